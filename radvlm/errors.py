@@ -1,0 +1,48 @@
+"""Errors that radvlm raises on purpose.
+
+Each one says three things: the rule that was broken, the value that was received, and the remedy.
+Each is also the builtin error that a caller would expect (``ValueError``, ``OSError``, ...), so code that
+knows nothing of radvlm can still handle it. The command line turns every one of them into exit code 2.
+"""
+
+from __future__ import annotations
+
+
+class RadvlmError(Exception):
+    """Base of every error raised on purpose: one message with rule, received value and remedy."""
+
+    def __init__(self, rule: str, received: str = "", remedy: str = "") -> None:
+        self.rule, self.received, self.remedy = rule, received, remedy
+        parts = [rule.rstrip(".") + "."]
+        if received:
+            parts.append(f"Received: {received.rstrip('.')}.")
+        if remedy:
+            parts.append(remedy.rstrip(".") + ".")
+        super().__init__(" ".join(parts))
+
+
+class InputError(RadvlmError, ValueError):
+    """An argument or a setting breaks a rule."""
+
+
+class FileFormatError(RadvlmError, OSError):
+    """A file cannot be read as what it should be: missing, damaged, truncated, or of another kind."""
+
+    def __str__(self) -> str:  # OSError would print its own form
+        return str(self.args[0])
+
+
+class GridError(InputError):
+    """Two grids that must agree do not, or a grid is not usable (sheared, singular, not finite)."""
+
+
+class StructureError(InputError, LookupError):
+    """A structure, label or label scheme that radvlm does not know."""
+
+
+class MissingPackageError(RadvlmError, ImportError):
+    """An optional package (an extra) or its weights are not installed."""
+
+
+class VerificationError(RadvlmError, ValueError):
+    """A sentence or a report contradicts the findings it cites."""

@@ -1,0 +1,191 @@
+"""All numbers of one scan: what ``radvlm.measure`` returns.
+
+Plain records; the computing lives in ``radvlm.quantify``. A number that could not be measured is not in the
+record but in ``omissions`` with its reason.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from dataclasses import asdict, dataclass
+
+from radvlm.anatomy import structure
+from radvlm.finding import Measurement, Omission, Region
+from radvlm.geometry import Geometry
+from radvlm.provenance import Decision
+
+#: Contrast phases that can be told apart from organ HU.
+PHASES = ("non-contrast", "arterial", "portal venous", "delayed", "unknown")
+
+
+@dataclass(frozen=True)
+class Phase:
+    """Contrast phase with the reason for it. ``name`` is one of PHASES; ``certain`` is False near a boundary."""
+
+    name: str
+    reason: str
+    certain: bool = False
+
+
+def _value(measurements: tuple[Measurement, ...], quantity: str) -> float | None:
+    return next((m.value for m in measurements if m.quantity == quantity), None)
+
+
+@dataclass(frozen=True)
+class StructureMeasurements:
+    """Numbers of one present structure. ``cut_by`` names the faces of the field of view that it touches."""
+
+    structure: str
+    region: Region
+    measurements: tuple[Measurement, ...]
+    cut_by: tuple[str, ...] = ()
+    omissions: tuple[Omission, ...] = ()
+
+    @property
+    def volume_ml(self) -> float:
+        return self.region.volume_ml
+
+    @property
+    def mean_hu(self) -> float | None:
+        return _value(self.measurements, "mean_hu")
+
+    @property
+    def median_hu(self) -> float | None:
+        return _value(self.measurements, "median_hu")
+
+    @property
+    def is_complete(self) -> bool:
+        """True when no face of the field of view cuts the structure."""
+        return not self.cut_by
+
+    def measurement(self, quantity: str) -> Measurement | None:
+        return next((m for m in self.measurements if m.quantity == quantity), None)
+
+
+@dataclass(frozen=True)
+class LesionMeasurements:
+    """Numbers of one 26-connected instance of a lesion or fluid structure.
+
+    Attributes:
+        structure: lesion structure, such as ``liver_lesion``.
+        instance: 1 for the largest of its structure, then by falling volume.
+        host: structure it lies in (``liver``, ``kidney_left``), "" when none was searched or touched.
+        locations: finer places, largest overlap first (``liver_segment_6``, ``lung_upper_lobe_left``,
+            ``pancreas_head``).
+        pole: ``upper pole``, ``interpolar region`` or ``lower pole`` of a kidney, else "".
+        level: vertebra at the height of the centroid (``vertebrae_L2``), else "".
+        attenuation: ``hypoattenuating``, ``isoattenuating`` or ``hyperattenuating`` to the host, else "".
+    """
+
+    structure: str
+    instance: int
+    region: Region
+    measurements: tuple[Measurement, ...]
+    host: str = ""
+    locations: tuple[str, ...] = ()
+    pole: str = ""
+    level: str = ""
+    attenuation: str = ""
+    cut_by: tuple[str, ...] = ()
+    omissions: tuple[Omission, ...] = ()
+
+    def measurement(self, quantity: str) -> Measurement | None:
+        return next((m for m in self.measurements if m.quantity == quantity), None)
+
+    @property
+    def volume_ml(self) -> float:
+        return self.region.volume_ml
+
+    @property
+    def long_axis_mm(self) -> float | None:
+        return _value(self.measurements, "long_axis")
+
+    @property
+    def short_axis_mm(self) -> float | None:
+        return _value(self.measurements, "short_axis")
+
+    @property
+    def diameter_3d_mm(self) -> float | None:
+        return _value(self.measurements, "diameter_3d")
+
+    @property
+    def mean_hu(self) -> float | None:
+        return _value(self.measurements, "mean_hu")
+
+    @property
+    def is_complete(self) -> bool:
+        return not self.cut_by
+
+
+@dataclass(frozen=True)
+class Measurements:
+    """Everything measured on one scan.
+
+    Attributes:
+        structures: one record per present structure (lesions and fluid as a whole included), table order.
+        lesions: one record per instance, grouped by structure, largest first.
+        absent: structures searched for and not found.
+        phase: contrast phase, None without a CT.
+        geometry: grid of the masks.
+        decisions: what was decided on the way (crumbs ignored, phase, ...).
+    """
+
+    structures: tuple[StructureMeasurements, ...]
+    lesions: tuple[LesionMeasurements, ...]
+    absent: tuple[str, ...]
+    phase: Phase | None
+    geometry: Geometry
+    decisions: tuple[Decision, ...] = ()
+
+    def structure(self, name: str) -> StructureMeasurements | None:
+        """The record of a structure, None when it is not present."""
+        return next((s for s in self.structures if s.structure == name), None)
+
+    def searched(self, name: str) -> bool:
+        return name in self.absent or self.structure(name) is not None
+
+    def rows(self) -> list[dict[str, str | float | int | None]]:
+        """One flat row per number, the form of ``to_csv``."""
+        rows: list[dict[str, str | float | int | None]] = []
+        for record in (*self.structures, *self.lesions):
+            lesion = isinstance(record, LesionMeasurements)
+            head: dict[str, str | float | int | None] = {
+                "region": record.region.id, "structure": record.structure,
+                "instance": record.instance if isinstance(record, LesionMeasurements) else None,
+                "level": "lesion" if lesion else "structure",
+                "host": record.host if isinstance(record, LesionMeasurements) else structure(record.structure).parent,
+                "location": " ".join(record.locations) if isinstance(record, LesionMeasurements) else "",
+                "cut_by": " ".join(record.cut_by),
+            }
+            for m in record.measurements:
+                rows.append({**head, "quantity": m.quantity, "value": round(m.value, 4), "unit": m.unit,
+                             "uncertainty": None if m.uncertainty is None else round(m.uncertainty, 4),
+                             "method": m.method, "slice": m.slice_index, "reason_missing": ""})
+            for omission in record.omissions:
+                rows.append({**head, "quantity": omission.quantity, "value": None, "unit": "", "uncertainty": None,
+                             "method": "", "slice": None, "reason_missing": omission.reason})
+        return rows
+
+    def to_csv(self) -> str:
+        """CSV text, one line per number; an empty ``value`` always has a ``reason_missing``."""
+        out = io.StringIO()
+        columns = ("region", "structure", "instance", "level", "host", "location", "cut_by", "quantity", "value",
+                   "unit", "uncertainty", "method", "slice", "reason_missing")
+        writer = csv.DictWriter(out, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.rows())
+        return out.getvalue()
+
+    def to_json(self) -> str:
+        """JSON text with the full records, indented."""
+        return json.dumps({
+            "structures": [asdict(s) for s in self.structures],
+            "lesions": [asdict(lesion) for lesion in self.lesions],
+            "absent": list(self.absent),
+            "phase": None if self.phase is None else asdict(self.phase),
+            "grid": {"shape": list(self.geometry.shape), "affine": self.geometry.affine.tolist(),
+                     "spacing_mm": list(self.geometry.spacing_mm)},
+            "decisions": [asdict(d) for d in self.decisions],
+        }, indent=2)

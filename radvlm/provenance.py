@@ -1,0 +1,27 @@
+"""Where data came from and what was done to it: small facts that travel with a Volume and a Segmentation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """One input file: its name (never its folder), size in bytes and sha256 in hex."""
+
+    name: str
+    size_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Decision:
+    """One thing that a reader or a step decided, such as a resampling or the choice of a series.
+
+    ``step`` names the place (``dicom``, ``nifti``, ``masks``, ``phase`` ...), ``what`` is one sentence for a
+    person, ``warning`` is True when a reader of the report should know of it.
+    """
+
+    step: str
+    what: str
+    warning: bool = False

@@ -1,0 +1,62 @@
+"""Who was scanned and how: only what changes a measurement, a rule or the header of a report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from radvlm.errors import InputError
+
+
+@dataclass(frozen=True)
+class Patient:
+    """Facts about the patient that rules ask for; None means not known, and rules then say so.
+
+    Attributes:
+        sex: ``"F"`` or ``"M"``, or None.
+        age_years: 0 to 130.
+        height_cm: 20 to 260.
+        weight_kg: 0.3 to 500.
+    """
+
+    sex: str | None = None
+    age_years: float | None = None
+    height_cm: float | None = None
+    weight_kg: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.sex not in (None, "F", "M"):
+            raise InputError('sex is "F", "M" or None', repr(self.sex), "Leave it out where it is unknown")
+        for name, low, high in (("age_years", 0, 130), ("height_cm", 20, 260), ("weight_kg", 0.3, 500)):
+            value = getattr(self, name)
+            if value is not None and not (isinstance(value, (int, float)) and low <= value <= high):
+                raise InputError(f"{name} lies between {low} and {high}", repr(value))
+
+    @property
+    def is_adult(self) -> bool | None:
+        """True from 18 years, None when the age is unknown."""
+        return None if self.age_years is None else self.age_years >= 18
+
+
+@dataclass(frozen=True)
+class Study:
+    """Identity and acquisition of one series, from DICOM where there is any; None or "" means not stated.
+
+    ``patient_key`` is a one-way hash of PatientID and issuer, enough to notice a mask of another patient
+    without carrying the identifier into the report.
+    """
+
+    modality: str = ""
+    description: str = ""
+    study_date: str = ""  # YYYY-MM-DD
+    body_part: str = ""
+    patient_key: str = ""
+    study_uid: str = ""
+    series_uid: str = ""
+    frame_of_reference_uid: str = ""
+    sop_instance_uids: tuple[str, ...] = ()
+    manufacturer: str = ""
+    kernel: str = ""
+    kvp: float | None = None
+    slice_thickness_mm: float | None = None
+    contrast_agent: str = ""  # DICOM (0018,0010); empty means not stated, not "without contrast"
+    patient: Patient = Patient()
