@@ -1,0 +1,9 @@
+"""``python -m radvlm`` does the same as ``radvlm``."""
+
+from __future__ import annotations
+
+import sys
+
+from radvlm.cli import main
+
+sys.exit(main())
