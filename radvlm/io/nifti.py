@@ -1,0 +1,421 @@
+"""NIfTI-1 and NIfTI-2 files to RawImage, without ever returning wrong voxels in silence.
+
+Unusual: the whole gzip stream is inflated by isal and its CRC and length are verified (the usual readers skip that
+and can return damaged voxels), and the size that the header promises is checked against the file *before* anything
+large is allocated, so absurd headers and gzip bombs end in one clear error. Orientation follows nibabel's
+precedence (sform, then qform), and every doubt about it is recorded as a Decision.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from radvlm.errors import FileFormatError, GridError
+from radvlm.geometry import MAX_AXIS, SAME_GRID_MM
+from radvlm.io.label_names import names_from_extension
+from radvlm.io.raw import RawImage
+from radvlm.io.rescale import refuse_nonfinite, rescaled
+from radvlm.provenance import Decision, SourceFile
+
+#: More voxel bytes than this in one file is refused (16 times a 1024 x 1024 x 256 CT in int16).
+MAX_VOXEL_BYTES = 8 * 2**30
+#: Padding after the last voxel that is ignored; more means that header and data disagree.
+MAX_TRAILING_BYTES = 4096
+#: Header extensions beyond this many bytes are not read.
+MAX_EXTENSION_BYTES = 16 * 2**20
+#: No deflate stream expands by more than this factor, so a larger promise cannot be kept.
+MAX_INFLATION = 1040
+
+_MAGIC = {b"n+1\0": (1, True), b"ni1\0": (1, False), b"n+2\0": (2, True), b"ni2\0": (2, False)}
+_NUMBER_TYPES = {2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: "u2", 768: "u4", 1024: "i8", 1280: "u8"}
+_OTHER_TYPES = {1: "1-bit", 32: "complex", 128: "RGB colour", 1536: "128-bit float", 1792: "complex", 2048: "complex",
+                2304: "RGBA colour"}
+_MM_PER_UNIT = {1: ("metre", 1000.0), 3: ("micrometre", 0.001)}
+_SIGNATURES = (
+    (b"\x89PNG", "a PNG picture"), (b"\xff\xd8\xff", "a JPEG picture"), (b"NRRD", "an NRRD file"),
+    (b"PK\x03\x04", "a zip archive"), (b"ObjectType", "a MetaImage header"), (b"%PDF", "a PDF document"),
+    (b"\x89HDF", "an HDF5 file"), (b"version https://git-lfs", "a Git LFS pointer, not the file itself"),
+    (b"\x93NUMPY", "a NumPy array"), (b"GIF8", "a GIF picture"), (b"BM", "a BMP picture"), (b"BZh", "a bzip2 file"),
+    (b"\x28\xb5\x2f\xfd", "a zstd file"),
+)
+
+
+@dataclass(frozen=True, eq=False)
+class StoredNifti:
+    """A NIfTI file with its rescale *not yet* applied: what ``load_volume`` needs to judge the rescale.
+
+    ``array`` is (I, J, K) in stored order and native byte order; ``slope`` and ``intercept`` are 1 and 0 where the
+    header asks for no rescale.
+    """
+
+    array: np.ndarray
+    slope: float
+    intercept: float
+    affine: np.ndarray
+    names: Mapping[int, str]
+    sources: tuple[SourceFile, ...]
+    decisions: tuple[Decision, ...]
+
+
+def read_nifti(path: str | PathLike[str]) -> RawImage:
+    """Read one 3D NIfTI file (``.nii``, ``.nii.gz`` or a ``.hdr``/``.img`` pair), rescaled by its header once.
+
+    Returns:
+        RawImage with the array (I, J, K) in stored order: the stored type where the header asks for no rescale,
+        otherwise int16 where every result is a whole number that fits, else float32.
+
+    Raises:
+        FileFormatError: missing, truncated, damaged, not NIfTI, not finite, colour or complex voxels.
+        GridError: not one 3D image, or no usable orientation.
+    """
+    stored = read_stored_nifti(path)
+    array, decisions = stored.array, stored.decisions
+    if (stored.slope, stored.intercept) != (1.0, 0.0):
+        array = rescaled(array, stored.slope, stored.intercept)
+        refuse_nonfinite(array, stored.sources[0].name)
+        decisions = (*decisions, Decision(
+            "nifti", f"Voxels were rescaled once by the header: x {stored.slope:g} {stored.intercept:+g}."))
+    return RawImage(array, stored.affine, stored.names, sources=stored.sources, decisions=decisions)
+
+
+def is_nifti(path: Path) -> bool:
+    """True when a file looks like NIfTI or gzip by its first bytes; the name does not matter."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(352)
+    except OSError:
+        return False
+    return head[:2] == b"\x1f\x8b" or head[344:348] in _MAGIC or head[4:8] in _MAGIC
+
+
+def read_stored_nifti(path: str | PathLike[str]) -> StoredNifti:
+    """Like ``read_nifti`` without the rescale."""
+    path = _header_path(Path(path))
+    packed = _file_bytes(path)
+    sources = [SourceFile(path.name, len(packed), hashlib.sha256(packed).hexdigest())]
+    version, single, header = _header(_inflated_start(packed, path.name), path.name)
+    shape, squeezed = _shape(header, path.name)
+    dtype = _dtype(header, path.name)
+    offset = _voxel_offset(header, version, single, path.name)
+    voxel_bytes = int(np.prod([int(n) for n in shape], dtype=object)) * dtype.itemsize
+    if voxel_bytes > MAX_VOXEL_BYTES:
+        raise FileFormatError(f"a NIfTI file holds at most {MAX_VOXEL_BYTES / 2**30:.0f} GiB of voxels",
+                              f"{path.name} promises {voxel_bytes / 2**30:.1f} GiB (shape {shape}, {dtype})",
+                              "Its header is probably damaged; write the file again")
+    if single:
+        content = _payload(packed, offset + voxel_bytes, path.name)
+        extensions = _extensions(content, version, offset)
+    else:
+        extensions = _extensions(_payload(packed, None, path.name), version, None)
+        image_path = _image_path(path)
+        packed = _file_bytes(image_path)
+        sources.append(SourceFile(image_path.name, len(packed), hashlib.sha256(packed).hexdigest()))
+        content = _payload(packed, offset + voxel_bytes, image_path.name)
+    del packed
+    array = np.frombuffer(content, dtype, count=voxel_bytes // dtype.itemsize, offset=offset)
+    array = array.reshape(shape, order="F")
+    if not dtype.isnative:
+        array = array.astype(dtype.newbyteorder("="))
+    refuse_nonfinite(array, path.name)
+    slope, intercept = _scaling(header, path.name)
+    affine, decisions = _affine(header, path.name)
+    if squeezed:
+        decisions.insert(0, Decision("nifti", f"Dropped axes of length 1 after the third ({squeezed})."))
+    names, doubts = names_from_extension(extensions)
+    return StoredNifti(array, slope, intercept, affine, names, tuple(sources),
+                       (*decisions, *(Decision("nifti", doubt, warning=True) for doubt in doubts)))
+
+
+# -- bytes ------------------------------------------------------------------------------------------------------
+
+def _header_path(path: Path) -> Path:
+    """The ``.hdr`` of a pair when its ``.img`` was named."""
+    name = path.name.lower()
+    for image, header in ((".img", ".hdr"), (".img.gz", ".hdr.gz")):
+        if name.endswith(image):
+            stem = path.name[: -len(image)]
+            for ending in (header, ".hdr"):
+                if path.with_name(stem + ending).is_file():
+                    return path.with_name(stem + ending)
+            raise FileFormatError("an .img file has its .hdr beside it", path.name, "Pass a .nii or .nii.gz file")
+    return path
+
+
+def _image_path(header_path: Path) -> Path:
+    stem = header_path.name.removesuffix(".gz")
+    stem = stem[:-4] if stem.lower().endswith((".hdr", ".nii")) else stem
+    for ending in (".img", ".img.gz"):
+        if header_path.with_name(stem + ending).is_file():
+            return header_path.with_name(stem + ending)
+    raise FileFormatError("a .hdr file has its .img beside it", header_path.name, "Copy both files of the pair")
+
+
+def _file_bytes(path: Path) -> bytes:
+    try:
+        size = path.stat().st_size
+        if size > MAX_VOXEL_BYTES + MAX_EXTENSION_BYTES:
+            raise FileFormatError("a NIfTI file has a readable size", f"{path.name}: {size / 2**30:.1f} GiB",
+                                  "Crop or resample the scan first")
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise FileFormatError("the file exists", str(path), "Check the path") from None
+    except IsADirectoryError:
+        raise FileFormatError("a NIfTI path names a file", f"the folder {path}", "Name the file inside it") from None
+    except FileFormatError:
+        raise
+    except (OSError, ValueError) as error:  # ValueError: a NUL character in the path
+        reason = getattr(error, "strerror", None) or str(error)
+        raise FileFormatError("the file can be read", f"{path.name}: {reason}", "Check its permissions") from error
+    if not content:
+        raise FileFormatError("a NIfTI file is not empty", f"{path.name}: 0 bytes", "Copy or download it again")
+    return content
+
+
+def _is_gzip(packed: bytes) -> bool:
+    return packed[:2] == b"\x1f\x8b"
+
+
+def _inflated_start(packed: bytes, name: str) -> bytes:
+    """The first 540 bytes, enough for either header."""
+    if not _is_gzip(packed):
+        return packed[:540]
+    return _inflate(packed[: 2**16], 540, name, partial=True)
+
+
+def _payload(packed: bytes, expected: int | None, name: str) -> bytes:
+    """The whole content, proven to hold ``expected`` bytes (None: any, up to the extension limit)."""
+    limit = MAX_EXTENSION_BYTES if expected is None else expected + MAX_TRAILING_BYTES
+    if not _is_gzip(packed):
+        content = packed
+    elif expected is not None and expected > len(packed) * MAX_INFLATION:
+        raise _too_short(name, expected, f"at most {len(packed) * MAX_INFLATION} bytes")
+    else:
+        content = _inflate(packed, limit, name)
+    if expected is not None and len(content) < expected:
+        raise _too_short(name, expected, f"{len(content)} bytes")
+    if len(content) > limit:
+        raise FileFormatError("a NIfTI file ends after its last voxel", f"{name}: more than {limit} bytes, "
+                              "as its header promises", "The header and the voxels disagree; write the file again")
+    return content
+
+
+def _too_short(name: str, expected: int, held: str) -> FileFormatError:
+    return FileFormatError("a NIfTI file holds every voxel that its header promises",
+                           f"{name}: {held} where the header promises {expected}",
+                           "The file is truncated or its header is damaged; copy or download it again")
+
+
+def _inflate(packed: bytes, limit: int, name: str, partial: bool = False) -> bytes:
+    """Gunzip up to ``limit`` + 1 bytes; CRC and length are verified where the end of the stream is reached."""
+    from isal import isal_zlib
+
+    parts: list[bytes] = []
+    held, rest = 0, packed
+    try:
+        while rest and held <= limit:
+            member = isal_zlib.decompressobj(wbits=31)
+            part = member.decompress(rest, limit + 1 - held)
+            parts.append(part)
+            held += len(part)
+            if partial:
+                break
+            if not member.eof:
+                if held > limit:
+                    break
+                raise EOFError
+            rest = member.unused_data.lstrip(b"\0")
+    except (isal_zlib.error, EOFError, OSError, ValueError, OverflowError) as error:  # type: ignore[misc]
+        what = "the stream ends early" if isinstance(error, EOFError) else str(error).rstrip(".") or "damaged stream"
+        raise FileFormatError("a .gz file is one complete gzip stream with a matching checksum", f"{name}: {what}",
+                              "The file is truncated or damaged; copy or download it again") from error
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+# -- header -----------------------------------------------------------------------------------------------------
+
+def _header(start: bytes, name: str) -> tuple[int, bool, Any]:
+    """NIfTI version, True when voxels follow in the same file, and nibabel's header (unchecked)."""
+    from nibabel.nifti1 import Nifti1Header
+    from nibabel.nifti2 import Nifti2Header
+
+    size = {"little": int.from_bytes(start[:4], "little"), "big": int.from_bytes(start[:4], "big")}
+    order = next((order for order, value in size.items() if value in (348, 540)), None)
+    if order is None or len(start) < size[order]:
+        raise FileFormatError("the file is NIfTI", f"{name}: {_looks_like(start)}", "Pass a NIfTI file or DICOM")
+    kind, magic = (Nifti1Header, start[344:348]) if size[order] == 348 else (Nifti2Header, start[4:8])
+    if magic not in _MAGIC:
+        what = "Analyze 7.5, which states no orientation" if magic == b"\0\0\0\0" else f"magic {magic!r}"
+        raise FileFormatError("the header is NIfTI", f"{name}: {what}", "Convert it to NIfTI with a known orientation")
+    version, single = _MAGIC[magic]
+    if (version == 1) != (size[order] == 348):
+        raise FileFormatError("the header is NIfTI", f"{name}: magic {magic!r} in a header of {size[order]} bytes",
+                              "The header is damaged; write the file again")
+    return version, single, kind(start[: size[order]], endianness="<" if order == "little" else ">", check=False)
+
+
+def _looks_like(start: bytes) -> str:
+    if start[128:132] == b"DICM":
+        return "a DICOM file"
+    for signature, what in _SIGNATURES:
+        if start.startswith(signature):
+            return what
+    if start and all(32 <= byte < 127 or byte in b"\t\r\n" for byte in start[:256]):
+        return "a text file"
+    return f"{len(start)} bytes without a NIfTI header" if len(start) < 348 else "no NIfTI header"
+
+
+def _shape(header: Any, name: str) -> tuple[tuple[int, int, int], str]:
+    """Shape (I, J, K), and the squeezed axes in words ("" when there were none)."""
+    dims = [int(n) for n in header["dim"]]
+    count = dims[0]
+    if not 1 <= count <= 7:
+        raise GridError("a NIfTI header has 1 to 7 dimensions", f"{name}: {count}", "Its header is damaged")
+    sizes = dims[1 : count + 1]
+    if any(n < 1 for n in sizes) or any(n > MAX_AXIS for n in sizes):
+        raise GridError(f"every axis has 1 to {MAX_AXIS} voxels", f"{name}: {sizes}",
+                        "Its header is damaged; write the file again")
+    if count < 3:
+        raise GridError("the image is 3D", f"{name}: {sizes}", "Pass the whole volume, not one slice")
+    if any(n > 1 for n in sizes[3:]):
+        raise GridError("the image is one 3D volume", f"{name}: shape {tuple(sizes)}",
+                        "Split the time series or channels, and pass one of them")
+    return (sizes[0], sizes[1], sizes[2]), " x ".join(map(str, sizes)) if count > 3 else ""
+
+
+def _dtype(header: Any, name: str) -> np.dtype:
+    code = int(header["datatype"])
+    if code not in _NUMBER_TYPES:
+        raise FileFormatError("voxels are real numbers", f"{name}: {_OTHER_TYPES.get(code, f'datatype code {code}')}",
+                              "Convert the image to int16 or float32, one value per voxel")
+    return np.dtype(header.endianness + _NUMBER_TYPES[code])
+
+
+def _voxel_offset(header: Any, version: int, single: bool, name: str) -> int:
+    offset = float(header["vox_offset"])
+    least = (352 if version == 1 else 544) if single else 0
+    if single and offset == 0:
+        return least
+    if not least <= offset <= MAX_EXTENSION_BYTES or offset != int(offset):
+        raise FileFormatError(f"voxels start between byte {least} and {MAX_EXTENSION_BYTES}", f"{name}: {offset:g}",
+                              "Its header is damaged; write the file again")
+    return int(offset)
+
+
+def _scaling(header: Any, name: str) -> tuple[float, float]:
+    slope, intercept = float(header["scl_slope"]), float(header["scl_inter"])
+    if slope == 0 or np.isnan(slope):
+        return 1.0, 0.0
+    if np.isnan(intercept):
+        intercept = 0.0
+    if not np.isfinite([slope, intercept]).all():
+        raise FileFormatError("the rescale of the header is finite", f"{name}: x {slope:g} {intercept:+g}",
+                              "Its header is damaged; write the file again")
+    return slope, intercept
+
+
+def _extensions(content: bytes, version: int, offset: int | None) -> list[bytes]:
+    """Content of each header extension; a damaged chain ends the list, the voxels do not depend on it."""
+    position = 352 if version == 1 else 544
+    end = len(content) if offset is None else offset
+    if content[position - 4 : position - 3] in (b"", b"\0"):
+        return []
+    order: Literal["little", "big"] = "big" if content[0] == 0 else "little"
+    found = []
+    while position + 8 <= end:
+        size = int.from_bytes(content[position : position + 4], order)
+        if size < 8 or position + size > end:
+            break
+        found.append(content[position + 8 : position + size])
+        position += size
+    return found
+
+
+# -- orientation ------------------------------------------------------------------------------------------------
+
+def _affine(header: Any, name: str) -> tuple[np.ndarray, list[Decision]]:
+    """Affine to RAS+ mm by nibabel's precedence (sform, qform, neither), and what had to be decided."""
+    decisions: list[Decision] = []
+    forms = {"sform": _sform(header), "qform": _qform(header)}
+    coded = {form: int(header[f"{form}_code"]) > 0 for form in forms}
+    usable = {form: affine for form, affine in forms.items() if coded[form] and affine is not None}
+    broken = [form for form in forms if coded[form] and forms[form] is None]
+    if usable:
+        form = next(iter(usable))
+        affine = usable[form]
+        for other in broken:
+            decisions.append(Decision("nifti", f"The {other} of the header is not usable; the {form} was used.", True))
+        if len(usable) == 2:
+            distance = _corner_distance(affine, usable["qform"], header)
+            if distance > SAME_GRID_MM:
+                decisions.append(Decision("nifti", f"The header's sform and qform disagree by up to {distance:.1f} mm; "
+                                          "the sform was used.", warning=True))
+    elif broken:
+        raise GridError("the header holds a usable orientation", f"{name}: broken {' and '.join(broken)}",
+                        "Repair the header; copy the affine from the original scan")
+    else:
+        affine = np.asarray(header.get_base_affine(), dtype=np.float64)
+        if not _is_usable(affine):
+            raise GridError("voxel sizes are finite and above 0", f"{name}: {header['pixdim'][1:4].tolist()} mm",
+                            "Repair the header")
+        decisions.append(Decision("nifti", "The header states no orientation (neither sform nor qform): stored axes "
+                                  "were taken as left, anterior, superior, so sides may be wrong.", warning=True))
+    return _in_mm(affine, int(header["xyzt_units"]) & 7, name, decisions), decisions
+
+
+def _sform(header: Any) -> np.ndarray | None:
+    affine = np.eye(4)
+    for row, field in enumerate(("srow_x", "srow_y", "srow_z")):
+        affine[row] = header[field]
+    return affine if _is_usable(affine) else None
+
+
+def _qform(header: Any) -> np.ndarray | None:
+    from nibabel.spatialimages import HeaderDataError
+
+    try:
+        with np.errstate(all="ignore"):
+            affine = np.asarray(header.get_qform(), dtype=np.float64)
+    except (HeaderDataError, ValueError):
+        return None
+    return affine if _is_usable(affine) else None
+
+
+def _is_usable(affine: np.ndarray) -> bool:
+    with np.errstate(all="ignore"):
+        return bool(np.isfinite(affine).all() and abs(np.linalg.det(affine[:3, :3])) > 1e-12)
+
+
+def _corner_distance(first: np.ndarray, second: np.ndarray, header: Any) -> float:
+    ends = np.array(np.meshgrid(*[(-0.5, int(n) - 0.5) for n in header["dim"][1:4]], indexing="ij")).reshape(3, -1)
+    corners = np.vstack([ends, np.ones(ends.shape[1])])
+    return float(np.linalg.norm(((first - second) @ corners)[:3], axis=0).max())
+
+
+def _in_mm(affine: np.ndarray, unit: int, name: str, decisions: list[Decision]) -> np.ndarray:
+    """Convert metres and micrometres to mm, unless only the unconverted numbers make sense for a scan."""
+    if unit not in _MM_PER_UNIT:
+        return affine
+    word, factor = _MM_PER_UNIT[unit]
+    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+
+    def plausible(values: np.ndarray) -> bool:
+        return bool((values > 0.01).all() and (values < 50).all())
+
+    if plausible(spacing * factor):
+        decisions.append(Decision("nifti", f"World units of the header are {word}s; converted to mm.", warning=True))
+        scaled = affine.copy()
+        scaled[:3] *= factor
+        return scaled
+    if plausible(spacing):
+        decisions.append(Decision("nifti", f"The header says {word}s, but its voxel sizes make sense only in mm: "
+                                  "taken as mm.", warning=True))
+        return affine
+    raise GridError("voxel sizes make sense in the header's units", f"{name}: {spacing.tolist()} {word}s",
+                    "Repair the header; radvlm reads mm")
