@@ -31,7 +31,7 @@ STEPS: dict[str, set[str]] = {
     "compose": {"anatomy", "errors", "finding", "report", "study"},
     "export": set(NOUNS),
 }
-JOINS = {"__init__", "__main__", "config", "phantom", "pipeline", "cli"}
+JOINS = {"__init__", "__main__", "config", "phantom", "pipeline", "cli", "info"}
 #: Third-party packages that cost too much to be imported before they are needed, anywhere.
 HEAVY = {"torch", "transformers", "peft", "monai", "open_clip", "faiss", "sentencepiece", "totalsegmentator"}
 #: What a noun may import at module level beside the standard library.

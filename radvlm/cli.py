@@ -1,0 +1,207 @@
+"""The command line: ``radvlm report | demo | measure | series | info``.
+
+Unusual: nothing but the standard library is imported before a command runs, so ``--help`` answers at once.
+Errors that radvlm raises on purpose become one line on stderr and exit code 2; anything else is a bug and
+keeps its traceback. Results go to stdout or files, progress and notes to stderr.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from radvlm.errors import InputError, RadvlmError
+
+EXIT_ERROR = 2
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser with every command; building it imports nothing heavy."""
+    from radvlm import __version__
+
+    parser = argparse.ArgumentParser(
+        prog="radvlm",
+        description="From a CT scan and its masks to a grounded structured report. "
+        "Research software, not a medical device.",
+    )
+    parser.add_argument("--version", action="version", version=f"radvlm {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    report = commands.add_parser("report", help="write the report of one CT",
+                                 description="Write report.html, report.txt, report.json, measurements, regions.nii.gz "
+                                 "and manifest.json of one CT into a folder.")
+    report.add_argument("ct", help="DICOM folder, DICOM zip or NIfTI file")
+    _mask_arguments(report, required=False)
+    _report_arguments(report)
+    report.add_argument("--sex", choices=("F", "M"), help="overrides the DICOM header")
+    report.add_argument("--age", type=float, metavar="YEARS", help="overrides the DICOM header")
+    report.add_argument("--height", type=float, metavar="CM")
+    report.add_argument("--weight", type=float, metavar="KG")
+    report.set_defaults(run=_report)
+
+    demo = commands.add_parser("demo", help="the same on a phantom with known lesions",
+                               description="Make a synthetic CT with known lesions and write its report: "
+                               "no download, no GPU.")
+    _report_arguments(demo)
+    demo.add_argument("--seed", type=int, default=7, help="anatomy and lesions of the phantom (default 7)")
+    demo.set_defaults(run=_demo)
+
+    measure = commands.add_parser("measure", help="the numbers alone, JSON or CSV")
+    measure.add_argument("ct", nargs="?", help="DICOM folder or NIfTI file; leave it out for geometry without HU")
+    _mask_arguments(measure, required=True)
+    measure.add_argument("--format", choices=("csv", "json"), default="csv")
+    measure.add_argument("-o", "--output", metavar="FILE", help="default: standard output")
+    measure.add_argument("--config", metavar="YAML")
+    measure.set_defaults(run=_measure)
+
+    series = commands.add_parser("series", help="list the DICOM series of a folder")
+    series.add_argument("folder")
+    series.set_defaults(run=_series)
+
+    info = commands.add_parser("info", help="structures, label schemes, versions, licences")
+    info.add_argument("topic", nargs="?", default="all",
+                      choices=("all", "structures", "schemes", "rules", "versions", "licences"))
+    info.add_argument("--json", action="store_true", help="machine readable")
+    info.set_defaults(run=_info)
+    return parser
+
+
+def _mask_arguments(parser: argparse.ArgumentParser, *, required: bool) -> None:
+    parser.add_argument("--masks", required=required, metavar="MASKS",
+                        help="multi-label NIfTI, folder of binary masks, or DICOM SEG")
+    parser.add_argument("--scheme", help="label scheme of the masks (default: detected; see `radvlm info schemes`)")
+    parser.add_argument("--series", help="DICOM series: UID or its end, number, or part of the description")
+
+
+def _report_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-o", "--output", required=True, metavar="OUT", help="folder to write")
+    parser.add_argument("--config", metavar="YAML", help="settings, see configs/")
+    parser.add_argument("--style", choices=("full", "concise", "normal-in-one-word"), help="overrides the configuration")
+    parser.add_argument("--no-page", action="store_true", help="leave report.html out")
+    parser.add_argument("-q", "--quiet", action="store_true", help="no progress, no report on stdout")
+
+
+def _config(args: argparse.Namespace) -> Any:
+    from dataclasses import replace
+
+    from radvlm.config import Config
+
+    config = Config.load(args.config) if args.config else Config()
+    if getattr(args, "style", None):
+        config = replace(config, style=replace(config.style, detail=args.style))
+    return config
+
+
+class _Steps:
+    """Progress on stderr: a bar on a terminal, plain lines otherwise, nothing when quiet."""
+
+    def __init__(self, quiet: bool, total: int) -> None:
+        self._bar: Any = None
+        self._quiet = quiet
+        if not quiet and sys.stderr.isatty():
+            from tqdm import tqdm
+
+            self._bar = tqdm(total=total, bar_format="{n}/{total} {desc} [{elapsed}]", leave=False)
+
+    def __call__(self, step: str) -> None:
+        if self._bar is not None:
+            self._bar.update(1)
+            self._bar.set_description_str(step)
+        elif not self._quiet:
+            print(step, file=sys.stderr)
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+
+def _write_report(args: argparse.Namespace, source: Any, masks: Any, patient: Any, steps: _Steps) -> None:
+    from radvlm.pipeline import generate_report
+
+    try:
+        generated = generate_report(source, segmentation=masks, patient=patient, config=_config(args),
+                                    scheme=getattr(args, "scheme", None), series=getattr(args, "series", None),
+                                    progress=steps)
+        steps("Writing the page and the files")
+        folder = generated.save(args.output, page=not args.no_page)
+    finally:
+        steps.close()
+    if not args.quiet:
+        for decision in generated.decisions:
+            if decision.warning:
+                print(f"note: {decision.what}", file=sys.stderr)
+        print(generated.text)
+        print(f"Written to {folder}" + ("" if args.no_page else f": open {folder / 'report.html'}"), file=sys.stderr)
+
+
+def _report(args: argparse.Namespace) -> None:
+    from radvlm.study import Patient
+
+    patient = Patient(args.sex, args.age, args.height, args.weight)
+    _write_report(args, args.ct, args.masks, patient, _Steps(args.quiet, 5))
+
+
+def _demo(args: argparse.Namespace) -> None:
+    from radvlm.phantom import demo_phantom
+    from radvlm.study import Patient
+
+    steps = _Steps(args.quiet, 6)
+    steps("Making the phantom")
+    phantom = demo_phantom(args.seed)
+    patient = Patient(phantom.truth.sex, phantom.truth.age_years)
+    _write_report(args, phantom.volume, phantom.segmentation, patient, steps)
+
+
+def _measure(args: argparse.Namespace) -> None:
+    from radvlm.io import load_volume
+    from radvlm.io.writing import write_text_atomically
+    from radvlm.pipeline import measure
+
+    if args.series and not args.ct:
+        raise InputError("--series chooses a series of the CT", "no CT")
+    volume = load_volume(args.ct, series=args.series) if args.ct else None
+    numbers = measure(volume, args.masks, config=_config(args), scheme=args.scheme)
+    text = numbers.to_csv() if args.format == "csv" else numbers.to_json() + "\n"
+    if args.output:
+        write_text_atomically(Path(args.output), text)
+    else:
+        sys.stdout.write(text)
+
+
+def _series(args: argparse.Namespace) -> None:
+    from radvlm.io.dicom_series import list_series
+
+    for record in list_series(args.folder):
+        print(record)
+
+
+def _info(args: argparse.Namespace) -> None:
+    from radvlm.info import information, information_text
+
+    facts = information(args.topic)
+    if args.json:
+        import json
+
+        print(json.dumps(facts, indent=2))
+    else:
+        print(information_text(facts))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code: 0, or 2 for bad input (argparse exits with 2 by itself)."""
+    args = build_parser().parse_args(arguments)
+    try:
+        args.run(args)
+    except RadvlmError as error:
+        print(f"radvlm: {error}", file=sys.stderr)
+        return EXIT_ERROR
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of a pipe has gone; nothing is lost
+        return 0
+    except KeyboardInterrupt:
+        print("radvlm: stopped; nothing half-written was left.", file=sys.stderr)
+        return 130
+    return 0
