@@ -1,0 +1,58 @@
+"""Evaluation of generated reports: lexical, findings, errors, grounding; with intervals and trivial baselines.
+
+Unusual: importing this package loads none of its parts; each name is fetched when first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+#: Public name -> module that defines it.
+_HOME = {
+    "evaluate": "radvlm.evaluate.run",
+    "EvaluationTable": "radvlm.evaluate.table",
+    "ReportText": "radvlm.evaluate.text",
+    "Score": "radvlm.evaluate.score",
+    "Mark": "radvlm.evaluate.score",
+    "Metric": "radvlm.evaluate.metric",
+    "Output": "radvlm.evaluate.metric",
+    "read_reports": "radvlm.evaluate.inputs",
+    "compare_systems": "radvlm.evaluate.significance",
+    "label_report": "radvlm.evaluate.labels",
+    "count_errors": "radvlm.evaluate.errors",
+}
+__all__ = [
+    "EvaluationTable",
+    "Mark",
+    "Metric",
+    "Output",
+    "ReportText",
+    "Score",
+    "compare_systems",
+    "count_errors",
+    "evaluate",
+    "label_report",
+    "read_reports",
+]
+
+if TYPE_CHECKING:
+    from radvlm.evaluate.errors import count_errors
+    from radvlm.evaluate.inputs import read_reports
+    from radvlm.evaluate.labels import label_report
+    from radvlm.evaluate.metric import Metric, Output
+    from radvlm.evaluate.run import evaluate
+    from radvlm.evaluate.score import Mark, Score
+    from radvlm.evaluate.significance import compare_systems
+    from radvlm.evaluate.table import EvaluationTable
+    from radvlm.evaluate.text import ReportText
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(import_module(_HOME[name]), name)
+    raise AttributeError(f"module 'radvlm.evaluate' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__
