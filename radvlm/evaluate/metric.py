@@ -28,8 +28,9 @@ class Output:
             undefined; vectorised over leading axes, which are bootstrap or permutation replicates. None: the
             corpus value is the mean of the defined case values.
         perfect: value for identical reports; None when it depends on them.
-        headline: shown in the short table.
+        headline: shown in the short table and tested between systems.
         description: half a line for the table's footer.
+        signature: of this output alone; "" for the metric's.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Output:
     perfect: float | None = 1.0
     headline: bool = True
     description: str = ""
+    signature: str = ""
 
     @property
     def case_key(self) -> str:

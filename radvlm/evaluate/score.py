@@ -58,6 +58,7 @@ class Score:
         stats: sums from which a corpus value is made (see ``Output.aggregate``); () when the mean of values is
             the corpus value. A score may be undefined for the case alone and still carry stats.
         marks: places in the texts to show.
+        failed: the value is missing because something broke (a crash, a lost reply), not because it has no meaning.
     """
 
     value: float | None
@@ -65,28 +66,36 @@ class Score:
     n: int = 1
     stats: tuple[float, ...] = ()
     marks: tuple[Mark, ...] = ()
+    failed: bool = False
 
     def __post_init__(self) -> None:
         if self.value is None:
             if not self.reason:
                 raise InputError("an undefined score says why", "value None, no reason")
             return
-        if self.reason:
-            raise InputError("a defined score carries no reason", self.reason)
+        if self.reason or self.failed:
+            raise InputError("a defined score carries no reason and has not failed", self.reason)
         if not math.isfinite(self.value):
             raise InputError("a score is finite; one that is undefined is None with a reason", str(self.value))
         object.__setattr__(self, "value", float(self.value))
 
     @classmethod
     def undefined(cls, reason: str, n: int = 0, stats: tuple[float, ...] = ()) -> Score:
-        """No value, and why."""
+        """No value because it has no meaning for this case, and why."""
         return cls(None, reason, n, stats)
+
+    @classmethod
+    def failure(cls, reason: str) -> Score:
+        """No value because something broke, and what."""
+        return cls(None, reason, 0, failed=True)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON form; empty fields are left out, marks are written once per case by the table."""
         out: dict[str, Any] = {"value": self.value}
         if self.reason:
             out["reason"] = self.reason
+        if self.failed:
+            out["failed"] = True
         if self.n != 1:
             out["n"] = self.n
         if self.stats:
@@ -96,4 +105,4 @@ class Score:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], marks: tuple[Mark, ...] = ()) -> Score:
         return cls(data["value"], data.get("reason", ""), data.get("n", 1),
-                   tuple(float(v) for v in data.get("stats", ())), marks)
+                   tuple(float(v) for v in data.get("stats", ())), marks, data.get("failed", False))
