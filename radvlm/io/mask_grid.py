@@ -1,0 +1,123 @@
+"""Label maps onto another grid by nearest neighbour, both in RAS+ order.
+
+Unusual: when the axes of the two grids are parallel (nearly always), resampling is three index lookups and never an
+interpolation; a rotated grid goes through ``scipy.ndimage.affine_transform`` on the box that holds labels only.
+Halfway positions round towards the higher index, with a small allowance for float noise, so that the result does
+not depend on how a file was stored.
+"""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+
+from radvlm.errors import GridError
+from radvlm.geometry import Box, Geometry
+
+#: Grids count as parallel when their axes drift apart by less than this many source voxels across the target.
+PARALLEL_DRIFT = 0.05
+#: Less common volume than this share of the smaller grid is no overlap.
+MIN_OVERLAP = 0.01
+_HALF = 0.5 + 1e-4
+
+
+def onto_grid(labels: np.ndarray, source: Geometry, target: Geometry) -> np.ndarray:
+    """``labels`` (source.shape) at the voxel centres of ``target``; 0 where the source has no voxel."""
+    out = np.zeros(target.shape, labels.dtype, order="F")
+    placed = onto_box(labels, source, target)
+    if placed is not None:
+        part, box = placed
+        out[box.slices] = part
+    return out
+
+
+def onto_box(labels: np.ndarray, source: Geometry, target: Geometry) -> tuple[np.ndarray, Box] | None:
+    """Like ``onto_grid``, but only the box of ``target`` that the labels can reach; None when they reach nothing."""
+    box = label_box(labels)
+    window = None if box is None else _window(source.cropped(box), target)
+    if box is None or window is None:
+        return None
+    labels, source, target = labels[box.slices], source.cropped(box), target.cropped(window)
+    out = np.zeros(target.shape, labels.dtype, order="F")
+    lookup = _axis_lookup(source, target)
+    if lookup is None:
+        _resample(labels, source, target, out)
+        return out, window
+    inside = [np.flatnonzero((index >= 0) & (index < n)) for index, n in zip(lookup, source.shape, strict=True)]
+    if all(part.size for part in inside):
+        picks = [_steps(index[part[0] : part[-1] + 1]) for index, part in zip(lookup, inside, strict=True)]
+        reached = tuple(slice(int(part[0]), int(part[-1]) + 1) for part in inside)
+        out[reached] = labels[picks[0]][:, picks[1]][:, :, picks[2]]
+    return out, window
+
+
+def coverage(target: Geometry, source: Geometry) -> float:
+    """Share (0 to 1) of ``target``'s voxels that ``source`` has a voxel for."""
+    lookup = _axis_lookup(source, target)
+    if lookup is None:
+        return target.overlap_fraction(source)
+    shares = [((index >= 0) & (index < n)).mean() for index, n in zip(lookup, source.shape, strict=True)]
+    return float(np.prod(shares))
+
+
+def require_overlap(target: Geometry, source: Geometry, what: str) -> None:
+    """GridError unless the grids share at least 1 % of the smaller one's volume in world space."""
+    if max(target.overlap_fraction(source), source.overlap_fraction(target), coverage(target, source)) >= MIN_OVERLAP:
+        return
+    raise GridError(f"{what} lie where the scan lies, in mm", f"masks {_extent(source)}, scan {_extent(target)}",
+                    "Pass the masks of this scan; if they are, copy the scan's affine into their header")
+
+
+def label_box(labels: np.ndarray) -> Box | None:
+    """Tight box of the non-zero voxels, or None."""
+    flat = labels.any(axis=2)
+    rows, columns = np.flatnonzero(flat.any(axis=1)), np.flatnonzero(flat.any(axis=0))
+    if rows.size == 0:
+        return None
+    window = labels[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    depth = np.flatnonzero(window.any(axis=(0, 1)))
+    return Box((rows[0], columns[0], depth[0]), (rows[-1] + 1, columns[-1] + 1, depth[-1] + 1))
+
+
+def _axis_lookup(source: Geometry, target: Geometry) -> list[np.ndarray] | None:
+    """For each axis the source index of every target index, or None when the axes are not parallel."""
+    step = np.linalg.inv(source.affine) @ target.affine
+    lengths = np.array(target.shape) - 1
+    drift = np.abs(step[:3, :3] * lengths)
+    np.fill_diagonal(drift, 0.0)
+    if drift.sum(axis=1).max() > PARALLEL_DRIFT:
+        return None
+    middle = step[:3, :3] @ (lengths / 2) + step[:3, 3]
+    return [np.floor(middle[a] + step[a, a] * (np.arange(n) - lengths[a] / 2) + _HALF).astype(np.intp)
+            for a, n in enumerate(target.shape)]
+
+
+def _steps(index: np.ndarray) -> np.ndarray | slice:
+    """A slice where the index runs without gaps or repeats, which numpy copies many times faster."""
+    if index.size and (np.diff(index) == 1).all():
+        return slice(int(index[0]), int(index[-1]) + 1)
+    return index
+
+
+def _window(source: Geometry, target: Geometry) -> Box | None:
+    """The box of target voxels that can touch ``source``."""
+    corners = target.to_index(source.corners_mm)
+    low = np.maximum(np.floor(corners.min(axis=0)).astype(int) - 1, 0)
+    high = np.minimum(np.ceil(corners.max(axis=0)).astype(int) + 2, target.shape)
+    return None if (high <= low).any() else Box(tuple(low), tuple(high))
+
+
+def _resample(labels: np.ndarray, source: Geometry, target: Geometry, out: np.ndarray) -> None:
+    from scipy.ndimage import affine_transform
+
+    step = np.linalg.inv(source.affine) @ target.affine
+    padded = np.pad(labels, 1)  # so that "nearest" reaches half a voxel beyond the outermost centres
+    affine_transform(padded, step[:3, :3], offset=step[:3, 3] + 1 + (_HALF - 0.5), output_shape=target.shape,
+                     output=out, order=0, mode="constant", cval=0)
+
+
+def _extent(grid: Geometry) -> str:
+    corners = np.array(list(itertools.chain(grid.corners_mm)))
+    return " x ".join(f"{low:.0f} to {high:.0f}" for low, high in zip(corners.min(0), corners.max(0), strict=True)) + \
+        " mm (right, anterior, superior)"

@@ -1,0 +1,433 @@
+"""Masks of any common kind to one Segmentation on the grid of the scan.
+
+Unusual: three things that look alike are kept apart. An empty mask means searched and absent; a missing file means
+not searched; a structure that got lost on the way (nothing left after resampling) is neither, and is said so. The
+scheme of a label file is never guessed from numbers when two answers are possible.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from radvlm.errors import FileFormatError, InputError, StructureError
+from radvlm.geometry import Box, Geometry
+from radvlm.io.dicom_seg import DicomSeg, is_dicom_seg, read_dicom_seg, require_same_patient, unnamed_segments
+from radvlm.io.mask_check import check_masks_fit, sample_labels, scheme_plausibility
+from radvlm.io.mask_grid import coverage, label_box, onto_box, onto_grid, require_overlap
+from radvlm.io.mask_layers import LayerPacker, count_labels, whole_labels
+from radvlm.io.mask_sources import canonical_grid, mask_files, raw_from_object, read_ahead, sidecar_names, stem_of
+from radvlm.io.nifti import read_nifti
+from radvlm.io.raw import RawImage
+from radvlm.provenance import Decision, SourceFile
+from radvlm.scheme import (
+    Scheme,
+    SchemeEntry,
+    detect_scheme,
+    scheme_from_mapping,
+    scheme_named,
+    structure_from_name,
+    unknown_names,
+)
+from radvlm.segmentation import LabelPlace, Segmentation
+from radvlm.volume import Volume
+
+__all__ = ["check_masks_fit", "load_segmentation"]
+
+#: A scheme as users give it: a name, {label or file stem: structure}, a Scheme, or None to detect it.
+SchemeLike = str | Scheme | Mapping[int, str] | Mapping[str, str] | None
+#: Less of the scan than this covered by the masks' grid is worth a warning.
+FULL_COVERAGE = 0.99
+
+
+def load_segmentation(source: Any, *, like: Volume | Geometry | None = None, scheme: SchemeLike = None) -> Segmentation:
+    """Load masks, name their labels, and put them on the grid of the scan.
+
+    Args:
+        source: a multi-label NIfTI file; a folder of binary NIfTI masks named after structures (its
+            ``segmentations`` subfolder is found); a DICOM SEG file or a folder with one; (array, affine); a nibabel
+            image; a MONAI MetaTensor; {structure: any of these}; a Segmentation.
+        like: the scan (or its Geometry). Masks on another grid are resampled to it by nearest neighbour. With a
+            Volume the masks are also checked against its voxels (``check_masks_fit``).
+        scheme: name of a label scheme (``totalsegmentator``, ``abdomenatlas`` ...) or {label: structure}; for a
+            folder also {file stem: structure}; for a DICOM SEG {segment number: structure}. None: detected from the
+            header's names, a label table beside the file, file names, and only then from numbers; stated in a Decision.
+
+    Raises:
+        StructureError: unknown labels or names, or several schemes fit.
+        GridError: masks and scan do not overlap in mm.
+        InputError: fractions, negative or not finite values, an empty label file, masks of another patient or scan.
+        FileFormatError: a file that cannot be read.
+    """
+    if like is not None and not isinstance(like, (Volume, Geometry)):
+        raise InputError("like is a Volume or a Geometry", type(like).__name__, "Load the scan with radvlm.load_volume")
+    if isinstance(source, Segmentation):
+        found = _regridded(source, canonical_grid(like))
+    elif isinstance(source, Mapping):
+        found = _from_mapping(source, like)
+    elif isinstance(source, (str, PathLike)):
+        found = _from_path(Path(source), like, scheme)
+    else:
+        found = _from_label_image(raw_from_object(source, like), "the mask", like, scheme)
+    if isinstance(like, Volume):
+        warnings = check_masks_fit(like, found)
+        if warnings:
+            found = dataclasses.replace(found, decisions=(*found.decisions, *warnings))
+    return found
+
+
+def _from_path(path: Path, like: Volume | Geometry | None, scheme: SchemeLike) -> Segmentation:
+    if path.is_dir():
+        inside = sorted(p for p in path.iterdir() if p.is_file() and not p.name.startswith("."))
+        if not any(p.name.endswith((".nii", ".nii.gz")) for p in inside):
+            objects = [p for p in inside if is_dicom_seg(p)]
+            if len(objects) > 1:
+                raise InputError("one DICOM segmentation is given", f"{path} holds {len(objects)}: "
+                                 f"{', '.join(p.name for p in objects[:5])}", "Pass the file that is meant")
+            if objects:
+                return _from_dicom(objects[0], like, scheme)
+        return _from_folder(path, like, scheme)
+    if not path.exists():
+        raise FileFormatError("the masks exist", str(path), "Check the path")
+    if _is_dicom(path):
+        return _from_dicom(path, like, scheme)
+    raw = read_nifti(path)
+    if not raw.names and scheme is None:
+        names, table = sidecar_names(path)
+        if names:
+            raw = dataclasses.replace(raw, names=names, decisions=(
+                *raw.decisions, Decision("masks", f"Label names were taken from {table}.")))
+        elif (structure := structure_from_name(stem_of(path))) is not None:
+            labels = np.unique(raw.array[raw.array != 0])
+            if labels.size <= 1 and (labels.size == 0 or labels[0] > 0):
+                return _from_masks([(structure, path.name, lambda: raw)], like, "file name", (
+                    Decision("masks", f"{path.name} holds one label and was taken as {structure} by its name."),))
+    return _from_label_image(raw, path.name, like, scheme)
+
+
+def _is_dicom(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(132)[128:] == b"DICM"
+    except OSError:
+        return False
+
+
+# -- label images ---------------------------------------------------------------------------------------------------
+
+def _from_label_image(
+    raw: RawImage, name: str, like: Volume | Geometry | None, scheme: SchemeLike,
+) -> Segmentation:
+    array, decisions = whole_labels(raw.array, name)
+    labels, geometry, _ = RawImage(array, raw.affine).canonical()
+    counts = count_labels(labels)
+    kept, target = counts, canonical_grid(like)
+    if target is not None and not target.same_grid(geometry):
+        decisions += _grid_decisions(target, geometry)
+        labels, geometry = onto_grid(labels, geometry, target), target
+        kept = count_labels(labels)
+    hu = like.hu if isinstance(like, Volume) else None
+    chosen, decision = _chosen_scheme(scheme, counts, raw.names, name, lambda: sample_labels(labels, geometry, hu))
+    meaning = _meaning(chosen, counts, name)
+    labels, places = _named(labels, meaning, kept)
+    filled = [structure for structure in meaning.values() if structure]
+    lost = set(filled) - set(places)
+    merged = sorted({structure for structure in filled if filled.count(structure) > 1})
+    if merged:
+        decisions += (Decision("masks", f"Several labels of {name} are {', '.join(merged)} and were united."),)
+    return Segmentation(
+        (labels,), places, (chosen.searched | set(places)) - lost, geometry, chosen.name, raw.sources,
+        (*raw.decisions, *decisions, decision, *_lost_decision(lost), *_empty_decision(counts, name)))
+
+
+def _chosen_scheme(
+    given: SchemeLike, counts: np.ndarray, names: Mapping[int, str], name: str, sample: Callable[[], Any],
+) -> tuple[Scheme, Decision]:
+    labels = {int(label) for label in np.flatnonzero(counts) if label}
+    if given is not None:
+        chosen = _given_scheme(given)
+        if not chosen.labels:
+            if not names:
+                raise StructureError("a label file follows a scheme with numbers", f"{name}: scheme {chosen.name!r} "
+                                     "has names only", "Pass {label: structure}")
+            resolved = {label: structure_from_name(word, chosen) for label, word in names.items()}
+            entries = tuple(SchemeEntry(label, names[label], found) for label, found in resolved.items() if found)
+            chosen = dataclasses.replace(chosen, entries=entries)
+        return chosen, Decision("masks", f"Labels of {name} follow the scheme {chosen.name}, as given.")
+    if not labels and not names:
+        raise InputError("a mask holds at least one label", f"{name}: every voxel is 0",
+                         "Check the file; if it is right that nothing was found, say what was searched with scheme=")
+    samples: list[Any] = []
+
+    def plausibility(candidate: Scheme) -> float | None:
+        if not samples:
+            samples.append(sample())
+        return scheme_plausibility(candidate, samples[0])
+
+    try:
+        chosen, reason = detect_scheme(labels, names, plausibility=plausibility)
+    except StructureError as error:
+        voxels = ", ".join(f"{label}: {counts[label]}" for label in sorted(labels)[:12])
+        raise StructureError(error.rule, f"{error.received}; voxels of {name} by label {voxels}"
+                             + (", ..." if len(labels) > 12 else ""), error.remedy) from None
+    by_numbers = "number" in reason
+    return chosen, Decision("masks", f"Labels of {name} follow the scheme {chosen.name}, recognised {reason}.",
+                            warning=by_numbers)
+
+
+def _given_scheme(given: SchemeLike) -> Scheme:
+    if isinstance(given, Scheme):
+        return given
+    if isinstance(given, str):
+        return scheme_named(given)
+    if isinstance(given, Mapping) and all(isinstance(key, (int, np.integer)) for key in given):
+        return scheme_from_mapping({int(key): value for key, value in given.items()})
+    raise InputError("scheme is a name or {label: structure}", repr(given)[:80], "`radvlm info schemes` lists names")
+
+
+def _meaning(chosen: Scheme, counts: np.ndarray, name: str) -> dict[int, str]:
+    """Label -> structure ("" = background) for every label with a voxel."""
+    table = chosen.labels
+    labels = [int(label) for label in np.flatnonzero(counts) if label]
+    unknown = [label for label in labels if label not in table]
+    if unknown:
+        shown = ", ".join(f"{label} ({counts[label]} voxels)" for label in unknown[:10])
+        raise StructureError(f"every label belongs to the scheme {chosen.name}",
+                             f"{name}: {shown}" + (f" and {len(unknown) - 10} more" if len(unknown) > 10 else ""),
+                             "Pass another scheme= or {label: structure}; map a label to \"\" to leave it out")
+    return {label: table[label] for label in labels}
+
+
+def _named(
+    labels: np.ndarray, meaning: Mapping[int, str], counts: np.ndarray,
+) -> tuple[np.ndarray, dict[str, LabelPlace]]:
+    """Labels renumbered where two mean the same structure or one means background; no copy otherwise."""
+    first: dict[str, int] = {}
+    table = np.arange(int(np.iinfo(labels.dtype).max) + 1, dtype=labels.dtype)
+    for label, structure in sorted(meaning.items()):
+        table[label] = first.setdefault(structure, label) if structure else 0
+    if any(table[label] != label for label in meaning if label < counts.size and counts[label]):
+        labels = table[labels]
+    held = {int(table[label]) for label in meaning if label < counts.size and counts[label]}
+    return labels, {name: LabelPlace(0, label) for name, label in first.items() if name and label in held}
+
+
+# -- binary masks ---------------------------------------------------------------------------------------------------
+
+def _from_folder(folder: Path, like: Volume | Geometry | None, scheme: SchemeLike) -> Segmentation:
+    files = mask_files(folder)
+    stems = {path: stem_of(path) for path in files}
+    if isinstance(scheme, Mapping) and all(isinstance(key, str) for key in scheme):
+        chosen, reason = Scheme("given by the caller", "", tuple(
+            SchemeEntry(None, str(stem), structure_from_name(str(given)) or "") for stem, given in scheme.items())), ""
+        bad = [str(given) for given in scheme.values() if given and structure_from_name(str(given)) is None]
+        if bad:
+            raise unknown_names(bad)
+    elif scheme is not None:
+        chosen, reason = _given_scheme(scheme), "as given"
+    else:
+        chosen, reason = detect_scheme(set(), file_names=list(stems.values()))
+    named = {path: structure_from_name(stem, chosen) for path, stem in stems.items()}
+    unknown = [stems[path] for path, structure in named.items() if structure is None]
+    if unknown and len(files) == 1:
+        return _from_path(files[0], like, scheme)
+    if unknown:
+        raise unknown_names(unknown, "mask files are named after structures that")
+    masks: list[tuple[str, str, Callable[[], RawImage]]] = [
+        (structure, path.name, partial(read_nifti, path)) for path, structure in named.items() if structure]
+    note = Decision("masks", f"{len(masks)} mask files follow the scheme {chosen.name}"
+                    + (f", {'recognised ' if scheme is None else ''}{reason}." if reason else "."))
+    return _from_masks(masks, like, chosen.name, (note,))
+
+
+def _from_mapping(source: Mapping[Any, Any], like: Volume | Geometry | None) -> Segmentation:
+    if not source:
+        raise InputError("a {structure: mask} mapping holds at least one mask", "an empty mapping")
+    named = {key: structure_from_name(key) if isinstance(key, str) else None for key in source}
+    unknown = [str(key) for key, structure in named.items() if structure is None]
+    if unknown:
+        raise unknown_names(unknown)
+
+    def reader(key: str, value: Any) -> Callable[[], RawImage]:
+        if isinstance(value, (str, PathLike)):
+            return lambda: read_nifti(value)
+        return lambda: raw_from_object(value, like, key)
+
+    masks = [(str(named[key]), str(key), reader(key, value)) for key, value in source.items()]
+    return _from_masks(masks, like, "radvlm", ())
+
+
+def _from_masks(
+    masks: list[tuple[str, str, Callable[[], RawImage]]], like: Volume | Geometry | None, scheme: str,
+    notes: tuple[Decision, ...],
+) -> Segmentation:
+    """Pack binary masks, each (structure, name of its file, reader), as they are read."""
+    target = canonical_grid(like)
+    packer: LayerPacker | None = None
+    decisions: list[Decision] = list(notes)
+    sources: list[SourceFile] = []
+    lost: set[str] = set()
+    twice: set[str] = set()
+    seen: set[str] = set()
+    grids: list[Geometry] = []
+    for (structure, name, _), raw in zip(masks, read_ahead([read for _, _, read in masks]), strict=True):
+        array, doubts = whole_labels(raw.array, name)
+        mask, geometry, _ = RawImage(array, raw.affine).canonical()
+        target = target or geometry
+        packer = packer or LayerPacker(target)
+        if structure in seen:
+            twice.add(structure)
+        seen.add(structure)
+        sources += raw.sources
+        decisions += [decision for decision in (*raw.decisions, *doubts) if decision not in decisions]
+        if not any(geometry.same_grid(grid) for grid in (target, *grids)):
+            decisions += _grid_decisions(target, geometry)
+            grids.append(geometry)
+        placed = _binary_on(mask, geometry, target, name)
+        if placed is not None and placed[0].any():
+            packer.add(structure, *placed)
+            lost.discard(structure)
+        elif placed is not None and structure not in packer.places:
+            lost.add(structure)
+    assert packer is not None and target is not None
+    if twice:
+        decisions.append(Decision("masks", f"Several files held the same structure and were united: "
+                                  f"{', '.join(sorted(twice))}."))
+    empty = seen - set(packer.places) - lost
+    decisions.append(Decision("masks", f"{len(packer.places)} structures are present, {len(empty)} were searched and "
+                              "not found.", warning=not packer.places))
+    return Segmentation(packer.finished(), packer.places, frozenset(seen - lost), target, scheme, tuple(sources),
+                        (*decisions, *_lost_decision(lost)))
+
+
+def _binary_on(mask: np.ndarray, geometry: Geometry, target: Geometry, name: str) -> tuple[np.ndarray, Box] | None:
+    """Boolean mask and its box on ``target``; None when the file is empty, all False when nothing is left of it."""
+    box = label_box(mask)
+    if box is None:
+        return None
+    window = mask[box.slices]
+    values = np.flatnonzero(count_labels(window))
+    if (values > 0).sum() > 1:
+        raise InputError("a file among binary masks holds one label",
+                         f"{name}: labels {values[values > 0][:8].tolist()}", "Pass a multi-label file on its own")
+    if target.same_grid(geometry):
+        return window != 0, box
+    placed = onto_box(mask, geometry, target)
+    if placed is None:
+        return np.zeros((1, 1, 1), bool), Box((0, 0, 0), (1, 1, 1))
+    return placed[0] != 0, placed[1]
+
+
+# -- DICOM and Segmentation -----------------------------------------------------------------------------------------
+
+def _from_dicom(path: Path, like: Volume | Geometry | None, scheme: SchemeLike) -> Segmentation:
+    seg = read_dicom_seg(path)
+    decisions = [*seg.decisions]
+    if isinstance(like, Volume):
+        decisions += require_same_patient(seg, like.study)
+    parts = [RawImage(part.array, part.affine).canonical()[:2] for part in seg.parts]
+    counts = {int(label): int(n) for labels, _ in parts for label, n in enumerate(count_labels(labels)) if label and n}
+    structures = _segment_names(seg, counts, scheme)
+    target = canonical_grid(like)
+    if target is not None:
+        for _, geometry in parts[:1]:
+            if not target.same_grid(geometry):
+                decisions += _grid_decisions(target, geometry, sparse=True)
+    target = target or parts[0][1]
+    packer = LayerPacker(target)
+    for labels, geometry in parts:
+        placed = (labels, Box((0, 0, 0), labels.shape)) if target.same_grid(geometry) else \
+            onto_box(labels, geometry, target)
+        if placed is not None:
+            _pack_labels(packer, placed[0], placed[1], structures)
+    filled = {structures[number] for number in counts} - {""}
+    lost = filled - set(packer.places)
+    merged = sorted({name for name in filled if sum(structures[number] == name for number in counts) > 1})
+    if merged:
+        decisions.append(Decision("masks", f"Several segments of {path.name} are {', '.join(merged)} and were united."))
+    searched = (frozenset(structures.values()) | set(packer.places)) - lost - {""}
+    given = " as given" if scheme is not None else ", by their labels and codes"
+    decisions.append(Decision("masks", f"Segments of {path.name} were named{given}."))
+    return Segmentation(packer.finished(), packer.places, searched, target, "DICOM SEG", seg.sources,
+                        (*decisions, *_lost_decision(lost)))
+
+
+def _segment_names(seg: DicomSeg, counts: Mapping[int, int], scheme: SchemeLike) -> dict[int, str]:
+    if scheme is None:
+        if set(counts) - set(seg.structures):
+            raise unnamed_segments(seg, counts)
+        return dict(seg.structures)
+    chosen = _given_scheme(scheme)
+    table = dict(chosen.labels) if isinstance(scheme, Mapping) else {
+        number: found for number, name in seg.names.items() if (found := structure_from_name(name, chosen))}
+    if set(counts) - set(table):
+        raise unnamed_segments(dataclasses.replace(seg, structures=table), counts)
+    return table
+
+
+def _pack_labels(packer: LayerPacker, labels: np.ndarray, box: Box, structures: Mapping[int, str]) -> None:
+    from scipy.ndimage import find_objects
+
+    for number, found in enumerate(find_objects(labels), start=1):
+        if found is None or not structures[number]:
+            continue
+        inner = Box.from_slices(found)
+        start = tuple(a + b for a, b in zip(box.start, inner.start, strict=True))
+        stop = tuple(a + b for a, b in zip(box.start, inner.stop, strict=True))
+        packer.add(structures[number], labels[found] == number, Box(start, stop))  # type: ignore[arg-type]
+
+
+def _regridded(source: Segmentation, target: Geometry | None) -> Segmentation:
+    if target is None or target.same_grid(source.geometry):
+        return source
+    decisions = _grid_decisions(target, source.geometry)
+    layers = tuple(onto_grid(layer, source.geometry, target) for layer in source.layers)
+    counts = [count_labels(layer) for layer in layers]
+    places = {name: place for name, place in source.places.items()
+              if place.label < counts[place.layer].size and counts[place.layer][place.label]}
+    lost = set(source.places) - set(places)
+    return Segmentation(layers, places, source.searched - lost, target, source.scheme, source.sources,
+                        (*source.decisions, *decisions, *_lost_decision(lost)))
+
+
+# -- what is recorded -----------------------------------------------------------------------------------------------
+
+def _grid_decisions(target: Geometry, source: Geometry, sparse: bool = False) -> tuple[Decision, ...]:
+    """Record a resampling from ``source`` to ``target``; ``sparse``: outside the source grid nothing was left out."""
+    require_overlap(target, source, "the masks")
+    change = max(abs(a / b - 1) for a, b in zip(source.spacing_mm, target.spacing_mm, strict=True))
+    decisions = [] if sparse and change < 0.01 else [Decision(
+        "masks", f"Masks were resampled by nearest neighbour from {_grid_words(source)} onto the scan's grid of "
+        f"{_grid_words(target)}.", warning=change >= 0.01)]
+    covered = 1.0 if sparse else coverage(target, source)
+    if covered < FULL_COVERAGE:
+        decisions.append(Decision("masks", f"The masks cover {covered:.0%} of the scan; the rest was not searched.",
+                                  warning=True))
+    return tuple(decisions)
+
+
+def _grid_words(grid: Geometry) -> str:
+    spacing = " x ".join(f"{s:.3g}" for s in grid.spacing_mm)
+    return f"{' x '.join(map(str, grid.shape))} voxels of {spacing} mm"
+
+
+def _lost_decision(lost: Iterable[str]) -> tuple[Decision, ...]:
+    names = sorted(lost)
+    if not names:
+        return ()
+    return (Decision("masks", "No voxel was left on the scan's grid of these structures, which therefore count as not "
+                     f"searched: {', '.join(names)}.", warning=True),)
+
+
+def _empty_decision(counts: np.ndarray, name: str) -> tuple[Decision, ...]:
+    if counts[1:].any():
+        return ()
+    return (Decision("masks", f"{name} holds no label at all: everything it searched for is reported as not found.",
+                     warning=True),)
+
