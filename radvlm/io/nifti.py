@@ -248,7 +248,7 @@ def _header(start: bytes, name: str) -> tuple[int, bool, Any]:
     size = {"little": int.from_bytes(start[:4], "little"), "big": int.from_bytes(start[:4], "big")}
     order = next((order for order, value in size.items() if value in (348, 540)), None)
     if order is None or len(start) < size[order]:
-        raise FileFormatError("the file is NIfTI", f"{name}: {_looks_like(start)}", "Pass a NIfTI file or DICOM")
+        raise FileFormatError("the file is NIfTI", f"{name}: {looks_like(start)}", "Pass a NIfTI file or DICOM")
     kind, magic = (Nifti1Header, start[344:348]) if size[order] == 348 else (Nifti2Header, start[4:8])
     if magic not in _MAGIC:
         what = "Analyze 7.5, which states no orientation" if magic == b"\0\0\0\0" else f"magic {magic!r}"
@@ -260,7 +260,8 @@ def _header(start: bytes, name: str) -> tuple[int, bool, Any]:
     return version, single, kind(start[: size[order]], endianness="<" if order == "little" else ">", check=False)
 
 
-def _looks_like(start: bytes) -> str:
+def looks_like(start: bytes) -> str:
+    """What a file that is not NIfTI seems to be, in words, from its first bytes."""
     if start[128:132] == b"DICM":
         return "a DICOM file"
     for signature, what in _SIGNATURES:

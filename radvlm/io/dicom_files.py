@@ -1,0 +1,190 @@
+"""Finding and opening DICOM files in folders, lists and zip archives.
+
+Unusual: what a file is called means nothing here. Files are recognised by their content; whatever is not DICOM is
+counted and skipped, but a file that starts as DICOM (or is named .dcm) and cannot be parsed stops the reading,
+because leaving it out could leave a hole in the scan.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import struct
+import warnings
+import zipfile
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from radvlm.errors import FileFormatError, RadvlmError
+
+#: A single DICOM file larger than this is refused (an enhanced CT of 4000 frames in 16 bits is 2 GiB).
+MAX_FILE_BYTES = 4 * 2**30
+#: All members of a zip archive together, unpacked.
+MAX_ARCHIVE_BYTES = 16 * 2**30
+#: What parsers and decoders raise on damaged bytes. Anything else is a defect of this library.
+PARSER_ERRORS = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, EOFError, OSError, RuntimeError,
+                 AssertionError, MemoryError, struct.error, zipfile.BadZipFile)
+_DIRECTORY_CLASS = "1.2.840.10008.1.3.10"
+_DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
+
+
+@dataclass(frozen=True)
+class DicomFile:
+    """One file on disk, or one member of a zip archive."""
+
+    name: str
+    folder: str
+    path: Path
+    member: str | None = None
+
+    def read(self) -> bytes:
+        """All bytes of the file."""
+        if self.member is None:
+            if self.path.stat().st_size > MAX_FILE_BYTES:
+                raise FileFormatError(f"a DICOM file is below {MAX_FILE_BYTES / 2**30:.0f} GiB", self.name)
+            return self.path.read_bytes()
+        with zipfile.ZipFile(self.path) as archive:
+            return archive.read(self.member)
+
+    def start(self) -> bytes:
+        """The first 256 bytes."""
+        if self.member is None:
+            with self.path.open("rb") as file:
+                return file.read(256)
+        with zipfile.ZipFile(self.path) as archive, archive.open(self.member) as file:
+            return file.read(256)
+
+
+@dataclass
+class Found:
+    """DICOM headers that were read, in the order of their paths, and what was left out (reason -> count)."""
+
+    headers: list[tuple[DicomFile, Any]] = field(default_factory=list)
+    skipped: Counter[str] = field(default_factory=Counter)
+
+
+@contextmanager
+def parsing(name: str, what: str = "a DICOM file can be parsed", remedy: str = "") -> Iterator[None]:
+    """Turn whatever a parser raises on damaged bytes into one FileFormatError; parser warnings are silenced."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            yield
+        except RadvlmError:
+            raise
+        except PARSER_ERRORS as error:
+            reason = str(error).strip().splitlines()
+            raise FileFormatError(what, f"{name}: {reason[0][:200] if reason else type(error).__name__}",
+                                  remedy or "The file is damaged; copy or download it again") from error
+
+
+def read_headers(source: Path | Sequence[Path], tags: Sequence[str]) -> Found:
+    """Headers (only ``tags``, no pixels) of every DICOM file in a folder (recursive), a list of files or a zip.
+
+    Raises FileFormatError for a broken DICOM file, a missing file, or a damaged archive.
+    """
+    found = Found()
+    for file in _files(source, found.skipped):
+        reason = _not_dicom(file)
+        if reason is not None:
+            if file.name.lower().endswith(_DICOM_SUFFIXES):
+                raise FileFormatError("a file named as DICOM is DICOM", f"{file.name}: {reason}",
+                                      "Remove it from the folder, or copy or download it again")
+            found.skipped["not DICOM"] += 1
+            continue
+        header = _header(file, tags)
+        if str(header.file_meta.get("MediaStorageSOPClassUID", "")) == _DIRECTORY_CLASS:
+            found.skipped["DICOMDIR"] += 1
+        else:
+            found.headers.append((file, header))
+    return found
+
+
+def read_dataset(file: DicomFile, content: bytes) -> Any:
+    """The whole dataset of a file whose bytes were read before, with a transfer syntax set."""
+    import pydicom
+    from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
+
+    with parsing(file.name):
+        dataset = pydicom.dcmread(io.BytesIO(content), force=True)
+        meta = dataset.file_meta
+        if "TransferSyntaxUID" not in meta:
+            implicit = dataset.original_encoding[0]
+            meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
+        return dataset
+
+
+def _files(source: Path | Sequence[Path], skipped: Counter[str]) -> Iterator[DicomFile]:
+    if not isinstance(source, Path):
+        for path in source:
+            if not path.is_file():
+                raise FileFormatError("every path in the list is a file", str(path), "Check the path")
+            yield DicomFile(path.name, str(path.parent), path)
+    elif source.is_dir():
+        for folder, folders, names in os.walk(source):
+            folders.sort()
+            for name in sorted(names):
+                path = Path(folder, name)
+                if name.startswith("._") or name == ".DS_Store" or not path.is_file():
+                    skipped["not DICOM"] += 1
+                elif name.upper() == "DICOMDIR":
+                    skipped["DICOMDIR"] += 1
+                else:
+                    yield DicomFile(name, folder, path)
+    elif zipfile.is_zipfile(source):
+        yield from _members(source, skipped)
+    else:
+        yield DicomFile(source.name, str(source.parent), source)
+
+
+def _members(path: Path, skipped: Counter[str]) -> Iterator[DicomFile]:
+    with parsing(path.name, "a zip archive can be opened"), zipfile.ZipFile(path) as archive:
+        infos = [info for info in archive.infolist() if not info.is_dir()]
+        if sum(info.file_size for info in infos) > MAX_ARCHIVE_BYTES:
+            raise FileFormatError(f"a zip archive unpacks to at most {MAX_ARCHIVE_BYTES / 2**30:.0f} GiB", path.name,
+                                  "Unpack it and pass the folder of one series")
+    for info in sorted(infos, key=lambda info: info.filename):
+        folder, _, name = info.filename.rpartition("/")
+        if name.startswith("._") or name == ".DS_Store" or "__MACOSX" in folder:
+            skipped["not DICOM"] += 1
+        elif name.upper() == "DICOMDIR":
+            skipped["DICOMDIR"] += 1
+        else:
+            yield DicomFile(name, folder, path, info.filename)
+
+
+def looks_like_dicom(path: Path) -> bool:
+    """True when the first bytes of a file are DICOM's."""
+    return _not_dicom(DicomFile(path.name, str(path.parent), path)) is None
+
+
+def _not_dicom(file: DicomFile) -> str | None:
+    """Why the first bytes are not DICOM; None when they are."""
+    with parsing(file.name, "a file can be opened", "Check its permissions"):
+        start = file.start()
+    if start[128:132] == b"DICM":
+        return None
+    if not start:
+        return "0 bytes"
+    # Without a preamble: an element of group 0002 or 0008 comes first, as an explicit VR or a short length.
+    if start[:2] in (b"\x02\x00", b"\x08\x00") and len(start) >= 16:
+        if start[4:6].isalpha() and start[4:6].isupper():
+            return None
+        if int.from_bytes(start[4:8], "little") <= 64:
+            return None
+    return "no DICOM header"
+
+
+def _header(file: DicomFile, tags: Sequence[str]) -> Any:
+    import pydicom
+
+    with parsing(file.name, remedy="Remove it from the folder, or copy or download it again"):
+        stream = file.path if file.member is None else io.BytesIO(file.read())
+        header = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=list(tags), force=True)
+        if not len(header) and "TransferSyntaxUID" not in header.file_meta:
+            raise ValueError("no DICOM elements")
+        return header

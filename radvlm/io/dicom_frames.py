@@ -1,0 +1,193 @@
+"""One record per image frame of a DICOM header, the same for classic CT (one frame a file) and enhanced CT.
+
+Unusual: nothing is assumed of UIDs. Anonymisers empty them, so a series without a UID is told apart by its folder,
+and images are recognised by what they hold rather than by their SOP class.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+from radvlm.errors import FileFormatError
+from radvlm.geometry import MAX_AXIS
+from radvlm.io.dicom_files import DicomFile, parsing
+
+#: What may tell complete stacks at the same positions apart, in the order in which they are tried.
+DISCRIMINATORS = (
+    "AcquisitionNumber", "TemporalPositionIdentifier", "TemporalPositionIndex", "StackID",
+    "NominalPercentageOfCardiacPhase", "AcquisitionDateTime", "AcquisitionTime", "ImageType", "ConvolutionKernel",
+    "KVP", "ContentTime", "SeriesTime", "InstanceCreationTime",
+)
+#: Everything that is read from each header while scanning.
+TAGS = (
+    *DISCRIMINATORS, "SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID", "FrameOfReferenceUID",
+    "Modality", "SeriesNumber", "SeriesDescription", "PatientID", "IssuerOfPatientID", "Rows", "Columns",
+    "SamplesPerPixel", "NumberOfFrames", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing",
+    "RescaleSlope", "RescaleIntercept", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
+)
+Vector = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Where one image lies and which stack it belongs to.
+
+    ``position_mm`` and the cosines are in DICOM's LPS+ system; ``pixel_spacing_mm`` is (between rows, between
+    columns). ``slope`` and ``intercept`` are None where the header has none.
+    """
+
+    file: DicomFile
+    number: int
+    sop_uid: str
+    series_key: str
+    series_uid: str
+    series_number: str
+    description: str
+    patient_key: str
+    rows: int
+    columns: int
+    position_mm: Vector | None
+    row_cosine: Vector | None
+    column_cosine: Vector | None
+    pixel_spacing_mm: tuple[float, float] | None
+    is_localizer: bool
+    slope: float | None
+    intercept: float | None
+    marks: tuple[str, ...]
+
+    @property
+    def has_place(self) -> bool:
+        return None not in (self.position_mm, self.row_cosine, self.column_cosine, self.pixel_spacing_mm)
+
+    @property
+    def normal(self) -> Vector:
+        """Unit vector across the slice, row direction x column direction."""
+        assert self.row_cosine is not None and self.column_cosine is not None
+        (a, b, c), (d, e, f) = self.row_cosine, self.column_cosine
+        return (b * f - c * e, c * d - a * f, a * e - b * d)
+
+
+def patient_key(header: Any) -> str:
+    """One-way hash of issuer and PatientID; "" where there is no PatientID."""
+    identifier = str(header.get("PatientID") or "").strip()
+    issuer = str(header.get("IssuerOfPatientID") or "").strip()
+    return hashlib.sha256(f"{issuer}\0{identifier}".encode()).hexdigest() if identifier else ""
+
+
+def frames_of(file: DicomFile, header: Any) -> list[Frame]:
+    """Frames of one CT header; [] for an object without an image. Raises FileFormatError for unusable sizes."""
+    with parsing(file.name, "the header of a DICOM image can be read"):
+        if not header.get("Rows") or not header.get("Columns"):
+            return []
+        if int(header.get("SamplesPerPixel") or 1) != 1:
+            return []  # a colour screenshot stored under Modality CT
+        shared = _first(header, "SharedFunctionalGroupsSequence")
+        per_frame = header.get("PerFrameFunctionalGroupsSequence") or []
+        count = int(header.get("NumberOfFrames") or 1)
+        if max(int(header.Rows), int(header.Columns)) > MAX_AXIS or not 1 <= count <= MAX_AXIS:
+            raise FileFormatError(f"an image has 1 to {MAX_AXIS} rows, columns and frames",
+                                  f"{file.name}: {header.Rows} x {header.Columns}, {count} frames",
+                                  "The header is damaged; copy or download the file again")
+        if count > 1 and len(per_frame) != count:
+            per_frame = []  # a multi-frame image without a place for each frame
+        frames = [_frame(file, header, number, [group for group in (per_frame[number] if per_frame else None, shared)
+                                                if group is not None])
+                  for number in range(count)]
+        if count > 1 and not per_frame:
+            return [replace(frame, position_mm=None) for frame in frames]
+        return frames
+
+
+def _frame(file: DicomFile, header: Any, number: int, groups: list[Any]) -> Frame:
+    orientation = _numbers(_lookup(header, groups, "PlaneOrientationSequence", "ImageOrientationPatient"), 6)
+    row, column = _unit_axes(orientation)
+    position = _numbers(_lookup(header, groups, "PlanePositionSequence", "ImagePositionPatient"), 3)
+    spacing = _numbers(_lookup(header, groups, "PixelMeasuresSequence", "PixelSpacing"), 2)
+    slope = _numbers([_lookup(header, groups, "PixelValueTransformationSequence", "RescaleSlope")], 1)
+    intercept = _numbers([_lookup(header, groups, "PixelValueTransformationSequence", "RescaleIntercept")], 1)
+    image_type = _words(_lookup(header, groups, "CTImageFrameTypeSequence", "FrameType")) or _words(
+        header.get("ImageType"))
+    series_uid = str(header.get("SeriesInstanceUID") or "")
+    return Frame(
+        file=file, number=number,
+        sop_uid=str(header.get("SOPInstanceUID") or ""),
+        series_key=series_uid or f"{file.folder}#{header.get('SeriesNumber') or ''}",
+        series_uid=series_uid,
+        series_number=str(header.get("SeriesNumber") or "").strip(),
+        description=str(header.get("SeriesDescription") or "").strip(),
+        patient_key=patient_key(header),
+        rows=int(header.Rows), columns=int(header.Columns),
+        position_mm=position,  # type: ignore[arg-type]
+        row_cosine=row, column_cosine=column,
+        pixel_spacing_mm=spacing if spacing and min(spacing) > 0 else None,  # type: ignore[arg-type]
+        is_localizer=bool({"LOCALIZER", "SCOUT", "TOPOGRAM"} & set(image_type)),
+        slope=slope[0] if slope else None,
+        intercept=intercept[0] if intercept else None,
+        marks=tuple(_mark(header, groups, name, image_type) for name in DISCRIMINATORS),
+    )
+
+
+def _first(dataset: Any, keyword: str) -> Any | None:
+    sequence = dataset.get(keyword)
+    return sequence[0] if sequence else None
+
+
+def _lookup(header: Any, groups: list[Any], macro: str, keyword: str) -> Any:
+    """A value from the frame's own functional groups, the shared ones, or the top level."""
+    for group in groups:
+        item = _first(group, macro)
+        if item is not None and item.get(keyword) is not None:
+            return item.get(keyword)
+    return header.get(keyword)
+
+
+def _mark(header: Any, groups: list[Any], name: str, image_type: tuple[str, ...]) -> str:
+    if name == "ImageType":
+        return "/".join(image_type)
+    for group in groups:
+        content = _first(group, "FrameContentSequence")
+        if content is not None:
+            frame_name = {"AcquisitionNumber": "FrameAcquisitionNumber",
+                          "AcquisitionDateTime": "FrameAcquisitionDateTime"}.get(name, name)
+            if content.get(frame_name) is not None:
+                return str(content.get(frame_name))
+    return str(header.get(name) if header.get(name) is not None else "")
+
+
+def _numbers(value: Any, count: int) -> tuple[float, ...] | None:
+    """``count`` finite numbers, or None."""
+    if value is None or isinstance(value, (str, bytes)):
+        return None
+    try:
+        numbers = tuple(float(v) for v in value if v is not None)
+    except (TypeError, ValueError):
+        return None
+    if len(numbers) != count or not all(math.isfinite(v) and abs(v) < 1e6 for v in numbers):
+        return None
+    return numbers
+
+
+def _unit_axes(orientation: tuple[float, ...] | None) -> tuple[Vector | None, Vector | None]:
+    """Row and column direction made exactly perpendicular and of length 1; None when they are not directions."""
+    if orientation is None:
+        return None, None
+    row, column = orientation[:3], orientation[3:]
+    length = math.hypot(*row)
+    if not 0.9 < length < 1.1 or not 0.9 < math.hypot(*column) < 1.1:
+        return None, None
+    unit = tuple(v / length for v in row)
+    along = sum(a * b for a, b in zip(unit, column, strict=True))
+    if abs(along) > 0.02:
+        return None, None
+    rest = tuple(c - along * r for c, r in zip(column, unit, strict=True))
+    size = math.hypot(*rest)
+    return unit, tuple(v / size for v in rest)  # type: ignore[return-value]
+
+
+def _words(value: Any) -> tuple[str, ...]:
+    if value is None:
+        return ()
+    return (value.upper(),) if isinstance(value, str) else tuple(str(v).upper() for v in value)

@@ -1,0 +1,133 @@
+"""Decoding CT slices to HU.
+
+Unusual: the rescale of each slice is applied to that slice, once (scanners do change it within a series); the
+decoder for each transfer syntax is named, so that every machine reads a file with the same code; padding becomes
+-1024 HU before anything else sees it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from radvlm.errors import FileFormatError, MissingPackageError
+from radvlm.io.dicom_files import DicomFile, parsing, read_dataset
+from radvlm.io.dicom_frames import Frame
+from radvlm.io.hounsfield import LOWEST_HU
+from radvlm.provenance import SourceFile
+
+#: Decoders of pydicom in the order in which they are tried, for compressed transfer syntaxes; the first one that is
+#: installed reads every slice. gdcm reads all of them; the others are a second opinion where it is missing.
+_DECODERS = {
+    "JPEG": ("gdcm",), "JPEGLS": ("pyjpegls", "gdcm"), "JPEG2000": ("pylibjpeg", "gdcm"), "HTJ2K": ("pylibjpeg",),
+    "RLE": ("gdcm", "pydicom"),
+}
+_HIGH_THROUGHPUT = tuple(f"1.2.840.10008.1.2.4.20{last}" for last in (1, 2, 3))
+#: Rescale to apply: None for each slice's own header.
+Rescale = tuple[float, float] | None
+
+
+@dataclass
+class SliceReader:
+    """Reads slices one by one; remembers the digest of each file and what was unusual about the pixels."""
+
+    rescale: Rescale = None
+    sources: dict[DicomFile, SourceFile] = field(default_factory=dict)
+    notes: Counter[str] = field(default_factory=Counter)
+    _file: DicomFile | None = None
+    _dataset: Any = None
+
+    def dataset(self, file: DicomFile) -> Any:
+        """The whole dataset of a file; the last one is kept, because an enhanced file holds many frames."""
+        if self._file != file:
+            with parsing(file.name, "a file can be read"):
+                content = file.read()
+            self.sources[file] = SourceFile(file.name, len(content), hashlib.sha256(content).hexdigest())
+            self._dataset, self._file = read_dataset(file, content), file
+        return self._dataset
+
+    def hu(self, frame: Frame) -> np.ndarray:
+        """(rows, columns) in HU: an integer type where the rescale is in whole numbers, else float64."""
+        dataset = self.dataset(frame.file)
+        stored = self._stored(frame, dataset)
+        padding = _padding(dataset, stored)
+        slope, intercept = self.rescale or (1.0 if frame.slope is None else frame.slope, frame.intercept or 0.0)
+        if self.rescale is None and (frame.slope is None or frame.intercept is None):
+            self.notes["slices state no rescale to HU"] += 1
+        if slope == 0:
+            raise FileFormatError("RescaleSlope is not 0", frame.file.name, "Export the series again")
+        if float(slope).is_integer() and float(intercept).is_integer():
+            hu = stored.astype(np.int64 if stored.dtype.itemsize > 2 else np.int32)
+            hu = hu * int(slope) + int(intercept)
+        else:
+            hu = stored.astype(np.float64) * slope + intercept
+        if padding is not None:
+            self.notes["slices hold padding, set to -1024 HU"] += 1
+            hu[padding] = LOWEST_HU
+        if str(dataset.get("LossyImageCompression") or "") == "01":
+            self.notes["slices were compressed with loss, so HU are approximate"] += 1
+        return hu
+
+    def _stored(self, frame: Frame, dataset: Any) -> np.ndarray:
+        from pydicom.pixels import pixel_array
+
+        name = frame.file.name
+        if not any(keyword in dataset for keyword in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
+            raise FileFormatError("a CT slice holds pixel data", f"{name}: none", "Export the series with its pixels")
+        with parsing(name, "the pixels of a slice can be decoded"):
+            stored = pixel_array(dataset, index=frame.number, raw=True,
+                                 decoding_plugin=_decoder(dataset.file_meta.TransferSyntaxUID, name))
+            if stored.shape != (frame.rows, frame.columns):
+                raise FileFormatError("a slice has the size its header states", f"{name}: {stored.shape}")
+            return self._within_bits(stored, dataset)
+
+    def _within_bits(self, stored: np.ndarray, dataset: Any) -> np.ndarray:
+        """Only the stored bits, sign extended: old scanners keep overlays in the bits above."""
+        if stored.dtype.kind not in "iu":
+            return stored
+        bits, signed = int(dataset.get("BitsStored") or 0), int(dataset.get("PixelRepresentation") or 0) == 1
+        width = stored.dtype.itemsize * 8
+        if not 0 < bits < width:
+            return stored
+        low, high = (-(1 << bits - 1), (1 << bits - 1) - 1) if signed else (0, (1 << bits) - 1)
+        if low <= stored.min() and stored.max() <= high:
+            return stored
+        self.notes[f"slices hold values beyond their {bits} stored bits; the bits above were dropped"] += 1
+        spare = width - bits
+        return (stored << spare) >> spare
+
+
+def _decoder(syntax: Any, name: str) -> str:
+    """Name of the decoder to use for a transfer syntax; "" where pydicom needs none."""
+    from pydicom.pixels import get_decoder
+    from pydicom.uid import JPEG2000TransferSyntaxes, JPEGLSTransferSyntaxes, RLETransferSyntaxes
+
+    if not syntax.is_encapsulated:
+        return ""
+    available = get_decoder(syntax).available_plugins
+    families = ((JPEGLSTransferSyntaxes, "JPEGLS"), (JPEG2000TransferSyntaxes, "JPEG2000"),
+                (RLETransferSyntaxes, "RLE"), (_HIGH_THROUGHPUT, "HTJ2K"))
+    family = next((family for syntaxes, family in families if syntax in syntaxes), "JPEG")
+    for plugin in _DECODERS[family]:
+        if plugin in available:
+            return plugin
+    if not available:
+        raise MissingPackageError(f"a decoder for {syntax.name} is installed", name, "pip install pylibjpeg")
+    return available[0]
+
+
+def _padding(dataset: Any, stored: np.ndarray) -> np.ndarray | None:
+    """Mask of padding pixels by PixelPaddingValue (and its range limit); None when there are none."""
+    value, limit = dataset.get("PixelPaddingValue"), dataset.get("PixelPaddingRangeLimit")
+    if value is None:
+        return None
+    ends = [int(value), int(value if limit is None else limit)]
+    if stored.dtype.kind == "i":  # a signed value kept under an unsigned VR
+        half = 1 << (stored.dtype.itemsize * 8 - 1)
+        ends = [end - 2 * half if end >= half else end for end in ends]
+    mask = stored == ends[0] if ends[0] == ends[1] else (stored >= min(ends)) & (stored <= max(ends))
+    return mask if mask.any() else None

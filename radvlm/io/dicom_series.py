@@ -1,0 +1,283 @@
+"""Which images of a folder belong together, and which stack of them is read.
+
+Unusual: a series is not trusted to be one stack. Its images are split by orientation and size; localisers and single
+odd images are set aside and counted; complete stacks at the same positions (phases, reconstructions) are told apart.
+The axial CT stack with most slice positions is chosen, and the decision names what else there was.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+from radvlm.errors import FileFormatError, GridError, InputError
+from radvlm.io.dicom_files import read_headers
+from radvlm.io.dicom_frames import DISCRIMINATORS, TAGS, Frame, frames_of
+from radvlm.provenance import Decision
+
+#: |cosine| between a slice normal and the body axis from which a stack counts as axial (37 degrees; gantry tilt is
+#: at most 30).
+AXIAL_COSINE = 0.8
+#: Images of one stack differ in direction by less than this (cosine of 0.5 degrees).
+SAME_DIRECTION = math.cos(math.radians(0.5))
+#: Odd images up to this share of a stack (and always one) are set aside; more is an error.
+ODD_SHARE = 0.05
+#: Slices closer than this along the normal are at the same position.
+SAME_POSITION_MM = 0.01
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Frames of one series with the same orientation, size and pixel spacing; not yet checked for gaps."""
+
+    frames: tuple[Frame, ...]
+    odd_sizes: tuple[Frame, ...] = ()  # same direction, another matrix or pixel size
+
+    @cached_property
+    def normal(self) -> tuple[float, float, float]:
+        return self.frames[0].normal
+
+    @property
+    def first(self) -> Frame:
+        return self.frames[0]
+
+    @property
+    def is_axial(self) -> bool:
+        return abs(self.normal[2]) >= AXIAL_COSINE
+
+    @property
+    def plane(self) -> str:
+        """``axial``, ``coronal``, ``sagittal`` (nearest)."""
+        nearest = max(range(3), key=lambda axis: abs(self.normal[axis]))
+        return "axial" if self.is_axial else ("sagittal", "coronal", "axial")[nearest]
+
+    def offset_mm(self, frame: Frame) -> float:
+        """Position of a frame along the stack's normal."""
+        assert frame.position_mm is not None
+        return sum(p * n for p, n in zip(frame.position_mm, self.normal, strict=True))
+
+    @cached_property
+    def position_count(self) -> int:
+        return len({round(self.offset_mm(frame) / SAME_POSITION_MM / 2) for frame in self.frames})
+
+    def __str__(self) -> str:
+        number = f"series {self.first.series_number}" if self.first.series_number else "series without number"
+        text = f' "{self.first.description}"' if self.first.description else ""
+        return f"{number}{text} ({self.position_count} {self.plane} slices, {self.first.columns} x {self.first.rows})"
+
+
+@dataclass(frozen=True)
+class SeriesRecord:
+    """One stack of CT slices that ``load_volume`` could read; ``chosen`` marks the one it would."""
+
+    series_uid: str
+    number: str
+    description: str
+    plane: str
+    slices: int
+    columns: int
+    rows: int
+    chosen: bool
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """Every CT stack found, and in words what was left out."""
+
+    stacks: tuple[Stack, ...]
+    decisions: tuple[Decision, ...]
+
+
+def list_series(source: str | Path | Sequence[str | Path]) -> tuple[SeriesRecord, ...]:
+    """The CT stacks in a folder, a zip or a list of files, largest first, without reading pixels."""
+    paths = Path(source) if isinstance(source, (str, Path)) else [Path(path) for path in source]
+    stacks = sorted(catalogue(paths).stacks, key=_rank, reverse=True)
+    return tuple(
+        SeriesRecord(s.first.series_uid, s.first.series_number, s.first.description, s.plane, s.position_count,
+                     s.first.columns, s.first.rows, chosen=index == 0) for index, s in enumerate(stacks))
+
+
+def catalogue(source: Path | Sequence[Path]) -> Catalogue:
+    """Scan headers and build the stacks.
+
+    Raises FileFormatError when there is no DICOM, no CT, no image, or no image with position and orientation.
+    """
+    found = read_headers(source, TAGS)
+    where = source.name if isinstance(source, Path) else f"{len(source)} files"
+    if not found.headers:
+        raise FileFormatError("the folder holds DICOM files", f"{where}: {_words(found.skipped) or 'no files'}",
+                              "Pass a DICOM folder, or a NIfTI file by its own path")
+    modalities: Counter[str] = Counter(str(header.get("Modality") or "no modality") for _, header in found.headers)
+    frames = [frame for file, header in found.headers if header.get("Modality") == "CT"
+              for frame in frames_of(file, header)]
+    if not modalities["CT"]:
+        raise FileFormatError("the DICOM files hold a CT", f"{where}: only {_words(modalities)}",
+                              "Pass the folder of a CT series")
+    if not frames:
+        raise FileFormatError("the CT files hold images", f"{where}: {modalities['CT']} CT objects without a greyscale "
+                              "image", "Pass the folder of the image series")
+    skipped = Counter(found.skipped)
+    for modality, count in modalities.items():
+        if modality != "CT":
+            skipped[f"{modality} files"] += count
+    by_series: dict[str, list[Frame]] = {}
+    for frame in frames:
+        by_series.setdefault(frame.series_key, []).append(frame)
+    stacks, unplaced = [], 0
+    for members in by_series.values():
+        placed = [frame for frame in members if frame.has_place and not frame.is_localizer]
+        skipped["localiser images"] += sum(frame.is_localizer for frame in members)
+        lost = [frame for frame in members if not frame.has_place and not frame.is_localizer]
+        if lost and placed and len(lost) > max(1, ODD_SHARE * len(placed)):
+            raise _no_place(lost)
+        unplaced += len(lost)
+        skipped["images without position or orientation"] += len(lost)
+        stacks += _stacks(placed)
+    if not stacks:
+        lost = [frame for frame in frames if not frame.has_place and not frame.is_localizer]
+        if lost:
+            raise _no_place(lost)
+        raise FileFormatError("the folder holds CT slices", f"{where}: only {_words(+skipped)}",
+                              "Pass the folder of the axial series")
+    decisions = []
+    if +skipped:
+        decisions.append(Decision("dicom", f"Left out: {_words(+skipped)}.", warning=unplaced > 0))
+    return Catalogue(tuple(stacks), tuple(decisions))
+
+
+def choose(found: Catalogue, series: str | int | None = None) -> tuple[Stack, tuple[Decision, ...]]:
+    """The stack to read: the axial one with most slice positions, or the one that ``series`` names.
+
+    ``series`` is a SeriesInstanceUID or its ending, a SeriesNumber, or part of the description.
+
+    Raises InputError when ``series`` fits none or several, or when the folder holds several patients;
+    GridError when the chosen series mixes image sizes.
+    """
+    stacks = list(found.stacks)
+    if series is not None:
+        stacks = _matching(stacks, str(series).strip())
+    elif len({stack.first.patient_key for stack in stacks} - {""}) > 1:
+        raise InputError("a folder holds one patient", f"CT series of several patients: {_listed(stacks)}",
+                         "Pass series= or the folder of one patient")
+    ranked = sorted(stacks, key=_rank, reverse=True)
+    stack, others = ranked[0], [other for other in found.stacks if other is not ranked[0]]
+    decisions = list(found.decisions)
+    if series is not None:
+        decisions.append(Decision("dicom", f"Read {stack}, as asked for."))
+    elif others:
+        decisions.append(Decision("dicom", f"Read {stack}, the {'axial ' if stack.is_axial else ''}CT with most "
+                                  f"slices; also there: {_listed(others)}."))
+    if not stack.is_axial:
+        decisions.append(Decision("dicom", f"The series is {stack.plane}, not axial.", warning=True))
+    if stack.odd_sizes:
+        odd = stack.odd_sizes
+        sizes = sorted({f"{f.columns} x {f.rows}" for f in (*odd, *stack.frames)})
+        if len(odd) > max(1, ODD_SHARE * len(stack.frames)):
+            raise GridError("all slices of a series have one matrix and one pixel size",
+                            f"{stack} with {len(odd)} other images ({', '.join(sizes)})",
+                            "Pass a list of the files of one size")
+        what = f"Set aside {len(odd)} image(s) of another size ({', '.join(sizes)})."
+        decisions.append(Decision("dicom", what, warning=True))
+    return stack, tuple(decisions)
+
+
+def one_stack(stack: Stack) -> tuple[Stack, tuple[Decision, ...]]:
+    """Keep one of several complete stacks at the same positions (phases, reconstructions); the largest, then the first.
+
+    When fewer than half of the positions repeat, or nothing in the headers tells the repeats apart, the stack comes
+    back as it was, and duplicates are judged by their pixels later.
+    """
+    repeats = Counter(round(stack.offset_mm(frame), 2) for frame in stack.frames)
+    if sum(count > 1 for count in repeats.values()) < 0.5 * len(repeats) or len(repeats) < 2:
+        return stack, ()
+    for index, name in enumerate(DISCRIMINATORS):
+        groups: dict[str, list[Frame]] = {}
+        for frame in stack.frames:
+            groups.setdefault(frame.marks[index], []).append(frame)
+        if not 1 < len(groups) <= len(stack.frames) / 2:
+            continue
+        distinct = {mark: len({round(stack.offset_mm(f), 2) for f in group}) for mark, group in groups.items()}
+        if any(distinct[mark] < len(group) for mark, group in groups.items()):
+            continue
+        mark = max(groups, key=lambda m: (len(groups[m]), -list(groups).index(m)))
+        if len(groups[mark]) < 0.9 * len(repeats):
+            continue
+        what = (f"The series holds {len(groups)} stacks at the same positions, told apart by {name}; read the one of "
+                f"{len(groups[mark])} slices with {name} {mark or '(empty)'}.")
+        return replace(stack, frames=tuple(groups[mark])), (Decision("dicom", what, warning=True),)
+    return stack, ()
+
+
+def _stacks(frames: Sequence[Frame]) -> list[Stack]:
+    """Frames of one series split by direction; within a direction the commonest size, others as ``odd_sizes``."""
+    directions: list[list[Frame]] = []
+    for frame in frames:
+        for members in directions:
+            if _same_direction(members[0], frame):
+                members.append(frame)
+                break
+        else:
+            directions.append([frame])
+    stacks = []
+    for members in directions:
+        sizes = Counter(_size(frame) for frame in members)
+        main = sizes.most_common(1)[0][0]
+        stacks.append(Stack(tuple(f for f in members if _size(f) == main),
+                            tuple(f for f in members if _size(f) != main)))
+    return stacks
+
+
+def _same_direction(a: Frame, b: Frame) -> bool:
+    assert a.row_cosine and b.row_cosine and a.column_cosine and b.column_cosine
+    return all(sum(x * y for x, y in zip(one, two, strict=True)) >= SAME_DIRECTION
+               for one, two in ((a.row_cosine, b.row_cosine), (a.column_cosine, b.column_cosine)))
+
+
+def _size(frame: Frame) -> tuple[int, int, float, float]:
+    assert frame.pixel_spacing_mm is not None
+    return (frame.rows, frame.columns, round(frame.pixel_spacing_mm[0], 4), round(frame.pixel_spacing_mm[1], 4))
+
+
+def _rank(stack: Stack) -> tuple[bool, int, int, float]:
+    number = stack.first.series_number
+    return (stack.is_axial, stack.position_count, len(stack.frames), -float(number) if number.isdigit() else -math.inf)
+
+
+def _matching(stacks: list[Stack], wanted: str) -> list[Stack]:
+    tests = (
+        lambda s: s.first.series_uid == wanted,
+        lambda s: s.first.series_number == wanted,
+        lambda s: len(wanted) >= 3 and "." in s.first.series_uid and s.first.series_uid.endswith(wanted),
+        lambda s: s.first.description.casefold() == wanted.casefold(),
+        lambda s: len(wanted) > 0 and wanted.casefold() in s.first.description.casefold(),
+    )
+    for test in tests:
+        matching = [stack for stack in stacks if test(stack)]
+        if len({stack.first.series_key for stack in matching}) > 1:
+            raise InputError("series= names one series", f"{wanted!r} fits {_listed(matching)}",
+                             "Pass the SeriesInstanceUID: " + ", ".join(
+                                 sorted({s.first.series_uid or s.first.series_key for s in matching})))
+        if matching:
+            return matching
+    raise InputError("series= names a CT series of the folder", f"{wanted!r}; there is {_listed(stacks)}",
+                     "Pass a SeriesNumber, the end of a SeriesInstanceUID, or part of a description")
+
+
+def _no_place(frames: list[Frame]) -> FileFormatError:
+    names = sorted({frame.file.name for frame in frames})
+    return FileFormatError("every CT slice states its position, orientation and pixel spacing",
+                           f"{len(frames)} image(s) without, such as {names[0]}",
+                           "Export the original images; screenshots and secondary captures cannot be measured")
+
+
+def _listed(stacks: Sequence[Stack], limit: int = 8) -> str:
+    text = "; ".join(str(stack) for stack in stacks[:limit])
+    return text + (f"; and {len(stacks) - limit} more" if len(stacks) > limit else "")
+
+
+def _words(counts: Counter[str]) -> str:
+    return ", ".join(f"{count} {what}" for what, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])))

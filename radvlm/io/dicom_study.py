@@ -1,0 +1,100 @@
+"""Facts about the study, the acquisition and the patient from one DICOM header; no names and no identifiers."""
+
+from __future__ import annotations
+
+import datetime
+import re
+from typing import Any
+
+from radvlm.errors import InputError
+from radvlm.io.dicom_files import parsing
+from radvlm.io.dicom_frames import patient_key
+from radvlm.study import Patient, Study
+
+_DAYS_PER_UNIT = {"D": 1.0, "W": 7.0, "M": 30.4375, "Y": 365.25}
+
+
+def study_of(dataset: Any, name: str, sop_instance_uids: tuple[str, ...]) -> Study:
+    """Study from a slice's header. What is missing or not valid is left out, never guessed."""
+    with parsing(name):
+        return Study(
+            modality=_text(dataset, "Modality"),
+            description=_text(dataset, "StudyDescription") or _text(dataset, "SeriesDescription"),
+            study_date=_date_text(dataset, "StudyDate"),
+            body_part=_text(dataset, "BodyPartExamined"),
+            patient_key=patient_key(dataset),
+            study_uid=_text(dataset, "StudyInstanceUID"),
+            series_uid=_text(dataset, "SeriesInstanceUID"),
+            frame_of_reference_uid=_text(dataset, "FrameOfReferenceUID"),
+            sop_instance_uids=sop_instance_uids,
+            manufacturer=_text(dataset, "Manufacturer"),
+            kernel=_text(dataset, "ConvolutionKernel"),
+            kvp=_number(dataset, "KVP"),
+            slice_thickness_mm=_number(dataset, "SliceThickness"),
+            contrast_agent=_text(dataset, "ContrastBolusAgent"),
+            patient=patient_of(dataset),
+        )
+
+
+def patient_of(dataset: Any) -> Patient:
+    """Sex, age, height and weight; each is None where the header has none or not a possible one."""
+    sex = _text(dataset, "PatientSex").upper()
+    height = _number(dataset, "PatientSize")
+    facts: dict[str, Any] = {
+        "sex": sex if sex in ("F", "M") else None,
+        "age_years": _age_years(dataset),
+        "height_cm": None if height is None else height * 100,
+        "weight_kg": _number(dataset, "PatientWeight"),
+    }
+    if height is not None and height > 3:  # some consoles write cm where DICOM asks for metres
+        facts["height_cm"] = height
+    return Patient(**{name: value for name, value in facts.items() if value is not None and _possible(name, value)})
+
+
+def _possible(name: str, value: Any) -> bool:
+    try:
+        Patient(**{name: value})
+    except InputError:
+        return False
+    return True
+
+
+def _age_years(dataset: Any) -> float | None:
+    match = re.fullmatch(r"(\d{1,3})([DWMY])", _text(dataset, "PatientAge").upper())
+    if match:
+        number, unit = float(match[1]), match[2]
+        if number > 0:
+            return number if unit == "Y" else number * _DAYS_PER_UNIT[unit] / 365.25
+    birth, study = _date(dataset, "PatientBirthDate"), _date(dataset, "StudyDate")
+    if birth is None or study is None or study < birth:
+        return None
+    return float(study.year - birth.year - ((study.month, study.day) < (birth.month, birth.day)))
+
+
+def _date(dataset: Any, keyword: str) -> datetime.date | None:
+    text = _text(dataset, keyword).replace(".", "")
+    try:
+        return datetime.date(int(text[:4]), int(text[4:6]), int(text[6:8])) if len(text) == 8 else None
+    except ValueError:
+        return None
+
+
+def _date_text(dataset: Any, keyword: str) -> str:
+    date = _date(dataset, keyword)
+    return date.isoformat() if date else ""
+
+
+def _text(dataset: Any, keyword: str) -> str:
+    value = dataset.get(keyword)
+    if value is None:
+        return ""
+    parts = [value] if isinstance(value, str) or not hasattr(value, "__iter__") else value
+    return " ".join(" ".join(str(part).split()) for part in parts if part is not None).strip()
+
+
+def _number(dataset: Any, keyword: str) -> float | None:
+    try:
+        value = float(dataset.get(keyword))
+    except (TypeError, ValueError):
+        return None
+    return value if 0 < value < 1e6 else None

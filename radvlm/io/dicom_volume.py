@@ -1,0 +1,176 @@
+"""One CT series from DICOM files to RawImage: choose, order, decode, rescale and put on a regular grid.
+
+Unusual: slices are decoded one by one straight into the final array (int16 where every rescale is in whole numbers),
+and interpolation for a missing slice, changing spacing or gantry tilt happens on the way, so that a full-size second
+copy never exists. DICOM's LPS+ becomes RAS+ here and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from radvlm.errors import FileFormatError, GridError
+from radvlm.geometry import canonical_order
+from radvlm.io.dicom_frames import Frame
+from radvlm.io.dicom_grid import Shear, SlicePlan, plan_shear, plan_slices, shifted
+from radvlm.io.dicom_pixels import SliceReader
+from radvlm.io.dicom_series import SAME_POSITION_MM, Stack, catalogue, choose, one_stack
+from radvlm.io.dicom_study import study_of
+from radvlm.io.hounsfield import LOWEST_HU, Rescale, clipped, correct_rescaled
+from radvlm.io.raw import RawImage
+from radvlm.io.rescale import INT16, refuse_nonfinite
+from radvlm.provenance import Decision
+
+#: More voxels than this in one series is refused.
+MAX_VOXELS = 4 * 2**30
+_LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+
+
+class _BeyondInt16(Exception):
+    """Raised inside this module when a slice does not fit int16; the series is then read as float32."""
+
+
+def read_dicom(source: Path | Sequence[Path], series: str | int | None = None, rescale: Rescale = "auto") -> RawImage:
+    """Read one CT series from a folder (recursive), a list of files, or a zip.
+
+    Args:
+        series: see ``radvlm.io.dicom_series.choose``.
+        rescale: ``"auto"`` and ``"header"`` apply each slice's own rescale (auto also judges the result), ``"none"``
+            none, (slope, intercept) the given one.
+
+    Returns:
+        RawImage with HU (columns, rows, slices) as int16 or float32; slices ascend along the normal.
+        ``study.sop_instance_uids`` run in the slice direction of the RAS+ volume (from the feet up when axial);
+        interpolated slices have none.
+
+    Raises:
+        FileFormatError, GridError, InputError: see the modules for each step.
+    """
+    stack, decisions = choose(catalogue(source), series)
+    stack, more = one_stack(stack)
+    own = {"auto": None, "header": None, "none": (1.0, 0.0)}
+    reader = SliceReader(own[rescale] if isinstance(rescale, str) else rescale)
+    frames, dropped = _distinct(stack, reader)
+    offsets = np.array([stack.offset_mm(frame) for frame in frames])
+    plan = plan_slices(offsets)
+    shear = _shear(frames, offsets, stack)
+    whole = all(float(v).is_integer() for frame in frames for v in (reader.rescale or (frame.slope or 1.0,
+                                                                                     frame.intercept or 0.0)))
+    try:
+        hu = _assembled(frames, plan, shear, reader, np.dtype(np.int16 if whole else np.float32))
+    except _BeyondInt16:
+        reader.notes.clear()
+        hu = _assembled(frames, plan, shear, reader, np.dtype(np.float32))
+    refuse_nonfinite(hu, f"{stack}")
+    rescales = {(frame.slope or 1.0, frame.intercept or 0.0) for frame in frames}
+    if rescale == "auto":
+        header = rescales.pop() if len(rescales) == 1 else (1.0, 0.0)
+        hu, judged = correct_rescaled(hu, *header, name=str(stack))
+    else:
+        hu, judged = clipped(hu, "dicom", [], owned=True)
+    notes = [Decision("dicom", f"{count} {what}.", warning="padding" not in what)
+             for what, count in sorted(reader.notes.items())]
+    affine = _affine(frames, stack, plan, shear)
+    study = study_of(reader.dataset(frames[0].file), frames[0].file.name, _uids(frames, affine))
+    extra = [Decision("dicom", f"Rescale differs between slices ({len(rescales)} kinds); each was applied to its own.")
+             ] if len(rescales) > 1 else []
+    used = dict.fromkeys(reader.sources[frame.file] for frame in frames)
+    return RawImage(hu.transpose(2, 1, 0), affine, study=study, sources=tuple(used), decisions=(
+        *decisions, *more, *dropped, *plan.decisions, *(shear.decisions if shear else ()), *extra, *notes, *judged))
+
+
+def _distinct(stack: Stack, reader: SliceReader) -> tuple[list[Frame], tuple[Decision, ...]]:
+    """Frames in ascending position, one for each; identical duplicates are dropped, different ones refused."""
+    _refuse_shared_uids(stack)
+    frames: list[Frame] = []
+    dropped = 0
+    for frame in sorted(stack.frames, key=lambda f: (stack.offset_mm(f), f.sop_uid, f.file.folder, f.file.name)):
+        if not frames or stack.offset_mm(frame) - stack.offset_mm(frames[-1]) > SAME_POSITION_MM:
+            frames.append(frame)
+            continue
+        if frame.position_mm is not None and not np.allclose(frame.position_mm, frames[-1].position_mm, atol=0.05):  # type: ignore[arg-type]
+            different = True
+        else:
+            different = not np.array_equal(reader.hu(frames[-1]), reader.hu(frame))
+        if different:
+            same_uid = frame.sop_uid and frame.sop_uid == frames[-1].sop_uid
+            raise GridError(
+                "a SOPInstanceUID names one image" if same_uid else "each position of a series holds one image",
+                f"two different images at {stack.offset_mm(frame):.1f} mm along the slice normal "
+                f"({frames[-1].file.name}, {frame.file.name})",
+                "Two acquisitions are mixed; pass a list of the files of one of them")
+        dropped += 1
+    reader.notes.clear()
+    if not dropped:
+        return frames, ()
+    return frames, (Decision("dicom", f"{dropped} duplicate image(s) with identical pixels dropped.", warning=False),)
+
+
+def _refuse_shared_uids(stack: Stack) -> None:
+    places: dict[tuple[str, int], Frame] = {}
+    for frame in stack.frames:
+        if not frame.sop_uid:
+            continue
+        first = places.setdefault((frame.sop_uid, frame.number), frame)
+        if abs(stack.offset_mm(first) - stack.offset_mm(frame)) > SAME_POSITION_MM:
+            raise FileFormatError("a SOPInstanceUID names one image",
+                                  f"{first.file.name} and {frame.file.name} share one at different positions",
+                                  "The identifiers were damaged by an export; export the series again")
+
+
+def _shear(frames: list[Frame], offsets: np.ndarray, stack: Stack) -> Shear | None:
+    first = frames[0]
+    assert first.pixel_spacing_mm is not None
+    return plan_shear(np.array([frame.position_mm for frame in frames]), offsets, np.array(first.row_cosine),
+                      np.array(first.column_cosine), np.array(stack.normal), first.pixel_spacing_mm)
+
+
+def _assembled(frames: list[Frame], plan: SlicePlan, shear: Shear | None, reader: SliceReader,
+               dtype: np.dtype) -> np.ndarray:
+    """(slices, rows, columns) in HU. Each slice is decoded once and written to every output slice it has part in."""
+    rows, columns = frames[0].rows, frames[0].columns
+    if shear is not None:
+        rows, columns = rows + shear.extra[0], columns + shear.extra[1]
+    if plan.count * rows * columns > MAX_VOXELS:
+        raise GridError(f"a series holds at most {MAX_VOXELS / 2**30:.0f} Gi voxels",
+                        f"{columns} x {rows} x {plan.count}", "Crop the series first")
+    hu = np.empty((plan.count, rows, columns), dtype=dtype)
+    previous = np.empty(0)
+    for number, frame in enumerate(frames):
+        current = reader.hu(frame)
+        if dtype == np.int16 and (current.min() < INT16.min or current.max() > INT16.max):
+            raise _BeyondInt16
+        if shear is not None:
+            current = shifted(current, shear.rows[number], shear.columns[number], shear.extra, LOWEST_HU)
+            current = np.rint(current) if dtype == np.int16 else current
+        for k in np.flatnonzero((plan.lower == number) & (plan.weight == 0)):
+            hu[k] = current
+        for k in np.flatnonzero((plan.lower == number - 1) & (plan.weight > 0)):
+            mixed = (1 - plan.weight[k]) * previous + plan.weight[k] * current
+            hu[k] = np.rint(mixed) if dtype == np.int16 else mixed
+        previous = current
+    return hu
+
+
+def _affine(frames: list[Frame], stack: Stack, plan: SlicePlan, shear: Shear | None) -> np.ndarray:
+    """Index (column, row, slice) to RAS+ mm."""
+    first = frames[0]
+    assert first.pixel_spacing_mm is not None
+    between_rows, between_columns = first.pixel_spacing_mm
+    affine = np.eye(4)
+    affine[:3, 0] = np.array(first.row_cosine) * between_columns
+    affine[:3, 1] = np.array(first.column_cosine) * between_rows
+    affine[:3, 2] = np.array(stack.normal) * plan.spacing_mm
+    affine[:3, 3] = first.position_mm
+    if shear is not None:
+        affine[:3, 3] += affine[:3, :2] @ np.array([shear.origin[1], shear.origin[0]])
+    return _LPS_TO_RAS @ affine
+
+
+def _uids(frames: list[Frame], affine: np.ndarray) -> tuple[str, ...]:
+    uids = tuple(dict.fromkeys(frame.sop_uid for frame in frames if frame.sop_uid))
+    order, signs = canonical_order(affine)
+    return uids[::-1] if signs[order.index(2)] < 0 else uids

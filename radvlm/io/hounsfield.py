@@ -1,0 +1,234 @@
+"""Are these values Hounsfield units? Decided from the histogram, conservatively, and always recorded.
+
+Unusual: three mistakes that circulate in public CT data are recognised. Values already in HU whose header asks for
+the rescale once more (CT-RATE v2); stored scanner values that were never rescaled; and images that are no CT. Only an
+unambiguous histogram changes anything; a doubtful one ends in an error that names the explicit ways out.
+
+The rules, on a sample of at most a million voxels (shares of all voxels; HU):
+
+* air is -1100 to -900, tissue is -200 to 250, "deep" is below -1100.
+* The header's rescale is *not* applied when, without it, there is air (1 %) and tissue (5 %) and hardly anything deep,
+  and with it either that air lands deep or the tissue vanishes (below 2 %).
+* 1024 is subtracted when no value is below 0, there is air at 0 to 150, and above 200 most values (60 %) lie between
+  824 and 1274 with a third of them inside some 150 wide window of soft tissue.
+* Refused: one constant value; 8-bit values; a spread below 30 in fractions (normalised); 1 % of varied values below
+  -1100; 1 % above 4100; nothing below 0, unless it looks like a crop of soft tissue; neither air nor tissue.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from radvlm.errors import InputError
+from radvlm.io.rescale import compact, refuse_nonfinite, rescaled, slabs
+from radvlm.provenance import Decision
+
+#: Everything below is padding or reconstruction overshoot; CT numbers end at air.
+LOWEST_HU = -1024
+#: Intercept of nearly all scanners, the offset of values that were never rescaled.
+USUAL_OFFSET = 1024
+SAMPLE_VOXELS = 1_000_000
+Rescale = str | tuple[float, float]
+_REMEDY = ("Pass rescale='none' if the values are HU as they are, 'header' to apply the header, or "
+           "(slope, intercept), such as (1, -1024)")
+
+
+@dataclass(frozen=True)
+class Look:
+    """Shares of a sample under one hypothesis about its scale."""
+
+    air: float
+    tissue: float
+    deep: float
+    padding: float  # below -1100, but few distinct values
+    negative: float
+    above: float
+
+    @property
+    def is_ct(self) -> bool:
+        return self.tissue >= 0.05 and self.deep <= 0.01 and self.above <= 0.01
+
+
+def checked_rescale(rescale: object) -> Rescale:
+    """``rescale`` as given when it is one of the allowed forms; InputError otherwise."""
+    if isinstance(rescale, str) and rescale in ("auto", "header", "none"):
+        return rescale
+    try:
+        slope, intercept = (float(v) for v in rescale)  # type: ignore[attr-defined]
+    except (TypeError, ValueError):
+        slope, intercept = 0.0, 0.0
+    if isinstance(rescale, str) or slope == 0 or not np.isfinite([slope, intercept]).all():
+        raise InputError("rescale is 'auto', 'header', 'none' or (slope, intercept) with a slope other than 0",
+                         repr(rescale))
+    return slope, intercept
+
+
+def to_hu(stored: np.ndarray, slope: float, intercept: float, rescale: Rescale, name: str,
+          step: str) -> tuple[np.ndarray, list[Decision]]:
+    """Stored values to HU as int16 or float32, never changing ``stored`` itself.
+
+    Args:
+        stored: (I, J, K) as in the file; slope and intercept: the header's rescale (1, 0 where there is none).
+        rescale: ``"auto"``, ``"header"``, ``"none"`` or (slope, intercept).
+        name: of the file, for messages; step: for the decisions.
+
+    Raises InputError when "auto" cannot tell, or the values are not CT; FileFormatError for NaN or infinity.
+    """
+    refuse_nonfinite(stored, name)
+    decisions: list[Decision] = []
+    has_header = (slope, intercept) != (1.0, 0.0)
+    if isinstance(rescale, tuple):
+        slope, intercept = rescale
+        decisions.append(Decision(step, f"Rescaled as asked for: x {slope:g} {intercept:+g}."))
+    elif rescale == "none":
+        if has_header:
+            decisions.append(Decision(step, f"The header's rescale (x {slope:g} {intercept:+g}) was not applied, as "
+                                      "asked for."))
+        slope, intercept = 1.0, 0.0
+    elif rescale == "auto":
+        slope, intercept, decisions = _decided(stored, slope, intercept, name, step)
+    elif has_header:
+        decisions.append(Decision(step, f"Rescaled once by the header: x {slope:g} {intercept:+g}."))
+    hu = compact(stored) if (slope, intercept) == (1.0, 0.0) else rescaled(stored, slope, intercept)
+    refuse_nonfinite(hu, name)
+    return clipped(hu, step, decisions, owned=hu is not stored and not np.shares_memory(hu, stored))
+
+
+def correct_rescaled(hu: np.ndarray, slope: float, intercept: float, name: str) -> tuple[np.ndarray, list[Decision]]:
+    """The same judgement for a DICOM series, whose rescale was applied while reading.
+
+    The header says CT, so what is merely unusual becomes a warning; only the two unambiguous mistakes are undone.
+    ``hu`` is changed in place.
+    """
+    sample = _sample(hu)
+    if (slope, intercept) != (1.0, 0.0) and _was_hu_already(_look((sample - intercept) / slope), _look(sample)):
+        undone = rescaled(hu, 1 / slope, -intercept / slope)
+        return clipped(undone, "dicom", [_double("dicom", slope, intercept)], owned=True)
+    decisions: list[Decision] = []
+    if _never_rescaled(sample):
+        hu = rescaled(hu, 1.0, -USUAL_OFFSET)
+        decisions.append(_subtracted("dicom"))
+    else:
+        reason = _refusal(sample, hu.dtype)
+        if reason:
+            decisions.append(Decision("dicom", f"Unusual for a CT: {reason}.", warning=True))
+    return clipped(hu, "dicom", decisions, owned=True)
+
+
+def clipped(hu: np.ndarray, step: str, decisions: list[Decision], owned: bool) -> tuple[np.ndarray, list[Decision]]:
+    """Raise everything below -1024 to -1024, in place when the array is ``owned``."""
+    if hu.min() >= LOWEST_HU:
+        return hu, decisions
+    count = sum(int((slab < LOWEST_HU).sum()) for slab in slabs(hu))
+    what = f"{count} voxels below {LOWEST_HU} HU (lowest {hu.min():g}: padding or overshoot) were set to {LOWEST_HU}."
+    out = hu if owned and hu.flags.writeable else np.empty_like(hu)
+    np.maximum(hu, hu.dtype.type(LOWEST_HU), out=out)
+    return out, [*decisions, Decision(step, what)]
+
+
+def _decided(stored: np.ndarray, slope: float, intercept: float, name: str,
+             step: str) -> tuple[float, float, list[Decision]]:
+    sample = _sample(stored)
+    decisions: list[Decision] = []
+    if (slope, intercept) != (1.0, 0.0):
+        applied = sample * slope + intercept
+        with_it, without = _look(applied), _look(sample)
+        if _was_hu_already(without, with_it):
+            return 1.0, 0.0, [_double(step, slope, intercept)]
+        if with_it.tissue < 0.02 and without.tissue >= 0.5 and with_it.air >= 0.5:
+            raise InputError("the rescale to HU is unambiguous",
+                             f"{name}: the header (x {slope:g} {intercept:+g}) leaves nothing but air, and without it "
+                             "the values look like soft tissue", _REMEDY)
+        decisions.append(Decision(step, f"Rescaled once by the header: x {slope:g} {intercept:+g}."))
+        sample = applied
+    if _never_rescaled(sample):
+        return slope, intercept - USUAL_OFFSET, [*decisions, _subtracted(step)]
+    reason = _refusal(sample, stored.dtype if (slope, intercept) == (1.0, 0.0) else np.dtype(np.int16))
+    if reason:
+        raise InputError("the values are a CT in Hounsfield units", f"{name}: {reason}", _REMEDY)
+    if (sample >= 0).all():
+        decisions.append(Decision(step, "No value lies below 0 HU: taken as a crop of soft tissue.", warning=True))
+    return slope, intercept, decisions
+
+
+def _double(step: str, slope: float, intercept: float) -> Decision:
+    return Decision(step, f"The values are HU already; the header's rescale (x {slope:g} {intercept:+g}) would have "
+                    "been applied twice and was ignored.", warning=True)
+
+
+def _subtracted(step: str) -> Decision:
+    return Decision(step, f"The values were never rescaled to HU (air near 0, soft tissue near {USUAL_OFFSET + 40}): "
+                    f"{USUAL_OFFSET} was subtracted.", warning=True)
+
+
+def _sample(array: np.ndarray) -> np.ndarray:
+    """Every n-th voxel along each axis, as float64, at most about a million."""
+    steps = [1] * array.ndim
+    while np.prod([-(-n // s) for n, s in zip(array.shape, steps, strict=True)]) > SAMPLE_VOXELS:
+        widest = max(range(array.ndim), key=lambda axis: array.shape[axis] / steps[axis])
+        steps[widest] += 1
+    return array[tuple(slice(None, None, step) for step in steps)].ravel(order="K").astype(np.float64)
+
+
+def _look(values: np.ndarray) -> Look:
+    def share(mask: np.ndarray) -> float:
+        return float(mask.mean())
+
+    low = values[values < -1100]
+    varied = len(np.unique(np.rint(low[:50_000]))) >= 20 if low.size else False
+    return Look(
+        air=share((values >= -1100) & (values <= -900)), tissue=share((values >= -200) & (values <= 250)),
+        deep=low.size / values.size if varied else 0.0, padding=0.0 if varied else low.size / values.size,
+        negative=share(values < -200), above=share(values > 4100),
+    )
+
+
+def _was_hu_already(without: Look, with_it: Look) -> bool:
+    """True when values are HU before the header's rescale and nonsense after it."""
+    if not without.is_ct:
+        return False
+    air_sinks = without.air >= 0.01 and with_it.deep + with_it.padding >= 0.01
+    tissue_vanishes = with_it.tissue < 0.02 and without.negative >= 0.01
+    return air_sinks or tissue_vanishes
+
+
+def _never_rescaled(values: np.ndarray) -> bool:
+    """True for scanner values with an offset of 1024: air near 0, fat and soft tissue near 1024."""
+    real = values[values > -1100]  # padding such as -2000 aside
+    if not real.size or np.percentile(real, 0.1) < -5 or not np.array_equal(real, np.rint(real)):
+        return False
+    body = real[real > 200]
+    if np.mean(real <= 150) < 0.01 or body.size < 0.02 * real.size:
+        return False
+    if np.mean((body >= 824) & (body <= 1274)) < 0.6:
+        return False
+    counts = np.bincount(np.clip(body, 0, 4096).astype(np.int64), minlength=4097)[900:1200]
+    window = np.convolve(counts, np.ones(150), mode="valid").max()
+    return bool(window >= 0.33 * body.size)
+
+
+def _refusal(values: np.ndarray, dtype: np.dtype) -> str:
+    """Why values are not HU of a CT; "" when they may be."""
+    low, high = float(values.min()), float(values.max())
+    if low == high:
+        return f"every voxel sampled is {low:g}"
+    if dtype.itemsize == 1:
+        return f"8-bit values from {low:g} to {high:g}, like a picture"
+    if high - low < 30 and not np.array_equal(values, np.rint(values)):
+        return f"fractions from {low:.3g} to {high:.3g}, as if normalised"
+    look = _look(values)
+    if look.deep > 0.01:
+        return f"{look.deep:.0%} of the voxels lie below air (lowest {low:g}), as if rescaled twice"
+    if look.above > 0.01:
+        return f"{look.above:.0%} of the voxels lie above 4100 (highest {high:g})"
+    real = values[values > -1100]
+    if np.percentile(real, 0.1) >= -10:
+        spread = float(np.percentile(real, 99) - np.percentile(real, 1))
+        if spread > 500 or np.mean(real == 0) > 0.2 or np.median(real) > 700:
+            return f"no values below 0 (median {np.median(real):g}, highest {high:g}), so no air and no fat"
+        return ""
+    if look.tissue < 0.02 and look.negative < 0.02:
+        return f"neither air nor soft tissue between {low:g} and {high:g}"
+    return ""

@@ -1,0 +1,138 @@
+"""One door to a Volume, whatever the CT comes as.
+
+Unusual: files are recognised by their content, never by their name; and every way in ends in the same three steps:
+HU once (``hounsfield``), RAS+ order by a view (``RawImage.canonical``), and a Volume that remembers every decision.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from radvlm.errors import FileFormatError, InputError
+from radvlm.io.hounsfield import Rescale, checked_rescale, to_hu
+from radvlm.io.raw import RawImage
+from radvlm.volume import Volume
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_NIFTI_SUFFIXES = (".nii", ".nii.gz", ".hdr", ".img", ".hdr.gz", ".img.gz")
+
+
+def load_volume(
+    source: Any, *, affine: np.ndarray | None = None, series: str | int | None = None, rescale: Any = "auto",
+) -> Volume:
+    """Load a CT as Hounsfield units in RAS+ order.
+
+    Args:
+        source: path of a NIfTI file, a DICOM folder (searched recursively), a DICOM file with many frames, or a zip
+            of DICOM; a list of DICOM files; a NumPy array (I, J, K) in HU with ``affine``; a nibabel image; a MONAI
+            MetaTensor or a torch tensor; or a Volume, which comes back as it is.
+        affine: 4x4 from voxel index to RAS+ mm; for arrays and tensors only.
+        series: which DICOM series: SeriesInstanceUID or its ending, SeriesNumber, or part of the description.
+            Default: the axial CT with most slices.
+        rescale: ``"auto"`` applies the header's rescale unless the histogram proves it wrong (see
+            ``radvlm.io.hounsfield``), ``"header"`` applies it unasked, ``"none"`` takes stored values as HU, and
+            (slope, intercept) replaces it.
+
+    Raises:
+        FileFormatError: a file is missing, damaged or of another kind.
+        GridError: no regular perpendicular grid of one 3D volume.
+        InputError: the values are no CT in HU, or an argument does not fit.
+    """
+    checked = checked_rescale(rescale)
+    if isinstance(source, Volume):
+        return source
+    if isinstance(source, (str, PathLike)):
+        _refuse_affine(affine)
+        return _volume(_from_path(Path(source), series, checked))
+    if isinstance(source, (list, tuple)) and source and all(isinstance(item, (str, PathLike)) for item in source):
+        _refuse_affine(affine)
+        paths = [Path(item) for item in source]
+        return _volume(_from_path(paths[0], series, checked) if len(paths) == 1 else _dicom(paths, series, checked))
+    if series is not None:
+        raise InputError("series= chooses among DICOM files", type(source).__name__, "Leave it out")
+    from radvlm.io import arrays
+
+    if arrays.is_nibabel_image(source):
+        _refuse_affine(affine)
+        return _volume(arrays.raw_from_nibabel(source, checked))
+    if arrays.is_tensor(source):
+        return _volume(arrays.raw_from_tensor(source, affine, checked))
+    if isinstance(source, np.ndarray):
+        return _volume(arrays.raw_from_array(source, affine, checked))
+    raise InputError("a CT is a path, a list of paths, an array with an affine, a nibabel image, a MetaTensor or a "
+                     "Volume", type(source).__name__)
+
+
+def _volume(raw: RawImage) -> Volume:
+    hu, geometry, axes = raw.canonical()
+    return Volume(hu, geometry, raw.study, axes, raw.sources, raw.decisions)
+
+
+def _refuse_affine(affine: np.ndarray | None) -> None:
+    if affine is not None:
+        raise InputError("affine= belongs to an array", "a source that has its own",
+                         "Leave it out; repair the file's header if it is wrong")
+
+
+def _from_path(path: Path, series: str | int | None, rescale: Rescale) -> RawImage:
+    try:
+        is_folder, exists = path.is_dir(), path.exists()
+    except (OSError, ValueError):  # a name too long, or with a NUL character
+        is_folder, exists = False, False
+    if not exists:
+        raise FileFormatError("the path exists", str(path), "Check the path")
+    if is_folder:
+        return _from_folder(path, series, rescale)
+    from radvlm.io.nifti import is_nifti
+
+    if path.name.lower().endswith(_NIFTI_SUFFIXES) or is_nifti(path):
+        if series is not None:
+            raise InputError("series= chooses among DICOM files", f"the NIfTI file {path.name}", "Leave it out")
+        return _nifti(path, rescale)
+    if zipfile.is_zipfile(path) or _is_dicom(path):
+        return _dicom(path, series, rescale)
+    raise FileFormatError("a CT is a NIfTI file or DICOM", f"{path.name}: {_kind(path)}",
+                          "Convert it to NIfTI, or pass the DICOM folder")
+
+
+def _from_folder(path: Path, series: str | int | None, rescale: Rescale) -> RawImage:
+    files = [item for item in path.iterdir() if item.is_file() and not item.name.startswith(".")]
+    niftis = sorted(item.name for item in files if item.name.lower().endswith((".nii", ".nii.gz")))
+    if niftis and len(niftis) == len(files):
+        raise FileFormatError("a folder holds DICOM files", f"{path.name}: {len(niftis)} NIfTI file(s), such as "
+                              f"{niftis[0]}", "Pass the NIfTI file itself")
+    return _dicom(path, series, rescale)
+
+
+def _nifti(path: Path, rescale: Rescale) -> RawImage:
+    from radvlm.io.nifti import read_stored_nifti
+
+    stored = read_stored_nifti(path)
+    hu, decisions = to_hu(stored.array, stored.slope, stored.intercept, rescale, path.name, "nifti")
+    return RawImage(hu, stored.affine, sources=stored.sources, decisions=(*stored.decisions, *decisions))
+
+
+def _dicom(source: Path | Sequence[Path], series: str | int | None, rescale: Rescale) -> RawImage:
+    from radvlm.io.dicom_volume import read_dicom
+
+    return read_dicom(source, series, rescale)
+
+
+def _is_dicom(path: Path) -> bool:
+    from radvlm.io.dicom_files import looks_like_dicom
+
+    return path.name.lower().endswith((".dcm", ".dicom", ".ima")) or looks_like_dicom(path)
+
+
+def _kind(path: Path) -> str:
+    from radvlm.io.nifti import looks_like
+
+    with path.open("rb") as file:
+        return looks_like(file.read(540))
