@@ -1,0 +1,97 @@
+"""What is painted, in which order: the phantom before it has voxels.
+
+Later items cover earlier ones, so structures never overlap except where an item says that it is only texture
+or where a partition divides its host. Because the scene can say what is at any point (`Scene.key_at`), lesions
+are placed without a grid, and the same parameters give the same truth on every grid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+
+from radvlm.phantom.shapes import Coords, PointCoords, Shape
+
+#: Key of a point outside the patient.
+AIR = "air"
+
+
+@dataclass(frozen=True, eq=False)
+class Item:
+    """Shapes of one material, painted together.
+
+    Attributes:
+        key: unique name in the scene.
+        shapes: their union is painted.
+        hu: attenuation.
+        organ: structure written to the organ layer; "" clears it, None leaves both label layers alone
+            (texture, such as vessels inside the lung).
+        part: structure written to the part layer; "" clears it.
+        only: paint only where the organ layer holds one of these structures.
+        insets: further (depth mm, hu) shells painted inside the same shapes, such as marrow inside cortex.
+    """
+
+    key: str
+    shapes: tuple[Shape, ...]
+    hu: float
+    organ: str | None = ""
+    part: str = ""
+    only: frozenset[str] | None = None
+    insets: tuple[tuple[float, float], ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Partition:
+    """Parts that divide a host: ``classify`` gives 0..n-1 for each position, the index into ``parts``."""
+
+    host: str
+    parts: tuple[str, ...]
+    classify: Callable[[Coords], np.ndarray]
+
+
+@dataclass(eq=False)
+class Scene:
+    """Items in painting order, and partitions."""
+
+    items: list[Item] = field(default_factory=list)
+    partitions: list[Partition] = field(default_factory=list)
+
+    def add(self, key: str, shapes: Shape | Iterable[Shape], hu: float, organ: str | None = "", part: str = "", *,
+            insets: tuple[tuple[float, float], ...] = (), only: frozenset[str] | None = None) -> None:
+        group = tuple(shapes) if isinstance(shapes, Iterable) else (shapes,)
+        self.items.append(Item(key, group, float(hu), organ, part, only, insets))
+
+    @cached_property
+    def _solid(self) -> list[tuple[int, Shape, np.ndarray, np.ndarray]]:
+        return [(n, shape, *shape.bounds()) for n, item in enumerate(self.items) if item.organ is not None
+                for shape in item.shapes]
+
+    def item(self, key: str) -> Item:
+        return next(item for item in self.items if item.key == key)
+
+    def bounds(self, key: str) -> tuple[np.ndarray, np.ndarray]:
+        boxes = [shape.bounds() for shape in self.item(key).shapes]
+        return np.min([low for low, _ in boxes], axis=0), np.max([high for _, high in boxes], axis=0)
+
+    def key_at(self, points: np.ndarray) -> np.ndarray:
+        """Index of the uppermost item at each (N, 3) position; -1 in air."""
+        owner = np.full(len(points), -1)
+        low, high = points.min(axis=0), points.max(axis=0)
+        for number, shape, box_low, box_high in self._solid:
+            if (box_high < low).any() or (box_low > high).any():
+                continue
+            near = np.flatnonzero(((points >= box_low) & (points <= box_high)).all(axis=1))
+            if near.size == 0:
+                continue
+            inside = shape.value(PointCoords(points[near])) < 0
+            if self.items[number].only is not None:
+                names = [self.items[n].organ if n >= 0 else "" for n in owner[near]]
+                inside &= np.array([name in self.items[number].only for name in names])  # type: ignore[operator]
+            owner[near[inside]] = number
+        return owner
+
+    def partition(self, host: str) -> Partition | None:
+        return next((p for p in self.partitions if p.host == host), None)
