@@ -1,0 +1,57 @@
+"""Largest distance between two points of a mask's surface in 3D, edge to edge.
+
+Unusual: the surface points are the midpoints of voxel faces, the 3D form of the outline in ``outline.py``. One
+voxel is then an octahedron, so a point, a line and a plane of voxels need no special case.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+_ROWS_AT_ONCE = 1024
+
+
+def diameter_3d(
+    mask: np.ndarray, spacing_mm: tuple[float, float, float]
+) -> tuple[float, tuple[float, float, float], tuple[float, float, float]]:
+    """Largest 3D diameter of a boolean (I, J, K) mask with a voxel: mm and both ends in fractional indices."""
+    from scipy.spatial import ConvexHull, QhullError
+
+    spacing = np.array(spacing_mm)
+    centres = _corner_voxels(mask).astype(float)
+    if len(centres) > 50:
+        try:  # hull(centres + octahedron) = hull(centres) + octahedron, so most voxels can go first
+            centres = centres[ConvexHull(centres * spacing).vertices]
+        except QhullError:  # all voxels in one plane or line; the face midpoints below span all three axes
+            pass
+    steps = np.concatenate([np.eye(3), -np.eye(3)]) * 0.5
+    points = (centres[:, None, :] + steps[None]).reshape(-1, 3)
+    points = points[ConvexHull(points * spacing).vertices]
+    points = points[np.lexsort(points.T[::-1])]
+    best, ends = -1.0, (0, 0)
+    mm = points * spacing
+    for start in range(0, len(mm), _ROWS_AT_ONCE):
+        squares = ((mm[start:start + _ROWS_AT_ONCE, None, :] - mm[None]) ** 2).sum(axis=2)
+        at = int(squares.argmax())
+        a, b = divmod(at, len(mm))
+        if squares[a, b] > best + 1e-9:
+            best, ends = float(squares[a, b]), (start + a, b)
+    a_point, b_point = points[ends[0]], points[ends[1]]
+    return float(np.sqrt(best)), tuple(map(float, a_point)), tuple(map(float, b_point))  # type: ignore[return-value]
+
+
+def _corner_voxels(mask: np.ndarray) -> np.ndarray:
+    """(n, 3) voxels that are first or last in their line along every axis; every hull vertex is one of them."""
+    columns = np.argwhere(mask.any(axis=2))
+    lines = mask[columns[:, 0], columns[:, 1]]  # (columns, K): first and last of each at once, the bulk goes here
+    first, last = lines.argmax(axis=1), mask.shape[2] - 1 - lines[:, ::-1].argmax(axis=1)
+    corners = np.concatenate([np.column_stack([columns, first]), np.column_stack([columns, last])[first != last]])
+    for axis in range(2):
+        others = [a for a in range(3) if a != axis]
+        line = corners[:, others[0]] * mask.shape[others[1]] + corners[:, others[1]]
+        order = np.lexsort((corners[:, axis], line))
+        line = line[order]
+        new = np.r_[True, line[1:] != line[:-1]]
+        keep = new | np.r_[new[1:], True]
+        corners = corners[order[keep]]
+    return corners

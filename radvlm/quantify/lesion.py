@@ -1,0 +1,143 @@
+"""Numbers of lesion and fluid instances: size, HU, contrast to the host organ, place.
+
+Unusual: an instance that the field of view cuts is measured all the same, but the record says so in ``cut_by``: its
+sizes are lower bounds. ``attenuation`` is a word only where the difference to the organ is larger than what noise,
+calibration and the organ's own texture explain (see ``attenuation_word``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from radvlm.anatomy import structure
+from radvlm.finding import Measurement, Omission
+from radvlm.geometry import Box
+from radvlm.measurements import LesionMeasurements
+from radvlm.quantify.components import Component, first_voxel
+from radvlm.quantify.diameter import diameter_3d
+from radvlm.quantify.location import Locator, Place
+from radvlm.quantify.organ import HU_QUANTITIES, NO_CT, cut_faces, hu_measurements, region_of, volume_measurement
+from radvlm.quantify.outline import planar_axes
+from radvlm.quantify.statistics import HuStatistics
+from radvlm.quantify.tally import tally
+from radvlm.segmentation import Segmentation
+
+#: Smallest difference to the host (HU) that is called hypo- or hyperattenuating: below it CT does not count a
+#: change as real (Bosniak 2019 and its predecessors: less than 10 HU is no enhancement).
+ISO_HU = 10.0
+#: The same as a share of the host's SD, so that texture and noise of the organ itself are never named.
+ISO_SD = 0.5
+#: Report sections whose organs hold air or marrow, where the words hypo- and hyperattenuating say nothing.
+_NO_WORD_SECTIONS = ("lungs", "bones", "bowel", "pleura", "airways")
+_NO_WORD_HOSTS = ("esophagus",)
+_HOST_QUANTITIES = ("host_mean_hu", "host_sd_hu", "contrast_to_host")
+#: Larger boxes skip the estimate of the partial volume at the edge, which needs a copy of the mask.
+_MAX_EDGE_VOXELS = 1 << 24
+
+HostStatistics = Callable[[str], "HuStatistics | None"]
+
+
+def measure_instance(
+    segmentation: Segmentation, name: str, number: int, numbered: np.ndarray, component: Component, outer: Box,
+    hu: np.ndarray | None, locator: Locator, host_statistics: HostStatistics,
+) -> LesionMeasurements:
+    """One instance. ``numbered`` is the component map inside ``outer``, ``hu`` the whole scan or None."""
+    geometry = segmentation.geometry
+    box = Box(tuple(a + b for a, b in zip(component.box.start, outer.start, strict=True)),  # type: ignore[arg-type]
+              tuple(a + b for a, b in zip(component.box.stop, outer.start, strict=True)))  # type: ignore[arg-type]
+    crop = numbered[component.box.slices]
+    counted = tally(crop, component.value, None if hu is None else hu[box.slices])
+    mask = crop == component.value
+    region_id = f"{name}/{number}"
+    seed = tuple(a + b for a, b in zip(first_voxel(numbered, component), outer.start, strict=True))
+    region = region_of(region_id, name, geometry, box, counted, seed)  # type: ignore[arg-type]
+    centre = tuple(c + lo for c, lo in zip(counted.centre, box.start, strict=True))
+    place = locator.place(name, box, mask, centre)  # type: ignore[arg-type]
+    omissions = [Omission(quantity, name, reason) for quantity, reason in place.notes]
+    measurements = _sizes(segmentation, region_id, box, mask)
+    measurements.append(volume_measurement(region, counted, geometry))
+    attenuation = ""
+    if hu is None or counted.hu is None:
+        omissions += [Omission(quantity, name, NO_CT) for quantity in (*HU_QUANTITIES, *_HOST_QUANTITIES)]
+    else:
+        measurements += hu_measurements(counted.hu, region_id, _edge_effect(mask, hu[box.slices], counted.hu.mean))
+        contrast, missing, attenuation = _contrast(name, region_id, place, counted.hu, host_statistics)
+        measurements += contrast
+        omissions += missing
+    return LesionMeasurements(name, number, region, tuple(measurements), place.host, place.locations, place.pole,
+                              place.level, attenuation, cut_faces(box, geometry), tuple(omissions))
+
+
+def _sizes(segmentation: Segmentation, region_id: str, box: Box, mask: np.ndarray) -> list[Measurement]:
+    geometry = segmentation.geometry
+
+    def world(index: tuple[float, ...]) -> tuple[float, float, float]:
+        point = geometry.to_world([i + lo for i, lo in zip(index, box.start, strict=True)])
+        return float(point[0]), float(point[1]), float(point[2])
+
+    def voxel_along(a: tuple[float, ...], b: tuple[float, ...]) -> float:
+        """Size of a voxel in the direction from a to b: each end may be off by half of it."""
+        step = (np.subtract(b, a)) * geometry.spacing_mm[: len(a)]
+        return float(np.linalg.norm(step / np.linalg.norm(step) * geometry.spacing_mm[: len(a)]))
+
+    axes = planar_axes(mask, geometry.spacing_mm)
+    k = axes.slice_index
+    planar = [
+        Measurement(quantity, length, method, voxel_along(*ends), region_id,
+                    (world((*ends[0], k)), world((*ends[1], k))), k + box.start[2])
+        for quantity, length, method, ends in (
+            ("long_axis", axes.long_mm, "longest axial diameter", axes.long_ends),
+            ("short_axis", axes.short_mm, "longest perpendicular chord", axes.short_ends),
+        )
+    ]
+    length, a, b = diameter_3d(mask, geometry.spacing_mm)
+    return [*planar, Measurement("diameter_3d", length, "largest 3D diameter", voxel_along(a, b), region_id,
+                                 (world(a), world(b)))]
+
+
+def _edge_effect(mask: np.ndarray, hu: np.ndarray, mean: float) -> float | None:
+    """How far the mean moves when the outermost voxels are left out; None when nothing is left, or too large."""
+    if mask.size > _MAX_EDGE_VOXELS:
+        return None
+    inner = np.zeros_like(mask)
+    middle = slice(1, -1)
+    inner[middle, middle, middle] = mask[middle, middle, middle]
+    for axis in range(3):
+        for side in (slice(None, -2), slice(2, None)):
+            window = [middle] * 3
+            window[axis] = side
+            inner[middle, middle, middle] &= mask[tuple(window)]
+    values = hu[inner]
+    return abs(float(values.mean(dtype=np.float64)) - mean) if values.size else None
+
+
+def _contrast(
+    name: str, region_id: str, place: Place, lesion: HuStatistics, host_statistics: HostStatistics
+) -> tuple[list[Measurement], list[Omission], str]:
+    host = host_statistics(place.host) if place.host else None
+    if host is None:
+        reason = "fluid has no host organ" if structure(name).kind == "fluid" else (
+            f"nothing of the {structure(place.host).words} is left outside the lesions" if place.host
+            else "no host organ was found in the masks")
+        return [], [Omission(quantity, name, reason) for quantity in _HOST_QUANTITIES], ""
+    difference = lesion.mean - host.mean
+    measurements = [
+        Measurement("contrast_to_host", difference, "lesion mean minus organ mean without lesions", None, region_id),
+        Measurement("host_mean_hu", host.mean, "organ mean without lesions", None, region_id),
+        Measurement("host_sd_hu", host.sd, "organ standard deviation without lesions", None, region_id),
+    ]
+    return measurements, [], attenuation_word(place.host, difference, host.sd)
+
+
+def attenuation_word(host: str, difference_hu: float, host_sd_hu: float) -> str:
+    """``hypoattenuating``, ``isoattenuating`` or ``hyperattenuating`` to the host; "" where the words mean nothing.
+
+    Iso means |difference| <= max(10 HU, half an SD of the host).
+    """
+    if structure(host).section in _NO_WORD_SECTIONS or host in _NO_WORD_HOSTS:
+        return ""
+    if abs(difference_hu) <= max(ISO_HU, ISO_SD * host_sd_hu):
+        return "isoattenuating"
+    return "hypoattenuating" if difference_hu < 0 else "hyperattenuating"

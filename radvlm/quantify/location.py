@@ -1,0 +1,208 @@
+"""Where a lesion lies: host organ, segment, part or lobe, kidney pole, vertebral level, side of an effusion.
+
+Unusual: many label maps cut the lesion out of its organ, so the overlap with the organ is zero. What counts then
+is the neighbourhood: the labels in the one-voxel shell around the lesion, and if that is empty those within 5 mm.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from radvlm.anatomy import children, structure, structures
+from radvlm.geometry import Box
+from radvlm.segmentation import Segmentation
+
+#: How far from a lesion a structure may lie to count as its host when they do not touch.
+NEAR_MM = 5.0
+#: Smallest share of a lesion (or of its neighbours) for a part to be named.
+MIN_SHARE = 0.10
+#: Farthest, above or below the nearest vertebra, at which a level is still named.
+LEVEL_REACH_MM = 10.0
+_LEVEL = re.compile(r"vertebrae_[CTLS]\d+$")
+_POLES = ("lower pole", "interpolar region", "upper pole")
+#: Host organs of lesions whose name does not say which one of a pair it is.
+_PAIRED_HOSTS: Mapping[str, tuple[str, ...]] = {
+    "kidney": ("kidney_right", "kidney_left"), "adrenal": ("adrenal_gland_right", "adrenal_gland_left"),
+    "lung": ("lung_right", "lung_left", "lung"), "ureter": ("ureter_right", "ureter_left"),
+}
+#: Lesions that lie in whatever bone they touch.
+_IN_BONE = ("bone_lesion", "vertebra_fracture")
+#: Fluid and air around a lung, which take their side from the lung.
+_AROUND_LUNG = ("pleural_effusion", "pneumothorax")
+#: Parts worth naming; ducts, vessels and chambers are not places of a lesion.
+_PLACES = re.compile(r"liver_segment_\d|pancreas_(head|body|tail)|lung_(upper|middle|lower)_lobe_(left|right)")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where one instance lies; see LesionMeasurements. ``notes`` explain what could not be told, by quantity."""
+
+    host: str = ""
+    locations: tuple[str, ...] = ()
+    pole: str = ""
+    level: str = ""
+    notes: tuple[tuple[str, str], ...] = ()
+
+
+def members(segmentation: Segmentation, name: str) -> tuple[str, ...]:
+    """The present structures that make up ``name``: itself, else its parts (lobes, segments), else nothing."""
+    if name in segmentation.places:
+        return (name,)
+    return tuple(part.name for part in children(name, "part")
+                 if part.name in segmentation.places and _PLACES.fullmatch(part.name))
+
+
+def host_candidates(segmentation: Segmentation, lesion: str) -> tuple[str, ...]:
+    """Structures that an instance of ``lesion`` may lie in, of which at least a part is present."""
+    row = structure(lesion)
+    if row.kind == "fluid":
+        return ()
+    names: tuple[str, ...] = (row.parent,) if row.parent else ()
+    if lesion in _IN_BONE:
+        names = tuple(n for n in segmentation.places if structure(n).kind == "bone")
+    elif row.parent in ("", "lung"):
+        names = _PAIRED_HOSTS.get(lesion.split("_")[0], ())
+    return tuple(n for n in names if members(segmentation, n))
+
+
+class Locator:
+    """Finds the place of instances in one Segmentation; ``ignored`` structures (crumbs) are never named."""
+
+    def __init__(self, segmentation: Segmentation, ignored: frozenset[str] = frozenset()) -> None:
+        self._segmentation, self._ignored = segmentation, ignored
+        self._names: list[dict[int, str]] = [{} for _ in segmentation.layers]
+        for name, place in segmentation.places.items():
+            if name not in ignored:
+                self._names[place.layer][place.label] = name
+
+    def place(self, lesion: str, box: Box, mask: np.ndarray, centre: tuple[float, float, float]) -> Place:
+        """Place of one instance: boolean ``mask`` of the shape of ``box``, ``centre`` its mean index."""
+        around = _Neighbourhood(self._segmentation, self._names, box, mask)
+        candidates = host_candidates(self._segmentation, lesion)
+        host = candidates[0] if candidates == (structure(lesion).parent,) else ""
+        if candidates and not host:
+            found = self._shares(around, {m: c for c in candidates for m in members(self._segmentation, c)}, 0.0)
+            host = found[0] if found else ""
+        locations = self._locations(around, lesion, host, centre)
+        pole, notes = self._pole(host, centre)
+        return Place(host, locations, pole, self._level(centre[2]), notes)
+
+    def _shares(self, around: _Neighbourhood, roles: Mapping[str, str], least: float) -> tuple[str, ...]:
+        """Roles by falling share, from the overlap, else the shell, else the neighbourhood of 5 mm."""
+        for counts, total in around.rings():
+            tally: Counter[str] = Counter()
+            for name, role in roles.items():
+                if counts.get(name):
+                    tally[role] += counts[name]
+            covered = sum(tally.values())
+            if covered and covered >= MIN_SHARE * total:
+                return tuple(role for role, count in tally.most_common() if count >= least * covered)
+        return ()
+
+    def _locations(
+        self, around: _Neighbourhood, lesion: str, host: str, centre: tuple[float, float, float]
+    ) -> tuple[str, ...]:
+        if lesion in _AROUND_LUNG:
+            sides = {n: f"lung_{structure(n).side}" for n in self._segmentation.places
+                     if n.startswith("lung_") and structure(n).side and structure(n).kind in ("organ", "part")}
+            return self._shares(around, sides, MIN_SHARE) or self._side_of_midline(centre[0])
+        parts = {p.name: p.name for p in children(host, "part")
+                 if p.name in self._segmentation.places and _PLACES.fullmatch(p.name)} if host else {}
+        return self._shares(around, parts, MIN_SHARE)
+
+    def _side_of_midline(self, right_index: float) -> tuple[str, ...]:
+        boxes = self._segmentation.boxes
+        spine = [boxes[n] for n in self._vertebrae] or [boxes[n] for n in ("body", "body_trunc") if n in boxes][:1]
+        if not spine:
+            return ()
+        middle = float(np.mean([(b.start[0] + b.stop[0] - 1) / 2 for b in spine]))
+        return ("lung_right",) if right_index > middle else ("lung_left",)
+
+    def _pole(self, host: str, centre: tuple[float, float, float]) -> tuple[str, tuple[tuple[str, str], ...]]:
+        if host not in ("kidney_right", "kidney_left"):
+            return "", ()
+        if {"inferior", "superior"} & set(self._segmentation.cut_faces(host)):
+            return "", (("pole", f"the {structure(host).words} is cut by the field of view"),)
+        box = self._segmentation.boxes[host]
+        third = (centre[2] - (box.start[2] - 0.5)) / (box.stop[2] - box.start[2]) * 3
+        return _POLES[min(2, max(0, int(np.floor(third))))], ()
+
+    @cached_property
+    def _vertebrae(self) -> tuple[str, ...]:
+        return tuple(n for n in structures() if n in self._segmentation.places and n not in self._ignored
+                     and _LEVEL.fullmatch(n))
+
+    @cached_property
+    def _vertebra_heights(self) -> dict[str, tuple[int, int, float]]:
+        """Name -> first and last slice, and the slice at the middle of the voxels."""
+        heights = {}
+        for name in self._vertebrae:
+            box = self._segmentation.boxes[name]
+            profile = self._segmentation.mask(name).sum(axis=(0, 1))
+            middle = float((profile * np.arange(len(profile))).sum() / profile.sum()) + box.start[2]
+            heights[name] = (box.start[2], box.stop[2] - 1, middle)
+        return heights
+
+    def _level(self, slice_index: float) -> str:
+        """The vertebra at that height; where two overlap, the one whose middle is nearer."""
+        spacing = self._segmentation.geometry.spacing_mm[2]
+        options = []
+        for name, (low, high, middle) in self._vertebra_heights.items():
+            outside = max(low - 0.5 - slice_index, slice_index - high - 0.5, 0.0) * spacing
+            if outside <= LEVEL_REACH_MM:
+                options.append((outside, abs(middle - slice_index), name))
+        return min(options)[2] if options else ""
+
+
+class _Neighbourhood:
+    """Counts of structures under and around one instance, each computed only when it is asked for."""
+
+    def __init__(
+        self, segmentation: Segmentation, names: list[dict[int, str]], box: Box, mask: np.ndarray
+    ) -> None:
+        spacing, shape = segmentation.geometry.spacing_mm, segmentation.geometry.shape
+        self._layers, self._names = segmentation.layers, names
+        reach = tuple(max(1, int(NEAR_MM / s)) for s in spacing)
+        self._reach = reach
+        self._box = box.grown(reach, shape)
+        self._mask = np.zeros(self._box.shape, dtype=bool)
+        self._mask[box.relative_to(self._box).slices] = mask
+        self._cache: dict[int, dict[str, int]] = {}
+
+    def rings(self):  # type: ignore[no-untyped-def]
+        """(counts by structure, smallest total they are a share of): overlap, shell of one voxel, within 5 mm."""
+        yield self._counts(0), int(np.count_nonzero(self._mask))
+        yield self._counts(1), 0
+        yield self._counts(2), 0
+
+    def _counts(self, ring: int) -> dict[str, int]:
+        if ring not in self._cache:
+            where = self._mask
+            if ring:
+                where = dilated(self._mask, (1, 1, 1) if ring == 1 else self._reach) & ~self._mask
+            counts: dict[str, int] = {}
+            for layer, names in zip(self._layers, self._names, strict=True):
+                labels = np.bincount(layer[self._box.slices][where])
+                counts.update({names[int(v)]: int(labels[v]) for v in np.flatnonzero(labels) if int(v) in names})
+            self._cache[ring] = counts
+        return self._cache[ring]
+
+
+def dilated(mask: np.ndarray, reach: tuple[int, ...]) -> np.ndarray:
+    """Boolean mask grown by ``reach`` voxels along each axis (a box-shaped neighbourhood)."""
+    grown = mask.copy()
+    for axis, steps in enumerate(reach):
+        for _ in range(steps):
+            source = grown.copy()
+            low: list[slice] = [slice(None)] * 3
+            high: list[slice] = [slice(None)] * 3
+            low[axis], high[axis] = slice(None, -1), slice(1, None)
+            grown[tuple(high)] |= source[tuple(low)]
+            grown[tuple(low)] |= source[tuple(high)]
+    return grown

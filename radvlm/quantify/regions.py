@@ -1,0 +1,119 @@
+"""Voxels of a region, and many regions painted into one label map without loss.
+
+Unusual: the painted map gives a label to every *combination* of regions that occurs (liver alone; liver and
+segment VI; liver, segment VI and lesion 1), so overlapping regions come back exactly: a region's mask is the union
+of ``RegionLabel.label`` and ``RegionLabel.also``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from radvlm.anatomy import structure
+from radvlm.errors import InputError
+from radvlm.finding import Region
+from radvlm.geometry import Box
+from radvlm.quantify.components import connected_components
+from radvlm.quantify.tally import memory_order, slabs
+from radvlm.region_map import RegionLabel, RegionMap
+from radvlm.segmentation import Segmentation
+
+#: Kinds in the order of painting; a kind that is not listed comes with the organs.
+_PAINT_FIRST = {"body": 0, "cavity": 1, "tissue": 2, "muscle": 3}
+_PAINT_LAST = {"part": 5, "fluid": 6, "device": 7, "lesion": 8}
+
+
+def region_mask(segmentation: Segmentation, region: Region) -> tuple[Box, np.ndarray]:
+    """The voxels of a region: its box and a boolean array of the shape of that box.
+
+    Raises StructureError when the structure is not in the masks, InputError when the voxels are not there.
+    """
+    mask = segmentation.mask(region.structure, region.box)
+    if region.seed is not None and np.count_nonzero(mask) != region.voxels:
+        # Within its tight box an instance is complete, so its component here is its component in the scan.
+        seed = tuple(s - lo for s, lo in zip(region.seed, region.box.start, strict=True))
+        if all(0 <= s < n for s, n in zip(seed, mask.shape, strict=True)) and mask[seed]:
+            numbered = connected_components(mask)
+            mask = numbered == numbered[seed]
+    held = int(np.count_nonzero(mask))
+    if held != region.voxels:
+        raise InputError("a region belongs to the segmentation that it was measured on",
+                         f"{region.id} has {region.voxels} voxels, this segmentation {held} there",
+                         "Pass the Segmentation that was given to measure_scan")
+    return region.box, mask
+
+
+def paint_regions(segmentation: Segmentation, regions: Iterable[Region]) -> RegionMap:
+    """One label map, on the grid of ``segmentation``, from which the mask of every region comes back exactly.
+
+    Organs are painted first, then parts, then fluid and lesions. ``RegionLabel.label`` is the label of the voxels
+    where the region lies uppermost (or its largest label, when it is covered everywhere), ``also`` are the labels
+    of the other voxels of the region. Two regions with the same voxels have the same labels. Labels run from 1
+    without gaps; the map is uint8 up to 255 of them, else uint16.
+
+    Raises InputError when more than 65535 combinations occur or a region is not in ``segmentation``.
+    """
+    unique = {region.id: region for region in regions}
+    ordered = sorted(unique.values(), key=lambda r: (_rank(r), r.seed is not None, -r.voxels, r.id))
+    labels = np.zeros(segmentation.geometry.shape, dtype=np.uint8)
+    combinations: list[tuple[str, ...]] = [()]  # label -> ids of the regions there, the uppermost last
+    counts = [labels.size]
+    for region in ordered:
+        box, mask = region_mask(segmentation, region)
+        under = np.zeros(len(combinations), dtype=np.int64)
+        for part in slabs(mask, (0, 1, 2)):
+            under += np.bincount(labels[box.slices][part][mask[part]], minlength=len(combinations))
+        lut = np.arange(len(combinations), dtype=np.uint16)
+        for old in np.flatnonzero(under):
+            if under[old] == counts[old] and old:  # covered completely: the label goes on under its new meaning
+                combinations[old] = (*combinations[old], region.id)
+                continue
+            lut[old] = len(combinations)
+            combinations.append((*combinations[old], region.id))
+            counts[old] -= int(under[old])
+            counts.append(int(under[old]))
+        if len(combinations) > np.iinfo(np.uint16).max:
+            raise InputError("a region map has at most 65535 labels", f"{len(combinations)} combinations of regions",
+                             "Paint fewer regions at once")
+        if len(combinations) > 256 and labels.dtype == np.uint8:
+            labels = labels.astype(np.uint16)
+        lut = lut.astype(labels.dtype)
+        for part in slabs(mask, (0, 1, 2)):
+            window = labels[box.slices][part]
+            window[mask[part]] = lut[window[mask[part]]]
+    labels, combinations, counts = _renumber(labels, combinations, counts)
+    rows = tuple(_row(region, combinations, counts) for region in ordered)
+    return RegionMap(labels, segmentation.geometry, rows)
+
+
+def _rank(region: Region) -> int:
+    kind = structure(region.structure).kind
+    return _PAINT_FIRST.get(kind, _PAINT_LAST.get(kind, 4))
+
+
+def _renumber(
+    labels: np.ndarray, combinations: list[tuple[str, ...]], counts: list[int]
+) -> tuple[np.ndarray, list[tuple[str, ...]], list[int]]:
+    """Labels in the order in which their regions were painted (uppermost region, then fewest regions below)."""
+    painted: dict[str, int] = {}
+    for combination in combinations:
+        for region_id in combination:
+            painted.setdefault(region_id, len(painted))
+    order = sorted(range(1, len(combinations)), key=lambda n: (painted[combinations[n][-1]], len(combinations[n]), n))
+    lut = np.zeros(len(combinations), dtype=labels.dtype)
+    for new, old in enumerate(order, 1):
+        lut[old] = new
+    axes = memory_order(labels)
+    view = labels.transpose(axes)
+    for part in slabs(labels, axes):
+        view[part] = lut[view[part]]
+    return labels, [(), *(combinations[n] for n in order)], [counts[0], *(counts[n] for n in order)]
+
+
+def _row(region: Region, combinations: list[tuple[str, ...]], counts: list[int]) -> RegionLabel:
+    held = [label for label, ids in enumerate(combinations) if region.id in ids]
+    uppermost = [label for label in held if combinations[label][-1] == region.id]
+    main = max(uppermost or held, key=lambda label: counts[label])
+    return RegionLabel(main, region, tuple(label for label in held if label != main))

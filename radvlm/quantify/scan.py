@@ -1,0 +1,130 @@
+"""Every number of a scan and its masks in one call.
+
+Unusual: nothing here runs over the whole scan. Each structure is measured inside its own tight box, instances
+inside theirs, and what is too small to be believed is left out with a Decision that says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+
+import numpy as np
+
+from radvlm.anatomy import structure
+from radvlm.errors import GridError, InputError
+from radvlm.finding import Measurement
+from radvlm.measurements import LesionMeasurements, Measurements, Phase, StructureMeasurements
+from radvlm.provenance import Decision
+from radvlm.quantify.components import components
+from radvlm.quantify.lesion import measure_instance
+from radvlm.quantify.location import Locator
+from radvlm.quantify.organ import INSTANCE_KINDS, healthy_statistics, is_crumb, measure_structure
+from radvlm.quantify.phase import estimate_phase
+from radvlm.quantify.statistics import HuStatistics
+from radvlm.segmentation import Segmentation
+from radvlm.volume import Volume
+
+#: Components with fewer voxels are ignored: the edge of so small a mask is all there is to it.
+MIN_LESION_VOXELS = 4
+
+
+def measure_scan(
+    volume: Volume | None,
+    segmentation: Segmentation,
+    *,
+    min_lesion_voxels: int = MIN_LESION_VOXELS,
+    min_lesion_ml: float = 0.0,
+    progress: Callable[[str], None] | None = None,
+) -> Measurements:
+    """Measure every present structure and every instance of the lesion and fluid structures.
+
+    Args:
+        volume: the CT, on the same grid as the masks; None gives geometry, and each HU quantity is an omission.
+        min_lesion_voxels, min_lesion_ml: smaller instances are ignored and counted in a Decision.
+        progress: called with a short line before each step.
+
+    Raises: GridError when the grids differ, InputError for limits that make no sense.
+    """
+    if volume is not None and not volume.geometry.same_grid(segmentation.geometry):
+        raise GridError("masks and CT share one grid", f"masks {segmentation.geometry}, CT {volume.geometry}",
+                        "Load the masks with radvlm.load_segmentation(..., like=volume)")
+    if min_lesion_voxels < 1 or not min_lesion_ml >= 0:
+        raise InputError("min_lesion_voxels is at least 1 and min_lesion_ml at least 0",
+                         f"{min_lesion_voxels}, {min_lesion_ml}")
+    tell = progress or (lambda line: None)
+    hu = None if volume is None else volume.hu
+    crumbs = frozenset(name for name in segmentation.present if is_crumb(segmentation, name))
+    decisions = [_crumb_decision(segmentation, name) for name in segmentation.present if name in crumbs]
+    lesions: list[LesionMeasurements] = []
+    counts: dict[str, int] = {}
+    locator = Locator(segmentation, crumbs)
+
+    @cache
+    def healthy(host: str) -> HuStatistics | None:
+        return None if hu is None else healthy_statistics(segmentation, host, hu)
+
+    for name in segmentation.present:
+        if structure(name).kind in INSTANCE_KINDS:
+            tell(f"Measuring {structure(name).words}")
+            found, noted = _instances(segmentation, name, hu, locator, healthy, min_lesion_voxels, min_lesion_ml)
+            lesions += found
+            decisions += noted
+            counts[name] = len(found)
+    tell("Measuring structures")
+    hosts = {lesion.host for lesion in lesions}
+    structures = tuple(
+        measure_structure(segmentation, name, hu, _extra(name, counts, hosts, healthy))
+        for name in segmentation.present if name not in crumbs and counts.get(name, 1)
+    )
+    phase: Phase | None = None
+    if volume is not None:
+        phase, noted_phase = estimate_phase(structures, volume.study.contrast_agent)
+        decisions += noted_phase
+    return Measurements(structures, tuple(lesions), segmentation.absent, phase, segmentation.geometry, tuple(decisions))
+
+
+def _instances(
+    segmentation: Segmentation, name: str, hu: np.ndarray | None, locator: Locator,
+    healthy: Callable[[str], HuStatistics | None], min_voxels: int, min_ml: float,
+) -> tuple[list[LesionMeasurements], list[Decision]]:
+    box = segmentation.boxes[name]
+    numbered, found = components(segmentation.mask(name))
+    voxel_ml = segmentation.geometry.voxel_volume_mm3 / 1000
+    kept = [c for c in found if c.voxels >= min_voxels and c.voxels * voxel_ml >= min_ml]
+    decisions: list[Decision] = []
+    if len(kept) < len(found):
+        limits = f"{min_voxels} voxels" + (f" or {min_ml:g} mL" if min_ml else "")
+        ignored = len(found) - len(kept)
+        what = f"{ignored} component{'s' if ignored > 1 else ''} of {name} below {limits} ignored"
+        if not kept:
+            what += "; nothing larger was found, so it is reported neither as present nor as absent"
+        decisions.append(Decision("instances", what + ".", warning=not kept))
+    lesions = [measure_instance(segmentation, name, number, numbered, component, box, hu, locator, healthy)
+               for number, component in enumerate(kept, 1)]
+    for lesion in lesions:
+        if lesion.locations and structure(name).kind == "fluid":
+            sides = " and ".join(structure(n).side for n in lesion.locations)
+            decisions.append(Decision("location", f"{lesion.region.id} is on the {sides}, by the lung that it touches, "
+                                      "or by the midline where it touches none."))
+    return lesions, decisions
+
+
+def _extra(
+    name: str, counts: dict[str, int], hosts: set[str], healthy: Callable[[str], HuStatistics | None]
+) -> tuple[Measurement, ...]:
+    """Number of instances of a lesion structure; HU without its lesions of an organ that has some."""
+    if name in counts:
+        return (Measurement("count", counts[name], "26-connected instances", None, name),)
+    without = healthy(name) if name in hosts else None
+    if without is None:
+        return ()
+    return (Measurement("host_mean_hu", without.mean, "organ mean without lesions", None, name),
+            Measurement("host_sd_hu", without.sd, "organ standard deviation without lesions", None, name))
+
+
+def _crumb_decision(segmentation: Segmentation, name: str) -> Decision:
+    voxels = segmentation.voxel_count(name)
+    volume_ml = voxels * segmentation.geometry.voxel_volume_mm3 / 1000
+    return Decision("crumbs", f"{name} has {voxels} voxel{'s' if voxels > 1 else ''} ({volume_ml:.3f} mL) and was "
+                    "ignored as a crumb: it is reported neither as present nor as absent.")
