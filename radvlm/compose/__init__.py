@@ -1,0 +1,9 @@
+"""Findings to a report: sentences by template, an impression, and the proof that each is true to its findings."""
+
+from __future__ import annotations
+
+from radvlm.compose.report import compose_report, template_sentences
+from radvlm.compose.style import Style
+from radvlm.compose.verify import verify_report, verify_sentence
+
+__all__ = ["Style", "compose_report", "template_sentences", "verify_report", "verify_sentence"]

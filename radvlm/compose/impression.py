@@ -1,0 +1,109 @@
+"""The impression: what matters most first, in at most a few numbered sentences, and what the scan could not show."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from radvlm.anatomy import structure
+from radvlm.compose.lesions import cited, impression_text, lesion_groups
+from radvlm.compose.lexicon import tokenize
+from radvlm.compose.names import be, capital, structure_list
+from radvlm.compose.numbers import rounded
+from radvlm.compose.style import Style
+from radvlm.compose.subjects import is_lesion_kind
+from radvlm.compose.template import quantity_text
+from radvlm.finding import Finding, Status
+from radvlm.report import Sentence
+
+#: A scan that cuts two or more of these says so in its impression.
+_MAJOR = ("liver", "spleen", "pancreas", "kidney_right", "kidney_left", "heart", "brain")
+
+
+def impression(findings: Sequence[Finding], style: Style) -> list[Sentence]:
+    """One to ``style.impression_items`` sentences; the last may say what limits the examination."""
+    items: list[tuple[int, Sentence]] = []
+    for group in lesion_groups(findings):
+        if group.importance > 0 and max(f.importance for f in group.lesions) + _raised(group.findings) > 0:
+            text = impression_text(group, style)
+            items.append((group.importance, Sentence(text, "impression", cited(group, text))))
+    for finding in findings:
+        if finding.importance > 0 and not is_lesion_kind(finding.kind) and not _of_lesion(finding, findings):
+            items.append((finding.importance, _headline(finding, findings, style)))
+    items.sort(key=lambda item: -item[0])
+    limits = _limits(findings)
+    kept = [s for _, s in items[:max(style.impression_items - len(limits), 1)]]
+    if not kept:
+        kept = _nothing_abnormal(findings)
+    chosen = [*kept, *limits][:style.impression_items]
+    return chosen or _last_resort(findings)
+
+
+def _raised(findings: Sequence[Finding]) -> int:
+    return max(f.importance for f in findings)
+
+
+def _of_lesion(finding: Finding, findings: Sequence[Finding]) -> bool:
+    """Whether an assessment judges a lesion; it is then said with it."""
+    subjects = {value for key, value in finding.attributes if key == "subject"}
+    return any(is_lesion_kind(f.kind) and f.regions and f.regions[0].id in subjects for f in findings)
+
+
+def _headline(finding: Finding, findings: Sequence[Finding], style: Style) -> Sentence:
+    """``Splenomegaly (420 mL).`` With the side where there is one."""
+    words = finding.attribute("headline") or finding.category
+    site = structure(finding.site) if finding.site else None
+    pair = len([1 for key, _ in finding.attributes if key == "subject"]) == 2
+    text = f"{site.words}, {words}" if site is not None and site.side and not pair else words
+    if finding.measurements and not pair:
+        text += f" ({quantity_text(finding, style)})"
+    organ = tuple(f for f in findings if f.kind == "organ" and f.status is Status.PRESENT and finding.regions
+                  and f.regions[0].id in {r.id for r in finding.regions})
+    return Sentence(capital(text) + ".", "impression", (finding, *organ))
+
+
+def _limits(findings: Sequence[Finding]) -> list[Sentence]:
+    cut = [f for f in findings if f.kind == "organ" and f.site in _MAJOR and f.attribute("cut")]
+    coverage = next((f for f in findings if f.kind == "coverage" and f.status is Status.PRESENT), None)
+    length = None if coverage is None else coverage.measurement("coverage")
+    if len(cut) < 2:
+        return []
+    words, many = structure_list(f.site for f in cut)
+    if coverage is None or length is None:
+        return [Sentence(f"{capital(words)} {be(many)} incompletely imaged.", "impression", tuple(cut))]
+    text = f"Limited coverage of {rounded(length.value, '1')} mm: {words} {be(many)} incompletely imaged."
+    return [Sentence(text, "impression", (coverage, *cut))]
+
+
+def _nothing_abnormal(findings: Sequence[Finding]) -> list[Sentence]:
+    """What was judged and found within its limits, and which lesions were searched for; else what was not judged."""
+    normal = [f for f in findings if f.status is Status.ABSENT and not is_lesion_kind(f.kind) and f.kind != "organ"
+              and f.rule is not None and f.site]
+    organs = {f.site: f for f in findings if f.kind == "organ" and f.status is Status.PRESENT}
+    sizes = [f for f in normal if f.measurements and f.measurements[0].quantity in ("volume", "diameter")
+             and f.site in organs]
+    sentences = []
+    if sizes:
+        parts = [f"{structure(f.site).words} {f.category}" for f in sizes]
+        text = capital("; ".join(parts)) + "."
+        sentences.append(Sentence(text, "impression", tuple(x for f in sizes for x in (organs[f.site], f))))
+    lesions = [f for f in findings if f.status is Status.NOT_ASSESSED and f.rule is None and f.category
+               and f.reason.startswith("no mask of such lesions")]
+    if lesions:
+        first = lesions[:4]
+        words = ", ".join(f.category for f in first[:-1]) + (" and " if len(first) > 1 else "") + first[-1].category
+        sentences.append(Sentence(f"{capital(words)} were not assessed.", "impression", tuple(first)))
+    return sentences
+
+
+def _last_resort(findings: Sequence[Finding]) -> list[Sentence]:
+    """An impression is never empty: the extent of the scan, or what was not assessed."""
+    coverage = next((f for f in findings if f.kind == "coverage" and f.status is Status.PRESENT), None)
+    if coverage is not None:
+        length = coverage.measurement("coverage")
+        if length is not None:
+            return [Sentence(f"Coverage of {rounded(length.value, '1')} mm.", "impression", (coverage,))]
+    open_finding = next((f for f in findings if f.status is Status.NOT_ASSESSED and f.category), None)
+    if open_finding is None:
+        return []
+    verb = "were" if tokenize(open_finding.category)[-1].endswith("s") else "was"
+    return [Sentence(f"{capital(open_finding.category)} {verb} not assessed.", "impression", (open_finding,))]

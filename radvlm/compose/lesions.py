@@ -1,0 +1,165 @@
+"""Sentences about lesions and fluid: alone, a few listed by size, or numerous with the largest described."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from radvlm.anatomy import structure
+from radvlm.compose.lexicon import base_name, lexicon, noun, number_word
+from radvlm.compose.names import capital, joined, place
+from radvlm.compose.numbers import axes_text, hu_text, length_text, volume_text
+from radvlm.compose.style import Style
+from radvlm.compose.subjects import is_lesion_kind
+from radvlm.finding import Finding, Status
+
+
+@dataclass(frozen=True)
+class LesionGroup:
+    """Lesions of one kind, largest first, each with its assessments. Sides are merged ("renal cysts")."""
+
+    base: str
+    lesions: tuple[Finding, ...]
+    assessments: dict[str, tuple[Finding, ...]]
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """Every finding of the group, each once."""
+        found = [f for lesion in self.lesions for f in (lesion, *self.of(lesion))]
+        return tuple({f.id: f for f in found}.values())
+
+    @property
+    def importance(self) -> int:
+        return max(f.importance for f in self.findings)
+
+    def of(self, lesion: Finding) -> tuple[Finding, ...]:
+        return self.assessments.get(lesion.regions[0].id, ())
+
+
+def lesion_groups(findings: Sequence[Finding]) -> list[LesionGroup]:
+    """Present lesions grouped by kind (fluid with, lesions without side), groups in order of appearance."""
+    assessments: dict[str, tuple[Finding, ...]] = {}
+    for finding in findings:
+        if finding.category and not is_lesion_kind(finding.kind) and finding.status is not Status.NOT_ASSESSED:
+            for key, value in finding.attributes:
+                if key == "subject":
+                    assessments[value] = (*assessments.get(value, ()), finding)
+    groups: dict[str, list[Finding]] = {}
+    for finding in findings:
+        if finding.status is Status.PRESENT and is_lesion_kind(finding.kind):
+            fluid = structure(finding.kind).kind == "fluid"
+            groups.setdefault(finding.kind if fluid else base_name(finding.kind), []).append(finding)
+    return [LesionGroup(base, tuple(sorted(held, key=lambda f: -_size(f))), assessments)
+            for base, held in groups.items()]
+
+
+def _size(finding: Finding) -> float:
+    """As ``Subject.size``: long axis in mm, or volume in mL."""
+    for quantity in ("long_axis", "volume"):
+        measurement = finding.measurement(quantity)
+        if measurement is not None:
+            return measurement.value
+    return 0.0
+
+
+def size_text(lesion: Finding, style: Style) -> str:
+    """``2.3 x 1.8 cm``, ``7 mm``, ``120 mL`` or "" when nothing of the kind was measured."""
+    kind = structure(lesion.kind)
+    if lesion.kind in lexicon().without_size:
+        return ""
+    volume, long, short = (lesion.measurement(q) for q in ("volume", "long_axis", "short_axis"))
+    if (kind.kind == "fluid" or lesion.kind in lexicon().by_volume) and volume is not None:
+        return volume_text(volume.value)
+    if long is not None and short is not None:
+        return axes_text(long.value, short.value, style)
+    if long is not None:
+        return length_text(long.value, style)
+    return ""
+
+
+def _details(lesion: Finding, group: LesionGroup, style: Style, attenuation_word: bool, brief: bool) -> list[str]:
+    """What follows the place: attenuation words, HU, categories, completeness."""
+    parts = []
+    word = lesion.attribute("attenuation")
+    plain = lesion.kind in lexicon().without_attenuation
+    if word and not attenuation_word and not plain and not brief:
+        parts.append(word)
+    mean = lesion.measurement("mean_hu")
+    if style.is_full and style.attenuation and mean is not None and not plain and not brief:
+        parts.append(hu_text(mean.value))
+    parts += dict.fromkeys(f.category for f in group.of(lesion))
+    if lesion.attribute("cut"):
+        parts.append("incompletely imaged")
+    return parts
+
+
+def _single(lesion: Finding, group: LesionGroup, style: Style, brief: bool = False) -> str:
+    """``2.3 x 1.8 cm hypoattenuating liver lesion in segment VI, 45 HU, fluid attenuation``."""
+    words = noun(lesion.kind, 1, with_side=True)
+    where = place(lesion, words)
+    host = lesion.attribute("host") or structure(lesion.kind).parent
+    if structure(lesion.kind).side and host and f"the {structure(host).words}" in where:
+        words = noun(lesion.kind, 1)  # "renal cyst in the upper pole of the left kidney"
+    attenuation = "" if lesion.kind in lexicon().without_attenuation else lesion.attribute("attenuation")
+    size = size_text(lesion, style)
+    fluid = structure(lesion.kind).kind == "fluid"
+    head = f"{attenuation} {words}".strip()
+    text = f"{head} {where}".strip() if fluid else f"{size} {head} {where}".strip()
+    details = _details(lesion, group, style, bool(attenuation), brief)
+    if fluid and size:
+        details.insert(0, f"{size} in the imaged part" if lesion.attribute("cut") else size)
+        details = [d for d in details if d != "incompletely imaged"]
+    return ", ".join([text, *details])
+
+
+def group_sentence(group: LesionGroup, style: Style) -> str:
+    """One sentence for all lesions of a kind."""
+    lesions = group.lesions
+    if len(lesions) == 1:
+        return capital(_single(lesions[0], group, style)) + "."
+    words = noun(lesions[0].kind, 2)
+    if len(lesions) > style.count_up_to:
+        return f"{_many(len(lesions))} {words}, {_largest(group, style, False)}."
+    if lesions[0].kind in lexicon().without_size:
+        places = [place(lesion, words) for lesion in lesions]
+        if all(p.startswith("at ") for p in places) and len(set(places)) == len(places):
+            return f"{capital(number_word(len(lesions)))} {words} at {joined([p.removeprefix('at ') for p in places])}."
+        return f"{capital(number_word(len(lesions)))} {words}."
+    return f"{capital(number_word(len(lesions)))} {words}: {'; '.join(_item(x, group, style) for x in lesions)}."
+
+
+def _item(lesion: Finding, group: LesionGroup, style: Style) -> str:
+    where = place(lesion, noun(lesion.kind, 2))
+    size = size_text(lesion, style)
+    text = f"{size} {where}".strip() or "one more"
+    return ", ".join([text, *_details(lesion, group, style, False, False)])
+
+
+def _many(count: int) -> str:
+    return "Numerous" if count > 5 else capital(number_word(count))
+
+
+def _largest(group: LesionGroup, style: Style, brief: bool) -> str:
+    lesion = group.lesions[0]
+    size = size_text(lesion, style)
+    where = place(lesion, noun(lesion.kind, 2))
+    text = f"the largest {size} {where}".rstrip() if size else f"for example {where}".rstrip()
+    return ", ".join([text, *_details(lesion, group, style, False, brief)])
+
+
+def impression_text(group: LesionGroup, style: Style) -> str:
+    """The group in the impression: one described, or a count and the largest."""
+    if len(group.lesions) == 1:
+        return capital(_single(group.lesions[0], group, style, brief=True)) + "."
+    if group.lesions[0].kind in lexicon().without_size:
+        return group_sentence(group, style)
+    count = len(group.lesions)
+    words = noun(group.lesions[0].kind, 2)
+    many = "Numerous" if count > style.count_up_to and count > 5 else capital(number_word(count))
+    return f"{many} {words}, {_largest(group, style, brief=True)}."
+
+
+def cited(group: LesionGroup, text: str) -> tuple[Finding, ...]:
+    """The lesions and their assessments; those that say "not ..." only where the sentence says it."""
+    low = text.lower()
+    return tuple(f for f in group.findings if f.status is not Status.ABSENT or f.category.lower() in low)

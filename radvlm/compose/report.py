@@ -1,0 +1,49 @@
+"""Findings to a verified Report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from radvlm.compose.impression import impression
+from radvlm.compose.lexicon import to_uk
+from radvlm.compose.style import Style
+from radvlm.compose.template import template_sentences
+from radvlm.compose.verify import verify_report
+from radvlm.finding import Finding
+from radvlm.report import Report, Sentence
+from radvlm.study import Study
+
+
+def compose_report(findings: Sequence[Finding], *, style: Style | None = None,
+                   examination: Sequence[tuple[str, str]] = (), provenance: Mapping[str, Any] | None = None,
+                   study: Study | None = None) -> Report:
+    """The report of these findings, every sentence of it verified.
+
+    Args:
+        findings: what ``radvlm.interpret.interpret`` returns.
+        style: wording; the default is full, US spelling.
+        examination: (label, text) lines of the head. Where it is empty they are taken from ``study``.
+        provenance: JSON-ready facts to be stored in the report.
+
+    Raises VerificationError when a sentence is not true to the findings it cites, or a present finding is unsaid.
+    """
+    style = Style() if style is None else style
+    sentences = [*template_sentences(findings, style), *impression(findings, style)]
+    if style.spelling == "uk":
+        sentences = [_in_uk(s) for s in sentences]
+    report = Report(tuple(findings), tuple(sentences), tuple(examination) or _head(study), (), dict(provenance or {}))
+    verify_report(report)
+    return report
+
+
+def _in_uk(sentence: Sentence) -> Sentence:
+    return replace(sentence, text=to_uk(sentence.text))
+
+
+def _head(study: Study | None) -> tuple[tuple[str, str], ...]:
+    if study is None:
+        return ()
+    lines = [("Examination", study.description or "CT"), ("Date", study.study_date)]
+    return tuple((label, text) for label, text in lines if text)

@@ -1,0 +1,332 @@
+"""Sentences by template: what a radiologist would dictate from the same findings, section by section.
+
+Unusual: structures are said in groups ("the stomach and duodenum are incompletely imaged", "vertebrae T10 to L2"), so
+that a hundred structures read like a report; each grouped sentence cites all of its findings. Nothing is called
+unremarkable: only what was judged is called normal, in the words of the rule that judged it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from radvlm.anatomy import SECTIONS, structure
+from radvlm.compose.lesions import cited, group_sentence, lesion_groups
+from radvlm.compose.lexicon import base_name, base_words, lexicon, noun, plural
+from radvlm.compose.names import be, capital, joined, level_runs, structure_list
+from radvlm.compose.numbers import hu_text, length_text, rounded, spacing_text, volume_text
+from radvlm.compose.style import Style
+from radvlm.compose.subjects import is_lesion_kind
+from radvlm.finding import Finding, Status
+from radvlm.report import Sentence
+
+#: Sections whose heading names the organ, so that its sentences need no subject.
+_SINGLE = {"liver": "liver", "spleen": "spleen", "pancreas": "pancreas"}
+_SIZE_QUANTITIES = ("volume", "extent_superior_inferior", "diameter")
+_MUSCLE_LIST = 6
+
+
+def template_sentences(findings: Sequence[Finding], style: Style) -> list[Sentence]:
+    """Sentences of all sections but the impression, in reading order. Every present finding is in one of them."""
+    sentences = _technique(findings, style)
+    body = [f for f in findings if f.kind == "organ" and f.site and structure(f.site).kind in ("body", "cavity")]
+    held = {f.id for s in sentences for f in s.findings} | {f.id for f in body}
+    for section in SECTIONS:
+        if section not in ("technique", "impression"):
+            sentences += _section(section, [f for f in findings if f.section == section and f.id not in held], style)
+    return sentences
+
+
+def _technique(findings: Sequence[Finding], style: Style) -> list[Sentence]:
+    sentences = []
+    for finding in findings:
+        text = ""
+        also: tuple[Finding, ...] = ()
+        if finding.kind == "coverage" and finding.status is Status.PRESENT:
+            text = _coverage_text(finding)
+            also = tuple(f for f in findings if f.kind == "organ" and f.status is Status.PRESENT
+                         and structure(f.site).kind in ("body", "cavity"))
+        elif finding.kind == "contrast_phase" and finding.status is Status.PRESENT:
+            phase = finding.category
+            text = "Non-contrast" if phase == "non-contrast" else f"{capital(phase)} phase"
+            text += ", inferred from organ attenuation."
+        elif finding.kind == "contrast_phase" and finding.status is Status.INDETERMINATE:
+            text = "Contrast phase uncertain" + (f", possibly {finding.category}." if finding.category else ".")
+        elif finding.section == "technique" and finding.status is Status.PRESENT and finding.measurements:
+            spacing = finding.measurement("slice_spacing")
+            if spacing is not None:
+                text = f"Slice spacing {spacing_text(spacing.value)}, {finding.category}."
+        if text:
+            sentences.append(Sentence(text, "technique", (finding, *also)))
+    return sentences
+
+
+def _coverage_text(finding: Finding) -> str:
+    count, spacing, coverage = (finding.measurement(q) for q in ("count", "slice_spacing", "coverage"))
+    assert count is not None and spacing is not None and coverage is not None, "interpret measures all three"
+    return (f"{rounded(count.value, '1')} axial slices at {spacing_text(spacing.value)} spacing, "
+            f"coverage {rounded(coverage.value, '1')} mm.")
+
+
+def _section(section: str, findings: Sequence[Finding], style: Style) -> list[Sentence]:
+    if not findings:
+        return []
+    organs = [f for f in findings if f.kind == "organ" and f.status is Status.PRESENT]
+    judged = [f for f in findings if not is_lesion_kind(f.kind) and f.kind != "organ" and f.category
+              and f.status is not Status.NOT_ASSESSED]
+    tops, attached = _tops(organs)
+    sentences: list[Sentence] = []
+    if section == "bones":
+        sentences += _bones(tops, attached)
+    elif section in ("soft_tissues", "head", "neck") and sum(structure(f.site).kind == "muscle" for f in tops) > 0:
+        muscles = [f for f in tops if structure(f.site).kind == "muscle"]
+        rest = [f for f in tops if f not in muscles]
+        sentences += _organs(section, rest, attached, judged, style) + _muscles(section, muscles, attached, style)
+    else:
+        sentences += _organs(section, tops, attached, judged, style)
+    sentences += _not_seen(section, findings)
+    said = {f.id for s in sentences for f in s.findings}
+    groups = lesion_groups(findings)
+    for group in groups:
+        text = group_sentence(group, style)
+        sentences.append(Sentence(text, section, cited(group, text)))
+    sentences += _no_lesions(section, findings, bool(organs))
+    said |= {f.id for s in sentences for f in s.findings}
+    sentences += [_remaining(section, f, style) for f in judged if f.status is Status.PRESENT and f.id not in said]
+    return sentences
+
+
+def _tops(organs: Sequence[Finding]) -> tuple[list[Finding], dict[str, list[Finding]]]:
+    """Structures to be named, and the parts that are cited along with each of them."""
+    sites = {f.site for f in organs}
+    tops: list[Finding] = []
+    attached: dict[str, list[Finding]] = {}
+    for finding in organs:
+        parent = structure(finding.site).parent
+        while parent and parent not in sites:
+            parent = structure(parent).parent
+        if parent:
+            while structure(parent).parent in sites:
+                parent = structure(parent).parent
+            attached.setdefault(parent, []).append(finding)
+        else:
+            tops.append(finding)
+    return tops, attached
+
+
+def _organs(section: str, tops: Sequence[Finding], attached: dict[str, list[Finding]], judged: Sequence[Finding],
+            style: Style) -> list[Sentence]:
+    """Organs with something to say of their own one by one, the others in two lists: complete and cut."""
+    sentences: list[Sentence] = []
+    complete: list[Finding] = []
+    cut: list[Finding] = []
+    for finding in tops:
+        own = [j for j in judged if j.site == finding.site and _subjects(j) in ((), (finding.regions[0].id,))]
+        alone = _SINGLE.get(section) == finding.site
+        text, used = _statement(finding, own, style, alone)
+        if text:
+            sentences.append(Sentence(text, section, (finding, *used, *attached.get(finding.site, ()))))
+            sentences += _difference(section, finding, own, style)
+        else:
+            (cut if finding.attribute("cut") else complete).append(finding)
+    sentences += _pairs(section, tops, judged, style)
+    for held, state in ((complete, "included in the scan"), (cut, "incompletely imaged")):
+        if held:
+            words, many = structure_list(f.site for f in held)
+            parts = [p for f in held for p in attached.get(f.site, ())]
+            sentences.append(Sentence(f"{capital(words)} {be(many)} {state}.", section, (*held, *parts)))
+            if state == "incompletely imaged" and style.is_full and style.attenuation:
+                sentences += _attenuation_of_cut(section, held)
+    return sentences
+
+
+def _subjects(finding: Finding) -> tuple[str, ...]:
+    return tuple(value for key, value in finding.attributes if key == "subject")
+
+
+def _attenuation_of_cut(section: str, held: Sequence[Finding]) -> list[Sentence]:
+    known = [(f, f.measurement("mean_hu")) for f in held if f.site in lexicon().attenuation_of]
+    parts = [f"{structure(f.site).words} {hu_text(m.value)}" for f, m in known if m is not None]
+    if not parts:
+        return []
+    text = f"Mean attenuation of the imaged part: {', '.join(parts)}."
+    return [Sentence(text, section, tuple(f for f, m in known if m is not None))]
+
+
+def _statement(finding: Finding, judged: Sequence[Finding], style: Style, alone: bool) -> tuple[str, list[Finding]]:
+    """One sentence on one organ: size and its category, then attenuation and its category; "" when it has neither."""
+    size, used = _size_words(finding, judged, style)
+    cut = bool(finding.attribute("cut"))
+    density, more = _density_words(finding, judged, style)
+    if cut and not alone and not more:
+        return "", []
+    if not size and not cut and not (alone or density):
+        return "", []
+    if cut:
+        size = "incompletely imaged"
+    elif not size:
+        size = "included in the scan"
+    text = "; ".join(filter(None, [size, density]))
+    if not alone:
+        text = f"{structure(finding.site).words} {text}"
+    return capital(text) + ".", [*used, *more]
+
+
+def _size_words(finding: Finding, judged: Sequence[Finding], style: Style) -> tuple[str, list[Finding]]:
+    """``volume 210 mL, normal in size``; the shortest true words in the one-word style."""
+    parts, used = [], []
+    volume = finding.measurement("volume") if finding.site in lexicon().volume_of else None
+    by_quantity = {j.measurements[0].quantity: j for j in judged if j.measurements}
+    for quantity in _SIZE_QUANTITIES:
+        verdict = by_quantity.get(quantity)
+        if quantity == "volume" and verdict is None:
+            if volume is not None and style.volumes and style.detail != "normal-in-one-word":
+                parts.append(f"volume {volume_text(volume.value)}")
+            continue
+        if verdict is None:
+            continue
+        used.append(verdict)
+        normal = verdict.status is Status.ABSENT
+        if normal and (style.detail == "normal-in-one-word" or not style.volumes):
+            parts.append(verdict.category)
+            continue
+        value = verdict.measurements[0].value
+        shown = {"volume": f"volume {volume_text(value)}" if quantity == "volume" else "",
+                 "extent_superior_inferior": f"craniocaudal extent {length_text(value, style)}",
+                 "diameter": f"diameter {length_text(value, style)}"}[quantity]
+        parts.append(f"{shown}, {verdict.category}")
+    return "; ".join(parts), used
+
+
+def _density_words(finding: Finding, judged: Sequence[Finding], style: Style) -> tuple[str, list[Finding]]:
+    """``mean attenuation 45 HU, borderline for steatosis``; bare attenuation only in the full style."""
+    mean = finding.measurement("mean_hu")
+    verdicts = [j for j in judged if j.measurements and j.measurements[0].quantity == "mean_hu"]
+    wanted = style.is_full and style.attenuation and finding.site in lexicon().attenuation_of
+    abnormal = any(v.status is not Status.ABSENT for v in verdicts)
+    if mean is None or not (wanted or abnormal):
+        return "", []
+    where = "mean attenuation of the imaged part" if finding.attribute("cut") else "mean attenuation"
+    return ", ".join([f"{where} {hu_text(mean.value)}", *(v.category for v in verdicts)]), verdicts
+
+
+def _difference(section: str, finding: Finding, judged: Sequence[Finding], style: Style) -> list[Sentence]:
+    sentences = []
+    for verdict in judged:
+        difference = verdict.measurement("difference_hu")
+        if difference is None or (verdict.status is Status.ABSENT and not style.is_full):
+            continue
+        reference = structure(verdict.attribute("reference")).words
+        words = f"{structure(finding.site).words} minus {reference}"
+        text = f"Attenuation difference {words} {hu_text(difference.value)}, {verdict.category}."
+        sentences.append(Sentence(text, section, (finding, verdict)))
+    return sentences
+
+
+def _pairs(section: str, tops: Sequence[Finding], judged: Sequence[Finding], style: Style) -> list[Sentence]:
+    """Verdicts on two organs together, such as asymmetric kidneys."""
+    sentences = []
+    for verdict in judged:
+        organs = [f for f in tops if f.regions[0].id in _subjects(verdict)]
+        if len(_subjects(verdict)) == 2 and len(organs) == 2 and (verdict.status is not Status.ABSENT or style.is_full):
+            words, many = structure_list(f.site for f in organs)
+            sentences.append(Sentence(f"{capital(words)} {be(many)} {verdict.category}.", section, (*organs, verdict)))
+    return sentences
+
+
+def _bones(tops: Sequence[Finding], attached: dict[str, list[Finding]]) -> list[Sentence]:
+    sentences = []
+    spine = [f for f in tops if f.site.startswith("vertebrae_") and structure(f.site).kind == "bone"]
+    ribs = [f for f in tops if f.site.startswith("rib")]
+    others = [f for f in tops if f not in spine and f not in ribs]
+    if spine:
+        cut = [f for f in spine if f.attribute("cut")]
+        word = "Vertebra" if len(spine) == 1 else "Vertebrae"
+        state = "incompletely imaged" if len(cut) == len(spine) else "included in the scan"
+        text = f"{word} {level_runs(f.site for f in spine)} {be(len(spine) > 1)} {state}"
+        if cut and len(cut) < len(spine):
+            text += f"; {level_runs(f.site for f in cut)} {be(len(cut) > 1)} incompletely imaged"
+        sentences.append(Sentence(text + ".", "bones", tuple(spine)))
+    if ribs:
+        state = "incompletely imaged" if any(f.attribute("cut") for f in ribs) else "included in the scan"
+        sides = {structure(f.site).side for f in ribs}
+        word = f"{sides.pop()} ribs" if len(sides) == 1 and "" not in sides else "ribs"
+        if len(ribs) == 1:
+            word = structure(ribs[0].site).words
+        sentences.append(Sentence(f"The {word} {be(word.endswith('s'))} {state}.", "bones", tuple(ribs)))
+    for held, state in (([f for f in others if not f.attribute("cut")], "included in the scan"),
+                        ([f for f in others if f.attribute("cut")], "incompletely imaged")):
+        if held:
+            words, many = structure_list(f.site for f in held)
+            parts = tuple(p for f in held for p in attached.get(f.site, ()))
+            sentences.append(Sentence(f"{capital(words)} {be(many)} {state}.", "bones", (*held, *parts)))
+    return sentences
+
+
+def _muscles(section: str, muscles: Sequence[Finding], attached: dict[str, list[Finding]],
+             style: Style) -> list[Sentence]:
+    """One sentence; each muscle by name only in the full style and when there are few."""
+    parts = tuple(p for f in muscles for p in attached.get(f.site, ()))
+    cut = [f for f in muscles if f.attribute("cut")]
+    state = "incompletely imaged" if cut else "included in the scan"
+    bases = dict.fromkeys(base_words(structure(f.site)) for f in muscles)
+    if style.is_full and len(bases) <= _MUSCLE_LIST and len(cut) in (0, len(muscles)):
+        words, many = structure_list(f.site for f in muscles)
+        return [Sentence(f"{capital(words)} {be(many)} {state}.", section, (*muscles, *parts))]
+    return [Sentence(f"The muscles are {state}.", section, (*muscles, *parts))]
+
+
+def _not_seen(section: str, findings: Sequence[Finding]) -> list[Sentence]:
+    """Organs that one expects in the imaged part of the body, and that the masks did not find."""
+    held = [f for f in findings if f.kind == "organ" and f.status is Status.ABSENT and f.attribute("expected")]
+    if not held:
+        return []
+    words, many = structure_list(f.site for f in held)
+    return [Sentence(f"{capital(words)} {be(many)} {held[0].category}.", section, tuple(held))]
+
+
+def _no_lesions(section: str, findings: Sequence[Finding], host_named: bool) -> list[Sentence]:
+    """``No renal cyst or stone segmented.`` One sentence for each extent that was searched."""
+    absent = [f for f in findings if f.status is Status.ABSENT and is_lesion_kind(f.kind)]
+    sentences = []
+    for scope in dict.fromkeys(f.attribute("scope") for f in absent):
+        held = [f for f in absent if f.attribute("scope") == scope]
+        kinds = {f.kind for f in held}
+        words = []
+        for finding in held:
+            row = structure(finding.kind)
+            twin = any(base_name(k) == base_name(finding.kind) and k != finding.kind for k in kinds)
+            words.append(noun(row.name, 1, with_side=not twin))
+        where = {"": "", "imaged part": " in the imaged part", "imaged range": " in the imaged range"}[scope]
+        listed = joined(list(dict.fromkeys(words)), "or")
+        sentences.append(Sentence(f"No {listed} segmented{where}.", section, tuple(held)))
+    return sentences
+
+
+def _remaining(section: str, finding: Finding, style: Style) -> Sentence:
+    """A present verdict that no other sentence stated."""
+    first = finding.measurements[0] if finding.measurements else None
+    site = f"{structure(finding.site).words}, " if finding.site else ""
+    value = "" if first is None else f"{quantity_text(finding, style)}, "
+    return Sentence(capital(f"{site}{value}{finding.category}."), section, (finding,))
+
+
+def quantity_text(finding: Finding, style: Style) -> str:
+    """The headline number of a finding with its unit and, where it needs one, its name."""
+    first = finding.measurements[0]
+    if first.quantity == "difference_hu":
+        return f"difference {hu_text(first.value)}"
+    if first.unit == "HU":
+        return hu_text(first.value)
+    if first.unit == "mL":
+        return volume_text(first.value)
+    if first.quantity == "slice_spacing":
+        return f"spacing {spacing_text(first.value)}"
+    name = {"extent_superior_inferior": "craniocaudal ", "short_axis": "short axis ", "diameter": "diameter "}
+    return f"{name.get(first.quantity, '')}{length_text(first.value, style)}"
+
+
+def names_of(findings: Iterable[Finding]) -> str:
+    return structure_list(f.site for f in findings)[0]
+
+
+__all__ = ["names_of", "plural", "quantity_text", "template_sentences"]

@@ -1,0 +1,256 @@
+"""Applying one rule: the value it needs, the conditions it sets, and the finding that comes out.
+
+Unusual: an assessment is a finding of its own beside the organ or lesion it judges (joined by ``site`` or by the
+attribute ``region``), so a category never overwrites a measurement. A class of status ``absent`` ("normal in size")
+is an absent finding ("splenomegaly") with the number that shows it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from radvlm.anatomy import structure
+from radvlm.finding import Finding, Measurement, Omission, RuleReference, Source, Status
+from radvlm.interpret.rules import Rule, RuleClass, Rules
+from radvlm.measurements import LesionMeasurements, Measurements, StructureMeasurements
+from radvlm.study import Patient, Study
+
+Record = StructureMeasurements | LesionMeasurements
+#: An organ of fewer voxels than this is a crumb of the segmentation, not something seen.
+SMALLEST_ORGAN_VOXELS = 10
+TOO_SMALL = "too small to characterize"
+NOT_SEEN = "not seen in the imaged range"
+NO_MASK = "no mask was provided"
+NO_CT = "no CT was given, only masks"
+_NOT_IN_THIS_VERSION = {
+    "diameter": "diameter perpendicular to the center line is not measured in this version",
+}
+_LUMBAR = ("vertebrae_T12", "vertebrae_L1", "vertebrae_L2", "vertebrae_L3", "vertebrae_L4", "vertebrae_L5",
+           "vertebrae_L6", "vertebrae_S1")
+
+
+@dataclass(frozen=True)
+class Case:
+    """Everything that a rule may ask about."""
+
+    measurements: Measurements
+    patient: Patient
+    rules: Rules
+    study: Study | None = None
+
+
+def body_surface_m2(patient: Patient) -> float | None:
+    """Body surface area by Mosteller: sqrt(height in cm * weight in kg / 3600), in m2."""
+    if patient.height_cm is None or patient.weight_kg is None:
+        return None
+    return math.sqrt(patient.height_cm * patient.weight_kg / 3600)
+
+
+def cut_reason(cut_by: tuple[str, ...]) -> str:
+    """``cut by the superior and inferior edges of the field of view``."""
+    faces = cut_by[0] if len(cut_by) == 1 else f"{', '.join(cut_by[:-1])} and {cut_by[-1]}"
+    return f"cut by the {faces} edge{'s' if len(cut_by) > 1 else ''} of the field of view"
+
+
+def measured(record: Record, quantity: str) -> Measurement | None:
+    return next((m for m in record.measurements if m.quantity == quantity), None)
+
+
+def omitted(record: Record, quantity: str) -> Omission | None:
+    return next((o for o in record.omissions if o.quantity == quantity), None)
+
+
+def unmet_condition(rule: Rule, case: Case, records: tuple[Record, ...]) -> str | None:
+    """Why the rule cannot be applied, or None. The size condition of lesions is asked apart (``is_too_small``)."""
+    when, patient, phase = rule.applies_when, case.patient, case.measurements.phase
+    if when.complete:
+        cut = next((r.cut_by for r in records if r.cut_by), ())
+        if cut:
+            return cut_reason(cut)
+    if when.phases:
+        if phase is None:
+            return NO_CT
+        if phase.name == "unknown" or not phase.certain:
+            return "the contrast phase is not certain"
+        if phase.name not in when.phases:
+            wanted = " or ".join(when.phases)
+            return f"the rule needs the {wanted} phase and this scan is in the {phase.name} phase"
+    if when.min_age_years is not None:
+        if patient.age_years is None:
+            return "the age of the patient is not known"
+        if patient.age_years < when.min_age_years:
+            return f"the rule is for patients of at least {when.min_age_years:g} years"
+    if when.sex_known and patient.sex is None:
+        return "the sex of the patient is not known"
+    if when.body_size_known and body_surface_m2(patient) is None:
+        return "height and weight of the patient are not known"
+    return None
+
+
+def is_too_small(rule: Rule, case: Case, lesion: LesionMeasurements) -> bool:
+    """True when the lesion is shorter than the rule's limit or than two slices (partial volume)."""
+    limit = rule.applies_when.min_long_axis_mm
+    if limit is None:
+        return False
+    size = lesion.long_axis_mm
+    return size is None or size < max(limit, 2 * case.measurements.geometry.spacing_mm[2])
+
+
+def outside_abdomen(rule: Rule, case: Case, measurement: Measurement) -> str | None:
+    """Why a diameter cannot be taken as abdominal, or None: by the vertebra nearest in height, else by the coverage."""
+    if rule.applies_when.level != "abdominal":
+        return None
+    numbers = case.measurements
+    spine = [s for s in numbers.structures if s.structure.startswith("vertebrae_") and len(s.structure) <= 13
+             and structure(s.structure).kind == "bone"]
+    if measurement.points_mm and spine:
+        height = sum(p[2] for p in measurement.points_mm) / len(measurement.points_mm)
+        nearest = min(spine, key=lambda s: abs(s.region.centroid_mm[2] - height))
+        if nearest.structure in _LUMBAR:
+            return None
+        return f"the widest diameter was measured at the level of {structure(nearest.structure).words.split()[0]}"
+    if numbers.structure("heart") is None:
+        return None
+    return "the level of the diameter is not known"
+
+
+def value_of(rule: Rule, case: Case, record: Record) -> tuple[Measurement | None, str]:
+    """The measurement that the rule judges, or None with the reason."""
+    if rule.quantity == "mean_of_axes":
+        long, short = measured(record, "long_axis"), measured(record, "short_axis")
+        if long is None or short is None:
+            return None, "long and short axis were not both measured"
+        return Measurement("diameter", (long.value + short.value) / 2, "mean_of_axes", region_id=record.region.id), ""
+    if rule.quantity == "difference_hu":
+        other = case.measurements.structure(rule.reference)
+        own = measured(record, "mean_hu")
+        theirs = None if other is None else measured(other, "mean_hu")
+        if own is None or theirs is None:
+            missing = structure(rule.reference if own is not None else record.structure).words
+            no_hu = f"the attenuation of the {missing} was not measured"
+            return None, NO_CT if case.measurements.phase is None else no_hu
+        return Measurement("difference_hu", own.value - theirs.value, "difference_of_means",
+                           region_id=record.region.id), ""
+    found = measured(record, rule.quantity)
+    if found is not None:
+        return found, ""
+    omission = omitted(record, rule.quantity)
+    if omission is not None:
+        return None, omission.reason
+    if rule.unit == "HU" and case.measurements.phase is None:
+        return None, NO_CT
+    return None, _NOT_IN_THIS_VERSION.get(rule.quantity, f"{rule.quantity.replace('_', ' ')} was not measured")
+
+
+def classify(rule: Rule, case: Case, value: float) -> RuleClass:
+    """The class of a value; limits scale with body surface area where the rule says so."""
+    if rule.round_to is not None:
+        value = math.floor(value / rule.round_to + 0.5) * rule.round_to
+    if rule.scale == "bsa":
+        area = body_surface_m2(case.patient)
+        assert area is not None, "body_size_known was checked"
+        value = value / area
+    return next(c for c in rule.classes_for(case.patient.sex) if c.holds(value))
+
+
+def reference(rule: Rule) -> RuleReference:
+    return RuleReference(rule.id, rule.source, rule.certainty)
+
+
+def not_assessed(rule: Rule, site: str, reason: str, words: str = "") -> Finding:
+    return Finding("?", rule.finding, Status.NOT_ASSESSED, site, rule.section or _section(rule, site),
+                   category=words or rule.words, rule=reference(rule), reason=reason,
+                   source=Source.HEADER if rule.level == "scan" else Source.MASKS)
+
+
+def assessed(rule: Rule, outcome: RuleClass, site: str, records: tuple[Record, ...],
+             measurements: tuple[Measurement, ...]) -> Finding:
+    """The finding of a class that has words."""
+    status = Status(outcome.status)
+    regions = () if status is Status.ABSENT else tuple(r.region for r in records)
+    attributes = [("subject", r.region.id) for r in records]
+    if rule.reference:
+        attributes.append(("reference", rule.reference))
+    if outcome.headline:
+        attributes.append(("headline", outcome.headline))
+    return Finding("?", rule.finding, status, site, rule.section or _section(rule, site), regions, measurements,
+                   category=outcome.category or "", rule=reference(rule), reason=outcome.reason,
+                   source=Source.HEADER if rule.level == "scan" else Source.MASKS,
+                   importance=outcome.importance, attributes=tuple(attributes))
+
+
+def too_small(rule: Rule, lesion: LesionMeasurements, site: str) -> Finding:
+    """The lesion cannot be classed by attenuation: partial volume."""
+    long = measured(lesion, "long_axis")
+    return Finding("?", rule.finding, Status.INDETERMINATE, site, rule.section or structure(lesion.structure).section,
+                   (lesion.region,), () if long is None else (long,), category=TOO_SMALL, rule=reference(rule),
+                   reason="shorter than 10 mm or than two slices, so its attenuation is mixed with its surroundings",
+                   attributes=(("subject", lesion.region.id),))
+
+
+def _section(rule: Rule, site: str) -> str:
+    if rule.structures and structure(rule.structures[0]).kind in ("lesion", "fluid"):
+        return structure(rule.structures[0]).section
+    return structure(site).section if site else "technique"
+
+
+def apply_structure_rule(rule: Rule, case: Case, name: str) -> tuple[Finding | None, bool]:
+    """Apply to one whole structure. Returns (finding or None, whether the rule gave a class)."""
+    record = case.measurements.structure(name)
+    words = structure(name).words
+    if record is None:
+        lesion = structure(name).kind in ("lesion", "fluid")
+        if lesion:
+            return None, False
+        if name in case.measurements.absent:
+            return not_assessed(rule, name, NOT_SEEN), False
+        return not_assessed(rule, name, NO_MASK, words), False
+    if record.region.voxels < SMALLEST_ORGAN_VOXELS:
+        return not_assessed(rule, name, "only a few voxels are labelled"), False
+    reason = unmet_condition(rule, case, (record,))
+    if reason is not None:
+        return not_assessed(rule, name, reason), False
+    value, reason = value_of(rule, case, record)
+    if value is None:
+        return not_assessed(rule, name, reason), False
+    elsewhere = outside_abdomen(rule, case, value)
+    if elsewhere is not None:
+        return not_assessed(rule, name, elsewhere), False
+    outcome = classify(rule, case, value.value)
+    if outcome.category is None:
+        return None, True
+    return assessed(rule, outcome, name, (record,), (value,)), True
+
+
+def apply_pair_rule(rule: Rule, case: Case) -> Finding | None:
+    """Apply to the absolute difference of two structures."""
+    records = tuple(r for r in (case.measurements.structure(n) for n in rule.structures) if r is not None)
+    site = rule.structures[0]
+    if len(records) < 2:
+        return None  # the missing organ has findings of its own
+    reason = unmet_condition(rule, case, records)
+    values = [value_of(rule, case, r) for r in records]
+    missing = next((why for value, why in values if value is None), "")
+    if reason is not None or missing:
+        return not_assessed(rule, site, reason or missing)
+    pair = tuple(value for value, _ in values if value is not None)
+    outcome = classify(rule, case, abs(pair[0].value - pair[1].value))
+    return None if outcome.category is None else assessed(rule, outcome, site, records, pair)
+
+
+def apply_lesion_rule(rule: Rule, case: Case, lesion: LesionMeasurements) -> tuple[Finding | None, bool]:
+    """Apply to one lesion. Returns (finding or None, whether the rule gave a class)."""
+    site = lesion.host or lesion.structure
+    reason = unmet_condition(rule, case, (lesion,))
+    if reason is not None:
+        return not_assessed(rule, lesion.structure, reason), False
+    value, reason = value_of(rule, case, lesion)
+    if value is None:
+        return not_assessed(rule, lesion.structure, reason), False
+    if is_too_small(rule, case, lesion):
+        return too_small(rule, lesion, site), True
+    outcome = classify(rule, case, value.value)
+    if outcome.category is None:
+        return None, False
+    return assessed(rule, outcome, site, (lesion,), (value,)), True

@@ -1,0 +1,81 @@
+"""docs/rules.md, written from the rules so that the two cannot drift apart (a test compares them)."""
+
+from __future__ import annotations
+
+from radvlm.interpret.rules import AppliesWhen, Rule, RuleClass, Rules
+
+_HEAD = """# Rules
+
+Written from `radvlm/interpret/thresholds.yaml` by `radvlm.interpret.rules_markdown`; do not edit by hand.
+
+A rule turns a measured number into words. It is applied only when every condition in its *applies when* column
+holds; otherwise the report says "not assessed" and why, never "normal". The number is always reported before the
+category, and a category is not a diagnosis. *Certainty* says how well the number is supported by its source.
+
+Your own YAML file of the same form extends these rules, or replaces those of the same `id`
+(`radvlm.interpret.load_rules(path)`); unknown keys are refused. `enabled: false` switches a rule off.
+"""
+
+
+def rules_markdown(rules: Rules) -> str:
+    """The rules as a Markdown document."""
+    parts = [_HEAD]
+    for rule in rules.rules:
+        parts.append(_rule(rule))
+    parts.append("## Not measured in this version\n")
+    parts += [f"- **{item.words}**: {item.reason}." for item in rules.unmeasured]
+    parts.append("\n## Order in the impression\n")
+    parts.append("Lesions come by the importance of their structure (100 first, 0 stays out; 50 where not listed):\n")
+    parts += [f"- {row.importance}: {', '.join(row.structures)}" for row in rules.lesion_importance]
+    return "\n".join(parts) + "\n"
+
+
+def _rule(rule: Rule) -> str:
+    lines = [f"## {rule.id}", "", f"{rule.words[0].upper()}{rule.words[1:]}; finding `{rule.finding}`.", "",
+             f"- judges: {rule.quantity.replace('_', ' ')} in {rule.unit}"
+             + (" per m2 of body surface" if rule.scale else "")
+             + (f" minus that of the {rule.reference}" if rule.reference else "")
+             + (f", rounded to {rule.round_to:g}" if rule.round_to else "")
+             + (f" of {', '.join(rule.structures)}" if rule.structures else " of the scan")
+             + (" (absolute difference)" if rule.level == "pair" else ""),
+             f"- applies when: {_conditions(rule.applies_when)}",
+             f"- source: {rule.source}", f"- certainty: {rule.certainty}"]
+    if rule.alternative_to:
+        lines.append(f"- used where `{rule.alternative_to}` gives no class")
+    if rule.note:
+        lines.append(f"- note: {rule.note}")
+    if not rule.enabled:
+        lines.append("- switched off")
+    lines += ["", "| value | category | status | importance |", "|---|---|---|---|"]
+    for sex, classes in ([("", rule.classes)] if rule.classes else list(rule.classes_by_sex.items())):
+        lines += [_class_row(c, rule.unit, sex, classes[n - 1] if n else None) for n, c in enumerate(classes)]
+    return "\n".join([*lines, ""])
+
+
+def _class_row(item: RuleClass, unit: str, sex: str, previous: RuleClass | None) -> str:
+    low = "" if previous is None else f"{'>=' if previous.below is not None else '>'} {previous.limit:g}"
+    high = "" if item.limit is None else f"{'<' if item.below is not None else '<='} {item.limit:g}"
+    value = " and ".join(filter(None, (low, high))) or "any"
+    prefix = f"{sex}: " if sex else ""
+    if item.category is None:
+        return f"| {prefix}{value} {unit} | - | no finding | - |"
+    return f"| {prefix}{value} {unit} | {item.category} | {item.status} | {item.importance or '-'} |"
+
+
+def _conditions(when: AppliesWhen) -> str:
+    parts = []
+    if when.complete:
+        parts.append("not cut by the field of view")
+    if when.phases:
+        parts.append(f"phase certainly {' or '.join(when.phases)}")
+    if when.min_age_years is not None:
+        parts.append(f"age known and at least {when.min_age_years:g} years")
+    if when.sex_known:
+        parts.append("sex known")
+    if when.body_size_known:
+        parts.append("height and weight known")
+    if when.min_long_axis_mm is not None:
+        parts.append(f"long axis at least {when.min_long_axis_mm:g} mm and two slices")
+    if when.level is not None:
+        parts.append(f"measured at an {when.level} level")
+    return "; ".join(parts) or "always"

@@ -1,0 +1,262 @@
+"""All findings of a scan: acquisition, organs, lesions, what was not found, what was not assessed, and the rules.
+
+Unusual: "absent" is said only of what the masks searched for *and* where the place to find it was imaged; an organ
+that was searched for and not found is "not seen in the imaged range", because a mask cannot tell agenesis from a
+scan that stops short of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from radvlm.anatomy import SECTIONS, structure
+from radvlm.finding import Finding, Measurement, Source, Status
+from radvlm.interpret.assess import (
+    NO_CT,
+    NO_MASK,
+    NOT_SEEN,
+    SMALLEST_ORGAN_VOXELS,
+    Case,
+    apply_lesion_rule,
+    apply_pair_rule,
+    apply_structure_rule,
+    assessed,
+    classify,
+    cut_reason,
+)
+from radvlm.interpret.rules import Rules, load_rules
+from radvlm.interpret.survey import Survey, load_survey
+from radvlm.measurements import LesionMeasurements, Measurements, StructureMeasurements
+from radvlm.study import Patient, Study
+
+_LESION_KINDS = ("lesion", "fluid")
+_HEADLINE_ORDER = ("long_axis", "short_axis", "volume", "mean_hu", "sd_hu", "contrast_to_host", "diameter_3d")
+_SIZE_QUANTITIES = ("volume", "area", "length", "extent_right_left", "extent_anterior_posterior",
+                    "extent_superior_inferior")
+
+
+def interpret(measurements: Measurements, *, patient: Patient, rules: Rules | None = None,
+              study: Study | None = None) -> tuple[Finding, ...]:
+    """Findings in report order, with ids ``F1``, ``F2``, ...
+
+    Args:
+        measurements: what ``radvlm.measure`` returns.
+        patient: facts that rules ask for; an unknown one gives "not assessed", never a guess.
+        rules: defaults to the built-in thresholds.yaml.
+        study: acquisition facts from the header, where there are any.
+    """
+    case = Case(measurements, patient, load_rules() if rules is None else rules, study)
+    survey = load_survey()
+    found = [
+        *_scan(case),
+        *_organs(case, survey),
+        *_lesions(case),
+        *_absent_lesions(case, survey),
+        *_rule_findings(case),
+        *_not_searched(case, survey),
+    ]
+    order = {name: rank for rank, name in enumerate(SECTIONS)}
+    found.sort(key=lambda f: order[f.section])
+    return tuple(replace(f, id=f"F{n}") for n, f in enumerate(_deduplicated(found), 1))
+
+
+def _deduplicated(found: list[Finding]) -> list[Finding]:
+    """Each not-assessed statement once."""
+    seen: set[tuple[str, str, str, str]] = set()
+    kept = []
+    for finding in found:
+        key = (finding.kind, finding.site, finding.category, finding.reason)
+        if finding.status is Status.NOT_ASSESSED:
+            if key in seen:
+                continue
+            seen.add(key)
+        kept.append(finding)
+    return kept
+
+
+def _scan(case: Case) -> list[Finding]:
+    """Coverage, contrast phase and what the acquisition limits."""
+    geometry, phase = case.measurements.geometry, case.measurements.phase
+    coverage = Finding("?", "coverage", Status.PRESENT, "", "technique", source=Source.HEADER, measurements=(
+        Measurement("count", geometry.shape[2], "axial_slices"),
+        Measurement("slice_spacing", geometry.spacing_mm[2], "grid"),
+        Measurement("coverage", geometry.extent_mm[2], "grid"),
+        Measurement("pixel_spacing", max(geometry.spacing_mm[:2]), "grid"),
+    ))
+    found = [coverage]
+    agent = case.study.contrast_agent if case.study is not None else ""
+    words = (("header_agent", agent),) if agent else ()
+    if phase is None:
+        found.append(Finding("?", "contrast_phase", Status.NOT_ASSESSED, "", "technique", category="attenuation",
+                             reason=NO_CT, source=Source.HEADER))
+    elif phase.name == "unknown" or not phase.certain:
+        name = "" if phase.name == "unknown" else phase.name
+        found.append(Finding("?", "contrast_phase", Status.INDETERMINATE, "", "technique", category=name,
+                             reason=phase.reason, source=Source.VOXELS, attributes=words))
+    else:
+        found.append(Finding("?", "contrast_phase", Status.PRESENT, "", "technique", category=phase.name,
+                             reason=phase.reason, source=Source.VOXELS, attributes=words))
+    by_quantity = {m.quantity: m for m in coverage.measurements}
+    for rule in case.rules.rules:
+        if rule.level == "scan" and rule.enabled and rule.quantity in by_quantity:
+            value = by_quantity[rule.quantity]
+            outcome = classify(rule, case, value.value)
+            if outcome.category is not None:
+                found.append(assessed(rule, outcome, "", (), (value,)))
+    return found
+
+
+def _organ_numbers(record: StructureMeasurements) -> tuple[Measurement, ...]:
+    """Numbers of a whole structure; those of size only when it is complete."""
+    kept = [m for m in record.measurements if not (record.cut_by and m.quantity in _SIZE_QUANTITIES)]
+    rank = {q: n for n, q in enumerate(_HEADLINE_ORDER)}
+    return tuple(sorted(kept, key=lambda m: rank.get(m.quantity, len(rank))))
+
+
+def _organs(case: Case, survey: Survey) -> list[Finding]:
+    found = []
+    for record in case.measurements.structures:
+        row = structure(record.structure)
+        if row.kind in _LESION_KINDS:
+            continue
+        if record.region.voxels < SMALLEST_ORGAN_VOXELS:
+            found.append(Finding(
+                "?", "organ", Status.INDETERMINATE, row.name, row.section, (record.region,),
+                reason=f"fewer than {SMALLEST_ORGAN_VOXELS} voxels are labelled, which may be an error of the masks"))
+            continue
+        attributes = (("cut", " ".join(record.cut_by)),) if record.cut_by else ()
+        found.append(Finding("?", "organ", Status.PRESENT, row.name, row.section, (record.region,),
+                             _organ_numbers(record), category="incompletely imaged" if record.cut_by else "",
+                             reason=cut_reason(record.cut_by) if record.cut_by else "", attributes=attributes))
+    expected = survey.expected_organs(case.measurements)
+    for name in case.measurements.absent:
+        row = structure(name)
+        if row.kind not in _LESION_KINDS:
+            mention = (("expected", "yes"),) if name in expected else ()
+            found.append(Finding("?", "organ", Status.ABSENT, name, row.section, category=NOT_SEEN, attributes=mention))
+    return found
+
+
+def _lesions(case: Case) -> list[Finding]:
+    """One finding per lesion instance; fluid is one finding per structure, save pleural fluid that has no side."""
+    found = [_lesion(case, lesion) for lesion in case.measurements.lesions
+             if structure(lesion.structure).kind == "lesion" or lesion.structure == "pleural_effusion"]
+    counted = {lesion.structure for lesion in case.measurements.lesions}
+    for record in case.measurements.structures:
+        row = structure(record.structure)
+        if row.kind == "fluid" and row.name in counted and row.name != "pleural_effusion":
+            found.append(_fluid(case, record))
+        elif row.kind in _LESION_KINDS and row.name not in counted:
+            found.append(Finding("?", row.name, Status.INDETERMINATE, row.parent or row.name, row.section,
+                                 (record.region,), reason="only crumbs too small to count as a lesion are labelled"))
+    return found
+
+
+def _fluid(case: Case, record: StructureMeasurements) -> Finding:
+    row = structure(record.structure)
+    rank = {q: n for n, q in enumerate(_HEADLINE_ORDER)}
+    numbers = sorted(record.measurements, key=lambda m: rank.get(m.quantity, len(rank)))
+    return Finding(
+        "?", row.name, Status.PRESENT, row.name, row.section, (record.region,), tuple(numbers),
+        reason=cut_reason(record.cut_by) if record.cut_by else "", importance=case.rules.importance_of(row.name),
+        attributes=(("cut", " ".join(record.cut_by)),) if record.cut_by else (),
+    )
+
+
+def _lesion(case: Case, lesion: LesionMeasurements) -> Finding:
+    row = structure(lesion.structure)
+    rank = {q: n for n, q in enumerate(_HEADLINE_ORDER)}
+    numbers = sorted(lesion.measurements, key=lambda m: rank.get(m.quantity, len(rank)))
+    phase = case.measurements.phase
+    attributes = [("host", lesion.host), ("pole", lesion.pole), ("level", lesion.level),
+                  ("attenuation", lesion.attenuation), ("cut", " ".join(lesion.cut_by)),
+                  ("phase", phase.name if phase is not None and phase.certain else "")]
+    locations = lesion.locations
+    if lesion.level and lesion.level not in locations and row.section in ("bones", "nodes", "peritoneum"):
+        locations = (*locations, lesion.level)
+    return Finding(
+        "?", row.name, Status.PRESENT, lesion.host or row.parent or row.name, row.section, (lesion.region,),
+        tuple(numbers), locations, category=lesion.attenuation,
+        reason=cut_reason(lesion.cut_by) if lesion.cut_by else "",
+        importance=case.rules.importance_of(row.name), attributes=tuple((k, v) for k, v in attributes if v),
+    )
+
+
+def _absent_lesions(case: Case, survey: Survey) -> list[Finding]:
+    """Lesions searched for and not found, said only where the place to find them was imaged."""
+    found, numbers = [], case.measurements
+    for name in numbers.absent:
+        row = structure(name)
+        if row.kind not in _LESION_KINDS:
+            continue
+        hosts = survey.hosts_of(name)
+        seen = [record for record in map(numbers.structure, hosts) if record is not None]
+        if hosts and not seen and any(h in numbers.absent for h in hosts):
+            found.append(Finding("?", name, Status.NOT_ASSESSED, row.parent or name, row.section, category=row.words,
+                                 reason=f"the {structure(hosts[0]).words} is {NOT_SEEN}"))
+            continue
+        whole = bool(seen) and not any(r.cut_by for r in seen) and bool(row.parent or row.section == "kidneys")
+        scope = "" if whole else "imaged part" if seen and (row.parent or len(hosts) <= 2) else "imaged range"
+        attributes = (("scope", scope),) if scope else ()
+        found.append(Finding("?", name, Status.ABSENT, row.parent or name, row.section, category="",
+                             attributes=attributes))
+    return found
+
+
+def _rule_findings(case: Case) -> list[Finding]:
+    found: list[Finding] = []
+    outcomes: dict[tuple[str, str], list[tuple[str, Finding | None, bool]]] = {}
+    for rule in case.rules.rules:
+        if not rule.enabled:
+            continue
+        if rule.level == "pair":
+            finding = apply_pair_rule(rule, case)
+            found += [] if finding is None else [finding]
+        elif rule.level == "structure":
+            for name in rule.structures:
+                outcomes.setdefault((name, ""), []).append((rule.id, *apply_structure_rule(rule, case, name)))
+        elif rule.level == "lesion":
+            for lesion in case.measurements.lesions:
+                if lesion.structure in rule.structures:
+                    key = (lesion.structure, lesion.region.id)
+                    outcomes.setdefault(key, []).append((rule.id, *apply_lesion_rule(rule, case, lesion)))
+    for results in outcomes.values():
+        found += _without_alternatives(case.rules, results)
+    found.sort(key=lambda f: f.site and structure(f.site).rank)
+    return found
+
+
+def _without_alternatives(rules: Rules, results: list[tuple[str, Finding | None, bool]]) -> list[Finding]:
+    """Of a rule and its alternative, the one that gave a class; a rule that could not be applied is then not named."""
+    gave = {rule_id for rule_id, _, classed in results if classed}
+    alternatives = {r.id: r.alternative_to for r in rules.rules if r.alternative_to}
+    kept = []
+    for rule_id, finding, _ in results:
+        first = alternatives.get(rule_id, "")
+        replaced = any(other in gave for other, primary in alternatives.items() if primary == rule_id)
+        if finding is not None and first not in gave and not (replaced and finding.status is Status.NOT_ASSESSED):
+            kept.append(finding)
+    return kept
+
+
+def _not_searched(case: Case, survey: Survey) -> list[Finding]:
+    """Organs and lesions for which no mask was provided, and what this version does not measure."""
+    numbers, found = case.measurements, []
+    for organ in survey.organs:
+        if not any(numbers.searched(name) for name in (organ.site, *organ.stand_ins)):
+            found.append(Finding("?", "organ", Status.NOT_ASSESSED, organ.site, structure(organ.site).section,
+                                 category=organ.words, reason=NO_MASK))
+    for lesion in survey.lesions:
+        hosts = [h for h in lesion.hosts if numbers.structure(h) is not None]
+        if not hosts or any(numbers.searched(m) for m in lesion.masks):
+            continue
+        partly = any(numbers.searched(m) for m in lesion.partial)
+        found.append(Finding("?", lesion.id, Status.NOT_ASSESSED, hosts[0], structure(lesion.masks[0]).section,
+                             category=lesion.partly if partly else lesion.words,
+                             reason="no mask of such lesions was provided"))
+    for item in case.rules.unmeasured:
+        present = [name for name in item.when_present if numbers.structure(name) is not None]
+        if present:
+            found.append(Finding("?", item.id, Status.NOT_ASSESSED, present[0], structure(present[0]).section,
+                                 category=item.words, reason=item.reason))
+    return found

@@ -1,0 +1,293 @@
+"""The shape of a rule, and reading thresholds.yaml strictly.
+
+Unusual: a rule lists *classes* in ascending order, each with the words and the status it gives, so one number
+always falls into exactly one class; and a rule lists the conditions it needs, so that an unmet one gives
+"not assessed" with a reason instead of a class. A user's file extends or replaces rules by ``id``.
+"""
+
+from __future__ import annotations
+
+import itertools
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from radvlm.anatomy import SECTIONS, structures
+from radvlm.errors import FileFormatError, InputError
+from radvlm.finding import QUANTITIES
+from radvlm.measurements import PHASES
+
+Text = Annotated[str, Field(min_length=1, max_length=400)]
+Importance = Annotated[int, Field(ge=0, le=100)]
+T = TypeVar("T", "Rule", "Unmeasured")
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class RuleClass(_Strict):
+    """One class of values. The first class that holds the value wins.
+
+    Attributes:
+        below: the class holds values < ``below``.
+        up_to: the class holds values <= ``up_to``. A class with neither is the last one and holds the rest.
+        category: words used in the report; null when the class is not worth a word (no finding is made).
+        status: what it says of the rule's ``finding``.
+        importance: 0 stays out of the impression, 100 comes first.
+        headline: noun phrase for the impression.
+        reason: why, for an indeterminate class.
+    """
+
+    below: float | None = None
+    up_to: float | None = None
+    category: Text | None = None
+    status: Literal["present", "absent", "indeterminate"] = "present"
+    importance: Importance = 0
+    headline: str = ""
+    reason: str = ""
+
+    @model_validator(mode="after")
+    def _check(self) -> RuleClass:
+        if self.below is not None and self.up_to is not None:
+            raise ValueError("a class has `below` or `up_to`, not both")
+        if self.status == "indeterminate" and not self.reason:
+            raise ValueError("an indeterminate class says why in `reason`")
+        if self.importance and not self.headline:
+            raise ValueError("a class that reaches the impression has a `headline`")
+        return self
+
+    @property
+    def limit(self) -> float | None:
+        return self.below if self.below is not None else self.up_to
+
+    def holds(self, value: float) -> bool:
+        if self.below is not None:
+            return value < self.below
+        return self.up_to is None or value <= self.up_to
+
+
+class AppliesWhen(_Strict):
+    """Conditions of a rule; all must hold. An unmet or unknown one gives "not assessed" with the reason.
+
+    Attributes:
+        phases: contrast phases, known with certainty.
+        min_age_years: the age is known and at least this.
+        sex_known: the sex is known (for rules with ``classes_by_sex``).
+        complete: the structure is not cut by the field of view.
+        min_long_axis_mm: a lesion is at least this long, and at least two slices.
+        body_size_known: height and weight are known (for ``scale: bsa``).
+        level: the measurement lies in the abdomen (vertebral level T12 or lower).
+    """
+
+    phases: tuple[str, ...] = ()
+    min_age_years: Annotated[float, Field(ge=0, le=130)] | None = None
+    sex_known: bool = False
+    complete: bool = False
+    min_long_axis_mm: Annotated[float, Field(gt=0)] | None = None
+    body_size_known: bool = False
+    level: Literal["abdominal"] | None = None
+
+    @field_validator("phases")
+    @classmethod
+    def _phases(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        unknown = set(value) - set(PHASES)
+        if unknown:
+            raise ValueError(f"phases are among {', '.join(PHASES)}, not {', '.join(sorted(unknown))}")
+        return value
+
+
+class Rule(_Strict):
+    """One rule.
+
+    Attributes:
+        id: unique.
+        finding: kind of the finding that it makes, snake case.
+        words: what it judges, for the list of what was not assessed.
+        level: ``structure`` judges whole structures, ``pair`` the absolute difference of two structures,
+            ``lesion`` each lesion instance, ``scan`` the acquisition.
+        structures: whom it judges. For ``pair`` exactly two.
+        quantity: key of ``radvlm.finding.QUANTITIES``. For lesions also ``mean_of_axes`` (mean of long and short
+            axis); for a structure also ``difference_hu`` (its mean HU minus that of ``reference``).
+        reference: the other structure of ``difference_hu``.
+        unit: unit of the limits, must be that of the quantity.
+        round_to: round the value to multiples of this before it is classed.
+        scale: ``bsa`` multiplies the limits by the body surface area in m2 (Mosteller).
+        alternative_to: skipped when the rule of that id gave a class for the same structure.
+        section: report section; by default that of the structure.
+        classes, classes_by_sex: exactly one of the two.
+        source: citation. certainty: how well the number is supported.
+        note: a caution for readers of docs/rules.md.
+        enabled: false switches a rule off.
+    """
+
+    id: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+    finding: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+    words: Text
+    level: Literal["structure", "pair", "lesion", "scan"]
+    structures: tuple[str, ...] = ()
+    quantity: str
+    reference: str = ""
+    unit: str
+    round_to: Annotated[float, Field(gt=0)] | None = None
+    scale: Literal["bsa"] | None = None
+    alternative_to: str = ""
+    section: str = ""
+    classes: tuple[RuleClass, ...] = ()
+    classes_by_sex: dict[Literal["F", "M"], tuple[RuleClass, ...]] = Field(default_factory=dict)
+    applies_when: AppliesWhen = AppliesWhen()
+    source: Text
+    certainty: Literal["high", "medium", "uncertain"]
+    note: str = ""
+    enabled: bool = True
+
+    @model_validator(mode="after")
+    def _check(self) -> Rule:
+        unit = "mm" if self.quantity == "mean_of_axes" else QUANTITIES.get(self.quantity)
+        if unit is None:
+            raise ValueError(f"quantity {self.quantity!r} is not in radvlm.finding.QUANTITIES")
+        if unit != self.unit:
+            raise ValueError(f"{self.quantity} is measured in {unit}, not {self.unit}")
+        unknown = [n for n in (*self.structures, *filter(None, [self.reference])) if n not in structures()]
+        if unknown:
+            raise ValueError(f"not in the anatomy table: {', '.join(unknown)}")
+        if (self.level == "scan") == bool(self.structures) or (self.level == "pair" and len(self.structures) != 2):
+            raise ValueError("a scan rule names no structure, a pair rule two, any other at least one")
+        if (self.quantity == "difference_hu") != bool(self.reference):
+            raise ValueError("difference_hu, and nothing else, has a `reference` structure")
+        if self.section and self.section not in SECTIONS:
+            raise ValueError(f"section {self.section!r} is not in radvlm.anatomy.SECTIONS")
+        if bool(self.classes) == bool(self.classes_by_sex):
+            raise ValueError("a rule has `classes` or `classes_by_sex`")
+        if self.classes_by_sex and (set(self.classes_by_sex) != {"F", "M"} or not self.applies_when.sex_known):
+            raise ValueError("`classes_by_sex` has F and M, and needs applies_when.sex_known")
+        if self.scale and not self.applies_when.body_size_known:
+            raise ValueError("`scale: bsa` needs applies_when.body_size_known")
+        for classes in (self.classes, *self.classes_by_sex.values()):
+            _check_ascending(classes)
+        return self
+
+    def classes_for(self, sex: str | None) -> tuple[RuleClass, ...]:
+        return self.classes or self.classes_by_sex[sex]  # type: ignore[index]
+
+
+def _check_ascending(classes: tuple[RuleClass, ...]) -> None:
+    if not classes:
+        return
+    limits = [c.limit for c in classes]
+    if limits[-1] is not None or None in limits[:-1]:
+        raise ValueError("every class but the last has a limit, and the last has none")
+    numbers = [limit for limit in limits if limit is not None]
+    if any(b <= a for a, b in itertools.pairwise(numbers)):
+        raise ValueError(f"limits ascend, received {numbers}")
+
+
+def _known(names: tuple[str, ...]) -> tuple[str, ...]:
+    unknown = [n for n in names if n not in structures()]
+    if unknown:
+        raise ValueError(f"not in the anatomy table: {', '.join(unknown)}")
+    return names
+
+
+class LesionImportance(_Strict):
+    """How early lesions of these structures come in the impression."""
+
+    structures: tuple[str, ...]
+    importance: Importance
+
+    @field_validator("structures")
+    @classmethod
+    def _check_names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return _known(value)
+
+
+class Unmeasured(_Strict):
+    """Something that readers expect and that this version does not measure."""
+
+    id: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+    words: Text
+    when_present: tuple[str, ...]
+    reason: Text
+
+    @field_validator("when_present")
+    @classmethod
+    def _check_names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return _known(value)
+
+
+class Rules(_Strict):
+    """A validated set of rules, in order."""
+
+    version: Literal[1]
+    rules: tuple[Rule, ...] = ()
+    lesion_importance: tuple[LesionImportance, ...] = ()
+    unmeasured: tuple[Unmeasured, ...] = ()
+
+    @model_validator(mode="after")
+    def _check(self) -> Rules:
+        for items in (self.rules, self.unmeasured):
+            ids = [item.id for item in items]
+            repeated = sorted({i for i in ids if ids.count(i) > 1})
+            if repeated:
+                raise ValueError(f"ids are unique, repeated: {', '.join(repeated)}")
+        return self
+
+    def rule(self, rule_id: str) -> Rule:
+        found = next((r for r in self.rules if r.id == rule_id), None)
+        if found is None:
+            raise InputError("a rule is named by its id", repr(rule_id), ", ".join(r.id for r in self.rules))
+        return found
+
+    def importance_of(self, structure_name: str) -> int:
+        """Importance of a lesion structure in the impression; 50 where the table is silent."""
+        return next((i.importance for i in self.lesion_importance if structure_name in i.structures), 50)
+
+    def merged(self, other: Rules) -> Rules:
+        """These rules with ``other``'s in place of those of the same id, and its further ones after them."""
+        return Rules(version=1, rules=_merge(self.rules, other.rules),
+                     lesion_importance=(*other.lesion_importance, *self.lesion_importance),
+                     unmeasured=_merge(self.unmeasured, other.unmeasured))
+
+
+def _merge(base: tuple[T, ...], new: tuple[T, ...]) -> tuple[T, ...]:
+    merged: dict[str, T] = {item.id: item for item in base}
+    merged.update({item.id: item for item in new})  # a replaced rule keeps its place
+    return tuple(merged.values())
+
+
+@cache
+def _builtin() -> Rules:
+    text = files("radvlm.interpret").joinpath("thresholds.yaml").read_text(encoding="utf-8")
+    return _parse(text, "thresholds.yaml")
+
+
+def load_rules(path: str | Path | None = None) -> Rules:
+    """The built-in rules, extended or replaced by id from the YAML file at ``path``.
+
+    Raises FileFormatError when the file cannot be read as YAML, InputError when a rule is not valid
+    (unknown keys are refused).
+    """
+    if path is None:
+        return _builtin()
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise FileFormatError("a rules file is readable text", f"{Path(path).name}: {error}") from error
+    return _builtin().merged(_parse(text, Path(path).name))
+
+
+def _parse(text: str, name: str) -> Rules:
+    try:
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise FileFormatError("a rules file is YAML", f"{name}: {' '.join(str(error).split())}") from error
+    try:
+        return Rules.model_validate(data)
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors()[:4])
+        raise InputError("a rules file follows docs/rules.md", f"{name}: {faults}",
+                         "Unknown keys are refused; copy the form of a built-in rule") from error
