@@ -79,26 +79,12 @@ class SliceReader:
         if not any(keyword in dataset for keyword in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
             raise FileFormatError("a CT slice holds pixel data", f"{name}: none", "Export the series with its pixels")
         with parsing(name, "the pixels of a slice can be decoded"):
+            # pydicom also drops or sign-extends the bits above BitsStored, where old scanners keep overlays.
             stored = pixel_array(dataset, index=frame.number, raw=True,
                                  decoding_plugin=_decoder(dataset.file_meta.TransferSyntaxUID, name))
             if stored.shape != (frame.rows, frame.columns):
                 raise FileFormatError("a slice has the size its header states", f"{name}: {stored.shape}")
-            return self._within_bits(stored, dataset)
-
-    def _within_bits(self, stored: np.ndarray, dataset: Any) -> np.ndarray:
-        """Only the stored bits, sign extended: old scanners keep overlays in the bits above."""
-        if stored.dtype.kind not in "iu":
             return stored
-        bits, signed = int(dataset.get("BitsStored") or 0), int(dataset.get("PixelRepresentation") or 0) == 1
-        width = stored.dtype.itemsize * 8
-        if not 0 < bits < width:
-            return stored
-        low, high = (-(1 << bits - 1), (1 << bits - 1) - 1) if signed else (0, (1 << bits) - 1)
-        if low <= stored.min() and stored.max() <= high:
-            return stored
-        self.notes[f"slices hold values beyond their {bits} stored bits; the bits above were dropped"] += 1
-        spare = width - bits
-        return (stored << spare) >> spare
 
 
 def _decoder(syntax: Any, name: str) -> str:

@@ -167,7 +167,7 @@ def _affine(frames: list[Frame], stack: Stack, plan: SlicePlan, shear: Shear | N
     affine[:3, 3] = first.position_mm
     if shear is not None:
         affine[:3, 3] += affine[:3, :2] @ np.array([shear.origin[1], shear.origin[0]])
-    return _LPS_TO_RAS @ affine
+    return _LPS_TO_RAS @ affine + 0.0  # no -0
 
 
 def _uids(frames: list[Frame], affine: np.ndarray) -> tuple[str, ...]:
