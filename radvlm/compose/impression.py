@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from radvlm.anatomy import structure
 from radvlm.compose.lesions import cited, impression_text, lesion_groups
 from radvlm.compose.lexicon import tokenize
-from radvlm.compose.names import be, capital, structure_list
+from radvlm.compose.names import be, capital, joined, structure_list
 from radvlm.compose.numbers import rounded
 from radvlm.compose.style import Style
 from radvlm.compose.subjects import is_lesion_kind
@@ -15,6 +15,8 @@ from radvlm.compose.template import quantity_text
 from radvlm.finding import Finding, Status
 from radvlm.report import Sentence
 
+#: The lesions that readers ask for first.
+_ASKED = ("focal_liver_lesion", "focal_pancreatic_lesion", "focal_renal_lesion", "pulmonary_nodule")
 #: A scan that cuts two or more of these says so in its impression.
 _MAJOR = ("liver", "spleen", "pancreas", "kidney_right", "kidney_left", "heart", "brain")
 
@@ -23,23 +25,32 @@ def impression(findings: Sequence[Finding], style: Style) -> list[Sentence]:
     """One to ``style.impression_items`` sentences; the last may say what limits the examination."""
     items: list[tuple[int, Sentence]] = []
     for group in lesion_groups(findings):
-        if group.importance > 0 and max(f.importance for f in group.lesions) + _raised(group.findings) > 0:
+        if group.importance > 0:
             text = impression_text(group, style)
             items.append((group.importance, Sentence(text, "impression", cited(group, text))))
     for finding in findings:
         if finding.importance > 0 and not is_lesion_kind(finding.kind) and not _of_lesion(finding, findings):
             items.append((finding.importance, _headline(finding, findings, style)))
     items.sort(key=lambda item: -item[0])
+    items = _one_each(items)
     limits = _limits(findings)
     kept = [s for _, s in items[:max(style.impression_items - len(limits), 1)]]
-    if not kept:
-        kept = _nothing_abnormal(findings)
-    chosen = [*kept, *limits][:style.impression_items]
+    chosen = [*kept, *limits] if kept else [*limits, *_nothing_abnormal(findings)]
+    chosen = chosen[:style.impression_items]
     return chosen or _last_resort(findings)
 
 
-def _raised(findings: Sequence[Finding]) -> int:
-    return max(f.importance for f in findings)
+def _one_each(items: list[tuple[int, Sentence]]) -> list[tuple[int, Sentence]]:
+    """Of several verdicts of one kind on one organ, only the most important."""
+    seen: set[tuple[str, str]] = set()
+    kept = []
+    for importance, sentence in items:
+        first = sentence.findings[0]
+        key = (first.kind, first.site)
+        if is_lesion_kind(first.kind) or key not in seen:
+            kept.append((importance, sentence))
+        seen.add(key)
+    return kept
 
 
 def _of_lesion(finding: Finding, findings: Sequence[Finding]) -> bool:
@@ -89,9 +100,11 @@ def _nothing_abnormal(findings: Sequence[Finding]) -> list[Sentence]:
     lesions = [f for f in findings if f.status is Status.NOT_ASSESSED and f.rule is None and f.category
                and f.reason.startswith("no mask of such lesions")]
     if lesions:
+        lesions.sort(key=lambda f: _ASKED.index(f.kind) if f.kind in _ASKED else len(_ASKED))
         first = lesions[:4]
-        words = ", ".join(f.category for f in first[:-1]) + (" and " if len(first) > 1 else "") + first[-1].category
-        sentences.append(Sentence(f"{capital(words)} were not assessed.", "impression", tuple(first)))
+        words = joined([f.category for f in first])
+        verb = "were" if len(first) > 1 or words.endswith("s") else "was"
+        sentences.append(Sentence(f"{capital(words)} {verb} not assessed ({first[0].reason}).", "impression", tuple(first)))
     return sentences
 
 

@@ -85,7 +85,8 @@ def _details(lesion: Finding, group: LesionGroup, style: Style, attenuation_word
     if word and not attenuation_word and not plain and not brief:
         parts.append(word)
     mean = lesion.measurement("mean_hu")
-    if style.is_full and style.attenuation and mean is not None and not plain and not brief:
+    small = any(f.status is Status.INDETERMINATE and "too small" in f.category for f in group.of(lesion))
+    if style.is_full and style.attenuation and mean is not None and not (plain or brief or small):
         parts.append(hu_text(mean.value))
     parts += dict.fromkeys(f.category for f in group.of(lesion))
     if lesion.attribute("cut"):
@@ -119,20 +120,29 @@ def group_sentence(group: LesionGroup, style: Style) -> str:
         return capital(_single(lesions[0], group, style)) + "."
     words = noun(lesions[0].kind, 2)
     if len(lesions) > style.count_up_to:
-        return f"{_many(len(lesions))} {words}, {_largest(group, style, False)}."
+        return f"{_many(len(lesions))} {_shared_attenuation(group)}{words}, {_largest(group, style, False)}."
     if lesions[0].kind in lexicon().without_size:
         places = [place(lesion, words) for lesion in lesions]
         if all(p.startswith("at ") for p in places) and len(set(places)) == len(places):
             return f"{capital(number_word(len(lesions)))} {words} at {joined([p.removeprefix('at ') for p in places])}."
         return f"{capital(number_word(len(lesions)))} {words}."
-    return f"{capital(number_word(len(lesions)))} {words}: {'; '.join(_item(x, group, style) for x in lesions)}."
+    shared = _shared_attenuation(group)
+    items = "; ".join(_item(x, group, style, bool(shared)) for x in lesions)
+    return f"{capital(number_word(len(lesions)))} {shared}{words}: {items}."
 
 
-def _item(lesion: Finding, group: LesionGroup, style: Style) -> str:
+def _shared_attenuation(group: LesionGroup) -> str:
+    """``hypoattenuating `` when all lesions of the group are, else ""."""
+    words = {lesion.attribute("attenuation") for lesion in group.lesions}
+    plain = group.lesions[0].kind in lexicon().without_attenuation
+    return f"{words.pop()} " if len(words) == 1 and "" not in words and not plain else ""
+
+
+def _item(lesion: Finding, group: LesionGroup, style: Style, shared: bool) -> str:
     where = place(lesion, noun(lesion.kind, 2))
     size = size_text(lesion, style)
     text = f"{size} {where}".strip() or "one more"
-    return ", ".join([text, *_details(lesion, group, style, False, False)])
+    return ", ".join([text, *_details(lesion, group, style, shared, False)])
 
 
 def _many(count: int) -> str:
@@ -143,8 +153,8 @@ def _largest(group: LesionGroup, style: Style, brief: bool) -> str:
     lesion = group.lesions[0]
     size = size_text(lesion, style)
     where = place(lesion, noun(lesion.kind, 2))
-    text = f"the largest {size} {where}".rstrip() if size else f"for example {where}".rstrip()
-    return ", ".join([text, *_details(lesion, group, style, False, brief)])
+    text = f"the largest {size} {where}".rstrip()
+    return ", ".join([text, *_details(lesion, group, style, bool(_shared_attenuation(group)), brief)])
 
 
 def impression_text(group: LesionGroup, style: Style) -> str:
@@ -156,7 +166,7 @@ def impression_text(group: LesionGroup, style: Style) -> str:
     count = len(group.lesions)
     words = noun(group.lesions[0].kind, 2)
     many = "Numerous" if count > style.count_up_to and count > 5 else capital(number_word(count))
-    return f"{many} {words}, {_largest(group, style, brief=True)}."
+    return f"{many} {_shared_attenuation(group)}{words}, {_largest(group, style, brief=True)}."
 
 
 def cited(group: LesionGroup, text: str) -> tuple[Finding, ...]:

@@ -42,6 +42,7 @@ class Lexicon:
     nouns: Mapping[str, Mapping[str, str]]
     by_volume: frozenset[str]
     without_size: frozenset[str]
+    says_place: frozenset[str]
     without_attenuation: frozenset[str]
     volume_of: frozenset[str]
     attenuation_of: frozenset[str]
@@ -111,7 +112,8 @@ def lexicon() -> Lexicon:
     data = yaml.safe_load(files("radvlm.compose").joinpath("lexicon.yaml").read_text(encoding="utf-8"))
     return Lexicon(
         nouns=MappingProxyType(data["nouns"]), by_volume=frozenset(data["by_volume"]),
-        without_size=frozenset(data["without_size"]), without_attenuation=frozenset(data["without_attenuation"]),
+        without_size=frozenset(data["without_size"]), says_place=frozenset(data["says_place"]),
+        without_attenuation=frozenset(data["without_attenuation"]),
         volume_of=frozenset(data["volume_of"]), attenuation_of=frozenset(data["attenuation_of"]),
         plurals=MappingProxyType(data["plurals"]), numerals=tuple(data["numerals"]),
         neutral=frozenset(data["neutral"]), phrases=tuple(tokenize(p) for p in data["phrases"]),

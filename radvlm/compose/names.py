@@ -20,22 +20,27 @@ def capital(text: str) -> str:
     return text[0].upper() + text[1:]
 
 
-def structure_list(names: Iterable[str], article: bool = True) -> tuple[str, bool]:
-    """Names in table order as one phrase, both sides of a pair as "both kidneys"; True when the phrase is plural."""
+def structure_list(names: Iterable[str], pair: str = "both", first: str = "") -> tuple[str, bool]:
+    """Names in table order as one phrase, both sides of a pair as "both kidneys"; True when the phrase is plural.
+
+    ``pair`` is the word before a pair: "both", or "the" where the sentence is negative. ``first`` is a plural phrase
+    that opens the list, such as "the ribs".
+    """
     rows = sorted((structure(n) for n in dict.fromkeys(names)), key=lambda row: row.rank)
-    words: list[str] = []
-    paired = False
+    words: list[str] = [first] if first else []
+    pairs: set[str] = set()
     for row in rows:
         base = base_words(row)
+        if base in pairs:
+            continue
         twin = any(o.side and row.side and o.side != row.side and base_words(o) == base for o in rows)
         if twin:
-            phrase = f"both {plural(base)}"
-            paired = True
+            phrase = plural(base) if pair == "the" and words else f"{pair} {plural(base)}"
+            pairs.add(base)
         else:
-            phrase = f"the {row.words}" if article and not row.words.startswith(("free ",)) else row.words
-        if phrase not in words:
-            words.append(phrase)
-    many = len(words) > 1 or paired or _is_plural_word(words[0])
+            phrase = row.words if words and not words[-1].startswith("both ") else f"the {row.words}"
+        words.append(phrase)
+    many = len(words) > 1 or bool(pairs) or _is_plural_word(words[0])
     return joined(words), many
 
 
@@ -67,14 +72,14 @@ def level_runs(names: Iterable[str]) -> str:
         else:
             runs.append([level])
         previous = place
-    words = [r[0] if len(r) == 1 else f"{r[0]} and {r[1]}" if len(r) == 2 and len(runs) == 1 else f"{r[0]} to {r[-1]}"
-             for r in runs]
-    return joined(words)
+    return joined([w for r in runs for w in (r if len(r) < 3 else [f"{r[0]} to {r[-1]}"])])
 
 
 def place(finding: Finding, noun_words: str) -> str:
     """Where a lesion lies: ``in segment VI``, ``in the upper pole of the left kidney``, ``at L2``; "" when it is said
     by the noun already."""
+    if finding.kind in lexicon().says_place:
+        return ""
     sites = [n for n in finding.locations if not n.startswith("vertebrae_")]
     level = finding.attribute("level")
     if finding.kind in ("vertebra_fracture", "bone_lesion") and level:

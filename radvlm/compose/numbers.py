@@ -61,7 +61,7 @@ def renderings(measurement: Measurement) -> frozenset[tuple[str, str]]:
     decimal, from 1000 mL also to the nearest 10. HU and degrees: whole. Counts: whole. Percent: whole or one decimal.
     """
     value, unit = measurement.value, measurement.unit
-    if measurement.quantity in ("slice_spacing", "pixel_spacing"):
+    if measurement.quantity in ("slice_spacing", "pixel_spacing", "thickness"):
         digits, name = spacing_text(value).split()
         return frozenset({(digits, name)})
     if unit == "mm":

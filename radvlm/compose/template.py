@@ -63,8 +63,10 @@ def _technique(findings: Sequence[Finding], style: Style) -> list[Sentence]:
 def _coverage_text(finding: Finding) -> str:
     count, spacing, coverage = (finding.measurement(q) for q in ("count", "slice_spacing", "coverage"))
     assert count is not None and spacing is not None and coverage is not None, "interpret measures all three"
+    thickness = finding.measurement("thickness")
+    thick = "" if thickness is None else f"slice thickness {spacing_text(thickness.value)}, "
     return (f"{rounded(count.value, '1')} axial slices at {spacing_text(spacing.value)} spacing, "
-            f"coverage {rounded(coverage.value, '1')} mm.")
+            f"{thick}coverage {rounded(coverage.value, '1')} mm.")
 
 
 def _section(section: str, findings: Sequence[Finding], style: Style) -> list[Sentence]:
@@ -119,7 +121,12 @@ def _organs(section: str, tops: Sequence[Finding], attached: dict[str, list[Find
     sentences: list[Sentence] = []
     complete: list[Finding] = []
     cut: list[Finding] = []
+    twins = _normal_twins(section, tops, judged, style)
+    sentences += twins
+    said = {f.id for s in twins for f in s.findings}
     for finding in tops:
+        if finding.id in said:
+            continue
         own = [j for j in judged if j.site == finding.site and _subjects(j) in ((), (finding.regions[0].id,))]
         alone = _SINGLE.get(section) == finding.site
         text, used = _statement(finding, own, style, alone)
@@ -136,6 +143,26 @@ def _organs(section: str, tops: Sequence[Finding], attached: dict[str, list[Find
             sentences.append(Sentence(f"{capital(words)} {be(many)} {state}.", section, (*held, *parts)))
             if state == "incompletely imaged" and style.is_full and style.attenuation:
                 sentences += _attenuation_of_cut(section, held)
+    return sentences
+
+
+def _normal_twins(section: str, tops: Sequence[Finding], judged: Sequence[Finding], style: Style) -> list[Sentence]:
+    """In the one-word style: "Both kidneys are of usual length", when both sides were judged and found so."""
+    if style.detail != "normal-in-one-word":
+        return []
+    sentences = []
+    for right in tops:
+        left = next((f for f in tops if structure(right.site).side == "right"
+                     and f.site == right.site.replace("right", "left")), None)
+        if left is None:
+            continue
+        verdicts = [[j for j in judged if _subjects(j) == (f.regions[0].id,)] for f in (right, left)]
+        if all(len(v) == 1 and v[0].status is Status.ABSENT for v in verdicts):
+            (one,), (other,) = verdicts
+            if one.category == other.category:
+                words, many = structure_list((right.site, left.site))
+                text = f"{capital(words)} {be(many)} {one.category}."
+                sentences.append(Sentence(text, section, (right, left, one, other)))
     return sentences
 
 
@@ -228,7 +255,7 @@ def _pairs(section: str, tops: Sequence[Finding], judged: Sequence[Finding], sty
     for verdict in judged:
         organs = [f for f in tops if f.regions[0].id in _subjects(verdict)]
         if len(_subjects(verdict)) == 2 and len(organs) == 2 and (verdict.status is not Status.ABSENT or style.is_full):
-            words, many = structure_list(f.site for f in organs)
+            words, many = structure_list((f.site for f in organs), pair="the")
             sentences.append(Sentence(f"{capital(words)} {be(many)} {verdict.category}.", section, (*organs, verdict)))
     return sentences
 
@@ -246,20 +273,25 @@ def _bones(tops: Sequence[Finding], attached: dict[str, list[Finding]]) -> list[
         if cut and len(cut) < len(spine):
             text += f"; {level_runs(f.site for f in cut)} {be(len(cut) > 1)} incompletely imaged"
         sentences.append(Sentence(text + ".", "bones", tuple(spine)))
-    if ribs:
-        state = "incompletely imaged" if any(f.attribute("cut") for f in ribs) else "included in the scan"
-        sides = {structure(f.site).side for f in ribs}
-        word = f"{sides.pop()} ribs" if len(sides) == 1 and "" not in sides else "ribs"
-        if len(ribs) == 1:
-            word = structure(ribs[0].site).words
-        sentences.append(Sentence(f"The {word} {be(word.endswith('s'))} {state}.", "bones", tuple(ribs)))
-    for held, state in (([f for f in others if not f.attribute("cut")], "included in the scan"),
-                        ([f for f in others if f.attribute("cut")], "incompletely imaged")):
-        if held:
-            words, many = structure_list(f.site for f in held)
+    grouped = len(ribs) > 1
+    if not grouped:
+        others = sorted([*others, *ribs], key=lambda f: structure(f.site).rank)
+    for cut_state, state in ((False, "included in the scan"), (True, "incompletely imaged")):
+        held = [f for f in others if bool(f.attribute("cut")) is cut_state]
+        here = ribs if grouped and any(f.attribute("cut") for f in ribs) is cut_state else []
+        if held or here:
+            words, many = structure_list((f.site for f in held), first=_rib_words(here))
             parts = tuple(p for f in held for p in attached.get(f.site, ()))
-            sentences.append(Sentence(f"{capital(words)} {be(many)} {state}.", "bones", (*held, *parts)))
+            sentences.append(Sentence(f"{capital(words)} {be(many)} {state}.", "bones", (*here, *held, *parts)))
     return sentences
+
+
+def _rib_words(ribs: Sequence[Finding]) -> str:
+    """``the ribs``, ``the left ribs``, or "" for none."""
+    sides = {structure(f.site).side for f in ribs}
+    if not sides:
+        return ""
+    return f"the {sides.pop()} ribs" if len(sides) == 1 and "" not in sides else "the ribs"
 
 
 def _muscles(section: str, muscles: Sequence[Finding], attached: dict[str, list[Finding]],
@@ -280,7 +312,7 @@ def _not_seen(section: str, findings: Sequence[Finding]) -> list[Sentence]:
     held = [f for f in findings if f.kind == "organ" and f.status is Status.ABSENT and f.attribute("expected")]
     if not held:
         return []
-    words, many = structure_list(f.site for f in held)
+    words, many = structure_list((f.site for f in held), pair="the")
     return [Sentence(f"{capital(words)} {be(many)} {held[0].category}.", section, tuple(held))]
 
 

@@ -331,6 +331,10 @@ class _Check:
         for term in hosts:
             lesions = [s for s in lesions if term.names & s.names] or lesions
         if lesions:
+            for said in part.of(Said):
+                unlike = [s for s in lesions if not any(f in s.findings for f in said.findings)]
+                if unlike:
+                    raise _Refused(f"{said.text!r} is not said of all that are counted")
             number = len(lesions)
             if number < count.least or (count.most is not None and number > count.most):
                 raise _Refused(f"{count.word!r} is stated, and {number} are cited")

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from radvlm.anatomy import structure
 from radvlm.finding import Finding, Measurement, Omission, RuleReference, Source, Status
 from radvlm.interpret.rules import Rule, RuleClass, Rules
+from radvlm.interpret.survey import load_survey
 from radvlm.measurements import LesionMeasurements, Measurements, StructureMeasurements
 from radvlm.study import Patient, Study
 
@@ -21,6 +22,7 @@ Record = StructureMeasurements | LesionMeasurements
 SMALLEST_ORGAN_VOXELS = 10
 TOO_SMALL = "too small to characterize"
 NOT_SEEN = "not seen in the imaged range"
+HOST_NOT_SEEN = "the organ is not seen in the imaged range"
 NO_MASK = "no mask was provided"
 NO_CT = "no CT was given, only masks"
 _NOT_IN_THIS_VERSION = {
@@ -198,22 +200,21 @@ def _section(rule: Rule, site: str) -> str:
 def apply_structure_rule(rule: Rule, case: Case, name: str) -> tuple[Finding | None, bool]:
     """Apply to one whole structure. Returns (finding or None, whether the rule gave a class)."""
     record = case.measurements.structure(name)
-    words = structure(name).words
     if record is None:
-        lesion = structure(name).kind in ("lesion", "fluid")
-        if lesion:
+        if structure(name).kind in ("lesion", "fluid"):
             return None, False
         if name in case.measurements.absent:
-            return not_assessed(rule, name, NOT_SEEN), False
-        return not_assessed(rule, name, NO_MASK, words), False
+            return not_assessed(rule, name, HOST_NOT_SEEN), False
+        organ = load_survey().organ_of(name)
+        return (None if organ is None else not_assessed(rule, name, NO_MASK, organ.words)), False
     if record.region.voxels < SMALLEST_ORGAN_VOXELS:
         return not_assessed(rule, name, "only a few voxels are labelled"), False
+    value, missing = value_of(rule, case, record)
     reason = unmet_condition(rule, case, (record,))
-    if reason is not None:
+    if reason is not None and (value is not None or rule.quantity not in _NOT_IN_THIS_VERSION):
         return not_assessed(rule, name, reason), False
-    value, reason = value_of(rule, case, record)
     if value is None:
-        return not_assessed(rule, name, reason), False
+        return not_assessed(rule, name, missing), False
     elsewhere = outside_abdomen(rule, case, value)
     if elsewhere is not None:
         return not_assessed(rule, name, elsewhere), False

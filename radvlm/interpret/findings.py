@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from radvlm.anatomy import SECTIONS, structure
+from radvlm.anatomy import SECTIONS, Structure, structure
 from radvlm.finding import Finding, Measurement, Source, Status
 from radvlm.interpret.assess import (
+    HOST_NOT_SEEN,
     NO_CT,
     NO_MASK,
     NOT_SEEN,
@@ -77,11 +78,13 @@ def _deduplicated(found: list[Finding]) -> list[Finding]:
 def _scan(case: Case) -> list[Finding]:
     """Coverage, contrast phase and what the acquisition limits."""
     geometry, phase = case.measurements.geometry, case.measurements.phase
+    thickness = case.study.slice_thickness_mm if case.study is not None else None
     coverage = Finding("?", "coverage", Status.PRESENT, "", "technique", source=Source.HEADER, measurements=(
         Measurement("count", geometry.shape[2], "axial_slices"),
         Measurement("slice_spacing", geometry.spacing_mm[2], "grid"),
         Measurement("coverage", geometry.extent_mm[2], "grid"),
         Measurement("pixel_spacing", max(geometry.spacing_mm[:2]), "grid"),
+        *([Measurement("thickness", thickness, "header")] if thickness is not None and thickness > 0 else []),
     ))
     found = [coverage]
     agent = case.study.contrast_agent if case.study is not None else ""
@@ -113,6 +116,11 @@ def _organ_numbers(record: StructureMeasurements) -> tuple[Measurement, ...]:
     return tuple(sorted(kept, key=lambda m: rank.get(m.quantity, len(rank))))
 
 
+def _section(row: Structure) -> str:
+    """The section of an organ; the spinal cord is told with the spine, which most body scans include."""
+    return "bones" if row.name == "spinal_cord" else row.section
+
+
 def _organs(case: Case, survey: Survey) -> list[Finding]:
     found = []
     for record in case.measurements.structures:
@@ -121,11 +129,11 @@ def _organs(case: Case, survey: Survey) -> list[Finding]:
             continue
         if record.region.voxels < SMALLEST_ORGAN_VOXELS:
             found.append(Finding(
-                "?", "organ", Status.INDETERMINATE, row.name, row.section, (record.region,),
+                "?", "organ", Status.INDETERMINATE, row.name, _section(row), (record.region,),
                 reason=f"fewer than {SMALLEST_ORGAN_VOXELS} voxels are labelled, which may be an error of the masks"))
             continue
         attributes = (("cut", " ".join(record.cut_by)),) if record.cut_by else ()
-        found.append(Finding("?", "organ", Status.PRESENT, row.name, row.section, (record.region,),
+        found.append(Finding("?", "organ", Status.PRESENT, row.name, _section(row), (record.region,),
                              _organ_numbers(record), category="incompletely imaged" if record.cut_by else "",
                              reason=cut_reason(record.cut_by) if record.cut_by else "", attributes=attributes))
     expected = survey.expected_organs(case.measurements)
@@ -133,7 +141,7 @@ def _organs(case: Case, survey: Survey) -> list[Finding]:
         row = structure(name)
         if row.kind not in _LESION_KINDS:
             mention = (("expected", "yes"),) if name in expected else ()
-            found.append(Finding("?", "organ", Status.ABSENT, name, row.section, category=NOT_SEEN, attributes=mention))
+            found.append(Finding("?", "organ", Status.ABSENT, name, _section(row), category=NOT_SEEN, attributes=mention))
     return found
 
 
@@ -193,7 +201,7 @@ def _absent_lesions(case: Case, survey: Survey) -> list[Finding]:
         seen = [record for record in map(numbers.structure, hosts) if record is not None]
         if hosts and not seen and any(h in numbers.absent for h in hosts):
             found.append(Finding("?", name, Status.NOT_ASSESSED, row.parent or name, row.section, category=row.words,
-                                 reason=f"the {structure(hosts[0]).words} is {NOT_SEEN}"))
+                                 reason=HOST_NOT_SEEN))
             continue
         whole = bool(seen) and not any(r.cut_by for r in seen) and bool(row.parent or row.section == "kidneys")
         scope = "" if whole else "imaged part" if seen and (row.parent or len(hosts) <= 2) else "imaged range"

@@ -56,6 +56,10 @@ class Survey:
         """Organs whose absence from the masks is worth a word, because their station is imaged."""
         return frozenset(o for s in self.stations if s.is_imaged(measurements) for o in s.organs)
 
+    def organ_of(self, name: str) -> SurveyOrgan | None:
+        """The row of the organ that a structure stands for."""
+        return next((o for o in self.organs if name == o.site or name in o.stand_ins), None)
+
     def hosts_of(self, lesion: str) -> tuple[str, ...]:
         """Structures in which a lesion structure may lie; () when it has no particular host."""
         parent = structure(lesion).parent
