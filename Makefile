@@ -9,7 +9,7 @@ $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install -q --disable-pip-version-check uv
 	$(BIN)/uv pip install -q --python $(BIN)/python -c constraints.txt -e ".[dev]"
-	$(BIN)/python -m compileall -q .venv/lib || true
+	$(BIN)/python -m compileall -qq .venv/lib || true
 	touch $(READY)
 
 demo: $(READY)      ## a phantom with known lesions, its report and its page

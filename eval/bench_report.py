@@ -22,9 +22,10 @@ RUNS = 3
 def make_case(folder: Path) -> None:
     from radvlm.io import save_labels
     from radvlm.io.writing import save_volume
-    from radvlm.phantom import benchmark_phantom
+    from radvlm.phantom import make_phantom
+    from radvlm.phantom.presets import benchmark_spec
 
-    phantom = benchmark_phantom()
+    phantom = make_phantom(benchmark_spec())
     save_volume(folder / "ct.nii.gz", phantom.volume)
     for number, layer in enumerate(phantom.segmentation.layers):
         names = {p.label: name for name, p in phantom.segmentation.places.items() if p.layer == number}
@@ -37,8 +38,6 @@ def memory_mb(key: str) -> float:
 
 
 def one_run(folder: Path) -> None:
-    from dataclasses import replace
-
     from radvlm.io import load_segmentation, load_volume
     from radvlm.pipeline import generate_report
     from radvlm.segmentation import LabelPlace, Segmentation
@@ -57,7 +56,6 @@ def one_run(folder: Path) -> None:
     spent, wall = time.process_time() - start, time.perf_counter() - wall
     peak = memory_mb("VmHWM")
     text = generated.text
-    _ = replace
     ct_mb = volume.hu.nbytes / 2**20
     print(json.dumps({
         "read_cpu_s": reading, "report_cpu_s": spent, "report_wall_s": wall, "ct_mb": ct_mb, "resident_before_mb": before,

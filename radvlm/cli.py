@@ -145,14 +145,13 @@ def _report(args: argparse.Namespace) -> None:
 
 
 def _demo(args: argparse.Namespace) -> None:
-    from radvlm.phantom import demo_phantom
-    from radvlm.study import Patient
+    from radvlm.phantom import make_phantom
+    from radvlm.phantom.presets import demo_spec
 
     steps = _Steps(args.quiet, 6)
     steps("Making the phantom")
-    phantom = demo_phantom(args.seed)
-    patient = Patient(phantom.truth.sex, phantom.truth.age_years)
-    _write_report(args, phantom.volume, phantom.segmentation, patient, steps)
+    phantom = make_phantom(demo_spec(args.seed))
+    _write_report(args, phantom.volume, phantom.segmentation, phantom.patient, steps)
 
 
 def _measure(args: argparse.Namespace) -> None:
