@@ -23,7 +23,8 @@ class Output:
     Attributes:
         name: unique within the metric, ``bleu-4``; printed as ``metric/name``.
         higher_is_better: None when neither (a length ratio).
-        source: key of ``score_case`` that the number is made from; "" for the same name.
+        source: key of ``score_case`` whose ``stats`` (or, without an aggregate, values) make the number; "" for the
+            same name. Several outputs may share one source (macro and micro F1, BLEU-1 to BLEU-4).
         aggregate: from the sum of ``Score.stats`` over cases, shape (..., K), to values of shape (...), NaN where
             undefined; vectorised over leading axes, which are bootstrap or permutation replicates. None: the
             corpus value is the mean of the defined case values.
@@ -44,7 +45,12 @@ class Output:
 
     @property
     def case_key(self) -> str:
+        """Key of the case scores that the corpus value is made from."""
         return self.source or self.name
+
+    def case_value(self, scores: Mapping[str, Score]) -> Score:
+        """The score of one case to show for this output: its own if there is one, or else that of its source."""
+        return scores[self.name] if self.name in scores else scores[self.case_key]
 
 
 @runtime_checkable

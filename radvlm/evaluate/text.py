@@ -94,13 +94,17 @@ class ReportText:
 
     @classmethod
     def from_sections(cls, id: str, sections: Mapping[str, str], patient_id: str = "", source: str = "") -> ReportText:
-        """From section name -> text, in that order; other headings than those of ``HEADINGS`` are kept as they are."""
+        """From section name -> text, in that order; other headings than those of ``HEADINGS`` are kept as they are.
+
+        Headings stand in the text only where there are several sections: findings alone are scored as they are.
+        """
         text, spans = "", []
         for heading, body in sections.items():
             if not isinstance(body, str):
                 raise InputError("a section of a report is text",
                                  f"{source or id}: {heading!r} is {type(body).__name__}")
-            text += ("\n\n" if text else "") + f"{heading.upper()}: "
+            text += "\n\n" if text else ""
+            text += f"{heading.upper()}: " if len(sections) > 1 else ""
             start = len(text)
             text += body.strip()
             spans.append(Section(HEADINGS.get(heading.strip().lower(), heading.strip().lower()), start, len(text)))

@@ -1,0 +1,99 @@
+"""``radvlm evaluate``: its arguments and what it does.
+
+Unusual: nothing but the standard library is imported until the command runs, so that ``--help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+#: Exit code when more cases failed than --max-failed allows; the files are written all the same.
+EXIT_FAILED_CASES = 3
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``radvlm evaluate`` to a parser."""
+    files = parser.add_argument_group("reports")
+    files.add_argument("--reference", required=True, metavar="FILE",
+                       help="reference reports: .jsonl, .csv, .tsv, .parquet, or a folder of .txt files")
+    files.add_argument("--candidate", required=True, action="append", metavar="[NAME=]FILE",
+                       help="reports of a system; give it again for each system (name: the file's, or NAME)")
+    files.add_argument("--section", choices=("all", "findings", "impression"), default="all",
+                       help="score this part of each report (default all)")
+    files.add_argument("--id-column", default="", metavar="NAME", help="column of the case id (default: recognised)")
+    files.add_argument("--text-column", default="", metavar="NAME", help="column of the whole report")
+    files.add_argument("--findings-column", default="", metavar="NAME")
+    files.add_argument("--impression-column", default="", metavar="NAME")
+    files.add_argument("--patient-column", default="", metavar="NAME",
+                       help="column of the patient id: cases of one patient are resampled together")
+    files.add_argument("--patient-pattern", default="", metavar="REGEX",
+                       help="regular expression with one group that cuts the patient out of the id")
+    files.add_argument("--encoding", default="utf-8", help="of text files (default utf-8)")
+    files.add_argument("--allow-missing", action="store_true",
+                       help="count references without a candidate as failed cases instead of stopping")
+    files.add_argument("--allow-empty", action="store_true", help="score empty candidate reports instead of stopping")
+    metrics = parser.add_argument_group("metrics and statistics")
+    metrics.add_argument("--metrics", default="", metavar="LIST",
+                         help="names with commas, such as lexical,findings,errors or lexical:coco "
+                         "(default: everything that needs no weights)")
+    metrics.add_argument("--no-baselines", action="store_true", help="leave the trivial systems out")
+    metrics.add_argument("--bootstraps", type=int, default=2000, metavar="N", help="for intervals (default 2000)")
+    metrics.add_argument("--permutations", type=int, default=10_000, metavar="N", help="for tests (default 10000)")
+    metrics.add_argument("--confidence", type=float, default=0.95, help="of intervals (default 0.95)")
+    metrics.add_argument("--interval", choices=("bca", "percentile"), default="bca")
+    metrics.add_argument("--seed", type=int, default=0)
+    out = parser.add_argument_group("output")
+    out.add_argument("-o", "--output", required=True, metavar="OUT", help="folder to write")
+    out.add_argument("--no-page", action="store_true", help="leave evaluation.html out (it holds report texts)")
+    out.add_argument("--max-failed", type=float, default=0.0, metavar="SHARE",
+                     help="exit with code 3 when a larger share of a system's cases failed (default 0)")
+    out.add_argument("-q", "--quiet", action="store_true", help="no progress, no summary on stdout")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Evaluate and write the files; returns 0, or 3 when too many cases failed. Raises RadvlmError for bad input."""
+    from radvlm.evaluate.inputs import Columns, read_reports
+    from radvlm.evaluate.registry import DEFAULT_METRICS
+    from radvlm.evaluate.run import evaluate
+    from radvlm.evaluate.significance import Statistics
+
+    statistics = Statistics(args.bootstraps, args.permutations, args.confidence, args.interval, args.seed)
+    columns = Columns(args.id_column, args.text_column, args.findings_column, args.impression_column,
+                      args.patient_column, args.patient_pattern)
+    names = tuple(name.strip() for name in args.metrics.split(",") if name.strip()) or DEFAULT_METRICS
+    references = read_reports(args.reference, columns, args.encoding)
+    candidates = {}
+    for name, path in _systems(args.candidate):
+        candidates[name] = read_reports(path, columns, args.encoding, args.allow_empty)
+    out = Path(args.output)
+    table = evaluate(references, candidates, names, section=args.section, baselines=not args.no_baselines,
+                     statistics=statistics, allow_missing=args.allow_missing, journal=out / "journal.jsonl",
+                     progress=None if args.quiet else lambda step: print(step, file=sys.stderr))  # noqa: T201
+    table.save(out, page=not args.no_page)
+    if not args.quiet:
+        print(table.to_markdown())  # noqa: T201
+        print(f"Written to {out}", file=sys.stderr)  # noqa: T201
+    worst = max((e.failed / table.cases for e in table.estimates), default=0.0)
+    if worst > args.max_failed:
+        print(f"radvlm: {worst:.1%} of the cases of a system failed; see summary.md", file=sys.stderr)  # noqa: T201
+        return EXIT_FAILED_CASES
+    return 0
+
+
+def _systems(given: list[str]) -> list[tuple[str, Path]]:
+    """(name, path) of each system; InputError when two have one name."""
+    from radvlm.errors import InputError
+
+    systems: list[tuple[str, Path]] = []
+    for text in given:
+        name, equals, path = text.partition("=")
+        if not equals or Path(text).exists():
+            name, path = Path(text).stem or Path(text).name, text
+        if name in (known for known, _ in systems):
+            raise InputError("systems have different names", repr(name), "Name them: --candidate NAME=FILE")
+        systems.append((name, Path(path)))
+    return systems
+
+
