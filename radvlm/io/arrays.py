@@ -6,6 +6,7 @@ need not be, and the caller's array is never written to.
 
 from __future__ import annotations
 
+import zlib
 from typing import Any
 
 import numpy as np
@@ -55,8 +56,6 @@ def raw_from_array(array: np.ndarray, affine: np.ndarray | None, rescale: Rescal
 
 def raw_from_nibabel(image: Any, rescale: Rescale = "auto") -> RawImage:
     """RawImage from a nibabel image; a rescale in the header of a file is judged and applied once."""
-    from radvlm.io.dicom_files import PARSER_ERRORS
-
     if image.affine is None:
         raise GridError("the image states its affine", "a nibabel image without one", "Set its affine first")
     proxy = image.dataobj
@@ -65,9 +64,9 @@ def raw_from_nibabel(image: Any, rescale: Rescale = "auto") -> RawImage:
             array, slope, intercept = np.asarray(proxy.get_unscaled()), float(proxy.slope), float(proxy.inter)
         else:
             array, slope, intercept = np.asarray(proxy), 1.0, 0.0
-    except PARSER_ERRORS as error:
-        raise FileFormatError("the voxels of the nibabel image can be read", str(error).splitlines()[0][:200],
-                              "The file behind it is damaged or gone") from error
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        raise FileFormatError("the voxels of the nibabel image can be read", reason, "The file behind it is damaged or gone") from error
     if array.dtype.kind not in "iuf":
         raise InputError("voxels are real numbers", f"dtype {array.dtype}", "Convert the image to int16 or float32")
     volume, decisions = _three_axes(array)

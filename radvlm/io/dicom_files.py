@@ -12,12 +12,15 @@ import os
 import struct
 import warnings
 import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from pydicom.errors import BytesLengthException, InvalidDicomError
 
 from radvlm.errors import FileFormatError, RadvlmError
 
@@ -27,8 +30,12 @@ MAX_FILE_BYTES = 4 * 2**30
 MAX_ARCHIVE_BYTES = 16 * 2**30
 #: What parsers and decoders raise on damaged bytes. Anything else is a defect of this library.
 PARSER_ERRORS = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, EOFError, OSError, RuntimeError,
-                 AssertionError, MemoryError, struct.error, zipfile.BadZipFile)
+                 AssertionError, MemoryError, struct.error, zlib.error, zipfile.BadZipFile, BytesLengthException,
+                 InvalidDicomError)
 _DIRECTORY_CLASS = "1.2.840.10008.1.3.10"
+#: Rows, Columns, position, orientation, pixel spacing, rescale: not readable means a damaged file. What else is not
+#: readable counts as absent.
+_ESSENTIAL = (0x00280010, 0x00280011, 0x00200032, 0x00200037, 0x00280030, 0x00281052, 0x00281053)
 _DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
 
 
@@ -187,4 +194,12 @@ def _header(file: DicomFile, tags: Sequence[str]) -> Any:
         header = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=list(tags), force=True)
         if not len(header) and "TransferSyntaxUID" not in header.file_meta:
             raise ValueError("no DICOM elements")
+        str(header.file_meta.get("MediaStorageSOPClassUID", ""))
+        for tag in list(header.keys()):  # convert every value here, where damage is caught
+            try:
+                header[tag]
+            except PARSER_ERRORS:
+                if header.get_item(tag).tag in _ESSENTIAL:
+                    raise
+                del header[tag]
         return header

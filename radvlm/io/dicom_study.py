@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 from radvlm.errors import InputError
-from radvlm.io.dicom_files import parsing
+from radvlm.io.dicom_files import PARSER_ERRORS, parsing
 from radvlm.io.dicom_frames import patient_key
 from radvlm.study import Patient, Study
 
@@ -85,7 +85,10 @@ def _date_text(dataset: Any, keyword: str) -> str:
 
 
 def _text(dataset: Any, keyword: str) -> str:
-    value = dataset.get(keyword)
+    try:
+        value = dataset.get(keyword)
+    except PARSER_ERRORS:  # a malformed value of a tag that only informs
+        return ""
     if value is None:
         return ""
     parts = [value] if isinstance(value, str) or not hasattr(value, "__iter__") else value
@@ -95,6 +98,6 @@ def _text(dataset: Any, keyword: str) -> str:
 def _number(dataset: Any, keyword: str) -> float | None:
     try:
         value = float(dataset.get(keyword))
-    except (TypeError, ValueError):
+    except PARSER_ERRORS:
         return None
     return value if 0 < value < 1e6 else None

@@ -12,7 +12,7 @@ The rules, on a sample of at most a million voxels (shares of all voxels; HU):
 * 1024 is subtracted when no value is below 0, there is air at 0 to 150, and above 200 most values (60 %) lie between
   824 and 1274 with a third of them inside some 150 wide window of soft tissue.
 * Refused: one constant value; 8-bit values; a spread below 30 in fractions (normalised); 1 % of varied values below
-  -1100; 1 % above 4100; nothing below 0, unless it looks like a crop of soft tissue; neither air nor tissue.
+  -1100; 1 % above 4100; nothing below 0, unless 98 % lie within 200 HU (a crop of soft tissue); neither air nor tissue.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ LOWEST_HU = -1024
 #: Intercept of nearly all scanners, the offset of values that were never rescaled.
 USUAL_OFFSET = 1024
 SAMPLE_VOXELS = 1_000_000
+#: Without any value below 0, 98 % of a believable crop of soft tissue lie within this range.
+CROP_SPREAD_HU = 200
 Rescale = str | tuple[float, float]
 _REMEDY = ("Pass rescale='none' if the values are HU as they are, 'header' to apply the header, or "
            "(slope, intercept), such as (1, -1024)")
@@ -226,7 +228,7 @@ def _refusal(values: np.ndarray, dtype: np.dtype) -> str:
     real = values[values > -1100]
     if np.percentile(real, 0.1) >= -10:
         spread = float(np.percentile(real, 99) - np.percentile(real, 1))
-        if spread > 500 or np.mean(real == 0) > 0.2 or np.median(real) > 700:
+        if spread > CROP_SPREAD_HU or np.mean(real == 0) > 0.2 or np.median(real) > 300:
             return f"no values below 0 (median {np.median(real):g}, highest {high:g}), so no air and no fat"
         return ""
     if look.tissue < 0.02 and look.negative < 0.02:

@@ -434,6 +434,16 @@ def test_study_facts_and_no_names(writer, tmp_path):
     assert "patient-1" not in repr((study, volume.sources, volume.decisions))
 
 
+def test_a_malformed_fact_is_left_out_and_a_malformed_position_is_not(writer, tmp_path):
+    paths = writer.write(tmp_path / "a")
+    for path in paths:
+        path.write_bytes(path.read_bytes().replace(b"DS\x04\x00120 ", b"DS\x04\x00abc "))
+    assert load(tmp_path / "a").study.kvp is None
+    paths[3].write_bytes(paths[3].read_bytes().replace(b"-20.000000", b"-20.0000zz"))
+    volume = load(tmp_path / "a")
+    assert "without position" in warned(volume)
+
+
 @pytest.mark.parametrize(("age", "years"), [("063Y", 63), ("018M", 1.5), ("026W", 0.5), ("", None), ("old", None)])
 def test_age(age, years):
     from pydicom.dataset import Dataset

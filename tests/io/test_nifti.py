@@ -50,7 +50,8 @@ def test_types_and_byte_orders(stored, dtype, order, kind):
     header = kind.header_class(endianness=order)
     header.set_data_dtype(dtype)
     content = kind(array, AFFINE, header, dtype=np.dtype(dtype)).to_bytes()
-    for path in (stored(content), stored(gzip.compress(content), "ct.nii.gz"), stored(gzip.compress(content), "ct.nii")):
+    packed = gzip.compress(content)
+    for path in (stored(content), stored(packed, "ct.nii.gz"), stored(packed, "misnamed.nii")):
         raw = read_nifti(path)
         np.testing.assert_array_equal(raw.array, array)
         assert raw.array.dtype == np.dtype(dtype) and raw.array.dtype.isnative
@@ -80,8 +81,9 @@ def _as_stored(volume):
 # -- header ------------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize(("slope", "inter", "dtype", "truth"), [
-    (1.0, -1024.0, "i2", np.int16), (2.0, 0.0, "i2", np.int16), (0.3, 0.0, "i2", np.float32), (0.5, 0.0, "i2", np.int16),
-    (1.0, 0.25, "u1", np.float32), (1000.0, 0.0, "i2", np.float32), (0.0, 5.0, "i2", np.int16),
+    (1.0, -1024.0, "i2", np.int16), (2.0, 0.0, "i2", np.int16), (0.3, 0.0, "i2", np.float32),
+    (0.5, 0.0, "i2", np.int16), (1.0, 0.25, "u1", np.float32), (1000.0, 0.0, "i2", np.float32),
+    (0.0, 5.0, "i2", np.int16),
     (np.nan, np.nan, "i2", np.int16), (1.0, -40000.0, "u2", np.float32), (-1.0, 10.0, "u2", np.int16),
 ])
 def test_rescale_once(stored, slope, inter, dtype, truth):
@@ -273,15 +275,15 @@ def test_not_finite(stored, body):
 
 
 def test_gzip_bomb_ends_early(stored):
-    """A header that promises little, followed by gigabytes of zeros: refused after the promised size."""
+    """A header that promises little, followed by 256 MiB of zeros: refused after the promised size."""
     head = nifti_bytes(np.zeros((8, 8, 8), np.int16))
     packer = zlib.compressobj(9, wbits=31)
-    parts = [packer.compress(head)] + [packer.compress(bytes(2**24)) for _ in range(64)]
+    parts = [packer.compress(head)] + [packer.compress(bytes(2**24)) for _ in range(16)]
     path = stored(b"".join([*parts, packer.flush()]), "bomb.nii.gz")
     started = time.perf_counter()
     with pytest.raises(FileFormatError, match="ends after"):
         load_volume(path)
-    assert time.perf_counter() - started < 2
+    assert time.perf_counter() - started < 0.5
 
 
 def test_missing_and_folder(tmp_path):
