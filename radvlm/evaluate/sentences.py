@@ -1,0 +1,142 @@
+"""Sections that count and sentences within them, as character spans of the report.
+
+Unusual: made for reports, not prose. Indication, history, technique and comparison are left out; a line break ends
+a sentence unless the line looks wrapped; a full stop may be missing, doubled by quotes (CT-RATE) or glued to the
+next word; numbered and bulleted impressions and "Liver: Unremarkable." lines are sentences of their own.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+#: Heading words -> what the section is; sections named in ``EXCLUDED`` state no findings.
+HEADINGS: dict[str, str] = {
+    **dict.fromkeys(("clinical information", "clinical history", "clinical indication", "clinical data", "clinical details", "clinical question",
+                     "clinical background", "clinical statement", "clinical", "history", "indication", "indications", "reason for exam", "reason for examination",
+                     "reason for study", "reason for the study", "reason for scan", "reason for this examination", "reason", "hx", "medical history", "patient history",
+                     "indication for study", "clinical context", "brief history", "pertinent history", "relevant history", "symptoms", "diagnosis on referral",
+                     "history and indication", "indication/history", "history/indication", "clinical indications", "request", "referral", "signs and symptoms"), "history"),
+    **dict.fromkeys(("technique", "procedure", "protocol", "examination", "exam", "study", "exam type", "type of exam", "ct technique", "contrast", "dose", "radiation dose",
+                     "scan protocol", "procedure comments", "exam description", "ct dose", "dlp", "imaging technique", "contrast material", "oral contrast", "iv contrast",
+                     "scan technique", "technical factors", "quality"), "technique"),
+    **dict.fromkeys(("comparison", "comparisons", "comparison studies", "comparison study", "compared", "prior studies", "previous studies", "previous examinations"), "comparison"),
+    **dict.fromkeys(("recommendation", "recommendations", "follow-up", "follow up", "communication", "notification", "attestation", "signed", "disclaimer"), "recommendation"),
+    **dict.fromkeys(("findings", "finding", "report", "results", "result", "observations", "ct findings", "description", "body"), "findings"),
+    **dict.fromkeys(("impression", "impressions", "conclusion", "conclusions", "opinion", "summary", "interpretation", "assessment", "final impression", "comment", "key findings",
+                     "diagnosis"), "impression"),
+}
+EXCLUDED = frozenset({"history", "technique", "comparison", "recommendation"})
+_WORDS = "|".join(sorted((re.escape(h) for h in HEADINGS), key=len, reverse=True))
+_HEADING = re.compile(
+    rf"(?:^[ \t#*_>\-]*(?P<line>(?i:{_WORDS}))[ \t*_]*(?::[ \t*_]*|\n|$)"
+    rf"|(?<=[.!?\"])[ \t]+(?P<title>(?:{'|'.join(re.escape(h.title()) for h in HEADINGS)}|{'|'.join(re.escape(h.capitalize()) for h in HEADINGS)})):[ \t]*"
+    rf"|(?<![A-Za-z])(?P<caps>{_WORDS.upper()})[ \t]*:[ \t]*)", re.MULTILINE)
+_ORGAN = re.compile(
+    r"^[ \t]*(?:the )?(?:lower |upper |visualized )?(?:lungs?|liver|heart|chest|thorax|abdomen|pelvis|spleen|pancreas|kidneys?|adrenals?|bones?|gallbladder|"
+    r"mediastinum|pleura|aorta|lines|airways?|thyroid|bowel|vessels|vasculature|lymph nodes|nodes|musculoskeletal|hepatobiliary|cardiovascular)\b[^:\n.]{0,40}:",
+    re.IGNORECASE | re.MULTILINE)
+_STOP = re.compile(r"\n\s*\n|\n|[.!?]+(?=[\s\"”'’)\]]|$)|(?<=[a-z)])\.(?=[A-Z])|(?<=\d)\.(?=[A-Z][a-z])|\"+|[“”•▪●◦]|;(?=\s*\n)")
+_ABBREVIATION = frozenset("mm cm approx vs eg e.g ie i.e etc max min incl resp ca dr mr mrs ms no fig st ant inf sup avg ser im img se cf".split())
+_LIST = re.compile(r"[ \t]*(?:[-*+•·>]|\(?\d{1,2}[.)]|[a-z][.)])[ \t]")
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A sentence: half-open span of the report; ``section`` it stands in; ``paragraph`` counts blank lines and sections."""
+
+    start: int
+    stop: int
+    section: str
+    paragraph: int
+
+
+def sections(text: str) -> list[tuple[str, int, int]]:
+    """(name, start, stop) of each stretch of text; text before the first heading, or without any, is ``findings``."""
+    heads = []
+    for match in _HEADING.finditer(text):
+        words = (match["line"] or match["title"] or match["caps"]).lower()
+        heads.append((HEADINGS[words], match.start(), match.end()))
+    if not heads:
+        return [("findings", 0, len(text))]
+    out = [("findings", 0, heads[0][1])]
+    stops = [start for _, start, _ in heads[1:]] + [len(text)]
+    names = [name for name, _, _ in heads]
+    for i, ((name, _, start), stop) in enumerate(zip(heads, stops, strict=True)):
+        if name in EXCLUDED:
+            end = _end_of_excluded(text, start, stop, any(n in ("findings", "impression") for n in names[i + 1:]))
+            out += [(name, start, end), ("findings", end, stop)]
+        else:
+            out.append((name, start, stop))
+    return [(name, a, b) for name, a, b in out if text[a:b].strip()]
+
+
+def _end_of_excluded(text: str, start: int, stop: int, findings_follow: bool) -> int:
+    """An indication ends at the next heading of an organ, or at a blank line when no findings heading comes later."""
+    organ = _ORGAN.search(text, start, stop)
+    end = organ.start() if organ and organ.start() > start else stop
+    if not findings_follow:
+        body = len(text[start:end]) - len(text[start:end].lstrip())
+        blank = re.compile(r"\n\s*\n").search(text, start + body, end)
+        if blank:
+            end = blank.end()
+    return end
+
+
+def sentences(text: str) -> list[Span]:
+    """Sentences of the sections that state findings, in reading order."""
+    out: list[Span] = []
+    paragraph = 0
+    for name, start, stop in sections(text):
+        paragraph += 1
+        if name in EXCLUDED:
+            continue
+        paragraph = _split(text, start, stop, name, paragraph, out)
+    return out
+
+
+def _split(text: str, start: int, stop: int, section: str, paragraph: int, out: list[Span]) -> int:
+    at = start
+    for match in _STOP.finditer(text, start, stop):
+        cut = match.start()
+        if cut < at:
+            continue
+        mark = match[0]
+        if mark[0] in ".!?":
+            cut = match.end()
+            if _continues(text, at, match.start(), match.end(), mark):
+                continue
+        elif mark == "\n" and _wrapped(text, at, cut, stop):
+            continue
+        if text[at:cut].strip():
+            out.append(Span(at, cut, section, paragraph))
+        if mark[0] == "\n" and len(mark) > 1:
+            paragraph += 1
+        at = match.end()
+    if text[at:stop].strip():
+        out.append(Span(at, stop, section, paragraph))
+    return paragraph
+
+
+def _continues(text: str, start: int, dot: int, end: int, mark: str) -> bool:
+    """Whether a full stop or question mark does not end the sentence."""
+    rest = text[end:end + 40].lstrip(" \t")
+    if mark[0] == "?":
+        inside = text.rfind("(", start, dot) > text.rfind(")", start, dot)
+        return inside or rest[:1] in (",", ")") or rest[:1].islower()
+    word = text[max(start, dot - 8):dot].split()[-1:] or [""]
+    return word[0].lower().lstrip("(") in _ABBREVIATION and (rest[:1].islower() or rest[:1].isdigit())
+
+
+def _wrapped(text: str, start: int, newline: int, stop: int) -> bool:
+    """Whether a line break is only the end of a wrapped line."""
+    line_start = text.rfind("\n", 0, newline) + 1
+    line = text[line_start:newline].rstrip()
+    end = text.find("\n", newline + 1)
+    following = text[newline + 1:end if end >= 0 else stop]
+    if not line or not following.strip() or line[-1] in ".!?:;" or _LIST.match(following):
+        return False
+    first = following.lstrip()[:1]
+    if first.islower() or line[-1] == ",":
+        return True
+    return len(line) >= 55 and ":" not in following[:40] and not _LIST.match(line)
