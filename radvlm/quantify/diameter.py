@@ -6,6 +6,8 @@ voxel is then an octahedron, so a point, a line and a plane of voxels need no sp
 
 from __future__ import annotations
 
+import contextlib
+
 import numpy as np
 
 _ROWS_AT_ONCE = 1024
@@ -20,10 +22,10 @@ def diameter_3d(
     spacing = np.array(spacing_mm)
     centres = _corner_voxels(mask).astype(float)
     if len(centres) > 50:
-        try:  # hull(centres + octahedron) = hull(centres) + octahedron, so most voxels can go first
+        # hull(centres + octahedron) = hull(centres) + octahedron, so most voxels can go first; Qhull refuses voxels
+        # that lie in one plane or line, but never the face midpoints below, which span all three axes.
+        with contextlib.suppress(QhullError):
             centres = centres[ConvexHull(centres * spacing).vertices]
-        except QhullError:  # all voxels in one plane or line; the face midpoints below span all three axes
-            pass
     steps = np.concatenate([np.eye(3), -np.eye(3)]) * 0.5
     points = (centres[:, None, :] + steps[None]).reshape(-1, 3)
     points = points[ConvexHull(points * spacing).vertices]

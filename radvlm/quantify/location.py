@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -168,14 +168,14 @@ class _Neighbourhood:
     ) -> None:
         spacing, shape = segmentation.geometry.spacing_mm, segmentation.geometry.shape
         self._layers, self._names = segmentation.layers, names
-        reach = tuple(max(1, int(NEAR_MM / s)) for s in spacing)
+        reach = tuple(int(NEAR_MM / s) + 1 for s in spacing)  # that many voxels of a gap, and the one beyond
         self._reach = reach
         self._box = box.grown(reach, shape)
         self._mask = np.zeros(self._box.shape, dtype=bool)
         self._mask[box.relative_to(self._box).slices] = mask
         self._cache: dict[int, dict[str, int]] = {}
 
-    def rings(self):  # type: ignore[no-untyped-def]
+    def rings(self) -> Iterator[tuple[dict[str, int], int]]:
         """(counts by structure, smallest total they are a share of): overlap, shell of one voxel, within 5 mm."""
         yield self._counts(0), int(np.count_nonzero(self._mask))
         yield self._counts(1), 0

@@ -50,7 +50,8 @@ def measure_structure(
     ]
     measurements += hu_measurements(counted.hu, name)
     omissions = () if counted.hu else tuple(Omission(quantity, name, NO_CT) for quantity in HU_QUANTITIES)
-    return StructureMeasurements(name, region, (*measurements, *extra), cut_faces(box, segmentation.geometry), omissions)
+    cut_by = cut_faces(box, segmentation.geometry)
+    return StructureMeasurements(name, region, (*measurements, *extra), cut_by, omissions)
 
 
 def region_of(
@@ -66,7 +67,9 @@ def volume_measurement(region: Region, counted: Tally, geometry: Geometry) -> Me
     return Measurement("volume", region.volume_ml, "voxel count", uncertainty, region.id)
 
 
-def hu_measurements(hu: HuStatistics | None, region_id: str, mean_uncertainty: float | None = None) -> list[Measurement]:
+def hu_measurements(
+    hu: HuStatistics | None, region_id: str, mean_uncertainty: float | None = None
+) -> list[Measurement]:
     """Mean, SD and percentiles as measurements; nothing without HU."""
     if hu is None:
         return []
@@ -91,7 +94,7 @@ def healthy_statistics(segmentation: Segmentation, host: str, hu: np.ndarray) ->
     for name in members(segmentation, host):
         place, box = segmentation.places[name], segmentation.boxes[name]
         own = segmentation.layers[place.layer][box.slices]
-        others = [(layer[box.slices], lut) for number, (layer, lut) in enumerate(zip(segmentation.layers, foreign, strict=True))
+        others = [(segmentation.layers[number][box.slices], lut) for number, lut in enumerate(foreign)
                   if number != place.layer and lut is not None]
         order = memory_order(own)
         for part in slabs(own, order):

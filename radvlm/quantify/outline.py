@@ -113,8 +113,7 @@ def long_axis(
     last = piece.shape[1] - 1 - piece[rows, ::-1].argmax(axis=1)
     points = np.concatenate([
         np.stack([rows + di, ends + dj], axis=1)
-        for ends, steps in ((first, ((0.0, -0.5), (0.5, 0.0), (-0.5, 0.0))), (last, ((0.0, 0.5), (0.5, 0.0), (-0.5, 0.0))))
-        for di, dj in steps
+        for ends, outward in ((first, -0.5), (last, 0.5)) for di, dj in ((0.0, outward), (0.5, 0.0), (-0.5, 0.0))
     ])
     points = points[ConvexHull(points * spacing).vertices]
     distances = np.linalg.norm((points[:, None] - points[None]) * spacing, axis=2)
@@ -187,4 +186,4 @@ def longest_chord(
             best_length = float(lengths[top])
             best = (float(here[row[2 * top]]), float(position[2 * top]), float(position[2 * top + 1]))
     offset, low, high = best
-    return best_length, tuple((offset * along + p * across) / spacing for p in (low, high))  # type: ignore[return-value]
+    return best_length, ((offset * along + low * across) / spacing, (offset * along + high * across) / spacing)

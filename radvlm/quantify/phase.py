@@ -40,6 +40,8 @@ _ROLES: dict[str, tuple[str, ...]] = {
     "liver": ("liver",),
     "kidney": ("kidney_right", "kidney_left"),
 }
+#: What headers say when no agent was given.
+_NO_AGENT = ("", "none", "no", "n", "no contrast", "without", "0")
 _HEART = ("heart_ventricle_left", "heart_atrium_left", "heart")
 
 
@@ -55,7 +57,7 @@ def estimate_phase(
     phase = _phase(_medians(structures))
     certainty = "certain" if phase.certain else "uncertain"
     decisions = [Decision("phase", f"Contrast phase {phase.name} ({certainty}): {phase.reason}.")]
-    if contrast_agent.strip() and phase.name == "non-contrast":
+    if contrast_agent.strip().lower() not in _NO_AGENT and phase.name == "non-contrast":
         decisions.append(Decision(
             "phase", f"The DICOM header names a contrast agent ({contrast_agent.strip()}), but the vessels are not "
             "enhanced: the series was acquired before the injection, or the agent was oral.", warning=True))
@@ -108,13 +110,13 @@ def _phase(medians: dict[str, float]) -> Phase:
 
 def _enhanced(medians: dict[str, float], aorta: float, said: str) -> Phase:
     """Arterial, portal venous or delayed; the aorta is enhanced."""
-    for other, limit, margin in (("portal vein", ARTERIAL_ABOVE_PORTAL_HU, ARTERIAL_MARGIN_HU),
-                                 ("liver", ARTERIAL_ABOVE_LIVER_HU, ARTERIAL_LIVER_MARGIN_HU)):
-        if other in medians:
-            above = aorta - medians[other] - limit
-            break
+    if "portal vein" in medians:
+        other, limit, margin = "portal vein", ARTERIAL_ABOVE_PORTAL_HU, ARTERIAL_MARGIN_HU
+    elif "liver" in medians:
+        other, limit, margin = "liver", ARTERIAL_ABOVE_LIVER_HU, ARTERIAL_LIVER_MARGIN_HU
     else:
         return Phase("unknown", f"enhanced, but neither the portal vein nor the liver was found: {said}")
+    above = aorta - medians[other] - limit
     if above >= 0:
         return Phase("arterial", f"the aorta is far denser than the {other}: {said}", certain=above >= margin)
     clear = above <= -margin

@@ -14,7 +14,7 @@ import numpy as np
 from radvlm.anatomy import structure
 from radvlm.errors import GridError, InputError
 from radvlm.finding import Measurement
-from radvlm.measurements import LesionMeasurements, Measurements, Phase, StructureMeasurements
+from radvlm.measurements import LesionMeasurements, Measurements, Phase
 from radvlm.provenance import Decision
 from radvlm.quantify.components import components
 from radvlm.quantify.lesion import measure_instance

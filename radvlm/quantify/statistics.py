@@ -6,6 +6,7 @@ pass; float32 values are collected and partitioned. Both give NumPy's ``linear``
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -94,6 +95,6 @@ def _ranks(count: int, percentile: float) -> tuple[int, int, float]:
     return low, min(low + 1, count - 1), position - low
 
 
-def _linear(at, count: int, percentile: float) -> float:  # type: ignore[no-untyped-def]
+def _linear(at: Callable[[int], float], count: int, percentile: float) -> float:
     low, high, weight = _ranks(count, percentile)
     return at(low) + (at(high) - at(low)) * weight

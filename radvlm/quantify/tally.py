@@ -56,14 +56,14 @@ def tally(array: np.ndarray, value: int, hu: np.ndarray | None) -> Tally:
     profiles = [np.zeros(n, dtype=np.int64) for n in view.shape]
     faces = [0, 0, 0]
     values = HuTally()
-    last: np.ndarray | None = None
+    last = np.zeros(view.shape[1:], dtype=bool)
     for part in slabs(array, order):
         mask = view[part] == value
         profiles[0][part] = [np.count_nonzero(plane) for plane in mask]
         flat = mask.sum(axis=0, dtype=np.int32)
         profiles[1] += flat.sum(axis=1)
         profiles[2] += flat.sum(axis=0)
-        faces[0] += int(np.count_nonzero(mask[0] if last is None else mask[0] != last))
+        faces[0] += int(np.count_nonzero(mask[0] != last))
         faces[0] += int(np.count_nonzero(mask[1:] != mask[:-1]))
         faces[1] += int(np.count_nonzero(mask[:, 1:] != mask[:, :-1]))
         faces[1] += int(np.count_nonzero(mask[:, 0])) + int(np.count_nonzero(mask[:, -1]))

@@ -1,0 +1,71 @@
+"""Two real scans: the numbers are those that a radiologist would expect of them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from radvlm.io import load_segmentation, load_volume
+from radvlm.quantify import measure_scan, paint_regions, region_mask
+
+
+@pytest.fixture(scope="module")
+def plain(real_data):
+    volume = load_volume(real_data / "plain_abdomen" / "ct.nii.gz")
+    return volume, load_segmentation(real_data / "plain_abdomen" / "segmentation.nii.gz", like=volume)
+
+
+def test_plain_abdomen(plain):
+    found = measure_scan(*plain)
+    assert (found.phase.name, found.phase.certain) == ("non-contrast", True)
+    assert found.structure("aorta").mean_hu == pytest.approx(42, abs=1)
+    assert found.structure("liver").mean_hu == pytest.approx(45, abs=1)
+    assert found.structure("liver").cut_by == ("inferior", "superior")
+    assert found.structure("pancreas").mean_hu < 0  # fatty
+    assert found.structure("pancreas").is_complete
+    assert found.structure("lung_middle_lobe_right") is None
+    assert any("lung_middle_lobe_right has 1 voxel" in d.what for d in found.decisions)
+    assert found.lesions == () and "kidney_cyst_left" in found.absent
+
+
+def test_every_number_equals_plain_numpy(plain):
+    volume, masks = plain
+    for record in measure_scan(volume, masks).structures:
+        place = masks.places[record.structure]
+        values = volume.hu[masks.layers[place.layer] == place.label].astype(float)
+        assert record.mean_hu == pytest.approx(values.mean())
+        assert record.measurement("p95_hu").value == pytest.approx(np.percentile(values, 95))
+        assert record.volume_ml == pytest.approx(values.size * 0.027, rel=1e-4)
+
+
+def test_upper_abdomen_dicom(real_data):
+    volume = load_volume(real_data / "upper_abdomen_dicom")
+    masks = load_segmentation(real_data / "upper_abdomen_masks" / "segmentation.nii.gz", like=volume)
+    found = measure_scan(volume, masks)
+    assert found.phase.name == "portal venous"
+    assert not any(d.warning for d in found.decisions)
+    assert found.structure("liver").mean_hu == pytest.approx(89, abs=2)
+    assert {"inferior", "superior"} == set(found.structure("spleen").cut_by)
+    painted = paint_regions(masks, [s.region for s in found.structures])
+    for row in painted.rows:
+        box, mask = region_mask(masks, row.region)
+        assert (np.isin(painted.labels[box.slices], (row.label, *row.also)) == mask).all()
+
+
+def test_inserted_lesion_in_a_real_liver(plain):
+    """A 20 mm sphere 30 HU below the liver, written into the scan: found where it is, as large as it is."""
+    volume, masks = plain
+    centre = np.round(masks.geometry.to_index(measure_scan(None, masks).structure("liver").region.centroid_mm)).astype(int)
+    grid = np.stack(np.meshgrid(*map(np.arange, masks.geometry.shape), indexing="ij"), -1)
+    ball = np.linalg.norm((grid - centre) * 3.0, axis=-1) <= 10
+    hu = volume.hu.copy()
+    hu[ball] = 15
+    layers = (*masks.layers, ball.astype(np.uint8))
+    places = {**masks.places, "liver_lesion": type(masks.places["liver"])(len(masks.layers), 1)}
+    with_lesion = type(masks)(layers, places, masks.searched, masks.geometry)
+    found = measure_scan(type(volume)(hu, volume.geometry), with_lesion)
+    lesion = found.lesions[0]
+    assert lesion.host == "liver" and lesion.attenuation == "hypoattenuating"
+    assert lesion.long_axis_mm == pytest.approx(20, abs=3)
+    assert lesion.measurement("contrast_to_host").value == pytest.approx(-30, abs=2)
+    assert lesion.level.startswith("vertebrae_")
