@@ -1,0 +1,187 @@
+"""Body and aerated lung by thresholds, for scans that come without masks. No model, a few seconds.
+
+Method. The scan is averaged to voxels of about 3 mm. Body: tissue above -300 HU, opened by 6 mm so that the table and
+tubes fall off, the largest piece of it, with its holes filled in each axial slice. Lung: voxels inside the body
+between -950 and -400 HU, away from pure air (trachea, bowel and stomach gas, pneumothorax); a connected piece counts
+when it is lung-like in density and evenness and when it is either large or reaches the top of the scan. Edges are
+then taken from the full-resolution voxels.
+
+Limits. Arms beside the trunk are not body unless they touch it; a limb on its own is called body. Consolidated or
+collapsed lung, effusion and most of severe emphysema are not in the lung mask, so its volume is that of *aerated* lung
+and a low one proves nothing. Slivers of lung base (below 20 ml) are not reported. Unusual: it would rather find
+nothing than something wrong, so "absent" here means not recognised.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from radvlm.geometry import Geometry
+from radvlm.provenance import Decision
+from radvlm.segmentation import LabelPlace, Segmentation
+from radvlm.volume import Volume
+
+#: Size of the coarse voxels in mm.
+COARSE_MM = 3.0
+#: Tissue is denser than this; fat is about -100 HU, aerated lung below -500, mattress foam below -600.
+TISSUE_HU = -300.0
+#: A body smaller than this is not one (ml).
+MIN_BODY_ML = 200.0
+#: Density of aerated lung on 3 mm averages. Below is gas, above are walls and vessels.
+LUNG_HU = (-950.0, -400.0)
+#: Median of one accepted piece: normal lung is about -850, dependent or expiratory lung up to -600.
+LUNG_MEDIAN_HU = (-940.0, -550.0)
+#: Gas pieces of at least this volume (ml), and the voxel layer around them, are never lung.
+MIN_GAS_ML = 1.0
+#: Smallest piece that reaches the top of the scan (a lung base), and smallest piece elsewhere, in ml.
+MIN_BASE_ML, MIN_LUNG_ML = 20.0, 200.0
+#: A piece is even when the middle half of its core's voxels spans at most this many HU (stool spans more).
+MAX_CORE_SPREAD_HU = 160.0
+#: At least this share of a piece lies one coarse voxel below its surface.
+MIN_CORE_SHARE = 0.12
+
+
+def segment_by_threshold(volume: Volume) -> Segmentation:
+    """``body`` and ``lung`` masks (searched = both) by the method above.
+
+    Returns a Segmentation whose layer 0 holds the body and layer 1 the lung, on the volume's grid.
+    """
+    steps = [max(1, round(COARSE_MM / spacing)) for spacing in volume.geometry.spacing_mm]
+    coarse = _block_mean(volume.hu, steps)
+    voxel_ml = volume.geometry.voxel_volume_mm3 * float(np.prod(steps)) / 1000
+    spacing = [s * n for s, n in zip(volume.geometry.spacing_mm, steps, strict=True)]
+    body = _body(coarse, spacing, voxel_ml)
+    if body is None:
+        return _result(volume, {}, "no object large and dense enough to be a body was found")
+    lung = _lung(coarse, body, voxel_ml)
+    layers = {"body": _refined_body(volume, body, steps)}
+    if lung is not None:
+        layers["lung"] = _refined_lung(volume, lung, steps)
+    return _result(volume, layers, "lung was not recognised" if lung is None else "body and aerated lung were found")
+
+
+def _result(volume: Volume, found: dict[str, np.ndarray], what: str) -> Segmentation:
+    kept = {name: mask for name, mask in found.items() if mask.any()}
+    places = {name: LabelPlace(number, 1) for number, name in enumerate(kept)}
+    layers = tuple(kept.values()) or (np.zeros(volume.geometry.shape, np.uint8, order="F"),)
+    return Segmentation(layers, places, frozenset({"body", "lung"}), volume.geometry, "threshold", decisions=(
+        Decision("segment", f"No masks were given; thresholds looked for the body and aerated lung: {what}.", True),))
+
+
+def _block_mean(hu: np.ndarray, steps: list[int]) -> np.ndarray:
+    """Mean of blocks of ``steps`` voxels, float32; a partial block at the end is averaged over what it holds."""
+    total = hu
+    for axis, step in enumerate(steps):
+        if step > 1:
+            kind = np.int32 if total.dtype.kind == "i" else np.float32
+            moved = np.moveaxis(total, axis, 0)
+            part = moved[::step].astype(kind)
+            for offset in range(1, step):
+                shifted = moved[offset::step]
+                part[: len(shifted)] += shifted
+            total = np.moveaxis(part, 0, axis)
+    mean = np.ascontiguousarray(total, dtype=np.float32)
+    for axis, step in enumerate(steps):
+        sizes = np.diff(np.r_[np.arange(0, hu.shape[axis], step), hu.shape[axis]]).astype(np.float32)
+        mean /= sizes.reshape([-1 if a == axis else 1 for a in range(3)])
+    return mean
+
+
+def _ball(radius_mm: float, spacing: list[float]) -> np.ndarray:
+    """Ellipsoid of that radius as a boolean array; at least the six neighbours along axes that are fine enough."""
+    reach = [int(radius_mm // s) for s in spacing]
+    grid = np.meshgrid(*[np.arange(-r, r + 1) * s for r, s in zip(reach, spacing, strict=True)], indexing="ij")
+    return sum(g**2 for g in grid) <= radius_mm**2 + 1e-6
+
+
+def _body(coarse: np.ndarray, spacing: list[float], voxel_ml: float) -> np.ndarray | None:
+    from scipy import ndimage
+
+    tissue = coarse > TISSUE_HU
+    ball = _ball(2.1 * max(spacing[0], spacing[1]), [spacing[0], spacing[1], 1e3])  # in the axial plane
+    inside = ndimage.binary_erosion(_edge_padded(tissue, 2), ball)[2:-2, 2:-2]
+    labels, count = ndimage.label(inside)
+    if count == 0:
+        return None
+    sizes = np.bincount(labels.ravel())
+    sizes[0] = 0
+    core = labels == sizes.argmax()
+    if core.sum() * voxel_ml < MIN_BODY_ML / 2:
+        return None
+    body = ndimage.binary_dilation(core, ball) & tissue
+    for k in range(body.shape[2]):
+        body[:, :, k] = ndimage.binary_fill_holes(body[:, :, k])
+    return body if body.sum() * voxel_ml >= MIN_BODY_ML else None
+
+
+def _edge_padded(mask: np.ndarray, width: int) -> np.ndarray:
+    """Padded in the axial plane with its own edge, so that a body cut by the field of view is not eroded there."""
+    return np.pad(mask, ((width, width), (width, width), (0, 0)), mode="edge")
+
+
+def _lung(coarse: np.ndarray, body: np.ndarray, voxel_ml: float) -> np.ndarray | None:
+    """Coarse lung mask, or None. See the module docstring for what a piece must fulfil."""
+    from scipy import ndimage
+
+    everywhere = np.ones((3, 3, 3), bool)
+    gas, count = ndimage.label(body & (coarse < LUNG_HU[0]))
+    large = np.bincount(gas.ravel(), minlength=count + 1) * voxel_ml >= MIN_GAS_ML
+    large[0] = False
+    near_gas = ndimage.binary_dilation(large[gas], everywhere)
+    candidate = body & (coarse >= LUNG_HU[0]) & (coarse < LUNG_HU[1]) & ~near_gas
+    pieces, count = ndimage.label(candidate)
+    lung = np.zeros(candidate.shape, bool)
+    for number, box in enumerate(ndimage.find_objects(pieces), start=1):
+        piece = pieces[box] == number
+        volume_ml = float(piece.sum()) * voxel_ml
+        reaches_top = box[2].stop == candidate.shape[2]
+        if volume_ml >= (MIN_BASE_ML if reaches_top else MIN_LUNG_ML) and _is_lung_like(coarse[box], piece):
+            lung[box] |= piece
+    return lung if lung.any() else None
+
+
+def _is_lung_like(coarse: np.ndarray, piece: np.ndarray) -> bool:
+    from scipy import ndimage
+
+    core = ndimage.binary_erosion(piece, border_value=1)
+    if core.sum() < MIN_CORE_SHARE * piece.sum():
+        return False
+    low, middle, high = np.percentile(coarse[core], (25, 50, 75))
+    return bool(LUNG_MEDIAN_HU[0] <= middle <= LUNG_MEDIAN_HU[1] and high - low <= MAX_CORE_SPREAD_HU)
+
+
+def _refined_body(volume: Volume, body: np.ndarray, steps: list[int]) -> np.ndarray:
+    """Full resolution: the inside as it is, the outermost coarse voxels by their own HU."""
+    from scipy import ndimage
+
+    cross = ndimage.generate_binary_structure(3, 1)
+    cross[1, 1, 0] = cross[1, 1, 2] = False  # in the axial plane only: the ends of the scan are no surface
+    inner = ndimage.binary_erosion(body, cross, border_value=1)
+    outer = ndimage.binary_dilation(body, cross)
+    return _by_slice(volume, steps, inner, outer, lambda hu: hu > TISSUE_HU)
+
+
+def _refined_lung(volume: Volume, lung: np.ndarray, steps: list[int]) -> np.ndarray:
+    """Full resolution: aerated voxels of the piece, its vessels closed over."""
+    from scipy import ndimage
+
+    closed = ndimage.binary_closing(np.pad(lung, 2, mode="edge"))[2:-2, 2:-2, 2:-2] | lung
+    inner = ndimage.binary_erosion(closed, border_value=1)
+    outer = ndimage.binary_dilation(closed) if max(steps) > 1 else closed
+    return _by_slice(volume, steps, inner, outer, lambda hu: (hu < LUNG_HU[1] + 80) & (hu > -1100))
+
+
+def _by_slice(
+    volume: Volume, steps: list[int], inner: np.ndarray, outer: np.ndarray, accept: Callable[[np.ndarray], np.ndarray],
+) -> np.ndarray:
+    geometry: Geometry = volume.geometry
+    out = np.zeros(geometry.shape, np.uint8, order="F")
+    columns, rows = (np.arange(n) // s for n, s in zip(geometry.shape[:2], steps[:2], strict=True))
+    for k in range(geometry.shape[2]):
+        level = k // steps[2]
+        if outer[:, :, level].any():
+            wide = outer[:, :, level][np.ix_(columns, rows)]
+            out[:, :, k] = inner[:, :, level][np.ix_(columns, rows)] | (wide & accept(volume.hu[:, :, k]))
+    return out
