@@ -66,7 +66,8 @@ def raw_from_nibabel(image: Any, rescale: Rescale = "auto") -> RawImage:
             array, slope, intercept = np.asarray(proxy), 1.0, 0.0
     except (OSError, EOFError, ValueError, zlib.error) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
-        raise FileFormatError("the voxels of the nibabel image can be read", reason, "The file behind it is damaged or gone") from error
+        raise FileFormatError("the voxels of the nibabel image can be read", reason,
+                              "The file behind it is damaged or gone") from error
     if array.dtype.kind not in "iuf":
         raise InputError("voxels are real numbers", f"dtype {array.dtype}", "Convert the image to int16 or float32")
     volume, decisions = _three_axes(array)
