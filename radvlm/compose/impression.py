@@ -104,7 +104,8 @@ def _nothing_abnormal(findings: Sequence[Finding]) -> list[Sentence]:
         first = lesions[:4]
         words = joined([f.category for f in first])
         verb = "were" if len(first) > 1 or words.endswith("s") else "was"
-        sentences.append(Sentence(f"{capital(words)} {verb} not assessed ({first[0].reason}).", "impression", tuple(first)))
+        text = f"{capital(words)} {verb} not assessed ({first[0].reason})."
+        sentences.append(Sentence(text, "impression", tuple(first)))
     return sentences
 
 

@@ -119,6 +119,8 @@ def group_sentence(group: LesionGroup, style: Style) -> str:
     if len(lesions) == 1:
         return capital(_single(lesions[0], group, style)) + "."
     words = noun(lesions[0].kind, 2)
+    if len(lesions) > style.count_up_to and lesions[0].kind in lexicon().without_size:
+        return f"{_many(len(lesions))} {words}."
     if len(lesions) > style.count_up_to:
         return f"{_many(len(lesions))} {_shared_attenuation(group)}{words}, {_largest(group, style, False)}."
     if lesions[0].kind in lexicon().without_size:

@@ -136,7 +136,7 @@ def _terms(data: Mapping[str, dict]) -> Mapping[str, tuple[Term, ...]]:
         many = listed["many"] if listed else plural(one, irregular)
         for prefix in {"", f"{row.side} " if row.side else ""}:
             add(prefix + one, row.name)
-            if many != one:
+            if many != one or (row.side and not lesion and not prefix):
                 add(prefix + many, row.name, bool(row.side) and not prefix and not lesion)
         add(row.words, row.name)
         if row.name.startswith("vertebrae_") and row.kind == "bone":

@@ -23,6 +23,8 @@ from radvlm.report import Sentence
 _SINGLE = {"liver": "liver", "spleen": "spleen", "pancreas": "pancreas"}
 _SIZE_QUANTITIES = ("volume", "extent_superior_inferior", "diameter")
 _MUSCLE_LIST = 6
+#: A list of more structures than this is said as "the segmented structures".
+_LONGEST_LIST = 14
 
 
 def template_sentences(findings: Sequence[Finding], style: Style) -> list[Sentence]:
@@ -139,6 +141,8 @@ def _organs(section: str, tops: Sequence[Finding], attached: dict[str, list[Find
     for held, state in ((complete, "included in the scan"), (cut, "incompletely imaged")):
         if held:
             words, many = structure_list(f.site for f in held)
+            if len({base_words(structure(f.site)) for f in held}) > _LONGEST_LIST:
+                words, many = "the segmented structures", True
             parts = [p for f in held for p in attached.get(f.site, ())]
             sentences.append(Sentence(f"{capital(words)} {be(many)} {state}.", section, (*held, *parts)))
             if state == "incompletely imaged" and style.is_full and style.attenuation:
@@ -281,6 +285,8 @@ def _bones(tops: Sequence[Finding], attached: dict[str, list[Finding]]) -> list[
         here = ribs if grouped and any(f.attribute("cut") for f in ribs) is cut_state else []
         if held or here:
             words, many = structure_list((f.site for f in held), first=_rib_words(here))
+            if len({base_words(structure(f.site)) for f in held}) > _LONGEST_LIST:
+                words, many = "the segmented bones", True
             parts = tuple(p for f in held for p in attached.get(f.site, ()))
             sentences.append(Sentence(f"{capital(words)} {be(many)} {state}.", "bones", (*here, *held, *parts)))
     return sentences

@@ -129,7 +129,7 @@ class _Check:
         self.findings, self.clauses = findings, clauses
         self.subjects = list(subjects_of(findings).values())
         self.current = list(self.subjects)
-        self.stated: set[tuple[str, str]] = set()  # (subject, quantity) already written
+        self.claims: dict[str, list[tuple[str, tuple[str, ...]]]] = {}  # quantity -> (text, subjects that fit)
         self.counted: set[str] = set()  # lesion subjects covered by a count
         self.described: set[str] = set()  # lesion subjects described by a number or a place
         self.negated: set[str] = set()  # finding ids covered by "no"
@@ -137,7 +137,14 @@ class _Check:
 
     def run(self) -> None:
         for clause in self.clauses:
+            if self.counted:  # each item of "three lesions: ...; ...; ..." may be any of them
+                self.current = [s for s in self.subjects if s.key in self.counted]
             self._clause(clause)
+        for quantity, claims in self.claims.items():
+            owners = _one_to_one(claims)
+            if owners is None:
+                raise _Refused(f"{quantity} is stated more often than there are lesions or organs of which it is true")
+            self.described |= {s.key for s in self.subjects if s.lesion and s.key in owners}
         self._everything_said()
 
     # -- clauses ---------------------------------------------------------------------------------------------
@@ -202,6 +209,10 @@ class _Check:
             raise _Refused("a negation covers no absent finding")
 
     def _positive(self, parts: list[_Part]) -> None:
+        levels = [t.text for part in parts for t in part.of(Named) if any("vertebrae_" + t.text.upper() in o.names
+                                                                          for o in t.options)]
+        if len(set(levels)) < len(levels):
+            raise _Refused("a vertebral level is named twice")
         pending: list[_Part] = []
         for part in parts:
             if part.opens not in (",", "and", "or", ""):
@@ -241,7 +252,7 @@ class _Check:
         sides = part.marks("side")
         for side in sides:
             if side in ("both", "bilateral"):
-                if not any(t.every for token in named for t in token.options):
+                if not any(t.every and self._cited(t, self.subjects) for token in named for t in token.options):
                     raise _Refused(f"{side!r} stands beside no paired structure")
             elif not any(side in s.sides for s in self.subjects):
                 raise _Refused(f"no cited finding is on the {side}")
@@ -327,7 +338,7 @@ class _Check:
         lesions = [s for s in self.subjects if s.lesion and s.is_seen
                    and any(s.lesion in t.names for t in terms)]
         hosts = [t for token in part.of(Named) for t in token.options
-                 if not any(is_lesion_kind(n) for n in t.names)]
+                 if not any(is_lesion_kind(n) or n.startswith("vertebrae_") for n in t.names)]
         for term in hosts:
             lesions = [s for s in lesions if term.names & s.names] or lesions
         if lesions:
@@ -353,20 +364,14 @@ class _Check:
         if not fits:
             raise _Refused(f"{shown} is not a measurement of {_who(candidates)}")
         quantity = "axes" if len(number.values) == 2 else number.unit + " ".join(sorted(self.cues))
-        fresh = [s for s in fits if (s.key, quantity) not in self.stated]
-        if not fresh:
-            raise _Refused(f"{shown} is stated twice of the same lesion or organ")
         if largest:
-            kinds = {base_name(s.lesion) for s in fresh if s.lesion}
+            kinds = {base_name(s.lesion) for s in fits if s.lesion}
             peers = [s for s in self.subjects if s.lesion and base_name(s.lesion) in kinds]
-            fresh = [s for s in fresh if s.size >= max(p.size for p in peers)] if peers else []
-            if not fresh:
+            fits = [s for s in fits if s.size >= max(p.size for p in peers)] if peers else []
+            if not fits:
                 raise _Refused(f"{shown} is not the largest")
-        chosen = fresh[0]
-        self.stated.add((chosen.key, quantity))
-        if chosen.lesion:
-            self.described.add(chosen.key)
-        return [chosen]
+        self.claims.setdefault(quantity, []).append((shown, tuple(s.key for s in fits)))
+        return fits
 
     def _matches(self, number: Number, subject: Subject) -> bool:
         if len(number.values) == 2:
@@ -397,6 +402,22 @@ class _Check:
                             for token in part.of(Named) for t in token.options)
             if subject.key not in self.counted | self.described and not (alone and mentioned):
                 raise _Refused(f"{subject.findings[0].id} ({subject.lesion}) is cited and not stated")
+
+
+def _one_to_one(claims: list[tuple[str, tuple[str, ...]]]) -> set[str] | None:
+    """Subjects when each claim can have one of its own (augmenting paths), else None."""
+    owner: dict[str, int] = {}
+
+    def place(claim: int, tried: set[str]) -> bool:
+        for key in claims[claim][1]:
+            if key not in tried:
+                tried.add(key)
+                if key not in owner or place(owner[key], tried):
+                    owner[key] = claim
+                    return True
+        return False
+
+    return set(owner) if all(place(n, set()) for n in range(len(claims))) else None
 
 
 def _before(part: _Part, kind: str) -> list[Token]:

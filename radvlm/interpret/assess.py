@@ -198,7 +198,7 @@ def _section(rule: Rule, site: str) -> str:
 
 
 def apply_structure_rule(rule: Rule, case: Case, name: str) -> tuple[Finding | None, bool]:
-    """Apply to one whole structure. Returns (finding or None, whether the rule gave a class)."""
+    """Apply to one whole structure. Returns (finding or None, whether the rule gave a class with words)."""
     record = case.measurements.structure(name)
     if record is None:
         if structure(name).kind in ("lesion", "fluid"):
@@ -220,7 +220,7 @@ def apply_structure_rule(rule: Rule, case: Case, name: str) -> tuple[Finding | N
         return not_assessed(rule, name, elsewhere), False
     outcome = classify(rule, case, value.value)
     if outcome.category is None:
-        return None, True
+        return None, False
     return assessed(rule, outcome, name, (record,), (value,)), True
 
 
@@ -241,7 +241,7 @@ def apply_pair_rule(rule: Rule, case: Case) -> Finding | None:
 
 
 def apply_lesion_rule(rule: Rule, case: Case, lesion: LesionMeasurements) -> tuple[Finding | None, bool]:
-    """Apply to one lesion. Returns (finding or None, whether the rule gave a class)."""
+    """Apply to one lesion. Returns (finding or None, whether the rule gave a class with words)."""
     site = lesion.host or lesion.structure
     reason = unmet_condition(rule, case, (lesion,))
     if reason is not None:

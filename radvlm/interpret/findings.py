@@ -141,7 +141,8 @@ def _organs(case: Case, survey: Survey) -> list[Finding]:
         row = structure(name)
         if row.kind not in _LESION_KINDS:
             mention = (("expected", "yes"),) if name in expected else ()
-            found.append(Finding("?", "organ", Status.ABSENT, name, _section(row), category=NOT_SEEN, attributes=mention))
+            found.append(Finding("?", "organ", Status.ABSENT, name, _section(row), category=NOT_SEEN,
+                                 attributes=mention))
     return found
 
 
@@ -235,14 +236,18 @@ def _rule_findings(case: Case) -> list[Finding]:
 
 
 def _without_alternatives(rules: Rules, results: list[tuple[str, Finding | None, bool]]) -> list[Finding]:
-    """Of a rule and its alternative, the one that gave a class; a rule that could not be applied is then not named."""
+    """Of a rule and its alternative, the one that gave a class.
+
+    What one rule judged is not listed as "not assessed" because another rule on the same matter could not be applied.
+    """
     gave = {rule_id for rule_id, _, classed in results if classed}
+    judged = {finding.kind for rule_id, finding, _ in results if finding is not None and rule_id in gave}
     alternatives = {r.id: r.alternative_to for r in rules.rules if r.alternative_to}
     kept = []
     for rule_id, finding, _ in results:
         first = alternatives.get(rule_id, "")
-        replaced = any(other in gave for other, primary in alternatives.items() if primary == rule_id)
-        if finding is not None and first not in gave and not (replaced and finding.status is Status.NOT_ASSESSED):
+        superfluous = finding is not None and finding.status is Status.NOT_ASSESSED and finding.kind in judged
+        if finding is not None and first not in gave and not superfluous:
             kept.append(finding)
     return kept
 

@@ -1,0 +1,270 @@
+"""What is present, absent, indeterminate and not assessed, and why."""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from radvlm.finding import Finding, Measurement, Status
+from radvlm.geometry import Geometry
+from radvlm.interpret import interpret, load_rules
+from radvlm.measurements import Measurements, Phase
+from radvlm.study import Patient, Study
+
+ADULT = Patient(sex="M", age_years=60)
+
+
+def _by(found: tuple[Finding, ...], kind: str, site: str | None = None) -> list[Finding]:
+    return [f for f in found if f.kind == kind and site in (None, f.site)]
+
+
+def _one(found: tuple[Finding, ...], kind: str, site: str | None = None) -> Finding:
+    matching = _by(found, kind, site)
+    assert len(matching) == 1, matching
+    return matching[0]
+
+
+def test_ids_are_in_report_order_and_unique(hand_made: ModuleType) -> None:
+    found = interpret(hand_made.complete_abdomen(), patient=ADULT)
+    assert [f.id for f in found] == [f"F{n}" for n in range(1, len(found) + 1)]
+
+
+def test_a_complete_spleen_is_judged_and_a_cut_one_is_not(hand_made: ModuleType) -> None:
+    whole = interpret(hand_made.numbers([hand_made.organ("spleen", 210.0)]), patient=ADULT)
+    assert _one(whole, "splenomegaly").status is Status.ABSENT
+    assert _one(whole, "splenomegaly").category == "normal in size"
+    assert _one(whole, "splenomegaly").rule.id == "spleen_volume"
+    cut = interpret(hand_made.numbers([hand_made.organ("spleen", 210.0, cut=("inferior",))]), patient=ADULT)
+    finding = _one(cut, "splenomegaly")
+    assert finding.status is Status.NOT_ASSESSED
+    assert finding.reason == "cut by the inferior edge of the field of view"
+    organ = _one(cut, "organ", "spleen")
+    assert organ.measurement("volume") is None and organ.measurement("mean_hu").value == 50
+
+
+def test_no_size_of_a_cut_structure_reaches_any_finding(hand_made: ModuleType) -> None:
+    for name in ("upper_abdomen_stack", "plain_abdomen"):
+        for finding in interpret(getattr(hand_made, name)(), patient=ADULT):
+            if finding.attribute("cut") and finding.kind == "organ":
+                assert not {m.quantity for m in finding.measurements} & {"volume", "extent_superior_inferior"}
+
+
+@pytest.mark.parametrize(("patient", "reason"), [
+    (Patient(), "the age of the patient is not known"),
+    (Patient(age_years=12), "the rule is for patients of at least 18 years"),
+])
+def test_age_decides(hand_made: ModuleType, patient: Patient, reason: str) -> None:
+    found = interpret(hand_made.numbers([hand_made.organ("spleen", 500.0)]), patient=patient)
+    assert _one(found, "splenomegaly").status is Status.NOT_ASSESSED
+    assert _one(found, "splenomegaly").reason == reason
+
+
+def test_enlarged_spleen(hand_made: ModuleType) -> None:
+    finding = _one(interpret(hand_made.numbers([hand_made.organ("spleen", 314.6)]), patient=ADULT), "splenomegaly")
+    assert finding.status is Status.PRESENT and finding.regions[0].id == "spleen" and finding.importance == 60
+
+
+def test_liver_size_uses_body_size_where_it_is_known(hand_made: ModuleType) -> None:
+    numbers = hand_made.numbers([hand_made.organ("liver", 1700.0)])
+    plain = _one(interpret(numbers, patient=ADULT), "hepatomegaly")
+    assert plain.rule.id == "liver_volume" and plain.category == "within the usual adult volume"
+    small = Patient(sex="F", age_years=60, height_cm=160, weight_kg=50)  # 1.4907 m2: 1140 mL per m2
+    scaled = _one(interpret(numbers, patient=small), "hepatomegaly")
+    assert scaled.rule.id == "liver_volume_by_body_size" and scaled.category == "markedly enlarged for body size"
+    large = Patient(sex="M", age_years=60, height_cm=180, weight_kg=80)  # 2.0 m2 exactly: 850 mL per m2
+    assert _one(interpret(numbers, patient=large), "hepatomegaly").status is Status.ABSENT
+
+
+@pytest.mark.parametrize(("liver", "spleen", "first", "second"), [
+    (35, 50, Status.PRESENT, Status.PRESENT), (45, 50, Status.INDETERMINATE, Status.INDETERMINATE),
+    (60, 50, Status.ABSENT, Status.ABSENT),
+])
+def test_steatosis_on_plain_ct(hand_made: ModuleType, liver: float, spleen: float, first: Status,
+                               second: Status) -> None:
+    found = _by(interpret(hand_made.plain_abdomen(liver, spleen), patient=ADULT), "steatosis")
+    assert [f.status for f in found] == [first, second]
+    assert found[1].measurement("difference_hu").value == liver - spleen
+
+
+@pytest.mark.parametrize(("phase", "certain", "reason"), [
+    ("portal venous", True, "the rule needs the non-contrast phase and this scan is in the portal venous phase"),
+    ("non-contrast", False, "the contrast phase is not certain"),
+    ("unknown", False, "the contrast phase is not certain"),
+    (None, True, "no CT was given, only masks"),
+])
+def test_steatosis_needs_a_certain_plain_phase(hand_made: ModuleType, phase: str | None, certain: bool,
+                                               reason: str) -> None:
+    numbers = hand_made.numbers([hand_made.organ("liver", 1500, 30), hand_made.organ("spleen", 200, 50)],
+                                phase=phase, certain=certain)
+    found = _by(interpret(numbers, patient=ADULT), "steatosis")
+    assert [(f.status, f.reason) for f in found] == [(Status.NOT_ASSESSED, reason)]
+
+
+def test_absent_organs_are_not_seen_in_the_imaged_range(hand_made: ModuleType) -> None:
+    found = interpret(hand_made.upper_abdomen_stack(), patient=ADULT)
+    kidney, brain = _one(found, "organ", "kidney_left"), _one(found, "organ", "brain")
+    assert kidney.status is Status.ABSENT and kidney.category == "not seen in the imaged range"
+    assert kidney.attribute("expected") == "yes" and not brain.attribute("expected")
+
+
+def test_total_masks_do_not_answer_for_liver_lesions(hand_made: ModuleType) -> None:
+    found = interpret(hand_made.plain_abdomen(), patient=ADULT)
+    liver = _one(found, "focal_liver_lesion")
+    assert liver.status is Status.NOT_ASSESSED and liver.reason == "no mask of such lesions was provided"
+    renal = _one(found, "focal_renal_lesion")
+    assert renal.status is Status.NOT_ASSESSED and renal.category == "renal lesions other than cysts"
+    assert {f.kind for f in found if f.status is Status.ABSENT and f.kind.startswith("kidney_cyst")} == {
+        "kidney_cyst_left", "kidney_cyst_right"}
+    assert not [f for f in found if f.status is Status.ABSENT and "liver" in f.kind]
+
+
+def test_absent_lesion_of_a_missing_or_cut_host(hand_made: ModuleType) -> None:
+    absent = ("kidney_left", "kidney_cyst_left", "kidney_cyst_right", "liver_tumor")
+    numbers = hand_made.numbers([hand_made.organ("kidney_right", cut=("inferior",)), hand_made.organ("liver", 1500)],
+                                absent=absent)
+    found = interpret(numbers, patient=ADULT)
+    assert _one(found, "kidney_cyst_left").status is Status.NOT_ASSESSED
+    assert _one(found, "kidney_cyst_right").attribute("scope") == "imaged part"
+    liver = _one(found, "liver_tumor")
+    assert liver.status is Status.ABSENT and not liver.attribute("scope")
+
+
+def test_crumbs_are_not_organs(hand_made: ModuleType) -> None:
+    found = interpret(hand_made.plain_abdomen(), patient=ADULT)
+    assert _one(found, "organ", "lung_middle_lobe_right").status is Status.INDETERMINATE
+    spleen = interpret(hand_made.numbers([hand_made.organ("spleen", 0.01, voxels=1)]), patient=ADULT)
+    assert _one(spleen, "splenomegaly").status is Status.NOT_ASSESSED
+
+
+@pytest.mark.parametrize(("hu", "phase", "size", "category"), [
+    (12, "non-contrast", 21, "fluid attenuation"), (35, "non-contrast", 21, "indeterminate attenuation"),
+    (85, "non-contrast", 21, "high attenuation"), (12, "portal venous", 21, "fluid attenuation"),
+    (12, "non-contrast", 9.9, "too small to characterize"),
+])
+def test_renal_lesion_attenuation(hand_made: ModuleType, hu: float, phase: str, size: float, category: str) -> None:
+    lesion = hand_made.lesion("kidney_lesion_left", 1, size, size - 1, hu, "kidney_left")
+    numbers = hand_made.numbers([hand_made.organ("kidney_left")], [lesion], phase=phase)
+    assert _one(interpret(numbers, patient=ADULT), "renal_lesion_attenuation").category == category
+
+
+def test_thick_slices_make_a_lesion_too_small(hand_made: ModuleType) -> None:
+    lesion = hand_made.lesion("liver_lesion", 1, 15, 12, 8, "liver")
+    numbers = hand_made.numbers([hand_made.organ("liver", 1500)], [lesion], geometry=hand_made.grid(40, 8.0))
+    found = interpret(numbers, patient=ADULT)
+    assert _one(found, "fluid_attenuation").category == "too small to characterize"
+    assert _one(found, "thick_slices").status is Status.PRESENT
+
+
+def test_enhanced_renal_lesion_above_fluid_is_not_classed(hand_made: ModuleType) -> None:
+    lesion = hand_made.lesion("kidney_lesion_left", 1, 30, 28, 60, "kidney_left")
+    numbers = hand_made.numbers([hand_made.organ("kidney_left")], [lesion])
+    finding = _one(interpret(numbers, patient=ADULT), "renal_lesion_attenuation")
+    assert finding.status is Status.NOT_ASSESSED and "portal venous" in finding.reason
+
+
+@pytest.mark.parametrize(("axes", "category"), [
+    ((6.0, 4.9), "smaller than 6 mm by mean diameter"),  # mean 5.45, rounded 5
+    ((6.0, 5.0), "6 to 8 mm by mean diameter"),  # mean 5.5, rounded 6
+    ((9.0, 7.9), "6 to 8 mm by mean diameter"),  # mean 8.45, rounded 8
+    ((9.0, 8.0), "larger than 8 mm by mean diameter"),  # mean 8.5, rounded 9
+])
+def test_fleischner_size_class_is_of_the_rounded_mean(hand_made: ModuleType, axes: tuple[float, float],
+                                                      category: str) -> None:
+    lesion = hand_made.lesion("lung_nodule", 1, *axes, -20, "lung_right", ("lung_lower_lobe_right",))
+    numbers = hand_made.numbers([hand_made.organ("lung_right")], [lesion])
+    assert _one(interpret(numbers, patient=ADULT), "nodule_size_class").category == category
+    young = _one(interpret(numbers, patient=Patient(age_years=30)), "nodule_size_class")
+    assert young.status is Status.NOT_ASSESSED
+
+
+def _aorta(hand_made: ModuleType, diameter: float, height: float, *more: object) -> Measurements:
+    record = hand_made.organ("aorta", 90, 150)
+    where = ((0.0, 0.0, height), (diameter, 0.0, height))
+    wide = Measurement("diameter", diameter, "perpendicular", region_id="aorta", points_mm=where)
+    return hand_made.numbers([type(record)(record.structure, record.region, (*record.measurements, wide)), *more])
+
+
+def test_aortic_diameter_is_judged_only_in_the_abdomen(hand_made: ModuleType) -> None:
+    assert _one(interpret(_aorta(hand_made, 34.0, 0), patient=ADULT), "abdominal_aortic_aneurysm").category \
+        == "aneurysmal"
+    heart = hand_made.organ("heart")
+    unknown = _one(interpret(_aorta(hand_made, 34.0, 0, heart), patient=ADULT), "abdominal_aortic_aneurysm")
+    assert unknown.status is Status.NOT_ASSESSED
+
+    def vertebra(name: str, height: float):
+        record = hand_made.organ(name)
+        region = type(record.region)(name, name, record.region.box, 500, 30.0, (0.0, 0.0, height))
+        return type(record)(name, region, record.measurements)
+
+    spine = (vertebra("vertebrae_T8", 200.0), vertebra("vertebrae_L3", 20.0))
+    low = _one(interpret(_aorta(hand_made, 26.0, 30, heart, *spine), patient=ADULT), "abdominal_aortic_aneurysm")
+    high = _one(interpret(_aorta(hand_made, 26.0, 190, heart, *spine), patient=ADULT), "abdominal_aortic_aneurysm")
+    assert low.category == "ectatic" and high.status is Status.NOT_ASSESSED and "T8" in high.reason
+
+
+def test_aorta_without_a_diameter_says_so(hand_made: ModuleType) -> None:
+    found = interpret(hand_made.numbers([hand_made.organ("aorta")]), patient=Patient())
+    finding = _one(found, "abdominal_aortic_aneurysm")
+    assert finding.status is Status.NOT_ASSESSED and "not measured in this version" in finding.reason
+
+
+def test_limits_by_sex(hand_made: ModuleType) -> None:
+    numbers = hand_made.numbers([hand_made.organ("pulmonary_artery", diameter=28.0)])
+    status = {sex: _one(interpret(numbers, patient=Patient(sex=sex, age_years=50)), "pulmonary_artery_dilation").status
+              for sex in ("F", "M", None)}
+    assert status == {"F": Status.PRESENT, "M": Status.ABSENT, None: Status.NOT_ASSESSED}
+
+
+@pytest.mark.parametrize(("left", "status"), [(100.0, Status.ABSENT), (94.0, Status.PRESENT)])
+def test_kidney_asymmetry(hand_made: ModuleType, left: float, status: Status) -> None:
+    numbers = hand_made.numbers([hand_made.organ("kidney_right", extent_si=110.0),
+                                 hand_made.organ("kidney_left", extent_si=left)])
+    finding = _one(interpret(numbers, patient=ADULT), "kidney_asymmetry")
+    assert finding.status is status and [m.value for m in finding.measurements] == [110.0, left]
+
+
+def test_scan_findings(hand_made: ModuleType) -> None:
+    found = interpret(hand_made.upper_abdomen_stack(), patient=ADULT, study=Study(slice_thickness_mm=3.0))
+    coverage = _one(found, "coverage")
+    values = {m.quantity: m.value for m in coverage.measurements}
+    assert values["count"] == 20 and values["coverage"] == 40.0 and values["thickness"] == 3.0
+    assert _one(found, "contrast_phase").category == "portal venous"
+    none = interpret(hand_made.numbers([], phase=None), patient=ADULT)
+    assert _one(none, "contrast_phase").status is Status.NOT_ASSESSED
+
+
+def test_oblique_grid_uses_its_own_spacing(hand_made: ModuleType) -> None:
+    geometry = Geometry((64, 64, 10), np.array([[0.7, 0, 0, 0], [0, 0.6, -3, 0], [0, 0.45, 4, 0], [0, 0, 0, 1.0]]))
+    found = interpret(Measurements((), (), (), Phase("unknown", "no organs"), geometry), patient=ADULT)
+    assert _one(found, "coverage").measurement("coverage").value == pytest.approx(50.0)
+
+
+def test_switched_off_and_own_rules(hand_made: ModuleType, tmp_path) -> None:
+    path = tmp_path / "own.yaml"
+    path.write_text("""
+version: 1
+rules:
+  - {id: spleen_volume, finding: splenomegaly, words: spleen size, level: structure, structures: [spleen],
+     quantity: volume, unit: mL,
+     classes: [{up_to: 200}, {category: large by our limit, importance: 10, headline: large spleen}],
+     source: our own, certainty: uncertain}
+""", encoding="utf-8")
+    numbers = hand_made.numbers([hand_made.organ("spleen", 210.0)])
+    for patient in (Patient(), ADULT):  # the rule of our own has no condition
+        finding = _one(interpret(numbers, patient=patient, rules=load_rules(path)), "splenomegaly")
+        assert (finding.category, finding.status) == ("large by our limit", Status.PRESENT)
+    off = path.read_text(encoding="utf-8").replace("certainty: uncertain", "certainty: uncertain, enabled: no")
+    path.write_text(off, encoding="utf-8")
+    assert not _by(interpret(numbers, patient=ADULT, rules=load_rules(path)), "splenomegaly")
+
+
+def test_every_lesion_structure_gives_a_finding(hand_made: ModuleType) -> None:
+    from radvlm.anatomy import structures
+
+    kinds = [s.name for s in structures().values() if s.kind in ("lesion", "fluid")]
+    lesions = [hand_made.lesion(name, 1, 22.0, 17.0) for name in kinds]
+    wholes = [hand_made.organ(name, 20.0) for name in kinds]
+    found = interpret(hand_made.numbers(wholes, lesions), patient=ADULT)
+    assert {f.kind for f in found if f.status is Status.PRESENT} >= set(kinds)

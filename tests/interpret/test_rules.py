@@ -1,0 +1,120 @@
+"""thresholds.yaml is read strictly, can be extended, and docs/rules.md is written from it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from radvlm.errors import FileFormatError, InputError
+from radvlm.interpret import load_rules, rules_markdown
+
+ROOT = Path(__file__).parents[2]
+RULE = {
+    "id": "my_rule", "finding": "big_spleen", "words": "spleen size", "level": "structure", "structures": ["spleen"],
+    "quantity": "volume", "unit": "mL", "classes": [{"below": 300}, {"category": "big"}], "source": "ours",
+    "certainty": "medium",
+}
+
+
+def _write(tmp_path: Path, **data: object) -> Path:
+    path = tmp_path / "own.yaml"
+    path.write_text(yaml.safe_dump({"version": 1, **data}), encoding="utf-8")
+    return path
+
+
+def test_docs_are_in_step_with_the_rules() -> None:
+    """Run `python -c "..."` as in docs/rules.md's head when this fails: the document is generated."""
+    assert (ROOT / "docs" / "rules.md").read_text(encoding="utf-8") == rules_markdown(load_rules())
+
+
+def test_every_rule_names_its_source_and_certainty() -> None:
+    rules = load_rules().rules
+    assert len(rules) >= 15
+    assert all(len(rule.source) > 10 and rule.certainty in ("high", "medium", "uncertain") for rule in rules)
+
+
+@pytest.mark.parametrize(("rule_id", "value", "category", "status"), [
+    ("spleen_volume", 107.1, "small for an adult", "present"),
+    ("spleen_volume", 107.2, "normal in size", "absent"),
+    ("spleen_volume", 314.5, "normal in size", "absent"),
+    ("spleen_volume", 314.6, "enlarged", "present"),
+    ("liver_attenuation", 40.0, "in the range of moderate to severe steatosis", "present"),
+    ("liver_attenuation", 48.1, "above the range of moderate to severe steatosis", "absent"),
+    ("liver_spleen_difference", -10.1, "in the range of steatosis", "present"),
+    ("liver_spleen_difference", -10.0, "slightly below the spleen", "indeterminate"),
+    ("liver_spleen_difference", 0.0, "outside the range of steatosis", "absent"),
+    ("renal_lesion_attenuation", 19.9, "fluid attenuation", "present"),
+    ("renal_lesion_attenuation", 20.0, "indeterminate attenuation", "indeterminate"),
+    ("renal_lesion_attenuation", 70.0, "indeterminate attenuation", "indeterminate"),
+    ("renal_lesion_attenuation", 70.1, "high attenuation", "present"),
+    ("adrenal_attenuation", 10.0, "in the attenuation range of a lipid-rich adenoma", "present"),
+    ("lymph_node_short_axis", 9.99, "not enlarged by short axis", "absent"),
+    ("lymph_node_short_axis", 10.0, "enlarged by short axis", "present"),
+    ("abdominal_aorta_diameter", 24.9, "not dilated", "absent"),
+    ("abdominal_aorta_diameter", 25.0, "ectatic", "present"),
+    ("abdominal_aorta_diameter", 30.0, "aneurysmal", "present"),
+    ("fleischner_size", 8.0, "6 to 8 mm by mean diameter", "present"),
+])
+def test_limits_fall_on_the_published_side(rule_id: str, value: float, category: str, status: str) -> None:
+    outcome = next(c for c in load_rules().rule(rule_id).classes if c.holds(value))
+    assert (outcome.category, outcome.status) == (category, status)
+
+
+def test_own_file_adds_and_replaces_by_id(tmp_path: Path) -> None:
+    own = load_rules(_write(tmp_path, rules=[RULE, {**RULE, "id": "spleen_volume"}]))
+    base = load_rules()
+    assert own.rule("my_rule").finding == "big_spleen"
+    assert own.rule("spleen_volume").source == "ours"
+    assert [r.id for r in own.rules] == [*(r.id for r in base.rules), "my_rule"]
+    assert base.rule("spleen_volume").source != "ours"
+
+
+def test_own_lesion_importance_comes_first(tmp_path: Path) -> None:
+    own = load_rules(_write(tmp_path, lesion_importance=[{"structures": ["liver_cyst"], "importance": 99}]))
+    assert own.importance_of("liver_cyst") == 99
+    assert load_rules().importance_of("liver_cyst") == 20
+    assert load_rules().importance_of("brain_aneurysm") > load_rules().importance_of("kidney_stone")
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    ({"colour": "red"}, "colour"),
+    ({"unit": "cm3"}, "measured in mL"),
+    ({"quantity": "weight"}, "weight"),
+    ({"structures": ["spleeen"]}, "spleeen"),
+    ({"structures": []}, "at least one"),
+    ({"certainty": "sure"}, "certainty"),
+    ({"classes": [{"below": 300, "category": "a"}]}, "last"),
+    ({"classes": [{"below": 300}, {"below": 200}, {"category": "x"}]}, "ascend"),
+    ({"classes": [{"below": 300, "up_to": 300}, {"category": "x"}]}, "not both"),
+    ({"classes": [{"below": float("nan")}, {"category": "x"}]}, "finite"),
+    ({"classes": [{"below": 1}, {"category": "x", "importance": 5}]}, "headline"),
+    ({"classes": [{"below": 1}, {"category": "x", "status": "indeterminate"}]}, "reason"),
+    ({"applies_when": {"phases": ["early"]}}, "early"),
+    ({"applies_when": {"moon": "full"}}, "moon"),
+    ({"level": "pair"}, "two"),
+    ({"scale": "bsa"}, "body_size_known"),
+    ({"classes_by_sex": {"F": [{"category": "x"}], "M": [{"category": "x"}]}}, "classes"),
+    ({"reference": "liver"}, "reference"),
+])
+def test_bad_rules_are_refused_with_the_place(tmp_path: Path, change: dict, message: str) -> None:
+    with pytest.raises(InputError, match=message) as caught:
+        load_rules(_write(tmp_path, rules=[{**RULE, **change}]))
+    assert "own.yaml" in caught.value.received and caught.value.remedy
+
+
+def test_bad_files_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.yaml"
+    with pytest.raises(FileFormatError):
+        load_rules(path)
+    path.write_text("rules: [", encoding="utf-8")
+    with pytest.raises(FileFormatError, match="YAML"):
+        load_rules(path)
+    path.write_text("just text", encoding="utf-8")
+    with pytest.raises(InputError):
+        load_rules(path)
+    with pytest.raises(InputError, match="unique"):
+        load_rules(_write(tmp_path, rules=[RULE, RULE]))
+    with pytest.raises(InputError, match="rule is named"):
+        load_rules().rule("nothing")
