@@ -12,18 +12,28 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from radvlm.errors import FileFormatError
+from radvlm.errors import FileFormatError, InputError
 from radvlm.evaluate.table import Estimate, EvaluationTable, MetricInfo
 
 
 def save(table: EvaluationTable, folder: Path, page: bool = True) -> Path:
-    """Write every file of ``table`` into ``folder``, which is made if need be."""
+    """Write every file of ``table`` into ``folder``, which is made if need be.
+
+    Case files of an earlier evaluation in the same folder, as its summary lists them, are removed if they are not
+    written again, so that all files belong together.
+    """
+    names = {s.name: f"cases-{file_name(s.name)}.jsonl" for s in table.systems}
+    if len({name.lower() for name in names.values()}) != len(names):
+        raise InputError("systems have names that differ as file names", ", ".join(names))
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        for stale in _earlier(folder / "summary.json") - set(names.values()):
+            folder.joinpath(stale).unlink(missing_ok=True)
         for system in table.systems:
-            _write(folder / f"cases-{file_name(system.name)}.jsonl",
+            _write(folder / names[system.name],
                    (json.dumps(record.to_dict(), ensure_ascii=False) + "\n" for record in system.records))
-        _write(folder / "summary.json", [table.to_json() + "\n"])
+        summary = {**table.to_dict(), "case_files": names}
+        _write(folder / "summary.json", [json.dumps(summary, indent=2, ensure_ascii=False) + "\n"])
         _write(folder / "summary.md", [table.to_markdown()])
         if page:
             from radvlm.evaluate.page import page as make_page
@@ -32,6 +42,15 @@ def save(table: EvaluationTable, folder: Path, page: bool = True) -> Path:
     except OSError as error:
         raise FileFormatError("the output folder can be written", f"{folder}: {error.strerror or error}") from error
     return folder
+
+
+def _earlier(summary: Path) -> set[str]:
+    """Case files that an earlier summary lists; only plain names of this module's own form."""
+    try:
+        listed = json.loads(summary.read_text(encoding="utf-8"))["case_files"].values()
+    except (OSError, ValueError, KeyError, AttributeError, TypeError):
+        return set()
+    return {n for n in listed if isinstance(n, str) and re.fullmatch(r"cases-[A-Za-z0-9._-]+\.jsonl", n)}
 
 
 def file_name(name: str) -> str:
