@@ -54,8 +54,8 @@ def test_report_writes_every_file_and_prints_the_text(files: tuple[Path, Path], 
     assert report.text == text
     regions = nib.load(out / "regions.nii.gz")
     assert np.allclose(regions.affine, nib.load(ct).affine, atol=1e-3)
-    table = list(csv.DictReader((out / "regions.csv").open()))
-    assert {r.id for r in report.regions} <= {row["region_id"] for row in table}
+    table = list(csv.DictReader(io.StringIO((out / "regions.csv").read_text())))
+    assert {r.id for r in report.regions} <= {row["region"] for row in table}
     manifest = json.loads((out / "manifest.json").read_text())
     assert [row["role"] for row in manifest["inputs"]] == ["ct", "masks"]
     assert all(len(row["sha256"]) == 64 for row in manifest["inputs"])
@@ -91,7 +91,7 @@ def test_regions_file_reads_back_as_masks(files: tuple[Path, Path], tmp_path: Pa
     ct, masks = files
     run("report", ct, "--masks", masks, "-o", tmp_path / "out", "-q", "--no-page")
     raw = np.asarray(nib.load(tmp_path / "out" / "regions.nii.gz").dataobj)
-    table = {row["region_id"]: row for row in csv.DictReader((tmp_path / "out" / "regions.csv").open())}
+    table = {row["region"]: row for row in csv.DictReader(io.StringIO((tmp_path / "out" / "regions.csv").read_text()))}
     given = load_segmentation(masks)
     labels = [int(v) for v in (table["spleen"]["label"] + " " + table["spleen"]["also"]).split()]
     assert int(np.isin(raw, labels).sum()) == given.voxel_count("spleen")
