@@ -77,6 +77,12 @@ def patient_key(header: Any) -> str:
     return hashlib.sha256(f"{issuer}\0{identifier}".encode()).hexdigest() if identifier else ""
 
 
+def short_text(value: Any, limit: int) -> str:
+    """One printable line of at most ``limit`` characters: headers are not trusted to keep DICOM's lengths."""
+    text = "" if value is None else str(value)[: 4 * limit]
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:limit]
+
+
 def frames_of(file: DicomFile, header: Any) -> list[Frame]:
     """Frames of one CT header; [] for an object without an image. Raises FileFormatError for unusable sizes."""
     with parsing(file.name, "the header of a DICOM image can be read"):
@@ -116,8 +122,8 @@ def _frame(file: DicomFile, header: Any, number: int, groups: list[Any]) -> Fram
         sop_uid=str(header.get("SOPInstanceUID") or ""),
         series_key=series_uid or f"{file.folder}#{header.get('SeriesNumber') or ''}",
         series_uid=series_uid,
-        series_number=str(header.get("SeriesNumber") or "").strip(),
-        description=str(header.get("SeriesDescription") or "").strip(),
+        series_number=short_text(header.get("SeriesNumber"), 16),
+        description=short_text(header.get("SeriesDescription"), 64),
         patient_key=patient_key(header),
         rows=int(header.Rows), columns=int(header.Columns),
         position_mm=position,  # type: ignore[arg-type]

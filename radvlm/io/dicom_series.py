@@ -16,7 +16,7 @@ from pathlib import Path
 
 from radvlm.errors import FileFormatError, GridError, InputError
 from radvlm.io.dicom_files import read_headers
-from radvlm.io.dicom_frames import DISCRIMINATORS, TAGS, Frame, frames_of
+from radvlm.io.dicom_frames import DISCRIMINATORS, TAGS, Frame, frames_of, short_text
 from radvlm.provenance import Decision
 
 #: |cosine| between a slice normal and the body axis from which a stack counts as axial (37 degrees; gantry tilt is
@@ -111,7 +111,8 @@ def catalogue(source: Path | Sequence[Path]) -> Catalogue:
     if not found.headers:
         raise FileFormatError("the folder holds DICOM files", f"{where}: {_words(found.skipped) or 'no files'}",
                               "Pass a DICOM folder, or a NIfTI file by its own path")
-    modalities: Counter[str] = Counter(str(header.get("Modality") or "no modality") for _, header in found.headers)
+    modalities: Counter[str] = Counter(short_text(header.get("Modality"), 16) or "no modality"
+                                       for _, header in found.headers)
     frames = [frame for file, header in found.headers if header.get("Modality") == "CT"
               for frame in frames_of(file, header)]
     if not modalities["CT"]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from radvlm.errors import InputError
 from radvlm.io.dicom_files import PARSER_ERRORS, parsing
-from radvlm.io.dicom_frames import patient_key
+from radvlm.io.dicom_frames import patient_key, short_text
 from radvlm.study import Patient, Study
 
 _DAYS_PER_UNIT = {"D": 1.0, "W": 7.0, "M": 30.4375, "Y": 365.25}
@@ -92,7 +92,7 @@ def _text(dataset: Any, keyword: str) -> str:
     if value is None:
         return ""
     parts = [value] if isinstance(value, str) or not hasattr(value, "__iter__") else value
-    return " ".join(" ".join(str(part).split()) for part in parts if part is not None).strip()
+    return short_text(" ".join(str(part) for part in parts if part is not None), 128)
 
 
 def _number(dataset: Any, keyword: str) -> float | None:
