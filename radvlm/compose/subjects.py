@@ -27,7 +27,7 @@ class Subject:
 
     Attributes:
         lesion: the structure name of a lesion or fluid collection, else "".
-        names: structures that may be named when speaking of it, its hosts and parents included.
+        names: structures that may be named when speaking of it; for a lesion also its hosts.
         sides: sides it may be said to have.
         own: structures that it *is* (its site or kind), not merely lies in.
     """
@@ -97,7 +97,9 @@ def _add(subject: Subject, finding: Finding) -> None:
         row = structure(name)
         if row.side:
             subject.sides.add(row.side)
-    subject.names |= names | {structure(n).parent for n in names if structure(n).parent}
+    subject.names |= names
+    if is_lesion_kind(finding.kind):  # a lesion may be said to lie in the organ of its segment; a lobe is not its lung
+        subject.names |= {structure(n).parent for n in names if structure(n).parent}
     if finding.attribute("pole"):
         subject.poles.add(finding.attribute("pole"))
     own = len(keys_of(finding)) == 1

@@ -238,7 +238,8 @@ class _Check:
             self.current = candidates
 
     def _names_are_cited(self, part: _Part, named: list[Named]) -> None:
-        absent_category = any(f.status is Status.ABSENT for s in part.of(Said) for f in s.findings)
+        absent_category = any(f.status is Status.ABSENT and _is_category(s, f)
+                              for s in part.of(Said) for f in s.findings)
         seen = [s for s in self.subjects if s.is_seen]
         for token in named:
             readings = [t for t in token.options if self._cited(t, self.subjects)]
@@ -389,7 +390,8 @@ class _Check:
 
     def _everything_said(self) -> None:
         """Each cited absent or open finding is stated as such; each cited lesion is counted or described."""
-        said = {f.id for clause in self.clauses for part in clause for t in part.of(Said) for f in t.findings}
+        said = {f.id for clause in self.clauses for part in clause for t in part.of(Said) for f in t.findings
+                if _is_category(t, f)}
         for finding in self.findings:
             if finding.status is Status.ABSENT and finding.id not in self.negated | said:
                 raise _Refused(f"{finding.id} ({finding.kind}) is absent and the sentence does not say so")
@@ -418,6 +420,11 @@ def _one_to_one(claims: list[tuple[str, tuple[str, ...]]]) -> set[str] | None:
         return False
 
     return set(owner) if all(place(n, set()) for n in range(len(claims))) else None
+
+
+def _is_category(said: Said, finding: Finding) -> bool:
+    """Whether the phrase is what the finding says, not merely the extent that it speaks of."""
+    return said.text == " ".join(tokenize(finding.category))
 
 
 def _before(part: _Part, kind: str) -> list[Token]:

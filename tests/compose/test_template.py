@@ -45,14 +45,16 @@ def test_stack_of_40_mm_is_called_incomplete_throughout(hand_made: ModuleType) -
     for claim in ("normal", "unremarkable", "absent", "enlarged", "cholecystectomy", "mL", "brain", "prostate",
                   "urinary bladder", "No "):
         assert claim not in body, claim
-    assert _impression(report)[0] == "Limited coverage of 40 mm: the liver, spleen and pancreas are incompletely imaged."
+    assert _impression(report)[0] == (
+        "Limited coverage of 40 mm: the liver, spleen and pancreas are incompletely imaged.")
     assert _impression(report)[1].startswith("Focal liver lesions, focal pancreatic lesions")
     assert "liver size, spleen size: cut by the inferior and superior edges of the field of view" in text
 
 
 def test_plain_abdomen_applies_the_rules_of_plain_ct(hand_made: ModuleType) -> None:
     report = _report(hand_made.plain_abdomen(45, 50))
-    assert "45 HU, above the range of moderate to severe steatosis, mild steatosis not excluded" in _line(report, "Liver")
+    liver = _line(report, "Liver")
+    assert "45 HU, above the range of moderate to severe steatosis, mild steatosis not excluded" in liver
     assert not any("moderate" in s for s in _impression(report))
     fatty = _report(hand_made.plain_abdomen(35, 50))
     assert "35 HU, in the range of moderate to severe steatosis" in _line(fatty, "Liver")
@@ -102,7 +104,8 @@ def test_whole_body_of_117_structures_stays_a_report(hand_made: ModuleType) -> N
 
 
 def test_numerous_lesions_are_not_listed(hand_made: ModuleType) -> None:
-    lesions = [hand_made.lesion("liver_cyst", n, 40.0 - n, 20.0, 5, "liver", ("liver_segment_4",)) for n in range(1, 31)]
+    lesions = [hand_made.lesion("liver_cyst", n, 40.0 - n, 20.0, 5, "liver", ("liver_segment_4",))
+               for n in range(1, 31)]
     report = _report(hand_made.numbers([hand_made.organ("liver", 1500)], lesions))
     line = _line(report, "Liver")
     assert "Numerous hepatic cysts, the largest 3.9 x 2.0 cm in segment IV, 5 HU, fluid attenuation." in line
