@@ -10,13 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from typing import Any
 
 from radvlm.evaluate.lexicon import Head, Lexicon, load_lexicon
 from radvlm.evaluate.matching import Parsed, Size, parse
 from radvlm.evaluate.negation import status as status_of
 from radvlm.evaluate.sentences import Span, sentences
 
+#: Sentences remembered per lexicon; reports repeat their boilerplate.
+_CACHED = 100_000
+_CACHE: dict[str, dict[Any, Any]] = {}
+_INSIDE: dict[tuple[str, tuple[str, ...]], tuple[str, ...]] = {}
 _CONJ = frozenset({"and", "or", ",", "/", "nor", "&"})
 _GRADES = ("trace", "mild", "mild_moderate", "moderate", "moderate_severe", "severe")
 _MODIFIERS = frozenset({*_GRADES, "ordinal", "left", "right", "bilateral", "new", "increased", "decreased", "stable", "subcm", "prior", "open", "unc_pre"})
@@ -96,6 +100,7 @@ class _Sentence:
     refers: bool
     attributes: Frame | None
     comparison: tuple[int, int, str] | None
+    inherits: bool = False  # what it says depends on the heading or the sentence before
 
 
 @dataclass(slots=True)
@@ -106,6 +111,7 @@ class _Mention:
     head: Head | None = None
     fixed: str = ""
     fallback: list[str] = field(default_factory=list)
+    unplaced: bool = False  # no site of its own: from the heading, the sentence before, or by default
 
 
 def read_frames(text: str, lexicon: Lexicon | None = None) -> Reading:
@@ -115,6 +121,7 @@ def read_frames(text: str, lexicon: Lexicon | None = None) -> Reading:
     normal: set[str] = set()
     comparisons: list[tuple[int, int, str]] = []
     context, paragraph, section = _Context(), -1, ""
+    cache = _CACHE.setdefault(lexicon.digest, {})
     for span in sentences(text):
         if span.section != section:
             context.heading = ()
@@ -122,16 +129,22 @@ def read_frames(text: str, lexicon: Lexicon | None = None) -> Reading:
             context.carried = ()
         section, paragraph = span.section, span.paragraph
         piece = text[span.start:span.stop]
-        done = _read_sentence(piece, context.heading, context.carried, lexicon.digest, _Holder(lexicon))
+        done = cache.get(piece)
+        if done is None:
+            key = (piece, context.heading, context.carried)
+            done = cache.get(key)
+            if done is None:
+                done = _read_sentence(piece, context.heading, context.carried, lexicon)
+                if len(cache) > _CACHED:
+                    cache.clear()
+                cache[key if done.inherits else piece] = done
         if done.heading is not None:
             context.heading = done.heading
         if done.refers and done.attributes is not None and frames and frames[-1].sentence[1] <= span.start:
             frames[-1] = _complete(frames[-1], done.attributes, span)
             continue
         for frame in done.frames:
-            moved = (frame.change_span[0] + span.start, frame.change_span[1] + span.start) if frame.change_span else ()
-            frames.append(replace(frame, start=frame.start + span.start, stop=frame.stop + span.start, sentence=(span.start, span.stop),
-                                  section=span.section, change_span=moved))
+            frames.append(_placed(frame, span))
         normal.update(done.normal)
         if done.comparison and not done.frames:
             a, b, change = done.comparison
@@ -141,19 +154,12 @@ def read_frames(text: str, lexicon: Lexicon | None = None) -> Reading:
     return Reading(tuple(frames), frozenset(normal), tuple(comparisons))
 
 
-class _Holder:
-    """Carries the lexicon through the cache without being part of its key (the digest is)."""
-
-    __slots__ = ("lexicon",)
-
-    def __init__(self, lexicon: Lexicon) -> None:
-        self.lexicon = lexicon
-
-    def __hash__(self) -> int:
-        return 0
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Holder)
+def _placed(frame: Frame, span: Span) -> Frame:
+    """The frame with spans of the report; written out because it runs for every mention."""
+    at = span.start
+    moved = (frame.change_span[0] + at, frame.change_span[1] + at) if frame.change_span else ()
+    return Frame(frame.kind, frame.status, frame.site, frame.sides, frame.locations, frame.sizes_mm, frame.grade, frame.change, frame.small,
+                 frame.start + at, frame.stop + at, (at, span.stop), span.section, False, moved)
 
 
 def _complete(frame: Frame, extra: Frame, span: Span) -> Frame:
@@ -163,13 +169,13 @@ def _complete(frame: Frame, extra: Frame, span: Span) -> Frame:
                    change_span=frame.change_span or ((extra.change_span[0] + span.start, extra.change_span[1] + span.start) if extra.change_span else ()))
 
 
-@lru_cache(maxsize=65536)
-def _read_sentence(text: str, heading: tuple[str, ...], carried: tuple[str, ...], digest: str, holder: _Holder) -> _Sentence:
+def _read_sentence(text: str, heading: tuple[str, ...], carried: tuple[str, ...], lexicon: Lexicon) -> _Sentence:
     """One sentence in its context; pure, so repeated boilerplate is read once."""
-    lexicon = holder.lexicon
     parsed = parse(text, lexicon)
     new_heading = _heading(parsed, lexicon)
     context = new_heading if new_heading else heading
+    if not parsed.hits:
+        return _Sentence([], [], (), new_heading, False, None, None)
     mentions = _mentions(parsed, lexicon)
     kept: list[_Mention] = []
     for mention in mentions:
@@ -188,16 +194,25 @@ def _read_sentence(text: str, heading: tuple[str, ...], carried: tuple[str, ...]
     frames = _tidy([frame for _, frame in own], "reach" in parsed.words or "reaching" in parsed.words)
     sites = tuple(dict.fromkeys(lexicon.sites[name].id for _, _, meanings in parsed.hits for what, name in meanings if what == "site"))
     sites = sites or tuple(dict.fromkeys(f.site for f in frames if f.site))
-    refers = any(a <= 1 for a, _ in parsed.scope.cues.get("refer", ())) or not mentions
-    attributes = None
-    if refers and (not frames or all(f.kind in ("lung_nodule", "lesion", "mass", "lung_lesion", "liver_lesion", "cyst") and f.site == "" for f in frames)):
-        whole = _Mention(0, 0)
-        attributes = _describe("", "", "present", whole, (0, len(parsed.words)), parsed, lexicon)
-        if not (attributes.sizes_mm or attributes.change or attributes.grade) or (not any(a <= 1 for a, _ in parsed.scope.cues.get("refer", ())) and sites):
-            attributes = None
+    attributes = _reference(parsed, kept, frames, bool(sites), lexicon)
     normal = _normal_sites(parsed, context, lexicon)
     frames += _measured(parsed, frames, lexicon)
-    return _Sentence(frames, normal, sites, new_heading, refers and attributes is not None, attributes, _comparison(parsed, text))
+    return _Sentence(frames, normal, sites, new_heading, attributes is not None, attributes, _comparison(parsed, text),
+                     bool(not new_heading and parsed.scope.cues.get("normal")) or any(m.unplaced for m in mentions))
+
+
+def _reference(parsed: Parsed, mentions: list[_Mention], frames: list[Frame], sited: bool, lexicon: Lexicon) -> Frame | None:
+    """Attributes of a sentence that only speaks on about the finding before it ("It measures 2 cm", "This nodule is new"); else None."""
+    pronoun = any(a <= 1 for a, _ in parsed.scope.cues.get("refer", ()))
+    if frames:
+        first = mentions[0]
+        general = len(frames) == 1 and first.head is not None and not first.head.quality and first.unplaced
+        if not (general and (pronoun or (first.start <= 2 and parsed.words[0] in ("the", "this", "these", "described")))):
+            return None
+    elif sited and not pronoun:
+        return None
+    attributes = _describe("", "", "present", _Mention(0, 0), (0, len(parsed.words)), parsed, lexicon)
+    return attributes if attributes.sizes_mm or attributes.change or attributes.grade else None
 
 
 def _comparison(parsed: Parsed, text: str) -> tuple[int, int, str] | None:
@@ -273,6 +288,7 @@ def _resolve(mention: _Mention, mentions: list[_Mention], parsed: Parsed, lexico
     else:
         sites = _before(mention.start, parsed, head, lexicon) or _after(mention, mentions, parsed, head, lexicon, 99) \
             or _earlier(mention, parsed, head, lexicon, heading)
+    mention.unplaced = not sites
     if not sites:
         for source in (heading, carried if not head.quality else ()):
             sites = [s for s in source if s in lexicon.sites and _kind_for(head, s, lexicon)]
@@ -311,7 +327,7 @@ def _before(start: int, parsed: Parsed, head: Head, lexicon: Lexicon, joined: bo
             elif not names & _MODIFIERS:
                 kinds = [name for what, name in hit[2] if what == "finding"]
                 home = lexicon.kinds[kinds[0]].home if kinds else ""
-                if not found and home in lexicon.sites and _kind_for(head, home, lexicon) and parsed.words[at:start] and set(parsed.words[at:start]) <= _CONJ:
+                if not found and not joined and home in lexicon.sites and _kind_for(head, home, lexicon) and parsed.words[at:start] and set(parsed.words[at:start]) <= _CONJ:
                     found.append(home)
                 break
             at = hit[0]
@@ -336,7 +352,7 @@ def _after(mention: _Mention, mentions: list[_Mention], parsed: Parsed, head: He
     for m in mentions:  # mentions joined to this one by a conjunction share what follows: "nodule or mass in the liver"
         if m.start >= mention.stop:
             between = parsed.words[end:m.start]
-            if reach < 99 or len(between) > 4 or not set(between) & _CONJ or any(end <= v < m.start for v, _ in parsed.scope.verbs):
+            if reach < 99 or len(between) > 4 or (len(between) > 1 and not set(between) & _CONJ) or any(end <= v < m.start for v, _ in parsed.scope.verbs):
                 limit = m.start
                 break
             end = m.stop
@@ -376,7 +392,8 @@ def _earlier(mention: _Mention, parsed: Parsed, head: Head, lexicon: Lexicon, he
         if not site:
             kinds = [name for what, name in meanings if what == "finding"]
             home = lexicon.kinds[kinds[0]].home if kinds else ""
-            if home in lexicon.sites and _kind_for(head, home, lexicon) and not (head.quality and any(b <= s < mention.start for s in parsed.scope.soft)):
+            if home in lexicon.sites and _kind_for(head, home, lexicon) and not (
+                    head.quality and any(b <= s < mention.start and parsed.words[s] != "with" for s in parsed.scope.soft)):
                 return [home]
             continue
         if any(0 <= a - r <= 4 for r in related) or _kind_for(head, site, lexicon) is None:
@@ -400,7 +417,8 @@ def _earlier(mention: _Mention, parsed: Parsed, head: Head, lexicon: Lexicon, he
 def _zone(index: int, mentions: list[_Mention], parsed: Parsed) -> tuple[int, int]:
     """Words whose attributes belong to a mention: up to the last conjunction towards each neighbour."""
     mention = mentions[index]
-    breaks = sorted([*parsed.scope.hard, *(s for s in parsed.scope.soft if parsed.words[s] != ")")])
+    causes = (a for name in ("cause", "relation") for a, b in parsed.scope.cues.get(name, ()) if b - a > 1)
+    breaks = sorted([*parsed.scope.hard, *causes, *(s for s in parsed.scope.soft if parsed.words[s] != ")")])
     low, high = 0, len(parsed.words)
     if index:
         low = max((s + 1 for s in breaks if mentions[index - 1].stop <= s < mention.start), default=mentions[index - 1].stop)
@@ -458,7 +476,7 @@ def _describe(kind: str, site: str, status: str, mention: _Mention, zone: tuple[
         if low <= size.word < high and (not sizes or size.dims_mm[0] > sizes[0]):
             sizes = _bounded(size)
     if mention.stop - mention.start > 1:
-        for name in _inside(tuple(parsed.words[mention.start:mention.stop]), lexicon.digest, _Holder(lexicon)):
+        for name in _inside(tuple(parsed.words[mention.start:mention.stop]), lexicon):
             if name in ("left", "right"):
                 sides.add(name)
             elif name == "bilateral":
@@ -472,10 +490,13 @@ def _describe(kind: str, site: str, status: str, mention: _Mention, zone: tuple[
     return Frame(kind, status, site, frozenset(sides), frozenset(locations), sizes, grade, change, small, start, stop, change_span=change_span)
 
 
-@lru_cache(maxsize=8192)
-def _inside(words: tuple[str, ...], digest: str, holder: _Holder) -> tuple[str, ...]:
+def _inside(words: tuple[str, ...], lexicon: Lexicon) -> tuple[str, ...]:
     """Sites and sides written inside a term ("left rib fracture"): names of both."""
-    trie, out = holder.lexicon.trie, []
+    done = _INSIDE.get((lexicon.digest, words))
+    if done is not None:
+        return done
+    trie = lexicon.trie
+    out: list[str] = []
     i = 0
     while i < len(words):
         node, best, end = trie.get(words[i]), (), i + 1
@@ -488,8 +509,9 @@ def _inside(words: tuple[str, ...], digest: str, holder: _Holder) -> tuple[str, 
                 break
             node = node.get(words[j])
             j += 1
-        out += [holder.lexicon.sites[n].id if n in holder.lexicon.sites else n for n in best]
+        out += [lexicon.sites[n].id if n in lexicon.sites else n for n in best]
         i = end
+    _INSIDE[lexicon.digest, words] = tuple(out)
     return tuple(out)
 
 

@@ -2,15 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
 from radvlm.evaluate.frames import Frame, Reading, read_frames
 from radvlm.evaluate.lexicon import Lexicon, load_lexicon
-
-if TYPE_CHECKING:
-    pass
 
 STATES = ("present", "absent", "uncertain", "not mentioned")
 
@@ -27,22 +20,25 @@ def label_frames(reading: Reading, scheme: str, lexicon: Lexicon) -> dict[str, s
     enlarged_only = lexicon.schemes[scheme].get("nodes") == "enlarged"
     states: dict[str, set[str]] = {}
     for frame in reading.frames:
-        states.setdefault(frame.kind, set()).add(_status(frame, enlarged_only))
-    lineages = {a for site in reading.normal_sites for a in (site,)}
+        states.setdefault(frame.kind, set()).add(frame.status)
+        if enlarged_only and frame.kind == "lymph_node":
+            states.setdefault("lymph_node enlarged", set()).add(_status(frame))
     out = {}
     for label, kinds in labels.items():
-        seen = set().union(*(states.get(kind, set()) for kind in kinds))
+        if enlarged_only and "lymphadenopathy" in kinds:
+            kinds = ("lymphadenopathy", "lymph_node enlarged")
+        seen = {state for kind in kinds for state in states.get(kind, ())}
         state = next((s for s in ("present", "uncertain", "absent") if s in seen), "")
-        if not state and any(site in lineages for kind in kinds for site in lexicon.kinds[kind].normal):
+        if not state and any(site in reading.normal_sites for kind in kinds if kind in lexicon.kinds for site in lexicon.kinds[kind].normal):
             state = "absent"
         out[label] = state or "not mentioned"
     return out
 
 
-def _status(frame: Frame, enlarged_only: bool) -> str:
-    if frame.kind == "lymph_node" and enlarged_only and frame.status in ("present", "uncertain"):
-        size = frame.sizes_mm[-1] if frame.sizes_mm else None  # the short axis is the smaller dimension
-        if size is not None:
-            return "present" if size >= 10 else "absent"
-        return "absent" if frame.small else ""
-    return frame.status
+def _status(node: Frame) -> str:
+    """Status of a lymph node where only an enlarged one counts: at least 10 mm in its smaller stated dimension (RECIST 1.1)."""
+    if node.status not in ("present", "uncertain"):
+        return node.status
+    if node.sizes_mm:
+        return "present" if node.sizes_mm[-1] >= 10 else "absent"
+    return "absent" if node.small else ""

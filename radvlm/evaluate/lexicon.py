@@ -121,6 +121,8 @@ def expand(term: str) -> list[str]:
 
 
 def _lemma(token: str, spelling: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
+    if token in ("-", "–", "—"):  # a spaced dash separates like a comma
+        return (",",)
     if token in spelling:
         return spelling[token]
     for uk, us in _UK:
@@ -128,6 +130,8 @@ def _lemma(token: str, spelling: Mapping[str, tuple[str, ...]]) -> tuple[str, ..
             token = token.replace(uk, us)
     if token in spelling:
         return spelling[token]
+    if token.endswith("omata"):
+        token = token[:-2]
     if len(token) > 3 and token.endswith("s") and not token.endswith(("ss", "us", "is")):
         token = token[:-3] + "y" if token.endswith("ies") else token[:-2] if token.endswith(("sses", "xes", "ches")) else token[:-1]
     return spelling.get(token, (token,))

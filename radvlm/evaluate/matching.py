@@ -17,6 +17,7 @@ _SIZE = re.compile(
     r"(?P<a>\d+(?:[.,]\d+)?)(?:\s*(?P<ua>mm|cm)\b)?(?:\s*(?:-|–|to|and)\s*(?P<r>\d+(?:[.,]\d+)?)(?=\s*(?:mm|cm|-?millimet|-?centimet)))?"
     r"(?:\s*[x×*]\s*(?P<b>\d+(?:[.,]\d+)?)(?:\s*(?P<ub>mm|cm)\b)?)?(?:\s*[x×*]\s*(?P<c>\d+(?:[.,]\d+)?))?"
     r"\s*-?(?P<unit>mms?\b|cms?\b|millimet\w*|centimet\w*)?")
+_DIGIT = re.compile(r"\d")
 _NOT_A_SIZE = re.compile(r"\s*(?:above|below|from the|from|proximal|distal|slice|section|collimation|reconstruction|interval|inferior to|superior to|cranial|caudal|deep to|off)\b")
 _PREVIOUS = re.compile(r"(?:previously|formerly|prior|was|compared (?:to|with)|versus|vs|from|previous(?:ly)?\s*(?:measured|measuring)?)\s*(?:measured|measuring|approximately|about|up to|at|:)?\s*$")
 
@@ -59,13 +60,10 @@ def parse(text: str, lexicon: Lexicon) -> Parsed:
     lemmas, lemma = lexicon._lemmas, lexicon.lemma
     for match in tokens(low):
         token = match[0]
-        a, b = match.span()
-        if token in "-–—":
-            token = ","
         for part in lemmas.get(token) or lemma(token):
             words.append(part)
-            starts.append(a)
-            stops.append(b)
+            starts.append(match.start())
+            stops.append(match.end())
     hits = []
     trie, n, i = lexicon.trie, len(words), 0
     while i < n:
@@ -84,7 +82,7 @@ def parse(text: str, lexicon: Lexicon) -> Parsed:
         else:
             hits.append((i, end, best))
             i = end
-    return Parsed(text, words, starts, stops, hits, _scope(words, hits, low, starts), _sizes(low, starts) if any(c.isdigit() for c in low) else [])
+    return Parsed(text, words, starts, stops, hits, _scope(words, hits, low, starts), _sizes(low, starts) if _DIGIT.search(low) else [])
 
 
 def _scope(words: list[str], hits: list[tuple[int, int, tuple[tuple[str, str], ...]]], low: str, starts: list[int]) -> Scope:

@@ -19,7 +19,7 @@ HARD = frozenset({";", "•", "[", "]"})
 #: Forward cues in the order in which they win.
 _FORWARD = (("neg_pre", "absent"), ("hist_pre", "history"), ("hyp_pre", "hypothetical"), ("unc_pre", "uncertain"))
 _BACKWARD = (("neg_post", "absent"), ("unc_post", "uncertain"))
-_ANSWERS = frozenset({"no", "none", "absent", "negative", "not", "without", "neg"})
+_ANSWERS = frozenset({"no", "nil", "none", "absent", "negative", "not", "without", "neg"})
 #: Cues that reach only what follows at once.
 _NEAR = {"not": 4, "is not": 4, "are not": 4, "was not": 4, "were not": 4, "non": 0, "absent": 1, "resolved": 2, "previous": 1, "no longer": 3}
 

@@ -27,11 +27,9 @@ HEADINGS: dict[str, str] = {
                      "diagnosis"), "impression"),
 }
 EXCLUDED = frozenset({"history", "technique", "comparison", "recommendation"})
-_WORDS = "|".join(sorted((re.escape(h) for h in HEADINGS), key=len, reverse=True))
-_HEADING = re.compile(
-    rf"(?:^[ \t#*_>\-]*(?P<line>(?i:{_WORDS}))[ \t*_]*(?::[ \t*_]*|\n|$)"
-    rf"|(?<=[.!?\"])[ \t]+(?P<title>(?:{'|'.join(re.escape(h.title()) for h in HEADINGS)}|{'|'.join(re.escape(h.capitalize()) for h in HEADINGS)})):[ \t]*"
-    rf"|(?<![A-Za-z])(?P<caps>{_WORDS.upper()})[ \t]*:[ \t]*)", re.MULTILINE)
+_LEAD = " \t#*_>-"
+_CAPS = re.compile(r"(?<![A-Za-z])[A-Z][A-Z /-]+$")
+_LONGEST = max(map(len, HEADINGS)) + 6
 _ORGAN = re.compile(
     r"^[ \t]*(?:the )?(?:lower |upper |visualized )?(?:lungs?|liver|heart|chest|thorax|abdomen|pelvis|spleen|pancreas|kidneys?|adrenals?|bones?|gallbladder|"
     r"mediastinum|pleura|aorta|lines|airways?|thyroid|bowel|vessels|vasculature|lymph nodes|nodes|musculoskeletal|hepatobiliary|cardiovascular)\b[^:\n.]{0,40}:",
@@ -53,10 +51,7 @@ class Span:
 
 def sections(text: str) -> list[tuple[str, int, int]]:
     """(name, start, stop) of each stretch of text; text before the first heading, or without any, is ``findings``."""
-    heads = []
-    for match in _HEADING.finditer(text):
-        words = (match["line"] or match["title"] or match["caps"]).lower()
-        heads.append((HEADINGS[words], match.start(), match.end()))
+    heads = _headings(text)
     if not heads:
         return [("findings", 0, len(text))]
     out = [("findings", 0, heads[0][1])]
@@ -69,6 +64,36 @@ def sections(text: str) -> list[tuple[str, int, int]]:
         else:
             out.append((name, start, stop))
     return [(name, a, b) for name, a, b in out if text[a:b].strip()]
+
+
+def _headings(text: str) -> list[tuple[str, int, int]]:
+    """(name, start, end) of section headings: before a colon at the start of a line or sentence, in capitals anywhere, or alone on a line."""
+    found: list[tuple[str, int, int]] = []
+    colon = text.find(":")
+    while colon >= 0:
+        back = text[max(0, colon - _LONGEST):colon]
+        line = back.rfind("\n") + 1
+        title = max(back.rfind(". ", line), back.rfind('" ', line), back.rfind("? ", line), back.rfind('"', line))
+        begin = title + 1 if title >= 0 else line
+        lead = back[begin:].lstrip(_LEAD)
+        words = lead.rstrip(_LEAD).lower()
+        if not (words in HEADINGS and (title >= 0 or line > 0 or colon <= _LONGEST)):
+            caps = _CAPS.search(back.rstrip())
+            lead = caps[0] if caps else ""
+            words = lead.strip(" -").lower()
+            while caps and words and words not in HEADINGS:  # "NO CHANGE IMPRESSION:" keeps its last words
+                lead = lead.partition(" ")[2]
+                words = lead.strip(" -").lower()
+        if words in HEADINGS:
+            found.append((HEADINGS[words], colon - len(lead), colon + 1))
+        colon = text.find(":", colon + 1)
+    at = 0
+    for line_text in text.splitlines(keepends=True) if "\n" in text else ():
+        words = line_text.strip().strip(_LEAD).lower()
+        if words in HEADINGS:
+            found.append((HEADINGS[words], at, at + len(line_text)))
+        at += len(line_text)
+    return sorted(found, key=lambda head: head[1])
 
 
 def _end_of_excluded(text: str, start: int, stop: int, findings_follow: bool) -> int:
