@@ -32,7 +32,7 @@ def liver(frame: Frame) -> Field:
     low, high = frame.point(-95, -88, -150), frame.point(138, 98, 112)
     matrix = np.diag([7.0, 7.0, 7.0])
     count = tuple(int(n) for n in np.ceil((high - low) / 7.0))
-    lattice = GridCoords(matrix, low + 3.5, (0, 0, 0), count[::-1])
+    lattice = GridCoords(matrix, low + 3.5, (0, 0, 0), (count[2], count[1], count[0]))
     fixed, lower = _liver_surfaces(frame, lattice)
     shifts = [-60.0, 90.0]
     for _ in range(12):
@@ -55,12 +55,13 @@ def _liver_surfaces(frame: Frame, at: Coords) -> tuple[np.ndarray, np.ndarray]:
     dome = z - frame.diaphragm(x, y) + np.float32(4)
     outer = smooth_max(frame.wall(at) + 4, dome, 12.0)
     u, v = x / np.float32(frame.sx), y / np.float32(frame.sy)
-    behind = np.where(u > 25, -6 - 1.5 * (u - 25), -6 - 0.42 * (u - 25)).astype(np.float32)
+    behind = np.where(u > 25, -6 - 1.5 * (u - 25), -6 - 0.36 * (u - 25)).astype(np.float32)
     posterior = (behind - v) * np.float32(0.75)
     left_end = (-72 - u) * np.float32(0.9)
     rest = smooth_max(outer, smooth_max(posterior, left_end, 14.0), 14.0)
     slope = np.where(v < 0, np.float32(-0.5), np.float32(-0.1))
-    bottom = np.float32(22) - np.float32(0.9) * u + slope * v
+    tilt = np.where(u < 0, np.float32(-0.36), np.float32(-0.9))  # the left lobe is flatter
+    bottom = np.float32(22) + tilt * u + slope * v
     return rest, (bottom - z / np.float32(frame.sz)) * np.float32(0.72)
 
 
@@ -80,7 +81,7 @@ def segment_partition(frame: Frame) -> Partition:
 
     def classify(at: Coords) -> np.ndarray:
         upper = at.linear(EZ, -portal) > 0
-        upper_left = at.linear(EZ + 0.35 * EX, -52 * frame.sz) > 0
+        upper_left = at.linear(EZ + 0.35 * EX, -38 * frame.sz) > 0
         right = at.linear(*middle_vein) > 0
         posterior = at.linear(*right_vein) > 0
         lateral = at.linear(*fissure) < 0
@@ -124,14 +125,15 @@ def add_spleen(scene: Scene, frame: Frame) -> None:
     size = (target / (4 / 3 * math.pi * 21 * 36 * 54 / 1000)) ** (1 / 3)
     grow = size - 1.0
     axes = rotation(32, 0, 22)
-    center = frame.point(-100, -40, 20) + np.array([24 * grow, 26 * grow, -26 * grow])
+    center = frame.point(-95, -39, 20) + np.array([24 * grow, 26 * grow, -26 * grow])
     semi = (21 * size, 36 * size, 54 * size)
     shape = Ellipsoid(center, semi, axes, bends=((0, 1, 0.004 / size), (0, 2, 0.0016 / size)))
     scene.add("spleen", shape, frame.hu("spleen"), "spleen")
 
 
 def add_pancreas(scene: Scene, frame: Frame) -> None:
-    rows = [frame.row(30, 8, -72, 12), frame.row(28, 12, -55, 14.5), frame.row(24, 17, -40, 14), frame.row(8, 24, -27, 9),
+    rows = [frame.row(30, 8, -72, 12), frame.row(28, 12, -55, 14.5), frame.row(24, 17, -40, 14),
+            frame.row(8, 24, -27, 9),
             frame.row(-10, 27, -18, 10), frame.row(-32, 18, -10, 10.5), frame.row(-54, 2, -2, 10.5),
             frame.row(-72, -14, 8, 9.5)]
     scene.add("pancreas", tube(rows, 3), frame.hu("pancreas"), "pancreas")
@@ -166,7 +168,8 @@ def add_kidneys(scene: Scene, frame: Frame) -> None:
         wide = frame.anatomy.pelvis_mm.get(side)
         half_depth = 5.5 if wide is None else wide / 2
         scene.add(f"perirenal_fat_{side}", Grown(outer, 6.0), frame.hu("fat"), "", "torso_fat",
-                  only=frozenset({"", "liver", f"iliopsoas_{side}", f"quadratus_lumborum_{side}", "colon", "small_bowel"}))
+                  only=frozenset({"", "liver", f"iliopsoas_{side}", f"quadratus_lumborum_{side}", "colon",
+                                  "small_bowel"}))
         name = f"kidney_{side}"
         scene.add(name, outer, frame.hu("kidney_cortex"), name)
         scene.add(f"kidney_medulla_{side}", inner, frame.hu("kidney_medulla"), name)
@@ -199,16 +202,16 @@ def add_adrenals(scene: Scene, frame: Frame) -> None:
 def add_pelvic_organs(scene: Scene, frame: Frame) -> None:
     """Bladder, and prostate with seminal vesicles or uterus with ovaries."""
     size = frame.draw(0.85, 1.15)
-    bladder = Ellipsoid(frame.point(0, 24, -302), (42 * size, 33 * size, 30 * size))
-    scene.add("bladder_wall", Grown(bladder, 3.0), frame.hu("muscle") - 8, "")
-    scene.add("urinary_bladder", bladder, frame.hu("urine"), "urinary_bladder")
     if frame.sex == "M":
         vesicles = [Capsule(frame.point(s * 6, -12, -326), frame.point(s * 26, -16, -316), 4, 4.5) for s in (1, -1)]
         scene.add("seminal_vesicle", vesicles, 32, "seminal_vesicle")
-        scene.add("prostate", Ellipsoid(frame.point(0, 8, -352), (21 * size, 15 * size, 17 * size)), frame.hu("prostate"),
-                  "prostate")
-        return
-    scene.add("uterus", Ellipsoid(frame.point(2, 6, -258), (24 * size, 34 * size, 21 * size), rotation(-18)),
-              frame.hu("uterus"), "uterus")
-    for side, s in (("right", 1), ("left", -1)):
-        scene.add(f"ovary_{side}", Ellipsoid(frame.point(s * 48, -6, -262), (9, 12, 15)), 38, f"ovary_{side}")
+        gland = Ellipsoid(frame.point(0, 8, -354), (21 * size, 15 * size, 17 * size))
+        scene.add("prostate", gland, frame.hu("prostate"), "prostate")
+    else:
+        womb = Ellipsoid(frame.point(2, 4, -252), (24, 33, 20), rotation(-18))
+        scene.add("uterus", womb, frame.hu("uterus"), "uterus")
+        for side, s in (("right", 1), ("left", -1)):
+            scene.add(f"ovary_{side}", Ellipsoid(frame.point(s * 48, -6, -262), (9, 12, 15)), 38, f"ovary_{side}")
+    bladder = Ellipsoid(frame.point(0, 24, -302), (42 * size, 33 * size, 28 * size))
+    scene.add("bladder_wall", Grown(bladder, 3.0), frame.hu("muscle") - 8, "", only=frozenset({""}))
+    scene.add("urinary_bladder", bladder, frame.hu("urine"), "urinary_bladder")

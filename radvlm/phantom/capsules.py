@@ -54,7 +54,8 @@ class CapsulePairs:
         """Flat voxel number in (k, j, i) order, value in mm, and change of the value across the voxel, per pair."""
         sizes = self.count.prod(axis=1)
         owner = np.repeat(np.arange(len(sizes), dtype=np.int32), sizes)
-        local = np.arange(int(sizes.sum()), dtype=np.int32) - np.repeat(np.cumsum(sizes) - sizes, sizes).astype(np.int32)
+        begin = (np.cumsum(sizes) - sizes).astype(np.int32)
+        local = np.arange(int(sizes.sum()), dtype=np.int32) - np.repeat(begin, sizes)
         per_row, rows = self.count[:, 0].astype(np.int32), self.count[:, 1].astype(np.int32)
         line, i = np.divmod(local, per_row[owner])
         k, j = np.divmod(line, rows[owner])

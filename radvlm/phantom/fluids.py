@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from radvlm.phantom.abdomen import gallbladder
 from radvlm.phantom.frame import EX, EY, EZ, Frame
 from radvlm.phantom.shapes import Bounds, Coords, Ellipsoid, Field, Shape, smooth_min
 from radvlm.phantom.thorax import heart_shape, lung
@@ -18,6 +17,8 @@ STATIONS: dict[str, tuple[tuple[float, float, float], tuple[float, float, float]
     "prevascular": ((-10, 44, 205), (12, 10, 20)),
     "gastrohepatic": ((-12, 30, 30), (12, 12, 15)),
 }
+#: Heights (mm) between which the pleural space reaches furthest back; from the third on, furthest forward.
+_LUNG_HEIGHTS = (40.0, 70.0, 100.0, 130.0, 160.0, 190.0)
 
 
 def node_station(frame: Frame, rng: np.random.Generator, size: float) -> Bounds:
@@ -45,7 +46,7 @@ def fluid(frame: Frame, kind: str, side: str, size: float) -> tuple[Shape, froze
 
 def deepest_back(frame: Frame) -> float:
     """y of the most posterior point of the pleural space (mm)."""
-    return float((frame.cavity[2].table - frame.cavity[1].table).min()) + 2.0
+    return min(frame.cavity[2].at(z) - frame.cavity[1].at(z) for z in _LUNG_HEIGHTS) + 2.0
 
 
 def _dependent(frame: Frame, side: str, depth: float, top: float) -> Field:
@@ -61,7 +62,7 @@ def _dependent(frame: Frame, side: str, depth: float, top: float) -> Field:
 
 def _anterior_pleura(frame: Frame, side: str, depth: float) -> Field:
     space = lung(frame, side)
-    level = float((frame.cavity[2].table + frame.cavity[1].table).max()) - 2.0 - depth
+    level = max(frame.cavity[2].at(z) + frame.cavity[1].at(z) for z in _LUNG_HEIGHTS[2:]) - 2.0 - depth
 
     def value(at: Coords) -> np.ndarray:
         return np.maximum(space.value(at), at.linear(-EY, level))
@@ -89,7 +90,8 @@ def _ascites(frame: Frame, thickness: float) -> Field:
         x, y, z = at.linear(EX), at.linear(EY), at.linear(EZ)
         under = z - frame.diaphragm(x, y) + np.float32(1)
         rim = np.maximum(-wall - np.float32(thickness + 3), np.float32(-14) - y)  # a rim inside the wall, in front
-        rim = np.maximum(np.maximum(rim, np.float32(35) - np.abs(x)), np.maximum(-z - np.float32(160), y - np.float32(40)))
+        rim = np.maximum(rim, np.float32(35) - np.abs(x))
+        rim = np.maximum(rim, np.maximum(-z - np.float32(160), y - np.float32(40)))
         both = smooth_min(rim, pelvic.value(at), 4.0)
         return np.maximum(np.maximum(both, wall + 2), under)
 
@@ -109,5 +111,3 @@ def _free_air(frame: Frame, depth: float) -> Field:
 
     return Field((low, high), value)
 
-
-__all__ = ["STATIONS", "deepest_back", "fluid", "gallbladder", "node_station"]

@@ -69,8 +69,9 @@ def insert_lesions(volume: Volume, segmentation: Segmentation, lesions: Sequence
     places = dict(segmentation.places)
     at = len(segmentation.layers)
     places.update({name: LabelPlace(at, label) for name, label in labels.items()})
-    note = Decision("phantom", f"{len(truths)} synthetic lesions inserted (seed {seed}): not the patient's", warning=True)
-    new_volume = Volume(hu, volume.geometry, volume.study, volume.stored_axes, volume.sources, (*volume.decisions, note))
+    note = Decision("phantom", f"{len(truths)} synthetic lesions inserted (seed {seed}): not the patient's", True)
+    decisions = (*volume.decisions, note)
+    new_volume = Volume(hu, volume.geometry, volume.study, volume.stored_axes, volume.sources, decisions)
     new_masks = Segmentation((*segmentation.layers, layer), places, segmentation.searched, segmentation.geometry,
                              segmentation.scheme, segmentation.sources, (*segmentation.decisions, note))
     return new_volume, new_masks, Insertion(PHASE_NAMES[column], tuple(truths))
@@ -88,7 +89,7 @@ def _host(segmentation: Segmentation, spec: LesionSpec, kind: LesionKind) -> tup
     else:
         found = [(kind.host.format(side=s), str(s)) for s in sides]
         if kind.host.startswith("lung"):
-            found += [(n, n.rsplit("_", 1)[-1]) for n in kind.locations if n.endswith(sides)]  # type: ignore[arg-type]
+            found += [(n, n.rsplit("_", 1)[-1]) for n in kind.locations if n.endswith(sides)]
         found = [(n, s) for n, s in found if n in segmentation.places]
     if not found or (spec.location and not any(n == spec.location for n, _ in found)):
         raise InputError("the host of an inserted lesion is in the masks", spec.location or kind.host.format(side="*"),
@@ -111,7 +112,8 @@ def _place(segmentation: Segmentation, layer: np.ndarray, host: str, spec: Lesio
     if spec.size is None:
         size = min(size, room)
     if size < kind.limits[0] or size > room:
-        raise InputError("an inserted lesion fits into its host", f"{spec.kind} of {size:.1f} mm, room {room:.1f} mm in {host}",
+        raise InputError("an inserted lesion fits into its host",
+                         f"{spec.kind} of {size:.1f} mm, room {room:.1f} mm in {host}",
                          "Choose a smaller size or another host")
     a = size / 2
     semi = (a, *(a * v for v in sorted(rng.uniform(kind.aspect, 1.0, 2), reverse=True)))
@@ -139,7 +141,8 @@ def _paint(hu: np.ndarray, layer: np.ndarray, segmentation: Segmentation, ellips
     texture = np.where(quiet, texture, 0)
     i0, j0, k0 = box.start
     ni, nj, nk = box.shape
-    coords = GridCoords(geometry.affine[:3, :3], geometry.affine[:3, 3], (k0 - 1, j0 - 1, i0 - 1), (nk + 2, nj + 2, ni + 2))
+    coords = GridCoords(geometry.affine[:3, :3], geometry.affine[:3, 3], (k0 - 1, j0 - 1, i0 - 1),
+                        (nk + 2, nj + 2, ni + 2))
     value = ellipsoid.value(coords).T
     slopes = np.gradient(value)
     width = np.sqrt(slopes[0] ** 2 + slopes[1] ** 2 + slopes[2] ** 2)[1:-1, 1:-1, 1:-1]

@@ -123,7 +123,7 @@ _ROWS = (
     LesionKind("pneumothorax", "pneumothorax", "", "fluid", "pneumothorax", (-1000, -1000, -1000, -1000),
                (10, 25), (6, 40), size_means="depth along the anterior wall, mm", region_z=(80, 260)),
     LesionKind("pericardial_effusion", "pericardial_effusion", "", "fluid", "pericardial effusion", (12, 12, 13, 13),
-               (8, 16), (5, 25), size_means="thickness, mm", region_z=(85, 180)),
+               (6, 14), (4, 25), size_means="thickness, mm", region_z=(85, 180)),
     LesionKind("ascites", "ascites", "", "fluid", "ascites", (7, 7, 8, 8), (6, 16), (4, 25),
                size_means="thickness around the liver and spleen, mm", region_z=(-60, 90)),
     LesionKind("pneumoperitoneum", "pneumoperitoneum", "", "fluid", "free intraperitoneal air",

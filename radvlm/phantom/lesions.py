@@ -191,7 +191,7 @@ def _focal(frame: Frame, scene: Scene, p: Placed, rng: np.random.Generator, done
            heights: tuple[float, float]) -> Placed:
     """Rejection sampling: wholly inside the host, in one named place, clear of other lesions."""
     size_is_free = p.spec.size is None
-    for attempt in range(4):
+    for _ in range(4):
         semi = _semi_axes(p, rng)
         for allow_share in (False, True):
             found = _search(frame, scene, p, semi, rng, done, heights, allow_share)
@@ -231,8 +231,8 @@ def _search(frame: Frame, scene: Scene, p: Placed, semi: tuple[float, float, flo
             shapes.append(Ellipsoid(centres[n], semi, axes))
             surfaces.append(centres[n] + directions * (np.array(semi) + HOST_MARGIN_MM) @ axes.T)
         points = np.concatenate(surfaces)
-        inside = _allowed(scene, p, points).reshape(len(shapes), -1).all(axis=1)
-        for shape, surface, ok in zip(shapes, surfaces, inside, strict=True):
+        inside = np.asarray(_allowed(scene, p, points).reshape(len(shapes), -1).all(axis=1))
+        for shape, surface, ok in zip(shapes, surfaces, inside.tolist(), strict=True):
             if not ok or not _apart(shape, surface, done):
                 continue
             if partition is None:
@@ -297,7 +297,8 @@ def _stone(frame: Frame, scene: Scene, p: Placed, rng: np.random.Generator) -> E
     semi = _semi_axes(p, rng)
     left = np.array(room.semi) - max(semi) - 0.4
     if (left <= 0).any():
-        raise InputError("a stone fits into the lumen that holds it", f"{p.size:.1f} mm in {key}", "Choose a smaller size")
+        raise InputError("a stone fits into the lumen that holds it", f"{p.size:.1f} mm in {key}",
+                         "Choose a smaller size")
     local = _sphere(60) * rng.uniform(0.5, 1.0, (60, 1))
     world = np.asarray(room.center) + (local * left) @ room.directions.T
     best = np.argsort(world[:, 1])[: 12]

@@ -127,7 +127,8 @@ def grid(spec: PhantomSpec) -> Geometry:
         shape = np.maximum(1, np.round(extent / spacing)).astype(int)
     turn = rotation(*spec.rotation_deg)
     start = np.array([int(np.floor(c[0] * n + 1e-9)) for c, n in zip(spec.crop, shape, strict=True)])
-    stop = np.array([max(s + 1, int(np.ceil(c[1] * n - 1e-9))) for c, n, s in zip(spec.crop, shape, start, strict=True)])
+    stop = np.array([max(s + 1, int(np.ceil(c[1] * n - 1e-9)))
+                     for c, n, s in zip(spec.crop, shape, start, strict=True)])
     affine = np.eye(4)
     affine[:3, :3] = turn * spacing
     centre = np.array([0.0, 0.0, (low + high) / 2])
@@ -260,6 +261,6 @@ def _cut(segmentation: Segmentation) -> frozenset[str]:
         for axis in range(3):
             if layer.shape[axis] > 1:
                 for end in (0, -1):
-                    held |= {(number, int(v)) for v in np.unique(layer.take(end, axis=axis))}
+                    held |= {(number, int(v)) for v in np.unique(layer[(slice(None),) * axis + (end,)])}
     return frozenset(name for name, place in segmentation.places.items() if (place.layer, place.label) in held)
 

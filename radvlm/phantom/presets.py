@@ -11,7 +11,8 @@ def demo_spec(seed: int = 7) -> PhantomSpec:
     The lesions and their sizes are fixed; the seed varies the anatomy and where they lie.
     """
     return PhantomSpec(
-        seed=seed, region="chest-abdomen-pelvis", spacing_mm=(2.0, 2.0, 3.0), phase="portal venous", sex="F", age_years=63,
+        seed=seed, region="chest-abdomen-pelvis", spacing_mm=(2.0, 2.0, 3.0), phase="portal venous", sex="F",
+        age_years=63,
         lesions=(
             LesionSpec("liver_metastasis", 23, location="liver_segment_6"),
             LesionSpec("liver_metastasis", 14, location="liver_segment_4"),

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from radvlm.geometry import Geometry
-from radvlm.phantom.scene import Item, Scene
 from radvlm.phantom.capsules import CapsulePairs
+from radvlm.phantom.scene import Item, Scene
 from radvlm.phantom.shapes import Bounds, Capsule, GridCoords, Shape
 
 _SLAB_VOXELS = 2_000_000

@@ -13,16 +13,17 @@ intervertebral_discs liver lung_trachea_bronchia pancreas portal_vein_and_spleni
 sacrum seminal_vesicle skeletal_muscle small_bowel spinal_cord spleen sternum stomach subclavian_artery_left
 subcutaneous_fat superior_mesenteric_artery superior_mesenteric_vein superior_vena_cava torso_fat trachea
 urinary_bladder uterus
-""".split()
+""".split()  # noqa: SIM905
 _PAIRED = """
 adrenal_gland autochthon clavicula femur gluteus_maximus gluteus_medius hip iliac_artery iliac_vena iliopsoas
 kidney lung ovary pectoralis_major quadratus_lumborum renal_pelvis renal_vein scapula ureter
-""".split()
+""".split()  # noqa: SIM905
 
 SEARCHED: frozenset[str] = frozenset([
     *_SINGLE, *(f"{name}_{side}" for name in _PAIRED for side in ("left", "right")),
     *(f"vertebrae_{level}" for level in VERTEBRAE),
     *(f"rib_{side}_{n}" for side in ("left", "right") for n in range(1, 13)),
     *LOBES, *SEGMENTS, *PANCREAS_PARTS,
-    *(kind.structure.format(side=side) for kind in LESION_KINDS.values() if kind.structure for side in ("left", "right")),
+    *(kind.structure.format(side=side) for kind in LESION_KINDS.values() if kind.structure
+      for side in ("left", "right")),
 ])

@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
@@ -246,7 +247,7 @@ def tube(points: Sequence[Vector], steps: int = 3) -> tuple[Capsule, ...]:
     curve = spline(points, steps)
     return tuple(
         Capsule(p[:3], q[:3], max(float(p[3]), 0.3), max(float(q[3]), 0.3))
-        for p, q in zip(curve[:-1], curve[1:], strict=True)
+        for p, q in pairwise(curve)
     )
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 
-from radvlm.phantom.frame import EX, EY, EZ, VERTEBRAE, Frame
+from radvlm.phantom.frame import EZ, VERTEBRAE, Frame
 from radvlm.phantom.scene import Scene
-from radvlm.phantom.shapes import Capsule, Clipped, Ellipsoid, Field, Shape, rotation, tube
+from radvlm.phantom.shapes import Capsule, Clipped, Coords, Ellipsoid, Field, Shape, rotation, tube
 
 _CORTEX_MM = 1.6
 
@@ -19,7 +20,7 @@ def add_spine(scene: Scene, frame: Frame) -> None:
     levels = list(VERTEBRAE)
     bodies = {level: vertebral_body(frame, level) for level in levels}
     discs = []
-    for upper, lower in zip(levels[:-1], levels[1:], strict=True):
+    for upper, lower in pairwise(levels):
         (top, half_top), (bottom, half_bottom) = frame.vertebra(upper), frame.vertebra(lower)
         gap = top[2] - half_top - bottom[2] - half_bottom
         center = (top + bottom) / 2
@@ -52,7 +53,7 @@ def wedged_body(frame: Frame, level: str, loss: float) -> Clipped:
     drop = 2 * semi[2] * loss
     slope = drop / (2 * semi[1])  # z falls by `drop` from the posterior to the anterior edge
     weights = np.array([0, slope, 1.0]) / math.hypot(slope, 1.0)
-    edge = center + (0, -semi[1], semi[2])
+    edge = center + np.array([0, -semi[1], semi[2]])
     return Clipped(body, weights, -float(weights @ edge))
 
 
@@ -96,7 +97,8 @@ def add_ribs(scene: Scene, frame: Frame) -> None:
                 rows.append(np.array([*_on_wall(frame, angle, z, 5.5, s), z, 4.7 if number < 11 else 4.0]))
             ends[number, s] = rows[-1]
             pieces = tube(rows, 2)
-            scene.add(f"rib_{side}_{number}", pieces, 480, f"rib_{side}_{number}", insets=((2.0, frame.hu("rib_marrow")),))
+            name = f"rib_{side}_{number}"
+            scene.add(name, pieces, 480, name, insets=((2.0, frame.hu("rib_marrow")),))
             if number <= 10:
                 cartilage += _cartilage(frame, number, s, ends)
     scene.add("costal_cartilages", cartilage, frame.hu("cartilage"), "costal_cartilages")
@@ -139,7 +141,7 @@ def _cartilage(frame: Frame, number: int, s: int, ends: dict[tuple[int, int], np
         above = ends[number - 1, s]
         goal = np.array([*(0.55 * above[:3] + 0.45 * np.array([s * 30, above[1] + 8, above[2] + 6])), 4.0])
     angle = math.degrees(math.atan2(1.0, 0.6))
-    x, y = _on_wall(frame, angle, (start[2] + goal[2]) / 2, 5.5, s)
+    _, y = _on_wall(frame, angle, (start[2] + goal[2]) / 2, 5.5, s)
     middle = np.array([(start[0] + goal[0]) / 2, max(y, (start[1] + goal[1]) / 2), (start[2] + goal[2]) / 2 - 6, 4.5])
     return tube([start, middle, goal], 3)
 
@@ -176,16 +178,48 @@ def _iliac_wing(frame: Frame, s: int) -> Field:
     plate = Ellipsoid(center, (7.5, 66, 66), axes, bends=((0, 1, s * 0.0035), (0, 2, s * 0.001)))
     top = 66 * frame.sz
 
-    def value(at):  # type: ignore[no-untyped-def]
+    def value(at: Coords) -> np.ndarray:
         shell = plate.value(at)
         return np.maximum(shell, at.linear(EZ, -float(center[2]) - top))
 
     return Field(plate.bounds(), value)
 
 
-def add_muscles(scene: Scene, frame: Frame) -> None:
-    """Paraspinal, iliopsoas and gluteal muscles inside the wall."""
+def _under_skin(frame: Frame, shape: Shape, share: float = 0.75) -> Field:
+    """The part of a shape that leaves ``share`` of the subcutaneous fat free, outside the chest and belly."""
+
+    def value(at: Coords) -> np.ndarray:
+        return np.maximum(np.maximum(shape.value(at), frame.outline(at) + np.float32(2 + share * frame.fat_mm)),
+                          np.float32(6) - frame.wall(at))
+
+    return Field(shape.bounds(), value)
+
+
+def _add_girdles(scene: Scene, frame: Frame) -> None:
+    """Muscles of the shoulders, the chest wall and the thighs."""
     hu = frame.hu("muscle")
+    for side, s in (("right", 1), ("left", -1)):
+        shoulder = Ellipsoid(frame.point(s * 122, -48, 268), (58, 50, 78), rotation(0, s * 12, 0))
+        scene.add(f"shoulder_{side}", _under_skin(frame, shoulder), hu, "", "skeletal_muscle")
+        blade = Ellipsoid(frame.point(s * 100, -78, 205), (46, 34, 92), rotation(0, 0, s * 30))
+        scene.add(f"back_{side}", _under_skin(frame, blade, 0.6), hu, "", "skeletal_muscle")
+        neck = Ellipsoid(frame.point(s * 42, -42, 318), (44, 34, 34))
+        scene.add(f"neck_{side}", _under_skin(frame, neck, 0.5), hu, "", "skeletal_muscle")
+        chest = Ellipsoid(frame.point(s * 74, 62, 232), (62, 26, 50), rotation(-22, 0, s * -24))
+        name = f"pectoralis_major_{side}"
+        scene.add(name, _under_skin(frame, chest, 0.6), hu, name, "skeletal_muscle")
+        thigh = Ellipsoid(frame.point(s * 92, -4, -420), (64, 74, 88))
+        scene.add(f"thigh_{side}", _under_skin(frame, thigh), hu, "", "skeletal_muscle")
+        adductor = Ellipsoid(frame.point(s * 48, 12, -372), (34, 36, 40))
+        scene.add(f"adductors_{side}", adductor, hu, "", "skeletal_muscle")
+        obturator = Ellipsoid(frame.point(s * 56, 4, -318), (12, 40, 34), rotation(0, 0, s * 20))
+        scene.add(f"obturator_{side}", obturator, hu, "", "skeletal_muscle")
+
+
+def add_muscles(scene: Scene, frame: Frame) -> None:
+    """Paraspinal, iliopsoas and gluteal muscles, and the girdles."""
+    hu = frame.hu("muscle")
+    _add_girdles(scene, frame)
     for side, s in (("right", 1), ("left", -1)):
         back = [frame.row(s * 27, (frame.spine_y.at(z * frame.sz) - 40) / frame.sy, z, r)
                 for z, r in ((310, 12), (250, 15), (180, 17), (100, 19), (20, 22), (-60, 25), (-130, 25), (-190, 20),
@@ -202,9 +236,3 @@ def add_muscles(scene: Scene, frame: Frame) -> None:
         scene.add(f"gluteus_medius_{side}", medius, hu, f"gluteus_medius_{side}", "skeletal_muscle")
         maximus = Ellipsoid(frame.point(s * 76, -78, -300), (52, 22, 68), rotation(10, 0, s * 28))
         scene.add(f"gluteus_maximus_{side}", maximus, hu, f"gluteus_maximus_{side}", "skeletal_muscle")
-
-
-def thigh_gap(frame: Frame) -> Clipped:
-    """Air between the thighs, below the perineum."""
-    wedge = Ellipsoid(frame.point(0, -20, -425), (16, 140, 34))
-    return Clipped(wedge, EX * 0 + EY * 0 + EZ, 385 * frame.sz)

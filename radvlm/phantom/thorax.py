@@ -88,7 +88,8 @@ def add_heart(scene: Scene, frame: Frame) -> None:
     def chamber(key: str, along: float, across: float, up: float, semi: tuple[float, float, float], hu: float) -> None:
         center = h + axes @ (np.array([along, across, up]) * size)
         # a chamber stays inside the heart
-        scene.add(key, Ellipsoid(center, tuple(v * size for v in semi), axes), hu, "heart", key, only=frozenset({"heart"}))
+        shape = Ellipsoid(center, tuple(v * size for v in semi), axes)
+        scene.add(key, shape, hu, "heart", key, only=frozenset({"heart"}))
 
     # along the long axis to the apex; across = anterior-right (+) or posterior-left (-)
     chamber("heart_myocardium", 18, -9, 6, (40, 31, 30), frame.hu("myocardium"))
@@ -100,7 +101,8 @@ def add_heart(scene: Scene, frame: Frame) -> None:
 
 def add_airways(scene: Scene, frame: Frame) -> None:
     """Trachea, carina at T5, main bronchi with walls; esophagus behind."""
-    trachea = [frame.row(0, -16, 330, 9), frame.row(0, -16, 290, 9), frame.row(1, -18, 250, 8.8), frame.row(2, -20, 212, 9)]
+    trachea = [frame.row(0, -16, 330, 9), frame.row(0, -16, 290, 9), frame.row(1, -18, 250, 8.8),
+               frame.row(2, -20, 212, 9)]
     right = [frame.row(2, -20, 212, 8), frame.row(22, -16, 190, 7.2), frame.row(44, -16, 172, 6)]
     left = [frame.row(2, -20, 212, 7.5), frame.row(-24, -20, 189, 6.4), frame.row(-50, -20, 174, 5.6)]
     branches = [[frame.row(44, -16, 172, 4.5), frame.row(58, -24, 140, 3.6), frame.row(70, -40, 105, 2.4)],
@@ -121,7 +123,8 @@ def add_airways(scene: Scene, frame: Frame) -> None:
 def thoracic_vessels() -> dict[str, list[tuple[float, float, float, float]]]:
     """Rows (x, y, z, radius mm) of the large vessels of the chest, before scaling."""
     return {
-        "pulmonary_artery": [(-16, 40, 165, 14), (-17, 26, 188, 13.5), (-8, 8, 196, 12.5), (14, -4, 192, 11), (44, -8, 180, 9)],
+        "pulmonary_artery": [(-16, 40, 165, 14), (-17, 26, 188, 13.5), (-8, 8, 196, 12.5), (14, -4, 192, 11),
+                             (44, -8, 180, 9)],
         "pulmonary_artery_left": [(-14, 14, 196, 12.5), (-32, -4, 194, 11), (-48, -14, 182, 9)],
         "superior_vena_cava": [(24, 14, 250, 8.5), (26, 12, 220, 9.5), (27, 12, 190, 10.5), (26, 12, 168, 11.5)],
         "brachiocephalic_vein_left": [(24, 14, 250, 7.5), (0, 26, 252, 7), (-28, 18, 262, 7), (-44, 4, 280, 7)],
