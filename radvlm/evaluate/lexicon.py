@@ -81,6 +81,7 @@ class Lexicon:
     schemes: Mapping[str, Mapping[str, Any]]
     spelling: Mapping[str, tuple[str, ...]]
     measured: tuple[Mapping[str, Any], ...]
+    report_kinds: Mapping[str, str]
     digest: str
     _lemmas: dict[str, tuple[str, ...]] = field(default_factory=dict, repr=False, compare=False)
 
@@ -232,7 +233,7 @@ def _compile(data: dict[str, Any]) -> Lexicon:
         if missing:
             raise InputError("a label is made of kinds of the lexicon", f"{name}: {sorted(missing)}")
     digest = hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:12]
-    return Lexicon(trie, sites, kinds, heads, cues, schemes, spelling, tuple(found["measured"]), digest)
+    return Lexicon(trie, sites, kinds, heads, cues, schemes, spelling, tuple(found["measured"]), found["report_kinds"], digest)
 
 
 @cache
