@@ -24,9 +24,12 @@ from radvlm.errors import InputError, StructureError
 #: With fewer distinct labels than this, numbers alone say too little to choose between schemes.
 MIN_LABELS_TO_GUESS = 12
 #: A scheme is plausible when at least this share of what can be checked in the voxels agrees with it.
-MIN_PLAUSIBILITY = 0.8
-#: ... and it wins only when it is this much more plausible than every rival.
-MIN_LEAD = 0.15
+MIN_PLAUSIBILITY = 0.85
+#: ... and it wins only when every rival fails this many checks more, and three times as many.
+MIN_LEAD = 4
+#: A rival with too few checks for that (teeth, parts of the brain) is out when at most this share agrees, provided that
+#: the winner passes 95 % of at least this many.
+REFUTED, MIN_CHECKS = 0.6, 20
 
 _WORD_SPELLINGS = MappingProxyType({
     "oesophagus": "esophagus", "oesophageal": "esophageal", "tumour": "tumor", "tumours": "tumor", "tumors": "tumor",
@@ -95,7 +98,7 @@ class Scheme:
 def schemes() -> Mapping[str, Scheme]:
     """Every built-in scheme by name, and ``radvlm`` (canonical names, no numbers)."""
     found = {}
-    for path in sorted(files("radvlm").joinpath("schemes").iterdir(), key=lambda item: item.name):
+    for path in sorted(files("radvlm").joinpath("schemes").iterdir(), key=lambda item: item.name.removesuffix(".csv")):
         if path.name.endswith(".csv"):
             scheme = _read_scheme(path.name.removesuffix(".csv"), path.read_text(encoding="utf-8"))
             found[scheme.name] = scheme
@@ -188,7 +191,7 @@ def detect_scheme(
     labels: set[int],
     names: Mapping[int, str] | None = None,
     file_names: Sequence[str] | None = None,
-    plausibility: Callable[[Scheme], float | None] | None = None,
+    plausibility: Callable[[Scheme], tuple[int, int]] | None = None,
 ) -> tuple[Scheme, str]:
     """Which scheme a mask follows, and why, as one sentence part for a Decision.
 
@@ -196,8 +199,8 @@ def detect_scheme(
         labels: non-zero label values found in the voxels; empty for a folder of binary masks.
         names: label -> name from the file's own header.
         file_names: stems of the mask files in a folder; then only the names count.
-        plausibility: share (0 to 1) of the checks on the voxels that agree with a scheme, or None when nothing
-            could be checked; asked only when numbers alone must decide.
+        plausibility: (checks on the voxels that agree with a scheme, checks made); asked only when numbers alone
+            must decide.
 
     Raises:
         StructureError: no scheme fits, or several do; it lists them.
@@ -257,7 +260,9 @@ def _from_header_names(labels: set[int], names: Mapping[int, str]) -> tuple[Sche
     return Scheme("header names", "label names of the file itself", entries), "by the label names in its header"
 
 
-def _from_numbers(labels: set[int], plausibility: Callable[[Scheme], float | None] | None) -> tuple[Scheme, str]:
+def _from_numbers(
+    labels: set[int], plausibility: Callable[[Scheme], tuple[int, int]] | None,
+) -> tuple[Scheme, str]:
     fitting = [scheme for scheme in schemes().values() if scheme.labels and labels <= set(scheme.labels)]
     numbers = _ranges(labels)
     if not fitting:
@@ -266,21 +271,25 @@ def _from_numbers(labels: set[int], plausibility: Callable[[Scheme], float | Non
         raise StructureError("the labels belong to a known scheme",
                              f"labels {numbers}; the nearest scheme, {best.name}, lacks {_ranges(set(missing))}",
                              "Pass scheme= (a scheme name or {label: structure})")
-    scores = {scheme.name: plausibility(scheme) if plausibility else None for scheme in fitting}
-    ranked = sorted(fitting, key=lambda scheme: (-(scores[scheme.name] or 0.0), len(scheme.labels)))
+    votes = {scheme.name: plausibility(scheme) if plausibility else (0, 0) for scheme in fitting}
+    share = {name: agreed / made if made else None for name, (agreed, made) in votes.items()}
+    failed = {name: made - agreed for name, (agreed, made) in votes.items()}
+    ranked = sorted(fitting, key=lambda scheme: (-(share[scheme.name] or 0.0), len(scheme.labels)))
+    winner, top = ranked[0], share[ranked[0].name]
     if len(labels) >= MIN_LABELS_TO_GUESS:
-        winner = ranked[0]
-        top = scores[winner.name]
         if len(fitting) == 1 and (top is None or top >= MIN_PLAUSIBILITY):
             return winner, f"by its label numbers ({numbers}), which no other known scheme has"
-        rivals = [scores[scheme.name] or 0.0 for scheme in ranked[1:] if not _agree(scheme, winner, labels)]
-        if top is not None and top >= MIN_PLAUSIBILITY and all(top - rival >= MIN_LEAD for rival in rivals):
+        needed = max(failed[winner.name] + MIN_LEAD, 3 * failed[winner.name])
+        convincing = top is not None and top >= 0.95 and votes[winner.name][1] >= MIN_CHECKS
+        beaten = all(failed[rival.name] >= needed or ((share[rival.name] or 0.0) <= REFUTED and convincing)
+                     for rival in ranked[1:] if not _agree(rival, winner, labels))
+        if top is not None and top >= MIN_PLAUSIBILITY and beaten:
             common = schemes()["totalsegmentator"]
             if common in fitting and _agree(common, winner, labels):
                 winner = common
             return winner, (f"by its label numbers and {top:.0%} agreement with the anatomy in the voxels; "
                             "the file itself names nothing")
-    shown = [f"{scheme.name} ({scores[scheme.name]:.0%} plausible)" if scores[scheme.name] is not None else scheme.name
+    shown = [scheme.name if share[scheme.name] is None else f"{scheme.name} ({share[scheme.name]:.0%} plausible)"
              for scheme in ranked[:6]]
     more = f" and {len(ranked) - 6} more" if len(ranked) > 6 else ""
     raise StructureError("the label numbers fit exactly one scheme", f"labels {numbers}; they fit "

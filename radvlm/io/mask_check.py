@@ -32,7 +32,7 @@ BONE_HU = (-100.0, 4000.0)
 LUNG_HU = (-1200.0, -200.0)
 #: The same for telling schemes apart, where every structure is compared with its rivals: usual values, wide.
 USUAL_HU: Mapping[str, tuple[float, float]] = {
-    "solid": (-40.0, 600.0), "bone": (60.0, 1500.0), "lung": (-1000.0, -400.0),
+    "solid": (-40.0, 600.0), "bone": (60.0, 1500.0), "lung": (-1000.0, -400.0), "soft": (-400.0, 500.0),
 }
 #: Largest plausible volume in ml, about twice what is seen in gross enlargement.
 LARGEST_ML: Mapping[str, float] = {
@@ -47,6 +47,8 @@ _SOLID = re.compile(
     r"liver_segment_\d|pancreas_(head|body|tail)|thyroid_gland|gallbladder|spinal_cord|heart_.*")
 _BONE = re.compile(r"vertebrae(_(?!body).*)?|sacrum|hip_.*|femur_.*|humerus_.*|scapula_.*|clavicula_.*|rib_.*|skull|"
                    r"sternum|bones|ribs")
+_SOFT = re.compile(r"esophagus|duodenum|small_bowel|adrenal_gland_.*|portal_vein_and_splenic_vein|pulmonary_vein|"
+                   r".*_vena_.*|.*_artery(_.*)?|superior_vena_cava|atrial_appendage_left|brachiocephalic_.*")
 _LUNG = re.compile(r"lung|lung_(left|right)|lung_(upper|middle|lower)_lobe_(left|right)")
 
 
@@ -120,11 +122,8 @@ def check_masks_fit(volume: Volume, segmentation: Segmentation) -> tuple[Decisio
     return ()
 
 
-def scheme_plausibility(scheme: Scheme, samples: Mapping[int, LabelSample]) -> float | None:
-    """Share of simple checks (volume, density, right and left, level of vertebrae) that agree with a scheme.
-
-    None when fewer than five checks apply.
-    """
+def scheme_plausibility(scheme: Scheme, samples: Mapping[int, LabelSample]) -> tuple[int, int]:
+    """(agreeing, made) of simple checks on the voxels: volume, density, right and left, level of vertebrae."""
     placed = {scheme.labels[label]: sample for label, sample in samples.items()
               if scheme.labels.get(label) and sample.voxels >= MIN_SAMPLES}
     votes: list[bool] = []
@@ -144,7 +143,7 @@ def scheme_plausibility(scheme: Scheme, samples: Mapping[int, LabelSample]) -> f
     for right, left in (("liver", "spleen"), ("liver", "stomach"), ("inferior_vena_cava", "aorta")):
         if right in placed and left in placed:
             votes.append(placed[right].centre_mm[0] > placed[left].centre_mm[0])
-    return sum(votes) / len(votes) if len(votes) >= 5 else None
+    return sum(votes), len(votes)
 
 
 _LEVELS = [f"vertebrae_{level}" for level in
@@ -152,7 +151,7 @@ _LEVELS = [f"vertebrae_{level}" for level in
 
 
 def _bounds(name: str, table: Mapping[str, tuple[float, float]]) -> tuple[float, float] | None:
-    for kind, pattern in (("lung", _LUNG), ("bone", _BONE), ("solid", _SOLID)):
-        if pattern.fullmatch(name):
+    for kind, pattern in (("lung", _LUNG), ("bone", _BONE), ("solid", _SOLID), ("soft", _SOFT)):
+        if kind in table and pattern.fullmatch(name):
             return table[kind]
     return None

@@ -51,7 +51,10 @@ def raw_from_object(source: Any, like: Volume | Geometry | None, name: str = "th
                 raise InputError("a mask tensor has one channel", f"{name}: shape {tuple(array.shape)}",
                                  "Take the argmax over channels, or pass a {structure: mask} mapping")
             array = array[0]
-        return RawImage(array, _as_affine(source.affine, name))
+        affine = _as_affine(source.affine, name)
+        if str(dict(source.meta).get("space", "RAS")) == "LPS":
+            affine = np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
+        return RawImage(array, affine)
     if isinstance(source, np.ndarray) or hasattr(source, "__array__"):
         return _bare(_as_array(source), like, name)
     raise InputError("masks are a path, (array, affine), a nibabel image, a MetaTensor, a {structure: mask} mapping "

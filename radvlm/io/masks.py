@@ -165,7 +165,7 @@ def _chosen_scheme(
                          "Check the file; if it is right that nothing was found, say what was searched with scheme=")
     samples: list[Any] = []
 
-    def plausibility(candidate: Scheme) -> float | None:
+    def plausibility(candidate: Scheme) -> tuple[int, int]:
         if not samples:
             samples.append(sample())
         return scheme_plausibility(candidate, samples[0])

@@ -6,7 +6,8 @@ between -950 and -400 HU, away from pure air (trachea, bowel and stomach gas, pn
 when it is lung-like in density and evenness and when it is either large or reaches the top of the scan. Edges are
 then taken from the full-resolution voxels.
 
-Limits. Arms beside the trunk are not body unless they touch it; a limb on its own is called body. Consolidated or
+Limits. Arms beside the trunk are not body unless they touch it; a limb on its own is called body; lung that the side
+of the field of view cuts open is filled neither as body nor as lung. Consolidated or
 collapsed lung, effusion and most of severe emphysema are not in the lung mask, so its volume is that of *aerated* lung
 and a low one proves nothing. Slivers of lung base (below 20 ml) are not reported. Unusual: it would rather find
 nothing than something wrong, so "absent" here means not recognised.

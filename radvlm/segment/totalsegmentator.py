@@ -99,7 +99,7 @@ def _quiet_and_offline(allow_download: bool, task: str) -> Iterator[None]:
             for name in ("download_url_and_unpack", "download_model_with_license_and_unpack"):
                 if not hasattr(libs, name):
                     raise MissingPackageError("TotalSegmentator is a version whose downloads can be switched off",
-                                              f"{_version()} has no {name}", "Install 2.18, or pass allow_download=True")
+                                              f"{_version()} has no {name}", "Install version 2.18")
                 stack.enter_context(mock.patch.object(libs, name, refuse))
         try:
             yield
