@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from radvlm.anatomy import structure
 from radvlm.export.regions import Caliper, caliper_slice
 from radvlm.export.windows import WINDOWS, Window, grey_levels
 from radvlm.finding import Finding, Region, Status
@@ -58,8 +59,6 @@ class KeyImage:
 
 def chosen_regions(report: Report, measurements: Measurements | None, limit: int) -> tuple[Region, ...]:
     """Regions worth a picture: of important findings first, then measured lesions, at most ``limit``."""
-    from radvlm.anatomy import structure
-
     important = sorted((f for f in report.findings if f.status in (Status.PRESENT, Status.INDETERMINATE)
                         and f.regions and f.importance > 0), key=lambda f: -f.importance)
     chosen: dict[str, Region] = {}
@@ -67,7 +66,8 @@ def chosen_regions(report: Report, measurements: Measurements | None, limit: int
         for region in _pictured(finding):
             chosen.setdefault(region.id, region)
     for lesion in sorted(measurements.lesions, key=lambda item: -item.volume_ml) if measurements else ():
-        chosen.setdefault(lesion.region.id, lesion.region)
+        if structure(lesion.structure).kind == "lesion":
+            chosen.setdefault(lesion.region.id, lesion.region)
     for region in report.regions:
         if structure(region.structure).kind == "lesion":
             chosen.setdefault(region.id, region)

@@ -24,7 +24,7 @@ class PageOptions:
 
     max_in_plane: int = 320
     max_slices: int = 320
-    image_budget_mb: float = 8.0
+    image_budget_mb: float = 9.0
     key_images: int = 12
     impression_first: bool = True
     title: str = ""

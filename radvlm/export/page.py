@@ -29,7 +29,7 @@ from radvlm.export.regions import (
     calipers,
     home_voxel,
     model_regions,
-    region_name,
+    region_names,
     sentence_case,
 )
 from radvlm.export.view import LOWEST_HU, PackedHu, ViewGrid, choose_view, fit_grid, pack_labels, view_labels
@@ -77,12 +77,13 @@ def render_page(report: Report, *, volume: Volume | None, regions: RegionMap | N
     pictures: tuple[KeyImage, ...] = ()
     if volume is not None and options.key_images:
         pictures = key_images(report, volume, regions, measurements, lines, _region_windows(report), options.key_images)
-    data = _viewer_data(report, regions, named, view, lines)
+    names = region_names(named.values())
+    data = _viewer_data(report, regions, named, names, view, lines)
     context = {
         "title": options.title or _title(report), "notice": NOTICE, "report": report, "options": options,
-        **_report_context(report, named), **_table_context(report, named, measurements),
+        **_report_context(report), **_table_context(report, names, measurements),
         **_provenance_context(report, volume, measurements, manifest, view),
-        "pictures": [_picture(p, report, measurements, named) for p in pictures],
+        "pictures": [_picture(p, report, measurements, names) for p in pictures],
         "view": data["view"], "groups": _groups(named), "group_words": GROUP_WORDS, "windows": list(WINDOWS.values()),
         "data_json": _safe_json(data),
         "hu_text": view.hu.text if view and view.hu else "",
@@ -170,8 +171,8 @@ def _region_windows(report: Report) -> dict[str, Window]:
     return windows
 
 
-def _viewer_data(report: Report, region_map: RegionMap | None, named: Mapping[str, Region], view: _View | None,
-                 lines: tuple[Caliper, ...]) -> dict[str, Any]:
+def _viewer_data(report: Report, region_map: RegionMap | None, named: Mapping[str, Region], names: Mapping[str, str],
+                 view: _View | None, lines: tuple[Caliper, ...]) -> dict[str, Any]:
     """Everything page.js needs beside the arrays, with indices on the grid of the copy."""
     index = {region_id: number for number, region_id in enumerate(named)}
     from_model = model_regions(report)
@@ -179,7 +180,7 @@ def _viewer_data(report: Report, region_map: RegionMap | None, named: Mapping[st
     for region in named.values():
         row = region_map.row(region.id) if region_map else None
         labels = frozenset() if row is None else frozenset((row.label, *row.also))
-        item: dict[str, Any] = {"id": region.id, "name": sentence_case(region_name(region)), "group": _group(region),
+        item: dict[str, Any] = {"id": region.id, "name": names[region.id], "group": _group(region),
                                 "ml": round(region.volume_ml, 3), "model": region.id in from_model}
         if view is not None:
             box = view.grid.box_to_view(region.box)
@@ -200,7 +201,8 @@ def _viewer_data(report: Report, region_map: RegionMap | None, named: Mapping[st
         data["view"] = {
             "shape": list(grid.shape), "spacing": [round(s, 5) for s in grid.spacing_mm], "factors": list(grid.factors),
             "native": list(grid.native.shape), "affine": np.round(grid.affine, 5).tolist(),
-            "lowest": LOWEST_HU, "step": view.hu.step if view.hu else 0, "labelBytes": packed.bytes_per_voxel if packed else 0,
+            "lowest": LOWEST_HU, "step": view.hu.step if view.hu else 0,
+            "labelBytes": packed.bytes_per_voxel if packed else 0,
         }
         data["_label_text"] = packed.text if packed else ""
         data["calipers"] = [_caliper_item(line, index, grid) for line in lines if line.region_id in index]
@@ -230,7 +232,7 @@ def _badge(sentence: Sentence) -> tuple[str, str, str] | None:
     return None
 
 
-def _report_context(report: Report, named: Mapping[str, Region]) -> dict[str, Any]:
+def _report_context(report: Report) -> dict[str, Any]:
     rules = tables.rule_references(report)
     number = {rule: n for n, rule in enumerate(rules, 1)}
     items = []
@@ -243,27 +245,27 @@ def _report_context(report: Report, named: Mapping[str, Region]) -> dict[str, An
         })
     sections = [
         {"key": key, "heading": heading, "sentences": [i for i in items if i["section"] == key]}
-        for key, heading in SECTIONS.items() if key != "impression"
+        for key, heading in SECTIONS.items() if key not in ("impression", "technique")
     ]
     return {
         "sections": [s for s in sections if s["sentences"]],
         "impression": [i for i in items if i["section"] == "impression"],
+        "technique": [i for i in items if i["section"] == "technique"],
         "rules": rules, "not_assessed": tables.not_assessed_groups(report.not_assessed),
     }
 
 
-def _table_context(report: Report, named: Mapping[str, Region], measurements: Measurements | None) -> dict[str, Any]:
-    known = set(named)
+def _table_context(report: Report, names: Mapping[str, str], measurements: Measurements | None) -> dict[str, Any]:
+    known = set(names)
     if measurements is None:
-        names = {region_id: region_name(region) for region_id, region in named.items()}
         return {"lesions": [], "structures": [], "numbers": tables.cited_rows(report, names), "known": known,
                 "filled_lesions": frozenset(), "filled_structures": frozenset(),
                 "complete": False, "absent": [], "phase": None}
-    lesions, structures = tables.lesion_rows(measurements), tables.structure_rows(measurements)
+    lesions, structures = tables.lesion_rows(measurements, names), tables.structure_rows(measurements)
     return {
         "lesions": lesions, "structures": structures,
         "filled_lesions": tables.filled(lesions), "filled_structures": tables.filled(structures),
-        "numbers": tables.number_rows(measurements), "known": known, "complete": True,
+        "numbers": tables.number_rows(measurements, names), "known": known, "complete": True,
         "absent": [structure(name).words for name in measurements.absent], "phase": measurements.phase,
     }
 
@@ -292,7 +294,8 @@ def _geometry_facts(geometry: Geometry | None, volume: Volume | None, view: _Vie
     if geometry is None:
         return []
     rows = [
-        ("Grid", " × ".join(map(str, geometry.shape)) + " voxels (right–left × anterior–posterior × superior–inferior)"),
+        ("Grid", " × ".join(map(str, geometry.shape))
+         + " voxels (right–left × anterior–posterior × superior–inferior)"),
         ("Voxel size", " × ".join(f"{s:.3g}" for s in geometry.spacing_mm) + " mm"),
         ("Coverage", " × ".join(f"{s:.0f}" for s in geometry.extent_mm) + " mm"),
     ]
@@ -315,12 +318,13 @@ def _view_words(view: _View) -> str:
 
 
 def _picture(picture: KeyImage, report: Report, measurements: Measurements | None,
-             named: Mapping[str, Region]) -> dict[str, Any]:
+             names: Mapping[str, str]) -> dict[str, Any]:
     region_id = picture.region.id
-    lesion = next((item for item in measurements.lesions if item.region.id == region_id), None) if measurements else None
+    lesions = measurements.lesions if measurements else ()
+    lesion = next((item for item in lesions if item.region.id == region_id), None)
     sentence = next((n for n, s in enumerate(report.sentences) if any(r.id == region_id for r in s.regions)), None)
     place = tables.place_words(lesion) if lesion else ""
-    return {"image": picture, "name": sentence_case(region_name(picture.region)), "place": place,
+    return {"image": picture, "name": names[region_id], "place": place,
             "size": _size_words(picture, lesion), "sentence": sentence, "group": _group(picture.region),
             "region": region_id, "text": report.sentences[sentence].text if sentence is not None else ""}
 

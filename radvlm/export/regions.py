@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -44,6 +45,13 @@ def region_name(region: Region, numbered: bool = True) -> str:
     return f"{words} {instance}" if instance and numbered else words
 
 
+def region_names(regions: Iterable[Region]) -> dict[str, str]:
+    """Words by region id; an instance is numbered only where its structure has more than one."""
+    known = list(regions)
+    instances = Counter(r.structure for r in known if "/" in r.id)
+    return {r.id: sentence_case(region_name(r, instances[r.structure] > 1)) for r in known}
+
+
 def sentence_case(text: str) -> str:
     """First letter large, the rest as it is (``segment VI`` -> ``Segment VI``)."""
     return text[:1].upper() + text[1:]
@@ -70,8 +78,9 @@ def model_regions(report: Report) -> frozenset[str]:
 def calipers(report: Report, measurements: Measurements | None, to_index: np.ndarray) -> tuple[Caliper, ...]:
     """Every measurement with two end points, once. ``to_index``: 4x4, RAS+ mm to native index."""
     numbers: list[Measurement] = [m for finding in report.findings for m in finding.measurements]
-    for record in (*measurements.lesions, *measurements.structures) if measurements else ():
-        numbers += record.measurements
+    if measurements is not None:
+        numbers += [m for lesion in measurements.lesions for m in lesion.measurements]
+        numbers += [m for record in measurements.structures for m in record.measurements]
     found: dict[tuple[str, str, float], Caliper] = {}
     for m in numbers:
         if len(m.points_mm) != 2 or not m.region_id:

@@ -116,17 +116,18 @@ def place_words(lesion: LesionMeasurements) -> str:
         parts.append(lesion.pole)
     if lesion.host and not any(structure(lesion.host).words in part for part in parts):
         parts.append(structure(lesion.host).words)
-    if lesion.level:
-        parts.append(f"level {structure(lesion.level).words.removesuffix(' vertebra')}")
+    level = structure(lesion.level).words if lesion.level else ""
+    if level and level not in parts:
+        parts.append(f"level {level.removesuffix(' vertebra')}")
     return ", ".join(parts)
 
 
-def lesion_rows(measurements: Measurements) -> list[Row]:
+def lesion_rows(measurements: Measurements, names: Mapping[str, str]) -> list[Row]:
     rows = []
     for lesion in measurements.lesions:
         axis = lesion.measurement("long_axis")
         index = axis.slice_index if axis else None
-        rows.append(Row(lesion.region.id, sentence_case(region_name(lesion.region)), {
+        rows.append(Row(lesion.region.id, names[lesion.region.id], {
             "place": Cell(place_words(lesion)),
             "long_axis": _find(lesion, "long_axis"), "short_axis": _find(lesion, "short_axis"),
             "diameter_3d": _find(lesion, "diameter_3d"), "volume": _find(lesion, "volume"),
@@ -159,11 +160,12 @@ def with_unit(m: Measurement) -> str:
     return f"{number_text(m.value, m.unit)}{spread} {UNIT_WORDS[m.unit]}".rstrip()
 
 
-def number_rows(measurements: Measurements) -> list[Row]:
+def number_rows(measurements: Measurements, names: Mapping[str, str]) -> list[Row]:
     """One row per number and per omission, lesions first."""
     rows = []
-    for record in (*measurements.lesions, *measurements.structures):
-        name = sentence_case(region_name(record.region))
+    records: list[LesionMeasurements | StructureMeasurements] = [*measurements.lesions, *measurements.structures]
+    for record in records:
+        name = names.get(record.region.id) or sentence_case(region_name(record.region))
         for m in record.measurements:
             rows.append(_number_row(record.region.id, name, m))
         for omission in record.omissions:
@@ -245,11 +247,13 @@ def input_rows(volume: Volume | None, manifest: Mapping[str, Any] | None) -> lis
 
 
 def facts(data: Mapping[str, Any], skip: frozenset[str] = frozenset()) -> list[tuple[str, str]]:
-    """A nested mapping as flat (name, text) rows: ``versions · numpy: 2.4.6``; empty values are left out."""
+    """A nested mapping as flat (name, text) rows: ``study · kernel: B30``; empty values are left out."""
     rows: list[tuple[str, str]] = []
 
     def walk(prefix: str, value: Any) -> None:
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) and prefix == "versions":
+            rows.append((prefix, ", ".join(f"{name} {_scalar(number)}" for name, number in value.items())))
+        elif isinstance(value, Mapping):
             for key, inner in value.items():
                 walk(f"{prefix} · {words(key)}" if prefix else words(key), inner)
         elif isinstance(value, (list, tuple)):

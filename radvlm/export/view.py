@@ -16,10 +16,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from radvlm.anatomy import structure
 from radvlm.errors import GridError
 from radvlm.export.options import PageOptions
 from radvlm.geometry import Box, Geometry
-from radvlm.region_map import RegionMap
+from radvlm.region_map import RegionLabel, RegionMap
 
 #: Range of HU that CT scanners store in 12 bits; values outside are shown as its ends.
 LOWEST_HU, HIGHEST_HU = -1024, 3071
@@ -110,9 +111,9 @@ def choose_view(hu: np.ndarray, geometry: Geometry, options: PageOptions) -> tup
 
 
 def _coarser(grid: ViewGrid) -> ViewGrid | None:
-    """One block size larger: first along the slices while they stay thinner than 2.5 mm, then in the plane."""
+    """One block size larger: along the slices up to 5 mm, the usual thickness for reading, then in the plane."""
     fi, fj, fk = grid.factors
-    if grid.spacing_mm[2] * (fk + 1) / fk <= 2.5 and grid.shape[2] > 16:
+    if grid.spacing_mm[2] * (fk + 1) / fk <= 5.0 and grid.shape[2] > 16:
         return ViewGrid(grid.native, (fi, fj, fk + 1))
     if max(grid.shape[:2]) > 32:
         return ViewGrid(grid.native, (fi + 1, fj + 1, fk))
@@ -211,11 +212,11 @@ def unpack_hu(text: str, shape: tuple[int, int, int], step: int) -> np.ndarray:
 
 
 def view_labels(regions: RegionMap, grid: ViewGrid) -> np.ndarray:
-    """Labels of ``regions`` on the grid of the copy, page order (k, j, i).
+    """Labels of ``regions`` on the grid of the copy, page order (k, j, i). A region is its label and those in ``also``.
 
-    Each block takes the label of its middle voxel. Lesions, fluid, devices and other small regions are then painted
-    where they fill at least half of a block; one that would have lost more than half of its volume is painted
-    wherever it touches a block, so nothing that a sentence cites vanishes.
+    Each block takes the label of its middle voxel. Lesions, fluid, devices and other small regions then get the
+    blocks that they fill at least half; one that would lose more than half of its volume gets every block that it
+    touches, so nothing that a sentence cites vanishes.
 
     Raises GridError when the regions lie on another grid than the CT.
     """
@@ -229,29 +230,52 @@ def view_labels(regions: RegionMap, grid: ViewGrid) -> np.ndarray:
         out[k] = regions.labels[:, :, native][np.ix_(middle[0], middle[1])].T
     if grid.is_native:
         return out
-    block = int(np.prod(grid.factors))
-    from radvlm.anatomy import structure
-
     small = [row for row in regions.rows
              if structure(row.region.structure).kind in SMALL_KINDS or row.region.voxels < SMALL_VOXELS]
     for row in sorted(small, key=lambda row: -row.region.voxels):
-        window = grid.box_to_view(row.region.box)
-        share = _block_counts(regions.labels, row.label, window, grid)
-        target = out[tuple(s for s in window.slices[::-1])]
-        target[share * 2 >= block] = row.label
-        if (target == row.label).sum() * block * 2 < share.sum():
-            target[share > 0] = row.label
+        _repaint(out, regions.labels, row, grid)
     return out
 
 
-def _block_counts(labels: np.ndarray, label: int, window: Box, grid: ViewGrid) -> np.ndarray:
-    """Voxels of ``label`` in each block of ``window``, (k, j, i)."""
-    native = tuple(slice(lo * f, hi * f) for lo, hi, f in zip(window.start, window.stop, grid.factors, strict=True))
-    mask = labels[native] == label
-    pad = [(0, n * f - m) for n, f, m in zip(window.shape, grid.factors, mask.shape, strict=True)]
-    mask = np.pad(mask, pad)
+def _repaint(out: np.ndarray, labels: np.ndarray, row: RegionLabel, grid: ViewGrid) -> None:
+    """Give a region the blocks that it fills at least half, and only those, unless it would nearly vanish."""
+    window = grid.box_to_view(row.region.box)
+    spans = zip(window.start, window.stop, grid.factors, strict=True)
+    native = labels[tuple(slice(lo * f, hi * f) for lo, hi, f in spans)]
+    pad = [(0, n * f - m) for n, f, m in zip(window.shape, grid.factors, native.shape, strict=True)]
+    own = np.array((row.label, *row.also), dtype=labels.dtype)
+    inside = np.pad(np.isin(native, own, kind="table"), pad)
     (ni, nj, nk), (fi, fj, fk) = window.shape, grid.factors
-    return mask.reshape(ni, fi, nj, fj, nk, fk).sum(axis=(1, 3, 5)).transpose(2, 1, 0)
+    share = inside.reshape(ni, fi, nj, fj, nk, fk).sum(axis=(1, 3, 5)).transpose(2, 1, 0)
+    target = out[tuple(window.slices[::-1])]
+    held = np.isin(target, own, kind="table")
+    wanted = share * 2 >= fi * fj * fk
+    if np.count_nonzero(wanted) * fi * fj * fk * 2 < share.sum():
+        wanted = share > 0
+    for blocks, of_own in ((wanted & ~held, True), (held & ~wanted, False)):
+        where = np.argwhere(blocks)
+        if len(where):
+            voxels = _block_voxels(native, where[:, ::-1], grid.factors)
+            target[blocks] = _most_frequent(voxels, np.isin(voxels, own, kind="table") == of_own)
+
+
+def _block_voxels(native: np.ndarray, blocks: np.ndarray, factors: tuple[int, int, int]) -> np.ndarray:
+    """Labels of the voxels of ``blocks`` (n, 3), i j k: (n, block size); the end of an axis repeats its last voxel."""
+    steps = np.indices(factors).reshape(3, -1).T
+    index = blocks[:, None, :] * np.array(factors) + steps
+    index = np.minimum(index, np.array(native.shape) - 1)
+    return native[index[..., 0], index[..., 1], index[..., 2]]
+
+
+def _most_frequent(voxels: np.ndarray, allowed: np.ndarray) -> np.ndarray:
+    """Most frequent allowed label of each row of (n, block size); at least one is allowed in each row."""
+    values = np.where(allowed, voxels.astype(np.int32), -1)
+    best, most = np.zeros(len(values), np.int32), np.zeros(len(values), np.int64)
+    for column in values.T:
+        count = np.where(column >= 0, (values == column[:, None]).sum(axis=1), 0)
+        better = count > most
+        best[better], most[better] = column[better], count[better]
+    return best
 
 
 def pack_labels(labels: np.ndarray) -> PackedLabels:
@@ -265,9 +289,9 @@ def pack_labels(labels: np.ndarray) -> PackedLabels:
 def unpack_labels(packed: PackedLabels, shape: tuple[int, int, int]) -> np.ndarray:
     """Undo ``pack_labels``: uint16 (k, j, i) for ``shape`` (I, J, K)."""
     flat = np.frombuffer(zlib.decompress(base64.b64decode(packed.text), wbits=31), np.uint8).astype(np.uint16)
-    if packed.bytes_per_voxel == 2:
-        flat = flat[:flat.size // 2] | flat[flat.size // 2:] << 8
-    return flat.reshape(shape[::-1])
+    half = flat.size // 2
+    labels = flat if packed.bytes_per_voxel == 1 else flat[:half] | flat[half:] << np.uint16(8)
+    return labels.reshape(shape[::-1])
 
 
 def _gzip(data: bytes, strategy: int) -> bytes:

