@@ -18,6 +18,10 @@ from radvlm.io.dicom_series import list_series
 LEFT_ALONE = "header"  # the linear phantom is no body, so most tests switch the histogram rules off
 
 
+def linear_hu(world):
+    return world @ np.array([2.0, -3.0, 1.0]) + 20.0
+
+
 def load(folder, **arguments):
     return load_volume(folder, **{"rescale": LEFT_ALONE, **arguments})
 
@@ -105,12 +109,13 @@ def _fill(value):
     return change
 
 
-def test_padding_becomes_air(writer, tmp_path):
+@pytest.mark.parametrize("value", [-2000, 3000])
+def test_padding_becomes_air(writer, tmp_path, value):
     def pad(ds, _):
         pixels = np.frombuffer(ds.PixelData, np.int16).reshape(ds.Rows, ds.Columns).copy()
-        pixels[:3] = -2000
+        pixels[:3] = value
         ds.PixelData = pixels.tobytes()
-        ds.add_new("PixelPaddingValue", "US", 63536)  # -2000 under the wrong VR, as scanners write it
+        ds.add_new("PixelPaddingValue", "US", value % 65536)  # a signed value under the wrong VR, as scanners do
     writer.write(tmp_path / "s", signed=True, intercept=0, change=pad, count=5)
     volume = load(tmp_path / "s")
     assert (volume.hu[:, -3:] == -1024).all()  # the first rows of a slice are anterior
@@ -140,6 +145,12 @@ def test_one_missing_slice_is_interpolated(writer, tmp_path, is_linear):
 def test_more_missing_slices_are_refused_with_the_place(writer, tmp_path, lost):
     writer.write(tmp_path / "s", positions=[(-20, -18, 2.5 * k) for k in range(21) if k not in lost])
     with pytest.raises(GridError, match=rf"between {2.5 * (lost[0] - 1):.1f} and"):
+        load(tmp_path / "s")
+
+
+def test_two_missing_in_a_row_are_refused_even_in_a_long_series(writer, tmp_path):
+    writer.write(tmp_path / "s", positions=[(-20, -18, 0.5 * k) for k in range(80) if k not in (30, 31)])
+    with pytest.raises(GridError, match="never two in a row"):
         load(tmp_path / "s")
 
 
@@ -187,6 +198,22 @@ def test_gantry_tilt_is_resampled(writer, tmp_path, is_linear, degrees):
     linear = load(tmp_path / "l")
     middle = linear.hu[:, linear.hu.shape[1] // 2 - 8 : linear.hu.shape[1] // 2 + 8, :]
     assert (middle[2:-2] > -1024).all()
+
+
+@pytest.mark.parametrize("drift", [(0.31, 0), (-0.27, 0), (0.2, -0.33), (0, 0.4)])
+def test_drift_in_both_directions_of_the_plane(writer, tmp_path, drift):
+    """Origins that run sideways with height; away from the padded rim the linear phantom is kept."""
+    writer.write(tmp_path / "s", positions=[(-20 + drift[0] * 2.5 * k, -18 + drift[1] * 2.5 * k, 2.5 * k)
+                                            for k in range(12)], hu=lambda w: linear_hu(w) + 500)
+    volume = load(tmp_path / "s")
+    index = np.stack(np.meshgrid(*(np.arange(n) for n in volume.hu.shape), indexing="ij"), -1)
+    truth = linear_hu(volume.geometry.to_world(index)) + 500
+    inside = volume.hu > -1024
+    for axis in (0, 1):  # voxels beside the rim are mixed with padding
+        inside &= np.roll(inside, 1, axis) & np.roll(inside, -1, axis)
+    assert inside.sum() > 0.5 * 32 * 24 * 12
+    assert np.abs(volume.hu - truth)[inside].max() <= 1
+    assert "tilt" in warned(volume)
 
 
 def test_duplicates_with_the_same_pixels_are_dropped(writer, tmp_path, is_linear):

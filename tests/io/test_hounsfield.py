@@ -70,6 +70,12 @@ def test_hu_with_blanked_air_and_a_rescale_again(tmp_path, body):
     np.testing.assert_array_equal(volume.hu, masked)
 
 
+def test_lung_and_tissue_without_air_and_a_rescale_again(tmp_path, body):
+    inner = np.where(body < -500, -780, np.minimum(body, 300)).astype(np.int16)
+    volume = load_volume(with_header(tmp_path, inner, 1, -1024))
+    np.testing.assert_array_equal(volume.hu, inner)
+
+
 def test_values_that_were_never_rescaled(body):
     volume = load_volume((body + 1024).astype(np.uint16), affine=AFFINE)
     np.testing.assert_array_equal(volume.hu, body)
@@ -135,6 +141,7 @@ def _mr():
     ((_mr() / _mr().max()).astype(np.float32), "normalised"),
     (np.clip(_mr() / 8, 0, 255).astype(np.uint8), "8-bit"),
     (np.zeros((5, 5, 5), np.int16), "every voxel"),
+    (np.rint(np.random.default_rng(2).normal(1064, 15, (20, 20, 20))).astype(np.int16), "median 1064"),
 ])
 def test_what_is_no_ct_is_refused_until_told_otherwise(array, message):
     with pytest.raises(InputError, match=message) as caught:
