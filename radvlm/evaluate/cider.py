@@ -49,7 +49,10 @@ def cider_d(reference: Encoded, candidate: Encoded, frequencies: DocumentFrequen
     similarity = np.zeros(cases)
     for order in range(1, ORDERS + 1):
         ref, cand = count_grams(reference, order), count_grams(candidate, order)
-        ref_weights, cand_weights = frequencies.weights(ref, order), frequencies.weights(cand, order)
+        known = reference.memo.get(("weights", order))  # the references are the same for every system
+        if known is None or known[0] is not frequencies:
+            known = reference.memo["weights", order] = (frequencies, frequencies.weights(ref, order))
+        ref_weights, cand_weights = known[1], frequencies.weights(cand, order)
         i, j = partners(cand.keys, ref.keys)
         product = np.bincount(cand.cases[i], np.minimum(cand_weights[i], ref_weights[j]) * ref_weights[j], cases)
         norm = np.sqrt(np.bincount(ref.cases, ref_weights**2, cases) * np.bincount(cand.cases, cand_weights**2, cases))

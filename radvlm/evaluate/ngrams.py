@@ -54,8 +54,13 @@ def count_grams(encoded: Encoded, order: int) -> Counts:
     """Distinct n-grams of each report with their counts; counted once for each ``encoded``."""
     if order not in encoded.memo:
         grams, cases = gram_keys(encoded, order)
-        keys, first, counts = np.unique(grams + cases.astype(np.uint64) * _CASE, return_index=True, return_counts=True)
-        encoded.memo[order] = Counts(keys, cases[first], grams[first], counts)
+        keys = grams + cases.astype(np.uint64) * _CASE
+        by_key = np.argsort(keys)
+        keys = keys[by_key]
+        starts = np.nonzero(np.concatenate([[True], keys[1:] != keys[:-1]]))[0] if len(keys) else np.empty(0, np.int64)
+        first = by_key[starts]
+        counts = np.diff(np.append(starts, len(keys)))
+        encoded.memo[order] = Counts(keys[starts], cases[first], grams[first], counts)
     return encoded.memo[order]
 
 

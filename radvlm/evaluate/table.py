@@ -271,7 +271,9 @@ def _estimate(column: _Column, cluster: np.ndarray, weights: np.ndarray, statist
     if not np.isfinite(value):
         return Estimate(*column.key, None, None, None, n, undefined, failed,
                         reason or "not defined on these cases", "no value")
-    ends = interval(sums[present], column.aggregate, weights[:, present], statistics)
+    if not present.all():
+        sums, weights = sums[present], weights[:, present]
+    ends = interval(sums, column.aggregate, weights, statistics)
     return Estimate(*column.key, value, ends.low, ends.high, n, undefined, failed, reason, ends.reason)
 
 

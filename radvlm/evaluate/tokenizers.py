@@ -136,12 +136,12 @@ TOKENIZERS: dict[str, Tokenizer] = {t.name: t for t in (
 class Encoded:
     """Reports as token numbers: ``ids`` (total,) one after the other, ``lengths`` (reports,).
 
-    ``memo`` keeps what was counted from them, by order.
+    ``memo`` keeps what was computed from them.
     """
 
     ids: np.ndarray
     lengths: np.ndarray
-    memo: dict[int, Any] = field(default_factory=dict, repr=False, compare=False)
+    memo: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def cases(self) -> np.ndarray:
