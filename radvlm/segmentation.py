@@ -145,7 +145,7 @@ def _count_labels(layer: np.ndarray) -> np.ndarray:
     """Voxels per label value, slice by slice so that no large temporary is made."""
     size = 256 if layer.dtype == np.uint8 else int(layer.max(initial=0)) + 1
     total = np.zeros(size, dtype=np.int64)
-    axis = int(np.argmax(np.abs(layer.strides)))
-    for index in range(layer.shape[axis]):
-        total += np.bincount(layer.take(index, axis=axis).ravel(order="K"), minlength=size)
+    slowest = int(np.argmax(np.abs(layer.strides)))
+    for part in np.moveaxis(layer, slowest, 0):  # views: `take` would copy a Fortran-ordered array each time
+        total += np.bincount(part.ravel(order="K"), minlength=size)
     return total
