@@ -76,12 +76,13 @@ def plural(words: str, irregular: Mapping[str, str] | None = None) -> str:
 
 
 def noun(name: str, count: int, with_side: bool = False) -> str:
-    """What lesions of a structure are called: ``renal cyst``, ``renal cysts``, ``left renal cyst``."""
+    """What lesions are called: ``renal cyst``, ``renal cysts``, ``left renal cyst``; for 0 the form after "no"."""
     row, listed = structure(name), lexicon().nouns.get(base_name(name))
     if listed is not None:
-        words = listed["one" if count == 1 else "many"]
+        words = listed["one" if count < 2 else "many"]
+        words = listed.get("none", words) if count == 0 else words
     else:
-        words = base_words(row) if count == 1 else plural(base_words(row))
+        words = base_words(row) if count < 2 else plural(base_words(row))
     return f"{row.side} {words}" if with_side and row.side else words
 
 

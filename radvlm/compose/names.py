@@ -31,7 +31,8 @@ def structure_list(names: Iterable[str], pair: str = "both", first: str = "") ->
     pairs: set[str] = set()
     for row in rows:
         base = base_words(row)
-        if base in pairs or any(row.words == plural(p) for p in pairs):
+        longer = any(o.words.startswith(f"{row.words} and ") for o in rows)  # "trachea" in "trachea and bronchi"
+        if base in pairs or row.words in {plural(p) for p in pairs} or longer:
             continue
         twin = any(o.side and row.side and o.side != row.side and base_words(o) == base for o in rows)
         if twin:

@@ -333,7 +333,7 @@ def _no_lesions(section: str, findings: Sequence[Finding], host_named: bool) -> 
         for finding in held:
             row = structure(finding.kind)
             twin = any(base_name(k) == base_name(finding.kind) and k != finding.kind for k in kinds)
-            words.append(noun(row.name, 1, with_side=not twin))
+            words.append(noun(row.name, 0, with_side=not twin))
         where = {"": "", "imaged part": " in the imaged part", "imaged range": " in the imaged range"}[scope]
         listed = joined(list(dict.fromkeys(words)), "or")
         sentences.append(Sentence(f"No {listed} segmented{where}.", section, tuple(held)))

@@ -204,8 +204,9 @@ def _absent_lesions(case: Case, survey: Survey) -> list[Finding]:
             found.append(Finding("?", name, Status.NOT_ASSESSED, row.parent or name, row.section, category=row.words,
                                  reason=HOST_NOT_SEEN))
             continue
-        whole = bool(seen) and not any(r.cut_by for r in seen) and bool(row.parent or row.section == "kidneys")
-        scope = "" if whole else "imaged part" if seen and (row.parent or len(hosts) <= 2) else "imaged range"
+        particular = bool(row.parent) or len(hosts) <= 2  # lies in an organ, not somewhere in the body
+        whole = bool(seen) and particular and not any(r.cut_by for r in seen)
+        scope = "" if whole else "imaged part" if seen and particular else "imaged range"
         attributes = (("scope", scope),) if scope else ()
         found.append(Finding("?", name, Status.ABSENT, row.parent or name, row.section, category="",
                              attributes=attributes))

@@ -34,7 +34,7 @@ LESIONS = {  # structure -> (host, places)
     "liver_metastasis": ("liver", ("liver_segment_5",)), "lung_consolidation": ("", ("lung_lower_lobe_right",)),
 }
 FACES = st.sampled_from([(), (), ("inferior",), ("inferior", "superior")])
-SIZE = st.floats(2.0, 90.0, allow_nan=False)
+SIZE = st.floats(0.5, 90.0, allow_nan=False)
 HU = st.floats(-30.0, 190.0, allow_nan=False)
 
 
@@ -57,8 +57,8 @@ def measurements(draw: st.DrawFn, made: ModuleType) -> Measurements:
                 draw(st.sampled_from(("", "upper pole", "lower pole"))) if host.startswith("kidney") else "",
                 draw(st.sampled_from(("", "vertebrae_L1", "vertebrae_L3"))),
                 draw(st.sampled_from(("", "hypoattenuating", "isoattenuating"))), draw(FACES),
-                draw(st.floats(0.05, 900))))
-        organs.append(made.organ(name, draw(st.floats(0.5, 900)), draw(HU), draw(FACES)))
+                draw(st.floats(0.001, 900))))
+        organs.append(made.organ(name, draw(st.floats(0.001, 900)), draw(HU), draw(FACES)))
     taken = present | {x.structure for x in lesions}
     absent = draw(st.sets(st.sampled_from(sorted({*ORGANS, *LESIONS} - taken)), max_size=8))
     phase = draw(st.sampled_from([*PHASES, None]))
@@ -72,7 +72,8 @@ STYLES = st.builds(Style, detail=st.sampled_from(["full", "concise", "normal-in-
                    length_unit=st.sampled_from(["auto", "mm", "cm"]), spelling=st.sampled_from(["us", "uk"]),
                    volumes=st.booleans(), attenuation=st.booleans(), count_up_to=st.integers(1, 6),
                    impression_items=st.integers(1, 6))
-SETTINGS = settings(max_examples=int(os.environ.get("RADVLM_EXAMPLES", "15")), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+SETTINGS = settings(max_examples=int(os.environ.get("RADVLM_EXAMPLES", "15")), deadline=None,
+                    suppress_health_check=[HealthCheck.too_slow])
 
 
 def _draw_report(data: st.DataObject, made: ModuleType) -> Report:

@@ -273,3 +273,23 @@ def test_tokenizer_keeps_numbers_and_levels_whole() -> None:
 def test_statuses_are_those_expected(findings: tuple[Finding, ...]) -> None:
     assert {f.status for f in findings} == {Status.PRESENT, Status.ABSENT, Status.NOT_ASSESSED, Status.INDETERMINATE}
     assert Report(findings, compose_report(findings).sentences)
+
+
+def test_one_size_cannot_stand_for_two_lesions(hand_made: ModuleType) -> None:
+    lesions = [hand_made.lesion("liver_lesion", n, size, 18.0, 40, "liver", ("liver_segment_6",))
+               for n, size in ((1, 24.0), (2, 23.0))]
+    found = interpret(hand_made.numbers([hand_made.organ("liver")], lesions), patient=ADULT)
+    assert _said(found, "Two liver lesions: 2.4 x 1.8 cm; 2.3 x 1.8 cm.", "liver_lesion") is None
+    assert _said(found, "Two liver lesions: 2.3 x 1.8 cm; 2.4 x 1.8 cm.", "liver_lesion") is None
+    for text in ("Two liver lesions: 2.4 x 1.8 cm; 2.4 x 1.8 cm.", "Two liver lesions: 2.3 x 1.8 cm; 2.3 x 1.8 cm.",
+                 "Two liver lesions: 2.4 x 1.8 cm; 2.3 x 1.8 cm; 2.3 x 1.8 cm."):
+        assert _said(found, text, "liver_lesion"), text
+
+
+def test_both_needs_both(hand_made: ModuleType) -> None:
+    organs = [hand_made.organ("kidney_left", cut=("inferior",)), hand_made.organ("kidney_right", cut=("inferior",))]
+    found = interpret(hand_made.numbers(organs), patient=ADULT)
+    for text in ("Both kidneys are incompletely imaged.", "The kidneys are incompletely imaged."):
+        assert _said(found, text, "organ@kidney_left", "organ@kidney_right", section="kidneys") is None
+        assert _said(found, text, "organ@kidney_left", section="kidneys"), text
+        assert _said(found, text, "organ@kidney_right", section="kidneys"), text
