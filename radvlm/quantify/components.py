@@ -34,7 +34,7 @@ def connected_components(mask: np.ndarray, *, fast: bool = True) -> np.ndarray:
         except ImportError:
             pass
         else:
-            return cc3d.connected_components(np.ascontiguousarray(mask), connectivity=26)
+            return cc3d.connected_components(mask, connectivity=26)
     from scipy.ndimage import label
 
     return label(mask, structure=np.ones((3, 3, 3), dtype=bool))[0]

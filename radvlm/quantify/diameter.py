@@ -31,13 +31,15 @@ def diameter_3d(
     points = points[ConvexHull(points * spacing).vertices]
     points = points[np.lexsort(points.T[::-1])]
     best, ends = -1.0, (0, 0)
-    mm = points * spacing
+    mm = (points - points.mean(axis=0)) * spacing
+    squares = (mm**2).sum(axis=1)
     for start in range(0, len(mm), _ROWS_AT_ONCE):
-        squares = ((mm[start:start + _ROWS_AT_ONCE, None, :] - mm[None]) ** 2).sum(axis=2)
-        at = int(squares.argmax())
-        a, b = divmod(at, len(mm))
-        if squares[a, b] > best + 1e-9:
-            best, ends = float(squares[a, b]), (start + a, b)
+        rows = mm[start:start + _ROWS_AT_ONCE]
+        apart = squares[start:start + _ROWS_AT_ONCE, None] + squares[None] - 2 * (rows @ mm.T)
+        a, b = divmod(int(apart.argmax()), len(mm))
+        exact = float(((mm[start + a] - mm[b]) ** 2).sum())  # the sum above is rounded
+        if exact > best + 1e-9:
+            best, ends = exact, (start + a, b)
     a_point, b_point = points[ends[0]], points[ends[1]]
     return float(np.sqrt(best)), tuple(map(float, a_point)), tuple(map(float, b_point))  # type: ignore[return-value]
 

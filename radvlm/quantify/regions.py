@@ -57,14 +57,18 @@ def paint_regions(segmentation: Segmentation, regions: Iterable[Region]) -> Regi
     """
     unique = {region.id: region for region in regions}
     ordered = sorted(unique.values(), key=lambda r: (_rank(r), r.seed is not None, -r.voxels, r.id))
-    labels = np.zeros(segmentation.geometry.shape, dtype=np.uint8)
+    shape, layers = segmentation.geometry.shape, segmentation.layers
+    labels = np.zeros_like(layers[0], dtype=np.uint8) if layers else np.zeros(shape, dtype=np.uint8)
+    order = memory_order(labels)  # that of the masks, or painting would jump through memory
     combinations: list[tuple[str, ...]] = [()]  # label -> ids of the regions there, the uppermost last
     counts = [labels.size]
     for region in ordered:
         box, mask = region_mask(segmentation, region)
         under = np.zeros(len(combinations), dtype=np.int64)
-        for part in slabs(mask, (0, 1, 2)):
-            under += np.bincount(labels[box.slices][part][mask[part]], minlength=len(combinations))
+        inside = mask.transpose(order)
+        for part in slabs(mask, order):
+            window = labels[box.slices].transpose(order)[part]
+            under += np.bincount(window[inside[part]], minlength=len(combinations))
         lut = np.arange(len(combinations), dtype=np.uint16)
         for old in np.flatnonzero(under):
             if under[old] == counts[old] and old:  # covered completely: the label goes on under its new meaning
@@ -80,9 +84,9 @@ def paint_regions(segmentation: Segmentation, regions: Iterable[Region]) -> Regi
         if len(combinations) > 256 and labels.dtype == np.uint8:
             labels = labels.astype(np.uint16)
         lut = lut.astype(labels.dtype)
-        for part in slabs(mask, (0, 1, 2)):
-            window = labels[box.slices][part]
-            window[mask[part]] = lut[window[mask[part]]]
+        for part in slabs(mask, order):
+            window = labels[box.slices].transpose(order)[part]
+            window[inside[part]] = lut[window[inside[part]]]
     labels, combinations, counts = _renumber(labels, combinations, counts)
     rows = tuple(_row(region, combinations, counts) for region in ordered)
     return RegionMap(labels, segmentation.geometry, rows)

@@ -29,7 +29,8 @@ def segmentation_of(masks: Mapping[str, np.ndarray], geometry: Geometry | None =
         layer = np.zeros(shape, dtype=np.uint8)
         for label, mask in enumerate(masks.values(), 1):
             layer[mask] = label
-        return Segmentation((layer,), {n: LabelPlace(0, i) for i, n in enumerate(masks, 1)}, frozenset(searched), geometry)
+        places = {n: LabelPlace(0, i) for i, n in enumerate(masks, 1)}
+        return Segmentation((layer,), places, frozenset(searched), geometry)
     layers = tuple(mask.astype(np.uint8) for mask in masks.values())
     return Segmentation(layers, {n: LabelPlace(i, 1) for i, n in enumerate(masks)}, frozenset(searched), geometry)
 

@@ -22,7 +22,7 @@ def mask_of(*rows: str) -> np.ndarray:
 
 
 def face_midpoints(mask: np.ndarray, spacing) -> np.ndarray:
-    steps = [step for axis in range(mask.ndim) for step in (0.5 * np.eye(mask.ndim)[axis], -0.5 * np.eye(mask.ndim)[axis])]
+    steps = 0.5 * np.concatenate([np.eye(mask.ndim), -np.eye(mask.ndim)])
     return np.concatenate([np.argwhere(mask) + step for step in steps]) * spacing
 
 

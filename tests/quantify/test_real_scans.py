@@ -55,7 +55,8 @@ def test_upper_abdomen_dicom(real_data):
 def test_inserted_lesion_in_a_real_liver(plain):
     """A 20 mm sphere 30 HU below the liver, written into the scan: found where it is, as large as it is."""
     volume, masks = plain
-    centre = np.round(masks.geometry.to_index(measure_scan(None, masks).structure("liver").region.centroid_mm)).astype(int)
+    middle_mm = measure_scan(None, masks).structure("liver").region.centroid_mm
+    centre = np.round(masks.geometry.to_index(middle_mm)).astype(int)
     grid = np.stack(np.meshgrid(*map(np.arange, masks.geometry.shape), indexing="ij"), -1)
     ball = np.linalg.norm((grid - centre) * 3.0, axis=-1) <= 10
     hu = volume.hu.copy()

@@ -90,8 +90,9 @@ def test_all_48_orientations_give_identical_numbers(make):
         for signs in itertools.product((1, -1), repeat=3):
             start = make.geometry(hu.shape)
             geometry = dataclasses.replace(start, affine=affine).reordered(order, signs)
-            stored = {n: m.transpose(order)[tuple(slice(None, None, s) for s in signs)].copy() for n, m in masks.items()}
-            stored_hu = hu.transpose(order)[tuple(slice(None, None, s) for s in signs)].copy()
+            flips = tuple(slice(None, None, s) for s in signs)
+            stored = {n: m.transpose(order)[flips].copy() for n, m in masks.items()}
+            stored_hu = hu.transpose(order)[flips].copy()
             views = {n: make.canonical(m, geometry.affine)[0] for n, m in stored.items()}
             view, grid = make.canonical(stored_hu, geometry.affine)
             found = measure_scan(Volume(view, grid), make.segmentation(views, grid))
@@ -113,7 +114,8 @@ def test_translation_and_background_change_nothing(make, before, after):
     small = {n: np.pad(m, 1) for n, m in masks.items()}
     large = {n: np.pad(m, tuple((a + 1, b + 1) for a, b in pad)) for n, m in masks.items()}
     results = []
-    for group, hu_pad, matrix in ((small, ((1, 1),) * 3, affine), (large, tuple((a + 1, b + 1) for a, b in pad), moved)):
+    wide = tuple((a + 1, b + 1) for a, b in pad)
+    for group, hu_pad, matrix in ((small, ((1, 1),) * 3, affine), (large, wide, moved)):
         shifted = matrix.copy()
         shifted[:3, 3] -= matrix[:3, :3] @ np.ones(3)
         array = np.pad(hu, hu_pad, constant_values=-1000)
@@ -233,7 +235,8 @@ def test_crumbs_are_no_organs(make):
     liver[2:9, 2:9, 2:9] = True
     crumb = np.zeros_like(liver)
     crumb[10, 10, 10] = True
-    found = measure_scan(None, make.segmentation({"liver": liver, "spleen": crumb}, make.geometry((12, 12, 12), (3, 3, 3))))
+    geometry = make.geometry((12, 12, 12), (3, 3, 3))
+    found = measure_scan(None, make.segmentation({"liver": liver, "spleen": crumb}, geometry))
     assert [s.structure for s in found.structures] == ["liver"]
     assert not found.searched("spleen")
     assert "spleen has 1 voxel (0.027 mL) and was ignored as a crumb" in found.decisions[0].what
