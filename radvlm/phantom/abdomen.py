@@ -22,6 +22,8 @@ from radvlm.phantom.shapes import (
 
 SEGMENTS = tuple(f"liver_segment_{n}" for n in range(1, 9))
 PANCREAS_PARTS = ("pancreas_head", "pancreas_body", "pancreas_tail")
+#: Cosine of the inclination of the liver's lower surface: turns height into mm of distance.
+_FLOOR_SLOPE = 0.72
 
 
 def liver(frame: Frame) -> Field:
@@ -40,7 +42,8 @@ def liver(frame: Frame) -> Field:
         value = smooth_max(fixed, lower - np.float32(middle), 16.0)
         volume = float(np.clip(0.5 - value / 7.0, 0, 1).sum()) * 0.343
         shifts[int(volume > target)] = middle
-    shift = np.float32(sum(shifts) / 2)
+    frame.liver_shift_mm = sum(shifts) / 2
+    shift = np.float32(frame.liver_shift_mm)
 
     def value_at(at: Coords) -> np.ndarray:
         top, bottom = _liver_surfaces(frame, at)
@@ -59,10 +62,16 @@ def _liver_surfaces(frame: Frame, at: Coords) -> tuple[np.ndarray, np.ndarray]:
     posterior = (behind - v) * np.float32(0.75)
     left_end = (-72 - u) * np.float32(0.9)
     rest = smooth_max(outer, smooth_max(posterior, left_end, 14.0), 14.0)
+    kidney = kidney_shape(frame, "right", 1.0)
+    rest = smooth_max(rest, np.float32(7) - kidney.value(at), 8.0)
+    return rest, (_liver_floor(frame, u, v) - z / np.float32(frame.sz)) * np.float32(_FLOOR_SLOPE)
+
+
+def _liver_floor(frame: Frame, u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """Unscaled height of the lower surface before it is shifted: steep on the right, flatter on the left."""
     slope = np.where(v < 0, np.float32(-0.5), np.float32(-0.1))
-    tilt = np.where(u < 0, np.float32(-0.36), np.float32(-0.9))  # the left lobe is flatter
-    bottom = np.float32(22) + tilt * u + slope * v
-    return rest, (bottom - z / np.float32(frame.sz)) * np.float32(0.72)
+    tilt = np.where(u < 0, np.float32(-0.36), np.float32(-0.9))
+    return np.float32(22) + tilt * u + slope * v
 
 
 def segment_partition(frame: Frame) -> Partition:
@@ -81,15 +90,18 @@ def segment_partition(frame: Frame) -> Partition:
 
     def classify(at: Coords) -> np.ndarray:
         upper = at.linear(EZ, -portal) > 0
-        upper_left = at.linear(EZ + 0.35 * EX, -38 * frame.sz) > 0
+        x, y, z = at.linear(EX), at.linear(EY), at.linear(EZ)
+        floor = _liver_floor(frame, x / np.float32(frame.sx), y / np.float32(frame.sy))
+        floor = (floor - np.float32(frame.liver_shift_mm / _FLOOR_SLOPE)) * np.float32(frame.sz)
+        upper_left = z - floor > frame.diaphragm(x, y) - z  # half way between lower surface and dome
         right = at.linear(*middle_vein) > 0
         posterior = at.linear(*right_vein) > 0
         lateral = at.linear(*fissure) < 0
         number = np.where(posterior, np.where(upper, 7, 6), np.where(upper, 8, 5))
         left = np.where(lateral, np.where(upper_left, 2, 3), 4)
         number = np.where(right, number, left)
-        x, y = at.linear(EX / frame.sx), at.linear(EY / frame.sy)
-        caudate = (x < 30) & (x > -26) & (y < 17) & (at.linear(EZ, -8 * frame.sz) > 0)
+        u, v = at.linear(EX / frame.sx), at.linear(EY / frame.sy)
+        caudate = (u < 30) & (u > -26) & (v < 17) & (at.linear(EZ, -8 * frame.sz) > 0)
         return (np.where(caudate, 1, number) - 1).astype(np.uint8)
 
     return Partition("liver", SEGMENTS, classify)
@@ -155,16 +167,22 @@ def gallbladder(frame: Frame, size: float) -> Ellipsoid:
     return Ellipsoid(frame.point(56, 48, -38), (14 * size, 14 * size, 33 * size), rotation(35, -8))
 
 
+def kidney_shape(frame: Frame, side: str, size: float) -> Ellipsoid:
+    """A bean: upper pole medial and behind, hilum turned forward, the left one higher."""
+    s = 1 if side == "right" else -1
+    center = frame.point(s * 60, -42, -52 if side == "right" else -40)
+    return Ellipsoid(center, (25.5 * size, 29 * size, 56 * size), rotation(-8, s * 9, s * -28),
+                     bends=((0, 2, -s * 0.0030 / size),))
+
+
 def add_kidneys(scene: Scene, frame: Frame) -> None:
     """Cortex and medulla, fatty sinus, renal pelvis and proximal ureter."""
     for side, s in (("right", 1), ("left", -1)):
         size = frame.draw(0.93, 1.05)
-        center = frame.point(s * 60, -42, -52 if side == "right" else -40)
-        axes = rotation(-8, s * 9, s * -28)  # upper pole medial and behind, hilum turned forward
-        semi = (25.5 * size, 29 * size, 56 * size)
-        bean = ((0, 2, -s * 0.0030 / size),)
-        outer = Ellipsoid(center, semi, axes, bends=bean)
-        inner = Ellipsoid(center - axes @ np.array([s * 1.5, 0, 0]), tuple(0.70 * v for v in semi), axes, bends=bean)
+        outer = kidney_shape(frame, side, size)
+        center, axes = np.asarray(outer.center), outer.directions
+        inner = Ellipsoid(center - axes @ np.array([s * 1.5, 0, 0]), tuple(0.70 * v for v in outer.semi), axes,
+                          bends=outer.bends)
         wide = frame.anatomy.pelvis_mm.get(side)
         half_depth = 5.5 if wide is None else wide / 2
         scene.add(f"perirenal_fat_{side}", Grown(outer, 6.0), frame.hu("fat"), "", "torso_fat",

@@ -23,6 +23,7 @@ class CapsulePairs:
     front_of: np.ndarray  # (n,) mm, -inf for no limit
     start: np.ndarray  # (n, 3)
     count: np.ndarray  # (n, 3)
+    mean_voxels: float  # of the whole boxes, so that what is cut off does not change how a tube is painted
     grid: tuple[int, int, int]
     matrix: np.ndarray
     origin: np.ndarray
@@ -39,16 +40,14 @@ class CapsulePairs:
         inverse = np.linalg.inv(matrix)
         middle = ((low + high) / 2 - origin) @ inverse.T
         half = ((high - low) / 2) @ np.abs(inverse).T
-        start = np.maximum(np.floor(middle - half), 0).astype(np.int64)
-        count = np.minimum(np.ceil(middle + half) + 1, grid).astype(np.int64) - start
+        first, last = np.floor(middle - half), np.ceil(middle + half) + 1
+        mean_voxels = float((last - first).prod(axis=1).mean())
+        start = np.maximum(first, 0).astype(np.int64)
+        count = np.minimum(last, grid).astype(np.int64) - start
         keep = (count > 0).all(axis=1)
         if not keep.any():
             return None
-        return cls(ends[keep], radii[keep], front[keep], start[keep], count[keep], grid, matrix, origin)
-
-    @property
-    def mean_voxels(self) -> float:
-        return float(self.count.prod(axis=1).mean())
+        return cls(ends[keep], radii[keep], front[keep], start[keep], count[keep], mean_voxels, grid, matrix, origin)
 
     def evaluate(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Flat voxel number in (k, j, i) order, value in mm, and change of the value across the voxel, per pair."""

@@ -62,6 +62,8 @@ class Frame:
         self.skin = self._tube(_SKIN_Z, _SKIN_X, _SKIN_Y, _SKIN_Y0, girth)
         self.cavity = self._tube(_CAVITY_Z, _CAVITY_X, _CAVITY_Y, _CAVITY_Y0, 0.0)
         self.spine_y = Profile([z * self.sz for z in _SPINE_Z], [y * self.sy for y in _SPINE_Y])
+        #: How far the liver's lower surface is shifted to reach its volume; set when the liver is built.
+        self.liver_shift_mm = 0.0
         self.trabecular = trabecular_hu(age_years) + self.draw(-12, 12)
 
     def draw(self, low: float, high: float) -> float:

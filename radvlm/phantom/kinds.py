@@ -40,6 +40,7 @@ class LesionKind:
         words: how a radiologist would call it.
         region_z: part of the body, (low, high) mm, in which it can be seen; used to pick random kinds.
         sex: "F", "M" or "" for both.
+        sided: it has a side although neither structure nor host names one.
     """
 
     name: str
@@ -56,10 +57,11 @@ class LesionKind:
     locations: tuple[str, ...] = ()
     region_z: tuple[float, float] = (-60.0, 90.0)
     sex: str = ""
+    sided: bool = False
 
     @property
     def paired(self) -> bool:
-        return "{side}" in self.structure + self.host
+        return self.sided or "{side}" in self.structure + self.host
 
 
 _ROWS = (
@@ -121,7 +123,8 @@ _ROWS = (
     LesionKind("pleural_effusion", "pleural_effusion_{side}", "", "fluid", "pleural effusion", (8, 8, 9, 9),
                (15, 45), (6, 80), size_means="depth along the posterior wall, mm", region_z=(20, 200)),
     LesionKind("pneumothorax", "pneumothorax", "", "fluid", "pneumothorax", (-1000, -1000, -1000, -1000),
-               (10, 25), (6, 40), size_means="depth along the anterior wall, mm", region_z=(80, 260)),
+               (10, 25), (6, 40), size_means="depth along the anterior wall, mm", region_z=(80, 260),
+               sided=True),
     LesionKind("pericardial_effusion", "pericardial_effusion", "", "fluid", "pericardial effusion", (12, 12, 13, 13),
                (6, 14), (4, 25), size_means="thickness, mm", region_z=(85, 180)),
     LesionKind("ascites", "ascites", "", "fluid", "ascites", (7, 7, 8, 8), (6, 16), (4, 25),

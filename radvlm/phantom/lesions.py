@@ -15,7 +15,7 @@ from radvlm.errors import InputError
 from radvlm.phantom import fluids
 from radvlm.phantom.frame import VERTEBRAE, Anatomy, Frame
 from radvlm.phantom.hu import phase_index
-from radvlm.phantom.kinds import LESION_KINDS, LOBES, LesionKind
+from radvlm.phantom.kinds import LESION_KINDS, LesionKind
 from radvlm.phantom.scene import Scene
 from radvlm.phantom.shapes import Ellipsoid, PointCoords, Shape, rotation
 from radvlm.phantom.skeleton import vertebral_body, wedged_body
@@ -187,6 +187,15 @@ def _sphere(count: int = 60) -> np.ndarray:
     return np.stack([r * np.cos(angle), r * np.sin(angle), z], axis=1)
 
 
+def _filling(shape: Ellipsoid) -> np.ndarray:
+    """Positions 2 mm apart (closer in small lesions) that fill an ellipsoid: thin neighbours are found too."""
+    step = min(2.0, min(shape.semi) / 3)
+    axes = [np.arange(-v, v + step, step) for v in shape.semi]
+    local = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
+    local = local[(np.square(local / np.array(shape.semi)).sum(axis=1) <= 1.05)]
+    return np.asarray(shape.center) + local @ shape.directions.T
+
+
 def _focal(frame: Frame, scene: Scene, p: Placed, rng: np.random.Generator, done: Sequence[Placed],
            heights: tuple[float, float]) -> Placed:
     """Rejection sampling: wholly inside the host, in one named place, clear of other lesions."""
@@ -202,7 +211,7 @@ def _focal(frame: Frame, scene: Scene, p: Placed, rng: np.random.Generator, done
         p = replace(p, size=max(p.kind.limits[0], p.size * 0.75))
     raise InputError(f"a lesion of kind {p.kind.name} fits into its host",
                      f"{p.size:.1f} mm in {p.spec.location or p.host or 'the fat'}",
-                     "Choose a smaller size, another location or another seed")
+                     "Choose a smaller size, another location, a region that holds it, or another seed")
 
 
 def _search(frame: Frame, scene: Scene, p: Placed, semi: tuple[float, float, float], rng: np.random.Generator,
@@ -233,7 +242,7 @@ def _search(frame: Frame, scene: Scene, p: Placed, semi: tuple[float, float, flo
         points = np.concatenate(surfaces)
         inside = np.asarray(_allowed(scene, p, points).reshape(len(shapes), -1).all(axis=1))
         for shape, surface, ok in zip(shapes, surfaces, inside.tolist(), strict=True):
-            if not ok or not _apart(shape, surface, done):
+            if not ok or not _apart(shape, surface, done) or not _allowed(scene, p, _filling(shape)).all():
                 continue
             if partition is None:
                 return shape, ""
@@ -253,8 +262,6 @@ def _where(frame: Frame, scene: Scene, p: Placed, rng: np.random.Generator) -> t
         return low - p.size / 3, high + p.size / 3
     if p.kind.placement == "vertebra":
         return vertebral_body(frame, p.location[10:]).bounds()
-    if p.location in LOBES or not p.location:
-        return scene.bounds(p.host)
     return scene.bounds(p.host)
 
 

@@ -189,10 +189,11 @@ def _lesion_truth(frame: Frame, scene: Scene, p: Placed, segmentation: Segmentat
         facts = (("diameter", widest, "mm"),)
     elif p.kind.placement == "vertebra":
         centre = np.asarray(frame.vertebra(p.location[10:])[0])
-    elif p.kind.name in ("splenomegaly", "hepatomegaly"):
-        volume, basis = p.size, "analytic" if p.kind.name == "splenomegaly" else "parameter"
-    if volume is None and p.structure in segmentation.places and p.kind.placement in ("fluid", "vertebra"):
-        volume, basis = segmentation.voxel_count(p.structure) * segmentation.geometry.voxel_volume_mm3 / 1000, "voxels"
+    elif p.kind.name == "splenomegaly":
+        volume, basis = p.size, "analytic"
+    counted = "liver" if p.kind.name == "hepatomegaly" else p.structure
+    if volume is None and counted in segmentation.places:
+        volume, basis = segmentation.voxel_count(counted) * segmentation.geometry.voxel_volume_mm3 / 1000, "voxels"
     host_hu = _host_hu(frame, scene, p.host)
     centre_world = None if centre is None else tuple(float(v) for v in world @ centre)
     return LesionTruth(

@@ -1,8 +1,7 @@
 """What is true of a phantom: parameters, not measurements.
 
-``basis`` says how each volume is known: ``analytic`` (a formula), ``parameter`` (the value that the anatomy was
-built to, before neighbours press into it), ``voxels`` (counted on this grid, for irregular anatomy and for what
-the field of view cuts).
+``volume_basis`` says how each volume is known: ``analytic`` (a formula) or ``voxels`` (counted on this grid, for
+irregular anatomy, fluid, and what the field of view cuts).
 """
 
 from __future__ import annotations
