@@ -24,6 +24,8 @@ _INSIDE: dict[tuple[str, tuple[str, ...]], tuple[str, ...]] = {}
 _CONJ = frozenset({"and", "or", ",", "/", "nor", "&"})
 _GRADES = ("trace", "mild", "mild_moderate", "moderate", "moderate_severe", "severe")
 _MODIFIERS = frozenset({*_GRADES, "ordinal", "left", "right", "bilateral", "new", "increased", "decreased", "stable", "subcm", "prior", "open", "unc_pre"})
+#: Cues that are also read inside a term ("mild bronchiectasis").
+_INNER = frozenset({*_GRADES, "left", "right", "bilateral"})
 _CHANGES = ("new", "increased", "decreased", "stable")
 _LOCATED = frozenset({"lung", "liver", "pancreas", "kidney", "bone", "spine", "artery", "aorta", "bowel", "heart", "lymph_node", "vein", "adrenal",
                       "soft_tissue", "peritoneum", "pulmonary_artery"})
@@ -192,7 +194,7 @@ def _read_sentence(text: str, heading: tuple[str, ...], carried: tuple[str, ...]
             own.append((mention, frame))
     own = _share(own, parsed, lexicon)
     frames = _tidy([frame for _, frame in own], "reach" in parsed.words or "reaching" in parsed.words)
-    sites = tuple(dict.fromkeys(lexicon.sites[name].id for _, _, meanings in parsed.hits for what, name in meanings if what == "site"))
+    sites = tuple(dict.fromkeys([lexicon.sites[m.site].id for _, _, m in parsed.hits if m.site]))
     sites = sites or tuple(dict.fromkeys(f.site for f in frames if f.site))
     attributes = _reference(parsed, kept, frames, bool(sites), lexicon)
     normal = _normal_sites(parsed, context, lexicon)
@@ -229,32 +231,27 @@ def _heading(parsed: Parsed, lexicon: Lexicon) -> tuple[str, ...] | None:
     """Sites of a heading (``Liver:``, ``LUNGS AND PLEURA``) at the start of the sentence; None when it has none."""
     colon = parsed.scope.colon
     if colon < 0:
-        if parsed.text.isupper() and len(parsed.words) <= 4 and parsed.hits and all(m[0][0] == "site" for _, _, m in parsed.hits):
+        if parsed.text.isupper() and len(parsed.words) <= 4 and parsed.hits and all(m.site for _, _, m in parsed.hits):
             colon = len(parsed.words)
         else:
             return None
-    if any(what == "cue" and name == "verb" for a, _, meanings in parsed.hits if a < colon for what, name in meanings):
+    lead = [m for a, _, m in parsed.hits if a < colon]
+    if any("verb" in m.cues for m in lead):
         return None
-    if any(what in ("finding", "head") for a, _, meanings in parsed.hits if a < colon for what, _ in meanings):
-        return tuple(lexicon.kinds[name].home for a, _, meanings in parsed.hits if a < colon for what, name in meanings
-                     if what == "finding" and lexicon.kinds[name].home) or None
-    return tuple(dict.fromkeys(lexicon.sites[name].id for a, _, meanings in parsed.hits if a < colon for what, name in meanings if what == "site"))
+    if any(m.kinds or m.head for m in lead):
+        return tuple(lexicon.kinds[name].home for m in lead for name in m.kinds if lexicon.kinds[name].home) or None
+    return tuple(dict.fromkeys(lexicon.sites[m.site].id for m in lead if m.site))
 
 
 def _mentions(parsed: Parsed, lexicon: Lexicon) -> list[_Mention]:
     out = []
-    for a, b, meanings in parsed.hits:
-        kinds = [name for what, name in meanings if what == "finding"]
-        head = next((lexicon.heads[name] for what, name in meanings if what == "head"), None)
-        if head is not None:  # a word that also names a kind outright falls back on it
-            out.append(_Mention(a, b, [], head, head.status, kinds))
-        elif kinds:
-            out.append(_Mention(a, b, [(kind, lexicon.kinds[kind].home) for kind in kinds]))
+    for a, b, meaning in parsed.hits:
+        if meaning.head:  # a word that also names a kind outright falls back on it
+            head = lexicon.heads[meaning.head]
+            out.append(_Mention(a, b, [], head, head.status, list(meaning.kinds)))
+        elif meaning.kinds:
+            out.append(_Mention(a, b, [(kind, lexicon.kinds[kind].home) for kind in meaning.kinds]))
     return out
-
-
-def _site_at(hit: tuple[int, int, tuple[tuple[str, str], ...]]) -> str:
-    return next((name for what, name in hit[2] if what == "site"), "")
 
 
 def _kind_for(head: Head, site: str, lexicon: Lexicon) -> str | None:
@@ -281,6 +278,9 @@ def _resolve(mention: _Mention, mentions: list[_Mention], parsed: Parsed, lexico
                 break
         return
     head = mention.head
+    if head.quality and parsed.words[mention.start] in ("increased", "increase", "size") and any(
+            m.stop <= mention.start and (m.head is None or not m.head.quality) for m in mentions):
+        return  # the growth of a finding named before, not of an organ
     sites: list[str] = []
     if head.quality:
         sites = _after(mention, mentions, parsed, head, lexicon, 3) or _before(mention.start, parsed, head, lexicon) \
@@ -290,7 +290,7 @@ def _resolve(mention: _Mention, mentions: list[_Mention], parsed: Parsed, lexico
             or _earlier(mention, parsed, head, lexicon, heading)
     mention.unplaced = not sites
     if not sites:
-        for source in (heading, carried if not head.quality else ()):
+        for source in (heading, carried if head.carry and not head.quality else ()):
             sites = [s for s in source if s in lexicon.sites and _kind_for(head, s, lexicon)]
             if sites:
                 sites = sites[:1] if not head.quality else sites
@@ -315,8 +315,7 @@ def _before(start: int, parsed: Parsed, head: Head, lexicon: Lexicon, joined: bo
     while at > 0:
         hit = ends.get(at)
         if hit is not None:
-            site = _site_at(hit)
-            names = {name for what, name in hit[2] if what == "cue"}
+            site = hit[2].site
             if site:
                 if _kind_for(head, site, lexicon) is None and not found:
                     if free <= 0:
@@ -324,8 +323,8 @@ def _before(start: int, parsed: Parsed, head: Head, lexicon: Lexicon, joined: bo
                     free -= 1
                 elif _kind_for(head, site, lexicon) is not None:
                     found.append(site)
-            elif not names & _MODIFIERS:
-                kinds = [name for what, name in hit[2] if what == "finding"]
+            elif _MODIFIERS.isdisjoint(hit[2].cues):
+                kinds = hit[2].kinds
                 home = lexicon.kinds[kinds[0]].home if kinds else ""
                 if not found and not joined and home in lexicon.sites and _kind_for(head, home, lexicon) and parsed.words[at:start] and set(parsed.words[at:start]) <= _CONJ:
                     found.append(home)
@@ -333,7 +332,7 @@ def _before(start: int, parsed: Parsed, head: Head, lexicon: Lexicon, joined: bo
             at = hit[0]
         elif parsed.words[at - 1] in _CONJ:
             if not found and not joined:
-                if at - 1 >= 1 and ends.get(at - 1) and any(w == "finding" for w, _ in ends[at - 1][2]):
+                if at - 1 >= 1 and ends.get(at - 1) and ends[at - 1][2].kinds:
                     at -= 1
                     continue
                 break
@@ -359,14 +358,14 @@ def _after(mention: _Mention, mentions: list[_Mention], parsed: Parsed, head: He
     found: list[str] = []
     last = mention.stop
     verbs = [v for v, _ in parsed.scope.verbs]
-    for a, b, meanings in parsed.hits:
-        if a < mention.stop or any(what in ("finding", "head") for what, _ in meanings):
+    for a, b, meaning in parsed.hits:
+        if a < mention.stop or meaning.kinds or meaning.head:
             continue
         if a >= limit or (a - last > reach and not found) or any(last <= h < a for h in parsed.scope.hard):
             break
-        if any(what == "cue" and name == "relation" for what, name in meanings):
+        if "relation" in meaning.cues:
             break
-        site = next((name for what, name in meanings if what == "site"), "")
+        site = meaning.site
         if not site:
             continue
         if reach < 99 and not found and any(mention.stop <= v < a for v in verbs):
@@ -387,10 +386,10 @@ def _earlier(mention: _Mention, parsed: Parsed, head: Head, lexicon: Lexicon, he
     hits = [hit for hit in parsed.hits if floor < hit[0] and hit[1] <= mention.start]
     related = {a for a, _ in parsed.scope.cues.get("relation", ())}
     for index in range(len(hits) - 1, -1, -1):
-        a, b, meanings = hits[index]
-        site = _site_at(hits[index])
+        a, b, meaning = hits[index]
+        site = meaning.site
         if not site:
-            kinds = [name for what, name in meanings if what == "finding"]
+            kinds = meaning.kinds
             home = lexicon.kinds[kinds[0]].home if kinds else ""
             if home in lexicon.sites and _kind_for(head, home, lexicon) and not (
                     head.quality and any(b <= s < mention.start and parsed.words[s] != "with" for s in parsed.scope.soft)):
@@ -403,8 +402,8 @@ def _earlier(mention: _Mention, parsed: Parsed, head: Head, lexicon: Lexicon, he
             return []
         found, left = [site], a
         for before in range(index - 1, -1, -1):
-            c, d, _ = hits[before]
-            other = _site_at(hits[before])
+            c, d, meaning = hits[before]
+            other = meaning.site
             if not set(parsed.words[d:left]) <= _CONJ | {"the", "right", "left"}:
                 break
             if other and _kind_for(head, other, lexicon) is not None:
@@ -443,11 +442,11 @@ def _describe(kind: str, site: str, status: str, mention: _Mention, zone: tuple[
     change, change_span, small = "", (), False
     home = lexicon.kinds[kind].home if kind else ""
     blocked = -1
-    for a, b, meanings in parsed.hits:
+    for a, b, meaning in parsed.hits:
         if b <= low or a >= high:
             continue
-        for what, name in meanings:
-            if what == "cue":
+        if meaning.cues:
+            for name in meaning.cues:
                 if name == "left" or name == "right":
                     if a > blocked:
                         sides.add(name)
@@ -457,7 +456,7 @@ def _describe(kind: str, site: str, status: str, mention: _Mention, zone: tuple[
                     gap = mention.start - b if b <= mention.start else 2 + a - mention.stop
                     if not kind or 0 <= gap < grade_at and not (parsed.words[a] == "significant" and status == "absent"):
                         grade, grade_at = lexicon.cues[name]["grade"], gap
-                elif name in _CHANGES and not change:
+                elif name in _CHANGES and not change and not (mention.start <= a < mention.stop and "comparison" not in parsed.scope.cues):
                     change, change_span = name, (parsed.starts[a], parsed.stops[b - 1])
                 elif name == "pseudo" and not change:
                     change, change_span = "stable", (parsed.starts[a], parsed.stops[b - 1])
@@ -465,12 +464,14 @@ def _describe(kind: str, site: str, status: str, mention: _Mention, zone: tuple[
                     small = True
                 elif name == "relation":
                     blocked = a + 5
-            elif what == "site" and a > blocked:
-                place = lexicon.sites[name]
-                if place.side:
-                    sides.add(place.side)
-                if kind and _is_location(place.id, place.lineage, home, kind, lexicon):
-                    locations.add(place.id)
+        if meaning.site and a > blocked:
+            place = lexicon.sites[meaning.site]
+            if place.side:
+                sides.add(place.side)
+            if b - a > 2:
+                sides.update(w for w in parsed.words[a:b] if w == "left" or w == "right")
+            if kind and _is_location(place.id, place.lineage, home, kind, lexicon):
+                locations.add(place.id)
     sizes: tuple[float, ...] = ()
     for size in parsed.sizes:
         if low <= size.word < high and (not sizes or size.dims_mm[0] > sizes[0]):
@@ -481,6 +482,8 @@ def _describe(kind: str, site: str, status: str, mention: _Mention, zone: tuple[
                 sides.add(name)
             elif name == "bilateral":
                 sides.update(("left", "right"))
+            elif name in _GRADES:
+                grade = lexicon.cues[name]["grade"] if grade is None else grade
             elif kind and _is_location(name, lexicon.sites[name].lineage, home, kind, lexicon):
                 locations.add(name)
     if home and (site not in lexicon.sites or home not in lexicon.sites[site].lineage):
@@ -499,17 +502,20 @@ def _inside(words: tuple[str, ...], lexicon: Lexicon) -> tuple[str, ...]:
     out: list[str] = []
     i = 0
     while i < len(words):
-        node, best, end = trie.get(words[i]), (), i + 1
+        node, end = trie.get(words[i]), i + 1
+        best: list[str] = []
         j = i + 1
         while node is not None:
-            found = [name for what, name in node.get("", ()) if what == "site" or (what == "cue" and name in ("left", "right", "bilateral"))]
+            meaning = node.get("")
+            found = [] if meaning is None else [name for name in (meaning.site, *meaning.cues) if name and (name == meaning.site or name in _INNER)]
             if found:
-                best, end = tuple(found), j
+                best, end = found, j
             if j >= len(words):
                 break
             node = node.get(words[j])
             j += 1
         out += [lexicon.sites[n].id if n in lexicon.sites else n for n in best]
+        out += [w for w in words[i:end] if end - i > 1 and w in ("left", "right")]
         i = end
     _INSIDE[lexicon.digest, words] = tuple(out)
     return tuple(out)
@@ -577,10 +583,10 @@ def _normal_sites(parsed: Parsed, heading: tuple[str, ...], lexicon: Lexicon) ->
         floor = max((h for h in scope.hard if h < a), default=-1)
         verbs = [v for v, w in scope.verbs if floor < v < a and a - w > 2]
         floor = max([floor, *(s for s in scope.soft if s < a and parsed.words[s] in (",", "and", ";") and any(v < s for v in verbs))])
-        sites = [_site_at(hit) for hit in parsed.hits if floor < hit[0] < a and _site_at(hit)]
+        sites = [hit[2].site for hit in parsed.hits if floor < hit[0] < a and hit[2].site]
         if not sites:
             ceiling = min([h for h in scope.hard if h >= b] + [v for v, _ in scope.verbs if v >= b] + [len(parsed.words)])
-            sites = [_site_at(hit) for hit in parsed.hits if b <= hit[0] < ceiling and _site_at(hit)]
+            sites = [hit[2].site for hit in parsed.hits if b <= hit[0] < ceiling and hit[2].site]
         out += sites or list(heading)
     return [lexicon.sites[s].id for s in out if s in lexicon.sites]
 
@@ -589,7 +595,7 @@ def _measured(parsed: Parsed, frames: list[Frame], lexicon: Lexicon) -> list[Fra
     """An organ given only by a size above its limit ("The spleen measures 15 cm")."""
     if not parsed.sizes or frames:
         return []
-    sites = {lexicon.sites[_site_at(hit)].id for hit in parsed.hits if _site_at(hit)}
+    sites = {lexicon.sites[m.site].id for _, _, m in parsed.hits if m.site}
     for row in lexicon.measured:
         if row["site"] in sites and parsed.sizes[0].dims_mm[0] >= row["min_mm"] and not parsed.scope.cues.get("normal"):
             return [Frame(row["kind"], "present", row["site"], sizes_mm=parsed.sizes[0].dims_mm, start=0, stop=len(parsed.text))]

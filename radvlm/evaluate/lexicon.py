@@ -58,7 +58,10 @@ class Kind:
 
 @dataclass(frozen=True)
 class Head:
-    """A general word whose kind follows from the site; ``quality`` for predicates (enlarged), which need a site."""
+    """A general word whose kind follows from the site; ``quality`` for predicates (enlarged), which need a site.
+
+    ``carry``: whether the site may come from the sentence before.
+    """
 
     id: str
     by_site: Mapping[str, str]
@@ -67,6 +70,17 @@ class Head:
     status: str
     positive: bool
     last_words: frozenset[str]
+    carry: bool = True
+
+
+@dataclass(slots=True)
+class Meaning:
+    """All that a term may mean at once: a site, cues, finding kinds, a general head."""
+
+    site: str = ""
+    cues: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = ()
+    head: str = ""
 
 
 @dataclass(frozen=True)
@@ -185,8 +199,15 @@ def _compile(data: dict[str, Any]) -> Lexicon:
                     continue
                 for part in parts:
                     node = node.setdefault(part, {})
-                if payload not in node.get("", ()):
-                    node[""] = (*node.get("", ()), payload)
+                meaning, (what, name) = node.setdefault("", Meaning()), payload
+                if what == "cue":
+                    meaning.cues = tuple(dict.fromkeys((*meaning.cues, name)))
+                elif what == "finding":
+                    meaning.kinds = tuple(dict.fromkeys((*meaning.kinds, name)))
+                elif what == "head":
+                    meaning.head = meaning.head or name
+                else:
+                    meaning.site = meaning.site or name
                 last.add(parts[-1])
         return last
 
@@ -225,7 +246,7 @@ def _compile(data: dict[str, Any]) -> Lexicon:
         if unknown:
             raise InputError("a head leads to kinds of the lexicon", f"{id}: {sorted(unknown)}")
         heads[id] = Head(id, base["by_site"], base["default"], base.get("quality", False), row.get("status", ""),
-                         row.get("positive", False), frozenset(last))
+                         row.get("positive", False), frozenset(last), base.get("carry", True))
     schemes = {name: {**row, "labels": {label: tuple(ks) for label, ks in row["labels"].items()}}
                for name, row in data["schemes"].items() if name != "about"}
     for name, row in schemes.items():

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from radvlm.evaluate.lexicon import Lexicon, tokens
+from radvlm.evaluate.lexicon import Lexicon, Meaning, tokens
 from radvlm.evaluate.negation import HARD, OPENERS, SOFT, Scope
 
 _SIZE = re.compile(
@@ -17,6 +17,7 @@ _SIZE = re.compile(
     r"(?P<a>\d+(?:[.,]\d+)?)(?:\s*(?P<ua>mm|cm)\b)?(?:\s*(?:-|–|to|and)\s*(?P<r>\d+(?:[.,]\d+)?)(?=\s*(?:mm|cm|-?millimet|-?centimet)))?"
     r"(?:\s*[x×*]\s*(?P<b>\d+(?:[.,]\d+)?)(?:\s*(?P<ub>mm|cm)\b)?)?(?:\s*[x×*]\s*(?P<c>\d+(?:[.,]\d+)?))?"
     r"\s*-?(?P<unit>mms?\b|cms?\b|millimet\w*|centimet\w*)?")
+_MARKS = SOFT | HARD | {":", "?"}
 _DIGIT = re.compile(r"\d")
 _NOT_A_SIZE = re.compile(r"\s*(?:above|below|from the|from|proximal|distal|slice|section|collimation|reconstruction|interval|inferior to|superior to|cranial|caudal|deep to|off)\b")
 _PREVIOUS = re.compile(r"(?:previously|formerly|prior|was|compared (?:to|with)|versus|vs|from|previous(?:ly)?\s*(?:measured|measuring)?)\s*(?:measured|measuring|approximately|about|up to|at|:)?\s*$")
@@ -40,7 +41,7 @@ class Parsed:
     words: list[str]
     starts: list[int]
     stops: list[int]
-    hits: list[tuple[int, int, tuple[tuple[str, str], ...]]]
+    hits: list[tuple[int, int, Meaning]]
     scope: Scope
     sizes: list[Size]
 
@@ -60,62 +61,75 @@ def parse(text: str, lexicon: Lexicon) -> Parsed:
     lemmas, lemma = lexicon._lemmas, lexicon.lemma
     for match in tokens(low):
         token = match[0]
-        for part in lemmas.get(token) or lemma(token):
-            words.append(part)
-            starts.append(match.start())
-            stops.append(match.end())
-    hits = []
-    trie, n, i = lexicon.trie, len(words), 0
+        a, b = match.span()
+        parts = lemmas.get(token) or lemma(token)
+        if len(parts) == 1:
+            words.append(parts[0])
+            starts.append(a)
+            stops.append(b)
+        else:
+            words += parts
+            starts += [a] * len(parts)
+            stops += [b] * len(parts)
+    hits: list[tuple[int, int, Meaning]] = []
+    root, n, i = lexicon.trie.get, len(words), 0
     while i < n:
-        node = trie.get(words[i])
-        j, best, end = i + 1, None, i
-        while node is not None:
+        node = root(words[i])
+        if node is None:
+            i += 1
+            continue
+        j, best, end = i + 1, None, i + 1
+        while True:
             found = node.get("")
-            if found:
+            if found is not None:
                 best, end = found, j
             if j >= n:
                 break
             node = node.get(words[j])
+            if node is None:
+                break
             j += 1
-        if best is None:
-            i += 1
-        else:
+        if best is not None:
             hits.append((i, end, best))
-            i = end
+        i = end
     return Parsed(text, words, starts, stops, hits, _scope(words, hits, low, starts), _sizes(low, starts) if _DIGIT.search(low) else [])
 
 
-def _scope(words: list[str], hits: list[tuple[int, int, tuple[tuple[str, str], ...]]], low: str, starts: list[int]) -> Scope:
+def _scope(words: list[str], hits: list[tuple[int, int, Meaning]], low: str, starts: list[int]) -> Scope:
     scope = Scope(words)
+    cues, openers = scope.cues, scope.openers
     inside: set[int] = set()
-    for a, b, meanings in hits:
+    for a, b, meaning in hits:
         if b - a > 1:
             inside.update(range(a, b))
-        for what, name in meanings:
-            if what != "cue":
-                continue
-            scope.cues.setdefault(name, []).append((a, b))
-            if name == "end":
+        for name in meaning.cues:
+            if name in cues:
+                cues[name].append((a, b))
+            else:
+                cues[name] = [(a, b)]
+            if name in OPENERS:
+                openers.add(a)
+            elif name == "end":
                 scope.hard.append(a)
             elif name == "verb":
                 scope.verbs.append((a, b))
                 if words[a] == "there":
-                    scope.openers.add(a)
-            elif name in OPENERS:
-                scope.openers.add(a)
+                    openers.add(a)
     for i, word in enumerate(words):
-        if i in inside:
-            continue
-        if word in SOFT:
-            scope.soft.append(i)
-        elif word in HARD:
-            scope.hard.append(i)
-        elif word == ":" and scope.colon < 0 and i <= 8:
-            scope.colon = i
-        elif word == "?":
-            scope.questions.append(i)
-        elif word[0].isdigit():
-            scope.openers.add(i)
+        if word in _MARKS or word[0] in "0123456789":
+            if i in inside:
+                continue
+            if word in SOFT:
+                scope.soft.append(i)
+            elif word in HARD:
+                scope.hard.append(i)
+            elif word == ":":
+                if scope.colon < 0 and i <= 8:
+                    scope.colon = i
+            elif word == "?":
+                scope.questions.append(i)
+            else:
+                openers.add(i)
     return scope
 
 

@@ -150,7 +150,8 @@ def _continues(text: str, start: int, dot: int, end: int, mark: str) -> bool:
         inside = text.rfind("(", start, dot) > text.rfind(")", start, dot)
         return inside or rest[:1] in (",", ")") or rest[:1].islower()
     word = text[max(start, dot - 8):dot].split()[-1:] or [""]
-    return word[0].lower().lstrip("(") in _ABBREVIATION and (rest[:1].islower() or rest[:1].isdigit())
+    word_ = word[0].lower().lstrip("(")
+    return word_ in _ABBREVIATION and (rest[:1].islower() or (rest[:1].isdigit() and word_ not in ("mm", "cm")))
 
 
 def _wrapped(text: str, start: int, newline: int, stop: int) -> bool:
@@ -164,4 +165,9 @@ def _wrapped(text: str, start: int, newline: int, stop: int) -> bool:
     first = following.lstrip()[:1]
     if first.islower() or line[-1] == ",":
         return True
-    return len(line) >= 55 and ":" not in following[:40] and not _LIST.match(line)
+    if len(line) < 45 or ":" in following[:40] or _LIST.match(line):
+        return False
+    # A capital after a line without a full stop is a wrapped line only where lines are wrapped: this one is nearly
+    # the longest, and the text uses full stops.
+    longest = max(len(other) for other in text.split("\n"))
+    return len(line) >= longest - 14 and longest <= 130 and bool(re.search(r"[a-zA-Z)][.](?:\s|$)", text))
