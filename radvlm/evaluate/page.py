@@ -112,7 +112,8 @@ def marked(record: CaseRecord, side: str) -> str:
 
 
 def _mark(marks: Sequence[Mark], body: str) -> str:
-    style = "significant" if any(m.significant for m in marks) else "insignificant"
+    told = [m.significant for m in marks if m.significant is not None]
+    style = "significant" if any(told) else "insignificant" if told else "noted"
     why = "\n".join(dict.fromkeys(f"{m.kind.replace('_', ' ')}: {m.reason}" if m.reason else m.kind.replace("_", " ")
                                   for m in marks))
     groups = " ".join(dict.fromkeys(m.group for m in marks if m.group))

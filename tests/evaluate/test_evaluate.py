@@ -111,6 +111,14 @@ def test_identical_reports_are_perfect_and_differ_from_every_baseline(pairs: tup
         compare_systems(table, "copy", "nobody")
 
 
+def test_systems_are_compared_on_the_cases_that_both_have() -> None:
+    refs = ["a b"] * 12
+    first, second = ["a b"] * 6 + ["a x"] * 3 + ["undefined"] * 3, ["undefined"] * 3 + ["a b"] * 9
+    [test] = compare_systems(_evaluate(refs, {"A": first, "B": second}, baselines=False), "A", "B")
+    assert (test.n, test.patients) == (6, 6)
+    assert test.difference == pytest.approx((3 * 1 + 3 * 0.5) / 6 - 1)
+
+
 def test_a_section_can_be_scored_alone() -> None:
     ref = {"a": {"findings": "long words here", "impression": "normal"}, "b": "no sections at all"}
     cand = {"a": {"findings": "other things", "impression": "normal"}, "b": "whatever"}
