@@ -24,7 +24,8 @@ def seconds(command: list[str]) -> list[float]:
 def main() -> None:
     python = [sys.executable, "-c"]
     code = "import time; t = time.perf_counter(); import radvlm; print(time.perf_counter() - t)"
-    imports = [float(subprocess.run([*python, code], check=True, capture_output=True, text=True).stdout) for _ in range(RUNS)]
+    imports = [float(subprocess.run([*python, code], check=True, capture_output=True, text=True).stdout)
+               for _ in range(RUNS)]
     empty, shown = seconds([*python, "pass"]), seconds([sys.executable, "-m", "radvlm", "--help"])
     info = seconds([sys.executable, "-m", "radvlm", "info", "--json"])
     write_result("startup", RUNS, {

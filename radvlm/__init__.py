@@ -25,7 +25,7 @@ _HOME = {
     "Phantom": "radvlm.phantom",
     "RadvlmError": "radvlm.errors",
 }
-__all__ = sorted([*_HOME, "__version__"])  # noqa: PLE0605
+__all__ = sorted([*_HOME, "__version__"])
 
 if TYPE_CHECKING:
     from radvlm.config import Config

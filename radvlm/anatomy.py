@@ -80,7 +80,7 @@ def structures() -> Mapping[str, Structure]:
     """Every known structure by name, in table order."""
     text = files("radvlm").joinpath("anatomy.csv").read_text(encoding="utf-8")
     rows = csv.DictReader(line for line in text.splitlines() if line and not line.startswith("#"))
-    table = {row["name"]: Structure(**row, rank=rank) for rank, row in enumerate(rows)}  # type: ignore[arg-type]
+    table = {row["name"]: Structure(**row, rank=rank) for rank, row in enumerate(rows)}
     return MappingProxyType(table)
 
 

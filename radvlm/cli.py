@@ -79,7 +79,8 @@ def _mask_arguments(parser: argparse.ArgumentParser, *, required: bool) -> None:
 def _report_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", required=True, metavar="OUT", help="folder to write")
     parser.add_argument("--config", metavar="YAML", help="settings, see configs/")
-    parser.add_argument("--style", choices=("full", "concise", "normal-in-one-word"), help="overrides the configuration")
+    parser.add_argument("--style", choices=("full", "concise", "normal-in-one-word"),
+                        help="overrides the configuration")
     parser.add_argument("--no-page", action="store_true", help="leave report.html out")
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress, no report on stdout")
 

@@ -100,7 +100,7 @@ def _build(cls: type, data: Mapping[str, Any], where: str) -> Any:
         if is_dataclass(hints[key]):
             if not isinstance(value, Mapping):
                 raise InputError(f"{path} is a mapping of settings", repr(value))
-            values[key] = _build(hints[key], value, f"{path}.")  # type: ignore[arg-type]
+            values[key] = _build(hints[key], value, f"{path}.")
             continue
         try:
             values[key] = TypeAdapter(hints[key]).validate_python(value, strict=not isinstance(value, (int, list)))

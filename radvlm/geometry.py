@@ -44,7 +44,7 @@ class Box:
     @classmethod
     def from_slices(cls, slices: Sequence[slice]) -> Box:
         """Box from three slices as ``scipy.ndimage.find_objects`` returns them."""
-        return cls(tuple(s.start for s in slices), tuple(s.stop for s in slices))  # type: ignore[arg-type]
+        return cls(tuple(s.start for s in slices), tuple(s.stop for s in slices))
 
     @property
     def slices(self) -> tuple[slice, slice, slice]:

@@ -149,12 +149,12 @@ class Measurements:
     def rows(self) -> list[dict[str, str | float | int | None]]:
         """One flat row per number, the form of ``to_csv``."""
         rows: list[dict[str, str | float | int | None]] = []
-        for record in (*self.structures, *self.lesions):
-            lesion = isinstance(record, LesionMeasurements)
+        records: list[StructureMeasurements | LesionMeasurements] = [*self.structures, *self.lesions]
+        for record in records:
             head: dict[str, str | float | int | None] = {
                 "region": record.region.id, "structure": record.structure,
                 "instance": record.instance if isinstance(record, LesionMeasurements) else None,
-                "level": "lesion" if lesion else "structure",
+                "level": "lesion" if isinstance(record, LesionMeasurements) else "structure",
                 "host": record.host if isinstance(record, LesionMeasurements) else structure(record.structure).parent,
                 "location": " ".join(record.locations) if isinstance(record, LesionMeasurements) else "",
                 "cut_by": " ".join(record.cut_by),

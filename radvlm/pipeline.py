@@ -35,9 +35,10 @@ from radvlm.volume import Volume
 
 Progress = Callable[[str], None]
 #: The files of a saved report, in the order in which a person would open them.
-OUTPUT_FILES = ("report.html", "report.txt", "report.json", "measurements.csv", "measurements.json", "regions.nii.gz", "regions.csv",
-                "manifest.json")
-_VERSIONED = ("numpy", "scipy", "nibabel", "pydicom", "highdicom", "isal", "pylibjpeg-openjpeg", "pyjpegls", "python-gdcm")
+OUTPUT_FILES = ("report.html", "report.txt", "report.json", "measurements.csv", "measurements.json", "regions.nii.gz",
+                "regions.csv", "manifest.json")
+_VERSIONED = ("numpy", "scipy", "nibabel", "pydicom", "highdicom", "isal", "pylibjpeg-openjpeg", "pyjpegls",
+              "python-gdcm")
 
 
 @dataclass(frozen=True, eq=False)

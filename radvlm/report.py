@@ -91,7 +91,8 @@ class Report:
         for sentence in self.sentences:
             for finding in sentence.findings:
                 if by_id.get(finding.id) != finding:
-                    raise VerificationError("a sentence cites findings of its own report", f"{finding.id}: {sentence.text}")
+                    raise VerificationError("a sentence cites findings of its own report",
+                                            f"{finding.id}: {sentence.text}")
                 cited.add(finding.id)
         unsaid = [f.id for f in self.findings if f.status is Status.PRESENT and f.id not in cited]
         if unsaid:
@@ -167,7 +168,8 @@ class Report:
             return cls(findings, sentences, tuple((a, b) for a, b in data["examination"]),
                        tuple(Replacement(**r) for r in data["replacements"]), data["provenance"], version)
         except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
-            raise InputError("report.json follows docs/report.schema.json", f"{type(error).__name__}: {error}") from error
+            raise InputError("report.json follows docs/report.schema.json",
+                             f"{type(error).__name__}: {error}") from error
 
 
 def _known(cls: type, data: dict[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ back on the file's grid. Values have been rescaled to HU exactly once, by the re
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -30,7 +30,7 @@ class Volume:
 
     hu: np.ndarray
     geometry: Geometry
-    study: Study = Study()
+    study: Study = field(default_factory=Study)
     stored_axes: str = "RAS"
     sources: tuple[SourceFile, ...] = ()
     decisions: tuple[Decision, ...] = ()

@@ -73,7 +73,8 @@ def test_a_second_run_replaces_the_first_and_leaves_other_files(files: tuple[Pat
     assert list(tmp_path.iterdir()) == [out]
 
 
-def test_measure_prints_csv_or_json(files: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_measure_prints_csv_or_json(files: tuple[Path, Path], tmp_path: Path,
+                                    capsys: pytest.CaptureFixture[str]) -> None:
     ct, masks = files
     assert run("measure", ct, "--masks", masks) == 0
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
@@ -146,7 +147,8 @@ def _mask(folder: Path, array: np.ndarray, affine: np.ndarray) -> Path:
     return folder / "mask.nii.gz"
 
 
-@pytest.mark.parametrize("kind", ["zero", "unknown labels", "probabilities", "elsewhere", "negative", "4D", "another body"])
+@pytest.mark.parametrize("kind", ["zero", "unknown labels", "probabilities", "elsewhere", "negative", "4D",
+                                  "another body"])
 def test_bad_masks_are_one_line_exit_2_and_nothing_written(kind: str, files: tuple[Path, Path], tmp_path: Path,
                                                            capsys: pytest.CaptureFixture[str]) -> None:
     given = nib.load(files[0])

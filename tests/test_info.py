@@ -54,5 +54,6 @@ def test_all_topics_have_rows_and_print() -> None:
 
 
 def test_info_never_imports_torch() -> None:
-    code = "import sys, radvlm.info as i; i.information(); assert not {'torch', 'monai', 'transformers'} & set(sys.modules)"
+    code = ("import sys, radvlm.info as i; i.information(); "
+            "assert not {'torch', 'monai', 'transformers'} & set(sys.modules)")
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -44,7 +44,8 @@ def test_the_anatomy_table_is_consistent() -> None:
         if item.side:
             assert item.side in item.words or item.kind in ("part", "lesion"), item.name
     assert structure("kidney_left").words == "left kidney"
-    assert [s.words for s in children("liver", "part")] == [f"segment {n}" for n in "I II III IV V VI VII VIII".split()]
+    assert [s.words for s in children("liver", "part")] == [
+        f"segment {n}" for n in ("I", "II", "III", "IV", "V", "VI", "VII", "VIII")]
 
 
 def test_an_unknown_structure_names_its_neighbours() -> None:
@@ -127,7 +128,8 @@ def region() -> Region:
 
 
 def finding(**changes: object) -> Finding:
-    values = {"id": "F1", "kind": "organ", "status": "present", "site": "liver", "section": "liver", "regions": (region(),)}
+    values = {"id": "F1", "kind": "organ", "status": "present", "site": "liver", "section": "liver",
+              "regions": (region(),)}
     return Finding(**{**values, **changes})  # type: ignore[arg-type]
 
 

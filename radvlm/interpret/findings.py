@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from radvlm.anatomy import SECTIONS, Structure, structure
+from radvlm.anatomy import SECTIONS, structure
 from radvlm.finding import Finding, Measurement, Source, Status
 from radvlm.interpret.assess import (
     HOST_NOT_SEEN,
@@ -31,6 +31,8 @@ from radvlm.measurements import LesionMeasurements, Measurements, StructureMeasu
 from radvlm.study import Patient, Study
 
 _LESION_KINDS = ("lesion", "fluid")
+#: Measured and tabled, but no subject of a sentence: every scan cuts them, and no rule reads them.
+_TABLE_ONLY_KINDS = ("body", "cavity", "tissue")
 _HEADLINE_ORDER = ("long_axis", "short_axis", "volume", "mean_hu", "sd_hu", "contrast_to_host", "diameter_3d")
 _SIZE_QUANTITIES = ("volume", "area", "length", "extent_right_left", "extent_anterior_posterior",
                     "extent_superior_inferior")
@@ -116,24 +118,19 @@ def _organ_numbers(record: StructureMeasurements) -> tuple[Measurement, ...]:
     return tuple(sorted(kept, key=lambda m: rank.get(m.quantity, len(rank))))
 
 
-def _section(row: Structure) -> str:
-    """The section of an organ; the spinal cord is told with the spine, which most body scans include."""
-    return "bones" if row.name == "spinal_cord" else row.section
-
-
 def _organs(case: Case, survey: Survey) -> list[Finding]:
     found = []
     for record in case.measurements.structures:
         row = structure(record.structure)
-        if row.kind in _LESION_KINDS:
+        if row.kind in _LESION_KINDS or row.kind in _TABLE_ONLY_KINDS:
             continue
         if record.region.voxels < SMALLEST_ORGAN_VOXELS:
             found.append(Finding(
-                "?", "organ", Status.INDETERMINATE, row.name, _section(row), (record.region,),
+                "?", "organ", Status.INDETERMINATE, row.name, row.section, (record.region,),
                 reason=f"fewer than {SMALLEST_ORGAN_VOXELS} voxels are labelled, which may be an error of the masks"))
             continue
         attributes = (("cut", " ".join(record.cut_by)),) if record.cut_by else ()
-        found.append(Finding("?", "organ", Status.PRESENT, row.name, _section(row), (record.region,),
+        found.append(Finding("?", "organ", Status.PRESENT, row.name, row.section, (record.region,),
                              _organ_numbers(record), category="incompletely imaged" if record.cut_by else "",
                              reason=cut_reason(record.cut_by) if record.cut_by else "", attributes=attributes))
     expected = survey.expected_organs(case.measurements)
@@ -141,7 +138,7 @@ def _organs(case: Case, survey: Survey) -> list[Finding]:
         row = structure(name)
         if row.kind not in _LESION_KINDS:
             mention = (("expected", "yes"),) if name in expected else ()
-            found.append(Finding("?", "organ", Status.ABSENT, name, _section(row), category=NOT_SEEN,
+            found.append(Finding("?", "organ", Status.ABSENT, name, row.section, category=NOT_SEEN,
                                  attributes=mention))
     return found
 

@@ -71,8 +71,8 @@ def require_overlap(target: Geometry, source: Geometry, what: str) -> None:
 
 def label_box(labels: np.ndarray) -> Box | None:
     """Tight box of the non-zero voxels, or None."""
-    flat = labels.any(axis=2)
-    rows, columns = np.flatnonzero(flat.any(axis=1)), np.flatnonzero(flat.any(axis=0))
+    flat: np.ndarray = np.any(labels, axis=2)
+    rows, columns = np.flatnonzero(np.any(flat, axis=1)), np.flatnonzero(np.any(flat, axis=0))
     if rows.size == 0:
         return None
     window = labels[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]

@@ -106,7 +106,7 @@ class LayerPacker:
         whole[box.slices] |= mask
         layer[layer == place.label] = 0
         used = [np.flatnonzero(whole.any(axis=tuple(a for a in range(3) if a != axis))) for axis in range(3)]
-        union = Box(tuple(u[0] for u in used), tuple(u[-1] + 1 for u in used))  # type: ignore[arg-type]
+        union = Box(tuple(u[0] for u in used), tuple(u[-1] + 1 for u in used))
         return whole[union.slices], union
 
     def finished(self) -> tuple[np.ndarray, ...]:

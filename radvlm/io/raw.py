@@ -26,12 +26,12 @@ class RawImage:
     array: np.ndarray
     affine: np.ndarray
     names: Mapping[int, str] = field(default_factory=dict)
-    study: Study = Study()
+    study: Study = field(default_factory=Study)
     sources: tuple[SourceFile, ...] = ()
     decisions: tuple[Decision, ...] = ()
 
     def canonical(self) -> tuple[np.ndarray, Geometry, str]:
         """RAS+-ordered view of the array, its Geometry, and the stored axis codes (such as ``LPS``)."""
-        stored = Geometry(self.array.shape, self.affine)  # type: ignore[arg-type]
+        stored = Geometry(self.array.shape, self.affine)
         order, signs = canonical_order(stored.affine)
         return reorder_array(self.array, order, signs), stored.reordered(order, signs), stored.axis_codes
