@@ -51,7 +51,6 @@ TISSUE_HU: Mapping[str, tuple[float, float, float, float]] = MappingProxyType({
     "rib_marrow": (230, 230, 235, 235),
     "pelvic_marrow": (170, 170, 175, 175),
     "fluid": (8, 8, 8, 8),
-    "table": (-480, -480, -480, -480),
 })
 
 

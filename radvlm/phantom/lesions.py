@@ -200,15 +200,14 @@ def _focal(frame: Frame, scene: Scene, p: Placed, rng: np.random.Generator, done
            heights: tuple[float, float]) -> Placed:
     """Rejection sampling: wholly inside the host, in one named place, clear of other lesions."""
     size_is_free = p.spec.size is None
-    for _ in range(4):
+    for _ in range(4 if size_is_free else 2):
         semi = _semi_axes(p, rng)
         for allow_share in (False, True):
             found = _search(frame, scene, p, semi, rng, done, heights, allow_share)
             if found is not None:
                 return _with_ellipsoid(frame, p, *found)
-        if not size_is_free:
-            continue
-        p = replace(p, size=max(p.kind.limits[0], p.size * 0.75))
+        if size_is_free:
+            p = replace(p, size=max(p.kind.limits[0], p.size * 0.75))
     raise InputError(f"a lesion of kind {p.kind.name} fits into its host",
                      f"{p.size:.1f} mm in {p.spec.location or p.host or 'the fat'}",
                      "Choose a smaller size, another location, a region that holds it, or another seed")
@@ -225,13 +224,13 @@ def _search(frame: Frame, scene: Scene, p: Placed, semi: tuple[float, float, flo
     wanted = p.location if partition is not None and p.location in partition.parts else ""
     directions = _sphere()
     upright = p.kind.placement == "vertebra"
-    for _ in range(8):
-        centres = rng.uniform(low, high, (160, 3))
-        turns = rng.uniform(-180, 180, (160, 3))
+    for _ in range(12):
+        centres = rng.uniform(low, high, (96, 3))
+        turns = rng.uniform(-180, 180, (96, 3))
         good = _allowed(scene, p, centres)
         if wanted:
             good &= partition.classify(PointCoords(centres)) == partition.parts.index(wanted)  # type: ignore[union-attr]
-        chosen = np.flatnonzero(good)[:24]
+        chosen = np.flatnonzero(good)[:12]
         if chosen.size == 0:
             continue
         shapes, surfaces = [], []

@@ -13,7 +13,7 @@ from functools import cached_property
 
 import numpy as np
 
-from radvlm.phantom.shapes import Coords, PointCoords, Shape
+from radvlm.phantom.shapes import Capsule, Coords, PointCoords, Shape
 
 #: Key of a point outside the patient.
 AIR = "air"
@@ -65,9 +65,17 @@ class Scene:
         self.items.append(Item(key, group, float(hu), organ, part, only, insets))
 
     @cached_property
-    def _solid(self) -> list[tuple[int, Shape, np.ndarray, np.ndarray]]:
-        return [(n, shape, *shape.bounds()) for n, item in enumerate(self.items) if item.organ is not None
-                for shape in item.shapes]
+    def _solid(self) -> tuple[list[tuple[int, Shape]], np.ndarray, np.ndarray]:
+        """Every shape that owns what it covers, with the number of its item; lower and upper corners of their boxes."""
+        shapes = [(n, shape) for n, item in enumerate(self.items) if item.organ is not None for shape in item.shapes]
+        low, high = np.empty((len(shapes), 3)), np.empty((len(shapes), 3))
+        tubes = [n for n, (_, shape) in enumerate(shapes) if isinstance(shape, Capsule)]
+        ends = np.array([(shapes[n][1].a, shapes[n][1].b) for n in tubes])  # type: ignore[attr-defined]
+        radii = np.array([(shapes[n][1].ra, shapes[n][1].rb) for n in tubes])[:, :, None]  # type: ignore[attr-defined]
+        low[tubes], high[tubes] = (ends - radii).min(axis=1), (ends + radii).max(axis=1)
+        for n in set(range(len(shapes))) - set(tubes):
+            low[n], high[n] = shapes[n][1].bounds()
+        return shapes, low, high
 
     def item(self, key: str) -> Item:
         return next(item for item in self.items if item.key == key)
@@ -80,10 +88,10 @@ class Scene:
         """Index of the uppermost item at each (N, 3) position; -1 in air."""
         owner = np.full(len(points), -1)
         low, high = points.min(axis=0), points.max(axis=0)
-        for number, shape, box_low, box_high in self._solid:
-            if (box_high < low).any() or (box_low > high).any():
-                continue
-            near = np.flatnonzero(((points >= box_low) & (points <= box_high)).all(axis=1))
+        shapes, lows, highs = self._solid
+        for n in np.flatnonzero(((highs >= low) & (lows <= high)).all(axis=1)):
+            number, shape = shapes[n]
+            near = np.flatnonzero(((points >= lows[n]) & (points <= highs[n])).all(axis=1))
             if near.size == 0:
                 continue
             inside = shape.value(PointCoords(points[near])) < 0

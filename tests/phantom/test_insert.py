@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from radvlm.errors import GridError, InputError
 from radvlm.geometry import Geometry
 from radvlm.phantom import LesionSpec, Phantom, PhantomSpec, insert_lesions, make_phantom

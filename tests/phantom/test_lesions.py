@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from radvlm.phantom import LESION_KINDS, LesionSpec, Phantom, PhantomSpec, make_phantom
 
-FOCAL = [k.name for k in LESION_KINDS.values() if k.placement not in ("organ", "fluid") and k.name != "vertebral_fracture"]
+FOCAL = [k.name for k in LESION_KINDS.values()
+         if k.placement not in ("organ", "fluid") and k.name != "vertebral_fracture"]
 FLUID = [k.name for k in LESION_KINDS.values() if k.placement == "fluid"]
 
 
 def make(*lesions: LesionSpec, seed: int = 2, **more: object) -> Phantom:
     sex = "F" if any(LESION_KINDS[lesion.kind].sex == "F" for lesion in lesions) else "M"
     low, high = LESION_KINDS[lesions[0].kind].region_z
-    region = "chest" if low >= 60 else "chest-abdomen-pelvis" if high > 150 else "abdomen" if low > -215 else "abdomen-pelvis"
-    settings: dict = {"seed": seed, "region": region, "spacing_mm": (4.0, 4.0, 4.0), "noise_hu": 0, "sex": sex,
+    below = "abdomen" if low > -215 else "abdomen-pelvis"
+    region = "chest" if low >= 60 else "chest-abdomen-pelvis" if high > 150 else below
+    settings: dict = {"seed": seed, "region": region, "spacing_mm": (4.5, 4.5, 4.5), "noise_hu": 0, "sex": sex,
                       "crop": ((0.05, 0.95), (0.2, 0.8), (0, 1))}
     return make_phantom(PhantomSpec(**{**settings, **more}, lesions=lesions))
 
@@ -103,7 +106,8 @@ def test_a_larger_effusion_is_deeper_and_larger() -> None:
 
 def test_organ_wide_kinds_change_the_organ() -> None:
     plain = make(LesionSpec("gallstone", 6))
-    ill = make(LesionSpec("steatosis", 12), LesionSpec("splenomegaly", 600), LesionSpec("hydronephrosis", 28, side="left"))
+    ill = make(LesionSpec("steatosis", 12), LesionSpec("splenomegaly", 600),
+               LesionSpec("hydronephrosis", 28, side="left"))
     volume = {p: {s.name: s.volume_ml for s in p.truth.structures} for p in (plain, ill)}
     assert ill.truth.structure("spleen").volume_ml == pytest.approx(600)
     counted = ill.segmentation.voxel_count("spleen") * ill.volume.geometry.voxel_volume_mm3 / 1000
@@ -164,7 +168,8 @@ def test_lesions_keep_clear_of_each_other() -> None:
     assert len(truths) == 13
 
 
-@pytest.mark.parametrize("seed", [0, 1, 3, 4])
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 4])
 def test_kinds_can_be_placed_for_other_seeds(seed: int) -> None:
     kinds = {k: 1 for k in LESION_KINDS if LESION_KINDS[k].sex == "" and k not in ("hepatomegaly", "ascites")}
     phantom = make_phantom(PhantomSpec(seed=seed, shape=(48, 48, 60), lesions=kinds))

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+
 from radvlm.anatomy import structure
 from radvlm.errors import InputError
 from radvlm.phantom import LESION_KINDS, LesionSpec, Phantom, PhantomSpec, make_phantom, random_spec
@@ -151,8 +152,8 @@ def test_bending_keeps_the_volume_and_the_bounds_hold(bends: tuple) -> None:
 
 def test_anatomy_varies_within_normal_adult_ranges() -> None:
     seen = []
-    for seed in range(6):
-        phantom = make_phantom(PhantomSpec(seed=seed, shape=(70, 70, 82), region="abdomen-pelvis", sex="FM"[seed % 2],
+    for seed in range(4):
+        phantom = make_phantom(PhantomSpec(seed=seed, shape=(60, 60, 76), region="abdomen-pelvis", sex="FM"[seed % 2],
                                            noise_hu=0))
         volumes = {s.name: s.volume_ml for s in phantom.truth.structures}
         seen.append(round(volumes["liver"]))
@@ -164,7 +165,7 @@ def test_anatomy_varies_within_normal_adult_ranges() -> None:
         assert all(f"liver_segment_{n}" in volumes for n in range(1, 9))
         assert all(part in volumes for part in ("pancreas_head", "pancreas_body", "pancreas_tail"))
         assert ("prostate" in volumes) == (seed % 2 == 1) and ("uterus" in volumes) == (seed % 2 == 0)
-    assert len(set(seen)) == 6
+    assert len(set(seen)) == 4
 
 
 def test_organs_are_where_they_belong(trunk: Phantom) -> None:
@@ -252,7 +253,7 @@ LESIONS = (LesionSpec("liver_cyst", 40), LesionSpec("kidney_cyst", 20, side="lef
     {"noise_hu": 30.0}, {"crop": ((0, 1), (0.1, 0.9), (0.2, 1))},
 ])
 def test_the_truth_does_not_depend_on_the_grid(change: dict) -> None:
-    base = PhantomSpec(seed=8, region="abdomen", spacing_mm=(4.0, 4.0, 4.0), noise_hu=0, lesions=LESIONS)
+    base = PhantomSpec(seed=8, region="abdomen", spacing_mm=(4.5, 4.5, 4.5), noise_hu=0, lesions=LESIONS)
     first, second = make_phantom(base), make_phantom(replace(base, **change))
     assert second.truth.lesions == tuple(
         replace(lesion, in_field=other.in_field)
@@ -261,7 +262,8 @@ def test_the_truth_does_not_depend_on_the_grid(change: dict) -> None:
         if lesion.semi_axes_mm and lesion.in_field == "inside":
             assert np.linalg.norm(centre(second, lesion.structure) - lesion.centre_mm) < 2.0
             voxels = second.segmentation.voxel_count(lesion.structure) * second.volume.geometry.voxel_volume_mm3 / 1000
-            assert voxels == pytest.approx(lesion.volume_ml, rel=0.06)
+            count = second.segmentation.voxel_count(lesion.structure)
+            assert voxels == pytest.approx(lesion.volume_ml, rel=0.03 + 1.4 / np.sqrt(count))
     if "stored_axes" in change:
         assert second.volume.stored_axes == "PIR" and (second.volume.hu == first.volume.hu).all()
     if "rotation_deg" in change:
@@ -287,7 +289,8 @@ def test_axes_in_an_oblique_plane_are_those_of_its_ellipse() -> None:
 
 
 def test_truncation_cuts_organs_and_says_so() -> None:
-    spec = PhantomSpec(seed=1, region="abdomen", spacing_mm=(4, 4, 4), noise_hu=0, lesions=(LesionSpec("liver_cyst", 30),))
+    spec = PhantomSpec(seed=1, region="abdomen", spacing_mm=(4, 4, 4), noise_hu=0,
+                       lesions=(LesionSpec("liver_cyst", 30),))
     whole, part = make_phantom(spec), make_phantom(replace(spec, crop=((0, 1), (0, 1), (0.6, 0.8))))
     assert whole.truth.structure("spleen").complete and not part.truth.structure("spleen").complete  # type: ignore[union-attr]
     assert part.truth.structure("spleen").volume_basis == "voxels"  # type: ignore[union-attr]
@@ -295,7 +298,14 @@ def test_truncation_cuts_organs_and_says_so() -> None:
     for truth in part.truth.structures:
         assert truth.complete == (not part.segmentation.cut_faces(truth.name))
     k = round(whole.volume.geometry.to_index(part.volume.geometry.to_world((0, 0, 0)))[2])
-    assert (whole.volume.hu[:, :, k : k + part.volume.hu.shape[2]] == part.volume.hu).all()
+    window = slice(k, k + part.volume.hu.shape[2])
+    for ours, theirs in zip(whole.segmentation.layers, part.segmentation.layers, strict=True):
+        names = [{p.label: n for n, p in ph.segmentation.places.items() if ph.segmentation.layers[p.layer] is layer}
+                 for ph, layer in ((whole, ours), (part, theirs))]
+        assert set(names[1].values()) <= set(names[0].values())
+    for name in ("liver", "spleen", "aorta", "vertebrae_T12"):
+        assert (mask_of(whole, name)[:, :, window] == mask_of(part, name)).all()
+    assert np.abs(whole.volume.hu[:, :, window].astype(int) - part.volume.hu).max() <= 1  # float32 rounding
     assert "urinary_bladder" in part.segmentation.absent
 
 
@@ -323,7 +333,8 @@ def test_lesions_do_not_change_the_anatomy_and_later_ones_do_not_move_earlier_on
     base = PhantomSpec(seed=6, region="abdomen", shape=(56, 56, 56), noise_hu=0)
     plain = make_phantom(base)
     one = make_phantom(replace(base, lesions=(LesionSpec("liver_cyst", 25),)))
-    two = make_phantom(replace(base, lesions=(LesionSpec("liver_cyst", 25), LesionSpec("kidney_stone", 6, side="left"))))
+    two = make_phantom(replace(base, lesions=(LesionSpec("liver_cyst", 25),
+                                              LesionSpec("kidney_stone", 6, side="left"))))
     assert (plain.segmentation.layers[0] == one.segmentation.layers[0]).all()
     assert one.truth.lesions[0] == two.truth.lesions[0]
     changed = plain.volume.hu != one.volume.hu
@@ -332,8 +343,9 @@ def test_lesions_do_not_change_the_anatomy_and_later_ones_do_not_move_earlier_on
 
 
 def test_the_truth_is_json_and_random_phantoms_can_be_made() -> None:
-    for seed in range(6):
-        phantom = Phantom.random(seed, region=["chest", "abdomen", "chest-abdomen-pelvis"][seed % 3], shape=(40, 40, 40))
+    for seed in range(3):
+        region = ["chest", "abdomen", "chest-abdomen-pelvis"][seed % 3]
+        phantom = Phantom.random(seed, region=region, shape=(40, 40, 40))
         data = json.loads(phantom.truth.to_json())
         assert data["sex"] in ("F", "M") and data["spec"]["seed"] == seed
         assert len(data["lesions"]) == len(phantom.spec.lesions) >= 1
@@ -353,7 +365,8 @@ def test_bad_parameters_are_refused(arguments: dict) -> None:
 
 
 @pytest.mark.parametrize("arguments", [
-    {"kind": "liver_cyst", "side": "left"}, {"kind": "liver_cyst", "size": 500}, {"kind": "liver_cyst", "location": "spleen"},
+    {"kind": "liver_cyst", "side": "left"}, {"kind": "liver_cyst", "size": 500},
+    {"kind": "liver_cyst", "location": "spleen"},
     {"kind": "lung_nodule", "side": "left", "location": "lung_upper_lobe_right"}, {"kind": "kidney_cyst", "side": "up"},
 ])
 def test_bad_lesions_are_refused(arguments: dict) -> None:
@@ -363,6 +376,7 @@ def test_bad_lesions_are_refused(arguments: dict) -> None:
 
 def test_a_lesion_that_does_not_fit_is_refused() -> None:
     with pytest.raises(InputError, match="fits into its host"):
-        make_phantom(PhantomSpec(shape=(16, 16, 16), lesions=(LesionSpec("liver_cyst", 80, location="liver_segment_2"),)))
+        make_phantom(PhantomSpec(shape=(16, 16, 16),
+                                 lesions=(LesionSpec("liver_cyst", 80, location="liver_segment_2"),)))
     with pytest.raises(InputError, match="at most once"):
         make_phantom(PhantomSpec(shape=(16, 16, 16), lesions={"splenomegaly": 2}))
