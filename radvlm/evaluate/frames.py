@@ -189,11 +189,13 @@ def _read_sentence(text: str, heading: tuple[str, ...], carried: tuple[str, ...]
     for index, mention in enumerate(kept):
         status = mention.fixed or ("present" if mention.head is not None and mention.head.positive else status_of(parsed.scope, mention.start, mention.stop))
         zone = _zone(index, kept, parsed)
+        if status == "uncertain" and lexicon.kinds[mention.pairs[0][0]].procedure:
+            status = "present"  # "likely related to prior cholecystectomy" doubts the relation, not the operation
         for kind, site in mention.pairs:
             frame = _describe(kind, site, status, mention, zone, parsed, lexicon)
             own.append((mention, frame))
     own = _share(own, parsed, lexicon)
-    frames = _tidy([frame for _, frame in own], "reach" in parsed.words or "reaching" in parsed.words)
+    frames = _tidy(own, "reach" in parsed.words or "reaching" in parsed.words)
     sites = tuple(dict.fromkeys([lexicon.sites[m.site].id for _, _, m in parsed.hits if m.site]))
     sites = sites or tuple(dict.fromkeys(f.site for f in frames if f.site))
     attributes = _reference(parsed, kept, frames, bool(sites), lexicon)
@@ -276,6 +278,16 @@ def _resolve(mention: _Mention, mentions: list[_Mention], parsed: Parsed, lexico
                         mention.pairs.append((other, site))
                         have.add(other)
                 break
+        first = parsed.words[mention.start]
+        for a, _, meaning in parsed.hits:  # "enlargement of the spleen or liver"
+            if a >= mention.stop:
+                between = parsed.words[mention.stop:a]
+                if meaning.site and a - mention.stop <= 2 and set(between) <= {"or", "and", "the"} and between and between[0] in ("or", "and"):
+                    other = next((k for h in lexicon.heads.values() if first in h.last_words and kind in h.by_site.values()
+                                  and (k := _kind_for(h, meaning.site, lexicon))), None)
+                    if other and other != kind:
+                        mention.pairs.append((other, meaning.site))
+                break
         return
     head = mention.head
     if head.quality and parsed.words[mention.start] in ("increased", "increase", "size") and any(
@@ -290,13 +302,15 @@ def _resolve(mention: _Mention, mentions: list[_Mention], parsed: Parsed, lexico
             or _earlier(mention, parsed, head, lexicon, heading)
     mention.unplaced = not sites
     if not sites:
-        for source in (heading, carried if head.carry and not head.quality else ()):
+        noun = not head.quality or parsed.words[mention.stop - 1] in ("thickening", "dilatation", "calcification", "enlargement", "atrophy")
+        before = tuple(m.site for a, _, m in reversed(parsed.hits) if m.site and a < mention.start) if noun else ()
+        for source in (before[:1], heading, carried if head.carry and noun else ()):
             sites = [s for s in source if s in lexicon.sites and _kind_for(head, s, lexicon)]
             if sites:
                 sites = sites[:1] if not head.quality else sites
                 break
     pairs = dict.fromkeys((kind, lexicon.sites[site].id) for site in sites if (kind := _kind_for(head, site, lexicon)))
-    if not pairs and mention.fallback:
+    if not pairs and mention.fallback and not _elsewhere(mention, parsed):
         pairs = {(kind, lexicon.kinds[kind].home): None for kind in mention.fallback}
     elif not pairs and not sites and head.default:
         pairs = {(head.default, ""): None}
@@ -305,6 +319,11 @@ def _resolve(mention: _Mention, mentions: list[_Mention], parsed: Parsed, lexico
         if kind not in seen:
             seen.add(kind)
             mention.pairs.append((kind, site))
+
+
+def _elsewhere(mention: _Mention, parsed: Parsed) -> bool:
+    """Whether the word is said of a site it has no kind for ("fatty infiltration of the colon")."""
+    return any(mention.stop <= a <= mention.stop + 2 and m.site for a, _, m in parsed.hits) and parsed.words[mention.stop] in ("of", "in")
 
 
 def _before(start: int, parsed: Parsed, head: Head, lexicon: Lexicon, joined: bool = False) -> list[str]:
@@ -398,7 +417,8 @@ def _earlier(mention: _Mention, parsed: Parsed, head: Head, lexicon: Lexicon, he
         if any(0 <= a - r <= 4 for r in related) or _kind_for(head, site, lexicon) is None:
             continue
         if head.quality and any(b <= v < mention.start for v, _ in parsed.scope.verbs) and any(
-                parsed.words[s] in (",", "and") and any(b <= v < s for v, _ in parsed.scope.verbs) for s in parsed.scope.soft if b <= s < mention.start):
+                parsed.words[s] in (",", "and") and any(b <= v < s for v, _ in parsed.scope.verbs) and any(s < c < mention.start and (m.site or m.kinds) for c, _, m in hits)
+                for s in parsed.scope.soft if b <= s < mention.start):
             return []
         found, left = [site], a
         for before in range(index - 1, -1, -1):
@@ -522,7 +542,7 @@ def _inside(words: tuple[str, ...], lexicon: Lexicon) -> tuple[str, ...]:
 
 
 def _bounded(size: Size) -> tuple[float, ...]:
-    if size.bound and size.bound != "up to":
+    if size.bound:
         return tuple(v * 0.95 for v in size.dims_mm)
     return size.dims_mm
 
@@ -553,14 +573,15 @@ def _share(own: list[tuple[_Mention, Frame]], parsed: Parsed, lexicon: Lexicon) 
     return out
 
 
-def _tidy(frames: list[Frame], below: bool) -> list[Frame]:
+def _tidy(own: list[tuple[_Mention, Frame]], below: bool) -> list[Frame]:
     """Nodes that are said not to be enlarged are no finding; those that only "do not reach" a limit are described.
 
     A node beside the word for its enlargement is one finding, not two.
     """
-    nodes = [f for f in frames if f.kind == "lymph_node"]
-    if not nodes:
+    frames = [frame for _, frame in own]
+    if not any(f.kind == "lymph_node" for f in frames):
         return frames
+    said_of_nodes = any(m.head is not None and f.kind == "lymphadenopathy" and f.status == "absent" for m, f in own)
     enlarged = [f for f in frames if f.kind == "lymphadenopathy"]
     if any(f.status in ("present", "uncertain") for f in enlarged):
         return [f for f in frames if f.kind != "lymph_node"]
@@ -568,7 +589,7 @@ def _tidy(frames: list[Frame], below: bool) -> list[Frame]:
         size = next((f.sizes_mm for f in enlarged if f.sizes_mm), ())
         return [replace(f, status="present" if f.status == "absent" else f.status, sizes_mm=f.sizes_mm or size, small=True) if f.kind == "lymph_node" else f
                 for f in frames if f.kind != "lymphadenopathy"]
-    if any(f.status == "absent" for f in enlarged):
+    if said_of_nodes:
         return [replace(f, status="absent") if f.kind == "lymph_node" and f.status == "present" and not f.sizes_mm and not f.small else f for f in frames]
     return frames
 

@@ -23,7 +23,7 @@ from radvlm.errors import InputError
 #: Files of the lexicon; a user's file may hold any of their top-level parts under these names.
 PARTS = ("sites", "cues", "findings", "spelling", "schemes")
 _TOKEN = re.compile(
-    r"(?:w/o|s/p|r/o|h/o|c/w|d/t|b/l)\b|\bw/|[^\W\d_]+|\d+(?:[.,]\d+)*|(?<=\s)[-–](?=\s)|[—,;:()/?•*&+.!<>\[\]\"]"
+    r"\([-–+]\)|(?:w/o|s/p|r/o|h/o|c/w|d/t|b/l)\b|\bw/|[^\W\d_]+|\d+(?:[.,]\d+)*|(?<=\s)[-–](?=\s)|[—,;:()/?•*&+.!<>\[\]\"]"
 )
 _UK = (("haem", "hem"), ("oesoph", "esoph"), ("oedem", "edem"), ("aemi", "emi"), ("tumour", "tumor"), ("gynaec", "gynec"),
        ("orrhoea", "orrhea"), ("caec", "cec"), ("coeli", "celi"), ("isation", "ization"), ("ised", "ized"), ("colour", "color"))

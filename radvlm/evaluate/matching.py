@@ -13,11 +13,11 @@ from radvlm.evaluate.lexicon import Lexicon, Meaning, tokens
 from radvlm.evaluate.negation import HARD, OPENERS, SOFT, Scope
 
 _SIZE = re.compile(
-    r"(?P<bound><|less than|smaller than|below|under|not exceed|does not exceed|up to|)\s*"
     r"(?P<a>\d+(?:[.,]\d+)?)(?:\s*(?P<ua>mm|cm)\b)?(?:\s*(?:-|–|to|and)\s*(?P<r>\d+(?:[.,]\d+)?)(?=\s*(?:mm|cm|-?millimet|-?centimet)))?"
     r"(?:\s*[x×*]\s*(?P<b>\d+(?:[.,]\d+)?)(?:\s*(?P<ub>mm|cm)\b)?)?(?:\s*[x×*]\s*(?P<c>\d+(?:[.,]\d+)?))?"
     r"\s*-?(?P<unit>mms?\b|cms?\b|millimet\w*|centimet\w*)?")
 _MARKS = SOFT | HARD | {":", "?"}
+_BOUND = re.compile(r"(<|less than|smaller than|below|under|not exceed)\s*$")
 _DIGIT = re.compile(r"\d")
 _NOT_A_SIZE = re.compile(r"\s*(?:above|below|from the|from|proximal|distal|slice|section|collimation|reconstruction|interval|inferior to|superior to|cranial|caudal|deep to|off)\b")
 _PREVIOUS = re.compile(r"(?:previously|formerly|prior|was|compared (?:to|with)|versus|vs|from|previous(?:ly)?\s*(?:measured|measuring)?)\s*(?:measured|measuring|approximately|about|up to|at|:)?\s*$")
@@ -155,5 +155,6 @@ def _sizes(low: str, starts: list[int]) -> list[Size]:
             continue
         at = match.start("a")
         word = next((i for i, s in enumerate(starts) if s >= at), len(starts))
-        out.append(Size(tuple(sorted(values, reverse=True)), at, word, match["bound"]))
+        bound = _BOUND.search(low, 0, at)
+        out.append(Size(tuple(sorted(values, reverse=True)), at, word, bound[1] if bound else ""))
     return out
