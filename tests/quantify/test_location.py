@@ -146,3 +146,19 @@ def test_fluid_has_no_contrast_to_an_organ(make):
 ])
 def test_attenuation_band(host, difference, sd, word):
     assert attenuation_word(host, difference, sd) == word
+
+
+def test_a_stray_voxel_of_overlap_does_not_decide(make):
+    stray = LEFT_KIDNEY.copy()
+    stray[25, 6, 6] = True  # one voxel of the left kidney's label inside a cyst that hugs the right kidney
+    cyst = block((24, 28), (5, 9), (5, 8))
+    masks = {"kidney_right": RIGHT_KIDNEY, "kidney_left": stray, "kidney_cyst": cyst}
+    assert lesions(make, masks)[0].host == "kidney_right"
+
+
+def test_where_two_vertebrae_overlap_the_nearer_centre_decides(make):
+    """The spinous process of L1 reaches down to the body of L2."""
+    upper = block((16, 24), (6, 14), (15, 24)) | block((19, 21), (2, 6), (9, 15))
+    masks = {"vertebrae_L1": upper, "vertebrae_L2": block((16, 24), (6, 14), (5, 14)),
+             "lymph_node": block((26, 29), (12, 16), (9, 12))}
+    assert lesions(make, masks)[0].level == "vertebrae_L2"

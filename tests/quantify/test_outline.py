@@ -243,3 +243,18 @@ def test_diameter_beside_scipy_hull_and_simpleitk(make):
     shape.Execute(image)
     assert 0.5 * min(spacing) < length - shape.GetFeretDiameter(1) < 1.2 * max(spacing)
     assert abs(length - 30) < max(spacing)
+
+
+def test_chord_runs_through_pixels_that_touch_at_a_corner():
+    segments = outline_segments(np.array([[True, False], [False, True]]))
+    length, _ = longest_chord(segments, np.ones(2), np.array([1.0, -1.0]))
+    assert length == pytest.approx(1.5 * np.sqrt(2), abs=1e-4)  # from (-.25, -.25) to (1.25, 1.25)
+
+
+def test_area_decides_before_the_short_axis():
+    mask = np.zeros((12, 12, 2), dtype=bool)
+    mask[1:9, 5, :] = True
+    mask[5, 4:7, 0] = True  # 10 pixels, 3 wide
+    mask[2:8, 6, 1] = True  # 14 pixels, 2 wide
+    axes = planar_axes(mask, ISO)
+    assert (axes.slice_index, axes.long_mm, axes.area_mm2) == (1, 8.0, 14)
