@@ -1,4 +1,4 @@
-"""The command line: ``radvlm report | demo | measure | series | info``.
+"""The command line: ``radvlm report | demo | measure | evaluate | series | info``.
 
 Unusual: nothing but the standard library is imported before a command runs, so ``--help`` answers at once.
 Errors that radvlm raises on purpose become one line on stderr and exit code 2; anything else is a bug and
@@ -21,6 +21,8 @@ EXIT_ERROR = 2
 def build_parser() -> argparse.ArgumentParser:
     """The parser with every command; building it imports nothing heavy."""
     from radvlm import __version__
+    from radvlm.evaluate.command import add_arguments as add_evaluate_arguments
+    from radvlm.evaluate.command import run as run_evaluate
 
     parser = argparse.ArgumentParser(
         prog="radvlm",
@@ -56,6 +58,11 @@ def build_parser() -> argparse.ArgumentParser:
     measure.add_argument("-o", "--output", metavar="FILE", help="default: standard output")
     measure.add_argument("--config", metavar="YAML")
     measure.set_defaults(run=_measure)
+
+    evaluate = commands.add_parser("evaluate", help="compare generated reports with reference reports",
+                                   description="Score one or more systems against reference reports.")
+    add_evaluate_arguments(evaluate)
+    evaluate.set_defaults(run=run_evaluate)
 
     series = commands.add_parser("series", help="list the DICOM series of a folder")
     series.add_argument("folder")
@@ -191,10 +198,14 @@ def _info(args: argparse.Namespace) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit code: 0, or 2 for bad input (argparse exits with 2 by itself)."""
+    """Run one command; returns the exit code.
+
+    0 for success, 2 for bad input (argparse exits with 2 by itself), 3 when cases of an evaluation failed, 130 when
+    stopped from the keyboard.
+    """
     args = build_parser().parse_args(arguments)
     try:
-        args.run(args)
+        return args.run(args) or 0
     except RadvlmError as error:
         print(f"radvlm: {error}", file=sys.stderr)
         return EXIT_ERROR
@@ -204,4 +215,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("radvlm: stopped; nothing half-written was left.", file=sys.stderr)
         return 130
-    return 0
