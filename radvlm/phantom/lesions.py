@@ -231,24 +231,22 @@ def _search(frame: Frame, scene: Scene, p: Placed, semi: tuple[float, float, flo
         if wanted:
             good &= partition.classify(PointCoords(centres)) == partition.parts.index(wanted)  # type: ignore[union-attr]
         chosen = np.flatnonzero(good)[:12]
-        if chosen.size == 0:
-            continue
-        shapes, surfaces = [], []
-        for n in chosen:
-            axes = rotation(0, 0, turns[n][2]) if upright else rotation(*turns[n])
-            shapes.append(Ellipsoid(centres[n], semi, axes))
-            surfaces.append(centres[n] + directions * (np.array(semi) + HOST_MARGIN_MM) @ axes.T)
-        points = np.concatenate(surfaces)
-        inside = np.asarray(_allowed(scene, p, points).reshape(len(shapes), -1).all(axis=1))
-        for shape, surface, ok in zip(shapes, surfaces, inside.tolist(), strict=True):
-            if not ok or not _apart(shape, surface, done) or not _allowed(scene, p, _filling(shape)).all():
-                continue
-            if partition is None:
-                return shape, ""
-            parts = partition.classify(PointCoords(np.vstack([surface, [shape.center]])))
-            share = float((parts == parts[-1]).mean())
-            if share == 1.0 or (allow_share and share > 0.6):
-                return shape, partition.parts[int(parts[-1])]
+        for start in range(0, len(chosen), 4):  # a few at a time: the first often fits
+            ellipsoids, surfaces = [], []
+            for n in chosen[start : start + 4]:
+                axes = rotation(0, 0, turns[n][2]) if upright else rotation(*turns[n])
+                ellipsoids.append(Ellipsoid(centres[n], semi, axes))
+                surfaces.append(centres[n] + directions * (np.array(semi) + HOST_MARGIN_MM) @ axes.T)
+            inside = _allowed(scene, p, np.concatenate(surfaces)).reshape(len(ellipsoids), -1).all(axis=1)
+            for shape, surface, ok in zip(ellipsoids, surfaces, np.asarray(inside).tolist(), strict=True):
+                if not ok or not _apart(shape, surface, done) or not _allowed(scene, p, _filling(shape)).all():
+                    continue
+                if partition is None:
+                    return shape, ""
+                parts = partition.classify(PointCoords(np.vstack([surface, [shape.center]])))
+                share = float((parts == parts[-1]).mean())
+                if share == 1.0 or (allow_share and share > 0.6):
+                    return shape, partition.parts[int(parts[-1])]
     return None
 
 
