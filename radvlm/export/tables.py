@@ -110,11 +110,11 @@ def structure_words(name: str) -> str:
 
 
 def place_words(lesion: LesionMeasurements) -> str:
-    """Where a lesion lies: parts, pole, host organ, vertebral level."""
+    """Where a lesion lies: parts (else the host organ), pole, vertebral level."""
     parts = [structure(name).words for name in lesion.locations]
     if lesion.pole:
         parts.append(lesion.pole)
-    if lesion.host and not any(structure(lesion.host).words in part for part in parts):
+    if lesion.host and not any(structure(name).parent == lesion.host for name in lesion.locations):
         parts.append(structure(lesion.host).words)
     level = structure(lesion.level).words if lesion.level else ""
     if level and level not in parts:

@@ -134,18 +134,19 @@ def test_right_is_left_and_front_is_up(plain: Opened, case) -> None:
 
 
 def test_grey_value_is_the_window_formula(plain: Opened, case) -> None:
-    voxel = (60, 60, 12)
     plain.click_voxel("axial", (60, 60, 18))
+    voxels = [(i, j, plain.slices()[2]) for i in range(6, 114, 9) for j in (30, 36, 42, 48, 60)]
     for key, window in (("1", "soft"), ("2", "lung"), ("3", "bone"), ("4", "liver"), ("5", "brain")):
         plain.tab.keyboard.press(key)
         plain.tab.keyboard.press("Escape")
         plain.settle()
-        at = (*voxel[:2], plain.slices()[2])
-        expected = int(grey_levels(case.volume.hu[at][None], WINDOWS[window])[0])
-        assert plain.pixel("axial", at) == [expected] * 3
+        for at in voxels:
+            expected = int(grey_levels(case.volume.hu[at][None], WINDOWS[window])[0])
+            assert plain.pixel("axial", at) == [expected] * 3, at
     plain.tab.fill("#window-width", "300")
     plain.tab.fill("#window-level", "-20")
     plain.settle()
+    at = (60, 60, 18)
     scaled = ((float(case.volume.hu[at]) + 20.5) / 299 + 0.5) * 255
     assert plain.pixel("axial", at)[0] == round(min(max(scaled, 0), 255))
 
@@ -218,6 +219,15 @@ def test_hover_previews_and_leaves_everything_as_it_was(opened: Opened) -> None:
     assert opened.state() == before
 
 
+def test_images_never_jump(opened: Opened) -> None:
+    size = opened.tab.locator("#axial").bounding_box()
+    for number in (3, 5, 1):
+        opened.choose(number)
+        assert opened.tab.locator("#axial").bounding_box() == size
+    opened.click_voxel("axial", (95, 42, 17))
+    assert opened.tab.locator("#axial").bounding_box() == size
+
+
 def test_window_follows_the_section_unless_told_not_to(opened: Opened) -> None:
     pressed = "() => document.querySelector('.window[aria-pressed=true]')?.dataset.window"
     for number, window in ((1, "lung"), (10, "bone"), (2, "liver"), (7, "soft")):
@@ -278,6 +288,7 @@ def test_keyboard_alone(opened: Opened) -> None:
     press("k")
     press("k")
     assert opened.tab.evaluate("document.activeElement.id") == "s12"
+    opened.settle()
     before = opened.slices()
     press("+")
     press("+")
@@ -340,7 +351,7 @@ def test_calipers_are_drawn_on_their_slice_only(opened: Opened) -> None:
     opened.choose(3)
     ends = opened.place("axial", (89, 42, 17)), opened.place("axial", (101, 42, 17))
     middle = (98, 42, 17)
-    assert min(opened.pixel("axial", middle)) > 200
+    assert min(opened.pixel("axial", middle)) > 170
     assert abs(ends[1]["x"] - ends[0]["x"]) > 20
     opened.tab.keyboard.press("+")
     opened.settle()

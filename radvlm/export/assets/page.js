@@ -421,7 +421,9 @@
     const mean = view.factors.some((f) => f > 1) ? ` (mean of ${view.factors.join("×")} voxels)` : "";
     const value = hu ? `${minus(view.lowest + view.step * hu[at(p)], 0)} HU${mean}` : "";
     const names = labels ? regionsAt(p).map((n) => page.regions[n].name).join(", ") : "";
-    one("#point").textContent = [value, `${place} mm`, names].filter(Boolean).join(" · ");
+    const line = one("#point");
+    line.textContent = [value, `${place} mm`, names].filter(Boolean).join(" · ");
+    line.title = line.textContent;
   }
 
   /* Drawing. */
