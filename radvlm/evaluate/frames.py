@@ -252,6 +252,13 @@ def _mentions(parsed: Parsed, lexicon: Lexicon) -> list[_Mention]:
             head = lexicon.heads[meaning.head]
             out.append(_Mention(a, b, [], head, head.status, list(meaning.kinds)))
         elif meaning.kinds:
+            before = out[-1] if out else None
+            if before is not None and before.head is not None and meaning.kinds[0] == "lymph_node" and a - before.stop <= 10 \
+                    and before.head.by_site.get("lymph_node") and not before.fixed and not any(
+                        before.stop <= t < a and (parsed.words[t] not in _CONJ or t + 1 in parsed.scope.openers)
+                        for t in (*parsed.scope.soft, *parsed.scope.hard, *(v for v, _ in parsed.scope.verbs))):
+                out[-1] = _Mention(before.start, b, [(before.head.by_site["lymph_node"], "lymph_node")])  # "enlarged left hilar node"
+                continue
             out.append(_Mention(a, b, [(kind, lexicon.kinds[kind].home) for kind in meaning.kinds]))
     return out
 
@@ -488,7 +495,7 @@ def _describe(kind: str, site: str, status: str, mention: _Mention, zone: tuple[
             place = lexicon.sites[meaning.site]
             if place.side:
                 sides.add(place.side)
-            if b - a > 2:
+            if b - a > 1:
                 sides.update(w for w in parsed.words[a:b] if w == "left" or w == "right")
             if kind and _is_location(place.id, place.lineage, home, kind, lexicon):
                 locations.add(place.id)
@@ -553,7 +560,7 @@ def _is_location(site: str, lineage: tuple[str, ...], home: str, kind: str, lexi
         return site not in ("chest", "abdomen", "lymph_node")
     if home == "pleura":
         return False
-    return home in lineage and site != home
+    return (home in lineage and site != home) or (home == "bronchus" and "lung" in lineage and site != "lung")
 
 
 def _share(own: list[tuple[_Mention, Frame]], parsed: Parsed, lexicon: Lexicon) -> list[tuple[_Mention, Frame]]:
