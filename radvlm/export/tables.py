@@ -21,6 +21,7 @@ from radvlm.volume import Volume
 UNIT_WORDS = {"mm": "mm", "mm2": "mm²", "mL": "mL", "HU": "HU", "degree": "°", "percent": "%", "1": ""}
 QUANTITY_WORDS = {
     "volume": "Volume", "mean_hu": "Mean HU", "sd_hu": "SD of HU", "median_hu": "Median HU",
+    "core_mean_hu": "Mean HU off the edge",
     "p05_hu": "5th percentile of HU", "p25_hu": "25th percentile of HU", "p75_hu": "75th percentile of HU",
     "p95_hu": "95th percentile of HU", "extent_right_left": "Extent right–left",
     "extent_anterior_posterior": "Extent anterior–posterior", "extent_superior_inferior": "Extent superior–inferior",

@@ -250,3 +250,11 @@ def test_uncertainties_are_printed_with_sense() -> None:
 
 def test_missing_number_carries_its_reason(case, page: str) -> None:
     assert "not measured: cut by the field of view" in html.unescape(page)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (700, 3, 1), (5, 4, 330)])
+def test_odd_shapes_make_a_page(case, shape: tuple[int, int, int]) -> None:
+    volume = Volume(np.full(shape, 40, np.float32), Geometry(shape, np.eye(4)))
+    data = _data(render_page(Report((), ()), volume=volume, regions=None, measurements=None))
+    assert [s * f >= n for s, f, n in zip(data["view"]["shape"], data["view"]["factors"], shape, strict=True)] == [True] * 3
+    assert max(data["view"]["shape"]) <= 350
