@@ -256,5 +256,6 @@ def test_missing_number_carries_its_reason(case, page: str) -> None:
 def test_odd_shapes_make_a_page(case, shape: tuple[int, int, int]) -> None:
     volume = Volume(np.full(shape, 40, np.float32), Geometry(shape, np.eye(4)))
     data = _data(render_page(Report((), ()), volume=volume, regions=None, measurements=None))
-    assert [s * f >= n for s, f, n in zip(data["view"]["shape"], data["view"]["factors"], shape, strict=True)] == [True] * 3
+    assert data["view"]["native"] == list(shape)
+    assert all(s * f >= n for s, f, n in zip(data["view"]["shape"], data["view"]["factors"], shape, strict=True))
     assert max(data["view"]["shape"]) <= 350
