@@ -22,7 +22,7 @@ UNITS = ("mm", "mm2", "mL", "HU", "degree", "percent", "1")
 QUANTITIES: dict[str, str] = {
     # of a structure or a lesion
     "volume": "mL",
-    "mean_hu": "HU", "sd_hu": "HU", "median_hu": "HU",
+    "mean_hu": "HU", "sd_hu": "HU", "median_hu": "HU", "core_mean_hu": "HU",
     "p05_hu": "HU", "p25_hu": "HU", "p75_hu": "HU", "p95_hu": "HU",
     "extent_right_left": "mm", "extent_anterior_posterior": "mm", "extent_superior_inferior": "mm",
     # of a lesion instance

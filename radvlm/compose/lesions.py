@@ -84,7 +84,7 @@ def _details(lesion: Finding, group: LesionGroup, style: Style, attenuation_word
     plain = lesion.kind in lexicon().without_attenuation
     if word and not attenuation_word and not plain and not brief:
         parts.append(word)
-    mean = lesion.measurement("mean_hu")
+    mean = lesion.measurement("core_mean_hu") or lesion.measurement("mean_hu")
     small = any(f.status is Status.INDETERMINATE and "too small" in f.category for f in group.of(lesion))
     if style.is_full and style.attenuation and mean is not None and not (plain or brief or small):
         parts.append(hu_text(mean.value))

@@ -380,7 +380,10 @@ class _Check:
             return all(self._is(value, number.unit, subject.measurements, frozenset({q})) for value, q in pairs)
         unit = _SPELLING.get(number.unit, number.unit)
         cues = frozenset(q for q in self.cues if _CUE_UNIT[q] == unit)
-        return self._is(number.values[0], number.unit, subject.measurements, cues or _BY_UNIT[unit])
+        quantities = cues or _BY_UNIT[unit]
+        if not cues and unit == "HU" and any(m.quantity == "core_mean_hu" for m in subject.measurements):
+            quantities = frozenset({"core_mean_hu"})  # of a lesion, attenuation is told away from its edge
+        return self._is(number.values[0], number.unit, subject.measurements, quantities)
 
     @staticmethod
     def _is(digits: str, unit: str, measurements: list[Measurement], quantities: frozenset[str]) -> bool:

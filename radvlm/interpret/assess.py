@@ -135,6 +135,8 @@ def value_of(rule: Rule, case: Case, record: Record) -> tuple[Measurement | None
         return Measurement("difference_hu", own.value - theirs.value, "difference_of_means",
                            region_id=record.region.id), ""
     found = measured(record, rule.quantity)
+    if rule.quantity == "mean_hu" and isinstance(record, LesionMeasurements):
+        found = measured(record, "core_mean_hu") or found  # what a region of interest away from the edge shows
     if found is not None:
         return found, ""
     omission = omitted(record, rule.quantity)

@@ -8,6 +8,7 @@ calibration and the organ's own texture explain (see ``attenuation_word``).
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -33,8 +34,9 @@ ISO_SD = 0.5
 _NO_WORD_SECTIONS = ("lungs", "bones", "bowel", "pleura", "airways")
 _NO_WORD_HOSTS = ("esophagus",)
 _HOST_QUANTITIES = ("host_mean_hu", "host_sd_hu", "contrast_to_host")
-#: Larger boxes skip the estimate of the partial volume at the edge, which needs a copy of the mask.
-_MAX_EDGE_VOXELS = 1 << 24
+#: Fewer voxels are no region of interest.
+MIN_CORE_VOXELS = 8
+NO_CORE = f"fewer than {MIN_CORE_VOXELS} voxels lie away from the edge, so every voxel is mixed with its surroundings"
 
 HostStatistics = Callable[[str], "HuStatistics | None"]
 
@@ -60,10 +62,18 @@ def measure_instance(
     measurements.append(volume_measurement(region, counted, geometry))
     attenuation = ""
     if hu is None or counted.hu is None:
-        omissions += [Omission(quantity, name, NO_CT) for quantity in (*HU_QUANTITIES, *_HOST_QUANTITIES)]
+        missing_hu = (*HU_QUANTITIES, "core_mean_hu", *_HOST_QUANTITIES)
+        omissions += [Omission(quantity, name, NO_CT) for quantity in missing_hu]
     else:
-        measurements += hu_measurements(counted.hu, region_id, _edge_effect(mask, hu[box.slices], counted.hu.mean))
-        contrast, missing, attenuation = _contrast(name, region_id, place, counted.hu, host_statistics)
+        core = core_values(mask, hu[box.slices])
+        edge_effect = None if core is None else abs(core.mean - counted.hu.mean)
+        measurements += hu_measurements(counted.hu, region_id, edge_effect)
+        if core is None:
+            omissions.append(Omission("core_mean_hu", name, NO_CORE))
+        else:
+            measurements.append(Measurement("core_mean_hu", core.mean, f"mean of {core.part}", core.error, region_id))
+        centre_hu = counted.hu.mean if core is None else core.mean
+        contrast, missing, attenuation = _contrast(name, region_id, place, centre_hu, host_statistics)
         measurements += contrast
         omissions += missing
     return LesionMeasurements(name, number, region, tuple(measurements), place.host, place.locations, place.pole,
@@ -97,24 +107,44 @@ def _sizes(segmentation: Segmentation, region_id: str, box: Box, mask: np.ndarra
                                  (world(a), world(b)))]
 
 
-def _edge_effect(mask: np.ndarray, hu: np.ndarray, mean: float) -> float | None:
-    """How far the mean moves when the outermost voxels are left out; None when nothing is left, or too large."""
-    if mask.size > _MAX_EDGE_VOXELS:
-        return None
-    inner = np.zeros_like(mask)
-    middle = slice(1, -1)
-    inner[middle, middle, middle] = mask[middle, middle, middle]
-    for axis in range(3):
-        for side in (slice(None, -2), slice(2, None)):
-            window = [middle] * 3
-            window[axis] = side
-            inner[middle, middle, middle] &= mask[tuple(window)]
-    values = hu[inner]
-    return abs(float(values.mean(dtype=np.float64)) - mean) if values.size else None
+@dataclass(frozen=True)
+class Core:
+    """HU of a lesion away from its edge: the mean, its standard error, and which voxels those are."""
+
+    mean: float
+    error: float
+    part: str
+
+
+def core_values(mask: np.ndarray, hu: np.ndarray) -> Core | None:
+    """HU of the voxels whose neighbours all belong to the lesion, as a reader's region of interest avoids the edge.
+
+    Neighbours are those across the six faces; where fewer than ``MIN_CORE_VOXELS`` remain, those across the four
+    in-plane faces, so that a lesion of one or two thick slices still has a core. None when there is none either way.
+
+    Args:
+        mask: (I, J, K) bool. hu: the same box of the scan.
+    """
+    for axes, part in (((0, 1, 2), "voxels off the surface"), ((0, 1), "voxels off the in-plane outline")):
+        inner = mask.copy()
+        for axis in axes:
+            ahead, behind = [slice(None)] * 3, [slice(None)] * 3
+            ahead[axis], behind[axis] = slice(1, None), slice(None, -1)
+            inner[tuple(behind)] &= mask[tuple(ahead)]
+            inner[tuple(ahead)] &= mask[tuple(behind)]
+            for end in (0, -1):
+                edge = [slice(None)] * 3
+                edge[axis] = end  # type: ignore[call-overload]
+                inner[tuple(edge)] = False
+        values = hu[inner]
+        if values.size >= MIN_CORE_VOXELS:
+            spread = float(values.std(dtype=np.float64))
+            return Core(float(values.mean(dtype=np.float64)), spread / float(np.sqrt(values.size)), part)
+    return None
 
 
 def _contrast(
-    name: str, region_id: str, place: Place, lesion: HuStatistics, host_statistics: HostStatistics
+    name: str, region_id: str, place: Place, lesion_hu: float, host_statistics: HostStatistics
 ) -> tuple[list[Measurement], list[Omission], str]:
     host = host_statistics(place.host) if place.host else None
     if host is None:
@@ -122,9 +152,9 @@ def _contrast(
             f"nothing of the {structure(place.host).words} is left outside the lesions" if place.host
             else "no host organ was found in the masks")
         return [], [Omission(quantity, name, reason) for quantity in _HOST_QUANTITIES], ""
-    difference = lesion.mean - host.mean
+    difference = lesion_hu - host.mean
     measurements = [
-        Measurement("contrast_to_host", difference, "lesion mean minus organ mean without lesions", None, region_id),
+        Measurement("contrast_to_host", difference, "core mean minus organ mean without lesions", None, region_id),
         Measurement("host_mean_hu", host.mean, "organ mean without lesions", None, region_id),
         Measurement("host_sd_hu", host.sd, "organ standard deviation without lesions", None, region_id),
     ]

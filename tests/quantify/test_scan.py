@@ -212,7 +212,9 @@ def test_hu_and_contrast(make):
     healthy = hu[masks["liver"] & ~masks[LESION]].astype(float)
     assert numbers(lesion)["host_mean_hu"] == pytest.approx(healthy.mean())
     assert numbers(lesion)["host_sd_hu"] == pytest.approx(healthy.std())
-    assert numbers(lesion)["contrast_to_host"] == pytest.approx(values.mean() - healthy.mean())
+    core = numbers(lesion)["core_mean_hu"]
+    assert numbers(lesion)["contrast_to_host"] == pytest.approx(core - healthy.mean())
+    assert lesion.measurement("mean_hu").uncertainty == pytest.approx(abs(core - values.mean()))
     assert numbers(found.structure("liver"))["host_mean_hu"] == pytest.approx(healthy.mean())
     assert found.structure("kidney_right").measurement("host_mean_hu") is None
     assert lesion.attenuation == "hypoattenuating"
