@@ -257,10 +257,17 @@ def _compile(data: dict[str, Any]) -> Lexicon:
     return Lexicon(trie, sites, kinds, heads, cues, schemes, spelling, tuple(found["measured"]), found["report_kinds"], digest)
 
 
-@cache
 def load_lexicon(extension: Path | None = None) -> Lexicon:
     """The built-in lexicon, with a user's JSON file merged in (lists are appended, single values replaced).
 
     Raises InputError for an unreadable file or one that names unknown sites or kinds.
     """
+    if extension is None:
+        return _load(None, 0)
+    path = Path(extension)
+    return _load(path, path.stat().st_mtime_ns if path.exists() else 0)
+
+
+@cache
+def _load(extension: Path | None, changed: int) -> Lexicon:
     return _compile(_read(extension))

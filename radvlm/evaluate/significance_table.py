@@ -62,9 +62,17 @@ class Significance:
         return (steps or large) and self.finding(kind, max(a, b))
 
 
-@cache
 def load_significance(path: Path | None = None) -> Significance:
     """The built-in table, or a user's file of the same shape laid over it; InputError when it is not usable."""
+    return _built_in() if path is None else _load(path)
+
+
+@cache
+def _built_in() -> Significance:
+    return _load(None)
+
+
+def _load(path: Path | None) -> Significance:
     text = files("radvlm.evaluate").joinpath("lexicon", "significance.json").read_text(encoding="utf-8")
     data = json.loads(text)
     if path is not None:

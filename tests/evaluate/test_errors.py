@@ -1,0 +1,243 @@
+"""Errors in six categories: one row a pair, then the invariants, structured reports and the metric."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from radvlm.errors import InputError
+from radvlm.evaluate.errors import CATEGORIES, ErrorsMetric, assign, count_errors
+from radvlm.evaluate.labels import FindingsMetric
+from radvlm.evaluate.score import Score
+from radvlm.evaluate.significance_table import TIERS, load_significance
+from radvlm.evaluate.text import ReportText
+from radvlm.finding import Finding, Measurement, Source, Status
+from radvlm.report import Report, Sentence
+
+A, B, C, D, E, F = CATEGORIES
+#: reference, candidate, expected errors as (category, significant).
+PAIRS: list[tuple[str, str, list[tuple[str, bool]]]] = [
+    ("No effusion.", "Small left pleural effusion.", [(A, True)]),
+    ("Small left pleural effusion.", "No pleural effusion.", [(B, True)]),
+    ("Normal chest CT.", "Simple renal cyst.", [(A, False)]),
+    ("Simple renal cyst.", "The kidneys are normal.", [(B, False)]),
+    ("4 mm nodule in the right upper lobe.", "Lungs are clear.", [(B, False)]),
+    ("9 mm nodule in the right upper lobe.", "Lungs are clear.", [(B, True)]),
+    ("9 mm nodule in the right upper lobe.", "9 mm nodule in the left upper lobe.", [(C, True)]),
+    ("9 mm nodule in the right upper lobe.", "9 mm nodule in the right lower lobe.", [(C, True)]),
+    ("2 cm lesion in hepatic segment VI.", "2 cm liver lesion in segment VII.", [(C, False)]),
+    ("2 cm lesion in hepatic segment VI.", "2 cm liver lesion in segment II.", [(C, True)]),
+    ("Compression fracture of T12.", "Compression fracture of L3.", [(C, True)]),
+    ("Bilateral pleural effusions.", "Right pleural effusion.", [(C, True)]),
+    ("12 mm nodule in the RUL.", "21 mm nodule in the right upper lobe.", [(D, True)]),
+    ("12 mm nodule in the RUL.", "13 mm nodule in the right upper lobe.", []),
+    ("Mild cardiomegaly.", "Severe cardiomegaly.", [(D, True)]),
+    ("Mild emphysema.", "Severe emphysema.", [(D, False)]),
+    ("Trace pericardial effusion.", "Small pericardial effusion.", []),
+    ("Small right pneumothorax.", "Moderate right pneumothorax.", [(D, True)]),
+    ("Right pleural effusion.", "Right pleural effusion, increased since the prior examination.", [(E, True)]),
+    ("Hiatal hernia.", "Stable hiatal hernia.", [(E, False)]),
+    ("New 9 mm nodule in the right upper lobe.", "9 mm nodule in the right upper lobe.", [(F, True)]),
+    ("Unchanged hepatic cyst.", "Hepatic cyst.", [(F, False)]),
+    ("The effusion on the right has increased.", "The right effusion has decreased.", [(E, True)]),
+    ("No significant interval change.", "Normal.", [(F, False)]),
+    ("Normal.", "No significant change from the prior examination.", [(E, False)]),
+    ("FINDINGS: 2.3 cm mass in the pancreatic head.\nIMPRESSION: Pancreatic head mass.", "Mass in the head of the pancreas measuring 2.3 x 2.0 cm.", []),
+    ("Cholelithiasis. Hepatosteatosis.", "Fatty infiltration of the liver. Stones in the gallbladder.", []),
+    ("There is a 4 cm infrarenal aortic aneurysm.", "INFRARENAL AAA, 4.1 CM", []),
+    ("Ground-glass opacities in both lungs.", "Bilateral ground glass densities.", []),
+    ("5 mm nodule in the right upper lobe and 8 mm nodule in the left lower lobe.", "8 mm nodule in the left lower lobe. 5 mm right upper lobe nodule.", []),
+    ("History of pneumonia. Normal lungs.", "Normal lungs.", []),
+    ("Normal.", "The liver, spleen and kidneys are normal. No effusion.", []),
+]
+
+
+@pytest.mark.parametrize(("reference", "candidate", "wanted"), PAIRS)
+def test_pair(reference: str, candidate: str, wanted: list[tuple[str, bool]]) -> None:
+    found = count_errors(reference, candidate)
+    assert [(e.category, e.significant) for e in found.errors] == wanted, found.errors
+    for error in found.errors:
+        assert error.reason
+        assert all(0 <= a < b <= len(reference) for a, b in error.reference)
+        assert all(0 <= a < b <= len(candidate) for a, b in error.candidate)
+        assert error.candidate if error.category in (A, E) else error.reference
+
+
+def test_spans_and_reasons_say_what_and_where() -> None:
+    reference, candidate = "No effusion. 12 mm nodule in the right upper lobe.", "Left effusion. 21 mm nodule in the right upper lobe."
+    false, size = count_errors(reference, candidate).errors
+    assert [candidate[a:b] for a, b in false.candidate] == ["effusion"]
+    assert [reference[a:b] for a, b in false.reference] == ["effusion"]  # where the reference denies it
+    assert "says it is absent" in false.reason
+    assert [reference[a:b] for a, b in size.reference] == ["nodule"]
+    assert "12 mm" in size.reason and "21 mm" in size.reason and "9 mm" in size.reason
+
+
+_SENTENCES = st.lists(st.sampled_from([p[0] for p in PAIRS] + [p[1] for p in PAIRS]), min_size=0, max_size=6).map(" ".join)
+
+
+@settings(max_examples=80, deadline=None)
+@given(_SENTENCES)
+def test_identical_reports_have_no_errors(text: str) -> None:
+    found = count_errors(text, text)
+    assert found.total == 0
+    assert found.matched == found.correct == found.n_reference == found.n_candidate
+
+
+@settings(max_examples=80, deadline=None)
+@given(_SENTENCES, _SENTENCES)
+def test_swapped_reports_swap_false_findings_and_omissions(a: str, b: str) -> None:
+    there, back = count_errors(a, b), count_errors(b, a)
+    assert there.count(A) == back.count(B) and there.count(B) == back.count(A)
+    assert there.count(A, True) == back.count(B, True)
+    assert there.total == back.total
+    assert there.matched == back.matched
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.lists(st.floats(0, 9), min_size=4, max_size=4), min_size=1, max_size=5))
+def test_the_assignment_is_the_best_one(costs: list[list[float]]) -> None:
+    from scipy.optimize import linear_sum_assignment
+
+    n, m = len(costs), 4
+    padded = np.full((n + m, n + m), 3.0)  # leaving one unpaired costs 3 on either side
+    padded[:n, :m] = [[c if c <= 6 else 99 for c in row] for row in costs]
+    padded[n:, m:] = 0.0
+    rows, columns = linear_sum_assignment(padded)
+    best = padded[rows, columns].sum()
+    pairs = assign(costs)
+    assert len({i for i, _ in pairs}) == len({j for _, j in pairs}) == len(pairs)
+    assert sum(costs[i][j] for i, j in pairs) + 3.0 * (n + m - 2 * len(pairs)) == pytest.approx(best)
+
+
+def test_many_findings_of_a_kind_are_matched_greedily_and_fast() -> None:
+    text = " ".join(f"{n} mm nodule in the {side} {lobe} lobe." for n in range(3, 40, 2) for side in ("right", "left") for lobe in ("upper", "lower"))
+    assert count_errors(text, text).total == 0
+
+
+def test_counts_and_json() -> None:
+    found = count_errors("9 mm nodule in the right upper lobe.", "Renal cyst.")
+    assert (found.total, found.significant, found.count(A), found.count(B, True), found.count(A, True)) == (2, 1, 1, 1, 0)
+    assert json.loads(json.dumps(found.to_dict()))["counts"][B] == {"significant": 1, "insignificant": 0}
+    with pytest.raises(InputError):
+        found.count("hallucination")
+
+
+# ---- structured reports ----
+
+def nodule(size_mm: float, structure: str = "lung_upper_lobe_right", status: Status = Status.PRESENT) -> Report:
+    finding = Finding("F1", "lung_nodule", status, "lung_right", "lungs", measurements=(Measurement("long_axis", size_mm, "mask"), Measurement("short_axis", size_mm - 2, "mask")),
+                      locations=(structure,), source=Source.MODEL, confidence=0.9)
+    return Report((finding,), (Sentence(f"Nodule of the right upper lobe, {size_mm:.0f} mm.", "lungs", (finding,)),))
+
+
+def test_structured_reports_are_compared_by_their_measurements() -> None:
+    found = count_errors(nodule(12), nodule(21))
+    assert [(e.category, e.significant) for e in found.errors] == [(D, True)]
+    text = ReportText.of("", nodule(12)).text
+    assert [text[a:b] for a, b in found.errors[0].reference] == ["Nodule of the right upper lobe, 12 mm."]
+    assert count_errors(nodule(12), nodule(12.4)).total == 0
+
+
+def test_a_structured_report_meets_a_plain_one() -> None:
+    assert count_errors(nodule(12), "12 mm nodule in the right upper lobe.").total == 0
+    assert [e.category for e in count_errors("12 mm nodule in the left upper lobe.", nodule(12)).errors] == [C]
+    absent = Finding("F1", "lung_nodule", Status.ABSENT, "lung", "lungs")
+    empty = Report((absent,), (Sentence("No nodule.", "lungs", (absent,)),))
+    assert [e.category for e in count_errors("12 mm nodule in the left upper lobe.", empty).errors] == [B]
+
+
+def test_every_lesion_of_the_anatomy_table_has_a_kind() -> None:
+    from radvlm.anatomy import structures
+    from radvlm.evaluate.lexicon import load_lexicon
+
+    lexicon = load_lexicon()
+    skipped = {"brain_lesion", "intracerebral_hemorrhage", "brain_aneurysm", "hip_implant"}
+    for row in structures().values():
+        if row.kind in ("lesion", "fluid") and row.name not in skipped:
+            name = row.name.removesuffix("_left").removesuffix("_right")
+            assert lexicon.report_kinds.get(name, name) in lexicon.kinds, row.name
+
+
+# ---- the table of significance ----
+
+def test_the_significance_table_is_sourced_and_names_known_kinds() -> None:
+    from radvlm.evaluate.lexicon import load_lexicon
+
+    table = load_significance()
+    assert set(table.kinds) <= set(load_lexicon().kinds)
+    for kind, row in table.kinds.items():
+        assert row["tier"] in TIERS and table.source(kind)
+
+
+def test_sizes_that_readers_differ_by_are_no_error() -> None:
+    table = load_significance()
+    assert not table.sizes_differ(6, 8)  # 2 mm
+    assert table.sizes_differ(6, 8.5)
+    assert not table.sizes_differ(50, 58)  # 8 mm, but 14 %
+    assert table.sizes_differ(50, 70)
+    assert table.size_matters("lung_nodule", 5, 9) and not table.size_matters("liver_cyst", 10, 60)
+
+
+def test_a_users_table_overrides(tmp_path: Path) -> None:
+    path = tmp_path / "table.json"
+    path.write_text(json.dumps({"kinds": {"hiatal_hernia": {"tier": "actionable", "source": "own"}}}))
+    assert count_errors("Normal.", "Hiatal hernia.").significant == 0
+    assert count_errors("Normal.", "Hiatal hernia.", table=load_significance(path)).significant == 1
+    path.write_text(json.dumps({"kinds": {"hiatal_hernia": {"tier": "grave", "source": "own"}}}))
+    with pytest.raises(InputError, match="tier"):
+        load_significance(path)
+
+
+# ---- the metrics ----
+
+def score(metric: ErrorsMetric | FindingsMetric, reference: str, candidate: str) -> dict[str, Score]:
+    return dict(metric.score_case(ReportText.of("1", reference), ReportText.of("1", candidate)))
+
+
+def test_the_errors_metric_gives_every_output_and_marks() -> None:
+    metric = ErrorsMetric()
+    scores = score(metric, "9 mm nodule in the right upper lobe.", "9 mm nodule in the left upper lobe. Renal cyst.")
+    assert {o.case_key for o in metric.outputs} <= set(scores)
+    assert (scores["total"].value, scores["significant"].value, scores["error_free"].value) == (2, 1, 0)
+    assert scores["agreement"].stats == (1.0, 2.0)
+    assert Counter(m.kind for m in scores["total"].marks) == {C: 2, A: 1}
+    assert score(metric, "Normal.", "Normal.")["agreement"].value is None
+
+
+def test_the_findings_metric_counts_labels_and_crg() -> None:
+    metric = FindingsMetric("ct-rate")
+    good = score(metric, "Emphysema. Cardiomegaly.", "Emphysema.")["labels"]
+    assert good.value == pytest.approx(2 / 3)
+    by_name = {o.name: o for o in metric.outputs}
+
+    def value(name: str, *scores: Score) -> float:
+        aggregate = by_name[name].aggregate
+        assert aggregate is not None
+        return float(aggregate(np.sum([s.stats for s in scores], axis=0)))
+
+    perfect = score(metric, "Emphysema. Cardiomegaly.", "Emphysema. Cardiomegaly.")["labels"]
+    silent = score(metric, "Emphysema. Cardiomegaly.", "Normal.")["labels"]
+    assert value("crg", perfect) == pytest.approx(1.0)
+    assert value("crg", silent) == pytest.approx(1 / 3)
+    assert value("f1-micro", good, perfect) == pytest.approx(2 * 3 / (2 * 3 + 1))
+    assert value("f1-macro", good, perfect) == pytest.approx((1.0 + 2 / 3) / 2)
+    assert value("f1-weighted", good, perfect) == pytest.approx((2 * 1.0 + 2 * 2 / 3) / 4)
+    assert np.isnan(value("f1 Bronchiectasis", good, perfect))
+    assert value("recall-micro", good) == 0.5 and value("precision-micro", good) == 1.0
+    assert score(metric, "Normal.", "Normal.")["labels"].value is None
+    assert [m.side for m in good.marks] == ["reference"]
+
+
+def test_an_uncertain_label_counts_as_asked() -> None:
+    reference, candidate = "Possible emphysema.", "Emphysema."
+    assert score(FindingsMetric("ct-rate"), reference, candidate)["labels"].value == 1.0
+    assert score(FindingsMetric("ct-rate", "absent"), reference, candidate)["labels"].value == 0.0
+    with pytest.raises(InputError):
+        FindingsMetric("ct-rate", "maybe")
