@@ -178,7 +178,9 @@ def assessed(rule: Rule, outcome: RuleClass, site: str, records: tuple[Record, .
         attributes.append(("reference", rule.reference))
     if outcome.headline:
         attributes.append(("headline", outcome.headline))
-    return Finding("?", rule.finding, status, site, rule.section or _section(rule, site), regions, measurements,
+    lesion = next((r.structure for r in records if isinstance(r, LesionMeasurements)), "")
+    section = rule.section or (structure(lesion).section if lesion else _section(rule, site))
+    return Finding("?", rule.finding, status, site, section, regions, measurements,
                    category=outcome.category or "", rule=reference(rule), reason=outcome.reason,
                    source=Source.HEADER if rule.level == "scan" else Source.MASKS,
                    importance=outcome.importance, attributes=tuple(attributes))

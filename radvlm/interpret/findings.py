@@ -161,7 +161,10 @@ def _lesions(case: Case) -> list[Finding]:
 def _fluid(case: Case, record: StructureMeasurements) -> Finding:
     row = structure(record.structure)
     rank = {q: n for n, q in enumerate(_HEADLINE_ORDER)}
-    numbers = sorted(record.measurements, key=lambda m: rank.get(m.quantity, len(rank)))
+    largest = next(lesion for lesion in case.measurements.lesions if lesion.structure == record.structure)
+    core = largest.measurement("core_mean_hu")  # attenuation of the largest pocket, away from its edge
+    numbers = sorted([*record.measurements, *([core] if core is not None else [])],
+                     key=lambda m: rank.get(m.quantity, len(rank)))
     return Finding(
         "?", row.name, Status.PRESENT, row.name, row.section, (record.region,), tuple(numbers),
         reason=cut_reason(record.cut_by) if record.cut_by else "", importance=case.rules.importance_of(row.name),

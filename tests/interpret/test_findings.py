@@ -268,3 +268,12 @@ def test_every_lesion_structure_gives_a_finding(hand_made: ModuleType) -> None:
     wholes = [hand_made.organ(name, 20.0) for name in kinds]
     found = interpret(hand_made.numbers(wholes, lesions), patient=ADULT)
     assert {f.kind for f in found if f.status is Status.PRESENT} >= set(kinds)
+
+
+def test_a_verdict_on_a_lesion_stands_in_the_section_of_the_lesion(hand_made: ModuleType) -> None:
+    organs = [hand_made.organ(name) for name in ("spleen", "pancreas", "liver")]
+    lesions = [hand_made.lesion("spleen_cyst", 1, 23, 20, hu=3, host="spleen"),
+               hand_made.lesion("pancreas_cyst", 1, 14, 13, hu=12, host="pancreas")]
+    found = interpret(hand_made.numbers(organs, lesions), patient=ADULT)
+    fluid = [f for f in found if f.kind == "fluid_attenuation" and f.status is Status.PRESENT]
+    assert {(f.site, f.section) for f in fluid} == {("spleen", "spleen"), ("pancreas", "pancreas")}
