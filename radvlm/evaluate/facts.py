@@ -15,18 +15,39 @@ from radvlm.evaluate.significance_table import Significance
 
 #: Places that overlap although neither contains the other.
 OVERLAPS: dict[str, frozenset[str]] = {
-    "lung_base": frozenset({"lower_lobe", "middle_lobe", "lingula"}), "lung_apex": frozenset({"upper_lobe"}),
+    "lung_base": frozenset({"lower_lobe", "middle_lobe", "lingula"}),
+    "lung_apex": frozenset({"upper_lobe"}),
     "liver_right_lobe": frozenset({f"liver_segment_{n}" for n in (5, 6, 7, 8)} | {"hepatic_dome"}),
     "liver_left_lobe": frozenset({f"liver_segment_{n}" for n in (2, 3, 4)}),
     "hepatic_dome": frozenset({"liver_segment_4", "liver_segment_7", "liver_segment_8", "liver_segment_2"}),
-    "caudate": frozenset({"liver_segment_1"}), "abdominal_aorta": frozenset({"iliac_artery"}),
-    "fissure": frozenset({"upper_lobe", "middle_lobe", "lower_lobe"}), "retroperitoneum": frozenset({"abdomen", "mesentery"}),
+    "caudate": frozenset({"liver_segment_1"}),
+    "abdominal_aorta": frozenset({"iliac_artery"}),
+    "fissure": frozenset({"upper_lobe", "middle_lobe", "lower_lobe"}),
+    "retroperitoneum": frozenset({"abdomen", "mesentery"}),
 }
 #: Liver segments that touch: calling one the other is within what readers disagree on.
-NEIGHBOURS = frozenset(frozenset({f"liver_segment_{a}", f"liver_segment_{b}"}) for a, b in
-                       ((2, 3), (2, 4), (3, 4), (4, 5), (4, 8), (5, 6), (5, 8), (6, 7), (7, 8)))
+NEIGHBOURS = frozenset(
+    frozenset({f"liver_segment_{a}", f"liver_segment_{b}"})
+    for a, b in ((2, 3), (2, 4), (3, 4), (4, 5), (4, 8), (5, 6), (5, 8), (6, 7), (7, 8))
+)
 #: Places so wide that they say nothing about where in the home it is.
-_WIDE = frozenset({"lung", "liver", "kidney", "bone", "artery", "abdomen", "chest", "bowel", "pelvis", "heart", "aorta", "spine", "soft_tissue"})
+_WIDE = frozenset(
+    {
+        "lung",
+        "liver",
+        "kidney",
+        "bone",
+        "artery",
+        "abdomen",
+        "chest",
+        "bowel",
+        "pelvis",
+        "heart",
+        "aorta",
+        "spine",
+        "soft_tissue",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,15 +88,41 @@ def facts(frames: Iterable[Frame], lexicon: Lexicon, table: Significance) -> tup
 
 
 def _fact(frame: Frame, lexicon: Lexicon) -> Fact:
-    return Fact(frame.kind, lexicon.kinds[frame.kind].family, frame.status == "present", frame.sides, frame.locations - _WIDE,
-                frame.sizes_mm, frame.grade, frame.change, ((frame.start, frame.stop),),
-                (frame.change_span,) if frame.change_span else (), frame.measured)
+    return Fact(
+        frame.kind,
+        lexicon.kinds[frame.kind].family,
+        frame.status == "present",
+        frame.sides,
+        frame.locations - _WIDE,
+        frame.sizes_mm,
+        frame.grade,
+        frame.change,
+        ((frame.start, frame.stop),),
+        (frame.change_span,) if frame.change_span else (),
+        frame.measured,
+    )
 
 
 def _order(fact: Fact) -> tuple[object, ...]:
     """The most specific first; ties by content, never by position."""
-    said = 3 * bool(fact.sizes_mm) + 2 * bool(fact.locations) + 2 * (len(fact.sides) == 1) + bool(fact.sides) + (fact.grade is not None) + bool(fact.change) + fact.sure
-    return (-said, fact.kind, sorted(fact.sides), sorted(fact.locations), [-s for s in fact.sizes_mm], fact.grade or 0, fact.change)
+    said = (
+        3 * bool(fact.sizes_mm)
+        + 2 * bool(fact.locations)
+        + 2 * (len(fact.sides) == 1)
+        + bool(fact.sides)
+        + (fact.grade is not None)
+        + bool(fact.change)
+        + fact.sure
+    )
+    return (
+        -said,
+        fact.kind,
+        sorted(fact.sides),
+        sorted(fact.locations),
+        [-s for s in fact.sizes_mm],
+        fact.grade or 0,
+        fact.change,
+    )
 
 
 def compatible(a: str, b: str, lexicon: Lexicon) -> bool:
@@ -92,7 +139,11 @@ def places_agree(a: frozenset[str], b: frozenset[str], lexicon: Lexicon) -> bool
         return True
     for x in a:
         for y in b:
-            if x == y or (x in lexicon.sites and y in lexicon.sites[x].lineage) or (y in lexicon.sites and x in lexicon.sites[y].lineage):
+            if (
+                x == y
+                or (x in lexicon.sites and y in lexicon.sites[x].lineage)
+                or (y in lexicon.sites and x in lexicon.sites[y].lineage)
+            ):
                 return True
             if y in OVERLAPS.get(x, ()) or x in OVERLAPS.get(y, ()):
                 return True
@@ -121,7 +172,16 @@ def _join(a: Fact, b: Fact, lexicon: Lexicon) -> Fact:
     if len(a.sides | b.sides) == 2 and not a.sizes_mm and not b.sizes_mm:
         sides = a.sides | b.sides
     locations = a.locations or b.locations
-    return replace(a, kind=kind, sure=a.sure or b.sure, sides=sides, locations=locations,
-                   sizes_mm=a.sizes_mm or b.sizes_mm, grade=a.grade if a.grade is not None else b.grade, change=a.change or b.change,
-                   spans=tuple(sorted({*a.spans, *b.spans})), change_spans=tuple(sorted({*a.change_spans, *b.change_spans})),
-                   measured=a.measured or b.measured)
+    return replace(
+        a,
+        kind=kind,
+        sure=a.sure or b.sure,
+        sides=sides,
+        locations=locations,
+        sizes_mm=a.sizes_mm or b.sizes_mm,
+        grade=a.grade if a.grade is not None else b.grade,
+        change=a.change or b.change,
+        spans=tuple(sorted({*a.spans, *b.spans})),
+        change_spans=tuple(sorted({*a.change_spans, *b.change_spans})),
+        measured=a.measured or b.measured,
+    )

@@ -2,7 +2,8 @@
 
 Unusual: a pair is made from facts, not by editing words. A report is a list of statements worded at random; an error
 changes one fact, and both reports are then worded; so what is wrong is known by construction and no part of the
-counter is used. Controls say the same facts in other words, another order or another style and hold no error.
+counter is used. Controls hold no error: ``paraphrase`` words the same facts again exactly as a faulty
+candidate is worded, ``reorder`` shuffles sentences, ``style`` changes capitals, spelling, abbreviations or layout.
 ``inject_text`` edits a report of the user's own instead, with word lists of its own.
 """
 
@@ -54,8 +55,13 @@ class Pair:
     control: str = ""
 
 
-def pairs(n: int, seed: int = 0, categories: Sequence[str] = CATEGORIES, controls: Sequence[str] = CONTROLS,
-          errors_per_pair: int = 1) -> Iterator[Pair]:
+def pairs(
+    n: int,
+    seed: int = 0,
+    categories: Sequence[str] = CATEGORIES,
+    controls: Sequence[str] = CONTROLS,
+    errors_per_pair: int = 1,
+) -> Iterator[Pair]:
     """``n`` pairs for every category and for every control, in a fixed order for a seed.
 
     With ``errors_per_pair`` > 1 that many errors of different facts, drawn from ``categories``, go into each candidate.
@@ -63,7 +69,9 @@ def pairs(n: int, seed: int = 0, categories: Sequence[str] = CATEGORIES, control
     """
     unknown = (set(categories) - set(CATEGORIES)) | (set(controls) - set(CONTROLS))
     if unknown:
-        raise InputError("errors are of " + ", ".join(CATEGORIES) + "; controls are " + ", ".join(CONTROLS), str(sorted(unknown)))
+        raise InputError(
+            "errors are of " + ", ".join(CATEGORIES) + "; controls are " + ", ".join(CONTROLS), str(sorted(unknown))
+        )
     for category in categories:
         for index in range(n):
             rng = random.Random(f"{seed}-{category}-{index}")
@@ -102,12 +110,19 @@ def _facts(rng: random.Random) -> list[Statement]:
 def _statement(topic: Topic, rng: random.Random) -> Statement:
     side = rng.choice(SIDES) if topic.sided else ""
     places = LOBES[side] if topic.places == "lobes" else topic.places
-    return Statement(topic.id, side, rng.choice(list(places)) if places else "",
-                     rng.randrange(4) if topic.grade else -1, rng.randint(*topic.sizes_mm) if topic.sizes_mm else 0,
-                     rng.choice(list(CHANGES)) if topic.changes and rng.random() < 0.35 else "")
+    return Statement(
+        topic.id,
+        side,
+        rng.choice(list(places)) if places else "",
+        rng.randrange(4) if topic.grade else -1,
+        rng.randint(*topic.sizes_mm) if topic.sizes_mm else 0,
+        rng.choice(list(CHANGES)) if topic.changes and rng.random() < 0.35 else "",
+    )
 
 
-def _inject(facts: list[Statement], category: str, strength: str, rng: random.Random, used: set[str]) -> tuple[list[Statement], Injected] | None:
+def _inject(
+    facts: list[Statement], category: str, strength: str, rng: random.Random, used: set[str]
+) -> tuple[list[Statement], Injected] | None:
     """The facts with one error of that category, or None when none of them can carry it."""
     free = [i for i, s in enumerate(facts) if s.topic not in used]
     rng.shuffle(free)
@@ -121,10 +136,10 @@ def _inject(facts: list[Statement], category: str, strength: str, rng: random.Ra
     for i in free:
         old, topic = facts[i], BY_ID[facts[i].topic]
         if category == "omission":
-            return [*facts[:i], *facts[i + 1:]], Injected(category, strength, old.topic, f"left out {old.topic}")
+            return [*facts[:i], *facts[i + 1 :]], Injected(category, strength, old.topic, f"left out {old.topic}")
         new = _changed(old, topic, category, strength, rng)
         if new is not None:
-            return [*facts[:i], new, *facts[i + 1:]], Injected(category, strength, old.topic, f"{old} became {new}")
+            return [*facts[:i], new, *facts[i + 1 :]], Injected(category, strength, old.topic, f"{old} became {new}")
     return None
 
 
@@ -154,7 +169,12 @@ def _changed(old: Statement, topic: Topic, category: str, strength: str, rng: ra
         if not topic.changes:
             return None
         if old.change:
-            opposite = {"new": ("stable", "decreased"), "increased": ("stable", "decreased"), "decreased": ("increased", "stable", "new"), "stable": ("new", "increased", "decreased")}
+            opposite = {
+                "new": ("stable", "decreased"),
+                "increased": ("stable", "decreased"),
+                "decreased": ("increased", "stable", "new"),
+                "stable": ("new", "increased", "decreased"),
+            }
             return replace(old, change=rng.choice(opposite[old.change])) if strength == "gross" else None
         return replace(old, change="stable" if strength == "slight" else rng.choice(["new", "increased", "decreased"]))
     if not old.change:
@@ -183,14 +203,16 @@ def _moved(old: Statement, topic: Topic, strength: str, rng: random.Random) -> S
 
 def _word(fact: Statement, rng: random.Random, avoid: str = "") -> str:
     topic = BY_ID[fact.topic]
-    wordings = [t for t in topic.templates if t != avoid and (not fact.change or "{clause}" in t and "{adj}" in t)]
+    wordings = [t for t in topic.templates if t != avoid and (not fact.change or ("{clause}" in t and "{adj}" in t))]
     template = rng.choice(wordings or list(topic.templates))
     options = CHANGES[fact.change] if fact.change else (("", ""),)
     if "{adj}" not in template:
         options = tuple(o for o in options if not o[0])
     adj, clause = rng.choice(options)
     grade = GRADES[topic.grade][fact.grade] if topic.grade else ""
-    text = template.format(size=_size(fact.size_mm, rng), side=fact.side, place=fact.place, grade=grade, adj=adj, clause=clause)
+    text = template.format(
+        size=_size(fact.size_mm, rng), side=fact.side, place=fact.place, grade=grade, adj=adj, clause=clause
+    )
     text = re.sub(r"\s+", " ", text).replace(" ,", ",").replace(" .", ".").strip()
     text = re.sub(r",(?=[,.])", "", text)
     text = re.sub(r"\b([Aa]) (?=[aeiou])", r"\1n ", text)
@@ -236,7 +258,7 @@ def _brief(fact: Statement) -> str:
 
 def _control(facts: list[Statement], control: str, rng: random.Random) -> tuple[str, str]:
     if control == "paraphrase":
-        return _write(facts, rng), _write(rng.sample(facts, len(facts)), rng)
+        return _write(facts, rng), _write(facts, rng)
     sentences = [_word(s, rng) for s in facts] + _normals({s.topic for s in facts}, rng, 3)
     if control == "reorder":
         return " ".join(sentences), " ".join(rng.sample(sentences, len(sentences)))
@@ -255,12 +277,26 @@ def _control(facts: list[Statement], control: str, rng: random.Random) -> tuple[
 
 
 _NEGATIVE = re.compile(r"\b(?:no|not|without|normal|unremarkable|absent|negative|clear|free of)\b", re.IGNORECASE)
-_COMPARED = re.compile(r"\b(?:new|stable|unchanged|increased|decreased|enlarg\w+|improved|worsen\w+|prior|previous\w*|compar\w+|interval|resolved)\b", re.IGNORECASE)
+_COMPARED = re.compile(
+    r"\b(?:new|stable|unchanged|increased|decreased|enlarg\w+|improved|worsen\w+|prior|previous\w*|compar\w+|interval|resolved)\b",
+    re.IGNORECASE,
+)
 _CHANGE_PHRASE = re.compile(
     r",? ?\b(?:(?:un)?changed (?:from|since|compared (?:to|with)) [^.,;]+|(?:stable|new) (?:since|from) [^.,;]+|(?:has )?(?:increased|decreased) (?:in size )?(?:since|from|compared (?:to|with)) [^.,;]+)"
-    r"|\b(?:new|stable|unchanged|enlarging)\b ?", re.IGNORECASE)
+    r"|\b(?:new|stable|unchanged|enlarging)\b ?",
+    re.IGNORECASE,
+)
 _SWAP = {"right": "left", "left": "right", "RUL": "LUL", "LUL": "RUL", "RLL": "LLL", "LLL": "RLL"}
-_SEVERE = {"mild": "severe", "minimal": "severe", "small": "large", "trace": "large", "moderate": "minimal", "severe": "mild", "large": "small", "marked": "mild"}
+_SEVERE = {
+    "mild": "severe",
+    "minimal": "severe",
+    "small": "large",
+    "trace": "large",
+    "moderate": "minimal",
+    "severe": "mild",
+    "large": "small",
+    "marked": "mild",
+}
 
 
 def inject_text(text: str, category: str, seed: int = 0) -> Pair | None:
@@ -284,7 +320,12 @@ def inject_text(text: str, category: str, seed: int = 0) -> Pair | None:
             continue
         edited = _edit(sentence, category, rng)
         if edited is not None and edited != sentence:
-            return Pair("text", text, text[:a] + edited + text[b:], (Injected(category, "clear", "", f"{sentence.strip()} -> {edited.strip()}"),))
+            return Pair(
+                "text",
+                text,
+                text[:a] + edited + text[b:],
+                (Injected(category, "clear", "", f"{sentence.strip()} -> {edited.strip()}"),),
+            )
     return None
 
 
@@ -292,7 +333,7 @@ def _edit(sentence: str, category: str, rng: random.Random) -> str | None:
     if category == "omission":
         return ""
     if category == "wrong_location":
-        found = [m for m in re.finditer(r"\b(?:right|left|RUL|LUL|RLL|LLL)\b", sentence)]
+        found = list(re.finditer(r"\b(?:right|left|RUL|LUL|RLL|LLL)\b", sentence))
         if len({m[0] for m in found}) != 1:
             return None
         return re.sub(r"\b(?:right|left|RUL|LUL|RLL|LLL)\b", lambda m: _SWAP[m[0]], sentence)
@@ -301,11 +342,11 @@ def _edit(sentence: str, category: str, rng: random.Random) -> str | None:
         if size:
             return re.sub(r"\b\d+(?:\.\d+)?(?= ?(?:mm|cm|x ?\d))", lambda m: f"{float(m[0]) * 2.5:g}", sentence)
         word = re.search(r"\b(" + "|".join(_SEVERE) + r")\b", sentence, re.IGNORECASE)
-        return sentence[:word.start()] + _SEVERE[word[0].lower()] + sentence[word.end():] if word else None
+        return sentence[: word.start()] + _SEVERE[word[0].lower()] + sentence[word.end() :] if word else None
     if category == "false_comparison":
         if _COMPARED.search(sentence):
             return None
         stem = sentence.rstrip()
         dot = stem[-1] if stem[-1] in ".!" else ""
-        return f"{stem[:len(stem) - len(dot)]}, {rng.choice(['new since the prior examination', 'increased in size from the prior examination'])}{dot}"
+        return f"{stem[: len(stem) - len(dot)]}, {rng.choice(['new since the prior examination', 'increased in size from the prior examination'])}{dot}"
     return _CHANGE_PHRASE.sub("", sentence, count=1) if _CHANGE_PHRASE.search(sentence) else None

@@ -27,7 +27,9 @@ STATES = ("present", "absent", "uncertain", "not mentioned")
 UNCERTAIN_AS = ("present", "absent")
 
 
-def label_report(report: str | ReportText | Report | Mapping[str, str], scheme: str = "ct-rate", lexicon: Lexicon | None = None) -> dict[str, str]:
+def label_report(
+    report: str | ReportText | Report | Mapping[str, str], scheme: str = "ct-rate", lexicon: Lexicon | None = None
+) -> dict[str, str]:
     """Label -> ``present``, ``absent``, ``uncertain`` or ``not mentioned``.
 
     Args:
@@ -61,7 +63,12 @@ def label_frames(reading: Reading, scheme: str, lexicon: Lexicon) -> dict[str, s
             kinds = ("lymphadenopathy", "lymph_node enlarged")
         seen = {state for kind in kinds for state in states.get(kind, ())}
         state = next((s for s in ("present", "uncertain", "absent") if s in seen), "")
-        if not state and any(site in reading.normal_sites for kind in kinds if kind in lexicon.kinds for site in lexicon.kinds[kind].normal):
+        if not state and any(
+            site in reading.normal_sites
+            for kind in kinds
+            if kind in lexicon.kinds
+            for site in lexicon.kinds[kind].normal
+        ):
             state = "absent"
         out[label] = state or "not mentioned"
     return out
@@ -91,21 +98,56 @@ class FindingsMetric:
         self.scheme, self._positive = scheme, {"present"} | ({"uncertain"} if uncertain_as == "present" else set())
         self.labels = tuple(self.lexicon.labels(scheme))
         self.name = "findings"
-        self.signature = (f"findings|scheme:{scheme}|labels:{len(self.labels)}|uncertain:{uncertain_as}|not-mentioned:absent|"
-                          f"lexicon:{self.lexicon.digest}|macro:labels-with-positives")
+        self.signature = (
+            f"findings|scheme:{scheme}|labels:{len(self.labels)}|uncertain:{uncertain_as}|not-mentioned:absent|"
+            f"lexicon:{self.lexicon.digest}|macro:labels-with-positives"
+        )
         rows: list[tuple[str, Callable[[np.ndarray], np.ndarray], bool, str]] = [
             ("f1-micro", lambda t: _f1(t.sum(-2)), True, "F1 over all labels and reports"),
             ("f1-macro", lambda t: _macro(_f1(t)), True, "mean F1 of labels that either side has"),
             ("f1-weighted", lambda t: _weighted(_f1(t), t), False, "mean F1 weighted by positives of the reference"),
-            ("precision-micro", lambda t: _divide(t.sum(-2)[..., 0], t.sum(-2)[..., 0] + t.sum(-2)[..., 1]), False, "precision over all labels"),
-            ("recall-micro", lambda t: _divide(t.sum(-2)[..., 0], t.sum(-2)[..., 0] + t.sum(-2)[..., 2]), False, "recall over all labels"),
-            ("precision-macro", lambda t: _macro(_divide(t[..., 0], t[..., 0] + t[..., 1])), False, "mean precision of labels"),
-            ("recall-macro", lambda t: _macro(_divide(t[..., 0], t[..., 0] + t[..., 2])), False, "mean recall of labels"),
+            (
+                "precision-micro",
+                lambda t: _divide(t.sum(-2)[..., 0], t.sum(-2)[..., 0] + t.sum(-2)[..., 1]),
+                False,
+                "precision over all labels",
+            ),
+            (
+                "recall-micro",
+                lambda t: _divide(t.sum(-2)[..., 0], t.sum(-2)[..., 0] + t.sum(-2)[..., 2]),
+                False,
+                "recall over all labels",
+            ),
+            (
+                "precision-macro",
+                lambda t: _macro(_divide(t[..., 0], t[..., 0] + t[..., 1])),
+                False,
+                "mean precision of labels",
+            ),
+            (
+                "recall-macro",
+                lambda t: _macro(_divide(t[..., 0], t[..., 0] + t[..., 2])),
+                False,
+                "mean recall of labels",
+            ),
             ("crg", _crg, True, "CRG score; a report that says nothing gets 1/3, so 1/3 is its zero"),
         ]
-        rows += [(f"f1 {label}", lambda t, i=i: _f1(t[..., i, :]), False, f"F1 of {label}") for i, label in enumerate(self.labels)]  # type: ignore[misc]
-        self.outputs = tuple(Output(name, True, source="labels", aggregate=_Table(len(self.labels), value), perfect=1.0, headline=headline, description=text)
-                             for name, value, headline, text in rows)
+        rows += [
+            (f"f1 {label}", lambda t, i=i: _f1(t[..., i, :]), False, f"F1 of {label}")
+            for i, label in enumerate(self.labels)
+        ]  # type: ignore[misc]
+        self.outputs = tuple(
+            Output(
+                name,
+                True,
+                source="labels",
+                aggregate=_Table(len(self.labels), value),
+                perfect=1.0,
+                headline=headline,
+                description=text,
+            )
+            for name, value, headline, text in rows
+        )
 
     def score_case(self, reference: ReportText, candidate: ReportText) -> Mapping[str, Score]:
         """One score, ``labels``: the case's own F1, and per label true positives, false positives, misses and true negatives."""
@@ -129,7 +171,11 @@ class FindingsMetric:
     def _marks(self, label: str, reading: Reading, side: str) -> list[Mark]:
         kinds = self.lexicon.labels(self.scheme)[label]
         reason = f"{label}: only in the {side}"
-        return [Mark(side, f.start, f.stop, "label", reason, None, label) for f in reading.frames if f.kind in kinds and f.status in self._positive][:1]
+        return [
+            Mark(side, f.start, f.stop, "label", reason, None, label)
+            for f in reading.frames
+            if f.kind in kinds and f.status in self._positive
+        ][:1]
 
 
 class _Table:

@@ -25,8 +25,20 @@ PARTS = ("sites", "cues", "findings", "spelling", "schemes")
 _TOKEN = re.compile(
     r"\([-–+]\)|(?:w/o|s/p|r/o|h/o|c/w|d/t|b/l)\b|\bw/|[^\W\d_]+|\d+(?:[.,]\d+)*|(?<=\s)[-–](?=\s)|[—,;:()/?•*&+.!<>\[\]\"]"
 )
-_UK = (("haem", "hem"), ("oesoph", "esoph"), ("oedem", "edem"), ("aemi", "emi"), ("tumour", "tumor"), ("gynaec", "gynec"),
-       ("orrhoea", "orrhea"), ("caec", "cec"), ("coeli", "celi"), ("isation", "ization"), ("ised", "ized"), ("colour", "color"))
+_UK = (
+    ("haem", "hem"),
+    ("oesoph", "esoph"),
+    ("oedem", "edem"),
+    ("aemi", "emi"),
+    ("tumour", "tumor"),
+    ("gynaec", "gynec"),
+    ("orrhoea", "orrhea"),
+    ("caec", "cec"),
+    ("coeli", "celi"),
+    ("isation", "ization"),
+    ("ised", "ized"),
+    ("colour", "color"),
+)
 _GROUP = re.compile(r"\{((?:[^{}]|\{[^{}]*\})*)\}")
 
 
@@ -131,8 +143,10 @@ def expand(term: str) -> list[str]:
             current += char
     options.append(current)
     inner = [text for option in options for text in expand(option)]
-    return [" ".join(f"{a} {b} {c}".split()) for a, b, c in
-            product([term[:match.start()]], inner, expand(term[match.end():]))]
+    return [
+        " ".join(f"{a} {b} {c}".split())
+        for a, b, c in product([term[: match.start()]], inner, expand(term[match.end() :]))
+    ]
 
 
 def _lemma(token: str, spelling: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
@@ -148,7 +162,13 @@ def _lemma(token: str, spelling: Mapping[str, tuple[str, ...]]) -> tuple[str, ..
     if token.endswith("omata"):
         token = token[:-2]
     if len(token) > 3 and token.endswith("s") and not token.endswith(("ss", "us", "is")):
-        token = token[:-3] + "y" if token.endswith("ies") else token[:-2] if token.endswith(("sses", "xes", "ches")) else token[:-1]
+        token = (
+            token[:-3] + "y"
+            if token.endswith("ies")
+            else token[:-2]
+            if token.endswith(("sses", "xes", "ches"))
+            else token[:-1]
+        )
     return spelling.get(token, (token,))
 
 
@@ -212,8 +232,15 @@ def _compile(data: dict[str, Any]) -> Lexicon:
         return last
 
     rows = data["sites"]["sites"]
-    levels = {f"{letter}{n}": {"terms": [f"{letter.lower()} {n}"], "parent": "spine", "structures": [f"vertebrae_{letter}{n}"]}
-              for letter, top in (("C", 7), ("T", 12), ("L", 5), ("S", 1)) for n in range(1, top + 1)}
+    levels = {
+        f"{letter}{n}": {
+            "terms": [f"{letter.lower()} {n}"],
+            "parent": "spine",
+            "structures": [f"vertebrae_{letter}{n}"],
+        }
+        for letter, top in (("C", 7), ("T", 12), ("L", 5), ("S", 1))
+        for n in range(1, top + 1)
+    }
     rows = {**rows, **levels, "lymph_node": {"terms": []}}
     sites: dict[str, Site] = {}
     for id, row in rows.items():
@@ -232,8 +259,17 @@ def _compile(data: dict[str, Any]) -> Lexicon:
     kinds: dict[str, Kind] = {}
     found = data["findings"]
     for id, row in found["kinds"].items():
-        kinds[id] = Kind(id, row["words"], row["home"], row["family"], row.get("general", False), row.get("metastatic", False),
-                         row.get("procedure", False), row.get("hidden", False), tuple(row.get("normal", ())))
+        kinds[id] = Kind(
+            id,
+            row["words"],
+            row["home"],
+            row["family"],
+            row.get("general", False),
+            row.get("metastatic", False),
+            row.get("procedure", False),
+            row.get("hidden", False),
+            tuple(row.get("normal", ())),
+        )
         add(row["terms"], ("finding", id))
     for id, (text, home) in found["extra_kinds"].items():
         kinds[id] = Kind(id, text, home, id, procedure=id.endswith("ectomy"))
@@ -245,16 +281,29 @@ def _compile(data: dict[str, Any]) -> Lexicon:
         unknown = (set(base["by_site"].values()) | {base["default"]}) - set(kinds) - {""}
         if unknown:
             raise InputError("a head leads to kinds of the lexicon", f"{id}: {sorted(unknown)}")
-        heads[id] = Head(id, base["by_site"], base["default"], base.get("quality", False), row.get("status", ""),
-                         row.get("positive", False), frozenset(last), base.get("carry", True))
-    schemes = {name: {**row, "labels": {label: tuple(ks) for label, ks in row["labels"].items()}}
-               for name, row in data["schemes"].items() if name != "about"}
+        heads[id] = Head(
+            id,
+            base["by_site"],
+            base["default"],
+            base.get("quality", False),
+            row.get("status", ""),
+            row.get("positive", False),
+            frozenset(last),
+            base.get("carry", True),
+        )
+    schemes = {
+        name: {**row, "labels": {label: tuple(ks) for label, ks in row["labels"].items()}}
+        for name, row in data["schemes"].items()
+        if name != "about"
+    }
     for name, row in schemes.items():
         missing = {k for ks in row["labels"].values() for k in ks} - set(kinds)
         if missing:
             raise InputError("a label is made of kinds of the lexicon", f"{name}: {sorted(missing)}")
     digest = hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:12]
-    return Lexicon(trie, sites, kinds, heads, cues, schemes, spelling, tuple(found["measured"]), found["report_kinds"], digest)
+    return Lexicon(
+        trie, sites, kinds, heads, cues, schemes, spelling, tuple(found["measured"]), found["report_kinds"], digest
+    )
 
 
 def load_lexicon(extension: Path | None = None) -> Lexicon:

@@ -15,12 +15,17 @@ from radvlm.evaluate.negation import HARD, OPENERS, SOFT, Scope
 _SIZE = re.compile(
     r"(?P<a>\d+(?:[.,]\d+)?)(?:\s*(?P<ua>mm|cm)\b)?(?:\s*(?:-|–|to|and)\s*(?P<r>\d+(?:[.,]\d+)?)(?=\s*(?:mm|cm|-?millimet|-?centimet)))?"
     r"(?:\s*[x×*]\s*(?P<b>\d+(?:[.,]\d+)?)(?:\s*(?P<ub>mm|cm)\b)?)?(?:\s*[x×*]\s*(?P<c>\d+(?:[.,]\d+)?))?"
-    r"\s*-?(?P<unit>mms?\b|cms?\b|millimet\w*|centimet\w*)?")
+    r"\s*-?(?P<unit>mms?\b|cms?\b|millimet\w*|centimet\w*)?"
+)
 _MARKS = SOFT | HARD | {":", "?"}
 _BOUND = re.compile(r"(<|less than|smaller than|below|under|not exceed)\s*$")
 _DIGIT = re.compile(r"\d")
-_NOT_A_SIZE = re.compile(r"\s*(?:above|below|from the|from|proximal|distal|slice|section|collimation|reconstruction|interval|inferior to|superior to|cranial|caudal|deep to|off)\b")
-_PREVIOUS = re.compile(r"(?:previously|formerly|prior|was|compared (?:to|with)|versus|vs|from|previous(?:ly)?\s*(?:measured|measuring)?)\s*(?:measured|measuring|approximately|about|up to|at|:)?\s*$")
+_NOT_A_SIZE = re.compile(
+    r"\s*(?:above|below|from the|from|proximal|distal|slice|section|collimation|reconstruction|interval|inferior to|superior to|cranial|caudal|deep to|off)\b"
+)
+_PREVIOUS = re.compile(
+    r"(?:previously|formerly|prior|was|compared (?:to|with)|versus|vs|from|previous(?:ly)?\s*(?:measured|measuring)?)\s*(?:measured|measuring|approximately|about|up to|at|:)?\s*$"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +97,15 @@ def parse(text: str, lexicon: Lexicon) -> Parsed:
         if best is not None:
             hits.append((i, end, best))
         i = end
-    return Parsed(text, words, starts, stops, hits, _scope(words, hits, low, starts), _sizes(low, starts) if _DIGIT.search(low) else [])
+    return Parsed(
+        text,
+        words,
+        starts,
+        stops,
+        hits,
+        _scope(words, hits, low, starts),
+        _sizes(low, starts) if _DIGIT.search(low) else [],
+    )
 
 
 def _scope(words: list[str], hits: list[tuple[int, int, Meaning]], low: str, starts: list[int]) -> Scope:
@@ -148,7 +161,11 @@ def _sizes(low: str, starts: list[int]) -> list[Size]:
         if _NOT_A_SIZE.match(low, match.end()) or _PREVIOUS.search(low, 0, match.start("a")):
             continue
         scale = 10.0 if unit.startswith("c") else 1.0
-        values = [_number(match[g]) * (10.0 if g == "a" and match["ua"] and match["ua"] == "cm" else scale) for g in ("a", "r", "b", "c") if match[g]]
+        values = [
+            _number(match[g]) * (10.0 if g == "a" and match["ua"] and match["ua"] == "cm" else scale)
+            for g in ("a", "r", "b", "c")
+            if match[g]
+        ]
         if match["r"]:
             values = [max(values[:2]), *values[2:]]
         if not values or max(values) > 600 or max(values) <= 0:

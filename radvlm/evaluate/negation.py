@@ -11,8 +11,27 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 #: Words after a comma or "and" that open a new, asserted noun phrase.
-OPENERS = frozenset({"open", "ordinal", "trace", "mild", "mild_moderate", "moderate", "moderate_severe", "severe", "new", "increased",
-                     "decreased", "stable", "bilateral", "subcm", "unc_pre", "normal", "prior"})
+OPENERS = frozenset(
+    {
+        "open",
+        "ordinal",
+        "trace",
+        "mild",
+        "mild_moderate",
+        "moderate",
+        "moderate_severe",
+        "severe",
+        "new",
+        "increased",
+        "decreased",
+        "stable",
+        "bilateral",
+        "subcm",
+        "unc_pre",
+        "normal",
+        "prior",
+    }
+)
 #: Conjunctions and marks that may end a scope.
 SOFT = frozenset({",", "and", "or", "nor", "/", "with", "(", ")", "&", "+"})
 HARD = frozenset({";", "•", "[", "]"})
@@ -21,7 +40,18 @@ _FORWARD = (("neg_pre", "absent"), ("hist_pre", "history"), ("hyp_pre", "hypothe
 _BACKWARD = (("neg_post", "absent"), ("unc_post", "uncertain"))
 _ANSWERS = frozenset({"no", "nil", "none", "absent", "negative", "not", "without", "neg"})
 #: Cues that reach only what follows at once.
-_NEAR = {"not": 4, "is not": 4, "are not": 4, "was not": 4, "were not": 4, "non": 0, "absent": 1, "resolved": 2, "previous": 1, "no longer": 3}
+_NEAR = {
+    "not": 4,
+    "is not": 4,
+    "are not": 4,
+    "was not": 4,
+    "were not": 4,
+    "non": 0,
+    "absent": 1,
+    "resolved": 2,
+    "previous": 1,
+    "no longer": 3,
+}
 
 
 @dataclass
@@ -48,8 +78,12 @@ def status(scope: Scope, start: int, stop: int) -> str:
         for a, b in cues.get(name, ()):
             if b <= start and _reaches_forward(scope, name, a, b, start, stop):
                 forward[meaning] = (a, b)
-    backward = {meaning for name, meaning in _BACKWARD for a, b in cues.get(name, ())
-                if a >= stop and _reaches_backward(scope, start, stop, a)}
+    backward = {
+        meaning
+        for name, meaning in _BACKWARD
+        for a, b in cues.get(name, ())
+        if a >= stop and _reaches_backward(scope, start, stop, a)
+    }
     if "uncertain" in backward and "absent" not in backward:
         return "uncertain"
     if "absent" in forward:
@@ -62,15 +96,21 @@ def status(scope: Scope, start: int, stop: int) -> str:
             return meaning
     if any(stop <= a <= stop + 1 for a, _ in cues.get("hist_post", ())):
         return "history"
-    if any(a >= stop and _reaches_backward(scope, start, stop, a) and scope.words[a] in ("cannot", "could", "can", "not")
-           and "small" not in scope.words[a:b] and "characterized" not in scope.words[a:b] for a, b in cues.get("limited", ())):
+    if any(
+        a >= stop
+        and _reaches_backward(scope, start, stop, a)
+        and scope.words[a] in ("cannot", "could", "can", "not")
+        and "small" not in scope.words[a:b]
+        and "characterized" not in scope.words[a:b]
+        for a, b in cues.get("limited", ())
+    ):
         return "hypothetical"
     return "uncertain" if _questioned(scope, start, stop) else "present"
 
 
 def _answered_no(scope: Scope) -> bool:
     """``Pleural effusion: None.`` and its like: nothing after the colon but the answer."""
-    rest = [w for w in scope.words[scope.colon + 1:] if w not in (".", "!")]
+    rest = [w for w in scope.words[scope.colon + 1 :] if w not in (".", "!")]
     return bool(rest) and rest[0] in _ANSWERS and len(rest) <= 3
 
 
@@ -81,7 +121,11 @@ def _reaches_forward(scope: Scope, name: str, a: int, b: int, start: int, stop: 
     near = _NEAR.get(" ".join(words[a:b])) if name == "neg_pre" else None
     if near is not None and start - b > near and not any(words[i] in ("or", "nor") for i in range(b, start)):
         return False
-    if name == "unc_pre" and any(b <= c < start for c, _ in scope.cues.get("cause", ())) and b in {c for c, _ in scope.cues["cause"]}:
+    if (
+        name == "unc_pre"
+        and any(b <= c < start for c, _ in scope.cues.get("cause", ()))
+        and b in {c for c, _ in scope.cues["cause"]}
+    ):
         return "reactive" not in words[b:start] and "benign" not in words[b:start] and start - b < 8
     for at in scope.soft:
         if not b <= at < start:
@@ -99,9 +143,7 @@ def _reaches_forward(scope: Scope, name: str, a: int, b: int, start: int, stop: 
         elif name == "neg_pre":
             if opens and not (word == "," and _later_or(scope, at, stop)):
                 return False
-        elif word in (",", "(") and not _later_or(scope, at, stop):
-            return False
-        elif word in ("and", "&") and opens:
+        elif (word in (",", "(") and not _later_or(scope, at, stop)) or (word in ("and", "&") and opens):
             return False
     return True
 
@@ -137,12 +179,22 @@ def _questioned(scope: Scope, start: int, stop: int) -> bool:
     """A question mark right after the mention, or one that opens it (``?pneumonia``); or "X versus Y"."""
     words = scope.words
     for q in scope.questions:
-        if q >= stop and q - stop <= 6 and not any(stop <= s < q and words[s] in (",", "and", "(", "or") for s in scope.soft) \
-                and not any(stop <= k < q for k in scope.questions):
+        if (
+            q >= stop
+            and q - stop <= 6
+            and not any(stop <= s < q and words[s] in (",", "and", "(", "or") for s in scope.soft)
+            and not any(stop <= k < q for k in scope.questions)
+        ):
             return True
         if q < start and start - q <= 3 and (q == 0 or words[q - 1] in ("(", ",", ")", "?")) and q + 1 < len(words):
             return True
     for a, b in scope.cues.get("unc_pre", ()):
-        if a >= stop and a - stop <= 4 and words[a] in ("versus", "vs") and b - a == 1 and not any(stop <= h < a for h in scope.hard):
+        if (
+            a >= stop
+            and a - stop <= 4
+            and words[a] in ("versus", "vs")
+            and b - a == 1
+            and not any(stop <= h < a for h in scope.hard)
+        ):
             return True
     return False

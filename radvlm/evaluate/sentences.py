@@ -12,19 +12,124 @@ from dataclasses import dataclass
 
 #: Heading words -> what the section is; sections named in ``EXCLUDED`` state no findings.
 HEADINGS: dict[str, str] = {
-    **dict.fromkeys(("clinical information", "clinical history", "clinical indication", "clinical data", "clinical details", "clinical question",
-                     "clinical background", "clinical statement", "clinical", "history", "indication", "indications", "reason for exam", "reason for examination",
-                     "reason for study", "reason for the study", "reason for scan", "reason for this examination", "reason", "hx", "medical history", "patient history",
-                     "indication for study", "clinical context", "brief history", "pertinent history", "relevant history", "symptoms", "diagnosis on referral",
-                     "history and indication", "indication/history", "history/indication", "clinical indications", "request", "referral", "signs and symptoms"), "history"),
-    **dict.fromkeys(("technique", "procedure", "protocol", "examination", "exam", "study", "exam type", "type of exam", "ct technique", "contrast", "dose", "radiation dose",
-                     "scan protocol", "procedure comments", "exam description", "ct dose", "dlp", "imaging technique", "contrast material", "oral contrast", "iv contrast",
-                     "scan technique", "technical factors", "quality"), "technique"),
-    **dict.fromkeys(("comparison", "comparisons", "comparison studies", "comparison study", "compared", "prior studies", "previous studies", "previous examinations"), "comparison"),
-    **dict.fromkeys(("recommendation", "recommendations", "follow-up", "follow up", "communication", "notification", "attestation", "signed", "disclaimer"), "recommendation"),
-    **dict.fromkeys(("findings", "finding", "report", "results", "result", "observations", "ct findings", "description", "body"), "findings"),
-    **dict.fromkeys(("impression", "impressions", "conclusion", "conclusions", "opinion", "summary", "interpretation", "assessment", "final impression", "comment", "key findings",
-                     "diagnosis"), "impression"),
+    **dict.fromkeys(
+        (
+            "clinical information",
+            "clinical history",
+            "clinical indication",
+            "clinical data",
+            "clinical details",
+            "clinical question",
+            "clinical background",
+            "clinical statement",
+            "clinical",
+            "history",
+            "indication",
+            "indications",
+            "reason for exam",
+            "reason for examination",
+            "reason for study",
+            "reason for the study",
+            "reason for scan",
+            "reason for this examination",
+            "reason",
+            "hx",
+            "medical history",
+            "patient history",
+            "indication for study",
+            "clinical context",
+            "brief history",
+            "pertinent history",
+            "relevant history",
+            "symptoms",
+            "diagnosis on referral",
+            "history and indication",
+            "indication/history",
+            "history/indication",
+            "clinical indications",
+            "request",
+            "referral",
+            "signs and symptoms",
+        ),
+        "history",
+    ),
+    **dict.fromkeys(
+        (
+            "technique",
+            "procedure",
+            "protocol",
+            "examination",
+            "exam",
+            "study",
+            "exam type",
+            "type of exam",
+            "ct technique",
+            "contrast",
+            "dose",
+            "radiation dose",
+            "scan protocol",
+            "procedure comments",
+            "exam description",
+            "ct dose",
+            "dlp",
+            "imaging technique",
+            "contrast material",
+            "oral contrast",
+            "iv contrast",
+            "scan technique",
+            "technical factors",
+            "quality",
+        ),
+        "technique",
+    ),
+    **dict.fromkeys(
+        (
+            "comparison",
+            "comparisons",
+            "comparison studies",
+            "comparison study",
+            "compared",
+            "prior studies",
+            "previous studies",
+            "previous examinations",
+        ),
+        "comparison",
+    ),
+    **dict.fromkeys(
+        (
+            "recommendation",
+            "recommendations",
+            "follow-up",
+            "follow up",
+            "communication",
+            "notification",
+            "attestation",
+            "signed",
+            "disclaimer",
+        ),
+        "recommendation",
+    ),
+    **dict.fromkeys(
+        ("findings", "finding", "report", "results", "result", "observations", "ct findings", "description", "body"),
+        "findings",
+    ),
+    **dict.fromkeys(
+        (
+            "impression",
+            "impressions",
+            "conclusion",
+            "conclusions",
+            "opinion",
+            "summary",
+            "interpretation",
+            "assessment",
+            "final impression",
+            "comment",
+            "key findings",
+            "diagnosis",
+        ),
+        "impression",
+    ),
 }
 EXCLUDED = frozenset({"history", "technique", "comparison", "recommendation"})
 _LEAD = " \t#*_>-"
@@ -33,9 +138,14 @@ _LONGEST = max(map(len, HEADINGS)) + 6
 _ORGAN = re.compile(
     r"^[ \t]*(?:the )?(?:lower |upper |visualized )?(?:lungs?|liver|heart|chest|thorax|abdomen|pelvis|spleen|pancreas|kidneys?|adrenals?|bones?|gallbladder|"
     r"mediastinum|pleura|aorta|lines|airways?|thyroid|bowel|vessels|vasculature|lymph nodes|nodes|musculoskeletal|hepatobiliary|cardiovascular)\b[^:\n.]{0,40}:",
-    re.IGNORECASE | re.MULTILINE)
-_STOP = re.compile(r"\n\s*\n|\n|[.!?]+(?=[\s\"”'’)\]]|$)|(?<=[a-z)])\.(?=[A-Z])|(?<=\d)\.(?=[A-Z][a-z])|\"+|[“”•▪●◦]|;(?=\s*\n)")
-_ABBREVIATION = frozenset("mm cm approx vs eg e.g ie i.e etc max min incl resp ca dr mr mrs ms no fig st ant inf sup avg ser im img se cf".split())
+    re.IGNORECASE | re.MULTILINE,
+)
+_STOP = re.compile(
+    r"\n\s*\n|\n|[.!?]+(?=[\s\"”'’)\]]|$)|(?<=[a-z)])\.(?=[A-Z])|(?<=\d)\.(?=[A-Z][a-z])|\"+|[“”•▪●◦]|;(?=\s*\n)"
+)
+_ABBREVIATION = frozenset(
+    ["mm", "cm", "approx", "vs", "eg", "e.g", "ie", "i.e", "etc", "max", "min", "incl", "resp", "ca", "dr", "mr", "mrs", "ms", "no", "fig", "st", "ant", "inf", "sup", "avg", "ser", "im", "img", "se", "cf"]
+)
 _LIST = re.compile(r"[ \t]*(?:[-*+•·>]|\(?\d{1,2}[.)]|[a-z][.)])[ \t]")
 
 
@@ -59,7 +169,7 @@ def sections(text: str) -> list[tuple[str, int, int]]:
     names = [name for name, _, _ in heads]
     for i, ((name, _, start), stop) in enumerate(zip(heads, stops, strict=True)):
         if name in EXCLUDED:
-            end = _end_of_excluded(text, start, stop, any(n in ("findings", "impression") for n in names[i + 1:]))
+            end = _end_of_excluded(text, start, stop, any(n in ("findings", "impression") for n in names[i + 1 :]))
             out += [(name, start, end), ("findings", end, stop)]
         else:
             out.append((name, start, stop))
@@ -71,7 +181,7 @@ def _headings(text: str) -> list[tuple[str, int, int]]:
     found: list[tuple[str, int, int]] = []
     colon = text.find(":")
     while colon >= 0:
-        back = text[max(0, colon - _LONGEST):colon]
+        back = text[max(0, colon - _LONGEST) : colon]
         line = back.rfind("\n") + 1
         title = max(back.rfind(". ", line), back.rfind('" ', line), back.rfind("? ", line), back.rfind('"', line))
         begin = title + 1 if title >= 0 else line
@@ -145,11 +255,11 @@ def _split(text: str, start: int, stop: int, section: str, paragraph: int, out: 
 
 def _continues(text: str, start: int, dot: int, end: int, mark: str) -> bool:
     """Whether a full stop or question mark does not end the sentence."""
-    rest = text[end:end + 40].lstrip(" \t")
+    rest = text[end : end + 40].lstrip(" \t")
     if mark[0] == "?":
         inside = text.rfind("(", start, dot) > text.rfind(")", start, dot)
         return inside or rest[:1] in (",", ")") or rest[:1].islower()
-    word = text[max(start, dot - 8):dot].split()[-1:] or [""]
+    word = text[max(start, dot - 8) : dot].split()[-1:] or [""]
     word_ = word[0].lower().lstrip("(")
     return word_ in _ABBREVIATION and (rest[:1].islower() or (rest[:1].isdigit() and word_ not in ("mm", "cm")))
 
@@ -159,7 +269,7 @@ def _wrapped(text: str, start: int, newline: int, stop: int) -> bool:
     line_start = text.rfind("\n", 0, newline) + 1
     line = text[line_start:newline].rstrip()
     end = text.find("\n", newline + 1)
-    following = text[newline + 1:end if end >= 0 else stop]
+    following = text[newline + 1 : end if end >= 0 else stop]
     if not line or not following.strip() or line[-1] in ".!?:;" or _LIST.match(following):
         return False
     first = following.lstrip()[:1]

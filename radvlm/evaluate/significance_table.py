@@ -86,4 +86,12 @@ def _load(path: Path | None) -> Significance:
         if row.get("tier") not in TIERS or row.get("source") not in data["sources"]:
             raise InputError(f"a kind has a tier ({', '.join(TIERS)}) and a listed source", f"{kind}: {row}")
     digest = hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:12]
-    return Significance(data["kinds"], data["default"], data["size"], data["severity"], tuple(data["change"]["significant"]), data["sources"], digest)
+    return Significance(
+        data["kinds"],
+        data["default"],
+        data["size"],
+        data["severity"],
+        tuple(data["change"]["significant"]),
+        data["sources"],
+        digest,
+    )

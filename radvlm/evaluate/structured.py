@@ -16,7 +16,13 @@ if TYPE_CHECKING:
 _STATUS = {Status.PRESENT: "present", Status.ABSENT: "absent", Status.INDETERMINATE: "uncertain"}
 _SIZES = ("long_axis", "short_axis")
 _ALONE = ("diameter", "diameter_3d")
-_POLES = {"upper": "kidney_upper_pole", "lower": "kidney_lower_pole", "interpolar": "kidney_mid", "mid": "kidney_mid", "middle": "kidney_mid"}
+_POLES = {
+    "upper": "kidney_upper_pole",
+    "lower": "kidney_lower_pole",
+    "interpolar": "kidney_mid",
+    "mid": "kidney_mid",
+    "middle": "kidney_mid",
+}
 
 
 def report_frames(report: Report, text: str, lexicon: Lexicon) -> Reading:
@@ -40,7 +46,9 @@ def _kind(finding: Finding, lexicon: Lexicon) -> str | None:
     return kind if kind in lexicon.kinds else None
 
 
-def _frame(finding: Finding, kind: str, status: str, places: dict[str, str], span: tuple[int, int], lexicon: Lexicon) -> Frame:
+def _frame(
+    finding: Finding, kind: str, status: str, places: dict[str, str], span: tuple[int, int], lexicon: Lexicon
+) -> Frame:
     sizes = sorted((m.value for q in _SIZES if (m := finding.measurement(q)) is not None), reverse=True)
     if not sizes:
         sizes = [m.value for q in _ALONE if (m := finding.measurement(q)) is not None][:1]
@@ -54,9 +62,24 @@ def _frame(finding: Finding, kind: str, status: str, places: dict[str, str], spa
     pole = _POLES.get(finding.attribute("pole").split(" ")[0])
     if pole and home == "kidney":
         located.add(pole)
-    locations = frozenset(site for site in located if site in lexicon.sites and (not home or home in lexicon.sites[site].lineage and site != home))
-    return Frame(kind, status, home, frozenset(sides), locations, tuple(sizes), start=span[0], stop=span[1], sentence=span,
-                 section=finding.section, measured=True)
+    locations = frozenset(
+        site
+        for site in located
+        if site in lexicon.sites and (not home or (home in lexicon.sites[site].lineage and site != home))
+    )
+    return Frame(
+        kind,
+        status,
+        home,
+        frozenset(sides),
+        locations,
+        tuple(sizes),
+        start=span[0],
+        stop=span[1],
+        sentence=span,
+        section=finding.section,
+        measured=True,
+    )
 
 
 def _spans(report: Report, text: str) -> dict[str, tuple[int, int]]:

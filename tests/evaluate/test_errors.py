@@ -48,11 +48,19 @@ PAIRS: list[tuple[str, str, list[tuple[str, bool]]]] = [
     ("The effusion on the right has increased.", "The right effusion has decreased.", [(E, True)]),
     ("No significant interval change.", "Normal.", [(F, False)]),
     ("Normal.", "No significant change from the prior examination.", [(E, False)]),
-    ("FINDINGS: 2.3 cm mass in the pancreatic head.\nIMPRESSION: Pancreatic head mass.", "Mass in the head of the pancreas measuring 2.3 x 2.0 cm.", []),
+    (
+        "FINDINGS: 2.3 cm mass in the pancreatic head.\nIMPRESSION: Pancreatic head mass.",
+        "Mass in the head of the pancreas measuring 2.3 x 2.0 cm.",
+        [],
+    ),
     ("Cholelithiasis. Hepatosteatosis.", "Fatty infiltration of the liver. Stones in the gallbladder.", []),
     ("There is a 4 cm infrarenal aortic aneurysm.", "INFRARENAL AAA, 4.1 CM", []),
     ("Ground-glass opacities in both lungs.", "Bilateral ground glass densities.", []),
-    ("5 mm nodule in the right upper lobe and 8 mm nodule in the left lower lobe.", "8 mm nodule in the left lower lobe. 5 mm right upper lobe nodule.", []),
+    (
+        "5 mm nodule in the right upper lobe and 8 mm nodule in the left lower lobe.",
+        "8 mm nodule in the left lower lobe. 5 mm right upper lobe nodule.",
+        [],
+    ),
     ("History of pneumonia. Normal lungs.", "Normal lungs.", []),
     ("Normal.", "The liver, spleen and kidneys are normal. No effusion.", []),
 ]
@@ -70,7 +78,10 @@ def test_pair(reference: str, candidate: str, wanted: list[tuple[str, bool]]) ->
 
 
 def test_spans_and_reasons_say_what_and_where() -> None:
-    reference, candidate = "No effusion. 12 mm nodule in the right upper lobe.", "Left effusion. 21 mm nodule in the right upper lobe."
+    reference, candidate = (
+        "No effusion. 12 mm nodule in the right upper lobe.",
+        "Left effusion. 21 mm nodule in the right upper lobe.",
+    )
     false, size = count_errors(reference, candidate).errors
     assert [candidate[a:b] for a, b in false.candidate] == ["effusion"]
     assert [reference[a:b] for a, b in false.reference] == ["effusion"]  # where the reference denies it
@@ -79,7 +90,9 @@ def test_spans_and_reasons_say_what_and_where() -> None:
     assert "12 mm" in size.reason and "21 mm" in size.reason and "9 mm" in size.reason
 
 
-_SENTENCES = st.lists(st.sampled_from([p[0] for p in PAIRS] + [p[1] for p in PAIRS]), min_size=0, max_size=6).map(" ".join)
+_SENTENCES = st.lists(st.sampled_from([p[0] for p in PAIRS] + [p[1] for p in PAIRS]), min_size=0, max_size=6).map(
+    " ".join
+)
 
 
 @settings(max_examples=80, deadline=None)
@@ -117,13 +130,24 @@ def test_the_assignment_is_the_best_one(costs: list[list[float]]) -> None:
 
 
 def test_many_findings_of_a_kind_are_matched_greedily_and_fast() -> None:
-    text = " ".join(f"{n} mm nodule in the {side} {lobe} lobe." for n in range(3, 40, 2) for side in ("right", "left") for lobe in ("upper", "lower"))
+    text = " ".join(
+        f"{n} mm nodule in the {side} {lobe} lobe."
+        for n in range(3, 40, 2)
+        for side in ("right", "left")
+        for lobe in ("upper", "lower")
+    )
     assert count_errors(text, text).total == 0
 
 
 def test_counts_and_json() -> None:
     found = count_errors("9 mm nodule in the right upper lobe.", "Renal cyst.")
-    assert (found.total, found.significant, found.count(A), found.count(B, True), found.count(A, True)) == (2, 1, 1, 1, 0)
+    assert (found.total, found.significant, found.count(A), found.count(B, True), found.count(A, True)) == (
+        2,
+        1,
+        1,
+        1,
+        0,
+    )
     assert json.loads(json.dumps(found.to_dict()))["counts"][B] == {"significant": 1, "insignificant": 0}
     with pytest.raises(InputError):
         found.count("hallucination")
@@ -131,9 +155,19 @@ def test_counts_and_json() -> None:
 
 # ---- structured reports ----
 
+
 def nodule(size_mm: float, structure: str = "lung_upper_lobe_right", status: Status = Status.PRESENT) -> Report:
-    finding = Finding("F1", "lung_nodule", status, "lung_right", "lungs", measurements=(Measurement("long_axis", size_mm, "mask"), Measurement("short_axis", size_mm - 2, "mask")),
-                      locations=(structure,), source=Source.MODEL, confidence=0.9)
+    finding = Finding(
+        "F1",
+        "lung_nodule",
+        status,
+        "lung_right",
+        "lungs",
+        measurements=(Measurement("long_axis", size_mm, "mask"), Measurement("short_axis", size_mm - 2, "mask")),
+        locations=(structure,),
+        source=Source.MODEL,
+        confidence=0.9,
+    )
     return Report((finding,), (Sentence(f"Nodule of the right upper lobe, {size_mm:.0f} mm.", "lungs", (finding,)),))
 
 
@@ -167,6 +201,7 @@ def test_every_lesion_of_the_anatomy_table_has_a_kind() -> None:
 
 # ---- the table of significance ----
 
+
 def test_the_significance_table_is_sourced_and_names_known_kinds() -> None:
     from radvlm.evaluate.lexicon import load_lexicon
 
@@ -196,6 +231,7 @@ def test_a_users_table_overrides(tmp_path: Path) -> None:
 
 
 # ---- the metrics ----
+
 
 def score(metric: ErrorsMetric | FindingsMetric, reference: str, candidate: str) -> dict[str, Score]:
     return dict(metric.score_case(ReportText.of("1", reference), ReportText.of("1", candidate)))

@@ -16,29 +16,89 @@ from radvlm.evaluate.sentences import sentences
 
 #: text -> kind, and what else has to hold of the first frame of that kind.
 ROWS: list[tuple[str, str, dict[str, object]]] = [
-    ("A 2.3 x 1.8 cm mass in the left lower lobe.", "lung_mass", {"sizes_mm": (23.0, 18.0), "sides": {"left"}, "locations": {"lower_lobe"}}),
-    ("13x9.3 mm lymph node in the right paratracheal area", "lymph_node", {"sizes_mm": (13.0, 9.3), "locations": {"paratracheal"}, "sides": {"right"}}),
+    (
+        "A 2.3 x 1.8 cm mass in the left lower lobe.",
+        "lung_mass",
+        {"sizes_mm": (23.0, 18.0), "sides": {"left"}, "locations": {"lower_lobe"}},
+    ),
+    (
+        "13x9.3 mm lymph node in the right paratracheal area",
+        "lymph_node",
+        {"sizes_mm": (13.0, 9.3), "locations": {"paratracheal"}, "sides": {"right"}},
+    ),
     ("Nodules measuring up to 1,5 cm in both lungs.", "lung_nodule", {"sizes_mm": (15.0,), "sides": {"left", "right"}}),
-    ("Nodule measuring 4 - 6 mm in the lingula.", "lung_nodule", {"sizes_mm": (6.0,), "sides": {"left"}, "locations": {"lingula"}}),
-    ("4.2 x 3.1 x 2.8 cm hypodense lesion in hepatic segment VII.", "liver_lesion", {"sizes_mm": (42.0, 31.0, 28.0), "locations": {"liver_segment_7"}}),
+    (
+        "Nodule measuring 4 - 6 mm in the lingula.",
+        "lung_nodule",
+        {"sizes_mm": (6.0,), "sides": {"left"}, "locations": {"lingula"}},
+    ),
+    (
+        "4.2 x 3.1 x 2.8 cm hypodense lesion in hepatic segment VII.",
+        "liver_lesion",
+        {"sizes_mm": (42.0, 31.0, 28.0), "locations": {"liver_segment_7"}},
+    ),
     ("RUL nodule, 7mm.", "lung_nodule", {"sizes_mm": (7.0,), "sides": {"right"}, "locations": {"upper_lobe"}}),
-    ("There is a mass in the uncinate process of the pancreas measuring 3 cm.", "pancreatic_mass", {"sizes_mm": (30.0,), "locations": {"pancreas_head"}}),
-    ("Nonobstructing 4 mm calculus in the lower pole of the right kidney.", "kidney_stone", {"sizes_mm": (4.0,), "sides": {"right"}, "locations": {"kidney_lower_pole"}}),
+    (
+        "There is a mass in the uncinate process of the pancreas measuring 3 cm.",
+        "pancreatic_mass",
+        {"sizes_mm": (30.0,), "locations": {"pancreas_head"}},
+    ),
+    (
+        "Nonobstructing 4 mm calculus in the lower pole of the right kidney.",
+        "kidney_stone",
+        {"sizes_mm": (4.0,), "sides": {"right"}, "locations": {"kidney_lower_pole"}},
+    ),
     ("Compression fracture of L1, severe.", "fracture", {"locations": {"L1"}, "grade": 4.0}),
     ("Mild to moderate bilateral pleural effusions.", "pleural_effusion", {"grade": 2.25, "sides": {"left", "right"}}),
-    ("Trace right pleural effusion, decreased from prior.", "pleural_effusion", {"grade": 1.0, "sides": {"right"}, "change": "decreased"}),
-    ("Small left effusion with adjacent right lower lobe atelectasis.", "pleural_effusion", {"grade": 1.5, "sides": {"left"}}),
-    ("Small left effusion with moderate right lower lobe atelectasis.", "atelectasis", {"grade": 3.0, "sides": {"right"}, "locations": {"lower_lobe"}}),
+    (
+        "Trace right pleural effusion, decreased from prior.",
+        "pleural_effusion",
+        {"grade": 1.0, "sides": {"right"}, "change": "decreased"},
+    ),
+    (
+        "Small left effusion with adjacent right lower lobe atelectasis.",
+        "pleural_effusion",
+        {"grade": 1.5, "sides": {"left"}},
+    ),
+    (
+        "Small left effusion with moderate right lower lobe atelectasis.",
+        "atelectasis",
+        {"grade": 3.0, "sides": {"right"}, "locations": {"lower_lobe"}},
+    ),
     ("New 9 mm nodule in the left upper lobe.", "lung_nodule", {"change": "new"}),
     ("Nodule in the left upper lobe, unchanged since 2019.", "lung_nodule", {"change": "stable"}),
-    ("No significant interval change in the 6 mm right lower lobe nodule.", "lung_nodule", {"change": "stable", "status": "present"}),
-    ("The right upper lobe nodule has increased in size, now 14 mm (previously 9 mm).", "lung_nodule", {"change": "increased", "sizes_mm": (14.0,)}),
-    ("There is a lesion in the pancreatic head. It measures 2.1 cm. This lesion is new compared with 2020.", "pancreatic_lesion", {"sizes_mm": (21.0,), "change": "new"}),
+    (
+        "No significant interval change in the 6 mm right lower lobe nodule.",
+        "lung_nodule",
+        {"change": "stable", "status": "present"},
+    ),
+    (
+        "The right upper lobe nodule has increased in size, now 14 mm (previously 9 mm).",
+        "lung_nodule",
+        {"change": "increased", "sizes_mm": (14.0,)},
+    ),
+    (
+        "There is a lesion in the pancreatic head. It measures 2.1 cm. This lesion is new compared with 2020.",
+        "pancreatic_lesion",
+        {"sizes_mm": (21.0,), "change": "new"},
+    ),
     ("Multiple hepatic cysts. The largest measures 4 cm.", "liver_cyst", {"sizes_mm": (40.0,)}),
     ("The liver is normal in size. There is a 2 cm cyst.", "liver_cyst", {"sizes_mm": (20.0,)}),
-    ("Right kidney: 2.4 cm exophytic cyst, upper pole.", "kidney_cyst", {"sides": {"right"}, "locations": {"kidney_upper_pole"}, "sizes_mm": (24.0,)}),
-    ("Atelectasis and consolidation in the left lower lobe.", "atelectasis", {"sides": {"left"}, "locations": {"lower_lobe"}}),
-    ("Mild right hydronephrosis secondary to a 5 mm calculus at the right ureterovesical junction.", "hydronephrosis", {"sizes_mm": (), "grade": 1.5}),
+    (
+        "Right kidney: 2.4 cm exophytic cyst, upper pole.",
+        "kidney_cyst",
+        {"sides": {"right"}, "locations": {"kidney_upper_pole"}, "sizes_mm": (24.0,)},
+    ),
+    (
+        "Atelectasis and consolidation in the left lower lobe.",
+        "atelectasis",
+        {"sides": {"left"}, "locations": {"lower_lobe"}},
+    ),
+    (
+        "Mild right hydronephrosis secondary to a 5 mm calculus at the right ureterovesical junction.",
+        "hydronephrosis",
+        {"sizes_mm": (), "grade": 1.5},
+    ),
     ("Subcentimetre mediastinal lymph nodes.", "lymph_node", {"small": True}),
     ("Lymph nodes smaller than 1 cm in the axilla.", "lymph_node", {"small": True}),
     ("Endotracheal tube tip is 3 cm above the carina.", "device", {"sizes_mm": ()}),
@@ -60,15 +120,17 @@ def test_frame(text: str, kind: str, wanted: dict[str, object]) -> None:
 def test_spans_point_at_the_words() -> None:
     text = "FINDINGS: The lungs are clear.\nSmall LEFT Pleural Effusion, new since the prior examination.\nIMPRESSION:\n1. Small left effusion."
     frames = read_frames(text).frames
-    assert [text[f.start:f.stop] for f in frames] == ["Pleural Effusion", "effusion"]
+    assert [text[f.start : f.stop] for f in frames] == ["Pleural Effusion", "effusion"]
     assert text[slice(*frames[0].change_span)] == "new since" or text[slice(*frames[0].change_span)].startswith("new")
     assert [f.section for f in frames] == ["findings", "impression"]
     assert text[slice(*frames[0].sentence)].strip().startswith("Small LEFT")
 
 
 def test_sections_that_state_nothing_are_left_out() -> None:
-    text = ("EXAM: CT chest\nCLINICAL HISTORY: pneumonia, r/o PE\nTECHNIQUE: 5 mm slices\nCOMPARISON: nodule on CT of 2020\n\n"
-            "FINDINGS: Emphysema.\nIMPRESSION: 1. Emphysema.\n2. No PE.")
+    text = (
+        "EXAM: CT chest\nCLINICAL HISTORY: pneumonia, r/o PE\nTECHNIQUE: 5 mm slices\nCOMPARISON: nodule on CT of 2020\n\n"
+        "FINDINGS: Emphysema.\nIMPRESSION: 1. Emphysema.\n2. No PE."
+    )
     assert {f.kind for f in read_frames(text).frames} == {"emphysema", "pulmonary_embolism"}
     one_line = "Indication: suspected appendicitis. Findings: Gallstones. Impression: Gallstones."
     assert [f.kind for f in read_frames(one_line).frames] == ["gallstone", "gallstone"]
@@ -78,28 +140,45 @@ def test_sections_that_state_nothing_are_left_out() -> None:
     assert [f.kind for f in read_frames(organ_heading).frames] == ["hepatic_steatosis"]
 
 
-@pytest.mark.parametrize(("text", "wanted"), [
-    ("A 2.5 cm nodule. No effusion.", ["A 2.5 cm nodule.", "No effusion."]),
-    ("Nodule of 2.5 cm. in the lung.", ["Nodule of 2.5 cm. in the lung."]),
-    ("Cyst, 4.6 cm. 4.5 x 3.7 cm stone.", ["Cyst, 4.6 cm.", "4.5 x 3.7 cm stone."]),
-    ("Normal.The liver is large.", ["Normal.", "The liver is large."]),
-    ('Effusion. "" Cardiomegaly.""Nodule', ["Effusion.", "Cardiomegaly.", "Nodule"]),
-    ("No effusion\nNo nodule\n- cyst", ["No effusion", "No nodule", "- cyst"]),
-    ("There is a nodule in the right upper lobe, which measures\nabout 5 mm.", ["There is a nodule in the right upper lobe, which measures\nabout 5 mm."]),
-    ("Mosaic attenuation (small airway disease? small vessel disease?). Cyst.", ["Mosaic attenuation (small airway disease? small vessel disease?).", "Cyst."]),
-])
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("A 2.5 cm nodule. No effusion.", ["A 2.5 cm nodule.", "No effusion."]),
+        ("Nodule of 2.5 cm. in the lung.", ["Nodule of 2.5 cm. in the lung."]),
+        ("Cyst, 4.6 cm. 4.5 x 3.7 cm stone.", ["Cyst, 4.6 cm.", "4.5 x 3.7 cm stone."]),
+        ("Normal.The liver is large.", ["Normal.", "The liver is large."]),
+        ('Effusion. "" Cardiomegaly.""Nodule', ["Effusion.", "Cardiomegaly.", "Nodule"]),
+        ("No effusion\nNo nodule\n- cyst", ["No effusion", "No nodule", "- cyst"]),
+        (
+            "There is a nodule in the right upper lobe, which measures\nabout 5 mm.",
+            ["There is a nodule in the right upper lobe, which measures\nabout 5 mm."],
+        ),
+        (
+            "Mosaic attenuation (small airway disease? small vessel disease?). Cyst.",
+            ["Mosaic attenuation (small airway disease? small vessel disease?).", "Cyst."],
+        ),
+    ],
+)
 def test_sentences(text: str, wanted: list[str]) -> None:
-    assert [text[s.start:s.stop].strip() for s in sentences(text)] == wanted
+    assert [text[s.start : s.stop].strip() for s in sentences(text)] == wanted
 
 
 def test_a_turkish_capital_does_not_shift_spans() -> None:
     text = "İİİ. Small pleural effusion."
     frame = read_frames(text).frames[0]
-    assert text[frame.start:frame.stop] == "pleural effusion"
+    assert text[frame.start : frame.stop] == "pleural effusion"
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.text(max_size=300) | st.lists(st.sampled_from("no without nodule effusion , . ; : ( ) ? and or with right left 5 mm x 3 cm liver : the is not seen new mild \n".split(" ")), max_size=60).map(" ".join))
+@given(
+    st.text(max_size=300)
+    | st.lists(
+        st.sampled_from(
+            ["no", "without", "nodule", "effusion", ",", ".", ";", ":", "(", ")", "?", "and", "or", "with", "right", "left", "5", "mm", "x", "3", "cm", "liver", ":", "the", "is", "not", "seen", "new", "mild", "\n"]
+        ),
+        max_size=60,
+    ).map(" ".join)
+)
 def test_any_text_is_read_and_spans_stay_inside(text: str) -> None:
     reading = read_frames(text)
     for frame in reading.frames:
@@ -116,21 +195,39 @@ def test_reading_again_in_another_context_is_not_confused_by_the_cache() -> None
 
 def test_a_users_lexicon_adds_terms_kinds_and_schemes(tmp_path: Path) -> None:
     extra = tmp_path / "mine.json"
-    extra.write_text(json.dumps({
-        "findings": {"kinds": {"left_sided_svc": {"words": "left-sided SVC", "home": "vein", "family": "left_sided_svc", "terms": ["left {sided|} svc", "persistent left svc"]},
-                               "emphysema": {"terms": ["vanishing lung"]}}},
-        "schemes": {"mine": {"labels": {"Variant": ["left_sided_svc"], "Emphysema": ["emphysema"]}}},
-    }))
+    extra.write_text(
+        json.dumps(
+            {
+                "findings": {
+                    "kinds": {
+                        "left_sided_svc": {
+                            "words": "left-sided SVC",
+                            "home": "vein",
+                            "family": "left_sided_svc",
+                            "terms": ["left {sided|} svc", "persistent left svc"],
+                        },
+                        "emphysema": {"terms": ["vanishing lung"]},
+                    }
+                },
+                "schemes": {"mine": {"labels": {"Variant": ["left_sided_svc"], "Emphysema": ["emphysema"]}}},
+            }
+        )
+    )
     from radvlm.evaluate.labels import label_report
 
     lexicon = load_lexicon(extra)
-    assert label_report("Persistent left SVC. Vanishing lung.", "mine", lexicon) == {"Variant": "present", "Emphysema": "present"}
+    assert label_report("Persistent left SVC. Vanishing lung.", "mine", lexicon) == {
+        "Variant": "present",
+        "Emphysema": "present",
+    }
     assert label_report("No left-sided SVC.", "mine", lexicon)["Variant"] == "absent"
     assert lexicon.digest != load_lexicon().digest
     assert label_report("Vanishing lung.", "ct-rate")["Emphysema"] == "not mentioned"
 
 
-@pytest.mark.parametrize("content", ["not json", '{"unknown": {}}', '{"schemes": {"x": {"labels": {"A": ["no_such_kind"]}}}}'])
+@pytest.mark.parametrize(
+    "content", ["not json", '{"unknown": {}}', '{"schemes": {"x": {"labels": {"A": ["no_such_kind"]}}}}']
+)
 def test_a_bad_lexicon_is_one_clear_error(tmp_path: Path, content: str) -> None:
     path = tmp_path / "bad.json"
     path.write_text(content)

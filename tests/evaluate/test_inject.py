@@ -36,7 +36,10 @@ def test_errors_of_every_kind_are_found_and_controls_are_clean() -> None:
 def test_several_errors_in_one_report() -> None:
     hit = wanted = found = 0
     for pair in pairs(20, seed=4, controls=(), errors_per_pair=3):
-        got, want = Counter(e.category for e in count_errors(pair.reference, pair.candidate).errors), Counter(e.category for e in pair.errors)
+        got, want = (
+            Counter(e.category for e in count_errors(pair.reference, pair.candidate).errors),
+            Counter(e.category for e in pair.errors),
+        )
         assert len({e.topic for e in pair.errors}) == 3
         hit, wanted, found = hit + (got & want).total(), wanted + want.total(), found + got.total()
     assert hit / wanted >= 0.93 and hit / found >= 0.93
@@ -61,7 +64,11 @@ def test_every_topic_has_several_wordings_and_fills_its_slots() -> None:
 def test_the_generator_uses_no_part_of_the_counter() -> None:
     for name in ("inject.py", "inject_grammar.py"):
         tree = ast.parse((Path(radvlm.evaluate.inject.__file__).parent / name).read_text())
-        used = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("radvlm")}
+        used = {
+            node.module
+            for node in ast.walk(tree)
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("radvlm")
+        }
         assert used <= {"radvlm.errors", "radvlm.evaluate.inject_grammar"}
 
 
