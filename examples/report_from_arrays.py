@@ -20,7 +20,7 @@ def main() -> radvlm.GeneratedReport:
     affine = np.diag([2.0, 2.0, 2.0, 1.0])  # index to RAS+ mm
 
     volume = radvlm.load_volume(hu, affine=affine)
-    masks = radvlm.load_segmentation(({"spleen": spleen, "spleen_cyst": cyst}, affine), like=volume)
+    masks = radvlm.load_segmentation({"spleen": (spleen, affine), "spleen_cyst": (cyst, affine)}, like=volume)
     report = radvlm.generate_report(volume, segmentation=masks, patient=radvlm.Patient(sex="F", age_years=63))
     print(report.text)
     for sentence in report.sentences:
