@@ -1,4 +1,4 @@
-"""Speed of the labeler and the error counter. Must hold: labeler over 1,000 reports a second, counter thousands of pairs.
+"""Speed of the labeler and the error counter. Must hold: labeler over 1,000 reports a second.
 
 Two numbers each: with every sentence new (the cache emptied before each report) and over a corpus, where sentences
 repeat as they do in practice. Times are processor times of one core, the best of several rounds, because a shared
@@ -83,7 +83,8 @@ def main() -> None:
         float(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout)
         for _ in range(7)
     ]
-    load = "import time; from radvlm.evaluate.lexicon import load_lexicon; t = time.process_time(); load_lexicon(); print(time.process_time() - t)"
+    load = ("import time; from radvlm.evaluate.lexicon import load_lexicon; t = time.process_time(); load_lexicon(); "
+            "print(time.process_time() - t)")
     compiled = [
         float(subprocess.run([sys.executable, "-c", load], check=True, capture_output=True, text=True).stdout)
         for _ in range(5)

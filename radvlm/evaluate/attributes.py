@@ -50,7 +50,8 @@ def describe(
     locations: set[str] = set()
     grade: float | None = None
     grade_at = 999
-    change, change_span, small = "", (), False
+    change, small = "", False
+    change_span: tuple[int, int] | tuple[()] = ()
     home = lexicon.kinds[kind].home if kind else ""
     blocked = -1
     for a, b, meaning in parsed.hits:
@@ -175,7 +176,7 @@ def _is_location(site: str, lineage: tuple[str, ...], home: str, kind: str, lexi
 
 
 def share(own: list[tuple[Mention, Frame]], parsed: Parsed, lexicon: Lexicon) -> list[tuple[Mention, Frame]]:
-    """Neighbours joined by a conjunction share side and location when only one states them ("A and B in the left lower lobe")."""
+    """Neighbours joined by a conjunction share a place that one of them states ("A and B in the left lower lobe")."""
     out = list(own)
     for i in range(len(out) - 1):
         (m, f), (n, g) = out[i], out[i + 1]

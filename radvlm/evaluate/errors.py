@@ -1,4 +1,4 @@
-"""Errors of a candidate report against a reference: six categories, each clinically significant or not, without a model.
+"""Errors of a candidate report against a reference: six categories, each significant or not, without a model.
 
 The categories are CheXprompt's and ReXVal's: false finding, omission, wrong location, wrong severity, false comparison,
 omitted comparison. Unusual: every error is an object with spans in both texts and a reason, counts are derived; silence
@@ -189,7 +189,7 @@ def _denied(reading: Reading, lexicon: Lexicon) -> dict[str, tuple[int, int]]:
 def match(
     truth: Sequence[Fact], said: Sequence[Fact], lexicon: Lexicon, table: Significance
 ) -> list[tuple[Fact, Fact]]:
-    """Pairs that are the same finding, at the least total disagreement; exact for up to eight of a family, greedy beyond."""
+    """Pairs that are the same finding, at the least total disagreement; exact for up to eight of a family."""
     pairs: list[tuple[Fact, Fact]] = []
     for family in sorted({f.family for f in truth} & {f.family for f in said}):
         left, right = [f for f in truth if f.family == family], [f for f in said if f.family == family]
@@ -291,7 +291,8 @@ def _severity(a: Fact, b: Fact, lexicon: Lexicon, table: Significance) -> list[R
     if a.sizes_mm and b.sizes_mm:
         x, y = a.sizes_mm[0], b.sizes_mm[0]
         if table.sizes_differ(x, y):
-            reason = f"{_words(a, lexicon)}: {x:.3g} mm in the reference, {y:.3g} mm in the candidate (difference {abs(x - y):.3g} mm)"
+            reason = f"{_words(a, lexicon)}: {x:.3g} mm in the reference, {y:.3g} mm in the candidate"
+            reason += f" (difference {abs(x - y):.3g} mm)"
             return [
                 ReportError(
                     "wrong_severity",

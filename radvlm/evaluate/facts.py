@@ -1,4 +1,4 @@
-"""From frames to facts: the same finding told twice (findings and impression) is one fact, whatever the order of sentences.
+"""From frames to facts: a finding told twice (findings and impression) is one fact, whatever the order of sentences.
 
 Unusual: frames are merged from the most to the least specific, so that the result does not depend on which was told
 first; a mention without side, place or size joins the fact it could belong to.
@@ -134,7 +134,7 @@ def compatible(a: str, b: str, lexicon: Lexicon) -> bool:
 
 
 def places_agree(a: frozenset[str], b: frozenset[str], lexicon: Lexicon) -> bool:
-    """Whether two sets of places can mean one: a common place, one inside the other, or overlapping ones; empty says nothing."""
+    """Whether two sets of places can mean one: common, nested or overlapping places; an empty set says nothing."""
     if not a or not b:
         return True
     for x in a:

@@ -1,4 +1,4 @@
-"""From a report's text to frames: one per mention of a finding, with status, site, side, size, severity, change and span.
+"""From a report's text to frames: one per mention of a finding, with what is said of it and its span.
 
 Unusual: a sentence is read on its own and remembered, because reports repeat their boilerplate; only what depends on
 the heading or on the sentence before is read again. A sentence that only refers ("It measures 2 cm") completes the
@@ -157,6 +157,7 @@ def _read_sentence(text: str, heading: tuple[str, ...], carried: tuple[str, ...]
             frame = describe(kind, site, status, mention, zone, parsed, lexicon)
             own.append((mention, frame))
     own = share(own, parsed, lexicon)
+    own = _explained(own, parsed)
     frames = _tidy(own, "reach" in parsed.words or "reaching" in parsed.words)
     sites = tuple(dict.fromkeys([lexicon.sites[m.site].id for _, _, m in parsed.hits if m.site]))
     sites = sites or tuple(dict.fromkeys(f.site for f in frames if f.site))
@@ -178,7 +179,7 @@ def _read_sentence(text: str, heading: tuple[str, ...], carried: tuple[str, ...]
 def _reference(
     parsed: Parsed, mentions: list[Mention], frames: list[Frame], sited: bool, lexicon: Lexicon
 ) -> Frame | None:
-    """Attributes of a sentence that only speaks on about the finding before it ("It measures 2 cm", "This nodule is new"); else None."""
+    """Attributes of a sentence that only speaks on about the finding before it ("It measures 2 cm"); else None."""
     pronoun = any(a <= 1 for a, _ in parsed.scope.cues.get("refer", ()))
     if frames:
         first = mentions[0]
@@ -217,6 +218,23 @@ def _heading(parsed: Parsed, lexicon: Lexicon) -> tuple[str, ...] | None:
     if any(m.kinds or m.head for m in lead):
         return tuple(lexicon.kinds[name].home for m in lead for name in m.kinds if lexicon.kinds[name].home) or None
     return tuple(dict.fromkeys(lexicon.sites[m.site].id for m in lead if m.site))
+
+
+def _explained(own: list[tuple[Mention, Frame]], parsed: Parsed) -> list[tuple[Mention, Frame]]:
+    """A density that the sentence itself explains as atelectasis or scarring is no opacity of its own."""
+    causes = [m.start for m, f in own if f.kind in ("atelectasis", "fibrosis") and f.status in ("present", "uncertain")]
+    if not causes:
+        return own
+    linked = {"consistent", "compatible", "favor", "represent"}
+
+    def explained(mention: Mention) -> bool:
+        return any(mention.stop <= c and linked & set(parsed.words[mention.stop : c]) for c in causes)
+
+    return [
+        (m, f)
+        for m, f in own
+        if not (f.kind == "opacity" and "density" in parsed.words[m.start : m.stop] and explained(m))
+    ]
 
 
 def _tidy(own: list[tuple[Mention, Frame]], below: bool) -> list[Frame]:

@@ -1,4 +1,4 @@
-"""Report pairs with known errors: a generator of CT reports, and injection of each kind of error, graded, with controls.
+"""Report pairs with known errors: a generator of CT reports, injection of each kind of error, graded, and controls.
 
 Unusual: a pair is made from facts, not by editing words. A report is a list of statements worded at random; an error
 changes one fact, and both reports are then worded; so what is wrong is known by construction and no part of the
@@ -282,7 +282,8 @@ _COMPARED = re.compile(
     re.IGNORECASE,
 )
 _CHANGE_PHRASE = re.compile(
-    r",? ?\b(?:(?:un)?changed (?:from|since|compared (?:to|with)) [^.,;]+|(?:stable|new) (?:since|from) [^.,;]+|(?:has )?(?:increased|decreased) (?:in size )?(?:since|from|compared (?:to|with)) [^.,;]+)"
+    r",? ?\b(?:(?:un)?changed (?:from|since|compared (?:to|with)) [^.,;]+|(?:stable|new) (?:since|from) [^.,;]+"
+    r"|(?:has )?(?:increased|decreased) (?:in size )?(?:since|from|compared (?:to|with)) [^.,;]+)"
     r"|\b(?:new|stable|unchanged|enlarging)\b ?",
     re.IGNORECASE,
 )
@@ -348,5 +349,6 @@ def _edit(sentence: str, category: str, rng: random.Random) -> str | None:
             return None
         stem = sentence.rstrip()
         dot = stem[-1] if stem[-1] in ".!" else ""
-        return f"{stem[: len(stem) - len(dot)]}, {rng.choice(['new since the prior examination', 'increased in size from the prior examination'])}{dot}"
+        added = rng.choice(["new since the prior examination", "increased in size from the prior examination"])
+        return f"{stem[: len(stem) - len(dot)]}, {added}{dot}"
     return _CHANGE_PHRASE.sub("", sentence, count=1) if _CHANGE_PHRASE.search(sentence) else None

@@ -75,7 +75,7 @@ def label_frames(reading: Reading, scheme: str, lexicon: Lexicon) -> dict[str, s
 
 
 def _enlarged(node: Frame) -> str:
-    """Status of a lymph node where only an enlarged one counts: at least 10 mm in its smaller stated dimension (RECIST 1.1)."""
+    """Status of a node where only an enlarged one counts: its smaller stated dimension from 10 mm (RECIST 1.1)."""
     if node.status not in ("present", "uncertain"):
         return node.status
     if node.sizes_mm:
@@ -132,10 +132,7 @@ class FindingsMetric:
             ),
             ("crg", _crg, True, "CRG score; a report that says nothing gets 1/3, so 1/3 is its zero"),
         ]
-        rows += [
-            (f"f1 {label}", lambda t, i=i: _f1(t[..., i, :]), False, f"F1 of {label}")
-            for i, label in enumerate(self.labels)
-        ]  # type: ignore[misc]
+        rows += [(f"f1 {label}", _One(i), False, f"F1 of {label}") for i, label in enumerate(self.labels)]
         self.outputs = tuple(
             Output(
                 name,
@@ -150,7 +147,7 @@ class FindingsMetric:
         )
 
     def score_case(self, reference: ReportText, candidate: ReportText) -> Mapping[str, Score]:
-        """One score, ``labels``: the case's own F1, and per label true positives, false positives, misses and true negatives."""
+        """One score, ``labels``: the case's own F1, and per label the four counts that corpus values are made of."""
         from radvlm.evaluate.errors import reading_of
 
         truth, said = reading_of(reference, self.lexicon), reading_of(candidate, self.lexicon)
@@ -176,6 +173,16 @@ class FindingsMetric:
             for f in reading.frames
             if f.kind in kinds and f.status in self._positive
         ][:1]
+
+
+class _One:
+    """F1 of one label of a table."""
+
+    def __init__(self, label: int) -> None:
+        self.label = label
+
+    def __call__(self, table: np.ndarray) -> np.ndarray:
+        return _f1(table[..., self.label, :])
 
 
 class _Table:
@@ -208,7 +215,7 @@ def _weighted(values: np.ndarray, table: np.ndarray) -> np.ndarray:
 
 
 def _crg(table: np.ndarray) -> np.ndarray:
-    """CRG = U / (2U - s), U = (X - A) / 2, s = r TP - r FN - FP, r = (X - A) / 2A; X labels times reports, A positives."""
+    """CRG = U / (2U - s), U = (X - A) / 2, s = r TP - r FN - FP, r = (X - A) / 2A; X all labels, A positives."""
     total = table.sum((-2, -1))
     tp, fp, fn = table[..., 0].sum(-1), table[..., 1].sum(-1), table[..., 2].sum(-1)
     positives = tp + fn

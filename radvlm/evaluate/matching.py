@@ -21,10 +21,12 @@ _MARKS = SOFT | HARD | {":", "?"}
 _BOUND = re.compile(r"(<|less than|smaller than|below|under|not exceed)\s*$")
 _DIGIT = re.compile(r"\d")
 _NOT_A_SIZE = re.compile(
-    r"\s*(?:above|below|from the|from|proximal|distal|slice|section|collimation|reconstruction|interval|inferior to|superior to|cranial|caudal|deep to|off)\b"
+    r"\s*(?:above|below|from the|from|proximal|distal|slice|section|collimation|reconstruction|interval|inferior to"
+    r"|superior to|cranial|caudal|deep to|off)\b"
 )
 _PREVIOUS = re.compile(
-    r"(?:previously|formerly|prior|was|compared (?:to|with)|versus|vs|from|previous(?:ly)?\s*(?:measured|measuring)?)\s*(?:measured|measuring|approximately|about|up to|at|:)?\s*$"
+    r"(?:previously|formerly|prior|was|compared (?:to|with)|versus|vs|from|previous(?:ly)?\s*(?:measured|measuring)?)"
+    r"\s*(?:measured|measuring|approximately|about|up to|at|:)?\s*$"
 )
 
 

@@ -32,6 +32,9 @@ _MODIFIERS = frozenset(
     }
 )
 
+#: Words between two sites of one list.
+_JOINING = CONJUNCTIONS | {"the", "in", "of", "both", "right", "left", "bilateral", "also", "at", "on", "wall", "along"}
+
 
 @dataclass(slots=True)
 class Mention:
@@ -161,12 +164,12 @@ def resolve(
             "atrophy",
         )
         before = tuple(m.site for a, _, m in reversed(parsed.hits) if m.site and a < mention.start) if noun else ()
-        for source in (before[:1], heading, carried if head.carry and noun else ()):
-            sites = [s for s in source if s in lexicon.sites and kind_for(head, s, lexicon)]
+        for near in (before[:1], heading, carried if head.carry and noun else ()):
+            sites = [s for s in near if s in lexicon.sites and kind_for(head, s, lexicon)]
             if sites:
                 sites = sites[:1] if not head.quality else sites
                 break
-    pairs = dict.fromkeys((kind, lexicon.sites[site].id) for site in sites if (kind := kind_for(head, site, lexicon)))
+    pairs = dict.fromkeys((named, lexicon.sites[site].id) for site in sites if (named := kind_for(head, site, lexicon)))
     if not pairs and mention.fallback and not _elsewhere(mention, parsed):
         pairs = {(kind, lexicon.kinds[kind].home): None for kind in mention.fallback}
     elif not pairs and not sites and head.default:
@@ -264,20 +267,9 @@ def _after(
             break
         if reach < 99 and not found and any(parsed.words[i] in (",", "and", ";", "(") for i in range(mention.stop, a)):
             break
-        if found and not set(parsed.words[last:a]) <= CONJUNCTIONS | {
-            "the",
-            "in",
-            "of",
-            "both",
-            "right",
-            "left",
-            "bilateral",
-            "also",
-            "at",
-            "on",
-            "wall",
-            "along",
-        }:
+        between = set(parsed.words[last:a])
+        listed = between <= _JOINING or (a - last <= 6 and between & CONJUNCTIONS and between & {"in", "of"})
+        if found and not listed:
             break
         if kind_for(head, site, lexicon) is not None:
             found.append(site)

@@ -136,22 +136,24 @@ _LEAD = " \t#*_>-"
 _CAPS = re.compile(r"(?<![A-Za-z])[A-Z][A-Z /-]+$")
 _LONGEST = max(map(len, HEADINGS)) + 6
 _ORGAN = re.compile(
-    r"^[ \t]*(?:the )?(?:lower |upper |visualized )?(?:lungs?|liver|heart|chest|thorax|abdomen|pelvis|spleen|pancreas|kidneys?|adrenals?|bones?|gallbladder|"
-    r"mediastinum|pleura|aorta|lines|airways?|thyroid|bowel|vessels|vasculature|lymph nodes|nodes|musculoskeletal|hepatobiliary|cardiovascular)\b[^:\n.]{0,40}:",
+    r"^[ \t]*(?:the )?(?:lower |upper |visualized )?(?:lungs?|liver|heart|chest|thorax|abdomen|pelvis|spleen|pancreas"
+    r"|kidneys?|adrenals?|bones?|gallbladder|mediastinum|pleura|aorta|lines|airways?|thyroid|bowel|vessels|vasculature"
+    r"|lymph nodes|nodes|musculoskeletal|hepatobiliary|cardiovascular)\b[^:\n.]{0,40}:",
     re.IGNORECASE | re.MULTILINE,
 )
 _STOP = re.compile(
     r"\n\s*\n|\n|[.!?]+(?=[\s\"”'’)\]]|$)|(?<=[a-z)])\.(?=[A-Z])|(?<=\d)\.(?=[A-Z][a-z])|\"+|[“”•▪●◦]|;(?=\s*\n)"
 )
-_ABBREVIATION = frozenset(
-    ["mm", "cm", "approx", "vs", "eg", "e.g", "ie", "i.e", "etc", "max", "min", "incl", "resp", "ca", "dr", "mr", "mrs", "ms", "no", "fig", "st", "ant", "inf", "sup", "avg", "ser", "im", "img", "se", "cf"]
-)
+_ABBREVIATION = frozenset({
+    "mm", "cm", "approx", "vs", "eg", "e.g", "ie", "i.e", "etc", "max", "min", "incl", "resp", "ca", "dr", "mr", "mrs",
+    "ms", "no", "fig", "st", "ant", "inf", "sup", "avg", "ser", "im", "img", "se", "cf",
+})
 _LIST = re.compile(r"[ \t]*(?:[-*+•·>]|\(?\d{1,2}[.)]|[a-z][.)])[ \t]")
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A sentence: half-open span of the report; ``section`` it stands in; ``paragraph`` counts blank lines and sections."""
+    """A sentence: half-open span, the section it stands in; ``paragraph`` counts blank lines and sections."""
 
     start: int
     stop: int
@@ -177,7 +179,7 @@ def sections(text: str) -> list[tuple[str, int, int]]:
 
 
 def _headings(text: str) -> list[tuple[str, int, int]]:
-    """(name, start, end) of section headings: before a colon at the start of a line or sentence, in capitals anywhere, or alone on a line."""
+    """(name, start, end) of headings: before a colon at a line's or sentence's start, in capitals, or alone."""
     found: list[tuple[str, int, int]] = []
     colon = text.find(":")
     while colon >= 0:

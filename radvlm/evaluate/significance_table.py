@@ -55,7 +55,7 @@ class Significance:
         return abs(a - b) > self.size["absolute_mm"] and abs(a - b) > self.size["relative"] * max(a, b)
 
     def size_matters(self, kind: str, a: float, b: float) -> bool:
-        """Whether a difference in size changes management: a large one, or one across a step of the finding's guideline."""
+        """Whether a difference in size changes management: large, or across a step of the finding's guideline."""
         row = self.kinds.get(kind, self.default)
         steps = any(min(a, b) < step <= max(a, b) for step in row.get("steps_mm", ()))
         large = abs(a - b) > 5 and abs(a - b) > 0.5 * min(a, b)

@@ -26,7 +26,7 @@ _POLES = {
 
 
 def report_frames(report: Report, text: str, lexicon: Lexicon) -> Reading:
-    """Frames of the findings; ``text`` is what the report was turned into, for spans of the sentences that cite them."""
+    """Frames of the findings; ``text`` is what the report was turned into, for spans of the citing sentences."""
     places = _places(lexicon.digest, lexicon)
     spans = _spans(report, text)
     frames = []

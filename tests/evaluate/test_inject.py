@@ -72,7 +72,8 @@ def test_the_generator_uses_no_part_of_the_counter() -> None:
         assert used <= {"radvlm.errors", "radvlm.evaluate.inject_grammar"}
 
 
-REPORT = """FINDINGS: There is a 12 mm nodule in the right upper lobe, unchanged from the prior examination. Mild cardiomegaly.
+REPORT = """FINDINGS: There is a 12 mm nodule in the right upper lobe, unchanged from the prior examination.
+Mild cardiomegaly.
 Small left pleural effusion. No pneumothorax. The liver is normal.
 IMPRESSION: Pulmonary nodule."""
 

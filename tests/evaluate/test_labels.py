@@ -1,4 +1,4 @@
-"""Labels of sentences as radiologists write them: one row a sentence, ``+`` present, ``-`` absent, ``?`` uncertain, ``0`` not mentioned."""
+"""Labels of sentences as radiologists write them; ``+`` present, ``-`` absent, ``?`` uncertain, ``0`` not mentioned."""
 
 from __future__ import annotations
 
@@ -162,7 +162,7 @@ No focal liver lesion. :: -liver_lesion
 The liver is normal in size and attenuation without focal lesion. :: -hepatomegaly -liver_lesion
 Bladder wall thickening, correlate for cystitis. :: +bladder_thickening
 The gallbladder is distended with layering sludge and stones. :: +gallbladder_sludge +gallstone
-Gallbladder contains multiple stones without wall thickening or pericholecystic fluid. :: +gallstone -cholecystitis
+Gallbladder contains multiple stones without wall thickening or pericholecystic fluid. :: +gallstone -gallbladder_wall_thickening
 Gallbladder is not seen (operated). :: +cholecystectomy
 The gallbladder has been removed. :: +cholecystectomy
 The liver, spleen, pancreas, and adrenal glands are unremarkable. :: -splenomegaly -hepatic_steatosis
@@ -183,7 +183,163 @@ Lungs: Clear. No effusion. :: -pleural_effusion
 Hepatic cysts and hemangioma. :: +liver_cyst +liver_hemangioma
 In the liver, multiple cysts are seen, the largest 4 cm in segment IV. :: +liver_cyst
 The kidneys enhance symmetrically. Left renal cyst. No stones. :: +kidney_cyst
-"""
+Calcific atheroma plaques are observed in the descending aorta, in the aortic arch, and partially in the coronary arteries. :: +coronary_calcification +atherosclerosis
+There are areas of bronchiectasis and increased peribronchovascular thickness in both lungs. :: +peribronchial_thickening +bronchiectasis
+Thickenings are observed in the interlobular and subpleural interstitial tissue. :: +septal_thickening
+Linear density increases consistent with pleuroparenchymal sequelae in the lingula. :: +fibrosis
+Infiltration of the mesenteric fat. Catheter tip in the SVC. :: +device
+The tip of the appendix is normal. :: -appendicitis
+Perihepatic and perisplenic effusion are observed. Calculus with a diameter of approximately 5.5 mm is observed in the gallbladder. :: +gallstone +ascites
+Several thoracic vertebrae show old compression fractures. :: +fracture
+No occlusive pathology was observed in the lumen. A tracheostomy cannula is observed. :: +device
+Left lower lobe collapse with moderate parapneumonic effusion. Right lung clear. :: +atelectasis +pleural_effusion
+Spleen: 13.9 cm, mildly enlarged. Splenic vein is patent. :: +splenomegaly
+Adrenals: Normal. Kidneys: Symmetric enhancement, 1.2 cm left upper pole cyst. Ureters: Normal. :: +kidney_cyst
+Bladder: Foley catheter, decompressed. Prostate: Enlarged, 5.1 cm. :: +prostatomegaly +device
+Peritoneum: Trace ascites. No free air. Lymph nodes: None enlarged. :: -lymphadenopathy -lymph_node -pneumoperitoneum +ascites
+Osseous: Mild degenerative changes. No aggressive lesions. :: -bone_lesion +degenerative_change
+There is a left-sided PICC with tip at the cavoatrial junction. Bilateral layering effusions, left larger than right, with associated compressive atelectasis. :: +atelectasis +pleural_effusion +device
+Worsening multifocal airspace opacities, concerning for pneumonia. :: +opacity ?pneumonia
+Resolved right pneumothorax. Improving left lower lobe consolidation. :: +consolidation -pneumothorax
+Pulmonary arteries: No filling defects to suggest pulmonary embolism. Main PA dilated to 3.4 cm. :: -pulmonary_embolism +pulmonary_artery_dilatation
+The right atrium is enlarged. LV normal. :: +chamber_enlargement
+Aortic valve calcifications. Mitral annular calcification. Three vessel CAD. :: +aortic_valve_calcification +mitral_calcification
+Pathologic right hilar and mediastinal nodes. :: +lymphadenopathy
+Postoperative changes of Whipple. Pneumobilia. Pancreatic duct is not dilated. :: +pneumobilia -pancreatic_duct_dilatation
+IMPRESSION: NO ACUTE ABNORMALITY. STABLE 4 MM RUL NODULE :: +lung_nodule
+Diffusely decreased attenuation of the liver relative to the spleen. :: +hepatic_steatosis
+Liver: Hypoattenuating relative to spleen. :: +hepatic_steatosis
+Steatotic liver. Fat-containing inguinal hernias bilaterally. :: +hernia +hepatic_steatosis
+Subcentimeter low attenuation lesions in the kidneys bilaterally, too small to characterize. :: +kidney_hypodensity
+Both pleural spaces contain free fluid up to 3 cm. :: +pleural_effusion 0ascites
+Lymph nodes: None enlarged. :: -lymphadenopathy
+Nonspecific perinephric stranding. :: +perinephric_stranding 0pyelonephritis
+Scattered vascular calcifications. Status post TAVR. :: +arterial_calcification +device
+There is a small amount of fluid within the pericardium. :: +pericardial_effusion
+A left chest wall pacemaker with leads terminating in the right atrium and right ventricle. :: +device
+Diffuse ground glass attenuation and septal thickening compatible with pulmonary edema. :: +ground_glass +pulmonary_edema +septal_thickening
+Mild dependent subsegmental atelectasis bilaterally. No evidence of acute infiltrate. :: -opacity +atelectasis
+Redemonstrated are multiple bilateral calcified granulomas. :: +lung_nodule
+There are a few scattered sub-5 mm pulmonary nodules, for example a 3 mm nodule in the left apex (4:22). :: +lung_nodule
+Post-surgical changes of right upper lobectomy with surgical clips in the right hilum. :: +device
+Near-complete resolution of previously seen right lower lobe consolidation. :: +consolidation
+Esophagus is patulous with small hiatal hernia. :: +hiatal_hernia
+Bilateral adrenal glands are normal. No hydronephrosis. There is no nephrolithiasis. :: -kidney_stone -hydronephrosis
+The gallbladder is contracted. No calcified gallstones are seen. :: -gallstone
+Gallbladder: Unremarkable. No stones. :: -gallstone
+Hyperdense material layering in the gallbladder compatible with stones or sludge. :: +gallstone +gallbladder_sludge
+There is no intra or extra-hepatic biliary ductal dilation. CBD measures 4 mm. :: -biliary_dilatation
+Common bile duct is dilated measuring up to 1.2 cm, likely related to prior cholecystectomy. :: +cholecystectomy +biliary_dilatation
+Mild intra- and extrahepatic biliary duct dilatation, stable status post cholecystectomy. :: +cholecystectomy +biliary_dilatation
+Kidneys: Multiple bilateral simple renal cysts, largest 5.2 cm at the right upper pole. Left nephrolithiasis. :: +kidney_cyst +kidney_stone
+The kidneys are atrophic bilaterally with multiple cysts. :: +kidney_cyst +renal_atrophy
+Aorta and branch vessels demonstrate moderate calcified atherosclerotic plaque. No aneurysm. :: +atherosclerosis
+Aneurysmal dilatation of the infrarenal abdominal aorta, up to 3.2 cm. :: +abdominal_aortic_aneurysm
+Fusiform infrarenal AAA measuring 5.1 x 4.9 cm, not significantly changed. :: +abdominal_aortic_aneurysm
+The aorta is nonaneurysmal. IVC filter is noted. :: -aortic_aneurysm +device
+Ectatic abdominal aorta measuring 2.7 cm. :: +aortic_ectasia
+There is no bowel obstruction or bowel wall thickening. Normal appendix visualized. :: -bowel_obstruction -bowel_wall_thickening -appendicitis
+The appendix is surgically absent. :: +appendectomy
+The appendix measures 6 mm and is air-filled. No secondary signs of appendicitis. :: -appendicitis
+No pneumoperitoneum, pneumatosis, or portal venous gas. :: -pneumatosis -pneumoperitoneum
+Moderate to large volume ascites. Diffuse subcutaneous edema. :: +ascites +anasarca
+There is trace pelvic free fluid. :: +ascites
+Prostate gland is enlarged measuring 5.4 cm in transverse diameter. :: +prostatomegaly
+Uterus is absent. No adnexal masses. :: -adnexal_mass +hysterectomy
+Degenerative changes of the spine without acute osseous abnormality. :: +degenerative_change
+Mild anterior wedging of T12, age indeterminate. :: +fracture
+Chronic L2 compression fracture. Bones are diffusely osteopenic. :: +fracture +osteopenia
+Multiple bilateral rib fractures in various stages of healing. :: +fracture
+No evidence of acute fracture or traumatic malalignment. :: -fracture
+Sclerotic focus in the left iliac bone, likely a bone island. :: +bone_lesion
+Innumerable osseous metastases. :: +metastasis +bone_lesion
+No evidence of recurrent or metastatic disease. :: -metastasis
+Splenic vein thrombosis with gastric varices. The portal vein is attenuated but patent. :: +thrombosis
+No DVT in the visualized veins. There is a filling defect in the left renal vein. :: +thrombosis
+Bland thrombus in the left gonadal vein. :: +thrombosis
+Circumferential wall thickening with submucosal edema of the cecum. :: +bowel_wall_thickening +submucosal_edema
+Prominent but not pathologically enlarged mesenteric lymph nodes. :: -lymphadenopathy
+Retroperitoneal adenopathy has decreased in the interval. :: +lymphadenopathy
+Mildly enlarged liver measuring 18.5 cm. Spleen is mildly enlarged. :: +hepatomegaly +splenomegaly
+Hepatic steatosis is not present. :: -hepatic_steatosis
+Heterogeneous liver attenuation, may reflect geographic fatty infiltration. :: ?hepatic_steatosis
+There is no evidence of fatty liver. :: -hepatic_steatosis
+Pancreas is fatty replaced. No mass. :: +pancreatic_atrophy -pancreatic_mass
+The pancreas is atrophic. :: +pancreatic_atrophy
+The lungs demonstrate upper lobe predominant paraseptal emphysema with biapical scarring. :: +fibrosis +emphysema
+Lung volumes are low. Coarse reticular opacities and honeycombing at the bases. :: +opacity +fibrosis
+No consolidation is identified; however, there are patchy ground-glass opacities bilaterally. :: +ground_glass -consolidation
+Lobulated right upper lobe mass measuring 4.5 x 3.9 cm invading the chest wall. :: +lung_mass
+Status post median sternotomy. Coronary stents in the LAD. :: +device
+Tracheostomy tube in place. Nasogastric tube courses below the diaphragm. :: +device
+Port catheter tip in the cavoatrial junction. :: +device
+Left breast implant. Cholecystectomy clips. :: +cholecystectomy +device
+Calcified mediastinal and hilar lymph nodes compatible with prior granulomatous disease. :: +lymph_node
+Bilateral hilar lymphadenopathy, sarcoidosis? :: +lymphadenopathy
+Interlobular septal thickening is not observed. :: -septal_thickening
+Coronary arteries: no calcification. :: -coronary_calcification
+Aortic calcification is absent. :: -arterial_calcification
+Heart: Mildly enlarged. Trace pericardial fluid. :: +cardiomegaly +pericardial_effusion
+Mild-to-moderate cardiomegaly. :: +cardiomegaly
+Cardiac size is at the upper limit of normal. :: -cardiomegaly
+No nodule larger than 3 mm is seen. :: -lung_nodule
+There is no evidence of pleural effusion, pneumothorax or consolidation on either side; small hiatal hernia is seen. :: -consolidation -pneumothorax -pleural_effusion +hiatal_hernia
+No pleural effusion is identified and there is mild cardiomegaly. :: -pleural_effusion +cardiomegaly
+Lungs are well expanded without focal consolidation, nodule, or ground-glass opacity, and the airways are patent. :: -lung_nodule -ground_glass -consolidation
+Lungs show no consolidation, but mild emphysema is present. :: -consolidation +emphysema
+The patient is status post right nephrectomy without evidence of local recurrence. :: +nephrectomy
+There is emphysema and no consolidation. :: -consolidation +emphysema
+Rather than consolidation, the finding favors atelectasis. :: -consolidation ?atelectasis
+Pleural effusion has completely resolved while atelectasis persists. :: +atelectasis -pleural_effusion
+Pericardial effusion is no longer seen. :: -pericardial_effusion
+A previously noted gallstone is not visualized on this exam. :: -gallstone
+Neither pleural effusion nor pneumothorax. :: -pneumothorax -pleural_effusion
+Pulmonary nodules: none. :: -lung_nodule
+Consolidation (-), effusion (-). :: -consolidation -pleural_effusion
+PE: Negative. Effusion: small, right. :: +pleural_effusion -pulmonary_embolism
+Bilateral pleural effusion: minimal. :: +pleural_effusion
+No obvious lymphadenopathy in the mediastinum, multiple calcified nodes. :: -lymphadenopathy +lymph_node
+In the left lung, no effusion; in the right lung, 2 cm effusion. :: +pleural_effusion
+It was evaluated in favor of atelectasis. :: +atelectasis
+The finding may be compatible with pneumonia. :: ?pneumonia
+Appearance compatible with bronchiectasis was observed in the middle lobe. :: +bronchiectasis
+No appearance compatible with pneumonia was detected. :: -pneumonia
+Pneumonic infiltration is not considered. :: -opacity
+Infiltrative changes secondary to infection cannot be ruled out. :: ?opacity
+Pathological LAP was not detected in the mediastinum and both hilar regions. :: -lymphadenopathy
+No free fluid, lymphadenopathy, or mass in the abdomen or pelvis. :: -lymphadenopathy -ascites -mass
+Calcific plaques in LAD. :: +coronary_calcification
+No pathologic wall thickening in the bowel loops. :: -bowel_wall_thickening
+Ureters are not dilated. :: -hydronephrosis
+The previously seen hydronephrosis is improved. :: +hydronephrosis
+Cyst in segment 4 of the liver and a 3 mm stone in the right kidney. :: +liver_cyst +kidney_stone
+The biliary tree is not dilated. The pancreas enhances homogeneously without ductal dilatation. :: -biliary_dilatation -pancreatic_duct_dilatation
+Thyroid gland is heterogeneous with hypodense nodules, largest 15 mm on the right. :: +thyroid_nodule
+Increase in thickness in interlobular septa is observed. :: +septal_thickening
+Bilateral mild peribronchial thickness increases. :: +peribronchial_thickening
+Calibration of the aorta is normal. Calcified atheromatous plaques on its walls. :: +atherosclerosis -aortic_aneurysm
+Cardiothoracic index has increased in favor of the heart. :: +cardiomegaly
+An increase in heart size is observed. :: +cardiomegaly
+Widespread emphysematous areas and sequela fibrotic bands are observed in both lung apices. :: +fibrosis +emphysema
+There are occasional pleuroparenchymal recessions in both lungs. :: +fibrosis
+Millimetric nonspecific lymph nodes are observed in the mediastinum. :: -lymphadenopathy +lymph_node
+Left pleural effusion reaching a thickness of 2 cm and compression atelectasis in the adjacent lung parenchyma. :: +atelectasis +pleural_effusion
+Hydropneumothorax is observed on the right. :: +pneumothorax +pleural_effusion
+A stent is observed in the coronary artery. There are suture materials in the sternum. :: +device
+Cholecystectomy. Nephrolithiasis on the left. :: +cholecystectomy +kidney_stone
+The stomach is distended. No wall thickening. :: +bowel_dilatation -bowel_wall_thickening
+Free air is observed under the diaphragm. :: +pneumoperitoneum
+Small amount of free liquid in the pelvis. :: +ascites
+Gallbladder is hydropic; stone cannot be excluded. :: ?gallstone
+Wall calcifications in the abdominal aorta and iliac arteries. :: +arterial_calcification
+Mild atherosclerosis. The aorta is normal in caliber. :: +atherosclerosis -aortic_aneurysm
+No evidence of aneurysm or dissection of the thoracic aorta. :: -thoracic_aortic_dilatation -aortic_dissection
+Main pulmonary artery diameter is 32 mm and wider than normal. :: +pulmonary_artery_dilatation
+The liver has a nodular contour with caudate hypertrophy. :: +cirrhosis
+Spleen is 155 mm and larger than normal. :: +splenomegaly
+There is no enlargement of the spleen or liver. :: -hepatomegaly -splenomegaly
+Liver and spleen sizes are normal. :: -hepatomegaly -hepatic_steatosis -splenomegaly
+"""  # noqa: E501
 
 CT_RATE = """
 Trachea, both main bronchi are open. Mediastinal main vascular structures, heart contour, size are normal. :: -Cardiomegaly
@@ -214,7 +370,7 @@ A nodule with ground glass density of 7 mm is seen in the left lung lower lobe. 
 Bilateral pleural effusion and passive atelectasis. :: +Pleural effusion +Atelectasis
 Stable millimetric nodules in both lungs. No effusion. :: +Lung nodule -Pleural effusion
 Findings in favor of sequela parenchymal changes in both upper lobes. :: +Pulmonary fibrotic sequela
-"""
+"""  # noqa: E501
 
 MERLIN = """
 Lower Thorax: Small bilateral pleural effusions with adjacent atelectasis. Liver and biliary tree: Normal. Gallbladder: Removed. Spleen: Normal. :: +pleural_effusion +atelectasis +surgically_absent_gallbladder -splenomegaly -hepatomegaly -biliary_ductal_dilation
@@ -235,7 +391,7 @@ Liver: Hepatic steatosis. Enlarged at 20 cm. :: +hepatic_steatosis +hepatomegaly
 Bowel: Submucosal edema of the rectosigmoid colon consistent with proctocolitis. :: +submucosal_edema
 Portal vein thrombosis with cavernous transformation. :: +thrombosis
 Peritoneal carcinomatosis and liver metastases. :: +metastatic_disease
-"""
+"""  # noqa: E501
 
 
 def rows(block: str) -> list[tuple[str, str]]:
@@ -256,8 +412,10 @@ def expected(text: str) -> list[tuple[str, set[str]]]:
     return out
 
 
-@pytest.mark.parametrize(("scheme", "text", "wanted"),
-                         [(scheme, *row) for scheme, block in (("radvlm", KINDS), ("ct-rate", CT_RATE), ("merlin", MERLIN)) for row in rows(block)])
+BLOCKS = (("radvlm", KINDS), ("ct-rate", CT_RATE), ("merlin", MERLIN))
+
+
+@pytest.mark.parametrize(("scheme", "text", "wanted"), [(s, *row) for s, block in BLOCKS for row in rows(block)])
 def test_label(scheme: str, text: str, wanted: str) -> None:
     got = label_report(text, scheme)
     assert expected(wanted)
