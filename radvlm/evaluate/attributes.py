@@ -175,6 +175,32 @@ def _is_location(site: str, lineage: tuple[str, ...], home: str, kind: str, lexi
     return (home in lineage and site != home) or (home == "bronchus" and "lung" in lineage and site != "lung")
 
 
+def listed(mention: Mention, parsed: Parsed) -> list[tuple[int, int]]:
+    """Zones of a list of sizes and places that follows a plural ("Two cysts: 3 cm in segment VI; 1 cm in segment II").
+
+    Empty unless there are at least two items and each has its own size and its own place or side.
+    """
+    sizes = [s.word for s in parsed.sizes if s.word >= mention.stop]
+    if len(sizes) < 2:
+        return []
+    cuts = sorted(i for i in (*parsed.scope.soft, *parsed.scope.hard) if parsed.words[i] in (",", ";", "and"))
+    starts = [mention.stop]
+    for previous, word in zip(sizes, sizes[1:], strict=False):
+        between = [c for c in cuts if previous < c < word]
+        if not between:
+            return []
+        starts.append(between[0])
+    zones = list(zip(starts, [*starts[1:], len(parsed.words)], strict=True))
+    for low, high in zones:
+        placed = any(
+            low <= a < high and (m.site or "left" in m.cues or "right" in m.cues or "bilateral" in m.cues)
+            for a, _, m in parsed.hits
+        )
+        if not placed:
+            return []
+    return zones
+
+
 def share(own: list[tuple[Mention, Frame]], parsed: Parsed, lexicon: Lexicon) -> list[tuple[Mention, Frame]]:
     """Neighbours joined by a conjunction share a place that one of them states ("A and B in the left lower lobe")."""
     out = list(own)

@@ -76,7 +76,10 @@ class Fact:
 
 def facts(frames: Iterable[Frame], lexicon: Lexicon, table: Significance) -> tuple[Fact, ...]:
     """Facts of a report in a canonical order. Absent, past and only asked-for mentions are no facts."""
-    waiting = sorted((_fact(f, lexicon) for f in present(list(frames)) if not lexicon.kinds[f.kind].hidden), key=_order)
+    told = present(list(frames))
+    named = {(f.start, f.stop) for f in told if f.kind != "metastasis" and f.stop > f.start}
+    told = [f for f in told if f.kind != "metastasis" or (f.start, f.stop) not in named]  # a bone metastasis is one fact
+    waiting = sorted((_fact(f, lexicon) for f in told if not lexicon.kinds[f.kind].hidden), key=_order)
     merged: list[Fact] = []
     for fact in waiting:
         fitting = [i for i, other in enumerate(merged) if same(fact, other, lexicon, table)]

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from radvlm.evaluate.attributes import CHANGES, describe, share, zone_of
+from radvlm.evaluate.attributes import CHANGES, describe, listed, share, zone_of
 from radvlm.evaluate.frame import Frame, Reading, present
 from radvlm.evaluate.lexicon import Lexicon, load_lexicon
 from radvlm.evaluate.matching import Parsed, parse
@@ -153,9 +153,11 @@ def _read_sentence(text: str, heading: tuple[str, ...], carried: tuple[str, ...]
         zone = zone_of(index, kept, parsed)
         if status == "uncertain" and lexicon.kinds[mention.pairs[0][0]].procedure:
             status = "present"  # "likely related to prior cholecystectomy" doubts the relation, not the operation
+        last = mention is mentions[-1] and status == "present" and (mention.head is None or not mention.head.quality)
+        zones = listed(mention, parsed) if last and len(parsed.sizes) > 1 else []
         for kind, site in mention.pairs:
-            frame = describe(kind, site, status, mention, zone, parsed, lexicon)
-            own.append((mention, frame))
+            for part in zones or [zone]:
+                own.append((mention, describe(kind, site, status, mention, part, parsed, lexicon)))
     own = share(own, parsed, lexicon)
     own = _explained(own, parsed)
     frames = _tidy(own, "reach" in parsed.words or "reaching" in parsed.words)

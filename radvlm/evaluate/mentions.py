@@ -32,6 +32,8 @@ _MODIFIERS = frozenset(
     }
 )
 
+#: Qualities that only describe a noun right after them.
+_DESCRIBING = frozenset({"low_attenuation", "density"})
 #: Words between two sites of one list.
 _JOINING = CONJUNCTIONS | {"the", "in", "of", "both", "right", "left", "bilateral", "also", "at", "on", "wall", "along"}
 
@@ -48,31 +50,38 @@ class Mention:
 
 
 def find_mentions(parsed: Parsed, lexicon: Lexicon) -> list[Mention]:
-    out = []
+    """Words that name a finding or, with a site, will; a word that only describes the next one is part of it."""
+    out: list[Mention] = []
     for a, b, meaning in parsed.hits:
+        if not meaning.head and not meaning.kinds:
+            continue
+        before = out[-1] if out else None
+        noun = bool(meaning.kinds) if not meaning.head else not lexicon.heads[meaning.head].quality
+        if before is not None and before.head is not None and before.head.quality and noun:
+            if meaning.kinds[:1] == ("lymph_node",) and _describes(before, a, parsed, 10):  # "enlarged left hilar node"
+                if before.head.by_site.get("lymph_node") and not before.fixed:
+                    out[-1] = Mention(before.start, b, [(before.head.by_site["lymph_node"], "lymph_node")])
+                    continue
+            elif before.head.id in _DESCRIBING and a - before.stop <= 3 and not any(
+                before.stop <= t < a for t in (*parsed.scope.soft, *parsed.scope.hard, *(v for v, _ in parsed.scope.verbs))
+            ):
+                out.pop()  # "hypoattenuating renal cyst"
         if meaning.head:  # a word that also names a kind outright falls back on it
             head = lexicon.heads[meaning.head]
             out.append(Mention(a, b, [], head, head.status, list(meaning.kinds)))
-        elif meaning.kinds:
-            before = out[-1] if out else None
-            if (
-                before is not None
-                and before.head is not None
-                and meaning.kinds[0] == "lymph_node"
-                and a - before.stop <= 10
-                and before.head.by_site.get("lymph_node")
-                and not before.fixed
-                and not any(
-                    before.stop <= t < a and (parsed.words[t] not in CONJUNCTIONS or t + 1 in parsed.scope.openers)
-                    for t in (*parsed.scope.soft, *parsed.scope.hard, *(v for v, _ in parsed.scope.verbs))
-                )
-            ):
-                out[-1] = Mention(
-                    before.start, b, [(before.head.by_site["lymph_node"], "lymph_node")]
-                )  # "enlarged left hilar node"
-                continue
+        elif meaning.kinds == ("lymph_node",) and a < parsed.scope.colon and any(h[0] > parsed.scope.colon for h in parsed.hits):
+            continue  # the heading of a line about nodes
+        else:
             out.append(Mention(a, b, [(kind, lexicon.kinds[kind].home) for kind in meaning.kinds]))
     return out
+
+
+def _describes(quality: Mention, start: int, parsed: Parsed, reach: int) -> bool:
+    """Whether only sites and conjunctions stand between a quality and the noun at ``start``."""
+    stops = (*parsed.scope.soft, *parsed.scope.hard, *(v for v, _ in parsed.scope.verbs))
+    return start - quality.stop <= reach and not any(
+        quality.stop <= t < start and (parsed.words[t] not in CONJUNCTIONS or t + 1 in parsed.scope.openers) for t in stops
+    )
 
 
 def kind_for(head: Head, site: str, lexicon: Lexicon) -> str | None:
@@ -267,8 +276,8 @@ def _after(
             break
         if reach < 99 and not found and any(parsed.words[i] in (",", "and", ";", "(") for i in range(mention.stop, a)):
             break
-        between = set(parsed.words[last:a])
-        listed = between <= _JOINING or (a - last <= 6 and between & CONJUNCTIONS and between & {"in", "of"})
+        gap = set(parsed.words[last:a])
+        listed = gap <= _JOINING or bool(a - last <= 6 and gap & CONJUNCTIONS and gap & {"in", "of"})
         if found and not listed:
             break
         if kind_for(head, site, lexicon) is not None:

@@ -277,3 +277,17 @@ def test_an_uncertain_label_counts_as_asked() -> None:
     assert score(FindingsMetric("ct-rate", "absent"), reference, candidate)["labels"].value == 0.0
     with pytest.raises(InputError):
         FindingsMetric("ct-rate", "maybe")
+
+
+@pytest.mark.parametrize("seed", [1, 5])
+def test_a_generated_report_reads_back_as_its_own_findings(seed: int) -> None:
+    import radvlm
+    from radvlm.phantom import Phantom
+
+    phantom = Phantom.random(seed, shape=(96, 96, 96))
+    generated = radvlm.generate_report(phantom.volume, segmentation=phantom.segmentation)
+    report = ReportText.of("1", getattr(generated, "report", generated))
+    as_text = ReportText.of("1", report.text)
+    found = count_errors(report, as_text)  # structured findings against the report's own words
+    assert found.matched == found.n_reference >= 3
+    assert found.total == 0, found.errors

@@ -117,6 +117,16 @@ def test_frame(text: str, kind: str, wanted: dict[str, object]) -> None:
     assert got == {name: frozenset(value) if isinstance(value, set) else value for name, value in wanted.items()}
 
 
+def test_a_list_of_sizes_and_places_is_several_findings() -> None:
+    frames = read_frames("Two hepatic cysts: 3.2 x 2.7 cm in segment VII, 5 HU; 1.8 x 1.4 cm in segment II.").frames
+    assert [(f.kind, f.sizes_mm, set(f.locations)) for f in frames] == [
+        ("liver_cyst", (32.0, 27.0), {"liver_segment_7"}), ("liver_cyst", (18.0, 14.0), {"liver_segment_2"})]
+    nodules = read_frames("Nodules measuring 5 mm in the right upper lobe and 8 mm in the left lower lobe.").frames
+    assert [(f.sizes_mm, set(f.sides)) for f in nodules] == [((5.0,), {"right"}), ((8.0,), {"left"})]
+    one = read_frames("Cyst in the right kidney measuring 4 cm in length and 2 cm in width.").frames
+    assert [f.sizes_mm for f in one] == [(40.0,)]
+
+
 def test_spans_point_at_the_words() -> None:
     text = ("FINDINGS: The lungs are clear.\nSmall LEFT Pleural Effusion, new since the prior examination.\n"
             "IMPRESSION:\n1. Small left effusion.")
@@ -171,9 +181,7 @@ def test_a_turkish_capital_does_not_shift_spans() -> None:
     assert text[frame.start : frame.stop] == "pleural effusion"
 
 
-_WORDS = (
-    "no without nodule effusion , . ; : ( ) ? and or with right left 5 mm x 3 cm liver the is not seen new"
-).split()
+_WORDS = ["no", "without", "nodule", "effusion", ",", ".", ";", ":", "(", ")", "?", "and", "or", "with", "right", "left", "5", "mm", "x", "3", "cm", "liver", "the", "is", "not", "seen", "new"]
 
 
 @settings(max_examples=60, deadline=None)

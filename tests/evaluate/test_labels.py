@@ -196,7 +196,7 @@ Left lower lobe collapse with moderate parapneumonic effusion. Right lung clear.
 Spleen: 13.9 cm, mildly enlarged. Splenic vein is patent. :: +splenomegaly
 Adrenals: Normal. Kidneys: Symmetric enhancement, 1.2 cm left upper pole cyst. Ureters: Normal. :: +kidney_cyst
 Bladder: Foley catheter, decompressed. Prostate: Enlarged, 5.1 cm. :: +prostatomegaly +device
-Peritoneum: Trace ascites. No free air. Lymph nodes: None enlarged. :: -lymphadenopathy -lymph_node -pneumoperitoneum +ascites
+Peritoneum: Trace ascites. No free air. Lymph nodes: None enlarged. :: -lymphadenopathy -pneumoperitoneum +ascites
 Osseous: Mild degenerative changes. No aggressive lesions. :: -bone_lesion +degenerative_change
 There is a left-sided PICC with tip at the cavoatrial junction. Bilateral layering effusions, left larger than right, with associated compressive atelectasis. :: +atelectasis +pleural_effusion +device
 Worsening multifocal airspace opacities, concerning for pneumonia. :: +opacity ?pneumonia
