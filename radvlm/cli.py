@@ -181,8 +181,12 @@ def _measure(args: argparse.Namespace) -> None:
 def _series(args: argparse.Namespace) -> None:
     from radvlm.io.dicom_series import list_series
 
-    for record in list_series(args.folder):
-        print(record)
+    print("    number  plane         slices  matrix     description / UID")
+    for r in list_series(args.folder):
+        mark = "*" if r.chosen else " "
+        print(f"  {mark} {r.number or '-':<7} {r.plane:<13} {r.slices:>6}  {f'{r.columns}x{r.rows}':<9}  "
+              f"{r.description or '-'} {r.series_uid}".rstrip())
+    print("* is what `radvlm report` takes without --series")
 
 
 def _info(args: argparse.Namespace) -> None:

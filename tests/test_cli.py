@@ -214,3 +214,9 @@ def test_demo_and_python_dash_m(tmp_path: Path) -> None:
                           text=True, check=True)
     assert "IMPRESSION:" in done.stdout
     assert {p.name for p in (tmp_path / "demo").iterdir()} == set(OUTPUT_FILES)
+
+
+def test_series_marks_what_report_would_take(real_data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("series", real_data / "upper_abdomen_dicom") == 0
+    marked = [line for line in capsys.readouterr().out.splitlines() if line.startswith("  *")]
+    assert len(marked) == 1 and "axial" in marked[0] and " 20 " in marked[0]
