@@ -7,6 +7,7 @@ atelectasis" gives each its own severity; joined neighbours share a side and a p
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 from radvlm.evaluate.frame import Frame
 from radvlm.evaluate.lexicon import Lexicon
@@ -185,7 +186,7 @@ def listed(mention: Mention, parsed: Parsed) -> list[tuple[int, int]]:
         return []
     cuts = sorted(i for i in (*parsed.scope.soft, *parsed.scope.hard) if parsed.words[i] in (",", ";", "and"))
     starts = [mention.stop]
-    for previous, word in zip(sizes, sizes[1:], strict=False):
+    for previous, word in pairwise(sizes):
         between = [c for c in cuts if previous < c < word]
         if not between:
             return []

@@ -78,7 +78,7 @@ def facts(frames: Iterable[Frame], lexicon: Lexicon, table: Significance) -> tup
     """Facts of a report in a canonical order. Absent, past and only asked-for mentions are no facts."""
     told = present(list(frames))
     named = {(f.start, f.stop) for f in told if f.kind != "metastasis" and f.stop > f.start}
-    told = [f for f in told if f.kind != "metastasis" or (f.start, f.stop) not in named]  # a bone metastasis is one fact
+    told = [f for f in told if f.kind != "metastasis" or (f.start, f.stop) not in named]  # one fact
     waiting = sorted((_fact(f, lexicon) for f in told if not lexicon.kinds[f.kind].hidden), key=_order)
     merged: list[Fact] = []
     for fact in waiting:

@@ -62,14 +62,23 @@ def find_mentions(parsed: Parsed, lexicon: Lexicon) -> list[Mention]:
                 if before.head.by_site.get("lymph_node") and not before.fixed:
                     out[-1] = Mention(before.start, b, [(before.head.by_site["lymph_node"], "lymph_node")])
                     continue
-            elif before.head.id in _DESCRIBING and a - before.stop <= 3 and not any(
-                before.stop <= t < a for t in (*parsed.scope.soft, *parsed.scope.hard, *(v for v, _ in parsed.scope.verbs))
+            elif (
+                before.head.id in _DESCRIBING
+                and a - before.stop <= 3
+                and not any(
+                    before.stop <= t < a
+                    for t in (*parsed.scope.soft, *parsed.scope.hard, *(v for v, _ in parsed.scope.verbs))
+                )
             ):
                 out.pop()  # "hypoattenuating renal cyst"
         if meaning.head:  # a word that also names a kind outright falls back on it
             head = lexicon.heads[meaning.head]
             out.append(Mention(a, b, [], head, head.status, list(meaning.kinds)))
-        elif meaning.kinds == ("lymph_node",) and a < parsed.scope.colon and any(h[0] > parsed.scope.colon for h in parsed.hits):
+        elif (
+            meaning.kinds == ("lymph_node",)
+            and a < parsed.scope.colon
+            and any(h[0] > parsed.scope.colon for h in parsed.hits)
+        ):
             continue  # the heading of a line about nodes
         else:
             out.append(Mention(a, b, [(kind, lexicon.kinds[kind].home) for kind in meaning.kinds]))
@@ -80,7 +89,8 @@ def _describes(quality: Mention, start: int, parsed: Parsed, reach: int) -> bool
     """Whether only sites and conjunctions stand between a quality and the noun at ``start``."""
     stops = (*parsed.scope.soft, *parsed.scope.hard, *(v for v, _ in parsed.scope.verbs))
     return start - quality.stop <= reach and not any(
-        quality.stop <= t < start and (parsed.words[t] not in CONJUNCTIONS or t + 1 in parsed.scope.openers) for t in stops
+        quality.stop <= t < start and (parsed.words[t] not in CONJUNCTIONS or t + 1 in parsed.scope.openers)
+        for t in stops
     )
 
 
