@@ -226,6 +226,19 @@ def test_a_cache_is_used_by_one_run_at_a_time_and_is_private(tmp_path: Path) -> 
         assert cache.get("k") == Reply("é\ud800")
 
 
+def test_what_was_under_way_is_known_after_a_kill(tmp_path: Path) -> None:
+    with ReplyCache(tmp_path / "c") as cache:
+        for key in ("answered", "refused", "killed"):
+            cache.begin(key)
+        cache.put("answered", Reply("x"))
+        cache.settle("refused", lost=False)
+    with ReplyCache(tmp_path / "c") as cache:
+        assert cache.interrupted == 1 and cache.lost() == 1
+        assert [cache.history(k) for k in ("answered", "refused", "killed")] == [(0, 0), (0, 1), (1, 0)]
+    with ReplyCache(tmp_path / "c") as cache:
+        assert cache.interrupted == 0 and cache.lost() == 1
+
+
 def test_a_file_that_is_no_cache_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "judge.sqlite"
     path.write_text("not a database " * 100, encoding="ascii")
@@ -278,6 +291,10 @@ def test_votes_need_a_majority_of_valid_answers() -> None:
     outcome = metric.outcomes([ReportText("1", REFERENCE)], [ReportText("1", CANDIDATE)])[0]
     assert outcome.status == "ok" and (outcome.votes, outcome.asked, outcome.consistency) == (2, 3, 1.0)
     assert outcome.repaired == 1  # the second vote needed a repair, the third failed
+    seen[:] = [1] * 5
+    minority = judge(lambda messages: GOOD if seen.append(1) or len(seen) == 6 else "?", votes=3, params=hot)
+    outcome = minority.outcomes([ReportText("1", REFERENCE)], [ReportText("1", CANDIDATE)])[0]
+    assert outcome.status == "malformed" and outcome.votes == 1  # one valid answer of three is none
     failing = judge("?", votes=2, params=hot)
     outcome = failing.outcomes([ReportText("1", REFERENCE)], [ReportText("1", CANDIDATE)])[0]
     assert outcome.status == "malformed" and outcome.judgement is None and "2 of 2 votes" in outcome.reason
