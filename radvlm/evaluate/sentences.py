@@ -148,6 +148,8 @@ _ABBREVIATION = frozenset({
     "mm", "cm", "approx", "vs", "eg", "e.g", "ie", "i.e", "etc", "max", "min", "incl", "resp", "ca", "dr", "mr", "mrs",
     "ms", "no", "fig", "st", "ant", "inf", "sup", "avg", "ser", "im", "img", "se", "cf",
 })
+#: Characters; real sentences end long before.
+_LONGEST_SENTENCE = 1500
 _LIST = re.compile(r"[ \t]*(?:[-*+•·>]|\(?\d{1,2}[.)]|[a-z][.)])[ \t]")
 
 
@@ -221,7 +223,7 @@ def _end_of_excluded(text: str, start: int, stop: int, findings_follow: bool) ->
 
 
 def sentences(text: str) -> list[Span]:
-    """Sentences of the sections that state findings, in reading order."""
+    """Sentences of the sections that state findings, in reading order; none is longer than ``_LONGEST_SENTENCE``."""
     out: list[Span] = []
     paragraph = 0
     for name, start, stop in sections(text):
@@ -229,7 +231,22 @@ def sentences(text: str) -> list[Span]:
         if name in EXCLUDED:
             continue
         paragraph = _split(text, start, stop, name, paragraph, out)
+    if any(s.stop - s.start > _LONGEST_SENTENCE for s in out):
+        out = [part for s in out for part in _chopped(text, s)]
     return out
+
+
+def _chopped(text: str, span: Span) -> list[Span]:
+    """A run-on cut after a comma or a space, so that reading stays linear in the length of a report."""
+    parts, at = [], span.start
+    while span.stop - at > _LONGEST_SENTENCE:
+        end = at + _LONGEST_SENTENCE
+        cut = max(text.rfind(",", at, end), text.rfind(";", at, end))
+        cut = (cut if cut > at else text.rfind(" ", at, end)) + 1
+        cut = cut if cut > at else end
+        parts.append(Span(at, cut, span.section, span.paragraph))
+        at = cut
+    return [*parts, Span(at, span.stop, span.section, span.paragraph)]
 
 
 def _split(text: str, start: int, stop: int, section: str, paragraph: int, out: list[Span]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 
@@ -175,15 +176,24 @@ def test_sentences(text: str, wanted: list[str]) -> None:
     assert [text[s.start : s.stop].strip() for s in sentences(text)] == wanted
 
 
+def test_a_run_on_of_a_megabyte_is_read_in_time() -> None:
+    text = "nodule, " * 120_000
+    spans = sentences(text)
+    assert max(s.stop - s.start for s in spans) <= 1500
+    assert spans[0].start == 0 and all(a.stop == b.start for a, b in itertools.pairwise(spans))
+    assert len(read_frames(text).frames) == 120_000
+
+
 def test_a_turkish_capital_does_not_shift_spans() -> None:
     text = "İİİ. Small pleural effusion."
     frame = read_frames(text).frames[0]
     assert text[frame.start : frame.stop] == "pleural effusion"
 
 
-_WORDS = (
-    "no without nodule effusion , . ; : ( ) ? and or with right left 5 mm x 3 cm liver the is not seen new"
-).split()  # noqa: SIM905
+_WORDS = [
+    *("no", "without", "nodule", "effusion", ",", ".", ";", ":", "(", ")", "?", "and", "or", "with", "right", "left"),
+    *("5", "mm", "x", "3", "cm", "liver", "the", "is", "not", "seen", "new"),
+]
 
 
 @settings(max_examples=60, deadline=None)
