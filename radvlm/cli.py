@@ -1,4 +1,4 @@
-"""The command line: ``radvlm report | demo | measure | evaluate | series | info``.
+"""The command line: ``radvlm report | demo | measure | evaluate | calibrate | series | info``.
 
 Unusual: nothing but the standard library is imported before a command runs, so ``--help`` answers at once.
 Errors that radvlm raises on purpose become one line on stderr and exit code 2; anything else is a bug and
@@ -23,6 +23,7 @@ def build_parser() -> argparse.ArgumentParser:
     from radvlm import __version__
     from radvlm.evaluate.command import add_arguments as add_evaluate_arguments
     from radvlm.evaluate.command import run as run_evaluate
+    from radvlm.evaluate.judge.command import add_calibrate_arguments, run_calibrate
 
     parser = argparse.ArgumentParser(
         prog="radvlm",
@@ -63,6 +64,12 @@ def build_parser() -> argparse.ArgumentParser:
                                    description="Score one or more systems against reference reports.")
     add_evaluate_arguments(evaluate)
     evaluate.set_defaults(run=run_evaluate)
+
+    calibrate = commands.add_parser("calibrate", help="agreement of a judge or a metric with radiologists",
+                                    description="Compare the error counts of a judge or a metric with those of "
+                                    "radiologists, on a rated set that you have downloaded.")
+    add_calibrate_arguments(calibrate)
+    calibrate.set_defaults(run=run_calibrate)
 
     series = commands.add_parser("series", help="list the DICOM series of a folder")
     series.add_argument("folder")

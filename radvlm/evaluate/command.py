@@ -15,6 +15,8 @@ EXIT_FAILED_CASES = 3
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``radvlm evaluate`` to a parser."""
+    from radvlm.evaluate.judge.command import add_judge_arguments
+
     files = parser.add_argument_group("reports")
     files.add_argument("--reference", required=True, metavar="FILE",
                        help="reference reports: .jsonl, .csv, .tsv, .parquet, or a folder of .txt files")
@@ -44,6 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     metrics.add_argument("--confidence", type=float, default=0.95, help="of intervals (default 0.95)")
     metrics.add_argument("--interval", choices=("bca", "percentile"), default="bca")
     metrics.add_argument("--seed", type=int, default=0)
+    add_judge_arguments(parser)
     out = parser.add_argument_group("output")
     out.add_argument("-o", "--output", required=True, metavar="OUT", help="folder to write")
     out.add_argument("--no-page", action="store_true", help="leave evaluation.html out (it holds report texts)")
@@ -55,8 +58,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Evaluate and write the files; returns 0, or 3 when too many cases failed. Raises RadvlmError for bad input."""
     from radvlm.evaluate.inputs import Columns, read_reports
+    from radvlm.evaluate.judge.command import dry_run, open_judge, prices_of, save_judge, summary
     from radvlm.evaluate.registry import DEFAULT_METRICS
-    from radvlm.evaluate.run import evaluate
+    from radvlm.evaluate.run import evaluate, pair
     from radvlm.evaluate.significance import Statistics
 
     statistics = Statistics(args.bootstraps, args.permutations, args.confidence, args.interval, args.seed)
@@ -68,10 +72,23 @@ def run(args: argparse.Namespace) -> int:
     for name, path in _systems(args.candidate):
         candidates[name] = read_reports(path, columns, args.encoding, args.allow_empty)
     out = Path(args.output)
-    table = evaluate(references, candidates, names, section=args.section, baselines=not args.no_baselines,
-                     statistics=statistics, allow_missing=args.allow_missing, journal=out / "journal.jsonl",
-                     progress=None if args.quiet else lambda step: print(step, file=sys.stderr))  # noqa: T201
-    table.save(out, page=not args.no_page)
+    judge = open_judge(args, out) if args.judge else None
+    try:
+        if judge is not None and args.dry_run:
+            paired = {name: pair(references, reports, name, args.allow_missing) for name, reports in candidates.items()}
+            print(dry_run(judge, references, paired, args.section, prices_of(args)))  # noqa: T201
+            return 0
+        table = evaluate(references, candidates, [*names, *([judge] if judge is not None else [])],
+                         section=args.section, baselines=not args.no_baselines, statistics=statistics,
+                         allow_missing=args.allow_missing, journal=out / "journal.jsonl",
+                         progress=None if args.quiet else lambda step: print(step, file=sys.stderr))  # noqa: T201
+        table.save(out, page=not args.no_page)
+        if judge is not None:
+            card = save_judge(judge, table, out, prices_of(args))
+            print(summary(card), file=sys.stderr)  # noqa: T201
+    finally:
+        if judge is not None:
+            judge.runner.cache.close()
     if not args.quiet:
         print(table.to_markdown())  # noqa: T201
         print(f"Written to {out}", file=sys.stderr)  # noqa: T201

@@ -25,7 +25,7 @@ class Journal:
         self._known: dict[str, dict[str, Score]] = {}
         if not self._path.is_file():
             return
-        for line in self._path.read_text(encoding="utf-8").splitlines():
+        for line in self._path.read_text(encoding="utf-8").split("\n"):  # a reason may hold other line separators
             try:
                 row = json.loads(line)
                 self._known[row["key"]] = {

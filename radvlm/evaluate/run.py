@@ -179,7 +179,9 @@ def _scores(metric: Metric, refs: Sequence[ReportText], reports: Sequence[Report
             out[i] = journal.get(journal.key(metric, reference, candidate))
         if out[i] is None:
             todo.append(i)
-    size = _CHUNK if _is_slow(metric) else max(len(todo), 1)
+    # a metric that runs its own queue says ``chunk = None`` and gets every case at once
+    wanted = getattr(metric, "chunk", _CHUNK) if _is_slow(metric) else None
+    size = wanted or max(len(todo), 1)
     for start in range(0, len(todo), size):
         chunk = todo[start:start + size]
         cases = [(refs[i], reports[i]) for i in chunk]
