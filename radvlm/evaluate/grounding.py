@@ -44,7 +44,9 @@ if TYPE_CHECKING:
 
 UNITS = ("finding", "sentence")
 #: Kinds that name what was seen or covered, not an abnormality.
-IGNORED_KINDS = ("organ", "coverage")
+IGNORED_KINDS = ("organ", "coverage", "contrast_phase")
+#: Statuses that count as a statement.
+STATUSES = (Status.PRESENT, Status.ABSENT, Status.INDETERMINATE)
 #: Grids whose voxels differ by more than this share are not one grid (bounding boxes only).
 _SAME_VOXEL = 0.01
 
@@ -59,14 +61,19 @@ class GroundingRules:
             3D lesion detection, where small lesions overlap poorly (Baumgartner et al. 2021, nnDetection).
         spatial_threshold: least overlap of two matched statements that agree in place.
         ignored_kinds: kinds of finding left out.
+        statuses: of the findings that count. Denials are statements too, and most reports have many: ``("present",)``
+            leaves only what is there.
     """
 
     overlap: str = "iou"
     instance_threshold: float = 0.1
     spatial_threshold: float = 0.1
     ignored_kinds: tuple[str, ...] = IGNORED_KINDS
+    statuses: tuple[str, ...] = STATUSES
 
     def __post_init__(self) -> None:
+        if not self.statuses or not set(self.statuses) <= set(STATUSES):
+            raise InputError("statuses are of " + ", ".join(STATUSES), ", ".join(self.statuses) or "none")
         if self.overlap not in ("iou", "dice"):
             raise InputError("overlap is iou or dice", repr(self.overlap))
         for value in (self.instance_threshold, self.spatial_threshold):
@@ -121,7 +128,7 @@ def _within(part: str, whole: str) -> bool:
 def statements_of(report: Report, unit: str, rules: GroundingRules) -> tuple[Statement, ...]:
     """Findings, or sentences of the body, that state something other than the ignored kinds."""
     def counts(finding: Finding) -> bool:
-        return finding.kind not in rules.ignored_kinds and finding.status is not Status.NOT_ASSESSED
+        return finding.kind not in rules.ignored_kinds and finding.status in rules.statuses
 
     if unit == "finding":
         return tuple(Statement.of(f.id, (f,)) for f in report.findings if counts(f))
@@ -348,6 +355,7 @@ class GroundingMetric:
         self.signature = (f"grounding|unit:{unit}|regions:{'boxes' if masks is None else 'masks'}|"
                           f"overlap:{rules.overlap}|instance:{rules.instance_threshold:g}|"
                           f"spatial:{rules.spatial_threshold:g}|ignored:{'+'.join(rules.ignored_kinds)}|"
+                          f"statuses:{'+'.join(rules.statuses)}|"
                           f"radvlm:{__version__}")
         self.outputs = _outputs()
 

@@ -17,8 +17,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 import numpy as np
 
 from radvlm.errors import InputError
-from radvlm.evaluate.overlap import centroid_mm
-from radvlm.finding import Finding, Status
+from radvlm.finding import Finding, Region, Status
 
 if TYPE_CHECKING:
     from radvlm.report import Report
@@ -121,10 +120,11 @@ def errors_against_truth(report: Report, lesions: Iterable[TrueLesion], *, state
         lesions: such as ``phantom.truth.lesions``; those cut by or outside the field of view (``in_field``) are left
             out.
         stated: ``measurements`` takes the findings' numbers; ``text`` takes the numbers printed in sentences that state
-            one finding alone, rounded as they are printed, sizes after "previously" apart.
-        max_distance_mm: a finding and a lesion further apart than this, centre to centre, are not the same.
+            one region alone, rounded as they are printed, sizes after "previously" apart; printed HU count as a mean.
+        max_distance_mm: a region and a lesion further apart than this, centre to centre, are not the same.
 
-    Findings and lesions of one structure are paired one to one with the least sum of distances.
+    Regions and lesions of one structure are paired one to one with the least sum of distances. Several findings of one
+    region (a cyst, and its fluid attenuation) are one: the first that states a size counts.
     """
     if stated not in ("measurements", "text"):
         raise InputError("sizes are taken from measurements or text", repr(stated))
@@ -134,57 +134,62 @@ def errors_against_truth(report: Report, lesions: Iterable[TrueLesion], *, state
     usable = [x for x in known if x.centre_mm is not None and getattr(x, "in_field", "inside") == "inside"]
     left_out = tuple(x.id for x in known if not any(x is y for y in usable))
     wanted = {x.structure for x in known if x.structure}
-    findings = [f for f in report.findings if f.status is Status.PRESENT and len(f.regions) == 1
-                and (f.regions[0].structure in wanted)]
-    pairs = _nearest(findings, usable, max_distance_mm)
+    by_region: dict[str, list[Finding]] = {}
+    for finding in report.findings:
+        if finding.status is Status.PRESENT and len(finding.regions) == 1 and finding.regions[0].structure in wanted:
+            by_region.setdefault(finding.regions[0].id, []).append(finding)
+    pairs = _nearest([group[0].regions[0] for group in by_region.values()], usable, max_distance_mm)
     errors, unstated = [], []
-    for finding, lesion in pairs:
-        sizes = _measured(finding) if stated == "measurements" else stated_sizes(report, finding)
+    for region, lesion in pairs:
+        group = by_region[region.id]
+        sizes = _measured(group) if stated == "measurements" else stated_sizes(report, group)
         for quantity, attribute in _TRUE.items():
             true = getattr(lesion, attribute)
             if true is None:
                 continue
             if quantity not in sizes:
-                unstated.append((finding.id, quantity))
+                unstated.append((group[0].id, quantity))
                 continue
             value, unit = sizes[quantity]
-            errors.append(SizeError(finding.id, lesion.id, quantity, unit, value, float(true)))
-    told, found = {f.id for f, _ in pairs}, {x.id for _, x in pairs}
+            errors.append(SizeError(group[0].id, lesion.id, quantity, unit, value, float(true)))
+    told, found = {r.id for r, _ in pairs}, {x.id for _, x in pairs}
     return TruthComparison(tuple(errors), tuple(x.id for x in usable if x.id not in found),
-                           tuple(f.id for f in findings if f.id not in told), tuple(unstated), left_out)
+                           tuple(g[0].id for id, g in by_region.items() if id not in told), tuple(unstated), left_out)
 
 
-def _nearest(findings: Sequence[Finding], lesions: Sequence[TrueLesion], limit: float) -> list[
-        tuple[Finding, TrueLesion]]:
-    if not findings or not lesions:
+def _nearest(regions: Sequence[Region], lesions: Sequence[TrueLesion], limit: float) -> list[
+        tuple[Region, TrueLesion]]:
+    if not regions or not lesions:
         return []
     from scipy.optimize import linear_sum_assignment
 
-    cost = np.full((len(findings), len(lesions)), np.inf)
-    for i, finding in enumerate(findings):
-        centre = centroid_mm(finding.regions)
+    cost = np.full((len(regions), len(lesions)), np.inf)
+    for i, region in enumerate(regions):
         for j, lesion in enumerate(lesions):
-            if lesion.structure == finding.regions[0].structure:
-                cost[i, j] = float(np.linalg.norm(centre - np.asarray(lesion.centre_mm)))
-    far = limit * (1 + len(findings) + len(lesions))  # any real pair is cheaper than leaving it out
+            if lesion.structure == region.structure:
+                apart = np.array(region.centroid_mm) - np.array(lesion.centre_mm, dtype=float)
+                cost[i, j] = float(np.linalg.norm(apart))
+    far = limit * (1 + len(regions) + len(lesions))  # any real pair is cheaper than leaving it out
     rows, columns = linear_sum_assignment(np.where(cost <= limit, cost, far))
-    return [(findings[i], lesions[j]) for i, j in zip(rows, columns, strict=True) if cost[i, j] <= limit]
+    return [(regions[i], lesions[j]) for i, j in zip(rows, columns, strict=True) if cost[i, j] <= limit]
 
 
-def _measured(finding: Finding) -> dict[str, tuple[float, str]]:
-    return {m.quantity: (m.value, m.unit) for m in reversed(finding.measurements) if m.unit in UNIT_NAMES}
+def _measured(findings: Sequence[Finding]) -> dict[str, tuple[float, str]]:
+    every = [m for f in findings for m in f.measurements if m.unit in UNIT_NAMES]
+    return {m.quantity: (m.value, m.unit) for m in reversed(every)}
 
 
-def stated_sizes(report: Report, finding: Finding) -> dict[str, tuple[float, str]]:
-    """Quantity -> (value, unit) of the first numbers printed for this finding.
+def stated_sizes(report: Report, findings: Sequence[Finding]) -> dict[str, tuple[float, str]]:
+    """Quantity -> (value, unit) of the first numbers printed for these findings, which are of one region.
 
-    Only sentences that state this finding alone are read: in others a number cannot be given to one finding. Two
-    lengths are long and short axis, the larger first; a single one is the quantity of the finding's first length.
+    Only sentences that state no other finding are read: in others a number cannot be given to one region. Two lengths
+    are long and short axis, the larger first; a single one is the quantity of the first length that was measured.
     """
-    alone = next((m.quantity for m in finding.measurements if m.unit == "mm"), "long_axis")
+    alone = next((m.quantity for f in findings for m in f.measurements if m.unit == "mm"), "long_axis")
+    ids = {f.id for f in findings}
     out: dict[str, tuple[float, str]] = {}
     for sentence in report.sentences:
-        if sentence.finding_ids != (finding.id,):
+        if not ids.issuperset(sentence.finding_ids):
             continue
         for quantity, value, unit in _printed(sentence.text, alone):
             out.setdefault(quantity, (value, unit))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -63,8 +64,8 @@ def grounded(r: Report, grid: Geometry = GRID) -> GroundedReport:
     return GroundedReport.of(r, RegionMasks(lambda x: (x.box, np.ones(x.box.shape, dtype=bool)), grid))
 
 
-def scores(reference: Report, candidate: Report, **rules: float) -> dict[str, float | None]:
-    case = ground_case(grounded(reference), grounded(candidate), rules=GroundingRules(**rules))  # type: ignore[arg-type]
+def scores(reference: Report, candidate: Report, **rules: Any) -> dict[str, float | None]:
+    case = ground_case(grounded(reference), grounded(candidate), rules=GroundingRules(**rules))
     return {name: score.value for name, score in case_scores(case).items()}
 
 
@@ -124,6 +125,11 @@ def test_a_mask_on_a_flipped_and_finer_grid_comes_back_on_the_reference_grid() -
     mask[inside] = coarse[tuple(nearest[inside].T)]
     back = on_grid(Place(Box((0, 0, 0), (40, 40, 40)), mask.reshape(fine.shape)), fine, GRID)
     assert back.voxels == 64 and shared_voxels(back, Place(A.box, np.ones((4, 4, 4), dtype=bool))) == 64
+    finer = on_grid(Place(A.box, np.ones((4, 4, 4), dtype=bool)), GRID, fine)
+    assert finer.voxels == 64 * 8  # each voxel of 2 x 2 x 5 mm is eight of 1 x 1 x 2.5 mm
+    assert finer.box is not None and finer.mask is not None
+    centre = fine.to_world(np.argwhere(finer.mask).mean(axis=0) + np.array(finer.box.start))
+    assert np.allclose(centre, A.centroid_mm)
     away = Geometry((5, 5, 5), np.array([[2.0, 0, 0, 500], [0, 2, 0, 0], [0, 0, 5, 0], [0, 0, 0, 1]]))
     assert on_grid(Place(Box((0, 0, 0), (5, 5, 5)), np.ones((5, 5, 5), dtype=bool)), away, GRID).voxels == 0
 
@@ -176,7 +182,7 @@ def test_thresholds_decide_and_dice_is_the_larger_of_the_two() -> None:
     assert scores(*pair, instance_threshold=0.6)["instance-f1"] == 1.0
     assert scores(*pair, instance_threshold=0.61)["instance-f1"] == 0.0
     assert scores(*pair, spatial_threshold=0.7)["spatial-f1"] == 0.0
-    assert scores(*pair, spatial_threshold=0.7, overlap="dice")["spatial-f1"] == 1.0  # type: ignore[arg-type]
+    assert scores(*pair, spatial_threshold=0.7, overlap="dice")["spatial-f1"] == 1.0
     with pytest.raises(InputError):
         GroundingRules(instance_threshold=0.0)
     with pytest.raises(InputError):
@@ -194,6 +200,15 @@ def test_side_site_kind_and_status_keep_statements_apart() -> None:
     assert scores(report(base), report(replace(base, id="C")))["logical-f1"] == 1.0
     part = finding("C", None, "liver_lesion", site="liver_segment_6")
     assert scores(report(finding("R", A)), report(part))["logical-f1"] == 1.0
+
+
+def test_only_present_findings_when_asked() -> None:
+    stone = finding("R3", None, "gallstone", Status.ABSENT, "gallbladder")
+    reference, candidate = report(finding("R1", A), stone), report(replace(stone, id="C"))
+    assert scores(reference, candidate)["logical-recall"] == pytest.approx(1 / 2)
+    assert scores(reference, candidate, statuses=("present",))["logical-recall"] == 0.0
+    with pytest.raises(InputError):
+        GroundingRules(statuses=("maybe",))
 
 
 def test_organs_and_what_was_not_assessed_are_left_out() -> None:
@@ -244,6 +259,15 @@ def test_assignment_is_the_best_of_all(first: list, second: list) -> None:
                for order in itertools.permutations(range(wide.shape[1]), wide.shape[0]))
     assert sum(weights[i, j] for i, j in pairs) == pytest.approx(best)
     assert len(pairs) == min(weights.shape)  # all agree in words here: as many pairs as possible
+
+
+def test_more_pairs_win_over_a_closer_pair() -> None:
+    far = region("liver_lesion/3", (15, 15, 15), (17, 17, 17))
+    reference = report(finding("R1", far, site="liver_segment_6"), finding("R2", A, site="liver_segment_8"))
+    candidate = report(finding("C1", A, site="liver"), finding("C2", None, site="liver_segment_8"))
+    case = ground_case(grounded(reference), grounded(candidate))
+    assert {(p.reference.id, p.candidate.id) for p in case.matched if p.reference and p.candidate} == {
+        ("R1", "C1"), ("R2", "C2")}
 
 
 def test_sentences_are_grounded_by_the_union_of_their_findings() -> None:
@@ -337,7 +361,43 @@ def test_errors_against_known_lesions() -> None:
 ])
 def test_numbers_printed_in_a_sentence(text: str, expected: dict[str, float]) -> None:
     one = finding("F1", A)
-    assert {k: v for k, (v, _) in stated_sizes(report(one, texts=[text]), one).items()} == expected
+    assert {k: v for k, (v, _) in stated_sizes(report(one, texts=[text]), [one]).items()} == expected
+
+
+def test_two_findings_of_one_region_are_one_lesion() -> None:
+    cyst = finding("F1", A, "liver_cyst", sizes=[("long_axis", 9.0)])
+    fluid = finding("F2", A, "fluid_attenuation", sizes=[("mean_hu", 8.0)])
+    other = finding("F3", B)
+    mine = Report((cyst, fluid, other), (Sentence("A 9 mm cyst of 8 HU.", "liver", (cyst, fluid)),
+                                         Sentence("Lesions of 9 mm and 77 mm.", "liver", (cyst, other))))
+    truth = [Lesion("L1", A.centroid_mm, 8.0, mean_hu=6.0)]
+    for stated in ("measurements", "text"):
+        found = errors_against_truth(mine, truth, stated=stated)
+        assert {e.quantity: e.error for e in found.errors} == {"long_axis": 1.0, "mean_hu": 2.0}
+        assert found.extra == ("F3",)
+
+
+def test_a_phantom_from_voxels_to_grounding() -> None:
+    """A generated report points at its own lesions; one made from a scan with two of three missing finds a third."""
+    import radvlm
+    from radvlm.phantom import LesionSpec, PhantomSpec, make_phantom
+
+    spec = PhantomSpec(seed=5, shape=(96, 84, 64), spacing_mm=(4.0, 4.0, 5.0), lesions=(
+        LesionSpec("liver_cyst", size=32), LesionSpec("liver_metastasis", size=28), LesionSpec("kidney_cyst", size=28)))
+    phantom = make_phantom(spec)
+    whole = radvlm.generate_report(phantom.volume, segmentation=phantom.segmentation, patient=phantom.patient)
+    truth = errors_against_truth(whole.report, phantom.truth.lesions)
+    assert not truth.missed and not truth.extra and {e.truth_id for e in truth.errors} == {"L1", "L2", "L3"}
+    summary = summarise_errors(truth.errors)
+    assert summary["mm"].mean_absolute < 4.0 and summary["mL"].mean_absolute < 2.0
+    same = ground_case(GroundedReport.of(whole.report, whole.regions), GroundedReport.of(whole.report, whole.regions))
+    assert all(p.dice == 1.0 and p.hit for p in same.pairs if p.reference and p.reference.regions)
+    assert same.instances == (3, 0, 0)
+    fewer = make_phantom(replace(spec, lesions=spec.lesions[:1]))
+    part = radvlm.generate_report(fewer.volume, segmentation=fewer.segmentation, patient=fewer.patient)
+    found = case_scores(ground_case(GroundedReport.of(whole.report, whole.regions),
+                                    GroundedReport.of(part.report, part.regions)))
+    assert found["instance-recall"].value == pytest.approx(1 / 3) and found["instance-precision"].value == 1.0
 
 
 def test_rounded_text_and_exact_measurement_differ() -> None:

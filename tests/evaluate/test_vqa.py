@@ -66,18 +66,21 @@ def test_best_constant_counts_every_answer_that_it_would_satisfy() -> None:
 
 def test_accuracy_by_type_and_gain_in_the_table() -> None:
     truth = {"1": "yes", "2": "no", "3": "no", "4": "10 mm", "5": "30 mm", "6": "no"}
-    given_ = {"1": "yes", "2": "yes", "3": "no", "4": "1 cm", "5": "10 mm", "6": "No."}
+    given_ = {"1": "yes", "2": "yes", "3": "No.", "4": "1 cm", "5": "10 mm", "6": "Yes"}
     types = dict.fromkeys("1236", "presence") | dict.fromkeys("45", "size")
     table = evaluate(truth, given_, [VqaMetric(types)], baselines=False)
 
     def value(name: str) -> float | None:
         return table.value("candidate", "vqa", name)
 
-    assert value("accuracy") == pytest.approx(4 / 6) and value("accuracy presence") == pytest.approx(3 / 4)
-    assert value("accuracy size") == pytest.approx(1 / 2) and value("accuracy-macro") == pytest.approx((0.75 + 0.5) / 2)
+    assert value("accuracy") == pytest.approx(3 / 6) and value("accuracy presence") == pytest.approx(2 / 4)
+    assert value("accuracy size") == pytest.approx(1 / 2)
     assert value("constant presence") == pytest.approx(3 / 4) and value("constant size") == pytest.approx(1 / 2)
-    assert value("gain") == pytest.approx(0.0) and value("constant") == pytest.approx(4 / 6)
-    assert value("normalised") == pytest.approx(3 / 6) and value("exact") == pytest.approx(2 / 6)
+    assert value("gain") == pytest.approx(-1 / 6) and value("constant") == pytest.approx(4 / 6)
+    assert value("normalised") == pytest.approx(2 / 6) and value("exact") == pytest.approx(1 / 6)
+    right = evaluate(truth, given_ | {"2": "no", "6": "no"}, [VqaMetric(types)], baselines=False)
+    assert right.value("candidate", "vqa", "accuracy") == pytest.approx(5 / 6)
+    assert right.value("candidate", "vqa", "accuracy-macro") == pytest.approx((1 + 0.5) / 2)
 
 
 def test_types_and_answers_from_sections_and_what_is_refused() -> None:
