@@ -14,15 +14,15 @@ from hypothesis import strategies as st
 
 from radvlm.errors import GridError, InputError
 from radvlm.evaluate import evaluate
-from radvlm.evaluate.grounding import (
+from radvlm.evaluate.grounding import GroundingMetric, case_scores, masks_by_report
+from radvlm.evaluate.grounding_case import (
     GroundedReport,
-    GroundingMetric,
     GroundingRules,
     _assign,
+    _Places,
     _weights,
-    case_scores,
     ground_case,
-    masks_by_report,
+    statements_of,
 )
 from radvlm.evaluate.measurement_error import errors_against_truth, stated_sizes, summarise_errors
 from radvlm.evaluate.overlap import Place, RegionMasks, dice, iou, on_grid, pointing_voxel, shared_voxels, union
@@ -245,8 +245,6 @@ def test_identical_is_perfect_and_swapping_swaps(first: list, second: list) -> N
 @settings(max_examples=40, deadline=None)
 @given(lesions, lesions)
 def test_assignment_is_the_best_of_all(first: list, second: list) -> None:
-    from radvlm.evaluate.grounding import _Places, statements_of
-
     a, b = grounded(_drawn(first)), grounded(_drawn(second))
     said, told = (statements_of(x.report, "finding", GroundingRules()) for x in (a, b))
     weights = _weights(said, told, _Places(a, b, True))
