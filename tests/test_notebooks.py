@@ -1,0 +1,72 @@
+"""Every notebook in examples/ runs from top to bottom, says what its stored outputs say, and is fit to be committed."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
+NOTEBOOKS = sorted(EXAMPLES.glob("*.ipynb"))
+#: What the stored and the fresh outputs of a notebook hold.
+SAYS = {
+    "compare_two_systems": (
+        "reports in which the errors counted are exactly those put in: 48 of 48",
+        "| errors total | 0.46 [0.29, 0.67] | 1.92 [1.58, 2.29] |",
+        "| | A | B | normal report | random report | nearest report |",
+        "| category | A: put in | A: counted | B: put in | B: counted |",
+        "<mark",
+        "image/png",
+    ),
+}
+nbformat = pytest.importorskip("nbformat", reason="notebooks are read with nbformat")
+
+
+def outputs(notebook: Any) -> str:
+    """All outputs as one text; of pictures only their kind."""
+    parts = []
+    for cell in notebook.cells:
+        for output in cell.get("outputs", ()):
+            assert output.output_type != "error", output
+            assert output.get("name") != "stderr", output.text
+            parts.append(output.get("text", ""))
+            for kind, data in output.get("data", {}).items():
+                parts.append(kind if kind.startswith("image/") else data)
+    return "\n".join(parts)
+
+
+def test_no_notebook_is_forgotten() -> None:
+    assert {path.stem for path in NOTEBOOKS} == set(SAYS)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_stored_outputs_are_there_small_and_name_no_place(path: Path) -> None:
+    assert path.stat().st_size < 300_000
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    stored = outputs(notebook)
+    for said in SAYS[path.stem]:
+        assert said in stored
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
+    assert not re.search(r"/(?:home|root|tmp|work|Users)/|[A-Z]:\\\\", path.read_text(encoding="utf-8"))
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # those of the messaging library of the notebook's kernel, not of this library
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_notebook_runs(path: Path, tmp_path: Path) -> None:
+    nbclient = pytest.importorskip("nbclient", reason="notebooks run with nbclient")
+    pytest.importorskip("ipykernel", reason="notebooks run in ipykernel")
+    pytest.importorskip("matplotlib", reason="notebooks draw with matplotlib")
+    notebook = nbformat.read(path, as_version=4)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+    nbclient.NotebookClient(notebook, timeout=300, kernel_name="python3",
+                            resources={"metadata": {"path": str(tmp_path)}}).execute()
+    fresh = outputs(notebook)
+    for said in SAYS[path.stem]:
+        assert said in fresh
