@@ -30,7 +30,7 @@ STEPS: dict[str, set[str]] = {
     "interpret": {"anatomy", "errors", "finding", "geometry", "measurements", "study"},
     "compose": {"anatomy", "errors", "finding", "report", "study"},
     "export": set(NOUNS),
-    "evaluate": {"anatomy", "errors", "finding", "geometry", "report"},
+    "evaluate": {"anatomy", "errors", "finding", "geometry", "region_map", "report"},
 }
 JOINS = {"__init__", "__main__", "config", "phantom", "pipeline", "cli", "info"}
 #: Third-party packages that cost too much to be imported before they are needed, anywhere.

@@ -15,10 +15,10 @@ import numpy as np
 
 from radvlm.errors import GridError, InputError
 from radvlm.geometry import Box, Geometry
+from radvlm.region_map import RegionMap
 
 if TYPE_CHECKING:
     from radvlm.finding import Region
-    from radvlm.region_map import RegionMap
 
 #: From a region to its box and the boolean array of that box, as ``radvlm.quantify.region_mask`` gives them.
 MaskOf = Callable[["Region"], tuple[Box, np.ndarray]]
@@ -56,7 +56,7 @@ class RegionMasks:
         """From a RegionMap, a callable (with the grid of its masks), or None for bounding boxes."""
         if source is None or isinstance(source, RegionMasks):
             return source or cls(None, geometry)
-        if hasattr(source, "labels") and hasattr(source, "row"):
+        if isinstance(source, RegionMap):
             return cls(_lookup(source), source.geometry)
         if not callable(source):
             raise InputError("masks come from a RegionMap or from a callable of a Region", type(source).__name__)
@@ -116,7 +116,7 @@ def on_grid(place: Place, source: Geometry | None, target: Geometry | None) -> P
     stop = np.minimum(np.ceil(index.max(axis=0)).astype(int) + 1, target.shape)
     if (stop <= start).any():
         return NOWHERE
-    box = Box(tuple(start), tuple(stop))  # type: ignore[arg-type]
+    box = Box(tuple(start), tuple(stop))
     centres = np.stack(np.meshgrid(*[np.arange(a, b) for a, b in zip(start, stop, strict=True)], indexing="ij"), -1)
     at = np.rint(source.to_index(target.to_world(centres.reshape(-1, 3)))).astype(int) - np.array(place.box.start)
     inside = ((at >= 0) & (at < np.array(place.mask.shape))).all(axis=1)

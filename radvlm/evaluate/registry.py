@@ -20,6 +20,11 @@ METRICS: Mapping[str, str] = {
     "findings": "radvlm.evaluate.labels:FindingsMetric",
     "errors": "radvlm.evaluate.errors:ErrorsMetric",
     "grounding": "radvlm.evaluate.grounding:GroundingMetric",
+    "vqa": "radvlm.evaluate.vqa:VqaMetric",
+    "radgraph": "radvlm.evaluate.model_metrics:radgraph",
+    "radbert": "radvlm.evaluate.model_metrics:radbert",
+    "green": "radvlm.evaluate.model_metrics:green",
+    "ratescore": "radvlm.evaluate.model_metrics:ratescore",
 }
 #: What is computed when nothing is asked for: everything that needs neither weights nor a network.
 DEFAULT_METRICS = ("lexical", "findings", "errors")
