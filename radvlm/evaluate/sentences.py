@@ -109,6 +109,7 @@ HEADINGS: dict[str, str] = {
         ),
         "recommendation",
     ),
+    **dict.fromkeys(("not assessed", "not evaluated", "not assessable"), "not assessed"),
     **dict.fromkeys(
         ("findings", "finding", "report", "results", "result", "observations", "ct findings", "description", "body"),
         "findings",
@@ -131,7 +132,7 @@ HEADINGS: dict[str, str] = {
         "impression",
     ),
 }
-EXCLUDED = frozenset({"history", "technique", "comparison", "recommendation"})
+EXCLUDED = frozenset({"history", "technique", "comparison", "recommendation", "not assessed"})
 _LEAD = " \t#*_>-"
 _CAPS = re.compile(r"(?<![A-Za-z])[A-Z][A-Z /-]+$")
 _LONGEST = max(map(len, HEADINGS)) + 6

@@ -421,3 +421,11 @@ def test_label(scheme: str, text: str, wanted: str) -> None:
     assert expected(wanted)
     wrong = {label: (got[label], states) for label, states in expected(wanted) if got[label] not in states}
     assert not wrong, wrong
+
+
+def test_what_was_not_assessed_is_no_finding() -> None:
+    text = ("FINDINGS:\nOne gallstone.\n\nNOT ASSESSED:\n- hepatic steatosis: the rule needs the non-contrast phase\n"
+            "- lymph nodes, ascites: no mask was provided\n")
+    labels = label_report(text, scheme="merlin")
+    assert labels["gallstones"] == "present"
+    assert labels["hepatic_steatosis"] == labels["ascites"] == labels["lymphadenopathy"] == "not mentioned"
