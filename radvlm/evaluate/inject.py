@@ -309,7 +309,7 @@ def inject_text(text: str, category: str, seed: int = 0) -> Pair | None:
     if category not in CATEGORIES:
         raise InputError("an injected error is of " + ", ".join(CATEGORIES), repr(category))
     rng = random.Random(f"{seed}-{category}")
-    spans = [m.span() for m in re.finditer(r"[^.!?\n]+[.!?]?", text) if m[0].strip()]
+    spans = [m.span() for m in re.finditer(r"(?:[^.!?\n]|(?<=\d)\.(?=\d))+[.!?]?", text) if m[0].strip()]
     rng.shuffle(spans)
     if category == "false_finding":
         topics = [t for t in TOPICS if t.id.split("_")[0] not in text.lower() and t.weight == "actionable"]

@@ -93,3 +93,10 @@ def test_what_cannot_carry_an_error_gives_none() -> None:
         inject_text("x", "typo")
     with pytest.raises(InputError):
         list(pairs(1, categories=("typo",)))
+
+
+def test_a_size_with_a_decimal_point_is_edited_as_one_number() -> None:
+    text = "There is a 7.2 mm nodule in the right upper lobe, wider than 5.5 mm."
+    pair = inject_text(text, "wrong_severity", seed=1)
+    assert pair is not None
+    assert pair.candidate == "There is a 18 mm nodule in the right upper lobe, wider than 13.75 mm."
