@@ -8,7 +8,7 @@ READY := .venv/.ready
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install -q --disable-pip-version-check uv
-	$(BIN)/uv pip install -q --python $(BIN)/python -c constraints.txt -e ".[dev]"
+	$(BIN)/uv pip install -q --python $(BIN)/python -c constraints.txt -e ".[dev,fast]"
 	$(BIN)/python -m compileall -qq .venv/lib || true
 	touch $(READY)
 
