@@ -22,7 +22,6 @@ def build_parser() -> argparse.ArgumentParser:
     """The parser with every command; building it imports nothing heavy."""
     from radvlm import __version__
     from radvlm.evaluate.command import add_arguments as add_evaluate_arguments
-    from radvlm.evaluate.command import run as run_evaluate
     from radvlm.evaluate.judge.command import add_calibrate_arguments, run_calibrate
 
     parser = argparse.ArgumentParser(
@@ -63,7 +62,7 @@ def build_parser() -> argparse.ArgumentParser:
     evaluate = commands.add_parser("evaluate", help="compare generated reports with reference reports",
                                    description="Score one or more systems against reference reports.")
     add_evaluate_arguments(evaluate)
-    evaluate.set_defaults(run=run_evaluate)
+    evaluate.set_defaults(run=_evaluate)
 
     calibrate = commands.add_parser("calibrate", help="agreement of a judge or a metric with radiologists",
                                     description="Compare the error counts of a judge or a metric with those of "
@@ -183,6 +182,13 @@ def _measure(args: argparse.Namespace) -> None:
         write_text_atomically(Path(args.output), text)
     else:
         sys.stdout.write(text)
+
+
+def _evaluate(args: argparse.Namespace) -> int:
+    from radvlm.evaluate.command import run
+    from radvlm.pipeline import load_regions
+
+    return run(args, load_regions)
 
 
 def _series(args: argparse.Namespace) -> None:

@@ -27,7 +27,7 @@ from radvlm.finding import Finding
 from radvlm.geometry import Geometry
 from radvlm.measurements import Measurements
 from radvlm.provenance import Decision, SourceFile
-from radvlm.region_map import RegionMap
+from radvlm.region_map import RegionLabel, RegionMap
 from radvlm.report import Report, Sentence
 from radvlm.segmentation import Segmentation
 from radvlm.study import Patient, Study
@@ -152,6 +152,31 @@ class GeneratedReport:
         finally:
             shutil.rmtree(beside, ignore_errors=True)
         return target
+
+
+def load_regions(folder: str | os.PathLike[str]) -> RegionMap | None:
+    """The regions of a saved report, from its regions.nii.gz, regions.csv and report.json; None where there is no file.
+
+    Raises FileFormatError for a damaged file, InputError when table and report disagree.
+    """
+    import csv
+    import io as text_io
+
+    from radvlm.io.nifti import read_nifti
+
+    place = Path(folder)
+    if not (place / "regions.nii.gz").is_file():
+        return None
+    labels, geometry, _ = read_nifti(place / "regions.nii.gz").canonical()
+    regions = {r.id: r for r in Report.from_json((place / "report.json").read_text(encoding="utf-8")).regions}
+    table = csv.DictReader(text_io.StringIO((place / "regions.csv").read_text(encoding="utf-8")))
+    rows = [RegionLabel(int(row["label"]), regions[row["region"]], tuple(int(v) for v in row["also"].split()))
+            for row in table if row["region"] in regions]
+    missing = sorted(set(regions) - {row.region.id for row in rows})
+    if missing:
+        raise InputError("regions.csv lists every region that report.json cites", ", ".join(missing[:5]),
+                         "Use the files of one run")
+    return RegionMap(labels, geometry, tuple(rows))
 
 
 def _input_row(role: str, source: SourceFile) -> dict[str, Any]:

@@ -220,3 +220,32 @@ def test_series_marks_what_report_would_take(real_data: Path, capsys: pytest.Cap
     assert run("series", real_data / "upper_abdomen_dicom") == 0
     marked = [line for line in capsys.readouterr().out.splitlines() if line.startswith("  *")]
     assert len(marked) == 1 and "axial" in marked[0] and " 20 " in marked[0]
+
+
+def test_evaluate_grounds_report_folders_by_their_masks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from radvlm.phantom import LesionSpec
+    from radvlm.pipeline import generate_report, load_regions
+
+    for number in (1, 2):
+        case = make_phantom(PhantomSpec(seed=number, region="abdomen", shape=(80, 80, 60),
+                                        lesions=(LesionSpec("liver_cyst", 40), LesionSpec("splenomegaly", 500))))
+        report = generate_report(case.volume, segmentation=case.segmentation, patient=case.patient)
+        for system in ("ref", "same"):
+            report.save(tmp_path / system / f"case{number}", page=False)
+        eroded = np.asarray(case.segmentation.layers[-1]).copy()
+        eroded[::2] = 0  # half of the lesion's voxels
+        masks = type(case.segmentation)((*case.segmentation.layers[:-1], eroded), case.segmentation.places,
+                                        case.segmentation.searched, case.segmentation.geometry)
+        generate_report(case.volume, segmentation=masks, patient=case.patient).save(tmp_path / "half" / f"case{number}",
+                                                                                    page=False)
+        regions = load_regions(tmp_path / "ref" / f"case{number}")
+        assert regions is not None
+        for row in regions.rows:
+            assert int(np.isin(regions.labels, (row.label, *row.also)).sum()) == row.region.voxels
+    assert run("evaluate", "--reference", tmp_path / "ref", "--candidate", tmp_path / "same", "--candidate",
+               tmp_path / "half", "--metrics", "grounding", "-o", tmp_path / "out", "--no-page") == 0
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    text = capsys.readouterr().out
+    assert "regions:masks" in json.dumps(summary) and "dice" in text.lower()
+    values = {e["system"]: e["value"] for e in summary["values"] if e["output"] == "dice"}
+    assert values["same"] == pytest.approx(1.0) and values["half"] < 0.99

@@ -7,7 +7,13 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from radvlm.evaluate.text import ReportText
+    from radvlm.region_map import RegionMap
 
 #: Exit code when more cases failed than --max-failed allows; the files are written all the same.
 EXIT_FAILED_CASES = 3
@@ -55,8 +61,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     out.add_argument("-q", "--quiet", action="store_true", help="no progress, no summary on stdout")
 
 
-def run(args: argparse.Namespace) -> int:
-    """Evaluate and write the files; returns 0, or 3 when too many cases failed. Raises RadvlmError for bad input."""
+def run(args: argparse.Namespace, load_regions: Callable[[Path], RegionMap | None] | None = None) -> int:
+    """Evaluate and write the files; returns 0, or 3 when too many cases failed. Raises RadvlmError for bad input.
+
+    ``load_regions`` reads the masks of a folder that ``radvlm report`` wrote; without it, and for reports that are not
+    such folders, grounding falls back to bounding boxes and its signature says so.
+    """
     from radvlm.evaluate.inputs import Columns, read_reports
     from radvlm.evaluate.judge.command import dry_run, open_judge, prices_of, save_judge, summary
     from radvlm.evaluate.registry import DEFAULT_METRICS
@@ -66,11 +76,17 @@ def run(args: argparse.Namespace) -> int:
     statistics = Statistics(args.bootstraps, args.permutations, args.confidence, args.interval, args.seed)
     columns = Columns(args.id_column, args.text_column, args.findings_column, args.impression_column,
                       args.patient_column, args.patient_pattern)
-    names = tuple(name.strip() for name in args.metrics.split(",") if name.strip()) or DEFAULT_METRICS
+    names: tuple[Any, ...] = tuple(n.strip() for n in args.metrics.split(",") if n.strip()) or DEFAULT_METRICS
     references = read_reports(args.reference, columns, args.encoding)
     candidates = {}
     for name, path in _systems(args.candidate):
         candidates[name] = read_reports(path, columns, args.encoding, args.allow_empty)
+    if load_regions is not None:
+        given = [(Path(args.reference), references)]
+        given += [(path, candidates[name]) for name, path in _systems(args.candidate)]
+        folders = {id(r.report): place / r.id for place, reports in given if place.is_dir()
+                   for r in reports if r.report is not None}
+        names = tuple(_with_masks(name, folders, load_regions) for name in names)
     out = Path(args.output)
     judge = open_judge(args, out) if args.judge else None
     try:
@@ -97,6 +113,24 @@ def run(args: argparse.Namespace) -> int:
         print(f"radvlm: {worst:.1%} of the cases of a system failed; see summary.md", file=sys.stderr)  # noqa: T201
         return EXIT_FAILED_CASES
     return 0
+
+
+def _with_masks(name: str, folders: dict[int, Path], load_regions: Callable[[Path], RegionMap | None]) -> Any:
+    """``grounding`` with the masks beside the reports, when every report is a folder that has them; else the name."""
+    base, _, unit = name.partition(":")
+    if base != "grounding" or not folders or not all((f / "regions.nii.gz").is_file() for f in folders.values()):
+        return name
+    from functools import lru_cache
+
+    from radvlm.evaluate.grounding import GroundingMetric
+
+    read = lru_cache(maxsize=4)(load_regions)  # a reference is met once for each system
+
+    def masks(text: ReportText) -> RegionMap | None:
+        folder = folders.get(id(text.report))
+        return None if folder is None else read(folder)
+
+    return GroundingMetric(unit or "finding", masks)
 
 
 def _systems(given: list[str]) -> list[tuple[str, Path]]:
