@@ -7,14 +7,15 @@ inside theirs, and what is too small to be believed is left out with a Decision 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
 
 from radvlm.anatomy import structure
 from radvlm.errors import GridError, InputError
-from radvlm.finding import Measurement
-from radvlm.measurements import LesionMeasurements, Measurements, Phase
+from radvlm.finding import Measurement, Omission
+from radvlm.measurements import LesionMeasurements, Measurements, Phase, StructureMeasurements
 from radvlm.provenance import Decision
 from radvlm.quantify.components import components
 from radvlm.quantify.lesion import measure_instance
@@ -22,11 +23,14 @@ from radvlm.quantify.location import Locator
 from radvlm.quantify.organ import INSTANCE_KINDS, healthy_statistics, is_crumb, measure_structure
 from radvlm.quantify.phase import estimate_phase
 from radvlm.quantify.statistics import HuStatistics
+from radvlm.quantify.vessel import NOT_TUBES, TUBES, measure_diameter
 from radvlm.segmentation import Segmentation
 from radvlm.volume import Volume
 
 #: Components with fewer voxels are ignored: the edge of so small a mask is all there is to it.
 MIN_LESION_VOXELS = 4
+#: The part of the aorta whose diameter is asked for, by the vertebra whose centre is nearest in height.
+ABDOMINAL_LEVELS = tuple(f"vertebrae_{level}" for level in ("T12", "L1", "L2", "L3", "L4", "L5", "L6", "S1"))
 
 
 def measure_scan(
@@ -77,6 +81,8 @@ def measure_scan(
         measure_structure(segmentation, name, hu, _extra(name, counts, hosts, healthy))
         for name in segmentation.present if name not in crumbs and counts.get(name, 1)
     )
+    structures, noted = _with_diameters(segmentation, structures)
+    decisions += noted
     phase: Phase | None = None
     if volume is not None:
         phase, noted_phase = estimate_phase(structures, volume.study.contrast_agent)
@@ -121,6 +127,33 @@ def _extra(
         return ()
     return (Measurement("host_mean_hu", without.mean, "organ mean without lesions", None, name),
             Measurement("host_sd_hu", without.sd, "organ standard deviation without lesions", None, name))
+
+
+def _with_diameters(
+    segmentation: Segmentation, structures: tuple[StructureMeasurements, ...]
+) -> tuple[tuple[StructureMeasurements, ...], list[Decision]]:
+    """Diameters of the vessels that are one tube; of the aorta the abdominal one, where the vertebrae tell."""
+    heights = {s.structure: s.region.centroid_mm[2] for s in structures
+               if s.structure.startswith("vertebrae_") and structure(s.structure).kind == "bone"}
+
+    def is_abdominal(height_mm: float) -> bool:
+        return min(heights, key=lambda name: abs(heights[name] - height_mm)) in ABDOMINAL_LEVELS
+
+    kept, decisions = [], []
+    for record in structures:
+        name = record.structure
+        if name in NOT_TUBES:
+            record = replace(record, omissions=(*record.omissions, Omission("diameter", name, NOT_TUBES[name])))
+        elif name in TUBES:
+            found, note = measure_diameter(segmentation, name, is_abdominal if name == "aorta" and heights else None)
+            if isinstance(found, Omission):
+                record = replace(record, omissions=(*record.omissions, found))
+            else:
+                record = replace(record, measurements=(*record.measurements, found))
+            if note:
+                decisions.append(Decision("diameter", note))
+        kept.append(record)
+    return tuple(kept), decisions
 
 
 def _crumb_decision(segmentation: Segmentation, name: str) -> Decision:

@@ -52,7 +52,7 @@ def test_every_rule_names_its_source_and_certainty() -> None:
     ("adrenal_attenuation", 10.0, "in the attenuation range of a lipid-rich adenoma", "present"),
     ("lymph_node_short_axis", 9.99, "not enlarged by short axis", "absent"),
     ("lymph_node_short_axis", 10.0, "enlarged by short axis", "present"),
-    ("abdominal_aorta_diameter", 24.9, "not dilated", "absent"),
+    ("abdominal_aorta_diameter", 24.9, "not dilated in the abdomen", "absent"),
     ("abdominal_aorta_diameter", 25.0, "ectatic", "present"),
     ("abdominal_aorta_diameter", 30.0, "aneurysmal", "present"),
     ("fleischner_size", 8.0, "6 to 8 mm by mean diameter", "present"),
