@@ -28,7 +28,9 @@ NO_CT = "no CT was given, only masks"
 _NOT_IN_THIS_VERSION = {
     "diameter": "diameter perpendicular to the center line is not measured in this version",
 }
-_LUMBAR = ("vertebrae_T12", "vertebrae_L1", "vertebrae_L2", "vertebrae_L3", "vertebrae_L4", "vertebrae_L5",
+#: A voxel larger than this along a diameter makes classes that are 5 mm apart doubtful.
+COARSE_MM = 2.0
+_LUMBAR = ("vertebrae_L1", "vertebrae_L2", "vertebrae_L3", "vertebrae_L4", "vertebrae_L5",
            "vertebrae_L6", "vertebrae_S1")
 
 
@@ -225,6 +227,14 @@ def apply_structure_rule(rule: Rule, case: Case, name: str) -> tuple[Finding | N
     outcome = classify(rule, case, value.value)
     if outcome.category is None:
         return None, False
+    coarse = value.uncertainty or 0.0
+    # a largest chord errs upwards by up to a voxel, so on a coarse grid the class must hold a voxel lower too
+    if (rule.applies_when.level and coarse > COARSE_MM
+            and classify(rule, case, value.value - coarse).category != outcome.category):
+        return not_assessed(rule, name, f"its diameter lies within one voxel ({coarse:.1f} mm) of a limit"), False
+    if rule.applies_when.level == "abdominal" and outcome.status == "absent" and "inferior" in record.cut_by:
+        reason = "the lower abdominal aorta is not imaged, and what is imaged is not dilated"
+        return not_assessed(rule, name, reason), False
     return assessed(rule, outcome, name, (record,), (value,)), True
 
 

@@ -81,7 +81,7 @@ class AppliesWhen(_Strict):
         complete: the structure is not cut by the field of view.
         min_long_axis_mm: a lesion is at least this long, and at least two slices.
         body_size_known: height and weight are known (for ``scale: bsa``).
-        level: the measurement lies in the abdomen (vertebral level T12 or lower).
+        level: the measurement lies at the vertebral level L1 or lower; "absent" also needs the lower end to be imaged.
     """
 
     phases: tuple[str, ...] = ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from types import ModuleType
 
 import numpy as np
@@ -277,3 +278,30 @@ def test_a_verdict_on_a_lesion_stands_in_the_section_of_the_lesion(hand_made: Mo
     found = interpret(hand_made.numbers(organs, lesions), patient=ADULT)
     fluid = [f for f in found if f.kind == "fluid_attenuation" and f.status is Status.PRESENT]
     assert {(f.site, f.section) for f in fluid} == {("spleen", "spleen"), ("pancreas", "pancreas")}
+
+
+@pytest.mark.parametrize(("diameter", "cut", "status", "category"), [
+    (20.0, (), Status.ABSENT, "not dilated in the abdomen"),
+    (20.0, ("superior",), Status.ABSENT, "not dilated in the abdomen"),
+    (20.0, ("inferior",), Status.NOT_ASSESSED, "diameter of the abdominal aorta"),
+    (27.0, ("inferior",), Status.PRESENT, "ectatic"),
+    (29.9, (), Status.PRESENT, "aneurysmal"),  # 30 mm in whole millimetres, as it is printed
+    (29.4, (), Status.PRESENT, "ectatic"),
+])
+def test_the_aorta_is_called_normal_only_where_its_lower_end_is_imaged(
+        hand_made: ModuleType, diameter: float, cut: tuple[str, ...], status: Status, category: str) -> None:
+    found = interpret(hand_made.numbers([hand_made.organ("aorta", cut=cut, diameter=diameter)]), patient=ADULT)
+    verdict = _one(found, "abdominal_aortic_aneurysm")
+    assert (verdict.status, verdict.category) == (status, category)
+
+
+def test_on_a_coarse_grid_a_diameter_near_a_limit_is_not_judged(hand_made: ModuleType) -> None:
+    def verdict(diameter: float, voxel: float) -> Finding:
+        aorta = hand_made.organ("aorta")
+        measured = Measurement("diameter", diameter, "chord", voxel, "aorta")
+        aorta = dataclasses.replace(aorta, measurements=(*aorta.measurements, measured))
+        return _one(interpret(hand_made.numbers([aorta]), patient=ADULT), "abdominal_aortic_aneurysm")
+
+    assert verdict(25.4, 4.0).status is Status.NOT_ASSESSED and "4.0 mm" in verdict(25.4, 4.0).reason
+    assert verdict(25.4, 1.0).category == "ectatic"
+    assert verdict(52.0, 4.0).category == "aneurysmal"
