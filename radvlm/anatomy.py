@@ -49,6 +49,10 @@ SECTIONS: Mapping[str, str] = MappingProxyType({
 KINDS = ("organ", "part", "vessel", "bone", "muscle", "tissue", "cavity", "body", "lesion", "fluid", "device")
 
 
+#: Vertebrae beside the part of the aorta that the rule for the abdominal (infrarenal) aorta is about.
+ABDOMINAL_LEVELS = tuple(f"vertebrae_{level}" for level in ("L1", "L2", "L3", "L4", "L5", "L6", "S1"))
+
+
 @dataclass(frozen=True)
 class Structure:
     """One row of the table.

@@ -227,6 +227,13 @@ def canonical_order(affine: np.ndarray) -> tuple[tuple[int, int, int], tuple[int
     return best, signs  # type: ignore[return-value]
 
 
+def to_canonical(array: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, Geometry, str]:
+    """RAS+-ordered view of a stored (I, J, K) array, its Geometry, and the stored axis codes (such as ``LPS``)."""
+    stored = Geometry(array.shape, affine)
+    order, signs = canonical_order(stored.affine)
+    return reorder_array(array, order, signs), stored.reordered(order, signs), stored.axis_codes
+
+
 def reorder_array(array: np.ndarray, order: Sequence[int], signs: Sequence[int]) -> np.ndarray:
     """A view of ``array`` with its axes in ``order``, flipped where the sign is -1."""
     view = array.transpose(order)

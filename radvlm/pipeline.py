@@ -22,7 +22,7 @@ from typing import Any
 
 from radvlm import __version__
 from radvlm.config import Config
-from radvlm.errors import FileFormatError, GridError, InputError
+from radvlm.errors import FileFormatError, GridError, InputError, RadvlmError
 from radvlm.finding import Finding
 from radvlm.geometry import Geometry
 from radvlm.measurements import Measurements
@@ -78,7 +78,8 @@ class GeneratedReport:
         """Everything that was decided on the way, in order."""
         return (*self.volume.decisions, *self.segmentation.decisions, *self.measurements.decisions)
 
-    def manifest(self) -> dict[str, Any]:
+    @cached_property
+    def manifest(self) -> Mapping[str, Any]:
         """Inputs, geometry, versions, configuration and decisions, ready for JSON; no patient identifiers."""
         geometry = self.volume.geometry
         study = self.volume.study
@@ -109,7 +110,7 @@ class GeneratedReport:
         from radvlm.export import render_page
 
         return render_page(self.report, volume=self.volume, regions=self.regions, measurements=self.measurements,
-                           manifest=self.manifest(), options=self.config.page)
+                           manifest=self.manifest, options=self.config.page)
 
     def save(self, folder: str | os.PathLike[str], *, page: bool = True) -> Path:
         """Write OUTPUT_FILES into ``folder``; all of them are complete before the first one appears.
@@ -129,7 +130,7 @@ class GeneratedReport:
             "measurements.csv": self.measurements.to_csv(),
             "measurements.json": self.measurements.to_json(),
             "regions.csv": regions_table(self.regions),
-            "manifest.json": json.dumps(self.manifest(), indent=2),
+            "manifest.json": json.dumps(self.manifest, indent=2),
         }
         if page:
             texts["report.html"] = self.page()
@@ -168,10 +169,16 @@ def load_regions(folder: str | os.PathLike[str]) -> RegionMap | None:
     if not (place / "regions.nii.gz").is_file():
         return None
     labels, geometry, _ = read_nifti(place / "regions.nii.gz").canonical()
-    regions = {r.id: r for r in Report.from_json((place / "report.json").read_text(encoding="utf-8")).regions}
-    table = csv.DictReader(text_io.StringIO((place / "regions.csv").read_text(encoding="utf-8")))
-    rows = [RegionLabel(int(row["label"]), regions[row["region"]], tuple(int(v) for v in row["also"].split()))
-            for row in table if row["region"] in regions]
+    try:
+        regions = {r.id: r for r in Report.from_json((place / "report.json").read_text(encoding="utf-8")).regions}
+        table = csv.DictReader(text_io.StringIO((place / "regions.csv").read_text(encoding="utf-8")))
+        rows = [RegionLabel(int(row["label"]), regions[row["region"]], tuple(int(v) for v in row["also"].split()))
+                for row in table if row["region"] in regions]
+    except RadvlmError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise FileFormatError("regions.csv and report.json stand beside regions.nii.gz, as radvlm wrote them",
+                              f"{place.name}: {type(error).__name__}: {error}", "Use the files of one run") from error
     missing = sorted(set(regions) - {row.region.id for row in rows})
     if missing:
         raise InputError("regions.csv lists every region that report.json cites", ", ".join(missing[:5]),

@@ -113,6 +113,24 @@ def test_every_sentence_is_grounded(phantom: Phantom) -> None:
         assert int(np.isin(report.regions.labels, (row.label, *row.also)).sum()) == region.voxels
 
 
+@pytest.mark.parametrize(("name", "content"), [
+    ("regions.csv", None), ("regions.csv", "a,b\n1,2\n"), ("regions.csv", "label,region,also\nx,liver,\n"),
+    ("report.json", None), ("report.json", "{"), ("regions.nii.gz", "damaged"),
+])
+def test_damaged_regions_are_one_clear_error(name: str, content: str | None, phantom: Phantom, tmp_path: Path) -> None:
+    from radvlm.pipeline import load_regions
+
+    generated = radvlm.generate_report(phantom.volume, segmentation=phantom.segmentation)
+    folder = generated.save(tmp_path / "out", page=False)
+    assert load_regions(folder) is not None
+    if content is None:
+        (folder / name).unlink()
+    else:
+        (folder / name).write_text(content)
+    with pytest.raises(radvlm.RadvlmError):
+        load_regions(folder)
+
+
 @pytest.mark.parametrize(("ct", "masks"), [
     ("upper_abdomen_dicom", "upper_abdomen_masks/segmentation.nii.gz"),
     ("plain_abdomen/ct.nii.gz", "plain_abdomen/segmentation.nii.gz"),

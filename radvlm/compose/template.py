@@ -93,7 +93,7 @@ def _section(section: str, findings: Sequence[Finding], style: Style) -> list[Se
     for group in groups:
         text = group_sentence(group, style)
         sentences.append(Sentence(text, section, cited(group, text)))
-    sentences += _no_lesions(section, findings, bool(organs))
+    sentences += _no_lesions(section, findings)
     said |= {f.id for s in sentences for f in s.findings}
     sentences += [_remaining(section, f, style) for f in judged if f.status is Status.PRESENT and f.id not in said]
     return sentences
@@ -322,7 +322,7 @@ def _not_seen(section: str, findings: Sequence[Finding]) -> list[Sentence]:
     return [Sentence(f"{capital(words)} {be(many)} {held[0].category}.", section, tuple(held))]
 
 
-def _no_lesions(section: str, findings: Sequence[Finding], host_named: bool) -> list[Sentence]:
+def _no_lesions(section: str, findings: Sequence[Finding]) -> list[Sentence]:
     """``No renal cyst or stone segmented.`` One sentence for each extent that was searched."""
     absent = [f for f in findings if f.status is Status.ABSENT and is_lesion_kind(f.kind)]
     sentences = []

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from radvlm.anatomy import structure
+from radvlm.anatomy import ABDOMINAL_LEVELS, structure
 from radvlm.finding import Finding, Measurement, Omission, RuleReference, Source, Status
 from radvlm.interpret.rules import Rule, RuleClass, Rules
 from radvlm.interpret.survey import load_survey
@@ -30,8 +30,6 @@ _NOT_IN_THIS_VERSION = {
 }
 #: A voxel larger than this along a diameter makes classes that are 5 mm apart doubtful.
 COARSE_MM = 2.0
-_LUMBAR = ("vertebrae_L1", "vertebrae_L2", "vertebrae_L3", "vertebrae_L4", "vertebrae_L5",
-           "vertebrae_L6", "vertebrae_S1")
 
 
 @dataclass(frozen=True)
@@ -111,7 +109,7 @@ def outside_abdomen(rule: Rule, case: Case, measurement: Measurement) -> str | N
     if measurement.points_mm and spine:
         height = sum(p[2] for p in measurement.points_mm) / len(measurement.points_mm)
         nearest = min(spine, key=lambda s: abs(s.region.centroid_mm[2] - height))
-        if nearest.structure in _LUMBAR:
+        if nearest.structure in ABDOMINAL_LEVELS:
             return None
         return f"the widest diameter was measured at the level of {structure(nearest.structure).words.split()[0]}"
     if numbers.structure("heart") is None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from radvlm.geometry import Geometry, canonical_order, reorder_array
+from radvlm.geometry import Geometry, to_canonical
 from radvlm.provenance import Decision, SourceFile
 from radvlm.study import Study
 
@@ -32,6 +32,4 @@ class RawImage:
 
     def canonical(self) -> tuple[np.ndarray, Geometry, str]:
         """RAS+-ordered view of the array, its Geometry, and the stored axis codes (such as ``LPS``)."""
-        stored = Geometry(self.array.shape, self.affine)
-        order, signs = canonical_order(stored.affine)
-        return reorder_array(self.array, order, signs), stored.reordered(order, signs), stored.axis_codes
+        return to_canonical(self.array, self.affine)

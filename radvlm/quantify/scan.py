@@ -12,7 +12,7 @@ from functools import cache
 
 import numpy as np
 
-from radvlm.anatomy import structure
+from radvlm.anatomy import ABDOMINAL_LEVELS, structure
 from radvlm.errors import GridError, InputError
 from radvlm.finding import Measurement, Omission
 from radvlm.measurements import LesionMeasurements, Measurements, Phase, StructureMeasurements
@@ -29,8 +29,6 @@ from radvlm.volume import Volume
 
 #: Components with fewer voxels are ignored: the edge of so small a mask is all there is to it.
 MIN_LESION_VOXELS = 4
-#: The part of the aorta whose diameter is asked for, by the vertebra whose centre is nearest in height.
-ABDOMINAL_LEVELS = tuple(f"vertebrae_{level}" for level in ("L1", "L2", "L3", "L4", "L5", "L6", "S1"))
 
 
 def measure_scan(

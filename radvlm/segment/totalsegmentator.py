@@ -18,7 +18,7 @@ from unittest import mock
 import numpy as np
 
 from radvlm.errors import FileFormatError, GridError, InputError, MissingPackageError, StructureError
-from radvlm.geometry import Geometry, canonical_order, reorder_array
+from radvlm.geometry import Geometry, to_canonical
 from radvlm.provenance import Decision
 from radvlm.scheme import Scheme, SchemeEntry, scheme_named, structure_from_name
 from radvlm.segmentation import LabelPlace, Segmentation
@@ -112,12 +112,9 @@ def _quiet_and_offline(allow_download: bool, task: str) -> Iterator[None]:
 
 def _labels_on(result: Any, geometry: Geometry) -> np.ndarray:
     """Labels of the returned image in the volume's RAS+ order, uint8 or uint16."""
-    labels = np.asanyarray(result.dataobj)
-    stored = Geometry(labels.shape, result.affine)
-    order, signs = canonical_order(stored.affine)
-    if not stored.reordered(order, signs).same_grid(geometry):
-        raise GridError("TotalSegmentator answers on the grid of the scan", f"{stored!r}, scan {geometry!r}")
-    labels = reorder_array(labels, order, signs)
+    labels, answered, _ = to_canonical(np.asanyarray(result.dataobj), result.affine)
+    if not answered.same_grid(geometry):
+        raise GridError("TotalSegmentator answers on the grid of the scan", f"{answered!r}, scan {geometry!r}")
     whole = labels.astype(np.uint16 if labels.max(initial=0) > 255 else np.uint8)
     if labels.dtype.kind == "f" and not np.array_equal(whole, labels):
         raise FileFormatError("TotalSegmentator answers with whole labels", str(labels.dtype))
