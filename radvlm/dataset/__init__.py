@@ -1,0 +1,1 @@
+"""What models are trained and tested on: vocabularies, sentences, questions, and readers of corpora."""
