@@ -181,7 +181,8 @@ def _tuples(value: Any) -> Any:
     return tuple(_tuples(v) for v in value) if isinstance(value, list) else value
 
 
-def _region(data: dict[str, Any]) -> Region:
+def region_from_dict(data: dict[str, Any]) -> Region:
+    """Undo ``asdict`` of a Region, also after JSON made lists of its tuples."""
     box = Box(tuple(data["box"]["start"]), tuple(data["box"]["stop"]))
     rest = {k: _tuples(v) for k, v in _known(Region, data).items() if k != "box"}
     return Region(box=box, **rest)
@@ -189,7 +190,7 @@ def _region(data: dict[str, Any]) -> Region:
 
 def _finding(data: dict[str, Any]) -> Finding:
     values = {k: _tuples(v) for k, v in _known(Finding, data).items()}
-    values["regions"] = tuple(_region(r) for r in data["regions"])
+    values["regions"] = tuple(region_from_dict(r) for r in data["regions"])
     values["measurements"] = tuple(
         Measurement(**{k: _tuples(v) for k, v in _known(Measurement, m).items()}) for m in data["measurements"]
     )
