@@ -32,6 +32,14 @@ QUANTITIES: dict[str, str] = {
     "diameter": "mm", "thickness": "mm", "depth": "mm", "length": "mm", "area": "mm2", "angle": "degree",
     # derived
     "count": "1", "ratio": "1", "difference_hu": "HU", "total_volume": "mL", "fraction": "percent",
+    # shape and character of a lesion
+    "sphericity": "1", "solidity": "1", "elongation": "1", "flatness": "1", "mean_diameter": "mm",
+    "edge_width": "mm", "core_sd_hu": "HU", "noise_hu": "HU", "heterogeneity": "HU", "solid_fraction": "percent",
+    "solid_diameter": "mm", "distance_to_pleura": "mm",
+    "vessels_touching": "1", "vessels_pointing": "1", "airways_touching": "1", "airways_pointing": "1",
+    # of lungs, airways, fluid, body composition
+    "emphysema_index": "percent", "minimum_area": "mm2", "tracheal_index": "1", "cardiothoracic_ratio": "1",
+    "area_l3": "mm2", "mean_hu_l3": "HU", "liver_spleen_ratio": "1", "midclavicular_length": "mm",
     # of the scan
     "coverage": "mm", "slice_spacing": "mm", "pixel_spacing": "mm",
 }

@@ -65,6 +65,16 @@ class StructureMeasurements:
 
 
 @dataclass(frozen=True)
+class Neighbor:
+    """A structure near a lesion: the gap between both surfaces in mm (0 where they touch) and, where they touch, the
+    area of the lesion's surface that does, in mm2."""
+
+    structure: str
+    distance_mm: float
+    contact_mm2: float = 0.0
+
+
+@dataclass(frozen=True)
 class LesionMeasurements:
     """Numbers of one 26-connected instance of a lesion or fluid structure.
 
@@ -77,6 +87,8 @@ class LesionMeasurements:
         pole: ``upper pole``, ``interpolar region`` or ``lower pole`` of a kidney, else "".
         level: vertebra at the height of the centroid (``vertebrae_L2``), else "".
         attenuation: ``hypoattenuating``, ``isoattenuating`` or ``hyperattenuating`` to the host, else "".
+        neighbors: structures that are neither the host nor a part of it, nearest first.
+        station: where a lymph node lies, by the nearest landmark (``para-aortic``), else "".
     """
 
     structure: str
@@ -90,6 +102,8 @@ class LesionMeasurements:
     attenuation: str = ""
     cut_by: tuple[str, ...] = ()
     omissions: tuple[Omission, ...] = ()
+    neighbors: tuple[Neighbor, ...] = ()
+    station: str = ""
 
     def measurement(self, quantity: str) -> Measurement | None:
         return next((m for m in self.measurements if m.quantity == quantity), None)
