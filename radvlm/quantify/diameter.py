@@ -20,7 +20,7 @@ def diameter_3d(
     from scipy.spatial import ConvexHull, QhullError
 
     spacing = np.array(spacing_mm)
-    centres = _corner_voxels(mask).astype(float)
+    centres = corner_voxels(mask).astype(float)
     if len(centres) > 50:
         # hull(centres + octahedron) = hull(centres) + octahedron, so most voxels can go first; Qhull refuses voxels
         # that lie in one plane or line, but never the face midpoints below, which span all three axes.
@@ -44,7 +44,7 @@ def diameter_3d(
     return float(np.sqrt(best)), tuple(map(float, a_point)), tuple(map(float, b_point))  # type: ignore[return-value]
 
 
-def _corner_voxels(mask: np.ndarray) -> np.ndarray:
+def corner_voxels(mask: np.ndarray) -> np.ndarray:
     """(n, 3) voxels that are first or last in their line along every axis; every hull vertex is one of them."""
     columns = np.argwhere(mask.any(axis=2))
     lines = mask[columns[:, 0], columns[:, 1]]  # (columns, K): first and last of each at once, the bulk goes here
