@@ -23,6 +23,8 @@ from radvlm.report import region_from_dict
 
 #: How a score was tied to a place: voxels of the finding itself, the organ that it lies in, or nothing.
 GROUNDINGS = ("voxel head", "organ", "not localised")
+#: Regions of a model are named ``model:liver_cyst/1`` in a report, because masks may name the same structure.
+MODEL_REGION = "model:"
 #: What a score may say; "not assessed" is no outcome of a model.
 SCORED = (Status.PRESENT, Status.ABSENT, Status.INDETERMINATE)
 
@@ -56,6 +58,7 @@ class FindingScore:
         status: present, absent or indeterminate, by the thresholds stored with the model.
         region: in the model's own segmentation; None where the model did not localise it, and where it is absent.
         grounding: one of ``GROUNDINGS``; "not localised" exactly when there is no region.
+        locations: finer places that the model gives, most probable first (``liver_segment_6``); () for none.
 
     Raises InputError where one of these does not hold.
     """
@@ -68,13 +71,17 @@ class FindingScore:
     status: Status
     region: Region | None = None
     grounding: str = "not localised"
+    locations: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _words(self.finding, "a score's finding")
         _words(self.words, "a score's words")
         _section(self.section)
-        if self.site:
-            structure(self.site)
+        if self.section in ("technique", "impression"):
+            raise InputError("a finding stands in a section of the body", f"{self.finding}: {self.section}")
+        object.__setattr__(self, "locations", tuple(self.locations))
+        for name in (*((self.site,) if self.site else ()), *self.locations):
+            structure(name)
         object.__setattr__(self, "probability", _probability(self.probability, "a score", self.finding))
         object.__setattr__(self, "status", Status(self.status))
         if self.status not in SCORED:
@@ -192,7 +199,8 @@ class Reading:
         """Undo ``to_json``; InputError for a malformed document."""
         try:
             data = json.loads(text)
-            scores = tuple(FindingScore(**{**s, "region": s["region"] and region_from_dict(s["region"])})
+            scores = tuple(FindingScore(**{**s, "region": s["region"] and region_from_dict(s["region"]),
+                                      "locations": tuple(s["locations"])})
                            for s in data["scores"])
             return cls(data["model"], data["digest"], data["notice"], scores,
                        tuple(Draft(**d) for d in data["drafts"]), tuple(Decision(**w) for w in data["warnings"]),
