@@ -23,7 +23,7 @@ import yaml
 
 from radvlm.anatomy import SECTIONS, structure
 from radvlm.dataset.case import Case, Lesion
-from radvlm.dataset.vocabulary import FindingKind, findings
+from radvlm.dataset.vocabulary import FindingKind, finding_kind, findings
 from radvlm.errors import InputError
 
 STYLES = ("plain", "varied")
@@ -200,7 +200,15 @@ def plain_absent_words(finding: str) -> str:
     data = wording()
     if finding in data["organ"]:
         return str(data["organ"][finding]["absent"][0])
+    if finding in data["plain_absent"]:
+        return str(data["plain_absent"][finding])
     return f"No {data['nouns'][finding][0][0]}."
+
+
+def plain_category(finding: str, present: bool) -> str:
+    """The ``category`` that a Finding must carry for ``radvlm.compose`` to accept its plain sentence; "" for none."""
+    finding_kind(finding)
+    return str(wording()["categories"].get(finding, ("", ""))[0 if present else 1])
 
 
 def _plain_absent(case: Case, kinds: Sequence[FindingKind]) -> list[Statement]:
@@ -247,6 +255,11 @@ def _varied_group(kind: FindingKind, group: list[Lesion], rng: np.random.Generat
     sites = sites or hosts
     place = _place_words(sites)
     several = len(group) > 1
+    host = _host(kind, one)
+    if host and not several and rng.random() < 0.3:
+        text = _pick(rng, data["frames"]["host"]).format(one=_mass(one), One=_capital(_mass(one)),
+                                                         host=f"{group[0].side} {host}".strip())
+        return Statement(text, kind.section, (kind.name,), True, hosts or (kind.site,))
     if several:
         number = _COUNTS[len(group)] if len(group) < len(_COUNTS) else "Several"
         frame = _pick(rng, data["frames"]["many"] if one not in data["uncounted"] else ["{Nouns}{place}."])
@@ -282,8 +295,9 @@ def _varied_absent(case: Case, kinds: Sequence[FindingKind], rng: np.random.Gene
         return found
     for kind in nouns:
         one, many = _pick(rng, pairs[kind])
-        frame = _pick(rng, data["frames"]["none"])
-        found.append(Statement(frame.format(noun=one, nouns=many), kind.section, (kind.name,), False))
+        host = _host(kind, one)
+        frame = _pick(rng, data["frames"]["host_none" if host and rng.random() < 0.3 else "none"])
+        found.append(Statement(frame.format(noun=one, nouns=many, one=_mass(one), host=host), kind.section, (kind.name,), False))
     return found
 
 
@@ -341,6 +355,16 @@ def _filled(text: str, side: str) -> str:
     if side == "bilateral":
         text = text.replace("Dilated renal pelvis of", "Dilated renal pelves of")
     return text.replace("{Side}", _capital(side) if side else "").replace("{side}", side)
+
+
+def _host(kind: FindingKind, noun: str) -> str:
+    """The organ as a subject of the sentence; "" when the noun names its place itself."""
+    host = str(wording()["hosts"].get(kind.site, ""))
+    return "" if kind.name in _SAID_WITH_SIDE or " of the " in noun or " in the " in noun else host
+
+
+def _mass(noun: str) -> str:
+    return noun if noun in wording()["uncounted"] else _article(noun)
 
 
 def _article(noun: str) -> str:
