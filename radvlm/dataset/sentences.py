@@ -297,7 +297,8 @@ def _varied_absent(case: Case, kinds: Sequence[FindingKind], rng: np.random.Gene
         one, many = _pick(rng, pairs[kind])
         host = _host(kind, one)
         frame = _pick(rng, data["frames"]["host_none" if host and rng.random() < 0.3 else "none"])
-        found.append(Statement(frame.format(noun=one, nouns=many, one=_mass(one), host=host), kind.section, (kind.name,), False))
+        text = frame.format(noun=one, nouns=many, one=_mass(one), host=host)
+        found.append(Statement(text, kind.section, (kind.name,), False))
     return found
 
 
