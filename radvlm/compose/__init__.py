@@ -1,9 +1,13 @@
-"""Findings to a report: sentences by template, an impression, and the proof that each is true to its findings."""
+"""Findings to a report: sentences by template, an impression, and the proof that each is true to its findings.
+
+With a model, ``guided_report`` also takes what it saw and wrote, marked and verified.
+"""
 
 from __future__ import annotations
 
+from radvlm.compose.guided import guided_report
 from radvlm.compose.report import compose_report, template_sentences
 from radvlm.compose.style import Style
 from radvlm.compose.verify import verify_report, verify_sentence
 
-__all__ = ["Style", "compose_report", "template_sentences", "verify_report", "verify_sentence"]
+__all__ = ["Style", "compose_report", "guided_report", "template_sentences", "verify_report", "verify_sentence"]

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from radvlm.anatomy import structure
 from radvlm.compose.lesions import cited, impression_text, lesion_groups
 from radvlm.compose.lexicon import tokenize
+from radvlm.compose.marked import headlines, is_model, pertinent_absences
 from radvlm.compose.names import be, capital, joined, structure_list
 from radvlm.compose.numbers import rounded
 from radvlm.compose.style import Style
@@ -17,12 +18,19 @@ from radvlm.report import Sentence
 
 #: The lesions that readers ask for first.
 _ASKED = ("focal_liver_lesion", "focal_pancreatic_lesion", "focal_renal_lesion", "pulmonary_nodule")
+#: Measured findings below this importance may give way to what only a model saw.
+_INCIDENTAL = 50
 #: A scan that cuts two or more of these says so in its impression.
 _MAJOR = ("liver", "spleen", "pancreas", "kidney_right", "kidney_left", "heart", "brain")
 
 
 def impression(findings: Sequence[Finding], style: Style) -> list[Sentence]:
-    """One to ``style.impression_items`` sentences; the last may say what limits the examination."""
+    """One to ``style.impression_items`` sentences; the last may say what limits the examination.
+
+    What only a model saw stands among the rest by importance, and takes no place of a measured finding of 50 or more.
+    """
+    everything = findings
+    findings = [f for f in findings if not is_model(f)]
     items: list[tuple[int, Sentence]] = []
     for group in lesion_groups(findings):
         if group.importance > 0:
@@ -34,8 +42,11 @@ def impression(findings: Sequence[Finding], style: Style) -> list[Sentence]:
     items.sort(key=lambda item: -item[0])
     items = _one_each(items)
     limits = _limits(findings)
-    kept = [s for _, s in items[:max(style.impression_items - len(limits), 1)]]
-    chosen = [*kept, *limits] if kept else [*limits, *_nothing_abnormal(findings)]
+    places = max(style.impression_items - len(limits), 1)
+    both = [*((n, n, s) for n, s in items), *((min(n, _INCIDENTAL - 1), n, s) for n, s in headlines(everything))]
+    both = sorted(both, key=lambda item: -item[0])[:places]
+    kept = [s for _, _, s in sorted(both, key=lambda item: -item[1])]
+    chosen = [*kept, *limits] if kept else [*limits, *pertinent_absences(everything), *_nothing_abnormal(findings)]
     chosen = chosen[:style.impression_items]
     return chosen or _last_resort(findings)
 

@@ -33,7 +33,8 @@ def compose_report(findings: Sequence[Finding], *, style: Style | None = None,
     sentences = [*template_sentences(findings, style), *impression(findings, style)]
     if style.spelling == "uk":
         sentences = [_in_uk(s) for s in sentences]
-    report = Report(tuple(findings), tuple(sentences), tuple(examination) or _head(study), (), dict(provenance or {}))
+    head = tuple(examination) or examination_of(study)
+    report = Report(tuple(findings), tuple(sentences), head, (), dict(provenance or {}))
     verify_report(report)
     return report
 
@@ -42,7 +43,8 @@ def _in_uk(sentence: Sentence) -> Sentence:
     return replace(sentence, text=to_uk(sentence.text))
 
 
-def _head(study: Study | None) -> tuple[tuple[str, str], ...]:
+def examination_of(study: Study | None) -> tuple[tuple[str, str], ...]:
+    """Lines of the head that the study alone gives."""
     if study is None:
         return ()
     lines = [("Examination", study.description or "CT"), ("Date", study.study_date)]

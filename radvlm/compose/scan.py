@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from radvlm.compose.lexicon import LEVELS, Term, lexicon, tokenize
 from radvlm.compose.subjects import phrases_of
-from radvlm.finding import Finding
+from radvlm.finding import Finding, Source
 
 _UNITS = {"mm": "mm", "cm": "cm", "ml": "mL", "hu": "HU", "%": "percent", "percent": "percent", "degrees": "degree",
           "degree": "degree"}
@@ -17,6 +17,9 @@ _AMOUNTS: dict[str, tuple[int, int | None]] = {
     "numerous": (6, None), "multiple": (2, None), "several": (3, None), "single": (1, 1), "solitary": (1, 1),
 }
 _NEGATIONS = (("not", "assessed"), ("not", "included", "in", "the", "field", "of", "view"), ("no",), ("without",))
+#: Said only of findings of a model: who saw it, that it is open, that it has no place.
+_ATTRIBUTIONS = {("seen", "by", "the", "model", "only"): "model", ("seen", "by", "the", "model"): "model",
+                 ("possible",): "hedge", ("indeterminate",): "hedge", ("not", "localized"): "grounding"}
 _SUPERLATIVES = (("the", "largest"), ("the", "largest", "measuring"), ("up", "to"))
 
 
@@ -58,17 +61,28 @@ class Said:
 
 
 @dataclass(frozen=True)
+class Probability:
+    """``text`` is "0.93", "over 0.99" or "under 0.01", as written."""
+
+    text: str
+
+
+@dataclass(frozen=True)
 class Mark:
-    """``kind``: side, pole, negation, superlative, separator, word."""
+    """``kind``: side, pole, negation, superlative, separator, word; of a model's findings model, hedge, grounding."""
 
     kind: str
     text: str
 
 
-Token = Number | Count | Named | LevelRange | Said | Mark
+Token = Number | Count | Named | LevelRange | Said | Probability | Mark
 
 
-class UnknownWord(ValueError):
+class Refusal(ValueError):
+    """A sentence says something that its findings do not; the message is the reason."""
+
+
+class UnknownWord(Refusal):
     """A word that states something no cited finding says."""
 
 
@@ -76,11 +90,27 @@ def scan(text: str, findings: tuple[Finding, ...]) -> list[Token]:
     """Read a sentence. Raises UnknownWord with a reason when some part of it cannot be read."""
     tokens, found, index = tokenize(text), [], 0
     phrases = sorted(phrases_of(findings).items(), key=lambda item: -len(item[0]))
+    of_model = any(f.source is Source.MODEL for f in findings)
     while index < len(tokens):
-        token, width = _next(tokens, index, phrases)
+        token, width = (_attribution(tokens, index) if of_model else None) or _next(tokens, index, phrases)
         found.append(token)
         index += width
     return found
+
+
+def _attribution(tokens: tuple[str, ...], index: int) -> tuple[Token, int] | None:
+    """The words with which a model's finding is marked."""
+    for phrase, kind in _ATTRIBUTIONS.items():
+        if _starts(tokens, index, phrase):
+            return Mark(kind, " ".join(phrase)), len(phrase)
+    if tokens[index] != "probability":
+        return None
+    bound = tokens[index + 1:index + 2]
+    width = 2 if bound in (("over",), ("under",)) else 1
+    number = " ".join(tokens[index + width:index + width + 1])
+    if not re.fullmatch(r"0\.\d\d", number):
+        raise UnknownWord(f"{number!r} is not a probability as reports write it")
+    return Probability(" ".join((*bound, number)) if width == 2 else number), width + 1
 
 
 def _starts(tokens: tuple[str, ...], index: int, phrase: tuple[str, ...]) -> bool:

@@ -10,8 +10,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from radvlm.anatomy import structure, structures
-from radvlm.compose.lexicon import tokenize
-from radvlm.finding import Finding, Measurement, Status
+from radvlm.compose.lexicon import plural, tokenize
+from radvlm.compose.vocabulary import model_finding, vocabulary_name
+from radvlm.finding import Finding, Measurement, Source, Status
 
 _CUT_PHRASES = ("incompletely imaged", "partly imaged", "imaged part")
 
@@ -106,11 +107,21 @@ def _add(subject: Subject, finding: Finding) -> None:
     subject.measurements += [m for m in finding.measurements if own or m.region_id in ("", subject.key)]
 
 
+def _words_of_model(finding: Finding) -> list[str]:
+    """Other words for what a model saw; more than one only where it gave more than one place."""
+    words = list(model_finding(vocabulary_name(finding)).aliases)
+    if len(finding.locations) > 1 and finding.status is not Status.ABSENT:
+        words += [plural(phrase) for phrase in (finding.category, *words)]
+    return words
+
+
 def phrases_of(findings: Iterable[Finding]) -> dict[tuple[str, ...], list[Finding]]:
     """Token sequences that the cited findings allow, and which findings say them."""
     table: dict[tuple[str, ...], list[Finding]] = {}
     for finding in findings:
         said = [finding.category, finding.attribute("headline"), finding.attribute("attenuation")]
+        if finding.source is Source.MODEL:
+            said += _words_of_model(finding)
         if finding.status is Status.NOT_ASSESSED:
             said.append(finding.reason)
         if finding.attribute("cut"):

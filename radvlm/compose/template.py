@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from radvlm.anatomy import SECTIONS, structure
 from radvlm.compose.lesions import cited, group_sentence, lesion_groups
 from radvlm.compose.lexicon import base_name, base_words, lexicon, noun, plural
+from radvlm.compose.marked import is_model, marked_sentences
 from radvlm.compose.names import be, capital, joined, level_runs, structure_list
 from radvlm.compose.numbers import hu_text, length_text, rounded, spacing_text, volume_text
 from radvlm.compose.style import Style
@@ -28,13 +29,19 @@ _LONGEST_LIST = 14
 
 
 def template_sentences(findings: Sequence[Finding], style: Style) -> list[Sentence]:
-    """Sentences of all sections but the impression, in reading order. Every present finding is in one of them."""
+    """Sentences of all sections but the impression, in reading order. Every present finding is in one of them.
+
+    What only a model says comes last in its section, see ``marked``.
+    """
+    everything = findings
+    findings = [f for f in findings if not is_model(f)]
     sentences = _technique(findings, style)
     body = [f for f in findings if f.kind == "organ" and f.site and structure(f.site).kind in ("body", "cavity")]
     held = {f.id for s in sentences for f in s.findings} | {f.id for f in body}
     for section in SECTIONS:
         if section not in ("technique", "impression"):
             sentences += _section(section, [f for f in findings if f.section == section and f.id not in held], style)
+            sentences += marked_sentences(everything, section)
     return sentences
 
 

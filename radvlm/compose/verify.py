@@ -10,22 +10,26 @@ A sentence is read as claims (``scan``) and each claim is checked against the *s
 * counts are the number of cited lesions; each cited lesion is counted or described;
 * any other word is neutral (a closed list) or stands in the cited findings.
 
+What only a model saw has rules of its own before these (``attribution``).
+
 Parts are separated by commas, brackets, colons, "and", "or" and "with"; clauses by ";" and ".". A part that names
 nothing speaks of what the part before it named.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from radvlm.anatomy import structure, structures
+from radvlm.compose.attribution import check_attribution
 from radvlm.compose.lexicon import LEVELS, Term, base_name, to_us, tokenize
 from radvlm.compose.numbers import renderings
-from radvlm.compose.scan import Count, LevelRange, Mark, Named, Number, Said, Token, UnknownWord, scan
+from radvlm.compose.reconcile import conflicts, would_deny
+from radvlm.compose.scan import Count, LevelRange, Mark, Named, Number, Refusal, Said, Token, scan
 from radvlm.compose.subjects import Subject, is_lesion_kind, subjects_of
 from radvlm.errors import VerificationError
-from radvlm.finding import Finding, Measurement, Status
+from radvlm.finding import Finding, Measurement, Source, Status
 from radvlm.report import Report, Sentence
 
 #: Words beside a number -> the quantities it may then be.
@@ -46,8 +50,8 @@ _CUE_UNIT = {"slice_spacing": "mm", "pixel_spacing": "mm", "coverage": "mm", "sh
 _SPELLING = {"cm": "mm"}
 
 
-class _Refused(Exception):
-    """The sentence fails; the message is the reason."""
+class _Refused(Refusal):
+    """A claim does not hold; the message is the reason."""
 
 
 @dataclass
@@ -77,26 +81,37 @@ class _Part:
 def verify_sentence(sentence: Sentence) -> str | None:
     """Why the sentence contradicts or exceeds the findings it cites, or None when it is true to them."""
     try:
-        tokens = scan(to_us(sentence.text), sentence.findings)
-        _Check(sentence.findings, _clauses(tokens)).run()
-    except (_Refused, UnknownWord) as refusal:
+        tokens = check_attribution(scan(to_us(sentence.text), sentence.findings), sentence.findings)
+        if tokens:
+            _Check(sentence.findings, _clauses(tokens)).run()
+    except Refusal as refusal:
         return str(refusal)
     return None
 
 
 def verify_report(report: Report) -> None:
-    """Check every sentence, and that counted lesions are all there are.
+    """Check every sentence, that counted lesions are all there are, and that no model speaks against the masks.
 
     Raises VerificationError naming the first sentence that fails.
     """
     for sentence in report.sentences:
-        reason = verify_sentence(sentence) or _overlooked(sentence, report.findings)
+        reason = verify_sentence(sentence) or overlooked(sentence, report.findings)
         if reason:
             raise VerificationError("every sentence is true to the findings it cites", f"{sentence.text!r}: {reason}")
+    settled = conflicts(report.findings)
+    if settled:
+        raise VerificationError("a model says nothing of what the masks have settled", settled[0])
 
 
-def _overlooked(sentence: Sentence, findings: Iterable[Finding]) -> str | None:
-    """A count is of all lesions of that kind in the report, so citing only some of them is refused."""
+def overlooked(sentence: Sentence, findings: Sequence[Finding]) -> str | None:
+    """A count is of all lesions of that kind in the report, so citing only some of them is refused.
+
+    So is a model's "no splenic lesion" beside a splenic cyst.
+    """
+    denied = next((f for f in sentence.findings if f.source is Source.MODEL and f.status is Status.ABSENT
+                   and would_deny(f, findings)), None)
+    if denied is not None:
+        return f"'no {denied.category}' would deny what the report states"
     words = set(tokenize(sentence.text))
     tokens = scan(to_us(sentence.text), sentence.findings)
     if not any(isinstance(t, Count) for t in tokens) and not words & {"only", "largest"}:
@@ -104,7 +119,7 @@ def _overlooked(sentence: Sentence, findings: Iterable[Finding]) -> str | None:
     cited = {f.id for f in sentence.findings}
     kinds = {base_name(f.kind) for f in sentence.findings if is_lesion_kind(f.kind) and f.status is Status.PRESENT}
     missed = [f.id for f in findings if is_lesion_kind(f.kind) and f.status is Status.PRESENT
-              and base_name(f.kind) in kinds and f.id not in cited]
+              and f.source is not Source.MODEL and base_name(f.kind) in kinds and f.id not in cited]
     sited = {f.site for f in sentence.findings}
     missed = [i for i in missed if any(f.id == i and f.site in sited for f in findings)]
     return f"it counts lesions but leaves out {', '.join(missed)}" if missed else None
@@ -405,6 +420,7 @@ class _Check:
             alone = sum(base_name(o.lesion) == base_name(subject.lesion) for o in lesions) == 1
             mentioned = any(subject.lesion in t.names for clause in self.clauses for part in clause
                             for token in part.of(Named) for t in token.options)
+            mentioned = mentioned or any(f.source is Source.MODEL for f in subject.findings)  # see attribution
             if subject.key not in self.counted | self.described and not (alone and mentioned):
                 raise _Refused(f"{subject.findings[0].id} ({subject.lesion}) is cited and not stated")
 
