@@ -16,6 +16,7 @@ from radvlm.anatomy import structure
 from radvlm.finding import Measurement, Omission
 from radvlm.geometry import Box
 from radvlm.measurements import LesionMeasurements
+from radvlm.quantify.character import character_of
 from radvlm.quantify.components import Component, first_voxel
 from radvlm.quantify.diameter import diameter_3d
 from radvlm.quantify.location import Locator, Place
@@ -60,6 +61,7 @@ def measure_instance(
     omissions = [Omission(quantity, name, reason) for quantity, reason in place.notes]
     measurements = _sizes(segmentation, region_id, box, mask)
     measurements.append(volume_measurement(region, counted, geometry))
+    core: Core | None = None
     attenuation = ""
     if hu is None or counted.hu is None:
         missing_hu = (*HU_QUANTITIES, "core_mean_hu", *_HOST_QUANTITIES)
@@ -76,8 +78,10 @@ def measure_instance(
         contrast, missing, attenuation = _contrast(name, region_id, place, centre_hu, host_statistics)
         measurements += contrast
         omissions += missing
-    return LesionMeasurements(name, number, region, tuple(measurements), place.host, place.locations, place.pole,
-                              place.level, attenuation, cut_faces(box, geometry), tuple(omissions))
+    record = LesionMeasurements(name, number, region, tuple(measurements), place.host, place.locations, place.pole,
+                                place.level, attenuation, cut_faces(box, geometry), tuple(omissions))
+    spread = None if core is None else (core.sd, core.voxels)
+    return character_of(segmentation, record, box, mask, hu, spread, locator.ignored)
 
 
 def _sizes(segmentation: Segmentation, region_id: str, box: Box, mask: np.ndarray) -> list[Measurement]:
@@ -109,11 +113,13 @@ def _sizes(segmentation: Segmentation, region_id: str, box: Box, mask: np.ndarra
 
 @dataclass(frozen=True)
 class Core:
-    """HU of a lesion away from its edge: the mean, its standard error, and which voxels those are."""
+    """HU of a lesion away from its edge: mean, its standard error, which voxels those are, their SD and number."""
 
     mean: float
     error: float
     part: str
+    sd: float
+    voxels: int
 
 
 def core_values(mask: np.ndarray, hu: np.ndarray) -> Core | None:
@@ -139,7 +145,8 @@ def core_values(mask: np.ndarray, hu: np.ndarray) -> Core | None:
         values = hu[inner]
         if values.size >= MIN_CORE_VOXELS:
             spread = float(values.std(dtype=np.float64))
-            return Core(float(values.mean(dtype=np.float64)), spread / float(np.sqrt(values.size)), part)
+            return Core(float(values.mean(dtype=np.float64)), spread / float(np.sqrt(values.size)), part, spread,
+                        int(values.size))
     return None
 
 

@@ -76,6 +76,7 @@ class Locator:
 
     def __init__(self, segmentation: Segmentation, ignored: frozenset[str] = frozenset()) -> None:
         self._segmentation, self._ignored = segmentation, ignored
+        self.ignored = ignored
         self._names: list[dict[int, str]] = [{} for _ in segmentation.layers]
         for name, place in segmentation.places.items():
             if name not in ignored:

@@ -21,6 +21,8 @@ from radvlm.segmentation import FACES, Segmentation
 
 #: A structure (not a lesion) with fewer voxels, or less volume, is a crumb of the segmentation, not an organ.
 CRUMB_VOXELS, CRUMB_ML = 4, 0.05
+#: Of fewer voxels no length or index is taken.
+SMALL_FOR_SHAPE_VOXELS = 50
 #: Kinds counted as instances, for which the limits of lesions hold instead.
 INSTANCE_KINDS = ("lesion", "fluid")
 NO_CT = "no CT was given"
@@ -89,7 +91,7 @@ def cut_faces(box: Box, geometry: Geometry) -> tuple[str, ...]:
 
 def healthy_statistics(segmentation: Segmentation, host: str, hu: np.ndarray) -> HuStatistics | None:
     """HU of an organ (or of its parts together) without the voxels of any lesion, fluid or device."""
-    foreign = _foreign_labels(segmentation)
+    foreign = foreign_labels(segmentation)
     values = HuTally()
     for name in members(segmentation, host):
         place, box = segmentation.places[name], segmentation.boxes[name]
@@ -105,7 +107,7 @@ def healthy_statistics(segmentation: Segmentation, host: str, hu: np.ndarray) ->
     return values.result()
 
 
-def _foreign_labels(segmentation: Segmentation) -> list[np.ndarray | None]:
+def foreign_labels(segmentation: Segmentation) -> list[np.ndarray | None]:
     """Per layer: which label values are not organ tissue; None where there is none."""
     found: list[np.ndarray | None] = [None for _ in segmentation.layers]
     for name, place in segmentation.places.items():

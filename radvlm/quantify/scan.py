@@ -18,6 +18,7 @@ from radvlm.finding import Measurement, Omission
 from radvlm.measurements import LesionMeasurements, Measurements, Phase, StructureMeasurements
 from radvlm.provenance import Decision
 from radvlm.quantify.components import components
+from radvlm.quantify.extras import with_extras
 from radvlm.quantify.lesion import measure_instance
 from radvlm.quantify.location import Locator
 from radvlm.quantify.organ import INSTANCE_KINDS, healthy_statistics, is_crumb, measure_structure
@@ -25,6 +26,7 @@ from radvlm.quantify.phase import estimate_phase
 from radvlm.quantify.statistics import HuStatistics
 from radvlm.quantify.vessel import NOT_TUBES, TUBES, measure_diameter
 from radvlm.segmentation import Segmentation
+from radvlm.study import Study
 from radvlm.volume import Volume
 
 #: Components with fewer voxels are ignored: the edge of so small a mask is all there is to it.
@@ -85,6 +87,7 @@ def measure_scan(
     if volume is not None:
         phase, noted_phase = estimate_phase(structures, volume.study.contrast_agent)
         decisions += noted_phase
+    structures = with_extras(segmentation, structures, hu, Study() if volume is None else volume.study, phase)
     return Measurements(structures, tuple(lesions), segmentation.absent, phase, segmentation.geometry, tuple(decisions))
 
 

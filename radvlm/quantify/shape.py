@@ -14,7 +14,6 @@ from functools import lru_cache
 
 import numpy as np
 
-
 _CELLS_AT_ONCE = 1 << 22
 
 
@@ -81,7 +80,7 @@ def _directions(spacing_mm: tuple[float, float, float]) -> tuple[tuple[tuple[int
     points = points / np.linalg.norm(points, axis=1)[:, None]
     areas = SphericalVoronoi(points).calculate_areas() / (4 * np.pi)
     half = [n for n, s in enumerate(steps) if s > (0, 0, 0)]
-    return tuple(steps[n] for n in half), tuple(float(2 * areas[n]) for n in half)
+    return tuple((steps[n][0], steps[n][1], steps[n][2]) for n in half), tuple(float(2 * areas[n]) for n in half)
 
 
 def solidity(mask: np.ndarray, spacing_mm: tuple[float, float, float]) -> float:
