@@ -1,8 +1,8 @@
 """Questions that the truth of a case answers, for training and testing visual question answering.
 
-Unusual: a question is asked only when the truth has exactly one right answer (a side where there is one side, a segment
-where there is one lesion), every question lists its choices, and ``balanced`` evens the answers out for each subject, so
-that no answer can be guessed from the question alone. ``constant_baseline`` says what guessing gets.
+Unusual: a question is asked only when the truth has exactly one right answer (a side where there is one side, a
+segment where there is one lesion), every question lists its choices, and ``balanced`` evens the answers out for each
+subject, so that no answer can be guessed from the question alone. ``constant_baseline`` says what guessing gets.
 """
 
 from __future__ import annotations
@@ -168,7 +168,9 @@ def _lesions(asked: _Asked) -> None:
     for organ, row in _data()["organs"].items():
         if row["lesions"] and all(asked.case.known[_index(name)] for name in row["lesions"]):
             held = any(asked.case.present(name) for name in row["lesions"])
-            asked.add("lesion", organ, YES_NO[0 if held else 1], YES_NO, organ=row["words"])
+            if held or not any(asked.case.present(name) for name in row.get("unclear", ())):
+                asked.add("lesion", organ, YES_NO[0 if held else 1], YES_NO, organ=row["words"],
+                          Do="Do" if row.get("plural") else "Does")
 
 
 def _places(asked: _Asked) -> None:
@@ -193,7 +195,8 @@ def _places(asked: _Asked) -> None:
 def _groups(asked: _Asked) -> None:
     for group, row in _data()["groups"].items():
         held = [organ for organ, name in row.items() if asked.case.present(name)]
-        if len(held) == 1:
+        unclear = any(asked.case.present(name) for name in _data()["not_asked_with"].get(group, ()))
+        if len(held) == 1 and not unclear:
             choices = tuple(_capital(_data()["organs"][organ]["words"]) for organ in row)
             answer = _capital(_data()["organs"][held[0]]["words"])
             asked.add("organ", group, answer, choices, group=group)
@@ -208,14 +211,15 @@ def _organs(asked: _Asked) -> None:
         names = organs()[organ]
         if all(asked.case.known[_index(name)] for name in names):
             abnormal = any(asked.case.present(name) for name in names)
-            verb = "are" if row.get("plural") else "is"
+            verb = "are" if row.get("plural") or " and " in row["words"] else "is"
             asked.add("normal", organ, NORMAL[1 if abnormal else 0], NORMAL, organ=row["words"], Is=_capital(verb),
-                      **{"is": verb})
+                      it="it" if verb == "is" else "they", **{"is": verb})
 
 
 @cache
 def _data() -> Mapping[str, Any]:
-    data: dict[str, Any] = yaml.safe_load(files("radvlm.dataset").joinpath("questions.yaml").read_text(encoding="utf-8"))
+    text = files("radvlm.dataset").joinpath("questions.yaml").read_text(encoding="utf-8")
+    data: dict[str, Any] = yaml.safe_load(text)
     return MappingProxyType(data)
 
 
