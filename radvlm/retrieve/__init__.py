@@ -1,0 +1,89 @@
+"""Retrieval of prior report text and passages that helps and never leaks.
+
+Unusual: importing this package loads none of its parts; each name is fetched when first used, so that neither faiss nor
+numpy is needed to show ``--help``.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+#: Public name -> module that defines it.
+_HOME = {
+    "ReportIndex": "radvlm.retrieve.index",
+    "IndexSettings": "radvlm.retrieve.settings",
+    "Hit": "radvlm.retrieve.result",
+    "SearchResult": "radvlm.retrieve.result",
+    "Record": "radvlm.retrieve.records",
+    "read_records": "radvlm.retrieve.records",
+    "Embedder": "radvlm.retrieve.embedder",
+    "FunctionEmbedder": "radvlm.retrieve.embedder",
+    "HashedText": "radvlm.retrieve.embedder",
+    "QueryContext": "radvlm.retrieve.context",
+    "context_of": "radvlm.retrieve.context",
+    "SelectSettings": "radvlm.retrieve.selection",
+    "Selection": "radvlm.retrieve.selection",
+    "select": "radvlm.retrieve.selection",
+    "Hint": "radvlm.retrieve.hints",
+    "make_hints": "radvlm.retrieve.hints",
+    "render_hints": "radvlm.retrieve.hints",
+    "KnowledgeBase": "radvlm.retrieve.knowledge",
+    "copy_only": "radvlm.retrieve.baselines",
+    "random_report": "radvlm.retrieve.baselines",
+    "neighbour_vote": "radvlm.retrieve.baselines",
+    "similar_cases_page": "radvlm.retrieve.similar",
+    "VectorStore": "radvlm.retrieve.store",
+    "StoreIndex": "radvlm.retrieve.store",
+    "ArrayStore": "radvlm.retrieve.store",
+    "LanceStore": "radvlm.retrieve.lance",
+}
+__all__ = [
+    "ArrayStore",
+    "Embedder",
+    "FunctionEmbedder",
+    "HashedText",
+    "Hint",
+    "Hit",
+    "IndexSettings",
+    "KnowledgeBase",
+    "LanceStore",
+    "QueryContext",
+    "Record",
+    "ReportIndex",
+    "SearchResult",
+    "SelectSettings",
+    "Selection",
+    "StoreIndex",
+    "VectorStore",
+    "context_of",
+    "copy_only",
+    "make_hints",
+    "neighbour_vote",
+    "random_report",
+    "read_records",
+    "render_hints",
+    "select",
+    "similar_cases_page",
+]
+
+if TYPE_CHECKING:
+    from radvlm.retrieve.baselines import copy_only, neighbour_vote, random_report
+    from radvlm.retrieve.context import QueryContext, context_of
+    from radvlm.retrieve.embedder import Embedder, FunctionEmbedder, HashedText
+    from radvlm.retrieve.hints import Hint, make_hints, render_hints
+    from radvlm.retrieve.index import ReportIndex
+    from radvlm.retrieve.knowledge import KnowledgeBase
+    from radvlm.retrieve.lance import LanceStore
+    from radvlm.retrieve.records import Record, read_records
+    from radvlm.retrieve.result import Hit, SearchResult
+    from radvlm.retrieve.selection import Selection, SelectSettings, select
+    from radvlm.retrieve.settings import IndexSettings
+    from radvlm.retrieve.similar import similar_cases_page
+    from radvlm.retrieve.store import ArrayStore, StoreIndex, VectorStore
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(import_module(_HOME[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,538 @@
+"""``ReportIndex``: prior reports, their organ paragraphs, sentences and scans, searchable without leaks.
+
+Unusual: a search must know whose scan is asked about. It takes the patient from the scan's own header where the index
+can match it, from ``exclude_patient`` otherwise, and refuses to guess. Exclusion happens inside the nearest-neighbour
+search (``shelf``), reaches copies of the patient's reports under other names (``duplicates``), and is checked again
+before a hit leaves. An open index never changes: ``add``, ``remove``, ``rebuild`` write a new generation and return it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from radvlm.anatomy import SECTIONS, structures
+from radvlm.errors import FileFormatError, InputError, VerificationError
+from radvlm.provenance import Decision
+from radvlm.retrieve import build, storage
+from radvlm.retrieve.calibrate import BACKGROUND, background_rows, z_scores
+from radvlm.retrieve.context import QueryContext
+from radvlm.retrieve.embedder import Embedder, HashedText, unit_vectors
+from radvlm.retrieve.records import LEVELS, Record
+from radvlm.retrieve.result import Hit, SearchResult
+from radvlm.retrieve.segment import Segment
+from radvlm.retrieve.settings import IndexSettings
+from radvlm.retrieve.transform import Transform
+from radvlm.retrieve.where import Where
+
+#: Split of the records that an evaluation may draw from.
+TRAINING_SPLIT = "train"
+
+
+class ReportIndex:
+    """One generation of an index, open for reading; made by ``build`` and ``load``, closed by ``close`` or ``with``."""
+
+    def __init__(
+        self, folder: Path, generation: str, manifest: Mapping[str, Any], digest: str, embedder: Embedder | None
+    ) -> None:
+        """Open a generation; use ``load``."""
+        self.folder, self.generation, self.manifest, self.digest = folder, generation, manifest, digest
+        self.dimension = int(manifest["encoder"]["dimension"])
+        place = folder / "generations" / generation
+        wrong = storage.verify_files(place, manifest["files"], contents=False)
+        if wrong:
+            raise FileFormatError(
+                "the files of an index are whole",
+                "; ".join(wrong),
+                "Restore the folder from a copy, or build the index again",
+            )
+        self.transform = Transform.load(place / "transform.npz")
+        self.removed: np.ndarray = np.load(place / "removed.npy", allow_pickle=False)
+        self.duplicate_group: np.ndarray = np.load(place / "duplicates.npy", mmap_mode="r", allow_pickle=False)
+        self.segments = tuple(Segment(folder / "segments" / s["name"], self.dimension) for s in manifest["segments"])
+        self._starts = np.concatenate([[0], np.cumsum([len(s.records) for s in self.segments])]).astype(np.int64)
+        if len(self.removed) != self._starts[-1] or len(self.duplicate_group) != self._starts[-1]:
+            raise FileFormatError("a generation covers the records of its segments", f"{generation} in {folder.name}")
+        self.embedder = self._checked(embedder)
+
+    # -- opening and closing --------------------------------------------------------------------------------------
+
+    @classmethod
+    def load(cls, folder: str | Path, embedder: Embedder | None = None) -> ReportIndex:
+        """Open the current generation by mapping its files (milliseconds, also for gigabytes).
+
+        Raises FileFormatError when it is damaged, InputError when ``embedder`` is not the one it was built with.
+        """
+        folder = Path(folder)
+        for attempt in range(20):
+            generation, manifest, digest = storage.read_current(folder)
+            try:
+                return cls(folder, generation, manifest, digest, embedder)
+            except FileFormatError:  # a writer may have swept this generation between two reads of ours
+                if attempt == 19 or storage.read_current(folder)[0] == generation:
+                    raise
+        raise AssertionError("unreachable")
+
+    def close(self) -> None:
+        for segment in self.segments:
+            segment.close()
+
+    def __enter__(self) -> ReportIndex:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _checked(self, embedder: Embedder | None) -> Embedder | None:
+        encoder = self.manifest["encoder"]
+        if embedder is None:
+            own = HashedText(self.dimension) if self.dimension else None
+            return (
+                own if own is not None and own.encoder_id == encoder["id"] and own.digest == encoder["digest"] else None
+            )
+        build.check_encoder(embedder, encoder)
+        return embedder
+
+    def with_embedder(self, embedder: Embedder) -> ReportIndex:
+        """The same generation with an encoder for queries; InputError for another one than it was built with."""
+        return ReportIndex(self.folder, self.generation, self.manifest, self.digest, embedder)
+
+    # -- what it holds ------------------------------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        """Records that can be found."""
+        return int(np.count_nonzero(~self.removed))
+
+    @property
+    def levels(self) -> tuple[str, ...]:
+        return tuple(level for level in LEVELS if any(level in s.levels for s in self.segments))
+
+    @property
+    def settings(self) -> IndexSettings:
+        stored = dict(self.manifest["settings"])
+        return IndexSettings(**{**stored, "levels": tuple(stored["levels"])})
+
+    def counts(self) -> dict[str, int]:
+        """Rows by level that can be found."""
+        return {
+            level: sum(
+                int(np.count_nonzero(~self.removed[self._span(i)][s.rows[level]["record"]]))
+                for i, s in enumerate(self.segments)
+                if level in s.levels
+            )
+            for level in self.levels
+        }
+
+    def duplicates(self) -> list[tuple[str, ...]]:
+        """Groups of record ids that are one report, exactly or nearly; removed ones left out."""
+        ids = [i for s in self.segments for i in s.column("id")]
+        groups: dict[int, list[str]] = {}
+        for position in np.flatnonzero(~self.removed):
+            groups.setdefault(int(self.duplicate_group[position]), []).append(ids[position])
+        return [tuple(members) for members in groups.values() if len(members) > 1]
+
+    def _span(self, i: int) -> slice:
+        return slice(int(self._starts[i]), int(self._starts[i + 1]))
+
+    # -- writing -------------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def build(
+        cls,
+        records: Iterable[Record],
+        embedder: Embedder,
+        folder: str | Path,
+        *,
+        volumes: Callable[[Record], Any] | None = None,
+        settings: IndexSettings | None = None,
+        vectors: Mapping[str, np.ndarray] | None = None,
+        overwrite: bool = False,
+        progress: Callable[[str], None] | None = None,
+    ) -> ReportIndex:
+        """Index records and save; the index that was in ``folder`` stays readable until the last moment.
+
+        Args:
+            volumes: gives the scan of a record (anything ``embedder.embed_volume`` takes), or None where it has none.
+            vectors: level -> (rows, D) embeddings made elsewhere, in the order of ``records``: one a record for
+                ``image`` and ``report``; other levels are embedded here.
+            overwrite: replace the index in ``folder``; without it an existing one is refused.
+
+        Raises InputError for duplicate ids, no records, vectors that are not finite or have no direction, an existing
+        index, or text that carries names when ``settings.scrub`` is ``refuse``.
+        """
+        build.build(
+            records,
+            embedder,
+            Path(folder),
+            volumes=volumes,
+            settings=settings or IndexSettings(),
+            vectors=vectors or {},
+            overwrite=overwrite,
+            progress=progress,
+        )
+        return cls.load(folder, embedder)
+
+    def add(
+        self,
+        records: Iterable[Record],
+        *,
+        embedder: Embedder | None = None,
+        volumes: Callable[[Record], Any] | None = None,
+        vectors: Mapping[str, np.ndarray] | None = None,
+        progress: Callable[[str], None] | None = None,
+    ) -> ReportIndex:
+        """Append records with the transform learnt at build; the new generation. Others may go on reading this one.
+
+        Raises InputError for an id that is already there (also a removed one, until ``rebuild``), or when another
+        writer has written since this generation was opened.
+        """
+        encoder = self._need_embedder(embedder)
+        build.add(self, records, encoder, volumes=volumes, vectors=vectors or {}, progress=progress)
+        return ReportIndex.load(self.folder, encoder)
+
+    def remove(
+        self, *, ids: Sequence[str] = (), patients: Sequence[str] = (), studies: Sequence[str] = ()
+    ) -> ReportIndex:
+        """Hide records at once; the new generation. ``rebuild`` takes them off the disk.
+
+        Raises InputError when nothing matches one of the names, so that a withdrawal of consent cannot fail unseen.
+        """
+        build.remove(self, ids, patients, studies)
+        return ReportIndex.load(self.folder, self.embedder)
+
+    def rebuild(self, *, progress: Callable[[str], None] | None = None) -> ReportIndex:
+        """One segment without what was removed, transform and kind chosen anew; needs no encoder."""
+        build.merge([self], self.folder, self.settings, progress)
+        return ReportIndex.load(self.folder, self.embedder)
+
+    @classmethod
+    def merge(
+        cls,
+        shards: Sequence[ReportIndex],
+        folder: str | Path,
+        *,
+        settings: IndexSettings | None = None,
+        progress: Callable[[str], None] | None = None,
+    ) -> ReportIndex:
+        """One new index from several of one encoder, such as one a hospital; ids must differ."""
+        if not shards:
+            raise InputError("a merge takes at least one index", "none")
+        folder = Path(folder)
+        if storage.exists(folder):
+            raise InputError("a merge writes a new folder", f"{folder.name} holds an index")
+        build.merge(shards, folder, settings or shards[0].settings, progress)
+        return cls.load(folder, shards[0].embedder)
+
+    def check(self, *, queries: int = 100) -> dict[str, Any]:
+        """Read every byte against its sha256 and measure recall@10 against exact search; raises nothing.
+
+        Returns ``ok``, ``problems`` (sentences), ``recall_at_10`` by level, ``counts``, ``duplicates`` (groups).
+        """
+        return build.check(self, queries)
+
+    # -- searching -----------------------------------------------------------------------------------------------------
+
+    def search(
+        self,
+        query: Any,
+        k: int = 8,
+        *,
+        exclude_patient: str | Sequence[str] | None = None,
+        patient_not_indexed: bool = False,
+        exclude_studies: Sequence[str] = (),
+        before_date: str = "",
+        split: str = "",
+        evaluation: bool = False,
+        region: str = "",
+        organ: str = "",
+        section: str = "",
+        site: str = "",
+        level: str = "",
+        modality: str = "text",
+        context: QueryContext | None = None,
+    ) -> SearchResult:
+        """The nearest prior texts or scans.
+
+        Args:
+            query: a scan, a text, or a (D,) vector of the encoder.
+            k: at most so many hits; fewer, or none, when fewer are allowed.
+            exclude_patient: whose scan it is; none of their records is found, nor any copy of one under another name.
+                A scan with ``study.patient_key`` excludes its own patient as well.
+            patient_not_indexed: say so when the patient is nobody in the index; a scan or vector needs one of the two.
+            exclude_studies: their patients are excluded.
+            before_date: only studies strictly before (YYYY-MM-DD).
+            split: only this split; ``evaluation=True`` means the training split, and an index that names none is refused.
+            region: a section, an organ or a body region; organ, section, site: exactly that.
+            level: ``image``, ``report``, ``paragraph`` or ``sentence``. Default: sentences for a text, otherwise
+                paragraphs when an organ or section is asked for and reports when not.
+            modality: of a vector: ``text`` or ``image``.
+            context: body region of the query, see ``QueryContext``.
+
+        Raises InputError for a patient that is not stated, an unknown name, a wrong dimension, NaN or a zero vector.
+        """
+        if not isinstance(k, int) or k < 1:
+            raise InputError("k is a whole number of at least 1", repr(k))
+        decisions: list[Decision] = []
+        patients, studies = self._whose(query, exclude_patient, patient_not_indexed, exclude_studies)
+        vector, modality = self._vector(query, modality)
+        level = self._level(level, query, bool(region or organ or section), decisions)
+        split = self._split(split, evaluation)
+        regions = context.body_regions if context is not None else ()
+        if context is not None:
+            decisions += context.decisions
+        for field, name in (("region", region), ("organ", organ), ("section", section)):
+            self._check_name(field, name)
+        where = Where(
+            patients,
+            studies,
+            before_date,
+            split,
+            regions,
+            section,
+            organ,
+            site,
+            region,
+            context.phase if context else "",
+            context.kind if context else "",
+        )
+        return self._search(vector, modality, k, level, where, decisions)
+
+    def similar_cases(
+        self,
+        query: Any,
+        k: int = 5,
+        *,
+        exclude_patient: str | Sequence[str] | None = None,
+        patient_not_indexed: bool = False,
+        before_date: str = "",
+        context: QueryContext | None = None,
+    ) -> SearchResult:
+        """Scans that look like this one, with their reports; the query is a scan or an (D,) image vector."""
+        return self.search(
+            query,
+            k,
+            exclude_patient=exclude_patient,
+            patient_not_indexed=patient_not_indexed,
+            before_date=before_date,
+            level="image",
+            modality="image",
+            context=context,
+        )
+
+    def _search(
+        self, vector: np.ndarray, modality: str, k: int, level: str, where: Where, decisions: list[Decision]
+    ) -> SearchResult:
+        query = self.transform.apply(vector[None, :], modality)[0]
+        if not query.any():
+            decisions.append(
+                Decision(
+                    "retrieve",
+                    "The query equals the mean of the index: nothing is nearer than anything else.",
+                    warning=True,
+                )
+            )
+        masks, excluded, refused = self._masks(level, where)
+        allowed = sum(int(np.count_nonzero(mask)) for mask in masks)
+        found, background = [], []
+        for i, (segment, mask) in enumerate(zip(self.segments, masks, strict=True)):
+            if not mask.any():
+                continue
+            shelf = segment.shelves[level]
+            rows, scores = shelf.search(query, k, mask)
+            found += [(float(s), i, int(r)) for r, s in zip(rows, scores, strict=True)]
+            sample = background_rows(mask, max(1, round(BACKGROUND * int(np.count_nonzero(mask)) / allowed)))
+            background.append(shelf.matrix[sample] @ query)
+        found.sort(key=lambda f: (-f[0], f[1], f[2]))
+        z = z_scores([f[0] for f in found[:k]], np.concatenate(background) if background else np.empty(0, np.float32))
+        hits = tuple(
+            self._hit(level, i, row, score, z[n], n + 1, refused) for n, (score, i, row) in enumerate(found[:k])
+        )
+        return SearchResult(hits, self.digest, level, allowed, dict(excluded), tuple(decisions))
+
+    def _masks(self, level: str, where: Where) -> tuple[list[np.ndarray], Counter[str], np.ndarray]:
+        """What may be found in each segment, records left out by reason, and all records refused across segments."""
+        excluded: Counter[str] = Counter()
+        refused = self._refused(where)
+        masks = [
+            segment.allowed(
+                level,
+                where,
+                [(reason, m[self._span(i)]) for reason, m in refused],
+                lambda reason, n: excluded.update({reason: n}),
+            )
+            for i, segment in enumerate(self.segments)
+        ]
+        return masks, excluded, np.logical_or.reduce([m for _, m in refused])
+
+    def draw(
+        self,
+        seed: int,
+        *,
+        level: str = "report",
+        exclude_patient: str | Sequence[str] | None = None,
+        patient_not_indexed: bool = False,
+        evaluation: bool = True,
+    ) -> Hit | None:
+        """One row drawn evenly from those a search would have been allowed to find, None when there is none."""
+        patients, _ = self._whose(None, exclude_patient, patient_not_indexed, ())
+        level = self._level(level, None, False, [])
+        masks, _, refused = self._masks(level, Where(patients, split=self._split("", evaluation)))
+        counts = [int(np.count_nonzero(mask)) for mask in masks]
+        if not sum(counts):
+            return None
+        at = int(np.random.default_rng(seed).integers(sum(counts)))
+        i = int(np.searchsorted(np.cumsum(counts), at, side="right"))
+        row = int(np.flatnonzero(masks[i])[at - sum(counts[:i])])
+        return self._hit(level, i, row, 0.0, None, 1, refused)
+
+    def _split(self, split: str, evaluation: bool) -> str:
+        """The split to draw from; an evaluation takes the training split alone."""
+        if not evaluation:
+            return split
+        if split not in ("", TRAINING_SPLIT) or not any(s.values("split") for s in self.segments):
+            raise InputError(
+                f"an evaluation draws from the split {TRAINING_SPLIT} alone",
+                repr(split) if split else "an index whose records name no split",
+            )
+        return TRAINING_SPLIT
+
+    def _hit(self, level: str, i: int, row: int, score: float, z: float | None, rank: int, refused: np.ndarray) -> Hit:
+        segment = self.segments[i]
+        found = segment.row(level, row)
+        if refused[self._starts[i] + found.record]:
+            raise VerificationError(
+                "no hit is of an excluded record", f"{level} {row}", "Please report this: it is a defect of radvlm"
+            )
+        record, report_hash = segment.record(found.record)
+        return Hit(
+            f"{record.id}/{level}/{row}",
+            record.id,
+            record.patient,
+            record.study,
+            level,
+            found.entry.section,
+            found.entry.organ,
+            found.entry.text,
+            score,
+            z,
+            rank,
+            record.date,
+            record.site,
+            record.split,
+            record.region,
+            record.volume,
+            report_hash,
+            np.array(segment.shelves[level].matrix[row]),
+        )
+
+    def _refused(self, where: Where) -> list[tuple[str, np.ndarray]]:
+        """(reason, mask over all records) of what is settled across segments."""
+        total = int(self._starts[-1])
+        same = np.zeros(total, bool)
+        names = {
+            "patient": set(where.exclude_patients),
+            "patient_key": set(where.exclude_patients),
+            "study": set(where.exclude_studies),
+        }
+        known = -1
+        while known < int(same.sum()):  # a study names its patient, a patient a key, a key other patients
+            known = int(same.sum())
+            for i, segment in enumerate(self.segments):
+                span = self._span(i)
+                for field, values in names.items():
+                    same[self._starts[i] + segment.positions(field, values)] = True
+                for field in ("patient", "patient_key"):
+                    names[field] |= segment.names(field, np.unique(segment.records[field][same[span]]))
+        copies = np.zeros(total, bool)
+        if same.any():
+            copies = np.isin(self.duplicate_group, np.unique(self.duplicate_group[same])) & ~same
+        return [("removed", self.removed), ("same patient", same), ("copy of the patient's report", copies)]
+
+    # -- reading the query ------------------------------------------------------------------------------------------
+
+    def _whose(
+        self, query: Any, stated: str | Sequence[str] | None, not_indexed: bool, studies: Sequence[str]
+    ) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        if isinstance(studies, str):
+            raise InputError("exclude_studies is a list of studies", repr(studies))
+        names = () if stated is None else (stated,) if isinstance(stated, str) else tuple(stated)
+        if stated is not None and not all(isinstance(n, str) and n.strip() for n in names):
+            raise InputError("exclude_patient names a patient", repr(stated))
+        study = getattr(query, "study", None)
+        key, uid = getattr(study, "patient_key", "") or "", getattr(study, "study_uid", "") or ""
+        keyed = bool(key) and all((s.records["patient_key"] != 0).all() for s in self.segments)
+        known_study = bool(uid) and any(len(s.positions("study", (uid,))) for s in self.segments)
+        if not isinstance(query, str) and not (names or not_indexed or keyed or known_study):
+            raise InputError(
+                "a search with a scan or a vector says whose it is",
+                "no patient that the index could match",
+                'Pass exclude_patient="P1", or patient_not_indexed=True when this patient is not in the index',
+            )
+        return (*names, *((key,) if key else ())), (*studies, *((uid,) if uid else ()))
+
+    def _need_embedder(self, embedder: Embedder | None) -> Embedder:
+        found = self._checked(embedder) if embedder is not None else self.embedder
+        if found is None:
+            raise InputError(
+                "this needs the encoder of the index",
+                f"none; it was built with {self.manifest['encoder']['id']}",
+                "Pass it: ReportIndex.load(folder, embedder)",
+            )
+        return found
+
+    def _vector(self, query: Any, modality: str) -> tuple[np.ndarray, str]:
+        if modality not in ("text", "image"):
+            raise InputError("modality is text or image", repr(modality))
+        if isinstance(query, np.ndarray):
+            return unit_vectors(query[None, :] if query.ndim == 1 else query, 1, self.dimension)[0], modality
+        if isinstance(query, str):
+            if not query.strip():
+                raise InputError("a text query has words", repr(query))
+            return unit_vectors(self._need_embedder(None).embed_text([query]), 1, self.dimension)[0], "text"
+        vector = np.asarray(self._need_embedder(None).embed_volume(query))
+        return unit_vectors(vector[None, :] if vector.ndim == 1 else vector, 1, self.dimension)[0], "image"
+
+    def _level(self, level: str, query: Any, narrowed: bool, decisions: list[Decision]) -> str:
+        if level and level not in LEVELS:
+            raise InputError(f"level is one of {', '.join(LEVELS)}", repr(level))
+        wished = (
+            (level,)
+            if level
+            else (
+                ("sentence", "paragraph", "report")
+                if isinstance(query, str)
+                else ("paragraph", "sentence", "report")
+                if narrowed
+                else ("report", "paragraph", "sentence")
+            )
+        )
+        for choice in (*wished, *(() if level else self.levels)):
+            if choice in self.levels:
+                if not level:
+                    decisions.append(Decision("retrieve", f"Searched among {choice}s."))
+                return choice
+        raise InputError(
+            f"this index has the levels {', '.join(self.levels)}",
+            repr(level or wished[0]),
+            "Build it with that level (images need --volumes)",
+        )
+
+    def _check_name(self, field: str, name: str) -> None:
+        """A misspelt filter would look like an honest "nothing found"."""
+        if not name or name in SECTIONS or name in structures():
+            return
+        fields = ("section", "organ", "region") if field == "region" else (field,)
+        known = {v for s in self.segments for f in fields for v in s.values(f)}
+        if name not in known:
+            raise InputError(
+                f"{field} is a section, a structure or a value of this index",
+                repr(name),
+                f"Known here: {', '.join(sorted(known)[:20]) or 'none'}",
+            )
