@@ -28,6 +28,8 @@ BODY_HU = -300
 LOST_BODY_SHARE = 0.01
 #: A warning is given when an axis is sampled this many times more coarsely than the encoder expects.
 COARSE_RATIO = 2.5
+#: Padding where values are kept in HU.
+AIR_HU = -1000.0
 _SAMPLE_VOXELS = 500_000
 _STEP = "model input"
 
@@ -39,13 +41,14 @@ class InputSpec:
     Attributes:
         spacing_mm: distance of voxel centres along x, y, z.
         shape: (X, Y, Z) voxels after centred padding and cropping, or None for whatever the scan gives.
-        hu_window: (low, high) HU, mapped linearly to 0 and 1 and clipped; padding has the low value.
+        hu_window: (low, high) HU, mapped linearly to 0 and 1 and clipped; padding has the low value. None keeps HU,
+            with padding of air (-1000).
         multiple_of: with ``shape=None``, each axis is padded up to a multiple of this.
     """
 
     spacing_mm: tuple[float, float, float]
     shape: tuple[int, int, int] | None = None
-    hu_window: tuple[float, float] = (-1000.0, 1000.0)
+    hu_window: tuple[float, float] | None = (-1000.0, 1000.0)
     multiple_of: int = 1
 
     def __post_init__(self) -> None:
@@ -53,12 +56,13 @@ class InputSpec:
             raise InputError("spacing_mm is three numbers above 0 and below 100", str(self.spacing_mm))
         if self.shape is not None and (len(self.shape) != 3 or not all(int(n) == n and n > 0 for n in self.shape)):
             raise InputError("shape is three whole numbers above 0, or None", str(self.shape))
-        if len(self.hu_window) != 2 or not self.hu_window[0] < self.hu_window[1]:
-            raise InputError("hu_window is (low, high) with low < high", str(self.hu_window))
+        if self.hu_window is not None and (len(self.hu_window) != 2 or not self.hu_window[0] < self.hu_window[1]):
+            raise InputError("hu_window is (low, high) with low < high, or None", str(self.hu_window))
         if self.multiple_of < 1:
             raise InputError("multiple_of is at least 1", str(self.multiple_of))
         object.__setattr__(self, "spacing_mm", tuple(float(s) for s in self.spacing_mm))
-        object.__setattr__(self, "hu_window", tuple(float(v) for v in self.hu_window))
+        if self.hu_window is not None:
+            object.__setattr__(self, "hu_window", tuple(float(v) for v in self.hu_window))
         if self.shape is not None:
             object.__setattr__(self, "shape", tuple(int(n) for n in self.shape))
 
@@ -72,7 +76,7 @@ class Prepared:
     """An encoder's input and where it lies in the patient.
 
     Attributes:
-        tensor: (1, 1, X, Y, Z) float32, 0 to 1, axes in RAS+ order.
+        tensor: (1, 1, X, Y, Z) float32, 0 to 1 (HU where the spec has no window), axes in RAS+ order.
         affine_ras_mm: (4, 4) from input voxel index to RAS+ mm.
         notes: what was decided; warnings where the result may mislead the encoder.
     """
@@ -106,11 +110,14 @@ def prepare(volume: Volume, spec: InputSpec = MERLIN_INPUT) -> Prepared:
     inner = sample_linear(volume.hu, positions)
     if not np.isfinite(inner).all():
         raise InputError("HU are finite", "NaN or infinity in the volume", "Repair or mask these voxels first")
-    low, high = spec.hu_window
-    inner -= np.float32(low)
-    inner /= np.float32(high - low)
-    np.clip(inner, 0.0, 1.0, out=inner)
-    out = np.zeros(target, np.float32)  # (X, Y, Z)
+    outside = AIR_HU
+    if spec.hu_window is not None:
+        low, high = spec.hu_window
+        inner -= np.float32(low)
+        inner /= np.float32(high - low)
+        np.clip(inner, 0.0, 1.0, out=inner)
+        outside = 0.0
+    out = np.full(target, outside, np.float32)  # (X, Y, Z)
     out[tuple(slice(before, before + kept) for _, kept, before in cuts)] = inner
     affine = volume.geometry.affine.copy()
     affine[:3, :3] *= np.array(ratios)
