@@ -147,14 +147,12 @@ def _report(index: Any, args: argparse.Namespace) -> None:
         for level, facts in part["levels"].items():
             print(f"  {level}: {facts['kind']}; {facts['reason']}")  # noqa: T201
     t = index.manifest["transform"]
-    print(
-        f"  transform: {t['kind']} from {t['n']:,} vectors; {index.manifest['in_duplicate_groups']:,} records "
-        "have an exact or near duplicate"
-    )
+    copies = f"{index.manifest['in_duplicate_groups']:,} records have an exact or near duplicate"
+    print(f"  transform: {t['kind']} from {t['n']:,} vectors; {copies}")  # noqa: T201
     if index.manifest["scrubbed"]:
         print("  removed from the text: " + ", ".join(f"{n} {k}" for k, n in index.manifest["scrubbed"].items()))  # noqa: T201
     if len(index.segments) > 8:
-        print(f"  {len(index.segments)} segments: `radvlm index remove --rebuild` style rebuilds speed up search")  # noqa: T201
+        print(f"  {len(index.segments)} segments; one is faster: `radvlm index remove INDEX --rebuild`")  # noqa: T201
 
 
 def _build(args: argparse.Namespace, open_embedder: Any, load_volume: Any) -> int:
@@ -237,9 +235,6 @@ def _search(args: argparse.Namespace, open_embedder: Any, load_volume: Any) -> i
         above = "" if hit.z is None else f" z {hit.z:.1f}"
         print(f"{hit.rank:>3}. {hit.score:.3f}{above}  {hit.record}  [{hit.section or '-'}] {hit.text}")  # noqa: T201
     left = ", ".join(f"{n} {reason}" for reason, n in result.excluded.items())
-    print(
-        f"{len(result)} hits among {result.searched:,} {result.level}s; index {result.index_digest[:12]}"
-        + (f"; records left out: {left}" if left else ""),
-        file=sys.stderr,
-    )
+    said = f"{len(result)} hits among {result.searched:,} {result.level}s; index {result.index_digest[:12]}"
+    print(said + (f"; records left out: {left}" if left else ""), file=sys.stderr)  # noqa: T201
     return 0

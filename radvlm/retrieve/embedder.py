@@ -11,6 +11,7 @@ import hashlib
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Protocol
 
 import numpy as np
@@ -21,8 +22,8 @@ from radvlm.errors import InputError
 class Embedder(Protocol):
     """Text and scans into one vector space.
 
-    ``encoder_id`` names the encoder, ``digest`` its weights; an index is refused by any other pair. ``embed_text`` gives
-    (N, ``dimension``), ``embed_volume`` (``dimension``,); any length, finite and not zero.
+    ``encoder_id`` names the encoder, ``digest`` its weights; an index is refused by any other pair. ``embed_text``
+    gives (N, ``dimension``), ``embed_volume`` (``dimension``,); any length, finite and not zero.
     """
 
     @property
@@ -60,7 +61,8 @@ class FunctionEmbedder:
 
 _WORD = re.compile(r"[a-z]+|\d+(?:\.\d+)?")
 _STOP = frozenset(
-    ["a", "an", "and", "are", "as", "at", "be", "by", "for", "from", "has", "have", "in", "into", "is", "it", "its", "no", "of", "on", "or", "seen", "the", "there", "this", "to", "was", "were", "with", "within", "without"]
+    {"a", "an", "and", "are", "as", "at", "be", "by", "for", "from", "has", "have", "in", "into", "is", "it", "its"}
+    | {"of", "on", "or", "seen", "the", "there", "this", "to", "was", "were", "with", "within"}
 )
 
 
@@ -86,8 +88,8 @@ class HashedText:
         """(N, dimension) float32 of unit length; a text without a word gets a fixed direction of its own."""
         out = np.zeros((len(texts), self.dimension), np.float32)
         for row, text in enumerate(texts):
-            words = [w for w in _WORD.findall(text.lower()) if w not in _STOP or w in ("no", "without")]
-            for token in [*words, *(f"{a} {b}" for a, b in zip(words, words[1:], strict=False))] or ["<no words>"]:
+            words = [w for w in _WORD.findall(text.lower()) if w not in _STOP]
+            for token in [*words, *(f"{a} {b}" for a, b in pairwise(words))] or ["<no words>"]:
                 key = int.from_bytes(hashlib.blake2b(token.encode(), digest_size=16).digest(), "little")
                 for _ in range(4):  # four signed axes a token: collisions average out
                     out[row, (key >> 1) % self.dimension] += 1.0 if key & 1 else -1.0

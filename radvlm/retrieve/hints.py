@@ -1,7 +1,8 @@
 """Prior text on its way into a prompt: labelled data, never instructions.
 
 Unusual: a report in the index may give orders to the model, by accident or on purpose. Characters that hide text,
-markers that chat templates use, and sentences that address a machine are taken out here, each line carries its label, and
+markers that chat templates use, and sentences that address a machine are taken out here, each line carries its label,
+and
 what was taken out is kept for the record. This lowers the risk; what rules it out is that facts come from the model's
 scores and the measurements, and ``verify`` rejects any number or finding that only a hint states.
 """
@@ -26,13 +27,17 @@ _ROLE = re.compile(
 )
 _ORDER = re.compile(
     r"(?i)\b(?:ignore|disregard|forget|override|bypass)\b[^.]{0,60}\b(?:above|previous|prior|earlier|all|any|instructions?|"
-    r"rules?|images?|scans?|measurements?|findings?|facts?|prompts?|everything)\b|\b(?:you (?:are|must|should|shall|will|have"
-    r" to|need to|can)|your (?:task|instructions?|role|answer|output|job|report)|as an? (?:ai|assistant|language model)|"
-    r"language model|(?:system|hidden) prompt|jailbreak)\b|^\W*(?:please\s+|now\s+|then\s+|always\s+|never\s+|do not\s+|don't\s+)*"
+    r"rules?|images?|scans?|measurements?|findings?|facts?|prompts?|everything)\b|\b(?:you (?:are|must|"
+    r"should|shall|will|have"
+    r" to|need to|can)|your (?:task|instructions?|role|answer|output|job|report)|as an? (?:ai|assistant|"
+    r"language model)|"
+    r"language model|(?:system|hidden) prompt|jailbreak)\b|^\W*(?:please\s+|now\s+|then\s+|always\s+|"
+    r"never\s+|do not\s+|don't\s+)*"
     r"(?:write|report|output|print|say|state|reply|respond|answer|repeat|copy|generate|produce|describe|add|include|insert|"
     r"append|omit|remove|delete|pretend|act|assume|mention|tell|begin|start|end|conclude|replace|change|set|use|return|call|"
     r"execute|run|follow|obey|stop|continue|translate|summari[sz]e|list|mark|label|classify)\b(?! of\b)|"
-    r"\b(?:in your (?:report|answer)|the (?:model|assistant|ai|system|reader) (?:must|should|shall|will)|new instructions?|"
+    r"\b(?:in your (?:report|answer)|the (?:model|assistant|ai|system|reader) (?:must|should|shall|will)|"
+    r"new instructions?|"
     r"the (?:report|answer|output|impression) (?:must|should|shall|has to)|respond with|answer with)\b"
 )
 #: Letters of other scripts that look Latin, as used to hide words from filters.

@@ -268,8 +268,8 @@ class ReportIndex:
             patient_not_indexed: say so when the patient is nobody in the index; a scan or vector needs one of the two.
             exclude_studies: their patients are excluded.
             before_date: only studies strictly before (YYYY-MM-DD).
-            split: only this split; ``evaluation=True`` means the training split, and an index that names none is refused.
-            region: a section, an organ or a body region; organ, section, site: exactly that.
+            split: only this split; ``evaluation=True`` means the training split, and an index that names none is
+            refused. region: a section, an organ or a body region; organ, section, site: exactly that.
             level: ``image``, ``report``, ``paragraph`` or ``sentence``. Default: sentences for a text, otherwise
                 paragraphs when an organ or section is asked for and reports when not.
             modality: of a vector: ``text`` or ``image``.

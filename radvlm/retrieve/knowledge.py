@@ -1,7 +1,7 @@
 """Guideline and textbook passages that the user supplies, found by words and by meaning together, cited by passage.
 
-Unusual: the two rankings are fused by rank (Cormack et al. 2009), so their scores need not be comparable; a passage that
-shares no word and lies below the background in meaning is not returned just to fill the list.
+Unusual: the two rankings are fused by rank (Cormack et al. 2009), so their scores need not be comparable; a passage
+that shares no word and lies below the background in meaning is not returned just to fill the list.
 """
 
 from __future__ import annotations
@@ -152,7 +152,8 @@ class KnowledgeBase:
         )
 
     def search(self, query: str, k: int = 4, *, least_z: float = 1.5) -> tuple[PassageHit, ...]:
-        """The k best passages by fused rank; fewer, or none, when fewer share a word or reach ``least_z`` in meaning."""
+        """The k best passages by fused rank; fewer, or none, when fewer share a word or reach ``least_z`` "
+        "in meaning."""
         if not query.strip() or k < 1:
             raise InputError("a query has words and k is at least 1", f"{query!r}, {k}")
         words = self._words.scores(query)

@@ -20,7 +20,8 @@ POINTS_PER_LIST = 39
 
 @dataclass(frozen=True)
 class Plan:
-    """A kind (``settings.KINDS`` without auto), the faiss factory text ("" for flat), and the reason in one sentence."""
+    """A kind (``settings.KINDS`` without auto), the faiss factory text ("" for flat), and the reason in "
+    "one sentence."""
 
     kind: str
     factory: str
@@ -41,7 +42,7 @@ def choose(n: int, dimension: int, kind: str = "auto") -> Plan:
         why = (
             f"{n:,} vectors are above {FLAT_UP_TO:,}: {lists} lists of one-byte codes, best candidates compared exactly"
             if kind == "ivf_sq8"
-            else f"{n:,} vectors are above {SQ8_UP_TO:,}: {lists} lists of 4-bit product codes, candidates compared exactly"
+            else f"{n:,} vectors are above {SQ8_UP_TO:,}: {lists} lists of 4-bit product codes, compared exactly after"
         )
     else:
         why = f"{kind} was asked for"

@@ -1,8 +1,8 @@
 """Reports as they enter an index, and their division into organ paragraphs and sentences.
 
 Unusual: organs are found by the words of ``radvlm.anatomy`` and a short list of adjectives (hepatic, renal); a sentence
-without any stays with the organ of the sentence before it. Indication, history, technique, comparison and recommendation
-are never indexed: they speak of the patient, not of a scan.
+without any stays with the organ of the sentence before it. Indication, history, technique, comparison and
+recommendation are never indexed: they speak of the patient, not of a scan.
 """
 
 from __future__ import annotations

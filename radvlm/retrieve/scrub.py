@@ -1,6 +1,7 @@
 """Text without dates, names, identifiers and comparisons with priors, before it is indexed.
 
-Unusual: what a prior report says of *its* priors ("unchanged since March") would be false of any other patient, so whole
+Unusual: what a prior report says of *its* priors ("unchanged since March") would be false of any other patient, so
+whole
 comparison clauses go too. This is a safety net of patterns, not de-identification: names without a title or label
 ("seen with Smith") and rare identifiers pass. De-identify reports with a tool made for it before indexing them.
 """
@@ -11,7 +12,10 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 
-_MONTH = r"(?:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?)"
+_MONTH = (
+    r"(?:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|"
+    r"sept?(?:ember)?|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?)"
+)
 _NAME = r"[A-Z][\w'’.-]+(?:[ ]+[A-Z][\w'’.-]+){0,2}"
 #: kind -> pattern, in the order in which they are removed. Those of ``IDENTIFYING`` say who somebody is.
 _PATTERNS: dict[str, re.Pattern[str]] = {
@@ -44,10 +48,13 @@ _PRIOR = (
 #: A sentence is dropped when a comparison is all it says; else the clause goes.
 _COMPARISON_CLAUSE = re.compile(
     rf"(?i)[,;(]?[ ]*\b(?:(?:as |when )?compared (?:to|with)(?: the)?[^,.;)]*|in comparison (?:to|with)[^,.;)]*|"
-    rf"(?:not significantly |essentially |grossly |overall )?(?:unchanged|stable|similar|increased|decreased|enlarged|larger"
-    rf"|smaller|new|grown)[ ]+(?:in (?:size|appearance)[ ]+)?(?:since|from|compared (?:to|with)|relative to|to)(?: the)?"
+    rf"(?:not significantly |essentially |grossly |overall )?(?:unchanged|stable|similar|increased|"
+    rf"decreased|enlarged|larger"
+    rf"|smaller|new|grown)[ ]+(?:in (?:size|appearance)[ ]+)?(?:since|from|compared (?:to|with)|"
+    rf"relative to|to)(?: the)?"
     rf"[ ]+(?:{_PRIOR}|(?:prior|previous)\b)[^,.;)]*|(?:since|from|on|relative to)(?: the| a)?[ ]+{_PRIOR}[^,.;)]*|"
-    r"previously[ ]+(?:measur(?:ed|ing)[ ]+)?[^,.;)]*|(?:interval(?:ly)?|again)[ ]+(?:seen|noted|demonstrated|identified)|"
+    r"previously[ ]+(?:measur(?:ed|ing)[ ]+)?[^,.;)]*|(?:interval(?:ly)?|again)[ ]+(?:seen|noted|"
+    r"demonstrated|identified)|"
     r"unchanged(?: in (?:size|appearance))?|(?:has|have) (?:increased|decreased|grown|resolved|progressed)[^,.;)]*)\)?"
 )
 _COMPARISON_SENTENCE = re.compile(

@@ -68,11 +68,12 @@ def write_catalog(folder: Path, records: Sequence[Record], rows: Mapping[str, Se
         for i, row in enumerate(members):
             table[i] = (row.record, codes("section", row.entry.section), codes("organ", row.entry.organ))
         np.save(folder / f"{level}.rows.npy", table)
+    columns_sql = ", ".join(f"{name} TEXT NOT NULL" for name in RECORD_FIELDS)
     base = sqlite3.connect(folder / "catalog.sqlite")
     try:
         base.executescript(
             "PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF;"
-            f"CREATE TABLE records(position INTEGER PRIMARY KEY, {', '.join(f'{n} TEXT NOT NULL' for n in RECORD_FIELDS)},"
+            f"CREATE TABLE records(position INTEGER PRIMARY KEY, {columns_sql},"
             " report_hash TEXT NOT NULL);"
             "CREATE TABLE rows(level TEXT, row INTEGER, text TEXT NOT NULL, section TEXT, organ TEXT, record INTEGER,"
             " PRIMARY KEY(level, row)) WITHOUT ROWID;"

@@ -1,8 +1,8 @@
 """From hits to the few that are worth showing a language model, with a reason for each keep and drop.
 
 Unusual: the gap rule of MMed-RAG (cut where log(S_i / S_i+1) first exceeds gamma) is undefined for scores at or below
-zero and never fires on collapsed embeddings. Here S is ``calibrate.strength`` of the z-score against a background: positive
-for any cosine, and spread out whatever the encoder. No hit is a valid answer.
+zero and never fires on collapsed embeddings. Here S is ``calibrate.strength`` of the z-score against a background:
+positive for any cosine, and spread out whatever the encoder. No hit is a valid answer.
 """
 
 from __future__ import annotations
@@ -19,8 +19,10 @@ from radvlm.retrieve.records import sentences
 from radvlm.retrieve.result import Hit
 
 _NORMAL = re.compile(
-    r"(?i)\b(?:normal|unremarkable|within normal limits|no (?:evidence|sign|significant|acute|abnormal|focal|definite|other|"
-    r"pathological|suspicious)|not (?:enlarged|dilated|seen|identified|observed)|without|negative for|intact|clear|patent|"
+    r"(?i)\b(?:normal|unremarkable|within normal limits|no (?:evidence|sign|significant|acute|abnormal|"
+    r"focal|definite|other|"
+    r"pathological|suspicious)|not (?:enlarged|dilated|seen|identified|observed)|without|negative for|"
+    r"intact|clear|patent|"
     r"preserved|free of|absent|there (?:is|are) no|no)\b"
 )
 _ABNORMAL = re.compile(

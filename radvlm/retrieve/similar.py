@@ -1,6 +1,7 @@
 """A page of similar cases: each with its report, what makes it similar, and a key image where the caller has one.
 
-Unusual: images come as PNG bytes from the caller, because retrieval reads no scans. One file, no scripts, nothing fetched.
+Unusual: images come as PNG bytes from the caller, because retrieval reads no scans. One file, no scripts, nothing
+fetched.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from radvlm.errors import InputError
 from radvlm.report import NOTICE
 from radvlm.retrieve.result import SearchResult
 
-_STYLE = """body{font:15px/1.5 system-ui,sans-serif;margin:0 auto;max-width:72rem;padding:1rem;color:#1b1b1b;background:#fff}
+_STYLE = """body{font:15px/1.5 system-ui,sans-serif;margin:0 auto;max-width:72rem;padding:1rem;
+color:#1b1b1b;background:#fff}
 article{display:grid;grid-template-columns:minmax(0,20rem) 1fr;gap:1rem;border-top:1px solid #ccc;padding:1rem 0}
 img{max-width:100%;background:#000}pre{white-space:pre-wrap;font:inherit;margin:.3rem 0}small{color:#555}
 @media (max-width:40rem){article{grid-template-columns:1fr}}

@@ -56,25 +56,22 @@ class Transform:
         arrays = {f"mean_{name}": mean for name, mean in self.means.items()}
         if self.matrix is not None:
             arrays["matrix"] = self.matrix
-        np.savez(
-            path,
-            kind=np.array(self.kind),
-            n=np.array(self.n),
-            shrinkage=np.array(np.nan if self.shrinkage is None else self.shrinkage),
-            **arrays,
-        )  # type: ignore[arg-type]
+        arrays["kind"], arrays["n"] = np.array(self.kind), np.array(self.n)
+        if self.shrinkage is not None:
+            arrays["shrinkage"] = np.array(self.shrinkage)
+        np.savez(path, allow_pickle=False, **arrays)
 
     @classmethod
     def load(cls, path: Path) -> Transform:
         try:
             with np.load(path, allow_pickle=False) as data:
                 means = {name[5:]: data[name] for name in data.files if name.startswith("mean_")}
-                shrinkage = float(data["shrinkage"])
+                shrinkage = float(data["shrinkage"]) if "shrinkage" in data.files else None
                 return cls(
                     str(data["kind"]),
                     means,
                     data["matrix"] if "matrix" in data.files else None,
-                    None if np.isnan(shrinkage) else shrinkage,
+                    shrinkage,
                     int(data["n"]),
                 )
         except (OSError, KeyError, ValueError) as error:
