@@ -14,6 +14,11 @@ _HOME = {
     "measure": "radvlm.pipeline",
     "generate_report": "radvlm.pipeline",
     "GeneratedReport": "radvlm.pipeline",
+    "load_model": "radvlm.neural",
+    "classify_findings": "radvlm.neural",
+    "answer": "radvlm.neural",
+    "embed": "radvlm.neural",
+    "embed_text": "radvlm.neural",
     "Config": "radvlm.config",
     "Patient": "radvlm.study",
     "Volume": "radvlm.volume",
@@ -34,6 +39,7 @@ if TYPE_CHECKING:
     from radvlm.geometry import Geometry
     from radvlm.io import load_segmentation, load_volume
     from radvlm.measurements import Measurements
+    from radvlm.neural import answer, classify_findings, embed, embed_text, load_model
     from radvlm.phantom import Phantom
     from radvlm.pipeline import GeneratedReport, generate_report, measure
     from radvlm.report import Report

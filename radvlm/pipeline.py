@@ -1,8 +1,8 @@
 """The joins of the steps: measure a scan, generate its report, save everything.
 
-``generate_report`` is the main call: it reads, segments where nothing was given, measures, interprets, composes
-and verifies. Its result holds what the report was made from, so that the page and the region file can be
-written later without another pass.
+``generate_report`` is the main call: it reads, segments where nothing was given, measures, interprets, asks a model
+where one is given, composes and verifies. Its result holds what the report was made from, so that the page and the
+region file can be written later without another pass.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from radvlm.finding import Finding
 from radvlm.geometry import Geometry
 from radvlm.measurements import Measurements
 from radvlm.provenance import Decision, SourceFile
+from radvlm.reading import MODEL_REGION, Reading
 from radvlm.region_map import RegionLabel, RegionMap
 from radvlm.report import Report, Sentence
 from radvlm.segmentation import Segmentation
@@ -43,7 +44,10 @@ _VERSIONED = ("numpy", "scipy", "nibabel", "pydicom", "highdicom", "isal", "pyli
 
 @dataclass(frozen=True, eq=False)
 class GeneratedReport:
-    """A report with everything it was made from; ``save`` writes the folder that ``radvlm report`` writes."""
+    """A report with everything it was made from; ``save`` writes the folder that ``radvlm report`` writes.
+
+    ``reading`` is what a model said and ``model_segmentation`` holds the regions it pointed at; None without a model.
+    """
 
     report: Report
     measurements: Measurements
@@ -51,6 +55,8 @@ class GeneratedReport:
     segmentation: Segmentation
     config: Config
     patient: Patient
+    reading: Reading | None = None
+    model_segmentation: Segmentation | None = None
 
     @property
     def text(self) -> str:
@@ -67,16 +73,24 @@ class GeneratedReport:
     @cached_property
     def regions(self) -> RegionMap:
         """Every cited region and every lesion instance, painted into one label map."""
+        from radvlm.neural import paint_with_model
         from radvlm.quantify import paint_regions
 
-        cited = {r.id: r for r in self.report.regions}
+        cited = {r.id: r for r in self.report.regions if not r.id.startswith(MODEL_REGION)}
         lesions = {lesion.region.id: lesion.region for lesion in self.measurements.lesions}
-        return paint_regions(self.segmentation, tuple({**cited, **lesions}.values()))
+        measured = paint_regions(self.segmentation, tuple({**cited, **lesions}.values()))
+        pointed_at = [r for r in self.report.regions if r.id.startswith(MODEL_REGION)]
+        return paint_with_model(measured, self.model_segmentation, pointed_at)
 
     @property
     def decisions(self) -> tuple[Decision, ...]:
         """Everything that was decided on the way, in order."""
-        return (*self.volume.decisions, *self.segmentation.decisions, *self.measurements.decisions)
+        measured = (*self.volume.decisions, *self.segmentation.decisions, *self.measurements.decisions)
+        if self.reading is None:
+            return measured
+        from radvlm.neural import model_decisions
+
+        return (*model_decisions(self.report, self.reading), *measured)
 
     @cached_property
     def manifest(self) -> Mapping[str, Any]:
@@ -102,6 +116,7 @@ class GeneratedReport:
             "versions": {"python": platform.python_version(), **{name: _version(name) for name in _VERSIONED}},
             "configuration": self.config.to_dict(),
             "configuration_sha256": self.config.digest,
+            **({} if self.reading is None else {"model": _model_row(self.report, self.reading)}),
             "decisions": [asdict(d) for d in self.decisions],
         }
 
@@ -186,6 +201,13 @@ def load_regions(folder: str | os.PathLike[str]) -> RegionMap | None:
     return RegionMap(labels, geometry, tuple(rows))
 
 
+def _model_row(report: Report, reading: Reading) -> dict[str, Any]:
+    """The model of a run: who it is, what became of what it said, and every score."""
+    scores = [{"finding": s.finding, "site": s.site, "probability": round(s.probability, 4), "status": str(s.status),
+               "grounding": s.grounding} for s in reading.scores]
+    return {**report.provenance["model"], "scores": scores}
+
+
 def _input_row(role: str, source: SourceFile) -> dict[str, Any]:
     return {"role": role, **asdict(source)}
 
@@ -238,6 +260,7 @@ def generate_report(
     volume: Any,
     *,
     segmentation: Any = None,
+    model: Any = None,
     patient: Patient | None = None,
     config: Config | None = None,
     affine: Any = None,
@@ -251,7 +274,9 @@ def generate_report(
         volume: a Volume, a path (NIfTI, DICOM folder), a NumPy array in HU with ``affine``, a nibabel image or a
             MONAI MetaTensor.
         segmentation: a Segmentation or anything that ``load_segmentation`` takes; None: only what thresholds can
-            show is reported, and the rest is "not assessed".
+            show is reported, and the rest is "not assessed" or comes from the model.
+        model: a model of ``load_model``, or its name or path; None: none. What only it saw is marked so, with its
+            probability; masks always win; its prose stands where it is true to the findings.
         patient: facts that rules need; what is None is taken from the DICOM header.
         config: settings, default ``Config()``.
         affine: 4x4 index to RAS+ mm, needed with a bare array.
@@ -261,7 +286,7 @@ def generate_report(
 
     Returns: GeneratedReport; every sentence of it has been verified against the findings it cites.
     """
-    from radvlm.compose import compose_report
+    from radvlm.compose import compose_report, guided_report
     from radvlm.interpret import interpret, load_rules
     from radvlm.io import load_segmentation, load_volume
     from radvlm.quantify import measure_scan
@@ -269,6 +294,12 @@ def generate_report(
     tell = progress or _quiet
     settings = config or Config()
     rules = load_rules(settings.rules_file)
+    reader = None
+    if model is not None:
+        from radvlm.neural import read_scan, resolve_model, unseen_structures
+
+        tell("Loading the model")
+        reader = resolve_model(model)
     tell("Reading the CT")
     scan = load_volume(volume, affine=affine, series=series)
     if segmentation is None:
@@ -285,12 +316,20 @@ def generate_report(
     tell("Measuring")
     numbers = measure_scan(scan, masks, min_lesion_voxels=settings.measuring.min_lesion_voxels,
                            min_lesion_ml=settings.measuring.min_lesion_ml)
-    tell("Interpreting and writing")
     known = merge_patient(patient, scan.study.patient)
     findings = interpret(numbers, patient=known, rules=rules, study=scan.study)
-    report = compose_report(findings, style=settings.style, examination=examination(scan, masks, known),
-                            provenance=provenance(numbers, masks, scan, settings))
-    return GeneratedReport(report, numbers, scan, masks, settings, known)
+    head, facts = examination(scan, masks, known), provenance(numbers, masks, scan, settings)
+    if reader is None:
+        tell("Interpreting and writing")
+        report = compose_report(findings, style=settings.style, examination=head, provenance=facts)
+        return GeneratedReport(report, numbers, scan, masks, settings, known)
+    tell("Reading with the model")
+    reading, own = read_scan(reader, scan, None if segmentation is None else masks, findings)
+    tell("Interpreting and writing")
+    notice = f"{reading.model}. {reading.notice}".strip()
+    report = guided_report(findings, reading, style=settings.style, examination=(*head, ("Model", notice)),
+                           provenance=facts, unseen=unseen_structures(own))
+    return GeneratedReport(report, numbers, scan, masks, settings, known, reading, own)
 
 
 def merge_patient(given: Patient | None, header: Patient) -> Patient:

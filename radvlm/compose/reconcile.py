@@ -88,7 +88,7 @@ def as_finding(score: FindingScore, number: str, is_unseen: bool = False) -> Fin
     """The finding of a score that the masks say nothing of."""
     row = model_finding(score.finding)
     status, reason = score.status, ""
-    if is_unseen:
+    if is_unseen and status is not Status.PRESENT:
         status, reason = Status.NOT_ASSESSED, "the model does not see the organ in this scan"
     elif status is Status.INDETERMINATE:
         reason = f"probability {score.probability:.2f} lies between the model's thresholds for absent and present"

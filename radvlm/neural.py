@@ -1,0 +1,243 @@
+"""Where a model meets the rest: loading it, reading a scan with it, asking it, and painting what it points at.
+
+Unusual: nothing here knows what a model is made of; it only needs the methods of ``VisionLanguageModel``, so a test can
+pass a few lines of Python. Loading one is the only thing that imports PyTorch, and it happens when it is asked for.
+Regions of a model lie in its own segmentation: they are painted beside those of the masks and never measured.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from radvlm.anatomy import SECTIONS
+from radvlm.errors import GridError, InputError, MissingPackageError
+from radvlm.finding import Finding, Region
+from radvlm.provenance import Decision
+from radvlm.reading import MODEL_REGION, Answer, FindingScore, Reading
+from radvlm.region_map import RegionLabel, RegionMap
+from radvlm.segmentation import Segmentation
+from radvlm.volume import Volume
+
+if TYPE_CHECKING:
+    from radvlm.report import Report
+
+#: Longest question, in characters.
+LONGEST_QUESTION = 500
+_METHODS = ("read", "classify", "answer", "embed", "embed_text")
+
+
+@runtime_checkable
+class VisionLanguageModel(Protocol):
+    """What every model offers; ``load_model`` returns one.
+
+    ``name`` and ``notice`` say who speaks and how far to trust it.
+    ``facts``: section -> structured findings as text (``radvlm.dataset.facts``), where masks exist.
+    """
+
+    name: str
+    notice: str
+
+    def read(self, volume: Volume, *, facts: Mapping[str, str] | None = None,
+             segmentation: Segmentation | None = None) -> tuple[Reading, Segmentation | None]:
+        """Scores and prose, and the model's own regions on the grid of ``volume``."""
+
+    def classify(self, volume: Volume, findings: Sequence[str] | None = None) -> tuple[FindingScore, ...]:
+        """Calibrated probabilities of its own findings, or of any text."""
+
+    def answer(self, volume: Volume, question: str, *, facts: Mapping[str, str] | None = None,
+               segmentation: Segmentation | None = None) -> Answer:
+        """The answer to one question."""
+
+    def embed(self, volume: Volume) -> np.ndarray:
+        """(D,) float32 of unit length."""
+
+    def embed_text(self, texts: Sequence[str]) -> np.ndarray:
+        """(N, D) float32 of unit length."""
+
+
+def load_model(name_or_path: str | os.PathLike[str] = "tiny", *, revision: str | None = None, device: str = "cpu",
+               offline: bool = True) -> VisionLanguageModel:
+    """A model by name (``tiny`` ships with the package), folder, checkpoint file or hub id.
+
+    Args:
+        revision: of a hub id, pinned and recorded.
+        device: ``cpu``, ``cuda``, ``cuda:1``, ...
+        offline: never touch the network; with False a hub id is downloaded once.
+
+    Raises: MissingPackageError without PyTorch, InputError or FileFormatError for what cannot be loaded.
+    """
+    try:
+        from radvlm.model.checkpoint import load_model as load
+    except ImportError as error:
+        if isinstance(error, MissingPackageError) or (error.name or "").startswith("radvlm"):
+            raise
+        raise MissingPackageError("a model needs the packages of the extra `model`", str(error.name or error),
+                                  "pip install radvlm[model]") from error
+    return load(name_or_path, revision=revision, device=device, offline=offline)
+
+
+def resolve_model(model: Any) -> VisionLanguageModel:
+    """``model`` itself, or the one of that name or path; InputError for anything else."""
+    if isinstance(model, (str, os.PathLike)):
+        return load_model(model)
+    missing = [name for name in _METHODS if not callable(getattr(model, name, None))]
+    if missing:
+        raise InputError("a model is a name, a path, or an object that load_model returns",
+                         f"{type(model).__name__} without {', '.join(missing)}", "Pass radvlm.load_model(...)")
+    return model
+
+
+def notice_of(model: VisionLanguageModel) -> str:
+    return str(getattr(model, "notice", "") or "")
+
+
+def classify_findings(volume: Any, *, model: Any = "tiny", findings: Sequence[str] | None = None, affine: Any = None,
+                      series: str | None = None) -> tuple[FindingScore, ...]:
+    """How probable findings are, from the images alone.
+
+    Args:
+        volume: as in ``generate_report``.
+        model: a model, or what ``load_model`` takes.
+        findings: any texts (zero-shot), or None for the model's own vocabulary. A name of that vocabulary stands for
+            its finding.
+
+    Returns: one score per finding and site, calibrated; ``status`` by the thresholds stored with the model.
+    """
+    texts = None if findings is None else _texts(findings, "findings")
+    return resolve_model(model).classify(_volume(volume, affine, series), texts)
+
+
+def answer(volume: Any, question: str, *, model: Any = "tiny", segmentation: Any = None, affine: Any = None,
+           scheme: Any = None, series: str | None = None) -> Answer:
+    """The answer to a question about one CT, with confidence, region and evidence.
+
+    With ``segmentation`` the answer rests on what was measured in the masks, where they say something.
+    """
+    if not isinstance(question, str) or not any(c.isalnum() for c in question):
+        raise InputError("a question has words", repr(question))
+    if len(question) > LONGEST_QUESTION:
+        raise InputError(f"a question has at most {LONGEST_QUESTION} characters", f"{len(question)}", "Ask in parts")
+    asked = resolve_model(model)
+    scan = _volume(volume, affine, series)
+    if segmentation is None:
+        return asked.answer(scan, question)
+    from radvlm.interpret import interpret
+    from radvlm.io import load_segmentation
+    from radvlm.quantify import measure_scan
+
+    masks = load_segmentation(segmentation, like=scan, scheme=scheme)
+    findings = interpret(measure_scan(scan, masks), patient=scan.study.patient, study=scan.study)
+    return asked.answer(scan, question, facts=facts_by_section(findings), segmentation=masks)
+
+
+def embed(volume: Any, *, model: Any = "tiny", affine: Any = None, series: str | None = None) -> np.ndarray:
+    """(D,) float32 of unit length, in the space that ``embed_text`` shares."""
+    return resolve_model(model).embed(_volume(volume, affine, series))
+
+
+def embed_text(texts: Sequence[str], *, model: Any = "tiny") -> np.ndarray:
+    """(N, D) float32 of unit length, one row a text."""
+    return resolve_model(model).embed_text(_texts(texts, "texts"))
+
+
+def facts_by_section(findings: Sequence[Finding]) -> dict[str, str]:
+    """Measured findings as the lines of text that a decoder was taught to read; sections with nothing are left out."""
+    from radvlm.dataset.facts import facts_of
+
+    lines = {section: facts_of(findings, section) for section in SECTIONS}
+    return {section: text for section, text in lines.items() if text}
+
+
+def read_scan(model: VisionLanguageModel, scan: Volume, masks: Segmentation | None,
+              findings: Sequence[Finding]) -> tuple[Reading, Segmentation | None]:
+    """What the model says, checked for form: a Reading, and its regions in a segmentation on the grid of the scan."""
+    facts = None if masks is None else facts_by_section(findings)
+    reading, own = model.read(scan, facts=facts, segmentation=masks)
+    if not isinstance(reading, Reading):
+        raise InputError("a model returns a Reading", type(reading).__name__)
+    if own is not None and not own.geometry.same_grid(scan.geometry):
+        raise GridError("a model's regions lie on the grid of the CT", f"{own.geometry!r}, CT {scan.geometry!r}")
+    for score in reading.scores:
+        if score.region is not None and (own is None or score.region.structure not in own.places):
+            raise InputError("a model's region lies in the segmentation that it returns",
+                             f"{score.finding}: {score.region.structure}")
+    return reading, own
+
+
+def unseen_structures(own: Segmentation | None) -> frozenset[str]:
+    """What the model looked for and did not find."""
+    return frozenset() if own is None else own.searched - set(own.places)
+
+
+def model_decisions(report: Report, reading: Reading) -> tuple[Decision, ...]:
+    """What a reader of the report should know of the model: its notice, its warnings, where the masks overruled it."""
+    said = report.provenance.get("model") or {}
+    notice = (Decision("model", reading.notice, True),) if reading.notice else ()
+    overruled = tuple(Decision("model", text, True) for text in said.get("disagreements", ()))
+    left_out = tuple(Decision("model", text) for text in said.get("left_out", ()))
+    return (*notice, *reading.warnings, *overruled, *left_out)
+
+
+def paint_with_model(base: RegionMap, own: Segmentation | None, regions: Sequence[Region]) -> RegionMap:
+    """``base`` with the model's regions (ids that start with ``model:``) painted over it; none of either is lost."""
+    if own is None or not regions:
+        return base
+    from radvlm.quantify import paint_regions
+
+    bare = [replace(r, id=r.id.removeprefix(MODEL_REGION)) for r in regions]
+    painted = paint_regions(own, bare)
+    rows = tuple(replace(row, region=replace(row.region, id=f"{MODEL_REGION}{row.region.id}")) for row in painted.rows)
+    return merge_maps(base, RegionMap(painted.labels, painted.geometry, rows))
+
+
+def merge_maps(base: RegionMap, top: RegionMap) -> RegionMap:
+    """Two painted maps of one grid as one: each combination of their labels gets a label of its own."""
+    inside = top.labels > 0
+    under, over = base.labels[inside].astype(np.int64), top.labels[inside].astype(np.int64)
+    width = int(top.labels.max(initial=0)) + 1
+    codes, place = np.unique(under * width + over, return_inverse=True)
+    first = int(base.labels.max(initial=0)) + 1
+    if first + len(codes) > np.iinfo(np.uint16).max:
+        raise InputError("a region map has at most 65535 labels", f"{first + len(codes)} combinations of regions")
+    labels = base.labels.astype(np.uint16)
+    labels[inside] = (first + np.arange(len(codes), dtype=np.uint16))[place]
+    counts = np.bincount(labels.ravel(order="K"), minlength=first + len(codes))
+    used = [n for n in range(1, len(counts)) if counts[n]]
+    lut = np.zeros(len(counts), dtype=np.uint16 if len(used) > 255 else np.uint8)
+    lut[used] = np.arange(1, len(used) + 1)
+    pairs = [(first + n, int(code) // width, int(code) % width) for n, code in enumerate(codes)]
+
+    def row(old: RegionLabel, column: int, kept: Sequence[int]) -> RegionLabel:
+        own = {old.label, *old.also}
+        held = [n for n in kept if n in own and counts[n]] + [pair[0] for pair in pairs if pair[column] in own]
+        main = old.label if column == 1 and old.label in held else max(held, key=lambda n: int(counts[n]))
+        return RegionLabel(int(lut[main]), old.region, tuple(sorted(int(lut[n]) for n in held if n != main)))
+
+    rows = (*(row(r, 1, range(1, first)) for r in base.rows), *(row(r, 2, ()) for r in top.rows))
+    return RegionMap(lut[labels], base.geometry, rows)
+
+
+def _volume(volume: Any, affine: Any, series: str | None) -> Volume:
+    from radvlm.io import load_volume
+
+    return load_volume(volume, affine=affine, series=series)
+
+
+def _texts(texts: Sequence[str], name: str) -> list[str]:
+    if isinstance(texts, str):
+        raise InputError(f"{name} is a list of texts", "one text", f"Pass {name}=[...]")
+    listed = list(texts)
+    if not listed:
+        raise InputError(f"{name} holds at least one text", "none")
+    for text in listed:
+        if not isinstance(text, str) or not text.strip():
+            raise InputError(f"each of {name} has words", repr(text))
+    twice = next((t for t in listed if listed.count(t) > 1), None)
+    if name == "findings" and twice is not None:
+        raise InputError("each finding is asked once", repr(twice))
+    return listed
