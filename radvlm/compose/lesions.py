@@ -87,8 +87,10 @@ def _details(lesion: Finding, group: LesionGroup, style: Style, attenuation_word
     mean = lesion.measurement("core_mean_hu") or lesion.measurement("mean_hu")
     small = any(f.status is Status.INDETERMINATE and "too small" in f.category for f in group.of(lesion))
     if style.is_full and style.attenuation and mean is not None and not (plain or brief or small):
-        parts.append(hu_text(mean.value))
-    parts += dict.fromkeys(f.category for f in group.of(lesion))
+        phase = lesion.attribute("phase") if lesion is group.lesions[0] and lesion.attribute("host") else ""
+        parts.append(hu_text(mean.value) + (f" in the {phase} phase" if phase else ""))
+    full = style.is_full and not brief
+    parts += dict.fromkeys(f.category for f in group.of(lesion) if full or not f.attribute("detail"))
     if lesion.attribute("cut"):
         parts.append("incompletely imaged")
     return parts

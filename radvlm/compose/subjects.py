@@ -126,6 +126,8 @@ def phrases_of(findings: Iterable[Finding]) -> dict[tuple[str, ...], list[Findin
             said.append(finding.reason)
         if finding.attribute("cut"):
             said += list(_CUT_PHRASES)
+        if finding.attribute("phase"):
+            said.append(f"in the {finding.attribute('phase')} phase")
         if finding.attribute("scope"):
             said.append(finding.attribute("scope"))
         if finding.kind == "contrast_phase" and finding.status is Status.INDETERMINATE:

@@ -22,7 +22,7 @@ from radvlm.report import Sentence
 
 #: Sections whose heading names the organ, so that its sentences need no subject.
 _SINGLE = {"liver": "liver", "spleen": "spleen", "pancreas": "pancreas"}
-_SIZE_QUANTITIES = ("volume", "extent_superior_inferior", "diameter")
+_SIZE_QUANTITIES = ("volume", "length", "extent_superior_inferior", "diameter")
 _MUSCLE_LIST = 6
 #: A list of more structures than this is said as "the segmented structures".
 _LONGEST_LIST = 14
@@ -229,6 +229,7 @@ def _size_words(finding: Finding, judged: Sequence[Finding], style: Style) -> tu
             continue
         value = verdict.measurements[0].value
         shown = {"volume": f"volume {volume_text(value)}" if quantity == "volume" else "",
+                 "length": f"length {length_text(value, style)}",
                  "extent_superior_inferior": f"craniocaudal extent {length_text(value, style)}",
                  "diameter": f"diameter {length_text(value, style)}"}[quantity]
         parts.append(f"{shown}, {verdict.category}")
@@ -351,7 +352,7 @@ def _remaining(section: str, finding: Finding, style: Style) -> Sentence:
     """A present verdict that no other sentence stated."""
     first = finding.measurements[0] if finding.measurements else None
     site = f"{structure(finding.site).words}, " if finding.site else ""
-    value = "" if first is None else f"{quantity_text(finding, style)}, "
+    value = "" if first is None or finding.attribute("stated") else f"{quantity_text(finding, style)}, "
     return Sentence(capital(f"{site}{value}{finding.category}."), section, (finding,))
 
 
@@ -366,7 +367,8 @@ def quantity_text(finding: Finding, style: Style) -> str:
         return volume_text(first.value)
     if first.quantity == "slice_spacing":
         return f"spacing {spacing_text(first.value)}"
-    name = {"extent_superior_inferior": "craniocaudal ", "short_axis": "short axis ", "diameter": "diameter "}
+    name = {"extent_superior_inferior": "craniocaudal ", "short_axis": "short axis ", "diameter": "diameter ",
+            "length": "length "}
     return f"{name.get(first.quantity, '')}{length_text(first.value, style)}"
 
 

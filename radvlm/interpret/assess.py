@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from decimal import ROUND_HALF_UP, Decimal
 
 from radvlm.anatomy import ABDOMINAL_LEVELS, structure
 from radvlm.finding import Finding, Measurement, Omission, RuleReference, Source, Status
@@ -83,6 +84,8 @@ def unmet_condition(rule: Rule, case: Case, records: tuple[Record, ...]) -> str 
             return "the age of the patient is not known"
         if patient.age_years < when.min_age_years:
             return f"the rule is for patients of at least {when.min_age_years:g} years"
+    if when.max_voxel_mm is not None and max(case.measurements.geometry.spacing_mm) > when.max_voxel_mm + 1e-3:
+        return f"a voxel is longer than {when.max_voxel_mm:g} mm"
     if when.sex_known and patient.sex is None:
         return "the sex of the patient is not known"
     if when.body_size_known and body_surface_m2(patient) is None:
@@ -158,6 +161,28 @@ def classify(rule: Rule, case: Case, value: float) -> RuleClass:
     return next(c for c in rule.classes_for(case.patient.sex) if c.holds(value))
 
 
+def unmet_criterion(rule: Rule, record: Record) -> bool:
+    """True when a further measurement that the rule asks for is missing or outside its limits."""
+    found = [(c, measured(record, c.quantity)) for c in rule.also]
+    return any(m is None or not c.holds(m.value) for c, m in found)
+
+
+def stated(measurement: Measurement) -> str:
+    """The value in the words of a category: ``9 mm``, ``12.4 cm``, ``53 percent``, ``0.53``, ``144.3 cm2``."""
+    value, unit = measurement.value, measurement.unit
+    if unit == "mm2":
+        return f"{_half_up(value / 100, '0.1')} cm2"
+    if unit == "mm" and value >= 9.5:
+        return f"{_half_up(value / 10, '0.1')} cm"
+    if unit == "1" and measurement.quantity not in ("count",):
+        return _half_up(value, "0.01")
+    return f"{_half_up(value, '1')} {unit}" if unit != "1" else _half_up(value, "1")
+
+
+def _half_up(value: float, step: str) -> str:
+    return str(Decimal(repr(float(value))).quantize(Decimal(step), ROUND_HALF_UP))
+
+
 def reference(rule: Rule) -> RuleReference:
     return RuleReference(rule.id, rule.source, rule.certainty)
 
@@ -176,12 +201,19 @@ def assessed(rule: Rule, outcome: RuleClass, site: str, records: tuple[Record, .
     attributes = [("subject", r.region.id) for r in records]
     if rule.reference:
         attributes.append(("reference", rule.reference))
-    if outcome.headline:
-        attributes.append(("headline", outcome.headline))
+    category, headline = outcome.category or "", outcome.headline
+    if "{value}" in category + headline:
+        value = stated(measurements[0])
+        category, headline = category.replace("{value}", value), headline.replace("{value}", value)
+        attributes.append(("stated", "yes"))  # the number stands in the words already
+    if headline:
+        attributes.append(("headline", headline))
+    if rule.detail:
+        attributes.append(("detail", "yes"))
     lesion = next((r.structure for r in records if isinstance(r, LesionMeasurements)), "")
     section = rule.section or (structure(lesion).section if lesion else _section(rule, site))
     return Finding("?", rule.finding, status, site, section, regions, measurements,
-                   category=outcome.category or "", rule=reference(rule), reason=outcome.reason,
+                   category=category, rule=reference(rule), reason=outcome.reason,
                    source=Source.HEADER if rule.level == "scan" else Source.MASKS,
                    importance=outcome.importance, attributes=tuple(attributes))
 
@@ -203,6 +235,13 @@ def _section(rule: Rule, site: str) -> str:
 
 def apply_structure_rule(rule: Rule, case: Case, name: str) -> tuple[Finding | None, bool]:
     """Apply to one whole structure. Returns (finding or None, whether the rule gave a class with words)."""
+    finding, classed = _structure_finding(rule, case, name)
+    if rule.quiet and finding is not None and finding.status is Status.NOT_ASSESSED:
+        return None, False
+    return finding, classed
+
+
+def _structure_finding(rule: Rule, case: Case, name: str) -> tuple[Finding | None, bool]:
     record = case.measurements.structure(name)
     if record is None:
         if structure(name).kind in ("lesion", "fluid"):
@@ -223,7 +262,7 @@ def apply_structure_rule(rule: Rule, case: Case, name: str) -> tuple[Finding | N
     if elsewhere is not None:
         return not_assessed(rule, name, elsewhere), False
     outcome = classify(rule, case, value.value)
-    if outcome.category is None:
+    if outcome.category is None or unmet_criterion(rule, record):
         return None, False
     coarse = value.uncertainty or 0.0
     # a largest chord errs upwards by up to a voxel, so on a coarse grid the class must hold a voxel lower too
@@ -254,6 +293,12 @@ def apply_pair_rule(rule: Rule, case: Case) -> Finding | None:
 
 def apply_lesion_rule(rule: Rule, case: Case, lesion: LesionMeasurements) -> tuple[Finding | None, bool]:
     """Apply to one lesion. Returns (finding or None, whether the rule gave a class with words)."""
+    finding, classed = _lesion_finding(rule, case, lesion)
+    too_little = finding is not None and (finding.status is Status.NOT_ASSESSED or finding.category == TOO_SMALL)
+    return (None, False) if rule.quiet and too_little else (finding, classed)
+
+
+def _lesion_finding(rule: Rule, case: Case, lesion: LesionMeasurements) -> tuple[Finding | None, bool]:
     site = lesion.host or lesion.structure
     reason = unmet_condition(rule, case, (lesion,))
     if reason is not None:
@@ -264,6 +309,6 @@ def apply_lesion_rule(rule: Rule, case: Case, lesion: LesionMeasurements) -> tup
     if is_too_small(rule, case, lesion):
         return too_small(rule, lesion, site), True
     outcome = classify(rule, case, value.value)
-    if outcome.category is None:
+    if outcome.category is None or unmet_criterion(rule, lesion):
         return None, False
     return assessed(rule, outcome, site, (lesion,), (value,)), True

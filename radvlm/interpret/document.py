@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from radvlm.interpret.rules import AppliesWhen, Rule, RuleClass, Rules
+from radvlm.interpret.rules import AppliesWhen, Criterion, Rule, RuleClass, Rules
 
 _HEAD = """# Rules
 
@@ -38,12 +38,15 @@ def _rule(rule: Rule) -> str:
              + (f", rounded to {rule.round_to:g}" if rule.round_to else "")
              + (f" of {', '.join(rule.structures)}" if rule.structures else " of the scan")
              + (" (absolute difference)" if rule.level == "pair" else ""),
-             f"- applies when: {_conditions(rule.applies_when)}",
+             f"- applies when: {_conditions(rule.applies_when)}"
+             + "".join(f"; {_criterion(c)}" for c in rule.also),
              f"- source: {rule.source}", f"- certainty: {rule.certainty}"]
     if rule.alternative_to:
         lines.append(f"- used where `{rule.alternative_to}` gives no class")
     if rule.note:
         lines.append(f"- note: {rule.note}")
+    if rule.quiet:
+        lines.append("- where it cannot be applied, the tables give the reason and the report does not list it")
     if not rule.enabled:
         lines.append("- switched off")
     lines += ["", "| value | category | status | importance |", "|---|---|---|---|"]
@@ -62,6 +65,12 @@ def _class_row(item: RuleClass, unit: str, sex: str, previous: RuleClass | None)
     return f"| {prefix}{value} {unit} | {item.category} | {item.status} | {item.importance or '-'} |"
 
 
+def _criterion(item: Criterion) -> str:
+    low = "" if item.at_least is None else f" at least {item.at_least:g}"
+    high = "" if item.at_most is None else f" at most {item.at_most:g}"
+    return f"{item.quantity.replace('_', ' ')}{' and'.join(filter(None, (low, high)))}"
+
+
 def _conditions(when: AppliesWhen) -> str:
     parts = []
     if when.complete:
@@ -76,6 +85,8 @@ def _conditions(when: AppliesWhen) -> str:
         parts.append("height and weight known")
     if when.min_long_axis_mm is not None:
         parts.append(f"long axis at least {when.min_long_axis_mm:g} mm and two slices")
+    if when.max_voxel_mm is not None:
+        parts.append(f"no side of a voxel longer than {when.max_voxel_mm:g} mm")
     if when.level is not None:
         parts.append(f"measured at an {when.level} level")
     return "; ".join(parts) or "always"

@@ -25,6 +25,7 @@ from radvlm.interpret.assess import (
     classify,
     cut_reason,
 )
+from radvlm.interpret.relations import relations
 from radvlm.interpret.rules import Rules, load_rules
 from radvlm.interpret.survey import Survey, load_survey
 from radvlm.measurements import LesionMeasurements, Measurements, StructureMeasurements
@@ -56,6 +57,7 @@ def interpret(measurements: Measurements, *, patient: Patient, rules: Rules | No
         *_lesions(case),
         *_absent_lesions(case, survey),
         *_rule_findings(case),
+        *relations(case.measurements),
         *_not_searched(case, survey),
     ]
     order = {name: rank for rank, name in enumerate(SECTIONS)}

@@ -71,6 +71,25 @@ class RuleClass(_Strict):
         return self.up_to is None or value <= self.up_to
 
 
+class Criterion(_Strict):
+    """A further measurement of the same record that must lie within limits for a class to be given."""
+
+    quantity: str
+    at_least: float | None = None
+    at_most: float | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Criterion:
+        if self.quantity not in QUANTITIES:
+            raise ValueError(f"quantity {self.quantity!r} is not in radvlm.finding.QUANTITIES")
+        if self.at_least is None and self.at_most is None:
+            raise ValueError("a criterion has `at_least`, `at_most` or both")
+        return self
+
+    def holds(self, value: float) -> bool:
+        return (self.at_least is None or value >= self.at_least) and (self.at_most is None or value <= self.at_most)
+
+
 class AppliesWhen(_Strict):
     """Conditions of a rule; all must hold. An unmet or unknown one gives "not assessed" with the reason.
 
@@ -81,6 +100,7 @@ class AppliesWhen(_Strict):
         complete: the structure is not cut by the field of view.
         min_long_axis_mm: a lesion is at least this long, and at least two slices.
         body_size_known: height and weight are known (for ``scale: bsa``).
+        max_voxel_mm: no side of a voxel is longer (for what a coarse grid cannot show).
         level: the measurement lies at the vertebral level L1 or lower; "absent" also needs the lower end to be imaged.
     """
 
@@ -90,6 +110,7 @@ class AppliesWhen(_Strict):
     complete: bool = False
     min_long_axis_mm: Annotated[float, Field(gt=0)] | None = None
     body_size_known: bool = False
+    max_voxel_mm: Annotated[float, Field(gt=0)] | None = None
     level: Literal["abdominal"] | None = None
 
     @field_validator("phases")
@@ -119,7 +140,10 @@ class Rule(_Strict):
         scale: ``bsa`` multiplies the limits by the body surface area in m2 (Mosteller).
         alternative_to: skipped when the rule of that id gave a class for the same structure.
         section: report section; by default that of the structure.
-        classes, classes_by_sex: exactly one of the two.
+        classes, classes_by_sex: exactly one of the two. ``{value}`` in a category or headline is the measured value.
+        also: further measurements that must lie within limits, else no class is given.
+        quiet: where the rule cannot be applied, the report does not list that; the reason stands in the tables.
+        detail: said only where a lesion is described in full.
         source: citation. certainty: how well the number is supported.
         note: a caution for readers of docs/rules.md.
         enabled: false switches a rule off.
@@ -140,6 +164,9 @@ class Rule(_Strict):
     classes: tuple[RuleClass, ...] = ()
     classes_by_sex: dict[Literal["F", "M"], tuple[RuleClass, ...]] = Field(default_factory=dict)
     applies_when: AppliesWhen = AppliesWhen()
+    also: tuple[Criterion, ...] = ()
+    quiet: bool = False
+    detail: bool = False
     source: Text
     certainty: Literal["high", "medium", "uncertain"]
     note: str = ""

@@ -1,0 +1,52 @@
+"""What a lesion touches, and the station of a lymph node, as findings beside the lesion.
+
+Unusual: "abutting" says that two masks share at least ``MIN_CONTACT_MM2`` of surface, nothing about invasion. Vessels
+beside a pancreatic lesion are left to the rules on vascular contact, which measure an angle.
+"""
+
+from __future__ import annotations
+
+from radvlm.anatomy import structure
+from radvlm.finding import Finding, Status
+from radvlm.measurements import LesionMeasurements, Measurements
+
+#: Smaller contacts (mm2) are what a voxel or two of either mask make.
+MIN_CONTACT_MM2 = 10.0
+#: Structures named at most, the largest contact first.
+MOST_NAMED = 3
+#: Lesions of which it is no news that they touch something.
+_SILENT = ("lung_consolidation", "lung_atelectasis", "lung_covid_infiltrate", "vertebra_fracture", "bone_lesion",
+           "gallstone", "kidney_stone", "kidney_stone_left", "kidney_stone_right", "ureter_stone",
+           "liver_calcification", "hematoma", "soft_tissue_lesion")
+
+
+def relations(measurements: Measurements) -> list[Finding]:
+    """One finding per lesion that touches another structure, and one per lymph node with a station."""
+    found = []
+    for lesion in measurements.lesions:
+        words = _abutting(lesion)
+        if words:
+            found.append(_beside(lesion, "lesion_contact", words, detail=True))
+        if lesion.station:
+            found.append(_beside(lesion, "node_station", f"{lesion.station} station", detail=False))
+    return found
+
+
+def _abutting(lesion: LesionMeasurements) -> str:
+    if lesion.structure in _SILENT:
+        return ""
+    touched = [n for n in lesion.neighbors if n.contact_mm2 >= MIN_CONTACT_MM2
+               and not (lesion.structure.startswith("pancreas") and structure(n.structure).section == "vessels")]
+    touched.sort(key=lambda n: (-round(n.contact_mm2, 3), structure(n.structure).rank))
+    names = list(dict.fromkeys(structure(n.structure).words for n in touched))[:MOST_NAMED]
+    if not names:
+        return ""
+    listed = names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+    return f"abutting the {listed}"
+
+
+def _beside(lesion: LesionMeasurements, kind: str, words: str, *, detail: bool) -> Finding:
+    row = structure(lesion.structure)
+    attributes = (("subject", lesion.region.id), *((("detail", "yes"),) if detail else ()))
+    return Finding("?", kind, Status.PRESENT, lesion.host or row.parent or row.name, row.section, (lesion.region,),
+                   category=words, attributes=attributes)
