@@ -110,10 +110,16 @@ def finding_of(row: Mapping[str, Any]) -> Finding:
 
 
 def _impression(findings: Sequence[Finding]) -> str:
-    held = sorted((f for f in findings if f.importance > 0 and f.status is not Status.NOT_ASSESSED and f.kind != "organ"),
-                  key=lambda f: -f.importance)
-    regions = {f.regions[0].id for f in held if _is_lesion(f) and f.regions}
-    held += [f for f in findings if f.importance == 0 and not _is_lesion(f) and _subjects(f) & regions]
+    stated = [f for f in findings if f.status is not Status.NOT_ASSESSED and f.kind != "organ"]
+    held = [f for f in stated if f.importance > 0]
+    # a lesion and the verdicts on it are one line, whichever of them is important
+    regions = {r for f in held for r in (_subjects(f) or {region.id for region in f.regions})}
+    lesions = {f.regions[0].id for f in stated if _is_lesion(f) and f.regions and f.regions[0].id in regions}
+    weight = {r: max(f.importance for f in stated if r in _subjects(f) or any(g.id == r for g in f.regions))
+              for r in lesions}
+    held += [f for f in stated if f not in held and (_subjects(f) & lesions
+                                                     or (_is_lesion(f) and f.regions and f.regions[0].id in lesions))]
+    held.sort(key=lambda f: -(weight.get(f.regions[0].id, f.importance) if f.regions else f.importance))
     lines = [_lines(held)]
     if not held:
         sizes = ("volume", "diameter")
