@@ -440,7 +440,11 @@ class Decoder(nn.Module):
 
     def use_gradient_checkpointing(self) -> Decoder:
         """Recompute activations in the backward pass: less memory, about a third more time; returns self."""
-        self.base_model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        base = self.base_model
+        if hasattr(base, "activation_checkpointing_enable"):  # the name from transformers 5.2x on
+            base.activation_checkpointing_enable({"use_reentrant": False})
+        else:
+            base.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         return self
 
     def compile_writing(self) -> Decoder:
