@@ -11,16 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from radvlm.finding import Measurement, Omission
 from radvlm.geometry import Geometry
+from radvlm.quantify.centerline import edges, finite, graph, local_line, ray_directions, smoothed, to_centroid, wall
 from radvlm.segmentation import Segmentation
-
-if TYPE_CHECKING:
-    from scipy.sparse import csr_matrix
 
 #: Structures whose mask is one tube, so that its widest section is a diameter.
 TUBES = ("aorta", "iliac_artery_left", "iliac_artery_right")
@@ -38,7 +35,6 @@ MIN_RADIUS_VOXELS = 0.75
 _RAYS = 60
 _MEDIAN = 5
 _REFINEMENTS = 2
-_SMOOTHING_VOXELS = 0.5
 _MAX_NODES = 30_000
 _PIECE_SHARE = 0.1
 #: A piece shorter than this many radii has no direction.
@@ -57,12 +53,19 @@ class Section:
         smallest_mm: smallest distance of two parallel lines that hold the outline between them.
         ends_mm: both ends of the largest chord in RAS+ mm.
         voxel_mm: size of a voxel in the direction of that chord.
+        area_mm2: area inside the outline.
+        center_mm: where the centre line crosses the section, RAS+ mm.
+        piece: number of the piece of the vessel, largest first. along_mm: place along the centre line of that piece.
     """
 
     largest_mm: float
     smallest_mm: float
     ends_mm: tuple[tuple[float, float, float], tuple[float, float, float]]
     voxel_mm: float
+    area_mm2: float = 0.0
+    center_mm: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    piece: int = 0
+    along_mm: float = 0.0
 
     @property
     def is_round(self) -> bool:
@@ -112,29 +115,21 @@ def vessel_sections(segmentation: Segmentation, name: str) -> tuple[list[Section
     geometry = segmentation.geometry
     box = segmentation.boxes[name].grown(2, geometry.shape)
     spacing = np.array(geometry.spacing_mm)
-    field = _smoothed(segmentation.mask(name, box))
+    field = smoothed(segmentation.mask(name, box))
     limits = np.array([[-np.inf if lo > 0 or n == 1 else 0.5, np.inf if hi < n or n == 1 else size - 1.5]
                        for lo, hi, size, n in zip(box.start, box.stop, box.shape, geometry.shape, strict=True)])
     faces_mm = (limits + np.array([-1.0, 1.0])) * spacing[:, None]
     origin = geometry.cropped(box)
     sections: list[Section] = []
     reasons = []
-    for line, radius, judged in _center_lines(field, spacing, faces_mm):
+    for piece, (line, radius, judged) in enumerate(_center_lines(field, spacing, faces_mm)):
         if radius.max() < MIN_RADIUS_VOXELS * spacing.max():
             reasons.append(TOO_NARROW)
         elif not judged.any():
             reasons.append(TOO_SHORT)
         else:
-            sections += _sections(field, spacing, limits, origin, line, radius, judged)
+            sections += _sections(field, spacing, limits, origin, line, radius, judged, piece)
     return sections, next(iter(reasons), TOO_SHORT if field.min() >= 0.5 else TOO_NARROW)
-
-
-def _smoothed(mask: np.ndarray) -> np.ndarray:
-    """float32 (I, J, K): the mask blurred by half a voxel, so that a slanted wall has no steps."""
-    from scipy.ndimage import gaussian_filter
-
-    blurred: np.ndarray = gaussian_filter(mask, _SMOOTHING_VOXELS, output=np.float32, mode="nearest", truncate=2.0)
-    return blurred
 
 
 def _center_lines(
@@ -169,12 +164,12 @@ def _center_line(piece: np.ndarray, depth: np.ndarray, voxel_mm: np.ndarray, fac
 
     nodes = np.argwhere(piece)
     radius = depth[piece]
-    first, second, lengths = _edges(piece, nodes, voxel_mm)
-    plain = _graph(first, second, lengths, len(nodes))
-    start = int(_finite(dijkstra(plain, directed=False, indices=int(radius.argmax()))).argmax())
-    end = int(_finite(dijkstra(plain, directed=False, indices=start)).argmax())
+    first, second, lengths = edges(piece, nodes, voxel_mm)
+    plain = graph(first, second, lengths, len(nodes))
+    start = int(finite(dijkstra(plain, directed=False, indices=int(radius.argmax()))).argmax())
+    end = int(finite(dijkstra(plain, directed=False, indices=start)).argmax())
     cost = lengths * (1 / radius[first] ** 2 + 1 / radius[second] ** 2)
-    _, before = dijkstra(_graph(first, second, cost, len(nodes)), directed=False, indices=start,
+    _, before = dijkstra(graph(first, second, cost, len(nodes)), directed=False, indices=start,
                          return_predecessors=True)
     path = [end]
     while path[-1] != start:
@@ -189,7 +184,7 @@ def _center_line(piece: np.ndarray, depth: np.ndarray, voxel_mm: np.ndarray, fac
         return points[:1], radii, np.zeros(1, dtype=bool)
     where = np.linspace(low, high, int((high - low) / STEP_MM) + 1)
     radii_there = np.interp(where, along, radii)
-    line, _ = _local_line(points, along, where, np.clip(0.6 * radii_there, 4.0, 12.0))
+    line, _ = local_line(points, along, where, np.clip(0.6 * radii_there, 4.0, 12.0))
     judged = (where >= head) & (where <= along[-1] - tail) & (_to_faces(line, faces_mm) >= radii_there)
     return line, radii_there, judged
 
@@ -197,31 +192,6 @@ def _center_line(piece: np.ndarray, depth: np.ndarray, voxel_mm: np.ndarray, fac
 def _to_faces(points: np.ndarray, faces_mm: np.ndarray) -> np.ndarray:
     """(n,) distance of points to the nearest face of the field of view that cuts the vessel."""
     return np.abs(points[:, :, None] - faces_mm).min(axis=(1, 2))
-
-
-def _finite(distances: np.ndarray) -> np.ndarray:
-    return np.where(np.isfinite(distances), distances, -1.0)
-
-
-def _edges(piece: np.ndarray, nodes: np.ndarray, voxel_mm: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Neighbours (26) of a piece: node numbers of both ends, and the length in mm."""
-    number = np.full(np.array(piece.shape) + 2, -1, dtype=np.int32)
-    number[1:-1, 1:-1, 1:-1][piece] = np.arange(len(nodes), dtype=np.int32)
-    offsets = np.argwhere(np.ones((3, 3, 3))) - 1
-    first, second, lengths = [], [], []
-    for offset in offsets[14:]:
-        there = number[tuple((nodes + 1 + offset).T)]
-        inside = np.flatnonzero(there >= 0)
-        first.append(inside)
-        second.append(there[inside])
-        lengths.append(np.full(len(inside), np.linalg.norm(offset * voxel_mm)))
-    return np.concatenate(first), np.concatenate(second), np.concatenate(lengths)
-
-
-def _graph(first: np.ndarray, second: np.ndarray, weights: np.ndarray, size: int) -> csr_matrix:
-    from scipy.sparse import csr_matrix
-
-    return csr_matrix((weights, (first, second)), shape=(size, size))
 
 
 def _end_length(along: np.ndarray, radii: np.ndarray) -> float:
@@ -233,32 +203,8 @@ def _end_length(along: np.ndarray, radii: np.ndarray) -> float:
     return float(along[-1])
 
 
-def _local_line(points: np.ndarray, along: np.ndarray, where: np.ndarray, sigma_mm: np.ndarray
-                ) -> tuple[np.ndarray, np.ndarray]:
-    """Points and unit tangents (n, 3) of a straight line fitted around each place with Gaussian weights."""
-    apart = along[None, :] - where[:, None]
-    weight = np.exp(-0.5 * (apart / sigma_mm[:, None]) ** 2)
-    weight /= weight.sum(axis=1, keepdims=True)
-    mean = (weight * apart).sum(axis=1)
-    center = weight @ points
-    spread = (weight * (apart - mean[:, None]) ** 2).sum(axis=1)
-    slope = ((weight * (apart - mean[:, None])) @ points) / spread[:, None]
-    return center - slope * mean[:, None], slope / np.linalg.norm(slope, axis=1, keepdims=True)
-
-
-def _frames(tangents: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Two unit vectors across each tangent that turn as little as possible from one section to the next."""
-    across = np.empty_like(tangents)
-    last = np.eye(3)[int(np.abs(tangents[0]).argmin())]
-    for n, tangent in enumerate(tangents):
-        last = last - (last @ tangent) * tangent
-        last = last / np.linalg.norm(last)
-        across[n] = last
-    return across, np.cross(tangents, across)
-
-
 def _sections(field: np.ndarray, spacing: np.ndarray, limits: np.ndarray, origin: Geometry, line: np.ndarray,
-              radius: np.ndarray, judged: np.ndarray) -> list[Section]:
+              radius: np.ndarray, judged: np.ndarray, piece: int) -> list[Section]:
     """Outline each section, move the line to their centroids, outline again, and measure the judged ones."""
     from scipy.ndimage import median_filter
 
@@ -266,63 +212,29 @@ def _sections(field: np.ndarray, spacing: np.ndarray, limits: np.ndarray, origin
     smoothing = np.clip(0.6 * radius, 4.0, 12.0)
     for turn in range(_REFINEMENTS + 1):
         along = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(line, axis=0), axis=1))])
-        _, tangents = _local_line(line, along, along, smoothing)
-        rays = _ray_directions(tangents)
-        lengths = _wall(field, spacing, line, rays, reach)
+        _, tangents = local_line(line, along, along, smoothing)
+        rays = ray_directions(tangents, _RAYS)
+        lengths = wall(field, spacing, line, rays, reach, RAY_STEP_MM)
         smooth = median_filter(lengths, size=(_MEDIAN, 1), mode="nearest")
         outline = line[:, None, :] + smooth[:, :, None] * rays
         if turn < _REFINEMENTS:
-            line = line + _to_centroid(smooth, rays, radius)
+            line = line + to_centroid(smooth, rays, radius)
     index = (line[:, None, :] + lengths[:, :, None] * rays) / spacing
     free = ((index >= limits[:, 0]) & (index <= limits[:, 1])).all(axis=(1, 2))
     closed = (smooth > 0).all(axis=1) & (smooth < reach).all(axis=1)
-    return [_section(outline[n], smooth[n], rays[n], spacing, origin)
+    return [_section(outline[n], smooth[n], rays[n], spacing, origin, line[n], piece, float(along[n]))
             for n in np.flatnonzero(judged & free & closed)]
 
 
-def _ray_directions(tangents: np.ndarray) -> np.ndarray:
-    """(sections, rays, 3) unit vectors in the plane across each tangent."""
-    first, second = _frames(tangents)
-    angle = np.arange(_RAYS) * (2 * np.pi / _RAYS)
-    return np.cos(angle)[None, :, None] * first[:, None, :] + np.sin(angle)[None, :, None] * second[:, None, :]
-
-
-def _wall(field: np.ndarray, spacing: np.ndarray, line: np.ndarray, rays: np.ndarray, reach: float) -> np.ndarray:
-    """(sections, rays) distance to the first crossing of one half; 0 when the line is outside, ``reach`` when none."""
-    from scipy.ndimage import map_coordinates
-
-    steps = np.arange(0.0, reach + RAY_STEP_MM, RAY_STEP_MM)
-    found = np.empty(rays.shape[:2])
-    for n, (center, fan) in enumerate(zip(line, rays, strict=True)):
-        places = (center + steps[None, :, None] * fan[:, None, :]) / spacing
-        values = map_coordinates(field, places.transpose(2, 0, 1), order=1, mode="constant", cval=0.0)
-        outside = values < 0.5
-        at = outside.argmax(axis=1)
-        row = np.arange(len(fan))
-        inner, outer = values[row, np.maximum(at - 1, 0)], values[row, at]
-        share = np.where(at > 0, (inner - 0.5) / np.where(at > 0, inner - outer, 1.0), 0.0)
-        found[n] = np.where(outside.any(axis=1), np.maximum(at - 1 + share, 0.0) * RAY_STEP_MM, reach)
-        found[n][at == 0] = np.where(outside.any(axis=1), 0.0, reach)[at == 0]
-    return found
-
-
-def _to_centroid(lengths: np.ndarray, rays: np.ndarray, radius: np.ndarray) -> np.ndarray:
-    """(sections, 3) step from the line to the centroid of each outline, at most half a radius."""
-    area = (lengths**2).mean(axis=1)
-    step = (2 / 3) * (lengths[:, :, None] ** 3 * rays).mean(axis=1) / np.maximum(area, 1e-9)[:, None]
-    size = np.linalg.norm(step, axis=1)
-    allowed = np.minimum(1.0, 0.5 * radius / np.maximum(size, 1e-9))
-    return np.asarray(step * allowed[:, None])
-
-
-def _section(outline: np.ndarray, lengths: np.ndarray, rays: np.ndarray, spacing: np.ndarray, origin: Geometry
-             ) -> Section:
+def _section(outline: np.ndarray, lengths: np.ndarray, rays: np.ndarray, spacing: np.ndarray, origin: Geometry,
+             center: np.ndarray, piece: int, along_mm: float) -> Section:
     apart = np.linalg.norm(outline[:, None] - outline[None], axis=2)
     a, b = divmod(int(apart.argmax()), len(outline))
     offsets = lengths[:, None] * rays
     extents = np.ptp(offsets @ rays[: _RAYS // 2].T, axis=0)
     direction = (outline[b] - outline[a]) / apart[a, b]
-    ends = origin.to_world(outline[[a, b]] / spacing)
+    ends = origin.to_world(np.stack([outline[a], outline[b], center]) / spacing)
     points: Sequence[tuple[float, float, float]] = [(float(x), float(y), float(z)) for x, y, z in ends]
+    area = 0.5 * np.sin(2 * np.pi / _RAYS) * float((lengths * np.roll(lengths, 1)).sum())
     return Section(float(apart[a, b]), float(extents.min()), (points[0], points[1]),
-                   float(1 / np.linalg.norm(direction / spacing)))
+                   float(1 / np.linalg.norm(direction / spacing)), area, points[2], piece, along_mm)
