@@ -68,12 +68,12 @@ def test_complete_abdomen(hand_made: ModuleType) -> None:
     report = _report(hand_made.complete_abdomen())
     assert _line(report, "Liver") == (
         "Liver: Volume 1510 mL, within the usual adult volume; mean attenuation 105 HU. Three hypoattenuating liver "
-        "lesions: 2.3 x 1.8 cm in segment VI, 44 HU in the portal venous phase; 1.4 x 1.1 cm in segment IV, 47 HU; 7 x 5 mm in segment II, "
-        "too small to characterize.")
+        "lesions: 2.3 x 1.8 cm in segment VI, 44 HU in the portal venous phase; 1.4 x 1.1 cm in segment IV, 47 HU; "
+        "7 x 5 mm in segment II, too small to characterize.")
     assert _line(report, "Spleen") == "Spleen: Volume 423 mL, enlarged; mean attenuation 118 HU."
     assert "1.2 x 0.9 cm gallstone." in report.text and "Right pleural effusion, 124 mL" in report.text
-    assert ("2.1 x 2.0 cm hypoattenuating renal cyst in the upper pole of the left kidney, 7 HU, fluid attenuation. "
-            "No right renal cyst segmented.") in report.text
+    assert ("2.1 x 2.0 cm hypoattenuating renal cyst in the upper pole of the left kidney, 7 HU in the portal venous phase, "
+            "fluid attenuation. No right renal cyst segmented.") in report.text
     assert _impression(report) == [
         "Three hypoattenuating liver lesions, the largest 2.3 x 1.8 cm in segment VI.",
         "Right pleural effusion, 124 mL.", "Splenomegaly (423 mL).", "1.2 x 0.9 cm gallstone.",
@@ -108,7 +108,8 @@ def test_numerous_lesions_are_not_listed(hand_made: ModuleType) -> None:
                for n in range(1, 31)]
     report = _report(hand_made.numbers([hand_made.organ("liver", 1500)], lesions))
     line = _line(report, "Liver")
-    assert "Numerous hepatic cysts, the largest 3.9 x 2.0 cm in segment IV, 5 HU in the portal venous phase, fluid attenuation." in line
+    assert ("Numerous hepatic cysts, the largest 3.9 x 2.0 cm in segment IV, 5 HU in the portal venous phase, "
+            "fluid attenuation.") in line
     assert line.count("cm") == 1
     assert len(report.impression[0].regions) == 30
 
