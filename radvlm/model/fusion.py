@@ -222,7 +222,8 @@ class RegionTokens(nn.Module):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             self.looks = nn.Linear(2 * config.in_width, config.hidden)
-            self.facts = nn.Linear(5 + 6 * config.frequencies + 3, config.hidden)
+            self.facts = nn.Linear(len(REGION_FACTS), config.hidden)
+            self.places = nn.Linear(6 * config.frequencies, config.hidden)
             self.structure = nn.Embedding(config.structures, config.hidden) if config.structures else None
             self.project = nn.Sequential(nn.GELU(), nn.Linear(config.hidden, config.width))
         self.scaled = _Scaled(config.width, config.rms)
@@ -254,16 +255,11 @@ class RegionTokens(nn.Module):
             given = "missing" if structure is None else "given"
             raise InputError("structure numbers are given exactly when the config has a table of structures",
                              f"structures={self.config.structures}, numbers {given}")
-        hidden = self.looks(masked_features(features, occupancy)) + self.facts(self._numbers(facts))  # (B, R, hidden)
+        places = fourier_features(facts[..., 4:7], self.config.frequencies)  # (B, R, 6 F)
+        hidden = self.looks(masked_features(features, occupancy)) + self.facts(_numbers(facts)) + self.places(places)
         if self.structure is not None and structure is not None:
             hidden = hidden + self.structure(structure)
         return self.scaled(self.project(hidden))
-
-    def _numbers(self, facts: Tensor) -> Tensor:
-        """Facts (B, R, 8) -> (B, R, 8 + 6 F), each around 1: log10 mL, extents, HU, centroid, its Fourier features."""
-        volume, extent, centroid, hu = facts[..., :1], facts[..., 1:4], facts[..., 4:7], facts[..., 7:]
-        return torch.cat([volume.clamp(min=1e-4).log10(), extent / 100, hu / 200, centroid / 200,
-                          fourier_features(centroid, self.config.frequencies)], dim=-1)
 
 
 class EvidenceTokens(nn.Module):
@@ -310,6 +306,13 @@ class EvidenceTokens(nn.Module):
                              str(tuple(table.shape)))
         standard = ((table - self.mean) / self.spread).to(self.classes.weight.dtype)
         return self.scaled(self.network(standard) + self.classes.weight)
+
+
+def _numbers(facts: Tensor) -> Tensor:
+    """Facts (B, R, 8) -> (B, R, 8), each of the order of 1 from a 3 mm nodule to a liver: logarithms of the sizes."""
+    volume, extent, centroid, hu = facts[..., :1], facts[..., 1:4], facts[..., 4:7], facts[..., 7:]
+    sizes = [volume.clamp(min=1e-4).log10(), 2 * (extent.clamp(min=0.1) / 30).log10()]
+    return torch.cat([*sizes, centroid / 100, hu / 50], dim=-1)
 
 
 def fourier_features(positions_mm: Tensor, frequencies: int) -> Tensor:
