@@ -1,4 +1,4 @@
-"""The command line: ``radvlm report | demo | measure | evaluate | calibrate | series | info``.
+"""The command line: ``radvlm report | demo | classify | ask | train | measure | evaluate | calibrate | series | info``.
 
 Unusual: nothing but the standard library is imported before a command runs, so ``--help`` answers at once.
 Errors that radvlm raises on purpose become one line on stderr and exit code 2; anything else is a bug and
@@ -48,8 +48,11 @@ def build_parser() -> argparse.ArgumentParser:
                                description="Make a synthetic CT with known lesions and write its report: "
                                "no download, no GPU.")
     _report_arguments(demo)
+    demo.add_argument("--no-masks", action="store_true",
+                      help="hide the masks of the phantom, so that only thresholds and --model speak")
     demo.add_argument("--seed", type=int, default=7, help="anatomy and lesions of the phantom (default 7)")
     demo.set_defaults(run=_demo)
+    _add_model_commands(commands)
 
     measure = commands.add_parser("measure", help="the numbers alone, JSON or CSV")
     measure.add_argument("ct", nargs="?", help="DICOM folder or NIfTI file; leave it out for geometry without HU")
@@ -82,6 +85,42 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_model_commands(commands: Any) -> None:
+    """``classify``, ``ask`` and ``train``: what a model does beside a report."""
+    classify = commands.add_parser("classify", help="probabilities of findings, from the images alone",
+                                   description="Print how probable findings are in one CT: those of the model, or any "
+                                   "text (zero-shot).")
+    classify.add_argument("ct", help="DICOM folder, DICOM zip or NIfTI file")
+    _model_argument(classify, "tiny")
+    classify.add_argument("--findings", nargs="+", metavar="TEXT", help="default: those the model was trained on")
+    classify.add_argument("--series", help="DICOM series, as in `radvlm report`")
+    classify.add_argument("--json", action="store_true", help="machine readable")
+    classify.set_defaults(run=_classify)
+
+    ask = commands.add_parser("ask", help="answer a question about one CT",
+                              description="Print the answer to a question, how sure the model is and what it rests on.")
+    ask.add_argument("ct", help="DICOM folder, DICOM zip or NIfTI file")
+    ask.add_argument("question")
+    _model_argument(ask, "tiny")
+    _mask_arguments(ask, required=False)
+    ask.add_argument("--json", action="store_true", help="machine readable")
+    ask.set_defaults(run=_ask)
+
+    train = commands.add_parser("train", help="train a model from a YAML file",
+                                description="Train a model as a configuration says; see configs/ and docs/training.md.")
+    train.add_argument("config", metavar="CONFIG", help="YAML file, such as configs/tiny.yaml")
+    train.add_argument("-o", "--output", metavar="OUT", help="folder of the run (default: what the configuration says)")
+    train.add_argument("--resume", action="store_true", help="go on from the last checkpoint in the folder")
+    train.add_argument("-q", "--quiet", action="store_true", help="no progress")
+    train.set_defaults(run=_train)
+
+
+def _model_argument(parser: argparse.ArgumentParser, default: str | None) -> None:
+    shown = f" (default {default})" if default else ""
+    parser.add_argument("--model", metavar="NAME", default=default,
+                        help=f"tiny, a folder of save_pretrained, a checkpoint file or a hub id in the cache{shown}")
+
+
 def _mask_arguments(parser: argparse.ArgumentParser, *, required: bool) -> None:
     parser.add_argument("--masks", required=required, metavar="MASKS",
                         help="multi-label NIfTI, folder of binary masks, or DICOM SEG")
@@ -91,6 +130,7 @@ def _mask_arguments(parser: argparse.ArgumentParser, *, required: bool) -> None:
 
 def _report_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", required=True, metavar="OUT", help="folder to write")
+    _model_argument(parser, None)
     parser.add_argument("--config", metavar="YAML", help="settings, see configs/")
     parser.add_argument("--style", choices=("full", "concise", "normal-in-one-word"),
                         help="overrides the configuration")
@@ -136,7 +176,7 @@ def _write_report(args: argparse.Namespace, source: Any, masks: Any, patient: An
     from radvlm.pipeline import generate_report
 
     try:
-        generated = generate_report(source, segmentation=masks, patient=patient, config=_config(args),
+        generated = generate_report(source, segmentation=masks, model=args.model, patient=patient, config=_config(args),
                                     scheme=getattr(args, "scheme", None), series=getattr(args, "series", None),
                                     progress=steps)
         steps("Writing the page and the files")
@@ -155,17 +195,87 @@ def _report(args: argparse.Namespace) -> None:
     from radvlm.study import Patient
 
     patient = Patient(args.sex, args.age, args.height, args.weight)
-    _write_report(args, args.ct, args.masks, patient, _Steps(args.quiet, 5))
+    _write_report(args, args.ct, args.masks, patient, _Steps(args.quiet, 7 if args.model else 5))
 
 
 def _demo(args: argparse.Namespace) -> None:
     from radvlm.phantom import make_phantom
     from radvlm.phantom.presets import demo_spec
 
-    steps = _Steps(args.quiet, 6)
+    steps = _Steps(args.quiet, 8 if args.model else 6)
     steps("Making the phantom")
     phantom = make_phantom(demo_spec(args.seed))
-    _write_report(args, phantom.volume, phantom.segmentation, phantom.patient, steps)
+    masks = None if args.no_masks else phantom.segmentation
+    _write_report(args, phantom.volume, masks, phantom.patient, steps)
+
+
+def _classify(args: argparse.Namespace) -> None:
+    from radvlm.neural import classify_findings, load_model, notice_of
+
+    model = load_model(args.model)
+    scores = classify_findings(args.ct, model=model, findings=args.findings, series=args.series)
+    notice = notice_of(model)
+    if args.json:
+        import json
+        from dataclasses import asdict
+
+        print(json.dumps({"model": model.name, "notice": notice, "scores": [asdict(s) for s in scores]}, indent=2))
+        return
+    from radvlm.anatomy import structure
+
+    for score in sorted(scores, key=lambda s: -s.probability):
+        where = structure(score.site).words if score.site else ""
+        print(f"{score.probability:5.2f}  {score.status:<13}  {score.words}{f' ({where})' if where else ''}")
+    if notice:
+        print(f"note: {notice}", file=sys.stderr)
+
+
+def _ask(args: argparse.Namespace) -> None:
+    from radvlm.neural import answer, load_model, notice_of
+
+    model = load_model(args.model)
+    found = answer(args.ct, args.question, model=model, segmentation=args.masks, scheme=args.scheme, series=args.series)
+    notice = notice_of(model)
+    if args.json:
+        import json
+
+        whole = {"model": model.name, "notice": notice, "question": args.question, **found.to_dict()}
+        print(json.dumps(whole, indent=2))
+        return
+    print(_printable(found.text))
+    print(f"confidence {found.confidence:.2f}; {found.status}")
+    if found.region is not None:
+        x, y, z = found.region.centroid_mm
+        print(f"region: {found.region.structure}, center {x:.0f} {y:.0f} {z:.0f} mm (RAS+)")
+    for line in found.evidence:
+        print(f"- {_printable(line)}")
+    if notice:
+        print(f"note: {notice}", file=sys.stderr)
+
+
+def _printable(text: str) -> str:
+    """Text of a model without control characters, which a terminal would obey."""
+    return "".join(c if c.isprintable() else " " for c in text)
+
+
+def _train(args: argparse.Namespace) -> None:
+    if not Path(args.config).is_file():
+        raise InputError("a training configuration is a YAML file", args.config, "See configs/tiny.yaml")
+    try:
+        from radvlm.train.run import run
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("radvlm"):
+            raise
+        from radvlm.errors import MissingPackageError
+
+        raise MissingPackageError("training needs the packages of the extra `model`", str(error.name),
+                                  "pip install radvlm[model]") from error
+
+    def show(*parts: object) -> None:
+        print(*parts, file=sys.stderr)
+
+    folder = run(args.config, args.output, args.resume, None if args.quiet else show)
+    print(f"Written to {folder}", file=sys.stderr)
 
 
 def _measure(args: argparse.Namespace) -> None:

@@ -8,6 +8,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import nibabel as nib
 import numpy as np
@@ -249,3 +250,58 @@ def test_evaluate_grounds_report_folders_by_their_masks(tmp_path: Path, capsys: 
     assert "regions:masks" in json.dumps(summary) and "dice" in text.lower()
     values = {e["system"]: e["value"] for e in summary["values"] if e["output"] == "dice"}
     assert values["same"] == pytest.approx(1.0) and values["half"] < 0.99
+
+
+@pytest.fixture
+def fake(fakes: ModuleType, monkeypatch: pytest.MonkeyPatch) -> object:
+    """`--model anything` loads the fake."""
+    import radvlm.neural
+
+    model = fakes.FakeModel({"liver_cyst": 0.93, "ascites": 0.5})
+    monkeypatch.setattr(radvlm.neural, "load_model", lambda name, **_: model)
+    return model
+
+
+def test_report_with_a_model_says_who_saw_what(files: tuple[Path, Path], tmp_path: Path, fake: object,
+                                               fakes: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    assert run("report", files[0], "--model", "fake", "-o", out, "--no-page") == 0
+    captured = capsys.readouterr()
+    assert "Hepatic cyst, seen by the model only, probability 0.93; not localized." in captured.out
+    assert f"MODEL: fake. {fakes.NOTICE}" in captured.out and f"note: {fakes.NOTICE}" in captured.err
+    assert json.loads((out / "manifest.json").read_text())["model"]["name"] == "fake"
+
+
+def test_classify_prints_a_table_or_json(files: tuple[Path, Path], fake: object, fakes: ModuleType,
+                                         capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("classify", files[0]) == 0
+    captured = capsys.readouterr()
+    assert captured.out.splitlines()[0].split() == ["0.93", "present", "hepatic", "cyst", "(liver)"]
+    assert fakes.NOTICE in captured.err
+    assert run("classify", files[0], "--model", "fake", "--findings", "a cyst", "a stone", "--json") == 0
+    data = json.loads(capsys.readouterr().out)
+    assert data["notice"] == fakes.NOTICE and [s["finding"] for s in data["scores"]] == ["a cyst", "a stone"]
+
+
+def test_ask_prints_the_answer_and_how_sure_it_is(files: tuple[Path, Path], fake: object, fakes: ModuleType,
+                                                  capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("ask", files[0], "Is there a cyst in the liver?") == 0
+    captured = capsys.readouterr()
+    assert captured.out.splitlines() == ["Yes", "confidence 0.87; present", "- hepatic cyst 0.93"]
+    assert fakes.NOTICE in captured.err
+    assert run("ask", files[0], "Is there a cyst?", "--masks", files[1], "--json") == 0
+    assert json.loads(capsys.readouterr().out)["confidence"] == 0.87
+    assert run("ask", files[0], " ") == 2 and "question has words" in capsys.readouterr().err
+
+
+def test_train_needs_its_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("train", tmp_path / "none.yaml") == 2
+    assert "training configuration" in capsys.readouterr().err
+
+
+def test_help_of_every_command_imports_nothing_heavy() -> None:
+    code = ("import sys, radvlm.cli as c\n"
+            "for name in ('report', 'demo', 'classify', 'ask', 'train'):\n"
+            "    try:\n        c.main([name, '--help'])\n    except SystemExit:\n        pass\n"
+            "assert not {'torch', 'numpy', 'yaml', 'transformers'} & set(sys.modules)")
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
