@@ -18,6 +18,11 @@ from radvlm.geometry import Box
 #: Units a measurement may have. ``1`` is a count or a ratio.
 UNITS = ("mm", "mm2", "mL", "HU", "degree", "percent", "1")
 
+#: Named parts of vessels whose diameter, area and length are measured apart.
+AORTA_PARTS = ("ascending", "arch", "descending", "suprarenal", "infrarenal")
+PULMONARY_PARTS = ("trunk", "right_branch", "left_branch")
+PORTAL_PARTS = ("portal", "splenic")
+
 #: Quantities a measurement may have -> the unit of each. Words are used in reports and tables.
 QUANTITIES: dict[str, str] = {
     # of a structure or a lesion
@@ -40,6 +45,14 @@ QUANTITIES: dict[str, str] = {
     # of lungs, airways, fluid, body composition
     "emphysema_index": "percent", "minimum_area": "mm2", "tracheal_index": "1", "cardiothoracic_ratio": "1",
     "area_l3": "mm2", "mean_hu_l3": "HU", "liver_spleen_ratio": "1", "midclavicular_length": "mm",
+    # of a named part of a vessel (ascending_diameter, infrarenal_length)
+    **{f"{part}_{what}": unit for part in (*AORTA_PARTS, *PULMONARY_PARTS, *PORTAL_PARTS)
+       for what, unit in (("diameter", "mm"), ("area", "mm2"), ("length", "mm"))},
+    # of a tumor beside a vessel
+    "distance": "mm",
+    # of a vertebra
+    "anterior_height": "mm", "middle_height": "mm", "posterior_height": "mm", "trabecular_hu": "HU",
+    "wedge_loss": "percent", "biconcave_loss": "percent", "crush_loss": "percent",
     # of the scan
     "coverage": "mm", "slice_spacing": "mm", "pixel_spacing": "mm",
 }

@@ -75,6 +75,25 @@ class Neighbor:
 
 
 @dataclass(frozen=True)
+class VesselContact:
+    """How one lesion lies to one vessel or branch.
+
+    Attributes:
+        vessel: structure name, also of a branch that was told apart within a larger mask.
+        touches: None when it could not be judged; ``reason`` says why.
+        measurements: ``angle`` and ``length`` of a contact, else ``distance`` (none when farther than 2 cm).
+    """
+
+    vessel: str
+    touches: bool | None
+    measurements: tuple[Measurement, ...] = ()
+    reason: str = ""
+
+    def measurement(self, quantity: str) -> Measurement | None:
+        return next((m for m in self.measurements if m.quantity == quantity), None)
+
+
+@dataclass(frozen=True)
 class LesionMeasurements:
     """Numbers of one 26-connected instance of a lesion or fluid structure.
 
@@ -104,6 +123,7 @@ class LesionMeasurements:
     omissions: tuple[Omission, ...] = ()
     neighbors: tuple[Neighbor, ...] = ()
     station: str = ""
+    contacts: tuple[VesselContact, ...] = ()
 
     def measurement(self, quantity: str) -> Measurement | None:
         return next((m for m in self.measurements if m.quantity == quantity), None)
@@ -131,6 +151,19 @@ class LesionMeasurements:
     @property
     def is_complete(self) -> bool:
         return not self.cut_by
+
+
+def _contact_rows(head: dict[str, str | float | int | None], contact: VesselContact
+                  ) -> list[dict[str, str | float | int | None]]:
+    """Rows of one contact; ``location`` is the vessel. A contact without a number has its reason."""
+    rows = [{**head, "quantity": m.quantity, "value": round(m.value, 4), "unit": m.unit,
+             "uncertainty": None if m.uncertainty is None else round(m.uncertainty, 4), "method": m.method,
+             "slice": m.slice_index, "reason_missing": ""} for m in contact.measurements]
+    if not rows:
+        quantity, reason = ("angle", contact.reason) if contact.reason else ("distance", "farther than 20 mm")
+        rows.append({**head, "quantity": quantity, "value": None, "unit": "", "uncertainty": None, "method": "",
+                     "slice": None, "reason_missing": reason})
+    return rows
 
 
 @dataclass(frozen=True)
@@ -180,6 +213,8 @@ class Measurements:
             for omission in record.omissions:
                 rows.append({**head, "quantity": omission.quantity, "value": None, "unit": "", "uncertainty": None,
                              "method": "", "slice": None, "reason_missing": omission.reason})
+            for contact in record.contacts if isinstance(record, LesionMeasurements) else ():
+                rows += _contact_rows({**head, "level": "contact", "location": contact.vessel}, contact)
         return rows
 
     def to_csv(self) -> str:

@@ -15,16 +15,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from radvlm.finding import Measurement, Omission
-from radvlm.geometry import Geometry
+from radvlm.geometry import Box, Geometry
 from radvlm.quantify.centerline import edges, finite, graph, local_line, ray_directions, smoothed, to_centroid, wall
 from radvlm.segmentation import Segmentation
 
 #: Structures whose mask is one tube, so that its widest section is a diameter.
 TUBES = ("aorta", "iliac_artery_left", "iliac_artery_right")
-#: Structures asked for a diameter that are not one tube, and why they get none.
-NOT_TUBES = {
-    "pulmonary_artery": "the pulmonary trunk and its branches are one mask, and their sections are not told apart",
-}
 METHOD = "largest chord perpendicular to the center line"
 #: A section longer than this many times its width is cut obliquely, or is a branching.
 MAX_RATIO = 1.6
@@ -116,8 +112,7 @@ def vessel_sections(segmentation: Segmentation, name: str) -> tuple[list[Section
     box = segmentation.boxes[name].grown(2, geometry.shape)
     spacing = np.array(geometry.spacing_mm)
     field = smoothed(segmentation.mask(name, box))
-    limits = np.array([[-np.inf if lo > 0 or n == 1 else 0.5, np.inf if hi < n or n == 1 else size - 1.5]
-                       for lo, hi, size, n in zip(box.start, box.stop, box.shape, geometry.shape, strict=True)])
+    limits = _limits(box, geometry)
     faces_mm = (limits + np.array([-1.0, 1.0])) * spacing[:, None]
     origin = geometry.cropped(box)
     sections: list[Section] = []
@@ -130,6 +125,35 @@ def vessel_sections(segmentation: Segmentation, name: str) -> tuple[list[Section
         else:
             sections += _sections(field, spacing, limits, origin, line, radius, judged, piece)
     return sections, next(iter(reasons), TOO_SHORT if field.min() >= 0.5 else TOO_NARROW)
+
+
+def sections_along(field: np.ndarray, segmentation: Segmentation, box: Box, line: np.ndarray, radius: np.ndarray, *,
+                   piece: int = 0) -> list[Section]:
+    """Sections every 3 mm along a given line (n, 3) in mm from the first voxel of ``box``; [] for a short line.
+
+    ``field`` is the smoothed mask inside ``box``. Sections within half a radius of the ends are left out.
+    """
+    geometry = segmentation.geometry
+    spacing = np.array(geometry.spacing_mm)
+    if len(line) < 4:
+        return []
+    along = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(line, axis=0), axis=1))])
+    low, high = 0.5 * float(radius[0]), float(along[-1]) - 0.5 * float(radius[-1])
+    if high - low < 2 * STEP_MM:
+        return []
+    where = np.linspace(low, high, int((high - low) / STEP_MM) + 1)
+    there = np.interp(where, along, radius)
+    points = local_line(line, along, where, np.clip(0.6 * there, 3.0, 12.0))[0]
+    limits = _limits(box, geometry)
+    faces = (limits + np.array([-1.0, 1.0])) * spacing[:, None]
+    judged = _to_faces(points, faces) >= there
+    return _sections(field, spacing, limits, geometry.cropped(box), points, there, judged, piece)
+
+
+def _limits(box: Box, geometry: Geometry) -> np.ndarray:
+    """(3, 2) indices within the box beyond which a wall would lie on the edge of the field of view."""
+    return np.array([[-np.inf if lo > 0 or n == 1 else 0.5, np.inf if hi < n or n == 1 else size - 1.5]
+                     for lo, hi, size, n in zip(box.start, box.stop, box.shape, geometry.shape, strict=True)])
 
 
 def _center_lines(

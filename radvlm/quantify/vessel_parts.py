@@ -1,0 +1,265 @@
+"""Largest diameter, area and length of the named parts of vessels: aorta, pulmonary artery, portal vein, vena cava.
+
+Unusual: parts are found from the course of the centre line and from neighbours that are in the masks (vertebrae, renal
+arteries, branches of the arch, heart); what cannot be told apart is an omission with its reason, not a guess.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from radvlm.anatomy import structure
+from radvlm.finding import AORTA_PARTS, PORTAL_PARTS, PULMONARY_PARTS, Measurement, Omission
+from radvlm.quantify.centerline import center_lines, smoothed
+from radvlm.quantify.vessel import METHOD, NO_ROUND, STEP_MM, TOO_SHORT, Section, sections_along, vessel_sections
+from radvlm.segmentation import Segmentation
+
+#: A vein is flat: its sections may be this many times as long as wide.
+VEIN_RATIO = 3.0
+#: A limb of the aorta must fall this far from its top on both sides for the top to be an arch (mm).
+ARCH_FALL_MM = 20.0
+AREA_METHOD = "area of the widest section perpendicular to the center line"
+LENGTH_METHOD = "imaged part along the center line"
+NOT_IMAGED = "no section of this part is imaged"
+NO_SPINE = "no vertebrae are in the masks, so the parts of the aorta cannot be told apart"
+NO_RENAL = "neither renal arteries, L1 and L2 nor kidneys are in the masks, so the renal level is not known"
+NO_MIDLINE = "neither superior mesenteric artery nor vertebrae are in the masks, so the confluence is not known"
+_THORACIC = tuple(f"vertebrae_T{n}" for n in range(1, 14))
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Numbers of the parts of one vessel, and what could not be measured."""
+
+    measurements: tuple[Measurement, ...] = ()
+    omissions: tuple[Omission, ...] = ()
+
+
+def measure_parts(segmentation: Segmentation, name: str) -> Parts:
+    """Parts of a vessel; empty for a vessel that has none. For the vena cava its widest section."""
+    if name == "aorta":
+        return aorta_parts(segmentation)
+    if name == "pulmonary_artery":
+        return _tree_parts(segmentation, name, PULMONARY_PARTS)
+    if name == "portal_vein_and_splenic_vein":
+        return _tree_parts(segmentation, name, PORTAL_PARTS)
+    if name in ("inferior_vena_cava", "portal_vein"):
+        sections, reason = vessel_sections(segmentation, name)
+        return _widest(name, "", sections, VEIN_RATIO, reason)
+    return Parts()
+
+
+def whole_length(sections: Sequence[Section]) -> float:
+    """Length (mm) of the centre line between the outermost sections, every piece of the vessel added."""
+    pieces: dict[int, list[float]] = {}
+    for section in sections:
+        pieces.setdefault(section.piece, []).append(section.along_mm)
+    return float(sum(max(along) - min(along) for along in pieces.values()))
+
+
+def _widest(name: str, part: str, sections: Sequence[Section], ratio: float, reason: str) -> Parts:
+    """Diameter and area of the widest section that is no branching, and the imaged length."""
+    prefix = f"{part}_" if part else ""
+    kept = [s for s in sections if s.largest_mm <= ratio * s.smallest_mm]
+    if not kept:
+        why = NO_ROUND if sections else reason
+        return Parts((), tuple(Omission(f"{prefix}{q}", name, why) for q in ("diameter", "area", "length")))
+    widest = max(kept, key=lambda s: s.largest_mm)
+    area = max(kept, key=lambda s: s.area_mm2)
+    rim = area.voxel_mm * np.pi * (area.largest_mm + area.smallest_mm) / 4  # the outline moved by half a voxel
+    found = [Measurement(f"{prefix}diameter", widest.largest_mm, METHOD, widest.voxel_mm, name, widest.ends_mm),
+             Measurement(f"{prefix}area", area.area_mm2, AREA_METHOD, float(rim), name)]
+    length = whole_length(sections)
+    if length <= 0:
+        return Parts(tuple(found), (Omission(f"{prefix}length", name, TOO_SHORT),))
+    return Parts((*found, Measurement(f"{prefix}length", length, LENGTH_METHOD, STEP_MM, name)))
+
+
+def _joined(parts: Sequence[Parts]) -> Parts:
+    return Parts(tuple(m for p in parts for m in p.measurements), tuple(o for p in parts for o in p.omissions))
+
+
+# -- aorta ------------------------------------------------------------------------------------------------------------
+
+
+def aorta_parts(segmentation: Segmentation) -> Parts:
+    """Ascending, arch, descending, suprarenal and infrarenal aorta, as far as they are imaged."""
+    from radvlm.quantify.vessel import MAX_RATIO
+
+    sections, reason = vessel_sections(segmentation, "aorta")
+    if not sections:
+        return _joined([_widest("aorta", part, [], MAX_RATIO, reason) for part in AORTA_PARTS])
+    heights = spine_points(segmentation)
+    held: dict[str, list[Section]] = {part: [] for part in AORTA_PARTS}
+    thorax, below = _limbs(segmentation, sections, heights)
+    for part, found in thorax.items():
+        held[part] += found
+    reasons = dict.fromkeys(AORTA_PARTS, NOT_IMAGED)
+    renal = _renal_height(segmentation, heights)
+    if not heights:
+        reasons.update(dict.fromkeys(("descending", "suprarenal", "infrarenal"), NO_SPINE))
+        below = []
+    for section in below:
+        level = min(heights, key=lambda n: abs(heights[n][2] - section.center_mm[2]))
+        if level in _THORACIC or level.startswith("vertebrae_C"):
+            held["descending"].append(section)
+        elif renal is not None:
+            held["suprarenal" if section.center_mm[2] >= renal else "infrarenal"].append(section)
+        else:
+            reasons.update(dict.fromkeys(("suprarenal", "infrarenal"), NO_RENAL))
+    return _joined([_widest("aorta", part, held[part], MAX_RATIO, reasons[part]) for part in AORTA_PARTS])
+
+
+def spine_points(segmentation: Segmentation) -> dict[str, np.ndarray]:
+    """Vertebra -> centre of its box in RAS+ mm."""
+    found = {}
+    for name in segmentation.present:
+        if name.startswith("vertebrae_") and structure(name).kind == "bone":
+            box = segmentation.boxes[name]
+            middle = [(a + b - 1) / 2 for a, b in zip(box.start, box.stop, strict=True)]
+            found[name] = segmentation.geometry.to_world(middle)
+    return found
+
+
+def _limbs(segmentation: Segmentation, sections: Sequence[Section], heights: dict[str, np.ndarray]
+           ) -> tuple[dict[str, list[Section]], list[Section]]:
+    """Sections of ascending aorta and arch, and all the others (descending and abdominal)."""
+    upper: dict[str, list[Section]] = {"ascending": [], "arch": []}
+    others: list[Section] = []
+    pieces: dict[int, list[Section]] = {}
+    for section in sections:
+        pieces.setdefault(section.piece, []).append(section)
+    for run in pieces.values():
+        run.sort(key=lambda s: s.along_mm)
+        points = np.array([s.center_mm for s in run])
+        top = int(points[:, 2].argmax())
+        fall = points[top, 2] - points[[0, -1], 2]
+        if len(run) >= 5 and (fall > ARCH_FALL_MM).all():
+            if points[0, 1] < points[-1, 1]:  # the ascending aorta starts in front
+                run, points, top = run[::-1], points[::-1], len(run) - 1 - top
+            low, high = _arch_ends(segmentation, points, top)
+            upper["ascending"] += run[:low]
+            upper["arch"] += run[low:high + 1]
+            others += run[high + 1:]
+        elif len(pieces) > 1 and _is_in_front(run, pieces, heights):
+            upper["ascending"] += run
+        else:
+            others += run
+    return upper, others
+
+
+def _arch_ends(segmentation: Segmentation, points: np.ndarray, top: int) -> tuple[int, int]:
+    """First and last section of the arch: at its first and last branch, else where the line is nearer to level."""
+    steps = np.gradient(points, axis=0)
+    level = np.abs(steps[:, 2]) < np.linalg.norm(steps, axis=1) * np.sqrt(0.5)
+    low = high = top
+    while low > 0 and level[low - 1]:
+        low -= 1
+    while high + 1 < len(points) and level[high + 1]:
+        high += 1
+    for name, first in (("brachiocephalic_trunk", True), ("subclavian_artery_left", False)):
+        if name in segmentation.places:
+            at = int(np.linalg.norm(points - _lowest_point(segmentation, name), axis=1).argmin())
+            low, high = (min(at, top), high) if first else (low, max(at, top))
+    return low, high
+
+
+def _lowest_point(segmentation: Segmentation, name: str) -> np.ndarray:
+    """Centre of the lowest slice of a structure in RAS+ mm: where a branch of the arch leaves it."""
+    box = segmentation.boxes[name]
+    plane = np.argwhere(segmentation.mask(name)[:, :, 0]).mean(axis=0)
+    return segmentation.geometry.to_world([plane[0] + box.start[0], plane[1] + box.start[1], box.start[2]])
+
+
+def _is_in_front(run: list[Section], pieces: dict[int, list[Section]], heights: dict[str, np.ndarray]) -> bool:
+    """Whether a piece lies well in front of another one at the same height: the ascending beside the descending."""
+    points = np.array([s.center_mm for s in run])
+    for other in pieces.values():
+        if other is run:
+            continue
+        theirs = np.array([s.center_mm for s in other])
+        shared = (theirs[:, 2] > points[:, 2].min() - 10) & (theirs[:, 2] < points[:, 2].max() + 10)
+        if shared.any() and points[:, 1].mean() > theirs[shared, 1].mean() + 20:
+            return True
+    return False
+
+
+def _renal_height(segmentation: Segmentation, heights: dict[str, np.ndarray]) -> float | None:
+    """Height (mm) of the renal arteries: their own, else between L1 and L2, else the middle of the kidneys."""
+    if "renal_arteries" in segmentation.places:
+        return float(_middle(segmentation, "renal_arteries")[2])
+    if {"vertebrae_L1", "vertebrae_L2"} <= set(heights):
+        return float((heights["vertebrae_L1"][2] + heights["vertebrae_L2"][2]) / 2)
+    whole = [n for n in ("kidney_right", "kidney_left")
+             if n in segmentation.places and not {"inferior", "superior"} & set(segmentation.cut_faces(n))]
+    return float(np.mean([_middle(segmentation, n)[2] for n in whole])) if whole else None
+
+
+def _middle(segmentation: Segmentation, name: str) -> np.ndarray:
+    box = segmentation.boxes[name]
+    return segmentation.geometry.to_world([(a + b - 1) / 2 for a, b in zip(box.start, box.stop, strict=True)])
+
+
+# -- vessels that branch ------------------------------------------------------------------------------------------------
+
+
+def _tree_parts(segmentation: Segmentation, name: str, parts: Sequence[str]) -> Parts:
+    """Trunk and main branches of the pulmonary artery, or the portal and the splenic part of one venous mask."""
+    box = segmentation.boxes[name].grown(2, segmentation.geometry.shape)
+    field = smoothed(segmentation.mask(name, box))
+    spacing = np.array(segmentation.geometry.spacing_mm)
+    origin = segmentation.geometry.cropped(box)
+    root = _root_mm(segmentation, name)
+    near = None if root is None else origin.to_index(root) * spacing
+    branches = center_lines(field, spacing, near, min_branch_mm=12.0)
+    if not branches:
+        return _joined([_widest(name, part, [], 0.0, TOO_SHORT) for part in parts])
+    runs = _pulmonary_runs(branches, origin, spacing) if name == "pulmonary_artery" else [
+        (b.points_mm, b.radius_mm) for b in branches]
+    sections = [s for n, (line, radius) in enumerate(runs)
+                for s in sections_along(field, segmentation, box, line, radius, piece=n)]
+    if name == "pulmonary_artery":
+        held = {part: [s for s in sections if s.piece == n] for n, part in enumerate(parts)}
+        return _joined([_widest(name, part, held[part], VEIN_RATIO / 2, NOT_IMAGED) for part in parts])
+    middle = portal_midline(segmentation)
+    if middle is None:
+        return _joined([_widest(name, part, [], VEIN_RATIO, NO_MIDLINE) for part in parts])
+    right = [s for s in sections if s.center_mm[0] > middle]
+    left = [s for s in sections if s.center_mm[0] <= middle]
+    return _joined([_widest(name, part, held_part, VEIN_RATIO, NOT_IMAGED)
+                    for part, held_part in zip(parts, (right, left), strict=True)])
+
+
+def _root_mm(segmentation: Segmentation, name: str) -> np.ndarray | None:
+    """Where the pulmonary trunk starts: towards the right ventricle, else the heart; else its lowest point."""
+    if name != "pulmonary_artery":
+        return None
+    return _lowest_point(segmentation, name)
+
+
+def _pulmonary_runs(branches: list, origin, spacing: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:  # type: ignore[no-untyped-def,type-arg]
+    """Lines of trunk, right and left branch; an empty line where there is none."""
+    empty = (np.empty((0, 3)), np.empty(0))
+    main = branches[0]
+    children = sorted((b for b in branches[1:] if b.parent == 0), key=lambda b: -b.length_mm)
+    if not children:
+        return [(main.points_mm, main.radius_mm), empty, empty]
+    child = children[0]
+    cut = int(np.searchsorted(main.along_mm, child.leaves_at_mm))
+    trunk = (main.points_mm[:cut], main.radius_mm[:cut])
+    rest = (main.points_mm[cut:], main.radius_mm[cut:])
+    other = (child.points_mm, child.radius_mm)
+    tips = [origin.to_world(run[0][-1] / spacing)[0] if len(run[0]) else -np.inf for run in (rest, other)]
+    right, left = (rest, other) if tips[0] > tips[1] else (other, rest)
+    return [trunk, right, left]
+
+
+def portal_midline(segmentation: Segmentation) -> float | None:
+    """x (mm) between the portal and the splenic vein: the superior mesenteric artery, else the vertebrae."""
+    if "superior_mesenteric_artery" in segmentation.places:
+        return float(_middle(segmentation, "superior_mesenteric_artery")[0])
+    spine = spine_points(segmentation)
+    return float(np.mean([p[0] for p in spine.values()])) if spine else None
