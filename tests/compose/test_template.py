@@ -72,8 +72,8 @@ def test_complete_abdomen(hand_made: ModuleType) -> None:
         "7 x 5 mm in segment II, too small to characterize.")
     assert _line(report, "Spleen") == "Spleen: Volume 423 mL, enlarged; mean attenuation 118 HU."
     assert "1.2 x 0.9 cm gallstone." in report.text and "Right pleural effusion, 124 mL" in report.text
-    assert ("2.1 x 2.0 cm hypoattenuating renal cyst in the upper pole of the left kidney, 7 HU in the portal venous phase, "
-            "fluid attenuation. No right renal cyst segmented.") in report.text
+    assert ("2.1 x 2.0 cm hypoattenuating renal cyst in the upper pole of the left kidney, 7 HU in the portal venous "
+            "phase, fluid attenuation. No right renal cyst segmented.") in report.text
     assert _impression(report) == [
         "Three hypoattenuating liver lesions, the largest 2.3 x 1.8 cm in segment VI.",
         "Right pleural effusion, 124 mL.", "Splenomegaly (423 mL).", "1.2 x 0.9 cm gallstone.",
