@@ -148,6 +148,18 @@ def open_checkpoint(source: str | Path, task: str | None = None, *, revision: st
     return checkpoint
 
 
+def is_merlin(source: str | Path) -> bool:
+    """Whether a name or path is to be loaded by ``MerlinModel.load``: a hub id of Merlin, a folder with its published
+    files or a manifest of ``convert``, or a single ``.pt`` file. Nothing is downloaded, and a file is not opened.
+    """
+    path = Path(source)
+    if (path / MANIFEST).is_file():
+        return _FORMAT in (path / MANIFEST).read_text(encoding="utf-8")
+    if path.is_dir():
+        return bool(tasks_at(path))
+    return path.suffix == ".pt" if path.is_file() else str(source).casefold().endswith("/merlin")
+
+
 def tasks_at(source: str | Path) -> tuple[str, ...]:
     """Tasks whose weights are in a folder (converted, or with the published files), in the order of ``FILES``."""
     folder = Path(source)

@@ -78,7 +78,8 @@ class MerlinModel:
         """From a folder (published or converted files), one file, or a hub id with its commit.
 
         Args:
-            tasks: keys of ``checkpoint.FILES``; None for everything in a folder, the file's own task, or ``default``.
+            tasks: keys of ``checkpoint.FILES``; None for everything in a folder (of two report files the newer), the
+                file's own task, or ``default``.
             text_tokenizer, report_tokenizer, phenotypes: None looks for ``text_tokenizer/``, ``report_tokenizer/`` and
                 ``phenotypes.csv`` in the folder. Without the first there is no text; the second is needed for reports.
             dtype: of the report decoder, see ``MerlinReportModel.load``.
@@ -89,13 +90,12 @@ class MerlinModel:
         path = Path(source)
         folder = path if path.is_dir() else path.parent
         if tasks is None:
-            tasks = (tasks_at(path) if path.is_dir() else ()) or (None,)  # type: ignore[assignment]
+            held = tasks_at(path) if path.is_dir() else ()
+            tasks = tuple(t for t in held if t != "report_two_stage" or "report" not in held)
         opened = {}
-        for task in tasks or ():
+        for task in tasks or (None,):
             checkpoint = open_checkpoint(source, task, revision=revision, offline=offline, shape=shape)
             opened[task or checkpoint.layout] = checkpoint
-        if not opened:
-            raise InputError("at least one task is loaded", "none")
         text = report = None
         if "default" in opened and (words := _beside(text_tokenizer, folder, TEXT_TOKENIZER)):
             text = _text_model(opened["default"], words, device)
@@ -107,7 +107,8 @@ class MerlinModel:
             report = MerlinReportModel.load(opened[task], words, dtype=dtype, device=device)
         names = _beside(phenotypes, folder, PHENOTYPES)
         return cls(opened, text=text, report=report, prompts=prompts, calibration=calibration, spec=spec, device=device,
-                   phenotype_names=None if names is None else load_phenotypes(names), name=str(source))
+                   phenotype_names=None if names is None else load_phenotypes(names),
+                   name=path.name if path.exists() else str(source))
 
     # --- features ---------------------------------------------------------------------------------------------------
     def features(self, volume: Volume) -> MerlinFeatures:

@@ -45,7 +45,8 @@ class FindingPrompts:
 
     def __post_init__(self) -> None:
         if self.section not in SECTIONS or self.section in ("technique", "impression"):
-            raise InputError("a section is a key of radvlm.anatomy.SECTIONS and of the body", f"{self.finding}: {self.section!r}")
+            raise InputError("a section is a key of radvlm.anatomy.SECTIONS and of the body",
+                             f"{self.finding}: {self.section!r}")
         if self.site:
             structure(self.site)
         for kind in (self.positive, self.negative):
@@ -71,7 +72,8 @@ def load_prompts(path: str | Path) -> Mapping[str, FindingPrompts]:
 def prompts_for(text: str) -> FindingPrompts:
     """Sentences around any text, such as ``mass of the pancreas``; its section is that of the first organ it names.
 
-    Text that names none is put under the soft tissues, the section of what is everywhere. Raises InputError for text without a word.
+    Text that names none is put under the soft tissues, the section of what is everywhere. Raises InputError for text
+    without a word.
     """
     words = " ".join(text.split()) if isinstance(text, str) else ""
     if not any(sign.isalnum() for sign in words):
