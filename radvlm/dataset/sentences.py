@@ -23,7 +23,7 @@ import yaml
 
 from radvlm.anatomy import SECTIONS, structure
 from radvlm.dataset.case import Case, Lesion
-from radvlm.dataset.vocabulary import FindingKind, finding_kind, findings
+from radvlm.dataset.vocabulary import FindingKind, findings
 from radvlm.errors import InputError
 
 STYLES = ("plain", "varied")
@@ -176,20 +176,21 @@ def plain_present(case: Case, kind: FindingKind, places: bool = True) -> list[St
         sites = _places(held) if places and kind.name in wording()["nouns"] else ()
         if not sites and kind.sided:
             sites = tuple(dict.fromkeys(lesion.site for lesion in held))
-        text = plain_words(kind.name, len(held) > 1, side, sites)
+        text = plain_words(kind.name, side, sites)
         found.append(Statement(text, kind.section, (kind.name,), True, sites))
     return found
 
 
-def plain_words(finding: str, several: bool = False, side: str = "", sites: Sequence[str] = ()) -> str:
+def plain_words(finding: str, side: str = "", sites: Sequence[str] = ()) -> str:
     """The plain sentence on a finding, from its sites: ``Hepatic cysts in segment IV and segment VI.``
 
-    ``sites`` are canonical structures (parts, levels, or the sided organ) in the order in which they are said.
+    ``sites`` are canonical structures (parts, levels, or the sided organ) in the order in which they are said. The
+    plural stands only with more than one site: a model counts places, not lesions.
     """
     data = wording()
     if finding in data["organ"]:
         return _filled(data["organ"][finding]["present"][0], side)
-    noun = data["nouns"][finding][0][1 if several else 0]
+    noun = data["nouns"][finding][0][1 if len(sites) > 1 else 0]
     if finding in _SAID_WITH_SIDE:
         return _capital(f"{side} {noun}".strip()) + "."
     return _capital(f"{noun}{_place_words(sites)}") + "."
@@ -200,15 +201,7 @@ def plain_absent_words(finding: str) -> str:
     data = wording()
     if finding in data["organ"]:
         return str(data["organ"][finding]["absent"][0])
-    if finding in data["plain_absent"]:
-        return str(data["plain_absent"][finding])
     return f"No {data['nouns'][finding][0][0]}."
-
-
-def plain_category(finding: str, present: bool) -> str:
-    """The ``category`` that a Finding must carry for ``radvlm.compose`` to accept its plain sentence; "" for none."""
-    finding_kind(finding)
-    return str(wording()["categories"].get(finding, ("", ""))[0 if present else 1])
 
 
 def _plain_absent(case: Case, kinds: Sequence[FindingKind]) -> list[Statement]:
@@ -297,7 +290,7 @@ def _varied_absent(case: Case, kinds: Sequence[FindingKind], rng: np.random.Gene
         one, many = _pick(rng, pairs[kind])
         host = _host(kind, one)
         frame = _pick(rng, data["frames"]["host_none" if host and rng.random() < 0.3 else "none"])
-        text = frame.format(noun=one, nouns=many, one=_mass(one), host=host)
+        text = frame.format(noun=one, nouns=many, one=_mass(one), host=host, Noun=_capital(one))
         found.append(Statement(text, kind.section, (kind.name,), False))
     return found
 

@@ -57,7 +57,7 @@ def test_arrays_are_mapped_and_must_have_the_stated_shape(make_case: MakeCase) -
     np.save(case.folder / "hu.npy", np.arange(24, dtype=np.int16).reshape(2, 3, 4))
     np.save(case.folder / "parts.npy", np.zeros((4, 3, 2), np.uint8))
     assert isinstance(case.hu, np.memmap) and case.hu[1, 2, 3] == 23 and case.spacing_mm == (3.0, 3.0, 3.0)
-    with pytest.raises(FileFormatError, match="shape of case.json"):
+    with pytest.raises(FileFormatError, match="shape of case"):
         case.parts  # noqa: B018
     with pytest.raises(FileFormatError, match=r"classes\.npy"):
         case.classes  # noqa: B018
@@ -67,12 +67,12 @@ def test_arrays_are_mapped_and_must_have_the_stated_shape(make_case: MakeCase) -
     {"volumes_ml": None}, {"shape": [1, 2]}, {"affine_ras_mm": [1]}, {"truth": {"lesions": [{}]}}])
 def test_a_malformed_case_is_one_clear_error(tmp_path: Path, change: dict) -> None:
     (tmp_path / "case.json").write_text(json.dumps({**document([]), **change}))
-    with pytest.raises(FileFormatError, match="case.json"):
+    with pytest.raises(FileFormatError, match=r"case\.json"):
         Case(tmp_path)
 
 
 def test_missing_folder_and_unknown_names(tmp_path: Path, make_case: MakeCase) -> None:
-    with pytest.raises(FileFormatError, match="case.json"):
+    with pytest.raises(FileFormatError, match=r"case\.json"):
         Case(tmp_path / "nowhere")
     with pytest.raises(FileFormatError, match="corpus is a folder"):
         Corpus(tmp_path)

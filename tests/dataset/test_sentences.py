@@ -12,17 +12,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from radvlm.anatomy import structure, structures
-from radvlm.compose.verify import verify_sentence
+from radvlm.anatomy import structure
+from radvlm.compose import guided_report
 from radvlm.dataset.case import Case
 from radvlm.dataset.sentences import (
     STYLES,
     TINY_SECTIONS,
-    Statement,
     organ_classes,
     organ_text,
     organs,
-    plain_category,
     report_text,
     section_text,
     statements,
@@ -30,8 +28,8 @@ from radvlm.dataset.sentences import (
 from radvlm.dataset.vocabulary import finding_kind, findings, voxel_classes
 from radvlm.errors import InputError
 from radvlm.evaluate.labels import label_report
-from radvlm.finding import Finding, Source, Status
-from radvlm.report import Sentence
+from radvlm.finding import Finding, Measurement, Source, Status
+from radvlm.reading import Draft, FindingScore, Reading
 from tests.dataset.conftest import PARTS, SIZES, MakeCase, document, lesion
 from tests.dataset.test_prompts import LABELS
 
@@ -51,7 +49,8 @@ def cases(draw: st.DrawFn) -> Case:
                 side = structure(location).side
             if name in ("pleural_effusion", "pneumothorax", "lung_atelectasis", "hydronephrosis", "kidney_stone"):
                 location = ""
-            rows.append(lesion(name, side, location, in_field=draw(st.sampled_from(["inside", "inside", "cut", "outside"]))))
+            where = draw(st.sampled_from(["inside", "inside", "cut", "outside"]))
+            rows.append(lesion(name, side, location, in_field=where))
     without = draw(st.lists(st.sampled_from(["uterus", "heart", "gallbladder"]), unique=True, max_size=2))
     hosts = {finding_kind(r["kind"]).site for r in rows}
     with tempfile.TemporaryDirectory() as folder:
@@ -62,7 +61,7 @@ def cases(draw: st.DrawFn) -> Case:
 
 
 @given(cases(), st.sampled_from(STYLES), st.integers(0, 50), st.booleans())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_every_statement_is_true_to_the_truth(case: Case, style: str, seed: int, places: bool) -> None:
     for section in (*TINY_SECTIONS, "impression"):
         for said in statements(case, section, seed, style, places):
@@ -101,7 +100,7 @@ def test_plain_says_everything_and_nothing_depends_on_its_seed(case: Case, seed:
 
 
 @given(cases(), st.sampled_from(STYLES), st.integers(0, 20))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_the_labeler_reads_nothing_that_is_not_there(case: Case, style: str, seed: int) -> None:
     """An independent reader of the words: a label that it finds present belongs to a present finding."""
     for section in TINY_SECTIONS:
@@ -115,42 +114,48 @@ def test_the_labeler_reads_nothing_that_is_not_there(case: Case, style: str, see
                 assert any(case.present(n) for n in owners), f"{label}: {text}"
 
 
-@given(cases(), st.booleans())
-@settings(max_examples=80, deadline=None)
-def test_plain_sentences_are_accepted_when_cited_to_findings_of_a_model(case: Case, places: bool) -> None:
-    for section in TINY_SECTIONS:
-        for said in statements(case, section, places=places):
-            assert verify_sentence(Sentence(said.text, section, _model_findings(said))) is None, said
+@pytest.mark.parametrize("section", TINY_SECTIONS)
+@given(case=cases(), places=st.booleans())
+@settings(max_examples=5, deadline=None)
+def test_plain_prose_is_never_replaced_when_the_model_is_right(section: str, case: Case, places: bool) -> None:
+    """Scores that agree with the truth, prose of the plain style: the composed report refuses none of it."""
+    scores = tuple(s for s in _scores(case, places) if s.section == section)
+    text = section_text(case, section, places=places)
+    drafts = (Draft(section, text),) if text else ()
+    assert not guided_report(MEASURED, Reading("m", "", "a test", scores, drafts)).replacements
 
 
-def test_a_plain_sentence_about_something_else_is_refused(make_case: MakeCase) -> None:
+def test_plain_prose_about_something_else_is_replaced(make_case: MakeCase) -> None:
     case = make_case([lesion("liver_cyst", location="liver_segment_6")])
-    said = next(s for s in statements(case, "liver") if s.present)
-    other = _model_findings(Statement("", "liver", ("liver_abscess",), True, said.sites))
-    assert verify_sentence(Sentence(said.text, "liver", other)) is not None
-    elsewhere = _model_findings(Statement("", "liver", ("liver_cyst",), True, ("liver_segment_2",)))
-    assert verify_sentence(Sentence(said.text, "liver", elsewhere)) is not None
+    for wrong in ("Liver abscess in segment VI.", "Hepatic cyst in segment II.", "No hepatic cyst."):
+        report = guided_report(MEASURED, Reading("m", "", "a test", _scores(case, True), (Draft("liver", wrong),)))
+        assert [r.rejected for r in report.replacements] == [wrong]
 
 
-def _model_findings(said: Statement) -> tuple[Finding, ...]:
-    """Findings of a model, without a measurement, that a statement would cite."""
-    found: dict[tuple[str, str], Finding] = {}
-    for name in said.findings:
-        kind = finding_kind(name)
-        status = Status.PRESENT if said.present else Status.ABSENT
-        sides = sorted({structures()[s].side for s in said.sites} - {""}) if said.present else ["left", "right"]
-        for side in sides if kind.sided and (said.present or not kind.structure or "{side}" in kind.structure) else [""]:
-            site = f"{kind.site}_{side}" if side and kind.site else kind.site
-            locations = tuple(s for s in said.sites if s != site and (not side or structures()[s].side == side))
-            key = kind.structure.format(side=side) or name
-            found[key, site] = Finding(
-                f"F{len(found) + 1}", key, status, site, said.section, locations=locations if said.present else (),
-                category=plain_category(name, said.present), source=Source.MODEL, confidence=0.9)
-    return tuple(found.values())
+#: A scan of which masks say nothing but its extent.
+MEASURED = [Finding("F1", "coverage", Status.PRESENT, "", "technique", source=Source.HEADER, measurements=(
+    Measurement("count", 100, "axial_slices"), Measurement("slice_spacing", 3.0, "grid"),
+    Measurement("coverage", 300, "grid")))]
+
+
+def _scores(case: Case, places: bool) -> tuple[FindingScore, ...]:
+    """What a perfect model would score: every finding at every site."""
+    found = []
+    for name, kind in findings().items():
+        for side in ("left", "right") if kind.sided else ("",):
+            held = [x for x in case.of(name) if x.side == side]
+            if not held and (not case.imaged(name) or case.present(name)):
+                continue  # absent on one side only: the composed sentence is the business of tests of radvlm.compose
+            locations = tuple(sorted({x.location for x in held} - {""}, key=lambda n: structure(n).rank))
+            found.append(FindingScore(
+                name, kind.words, kind.section, f"{kind.site}_{side}" if side else kind.site, 0.9 if held else 0.1,
+                Status.PRESENT if held else Status.ABSENT, locations=locations if places else ()))
+    return tuple(found)
 
 
 def test_plain_wording_by_hand(make_case: MakeCase) -> None:
-    case = make_case([lesion("liver_cyst", location="liver_segment_6"), lesion("liver_cyst", location="liver_segment_4"),
+    case = make_case([lesion("liver_cyst", location="liver_segment_6"),
+                      lesion("liver_cyst", location="liver_segment_4"),
                       lesion("pleural_effusion", "left"), lesion("pleural_effusion", "right"),
                       lesion("hydronephrosis", "left"), lesion("kidney_cyst", "right"), lesion("spleen_cyst"),
                       lesion("vertebral_fracture", location="vertebrae_L1"), lesion("ground_glass_nodule", "right")])
@@ -159,10 +164,10 @@ def test_plain_wording_by_hand(make_case: MakeCase) -> None:
     assert section_text(case, "kidneys") == ("Renal cyst in the right kidney. Hydronephrosis of the left kidney. "
                                              "No renal tumor. No renal stone. No bladder lesion.")
     assert section_text(case, "spleen") == "Splenic cyst. The spleen is normal in size.", "no lesion is not denied"
-    assert section_text(case, "bones") == "Vertebral fracture at L1. No bone lesion."
+    assert section_text(case, "bones") == "Vertebral compression fracture at L1. No bone lesion."
     assert section_text(case, "lungs").startswith("Ground-glass nodule in the right lung. No lung mass."), \
         "'no pulmonary nodule' would deny it"
-    assert section_text(case, "nodes") == "The lymph nodes are normal in size."
+    assert section_text(case, "nodes") == "No enlarged lymph node."
     assert report_text(case).splitlines()[-1].startswith("Impression: Right pleural effusion.") or \
         "Hydronephrosis" in report_text(case).splitlines()[-1]
 
@@ -197,6 +202,6 @@ def test_organs_cover_every_finding_once_and_their_texts_are_flagged(make_case: 
 def test_unknown_names_are_refused(make_case: MakeCase) -> None:
     case = make_case([])
     for call in (lambda: statements(case, "technique"), lambda: statements(case, "liver", style="loud"),
-                 lambda: organ_text(case, "thumb"), lambda: plain_category("thumb", True)):
+                 lambda: organ_text(case, "thumb")):
         with pytest.raises(InputError):
             call()

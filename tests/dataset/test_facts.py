@@ -1,0 +1,116 @@
+"""Facts hold every number of the text that they stand beside, and are the same in training and at inference."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import asdict
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from radvlm.compose import Style
+from radvlm.compose.numbers import axes_text, hu_text, length_text, volume_text
+from radvlm.dataset import facts as module
+from radvlm.dataset.facts import fact_pairs, facts_of, finding_of
+from radvlm.errors import FileFormatError, InputError
+from radvlm.finding import Finding, Measurement, Region, Source, Status
+from radvlm.geometry import Box
+from radvlm.phantom.make import make_phantom
+from radvlm.phantom.spec import LesionSpec, PhantomSpec
+from radvlm.pipeline import generate_report
+from tests.dataset.conftest import MakeCase
+
+NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?: x \d+(?:\.\d+)?)? (?:mm|cm|mL|HU)")
+
+
+def _region(name: str, structure: str) -> Region:
+    return Region(name, structure, Box((0, 0, 0), (2, 2, 2)), 4, 1.0, (0.0, 0.0, 0.0))
+
+
+def _cyst() -> Finding:
+    return Finding(
+        "F2", "liver_cyst", Status.PRESENT, "liver", "liver", (_region("liver_cyst/1", "liver_cyst"),), (
+            Measurement("long_axis", 36.4, "m"), Measurement("short_axis", 33.0, "m"),
+            Measurement("core_mean_hu", 4.4, "m"), Measurement("mean_hu", 9.0, "m")),
+        ("liver_segment_8",), importance=20, attributes=(("host", "liver"), ("attenuation", "hypoattenuating")))
+
+
+def test_lines_by_hand() -> None:
+    verdict = Finding("F3", "lesion_attenuation", Status.PRESENT, "liver", "liver", category="fluid attenuation",
+                      regions=(_region("liver_cyst/1", "liver_cyst"),), attributes=(("subject", "liver_cyst/1"),))
+    liver = Finding("F1", "organ", Status.PRESENT, "liver", "liver", regions=(_region("liver", "liver"),),
+                    measurements=(Measurement("volume", 1534.0, "m"), Measurement("mean_hu", 54.5, "m")))
+    absent = [Finding(f"F{n}", kind, Status.ABSENT, "liver", "liver") for n, kind in
+              ((4, "liver_abscess"), (5, "liver_tumor"))]
+    assert facts_of([liver, _cyst(), verdict, *absent], "liver").splitlines() == [
+        "liver | volume 1530 mL | 55 HU",
+        "hepatic cyst | segment VIII | 3.6 x 3.3 cm | hypoattenuating | 4 HU | fluid attenuation",
+        "absent: liver abscess, liver tumor"]
+    assert facts_of([liver, _cyst(), verdict, *absent], "spleen") == ""
+    assert facts_of([liver, _cyst(), verdict], "impression").splitlines() == [
+        "hepatic cyst | segment VIII | 3.6 x 3.3 cm | hypoattenuating | 4 HU | fluid attenuation"]
+
+
+def test_a_finding_of_a_model_has_its_probability_and_no_number() -> None:
+    seen = Finding("F1", "liver_cyst", Status.PRESENT, "liver", "liver", category="hepatic cyst", source=Source.MODEL,
+                   confidence=0.934)
+    assert facts_of([seen], "liver") == "hepatic cyst | liver | probability 0.93"
+
+
+@given(st.floats(0.01, 3000), st.floats(0.01, 3000))
+def test_numbers_are_written_as_sentences_write_them(a: float, b: float) -> None:
+    style = Style()
+    assert module._axes(a, b) == axes_text(a, b, style)
+    assert module._length(a) == length_text(a, style)
+    assert module._volume(a) == volume_text(a)
+    assert f"{module._rounded(a - b, '1')} HU" == hu_text(a - b)
+
+
+@pytest.fixture(scope="module")
+def made() -> dict:
+    phantom = make_phantom(PhantomSpec(
+        seed=5, region="abdomen", spacing_mm=(4.0, 4.0, 4.0), noise_hu=6.0, phase="portal venous",
+        lesions=(LesionSpec("liver_cyst", size=30.0), LesionSpec("liver_cyst", size=22.0), LesionSpec("splenomegaly"),
+                 LesionSpec("ascites"))))
+    report = generate_report(phantom.volume, segmentation=phantom.segmentation)
+    keep = {f.id: asdict(f) for s in report.sentences for f in s.findings}
+    rows = [{"text": s.text, "section": s.section, "findings": list(s.finding_ids)} for s in report.sentences]
+    return {"report": report, "json": json.loads(json.dumps({"sentences": rows, "findings": keep}))}
+
+
+def test_training_and_inference_write_the_same_facts(made: dict, make_case: MakeCase) -> None:
+    pairs = fact_pairs(make_case([], report=made["json"]))
+    assert {p.section for p in pairs} == {s.section for s in made["report"].sentences}
+    for pair in pairs:
+        assert pair.facts == facts_of(made["report"].findings, pair.section), pair.section
+        assert pair.text == " ".join(s.text for s in made["report"].sentences if s.section == pair.section)
+
+
+@pytest.mark.parametrize("unit", ["section", "sentence"])
+def test_every_number_of_the_text_is_in_its_facts(made: dict, make_case: MakeCase, unit: str) -> None:
+    pairs = fact_pairs(make_case([], report=made["json"]), unit)
+    checked = 0
+    for pair in pairs:
+        for number in NUMBER.findall(pair.text):
+            assert number in pair.facts, pair
+            checked += 1
+    assert checked > 8
+
+
+def test_findings_survive_json(made: dict) -> None:
+    by_id = {f.id: f for f in made["report"].findings}
+    assert made["json"]["findings"]
+    for name, row in made["json"]["findings"].items():
+        assert finding_of(row) == by_id[name]
+
+
+def test_bad_input(made: dict, make_case: MakeCase) -> None:
+    assert fact_pairs(make_case([], name="none")) == []
+    with pytest.raises(InputError, match="unit"):
+        fact_pairs(make_case([], name="b", report=made["json"]), "word")
+    with pytest.raises(FileFormatError, match="sentences and the findings"):
+        fact_pairs(make_case([], name="c", report={"sentences": [{}], "findings": {}}))
+    with pytest.raises(InputError, match="section"):
+        facts_of([], "thumb")
