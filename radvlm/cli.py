@@ -109,7 +109,7 @@ def _add_model_commands(commands: Any) -> None:
     train = commands.add_parser("train", help="train a model from a YAML file",
                                 description="Train a model as a configuration says; see configs/ and docs/training.md.")
     train.add_argument("config", metavar="CONFIG", help="YAML file, such as configs/tiny.yaml")
-    train.add_argument("-o", "--output", metavar="OUT", help="folder of the run (default: what the configuration says)")
+    train.add_argument("-o", "--output", metavar="OUT", help="folder of the run (default: out/ and the name of CONFIG)")
     train.add_argument("--resume", action="store_true", help="go on from the last checkpoint in the folder")
     train.add_argument("-q", "--quiet", action="store_true", help="no progress")
     train.set_defaults(run=_train)
@@ -262,7 +262,7 @@ def _train(args: argparse.Namespace) -> None:
     if not Path(args.config).is_file():
         raise InputError("a training configuration is a YAML file", args.config, "See configs/tiny.yaml")
     try:
-        from radvlm.train.run import run
+        from radvlm.training import train_model
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("radvlm"):
             raise
@@ -274,7 +274,8 @@ def _train(args: argparse.Namespace) -> None:
     def show(*parts: object) -> None:
         print(*parts, file=sys.stderr)
 
-    folder = run(args.config, args.output, args.resume, None if args.quiet else show)
+    output = args.output or Path("out") / Path(args.config).stem
+    folder = train_model(args.config, output, resume=args.resume, progress=None if args.quiet else show)
     print(f"Written to {folder}", file=sys.stderr)
 
 

@@ -12,7 +12,12 @@ from radvlm.errors import InputError
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 
 
-@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda p: p.name)
+#: Recipes of models; every other file holds settings of a report.
+RECIPES = {"tiny.yaml"}
+
+
+@pytest.mark.parametrize("path", sorted(p for p in CONFIGS.glob("*.yaml") if p.name not in RECIPES),
+                         ids=lambda p: p.name)
 def test_every_shipped_configuration_parses(path: Path) -> None:
     assert isinstance(Config.load(path), Config)
 

@@ -46,7 +46,8 @@ def corpus_spec(seed: int, *, spacing_mm: float | None, noise_hu: tuple[float, f
     rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, 17])))
     noise = float(rng.uniform(*noise_hu))
     count = None if rng.random() >= crowded else int(rng.integers(6, 9))
-    spec = random_spec(seed, spacing_mm=None if spacing_mm is None else (spacing_mm,) * 3, lesions=count, noise_hu=noise)
+    spacing = None if spacing_mm is None else (spacing_mm,) * 3
+    spec = random_spec(seed, spacing_mm=spacing, lesions=count, noise_hu=noise)
     drop = set(left_out)
     kept = tuple(lesion for lesion in spec.lesions if lesion.kind not in drop)  # type: ignore[union-attr]
     return PhantomSpec(seed=seed, region=spec.region, spacing_mm=spec.spacing_mm, phase=spec.phase, sex=spec.sex,

@@ -1,0 +1,225 @@
+"""Saving and loading models: safetensors and JSON in one folder, nothing that can run code.
+
+    tiny/  config.json  model.safetensors  decoder/base/{config.json, tokenizer.json, ...}
+
+Unusual: weights are stored in half precision and computed in float32, all networks in one file, so that ``tiny``
+fits in the package. ``load_model`` also takes a folder or file of Merlin's published checkpoints.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from radvlm.errors import FileFormatError, InputError
+from radvlm.model.calibration import Calibration
+from radvlm.model.fusion import EvidenceConfig
+from radvlm.model.pyramid import PyramidConfig, PyramidEncoder
+from radvlm.model.text import HashedTextConfig, HashedTextEncoder
+from radvlm.model.vlm import Settings, TableModel, Term
+from radvlm.model.writer import ReportWriter
+
+FORMAT = "radvlm-table-model"
+VERSION = 1
+#: Models that ship with the package.
+SHIPPED = ("tiny",)
+_PARTS = ("encoder", "text", "writer")
+
+
+def save(model: TableModel, folder: str | os.PathLike[str]) -> Path:
+    """Write a model; the folder is complete or absent. Raises InputError where something else lies there."""
+    from safetensors.torch import save_file
+
+    target = Path(folder)
+    if target.exists() and (not target.is_dir() or (any(target.iterdir()) and not (target / "config.json").exists())):
+        raise InputError("a model is saved to a new folder or over an older model", target.name,
+                         "Choose another folder")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    beside = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    try:
+        decoder = model.writer.decoder
+        merged = decoder.merge() if decoder.has_lora else decoder
+        _save_text_base(merged, beside / "decoder")
+        tensors = {}
+        for part in _PARTS:
+            for key, value in getattr(model, part).state_dict().items():
+                tensors[f"{part}.{key}"] = _stored(value)
+        save_file(_without_ties(tensors), beside / "model.safetensors")
+        config = {
+            "format": FORMAT, "version": VERSION, "sha256": _sha256(beside / "model.safetensors"),
+            "encoder": asdict(model.encoder.config), "text": asdict(model.text.config),
+            "evidence_tokens": asdict(model.writer.tokens.config), "settings": settings_to_dict(model.settings),
+        }
+        (beside / "config.json").write_text(json.dumps(config, indent=1), encoding="utf-8")
+        beside.chmod(0o755)
+        if target.exists():
+            shutil.rmtree(target)
+        beside.rename(target)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    return target
+
+
+def load_model(name_or_path: str | os.PathLike[str] = "tiny", *, revision: str | None = None, device: str = "cpu",
+               offline: bool = True, precision: str = "float32") -> Any:
+    """A shipped model, one of our folders, or Merlin's published checkpoints (file, folder or hub id).
+
+    Args:
+        revision: commit of a hub id; required with ``offline=False``.
+        device: a torch device. precision: float32, or bfloat16 for a faster and slightly different encoder.
+        offline: never touch the network.
+
+    Raises: InputError for what is not there, FileFormatError for damaged or foreign files, naming the keys.
+    """
+    name = os.fspath(name_or_path)
+    _check_device(device)
+    path = Path(str(files("radvlm").joinpath("weights", name))) if name in SHIPPED else Path(name)
+    if (path / "config.json").is_file() and _is_ours(path):
+        return _load_folder(path, device, precision)
+    if name in SHIPPED:
+        raise FileFormatError("tiny ships with the package", f"no weights in {path.name}", "Install radvlm again")
+    from radvlm.model.merlin.model import MerlinModel
+
+    return MerlinModel.load(name, revision=revision, device=device, offline=offline)
+
+
+def settings_to_dict(settings: Settings) -> dict[str, Any]:
+    data = asdict(settings)
+    data["training"] = dict(settings.training)
+    return data
+
+
+def settings_from_dict(data: Mapping[str, Any]) -> Settings:
+    values = dict(data)
+    values["terms"] = tuple(Term(**t) for t in data["terms"])
+    values["sections"] = tuple(data["sections"])
+    values["calibration"] = Calibration.from_dict(data["calibration"])
+    values["zero_shot"] = tuple(float(v) for v in data["zero_shot"])
+    return Settings(**values)
+
+
+def load_weights(module: torch.nn.Module, tensors: Mapping[str, Tensor], what: str) -> None:
+    """Load, or one error that names what is missing, left over or of another shape."""
+    own = module.state_dict()
+    missing = sorted(set(own) - set(tensors))
+    extra = sorted(set(tensors) - set(own))
+    wrong = sorted(k for k in set(own) & set(tensors) if own[k].shape != tensors[k].shape)
+    if missing or extra or wrong:
+        said = [f"{len(keys)} {kind}: {', '.join(keys[:10])}" for kind, keys in
+                (("missing", missing), ("extra", extra), ("of another shape", wrong)) if keys]
+        raise FileFormatError(f"the weights have the keys of the {what}", "; ".join(said),
+                              "Use the files of one model, saved by one release")
+    module.load_state_dict({k: v.to(own[k].dtype) for k, v in tensors.items()})
+
+
+def _load_folder(path: Path, device: str, precision: str) -> TableModel:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    from radvlm.model.decoder import Decoder
+
+    try:
+        config = json.loads((path / "config.json").read_text(encoding="utf-8"))
+        version = int(config["version"])
+        if version > VERSION:
+            raise FileFormatError(f"the model has format version {VERSION} or lower", str(version), "Update radvlm")
+        digest = _sha256(path / "model.safetensors")
+        if digest != config["sha256"]:
+            raise FileFormatError("model.safetensors is the file that config.json names", f"sha256 {digest[:12]}...",
+                                  "Copy the folder again")
+        tensors = load_file(path / "model.safetensors")
+        settings = settings_from_dict(config["settings"])
+        encoder = PyramidEncoder(PyramidConfig(**_tuples(config["encoder"])))
+        text = HashedTextEncoder(HashedTextConfig(**config["text"]))
+        decoder = Decoder.from_config(_llama(path / "decoder"), _tokenizer(path / "decoder"))
+        writer = ReportWriter(decoder, EvidenceConfig(**config["evidence_tokens"]))
+    except (KeyError, TypeError, ValueError, OSError, SafetensorError) as error:
+        if isinstance(error, (FileFormatError, InputError)):
+            raise
+        raise FileFormatError("a model folder holds config.json, model.safetensors and decoder/",
+                              f"{path.name}: {error}", "Copy the folder again") from error
+    for name, module in (("encoder", encoder), ("text", text), ("writer", writer)):
+        held = {k.removeprefix(f"{name}."): v for k, v in tensors.items() if k.startswith(f"{name}.")}
+        load_weights(module, _with_ties(module, held), name)
+    return TableModel(encoder, text, writer, settings, digest=digest, precision=precision, device=device)
+
+
+def _save_text_base(decoder: Any, folder: Path) -> None:
+    folder.mkdir(parents=True)
+    decoder.base_model.config.save_pretrained(folder)
+    decoder.tokenizer.save_pretrained(folder)
+
+
+def _llama(folder: Path) -> Any:
+    from transformers import AutoConfig
+
+    return AutoConfig.from_pretrained(folder, local_files_only=True)
+
+
+def _tokenizer(folder: Path) -> Any:
+    from radvlm.model.decoder import load_tokenizer
+
+    return load_tokenizer(folder)
+
+
+def _stored(value: Tensor) -> Tensor:
+    """Half precision for weights; what does not fit its range, and counters, stay as they are."""
+    value = value.detach().cpu().contiguous()
+    if value.dtype != torch.float32 or (value.numel() and float(value.abs().max()) > 6e4):
+        return value.clone()
+    if value.ndim < 2:  # norms and biases are small and matter
+        return value.clone()
+    return value.half()
+
+
+def _without_ties(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Tied embeddings are stored once."""
+    head = [k for k in tensors if k.endswith("lm_head.weight")]
+    for key in head:
+        source = key.replace("lm_head.weight", "model.embed_tokens.weight")
+        if source in tensors and torch.equal(tensors[source], tensors[key]):
+            del tensors[key]
+    return tensors
+
+
+def _with_ties(module: torch.nn.Module, held: dict[str, Tensor]) -> dict[str, Tensor]:
+    for key in module.state_dict():
+        source = key.replace("lm_head.weight", "model.embed_tokens.weight")
+        if key.endswith("lm_head.weight") and key not in held and source in held:
+            held[key] = held[source]
+    return held
+
+
+def _tuples(data: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
+
+
+def _is_ours(path: Path) -> bool:
+    try:
+        return bool(json.loads((path / "config.json").read_text(encoding="utf-8")).get("format") == FORMAT)
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _check_device(device: str) -> None:
+    kind = str(device).split(":")[0]
+    if kind not in ("cpu", "cuda", "mps"):
+        raise InputError("a device is cpu, cuda, cuda:N or mps", repr(device))
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise InputError("the device exists", f"{device}, and no CUDA device is available", 'Use device="cpu"')

@@ -1,0 +1,362 @@
+"""The vision-language model of our own format: encoder, text encoder, writer, calibration, in one object.
+
+Unusual: it knows no radiology. What its outputs are called, in which section they are reported and which structure
+shows them is data that training stored beside the weights (``Vocabulary``). It measures nothing: a probability, a place
+and prose are all it gives, and ``radvlm.compose`` decides what of that a report may say.
+"""
+
+from __future__ import annotations
+
+import re
+import weakref
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from radvlm.errors import InputError
+from radvlm.finding import Region, Status
+from radvlm.geometry import Geometry
+from radvlm.model.calibration import Calibration
+from radvlm.model.grounding import Patch, cells_of, to_scan
+from radvlm.model.inputs import InputSpec, prepare
+from radvlm.model.pyramid import FEATURES, PyramidConfig, PyramidEncoder, evidence, split_maps
+from radvlm.model.text import HashedTextEncoder
+from radvlm.model.writer import ReportWriter, best_answers, facts_prompt, question_prompt, section_prompt
+from radvlm.provenance import Decision
+from radvlm.reading import Answer, Draft, FindingScore, Reading
+from radvlm.segmentation import Segmentation
+from radvlm.volume import Volume
+
+#: Body is cut out with this many voxels of air around it, as in training.
+MARGIN_VOXELS = 4
+BODY_HU = -400
+#: A second side is reported when its peak logit is at most this far below the first one's.
+SIDE_GAP = 2.0
+#: A part is named as the place of a finding from this share on.
+PART_SHARE = 0.4
+
+
+@dataclass(frozen=True)
+class Term:
+    """What one output is called: see ``radvlm.dataset.vocabulary.FindingKind``."""
+
+    finding: str
+    words: str
+    section: str
+    site: str
+    sided: bool
+    structure: str
+    parent_class: str
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything a saved model says of itself beside its weights.
+
+    Attributes:
+        name, notice, trained_on: who it is and how far to trust it.
+        terms: findings, in the order of the encoder's logits.
+        sections: sections it writes.
+        calibration: of the findings. zero_shot: slope and offset of a text's score, and its two thresholds.
+        answer_temperature: of yes/no answers. familiar: mean, spread and limit of ``_strangeness``.
+        training: seeds, minutes, counts: what the model card prints.
+    """
+
+    name: str
+    notice: str
+    trained_on: str
+    terms: tuple[Term, ...]
+    sections: tuple[str, ...]
+    calibration: Calibration
+    zero_shot: tuple[float, float, float, float]
+    answer_temperature: float
+    familiar: float
+    training: Mapping[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Encoded:
+    """One scan after the encoder: evidence (1, classes, columns), logits (F,), maps on ``affine`` (cell centres)."""
+
+    table: Tensor
+    logits: np.ndarray
+    embedding: np.ndarray
+    anatomy: np.ndarray
+    findings: np.ndarray
+    affine: np.ndarray
+    notes: tuple[Decision, ...]
+
+
+class TableModel:
+    """A model whose findings, embedding and prose come from the evidence table of ``PyramidEncoder``."""
+
+    def __init__(self, encoder: PyramidEncoder, text: HashedTextEncoder, writer: ReportWriter, settings: Settings, *,
+                 digest: str = "", precision: str = "float32", device: str = "cpu") -> None:
+        if precision not in ("float32", "bfloat16"):
+            raise InputError('precision is "float32" or "bfloat16"', repr(precision))
+        if tuple(t.finding for t in settings.terms) != encoder.config.findings:
+            raise InputError("the vocabulary names the encoder's findings in their order", "another list")
+        self.encoder = encoder.eval().to(device)
+        self.text = text.eval().to(device)
+        self.writer = writer.eval().to(device)
+        self.settings, self.digest, self.precision, self.device = settings, digest, precision, device
+        self.name, self.notice = settings.name, settings.notice
+        self._kept: tuple[weakref.ref[Volume], Encoded] | None = None
+
+    # --- encoding ---------------------------------------------------------------------------------------------------
+    def encode(self, volume: Volume) -> Encoded:
+        """One pass of the encoder; the last scan is kept, so that several questions to it cost one pass."""
+        if self._kept is not None and self._kept[0]() is volume:
+            return self._kept[1]
+        config = self.encoder.config
+        prepared = prepare(volume, InputSpec((config.spacing_mm,) * 3, hu_window=None))
+        hu, affine = _body(prepared.tensor, prepared.affine_ras_mm)
+        hu = hu.to(self.device)
+        with torch.inference_mode(), torch.autocast(self.device.split(":")[0], torch.bfloat16,
+                                                    enabled=self.precision == "bfloat16"):
+            maps, _ = self.encoder.voxels(hu)
+        with torch.inference_mode():
+            table = evidence(maps, hu, config)
+            output = self.encoder.read_table(table)
+            anatomy, findings, _ = split_maps(maps[0:1].float(), config)
+            coarse = affine @ np.diag([2.0, 2.0, 2.0, 1.0])
+            coarse[:3, 3] = affine[:3, :3] @ np.full(3, 0.5) + affine[:3, 3]
+            assert output.embedding is not None
+            encoded = Encoded(table, output.logits("findings")[0].cpu().numpy(), output.embedding[0].cpu().numpy(),
+                              anatomy[0].argmax(0).cpu().numpy(), findings[0].sigmoid().cpu().numpy(), coarse,
+                              (*prepared.notes, *self._strange(table)))
+        self._kept = (weakref.ref(volume), encoded)
+        return encoded
+
+    def _strange(self, table: Tensor) -> tuple[Decision, ...]:
+        value = strangeness(self.encoder, table)[0]
+        if value <= self.settings.familiar:
+            return ()
+        return (Decision("model", f"this scan is unlike those that {self.name} was trained on (distance {value:.1f}, "
+                         f"limit {self.settings.familiar:.1f}): probabilities are not to be relied on", True),)
+
+    # --- the protocol -----------------------------------------------------------------------------------------------
+    def read(self, volume: Volume, *, facts: Mapping[str, str] | None = None, segmentation: Segmentation | None = None
+             ) -> tuple[Reading, Segmentation | None]:
+        """Scores, prose and regions; with ``facts`` the prose of those sections is written from them."""
+        encoded = self.encode(volume)
+        scores, regions = self._scores(encoded, volume.geometry)
+        reading = Reading(self.name, self.digest, self.notice, scores, self._drafts(encoded, facts or {}),
+                          encoded.notes, self.settings.calibration.thresholds)
+        return reading, regions
+
+    def classify(self, volume: Volume, findings: Sequence[str] | None = None) -> tuple[FindingScore, ...]:
+        """Own findings (by name or None for all) by the finding head, any other text by the shared space."""
+        encoded = self.encode(volume)
+        own = {t.finding: n for n, t in enumerate(self.settings.terms)}
+        scores, _ = self._scores(encoded, volume.geometry)
+        if findings is None:
+            return scores
+        out: list[FindingScore] = []
+        texts = [f for f in findings if f not in own]
+        asked = dict(zip(texts, self.zero_shot(encoded.embedding[None], texts)[0], strict=True)) if texts else {}
+        for text in findings:
+            if text in own:
+                out += [s for s in scores if s.finding == text]
+            else:
+                p = float(asked[text])
+                term = self._term_like(text)
+                _, _, low, high = self.settings.zero_shot
+                status = Status.PRESENT if p >= high else Status.ABSENT if p < low else Status.INDETERMINATE
+                out.append(FindingScore(text, text, term.section if term else "soft_tissues", "", p, status))
+        return tuple(out)
+
+    def zero_shot(self, embeddings: np.ndarray, texts: Sequence[str], negatives: Sequence[str] | None = None
+                  ) -> np.ndarray:
+        """Calibrated probability (N, T) that each text is true of each embedding (N, D), by its negation's contrast."""
+        against = [f"No {t[0].lower() + t[1:]}" for t in texts] if negatives is None else list(negatives)
+        vectors = self.embed_text([*texts, *against])
+        slope, offset, _, _ = self.settings.zero_shot
+        raw = embeddings @ (vectors[: len(texts)] - vectors[len(texts):]).T
+        return 1 / (1 + np.exp(-np.clip(slope * raw + offset, -60, 60)))
+
+    def answer(self, volume: Volume, question: str, *, facts: Mapping[str, str] | None = None,
+               segmentation: Segmentation | None = None) -> Answer:
+        """Answer, confidence, region and the scores it rests on."""
+        encoded = self.encode(volume)
+        prefix = self.writer.prefix(encoded.table, torch.from_numpy(encoded.logits)[None].to(self.device))
+        written = self.writer.decoder.generate_sections(prefix, [question_prompt(question)], self._limits(24))[0]
+        text = written.text.strip() or "No answer"
+        confidence = float(np.exp(written.log_probability))
+        scores, _ = self._scores(encoded, volume.geometry)
+        related = self._related(question, scores)
+        if text in ("Yes", "No"):
+            ranked = best_answers(self.writer, prefix, question, ("Yes", "No"))
+            odds = np.log(max(ranked[0][1], 1e-9) / max(1 - ranked[0][1], 1e-9)) / self.settings.answer_temperature
+            text, confidence = ranked[0][0], float(1 / (1 + np.exp(-odds)))
+        status = {"Yes": Status.PRESENT, "No": Status.ABSENT}.get(text, Status.PRESENT)
+        if confidence < 0.6:
+            status = Status.INDETERMINATE
+        region = next((s.region for s in related if s.region is not None and s.status is not Status.ABSENT), None)
+        lines = [f"{s.words}{f' ({s.site})' if s.site else ''}: probability {s.probability:.2f}, {s.status}, "
+                 f"{s.grounding}" for s in related[:4]]
+        if facts:
+            section = {s.section for s in related}
+            lines += [f"masks: {line}" for key, held in facts.items() if key in section
+                      for line in held.splitlines()[:4]]
+        return Answer(text, min(1.0, max(0.0, confidence)), status, region if text != "No" else None, tuple(lines))
+
+    def embed(self, volume: Volume) -> np.ndarray:
+        """(D,) float32 of unit length."""
+        return self.encode(volume).embedding.astype(np.float32)
+
+    def embed_text(self, texts: Sequence[str]) -> np.ndarray:
+        """(N, D) float32 of unit length."""
+        with torch.inference_mode():
+            return self.text.encode(texts).cpu().numpy().astype(np.float32)
+
+    def save_pretrained(self, folder: Any) -> None:
+        """Write the folder that ``load_model`` reads."""
+        from radvlm.model.checkpoint import save
+
+        save(self, folder)
+
+    # --- parts ------------------------------------------------------------------------------------------------------
+    def _limits(self, tokens: int) -> Any:
+        from radvlm.model.decoder import WritingLimits
+
+        return WritingLimits(max_new_tokens=tokens)
+
+    def _drafts(self, encoded: Encoded, facts: Mapping[str, str]) -> tuple[Draft, ...]:
+        sections = list(dict.fromkeys((*self.settings.sections, *facts)))
+        longest = self.writer.decoder.context or 10**9
+        prompts, kept = [], []
+        for section in sections:
+            prompt = facts_prompt(section, facts[section]) if section in facts else (
+                "" if facts or section not in self.settings.sections else section_prompt(section))
+            if prompt and encoded.table.shape[1] + len(self.writer.decoder.encode(prompt)) + 200 < longest:
+                prompts.append(prompt)
+                kept.append(section)
+        if not prompts:
+            return ()
+        prefix = self.writer.prefix(encoded.table, torch.from_numpy(encoded.logits)[None].to(self.device))
+        written = self.writer.decoder.generate_sections(prefix, prompts, self._limits(200))
+        return tuple(Draft(s, w.text.strip()) for s, w in zip(kept, written, strict=True))
+
+    def _scores(self, encoded: Encoded, geometry: Geometry) -> tuple[tuple[FindingScore, ...], Segmentation | None]:
+        config, calibration = self.encoder.config, self.settings.calibration
+        probabilities = calibration.probability(encoded.logits)
+        rows: list[tuple[int, Term, str, float, Status, tuple[str, ...]]] = []
+        patches: list[Patch] = []
+        middle = _middle_cell(encoded.anatomy)
+        right = np.broadcast_to((np.arange(encoded.anatomy.shape[0]) >= middle)[:, None, None], encoded.anatomy.shape)
+        for n, term in enumerate(self.settings.terms):
+            p = float(probabilities[n])
+            for side, share in self._sides(encoded, n, term):
+                value = p * share
+                status = calibration.status(n, value)
+                rows.append((n, term, side, value, status, self._places(encoded.table[0], n, term, status)))
+                if status is Status.ABSENT:
+                    continue
+                allowed = None if not side else (right if side == "right" else ~right)
+                patches += _patch(f"{n}{side}", term, side, encoded, config, n, allowed)
+        segmentation, regions = to_scan(patches, encoded.affine, geometry)
+        return tuple(_score(n, t, side, p, status, regions.get(f"{n}{side}"), places)
+                     for n, t, side, p, status, places in rows), segmentation
+
+    def _sides(self, encoded: Encoded, index: int, term: Term) -> list[tuple[str, float]]:
+        """Sides to report with the share of the probability that each gets."""
+        if not term.sided:
+            return [("", 1.0)]
+        row = encoded.table[0, len(self.encoder.config.anatomy) + index]
+        peaks = {side: float(row[FEATURES.index(f"peak_{side}")]) for side in ("left", "right")}
+        first = max(peaks, key=lambda s: peaks[s])
+        other = "left" if first == "right" else "right"
+        gap = peaks[first] - peaks[other]
+        if gap > SIDE_GAP:
+            return [(first, 1.0)]
+        chance = 1 / (1 + np.exp(-peaks[other])) / max(1 / (1 + np.exp(-peaks[first])), 1e-9)
+        return [(first, 1.0), (other, float(min(1.0, chance)))]
+
+    def _places(self, table: Tensor, index: int, term: Term, status: Status) -> tuple[str, ...]:
+        """Named parts, most probable first; () when none stands out or the finding is absent."""
+        if status is Status.ABSENT or not term.structure or (term.sided and term.parent_class != "lung"):
+            return ()
+        parts = self.encoder.config.parts
+        share = table[len(self.encoder.config.anatomy) + index, len(FEATURES):].cpu().numpy()
+        order = [int(k) for k in np.argsort(-share) if k and share[k] >= PART_SHARE]
+        return tuple(parts[k] for k in order[:1])
+
+    def _term_like(self, text: str) -> Term | None:
+        words = set(re.findall(r"[a-z]+", text.lower()))
+        best = max(self.settings.terms, key=lambda t: len(words & set(f"{t.words} {t.site} {t.section}".split())))
+        return best if words & set(f"{best.words} {best.site} {best.section}".split()) else None
+
+    def _related(self, question: str, scores: Sequence[FindingScore]) -> list[FindingScore]:
+        """Scores that the question is about, best match first, then by probability."""
+        asked = {_stem(w) for w in re.findall(r"[a-z]+", question.lower())}
+
+        def match(s: FindingScore) -> int:
+            said = f"{s.words} {s.finding} {s.site} {s.section}".lower()
+            return len(asked & {_stem(w) for w in re.findall(r"[a-z]+", said)})
+
+        held = [(match(s), s) for s in scores]
+        top = max((m for m, _ in held), default=0)
+        return [s for m, s in sorted(held, key=lambda x: (-x[0], -x[1].probability)) if top and m == top]
+
+
+def strangeness(encoder: PyramidEncoder, tables: Tensor) -> list[float]:
+    """Root mean square of the standardised anatomy rows (N,): 1 is a usual training scan."""
+    organs = len(encoder.config.anatomy)
+    scaled = encoder.reader.standardise(tables)[:, :organs, :len(FEATURES)]
+    return [float(v) for v in scaled.square().mean(dim=(1, 2)).sqrt()]
+
+
+def _stem(word: str) -> str:
+    return word[:5]
+
+
+def _body(hu: Tensor, affine: np.ndarray) -> tuple[Tensor, np.ndarray]:
+    """Cut (1, 1, X, Y, Z) to the body, as the training corpus is cut; the affine goes with it."""
+    inside = hu[0, 0] > BODY_HU
+    box = []
+    for axis in range(3):
+        other = [a for a in range(3) if a != axis]
+        there = torch.nonzero(inside.sum(dim=other) > 20)[:, 0]
+        n = hu.shape[axis + 2]
+        low, high = (0, n - 1) if there.numel() == 0 else (int(there[0]), int(there[-1]))
+        box.append(slice(max(0, low - MARGIN_VOXELS), min(n, high + 1 + MARGIN_VOXELS)))
+    moved = affine.copy()
+    moved[:3, 3] = affine[:3, :3] @ np.array([s.start for s in box], float) + affine[:3, 3]
+    return hu[:, :, box[0], box[1], box[2]].contiguous(), moved
+
+
+def _middle_cell(anatomy: np.ndarray) -> float:
+    body = (anatomy > 0).sum(axis=(1, 2)).astype(float)
+    return float((body * np.arange(len(body))).sum() / max(body.sum(), 1e-6))
+
+
+def _patch(key: str, term: Term, side: str, encoded: Encoded, config: PyramidConfig, index: int,
+           allowed: np.ndarray | None) -> list[Patch]:
+    """Where a finding is shown: its own map, or for a state of a whole organ that organ."""
+    if term.structure:
+        probability = encoded.findings[index]
+        if allowed is not None:
+            probability = np.where(allowed, probability, 0)
+        cells, peak = cells_of(probability)
+        return [Patch(key, term.structure.format(side=side), cells, peak)]
+    site = f"{term.site}_{side}" if side else term.site
+    cells = encoded.anatomy == config.anatomy.index(term.site if term.site in config.anatomy else term.parent_class)
+    if allowed is not None:
+        cells = cells & allowed
+    if not cells.any():
+        return []
+    return [Patch(key, site, cells, tuple(int(v) for v in np.argwhere(cells)[0]), whole=True)]  # type: ignore[arg-type]
+
+
+def _score(index: int, term: Term, side: str, probability: float, status: Status, region: Region | None,
+           places: tuple[str, ...]) -> FindingScore:
+    site = f"{term.site}_{side}" if term.site and term.sided and side else term.site
+    kept = None if status is Status.ABSENT else region
+    grounding = "not localised" if kept is None else "voxel head" if term.structure else "organ"
+    return FindingScore(term.finding, term.words, term.section, site, float(min(1.0, max(0.0, probability))), status,
+                        kept, grounding, places)

@@ -1,0 +1,138 @@
+"""The recipe of a model as frozen dataclasses; the YAML holds values only, and unknown keys are refused."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from radvlm.errors import InputError
+from radvlm.train.loop import LoopConfig
+
+
+@dataclass(frozen=True)
+class CorpusConfig:
+    """Labelled scans of one use.
+
+    Attributes:
+        folder: where the cases are, relative to the output folder or absolute.
+        seeds: (first, one past the last) of the phantoms to make where they are missing; None to use what is there.
+        crowded: share of phantoms with 6 to 8 kinds of findings. reports: seeds from here on get the report of
+            the masks.
+        noise_hu, spacing_mm, left_out: as in ``radvlm.phantom.corpus.write_corpus``.
+    """
+
+    folder: str
+    seeds: tuple[int, int] | None = None
+    crowded: float = 0.0
+    reports: int | None = None
+    noise_hu: tuple[float, float] = (5.0, 16.0)
+    spacing_mm: float | None = 3.0
+    left_out: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class EncoderShape:
+    """Size of the pyramid; see ``radvlm.model.pyramid.PyramidConfig``."""
+
+    spacing_mm: float = 3.0
+    channels: tuple[int, ...] = (24, 48, 80, 112, 128)
+    blocks: tuple[int, ...] = (1, 2, 2, 1, 1)
+    width: int = 32
+    embedding: int = 256
+    hidden: int = 96
+
+
+@dataclass(frozen=True)
+class DecoderShape:
+    """Size of the text base and of its adapters."""
+
+    vocabulary: int = 1400
+    hidden: int = 160
+    layers: int = 4
+    heads: int = 4
+    feed_forward: int = 448
+    context: int = 1024
+    lora_rank: int = 16
+    lora_alpha: float = 32.0
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Cases of one step, and for voxel crops their size in voxels."""
+
+    size: int
+    crop: tuple[int, int, int] | None = None
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """A whole recipe. ``name`` is the model's, ``notice`` is shown wherever it speaks."""
+
+    name: str
+    notice: str
+    trained_on: str
+    seed: int
+    threads: int
+    voxel_scans: CorpusConfig
+    head_scans: CorpusConfig
+    validation_scans: CorpusConfig
+    encoder: EncoderShape
+    decoder: DecoderShape
+    voxels: LoopConfig
+    voxel_batch: Batch
+    heads: LoopConfig
+    head_batch: Batch
+    base: LoopConfig
+    base_batch: Batch
+    instruct: LoopConfig
+    instruct_batch: Batch
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> TrainConfig:
+        """Read a YAML; InputError for an unknown or missing key, naming it."""
+        file = Path(path)
+        try:
+            data = yaml.safe_load(file.read_text(encoding="utf-8"))
+        except (OSError, yaml.YAMLError) as error:
+            raise InputError("a recipe is a YAML file", f"{file.name}: {error}", "See configs/tiny.yaml") from error
+        if not isinstance(data, dict):
+            raise InputError("a recipe is a mapping", type(data).__name__, "See configs/tiny.yaml")
+        return cls(**_values(cls, data, "recipe"))
+
+
+_NESTED = {"voxel_scans": CorpusConfig, "head_scans": CorpusConfig, "validation_scans": CorpusConfig,
+           "encoder": EncoderShape, "decoder": DecoderShape, "voxels": LoopConfig, "heads": LoopConfig,
+           "base": LoopConfig, "instruct": LoopConfig, "voxel_batch": Batch, "head_batch": Batch, "base_batch": Batch,
+           "instruct_batch": Batch}
+
+
+def _values(cls: type, data: Mapping[str, Any], where: str) -> dict[str, Any]:
+    known = {f.name for f in fields(cls)}
+    unknown = sorted(set(data) - known)
+    if unknown:
+        raise InputError(f"keys of the {where} are {', '.join(sorted(known))}", ", ".join(unknown))
+    out: dict[str, Any] = {}
+    for key, value in data.items():
+        if cls is TrainConfig and key in _NESTED:
+            if not isinstance(value, dict):
+                raise InputError(f"{key} is a mapping", type(value).__name__)
+            out[key] = _made(_NESTED[key], _values(_NESTED[key], value, key), key)
+        else:
+            out[key] = tuple(value) if isinstance(value, list) else value
+    if cls is TrainConfig:
+        missing = sorted(known - set(out))
+        if missing:
+            raise InputError("a recipe has every part", f"missing {', '.join(missing)}", "See configs/tiny.yaml")
+    return out
+
+
+def _made(cls: type, values: dict[str, Any], where: str) -> Any:
+    try:
+        return cls(**values)
+    except TypeError as error:
+        raise InputError(f"{where} has its required keys", str(error)) from error

@@ -1,0 +1,125 @@
+"""The text half: a base taught on text alone, then frozen; adapters and evidence tokens taught on scans.
+
+Unusual: three kinds of lesson take turns by step: sections from images, answers from images, prose from facts. Facts
+lessons teach copying, so that numbers come from the masks and not from memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from radvlm.dataset.case import Case
+from radvlm.dataset.facts import fact_pairs
+from radvlm.dataset.questions import Question, balanced, questions
+from radvlm.dataset.sentences import TINY_SECTIONS, report_text, section_text
+from radvlm.model.decoder import Decoder
+from radvlm.model.writer import ReportWriter, facts_prompt, question_prompt, section_prompt
+
+#: Longest training text in tokens; what is longer is left out.
+LONGEST = 220
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """Prompt and target; ``case`` is the row of the evidence table, -1 for none."""
+
+    prompt: str
+    target: str
+    case: int
+
+
+@dataclass(frozen=True)
+class Lessons:
+    """Every lesson by kind."""
+
+    sections: tuple[Lesson, ...]
+    answers: tuple[Lesson, ...]
+    facts: tuple[Lesson, ...]
+
+    def texts(self) -> list[str]:
+        return [f"{x.prompt} {x.target}" for kind in (self.sections, self.answers, self.facts) for x in kind]
+
+
+def make_lessons(cases: Sequence[Case], *, seed: int = 0, per_kind: int | None = None, wordings: int = 2) -> Lessons:
+    """Lessons of all cases; ``wordings`` of each question, balanced so that no answer can be guessed."""
+    sections, answers, facts = [], [], []
+    row = {case.name: n for n, case in enumerate(cases)}
+    pool: list[Question] = []
+    for n, case in enumerate(cases):
+        for section in TINY_SECTIONS:
+            text = section_text(case, section, 0, "plain")
+            if text:
+                sections.append(Lesson(section_prompt(section), text, n))
+        for w in range(wordings):
+            pool += questions(case, seed + w, "train")
+        for unit in ("section", "sentence"):
+            facts += [Lesson(facts_prompt(p.section, p.facts), p.text, n) for p in fact_pairs(case, unit) if p.facts]
+    answers = [Lesson(question_prompt(q.text), q.answer, row[q.case]) for q in balanced(pool, seed, per_kind)]
+    return Lessons(tuple(sections), tuple(answers), tuple(facts))
+
+
+def plain_texts(cases: Sequence[Case], lessons: Lessons, *, variants: int = 2) -> list[str]:
+    """Text for the base: reports in both styles, line by line, and every lesson without its image."""
+    lines = [line for case in cases for n in range(variants)
+             for line in report_text(case, n, "varied" if n else "plain").splitlines()]
+    return [*lines, *lessons.texts()]
+
+
+class BaseBatches:
+    """Next-token loss on plain text at a step."""
+
+    def __init__(self, decoder: Decoder, texts: Sequence[str], *, batch: int, seed: int) -> None:
+        self.decoder, self.batch, self.seed = decoder, batch, seed
+        self.texts = [t for t in texts if len(t) < 4 * LONGEST]
+
+    def __call__(self, step: int) -> dict[str, Tensor]:
+        rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([self.seed, step])))
+        pool = rng.integers(0, len(self.texts), 8 * self.batch)
+        # texts of like length share a batch: less padding
+        ordered = sorted(pool, key=lambda n: len(self.texts[n]))
+        start = int(rng.integers(0, 8)) * self.batch
+        rows = [self.texts[n] for n in ordered[start:start + self.batch]]
+        return {"loss": self.decoder.loss(None, self.decoder.text_batch(None, rows))}
+
+
+class InstructBatches:
+    """Loss of the writer at a step; kinds take turns."""
+
+    def __init__(self, writer: ReportWriter, lessons: Lessons, tables: Tensor, logits: Tensor, *, batch: int, seed: int,
+                 jitter: float = 0.05) -> None:
+        self.writer, self.tables, self.logits = writer, tables, logits
+        self.batch, self.seed, self.jitter = batch, seed, jitter
+        self.turns = [("sections", lessons.sections), ("answers", lessons.answers), ("sections", lessons.sections),
+                      ("answers", lessons.answers), ("facts", lessons.facts)]
+        self.turns = [(name, held) for name, held in self.turns if held]
+        # the rare lessons, in which something is there, come as often as the common ones
+        self.weights = {}
+        for name, held in dict(self.turns).items():
+            weight = np.array([1.0 if name != "sections" or says_something(x.target) else 0.25 for x in held])
+            self.weights[name] = weight / weight.sum()
+
+    def __call__(self, step: int) -> dict[str, Tensor]:
+        rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([self.seed, step])))
+        name, held = self.turns[step % len(self.turns)]
+        size = self.batch if name != "facts" else max(4, self.batch // 4)
+        picked = [held[n] for n in rng.choice(len(held), 4 * size, p=self.weights[name])]
+        picked.sort(key=lambda x: len(x.prompt) + len(x.target))
+        start = int(rng.integers(0, 4)) * size
+        rows = [x for x in picked[start:start + size] if len(x.prompt) + len(x.target) < 5 * LONGEST] or picked[:size]
+        index = torch.tensor([x.case for x in rows])
+        table, logits = self.tables[index], self.logits[index]
+        spread = self.writer.tokens.spread[None, :, :-1]
+        table = table + self.jitter * spread * torch.randn_like(table)
+        batch = self.writer.decoder.text_batch([x.prompt for x in rows], [f" {x.target}" for x in rows])
+        loss = self.writer(table, logits, batch)
+        return {"loss": loss, name: loss}
+
+
+def says_something(text: str) -> bool:
+    """False for a section in which everything is absent or normal."""
+    return any(not s.strip().lower().startswith(("no ", "the ")) for s in text.split(".") if s.strip())

@@ -1,0 +1,150 @@
+"""One training loop for every stage: steps, schedule, precision, log, resume, early stopping.
+
+Unusual: a stage is a function from step to loss. The loop owns everything else, so every stage resumes bit for bit the
+same way: batches are drawn from (seed, step) and not from the state of a generator.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from radvlm.errors import InputError
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class LoopConfig:
+    """How long and how fast.
+
+    Attributes:
+        steps: optimiser steps. learning_rate: peak of a cosine with ``warmup`` steps of linear rise.
+        minutes: stop the stage after so many minutes of this run and finish the schedule early; None for no limit.
+        precision: float32 or bfloat16 (autocast). save_every_s: seconds between checkpoints.
+        validate_every: steps between validations; patience: validations without a better value before the stage ends
+            with the best weights, None never.
+    """
+
+    steps: int
+    learning_rate: float
+    weight_decay: float = 0.01
+    warmup: int = 100
+    clip: float = 1.0
+    precision: str = "float32"
+    minutes: float | None = None
+    log_every: int = 20
+    save_every_s: float = 120.0
+    validate_every: int | None = None
+    patience: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.steps < 1 or not self.learning_rate > 0:
+            raise InputError("a stage has at least one step and a positive learning rate",
+                             f"{self.steps} steps, {self.learning_rate}")
+        if self.precision not in ("float32", "bfloat16"):
+            raise InputError('precision is "float32" or "bfloat16"', repr(self.precision))
+
+
+def run_stage(name: str, module: nn.Module, loss_of: Callable[[int], dict[str, Tensor]], config: LoopConfig,
+              folder: Path, *, validate: Callable[[], float] | None = None, progress: Progress | None = None,
+              device: str = "cpu") -> Path:
+    """Train ``module`` so that ``loss_of(step)["loss"]`` falls; returns the stage's log (JSON lines).
+
+    Only parameters that require a gradient are trained. ``validate`` returns a value to be maximised. A stage that was
+    finished in ``folder`` is loaded and not trained again; an interrupted one goes on from its last checkpoint.
+    Raises InputError when the loss is not finite, naming the step.
+    """
+    from accelerate import Accelerator
+
+    folder.mkdir(parents=True, exist_ok=True)
+    log, state_file, done_file = folder / f"{name}.log.jsonl", folder / f"{name}.state.pt", folder / f"{name}.done.pt"
+    if done_file.exists():
+        module.load_state_dict(torch.load(done_file, weights_only=True, map_location=device), strict=False)
+        return log
+    accelerator = Accelerator(mixed_precision="bf16" if config.precision == "bfloat16" else "no", cpu=device == "cpu")
+    trained = [p for p in module.parameters() if p.requires_grad]
+    optimiser = torch.optim.AdamW(trained, lr=config.learning_rate, weight_decay=config.weight_decay, betas=(0.9, 0.98))
+    wrapped, optimiser = accelerator.prepare(module, optimiser)
+    step, spent, best, stale, best_state = 0, 0.0, -math.inf, 0, None
+    if state_file.exists():
+        state = torch.load(state_file, weights_only=True, map_location=device)
+        module.load_state_dict(state["module"], strict=False)
+        optimiser.load_state_dict(state["optimiser"])
+        step, spent = int(state["step"]), float(state["spent"])
+    start = saved = time.monotonic()
+    wrapped.train()
+    while step < config.steps:
+        elapsed = spent + time.monotonic() - start
+        share = max(step / config.steps, 0.0 if config.minutes is None else elapsed / (60 * config.minutes))
+        if share >= 1:
+            break
+        for group in optimiser.param_groups:
+            group["lr"] = config.learning_rate * rate(step, share, config.warmup)
+        torch.manual_seed(_seed(name, step))
+        with accelerator.autocast():
+            losses = loss_of(step)
+        if not torch.isfinite(losses["loss"]):
+            raise InputError("the loss of a training step is finite", f"{name}, step {step}: {losses['loss']}",
+                             "Lower the learning rate or look at the data of this step")
+        accelerator.backward(losses["loss"])
+        accelerator.clip_grad_norm_(trained, config.clip)
+        optimiser.step()
+        optimiser.zero_grad(set_to_none=True)
+        step += 1
+        if step % config.log_every == 0 and accelerator.is_main_process:
+            row = {"step": step, "seconds": round(elapsed, 1), "lr": optimiser.param_groups[0]["lr"],
+                   **{k: round(float(v.detach()), 5) for k, v in losses.items()}}
+            with log.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
+            if progress:
+                progress(f"{name} {step}/{config.steps} ({share:.0%}): loss {row['loss']:.4f}")
+        if validate is not None and config.validate_every and step % config.validate_every == 0:
+            wrapped.eval()
+            value = validate()
+            wrapped.train()
+            with log.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"step": step, "validation": round(value, 5)}) + "\n")
+            if value > best:
+                best, stale = value, 0
+                best_state = {k: v.detach().clone() for k, v in module.state_dict().items()}
+            else:
+                stale += 1
+                if config.patience is not None and stale >= config.patience:
+                    break
+        if time.monotonic() - saved > config.save_every_s and accelerator.is_main_process:
+            _save({"module": module.state_dict(), "optimiser": optimiser.state_dict(), "step": step,
+                   "spent": spent + time.monotonic() - start}, state_file)
+            saved = time.monotonic()
+    if best_state is not None:
+        module.load_state_dict(best_state)
+    module.eval()
+    if accelerator.is_main_process:
+        _save(module.state_dict(), done_file)
+        state_file.unlink(missing_ok=True)
+    accelerator.free_memory()
+    return log
+
+
+def rate(step: int, share: float, warmup: int) -> float:
+    """Share of the peak learning rate: linear rise, then a cosine to zero over ``share`` 0..1."""
+    return min(1.0, (step + 1) / max(1, warmup)) * 0.5 * (1 + math.cos(math.pi * min(1.0, share)))
+
+
+def _seed(name: str, step: int) -> int:
+    from zlib import crc32
+
+    return crc32(f"{name}/{step}".encode()) & 0x7FFFFFFF
+
+
+def _save(state: object, path: Path) -> None:
+    beside = path.with_suffix(".tmp")
+    torch.save(state, beside)
+    beside.replace(path)

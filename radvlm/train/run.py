@@ -1,0 +1,258 @@
+"""A recipe from labelled scans to a model folder: voxels, heads, text base, instruction, calibration.
+
+Unusual: every stage leaves a file, and a stage whose file is there is not done again, so a run that was stopped goes on
+where it was. Calibration, thresholds and the limit of what is familiar come from validation scans alone.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from radvlm.dataset.case import Case, Corpus
+from radvlm.dataset.prompts import prompts
+from radvlm.dataset.questions import balanced, questions
+from radvlm.dataset.sentences import TINY_SECTIONS
+from radvlm.dataset.vocabulary import anatomy_classes, findings, part_classes, voxel_classes
+from radvlm.errors import InputError
+from radvlm.model.calibration import fit
+from radvlm.model.checkpoint import save
+from radvlm.model.decoder import Decoder, LlamaShape, LoraSettings, train_tokenizer
+from radvlm.model.fusion import EvidenceConfig
+from radvlm.model.pyramid import PyramidConfig, PyramidEncoder, context_names
+from radvlm.model.text import HashedTextConfig, HashedTextEncoder
+from radvlm.model.vlm import Settings, TableModel, Term, strangeness
+from radvlm.model.writer import MARKERS, ReportWriter, best_answers, logits_of
+from radvlm.train.config import TrainConfig
+from radvlm.train.heads import HeadBatches, Heads, Tables, evidence_tables
+from radvlm.train.language import BaseBatches, InstructBatches, Lessons, make_lessons, plain_texts
+from radvlm.train.loop import run_stage
+from radvlm.train.plots import plot_losses
+from radvlm.train.voxels import Crops, LabelledScan, voxel_loss
+
+Progress = Callable[[str], None]
+#: Validation scans whose distance may be larger than the limit of what is familiar.
+UNFAMILIAR_SHARE = 0.01
+
+
+def run(config: TrainConfig, output: Path, *, progress: Progress | None = None) -> Path:
+    """Train and save; the corpora must be there. Returns the model folder ``output/model``.
+
+    Raises InputError for an empty corpus and for a loss that is not finite.
+    """
+    tell = progress or (lambda _: None)
+    output.mkdir(parents=True, exist_ok=True)
+    torch.set_num_threads(config.threads)
+    clock = _Clock(output / "minutes.json")
+    encoder = make_encoder(config)
+    with clock("voxels"):
+        _voxels(config, encoder, output, tell)
+    heads_cases, held_cases = _cases(config.head_scans, output), _cases(config.validation_scans, output)
+    with clock("evidence"):
+        tables = evidence_tables(encoder, heads_cases, output / "evidence.heads.safetensors", precision="bfloat16",
+                                 progress=tell)
+        held = evidence_tables(encoder, held_cases, output / "evidence.validation.safetensors", precision="bfloat16",
+                               progress=tell)
+    with clock("heads"):
+        heads = _heads(config, encoder, tables, held, output, tell)
+    with clock("language"):
+        writer, lessons = _language(config, encoder, tables, _cases(config.voxel_scans, output), output, tell)
+    with clock("calibration"):
+        settings = _settings(config, encoder, heads, writer, held, lessons, clock)
+    plot_losses(output)
+    model = TableModel(encoder, heads.text, writer, settings)
+    return save(model, output / "model")
+
+
+def make_encoder(config: TrainConfig) -> PyramidEncoder:
+    """The encoder of the recipe with weights from its seed."""
+    terms = findings()
+    torch.manual_seed(config.seed)
+    shape = config.encoder
+    return PyramidEncoder(PyramidConfig(
+        shape.spacing_mm, shape.channels, shape.blocks, shape.width, tuple(anatomy_classes()), tuple(terms),
+        tuple(t.parent_class for t in terms.values()), part_classes(), tuple(context_names()),
+        embedding=shape.embedding, hidden=shape.hidden))
+
+
+def corpus_folder(folder: str, output: Path) -> Path:
+    path = Path(folder)
+    return path if path.is_absolute() else output / path
+
+
+def _cases(corpus: Any, output: Path) -> list[Case]:
+    folder = corpus_folder(corpus.folder, output)
+    cases = list(Corpus(folder))
+    if not cases:
+        raise InputError("a corpus has at least one case", folder.name, "Give its seeds, so that it is made")
+    return cases
+
+
+def _voxels(config: TrainConfig, encoder: PyramidEncoder, output: Path, tell: Progress) -> None:
+    network = encoder.voxels.to(memory_format=torch.channels_last_3d)
+    if (output / "voxels.done.pt").exists():
+        run_stage("voxels", network, lambda _: {}, config.voxels, output)
+        return
+    folder = corpus_folder(config.voxel_scans.folder, output)
+    scans = [LabelledScan.open(path) for path in sorted(folder.glob("*/")) if (path / "case.json").is_file()]
+    crop = config.voxel_batch.crop or (128, 96, 80)
+    crops = Crops(scans, encoder.config, voxel_classes(), shape=crop, batch=config.voxel_batch.size,
+                  seed=config.seed + 1)
+    run_stage("voxels", network, lambda step: voxel_loss(network, crops(step)), config.voxels, output, progress=tell)
+
+
+def _heads(config: TrainConfig, encoder: PyramidEncoder, tables: Tables, held: Tables, output: Path, tell: Progress
+           ) -> Heads:
+    torch.manual_seed(config.seed + 2)
+    encoder.reader.fit_scale(tables.values)
+    heads = Heads(encoder.reader, HashedTextEncoder(HashedTextConfig(embedding=config.encoder.embedding)))
+    batches = HeadBatches(heads, tables, encoder.config, batch=config.head_batch.size, seed=config.seed + 3)
+    truth = np.stack([c.findings for c in held.cases])
+
+    def validate() -> float:
+        with torch.inference_mode():
+            logits, _, _ = encoder.reader(held.values)
+        return macro_auroc(logits.numpy(), truth)
+
+    run_stage("heads", heads, batches, config.heads, output, validate=validate, progress=tell)
+    return heads
+
+
+def _language(config: TrainConfig, encoder: PyramidEncoder, tables: Tables, voxel_cases: Sequence[Case], output: Path,
+              tell: Progress) -> tuple[ReportWriter, Lessons]:
+    with_reports = [c for c in voxel_cases if c.report is not None]
+    extra = evidence_tables(encoder, with_reports, output / "evidence.reports.safetensors", precision="bfloat16",
+                            progress=tell)
+    lessons = make_lessons((*tables.cases, *extra.cases), seed=config.seed)
+    values = torch.cat([tables.values, extra.values])
+    decoder = _base(config, (*tables.cases, *extra.cases), lessons, output, tell)
+    decoder.add_lora(LoraSettings(rank=config.decoder.lora_rank, alpha=config.decoder.lora_alpha))
+    logits = logits_of(encoder.reader, values)
+    torch.manual_seed(config.seed + 5)
+    writer = ReportWriter(decoder, EvidenceConfig(n_classes=values.shape[1], n_features=values.shape[2] + 1,
+                                                  width=decoder.width, hidden=192))
+    from radvlm.model.writer import with_logits
+
+    writer.tokens.set_statistics(with_logits(values, logits))
+    batches = InstructBatches(writer, lessons, values, logits, batch=config.instruct_batch.size, seed=config.seed + 6)
+    run_stage("instruct", writer, batches, config.instruct, output, progress=tell)
+    return writer, lessons
+
+
+def _base(config: TrainConfig, cases: Sequence[Case], lessons: Lessons, output: Path, tell: Progress) -> Decoder:
+    folder = output / "base"
+    if (folder / "base" / "config.json").exists():
+        return Decoder.from_pretrained(folder)
+    texts = plain_texts(cases, lessons)
+    shape = config.decoder
+    tokenizer = train_tokenizer(texts, vocab_size=shape.vocabulary, specials=MARKERS)
+    decoder = Decoder.new_llama(tokenizer, LlamaShape(hidden=shape.hidden, layers=shape.layers, heads=shape.heads,
+                                                      feed_forward=shape.feed_forward, context=shape.context),
+                                seed=config.seed + 4)
+    batches = BaseBatches(decoder, texts, batch=config.base_batch.size, seed=config.seed + 4)
+    run_stage("base", decoder, batches, config.base, output, progress=tell)
+    decoder.save_pretrained(folder)
+    return decoder
+
+
+def _settings(config: TrainConfig, encoder: PyramidEncoder, heads: Heads, writer: ReportWriter, held: Tables,
+              lessons: Lessons, clock: _Clock) -> Settings:
+    encoder.eval()
+    heads.eval()
+    writer.eval()
+    truth = np.stack([c.findings for c in held.cases])
+    known = np.stack([c.known for c in held.cases])
+    with torch.inference_mode():
+        logits, embedding, _ = encoder.reader(held.values)
+    calibration = fit(encoder.config.findings, logits.numpy(), truth, known=known)
+    return Settings(
+        name=config.name, notice=config.notice, trained_on=config.trained_on,
+        terms=tuple(_term(n) for n in encoder.config.findings),
+        sections=TINY_SECTIONS, calibration=calibration,
+        zero_shot=_zero_shot(heads, encoder.config.findings, embedding.numpy(), truth, known),
+        answer_temperature=_temperature(writer, held, logits), familiar=_familiar(encoder, held),
+        training={"seed": config.seed, "minutes": clock.minutes, "voxel_scans": config.voxel_scans.seeds,
+                  "head_scans": config.head_scans.seeds, "validation_scans": config.validation_scans.seeds,
+                  "lessons": [len(lessons.sections), len(lessons.answers), len(lessons.facts)]})
+
+
+def _term(name: str) -> Term:
+    kind = findings()[name]
+    return Term(kind.name, kind.words, kind.section, kind.site, kind.sided, kind.structure, kind.parent_class)
+
+
+def _zero_shot(heads: Heads, names: Sequence[str], embedding: np.ndarray, truth: np.ndarray, known: np.ndarray
+               ) -> tuple[float, float, float, float]:
+    """Slope, offset and the two thresholds of a text's score, from training wordings on validation scans."""
+    scores = []
+    with torch.inference_mode():
+        for name in names:
+            held = prompts(name, "train")
+            positive = heads.text.encode(held.positive).mean(0)
+            negative = heads.text.encode(held.negative).mean(0)
+            scores.append(embedding @ (positive - negative).numpy())
+    judged = known.astype(bool)
+    pooled = fit(("any",), np.stack(scores, 1)[judged][:, None], truth[judged][:, None], shrink=1e9)
+    return pooled.slope[0], pooled.offset[0], pooled.absent_below[0], pooled.present_from[0]
+
+
+def _temperature(writer: ReportWriter, held: Tables, logits: torch.Tensor, most: int = 240) -> float:
+    """Temperature of yes/no answers with the least negative log likelihood on validation questions."""
+    pool = [q for c in held.cases for q in questions(c, 0, "train") if set(q.choices) == {"Yes", "No"}]
+    asked = balanced(pool, 0)[:most]
+    row = {c.name: n for n, c in enumerate(held.cases)}
+    odds, right = [], []
+    with torch.inference_mode():
+        for q in asked:
+            prefix = writer.prefix(held.values[row[q.case]][None], logits[row[q.case]][None])
+            p = dict(best_answers(writer, prefix, q.text, ("Yes", "No")))["Yes"]
+            odds.append(np.log(max(p, 1e-9) / max(1 - p, 1e-9)))
+            right.append(q.answer == "Yes")
+    x, y = np.array(odds), np.array(right, float)
+    grid = np.geomspace(0.25, 8, 60)
+    loss = [np.logaddexp(0, -(2 * y - 1) * x / t).mean() for t in grid]
+    return float(grid[int(np.argmin(loss))])
+
+
+def _familiar(encoder: PyramidEncoder, held: Tables) -> float:
+    return float(np.quantile(strangeness(encoder, held.values), 1 - UNFAMILIAR_SHARE) * 1.25)
+
+
+def macro_auroc(scores: np.ndarray, truth: np.ndarray) -> float:
+    """Mean over findings with both kinds of cases of the probability that a positive outranks a negative."""
+    values = []
+    for s, t in zip(scores.T, truth.T, strict=True):
+        positive, negative = s[t > 0], s[t == 0]
+        if positive.size and negative.size:
+            wins = (positive[:, None] > negative).mean() + 0.5 * (positive[:, None] == negative).mean()
+            values.append(wins)
+    if not values:
+        raise InputError("AUROC needs positive and negative cases", "none for any finding", "Use more validation scans")
+    return float(np.mean(values))
+
+
+class _Clock:
+    """Wall minutes of each stage, kept over interruptions."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self.minutes: dict[str, float] = json.loads(file.read_text()) if file.exists() else {}
+        self._name, self._start = "", 0.0
+
+    def __call__(self, name: str) -> _Clock:
+        self._name = name
+        return self
+
+    def __enter__(self) -> None:
+        self._start = time.monotonic()
+
+    def __exit__(self, *_: object) -> None:
+        spent = (time.monotonic() - self._start) / 60
+        self.minutes[self._name] = round(self.minutes.get(self._name, 0.0) + spent, 2)
+        self.file.write_text(json.dumps(self.minutes))

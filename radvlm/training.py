@@ -1,0 +1,47 @@
+"""From a recipe file to a model: makes the phantoms that are missing, then trains.
+
+A join: ``radvlm.train`` knows labelled scans but not where they come from, and ``radvlm.phantom`` knows no network.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from radvlm.errors import InputError
+
+Progress = Callable[[str], None]
+
+
+def train_model(recipe: str | os.PathLike[str], output: str | os.PathLike[str], *, resume: bool = False,
+                progress: Progress | None = None) -> Path:
+    """Run a recipe (configs/tiny.yaml) and return the model folder, ``output/model``.
+
+    Args:
+        resume: go on in a folder that an earlier run left; without it the folder must be empty or new.
+
+    Raises InputError for a recipe that does not follow the format, and for a folder in use.
+    """
+    from radvlm.phantom.corpus import write_corpus
+    from radvlm.train.config import TrainConfig
+    from radvlm.train.run import corpus_folder, run
+
+    config = TrainConfig.load(recipe)
+    place = Path(output)
+    if not resume and place.is_dir() and any(place.iterdir()):
+        raise InputError("training starts in a new folder", f"{place.name} is not empty", "Pass --resume or another -o")
+    tell = progress or (lambda _: None)
+    for name in ("voxel_scans", "head_scans", "validation_scans"):
+        corpus = getattr(config, name)
+        if corpus.seeds is None:
+            continue
+        first, end = corpus.seeds
+        border = end if corpus.reports is None else min(max(corpus.reports, first), end)
+        for seeds, reports in ((range(first, border), False), (range(border, end), True)):
+            if seeds:
+                write_corpus(corpus_folder(corpus.folder, place), seeds, spacing_mm=corpus.spacing_mm,
+                             noise_hu=corpus.noise_hu, crowded=corpus.crowded, left_out=corpus.left_out,
+                             reports=reports, workers=config.threads,
+                             progress=lambda done, of, what=name: tell(f"{what.replace('_', ' ')} {done}/{of}"))
+    return run(config, place, progress=tell)
