@@ -37,7 +37,7 @@ def main() -> None:
     options.add_argument("--new-tokens", type=int, default=32)
     options.add_argument("--layers", type=int, default=8)
     options.add_argument("--hidden", type=int, default=512)
-    options.add_argument("--threads", type=int, default=2)
+    options.add_argument("--threads", type=int, default=1)
     options.add_argument("--small", action="store_true", help="try the script: small trunk and input, not recorded")
     chosen = options.parse_args()
     torch.set_num_threads(chosen.threads)
@@ -52,7 +52,7 @@ def main() -> None:
     tokenizer = train_tokenizer(prompts * 2, 600)
     decoder = Decoder.new_llama(tokenizer, LlamaShape(chosen.hidden, chosen.layers, 8, context=1024, tied=False,
                                                       initializer_range=0.08)).eval()
-    adapter = LinearResampler(LinearConfig(encoder.channels, chosen.hidden, rms=0.5)).eval()
+    adapter = LinearResampler(LinearConfig(encoder.channels, chosen.hidden, rms=0.08)).eval()
     limits = WritingLimits(chosen.new_tokens, repetition_penalty=1.2)
 
     spent = {"wall_s": 0.0, "cpu_s": 0.0}
