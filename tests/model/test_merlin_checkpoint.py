@@ -177,7 +177,7 @@ def test_offline_and_unreachable_hub_are_one_clear_message(monkeypatch: pytest.M
         raise ConnectionError("no route to host\nmany\nlines")
 
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", fail)
-    with pytest.raises(MissingPackageError, match="ConnectionError: no route to host. Check the network") as caught:
+    with pytest.raises(MissingPackageError, match=r"ConnectionError: no route to host\. Check the network") as caught:
         open_checkpoint("stanfordmimi/Merlin", "report", revision=COMMIT, offline=False)
     assert "\n" not in str(caught.value)
 
@@ -416,7 +416,8 @@ def test_tasks_that_are_not_there_are_named(model: MerlinModel, folder: Path, vo
             model.classify(volume, findings)
 
 
-def test_saving_and_loading_give_the_same_model(model: MerlinModel, folder: Path, volume: Volume, tmp_path: Path) -> None:
+def test_saving_and_loading_give_the_same_model(model: MerlinModel, folder: Path, volume: Volume,
+                                                tmp_path: Path) -> None:
     model.save_pretrained(tmp_path)
     again = MerlinModel.load(tmp_path, text_tokenizer=folder / "text_tokenizer", spec=SPEC)
     assert np.array_equal(again.embed(volume), model.embed(volume))

@@ -1,4 +1,4 @@
-"""Merlin's text side against transformers' Longformer and, where it is installed, the published package's own module."""
+"""Merlin's text side against transformers' Longformer and, where it is installed, the published package itself."""
 
 from __future__ import annotations
 
@@ -75,7 +75,8 @@ def batch(*lengths: int) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("lengths", [(1,), (7,), (257,), (258,), (700,), (1024,), (5, 9), (3, 257, 258), (300, 900)])
-def test_equals_the_chunked_longformer(pair: tuple[MerlinTextEncoder, LongformerModel], lengths: tuple[int, ...]) -> None:
+def test_equals_the_chunked_longformer(pair: tuple[MerlinTextEncoder, LongformerModel],
+                                       lengths: tuple[int, ...]) -> None:
     own, reference = pair
     ids = batch(*lengths)
     with torch.inference_mode():
@@ -237,7 +238,7 @@ def test_tokenizer_json_is_read_too(folder: Path, tmp_path: Path, text_model: Me
 def test_tokenizer_mismatches_are_named(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(FileFormatError, match="holds a RoBERTa tokenizer"):
         load_text_tokenizer(tmp_path, SHAPE)
-    with pytest.raises(FileFormatError, match="320 tokens in .* 50265 rows"):
+    with pytest.raises(FileFormatError, match=r"320 tokens in .* 50265 rows"):
         load_text_tokenizer(folder)
     vocabulary = json.loads((folder / "vocab.json").read_text())
     vocabulary["<s>"], vocabulary["</s>"] = vocabulary["</s>"], vocabulary["<s>"]
@@ -248,8 +249,8 @@ def test_tokenizer_mismatches_are_named(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "merges.txt").write_text("#version: 0.2\nxq zz\n")
     with pytest.raises(FileFormatError, match="readable"):
         load_text_tokenizer(tmp_path, SHAPE)
-    (tmp_path / "vocab.json").write_text(json.dumps(
-        {**{name: n for n, name in enumerate(("<s>", "<pad>", "</s>", "<unk>"))}, **{f"w{n}": n for n in range(4, 320)}}))
+    names = ["<s>", "<pad>", "</s>", "<unk>", *(f"w{n}" for n in range(4, 320))]
+    (tmp_path / "vocab.json").write_text(json.dumps({name: n for n, name in enumerate(names)}))
     (tmp_path / "merges.txt").write_text("#version: 0.2\n")
     with pytest.raises(FileFormatError, match="256 byte tokens are missing"):
         load_text_tokenizer(tmp_path, SHAPE)
