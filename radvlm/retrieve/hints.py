@@ -18,7 +18,7 @@ from radvlm.retrieve.records import sentences
 from radvlm.retrieve.selection import Selection
 
 _MARKERS = re.compile(
-    r"<\s*/?\s*[|｜]?[\w\s▁/-]{1,40}[|｜]?\s*/?\s*>|\[/?(?:INST|SYS|RAG|IMG|IMAGE|BOS|EOS|TOOL_CALLS|AVAILABLE_TOOLS)\]|<<+|>>+|"
+    r"<\s*/?\s*[|｜]?[\w\s▁/-]{1,40}[|｜]?\s*/?\s*>(?:\s*(?:system|assistant|user)\b)?|\[/?(?:INST|SYS|RAG|IMG|IMAGE|BOS|EOS|TOOL_CALLS|AVAILABLE_TOOLS)\]|<<+|>>+|"
     r"\{\{|\}\}|`{2,}|~{3,}|={4,}|#{2,}|-{4,}|!\[[^\]]*\]\([^)]*\)|https?://\S+",
     re.IGNORECASE,
 )
@@ -41,7 +41,9 @@ _ORDER = re.compile(
     r"the (?:report|answer|output|impression) (?:must|should|shall|has to)|respond with|answer with)\b"
 )
 #: Letters of other scripts that look Latin, as used to hide words from filters.
-_LOOKALIKES = str.maketrans("аеорсухіјѕԁһӏΑΒΕΖΗΙΚΜΝΟΡΤΥΧ", "aeopcyxijsdhlABEZHIKMNOPTYX")
+_LOOKALIKES = str.maketrans(
+    "аеорсухіјѕԁһӏАВЕКМНОРСТХІЅЈΑΒΕΖΗΙΚΜΝΟΡΤΥΧ", "aeopcyxijsdhlABEKMHOPCTXISJABEZHIKMNOPTYX"
+)
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ def neutralise(text: str) -> Neutral:
         removed.append("invisible characters")
     for pattern in (_MARKERS, _ROLE, _MARKERS):  # twice: taking one out can form another
         removed += [m.strip() for m in pattern.findall(visible)]
-        visible = pattern.sub(" ", visible)
+        visible = pattern.sub("\n\n", visible)  # what follows is a sentence of its own
     visible = re.sub(r"[<>{}\[\]`|\\]", " ", visible)
     kept = []
     for sentence in sentences(visible):

@@ -16,7 +16,7 @@ _MONTH = (
     r"(?:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|"
     r"sept?(?:ember)?|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?)"
 )
-_NAME = r"[A-Z][\w'’.-]+(?:[ ]+[A-Z][\w'’.-]+){0,2}"
+_NAME = r"[A-Z](?:[\w'’-]+|\.)(?:[ ]+[A-Z](?:[\w'’-]+|\.)){0,2}"
 #: kind -> pattern, in the order in which they are removed. Those of ``IDENTIFYING`` say who somebody is.
 _PATTERNS: dict[str, re.Pattern[str]] = {
     "e-mail": re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+"),
@@ -96,7 +96,7 @@ def scrub(text: str) -> Scrubbed:
             continue
         shorter, n = _COMPARISON_CLAUSE.subn("", sentence)
         counts["prior"] += n
-        if n and len(re.findall(r"[A-Za-z]{3,}", shorter)) < 2:
+        if n and not re.search(r"[A-Za-z]{3,}", shorter):
             kept.append("\n" if sentence.endswith("\n") else " ")
             continue
         kept.append(shorter)

@@ -202,11 +202,11 @@ def recall_of(found: Sequence[np.ndarray], truth: Sequence[np.ndarray]) -> float
 
 
 def sample_queries(matrix: np.ndarray, count: int, seed: int) -> np.ndarray:
-    """(count, D) unit vectors near stored ones but not stored: each is a row plus half of another."""
+    """(count, D) unit vectors near stored ones but not stored: each is a row plus a quarter of another."""
     rng = np.random.default_rng(seed + 17)
     count = min(count, len(matrix))
     a, b = rng.choice(len(matrix), count, replace=False), rng.choice(len(matrix), count)
-    mixed = matrix[np.sort(a)] + 0.5 * matrix[b]
+    mixed = matrix[np.sort(a)] + 0.25 * matrix[b]
     return np.ascontiguousarray(mixed / np.maximum(np.linalg.norm(mixed, axis=1, keepdims=True), 1e-6))
 
 
