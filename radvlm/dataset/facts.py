@@ -20,7 +20,7 @@ from radvlm.anatomy import SECTIONS, structure, structures
 from radvlm.dataset.case import Case
 from radvlm.errors import FileFormatError, InputError
 from radvlm.finding import Finding, Measurement, Region, RuleReference, Status
-from radvlm.report import region_from_dict
+from radvlm.report import Sentence, region_from_dict
 
 UNITS_OF_PAIRS = ("section", "sentence")
 #: Organs whose volume and attenuation are told; of the others only that they are in the picture.
@@ -66,6 +66,16 @@ def facts_of(findings: Iterable[Finding], section: str) -> str:
         raise InputError("a section is a key of radvlm.anatomy.SECTIONS", repr(section))
     held = list(findings)
     return _impression(held) if section == "impression" else _lines([f for f in held if f.section == section])
+
+
+def facts_by_section(sentences: Iterable[Sentence]) -> dict[str, str]:
+    """Section -> lines, from the findings that the sentences of a report cite: what a decoder is given at inference.
+
+    Training pairs hold cited findings alone (``fact_pairs``); a verdict that no sentence states is in neither.
+    """
+    held = list(sentences)
+    cited = {f.id: f for s in held for f in s.findings}
+    return {section: facts_of(cited.values(), section) for section in dict.fromkeys(s.section for s in held)}
 
 
 def fact_pairs(case: Case, unit: str = "section") -> list[FactPair]:
@@ -191,7 +201,7 @@ def _verdict(finding: Finding) -> str:
     sites = [_words(finding.site)] if finding.site else [finding.kind.replace("_", " ")]
     reference = finding.attribute("reference")
     parts = [" minus ".join([*sites, _words(reference)]) if reference else sites[0]]
-    parts += [_number(m) for m in finding.measurements if m.quantity in _NAMES or m.unit == "HU"]
+    parts += [_number(m) for m in finding.measurements]
     return _row([*parts, finding.category])
 
 
@@ -260,7 +270,8 @@ def _subjects(finding: Finding) -> set[str]:
 
 
 def _number(m: Measurement) -> str:
-    name = f"{_NAMES[m.quantity]} " if m.quantity in _NAMES else ""
+    plain = m.unit == "HU" and m.quantity != "difference_hu"  # "55 HU" needs no name
+    name = "" if plain else f"{_NAMES.get(m.quantity, m.quantity.replace('_', ' '))} "
     if m.quantity in ("slice_spacing", "thickness", "pixel_spacing"):
         return f"{name}{_rounded(m.value, '0.01').rstrip('0').rstrip('.')} mm"
     if m.quantity == "coverage":
