@@ -16,6 +16,8 @@ from radvlm.finding import Measurement, Omission, Region
 from radvlm.geometry import Geometry
 from radvlm.provenance import Decision
 
+#: Why a part of a vessel has no number when the scan does not reach it; nothing is said of such a part.
+NOT_IMAGED = "no section of this part is imaged"
 #: Contrast phases that can be told apart from organ HU.
 PHASES = ("non-contrast", "arterial", "portal venous", "delayed", "unknown")
 

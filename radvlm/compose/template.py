@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from radvlm.anatomy import SECTIONS, structure
+from radvlm.compose.anatomy_sentences import contact_sentences, vertebra_sentences
 from radvlm.compose.lesions import cited, group_sentence, lesion_groups
 from radvlm.compose.lexicon import base_name, base_words, lexicon, noun, plural
 from radvlm.compose.marked import is_model, marked_sentences
@@ -87,7 +88,7 @@ def _section(section: str, findings: Sequence[Finding], style: Style) -> list[Se
     tops, attached = _tops(organs)
     sentences: list[Sentence] = []
     if section == "bones":
-        sentences += _bones(tops, attached)
+        sentences += _bones(tops, attached) + vertebra_sentences(findings)
     elif section in ("soft_tissues", "head", "neck") and sum(structure(f.site).kind == "muscle" for f in tops) > 0:
         muscles = [f for f in tops if structure(f.site).kind == "muscle"]
         rest = [f for f in tops if f not in muscles]
@@ -100,6 +101,7 @@ def _section(section: str, findings: Sequence[Finding], style: Style) -> list[Se
     for group in groups:
         text = group_sentence(group, style)
         sentences.append(Sentence(text, section, cited(group, text)))
+    sentences += contact_sentences(section, findings, style)
     sentences += _no_lesions(section, findings)
     said |= {f.id for s in sentences for f in s.findings}
     sentences += [_remaining(section, f, style) for f in judged if f.status is Status.PRESENT and f.id not in said]
@@ -361,6 +363,12 @@ def quantity_text(finding: Finding, style: Style) -> str:
     first = finding.measurements[0]
     if first.quantity == "difference_hu":
         return f"difference {hu_text(first.value)}"
+    if first.quantity == "trabecular_hu":
+        return f"trabecular attenuation {hu_text(first.value)}"
+    if first.quantity in ("wedge_loss", "biconcave_loss", "crush_loss"):
+        return f"height loss {rounded(first.value, '1')} percent"
+    if first.quantity.endswith("_diameter"):
+        return f"{first.quantity.replace('_', ' ')} {length_text(first.value, style)}"
     if first.unit == "HU":
         return hu_text(first.value)
     if first.unit == "mL":

@@ -29,9 +29,20 @@ from radvlm.compose.reconcile import conflicts, would_deny
 from radvlm.compose.scan import Count, LevelRange, Mark, Named, Number, Refusal, Said, Token, scan
 from radvlm.compose.subjects import Subject, is_lesion_kind, subjects_of
 from radvlm.errors import VerificationError
-from radvlm.finding import Finding, Measurement, Source, Status
+from radvlm.finding import (
+    AORTA_PARTS,
+    PORTAL_PARTS,
+    PULMONARY_PARTS,
+    Finding,
+    Measurement,
+    Source,
+    Status,
+)
 from radvlm.report import Report, Sentence
 
+#: Kinds of absent findings that one negative sentence may list.
+_LISTED = ("organ", "vessel_contact")
+_VESSEL_PARTS = (*AORTA_PARTS, *PULMONARY_PARTS, *PORTAL_PARTS)
 #: Words beside a number -> the quantities it may then be.
 _CUES: tuple[tuple[str, frozenset[str]], ...] = (
     ("pixel spacing", frozenset({"pixel_spacing"})), ("spacing", frozenset({"slice_spacing"})),
@@ -41,12 +52,17 @@ _CUES: tuple[tuple[str, frozenset[str]], ...] = (
     ("craniocaudal", frozenset({"extent_superior_inferior"})), ("length", frozenset({"length"})),
     ("difference", frozenset({"difference_hu"})), ("minus", frozenset({"difference_hu"})),
     ("median", frozenset({"median_hu"})), ("volume", frozenset({"volume"})),
+    ("angle", frozenset({"angle"})), ("distance", frozenset({"distance"})), ("trabecular", frozenset({"trabecular_hu"})),
+    ("height loss", frozenset({"wedge_loss", "biconcave_loss", "crush_loss"})),
+    *((f"{part.replace('_', ' ')} diameter", frozenset({f"{part}_diameter"})) for part in _VESSEL_PARTS),
 )
 _BY_UNIT = {"mm": frozenset({"long_axis", "diameter"}), "mL": frozenset({"volume"}), "HU": frozenset({"mean_hu"}),
             "percent": frozenset({"fraction"}), "degree": frozenset({"angle"}), "1": frozenset({"count"})}
 _CUE_UNIT = {"slice_spacing": "mm", "pixel_spacing": "mm", "coverage": "mm", "short_axis": "mm", "long_axis": "mm",
              "diameter": "mm", "thickness": "mm", "depth": "mm", "extent_superior_inferior": "mm", "length": "mm",
-             "difference_hu": "HU", "median_hu": "HU", "volume": "mL"}
+             "difference_hu": "HU", "median_hu": "HU", "volume": "mL", "angle": "degree", "distance": "mm",
+             "trabecular_hu": "HU", "wedge_loss": "percent", "biconcave_loss": "percent", "crush_loss": "percent",
+             **{f"{part}_diameter": "mm" for part in _VESSEL_PARTS}}
 _SPELLING = {"cm": "mm"}
 
 
@@ -240,7 +256,9 @@ class _Check:
     def _part(self, part: _Part, pending: list[_Part]) -> None:
         named: list[Named] = part.of(Named)
         self._names_are_cited(part, named)
-        cues = frozenset().union(*(q for cue, q in _CUES if f" {cue} " in f" {part.words} "))
+        told = [(cue, q) for cue, q in _CUES if f" {cue} " in f" {part.words} "]
+        cues = frozenset().union(*(q for cue, q in told if not any(  # "ascending diameter" is not "diameter"
+            cue != longer and f" {cue} " in f" {longer} " for longer, _ in told)))
         self.cues = cues or (self.cues if part.opens == "(" else frozenset())
         candidates = self._candidates(part, named)
         for said in part.of(Said):
@@ -275,7 +293,7 @@ class _Check:
 
     def _is_list(self, token: Named) -> bool:
         """A name in a list whose end says "not seen": checked there."""
-        return any(isinstance(t, Said) and any(f.status is Status.ABSENT and f.kind == "organ" for f in t.findings)
+        return any(isinstance(t, Said) and any(f.status is Status.ABSENT and f.kind in _LISTED for f in t.findings)
                    for clause in self.clauses for part in clause for t in part.tokens
                    if any(token in p.tokens for p in clause))
 

@@ -15,7 +15,7 @@ from radvlm.anatomy import ABDOMINAL_LEVELS, structure
 from radvlm.finding import Finding, Measurement, Omission, RuleReference, Source, Status
 from radvlm.interpret.rules import Rule, RuleClass, Rules
 from radvlm.interpret.survey import load_survey
-from radvlm.measurements import LesionMeasurements, Measurements, StructureMeasurements
+from radvlm.measurements import NOT_IMAGED, LesionMeasurements, Measurements, StructureMeasurements
 from radvlm.study import Patient, Study
 
 Record = StructureMeasurements | LesionMeasurements
@@ -246,9 +246,11 @@ def _structure_finding(rule: Rule, case: Case, name: str) -> tuple[Finding | Non
     if record is None:
         if structure(name).kind in ("lesion", "fluid"):
             return None, False
+        organ = load_survey().organ_of(name)
+        if organ is None and structure(name).kind == "vessel":
+            return None, False  # nobody expects a word on an iliac artery that is outside the scan
         if name in case.measurements.absent:
             return not_assessed(rule, name, HOST_NOT_SEEN), False
-        organ = load_survey().organ_of(name)
         return (None if organ is None else not_assessed(rule, name, NO_MASK, organ.words)), False
     if record.region.voxels < SMALLEST_ORGAN_VOXELS:
         return not_assessed(rule, name, "only a few voxels are labelled"), False
@@ -256,6 +258,8 @@ def _structure_finding(rule: Rule, case: Case, name: str) -> tuple[Finding | Non
     reason = unmet_condition(rule, case, (record,))
     if reason is not None and (value is not None or rule.quantity not in _NOT_IN_THIS_VERSION):
         return not_assessed(rule, name, reason), False
+    if value is None and missing == NOT_IMAGED:
+        return None, False
     if value is None:
         return not_assessed(rule, name, missing), False
     elsewhere = outside_abdomen(rule, case, value)

@@ -25,8 +25,10 @@ from radvlm.interpret.assess import (
     classify,
     cut_reason,
 )
+from radvlm.interpret.pancreas import pancreas_findings
 from radvlm.interpret.relations import relations
 from radvlm.interpret.rules import Rules, load_rules
+from radvlm.interpret.spine import spine_findings
 from radvlm.interpret.survey import Survey, load_survey
 from radvlm.measurements import LesionMeasurements, Measurements, StructureMeasurements
 from radvlm.study import Patient, Study
@@ -58,6 +60,8 @@ def interpret(measurements: Measurements, *, patient: Patient, rules: Rules | No
         *_absent_lesions(case, survey),
         *_rule_findings(case),
         *relations(case.measurements),
+        *pancreas_findings(case),
+        *spine_findings(case),
         *_not_searched(case, survey),
     ]
     order = {name: rank for rank, name in enumerate(SECTIONS)}

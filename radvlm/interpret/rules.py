@@ -130,7 +130,8 @@ class Rule(_Strict):
         finding: kind of the finding that it makes, snake case.
         words: what it judges, for the list of what was not assessed.
         level: ``structure`` judges whole structures, ``pair`` the absolute difference of two structures,
-            ``lesion`` each lesion instance, ``scan`` the acquisition.
+            ``lesion`` each lesion instance, ``scan`` the acquisition; ``table`` gives the limits of a published table
+            whose other conditions are code (pancreas.py, spine.py).
         structures: whom it judges. For ``pair`` exactly two.
         quantity: key of ``radvlm.finding.QUANTITIES``. For lesions also ``mean_of_axes`` (mean of long and short
             axis); for a structure also ``difference_hu`` (its mean HU minus that of ``reference``).
@@ -152,7 +153,7 @@ class Rule(_Strict):
     id: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
     finding: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
     words: Text
-    level: Literal["structure", "pair", "lesion", "scan"]
+    level: Literal["structure", "pair", "lesion", "scan", "table"]
     structures: tuple[str, ...] = ()
     quantity: str
     reference: str = ""

@@ -62,7 +62,8 @@ def smoothed(mask: np.ndarray, sigma_voxels: float = 0.5) -> np.ndarray:
 
 
 def center_lines(
-    field: np.ndarray, spacing_mm: np.ndarray, near_mm: np.ndarray | None = None, *, min_branch_mm: float = MIN_BRANCH_MM,
+    field: np.ndarray, spacing_mm: np.ndarray, near_mm: np.ndarray | None = None, *,
+    min_branch_mm: float = MIN_BRANCH_MM,
 ) -> list[Branch]:
     """The tree of centre lines of the largest piece of a vessel; [] when it has fewer than two voxels across.
 

@@ -248,7 +248,7 @@ def _profile(branch: Branch, vessel: np.ndarray, lesion: np.ndarray, step: float
     radii = np.full(len(line), radius)
     for turn in range(3):
         along = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(line, axis=0), axis=1))])
-        line_there, tangents = local_line(line, along, along, np.full(len(line), np.clip(1.2 * radius, 3.0, 10.0)))
+        _, tangents = local_line(line, along, along, np.full(len(line), np.clip(1.2 * radius, 3.0, 10.0)))
         rays = ray_directions(tangents)
         lengths = wall(field, spacing, line, rays, reach)
         if turn < 2:

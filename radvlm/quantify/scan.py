@@ -12,10 +12,10 @@ from functools import cache
 
 import numpy as np
 
-from radvlm.anatomy import ABDOMINAL_LEVELS, structure
+from radvlm.anatomy import structure
 from radvlm.errors import GridError, InputError
-from radvlm.finding import Measurement, Omission
-from radvlm.measurements import LesionMeasurements, Measurements, Phase, StructureMeasurements
+from radvlm.finding import Measurement
+from radvlm.measurements import LesionMeasurements, Measurements, Phase
 from radvlm.provenance import Decision
 from radvlm.quantify.components import components
 from radvlm.quantify.extras import with_extras
@@ -23,8 +23,10 @@ from radvlm.quantify.lesion import measure_instance
 from radvlm.quantify.location import Locator
 from radvlm.quantify.organ import INSTANCE_KINDS, healthy_statistics, is_crumb, measure_structure
 from radvlm.quantify.phase import estimate_phase
+from radvlm.quantify.spine import with_spine
 from radvlm.quantify.statistics import HuStatistics
-from radvlm.quantify.vessel import NOT_TUBES, TUBES, measure_diameter
+from radvlm.quantify.tumor_vessels import tumor_contacts
+from radvlm.quantify.vessel_parts import with_vessels
 from radvlm.segmentation import Segmentation
 from radvlm.study import Study
 from radvlm.volume import Volume
@@ -81,12 +83,15 @@ def measure_scan(
         measure_structure(segmentation, name, hu, _extra(name, counts, hosts, healthy))
         for name in segmentation.present if name not in crumbs and counts.get(name, 1)
     )
-    structures, noted = _with_diameters(segmentation, structures)
+    structures, noted = with_vessels(segmentation, structures)
     decisions += noted
+    contacts = tumor_contacts(segmentation, tuple(lesions))
+    lesions = [replace(x, contacts=contacts[x.region.id]) if x.region.id in contacts else x for x in lesions]
     phase: Phase | None = None
     if volume is not None:
         phase, noted_phase = estimate_phase(structures, volume.study.contrast_agent)
         decisions += noted_phase
+    structures = with_spine(segmentation, structures, hu)
     structures = with_extras(segmentation, structures, hu, Study() if volume is None else volume.study, phase)
     return Measurements(structures, tuple(lesions), segmentation.absent, phase, segmentation.geometry, tuple(decisions))
 
@@ -128,33 +133,6 @@ def _extra(
         return ()
     return (Measurement("host_mean_hu", without.mean, "organ mean without lesions", None, name),
             Measurement("host_sd_hu", without.sd, "organ standard deviation without lesions", None, name))
-
-
-def _with_diameters(
-    segmentation: Segmentation, structures: tuple[StructureMeasurements, ...]
-) -> tuple[tuple[StructureMeasurements, ...], list[Decision]]:
-    """Diameters of the vessels that are one tube; of the aorta the abdominal one, where the vertebrae tell."""
-    heights = {s.structure: s.region.centroid_mm[2] for s in structures
-               if s.structure.startswith("vertebrae_") and structure(s.structure).kind == "bone"}
-
-    def is_abdominal(height_mm: float) -> bool:
-        return min(heights, key=lambda name: abs(heights[name] - height_mm)) in ABDOMINAL_LEVELS
-
-    kept, decisions = [], []
-    for record in structures:
-        name = record.structure
-        if name in NOT_TUBES:
-            record = replace(record, omissions=(*record.omissions, Omission("diameter", name, NOT_TUBES[name])))
-        elif name in TUBES:
-            found, note = measure_diameter(segmentation, name, is_abdominal if name == "aorta" and heights else None)
-            if isinstance(found, Omission):
-                record = replace(record, omissions=(*record.omissions, found))
-            else:
-                record = replace(record, measurements=(*record.measurements, found))
-            if note:
-                decisions.append(Decision("diameter", note))
-        kept.append(record)
-    return tuple(kept), decisions
 
 
 def _crumb_decision(segmentation: Segmentation, name: str) -> Decision:

@@ -73,17 +73,19 @@ class Section:
 
 
 def measure_diameter(
-    segmentation: Segmentation, name: str, is_wanted: Callable[[float], bool] | None = None
+    segmentation: Segmentation, name: str, is_wanted: Callable[[float], bool] | None = None,
+    cuts: tuple[list[Section], str] | None = None,
 ) -> tuple[Measurement | Omission, str]:
     """Largest diameter (mm) of a vessel of ``TUBES``, or why there is none; and a note, "" mostly.
 
     Args:
         is_wanted: of the height (mm) of a section, whether it belongs to the part that is asked for; when no round
             section does, the whole vessel counts.
+        cuts: what ``vessel_sections`` gave for it, where that is known already.
 
     The note says when a wider section was left out because it is not round.
     """
-    sections, reason = vessel_sections(segmentation, name)
+    sections, reason = vessel_sections(segmentation, name) if cuts is None else cuts
     if not sections:
         return Omission("diameter", name, reason), ""
     wanted = sections if is_wanted is None else [s for s in sections if is_wanted(s.height_mm)]

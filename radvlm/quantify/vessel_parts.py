@@ -7,14 +7,28 @@ arteries, branches of the arch, heart); what cannot be told apart is an omission
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from radvlm.anatomy import structure
+from radvlm.anatomy import ABDOMINAL_LEVELS, structure
 from radvlm.finding import AORTA_PARTS, PORTAL_PARTS, PULMONARY_PARTS, Measurement, Omission
-from radvlm.quantify.centerline import center_lines, smoothed
-from radvlm.quantify.vessel import METHOD, NO_ROUND, STEP_MM, TOO_SHORT, Section, sections_along, vessel_sections
+from radvlm.geometry import Geometry
+from radvlm.measurements import NOT_IMAGED, StructureMeasurements
+from radvlm.provenance import Decision
+from radvlm.quantify.centerline import Branch, center_lines, smoothed
+from radvlm.quantify.vessel import (
+    MAX_RATIO,
+    METHOD,
+    NO_ROUND,
+    STEP_MM,
+    TOO_SHORT,
+    TUBES,
+    Section,
+    measure_diameter,
+    sections_along,
+    vessel_sections,
+)
 from radvlm.segmentation import Segmentation
 
 #: A vein is flat: its sections may be this many times as long as wide.
@@ -23,7 +37,6 @@ VEIN_RATIO = 3.0
 ARCH_FALL_MM = 20.0
 AREA_METHOD = "area of the widest section perpendicular to the center line"
 LENGTH_METHOD = "imaged part along the center line"
-NOT_IMAGED = "no section of this part is imaged"
 NO_SPINE = "no vertebrae are in the masks, so the parts of the aorta cannot be told apart"
 NO_RENAL = "neither renal arteries, L1 and L2 nor kidneys are in the masks, so the renal level is not known"
 NO_MIDLINE = "neither superior mesenteric artery nor vertebrae are in the masks, so the confluence is not known"
@@ -38,10 +51,42 @@ class Parts:
     omissions: tuple[Omission, ...] = ()
 
 
-def measure_parts(segmentation: Segmentation, name: str) -> Parts:
+def with_vessels(
+    segmentation: Segmentation, structures: tuple[StructureMeasurements, ...]
+) -> tuple[tuple[StructureMeasurements, ...], list[Decision]]:
+    """The records with diameters, areas and lengths of vessels; of the aorta ``diameter`` is the abdominal one, where
+    the vertebrae tell."""
+    heights = {s.structure: s.region.centroid_mm[2] for s in structures
+               if s.structure.startswith("vertebrae_") and structure(s.structure).kind == "bone"}
+
+    def is_abdominal(height_mm: float) -> bool:
+        return min(heights, key=lambda name: abs(heights[name] - height_mm)) in ABDOMINAL_LEVELS
+
+    kept, decisions = [], []
+    for record in structures:
+        name = record.structure
+        numbers, missing = list(record.measurements), list(record.omissions)
+        cuts = vessel_sections(segmentation, name) if name in TUBES else None
+        if cuts is not None:
+            wanted = is_abdominal if name == "aorta" and heights else None
+            found, note = measure_diameter(segmentation, name, wanted, cuts)
+            (missing if isinstance(found, Omission) else numbers).append(found)  # type: ignore[arg-type]
+            length = whole_length(cuts[0])
+            if length > 0:
+                numbers.append(Measurement("length", length, LENGTH_METHOD, STEP_MM, name))
+            if note:
+                decisions.append(Decision("diameter", note))
+        parts = measure_parts(segmentation, name, cuts)
+        numbers += parts.measurements
+        missing += parts.omissions
+        kept.append(replace(record, measurements=tuple(numbers), omissions=tuple(missing)))
+    return tuple(kept), decisions
+
+
+def measure_parts(segmentation: Segmentation, name: str, cuts: tuple[list[Section], str] | None = None) -> Parts:
     """Parts of a vessel; empty for a vessel that has none. For the vena cava its widest section."""
     if name == "aorta":
-        return aorta_parts(segmentation)
+        return aorta_parts(segmentation, cuts)
     if name == "pulmonary_artery":
         return _tree_parts(segmentation, name, PULMONARY_PARTS)
     if name == "portal_vein_and_splenic_vein":
@@ -85,11 +130,9 @@ def _joined(parts: Sequence[Parts]) -> Parts:
 # -- aorta ------------------------------------------------------------------------------------------------------------
 
 
-def aorta_parts(segmentation: Segmentation) -> Parts:
+def aorta_parts(segmentation: Segmentation, cuts: tuple[list[Section], str] | None = None) -> Parts:
     """Ascending, arch, descending, suprarenal and infrarenal aorta, as far as they are imaged."""
-    from radvlm.quantify.vessel import MAX_RATIO
-
-    sections, reason = vessel_sections(segmentation, "aorta")
+    sections, reason = vessel_sections(segmentation, "aorta") if cuts is None else cuts
     if not sections:
         return _joined([_widest("aorta", part, [], MAX_RATIO, reason) for part in AORTA_PARTS])
     heights = spine_points(segmentation)
@@ -203,7 +246,7 @@ def _middle(segmentation: Segmentation, name: str) -> np.ndarray:
     return segmentation.geometry.to_world([(a + b - 1) / 2 for a, b in zip(box.start, box.stop, strict=True)])
 
 
-# -- vessels that branch ------------------------------------------------------------------------------------------------
+# -- vessels that branch ------------------------------------------------------------------
 
 
 def _tree_parts(segmentation: Segmentation, name: str, parts: Sequence[str]) -> Parts:
@@ -212,7 +255,8 @@ def _tree_parts(segmentation: Segmentation, name: str, parts: Sequence[str]) -> 
     field = smoothed(segmentation.mask(name, box))
     spacing = np.array(segmentation.geometry.spacing_mm)
     origin = segmentation.geometry.cropped(box)
-    root = _root_mm(segmentation, name)
+    # the pulmonary trunk starts at its lowest point, at the right ventricle
+    root = _lowest_point(segmentation, name) if name == "pulmonary_artery" else None
     near = None if root is None else origin.to_index(root) * spacing
     branches = center_lines(field, spacing, near, min_branch_mm=12.0)
     if not branches:
@@ -229,18 +273,12 @@ def _tree_parts(segmentation: Segmentation, name: str, parts: Sequence[str]) -> 
         return _joined([_widest(name, part, [], VEIN_RATIO, NO_MIDLINE) for part in parts])
     right = [s for s in sections if s.center_mm[0] > middle]
     left = [s for s in sections if s.center_mm[0] <= middle]
-    return _joined([_widest(name, part, held_part, VEIN_RATIO, NOT_IMAGED)
+    return _joined([_widest(name, part, held_part, MAX_RATIO, NOT_IMAGED)
                     for part, held_part in zip(parts, (right, left), strict=True)])
 
 
-def _root_mm(segmentation: Segmentation, name: str) -> np.ndarray | None:
-    """Where the pulmonary trunk starts: towards the right ventricle, else the heart; else its lowest point."""
-    if name != "pulmonary_artery":
-        return None
-    return _lowest_point(segmentation, name)
-
-
-def _pulmonary_runs(branches: list, origin, spacing: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:  # type: ignore[no-untyped-def,type-arg]
+def _pulmonary_runs(branches: list[Branch], origin: Geometry, spacing: np.ndarray
+                    ) -> list[tuple[np.ndarray, np.ndarray]]:
     """Lines of trunk, right and left branch; an empty line where there is none."""
     empty = (np.empty((0, 3)), np.empty(0))
     main = branches[0]
