@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 
 from radvlm.dataset.prompts import heldout_words, normalized, prompts
+from radvlm.dataset.sentences import TINY_SECTIONS, statements
 from radvlm.dataset.vocabulary import findings
 from radvlm.errors import InputError
 from radvlm.evaluate.labels import label_report
+from tests.dataset.conftest import MakeCase, lesion
 
 #: Finding -> labels of radvlm.evaluate that say it.
 LABELS: dict[str, tuple[str, ...]] = {
@@ -45,6 +47,17 @@ def test_no_wording_is_used_twice_and_heldout_ones_are_not_in_training() -> None
     assert not set(train) & set(held)
     assert not {" ".join(sorted(t.split())) for t in train} & {" ".join(sorted(t.split())) for t in held}
     assert not [h for h in held if any(f" {h} " in f" {t} " for t in train)], "a held-out wording inside a training one"
+
+
+def test_no_training_text_is_a_heldout_wording(make_case: MakeCase) -> None:
+    held = {normalized(text) for _, _, text in _texts("heldout")}
+    said: set[str] = set()
+    for name, rows in (("sick", [lesion(n, "left" if k.sided else "") for n, k in findings().items()]), ("well", [])):
+        case = make_case(rows, name=name)
+        for seed in range(60):
+            for section in (*TINY_SECTIONS, "impression"):
+                said |= {normalized(s.text) for s in statements(case, section, seed, "varied")}
+    assert len(said) > 500 and not said & held
 
 
 def test_the_labeler_never_reads_a_wording_as_its_opposite() -> None:
