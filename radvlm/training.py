@@ -36,12 +36,14 @@ def train_model(recipe: str | os.PathLike[str], output: str | os.PathLike[str], 
         corpus = getattr(config, name)
         if corpus.seeds is None:
             continue
+        def report(done: int, of: int, what: str = name) -> None:
+            tell(f"{what.replace('_', ' ')} {done}/{of}")
+
         first, end = corpus.seeds
         border = end if corpus.reports is None else min(max(corpus.reports, first), end)
         for seeds, reports in ((range(first, border), False), (range(border, end), True)):
             if seeds:
                 write_corpus(corpus_folder(corpus.folder, place), seeds, spacing_mm=corpus.spacing_mm,
                              noise_hu=corpus.noise_hu, crowded=corpus.crowded, left_out=corpus.left_out,
-                             reports=reports, workers=config.threads,
-                             progress=lambda done, of, what=name: tell(f"{what.replace('_', ' ')} {done}/{of}"))
+                             reports=reports, workers=config.threads, progress=report)
     return run(config, place, progress=tell)

@@ -186,7 +186,7 @@ class TableModel:
         prefix = self.writer.prefix(encoded.table, torch.from_numpy(encoded.logits)[None].to(self.device))
         written = self.writer.decoder.generate_sections(prefix, [question_prompt(question)], self._limits(24))[0]
         text = written.text.strip() or "No answer"
-        confidence = float(np.exp(written.log_probability))
+        confidence = float(np.exp(written.mean_log_probability))
         scores, _ = self._scores(encoded, volume.geometry)
         related = self._related(question, scores)
         if text in ("Yes", "No"):

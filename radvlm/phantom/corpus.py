@@ -26,7 +26,7 @@ from radvlm.dataset.vocabulary import anatomy_classes, class_of, findings, part_
 from radvlm.errors import RadvlmError
 from radvlm.phantom.kinds import LESION_KINDS
 from radvlm.phantom.make import Phantom, make_phantom, random_spec
-from radvlm.phantom.spec import PhantomSpec
+from radvlm.phantom.spec import LesionSpec, PhantomSpec
 
 #: Air around the body is left out beyond this many voxels.
 MARGIN_VOXELS = 4
@@ -49,7 +49,7 @@ def corpus_spec(seed: int, *, spacing_mm: float | None, noise_hu: tuple[float, f
     spacing = None if spacing_mm is None else (spacing_mm,) * 3
     spec = random_spec(seed, spacing_mm=spacing, lesions=count, noise_hu=noise)
     drop = set(left_out)
-    kept = tuple(lesion for lesion in spec.lesions if lesion.kind not in drop)  # type: ignore[union-attr]
+    kept = tuple(s for s in spec.lesions if isinstance(s, LesionSpec) and s.kind not in drop)
     return PhantomSpec(seed=seed, region=spec.region, spacing_mm=spec.spacing_mm, phase=spec.phase, sex=spec.sex,
                        age_years=spec.age_years, noise_hu=noise, lesions=kept, healthy=not kept)
 
@@ -92,7 +92,8 @@ def _write_case(args: tuple[str, int, float | None, tuple[float, float], float, 
     phantom = None
     for attempt in range(5):  # crowded hosts can have no room left: fewer lesions then
         spec = corpus_spec(seed, spacing_mm=spacing_mm, noise_hu=noise_hu, crowded=crowded, left_out=left_out)
-        kept = spec.lesions[: max(1, len(spec.lesions) - 2 * attempt)]
+        lesions = tuple(spec.lesions)
+        kept = lesions[: max(1, len(lesions) - 2 * attempt)]
         try:
             phantom = make_phantom(PhantomSpec(**{**_fields(spec), "lesions": kept}))
             break
@@ -123,17 +124,7 @@ def _save(folder: Path, phantom: Phantom, reports: bool) -> None:
     np.save(folder / "hu.npy", np.ascontiguousarray(hu[body]))
     np.save(folder / "classes.npy", np.ascontiguousarray(classes[body]))
     np.save(folder / "parts.npy", np.ascontiguousarray(parts[body]))
-    geometry = phantom.volume.geometry
-    start = [int(s.start) for s in body]
-    origin = geometry.affine @ np.array([*start, 1.0])
-    affine = geometry.affine.copy()
-    affine[:, 3] = origin
-    case = {
-        "seed": phantom.spec.seed, "affine_ras_mm": affine.tolist(), "shape": [s.stop - s.start for s in body],
-        "full_shape": list(geometry.shape), "truth": {**phantom.truth.to_dict(), "structures": []},
-        "volumes_ml": {s.name: float(s.volume_ml) for s in phantom.truth.structures},
-    }
-    (folder / "case.json").write_text(json.dumps(case), encoding="utf-8")
+    write_truth(folder, phantom, body)
     if reports:
         from radvlm.pipeline import generate_report
 
@@ -141,6 +132,20 @@ def _save(folder: Path, phantom: Phantom, reports: bool) -> None:
         keep = {f.id: asdict(f) for s in made.sentences for f in s.findings}
         rows = [{"text": s.text, "section": s.section, "findings": list(s.finding_ids)} for s in made.sentences]
         (folder / "report.json").write_text(json.dumps({"sentences": rows, "findings": keep}), encoding="utf-8")
+
+
+def write_truth(folder: Path, phantom: Phantom, body: tuple[slice, slice, slice] | None = None) -> None:
+    """Write ``case.json`` alone: the truth of a phantom, cut to ``body`` (default: nothing is cut)."""
+    geometry = phantom.volume.geometry
+    box = body or tuple(slice(0, n) for n in geometry.shape)
+    affine = geometry.affine.copy()
+    affine[:, 3] = geometry.affine @ np.array([*(float(s.start) for s in box), 1.0])
+    case = {
+        "seed": phantom.spec.seed, "affine_ras_mm": affine.tolist(), "shape": [s.stop - s.start for s in box],
+        "full_shape": list(geometry.shape), "truth": {**phantom.truth.to_dict(), "structures": []},
+        "volumes_ml": {s.name: float(s.volume_ml) for s in phantom.truth.structures},
+    }
+    (folder / "case.json").write_text(json.dumps(case), encoding="utf-8")
 
 
 def _body_box(hu: np.ndarray) -> tuple[slice, slice, slice]:
