@@ -13,6 +13,7 @@ import json
 import pickle
 import re
 import shutil
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -190,7 +191,9 @@ def _load_pickle(path: Path) -> Any:
     with path.open("rb") as file:
         mapped = file.read(4) == b"PK\x03\x04"  # the older format cannot be mapped
     try:
-        return torch.load(path, map_location="cpu", mmap=mapped, weights_only=True)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Detected pickle protocol", category=UserWarning)
+            return torch.load(path, map_location="cpu", mmap=mapped, weights_only=True)
     except pickle.UnpicklingError as error:
         reason = str(error)
         code = re.search(r"(?:GLOBAL|global:?|class|type) ([\w.]+\.\w+)", reason)
@@ -198,7 +201,8 @@ def _load_pickle(path: Path) -> Any:
         raise FileFormatError("a checkpoint holds tensors and nothing that runs", f"{path.name}: {what}",
                               "Ask its author for safetensors; do not load it in another way") from error
     except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
-        raise FileFormatError("a checkpoint can be read", f"{path.name}: {str(error).splitlines()[0][:200]}",
+        reason = (str(error) or type(error).__name__).splitlines()[0][:200]
+        raise FileFormatError("a checkpoint can be read", f"{path.name}: {reason}",
                               "Fetch it again; it may be truncated") from error
 
 
