@@ -85,7 +85,10 @@ def one_size(n: int, kinds: list[str], source: Source, queries: int, folder: Pat
     rng = np.random.default_rng(n)
     transform = learn({"text": source.draw(20_000, rng)}, "whiten")
 
-    def blocks() -> Any:
+    def blocks(stored: np.ndarray | None = None) -> Any:
+        if stored is not None:
+            yield from (np.ascontiguousarray(stored[a : a + BLOCK]) for a in range(0, n, BLOCK))
+            return
         made = np.random.default_rng(n + 1)
         for start in range(0, n, BLOCK):
             yield transform.apply(source.draw(min(BLOCK, n - start), made), "text")
@@ -95,12 +98,13 @@ def one_size(n: int, kinds: list[str], source: Source, queries: int, folder: Pat
     allowed[rng.integers(n, size=max(1, min(40, n // 10)))] = False  # one patient's rows
     out: dict[str, Any] = {}
     exact_ms = faiss_ms = 0.0
+    flat: np.ndarray | None = None
     for kind in ["flat", *[k for k in kinds if not (k == "auto" and choose(n, DIMENSION).kind == "flat")]]:
         plan = choose(n, DIMENSION, kind)
         place = folder / f"{n}-{kind}"
         place.mkdir()
         start = time.perf_counter()
-        facts = write_shelf(place, "sentence", blocks(), n, plan, 0.99, 0)
+        facts = write_shelf(place, "sentence", blocks(flat), n, plan, 0.99, 0)
         build_s = time.perf_counter() - start
         start = time.perf_counter()
         shelf = open_shelf(place, "sentence", facts, DIMENSION)
@@ -108,18 +112,25 @@ def one_size(n: int, kinds: list[str], source: Source, queries: int, folder: Pat
         size = sum(p.stat().st_size for p in place.iterdir())
         some = asked if n < 500_000 or kind != "flat" else asked[:30]
         ms = median_ms(lambda q, s=shelf: s.search(q, 10, allowed), some)
-        row: dict[str, Any] = {"kind": plan.kind, "factory": plan.factory, "effort": facts["effort"],
-                               "single_query_ms": round(ms, 3), "build_s": round(build_s, 1), "load_s": round(load_s,
-                               4), "disk_bytes_per_vector": round(size / n),
-                               "peak_memory_gb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2)}
+        row: dict[str, Any] = {
+            "kind": plan.kind,
+            "factory": plan.factory,
+            "effort": facts["effort"],
+            "single_query_ms": round(ms, 3),
+            "build_s": round(build_s, 1),
+            "load_s": round(load_s, 4),
+            "disk_bytes_per_vector": round(size / n),
+            "peak_memory_gb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2),
+        }
         if plan.kind == "flat":
-            exact_ms = ms
+            exact_ms, flat = ms, shelf.matrix
+            keep = shelf  # its mapping must outlive this round
             truth = exact_batch(np.where(allowed[:, None], shelf.matrix, 0) if n < 200_000 else shelf.matrix, asked, 10)
             if n >= 200_000:  # the few excluded rows, taken out without a copy of the matrix
                 truth = [shelf.exact(q, 10, allowed)[1] for q in asked[:100]]
             selector = faiss.IDSelectorBitmap(np.packbits(allowed, bitorder="little"))
             parameters = faiss.SearchParameters(sel=selector)
-            faiss_ms = median_ms(lambda q, s=shelf: s.faiss_index.search(q[None], 10, params=parameters), some)
+            faiss_ms = median_ms(lambda q, s=shelf, p=parameters: s.faiss_index.search(q[None], 10, params=p), some)
             row["faiss_flat_single_query_ms"] = round(faiss_ms, 3)
         found = [shelf.search(q, 10, allowed)[1] for q in asked[: len(truth)]]
         row["recall_at_10"] = round(recall_of(found, truth), 4)
@@ -129,6 +140,7 @@ def one_size(n: int, kinds: list[str], source: Source, queries: int, folder: Pat
         print(n, "clustered" if source.clustered else "no topics", kind, row, file=sys.stderr, flush=True)
         for path in place.iterdir():
             path.unlink()
+    del keep
     return out
 
 
@@ -138,12 +150,13 @@ def whole_index(n_records: int, folder: Path) -> dict[str, Any]:
 
     source, rng = Source(True), np.random.default_rng(5)
     embedder = FunctionEmbedder("bench", "0" * 64, DIMENSION, lambda texts: source.draw(len(texts), rng))
-    organs = "Liver,Spleen,Pancreas,Left kidney,Right kidney,Lung,Heart,Aorta,Colon,Stomach".split(",")
+    organs = ["Liver", "Spleen", "Pancreas", "Left kidney", "Right kidney", "Lung", "Heart", "Aorta", "Colon", "Skin"]
 
     def records() -> Any:
         for i in range(n_records):
-            text = " ".join(f"{organs[j % 10]} shows finding {(i * 7 + j * 13) % 997} of {i % 50 + j} mm."
-                            for j in range(20))
+            text = " ".join(
+                f"{organs[j % 10]} shows finding {(i * 7 + j * 13) % 997} of {i % 50 + j} mm." for j in range(20)
+            )
             yield Record(f"P{i // 2}", f"S{i}", text, split="train", date="2020-01-01")
 
     start = time.perf_counter()
@@ -159,9 +172,15 @@ def whole_index(n_records: int, folder: Path) -> dict[str, Any]:
     asked = source.draw(50, np.random.default_rng(6))
     every = median_ms(lambda q: index.search(q, 8, exclude_patient="P7", level="sentence"), asked)
     liver = median_ms(lambda q: index.search(q, 8, exclude_patient="P7", level="sentence", region="liver"), asked)
-    out = {"records": n_records, "sentences": index.counts()["sentence"], "build_s": round(build_s, 1),
-           "load_s": round(float(np.median(times)), 4), "search_ms": round(every, 2), "search_one_organ_ms": round(liver,
-           2), "disk_gb": round(sum(p.stat().st_size for p in folder.rglob("*") if p.is_file()) / 2**30, 2)}
+    out = {
+        "records": n_records,
+        "sentences": index.counts()["sentence"],
+        "build_s": round(build_s, 1),
+        "load_s": round(float(np.median(times)), 4),
+        "search_ms": round(every, 2),
+        "search_one_organ_ms": round(liver, 2),
+        "disk_gb": round(sum(p.stat().st_size for p in folder.rglob("*") if p.is_file()) / 2**30, 2),
+    }
     index.close()
     print(out, file=sys.stderr, flush=True)
     return out
@@ -181,19 +200,28 @@ def main() -> None:
 
     faiss.omp_set_num_threads(args.threads)
     sizes = [int(s) for s in args.sizes.split(",") if s]
-    values: dict[str, Any] = {"dimension": DIMENSION, "k": 10, "queries": args.queries, "threads": args.threads,
-                              "load_average_at_start": round(os.getloadavg()[0], 2),
-                              "made": "clustered: see the docstring of eval/bench_retrieval.py", "curve": {}}
+    values: dict[str, Any] = {
+        "dimension": DIMENSION,
+        "k": 10,
+        "queries": args.queries,
+        "threads": args.threads,
+        "load_average_at_start": round(os.getloadavg()[0], 2),
+        "made": "clustered: see the docstring of eval/bench_retrieval.py",
+        "curve": {},
+    }
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for n in sizes:
             kinds = args.kinds.split(",") if n <= 100_000 else ["auto"]
             values["curve"][str(n)] = one_size(n, kinds, Source(True), args.queries, folder)
+            if not args.no_write:  # a long run that is stopped keeps what it has measured
+                write_result("retrieval", n, values)
         if args.hard:
             hard = folder / "hard"
             hard.mkdir()
-            values["without_topics"] = {str(args.hard): one_size(args.hard, args.kinds.split(","), Source(False),
-                                                                 args.queries, hard)}
+            values["without_topics"] = {
+                str(args.hard): one_size(args.hard, args.kinds.split(","), Source(False), args.queries, hard)
+            }
         if args.records:
             values["whole_index"] = whole_index(args.records, folder / "index")
     values["load_average_at_end"] = round(os.getloadavg()[0], 2)

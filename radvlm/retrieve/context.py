@@ -6,11 +6,12 @@ scores show; a record that does not say its region, phase or kind is never route
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from radvlm.anatomy import structures
+from radvlm.anatomy import structure
 from radvlm.errors import InputError
 from radvlm.provenance import Decision
 
@@ -64,14 +65,8 @@ def context_of(
 
     Raises StructureError for an unknown structure, InputError for an unknown region or a probability out of range.
     """
-    from radvlm.anatomy import structure
-
-    organs = {
-        name.replace("_left", "").replace("_right", "").split("_lobe")[0]
-        for name in present
-        if structure(name).kind in ("organ", "part")
-    }
-    seen = Counter(_REGION_OF_SECTION.get(section, "") for section in (_section(name) for name in sorted(organs)))
+    organs = {_organ(name): structure(name).section for name in present if structure(name).kind in ("organ", "part")}
+    seen = Counter(_REGION_OF_SECTION.get(section, "") for section in organs.values())
     regions = tuple(r for r in BODY_REGIONS if seen[r] >= 2)
     how = "the structures in the masks"
     if not regions and zero_shot:
@@ -88,9 +83,6 @@ def context_of(
     return QueryContext(regions, phase, kind, (Decision("retrieve", said, warning=not regions),))
 
 
-def _section(name: str) -> str:
-    table = structures()
-    for candidate in (name, f"{name}_left", f"{name}_right", f"{name}_upper_lobe_left"):
-        if candidate in table:
-            return table[candidate].section
-    return ""
+def _organ(name: str) -> str:
+    """The organ without side and lobe, so that five lobes are one lung."""
+    return re.sub(r"_(?:left|right)$", "", re.sub(r"_(?:upper|middle|lower)_lobe\w*$", "", name))

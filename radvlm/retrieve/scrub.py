@@ -105,5 +105,5 @@ def scrub(text: str) -> Scrubbed:
         text, n = _PATTERNS[kind].subn("", text)
         counts[kind] += n
     text = re.sub(r"[ \t]+([,.;)])", r"\1", re.sub(r"[ \t]{2,}", " ", text))
-    text = re.sub(r"\([ ]*\)", "", re.sub(r"(?m)^[ \t,;]+|[ \t]+$", "", text))
+    text = re.sub(r"\([ ]*\)", "", re.sub(r"(?m)^(?:[ \t,;]|\.(?!\d))+|[ \t]+$", "", text))
     return Scrubbed(text.strip(), tuple(sorted((k, n) for k, n in counts.items() if n)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ class Scan:
     """What stands for a volume: what it shows, and whose it is."""
 
     shows: str
-    study: Study = Study()
+    study: Study = field(default_factory=Study)
 
 
 @dataclass(frozen=True)
@@ -57,9 +57,15 @@ def records() -> Callable[..., list[Record]]:
     """records(n, first=0, patients=...) -> n reports of two sentences, patient Pj has every patients-th of them."""
 
     def make(n: int, first: int = 0, patients: int = 10, **fields: str) -> list[Record]:
-        return [Record(f"P{i % patients}", f"S{i}", f"{sentence(i)} {sentence(3 * i + 5)}",
-                       **{"split": "train", "date": f"2020-{i % 12 + 1:02d}-{i % 28 + 1:02d}", **fields})
-                for i in range(first, first + n)]
+        return [
+            Record(
+                f"P{i % patients}",
+                f"S{i}",
+                f"{sentence(i)} {sentence(3 * i + 5)}",
+                **{"split": "train", "date": f"2020-{i % 12 + 1:02d}-{i % 28 + 1:02d}", **fields},
+            )
+            for i in range(first, first + n)
+        ]
 
     return make
 

@@ -40,8 +40,12 @@ WRITER = textwrap.dedent("""
 
 
 def _writer(folder: Path, first: int) -> subprocess.Popen[str]:
-    return subprocess.Popen([sys.executable, "-c", WRITER, str(folder), str(first)], stdout=subprocess.PIPE, text=True,
-                            stderr=subprocess.PIPE)
+    return subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(folder), str(first)],
+        stdout=subprocess.PIPE,
+        text=True,
+        stderr=subprocess.PIPE,
+    )
 
 
 @pytest.mark.slow
@@ -99,8 +103,9 @@ def test_killed_first_build_is_no_index(tmp_path: Path, monkeypatch: pytest.Monk
 def test_readers_during_writes(tmp_path: Path) -> None:
     """While a writer adds, removes and rebuilds, every load gives a whole index and every search all its rows."""
     folder = tmp_path / "index"
-    first = ReportIndex.build([Record(f"P{i}", f"S{i}", f"A {i} mm cyst in the liver.") for i in range(40)],
-                              HashedText(16), folder)
+    first = ReportIndex.build(
+        [Record(f"P{i}", f"S{i}", f"A {i} mm cyst in the liver.") for i in range(40)], HashedText(16), folder
+    )
     process = _writer(folder, 7)
     digests = set()
     while process.poll() is None:

@@ -25,8 +25,9 @@ def test_search_equals_brute_force(index: ReportIndex, encoder: Any) -> None:
     query = encoder.embed_text(["a 5 mm cyst in the liver"])[0]
     q = index.transform.apply(query[None] / np.linalg.norm(query), "text")[0]
     matrix = np.array(index.segments[0].shelves["sentence"].matrix)
-    patients = np.array([index.segments[0].record(index.segments[0].row("sentence", r).record)[0].patient
-                         for r in range(len(matrix))])
+    patients = np.array(
+        [index.segments[0].record(index.segments[0].row("sentence", r).record)[0].patient for r in range(len(matrix))]
+    )
     scores = np.where(patients != "P4", matrix @ q, -np.inf)
     best = np.lexsort((np.arange(len(scores)), -scores))[:7]
     result = index.search(query, 7, exclude_patient="P4", level="sentence")
@@ -45,9 +46,15 @@ def test_own_text_is_found_first(index: ReportIndex) -> None:
 
 def test_manifest_says_what_it_is(index: ReportIndex) -> None:
     assert len(index) == 60
-    assert index.counts() == {"report": 60, "paragraph": 60 + sum(
-        index.segments[0].row("paragraph", r).record == index.segments[0].row("paragraph", r + 1).record
-        for r in range(index.counts()["paragraph"] - 1)), "sentence": 120}
+    assert index.counts() == {
+        "report": 60,
+        "paragraph": 60
+        + sum(
+            index.segments[0].row("paragraph", r).record == index.segments[0].row("paragraph", r + 1).record
+            for r in range(index.counts()["paragraph"] - 1)
+        ),
+        "sentence": 120,
+    }
     manifest = index.manifest
     assert manifest["encoder"] == {"id": "two-sided", "digest": "ab" * 32, "dimension": 32}
     assert manifest["transform"]["kind"] == "whiten"
@@ -138,8 +145,10 @@ def test_evaluation_draws_from_training_alone(tmp_path: Path, records: Any, enco
         silent.search("cyst", evaluation=True)
 
 
-@pytest.mark.parametrize(("bad", "rule"), [
-    (np.full(32, np.nan), "finite"), (np.zeros(32), "direction"), (np.ones(31), "shape"), (np.ones((2, 32)), "shape")])
+@pytest.mark.parametrize(
+    ("bad", "rule"),
+    [(np.full(32, np.nan), "finite"), (np.zeros(32), "direction"), (np.ones(31), "shape"), (np.ones((2, 32)), "shape")],
+)
 def test_bad_vectors_are_refused(tmp_path: Path, index: ReportIndex, records: Any, bad: np.ndarray, rule: str) -> None:
     with pytest.raises(InputError, match=rule):
         index.search(bad, exclude_patient="P1")
@@ -202,8 +211,9 @@ def test_damage_is_one_clear_error(tmp_path: Path, index: ReportIndex, encoder: 
 
 
 @pytest.mark.parametrize("kind", ["hnsw", "ivf_flat", "ivf_sq8", "ivf_pq"])
-def test_approximate_kinds_find_what_exact_search_finds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, records: Any,
-                                                        encoder: Any, kind: str) -> None:
+def test_approximate_kinds_find_what_exact_search_finds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, records: Any, encoder: Any, kind: str
+) -> None:
     monkeypatch.setattr(shelf, "EXACT_ROWS", 0)
     index = ReportIndex.build(records(400, patients=40), encoder, tmp_path / "i", settings=IndexSettings(kind=kind))
     part = index.segments[0].shelves["sentence"]

@@ -49,8 +49,12 @@ class Leaks(RuleBasedStateMachine):
 
     @initialize(target=patients)
     def start(self) -> str:
-        self.index = ReportIndex.build(self._records(48), HashedText(16), self.place / "index",
-                                       settings=IndexSettings(levels=("report", "sentence"), kind=self.kind))
+        self.index = ReportIndex.build(
+            self._records(48),
+            HashedText(16),
+            self.place / "index",
+            settings=IndexSettings(levels=("report", "sentence"), kind=self.kind),
+        )
         return "P0"
 
     @rule(target=patients, n=st.integers(1, 45), who=st.integers(0, 5))
@@ -82,15 +86,22 @@ class Leaks(RuleBasedStateMachine):
 
     @rule(target=patients)
     def merge(self) -> str:
-        shard = ReportIndex.build(self._records(3, "P5"), HashedText(16), self.place / f"shard{self.next}",
-                                  settings=IndexSettings(levels=("report", "sentence"), kind=self.kind))
+        shard = ReportIndex.build(
+            self._records(3, "P5"),
+            HashedText(16),
+            self.place / f"shard{self.next}",
+            settings=IndexSettings(levels=("report", "sentence"), kind=self.kind),
+        )
         self.index = ReportIndex.merge([self.index, shard], self.place / f"merged{self.next}")
         return "P5"
 
     def _same_person(self, who: str) -> set[str]:
         """By plain Python: pseudonyms joined by keys."""
-        pairs = [(p, k) for s in self.index.segments for p, k in
-                 zip(s.column("patient"), s.column("patient_key"), strict=True)]
+        pairs = [
+            (p, k)
+            for s in self.index.segments
+            for p, k in zip(s.column("patient"), s.column("patient_key"), strict=True)
+        ]
         people, keys, size = {who}, {who}, 0
         while size < len(people) + len(keys):
             size = len(people) + len(keys)
@@ -98,8 +109,13 @@ class Leaks(RuleBasedStateMachine):
             people |= {p for p, k in pairs if k in keys}
         return people
 
-    @rule(who=patients, k=st.sampled_from([1, 3, 10, 10_000]), level=st.sampled_from(["report", "sentence"]),
-          i=st.integers(0, 200), how=st.sampled_from(["name", "study", "header"]))
+    @rule(
+        who=patients,
+        k=st.sampled_from([1, 3, 10, 10_000]),
+        level=st.sampled_from(["report", "sentence"]),
+        i=st.integers(0, 200),
+        how=st.sampled_from(["name", "study", "header"]),
+    )
     def attack(self, who: str, k: int, level: str, i: int, how: str) -> None:
         people = self._same_person(who)
         columns = [(s.column("patient"), s.column("text"), s.column("study")) for s in self.index.segments]
@@ -112,22 +128,36 @@ class Leaks(RuleBasedStateMachine):
         if how == "study" and studies:
             given = {"exclude_studies": [studies[i % len(studies)]]}
         if how == "header" and studies:
+
             class Seen:
                 study = Study(study_uid=studies[i % len(studies)])
+
             vector = HashedText(16).embed_text([query])[0]
-            embedder = type("E", (), {"encoder_id": "hashed-text-16", "digest": HashedText(16).digest, "dimension": 16,
-                                      "embed_volume": lambda self, volume: vector})()
+            embedder = type(
+                "E",
+                (),
+                {
+                    "encoder_id": "hashed-text-16",
+                    "digest": HashedText(16).digest,
+                    "dimension": 16,
+                    "embed_volume": lambda self, volume: vector,
+                },
+            )()
             found = self.index.with_embedder(embedder).search(Seen(), k, level=level)
         else:
             found = self.index.search(query, k, level=level, **given)
         assert not {h.patient for h in found} & people
         assert not {" ".join(h.text.lower().split()) for h in found} & theirs, "a copy under another name"
-        live = sum(not gone and p not in people and " ".join(t.lower().split()) not in theirs
-                   for (p, t, _), gone in zip(everything, self.index.removed, strict=True))
+        live = sum(
+            not gone and p not in people and " ".join(t.lower().split()) not in theirs
+            for (p, t, _), gone in zip(everything, self.index.removed, strict=True)
+        )
         if k == 10_000:
             near = found.excluded.get("copy of the patient's report", 0)
-            exact = sum(not gone and p not in people and " ".join(t.lower().split()) in theirs
-                        for (p, t, _), gone in zip(everything, self.index.removed, strict=True))
+            exact = sum(
+                not gone and p not in people and " ".join(t.lower().split()) in theirs
+                for (p, t, _), gone in zip(everything, self.index.removed, strict=True)
+            )
             assert len({h.record for h in found}) == live - (near - exact), "all that is allowed, and nothing else"
 
     @rule()
@@ -150,9 +180,16 @@ class Leaks(RuleBasedStateMachine):
 def test_no_leak_in_any_way(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shelf, "EXACT_ROWS", 0)  # so that small indexes go through faiss too
     machine = type("Leaks_" + kind, (Leaks,), {"kind": kind})
-    run_state_machine_as_test(machine, settings=settings(
-        max_examples=6, stateful_step_count=10, deadline=None, derandomize=True,
-        suppress_health_check=list(HealthCheck)))
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=6,
+            stateful_step_count=10,
+            deadline=None,
+            derandomize=True,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
 
 
 def test_a_scan_must_say_whose_it_is(tmp_path: Path, records: Any, encoder: Any, scan: Any) -> None:
@@ -169,21 +206,28 @@ def test_a_scan_must_say_whose_it_is(tmp_path: Path, records: Any, encoder: Any,
 
 
 def test_near_copies_are_left_out(tmp_path: Path, encoder: Any) -> None:
-    words = " ".join(f"The {w} is of normal size and contour without focal lesion." for w in
-                     ("liver", "spleen", "pancreas", "stomach", "aorta", "heart", "colon", "prostate"))
+    words = " ".join(
+        f"The {w} is of normal size and contour without focal lesion."
+        for w in ("liver", "spleen", "pancreas", "stomach", "aorta", "heart", "colon", "prostate")
+    )
     index = ReportIndex.build(
-        [Record("A", "1", words + " A 12 mm cyst in segment IV."), Record("B", "2", words + " A 13 mm cyst in segment
-        IV."),
-         Record("C", "3", "Fracture of the left seventh rib. Small pleural effusion. No pneumothorax.")],
-        encoder, tmp_path / "i")
+        [
+            Record("A", "1", words + " A 12 mm cyst in segment IV."),
+            Record("B", "2", words + " A 13 mm cyst in segment IV."),
+            Record("C", "3", "Fracture of the left seventh rib. Small pleural effusion. No pneumothorax."),
+        ],
+        encoder,
+        tmp_path / "i",
+    )
     assert index.duplicates() == [("1", "2")]
     result = index.search("cyst in segment IV", 100, exclude_patient="A")
     assert {h.patient for h in result} == {"C"}
     assert result.excluded == {"same patient": 1, "copy of the patient's report": 1}
 
 
-def test_a_leak_inside_is_never_silent(tmp_path: Path, records: Any, encoder: Any, monkeypatch: pytest.MonkeyPatch) ->
-None:
+def test_a_leak_inside_is_never_silent(
+    tmp_path: Path, records: Any, encoder: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """If faiss ever ignored the selector, the search would stop with an error instead of returning the hit."""
     index = ReportIndex.build(records(30), encoder, tmp_path / "i")
 

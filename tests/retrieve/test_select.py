@@ -18,9 +18,20 @@ from radvlm.retrieve.selection import gap_cut, is_normal
 
 
 def hit(rank: int, z: float | None, text: str = "", vector: list[float] | None = None) -> Hit:
-    return Hit(f"S{rank}/sentence/0", f"S{rank}", f"P{rank}", f"S{rank}", "sentence", "liver", "liver",
-               text or f"A {rank} mm cyst number {rank}.", 0.5, z, rank,
-               vector=None if vector is None else np.array(vector, np.float32))
+    return Hit(
+        f"S{rank}/sentence/0",
+        f"S{rank}",
+        f"P{rank}",
+        f"S{rank}",
+        "sentence",
+        "liver",
+        "liver",
+        text or f"A {rank} mm cyst number {rank}.",
+        0.5,
+        z,
+        rank,
+        vector=None if vector is None else np.array(vector, np.float32),
+    )
 
 
 def test_z_is_standard_deviations_above_the_background() -> None:
@@ -75,9 +86,13 @@ def test_no_hit_is_an_answer() -> None:
 
 
 def test_boilerplate_is_dropped_and_cut_out() -> None:
-    got = select([hit(1, 6.0, "The liver is unremarkable."), hit(2, 6.0, "No biliary dilatation. A 9 mm cyst in segment
-    II."),
-                  hit(3, 5.9, "A 9 mm cyst in segment II!")])
+    got = select(
+        [
+            hit(1, 6.0, "The liver is unremarkable."),
+            hit(2, 6.0, "No biliary dilatation. A 9 mm cyst in segment II."),
+            hit(3, 5.9, "A 9 mm cyst in segment II!"),
+        ]
+    )
     assert [(v.hit.rank, v.text) for v in got.kept] == [(2, "A 9 mm cyst in segment II.")]
     reasons = {v.hit.rank: v.reason for v in got.verdicts}
     assert "normal" in reasons[1] and reasons[3] == "same words as #2"
@@ -85,12 +100,21 @@ def test_boilerplate_is_dropped_and_cut_out() -> None:
     assert len(kept) == 1
 
 
-@pytest.mark.parametrize(("sentence", "normal"), [
-    ("The liver is normal.", True), ("No focal lesion.", True), ("There is no pleural effusion or pneumothorax.", True),
-    ("Gallbladder without stones.", True), ("A cyst without enhancement.", False), ("Normal liver with a 9 mm cyst.",
-    False),
-    ("No ascites, but a small hernia.", False), ("Splenomegaly.", False), ("Normal size; mild steatosis.", False),
-    ("The aorta measures 21 mm.", False)])
+@pytest.mark.parametrize(
+    ("sentence", "normal"),
+    [
+        ("The liver is normal.", True),
+        ("No focal lesion.", True),
+        ("There is no pleural effusion or pneumothorax.", True),
+        ("Gallbladder without stones.", True),
+        ("A cyst without enhancement.", False),
+        ("Normal liver with a 9 mm cyst.", False),
+        ("No ascites, but a small hernia.", False),
+        ("Splenomegaly.", False),
+        ("Normal size; mild steatosis.", False),
+        ("The aorta measures 21 mm.", False),
+    ],
+)
 def test_is_normal(sentence: str, normal: bool) -> None:
     assert is_normal(sentence) is normal
 

@@ -49,28 +49,41 @@ def test_prose_without_headings_is_sorted_by_organ() -> None:
     got = entries(Record("P", "S", "The spleen is enlarged. It is homogeneous. Renal cysts on both sides. Ascites."))
     assert [(e.section, e.organ, e.text) for e in got if e.level == "paragraph"] == [
         ("spleen", "spleen", "The spleen is enlarged. It is homogeneous."),
-        ("kidneys", "kidney", "Renal cysts on both sides."), ("peritoneum", "", "Ascites.")]
+        ("kidneys", "kidney", "Renal cysts on both sides."),
+        ("peritoneum", "", "Ascites."),
+    ]
 
 
 def test_a_record_of_one_section_keeps_it() -> None:
     got = entries(Record("P", "S", "Cyst near the kidney.", section="liver", organ="liver"))
-    assert got[1:] == [Entry("paragraph", "Cyst near the kidney.", "liver", "liver"),
-                       Entry("sentence", "Cyst near the kidney.", "liver", "liver")]
+    assert got[1:] == [
+        Entry("paragraph", "Cyst near the kidney.", "liver", "liver"),
+        Entry("sentence", "Cyst near the kidney.", "liver", "liver"),
+    ]
     assert Record("P", "S", "x", section="liver").id == "S#liver"
 
 
 def test_decimal_points_end_no_sentence() -> None:
-    assert sentences("A 1.5 cm cyst, 12.0 HU. Stable.\n- Second. 3. Third.") == ["A 1.5 cm cyst, 12.0 HU.", "Stable.",
-                                                                               "Second.", "Third."]
+    assert sentences("A 1.5 cm cyst, 12.0 HU. Stable.\n- Second. 3. Third.") == [
+        "A 1.5 cm cyst, 12.0 HU.",
+        "Stable.",
+        "Second.",
+        "Third.",
+    ]
 
 
-@pytest.mark.parametrize(("line", "rule"), [
-    ('{"patient": "P", "study": "S"}', "patient, study and text"),
-    ('{"patientt": "P", "study": "S", "text": "x"}', "patient, study and text"),
-    ('{"patient": "", "study": "S", "text": "x"}', "has a patient"),
-    ('{"patient": "P", "study": "S", "text": "x", "date": "1.2.2020"}', "YYYY-MM-DD"),
-    ('{"patient": "P", "study": "S", "text": "x", "section": "lever"}', "SECTIONS"),
-    ("[1]", "patient, study and text"), ("{", "one JSON object")])
+@pytest.mark.parametrize(
+    ("line", "rule"),
+    [
+        ('{"patient": "P", "study": "S"}', "patient, study and text"),
+        ('{"patientt": "P", "study": "S", "text": "x"}', "patient, study and text"),
+        ('{"patient": "", "study": "S", "text": "x"}', "has a patient"),
+        ('{"patient": "P", "study": "S", "text": "x", "date": "1.2.2020"}', "YYYY-MM-DD"),
+        ('{"patient": "P", "study": "S", "text": "x", "section": "lever"}', "SECTIONS"),
+        ("[1]", "patient, study and text"),
+        ("{", "one JSON object"),
+    ],
+)
 def test_bad_lines_name_their_place(tmp_path: Path, line: str, rule: str) -> None:
     path = tmp_path / "r.jsonl"
     path.write_text(json.dumps({"patient": "P", "study": "S", "text": "x"}) + "\n\n" + line + "\n")
@@ -79,17 +92,23 @@ def test_bad_lines_name_their_place(tmp_path: Path, line: str, rule: str) -> Non
     assert "r.jsonl, line 3" in str(error.value)
 
 
-@pytest.mark.parametrize(("text", "left"), [
-    ("A 12 mm cyst in segment VI, unchanged since the prior CT of 12 March 2021.", "A 12 mm cyst in segment VI."),
-    ("Compared with the previous examination, there is a 9 mm nodule.", "there is a 9 mm nodule."),
-    ("Comparison is made to CT of 2020-03-04. Normal liver.", "Normal liver."),
-    ("Interval growth of the mass. Liver mass of 3.5 cm.", "Liver mass of 3.5 cm."),
-    ("Mass of 3 cm, previously 2 cm.", "Mass of 3 cm."),
-    ("Discussed with Dr. Jane Roe at 12/03/2021 14:30. Aorta 30 mm.", "Discussed with at. Aorta 30 mm."),
-    ("MRN: 12345678. Patient: John Doe. Spleen 12 cm, 45 HU.", ".. Spleen 12 cm, 45 HU."),
-    ("Call 555-123-4567 or a.b@c.org.", "Call or."),
-    ("A 5 mm stone. May represent a cyst. March fracture of the foot.",
-     "A 5 mm stone. May represent a cyst. March fracture of the foot.")])
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("A 12 mm cyst in segment VI, unchanged since the prior CT of 12 March 2021.", "A 12 mm cyst in segment VI."),
+        ("Compared with the previous examination, there is a 9 mm nodule.", "there is a 9 mm nodule."),
+        ("Comparison is made to CT of 2020-03-04. Normal liver.", "Normal liver."),
+        ("Interval growth of the mass. Liver mass of 3.5 cm.", "Liver mass of 3.5 cm."),
+        ("Mass of 3 cm, previously 2 cm.", "Mass of 3 cm."),
+        ("Discussed with Dr. Jane Roe at 12/03/2021 14:30. Aorta 30 mm.", "Discussed with at. Aorta 30 mm."),
+        ("MRN: 12345678. Patient: John Doe. Spleen 12 cm, 45 HU.", "Spleen 12 cm, 45 HU."),
+        ("Call 555-123-4567 or a.b@c.org.", "Call or."),
+        (
+            "A 5 mm stone. May represent a cyst. March fracture of the foot.",
+            "A 5 mm stone. May represent a cyst. March fracture of the foot.",
+        ),
+    ],
+)
 def test_scrub(text: str, left: str) -> None:
     assert " ".join(scrub(text).text.split()) == left
 
@@ -158,10 +177,18 @@ def test_orders_are_taken_out_and_the_finding_stays(attack: str) -> None:
         assert word not in low
 
 
-@pytest.mark.parametrize("sentence", [
-    "Reports of pain in the right upper quadrant.", "A list of nodes is not given.", "Mass effect on the portal vein.",
-    "There is a 12 x 9 mm cyst (segment VI); no enhancement.", "The system of bile ducts is not dilated.",
-    "Fracture line ends at the endplate.", "No change of the wall: 3 mm."])
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "Reports of pain in the right upper quadrant.",
+        "A list of nodes is not given.",
+        "Mass effect on the portal vein.",
+        "There is a 12 x 9 mm cyst (segment VI); no enhancement.",
+        "The system of bile ducts is not dilated.",
+        "Fracture line ends at the endplate.",
+        "No change of the wall: 3 mm.",
+    ],
+)
 def test_plain_sentences_stay(sentence: str) -> None:
     assert neutralise(sentence).text == " ".join(sentence.split())
 
