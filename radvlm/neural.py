@@ -21,6 +21,7 @@ from radvlm.provenance import Decision
 from radvlm.reading import MODEL_REGION, Answer, FindingScore, Reading
 from radvlm.region_map import RegionLabel, RegionMap
 from radvlm.segmentation import Segmentation
+from radvlm.study import Patient
 from radvlm.volume import Volume
 
 if TYPE_CHECKING:
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 
 #: Longest question, in characters.
 LONGEST_QUESTION = 500
+#: Organs of one sex only.
+_OF_SEX = {"F": frozenset({"uterus", "ovary_left", "ovary_right"}),
+           "M": frozenset({"prostate", "seminal_vesicle", "seminal_vesicle_left", "seminal_vesicle_right"})}
 _METHODS = ("read", "classify", "answer", "embed", "embed_text")
 
 
@@ -167,6 +171,18 @@ def read_scan(model: VisionLanguageModel, scan: Volume, masks: Segmentation | No
             raise InputError("a model's region lies in the segmentation that it returns",
                              f"{score.finding}: {score.region.structure}")
     return reading, own
+
+
+def for_patient(reading: Reading, patient: Patient) -> Reading:
+    """Without scores of organs that a patient of that sex does not have; "no uterine lesion" is not said of a man."""
+    other = {"M": "F", "F": "M"}.get(patient.sex or "")
+    gone = [s for s in reading.scores if other is not None and s.site in _OF_SEX[other]]
+    if not gone:
+        return reading
+    words = ", ".join(dict.fromkeys(s.words for s in gone))
+    told = Decision("model", f"Not considered in a patient of this sex: {words}.")
+    kept = tuple(s for s in reading.scores if s not in gone)
+    return replace(reading, scores=kept, warnings=(*reading.warnings, told))
 
 
 def unseen_structures(own: Segmentation | None) -> frozenset[str]:

@@ -296,7 +296,7 @@ def generate_report(
     rules = load_rules(settings.rules_file)
     reader = None
     if model is not None:
-        from radvlm.neural import read_scan, resolve_model, unseen_structures
+        from radvlm.neural import for_patient, read_scan, resolve_model, unseen_structures
 
         tell("Loading the model")
         reader = resolve_model(model)
@@ -325,6 +325,7 @@ def generate_report(
         return GeneratedReport(report, numbers, scan, masks, settings, known)
     tell("Reading with the model")
     reading, own = read_scan(reader, scan, None if segmentation is None else masks, findings)
+    reading = for_patient(reading, known)
     tell("Interpreting and writing")
     notice = f"{reading.model}. {reading.notice}".strip()
     report = guided_report(findings, reading, style=settings.style, examination=(*head, ("Model", notice)),

@@ -26,7 +26,7 @@ from radvlm.report import Replacement, Sentence
 #: A longer sentence, and any sentence after this many in a section, is refused unread.
 LONGEST, MOST = 400, 60
 _END = re.compile(r"(?<=[.!?])\s+(?=[^\s])|\n+")
-_BULLET = re.compile(r"^\s*(?:[-*•]|\d{1,2}[.)])\s+")
+_BULLET = re.compile(r"(?m)^[ \t]*(?:[-*•]|\d{1,2}[.)])[ \t]+")
 _SIZES = ("mm", "cm", "mL")
 
 Claim = tuple[str, str]
@@ -58,8 +58,8 @@ class _True:
 def split_sentences(text: str) -> list[str]:
     """Sentences of prose; decimal points end none, bullets and control characters are dropped."""
     clean = "".join(c if c.isprintable() or c == "\n" else " " for c in text)
-    parts = (_BULLET.sub("", p).strip() for p in _END.split(clean))
-    return [" ".join(p.split()) for p in parts if any(c.isalnum() for c in p)]
+    parts = (" ".join(p.split()) for p in _END.split(_BULLET.sub("", clean)))
+    return [p for p in parts if any(c.isalnum() for c in p)]
 
 
 def place_drafts(template: Sequence[Sentence], drafts: Sequence[Draft], findings: Sequence[Finding]) -> Judged:

@@ -75,8 +75,8 @@ def chosen_regions(report: Report, measurements: Measurements | None, limit: int
 
 
 def _pictured(finding: Finding) -> tuple[Region, ...]:
-    """At most three regions of a finding, so that thirty ribs do not fill the page."""
-    return finding.regions[:3]
+    """At most three regions of a finding, so that thirty ribs do not fill the page; no organ that a model points at."""
+    return () if finding.attribute("grounding") == "organ" else finding.regions[:3]
 
 
 def key_image(volume: Volume, region_map: RegionMap | None, region: Region, lines: Iterable[Caliper],

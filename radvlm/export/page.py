@@ -20,6 +20,7 @@ import numpy as np
 from radvlm.anatomy import SECTIONS, structure
 from radvlm.export import tables
 from radvlm.export.key_images import KeyImage, key_images
+from radvlm.export.model_part import model_badge, model_context, whole_notice
 from radvlm.export.options import PageOptions
 from radvlm.export.regions import (
     CALIPER_WORDS,
@@ -28,6 +29,7 @@ from radvlm.export.regions import (
     caliper_slice,
     calipers,
     home_voxel,
+    is_of_model,
     model_regions,
     region_names,
     sentence_case,
@@ -80,9 +82,11 @@ def render_page(report: Report, *, volume: Volume | None, regions: RegionMap | N
     names = region_names(named.values())
     data = _viewer_data(report, regions, named, names, view, lines)
     context = {
-        "title": options.title or _title(report), "notice": NOTICE, "report": report, "options": options,
+        "title": options.title or _title(report), "notice": whole_notice(report, NOTICE), "report": report,
+        "options": options,
         **_report_context(report), **_table_context(report, names, measurements),
         **_provenance_context(report, volume, measurements, manifest, view),
+        "model": model_context(report, manifest),
         "pictures": [_picture(p, report, measurements, names) for p in pictures],
         "view": data["view"], "groups": _groups(named), "group_words": GROUP_WORDS, "windows": list(WINDOWS.values()),
         "data_json": _safe_json(data),
@@ -221,9 +225,7 @@ def _badge(sentence: Sentence) -> tuple[str, str, str] | None:
     """(class, text, explanation) for what was not measured in the masks; None for what was."""
     sources = {f.source: f for f in sentence.findings}
     if Source.MODEL in sources:
-        chance = min(f.confidence or 0.0 for f in sentence.findings if f.source is Source.MODEL)
-        return ("model", f"model {chance:.0%}",
-                f"Stated by a model with probability {chance:.2f}; not measured in the masks")
+        return model_badge([f for f in sentence.findings if f.source is Source.MODEL])
     if any(f.status is Status.INDETERMINATE for f in sentence.findings):
         reason = next(f.reason for f in sentence.findings if f.status is Status.INDETERMINATE)
         return "indeterminate", "indeterminate", reason
@@ -278,14 +280,14 @@ def _provenance_context(report: Report, volume: Volume | None, measurements: Mea
     for text in report.provenance.get("warnings") or ():
         if str(text) not in told:
             warnings.append(str(text))
-    skip = frozenset({"inputs", "decisions", "geometry", "configuration", "searched", "grid", "warnings", "phase"})
+    skip = frozenset({"inputs", "decisions", "geometry", "configuration", "searched", "grid", "warnings", "phase",
+                      "model"})
     source = dict(manifest) if manifest else dict(report.provenance)
     return {
         "warnings": warnings, "decisions": decisions, "inputs": tables.input_rows(volume, manifest),
         "geometry": _geometry_facts(_geometry(volume, None, measurements), volume, view),
         "facts": tables.facts(source, skip), "settings": tables.facts(source.get("configuration") or {}),
         "searched": [tables.structure_words(str(n)) for n in source.get("searched") or ()],
-        "replacements": report.replacements,
         "generator": str(source.get("radvlm", "")),
     }
 
@@ -326,10 +328,13 @@ def _picture(picture: KeyImage, report: Report, measurements: Measurements | Non
     place = tables.place_words(lesion) if lesion else ""
     return {"image": picture, "name": names[region_id], "place": place,
             "size": _size_words(picture, lesion), "sentence": sentence, "group": _group(picture.region),
-            "region": region_id, "text": report.sentences[sentence].text if sentence is not None else ""}
+            "of_model": is_of_model(picture.region), "region": region_id,
+            "text": report.sentences[sentence].text if sentence is not None else ""}
 
 
 def _size_words(picture: KeyImage, lesion: Any) -> str:
+    if is_of_model(picture.region):
+        return "outlined by the model, not measured"
     if lesion is not None and lesion.long_axis_mm is not None:
         size = f"{lesion.long_axis_mm:.0f}"
         if lesion.short_axis_mm is not None:

@@ -18,6 +18,7 @@ from radvlm.anatomy import structure
 from radvlm.export.view import ViewGrid
 from radvlm.finding import Measurement, Region, Source
 from radvlm.measurements import Measurements
+from radvlm.reading import MODEL_REGION
 from radvlm.region_map import RegionMap
 from radvlm.report import Report
 
@@ -39,17 +40,23 @@ class Caliper:
 
 
 def region_name(region: Region, numbered: bool = True) -> str:
-    """Words for a person: ``right kidney``, ``liver lesion 2``."""
+    """Words for a person: ``right kidney``, ``liver lesion 2``, ``hepatic cyst (model)``."""
     words = structure(region.structure).words
     _, _, instance = region.id.partition("/")
-    return f"{words} {instance}" if instance and numbered else words
+    words = f"{words} {instance}" if instance and numbered else words
+    return f"{words} (model)" if is_of_model(region) else words
+
+
+def is_of_model(region: Region) -> bool:
+    """Whether the region lies in a model's own segmentation, so that nothing of it was measured."""
+    return region.id.startswith(MODEL_REGION)
 
 
 def region_names(regions: Iterable[Region]) -> dict[str, str]:
     """Words by region id; an instance is numbered only where its structure has more than one."""
     known = list(regions)
-    instances = Counter(r.structure for r in known if "/" in r.id)
-    return {r.id: sentence_case(region_name(r, instances[r.structure] > 1)) for r in known}
+    instances = Counter((r.structure, is_of_model(r)) for r in known if "/" in r.id)
+    return {r.id: sentence_case(region_name(r, instances[r.structure, is_of_model(r)] > 1)) for r in known}
 
 
 def sentence_case(text: str) -> str:

@@ -82,7 +82,7 @@ def test_everything_is_said(case, page: str) -> None:
         assert sentence.text in text
     for words in ("Liver lesion 1", "Segment VI", "33.0 ± 1.5", "the patient's sex and height are not known",
                   "Example Society guideline 2020, table 2", "One crumb of 2 voxels was ignored.", "abababababab",
-                  "cut by the field of view: inferior, superior", "model 64%", "120 × 90 × 36 voxels",
+                  "cut by the field of view: inferior, superior", "model, p 0.64", "120 × 90 × 36 voxels",
                   "Gallstone, renal stone"):
         assert words in text, words
     assert text.count(NOTICE) == 2

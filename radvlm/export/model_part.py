@@ -1,0 +1,111 @@
+"""The part of the page that a model fills: its badges, its notice, and what became of everything it said.
+
+Unusual: what the masks overruled and what verification replaced is shown as plainly as what was accepted, because a
+reader judges a model by its mistakes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from radvlm.anatomy import structures
+from radvlm.finding import Finding, Status
+from radvlm.report import Replacement, Report
+
+#: How a finding of a model was tied to a place, in words for the badge and for its explanation.
+_GROUNDED = {
+    "voxel head": ("", "outlined by the model itself, not measured"),
+    "organ": ("organ only", "the region is the whole organ, not the finding"),
+    "not localised": ("no place", "the model does not say where"),
+}
+
+
+@dataclass(frozen=True)
+class ScoreRow:
+    """One score of the model as the table shows it."""
+
+    finding: str
+    site: str
+    probability: str
+    status: str
+    grounding: str
+    sort: float
+
+
+@dataclass(frozen=True)
+class ModelPart:
+    """Everything the page says of the model."""
+
+    name: str
+    sha256: str
+    notice: str
+    warnings: tuple[str, ...]
+    disagreements: tuple[str, ...]
+    agreements: tuple[str, ...]
+    replacements: tuple[Replacement, ...]
+    prose: str
+    scores: tuple[ScoreRow, ...]
+
+
+def model_badge(findings: Sequence[Finding]) -> tuple[str, str, str]:
+    """(class, text, explanation) of a sentence that states what a model saw."""
+    chances = [f.confidence or 0.0 for f in findings]
+    if all(f.status is Status.ABSENT for f in findings):
+        shown = f"{min(chances):.2f}" if len(chances) == 1 else f"{min(chances):.2f} to {max(chances):.2f}"
+        return "model", "model", f"Not seen by the model (probability {shown}); nobody searched for it in masks"
+    first = findings[0]
+    short, long = _GROUNDED.get(first.attribute("grounding"), ("", ""))
+    text = f"model, p {probability_words(min(chances))}" + (f", {short}" if short else "")
+    state = "Left open" if first.status is Status.INDETERMINATE else "Stated"
+    explanation = f"{state} by a model with probability {min(chances):.2f}; not measured in the masks"
+    return "model", text, explanation + (f"; {long}" if long else "")
+
+
+def probability_words(value: float) -> str:
+    """As the sentences write it: two decimals, and never certainty."""
+    return "> 0.99" if value >= 0.995 else "< 0.01" if value < 0.005 else f"{value:.2f}"
+
+
+def whole_notice(report: Report, notice: str) -> str:
+    """The notice of every page, and that of the model where one spoke."""
+    said = _facts(report).get("notice")
+    return f"{notice} {said}" if said else notice
+
+
+def model_context(report: Report, manifest: Mapping[str, Any] | None) -> ModelPart | None:
+    """None for a report without a model, unless sentences were replaced in it."""
+    facts = _facts(report)
+    if not facts and not report.replacements:
+        return None
+    scores = ((manifest or {}).get("model") or {}).get("scores") or ()
+    return ModelPart(
+        str(facts.get("name", "")), str(facts.get("sha256", "")), str(facts.get("notice", "")),
+        _texts(facts, "warnings"), _texts(facts, "disagreements"), _texts(facts, "agreements"), report.replacements,
+        _prose(facts.get("drafts") or {}), tuple(sorted((_score(s) for s in scores), key=lambda row: -row.sort)))
+
+
+def _facts(report: Report) -> Mapping[str, Any]:
+    facts = report.provenance.get("model")
+    return facts if isinstance(facts, Mapping) else {}
+
+
+def _texts(facts: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    return tuple(str(text) for text in facts.get(name) or ())
+
+
+def _prose(counts: Mapping[str, Any]) -> str:
+    """How many of its sentences stand in the report; "" when it wrote none."""
+    taken, spare, gone = (int(counts.get(key, 0)) for key in ("accepted", "said_by_template", "replaced"))
+    if not taken + spare + gone:
+        return ""
+    return (f"Of {taken + spare + gone} sentences that it wrote, {taken} stand in this report, {spare} were true but "
+            f"say no more than the report, and {gone} failed verification.")
+
+
+def _score(row: Mapping[str, Any]) -> ScoreRow:
+    chance = float(row.get("probability", 0.0))
+    site = structures().get(str(row.get("site", "")))
+    return ScoreRow(str(row.get("finding", "")).replace("_", " "), site.words if site else "",
+                    probability_words(chance), str(row.get("status", "")), str(row.get("grounding", "")), chance)
