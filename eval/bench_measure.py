@@ -4,10 +4,10 @@
     python eval/bench_measure.py --totalsegmentator DIR [--shape 488 404 448] [--repeats 3]
 
 A made-up scan (int16 noise, 61 structures of the task ``total`` in one label map, 30 lesions of 2 cm in another).
-Ours: everything that ``measure_scan`` gives. Theirs: ``get_basic_statistics``, volume and mean HU, for the same 61 labels on
-the same arrays. CPU seconds (other work may share the machine), best of the repeats; theirs runs once, after our peak of
-memory has been read. Only the module of that function is imported. Without the package that half is left out and the
-result says why.
+Ours: everything that ``measure_scan`` gives. Theirs: ``get_basic_statistics``, volume and mean HU, for the same 61
+labels on the same arrays. CPU seconds (other work may share the machine), best of the repeats; theirs runs once, after
+our peak of memory has been read. Only the module of that function is imported. Without the package that half is left
+out and the result says why.
 """
 
 from __future__ import annotations
