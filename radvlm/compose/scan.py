@@ -92,14 +92,20 @@ def scan(text: str, findings: tuple[Finding, ...]) -> list[Token]:
     phrases = sorted(phrases_of(findings).items(), key=lambda item: -len(item[0]))
     of_model = any(f.source is Source.MODEL for f in findings)
     while index < len(tokens):
-        token, width = (_attribution(tokens, index) if of_model else None) or _next(tokens, index, phrases)
+        token, width = (_attribution(tokens, index, phrases) if of_model else None) or _next(tokens, index, phrases)
         found.append(token)
         index += width
     return found
 
 
-def _attribution(tokens: tuple[str, ...], index: int) -> tuple[Token, int] | None:
-    """The words with which a model's finding is marked."""
+def _attribution(tokens: tuple[str, ...], index: int,
+                 phrases: list[tuple[tuple[str, ...], list[Finding]]]) -> tuple[Token, int] | None:
+    """The words with which a model's finding is marked; and the side before one ("left | lung mass", no left lung)."""
+    if tokens[index] in ("left", "right"):
+        said = max((len(p) for p, _ in phrases if _starts(tokens, index + 1, p)), default=0)
+        terms = lexicon().terms.get(tokens[index], ())
+        width = max((len(t.tokens) for t in terms if _starts(tokens, index, t.tokens)), default=0)
+        return (Mark("side", tokens[index]), 1) if said and said + 1 > width else None
     for phrase, kind in _ATTRIBUTIONS.items():
         if _starts(tokens, index, phrase):
             return Mark(kind, " ".join(phrase)), len(phrase)

@@ -25,7 +25,7 @@ from radvlm.report import Report, Sentence
 from radvlm.study import Patient
 
 ADULT = Patient(sex="F", age_years=63)
-SETTINGS = settings(max_examples=int(os.environ.get("RADVLM_EXAMPLES", "20")), deadline=None,
+SETTINGS = settings(max_examples=int(os.environ.get("RADVLM_EXAMPLES", "10")), deadline=None,
                     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 
 
@@ -239,6 +239,13 @@ def test_open_and_absent_findings_of_a_model() -> None:
         ("No renal cyst seen by the model, probability 0.02.", (left, right), False),
     ):
         assert (verify_sentence(Sentence(text, "kidneys", cited)) is None) is true, text
+
+
+def test_a_side_belongs_to_the_finding_and_not_to_the_organ_it_begins_with() -> None:
+    mass = _model(Status.ABSENT, "lung_tumor", "lung_left", 0.02)
+    for text, true in (("No left lung mass seen by the model.", True), ("No right lung mass seen by the model.", False),
+                       ("No lung mass seen by the model.", False)):
+        assert (verify_sentence(Sentence(text, "lungs", (mass,))) is None) is true, text
 
 
 def test_bone_lesion_is_denied_only_with_both_kinds() -> None:
