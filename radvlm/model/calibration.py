@@ -80,6 +80,8 @@ def fit(names: Sequence[str], logits: np.ndarray, truth: np.ndarray, *, known: n
     keep = np.ones_like(truth, bool) if known is None else np.asarray(known, bool)
     if logits.shape != truth.shape or logits.ndim != 2:
         raise InputError("logits and truth are (N, F)", f"{logits.shape}, {truth.shape}")
+    if not np.isfinite(logits[keep]).all():
+        raise InputError("logits to calibrate on are finite", "NaN or infinity", "Look at the training of the model")
     if truth[keep].sum() == 0 or (1 - truth[keep]).sum() == 0:
         raise InputError("calibration needs positive and negative validation cases", "only one kind")
     slope, offset = _platt(logits[keep], truth[keep])
@@ -90,7 +92,7 @@ def fit(names: Sequence[str], logits: np.ndarray, truth: np.ndarray, *, known: n
         own = _offset(slope * logits[rows, n] + offset, truth[rows, n]) if both else 0.0
         weight = truth[rows, n].sum() / (truth[rows, n].sum() + shrink)
         offsets.append(offset + weight * own)
-    probability = 1 / (1 + np.exp(-(slope * logits + np.array(offsets))))
+    probability = 1 / (1 + np.exp(-np.clip(slope * logits + np.array(offsets), -60, 60)))
     common = best_threshold(probability[keep], truth[keep])
     high = []
     for n in range(truth.shape[1]):
@@ -114,19 +116,31 @@ def best_threshold(probability: np.ndarray, truth: np.ndarray) -> float:
 
 
 def _platt(logits: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
-    """Newton's method on the log likelihood of (slope, offset), with Platt's smoothed targets."""
+    """Newton's method on the log likelihood of (slope, offset), with Platt's smoothed targets.
+
+    A step that does not lower the loss is halved (Lin et al. 2007), or well separated logits would diverge. A weak
+    pull of the slope towards 1 keeps it finite.
+    """
     positives, negatives = truth.sum(), (1 - truth).sum()
     target = np.where(truth > 0, (positives + 1) / (positives + 2), 1 / (negatives + 2))
+
+    def cost(a: float, b: float) -> float:
+        x = a * logits + b
+        return float((np.logaddexp(0, x) - target * x).sum() + 5e-4 * (a - 1) ** 2)
+
     a, b = 1.0, 0.0
-    for _ in range(60):
+    for _ in range(100):
         p = 1 / (1 + np.exp(-np.clip(a * logits + b, -60, 60)))
         error, weight = p - target, np.maximum(p * (1 - p), 1e-9)
         gradient = np.array([(error * logits).sum() + 1e-3 * (a - 1), error.sum()])
         off = (weight * logits).sum()
         hessian = np.array([[(weight * logits**2).sum() + 1e-3, off], [off, weight.sum() + 1e-6]])
         step = np.linalg.solve(hessian, gradient)
-        a, b = a - step[0], b - step[1]
-        if np.abs(step).max() < 1e-8:
+        size, before = 1.0, cost(a, b)
+        while size > 1e-10 and cost(a - size * step[0], b - size * step[1]) > before:
+            size /= 2
+        a, b = a - size * step[0], b - size * step[1]
+        if np.abs(size * step).max() < 1e-8:
             break
     return float(a), float(b)
 

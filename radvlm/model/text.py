@@ -53,6 +53,8 @@ class HashedTextEncoder(nn.Module):
 
     def tokenize(self, texts: Sequence[str]) -> Tensor:
         """Hashed pieces (N, words, pieces), 0 where there is none. Raises InputError for a text without a word."""
+        if isinstance(texts, str) or not len(texts):
+            raise InputError("texts to be embedded are a list of at least one text", repr(texts)[:40])
         rows = []
         for text in texts:
             words = _WORD.findall(text.lower())[: self.config.words]

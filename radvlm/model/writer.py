@@ -67,7 +67,10 @@ def logits_of(reader: EvidenceReader, tables: Tensor) -> Tensor:
 
 def best_answers(writer: ReportWriter, prefix: Tensor, question: str, choices: Sequence[str]
                  ) -> list[tuple[str, float]]:
-    """Choices with their probability among the choices, the most probable first."""
-    scored = writer.decoder.score_choices(prefix, question_prompt(question), choices)
+    """Choices with their probability among the choices, the most probable first.
+
+    A choice is scored with the space before it that every target of the training has; without it, it is other tokens.
+    """
+    scored = writer.decoder.score_choices(prefix, question_prompt(question), [f" {choice}" for choice in choices])
     values = torch.tensor([c.log_probability for c in scored]).softmax(0).tolist()
     return sorted(zip(choices, values, strict=True), key=lambda pair: -pair[1])

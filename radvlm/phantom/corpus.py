@@ -75,11 +75,15 @@ def write_corpus(folder: str | os.PathLike[str], seeds: Iterable[int], *, spacin
                 progress(done, len(wanted))
         return target
     with ProcessPoolExecutor(workers, mp_context=get_context("forkserver")) as pool:
-        for future in as_completed([pool.submit(_write_case, row) for row in args]):
-            future.result()
-            done += 1
-            if progress:
-                progress(done, len(wanted))
+        try:
+            for future in as_completed([pool.submit(_write_case, row) for row in args]):
+                future.result()
+                done += 1
+                if progress:
+                    progress(done, len(wanted))
+        except BaseException:
+            pool.shutdown(wait=True, cancel_futures=True)  # or the error would wait for every other phantom
+            raise
     return target
 
 

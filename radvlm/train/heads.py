@@ -47,10 +47,14 @@ def evidence_tables(encoder: PyramidEncoder, cases: Sequence[Case], file: Path, 
             maps, _ = encoder.voxels(hu)
         kept[case.name] = evidence(maps, hu, encoder.config)[0].clone()
         if (n + 1) % 50 == 0 or n + 1 == len(missing):
-            save_file(kept, file)
+            beside = file.with_suffix(".tmp")
+            save_file(kept, beside)
+            beside.replace(file)
             if progress:
                 progress(f"evidence {n + 1}/{len(missing)}")
-    return Tables(tuple(cases), torch.stack([kept[case.name] for case in cases]))
+    rows = [kept[case.name] for case in cases]
+    shape = (0, len(encoder.config.classes), encoder.config.columns)
+    return Tables(tuple(cases), torch.stack(rows) if rows else torch.zeros(shape))
 
 
 class Heads(nn.Module):

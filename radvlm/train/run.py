@@ -7,6 +7,7 @@ where it was. Calibration, thresholds and the limit of what is familiar come fro
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -100,7 +101,10 @@ def _voxels(config: TrainConfig, encoder: PyramidEncoder, output: Path, tell: Pr
         run_stage("voxels", network, lambda _: {}, config.voxels, output)
         return
     folder = corpus_folder(config.voxel_scans.folder, output)
-    scans = [LabelledScan.open(path) for path in sorted(folder.glob("*/")) if (path / "case.json").is_file()]
+    scans = [LabelledScan.open(path) for path in sorted(folder.glob("*/"))
+             if (path / "case.json").is_file() and not path.name.startswith(".")]
+    if not scans:
+        raise InputError("a corpus has at least one case", folder.name, "Give its seeds, so that it is made")
     crop = config.voxel_batch.crop or (128, 96, 80)
     crops = Crops(scans, encoder.config, voxel_classes(), shape=crop, batch=config.voxel_batch.size,
                   seed=config.seed + 1)
@@ -157,7 +161,11 @@ def _base(config: TrainConfig, cases: Sequence[Case], lessons: Lessons, output: 
                                 seed=config.seed + 4)
     batches = BaseBatches(decoder, texts, batch=config.base_batch.size, seed=config.seed + 4)
     run_stage("base", decoder, batches, config.base, output, progress=tell)
-    decoder.save_pretrained(folder)
+    beside = output / "base.tmp"
+    shutil.rmtree(beside, ignore_errors=True)
+    decoder.save_pretrained(beside)
+    shutil.rmtree(folder, ignore_errors=True)
+    beside.rename(folder)
     return decoder
 
 
@@ -255,4 +263,6 @@ class _Clock:
     def __exit__(self, *_: object) -> None:
         spent = (time.monotonic() - self._start) / 60
         self.minutes[self._name] = round(self.minutes.get(self._name, 0.0) + spent, 2)
-        self.file.write_text(json.dumps(self.minutes))
+        beside = self.file.with_suffix(".tmp")
+        beside.write_text(json.dumps(self.minutes))
+        beside.replace(self.file)
