@@ -41,9 +41,7 @@ _ORDER = re.compile(
     r"the (?:report|answer|output|impression) (?:must|should|shall|has to)|respond with|answer with)\b"
 )
 #: Letters of other scripts that look Latin, as used to hide words from filters.
-_LOOKALIKES = str.maketrans(
-    "аеорсухіјѕԁһӏАВЕКМНОРСТХІЅЈΑΒΕΖΗΙΚΜΝΟΡΤΥΧ", "aeopcyxijsdhlABEKMHOPCTXISJABEZHIKMNOPTYX"
-)
+_LOOKALIKES = str.maketrans("аеорсухіјѕԁһӏАВЕКМНОРСТХІЅЈΑΒΕΖΗΙΚΜΝΟΡΤΥΧ", "aeopcyxijsdhlABEKMHOPCTXISJABEZHIKMNOPTYX")
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ before a hit leaves. An open index never changes: ``add``, ``remove``, ``rebuild
 
 from __future__ import annotations
 
+import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -73,9 +74,15 @@ class ReportIndex:
             generation, manifest, digest = storage.read_current(folder)
             try:
                 return cls(folder, generation, manifest, digest, embedder)
-            except FileFormatError:  # a writer may have swept this generation between two reads of ours
+            except (OSError, sqlite3.Error) as error:  # a writer may sweep this generation while it is being opened
                 if attempt == 19 or storage.read_current(folder)[0] == generation:
-                    raise
+                    if isinstance(error, FileFormatError):
+                        raise
+                    raise FileFormatError(
+                        "the files of an index are whole",
+                        f"{folder.name}: {error}",
+                        "Restore the folder from a copy, or build the index again",
+                    ) from error
         raise AssertionError("unreachable")
 
     def close(self) -> None:

@@ -152,6 +152,11 @@ class Segment:
         }
         uri = f"{(folder / 'catalog.sqlite').resolve().as_uri()}?immutable=1"
         self._base = sqlite3.connect(uri, uri=True, check_same_thread=False)
+        try:
+            self._base.execute("SELECT 1 FROM codes").fetchone()  # opens the file now: a writer may sweep it later
+        except sqlite3.Error:
+            self._base.close()
+            raise
 
     def close(self) -> None:
         self._base.close()

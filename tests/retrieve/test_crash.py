@@ -108,12 +108,15 @@ def test_readers_during_writes(tmp_path: Path) -> None:
     )
     process = _writer(folder, 7)
     digests = set()
-    while process.poll() is None:
-        with ReportIndex.load(folder) as index:
-            digests.add(index.digest)
-            assert len(index.search("cyst", 1000, level="report")) == len(index)
+    try:
+        while process.poll() is None:
+            with ReportIndex.load(folder) as index:
+                digests.add(index.digest)
+                assert len(index.search("cyst", 1000, level="report")) == len(index)
         assert len(first.search("cyst", 1000, level="report")) == 40, "an open index outlives its files"
-    out, err = process.communicate()
+    finally:
+        process.kill() if process.poll() is None else None
+        out, err = process.communicate()
     assert process.returncode == 0, err
     assert out.endswith("done\n") and len(digests) > 2
 

@@ -165,7 +165,7 @@ def test_chunks_cover_the_text_and_respect_sizes() -> None:
 # -- another engine --------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(params=["array", "lance"])
+@pytest.fixture(params=["array", pytest.param("lance", marks=pytest.mark.slow)])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
     if request.param == "array":
         return ArrayStore()
