@@ -21,7 +21,8 @@ def contact_sentences(section: str, findings: Sequence[Finding], style: Style) -
     sentences: list[Sentence] = []
     held = [f for f in findings if f.kind == "vessel_contact" and f.status is not Status.NOT_ASSESSED]
     for region in dict.fromkeys(f.attribute("lesion") for f in held):
-        lesion = next(f for f in findings if f.regions and f.regions[0].id == region and f.kind == f.regions[0].structure)
+        lesion = next(f for f in findings
+                      if f.regions and f.regions[0].id == region and f.kind == f.regions[0].structure)
         words = noun(lesion.kind, 1)
         tumor = f"the {words} {place(lesion, words)}".rstrip()
         own = [f for f in held if f.attribute("lesion") == region]

@@ -52,7 +52,8 @@ _CUES: tuple[tuple[str, frozenset[str]], ...] = (
     ("craniocaudal", frozenset({"extent_superior_inferior"})), ("length", frozenset({"length"})),
     ("difference", frozenset({"difference_hu"})), ("minus", frozenset({"difference_hu"})),
     ("median", frozenset({"median_hu"})), ("volume", frozenset({"volume"})),
-    ("angle", frozenset({"angle"})), ("distance", frozenset({"distance"})), ("trabecular", frozenset({"trabecular_hu"})),
+    ("angle", frozenset({"angle"})), ("distance", frozenset({"distance"})),
+    ("trabecular", frozenset({"trabecular_hu"})),
     ("height loss", frozenset({"wedge_loss", "biconcave_loss", "crush_loss"})),
     *((f"{part.replace('_', ' ')} diameter", frozenset({f"{part}_diameter"})) for part in _VESSEL_PARTS),
 )

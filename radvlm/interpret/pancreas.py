@@ -87,7 +87,8 @@ def _t_stage(case: Case, lesion: LesionMeasurements) -> Finding:
     words = f"T stage of the {structure(lesion.structure).words}"
     touched = [v for v in T4_ARTERIES if v in contacts and contacts[v].touches]
     long = measured(lesion, "long_axis")
-    category, numbers = "", () if long is None else (long,)
+    category = ""
+    numbers: tuple[Measurement, ...] = () if long is None else (long,)
     if touched:
         category = "stage cT4 by arterial contact (AJCC 8)"
         angles = [contacts[v].measurement("angle") for v in touched]

@@ -29,9 +29,9 @@ REACH_MM = 20.0
 #: The fine grid on which angles are read is at least and at most this fine (mm).
 FINEST_MM, COARSEST_MM = 0.5, 1.0
 #: Distances at which the angle is read, in steps of the fine grid.
-_READ_AT = (1.0, 1.5, 2.0, 2.5)
-#: Angles are averaged over this length of vessel (mm), at least.
-WINDOW_MM = 3.0
+_READ_AT = (1.0, 1.25, 1.5, 1.75, 2.0, 2.25, 2.5, 2.75, 3.0)
+#: Angles are averaged over this length of vessel (mm), or over half of a shorter contact.
+WINDOW_MM = 5.0
 #: A wall that comes this near to the tumour (steps of the fine grid) touches it.
 _TOUCHES = 0.75
 #: A ray this many times as long as the median of its section runs into a branch.
@@ -42,7 +42,7 @@ _DEEP = 0.6
 #: Width of the cleft between two masks that interpolation alone can open, in the largest voxel side.
 _CLEFT = 0.15
 #: What the grid takes from an arc at each end, in steps of the fine grid (measured on arcs of known angle).
-_LOST = 0.1
+_LOST = 0.15
 _STEP_MM = 1.0
 #: Smallest contact that has an angle (degrees): less is a corner of a voxel.
 MIN_ANGLE_DEGREES = 5.0
@@ -253,7 +253,8 @@ def _profile(branch: Branch, vessel: np.ndarray, lesion: np.ndarray, step: float
         lengths = wall(field, spacing, line, rays, reach)
         if turn < 2:
             bounded = np.minimum(lengths, _LONG_RAY * np.median(lengths, axis=1, keepdims=True))
-            line = line + np.where((lengths > 0).all(axis=1)[:, None], to_centroid(bounded, rays, radii), 0.0)
+            inside = np.asarray((lengths > 0).all(axis=1))
+            line = line + np.where(inside[:, None], to_centroid(bounded, rays, radii), 0.0)
             line = local_line(line, along, along, np.full(len(line), 1.5))[0]
     middle = np.median(lengths, axis=1, keepdims=True)
     valid = (lengths > 0) & (lengths <= _LONG_RAY * middle) & (lengths < reach)
@@ -286,7 +287,8 @@ def _extended(points: np.ndarray, radius: float, corner: np.ndarray) -> np.ndarr
 def _judged(profiles: list[Profile], step: float, apart: tuple[float, float]) -> Contact:
     best_angle, length, nearest = 0.0, 0.0, np.inf
     for profile in profiles:
-        width = max(1, round(WINDOW_MM / max(profile.step_mm, 1e-6)))
+        touching = int((profile.nearest <= 1).sum())
+        width = max(1, min(round(WINDOW_MM / max(profile.step_mm, 1e-6)), touching // 2))
         at_zero = _extrapolated(_running_mean(profile.angles, width))
         best_angle = max(best_angle, float(at_zero.max()))
         nearest = min(nearest, float(profile.nearest.min()))

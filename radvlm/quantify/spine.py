@@ -150,16 +150,18 @@ def measure_body(segmentation: Segmentation, name: str, up: np.ndarray, hu: np.n
 
 def _body(field: np.ndarray, origin: Geometry, level: str, center: np.ndarray, up: np.ndarray, forward: np.ndarray
           ) -> tuple[Body | None, np.ndarray]:
-    """The three heights, measured twice: the second time across the middle of the endplates that were found."""
+    """The three heights, measured three times, each across the middle of the endplates that were found before: first
+    well inside the body, where a tilted axis still meets both endplates."""
     body = None
-    for _ in range(2):
+    for inset in (0.22, 0.1, 0.0):
         across = np.cross(forward, up)
         front, back = (_reach(field, origin, center, sign * forward, across, up) for sign in (1.0, -1.0))
         if front is None or back is None or front + back < 8:
             return None, up
         depth = front + back
         heights, ends, tilts = {}, {}, []
-        for part, share in _PLACES.items():
+        for part, place in _PLACES.items():
+            share = place + inset * np.sign(0.5 - place)
             columns = _columns(origin, center, forward, across, (share * depth - back), _ALONG * depth)
             top, bottom = (_walls(field, origin, columns, sign * up) for sign in (1.0, -1.0))
             held = np.isfinite(top) & np.isfinite(bottom)
@@ -171,10 +173,11 @@ def _body(field: np.ndarray, origin: Geometry, level: str, center: np.ndarray, u
             ends[part] = (_point(at + up * high), _point(at - up * low))
             tilts.append((share * depth - back, (high - low) / 2))
         voxel = 1 / float(np.linalg.norm((origin.directions.T @ up) / np.array(origin.spacing_mm)))
-        body = Body(level, heights, ends, depth, voxel, center)
+        middle = center + forward * (front - back) / 2
+        body = Body(level, heights, ends, depth, voxel, middle)
         # the middle of both endplates runs at a right angle to the body's own axis
         slope = (tilts[2][1] - tilts[0][1]) / (tilts[2][0] - tilts[0][0])
-        turned = up - np.clip(slope, -0.4, 0.4) * forward
+        turned = up - np.clip(slope, -0.5, 0.5) * forward
         up = turned / np.linalg.norm(turned)
         forward = forward - (forward @ up) * up
         forward = forward / np.linalg.norm(forward)
@@ -224,7 +227,7 @@ def _core(mask: np.ndarray, depth: np.ndarray, origin: Geometry, body: Body, up:
     if not len(index):
         return np.empty(0)
     away = origin.to_world(index) - body.middle_mm
-    near = (np.abs(away @ forward) <= body.depth_mm / 2) & (np.abs(away @ up) <= max(body.heights.values()) / 2)
+    near = (np.abs(away @ forward) <= body.depth_mm / 2 - CORE_DEPTH_MM) & (np.abs(away @ up) <= max(body.heights.values()) / 2)
     near &= np.abs(away @ np.cross(forward, up)) <= body.depth_mm / 2
     return np.asarray(hu[tuple(index[near].T)], dtype=np.float64)
 

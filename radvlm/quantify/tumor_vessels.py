@@ -7,7 +7,7 @@ part that cannot be told apart is "not judged" with the reason, never taken as f
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -142,7 +142,8 @@ def _origin_index(segmentation: Segmentation, box: Box) -> np.ndarray:
     return np.asarray(own[own[:, 1] == own[:, 1].min()].mean(axis=0))
 
 
-def _fork(branches: list[Branch], right_mm) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:  # type: ignore[no-untyped-def]
+def _fork(branches: list[Branch], right_mm: Callable[[np.ndarray], np.ndarray]
+          ) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
     """Lines of trunk, right and left branch at the first fork with one branch to each side; None without one."""
     if not branches:
         return None

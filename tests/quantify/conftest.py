@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -60,3 +63,14 @@ def make() -> Callable:
         volume = staticmethod(lambda hu, geometry=None: Volume(hu, geometry or geometry_of(hu.shape)))
 
     return Make
+
+
+@pytest.fixture(scope="session")
+def analytic() -> ModuleType:
+    """Tubes, tumours beside them and vertebrae whose numbers are formulas (analytic.py)."""
+    path = Path(__file__).parent / "analytic.py"
+    spec = importlib.util.spec_from_file_location("analytic_shapes", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

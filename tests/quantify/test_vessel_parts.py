@@ -1,0 +1,95 @@
+"""Diameter, area and length of tubes and of the named parts of vessels."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from radvlm.phantom import PhantomSpec, make_phantom
+from radvlm.quantify import measure_scan
+from radvlm.quantify.vessel import vessel_sections
+from radvlm.quantify.vessel_parts import measure_parts, whole_length
+
+
+@pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (0.7, 0.7, 3.0), (2.0, 2.0, 3.0)])
+@pytest.mark.parametrize("kind", ["straight", "oblique", "curved"])
+def test_area_and_length_of_a_tube(analytic, make, kind, spacing):
+    mask = analytic.tube(kind, 10.0, spacing, np.random.default_rng(1))
+    sections, _ = vessel_sections(make.segmentation({"aorta": mask}, make.geometry(mask.shape, spacing)), "aorta")
+    assert np.median([s.area_mm2 for s in sections]) == pytest.approx(np.pi * 100, rel=0.06)
+    # sections start one radius from the ends of the tube
+    assert whole_length(sections) == pytest.approx(100, abs=6 + max(spacing))
+
+
+@pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (0.7, 0.7, 3.0), (2.0, 2.0, 3.0)])
+@pytest.mark.parametrize("kind", ["straight", "oblique"])
+def test_a_taper_and_an_aneurysm(analytic, make, kind, spacing):
+    along = np.linspace(0, 1, 400)
+    for radii, truth in ((12 - 5 * along, None), (9 + 8 * np.exp(-((along - 0.5) / 0.13) ** 2), 34.0)):
+        mask = analytic.tube(kind, radii, spacing, np.random.default_rng(2))
+        sections, _ = vessel_sections(make.segmentation({"aorta": mask}, make.geometry(mask.shape, spacing)), "aorta")
+        widths = [s.largest_mm for s in sections]
+        if truth is not None:
+            assert max(widths) == pytest.approx(truth, abs=1.0 + max(spacing) / 2)
+        else:
+            ends = sorted((widths[0], widths[-1]))
+            assert 14 < ends[0] < 17.5 and 20.5 < ends[1] < 24.5
+
+
+def test_parts_of_the_aorta_of_a_phantom():
+    """The truth is the spline that the phantom is made of: ascending 31, arch 29, descending 25 to 27 mm."""
+    phantom = make_phantom(PhantomSpec(seed=1, region="chest-abdomen-pelvis", spacing_mm=(2.5, 2.5, 3), healthy=True))
+    record = measure_scan(None, phantom.segmentation).structure("aorta")
+    value = {m.quantity: m.value for m in record.measurements}
+    assert value["ascending_diameter"] == pytest.approx(31, abs=2.5)
+    assert value["arch_diameter"] == pytest.approx(29, abs=3)
+    assert value["descending_diameter"] == pytest.approx(26.5, abs=3)
+    assert value["infrarenal_diameter"] == pytest.approx(21, abs=2.5)
+    assert value["ascending_area"] == pytest.approx(np.pi / 4 * value["ascending_diameter"] ** 2, rel=0.15)
+    assert value["descending_length"] == pytest.approx(230, abs=40)
+    whole = sum(v for q, v in value.items() if q.endswith("_length"))
+    assert whole == pytest.approx(value["length"], rel=0.08)
+    trunk = measure_scan(None, phantom.segmentation).structure("pulmonary_artery")
+    assert trunk.measurement("trunk_diameter").value == pytest.approx(28, abs=3)
+    assert {"right_branch_diameter", "left_branch_diameter"} <= {m.quantity for m in trunk.measurements}
+
+
+def test_parts_need_what_tells_them_apart(analytic, make):
+    mask = analytic.tube("straight", 10.0, (2.0, 2.0, 3.0), np.random.default_rng(1))
+    alone = measure_parts(make.segmentation({"aorta": mask}, make.geometry(mask.shape, (2.0, 2.0, 3.0))), "aorta")
+    assert not alone.measurements
+    reasons = {o.quantity: o.reason for o in alone.omissions}
+    assert "no vertebrae" in reasons["infrarenal_diameter"] and "no section" in reasons["arch_diameter"]
+    portal = measure_parts(make.segmentation({"portal_vein_and_splenic_vein": mask},
+                                             make.geometry(mask.shape, (2.0, 2.0, 3.0))), "portal_vein_and_splenic_vein")
+    assert all("confluence" in o.reason for o in portal.omissions) and not portal.measurements
+
+
+def test_flips_change_nothing(analytic, make):
+    """The reader brings every orientation to RAS+; a shift of the grid and empty margins change nothing either."""
+    spacing = (1.0, 1.0, 2.0)
+    mask = analytic.tube("oblique", 9.0, spacing, np.random.default_rng(4), length=90)
+    plain, _ = vessel_sections(make.segmentation({"aorta": mask}, make.geometry(mask.shape, spacing)), "aorta")
+    wide = np.pad(mask, ((4, 1), (2, 6), (3, 5)))
+    moved, _ = vessel_sections(make.segmentation({"aorta": wide}, make.geometry(wide.shape, spacing)), "aorta")
+    assert [s.largest_mm for s in moved] == pytest.approx([s.largest_mm for s in plain])
+    assert [s.area_mm2 for s in moved] == pytest.approx([s.area_mm2 for s in plain])
+
+
+def test_real_scans(real_data):
+    """Two abdomens, cut above and below: the parts that are imaged, and no others."""
+    from radvlm.io import load_segmentation, load_volume
+
+    volume = load_volume(real_data / "plain_abdomen" / "ct.nii.gz")
+    masks = load_segmentation(real_data / "plain_abdomen" / "segmentation.nii.gz", like=volume)
+    record = measure_scan(volume, masks).structure("aorta")
+    value = {m.quantity: m.value for m in record.measurements}
+    assert 20 < value["descending_diameter"] < 27 and 19 < value["suprarenal_diameter"] < 25
+    assert value["suprarenal_diameter"] > value["infrarenal_diameter"]
+    assert 50 < value["length"] < 95 and set(record.cut_by) == {"inferior", "superior"}
+    assert {o.quantity for o in record.omissions} >= {"ascending_diameter", "arch_diameter"}
+    volume = load_volume(real_data / "upper_abdomen_dicom")
+    masks = load_segmentation(real_data / "upper_abdomen_masks" / "segmentation.nii.gz", like=volume)
+    record = measure_scan(volume, masks).structure("aorta")
+    value = {m.quantity: m.value for m in record.measurements}
+    assert 27 < value["descending_diameter"] < 31.2 and "infrarenal_diameter" not in value
