@@ -75,7 +75,7 @@ class Comparison:
                 "prior_ml": None if c.prior is None else c.prior.volume_ml,
                 "volume_change_percent": c.volume_change_percent, "doubling_days": c.doubling_days,
                 "distance_mm": c.distance_mm, "reason": c.reason}
-            found.append({k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()})
+            found.append({k: round(v, 4) + 0.0 if isinstance(v, float) else v for k, v in row.items()})
         return found
 
     def to_csv(self) -> str:
@@ -189,7 +189,9 @@ def _signed(value: float, step: str = "1") -> str:
 
 def _sentence(change: LesionChange) -> ChangeSentence:
     lesion = change.lesion
-    head = capital(noun(lesion.structure, 1, with_side=True)) + _where(lesion)
+    where = _where(lesion)
+    side = structure(lesion.structure).side
+    head = capital(noun(lesion.structure, 1, with_side=not (side and f" {side} " in where))) + where
     cited = (tuple(x.region.id for x in (change.current,) if x), tuple(x.region.id for x in (change.prior,) if x))
     if change.change_mm is not None and change.current and change.prior and change.change_percent is not None:
         axis = change.size.replace("_", " ")
