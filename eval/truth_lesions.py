@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from record import write_result
+from record import RESULTS, write_result
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -314,13 +314,60 @@ def evaluate(n: int, names: tuple[str, ...] = tuple(SAMPLERS)) -> dict[str, dict
     return table
 
 
+WORDS = {
+    "sphericity": ("sphericity, ellipsoids of 10 to 40 mm", "1"), "elongation": ("elongation", "1"),
+    "flatness": ("flatness", "1"), "solidity": ("solidity of convex shapes", "1"),
+    "edge_width": ("width of a blurred edge", "mm"), "noise_hu": ("noise of the host", "HU"),
+    "heterogeneity": ("unevenness beyond the noise", "HU"), "contrast_to_host": ("contrast to the host", "HU"),
+    "mean_diameter": ("mean diameter of nodules", "mm"), "solid_diameter": ("mean diameter of the solid part", "mm"),
+    "distance_to_pleura": ("distance to the pleura", "mm"), "vessels_touching": ("vessels that touch", "1"),
+    "distance_to_neighbor": ("gap to a neighbor", "mm"), "length": ("length of a tilted kidney", "mm"),
+    "cardiothoracic_ratio": ("cardiothoracic ratio", "1"), "effusion_depth": ("depth of an effusion", "mm"),
+    "effusion_fraction": ("the same of the hemithorax", "percent"), "emphysema_index": ("emphysema index", "percent"),
+    "area_l3_cm2": ("muscle area at L3", "cm2"), "minimum_area": ("smallest area of the trachea", "mm2"),
+    "tracheal_index": ("tracheal index", "1"), "thickness": ("thickness of pericardial fluid", "mm"),
+    "paired": ("lesions paired in two scans", "1"), "growth_mm": ("growth of a lesion", "mm"),
+    "doublings_per_year": ("volume doublings a year", "1"), "alignment_error": ("error of the alignment", "mm"),
+}
+DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "measurements.md"
+MARKS = ("<!-- measured: truth_lesions -->\n", "<!-- /measured -->")
+
+
+def docs_table(result: dict[str, Any]) -> str:
+    """The result as a Markdown table."""
+    lines = ["| quantity | n | omitted | truth | mean error | mean absolute | worst |", "|---|---|---|---|---|---|---|"]
+    for quantity, row in result["quantities"].items():
+        words, unit = WORDS[quantity]
+        unit = "" if unit == "1" else f" {unit}"
+        if row["measured"]:
+            lines.append(f"| {words} | {row['measured']} | {row['omitted']} | {row['truth_from']:.3g} to "
+                         f"{row['truth_to']:.3g}{unit} | {row['mean_error']:+.2g} | {row['mean_absolute_error']:.2g} | "
+                         f"{row['worst_error']:+.2g} |")
+    return "\n".join(lines) + "\n"
+
+
+def write_docs(path: Path) -> None:
+    """Put the table of a result file between its marks in docs/measurements.md."""
+    import json
+
+    text = DOCUMENT.read_text(encoding="utf-8")
+    start = text.index(MARKS[0]) + len(MARKS[0])
+    stop = text.index(MARKS[1], start)
+    table = docs_table(json.loads(path.read_text(encoding="utf-8")))
+    DOCUMENT.write_text(text[:start] + table + text[stop:], encoding="utf-8")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--n", type=int, default=200)
     parser.add_argument("--name", default="truth_lesions")
+    parser.add_argument("--docs", action="store_true", help="only write the table of docs/measurements.md again")
     options = parser.parse_args()
-    write_result(options.name, options.n, {"spacings_mm": [list(s) for s in SPACINGS],
-                                           "quantities": evaluate(options.n)})
+    if options.docs:
+        write_docs(RESULTS / f"{options.name}.json")
+        return
+    result = {"spacings_mm": [list(s) for s in SPACINGS], "quantities": evaluate(options.n)}
+    write_docs(write_result(options.name, options.n, result))
 
 
 if __name__ == "__main__":
