@@ -27,6 +27,7 @@ FEATURES = ("peak_logit", "top_logit", "log_ml", "mean_hu", "sd_hu", "x", "y", "
             "log_ml_left", "log_ml_right", "log_slice_mm2", "extent_z", "log_pieces")
 #: A piece is a connected set of cells above this share of the peak, where the peak is above LEAST_PEAK.
 PIECE_SHARE, LEAST_PEAK = 0.4, 0.2
+_NEIGHBOURS = [[[1] * 3] * 3] * 3
 
 
 @dataclass(frozen=True)
@@ -251,29 +252,29 @@ def _table(anatomy: Tensor, findings: Tensor, parts: Tensor, hu: Tensor, config:
     step_mm = 2 * config.spacing_mm
     ml = step_mm**3 / 1000
     coarse = F.avg_pool3d(hu[None].clamp(-1024, 1500), 2, ceil_mode=True, count_include_pad=False)[0, 0] / 100
-    weights = torch.cat([anatomy, findings.sigmoid().pow(2)])  # (K, X, Y, Z)
-    scores = torch.cat([anatomy.clamp_min(1e-5).logit(1e-5), findings])
-    body = 1 - anatomy[0]
+    weights = torch.cat([anatomy, findings.sigmoid().square_()])  # (K, X, Y, Z)
+    scores = torch.cat([anatomy.logit(1e-5), findings])
     flat = weights.flatten(1)
-    total = flat.sum(1).clamp_min(1e-6)
-    x_mid, y_mid = _middle(body, 0), _middle(body, 1)
-    profiles = [weights.sum(dim=[d + 1 for d in range(3) if d != axis]) for axis in range(3)]  # (K, n_axis)
-    where = [torch.arange(n, device=hu.device, dtype=torch.float32) for n in body.shape]
+    profiles = [weights.sum(dim=(2, 3)), weights.sum(dim=(1, 3)), weights.sum(dim=(1, 2))]  # (K, X), (K, Y), (K, Z)
+    total = profiles[0].sum(1).clamp_min(1e-6)
+    # the body is what is not outside, anatomy class 0
+    cells = [n / len(p[0]) for n, p in zip([anatomy[0].numel()] * 3, profiles, strict=True)]
+    x_mid, y_mid = (_middle(n - p[0]) for n, p in zip(cells[:2], profiles[:2], strict=True))
+    where = [torch.arange(p.shape[1], device=hu.device, dtype=torch.float32) for p in profiles]
     at = [(p * w).sum(1) / total for p, w in zip(profiles, where, strict=True)]
-    mean = flat @ coarse.flatten() / total
-    square = flat @ coarse.flatten().square() / total
-    left = where[0] < x_mid  # RAS+: x grows to the patient's right in this library's index order
-    top = scores.flatten(1).topk(min(8, scores[0].numel()), dim=1).values
-    sides = []
-    for mask in (left, ~left):
-        side = scores[:, mask] if bool(mask.any()) else scores[:, :1]
-        sides.append((side.flatten(1).amax(1), weights[:, mask].flatten(1).sum(1)))
-    depth = max(1, body.shape[2] - 1)
+    moments = flat @ torch.stack([coarse.flatten(), coarse.flatten().square()], dim=1) / total[:, None]
+    mean, square = moments.unbind(1)
+    border = min(max(1, int(torch.ceil(x_mid))), anatomy.shape[1] - 1)  # x grows to the patient's right
+    ridge = scores.amax(dim=(2, 3))  # (K, X)
+    blocks = F.max_pool3d(scores[None], 2, ceil_mode=True)[0].flatten(1)  # the 8 best of 2 x 2 x 2 maxima
+    top = blocks.topk(min(8, blocks.shape[1]), dim=1).values
+    depth = max(1, anatomy.shape[3] - 1)
     spread = ((profiles[2] * (where[2][None] - at[2][:, None]).square()).sum(1) / total).sqrt() * step_mm / 100
     return torch.stack([
-        top[:, 0], top.mean(1), torch.log1p(total * ml), mean, (square - mean.square()).clamp_min(0).sqrt(),
+        ridge.amax(1), top.mean(1), torch.log1p(total * ml), mean, (square - mean.square()).clamp_min(0).sqrt(),
         (at[0] - x_mid) * step_mm / 100, (at[1] - y_mid) * step_mm / 100, at[2] / depth,
-        sides[0][0], sides[1][0], torch.log1p(sides[0][1] * ml), torch.log1p(sides[1][1] * ml),
+        ridge[:, :border].amax(1), ridge[:, border:].amax(1),
+        torch.log1p(profiles[0][:, :border].sum(1) * ml), torch.log1p(profiles[0][:, border:].sum(1) * ml),
         torch.log1p(profiles[2].amax(1) * step_mm**2), spread, torch.log1p(_pieces(weights)),
         *(flat @ parts.flatten(1).T / total[:, None]).unbind(1)], dim=1)
 
@@ -283,16 +284,16 @@ def _pieces(weights: Tensor) -> Tensor:
     from scipy.ndimage import label
 
     counts = torch.zeros(len(weights), device=weights.device)
-    for n, weight in enumerate(weights):
-        peak = float(weight.max())
+    peaks = weights.flatten(1).amax(1).tolist()
+    for n, (weight, peak) in enumerate(zip(weights, peaks, strict=True)):
         if peak >= LEAST_PEAK:
-            counts[n] = label((weight >= PIECE_SHARE * peak).cpu().numpy(), structure=[[[1] * 3] * 3] * 3)[1]
+            counts[n] = label((weight >= PIECE_SHARE * peak).cpu().numpy(), structure=_NEIGHBOURS)[1]
     return counts
 
 
-def _middle(body: Tensor, axis: int) -> Tensor:
-    profile = body.sum(dim=[d for d in range(3) if d != axis])
-    index = torch.arange(profile.numel(), device=body.device, dtype=torch.float32)
+def _middle(profile: Tensor) -> Tensor:
+    """Centre of mass of a profile, in indices."""
+    index = torch.arange(profile.numel(), device=profile.device, dtype=torch.float32)
     return (profile * index).sum() / profile.sum().clamp_min(1e-6)
 
 
