@@ -194,6 +194,7 @@ def test_what_is_no_model_is_refused(phantom: Phantom, fakes: ModuleType) -> Non
         radvlm.generate_report(phantom.volume, model=Silent())
 
 
+@pytest.mark.slow  # imports PyTorch
 def test_a_model_that_does_not_exist_is_one_clear_error(phantom: Phantom) -> None:
     pytest.importorskip("radvlm.model.checkpoint")
     with pytest.raises(RadvlmError):
