@@ -1,6 +1,6 @@
 """Which kind of index for how many vectors, and why.
 
-The limits come from eval/results/retrieval.json (two cores, 512 dimensions); docs/retrieval.md shows the curve.
+Why these limits: docs/retrieval.md; eval/bench_retrieval.py measures them.
 """
 
 from __future__ import annotations

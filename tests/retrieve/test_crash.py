@@ -115,7 +115,7 @@ def test_readers_during_writes(tmp_path: Path) -> None:
                 assert len(index.search("cyst", 1000, level="report")) == len(index)
         assert len(first.search("cyst", 1000, level="report")) == 40, "an open index outlives its files"
     finally:
-        process.kill() if process.poll() is None else None
+        process.kill()
         out, err = process.communicate()
     assert process.returncode == 0, err
     assert out.endswith("done\n") and len(digests) > 2
