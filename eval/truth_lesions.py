@@ -102,7 +102,7 @@ def lesion_shape(rng: np.random.Generator) -> Pair:
     """A tilted ellipsoid of 10 to 40 mm."""
     radii = np.sort(rng.uniform(5, 20, 3))[::-1]
     turn, scene = rotation(rng), Scene(2 * float(radii[0]) + 8, spacing_of(rng), rng)
-    mask = scene.share(lambda x: (((x @ turn) / radii) ** 2).sum(-1) <= 1) >= 0.5
+    mask = scene.share(lambda x: (((x @ turn) / radii) ** 2).sum(-1) <= 1, 3) >= 0.5
     found = scene.measure({"liver_lesion": mask}).lesions[0]
     a, b, c = (float(r) for r in radii)
     ball = (36 * np.pi * (4 / 3 * np.pi * a * b * c) ** 2) ** (1 / 3)
@@ -215,12 +215,12 @@ def chest(rng: np.random.Generator) -> Pair:
 def body(rng: np.random.Generator) -> Pair:
     """An elliptic ring of muscle around L3, with fat streaks and noise; a trachea; pericardial fluid of known width."""
     spacing = spacing_of(rng)
-    scene = Scene((180, 150, 40), spacing, rng)
+    scene = Scene((180, 150, 34), spacing, rng)
     outer = np.array([float(rng.uniform(70, 85)), float(rng.uniform(55, 70))])
     inner = outer - rng.uniform(8, 16)
-    ring = scene.share(lambda x: ((x[..., :2] / outer) ** 2).sum(-1) <= 1, 1.0)
-    ring -= scene.share(lambda x: ((x[..., :2] / inner) ** 2).sum(-1) <= 1, 1.0)
-    bone = scene.share(lambda x: ((x[..., :2] ** 2).sum(-1) <= 20**2) & (np.abs(x[..., 2]) <= 14), 1.0) >= 0.5
+    ring = scene.share(lambda x: ((x[..., :2] / outer) ** 2).sum(-1) <= 1, 3)
+    ring -= scene.share(lambda x: ((x[..., :2] / inner) ** 2).sum(-1) <= 1, 3)
+    bone = scene.share(lambda x: ((x[..., :2] ** 2).sum(-1) <= 20**2) & (np.abs(x[..., 2]) <= 13), 3) >= 0.5
     hu = -100 + 155 * ring + scene.noise(10)
     found = scene.measure({"vertebrae_L3": bone, "skeletal_muscle": ring >= 0.5}, hu)
     true_cm2 = float(np.pi * (outer.prod() - inner.prod())) / 100
@@ -298,9 +298,19 @@ def evaluate(n: int, names: tuple[str, ...] = tuple(SAMPLERS)) -> dict[str, dict
     """Per quantity: measured, omitted, mean error, mean absolute error, worst error, range of the truth."""
     pairs: dict[str, list[tuple[float, float | None]]] = {}
     for number in range(n):
-        for place, name in enumerate(names):
-            for quantity, pair in SAMPLERS[name](np.random.default_rng([number, place])).items():
-                pairs.setdefault(quantity, []).append(pair)
+        add_sample(pairs, number, names)
+    return summary(pairs)
+
+
+def add_sample(pairs: dict[str, list[tuple[float, float | None]]], number: int,
+               names: tuple[str, ...] = tuple(SAMPLERS)) -> None:
+    """Sample ``number`` of every sampler; it is the same whichever others were drawn."""
+    for name in names:
+        for quantity, pair in SAMPLERS[name](np.random.default_rng([number, list(SAMPLERS).index(name)])).items():
+            pairs.setdefault(quantity, []).append(pair)
+
+
+def summary(pairs: dict[str, list[tuple[float, float | None]]]) -> dict[str, dict[str, Any]]:
     table = {}
     for quantity, found in pairs.items():
         held = np.array([(t, m) for t, m in found if m is not None]).reshape(-1, 2)
@@ -366,8 +376,12 @@ def main() -> None:
     if options.docs:
         write_docs(RESULTS / f"{options.name}.json")
         return
-    result = {"spacings_mm": [list(s) for s in SPACINGS], "quantities": evaluate(options.n)}
-    write_docs(write_result(options.name, options.n, result))
+    pairs: dict[str, list[tuple[float, float | None]]] = {}
+    for number in range(options.n):
+        add_sample(pairs, number)
+        if number + 1 in (25, 50, 100, options.n):  # what is known so far, should it be stopped
+            result = {"spacings_mm": [list(s) for s in SPACINGS], "quantities": summary(pairs)}
+            write_docs(write_result(options.name, number + 1, result))
 
 
 if __name__ == "__main__":
