@@ -183,8 +183,8 @@ def test_no_leak_in_any_way(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=6,
-            stateful_step_count=10,
+            max_examples=4,
+            stateful_step_count=9,
             deadline=None,
             derandomize=True,
             suppress_health_check=list(HealthCheck),
