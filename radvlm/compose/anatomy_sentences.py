@@ -63,7 +63,9 @@ def vertebra_sentences(findings: Sequence[Finding]) -> list[Sentence]:
     if kept:
         word = "Vertebra" if len(kept) == 1 else "Vertebrae"
         text = f"{word} {level_runs(f.site for f in kept)} {be(len(kept) > 1)} {kept[0].category}."
-        sentences.append(Sentence(text, "bones", tuple(kept)))
+        sites = {f.site for f in kept}
+        organs = [f for f in findings if f.kind == "organ" and f.status is Status.PRESENT and f.site in sites]
+        sentences.append(Sentence(text, "bones", (*organs, *kept)))
     for finding in findings:
         value = finding.measurement("trabecular_hu")
         organ = next((f for f in findings if f.kind == "organ" and f.site == finding.site

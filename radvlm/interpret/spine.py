@@ -48,7 +48,7 @@ def _height(case: Case, record: StructureMeasurements) -> Finding | None:
     attributes = (("subject", record.region.id),)
     if outcome.category is None and classify(rule, case, worst.value + uncertain).category is None:
         return Finding("?", rule.finding, Status.ABSENT, name, "bones", (), (worst,), category=PRESERVED,
-                       rule=reference(rule), attributes=(("level", name),))
+                       rule=reference(rule), attributes=attributes)
     shown: tuple[Measurement, ...] = tuple(sorted(losses.values(), key=lambda m: m is not worst))
     if not sure:
         return Finding("?", rule.finding, Status.INDETERMINATE, name, "bones", (record.region,), shown,
@@ -69,7 +69,7 @@ def _numbering(vertebrae: list[StructureMeasurements]) -> list[Finding]:
              for level in RARE if level in by_level]
     heights = {level: by_level[level].region.centroid_mm[2] for level in order}
     for upper, lower in pairwise(order):
-        if heights[upper] <= heights[lower]:
+        if heights[upper] < heights[lower]:
             found.append(_fault((by_level[upper], by_level[lower]),
                                 f"labels out of order, {lower} lies above {upper}"))
             continue
@@ -77,9 +77,9 @@ def _numbering(vertebrae: list[StructureMeasurements]) -> list[Finding]:
         if skipped:
             step = _usual_step(heights, order, upper, lower)
             apart = heights[upper] - heights[lower]
-            room = step is None or apart > _ROOM * step
+            room = not step or apart > _ROOM * step
             what = "not labeled" if room else "left out, with no room for it"
-            words = skipped[0] if len(skipped) == 1 else f"{skipped[0]} to {skipped[-1]}"
+            words = skipped[0] if len(skipped) == 1 else f"{', '.join(skipped[:-1])} and {skipped[-1]}"
             found.append(_fault((by_level[upper], by_level[lower]), f"{words} {what} between {upper} and {lower}"))
     return found
 

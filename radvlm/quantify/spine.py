@@ -227,7 +227,8 @@ def _core(mask: np.ndarray, depth: np.ndarray, origin: Geometry, body: Body, up:
     if not len(index):
         return np.empty(0)
     away = origin.to_world(index) - body.middle_mm
-    near = (np.abs(away @ forward) <= body.depth_mm / 2 - CORE_DEPTH_MM) & (np.abs(away @ up) <= max(body.heights.values()) / 2)
+    near = np.abs(away @ forward) <= body.depth_mm / 2 - CORE_DEPTH_MM
+    near &= (np.abs(away @ up) <= max(body.heights.values()) / 2)
     near &= np.abs(away @ np.cross(forward, up)) <= body.depth_mm / 2
     return np.asarray(hu[tuple(index[near].T)], dtype=np.float64)
 

@@ -287,9 +287,10 @@ def _pulmonary_runs(branches: list[Branch], origin: Geometry, spacing: np.ndarra
         return [(main.points_mm, main.radius_mm), empty, empty]
     child = children[0]
     cut = int(np.searchsorted(main.along_mm, child.leaves_at_mm))
-    trunk = (main.points_mm[:cut], main.radius_mm[:cut])
-    rest = (main.points_mm[cut:], main.radius_mm[cut:])
-    other = (child.points_mm, child.radius_mm)
+    off = int(main.radius_mm[min(cut, len(main.radius_mm) - 1)])  # a radius, 1 mm a point: the fork is no tube
+    trunk = (main.points_mm[:max(cut - off, 0)], main.radius_mm[:max(cut - off, 0)])
+    rest = (main.points_mm[cut + off:], main.radius_mm[cut + off:])
+    other = (child.points_mm[off:], child.radius_mm[off:])
     tips = [origin.to_world(run[0][-1] / spacing)[0] if len(run[0]) else -np.inf for run in (rest, other)]
     right, left = (rest, other) if tips[0] > tips[1] else (other, rest)
     return [trunk, right, left]

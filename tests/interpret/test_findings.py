@@ -212,7 +212,7 @@ def test_aorta_without_a_diameter_says_so(hand_made: ModuleType) -> None:
 
 
 def test_limits_by_sex(hand_made: ModuleType) -> None:
-    numbers = hand_made.numbers([hand_made.organ("pulmonary_artery", diameter=28.0)])
+    numbers = hand_made.numbers([hand_made.organ("pulmonary_artery", trunk_diameter=28.0)])
     status = {sex: _one(interpret(numbers, patient=Patient(sex=sex, age_years=50)), "pulmonary_artery_dilation").status
               for sex in ("F", "M", None)}
     assert status == {"F": Status.PRESENT, "M": Status.ABSENT, None: Status.NOT_ASSESSED}

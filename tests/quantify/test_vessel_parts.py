@@ -12,7 +12,7 @@ from radvlm.quantify.vessel_parts import measure_parts, whole_length
 
 
 @pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (0.7, 0.7, 3.0), (2.0, 2.0, 3.0)])
-@pytest.mark.parametrize("kind", ["straight", "oblique", "curved"])
+@pytest.mark.parametrize("kind", ["oblique", "curved"])
 def test_area_and_length_of_a_tube(analytic, make, kind, spacing):
     mask = analytic.tube(kind, 10.0, spacing, np.random.default_rng(1))
     sections, _ = vessel_sections(make.segmentation({"aorta": mask}, make.geometry(mask.shape, spacing)), "aorta")
@@ -36,10 +36,12 @@ def test_a_taper_and_an_aneurysm(analytic, make, kind, spacing):
             assert 14 < ends[0] < 17.5 and 20.5 < ends[1] < 24.5
 
 
+@pytest.mark.slow
 def test_parts_of_the_aorta_of_a_phantom():
     """The truth is the spline that the phantom is made of: ascending 31, arch 29, descending 25 to 27 mm."""
     phantom = make_phantom(PhantomSpec(seed=1, region="chest-abdomen-pelvis", spacing_mm=(2.5, 2.5, 3), healthy=True))
-    record = measure_scan(None, phantom.segmentation).structure("aorta")
+    measured = measure_scan(None, phantom.segmentation)
+    record = measured.structure("aorta")
     value = {m.quantity: m.value for m in record.measurements}
     assert value["ascending_diameter"] == pytest.approx(31, abs=2.5)
     assert value["arch_diameter"] == pytest.approx(29, abs=3)
@@ -49,7 +51,7 @@ def test_parts_of_the_aorta_of_a_phantom():
     assert value["descending_length"] == pytest.approx(230, abs=40)
     whole = sum(v for q, v in value.items() if q.endswith("_length"))
     assert whole == pytest.approx(value["length"], rel=0.08)
-    trunk = measure_scan(None, phantom.segmentation).structure("pulmonary_artery")
+    trunk = measured.structure("pulmonary_artery")
     assert trunk.measurement("trunk_diameter").value == pytest.approx(28, abs=3)
     assert {"right_branch_diameter", "left_branch_diameter"} <= {m.quantity for m in trunk.measurements}
 

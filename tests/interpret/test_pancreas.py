@@ -1,0 +1,171 @@
+"""Every row of the tables of T stage and resectability is reached, from hand-made contacts and from masks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from radvlm.compose.report import compose_report
+from radvlm.finding import Measurement, Status
+from radvlm.geometry import Geometry
+from radvlm.interpret import interpret
+from radvlm.interpret.pancreas import ADVANCED, BORDERLINE, OPEN, RESECTABLE, resectability
+from radvlm.measurements import VesselContact
+from radvlm.quantify import measure_scan
+from radvlm.quantify.tumor_vessels import VESSELS
+from radvlm.segmentation import LabelPlace, Segmentation
+from radvlm.study import Patient
+
+PATIENT = Patient(age_years=60, sex="M")
+SMA, CA, CHA = "superior_mesenteric_artery", "celiac_trunk", "hepatic_artery"
+
+
+@pytest.mark.parametrize(("angles", "place", "category", "because"), [
+    ({}, "head", RESECTABLE, "no arterial"),
+    ({SMA: 190}, "head", ADVANCED, "superior mesenteric artery"),
+    ({SMA: 180}, "head", BORDERLINE, "superior mesenteric artery"),
+    ({SMA: 180.1}, "body or tail", ADVANCED, "superior mesenteric artery"),
+    ({CA: 200}, "body or tail", ADVANCED, "celiac"),
+    ({CA: 200}, "head", ADVANCED, "celiac"),
+    ({CA: 60, "aorta": 40}, "body or tail", ADVANCED, "aorta"),
+    ({"aorta": 40}, "head", OPEN, "aorta alone"),
+    ({CA: 60}, "body or tail", BORDERLINE, "body or tail"),
+    ({CA: 60}, "head", OPEN, "head"),
+    ({CA: 60}, "", OPEN, "place not known"),
+    ({CHA: 300}, "head", BORDERLINE, "hepatic"),
+    ({CHA: 90, CA: 20}, "head", OPEN, "head"),
+    ({"portal_vein": 181}, "head", BORDERLINE, "vein"),
+    ({"superior_mesenteric_vein": 300}, "", BORDERLINE, "vein"),
+    ({"portal_vein": 180}, "head", OPEN, "vein"),
+    ({"inferior_vena_cava": 30}, "head", BORDERLINE, "cava"),
+    ({"inferior_vena_cava": 30, "portal_vein": 40}, "head", BORDERLINE, "cava"),
+    ({"splenic_artery": 360, "splenic_vein": 360}, "body or tail", RESECTABLE, "no arterial"),
+])
+def test_every_row_of_the_table_of_resectability(angles, place, category, because):
+    verdict = resectability(angles, place)
+    assert verdict.category == category and because in verdict.because
+    assert bool(verdict.reason) == (category == OPEN)
+
+
+def contacts(angles=None, unknown=(), free=True):
+    """Contacts of one tumour: the given angles, unknown vessels, and all others free."""
+    found = []
+    for vessel in VESSELS:
+        if vessel in (angles or {}):
+            angle = Measurement("angle", angles[vessel], "given", region_id="pancreas_pdac/1")
+            found.append(VesselContact(vessel, True, (angle, Measurement("length", 12.0, "given"))))
+        elif vessel in unknown:
+            found.append(VesselContact(vessel, None, (), "no mask was provided"))
+        else:
+            found.append(VesselContact(vessel, False, (Measurement("distance", 12.0, "given"),)))
+    return tuple(found)
+
+
+def judged(hand_made, size=24.0, structure="pancreas_pdac", cut=(), **more):
+    lesion = hand_made.lesion(structure, 1, size, 18, 50, "pancreas", ("pancreas_head",), cut=cut)
+    lesion = replace(lesion, contacts=contacts(**more))
+    numbers = hand_made.numbers([hand_made.organ("pancreas", 80), hand_made.organ(structure, 8)], [lesion])
+    findings = interpret(numbers, patient=PATIENT)
+    compose_report(findings)  # every sentence verified
+    return {kind: next((f for f in findings if f.kind == kind), None)
+            for kind in ("pancreatic_t_stage", "pancreatic_resectability")}, findings
+
+
+@pytest.mark.parametrize(("size", "stage"), [
+    (4.9, "cT1a"), (5.0, "cT1a"), (5.1, "cT1b"), (9.9, "cT1b"), (10, "cT1c"), (20, "cT1c"), (20.1, "cT2"), (40, "cT2"),
+    (40.1, "cT3"), (90, "cT3"),
+])
+def test_t_stage_by_size(hand_made, size, stage):
+    found, _ = judged(hand_made, size)
+    assert found["pancreatic_t_stage"].category == f"stage {stage} by size (AJCC 8)"
+    assert found["pancreatic_t_stage"].rule.id == "pancreas_t_stage"
+    assert "NCCN" in found["pancreatic_resectability"].category
+
+
+@pytest.mark.parametrize("artery", [SMA, CA, CHA])
+def test_contact_with_an_artery_is_t4_at_any_size(hand_made, artery):
+    found, _ = judged(hand_made, 8.0, angles={artery: 30.0})
+    assert "cT4" in found["pancreatic_t_stage"].category
+    assert found["pancreatic_t_stage"].measurements[0].value == 30
+    with_gap, _ = judged(hand_made, 8.0, angles={artery: 30.0}, unknown=tuple(v for v in (SMA, CA, CHA) if v != artery))
+    assert "cT4" in with_gap["pancreatic_t_stage"].category  # another artery cannot lower it
+
+
+def test_a_vessel_that_was_not_searched_forbids_the_stage(hand_made):
+    found, _ = judged(hand_made, unknown=(SMA,))
+    for finding in found.values():
+        assert finding.status is Status.NOT_ASSESSED and "superior mesenteric artery was not judged" in finding.reason
+    found, _ = judged(hand_made, unknown=("portal_vein",))
+    assert found["pancreatic_t_stage"].status is Status.PRESENT
+    assert "portal vein" in found["pancreatic_resectability"].reason
+    found, _ = judged(hand_made, unknown=("portal_vein",), angles={SMA: 200.0})
+    assert found["pancreatic_resectability"].category.startswith(ADVANCED)  # no vein can change that
+    found, _ = judged(hand_made, unknown=("aorta",))
+    assert found["pancreatic_resectability"].category.startswith(RESECTABLE)  # the aorta counts with the coeliac only
+    found, _ = judged(hand_made, unknown=("aorta",), angles={CA: 40.0})
+    assert found["pancreatic_resectability"].status is Status.NOT_ASSESSED
+
+
+def test_cut_tumors_and_other_lesions(hand_made):
+    found, _ = judged(hand_made, cut=("inferior",))
+    assert "cut by" in found["pancreatic_t_stage"].reason and "cut by" in found["pancreatic_resectability"].reason
+    found, findings = judged(hand_made, structure="pancreas_lesion", angles={SMA: 100.0})
+    assert found == {"pancreatic_t_stage": None, "pancreatic_resectability": None}
+    assert any(f.kind == "vessel_contact" and f.site == SMA and f.status is Status.PRESENT for f in findings)
+
+
+def test_the_sentences_state_angle_length_and_distance(hand_made):
+    _, findings = judged(hand_made, angles={SMA: 151.3}, unknown=("splenic_vein",))
+    text = compose_report(findings).text
+    assert "The superior mesenteric artery is in contact (angle 151 degrees, length 1.2 cm) with the pancreatic" in text
+    assert "are not in contact" in text
+    assert "stage cT4 by arterial contact (AJCC 8)" in text
+    assert "borderline resectable by vascular contact (NCCN)" in text
+    assert "contact of the pancreatic lesion (segmented as ductal adenocarcinoma) with the splenic vein" in text
+
+
+def phantom_masks(tumor_at, radius=9.0, side=1.0):
+    """Vessels as straight tubes and one tumour at an offset (mm) from one of them; 1 mm grid."""
+    shape = (110, 80, 90)
+    x, y, z = np.ogrid[:shape[0], :shape[1], :shape[2]]
+    masks = {
+        "aorta": (x - 50) ** 2 + (y - 15) ** 2 <= 9**2, SMA: ((x - 52) ** 2 + (y - 38) ** 2 <= 4**2) & (z < 55),
+        "superior_mesenteric_vein": ((x - 68) ** 2 + (y - 40) ** 2 <= 5**2) & (z < 55),
+        "inferior_vena_cava": (x - 80) ** 2 + (y - 15) ** 2 <= 9**2,
+        "portal_vein": ((x - 70) ** 2 + (y - 40) ** 2 <= 6**2) & (z >= 55),
+    }
+    masks = {n: np.broadcast_to(m, shape).copy() for n, m in masks.items()}
+    trunk = ((x - 50) ** 2 + (z - 70) ** 2 <= 4**2) & (y > 22) & (y < 46)
+    hepatic = ((y - 44) ** 2 + (z - 70) ** 2 <= 3**2) & (x >= 50) & (x < 82)
+    splenic = ((y - 44) ** 2 + (z - 70) ** 2 <= 3**2) & (x <= 50) & (x > 12)
+    masks[CA] = trunk | hepatic | splenic
+    masks["pancreas"] = np.zeros(shape, bool)
+    masks["pancreas"][20:90, 45:70, 30:65] = True
+    tumor = (x - tumor_at[0]) ** 2 + (y - tumor_at[1]) ** 2 + (z - tumor_at[2]) ** 2 <= radius**2
+    for mask in masks.values():
+        if mask is not masks["pancreas"]:
+            tumor = tumor & ~mask
+    masks["pancreas_pdac"] = tumor
+    layers = tuple(m.astype(np.uint8) for m in masks.values())
+    return Segmentation(layers, {n: LabelPlace(i, 1) for i, n in enumerate(masks)}, frozenset(), Geometry(
+        shape, np.eye(4)))
+
+
+@pytest.mark.parametrize(("tumor_at", "touched"), [
+    ((52, 50, 30), {SMA}), ((68, 53, 30), {"superior_mesenteric_vein"}), ((74, 53, 70), {"portal_vein", CHA}),
+    ((28, 55, 70), {"splenic_artery"}), ((90, 65, 20), set()),
+])
+def test_each_vessel_and_each_branch_of_the_celiac_mask_on_its_own(tumor_at, touched):
+    segmentation = phantom_masks(tumor_at)
+    lesion = next(x for x in measure_scan(None, segmentation).lesions if x.structure == "pancreas_pdac")
+    by_vessel = {c.vessel: c for c in lesion.contacts}
+    assert {v for v, c in by_vessel.items() if c.touches} == touched
+    assert by_vessel["splenic_vein"].touches is None and by_vessel["splenic_vein"].reason == "no mask was provided"
+    for vessel in touched:
+        assert 5 < by_vessel[vessel].measurement("angle").value < 170
+    findings = interpret(measure_scan(None, segmentation), patient=PATIENT)
+    stage = next(f for f in findings if f.kind == "pancreatic_t_stage")
+    assert ("cT4" in stage.category) == bool(touched & {SMA, CA, CHA}), stage
+    compose_report(findings)
