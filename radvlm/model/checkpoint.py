@@ -1,6 +1,6 @@
 """Saving and loading models: safetensors and JSON in one folder, nothing that can run code.
 
-    tiny/  config.json  model.safetensors  decoder/base/{config.json, tokenizer.json, ...}
+    tiny/  config.json  model.safetensors  decoder/{config.json, tokenizer.json, ...}
 
 Unusual: weights are stored in half precision and computed in float32, all networks in one file, so that ``tiny``
 fits in the package. ``load_model`` also takes a folder or file of Merlin's published checkpoints.
@@ -32,17 +32,25 @@ from radvlm.model.writer import ReportWriter
 
 FORMAT = "radvlm-table-model"
 VERSION = 1
+#: Of models around a token encoder, see ``tokens_model``.
+TOKENS_FORMAT = "radvlm-tokens-model"
 #: Models that ship with the package.
 SHIPPED = ("tiny",)
 _PARTS = ("encoder", "text", "writer")
+#: Buffers that inputs are divided by.
+_STATISTICS = ("mean", "scale", "spread")
 
 
 def save(model: TableModel, folder: str | os.PathLike[str]) -> Path:
-    """Write a model; the folder is complete or absent. Raises InputError where something else lies there."""
+    """Write a model; the folder is complete or absent, and an older model goes only when the new one is complete.
+
+    Adapters are merged into the base of ``model`` first, which changes no output. Raises InputError where something
+    else lies there, and for weights that are not finite.
+    """
     from safetensors.torch import save_file
 
     target = Path(folder)
-    if target.exists() and (not target.is_dir() or (any(target.iterdir()) and not (target / "config.json").exists())):
+    if target.exists() and not (target.is_dir() and (not any(target.iterdir()) or _is_ours(target))):
         raise InputError("a model is saved to a new folder or over an older model", target.name,
                          "Choose another folder")
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -54,7 +62,7 @@ def save(model: TableModel, folder: str | os.PathLike[str]) -> Path:
         tensors = {}
         for part in _PARTS:
             for key, value in getattr(model, part).state_dict().items():
-                tensors[f"{part}.{key}"] = _stored(value)
+                tensors[f"{part}.{key}"] = _stored(f"{part}.{key}", value)
         save_file(_without_ties(tensors), beside / "model.safetensors")
         config = {
             "format": FORMAT, "version": VERSION, "sha256": _sha256(beside / "model.safetensors"),
@@ -63,9 +71,7 @@ def save(model: TableModel, folder: str | os.PathLike[str]) -> Path:
         }
         (beside / "config.json").write_text(json.dumps(config, indent=1), encoding="utf-8")
         beside.chmod(0o755)
-        if target.exists():
-            shutil.rmtree(target)
-        beside.rename(target)
+        _replace(target, beside)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
     return target
@@ -83,10 +89,17 @@ def load_model(name_or_path: str | os.PathLike[str] = "tiny", *, revision: str |
     Raises: InputError for what is not there, FileFormatError for damaged or foreign files, naming the keys.
     """
     name = os.fspath(name_or_path)
-    _check_device(device)
+    device = _checked_device(device)
     path = Path(str(files("radvlm").joinpath("weights", name))) if name in SHIPPED else Path(name)
     if (path / "config.json").is_file() and _is_ours(path):
         return _load_folder(path, device, precision)
+    if _format_of(path) == TOKENS_FORMAT:
+        from radvlm.model.tokens_model import load_tokens_model
+
+        return load_tokens_model(path, device=device, precision=precision)
+    if (path / "model.safetensors").is_file() and (path / "decoder").is_dir():
+        raise FileFormatError("config.json of a model folder says what it is", f"{path.name}: missing or damaged",
+                              "Copy the folder again")
     if name in SHIPPED:
         raise FileFormatError("tiny ships with the package", f"no weights in {path.name}", "Install radvlm again")
     from radvlm.model.merlin.model import MerlinModel
@@ -149,6 +162,10 @@ def _load_folder(path: Path, device: str, precision: str) -> TableModel:
             raise
         raise FileFormatError("a model folder holds config.json, model.safetensors and decoder/",
                               f"{path.name}: {error}", "Copy the folder again") from error
+    strange = sorted(k for k in tensors if k.split(".")[0] not in _PARTS)
+    if strange:
+        raise FileFormatError(f"weights belong to {', '.join(_PARTS)}", f"{len(strange)} extra: "
+                              f"{', '.join(strange[:10])}", "Use the files of one model, saved by one release")
     for name, module in (("encoder", encoder), ("text", text), ("writer", writer)):
         held = {k.removeprefix(f"{name}."): v for k, v in tensors.items() if k.startswith(f"{name}.")}
         load_weights(module, _with_ties(module, held), name)
@@ -164,7 +181,7 @@ def _save_text_base(decoder: Any, folder: Path) -> None:
 def _llama(folder: Path) -> Any:
     from transformers import AutoConfig
 
-    return AutoConfig.from_pretrained(folder, local_files_only=True)
+    return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
 
 
 def _tokenizer(folder: Path) -> Any:
@@ -173,9 +190,30 @@ def _tokenizer(folder: Path) -> Any:
     return load_tokenizer(folder)
 
 
-def _stored(value: Tensor) -> Tensor:
-    """Half precision for weights; what does not fit its range, and counters, stay as they are."""
+def _replace(target: Path, complete: Path) -> None:
+    """``complete`` becomes ``target``; what was there is back where that fails."""
+    old = None
+    if target.exists():
+        old = Path(tempfile.mkdtemp(prefix=f".{target.name}.old.", dir=target.parent))
+        target.rename(old / "model")
+    try:
+        complete.rename(target)
+    except BaseException:
+        if old is not None:
+            (old / "model").rename(target)
+        raise
+    finally:
+        if old is not None:
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def _stored(key: str, value: Tensor) -> Tensor:
+    """Half precision for weights; statistics, counters and what does not fit its range stay as they are."""
     value = value.detach().cpu().contiguous()
+    if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+        raise InputError("weights that are saved are finite", f"NaN or infinity in {key}", "Train it again")
+    if key.rsplit(".", 1)[-1] in _STATISTICS:  # half precision would round a small spread to nothing
+        return value.clone()
     if value.dtype != torch.float32 or (value.numel() and float(value.abs().max()) > 6e4):
         return value.clone()
     if value.ndim < 2:  # norms and biases are small and matter
@@ -205,6 +243,14 @@ def _tuples(data: Mapping[str, Any]) -> dict[str, Any]:
     return {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
 
 
+def _format_of(folder: Path) -> str:
+    """What ``config.json`` of a folder says that it is; "" where there is none."""
+    try:
+        return str(json.loads((folder / "config.json").read_text(encoding="utf-8")).get("format", ""))
+    except (OSError, ValueError, AttributeError):
+        return ""
+
+
 def _is_ours(path: Path) -> bool:
     try:
         return bool(json.loads((path / "config.json").read_text(encoding="utf-8")).get("format") == FORMAT)
@@ -217,9 +263,16 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _check_device(device: str) -> None:
-    kind = str(device).split(":")[0]
-    if kind not in ("cpu", "cuda", "mps"):
-        raise InputError("a device is cpu, cuda, cuda:N or mps", repr(device))
-    if kind == "cuda" and not torch.cuda.is_available():
-        raise InputError("the device exists", f"{device}, and no CUDA device is available", 'Use device="cpu"')
+def _checked_device(device: str | torch.device) -> str:
+    name = str(device)
+    kind, _, number = name.partition(":")
+    if kind not in ("cpu", "cuda", "mps") or (number and not number.isdigit()) or name.endswith(":"):
+        raise InputError("a device is cpu, cuda, cuda:N or mps", repr(name))
+    if kind == "cuda":
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if int(number or 0) >= count:
+            raise InputError("the device exists", f"{name}, and {count or 'no'} CUDA devices are available",
+                             'Use device="cpu"')
+    if kind == "mps" and not torch.backends.mps.is_available():
+        raise InputError("the device exists", "mps, and Metal is not available", 'Use device="cpu"')
+    return name

@@ -6,7 +6,7 @@ where, not how large; it lies in a Segmentation of its own and is never measured
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,53 +41,59 @@ def cells_of(probability: np.ndarray, allowed: np.ndarray | None = None) -> tupl
     return cells, tuple(int(v) for v in peak)  # type: ignore[return-value]
 
 
-def to_scan(patches: Sequence[Patch], coarse_affine: np.ndarray, geometry: Geometry
+def to_scan(patches: Sequence[Patch], coarse_affine: np.ndarray, geometry: Geometry, searched: Collection[str] = ()
             ) -> tuple[Segmentation | None, Mapping[str, Region]]:
-    """Patches as a Segmentation on the CT's grid, and the Region of each by key; None where none falls inside.
+    """Patches as a Segmentation on the CT's grid, and the Region of each by key.
 
     ``coarse_affine`` maps the index of a map cell's centre to RAS+ mm; the maps share the axes of the CT.
-    Patches of one structure share its label; where structures overlap, each has its own layer.
+    Patches of one structure share its label; where structures overlap, each has its own layer. A patch that no voxel
+    of the CT falls into has no region. ``searched``: structures that were looked for, whether a patch shows them or
+    not. None where no patch falls inside and nothing was searched.
     """
-    if not patches:
-        return None, {}
     index = np.linalg.inv(coarse_affine) @ geometry.affine  # CT voxel -> cell; diagonal up to rounding
     axes = [np.rint(index[a, a] * np.arange(n) + index[a, 3]).astype(int) for a, n in enumerate(geometry.shape)]
-    layers: list[np.ndarray] = []
-    places: dict[str, LabelPlace] = {}
-    drawn: dict[str, np.ndarray] = {}
-    held: list[tuple[Patch, Box, np.ndarray]] = []
+    groups: dict[str, list[tuple[Patch, Box, np.ndarray]]] = {}
     for patch in patches:
         box, mask = _resample(patch, axes)
-        if box is None or not mask.any():
-            continue
-        held.append((patch, box, mask))
-    for structure in dict.fromkeys(p.structure for p, _, _ in held):
-        full = np.zeros(geometry.shape, bool)
-        for patch, box, mask in held:
-            if patch.structure == structure:
-                full[box.slices] |= mask
-        drawn[structure] = full
-        for number, layer in enumerate(layers):
-            if not layer[full].any() and int(layer.max()) < 255:
-                label = int(layer.max()) + 1
-                layer[full] = label
-                places[structure] = LabelPlace(number, label)
-                break
-        else:
-            layer = np.zeros(geometry.shape, np.uint8)
-            layer[full] = 1
-            layers.append(layer)
-            places[structure] = LabelPlace(len(layers) - 1, 1)
-    if not held:
+        if box is not None and mask.any():
+            groups.setdefault(patch.structure, []).append((patch, box, mask))
+    if not groups and not searched:
         return None, {}
-    segmentation = Segmentation(tuple(layers), places, frozenset(places), geometry, scheme="model")
-    counts: dict[str, int] = {}
-    regions = {}
-    for patch, box, mask in held:
-        alone = sum(p.structure == patch.structure for p, _, _ in held) == 1
-        region = _region(patch, drawn[patch.structure], geometry, None if alone or patch.whole else box, mask, counts)
-        regions[patch.key] = region
-    return segmentation, regions
+    layers: list[np.ndarray] = []
+    labels: list[int] = []  # how many each layer has
+    places: dict[str, LabelPlace] = {}
+    regions: dict[str, Region] = {}
+    for structure, group in groups.items():
+        around = _hull([box for _, box, _ in group])
+        drawn = np.zeros(around.shape, bool)  # the structure in that box; a full array each would fill the memory
+        for _, box, mask in group:
+            drawn[_inside(box, around)] |= mask
+        number = next((n for n, layer in enumerate(layers)
+                       if labels[n] < 255 and not layer[around.slices][drawn].any()), len(layers))
+        if number == len(layers):
+            layers.append(np.zeros(geometry.shape, np.uint8))
+            labels.append(0)
+        labels[number] += 1
+        layers[number][around.slices][drawn] = labels[number]
+        places[structure] = LabelPlace(number, labels[number])
+        count = 0
+        for patch, box, mask in group:
+            whole = len(group) == 1 or patch.whole
+            count += not whole
+            name = structure if whole else f"{structure}/{count}"
+            part = None if whole else _inside(box, around)
+            regions[patch.key] = _region(name, structure, drawn, around, geometry, part, mask)
+    return Segmentation(tuple(layers), places, frozenset(searched) | frozenset(places), geometry,
+                        scheme="model"), regions
+
+
+def _hull(boxes: Sequence[Box]) -> Box:
+    return Box(tuple(min(b.start[a] for b in boxes) for a in range(3)),  # type: ignore[arg-type]
+               tuple(max(b.stop[a] for b in boxes) for a in range(3)))  # type: ignore[arg-type]
+
+
+def _inside(box: Box, around: Box) -> tuple[slice, ...]:
+    return tuple(slice(a - c, b - c) for a, b, c in zip(box.start, box.stop, around.start, strict=True))
 
 
 def _resample(patch: Patch, axes: Sequence[np.ndarray]) -> tuple[Box | None, np.ndarray]:
@@ -105,26 +111,28 @@ def _resample(patch: Patch, axes: Sequence[np.ndarray]) -> tuple[Box | None, np.
     return Box(tuple(start), tuple(stop)), patch.cells[np.ix_(*picked)]  # type: ignore[arg-type]
 
 
-def _region(patch: Patch, full: np.ndarray, geometry: Geometry, within: Box | None, mask: np.ndarray,
-            counts: dict[str, int]) -> Region:
-    """Whole structure, or the connected instance of it that holds most of this patch."""
+def _region(name: str, structure: str, drawn: np.ndarray, around: Box, geometry: Geometry,
+            within: tuple[slice, ...] | None, mask: np.ndarray) -> Region:
+    """Whole structure (``within`` None), or the connected instance of it that holds most of the patch ``mask`` there.
+
+    ``drawn`` is the structure in the box ``around``.
+    """
     from scipy.ndimage import find_objects, label
 
+    seed = None
     if within is None:
-        box, name, seed = Box.from_slices(find_objects(full.astype(np.uint8))[0]), patch.structure, None
-        part = full[box.slices]
+        slices = find_objects(drawn.astype(np.uint8))[0]
+        part = drawn[slices]
     else:
-        numbered, _ = label(full, structure=np.ones((3, 3, 3)))
-        inside = numbered[within.slices][mask]
-        own = int(np.bincount(inside[inside > 0]).argmax())
-        box = Box.from_slices(find_objects(numbered)[own - 1])
-        part = numbered[box.slices] == own
-        counts[patch.structure] = counts.get(patch.structure, 0) + 1
-        name = f"{patch.structure}/{counts[patch.structure]}"
-        first = np.argwhere(part)[0]
-        seed = tuple(int(v + lo) for v, lo in zip(first, box.start, strict=True))
-    points = np.argwhere(part).mean(axis=0) + np.array(box.start)
-    centre = geometry.affine[:3, :3] @ points + geometry.affine[:3, 3]
-    voxels = int(part.sum())
-    return Region(name, patch.structure, box, voxels, voxels * geometry.voxel_volume_mm3 / 1000,
+        numbered, _ = label(drawn, structure=np.ones((3, 3, 3)))
+        own = int(np.bincount(numbered[within][mask]).argmax())
+        slices = find_objects(numbered)[own - 1]
+        part = numbered[slices] == own
+    start = np.array([s.start + lo for s, lo in zip(slices, around.start, strict=True)])
+    box = Box(tuple(int(v) for v in start), tuple(int(v) for v in start + part.shape))  # type: ignore[arg-type]
+    voxels = np.argwhere(part) + start
+    if within is not None:
+        seed = tuple(int(v) for v in voxels[0])
+    centre = geometry.to_world(voxels.mean(axis=0))
+    return Region(name, structure, box, len(voxels), len(voxels) * geometry.voxel_volume_mm3 / 1000,
                   tuple(float(v) for v in centre), seed)  # type: ignore[arg-type]

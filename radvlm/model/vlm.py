@@ -15,8 +15,10 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from radvlm.anatomy import structure
 from radvlm.errors import InputError
 from radvlm.finding import Region, Status
 from radvlm.geometry import Geometry
@@ -34,10 +36,19 @@ from radvlm.volume import Volume
 #: Body is cut out with this many voxels of air around it, as in training.
 MARGIN_VOXELS = 4
 BODY_HU = -400
+LEAST_VOXELS = 3
 #: A second side is reported when its peak logit is at most this far below the first one's.
 SIDE_GAP = 2.0
 #: A part is named as the place of a finding from this share on.
 PART_SHARE = 0.4
+#: Longest section that is written, in tokens.
+LONGEST_SECTION = 200
+#: Longest answer that is written, in tokens.
+LONGEST_ANSWER = 24
+#: An answer of less confidence is indeterminate.
+LEAST_CONFIDENCE = 0.6
+#: What an answer says of the thing that was asked about; any other answer names something that is there.
+_SAYS = {"Yes": Status.PRESENT, "No": Status.ABSENT, "Abnormal": Status.PRESENT, "Normal": Status.ABSENT}
 
 
 @dataclass(frozen=True)
@@ -100,12 +111,18 @@ class TableModel:
             raise InputError('precision is "float32" or "bfloat16"', repr(precision))
         if tuple(t.finding for t in settings.terms) != encoder.config.findings:
             raise InputError("the vocabulary names the encoder's findings in their order", "another list")
+        if settings.calibration.names != encoder.config.findings:
+            raise InputError("the calibration names the encoder's findings in their order", "another list")
+        if text.config.embedding != encoder.config.embedding:
+            raise InputError("images and texts are embedded in one space",
+                             f"{encoder.config.embedding} numbers an image, {text.config.embedding} a text")
         self.encoder = encoder.eval().to(device)
         self.text = text.eval().to(device)
         self.writer = writer.eval().to(device)
         self.settings, self.digest, self.precision, self.device = settings, digest, precision, device
         self.name, self.notice = settings.name, settings.notice
         self._kept: tuple[weakref.ref[Volume], Encoded] | None = None
+        self._scored: tuple[Encoded, tuple[FindingScore, ...]] | None = None
 
     # --- encoding ---------------------------------------------------------------------------------------------------
     def encode(self, volume: Volume) -> Encoded:
@@ -129,8 +146,13 @@ class TableModel:
             encoded = Encoded(table, output.logits("findings")[0].cpu().numpy(), output.embedding[0].cpu().numpy(),
                               anatomy[0].argmax(0).cpu().numpy(), findings[0].sigmoid().cpu().numpy(), coarse,
                               (*prepared.notes, *self._strange(table)))
-        self._kept = (weakref.ref(volume), encoded)
+        self._kept = (weakref.ref(volume, self._forget), encoded)
         return encoded
+
+    def _forget(self, gone: weakref.ref[Volume]) -> None:
+        """Maps of a scan that nobody holds any more are not held either."""
+        if self._kept is not None and self._kept[0] is gone:
+            self._kept = self._scored = None
 
     def _strange(self, table: Tensor) -> tuple[Decision, ...]:
         value = strangeness(self.encoder, table)[0]
@@ -142,18 +164,22 @@ class TableModel:
     # --- the protocol -----------------------------------------------------------------------------------------------
     def read(self, volume: Volume, *, facts: Mapping[str, str] | None = None, segmentation: Segmentation | None = None
              ) -> tuple[Reading, Segmentation | None]:
-        """Scores, prose and regions; with ``facts`` the prose of those sections is written from them."""
+        """Scores, prose and regions; with ``facts`` only their sections are written, from them.
+
+        The Segmentation has in ``searched`` the organs that the voxel head did not see in this scan.
+        """
         encoded = self.encode(volume)
         scores, regions = self._scores(encoded, volume.geometry)
-        reading = Reading(self.name, self.digest, self.notice, scores, self._drafts(encoded, facts or {}),
-                          encoded.notes, self.settings.calibration.thresholds)
+        drafts, left_out = self._drafts(encoded, facts or {})
+        reading = Reading(self.name, self.digest, self.notice, scores, drafts, (*encoded.notes, *left_out),
+                          self.settings.calibration.thresholds)
         return reading, regions
 
     def classify(self, volume: Volume, findings: Sequence[str] | None = None) -> tuple[FindingScore, ...]:
         """Own findings (by name or None for all) by the finding head, any other text by the shared space."""
         encoded = self.encode(volume)
         own = {t.finding: n for n, t in enumerate(self.settings.terms)}
-        scores, _ = self._scores(encoded, volume.geometry)
+        scores = self._scores_of(encoded, volume.geometry)
         if findings is None:
             return scores
         out: list[FindingScore] = []
@@ -173,7 +199,7 @@ class TableModel:
     def zero_shot(self, embeddings: np.ndarray, texts: Sequence[str], negatives: Sequence[str] | None = None
                   ) -> np.ndarray:
         """Calibrated probability (N, T) that each text is true of each embedding (N, D), by its negation's contrast."""
-        against = [f"No {t[0].lower() + t[1:]}" for t in texts] if negatives is None else list(negatives)
+        against = [f"No {t[:1].lower()}{t[1:]}" for t in map(str.strip, texts)] if negatives is None else negatives
         vectors = self.embed_text([*texts, *against])
         slope, offset, _, _ = self.settings.zero_shot
         raw = embeddings @ (vectors[: len(texts)] - vectors[len(texts):]).T
@@ -184,18 +210,21 @@ class TableModel:
         """Answer, confidence, region and the scores it rests on."""
         encoded = self.encode(volume)
         prefix = self.writer.prefix(encoded.table, torch.from_numpy(encoded.logits)[None].to(self.device))
-        written = self.writer.decoder.generate_sections(prefix, [question_prompt(question)], self._limits(24))[0]
-        text = written.text.strip() or "No answer"
+        written = self.writer.decoder.generate_sections(prefix, [question_prompt(question)],
+                                                        self._limits(LONGEST_ANSWER))[0]
+        text = written.text.strip()
         confidence = float(np.exp(written.mean_log_probability))
-        scores, _ = self._scores(encoded, volume.geometry)
+        scores = self._scores_of(encoded, volume.geometry)
         related = self._related(question, scores)
         if text in ("Yes", "No"):
             ranked = best_answers(self.writer, prefix, question, ("Yes", "No"))
             odds = np.log(max(ranked[0][1], 1e-9) / max(1 - ranked[0][1], 1e-9)) / self.settings.answer_temperature
             text, confidence = ranked[0][0], float(1 / (1 + np.exp(-odds)))
-        status = {"Yes": Status.PRESENT, "No": Status.ABSENT}.get(text, Status.PRESENT)
-        if confidence < 0.6:
+        status = _SAYS.get(text, Status.PRESENT)
+        if confidence < LEAST_CONFIDENCE:
             status = Status.INDETERMINATE
+        if not text:
+            text, confidence, status = "No answer", 0.0, Status.NOT_ASSESSED
         region = next((s.region for s in related if s.region is not None and s.status is not Status.ABSENT), None)
         lines = [f"{s.words}{f' ({s.site})' if s.site else ''}: probability {s.probability:.2f}, {s.status}, "
                  f"{s.grounding}" for s in related[:4]]
@@ -203,7 +232,8 @@ class TableModel:
             section = {s.section for s in related}
             lines += [f"masks: {line}" for key, held in facts.items() if key in section
                       for line in held.splitlines()[:4]]
-        return Answer(text, min(1.0, max(0.0, confidence)), status, region if text != "No" else None, tuple(lines))
+        denied = _SAYS.get(text) is Status.ABSENT or status is Status.NOT_ASSESSED
+        return Answer(text, min(1.0, max(0.0, confidence)), status, None if denied else region, tuple(lines))
 
     def embed(self, volume: Volume) -> np.ndarray:
         """(D,) float32 of unit length."""
@@ -226,21 +256,36 @@ class TableModel:
 
         return WritingLimits(max_new_tokens=tokens)
 
-    def _drafts(self, encoded: Encoded, facts: Mapping[str, str]) -> tuple[Draft, ...]:
+    def _drafts(self, encoded: Encoded, facts: Mapping[str, str]) -> tuple[tuple[Draft, ...], tuple[Decision, ...]]:
+        """Prose by section, without a last sentence that was cut short, and what was left out."""
         sections = list(dict.fromkeys((*self.settings.sections, *facts)))
         longest = self.writer.decoder.context or 10**9
-        prompts, kept = [], []
+        prompts, kept, left_out = [], [], []
         for section in sections:
             prompt = facts_prompt(section, facts[section]) if section in facts else (
                 "" if facts or section not in self.settings.sections else section_prompt(section))
-            if prompt and encoded.table.shape[1] + len(self.writer.decoder.encode(prompt)) + 200 < longest:
-                prompts.append(prompt)
-                kept.append(section)
+            if not prompt:
+                continue
+            length = encoded.table.shape[1] + len(self.writer.decoder.encode(prompt)) + LONGEST_SECTION
+            if length > longest:
+                left_out.append(Decision("model", f"The model wrote no prose for {section}: its findings are too long "
+                                         f"({length} tokens with the answer, of {longest})", True))
+                continue
+            prompts.append(prompt)
+            kept.append(section)
         if not prompts:
-            return ()
+            return (), tuple(left_out)
         prefix = self.writer.prefix(encoded.table, torch.from_numpy(encoded.logits)[None].to(self.device))
-        written = self.writer.decoder.generate_sections(prefix, prompts, self._limits(200))
-        return tuple(Draft(s, w.text.strip()) for s, w in zip(kept, written, strict=True))
+        written = self.writer.decoder.generate_sections(prefix, prompts, self._limits(LONGEST_SECTION))
+        return tuple(Draft(s, w.text.strip() if w.ended_by != "length" else _whole_sentences(w.text))
+                     for s, w in zip(kept, written, strict=True)), tuple(left_out)
+
+    def _scores_of(self, encoded: Encoded, geometry: Geometry) -> tuple[FindingScore, ...]:
+        """The scores alone; made once for a scan that is asked several things."""
+        if self._scored is None or self._scored[0] is not encoded:
+            self._scores(encoded, geometry)
+        assert self._scored is not None
+        return self._scored[1]
 
     def _scores(self, encoded: Encoded, geometry: Geometry) -> tuple[tuple[FindingScore, ...], Segmentation | None]:
         config, calibration = self.encoder.config, self.settings.calibration
@@ -254,14 +299,17 @@ class TableModel:
             for side, share in self._sides(encoded, n, term):
                 value = p * share
                 status = calibration.status(n, value)
-                rows.append((n, term, side, value, status, self._places(encoded.table[0], n, term, status)))
+                rows.append((n, term, side, value, status, self._places(encoded.table[0], n, term, side, status)))
                 if status is Status.ABSENT:
                     continue
-                allowed = None if not side else (right if side == "right" else ~right)
-                patches += _patch(f"{n}{side}", term, side, encoded, config, n, allowed)
-        segmentation, regions = to_scan(patches, encoded.affine, geometry)
-        return tuple(_score(n, t, side, p, status, regions.get(f"{n}{side}"), places)
-                     for n, t, side, p, status, places in rows), segmentation
+                patches += _patch(f"{n}{side}", term, side, encoded, config, n, right)
+        unseen = {_site(t, side) for t in self.settings.terms for side in (("left", "right") if t.sided else ("",))
+                  if t.site in config.anatomy and not _organ(encoded, config, t.site, side, right).any()}
+        segmentation, regions = to_scan(patches, encoded.affine, geometry, unseen)
+        scores = tuple(_score(t, side, p, status, regions.get(f"{n}{side}"), places)
+                       for n, t, side, p, status, places in rows)
+        self._scored = (encoded, scores)
+        return scores, segmentation
 
     def _sides(self, encoded: Encoded, index: int, term: Term) -> list[tuple[str, float]]:
         """Sides to report with the share of the probability that each gets."""
@@ -277,14 +325,16 @@ class TableModel:
         chance = 1 / (1 + np.exp(-peaks[other])) / max(1 / (1 + np.exp(-peaks[first])), 1e-9)
         return [(first, 1.0), (other, float(min(1.0, chance)))]
 
-    def _places(self, table: Tensor, index: int, term: Term, status: Status) -> tuple[str, ...]:
-        """Named parts, most probable first; () when none stands out or the finding is absent."""
+    def _places(self, table: Tensor, index: int, term: Term, side: str, status: Status) -> tuple[str, ...]:
+        """The named part of the finding's own organ and side that stands out; () for none or an absent finding."""
         if status is Status.ABSENT or not term.structure or (term.sided and term.parent_class != "lung"):
             return ()
         parts = self.encoder.config.parts
         share = table[len(self.encoder.config.anatomy) + index, len(FEATURES):].cpu().numpy()
         order = [int(k) for k in np.argsort(-share) if k and share[k] >= PART_SHARE]
-        return tuple(parts[k] for k in order[:1])
+        own = [parts[k] for k in order if parts[k].startswith(term.parent_class)
+               and (not side or structure(parts[k]).side in ("", side))]
+        return tuple(own[:1])
 
     def _term_like(self, text: str) -> Term | None:
         words = set(re.findall(r"[a-z]+", text.lower()))
@@ -327,7 +377,12 @@ def _body(hu: Tensor, affine: np.ndarray) -> tuple[Tensor, np.ndarray]:
         box.append(slice(max(0, low - MARGIN_VOXELS), min(n, high + 1 + MARGIN_VOXELS)))
     moved = affine.copy()
     moved[:3, 3] = affine[:3, :3] @ np.array([s.start for s in box], float) + affine[:3, 3]
-    return hu[:, :, box[0], box[1], box[2]].contiguous(), moved
+    cut = hu[:, :, box[0], box[1], box[2]]
+    # a scan of one or two slices is repeated, so that there are two cells of the map along every axis
+    more = [max(0, LEAST_VOXELS - n) for n in cut.shape[2:]]
+    if any(more):
+        cut = F.pad(cut, (0, more[2], 0, more[1], 0, more[0]), mode="replicate")
+    return cut.contiguous(), moved
 
 
 def _middle_cell(anatomy: np.ndarray) -> float:
@@ -335,27 +390,41 @@ def _middle_cell(anatomy: np.ndarray) -> float:
     return float((body * np.arange(len(body))).sum() / max(body.sum(), 1e-6))
 
 
+def _site(term: Term, side: str) -> str:
+    return f"{term.site}_{side}" if term.site and side else term.site
+
+
+def _organ(encoded: Encoded, config: PyramidConfig, name: str, side: str, right: np.ndarray) -> np.ndarray:
+    """Cells of an anatomy class, on one side where one is given."""
+    cells = encoded.anatomy == config.anatomy.index(name)
+    return cells if not side else cells & (right if side == "right" else ~right)
+
+
+def _whole_sentences(text: str) -> str:
+    """Without what follows the last full stop; a number's point is none."""
+    ends = [m.end() for m in re.finditer(r"[.!?](?=\s)", f"{text} ")]
+    return text[:ends[-1]].strip() if ends else ""
+
+
 def _patch(key: str, term: Term, side: str, encoded: Encoded, config: PyramidConfig, index: int,
-           allowed: np.ndarray | None) -> list[Patch]:
+           right: np.ndarray) -> list[Patch]:
     """Where a finding is shown: its own map, or for a state of a whole organ that organ."""
     if term.structure:
-        probability = encoded.findings[index]
-        if allowed is not None:
-            probability = np.where(allowed, probability, 0)
-        cells, peak = cells_of(probability)
+        allowed = None if not side else (right if side == "right" else ~right)
+        if allowed is not None and not allowed.any():
+            return []
+        cells, peak = cells_of(encoded.findings[index], allowed)
         return [Patch(key, term.structure.format(side=side), cells, peak)]
-    site = f"{term.site}_{side}" if side else term.site
-    cells = encoded.anatomy == config.anatomy.index(term.site if term.site in config.anatomy else term.parent_class)
-    if allowed is not None:
-        cells = cells & allowed
+    site = _site(term, side)
+    cells = _organ(encoded, config, term.site if term.site in config.anatomy else term.parent_class, side, right)
     if not cells.any():
         return []
     return [Patch(key, site, cells, tuple(int(v) for v in np.argwhere(cells)[0]), whole=True)]  # type: ignore[arg-type]
 
 
-def _score(index: int, term: Term, side: str, probability: float, status: Status, region: Region | None,
+def _score(term: Term, side: str, probability: float, status: Status, region: Region | None,
            places: tuple[str, ...]) -> FindingScore:
-    site = f"{term.site}_{side}" if term.site and term.sided and side else term.site
+    site = _site(term, side)
     kept = None if status is Status.ABSENT else region
     grounding = "not localised" if kept is None else "voxel head" if term.structure else "organ"
     return FindingScore(term.finding, term.words, term.section, site, float(min(1.0, max(0.0, probability))), status,

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin, get_type_hints
 
 import yaml
 
@@ -33,6 +34,16 @@ class CorpusConfig:
     noise_hu: tuple[float, float] = (5.0, 16.0)
     spacing_mm: float | None = 3.0
     left_out: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.folder:
+            raise InputError("a corpus has a folder", repr(self.folder))
+        if self.seeds is not None and not (len(self.seeds) == 2 and 0 <= self.seeds[0] < self.seeds[1]):
+            raise InputError("seeds are the first and one past the last", str(self.seeds))
+        if not 0 <= self.crowded <= 1:
+            raise InputError("crowded is a share from 0 to 1", str(self.crowded))
+        if len(self.noise_hu) != 2 or not 0 <= self.noise_hu[0] <= self.noise_hu[1]:
+            raise InputError("noise_hu is the lowest and the highest standard deviation", str(self.noise_hu))
 
 
 @dataclass(frozen=True)
@@ -68,6 +79,12 @@ class Batch:
     size: int
     crop: tuple[int, int, int] | None = None
 
+    def __post_init__(self) -> None:
+        if self.size < 1:
+            raise InputError("a batch has at least one case", str(self.size))
+        if self.crop is not None and (len(self.crop) != 3 or any(n < 2 or n % 2 for n in self.crop)):
+            raise InputError("a crop has three even sizes in voxels: maps are on twice the spacing", str(self.crop))
+
 
 @dataclass(frozen=True)
 class TrainConfig:
@@ -92,6 +109,19 @@ class TrainConfig:
     instruct: LoopConfig
     instruct_batch: Batch
 
+    def __post_init__(self) -> None:
+        if not self.name.strip() or not self.notice.strip():
+            raise InputError("a recipe names its model and says how far to trust it", f"{self.name!r}, {self.notice!r}")
+        if self.threads < 1:
+            raise InputError("a run has at least one thread", str(self.threads))
+        corpora = {n: getattr(self, n) for n in ("voxel_scans", "head_scans", "validation_scans")}
+        for (one, a), (other, b) in combinations(corpora.items(), 2):
+            if Path(a.folder) == Path(b.folder):
+                raise InputError("each use of scans has a folder of its own, or validation would be on training scans",
+                                 f"{one} and {other}: {a.folder}")
+            if a.seeds and b.seeds and max(a.seeds[0], b.seeds[0]) < min(a.seeds[1], b.seeds[1]):
+                raise InputError("no phantom has two uses", f"{one} {a.seeds} and {other} {b.seeds}", "Part the seeds")
+
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> TrainConfig:
         """Read a YAML; InputError for an unknown or missing key, naming it."""
@@ -113,9 +143,10 @@ _NESTED = {"voxel_scans": CorpusConfig, "head_scans": CorpusConfig, "validation_
 
 def _values(cls: type, data: Mapping[str, Any], where: str) -> dict[str, Any]:
     known = {f.name for f in fields(cls)}
-    unknown = sorted(set(data) - known)
+    unknown = sorted(str(key) for key in set(data) - known)
     if unknown:
         raise InputError(f"keys of the {where} are {', '.join(sorted(known))}", ", ".join(unknown))
+    hints = get_type_hints(cls)
     out: dict[str, Any] = {}
     for key, value in data.items():
         if cls is TrainConfig and key in _NESTED:
@@ -124,11 +155,30 @@ def _values(cls: type, data: Mapping[str, Any], where: str) -> dict[str, Any]:
             out[key] = _made(_NESTED[key], _values(_NESTED[key], value, key), key)
         else:
             out[key] = tuple(value) if isinstance(value, list) else value
+            if not _fits(out[key], hints[key]):
+                kind = str(getattr(hints[key], "__name__", hints[key]))
+                remedy = "YAML reads 2e-3 as text; write 2.0e-3 or 0.002" if isinstance(value, str) else ""
+                raise InputError(f"{key} of the {where} is {kind}", repr(value), remedy)
     if cls is TrainConfig:
         missing = sorted(known - set(out))
         if missing:
             raise InputError("a recipe has every part", f"missing {', '.join(missing)}", "See configs/tiny.yaml")
     return out
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value from YAML is of the type that a field states; a whole number is a float too."""
+    kinds = get_args(hint)
+    if get_origin(hint) is tuple:
+        if not isinstance(value, tuple):
+            return False
+        wanted = kinds[:1] * len(value) if kinds[-1] is ... else kinds
+        return len(wanted) == len(value) and all(_fits(v, k) for v, k in zip(value, wanted, strict=True))
+    if kinds:  # a union
+        return any(_fits(value, kind) for kind in kinds)
+    if isinstance(value, bool):
+        return hint is bool
+    return isinstance(value, (int, float) if hint is float else hint)
 
 
 def _made(cls: type, values: dict[str, Any], where: str) -> Any:

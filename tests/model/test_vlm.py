@@ -1,0 +1,379 @@
+"""The assembled model: what it says of a scan, its places, its limits."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import radvlm
+from radvlm.errors import InputError
+from radvlm.finding import Status
+from radvlm.geometry import Geometry
+from radvlm.model import vlm
+from radvlm.model.decoding import Choice, Generation
+from radvlm.model.pyramid import FEATURES
+from radvlm.model.vlm import TableModel
+from radvlm.neural import VisionLanguageModel
+from radvlm.quantify import region_mask
+from radvlm.reading import Reading
+from radvlm.volume import Volume
+
+FACTS = {"liver": "hepatic cyst: segment VI, 31 mm"}
+
+
+@pytest.fixture(autouse=True)
+def _short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Random weights never end a text."""
+    monkeypatch.setattr(vlm, "LONGEST_SECTION", 8)
+    monkeypatch.setattr(vlm, "LONGEST_ANSWER", 4)
+
+
+def _with(model: TableModel, **changes: Any) -> TableModel:
+    return TableModel(model.encoder, model.text, model.writer, replace(model.settings, **changes))
+
+
+def _row(model: TableModel, finding: str) -> int:
+    return len(model.encoder.config.anatomy) + model.encoder.config.findings.index(finding)
+
+
+def test_it_follows_the_protocol(little: TableModel, volume: Volume) -> None:
+    assert isinstance(little, VisionLanguageModel)
+    reading, own = little.read(volume)
+    assert isinstance(reading, Reading) and Reading.from_json(reading.to_json()) == reading
+    assert reading.model == "little" and reading.notice == little.notice
+    assert set(reading.thresholds) == set(little.encoder.config.findings)
+    assert {s.finding for s in reading.scores} == set(little.encoder.config.findings)
+    assert own is not None and own.geometry.same_grid(volume.geometry)
+    assert [d.section for d in reading.drafts] == list(little.settings.sections)
+    shown = [s for s in reading.scores if s.region is not None]
+    assert shown, "a random model of this seed shows something"
+    for score in shown:
+        assert score.region is not None
+        _, mask = region_mask(own, score.region)
+        assert mask.sum() == score.region.voxels
+    vector = little.embed(volume)
+    assert vector.dtype == np.float32 and np.linalg.norm(vector) == pytest.approx(1, abs=1e-5)
+    rows = little.embed_text(["a cyst", "no cyst of the liver"])
+    assert rows.dtype == np.float32 and np.linalg.norm(rows, axis=1) == pytest.approx([1, 1], abs=1e-5)
+    assert rows.shape[1] == vector.shape[0]
+
+
+def test_probabilities_are_the_calibrated_logits(little: TableModel, volume: Volume) -> None:
+    encoded = little.encode(volume)
+    expected = little.settings.calibration.probability(encoded.logits)
+    for n, term in enumerate(little.settings.terms):
+        best = max((s for s in little.classify(volume) if s.finding == term.finding), key=lambda s: s.probability)
+        assert best.probability == pytest.approx(expected[n], abs=1e-6)
+        assert best.status is little.settings.calibration.status(n, best.probability)
+        assert (best.words, best.section) == (term.words, term.section)
+
+
+def test_logits_are_those_of_the_encoder_on_the_body(little: TableModel, volume: Volume, made: Any) -> None:
+    """A scan on the encoder's own grid with nothing around the body passes it unchanged."""
+    own = made.volume(shape=(48, 38, 40), spacing_mm=(6.0, 6.0, 6.0))
+    box = np.argwhere(own.hu > -400)
+    low, high = np.maximum(box.min(0) - 4, 0), box.max(0) + 5
+    cut = own.hu[tuple(slice(a, b) for a, b in zip(low, high, strict=True))]
+    with torch.inference_mode():
+        out = little.encoder(torch.from_numpy(cut.copy())[None, None])
+    assert np.allclose(little.encode(own).logits, out.logits("findings")[0], atol=1e-4)
+    assert np.allclose(little.embed(own), out.embedding[0], atol=1e-5)
+    affine = little.encode(own).affine
+    assert np.allclose(affine[:3, 3], own.geometry.to_world(low + 0.5)), "a cell's centre lies between its two voxels"
+    assert np.allclose(affine[:3, :3], np.eye(3) * 12)
+
+
+def test_a_scan_is_encoded_once_and_let_go(little: TableModel, made: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    scan, other = made.volume(seed=1), made.volume(seed=2)
+    calls = []
+    run = little.encoder.voxels.forward
+    monkeypatch.setattr(little.encoder.voxels, "forward", lambda hu: (calls.append(1), run(hu))[1])
+    first = little.classify(scan)
+    little.answer(scan, "Is there a hepatic cyst?")
+    little.embed(scan)
+    little.read(scan)
+    assert len(calls) == 1
+    assert little.classify(other) != first and len(calls) == 2
+    assert little.classify(scan) == first and len(calls) == 3
+    assert little._kept is not None
+    del scan
+    gc.collect()
+    assert little._kept is None and little._scored is None
+
+
+def _peaks(left: float, right: float) -> dict[str, float]:
+    return {"peak_left": left, "peak_right": right}
+
+
+@pytest.mark.parametrize(("left", "right", "expected"), [
+    (3.0, -4.0, [("left", 1.0)]), (-4.0, 3.0, [("right", 1.0)]),
+    (1.0, 0.0, [("left", 1.0), ("right", (1 / 2) / (1 / (1 + np.exp(-1.0))))]),
+])
+def test_sides(little: TableModel, volume: Volume, left: float, right: float, expected: list[tuple[str, float]]) -> None:
+    encoded = little.encode(volume)
+    table = encoded.table.clone()
+    for name, value in _peaks(left, right).items():
+        table[0, _row(little, "kidney_cyst"), FEATURES.index(name)] = value
+    changed = replace(encoded, table=table)
+    n = little.encoder.config.findings.index("kidney_cyst")
+    found = little._sides(changed, n, little.settings.terms[n])
+    assert [s for s, _ in found] == [s for s, _ in expected]
+    assert [p for _, p in found] == pytest.approx([p for _, p in expected])
+    scores = [s for s in little._scores(changed, volume.geometry)[0] if s.finding == "kidney_cyst"]
+    assert [s.site for s in scores] == [f"kidney_{s}" for s, _ in expected]
+    assert all(s.region is None or s.region.structure == s.site.replace("kidney", "kidney_cyst") for s in scores)
+
+
+def test_left_is_the_low_end_of_x(made: Any) -> None:
+    """Axis 0 runs to the patient's right, so a finding at low x is on the left, and its region lies there."""
+    model = made.model(low=0.0, high=0.0)
+    config = model.encoder.config
+    n = config.findings.index("kidney_cyst")
+    scan = made.volume(shape=(48, 30, 30), spacing_mm=(6.0, 6.0, 6.0))
+    encoded = model.encode(scan)
+    maps = np.full_like(encoded.findings, 1e-6)
+    maps[n, 3:5, 5:7, 5:7] = 0.9
+    table = encoded.table.clone()
+    row = table[0, _row(model, "kidney_cyst")]
+    row[FEATURES.index("peak_left")], row[FEATURES.index("peak_right")] = 2.2, -9.0
+    anatomy = np.ones_like(encoded.anatomy)
+    scores, own = model._scores(replace(encoded, table=table, findings=maps, anatomy=anatomy), scan.geometry)
+    cyst = next(s for s in scores if s.finding == "kidney_cyst")
+    assert cyst.site == "kidney_left" and cyst.region is not None and cyst.region.structure == "kidney_cyst_left"
+    assert cyst.region.centroid_mm[0] < np.mean(scan.geometry.corners_mm[:, 0])
+    world = encoded.affine @ np.array([3.5, 5.5, 5.5, 1])
+    assert np.allclose(cyst.region.centroid_mm, world[:3], atol=3.01)
+    assert cyst.region.volume_ml == pytest.approx(8 * 12**3 / 1000, rel=0.01)
+
+
+def test_places_are_parts_of_the_own_organ_and_side(little: TableModel) -> None:
+    config = little.encoder.config
+    table = torch.zeros(len(config.classes), config.columns)
+
+    def places(finding: str, shares: dict[str, float], side: str, status: Status = Status.PRESENT) -> tuple[str, ...]:
+        row = table.clone()
+        for name, value in shares.items():
+            row[_row(little, finding), len(FEATURES) + config.parts.index(name)] = value
+        n = config.findings.index(finding)
+        return little._places(row, n, little.settings.terms[n], side, status)
+
+    assert places("liver_cyst", {"liver_segment_6": 0.55, "liver_segment_5": 0.45}, "") == ("liver_segment_6",)
+    assert places("liver_cyst", {"liver_segment_6": 0.55}, "", Status.ABSENT) == ()
+    assert places("liver_cyst", {"none": 0.9, "liver_segment_6": 0.1}, "") == ()
+    assert places("liver_cyst", {"vertebrae_T11": 0.9}, "") == ()
+    both = {"lung_upper_lobe_right": 0.5, "lung_lower_lobe_left": 0.45}
+    assert places("lung_nodule", both, "right") == ("lung_upper_lobe_right",)
+    assert places("lung_nodule", both, "left") == ("lung_lower_lobe_left",)
+    assert places("lung_nodule", {"lung_upper_lobe_right": 0.9}, "left") == ()
+    assert places("vertebral_fracture", {"vertebrae_L2": 0.8}, "") == ("vertebrae_L2",)
+    assert places("steatosis", {"liver_segment_6": 0.9}, "") == ()
+
+
+def test_organs_out_of_sight_are_said_to_be(made: Any) -> None:
+    model = made.model(low=1.0, high=1.0)
+    scan = made.volume(shape=(48, 30, 30), spacing_mm=(6.0, 6.0, 6.0))
+    encoded = model.encode(scan)
+    anatomy = np.ones_like(encoded.anatomy)
+    anatomy[2:6, 4:9, 4:9] = model.encoder.config.anatomy.index("kidney")
+    scores, own = model._scores(replace(encoded, anatomy=anatomy), scan.geometry)
+    assert all(s.status is Status.ABSENT and s.region is None for s in scores)
+    assert own is not None and not own.places
+    assert {"liver", "uterus", "kidney_right", "lung_left"} <= own.searched
+    assert "kidney_left" not in own.searched
+    assert radvlm.neural.unseen_structures(own) == own.searched
+
+
+def test_free_text_is_judged_by_the_shared_space(little: TableModel, volume: Volume) -> None:
+    texts = ["A stone in the left kidney", "liver_cyst", "whatever"]
+    found = little.classify(volume, texts)
+    assert [s.finding for s in found] == texts
+    slope, offset, low, high = little.settings.zero_shot
+    image = little.embed(volume)
+    for score in (found[0], found[2]):
+        words = score.finding
+        yes, no = little.embed_text([words, f"No {words[0].lower()}{words[1:]}"])
+        p = 1 / (1 + np.exp(-(slope * float(image @ (yes - no)) + offset)))
+        assert score.probability == pytest.approx(p, abs=1e-5)
+        assert score.status is (Status.PRESENT if p >= high else Status.ABSENT if p < low else Status.INDETERMINATE)
+    assert found[0].section == "kidneys" and found[2].section == "soft_tissues"
+    assert found[1] == little.classify(volume, ["liver_cyst"])[0] == next(
+        s for s in little.classify(volume) if s.finding == "liver_cyst")
+    assert len(little.classify(volume, ["liver_cyst", "kidney_cyst"])) == 1 + len(
+        [s for s in little.classify(volume) if s.finding == "kidney_cyst"])
+    for bad in ("", "   "):
+        with pytest.raises(InputError, match="word"):
+            little.classify(volume, [bad])
+    assert little.classify(volume, []) == ()
+
+
+class _Said:
+    """A decoder that says what it is told to, and keeps what it was asked."""
+
+    def __init__(self, decoder: Any, text: str, ended_by: str = "end", choices: tuple[float, float] = (-1.0, -3.0)) -> None:
+        self.decoder, self.text, self.ended_by, self.choices = decoder, text, ended_by, choices
+        self.prompts: list[str] = []
+        self.asked: list[str] = []
+
+    def generate_sections(self, prefix: Any, prompts: list[str], limits: Any) -> list[Generation]:
+        self.prompts += prompts
+        return [Generation(self.text, (1,), -0.2, self.ended_by) for _ in prompts]  # type: ignore[arg-type]
+
+    def score_choices(self, prefix: Any, prompt: str, choices: list[str]) -> list[Choice]:
+        self.asked += choices
+        return [Choice(c, p, 1) for c, p in zip(choices, self.choices, strict=True)]
+
+
+@pytest.fixture
+def say(little: TableModel, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    def said(text: str, **options: Any) -> _Said:
+        made = _Said(little.writer.decoder, text, **options)
+        for name in ("generate_sections", "score_choices"):
+            monkeypatch.setattr(little.writer.decoder, name, getattr(made, name))
+        return made
+
+    return said
+
+
+def test_answers(little: TableModel, volume: Volume, say: Any) -> None:
+    said = say("Yes")
+    given = little.answer(volume, " Is there a hepatic cyst? ")
+    assert said.prompts == ["<question> Is there a hepatic cyst? <answer>"]
+    assert said.asked == [" Yes", " No"], "as the targets of the training, which follow a space"
+    assert given.text == "Yes" and given.status is Status.PRESENT
+    assert given.confidence == pytest.approx(1 / (1 + np.exp(-2.0 / 1.3)))
+    assert given.evidence and all("hepatic cyst" in line for line in given.evidence)
+    say("Yes", choices=(-3.0, -1.0))
+    other = little.answer(volume, "Is there a hepatic cyst?")
+    assert (other.text, other.status, other.region) == ("No", Status.ABSENT, None)
+    say("Yes", choices=(-1.0, -1.1))
+    assert little.answer(volume, "Is there a hepatic cyst?").status is Status.INDETERMINATE
+    say("Normal")
+    normal = little.answer(volume, "Is the liver normal or abnormal?")
+    assert (normal.status, normal.region) == (Status.ABSENT, None)
+    assert normal.confidence == pytest.approx(np.exp(-0.2))
+    say("Segment VI")
+    assert little.answer(volume, "In which segment is the cyst?").status is Status.PRESENT
+    say("  ")
+    silent = little.answer(volume, "In which segment is the cyst?")
+    assert (silent.status, silent.confidence, silent.region) == (Status.NOT_ASSESSED, 0.0, None)
+
+
+def test_answers_cite_the_masks(little: TableModel, volume: Volume, say: Any) -> None:
+    say("Yes")
+    given = little.answer(volume, "Is there a hepatic cyst?", facts={**FACTS, "spleen": "normal"})
+    assert [line for line in given.evidence if line.startswith("masks")] == [f"masks: {FACTS['liver']}"]
+
+
+def test_drafts_from_facts_and_what_is_too_long(little: TableModel, volume: Volume, say: Any) -> None:
+    said = say("A cyst.")
+    reading, _ = little.read(volume, facts=FACTS)
+    assert said.prompts == [f"<facts> {FACTS['liver']}\n<report> liver:"]
+    assert [(d.section, d.text) for d in reading.drafts] == [("liver", "A cyst.")]
+    assert not [w for w in reading.warnings if "prose" in w.what]
+    say("A cyst.")
+    reading, _ = little.read(volume, facts={**FACTS, "spleen": "cyst of 12 mm; " * 200})
+    assert [d.section for d in reading.drafts] == ["liver"]
+    warned = [w for w in reading.warnings if "no prose for spleen" in w.what]
+    assert len(warned) == 1 and warned[0].warning
+    say("A cyst of 3.4 cm. No stone. No lesion in the le", ended_by="length")
+    assert little.read(volume, facts=FACTS)[0].drafts[0].text == "A cyst of 3.4 cm. No stone."
+    say("A cyst of 3.4", ended_by="length")
+    assert little.read(volume, facts=FACTS)[0].drafts[0].text == ""
+
+
+def test_a_question_that_does_not_fit_is_one_clear_error(made: Any, volume: Volume) -> None:
+    model = made.model(context=128)
+    with pytest.raises(InputError, match="context"):
+        model.answer(volume, "why " * 120)
+    reading, _ = model.read(volume)
+    assert reading.drafts == () and len([w for w in reading.warnings if "prose" in w.what]) == len(
+        model.settings.sections)
+
+
+def test_an_unfamiliar_scan_is_warned_of(little: TableModel, volume: Volume) -> None:
+    value = vlm.strangeness(little.encoder, little.encode(volume).table)[0]
+    for limit, warned in ((value * 0.99, True), (value * 1.01, False)):
+        reading, _ = _with(little, familiar=limit).read(volume)
+        assert any("unlike" in w.what and w.warning for w in reading.warnings) is warned
+
+
+def test_strangeness_by_hand(little: TableModel) -> None:
+    config, reader = little.encoder.config, little.encoder.reader
+    table = reader.mean[None].clone()
+    assert vlm.strangeness(little.encoder, table) == pytest.approx([0.0])
+    organs = len(config.anatomy)
+    off = table + 2 * reader.scale
+    off[:, organs:] += 100  # findings are what scans differ by: they do not count
+    off[:, :, len(FEATURES):] += 100
+    assert vlm.strangeness(little.encoder, torch.cat([table, off])) == pytest.approx([0.0, 2.0], abs=1e-4)
+
+
+@pytest.mark.parametrize("options", [
+    {"turn_deg": 17.0}, {"spacing_mm": (3.0, 9.0, 12.0), "shape": (100, 28, 22)}, {"shape": (4, 5, 3)},
+    {"shape": (1, 20, 20)}, {"shape": (20, 20, 1)}, {"origin": (900.0, -2000.0, 5000.0)}])
+def test_any_grid(little: TableModel, made: Any, options: dict[str, Any]) -> None:
+    scan = made.volume(**options)
+    reading, own = little.read(scan)
+    assert own is None or own.geometry.same_grid(scan.geometry)
+    for score in reading.scores:
+        assert 0 <= score.probability <= 1
+        if score.region is not None and own is not None:
+            box, mask = region_mask(own, score.region)
+            centre = scan.geometry.to_world(np.argwhere(mask).mean(0) + np.array(box.start))
+            assert np.allclose(centre, score.region.centroid_mm)
+
+
+def test_turning_the_patient_in_world_space_changes_no_score(little: TableModel, made: Any) -> None:
+    straight, turned = made.volume(), made.volume(turn_deg=20.0, origin=(500.0, 7.0, -900.0))
+    a, b = little.classify(straight), little.classify(turned)
+    assert [s.probability for s in a] == pytest.approx([s.probability for s in b], abs=1e-5)
+    assert [s.region and s.region.box for s in a] == [s.region and s.region.box for s in b]
+
+
+def test_what_is_no_ct_is_refused(little: TableModel) -> None:
+    shape = (20, 20, 20)
+    for hu in (np.zeros(shape, np.float32), np.full(shape, -1000, np.int16)):
+        with pytest.raises(InputError):
+            little.read(Volume(hu, Geometry(shape, np.diag([5.0, 5, 5, 1]))))
+
+
+def test_parts_that_do_not_fit_are_refused(little: TableModel, made: Any) -> None:
+    settings = little.settings
+    with pytest.raises(InputError, match="vocabulary"):
+        _with(little, terms=settings.terms[::-1])
+    with pytest.raises(InputError, match="calibration"):
+        _with(little, calibration=replace(settings.calibration, names=settings.calibration.names[::-1]))
+    with pytest.raises(InputError, match="precision"):
+        TableModel(little.encoder, little.text, little.writer, settings, precision="float16")
+    wide = type(little.text)(replace(little.text.config, embedding=20))
+    with pytest.raises(InputError, match="one space"):
+        TableModel(little.encoder, wide, little.writer, settings)
+
+
+def test_bfloat16_is_close(little: TableModel, volume: Volume) -> None:
+    fast = TableModel(little.encoder, little.text, little.writer, little.settings, precision="bfloat16")
+    a, b = little.encode(volume), fast.encode(volume)
+    assert b.logits.dtype == np.float32 and not np.array_equal(a.findings, b.findings)
+    assert a.embedding @ b.embedding > 0.98
+
+
+@pytest.mark.slow
+def test_generate_report_with_and_without_masks(little: TableModel) -> None:
+    from radvlm.phantom import LesionSpec, PhantomSpec, make_phantom
+
+    phantom = make_phantom(PhantomSpec(seed=5, shape=(60, 60, 60), spacing_mm=(7.0, 7.0, 8.0), lesions=(
+        LesionSpec("liver_cyst", size=45.0),)))
+    for masks in (None, phantom.segmentation):
+        made = radvlm.generate_report(phantom.volume, segmentation=masks, model=little)
+        assert "MODEL: little" in made.text
+        made.report.verify() if hasattr(made.report, "verify") else None
+        for region in made.report.regions:
+            row = made.regions.row(region.id)
+            assert row is not None and int(np.isin(made.regions.labels, (row.label, *row.also)).sum()) == region.voxels
+    assert "cyst" in made.text
