@@ -91,6 +91,17 @@ def test_width_of_the_edge(make, blur):
     assert value(lesion_scene(make, blur), "edge_width") == pytest.approx(BLUR_TO_WIDTH * blur, rel=0.15)
 
 
+def test_a_sharp_edge_on_a_coarse_grid_is_not_called_blurred(make):
+    fine = 4  # parts of a 2 mm voxel along each axis
+    x, y, z = np.meshgrid(*[(np.arange(32 * fine) + 0.5) / fine * 2 - 32.3] * 3, indexing="ij")
+    share = (x**2 + y**2 + z**2 <= 15**2).reshape(32, fine, 32, fine, 32, fine).mean(axis=(1, 3, 5))
+    hu = np.round(100 - 80 * share).astype(np.int16)
+    geometry = make.geometry(hu.shape, (2.0, 2.0, 2.0))
+    masks = make.segmentation({"liver": np.ones(hu.shape, bool), "liver_lesion": share >= 0.5}, geometry)
+    found = measure_scan(Volume(hu, geometry), masks).lesions[0].measurement("edge_width")
+    assert found.value < 1.5 and found.uncertainty == pytest.approx(2, abs=0.1)
+
+
 @pytest.mark.parametrize("noise", [5.0, 20.0])
 def test_unevenness_is_told_apart_from_noise(make, noise):
     even, uneven = (lesion_scene(make, unevenness=u, noise=noise) for u in (0.0, 25.0))
