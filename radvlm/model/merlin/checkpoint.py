@@ -196,7 +196,7 @@ def _load_pickle(path: Path) -> Any:
             return torch.load(path, map_location="cpu", mmap=mapped, weights_only=True)
     except pickle.UnpicklingError as error:
         reason = str(error)
-        code = re.search(r"(?:GLOBAL|global:?|class|type) ([\w.]+\.\w+)", reason)
+        code = re.search(r"GLOBAL ([\w.]+)", reason)
         what = f"it refers to {code[1]}" if code else "it is no pickle of tensors, or is cut short"
         raise FileFormatError("a checkpoint holds tensors and nothing that runs", f"{path.name}: {what}",
                               "Ask its author for safetensors; do not load it in another way") from error

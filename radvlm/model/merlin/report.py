@@ -195,7 +195,10 @@ class MerlinReportModel:
         model = build_language_model(checkpoint.language, sizes.language, merge=merge)
         for weight in model.parameters():  # one by one, and no buffer: rotary frequencies stay float32
             weight.data = weight.data.to(device, dtype)
-        decoder = Decoder(model.to(device), words)
+        model = model.to(device)
+        # Decoder reads from the signature what forward takes, and peft's wrapper hides that behind **kwargs.
+        decoder = Decoder(model if merge else model.get_base_model(), words)
+        decoder.model = model
         return cls(encoder.to(device), adapter.to(device), decoder)
 
     @torch.inference_mode()

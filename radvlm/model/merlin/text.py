@@ -28,7 +28,8 @@ MAX_TOKENS = 1024
 #: Control tokens of a RoBERTa vocabulary and the ids that the published weights were trained with.
 CONTROL_IDS = {"<s>": 0, "<pad>": 1, "</s>": 2}
 _PAD = CONTROL_IDS["<pad>"]
-#: A word, or a run of characters that are neither word nor white space (what NLTK calls wordpunct).
+#: A word, or a run of characters that are neither word nor white space (NLTK's wordpunct of 2024, on Python's ``re``;
+#: NLTK 3.10 uses another engine, which takes superscripts and combining marks for punctuation).
 _WORD_OR_PUNCTUATION = re.compile(r"\w+|[^\w\s]+")
 #: Tokens (padding included) of one forward pass of ``MerlinTextModel.encode``.
 _TOKENS_A_BATCH = 8192
