@@ -16,7 +16,7 @@ Progress = Callable[[str], None]
 
 def train_model(recipe: str | os.PathLike[str], output: str | os.PathLike[str], *, resume: bool = False,
                 progress: Progress | None = None) -> Path:
-    """Run a recipe (configs/tiny.yaml) and return the model folder, ``output/model``.
+    """Run a recipe (configs/tiny.yaml, or one of the kind ``tokens``) and return the model folder, ``output/model``.
 
     Args:
         resume: go on in a folder that an earlier run left; without it the folder must be empty or new.
@@ -25,8 +25,11 @@ def train_model(recipe: str | os.PathLike[str], output: str | os.PathLike[str], 
     """
     from radvlm.phantom.corpus import write_corpus
     from radvlm.train.config import TrainConfig
+    from radvlm.train.recipe import recipe_kind
     from radvlm.train.run import corpus_folder, run
 
+    if recipe_kind(recipe) == "tokens":
+        return _train_tokens(Path(recipe), Path(output), resume, progress)
     config = TrainConfig.load(recipe)
     place = Path(output)
     if not resume and place.is_dir() and any(place.iterdir()):
@@ -47,3 +50,24 @@ def train_model(recipe: str | os.PathLike[str], output: str | os.PathLike[str], 
                              noise_hu=corpus.noise_hu, crowded=corpus.crowded, left_out=corpus.left_out,
                              reports=reports, workers=config.threads, progress=report)
     return run(config, place, progress=tell)
+
+
+def _train_tokens(recipe: Path, output: Path, resume: bool, progress: Progress | None) -> Path:
+    """A recipe on a user's own table of scans; paths in it start at its folder. Safe under ``accelerate launch``."""
+    from radvlm.io import load_segmentation, load_volume
+    from radvlm.segmentation import Segmentation
+    from radvlm.train.recipe import TokensConfig
+    from radvlm.train.tokens import run_tokens
+    from radvlm.volume import Volume
+
+    config = TokensConfig.load(recipe)
+    main = os.environ.get("RANK", "0") == "0"
+    if not resume and main and output.is_dir() and any(output.iterdir()):
+        raise InputError("training starts in a new folder", f"{output.name} is not empty",
+                         "Pass --resume or another -o")
+
+    def masks(path: Path, scan: Volume) -> Segmentation:
+        return load_segmentation(path, like=scan, scheme=config.data.scheme or None)
+
+    return run_tokens(config, output, load_volume=load_volume, load_masks=masks, folder=recipe.resolve().parent,
+                      progress=progress if main else None)

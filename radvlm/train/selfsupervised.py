@@ -1,0 +1,177 @@
+"""A start without any label: rebuild what was hidden, or recognise two views of one scan.
+
+Unusual: it works on any encoder that gives tokens. Each token rebuilds its own cell of the volume, averaged to
+``detail`` values along each axis, by one linear layer (SimMIM, arXiv:2111.09886), so no decoder has to mirror the
+trunk. The two views of the contrast (SimCLR, arXiv:2002.05709) are crops of the same scan brought back to the input's
+size; they are never mirrored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from radvlm.errors import InputError
+from radvlm.model.tokens_encoder import TokenEncoder
+from radvlm.train.data import Study
+from radvlm.train.gather import gathered, processes
+from radvlm.train.prepared import Augment, PreparedScans, augmented
+from radvlm.train.throughput import Throughput
+
+METHODS = ("masked", "contrast", "both")
+#: Temperature of the two views (SimCLR's for long training).
+TEMPERATURE = 0.1
+
+
+@dataclass(frozen=True)
+class SelfSupervision:
+    """What is learnt from scans alone.
+
+    Attributes:
+        method: ``masked``, ``contrast`` or ``both``.
+        hidden_share: share of the volume that is hidden. block_mm: edge of a hidden block.
+        detail: values along each axis of a token's cell that are rebuilt.
+        smallest_crop: length of a view along each axis as a share of the scan, at least.
+    """
+
+    method: str = "masked"
+    hidden_share: float = 0.6
+    block_mm: float = 24.0
+    detail: int = 6
+    smallest_crop: float = 0.7
+
+    def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            raise InputError(f"a method is one of {', '.join(METHODS)}", repr(self.method))
+        if not 0 < self.hidden_share < 1 or not 0.1 <= self.smallest_crop < 1:
+            raise InputError("shares lie between 0 and 1", f"{self.hidden_share}, {self.smallest_crop}")
+        if self.detail < 1 or not self.block_mm > 0:
+            raise InputError("detail and block_mm are positive", f"{self.detail}, {self.block_mm}")
+
+
+class SelfSupervisedParts(nn.Module):
+    """The encoder with the two heads that are thrown away afterwards."""
+
+    def __init__(self, encoder: TokenEncoder, settings: SelfSupervision, seed: int = 0) -> None:
+        super().__init__()
+        self.encoder, self.settings = encoder, settings
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.rebuild = nn.Linear(encoder.channels, settings.detail**3)
+            self.view = nn.Sequential(nn.Linear(encoder.channels, encoder.channels), nn.GELU(),
+                                      nn.Linear(encoder.channels, 128))
+
+
+def hidden_blocks(shape: Sequence[int], block: Sequence[int], share: float, rng: np.random.Generator) -> Tensor:
+    """(X, Y, Z) bool: blocks of that many voxels, drawn so that their number is the share, rounded; at least one."""
+    counts = [-(-n // b) for n, b in zip(shape, block, strict=True)]
+    total = int(np.prod(counts))
+    chosen = np.zeros(total, bool)
+    chosen[rng.permutation(total)[: min(total - 1, max(1, round(share * total)))]] = True
+    grid = torch.from_numpy(chosen.reshape(counts))
+    for axis, size in enumerate(block):
+        grid = grid.repeat_interleave(int(size), axis)
+    return grid[tuple(slice(n) for n in shape)]
+
+
+def cells(volume: Tensor, token_grid: Sequence[int], token_axes: Sequence[int], detail: int) -> Tensor:
+    """(B, 1, X, Y, Z) -> (B, N, detail^3): mean values inside each token's cell, in the order of the tokens."""
+    moved = volume[:, 0].permute(0, *(a + 1 for a in token_axes))[:, None]  # (B, 1, n0, n1, n2)
+    a, b, c = token_grid
+    size = (a * detail, b * detail, c * detail)
+    fine = F.adaptive_avg_pool3d(moved, size)[:, 0]  # (B, n0 d, n1 d, n2 d)
+    split = fine.reshape(len(fine), a, detail, b, detail, c, detail).permute(0, 1, 3, 5, 2, 4, 6)
+    return split.reshape(len(fine), a * b * c, detail**3)  # (B, N, d^3)
+
+
+def rebuilding_loss(parts: SelfSupervisedParts, image: Tensor, hidden: Tensor) -> Tensor:
+    """Mean absolute error (in units of the input) where voxels were hidden, weighted by how much of a value was.
+
+    Args:
+        image: (B, 1, X, Y, Z). hidden: (B, X, Y, Z) bool; hidden voxels are shown as the image's mean.
+    """
+    encoder = parts.encoder
+    shown = torch.where(hidden[:, None], image.mean(dim=(1, 2, 3, 4), keepdim=True), image)
+    out = encoder.trunk(shown)
+    detail = parts.settings.detail
+    wanted = cells(image, out.token_grid, encoder.token_axes, detail)
+    weight = cells(hidden[:, None].float(), out.token_grid, encoder.token_axes, detail)
+    made = parts.rebuild(out.tokens.float()).float()  # (B, N, d^3)
+    return ((made - wanted).abs() * weight).sum() / weight.sum().clamp_min(1e-6)
+
+
+def two_views_loss(first: Tensor, second: Tensor, temperature: float = TEMPERATURE) -> Tensor:
+    """NT-Xent of the views (B, D) of B scans: the other view of a scan against all others of the batch."""
+    rows = len(first)
+    z = F.normalize(torch.cat([first, second]).float(), dim=1)  # (2 B, D)
+    scores = (z @ z.T / temperature).fill_diagonal_(float("-inf"))
+    target = torch.arange(2 * rows, device=z.device).roll(rows)
+    return F.cross_entropy(scores, target)
+
+
+def random_crop(image: Tensor, smallest: float, rng: np.random.Generator) -> Tensor:
+    """(1, X, Y, Z) cropped to at least that share along each axis and brought back to its size (linear)."""
+    size = image.shape[1:]
+    lengths = [max(1, round(float(rng.uniform(smallest, 1)) * n)) for n in size]
+    starts = [int(rng.integers(0, n - m + 1)) for n, m in zip(size, lengths, strict=True)]
+    part = image[(slice(None), *(slice(s, s + m) for s, m in zip(starts, lengths, strict=True)))]
+    return F.interpolate(part[None], size, mode="trilinear", align_corners=False)[0]
+
+
+class SelfSupervisedBatches:
+    """Loss of the stage at a step; reports and labels are not looked at."""
+
+    def __init__(self, parts: SelfSupervisedParts, studies: Sequence[Study], scans: PreparedScans, *, batch: int,
+                 seed: int, augment: Augment | None = None, throughput: Throughput | None = None, device: str = "cpu"
+                 ) -> None:
+        if len(studies) < 2:
+            raise InputError("self-supervision needs at least two scans", str(len(studies)))
+        self.parts, self.studies, self.scans = parts, list(studies), scans
+        self.batch, self.seed, self.augment, self.device = batch, seed, augment or Augment(), device
+        self.throughput = throughput
+        self.block = [max(1, round(parts.settings.block_mm / s)) for s in scans.spec.spacing_mm]
+
+    def __call__(self, step: int) -> dict[str, Tensor]:
+        if self.throughput is not None:
+            self.throughput.start()
+        number, count = processes()
+        rng = _rng(self.seed, step)
+        wanted = min(self.batch * count, len(self.studies) - len(self.studies) % count)
+        drawn = rng.choice(len(self.studies), wanted, replace=False)
+        share = wanted // count
+        rows = [int(n) for n in drawn[number * share:(number + 1) * share]]
+        losses = self.losses(rows, step)
+        return {**losses, **(self.throughput.values() if self.throughput else {})}
+
+    def losses(self, rows: Sequence[int], step: int) -> dict[str, Tensor]:
+        settings, spec, found = self.parts.settings, self.scans.spec, {}
+        scans = [self.scans(self.studies[n]) for n in rows]
+        if settings.method != "contrast":
+            images, masks = [], []
+            for row, scan in zip(rows, scans, strict=True):
+                rng = _rng(self.seed, step, row, 1)
+                images.append(augmented(scan, self.augment, spec, rng)[0])
+                masks.append(hidden_blocks(images[-1].shape[1:], self.block, settings.hidden_share, rng))
+            found["rebuilt"] = rebuilding_loss(self.parts, torch.stack(images).to(self.device),
+                                               torch.stack(masks).to(self.device))
+        if settings.method != "masked":
+            views = []
+            for number in (2, 3):
+                crops = []
+                for row, scan in zip(rows, scans, strict=True):
+                    rng = _rng(self.seed, step, row, number)
+                    varied = augmented(scan, self.augment, spec, rng)[0]
+                    crops.append(random_crop(varied, settings.smallest_crop, rng))
+                out = self.parts.encoder.trunk(torch.stack(crops).to(self.device))
+                views.append(gathered(self.parts.view(out.pooled.float())))
+            found["views"] = two_views_loss(views[0], views[1])
+        return {"loss": torch.stack(list(found.values())).sum(), **found}
+
+
+def _rng(*parts: int) -> np.random.Generator:
+    return np.random.Generator(np.random.PCG64(np.random.SeedSequence(list(parts))))
