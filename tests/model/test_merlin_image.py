@@ -82,7 +82,8 @@ def small_twin(network: nn.Module, head: str = "phenotype", blocks: tuple[int, .
 
 def test_same_outputs_as_the_published_code_in_double_precision() -> None:
     shape = (32, 64, 20)
-    network = calibrate(published_network((1, 1, 1, 1)).double(), torch.cat([blobs(shape, 1), blobs(shape, 2)]).double())
+    scans = torch.cat([blobs(shape, 1), blobs(shape, 2)]).double()
+    network = calibrate(published_network((1, 1, 1, 1)).double(), scans)
     encoder = small_twin(network, blocks=(1, 1, 1, 1))
     image = torch.cat([blobs(shape, 3), blobs(shape, 4)]).double()
     contrastive, logits = run(network, image)
