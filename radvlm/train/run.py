@@ -38,6 +38,8 @@ from radvlm.train.plots import plot_losses
 from radvlm.train.voxels import Crops, LabelledScan, voxel_loss
 
 Progress = Callable[[str], None]
+#: Scans with a report of their masks that facts are taken from; more say the same again.
+FACT_CASES = 150
 #: Validation scans whose distance may be larger than the limit of what is familiar.
 UNFAMILIAR_SHARE = 0.01
 
@@ -130,7 +132,7 @@ def _heads(config: TrainConfig, encoder: PyramidEncoder, tables: Tables, held: T
 
 def _language(config: TrainConfig, encoder: PyramidEncoder, tables: Tables, voxel_cases: Sequence[Case], output: Path,
               tell: Progress) -> tuple[ReportWriter, Lessons]:
-    with_reports = [c for c in voxel_cases if c.report is not None]
+    with_reports = [c for c in voxel_cases if c.report is not None][:FACT_CASES]
     extra = evidence_tables(encoder, with_reports, output / "evidence.reports.safetensors", precision="bfloat16",
                             progress=tell)
     lessons = make_lessons((*tables.cases, *extra.cases), seed=config.seed)
