@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from radvlm.errors import InputError
+from radvlm.errors import FileFormatError, InputError
 
 Progress = Callable[[str], None]
 
@@ -74,7 +74,7 @@ def run_stage(name: str, module: nn.Module, loss_of: Callable[[int], dict[str, T
     folder.mkdir(parents=True, exist_ok=True)
     log, state_file, done_file = folder / f"{name}.log.jsonl", folder / f"{name}.state.pt", folder / f"{name}.done.pt"
     if done_file.exists():
-        module.load_state_dict(torch.load(done_file, weights_only=True, map_location=device), strict=False)
+        _load(module, torch.load(done_file, weights_only=True, map_location=device), done_file)
         return log
     accelerator = Accelerator(cpu=device == "cpu")  # precision is ours: accelerate allows one for a whole process
     trained = [p for p in module.parameters() if p.requires_grad]
@@ -84,10 +84,12 @@ def run_stage(name: str, module: nn.Module, loss_of: Callable[[int], dict[str, T
     step, spent, best, stale, best_state = 0, 0.0, -math.inf, 0, None
     if state_file.exists():
         state = torch.load(state_file, weights_only=True, map_location=device)
-        module.load_state_dict(state["module"], strict=False)
+        _load(module, state["module"], state_file)
         optimiser.load_state_dict(state["optimiser"])
         step, spent = int(state["step"]), float(state["spent"])
         best, stale, best_state = state.get("best", best), state.get("stale", stale), state.get("best_state")
+    if accelerator.is_main_process:
+        _trim(log, step)
     start = saved = time.monotonic()
     wrapped.train()
     while step < config.steps:
@@ -157,6 +159,33 @@ def changing(module: nn.Module) -> dict[str, Tensor]:
     """What training can change: the state without parameters that are frozen, such as a decoder's base of 13 GB."""
     frozen = {n for n, p in module.named_parameters(remove_duplicate=False) if not p.requires_grad}
     return {key: value for key, value in module.state_dict().items() if key not in frozen}
+
+
+def _load(module: nn.Module, state: dict[str, Tensor], file: Path) -> None:
+    """All that training changes, or an error: a module loaded in part would train on as if nothing had happened."""
+    own = module.state_dict()
+    missing, extra = sorted(set(changing(module)) - set(state)), sorted(set(state) - set(own))
+    wrong = sorted(k for k in set(own) & set(state) if own[k].shape != state[k].shape)
+    said = [f"{len(keys)} {kind}: {', '.join(keys[:5])}" for kind, keys in
+            (("missing", missing), ("extra", extra), ("of another shape", wrong)) if keys]
+    if said:
+        raise FileFormatError("a stage goes on with the module that it began with", f"{file.name}: {'; '.join(said)}",
+                              "The recipe was changed: train into a new folder")
+    module.load_state_dict(state, strict=False)
+
+
+def _trim(log: Path, step: int) -> None:
+    """Drop rows of steps that are done again, and a last row that was cut off in writing."""
+    if not log.exists():
+        return
+    kept = []
+    for line in log.read_text(encoding="utf-8").splitlines():
+        try:
+            if json.loads(line)["step"] <= step:
+                kept.append(f"{line}\n")
+        except (ValueError, KeyError, TypeError):
+            continue
+    log.write_text("".join(kept), encoding="utf-8")
 
 
 def _agreed(value: float, accelerator: Any) -> float:
