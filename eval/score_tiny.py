@@ -2,9 +2,9 @@
 
     python eval/score_tiny.py --cases 500 [--model tiny] [--shift noise|spacing|phase ...] [--masks 60]
 
-Unusual: the public calls are measured (``generate_report``, ``classify_findings``, ``answer`` by way of the same object),
-on volumes made here from seeds beyond those of training. Intervals are percentile bootstraps over phantoms. Every case is
-one line of a journal, so a stopped run goes on.
+Unusual: the public calls are measured (``generate_report`` for the first ``--reports`` cases, ``classify``, the
+decoder's answers), on volumes made here from seeds beyond those of training. Intervals are percentile bootstraps over
+phantoms. Every case is one line of a journal, so a stopped run goes on.
 """
 
 from __future__ import annotations
@@ -48,16 +48,19 @@ def main() -> None:
     model = load_model(args.model)
     folder = Path(args.journal)
     folder.mkdir(parents=True, exist_ok=True)
-    journal = folder / f"{args.shift}.jsonl"
-    done = {json.loads(line)["seed"]: json.loads(line) for line in journal.read_text().splitlines()} \
-        if journal.exists() else {}
+    journal = folder / f"{args.shift}.{args.part}of{args.parts}.jsonl"
+    done = {}
+    for file in sorted(folder.glob(f"{args.shift}.*.jsonl")):
+        for line in file.read_text().splitlines():
+            done[json.loads(line)["seed"]] = json.loads(line)
     seeds = [s for s in range(FIRST_SEED, FIRST_SEED + args.cases) if s % args.parts == args.part]
     for number, seed in enumerate(seeds):
         if seed in done:
             continue
         started = time.monotonic()
         phantom = _phantom(seed, SHIFTS[args.shift])
-        row = _row(phantom, model, generate_report, with_masks=number < args.masks // args.parts)
+        row = _row(phantom, model, generate_report, with_report=number < args.reports // args.parts,
+                   with_masks=number < args.masks // args.parts)
         row.update(seed=seed, seconds=round(time.monotonic() - started, 2))
         done[seed] = row
         with journal.open("a", encoding="utf-8") as file:
@@ -75,6 +78,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--cases", type=int, default=500)
     parser.add_argument("--model", default="tiny")
     parser.add_argument("--shift", choices=sorted(SHIFTS), default="none")
+    parser.add_argument("--reports", type=int, default=200, help="cases whose whole report is written")
     parser.add_argument("--masks", type=int, default=60, help="cases that are also reported with their masks")
     parser.add_argument("--journal", default="out/score")
     parser.add_argument("--part", type=int, default=0, help="of --parts processes; run once more without to summarise")
@@ -101,31 +105,33 @@ def _case(phantom: Phantom) -> Case:
     return case
 
 
-def _row(phantom: Phantom, model: Any, generate_report: Any, *, with_masks: bool) -> dict[str, Any]:
+def _row(phantom: Phantom, model: Any, generate_report: Any, *, with_report: bool, with_masks: bool) -> dict[str, Any]:
     case = _case(phantom)
     encoded = model.encode(phantom.volume)
-    report = generate_report(phantom.volume, model=model)
-    said = {str(f.attribute("finding") or f.kind) for f in report.findings
-            if f.status is Status.PRESENT and f.source is Source.MODEL}
     scores = model.classify(phantom.volume)
     peak = {n: max((s.probability for s in scores if s.finding == n), default=0.0) for n in NAMES}
     present = {s.finding for s in scores if s.status is Status.PRESENT}
-    raw = model.read(phantom.volume)[0]
     asked = balanced_pool(case)
+    from radvlm.model.decoder import WritingLimits
     from radvlm.model.writer import question_prompt
 
     prefix = model.writer.prefix(encoded.table, _logits(encoded))
-    written = model.writer.decoder.generate_sections(prefix, [question_prompt(q["text"]) for q in asked], model._limits(24))
+    asking = [question_prompt(q["text"]) for q in asked]
+    written = model.writer.decoder.generate_sections(prefix, asking, WritingLimits(max_new_tokens=24))
     row = {
         "truth": case.findings.astype(int).tolist(), "known": case.known.astype(int).tolist(),
         "logits": [round(float(v), 4) for v in encoded.logits], "probability": [round(peak[n], 5) for n in NAMES],
-        "present": [int(n in present) for n in NAMES], "said": sorted(said),
+        "present": [int(n in present) for n in NAMES],
         "embedding": [round(float(v), 5) for v in encoded.embedding], "report": report_text(case, 991, "varied"),
-        "drafts": {d.section: d.text for d in raw.drafts}, "replaced": len(report.report.replacements),
-        "sentences": len(report.sentences),
         "answers": [{**q, "given": w.text.strip()} for q, w in zip(asked, written, strict=True)],
         "warned": any("unlike" in d.what for d in encoded.notes),
     }
+    if with_report:
+        report = generate_report(phantom.volume, model=model)
+        row["said"] = sorted({str(f.attribute("finding") or f.kind) for f in report.findings
+                              if f.status is Status.PRESENT and f.source is Source.MODEL})
+        row["drafts"] = {d.section: d.text for d in report.reading.drafts}
+        row["replaced"], row["sentences"] = len(report.report.replacements), len(report.sentences)
     if with_masks:
         row["masks"] = _with_masks(phantom, model, generate_report)
     return row
@@ -159,16 +165,19 @@ def summarise(rows: list[dict[str, Any]], model: Any) -> dict[str, Any]:
     truth, known = np.array([r["truth"] for r in rows]), np.array([r["known"] for r in rows]).astype(bool)
     logits, probability = np.array([r["logits"] for r in rows]), np.array([r["probability"] for r in rows])
     present = np.array([r["present"] for r in rows])
-    said = np.array([[int(n in r["said"]) for n in NAMES] for r in rows])
+    written = [r for r in rows if "said" in r]
+    said = np.array([[int(n in r["said"]) for n in NAMES] for r in written])
+    told = np.array([r["truth"] for r in written])
     zero, limit = _zero_shot(rows, model)
     out: dict[str, Any] = {"n": len(rows), "positives": {n: int(truth[:, i].sum()) for i, n in enumerate(NAMES)}}
     auroc = [_auroc(logits[known[:, i], i], truth[known[:, i], i]) for i in range(len(NAMES))]
     out["auroc_by_finding"] = {n: None if a is None else round(a, 4) for n, a in zip(NAMES, auroc, strict=True)}
     out["macro_auroc"] = _with_interval(lambda k: _mean([_auroc(logits[k][:, i], truth[k][:, i])
                                                          for i in range(len(NAMES))]), len(rows), 200)
-    for name, guess in (("finding_head", present), ("report", said)):
-        out[f"{name}_micro_f1"] = _with_interval(lambda k, g=guess: _f1(g[k], truth[k]), len(rows))
-        out[f"{name}_macro_f1"] = _with_interval(lambda k, g=guess: _macro_f1(g[k], truth[k]), len(rows))
+    for name, guess, true in (("finding_head", present, truth), ("report", said, told)):
+        out[f"{name}_micro_f1"] = _with_interval(lambda k, g=guess, t=true: _f1(g[k], t[k]), len(true))
+        out[f"{name}_macro_f1"] = _with_interval(lambda k, g=guess, t=true: _macro_f1(g[k], t[k]), len(true))
+    out["reports_written"] = len(written)
     common = np.tile((truth.mean(0) >= np.sort(truth.mean(0))[-3]).astype(int), (len(rows), 1))
     out["baselines"] = {"constant_normal_micro_f1": _f1(np.zeros_like(truth), truth),
                         "three_commonest_findings_micro_f1": round(_f1(common, truth), 4),
@@ -177,7 +186,8 @@ def summarise(rows: list[dict[str, Any]], model: Any) -> dict[str, Any]:
     out["zero_shot_macro_auroc"] = round(_mean([_auroc(zero[:, i], truth[:, i]) for i in range(len(NAMES))]), 4)
     out["zero_shot_f1_by_finding"] = {n: round(_f1((zero[:, i] >= limit).astype(int), truth[:, i]), 3)
                                       for i, n in enumerate(NAMES)}
-    out["calibration_error"] = _with_interval(lambda k: _ece(probability[k][known[k]], truth[k][known[k]]), len(rows), 200)
+    out["calibration_error"] = _with_interval(lambda k: _ece(probability[k][known[k]], truth[k][known[k]]),
+                                              len(rows), 200)
     out["calibration_error_of_prevalence"] = round(_ece(np.full(truth.shape, truth.mean()).ravel(), truth.ravel()), 4)
     out["calibration_error_confident"] = round(_ece_confident(probability[known], truth[known]), 4)
     out.update(_vqa(rows))
@@ -185,31 +195,28 @@ def summarise(rows: list[dict[str, Any]], model: Any) -> dict[str, Any]:
     masks = [r["masks"] for r in rows if "masks" in r]
     if masks:
         out["with_masks"] = {k: int(sum(m[k] for m in masks)) for k in masks[0]} | {"n": len(masks)}
-    out["draft_micro_f1"] = _with_interval(lambda k: _f1(_drafted(rows)[k], truth[k]), len(rows))
-    out["sentences_replaced_without_masks"] = round(sum(r["replaced"] for r in rows) / sum(r["sentences"] for r in rows), 4)
+    if written:
+        drafted = _drafted(written)
+        out["draft_micro_f1"] = _with_interval(lambda k: _f1(drafted[k], told[k]), len(written))
+        out["sentences_replaced_without_masks"] = round(
+            sum(r["replaced"] for r in written) / sum(r["sentences"] for r in written), 4)
     out["warned_unfamiliar"] = round(float(np.mean([r["warned"] for r in rows])), 4)
     out["seconds_per_case"] = round(float(np.median([r["seconds"] for r in rows])), 2)
     return out
-
-
-_DRAFTS: dict[int, np.ndarray] = {}
 
 
 def _drafted(rows: list[dict[str, Any]]) -> np.ndarray:
     """Findings that the decoder's prose affirms, unverified: its plain wording, read back word for word."""
     from radvlm.dataset.sentences import plain_words
 
-    if id(rows) not in _DRAFTS:
-        words = {n: {plain_words(n, several, side).rstrip(".").lower() for several in (False, True)
-                     for side in ("", "left", "right")} for n in NAMES}
-        table = []
-        for r in rows:
-            said = [s.strip().lower() for text in r["drafts"].values() for s in text.split(".") if s.strip()]
-            table.append([int(any(s.startswith(w) or w in s for s in said for w in words[n]
-                                  if not s.startswith("no ") and " not " not in s and " normal " not in s))
-                          for n in NAMES])
-        _DRAFTS[id(rows)] = np.array(table)
-    return _DRAFTS[id(rows)]
+    words = {n: {plain_words(n, several, side).rstrip(".").lower() for several in (False, True)
+                 for side in ("", "left", "right")} for n in NAMES}
+    table = []
+    for r in rows:
+        said = [s.strip().lower() for text in r["drafts"].values() for s in text.split(".") if s.strip()]
+        said = [s for s in said if not s.startswith("no ") and " not " not in s and " normal " not in s]
+        table.append([int(any(w in s for s in said for w in words[n])) for n in NAMES])
+    return np.array(table)
 
 
 def _zero_shot(rows: list[dict[str, Any]], model: Any) -> tuple[np.ndarray, float]:
@@ -236,10 +243,13 @@ def _vqa(rows: list[dict[str, Any]]) -> dict[str, Any]:
     cases = sorted({q.case for q in asked})
     right = {c: [given[q].lower() == q.answer.lower() for q in asked if q.case == c] for c in cases}
     hits = [np.array(right[c], float) for c in cases]
-    kinds = {k: [given[q].lower() == q.answer.lower() for q in asked if q.kind == k] for k in sorted({q.kind for q in asked})}
+    kinds = {k: [given[q].lower() == q.answer.lower() for q in asked if q.kind == k]
+             for k in sorted({q.kind for q in asked})}
     return {"vqa_accuracy": _with_interval(lambda k: float(np.concatenate([hits[i] for i in k]).mean()), len(hits)),
-            "vqa_questions": len(asked), "vqa_by_kind": {k: [round(float(np.mean(v)), 4), len(v)] for k, v in kinds.items()},
-            "vqa_best_constant": {g: round(constant_baseline(asked, g).accuracy, 4) for g in ("all", "kind", "subject")}}
+            "vqa_questions": len(asked),
+            "vqa_by_kind": {k: [round(float(np.mean(v)), 4), len(v)] for k, v in kinds.items()},
+            "vqa_best_constant": {g: round(constant_baseline(asked, g).accuracy, 4)
+                                  for g in ("all", "kind", "subject")}}
 
 
 def _retrieval(rows: list[dict[str, Any]], model: Any) -> dict[str, Any]:
