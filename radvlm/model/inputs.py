@@ -1,9 +1,11 @@
 """From a Volume to the tensor that an encoder was trained on.
 
 Unusual: the resampling follows MONAI's ``Spacing`` to the last rule, because published weights depend on it. Centres
-of voxel 0 are aligned (no half-voxel shift), there is no anti-aliasing, an axis within 0.001 mm of the wanted spacing
-is left alone, and rotated scans stay rotated. It is separable and computes only what survives the crop, one slab at a
-time in the array's own memory order, so a thin-slice scan costs a fraction of a second and is never copied as floats.
+of voxel 0 are aligned (no half-voxel shift), except for rotated scans whose axes are not perpendicular to the last
+digit (nearly all that come from files), where the centres of the grids are. There is no anti-aliasing, an axis within
+0.001 mm of the wanted spacing is left alone, and rotated scans stay rotated. It is separable and computes only what
+survives the crop, one slab at a time in the array's own memory order, so a thin-slice scan costs a fraction of a
+second and is never copied as floats. A shear below ``geometry.PERPENDICULAR_COSINE`` is not interpolated.
 A Volume is in RAS+ order already, the same order as MONAI's ``Orientation("RAS")``, so no axis is flipped here.
 """
 
@@ -28,6 +30,8 @@ BODY_HU = -300
 LOST_BODY_SHARE = 0.01
 #: A warning is given when an axis is sampled this many times more coarsely than the encoder expects.
 COARSE_RATIO = 2.5
+#: Voxel 0 is the lowest corner of a grid when no other lies this far (in voxels) below it (numpy's default atol).
+CORNER_TOLERANCE = 1e-8
 #: Padding where values are kept in HU.
 AIR_HU = -1000.0
 _SAMPLE_VOXELS = 500_000
@@ -104,9 +108,11 @@ def prepare(volume: Volume, spec: InputSpec = MERLIN_INPUT) -> Prepared:
     notes = _hu_notes(sample)
     spacing_in = volume.geometry.spacing_mm
     ratios, sizes = resampling_grid(volume.geometry.shape, spacing_in, spec.spacing_mm)
+    first = _first_position(volume.geometry, ratios, sizes)
     target = spec.shape or tuple(-(-n // spec.multiple_of) * spec.multiple_of for n in sizes)
     cuts = [_cut(n, wanted) for n, wanted in zip(sizes, target, strict=True)]
-    positions = [(start + np.arange(kept)) * ratio for (start, kept, _), ratio in zip(cuts, ratios, strict=True)]
+    positions = [origin + (start + np.arange(kept)) * ratio
+                 for origin, (start, kept, _), ratio in zip(first, cuts, ratios, strict=True)]
     inner = sample_linear(volume.hu, positions)
     if not np.isfinite(inner).all():
         raise InputError("HU are finite", "NaN or infinity in the volume", "Repair or mask these voxels first")
@@ -121,8 +127,9 @@ def prepare(volume: Volume, spec: InputSpec = MERLIN_INPUT) -> Prepared:
     out[tuple(slice(before, before + kept) for _, kept, before in cuts)] = inner
     affine = volume.geometry.affine.copy()
     affine[:3, :3] *= np.array(ratios)
-    affine[:3, 3] = volume.geometry.to_world([(start - before) * ratio
-                                              for (start, _, before), ratio in zip(cuts, ratios, strict=True)])
+    corner = [origin + (start - before) * ratio
+              for origin, (start, _, before), ratio in zip(first, cuts, ratios, strict=True)]
+    affine[:3, 3] = volume.geometry.to_world(corner)
     notes += _crop_notes(volume, positions)
     notes += _spacing_notes(spacing_in, spec.spacing_mm)
     return Prepared(torch.from_numpy(out)[None, None], affine, tuple(notes))
@@ -177,6 +184,22 @@ def sample_linear(array: np.ndarray, positions: Sequence[np.ndarray]) -> np.ndar
         left += col_weight * (lower.take(col1, axis=1) - left)
         out[index] = left
     return out.transpose(np.argsort(order))
+
+
+def _first_position(geometry: Geometry, ratios: Sequence[float], sizes: Sequence[int]) -> tuple[float, ...]:
+    """Input index at which output voxel 0 of each axis lies: 0, or what aligns the centres of the two grids.
+
+    MONAI aligns voxel 0 where it is the lowest corner on every axis of the output grid, to 1e-8 voxels. Between rotated
+    axes that are perpendicular only as far as float32 or decimal headers say, some corner is lower by more than that,
+    and it aligns the centres: a shift of up to half an output voxel, which the published networks saw in training.
+    """
+    columns = geometry.affine[:3, :3]
+    upper = np.linalg.cholesky(columns.T @ columns).T  # the columns in the frame of the nearest rotation
+    steps = upper / (np.array(geometry.spacing_mm) * np.array(ratios))[:, None] * (np.array(geometry.shape) - 1)
+    lowest = np.where(steps < 0, steps, 0).sum(1)  # how far any corner lies below voxel 0, in output voxels
+    if (lowest >= -CORNER_TOLERANCE).all() or tuple(ratios) == (1.0, 1.0, 1.0):
+        return (0.0, 0.0, 0.0)
+    return tuple(n / 2 - m / 2 * r for n, m, r in zip(geometry.shape, sizes, ratios, strict=True))
 
 
 def _neighbours(position: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
