@@ -15,6 +15,7 @@ import shutil
 import sys
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,8 @@ from radvlm.phantom.corpus import case_name, corpus_spec, write_truth
 from radvlm.phantom.make import Phantom, make_phantom
 
 FIRST_SEED = 5_000_000
+#: Questions asked of one phantom.
+QUESTIONS = 18
 #: Name of a shift -> how the phantoms differ from those of training.
 SHIFTS: dict[str, dict[str, Any]] = {
     "none": {}, "noise": {"noise_hu": (25.0, 25.0)}, "spacing": {"spacing_mm": 4.5},
@@ -144,9 +147,14 @@ def _logits(encoded: Any) -> Any:
 
 
 def balanced_pool(case: Case) -> list[dict[str, str]]:
-    """Held-out wordings of every question of a case; thinned to balanced answers over all cases later."""
+    """Held-out wordings of ``QUESTIONS`` questions of a case, each kind of answer alike; balanced over all cases later."""
+    rng = np.random.default_rng(int(case.name.split("-")[1]))
+    pool = questions(case, 0, "heldout")
+    counts = Counter((q.kind, q.answer) for q in pool)
+    weight = np.array([1 / counts[q.kind, q.answer] for q in pool])
+    chosen = rng.choice(len(pool), min(QUESTIONS, len(pool)), replace=False, p=weight / weight.sum())
     return [{"text": q.text, "answer": q.answer, "kind": q.kind, "subject": q.subject, "choices": list(q.choices),
-             "case": q.case} for q in questions(case, 0, "heldout")]
+             "case": q.case} for q in (pool[n] for n in chosen)]
 
 
 def _with_masks(phantom: Phantom, model: Any, generate_report: Any) -> dict[str, Any]:
