@@ -147,7 +147,7 @@ def _logits(encoded: Any) -> Any:
 
 
 def balanced_pool(case: Case) -> list[dict[str, str]]:
-    """Held-out wordings of ``QUESTIONS`` questions of a case, each kind of answer alike; balanced over all cases later."""
+    """Held-out wordings of ``QUESTIONS`` questions of a case, each kind of answer alike; balanced later."""
     rng = np.random.default_rng(int(case.name.split("-")[1]))
     pool = questions(case, 0, "heldout")
     counts = Counter((q.kind, q.answer) for q in pool)
