@@ -115,6 +115,10 @@ class TrainConfig:
         if self.threads < 1:
             raise InputError("a run has at least one thread", str(self.threads))
         corpora = {n: getattr(self, n) for n in ("voxel_scans", "head_scans", "validation_scans")}
+        for name, corpus in corpora.items():
+            if corpus.seeds and corpus.spacing_mm != self.encoder.spacing_mm:
+                raise InputError("phantoms are made on the grid on which the encoder looks",
+                                 f"{name} {corpus.spacing_mm} mm, encoder {self.encoder.spacing_mm} mm")
         for (one, a), (other, b) in combinations(corpora.items(), 2):
             if Path(a.folder) == Path(b.folder):
                 raise InputError("each use of scans has a folder of its own, or validation would be on training scans",

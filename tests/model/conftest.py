@@ -41,7 +41,8 @@ def small_settings(config: PyramidConfig, *, familiar: float = 1e9, low: float =
     n = len(config.findings)
     terms = tuple(Term(k.name, k.words, k.section, k.site, k.sided, k.structure, k.parent_class)
                   for k in (findings()[name] for name in config.findings))
-    calibration = Calibration(config.findings, (0.9,) * n, tuple(-1 + 4 * (7 * i % n) / n for i in range(n)), (low,) * n, (high,) * n)
+    offsets = tuple(-1 + 4 * (7 * i % n) / n for i in range(n))  # some present, some not
+    calibration = Calibration(config.findings, (0.9,) * n, offsets, (low,) * n, (high,) * n)
     return Settings("little", NOTICE, "nothing", terms, TINY_SECTIONS, calibration, (3.0, -0.5, 0.3, 0.6), 1.3,
                     familiar, {"seed": 3, "minutes": {"voxels": 0.1}})
 

@@ -115,7 +115,8 @@ def _peaks(left: float, right: float) -> dict[str, float]:
     (3.0, -4.0, [("left", 1.0)]), (-4.0, 3.0, [("right", 1.0)]),
     (1.0, 0.0, [("left", 1.0), ("right", (1 / 2) / (1 / (1 + np.exp(-1.0))))]),
 ])
-def test_sides(little: TableModel, volume: Volume, left: float, right: float, expected: list[tuple[str, float]]) -> None:
+def test_sides(little: TableModel, volume: Volume, left: float, right: float,
+               expected: list[tuple[str, float]]) -> None:
     encoded = little.encode(volume)
     table = encoded.table.clone()
     for name, value in _peaks(left, right).items():
@@ -143,7 +144,7 @@ def test_left_is_the_low_end_of_x(made: Any) -> None:
     row = table[0, _row(model, "kidney_cyst")]
     row[FEATURES.index("peak_left")], row[FEATURES.index("peak_right")] = 2.2, -9.0
     anatomy = np.ones_like(encoded.anatomy)
-    scores, own = model._scores(replace(encoded, table=table, findings=maps, anatomy=anatomy), scan.geometry)
+    scores, _ = model._scores(replace(encoded, table=table, findings=maps, anatomy=anatomy), scan.geometry)
     cyst = next(s for s in scores if s.finding == "kidney_cyst")
     assert cyst.site == "kidney_left" and cyst.region is not None and cyst.region.structure == "kidney_cyst_left"
     assert cyst.region.centroid_mm[0] < np.mean(scan.geometry.corners_mm[:, 0])
@@ -215,7 +216,8 @@ def test_free_text_is_judged_by_the_shared_space(little: TableModel, volume: Vol
 class _Said:
     """A decoder that says what it is told to, and keeps what it was asked."""
 
-    def __init__(self, decoder: Any, text: str, ended_by: str = "end", choices: tuple[float, float] = (-1.0, -3.0)) -> None:
+    def __init__(self, decoder: Any, text: str, ended_by: str = "end",
+                 choices: tuple[float, float] = (-1.0, -3.0)) -> None:
         self.decoder, self.text, self.ended_by, self.choices = decoder, text, ended_by, choices
         self.prompts: list[str] = []
         self.asked: list[str] = []

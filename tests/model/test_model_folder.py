@@ -1,0 +1,246 @@
+"""Saving and loading a model: equal outputs, damaged files, nothing that runs."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from radvlm.errors import FileFormatError, InputError, RadvlmError
+from radvlm.model import checkpoint, vlm
+from radvlm.model.checkpoint import load_model, save, settings_from_dict, settings_to_dict
+from radvlm.model.vlm import TableModel
+from radvlm.volume import Volume
+
+
+@pytest.fixture(autouse=True)
+def _short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vlm, "LONGEST_SECTION", 8)
+    monkeypatch.setattr(vlm, "LONGEST_ANSWER", 4)
+
+
+@pytest.fixture
+def folder(little: TableModel, tmp_path: Path) -> Path:
+    return save(little, tmp_path / "little")
+
+
+def _rewrite(folder: Path, change: Callable[[dict[str, torch.Tensor]], None]) -> None:
+    """Change the weights and make config.json agree, so that only the keys are wrong."""
+    tensors = load_file(folder / "model.safetensors")
+    change(tensors)
+    save_file(tensors, folder / "model.safetensors")
+    config = json.loads((folder / "config.json").read_text())
+    config["sha256"] = checkpoint._sha256(folder / "model.safetensors")
+    (folder / "config.json").write_text(json.dumps(config))
+
+
+def _edit(folder: Path, **changes: Any) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, **changes}))
+
+
+def test_a_loaded_model_says_the_same(made: Any, volume: Volume, tmp_path: Path) -> None:
+    """With adapters, which are merged; weights in half precision."""
+    model = made.model(lora=True)
+    question = "Is there a hepatic cyst?"
+    before = model.read(volume)[0], model.embed(volume), model.embed_text(["a cyst"]), model.answer(volume, question)
+    folder = save(model, tmp_path / "deep" / "little")
+    loaded = load_model(folder)
+    assert loaded.settings == model.settings and loaded.name == "little"
+    assert loaded.digest == json.loads((folder / "config.json").read_text())["sha256"]
+    after = loaded.read(volume)[0], loaded.embed(volume), loaded.embed_text(["a cyst"]), loaded.answer(volume, question)
+    assert [(s.finding, s.site) for s in after[0].scores] == [(s.finding, s.site) for s in before[0].scores]
+    assert np.allclose([s.probability for s in after[0].scores], [s.probability for s in before[0].scores], atol=5e-3)
+    assert before[1] @ after[1] > 0.9999 and before[2][0] @ after[2][0] > 0.9999
+    assert after[3].confidence == pytest.approx(before[3].confidence, abs=0.02)
+    assert not loaded.writer.decoder.has_lora
+    again = load_model(save(loaded, tmp_path / "again"))
+    assert all(torch.equal(a, b) for a, b in zip(loaded.encoder.state_dict().values(),
+                                                 again.encoder.state_dict().values(), strict=True))
+    assert again.digest == loaded.digest, "half precision is rounded once"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["again", "deep"], "nothing is left beside them"
+
+
+def test_merged_adapters_count(made: Any, volume: Volume, tmp_path: Path) -> None:
+    """The saved base is the merged one: without the adapters the weights are others."""
+    with_lora, without = made.model(lora=True), made.model()
+    a, b = load_model(save(with_lora, tmp_path / "a")), load_model(save(without, tmp_path / "b"))
+    differ = [k for k, v in a.writer.state_dict().items() if not torch.equal(v, b.writer.state_dict()[k])]
+    assert differ and all("_proj" in k for k in differ)
+
+
+def test_small_statistics_survive(made: Any, tmp_path: Path) -> None:
+    model = made.model()
+    with torch.no_grad():
+        model.writer.tokens.spread.fill_(1.5e-6)
+        model.encoder.reader.scale.fill_(0.0512345)
+    loaded = load_model(save(model, tmp_path / "m"))
+    assert torch.equal(loaded.writer.tokens.spread, model.writer.tokens.spread)
+    assert torch.equal(loaded.encoder.reader.scale, model.encoder.reader.scale)
+
+
+def test_half_precision_only_where_it_fits(folder: Path, little: TableModel) -> None:
+    stored = load_file(folder / "model.safetensors")
+    assert stored["encoder.voxels.head.weight"].dtype == torch.float16
+    assert stored["encoder.voxels.head.bias"].dtype == torch.float32
+    assert stored["encoder.voxels.down.0.1.num_batches_tracked"].dtype == torch.int64
+    assert not any(k.endswith("lm_head.weight") for k in stored), "tied weights are stored once"
+    assert checkpoint._stored("x", torch.full((2, 2), 7e4)).dtype == torch.float32
+
+
+def test_weights_that_are_not_finite_are_not_saved(made: Any, tmp_path: Path) -> None:
+    model = made.model()
+    with torch.no_grad():
+        model.text.letters.weight[3, 2] = float("nan")
+    with pytest.raises(InputError, match=r"text\.letters\.weight"):
+        save(model, tmp_path / "m")
+    assert not list(tmp_path.iterdir())
+
+
+def test_settings_round_trip(little: TableModel) -> None:
+    data = json.loads(json.dumps(settings_to_dict(little.settings)))
+    assert settings_from_dict(data) == little.settings
+
+
+@pytest.mark.parametrize(("change", "words"), [
+    (lambda t: t.pop("encoder.voxels.head.bias"), "1 missing: voxels.head.bias"),
+    (lambda t: t.update({"text.more": torch.ones(2)}), "1 extra: more"),
+    (lambda t: t.update({"strange.more": torch.ones(2)}), r"1 extra: strange\.more"),
+    (lambda t: t.update({"writer.tokens.mean": torch.ones(2)}), r"1 of another shape: tokens\.mean")])
+def test_keys_that_do_not_fit_are_named(folder: Path, change: Callable[[dict[str, torch.Tensor]], None],
+                                        words: str) -> None:
+    _rewrite(folder, change)
+    with pytest.raises(FileFormatError, match=words):
+        load_model(folder)
+
+
+def test_damaged_files(folder: Path) -> None:
+    weights = folder / "model.safetensors"
+    whole, config = weights.read_bytes(), (folder / "config.json").read_text()
+    weights.write_bytes(whole[:-100])
+    with pytest.raises(FileFormatError, match="sha256"):
+        load_model(folder)
+    _edit(folder, sha256=checkpoint._sha256(weights))
+    with pytest.raises(FileFormatError, match="Copy the folder again"):
+        load_model(folder)
+    weights.unlink()
+    with pytest.raises(FileFormatError):
+        load_model(folder)
+    weights.write_bytes(whole)
+    for text in ("{", "", config[:200]):
+        (folder / "config.json").write_text(text)
+        with pytest.raises(FileFormatError, match=r"config\.json"):
+            load_model(folder)
+    (folder / "config.json").write_text(config)
+    (folder / "decoder" / "tokenizer.json").unlink()
+    with pytest.raises(RadvlmError):
+        load_model(folder)
+
+
+@pytest.mark.parametrize("change", [{"settings": {}}, {"encoder": {"spacing_mm": 3}}, {"text": {"no": 1}},
+                                    {"version": "x"}, {"evidence_tokens": None}])
+def test_a_config_with_holes(folder: Path, change: dict[str, Any]) -> None:
+    _edit(folder, **change)
+    with pytest.raises(RadvlmError):
+        load_model(folder)
+
+
+def test_a_newer_version(folder: Path) -> None:
+    _edit(folder, version=checkpoint.VERSION + 1)
+    with pytest.raises(FileFormatError, match="Update radvlm"):
+        load_model(folder)
+
+
+class _Bomb:
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (self.mark,)
+
+
+def test_nothing_in_a_folder_runs(folder: Path, tmp_path: Path) -> None:
+    mark = tmp_path / "ran"
+    for name in ("model.bin", "pytorch_model.bin", "decoder/pytorch_model.bin"):
+        (folder / name).write_bytes(pickle.dumps(_Bomb(mark)))
+    (folder / "decoder" / "evil.py").write_text(f"open({str(mark)!r}, 'w').close()")
+    config = json.loads((folder / "decoder" / "config.json").read_text())
+    config["auto_map"] = {"AutoConfig": "evil.Config", "AutoModelForCausalLM": "evil.Model"}
+    (folder / "decoder" / "config.json").write_text(json.dumps(config))
+    load_model(folder)
+    assert not mark.exists()
+    bomb = tmp_path / "bomb.pt"
+    bomb.write_bytes(pickle.dumps(_Bomb(mark)))
+    with pytest.raises(RadvlmError):
+        load_model(bomb)
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize("name", ["no/such", "nosuch", "./nowhere"])
+def test_what_does_not_exist(name: str) -> None:
+    with pytest.raises(RadvlmError) as caught:
+        load_model(name)
+    assert "nowhere" in str(caught.value) or "such" in str(caught.value)
+
+
+def test_devices() -> None:
+    for device in ("gpu", "cpu:x", "cuda:", "cuda:99", ""):
+        with pytest.raises(InputError, match="device"):
+            load_model("tiny", device=device)
+
+
+def test_precision_is_checked(folder: Path) -> None:
+    with pytest.raises(InputError, match="precision"):
+        load_model(folder, precision="float16")
+
+
+def test_foreign_folders_are_left_alone(little: TableModel, tmp_path: Path) -> None:
+    for files in ({"notes.txt": "mine"}, {"config.json": '{"model_type": "llama"}', "model.safetensors": "theirs"}):
+        other = tmp_path / f"other{len(files)}"
+        other.mkdir()
+        for name, text in files.items():
+            (other / name).write_text(text)
+        with pytest.raises(InputError, match="new folder"):
+            save(little, other)
+        assert {p.name: p.read_text() for p in other.iterdir()} == files
+    file = tmp_path / "file"
+    file.write_text("x")
+    with pytest.raises(InputError, match="new folder"):
+        save(little, file)
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    assert load_model(save(little, empty)).name == "little"
+
+
+@pytest.mark.parametrize("at", ["save_file", "rename"])
+def test_an_interrupted_save_leaves_the_old_model(made: Any, little: TableModel, folder: Path, at: str,
+                                                  monkeypatch: pytest.MonkeyPatch) -> None:
+    digest = load_model(folder).digest
+    if at == "save_file":
+        def stopped(*_: Any, **__: Any) -> None:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr("safetensors.torch.save_file", stopped)
+    else:
+        rename = Path.rename
+
+        def once(self: Path, target: Path) -> Path:
+            if Path(target) == folder and self.name != "model":
+                raise KeyboardInterrupt
+            return rename(self, target)
+
+        monkeypatch.setattr(Path, "rename", once)
+    with pytest.raises(KeyboardInterrupt):
+        save(made.model(seed=1), folder)
+    monkeypatch.undo()
+    assert load_model(folder).digest == digest
+    assert [p.name for p in folder.parent.iterdir()] == ["little"], "and nothing beside it"
+    save(made.model(seed=1), folder)
+    assert load_model(folder).digest != digest
