@@ -143,15 +143,14 @@ def _longest_runs(plane: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def pericardial_thickness(segmentation: Segmentation) -> Found:
     """Largest thickness of pericardial fluid: the diameter of the largest ball inside it, in mm."""
-    from scipy.ndimage import distance_transform_edt
+    from radvlm.quantify.texture import signed_distance
 
-    name, spacing = "pericardial_effusion", segmentation.geometry.spacing_mm
-    mask = np.pad(segmentation.mask(name), 1)
-    depth = distance_transform_edt(mask, sampling=spacing)
-    k = np.unravel_index(int(depth.argmax()), depth.shape)
-    across = 2 * float(depth[k]) - min(spacing)  # both ends lie half a voxel short of the nearest other voxel
-    return [Measurement("thickness", across, "largest ball inside the fluid", min(spacing), name,
-                        slice_index=int(k[2]) - 1 + segmentation.boxes[name].start[2])], []
+    name = "pericardial_effusion"
+    distance, across = signed_distance(np.pad(segmentation.mask(name), 1), segmentation.geometry.spacing_mm)
+    deepest = np.unravel_index(int(distance.argmin()), distance.shape)
+    slice_index = int(deepest[2]) - 1 + segmentation.boxes[name].start[2]
+    return [Measurement("thickness", -2 * float(distance[deepest]), "largest ball inside the fluid",
+                        float(across[deepest]), name, slice_index=slice_index)], []
 
 
 def cardiothoracic_ratio(segmentation: Segmentation) -> Found:
