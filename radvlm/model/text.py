@@ -45,7 +45,7 @@ class HashedTextEncoder(nn.Module):
         self.place = nn.Embedding(config.words, config.width)
         nn.init.normal_(self.letters.weight, std=0.05)
         nn.init.normal_(self.place.weight, std=0.02)
-        layer = nn.TransformerEncoderLayer(config.width, config.heads, 3 * config.width, dropout=0.1, batch_first=True,
+        layer = nn.TransformerEncoderLayer(config.width, config.heads, 3 * config.width, dropout=0.0, batch_first=True,
                                            norm_first=True, activation="gelu")
         self.layers = nn.TransformerEncoder(layer, config.layers, enable_nested_tensor=False)
         self.norm = nn.LayerNorm(config.width)
@@ -68,7 +68,9 @@ class HashedTextEncoder(nn.Module):
 
     def forward(self, pieces: Tensor) -> Tensor:
         there = pieces > 0  # (N, W, P)
-        vectors = self.letters(pieces).sum(2) / there.sum(2, keepdim=True).clamp_min(1).sqrt()
+        count = there.sum(2, keepdim=True).clamp_min(1).sqrt()
+        bags = F.embedding_bag(pieces.flatten(0, 1), self.letters.weight, mode="sum", padding_idx=0)  # (N * W, width)
+        vectors = bags.view(*pieces.shape[:2], -1) / count
         words = there.any(2)  # (N, W)
         x = vectors + self.place(torch.arange(pieces.shape[1], device=pieces.device))[None]
         x = self.norm(self.layers(x, src_key_padding_mask=~words))
