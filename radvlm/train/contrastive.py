@@ -27,7 +27,7 @@ from radvlm.model.text_towers import TextTower
 from radvlm.model.tokens_encoder import LABELS, TokenEncoder, token_occupancy
 from radvlm.train.data import Study, label_arrays
 from radvlm.train.gather import alone, gathered, processes, summed
-from radvlm.train.prepared import Augment, PreparedScans, augmented
+from radvlm.train.prepared import Ahead, Augment, PreparedScans, augmented
 from radvlm.train.throughput import Throughput
 
 #: Logarithm of the inverse temperature at the start (1 / 0.07) and its upper limit (100), as in CLIP.
@@ -128,6 +128,7 @@ class ContrastiveBatches:
         self.batch, self.seed, self.device = batch, seed, device
         self.weights, self.augment, self.throughput = weights or ContrastiveWeights(), augment, throughput
         self.truth, self.known = label_arrays(self.studies, self.labels)
+        self._ahead = Ahead(self._drawn)
         by_patient: dict[str, list[int]] = {}
         for n, study in enumerate(self.studies):
             by_patient.setdefault(study.patient, []).append(n)
@@ -151,17 +152,23 @@ class ContrastiveBatches:
     def __call__(self, step: int) -> dict[str, Tensor]:
         if self.throughput is not None:
             self.throughput.start()
-        losses = self.losses(self.rows(step), step)
+        rows, images, organs = self._ahead(step)
+        losses = self._losses(rows, images, organs, step)
         return {**losses, **(self.throughput.values() if self.throughput else {})}
 
-    def losses(self, rows: Sequence[int], step: int, *, augment: bool = True) -> dict[str, Tensor]:
-        """Losses of the studies ``rows``; gathered over processes."""
-        images, organs = self._images(rows, step, augment)
+    def losses(self, rows: Sequence[int]) -> dict[str, Tensor]:
+        """Losses of the studies ``rows``, nothing varied, whole reports; gathered over processes."""
+        return self._losses(rows, *self._images(rows, None), None)
+
+    def _losses(self, rows: Sequence[int], images: Tensor, organs: Tensor | None, step: int | None
+                ) -> dict[str, Tensor]:
+        images = images.to(self.device)
+        organs = None if organs is None else organs.to(self.device)
         out = self.parts.encoder(images)
         assert out.embedding is not None
         weights, found = self.weights, {}
         if weights.reports:
-            found["reports"] = self._reports(rows, out.embedding, step if augment else None)
+            found["reports"] = self._reports(rows, out.embedding, step)
         if weights.labels and LABELS in out.heads:
             truth, known = (torch.from_numpy(a[list(rows)]).to(self.device) for a in (self.truth, self.known))
             found["labels"] = label_loss(out.logits(LABELS), truth, known)
@@ -173,17 +180,22 @@ class ContrastiveBatches:
         loss = torch.stack([getattr(weights, name) * value for name, value in found.items()]).sum()
         return {"loss": loss, **found}
 
-    def _images(self, rows: Sequence[int], step: int, augment: bool) -> tuple[Tensor, Tensor | None]:
-        images, maps = [], []
-        for row in rows:
+    def _drawn(self, step: int) -> tuple[list[int], Tensor, Tensor | None]:
+        rows = self.rows(step)
+        return rows, *self._images(rows, step)
+
+    def _images(self, rows: Sequence[int], step: int | None) -> tuple[Tensor, Tensor | None]:
+        """Images (B, 1, X, Y, Z) and organ maps (B, X, Y, Z) on the CPU; varied where there is a step."""
+
+        def one(row: int) -> tuple[Tensor, Tensor]:
             scan = self.scans(self.studies[row])
             image, organs = scan.image, scan.organs
-            if augment and self.augment is not None:
+            if step is not None and self.augment is not None:
                 image, organs = augmented(scan, self.augment, self.scans.spec, _rng(self.seed, step, row, 1))
-            images.append(image)
-            maps.append(torch.zeros(image.shape[1:], dtype=torch.uint8) if organs is None else organs)
-        held = torch.stack(maps).to(self.device) if self.scans.organs and self.weights.organs else None
-        return torch.stack(images).to(self.device), held
+            return image, torch.zeros(image.shape[1:], dtype=torch.uint8) if organs is None else organs
+
+        images, maps = zip(*self._ahead.rows.map(one, rows), strict=True)
+        return torch.stack(images), torch.stack(maps) if self.scans.organs and self.weights.organs else None
 
     def _reports(self, rows: Sequence[int], embedding: Tensor, step: int | None) -> Tensor:
         """Whole reports, or at a share of the steps (none without a step) one section of each."""
@@ -228,7 +240,7 @@ def validation_loss(batches: ContrastiveBatches, *, batch: int, precision: str =
     for start in range(0, len(rows), batch):
         part = list(rows[start:start + batch])
         with alone(), torch.autocast(batches.device.split(":")[0], torch.bfloat16, enabled=precision == "bfloat16"):
-            values.append((float(batches.losses(part, 0, augment=False)["loss"]), len(part)))
+            values.append((float(batches.losses(part)["loss"]), len(part)))
     return float(np.average([v for v, _ in values], weights=[n for _, n in values]))
 
 

@@ -121,7 +121,8 @@ def sections_of(report: str) -> dict[str, str]:
     """Text under each heading that names a section, by key of SECTIONS; text under other headings is left out."""
     found: dict[str, str] = {}
     marks = list(_HEADING.finditer(report))
-    for mark, after in zip(marks, [*marks[1:], None], strict=True):
+    for n, mark in enumerate(marks):
+        after = marks[n + 1] if n + 1 < len(marks) else None
         key = _section_of(mark.group(1))
         text = " ".join(report[mark.end(): after.start() if after else len(report)].split())
         if key and text:

@@ -14,8 +14,10 @@ import json
 import os
 import tempfile
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -160,6 +162,25 @@ class PreparedScans:
                     self._digests[mark] = hashlib.file_digest(stream, "sha256").hexdigest()
             whole.update(f"{file.relative_to(path) if path.is_dir() else ''}:{self._digests[mark]};".encode())
         return whole.hexdigest()
+
+
+class Ahead:
+    """``make(step)``, with the next step made meanwhile in a thread and its rows in parallel.
+
+    What is made depends on the step alone, so being early changes nothing.
+    """
+
+    def __init__(self, make: Callable[[int], Any], workers: int = 0) -> None:
+        self.make = make
+        self.rows = ThreadPoolExecutor(workers or min(8, os.cpu_count() or 1))
+        self._thread = ThreadPoolExecutor(1)
+        self._next: tuple[int, Future[Any]] | None = None
+
+    def __call__(self, step: int) -> Any:
+        early = self._next is not None and self._next[0] == step
+        made = self._next[1].result() if early and self._next is not None else self.make(step)
+        self._next = (step + 1, self._thread.submit(self.make, step + 1))
+        return made
 
 
 def augmented(scan: PreparedScan, augment: Augment, spec: InputSpec, rng: np.random.Generator

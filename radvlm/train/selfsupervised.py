@@ -20,7 +20,7 @@ from radvlm.errors import InputError
 from radvlm.model.tokens_encoder import TokenEncoder
 from radvlm.train.data import Study
 from radvlm.train.gather import gathered, processes
-from radvlm.train.prepared import Augment, PreparedScans, augmented
+from radvlm.train.prepared import Ahead, Augment, PreparedScans, augmented
 from radvlm.train.throughput import Throughput
 
 METHODS = ("masked", "contrast", "both")
@@ -134,42 +134,50 @@ class SelfSupervisedBatches:
         self.parts, self.studies, self.scans = parts, list(studies), scans
         self.batch, self.seed, self.augment, self.device = batch, seed, augment or Augment(), device
         self.throughput = throughput
+        self._ahead = Ahead(self._drawn)
         self.block = [max(1, round(parts.settings.block_mm / s)) for s in scans.spec.spacing_mm]
 
     def __call__(self, step: int) -> dict[str, Tensor]:
         if self.throughput is not None:
             self.throughput.start()
+        found = self.losses(*self._ahead(step))
+        return {**found, **(self.throughput.values() if self.throughput else {})}
+
+    def _drawn(self, step: int) -> tuple[tuple[Tensor, Tensor] | None, tuple[Tensor, Tensor] | None]:
+        """(images, hidden voxels) and two views of the scans of this process at a step, on the CPU."""
         number, count = processes()
         rng = _rng(self.seed, step)
         wanted = min(self.batch * count, len(self.studies) - len(self.studies) % count)
         drawn = rng.choice(len(self.studies), wanted, replace=False)
         share = wanted // count
         rows = [int(n) for n in drawn[number * share:(number + 1) * share]]
-        losses = self.losses(rows, step)
-        return {**losses, **(self.throughput.values() if self.throughput else {})}
+        settings, spec = self.parts.settings, self.scans.spec
 
-    def losses(self, rows: Sequence[int], step: int) -> dict[str, Tensor]:
-        settings, spec, found = self.parts.settings, self.scans.spec, {}
-        scans = [self.scans(self.studies[n]) for n in rows]
-        if settings.method != "contrast":
-            images, masks = [], []
-            for row, scan in zip(rows, scans, strict=True):
-                rng = _rng(self.seed, step, row, 1)
-                images.append(augmented(scan, self.augment, spec, rng)[0])
-                masks.append(hidden_blocks(images[-1].shape[1:], self.block, settings.hidden_share, rng))
-            found["rebuilt"] = rebuilding_loss(self.parts, torch.stack(images).to(self.device),
-                                               torch.stack(masks).to(self.device))
-        if settings.method != "masked":
-            views = []
-            for number in (2, 3):
-                crops = []
-                for row, scan in zip(rows, scans, strict=True):
-                    rng = _rng(self.seed, step, row, number)
-                    varied = augmented(scan, self.augment, spec, rng)[0]
-                    crops.append(random_crop(varied, settings.smallest_crop, rng))
-                out = self.parts.encoder.trunk(torch.stack(crops).to(self.device))
-                views.append(gathered(self.parts.view(out.pooled.float())))
-            found["views"] = two_views_loss(views[0], views[1])
+        def one(row: int) -> tuple[Tensor, ...]:
+            scan, out = self.scans(self.studies[row]), []
+            if settings.method != "contrast":
+                own = _rng(self.seed, step, row, 1)
+                image = augmented(scan, self.augment, spec, own)[0]
+                out += [image, hidden_blocks(image.shape[1:], self.block, settings.hidden_share, own)]
+            if settings.method != "masked":
+                for number in (2, 3):
+                    own = _rng(self.seed, step, row, number)
+                    out.append(random_crop(augmented(scan, self.augment, spec, own)[0], settings.smallest_crop, own))
+            return tuple(out)
+
+        columns = [torch.stack(column) for column in zip(*self._ahead.rows.map(one, rows), strict=True)]
+        masked = None if settings.method == "contrast" else (columns[0], columns[1])
+        return masked, None if settings.method == "masked" else (columns[-2], columns[-1])
+
+    def losses(self, masked: tuple[Tensor, Tensor] | None, views: tuple[Tensor, Tensor] | None) -> dict[str, Tensor]:
+        """Losses of (images, hidden voxels) and of two views, each None where the method does not have it."""
+        found = {}
+        if masked is not None:
+            found["rebuilt"] = rebuilding_loss(self.parts, masked[0].to(self.device), masked[1].to(self.device))
+        if views is not None:
+            seen = [self.parts.encoder.trunk(v.to(self.device)).pooled.float() for v in views]
+            first, second = (gathered(self.parts.view(v)) for v in seen)
+            found["views"] = two_views_loss(first, second)
         return {"loss": torch.stack(list(found.values())).sum(), **found}
 
 
