@@ -19,6 +19,7 @@ _HOME = {
     "answer": "radvlm.neural",
     "embed": "radvlm.neural",
     "embed_text": "radvlm.neural",
+    "ReportIndex": "radvlm.retrieve",
     "Config": "radvlm.config",
     "Patient": "radvlm.study",
     "Volume": "radvlm.volume",
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from radvlm.phantom import Phantom
     from radvlm.pipeline import GeneratedReport, generate_report, measure
     from radvlm.report import Report
+    from radvlm.retrieve import ReportIndex
     from radvlm.segmentation import Segmentation
     from radvlm.study import Patient
     from radvlm.volume import Volume

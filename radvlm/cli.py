@@ -1,4 +1,5 @@
-"""The command line: ``radvlm report | demo | classify | ask | train | measure | evaluate | calibrate | series | info``.
+"""The command line: ``radvlm report | demo | classify | ask | index | train | measure | evaluate | calibrate | series |
+info``.
 
 Unusual: nothing but the standard library is imported before a command runs, so ``--help`` answers at once.
 Errors that radvlm raises on purpose become one line on stderr and exit code 2; anything else is a bug and
@@ -86,7 +87,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _add_model_commands(commands: Any) -> None:
-    """``classify``, ``ask`` and ``train``: what a model does beside a report."""
+    """``classify``, ``ask``, ``index`` and ``train``: what a model does beside a report."""
     classify = commands.add_parser("classify", help="probabilities of findings, from the images alone",
                                    description="Print how probable findings are in one CT: those of the model, or any "
                                    "text (zero-shot).")
@@ -94,6 +95,8 @@ def _add_model_commands(commands: Any) -> None:
     _model_argument(classify, "tiny")
     classify.add_argument("--findings", nargs="+", metavar="TEXT", help="default: those the model was trained on")
     classify.add_argument("--series", help="DICOM series, as in `radvlm report`")
+    classify.add_argument("--index", metavar="INDEX", help="the nearest scans of an index vote beside the model")
+    _patient_arguments(classify)
     classify.add_argument("--json", action="store_true", help="machine readable")
     classify.set_defaults(run=_classify)
 
@@ -105,6 +108,14 @@ def _add_model_commands(commands: Any) -> None:
     _mask_arguments(ask, required=False)
     ask.add_argument("--json", action="store_true", help="machine readable")
     ask.set_defaults(run=_ask)
+
+    from radvlm.retrieve.command import add_arguments as add_index_arguments
+
+    index = commands.add_parser("index", help="prior reports: build, add, remove, check, search",
+                                description="An index of prior reports (and scans) for `radvlm report --index`; see "
+                                "docs/retrieval.md.")
+    add_index_arguments(index)
+    index.set_defaults(run=_index)
 
     train = commands.add_parser("train", help="train a model from a YAML file",
                                 description="Train a model as a configuration says; see configs/ and docs/training.md.")
@@ -128,9 +139,19 @@ def _mask_arguments(parser: argparse.ArgumentParser, *, required: bool) -> None:
     parser.add_argument("--series", help="DICOM series: UID or its end, number, or part of the description")
 
 
+def _patient_arguments(parser: argparse.ArgumentParser) -> None:
+    whose = parser.add_mutually_exclusive_group()
+    whose.add_argument("--exclude-patient", action="append", metavar="ID",
+                       help="whose scan it is: none of their reports in the index is used (can be repeated)")
+    whose.add_argument("--patient-not-indexed", action="store_true", help="the scan is of nobody in the index")
+
+
 def _report_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", required=True, metavar="OUT", help="folder to write")
     _model_argument(parser, None)
+    parser.add_argument("--index", metavar="INDEX", help="look up prior texts of other patients; see `radvlm index`")
+    _patient_arguments(parser)
+    parser.add_argument("--no-hints", action="store_true", help="record the prior texts, but keep them from the model")
     parser.add_argument("--config", metavar="YAML", help="settings, see configs/")
     parser.add_argument("--style", choices=("full", "concise", "normal-in-one-word"),
                         help="overrides the configuration")
@@ -178,6 +199,8 @@ def _write_report(args: argparse.Namespace, source: Any, masks: Any, patient: An
     try:
         generated = generate_report(source, segmentation=masks, model=args.model, patient=patient, config=_config(args),
                                     scheme=getattr(args, "scheme", None), series=getattr(args, "series", None),
+                                    index=args.index, exclude_patient=args.exclude_patient,
+                                    patient_not_indexed=args.patient_not_indexed, use_hints=not args.no_hints,
                                     progress=steps)
         steps("Writing the page and the files")
         folder = generated.save(args.output, page=not args.no_page)
@@ -195,25 +218,35 @@ def _report(args: argparse.Namespace) -> None:
     from radvlm.study import Patient
 
     patient = Patient(args.sex, args.age, args.height, args.weight)
-    _write_report(args, args.ct, args.masks, patient, _Steps(args.quiet, 7 if args.model else 5))
+    _write_report(args, args.ct, args.masks, patient, _Steps(args.quiet, 5 + 2 * bool(args.model) + bool(args.index)))
 
 
 def _demo(args: argparse.Namespace) -> None:
     from radvlm.phantom import make_phantom
     from radvlm.phantom.presets import demo_spec
 
-    steps = _Steps(args.quiet, 8 if args.model else 6)
+    steps = _Steps(args.quiet, 6 + 2 * bool(args.model) + bool(args.index))
     steps("Making the phantom")
     phantom = make_phantom(demo_spec(args.seed))
     masks = None if args.no_masks else phantom.segmentation
     _write_report(args, phantom.volume, masks, phantom.patient, steps)
 
 
+def _index(args: argparse.Namespace) -> int:
+    from radvlm.io import load_volume
+    from radvlm.prior import open_embedder
+    from radvlm.retrieve.command import run
+
+    return run(args, open_embedder, load_volume)
+
+
 def _classify(args: argparse.Namespace) -> None:
     from radvlm.neural import classify_findings, load_model, notice_of
 
     model = load_model(args.model)
-    scores = classify_findings(args.ct, model=model, findings=args.findings, series=args.series)
+    scores = classify_findings(args.ct, model=model, findings=args.findings, series=args.series,
+                               index=args.index, exclude_patient=args.exclude_patient,
+                               patient_not_indexed=args.patient_not_indexed)
     notice = notice_of(model)
     if args.json:
         import json
@@ -225,9 +258,20 @@ def _classify(args: argparse.Namespace) -> None:
 
     for score in sorted(scores, key=lambda s: -s.probability):
         where = structure(score.site).words if score.site else ""
-        print(f"{score.probability:5.2f}  {score.status:<13}  {score.words}{f' ({where})' if where else ''}")
+        print(f"{score.probability:5.2f}  {score.status:<13}  {score.words}{f' ({where})' if where else ''}"
+              f"{_vote_words(score)}")
     if notice:
         print(f"note: {notice}", file=sys.stderr)
+
+
+def _vote_words(score: Any) -> str:
+    """What the neighbours of an index say of a finding; "" without an index."""
+    if not hasattr(score, "neighbours"):
+        return ""
+    if score.share is None:
+        return "; no neighbour votes"
+    how = "counted" if score.is_calibrated else "uncalibrated, not counted"
+    return f"; {score.share:.2f} of {score.neighbours} neighbours ({how})"
 
 
 def _ask(args: argparse.Namespace) -> None:

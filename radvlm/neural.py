@@ -26,6 +26,7 @@ from radvlm.volume import Volume
 
 if TYPE_CHECKING:
     from radvlm.report import Report
+    from radvlm.votes import VoteCalibration
 
 #: Longest question, in characters.
 LONGEST_QUESTION = 500
@@ -41,6 +42,9 @@ class VisionLanguageModel(Protocol):
 
     ``name`` and ``notice`` say who speaks and how far to trust it.
     ``facts``: section -> structured findings as text (``radvlm.dataset.facts``), where masks exist.
+
+    A model that was taught to use prior texts also has ``uses_hints = True`` and ``draft(volume, *, facts=None,
+    segmentation=None, hints="") -> tuple[Draft, ...]``. Hints reach nothing else of it, so they can change prose only.
     """
 
     name: str
@@ -101,7 +105,9 @@ def notice_of(model: VisionLanguageModel) -> str:
 
 
 def classify_findings(volume: Any, *, model: Any = "tiny", findings: Sequence[str] | None = None, affine: Any = None,
-                      series: str | None = None) -> tuple[FindingScore, ...]:
+                      series: str | None = None, index: Any = None,
+                      exclude_patient: str | Sequence[str] | None = None, patient_not_indexed: bool = False,
+                      vote_calibration: VoteCalibration | None = None) -> tuple[FindingScore, ...]:
     """How probable findings are, from the images alone.
 
     Args:
@@ -109,11 +115,24 @@ def classify_findings(volume: Any, *, model: Any = "tiny", findings: Sequence[st
         model: a model, or what ``load_model`` takes.
         findings: any texts (zero-shot), or None for the model's own vocabulary. A name of that vocabulary stands for
             its finding.
+        index: a ReportIndex or its folder: the scans nearest to this one vote beside the model, and the scores are
+            ``radvlm.votes.VotedScore``. The votes change probabilities only through ``vote_calibration`` (default:
+            the one stored with the index); without one they stand beside them, ``is_calibrated=False``.
+        exclude_patient, patient_not_indexed: whose scan it is, as in ``ReportIndex.search``.
 
     Returns: one score per finding and site, calibrated; ``status`` by the thresholds stored with the model.
     """
     texts = None if findings is None else _texts(findings, "findings")
-    return resolve_model(model).classify(_volume(volume, affine, series), texts)
+    asked, scan = resolve_model(model), _volume(volume, affine, series)
+    scores = asked.classify(scan, texts)
+    if index is None:
+        return scores
+    from radvlm.prior import opened
+    from radvlm.votes import vote
+
+    with opened(index, asked) as priors:
+        return vote(asked, scan, priors, scores, exclude_patient=exclude_patient,
+                    patient_not_indexed=patient_not_indexed, calibration=vote_calibration)
 
 
 def answer(volume: Any, question: str, *, model: Any = "tiny", segmentation: Any = None, affine: Any = None,

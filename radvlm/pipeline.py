@@ -12,7 +12,7 @@ import os
 import platform
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -86,6 +86,10 @@ class GeneratedReport:
     def decisions(self) -> tuple[Decision, ...]:
         """Everything that was decided on the way, in order."""
         measured = (*self.volume.decisions, *self.segmentation.decisions, *self.measurements.decisions)
+        if "retrieval" in self.report.provenance:
+            from radvlm.prior import prior_decisions
+
+            measured = (*prior_decisions(self.report), *measured)
         if self.reading is None:
             return measured
         from radvlm.neural import model_decisions
@@ -117,6 +121,7 @@ class GeneratedReport:
             "configuration": self.config.to_dict(),
             "configuration_sha256": self.config.digest,
             **({} if self.reading is None else {"model": _model_row(self.report, self.reading)}),
+            **{key: self.report.provenance[key] for key in ("retrieval",) if key in self.report.provenance},
             "decisions": [asdict(d) for d in self.decisions],
         }
 
@@ -266,6 +271,10 @@ def generate_report(
     affine: Any = None,
     scheme: Any = None,
     series: str | None = None,
+    index: Any = None,
+    exclude_patient: str | Sequence[str] | None = None,
+    patient_not_indexed: bool = False,
+    use_hints: bool = True,
     progress: Progress | None = None,
 ) -> GeneratedReport:
     """A grounded report of one CT.
@@ -282,6 +291,10 @@ def generate_report(
         affine: 4x4 index to RAS+ mm, needed with a bare array.
         scheme: label scheme of the masks.
         series: which DICOM series, as in ``load_volume``.
+        index: a ReportIndex or its folder; prior texts of other patients are looked up, recorded with the report, and
+            shown to a model that was taught to use them. No finding comes from them (docs/retrieval.md).
+        exclude_patient, patient_not_indexed: whose scan it is, as in ``ReportIndex.search``.
+        use_hints: False keeps the prior texts from the model and records them all the same, to see what they change.
         progress: called with a short line before each step.
 
     Returns: GeneratedReport; every sentence of it has been verified against the findings it cites.
@@ -319,18 +332,60 @@ def generate_report(
     known = merge_patient(patient, scan.study.patient)
     findings = interpret(numbers, patient=known, rules=rules, study=scan.study)
     head, facts = examination(scan, masks, known), provenance(numbers, masks, scan, settings)
+    seen = None if segmentation is None else masks
     if reader is None:
         tell("Interpreting and writing")
         report = compose_report(findings, style=settings.style, examination=head, provenance=facts)
-        return GeneratedReport(report, numbers, scan, masks, settings, known)
-    tell("Reading with the model")
-    reading, own = read_scan(reader, scan, None if segmentation is None else masks, findings)
-    reading = for_patient(reading, known)
-    tell("Interpreting and writing")
-    notice = f"{reading.model}. {reading.notice}".strip()
-    report = guided_report(findings, reading, style=settings.style, examination=(*head, ("Model", notice)),
-                           provenance=facts, unseen=unseen_structures(own))
-    return GeneratedReport(report, numbers, scan, masks, settings, known, reading, own)
+        made = GeneratedReport(report, numbers, scan, masks, settings, known)
+    else:
+        tell("Reading with the model")
+        reading, own = read_scan(reader, scan, seen, findings)
+        reading = for_patient(reading, known)
+        tell("Interpreting and writing")
+        notice = f"{reading.model}. {reading.notice}".strip()
+        report = guided_report(findings, reading, style=settings.style, examination=(*head, ("Model", notice)),
+                               provenance=facts, unseen=unseen_structures(own))
+        made = GeneratedReport(report, numbers, scan, masks, settings, known, reading, own)
+    if index is None:
+        return made
+    tell("Looking for prior texts")
+    return _look_up(made, index, reader, findings, seen, exclude_patient, patient_not_indexed, use_hints)
+
+
+def _look_up(made: GeneratedReport, index: Any, model: Any, findings: Sequence[Finding], masks: Segmentation | None,
+             exclude_patient: str | Sequence[str] | None, patient_not_indexed: bool, use_hints: bool
+             ) -> GeneratedReport:
+    """A finished report with prior texts beside it; where the model uses them its prose is written, and verified, anew.
+
+    ``masks`` are those that were given, None where thresholds stood in for them.
+    """
+    from radvlm.compose import guided_report
+    from radvlm.neural import facts_by_section, unseen_structures
+    from radvlm.prior import find_priors, hinted_drafts, opened, route, uses_hints, with_priors
+
+    own = made.model_segmentation
+    unseen = unseen_structures(own)
+    with opened(index, model) as priors_of:
+        context = route(made.volume, masks, index=priors_of, phase=made.measurements.phase, model=model,
+                        reading=made.reading, unseen=unseen, has_map=own is not None and bool(own.searched))
+        priors = find_priors(priors_of, made.volume, made.findings, exclude_patient=exclude_patient,
+                             patient_not_indexed=patient_not_indexed, context=context)
+    why_not = "" if priors.hints else "Nothing was near enough to be of use."
+    if priors.hints and (model is None or not uses_hints(model)):
+        why_not = "They were not given to a model." if model is None else \
+            f"The model {made.reading.model if made.reading else ''} was not taught to use them and did not see them."
+    elif priors.hints and not use_hints:
+        why_not = "They were kept from the model, as asked."
+    if why_not or made.reading is None:
+        return replace(made, report=with_priors(made.report, priors, fed=False, why_not=why_not))
+    facts = None if masks is None else facts_by_section(findings)
+    drafts = hinted_drafts(model, made.volume, facts, masks, priors)
+    reading = replace(made.reading, drafts=drafts)
+    base = {key: value for key, value in made.report.provenance.items() if key != "model"}
+    report = guided_report(findings, reading, style=made.config.style, examination=made.report.examination,
+                           provenance=base, unseen=unseen)
+    return replace(made, reading=reading,
+                   report=with_priors(report, priors, fed=True, before=made.report, drafts=drafts))
 
 
 def merge_patient(given: Patient | None, header: Patient) -> Patient:

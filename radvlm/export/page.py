@@ -22,6 +22,7 @@ from radvlm.export import tables
 from radvlm.export.key_images import KeyImage, key_images
 from radvlm.export.model_part import model_badge, model_context, whole_notice
 from radvlm.export.options import PageOptions
+from radvlm.export.prior_part import prior_context
 from radvlm.export.regions import (
     CALIPER_WORDS,
     Caliper,
@@ -86,7 +87,7 @@ def render_page(report: Report, *, volume: Volume | None, regions: RegionMap | N
         "options": options,
         **_report_context(report), **_table_context(report, names, measurements),
         **_provenance_context(report, volume, measurements, manifest, view),
-        "model": model_context(report, manifest),
+        "model": model_context(report, manifest), "priors": prior_context(report),
         "pictures": [_picture(p, report, measurements, names) for p in pictures],
         "view": data["view"], "groups": _groups(named), "group_words": GROUP_WORDS, "windows": list(WINDOWS.values()),
         "data_json": _safe_json(data),
@@ -281,7 +282,7 @@ def _provenance_context(report: Report, volume: Volume | None, measurements: Mea
         if str(text) not in told:
             warnings.append(str(text))
     skip = frozenset({"inputs", "decisions", "geometry", "configuration", "searched", "grid", "warnings", "phase",
-                      "model"})
+                      "model", "retrieval"})
     source = dict(manifest) if manifest else dict(report.provenance)
     return {
         "warnings": warnings, "decisions": decisions, "inputs": tables.input_rows(volume, manifest),

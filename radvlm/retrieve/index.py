@@ -464,6 +464,15 @@ class ReportIndex:
 
     # -- reading the query ------------------------------------------------------------------------------------------
 
+    def whose(
+        self, scan: Any, exclude_patient: str | Sequence[str] | None = None, patient_not_indexed: bool = False
+    ) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """(patients, studies) that a search on behalf of a scan leaves out: what is stated and what its header says.
+
+        For callers that search with texts made from the scan. Raises InputError as ``search`` with the scan would.
+        """
+        return self._whose(scan, exclude_patient, patient_not_indexed, ())
+
     def _whose(
         self, query: Any, stated: str | Sequence[str] | None, not_indexed: bool, studies: Sequence[str]
     ) -> tuple[tuple[str, ...], tuple[str, ...]]:
