@@ -110,7 +110,10 @@ def run_stage(name: str, module: nn.Module, loss_of: Callable[[int], dict[str, T
             accelerator.backward(losses["loss"] / config.accumulate)
         if accelerator.num_processes > 1:
             _average(module, trained)
-        accelerator.clip_grad_norm_(trained, config.clip)
+        length = accelerator.clip_grad_norm_(trained, config.clip)
+        if length is not None and not torch.isfinite(torch.as_tensor(length)):  # a step of it would ruin every weight
+            raise InputError("the gradient of a training step is finite", f"{name}, step {step}: {float(length)}",
+                             "Lower the learning rate, or train in float32")
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
         step += 1

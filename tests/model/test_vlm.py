@@ -289,7 +289,9 @@ def test_drafts_from_facts_and_what_is_too_long(little: TableModel, volume: Volu
     assert little.read(volume, facts=FACTS)[0].drafts[0].text == ""
 
 
-def test_a_question_that_does_not_fit_is_one_clear_error(made: Any, volume: Volume) -> None:
+def test_a_question_that_does_not_fit_is_one_clear_error(made: Any, volume: Volume,
+                                                         monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vlm, "LONGEST_SECTION", 200)
     model = made.model(context=128)
     with pytest.raises(InputError, match="context"):
         model.answer(volume, "why " * 120)

@@ -24,7 +24,7 @@ def phantom() -> Phantom:
     return make_phantom(PhantomSpec(seed=6, spacing_mm=(6.0, 6.0, 6.0), lesions=(
         LesionSpec("liver_cyst", 40), LesionSpec("liver_metastasis", 35), LesionSpec("kidney_cyst", 20, side="left"),
         LesionSpec("lytic_bone_lesion", 18, location="vertebrae_L3"),
-        LesionSpec("sclerotic_bone_lesion", 18, location="vertebrae_T8"),
+        LesionSpec("sclerotic_bone_lesion", 14, location="vertebrae_T10"),
         LesionSpec("hydronephrosis", 28, side="right"), LesionSpec("pleural_effusion", 40, side="right"),
         LesionSpec("gallstone", 14), LesionSpec("splenomegaly", 600))))
 

@@ -123,6 +123,18 @@ def test_a_loss_that_is_not_finite_is_one_error(tmp_path: Path) -> None:
     assert all(torch.isfinite(v).all() for v in net.state_dict().values()) and not (tmp_path / "s.done.pt").exists()
 
 
+def test_a_gradient_that_is_not_finite_ruins_no_weight(tmp_path: Path) -> None:
+    net = Net()
+
+    def loss_of(step: int) -> dict[str, Tensor]:
+        x = (net.body[0].weight.sum() * 0).abs() if step < 3 else net.body[0].weight.sum() * 0
+        return {"loss": x.sqrt() if step == 3 else x}  # the root of 0 has no slope
+
+    with pytest.raises(InputError, match=r"gradient .* s, step 3"):
+        run_stage("s", net, loss_of, CONFIG, tmp_path)
+    assert all(torch.isfinite(v).all() for v in net.state_dict().values())
+
+
 def test_minutes_end_a_stage_and_its_schedule(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter(range(0, 10**6, 3))  # every look at the clock is three seconds later
     monkeypatch.setattr("radvlm.train.loop.time.monotonic", lambda: float(next(clock)))

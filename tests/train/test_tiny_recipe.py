@@ -34,7 +34,7 @@ RECIPE: dict[str, Any] = {
                 "hidden": 12},
     "decoder": {"vocabulary": 400, "hidden": 16, "layers": 1, "heads": 2, "feed_forward": 32, "context": 1024,
                 "lora_rank": 2, "lora_alpha": 4.0},
-    "voxels": {**LOOP, "steps": 3, "precision": "bfloat16"}, "voxel_batch": {"size": 2, "crop": [24, 20, 16]},
+    "voxels": {**LOOP, "steps": 3}, "voxel_batch": {"size": 2, "crop": [24, 20, 16]},
     "heads": {**LOOP, "steps": 4, "validate_every": 2, "patience": 3}, "head_batch": {"size": 5},
     "base": {**LOOP, "steps": 2, "precision": "bfloat16"}, "base_batch": {"size": 4},
     "instruct": {**LOOP, "steps": 5, "precision": "bfloat16"}, "instruct_batch": {"size": 4},
