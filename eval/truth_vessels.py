@@ -108,7 +108,8 @@ def vertebra_errors(analytic: ModuleType, rng: np.random.Generator) -> Errors:
 
 def summary(values: list[float]) -> dict[str, float]:
     array = np.array(values)
-    return {"n": len(array), "mean": round(float(array.mean()), 2), "mean_absolute": round(float(np.abs(array).mean()), 2),
+    mean, absolute = round(float(array.mean()), 2), round(float(np.abs(array).mean()), 2)
+    return {"n": len(array), "mean": mean, "mean_absolute": absolute,
             "worst": round(float(array[np.abs(array).argmax()]), 2)}
 
 

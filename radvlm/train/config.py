@@ -74,10 +74,11 @@ class DecoderShape:
 
 @dataclass(frozen=True)
 class Batch:
-    """Cases of one step, and for voxel crops their size in voxels."""
+    """Cases of one step; for voxel crops their size in voxels and the findings that are drawn more often."""
 
     size: int
     crop: tuple[int, int, int] | None = None
+    often: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.size < 1:

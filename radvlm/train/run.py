@@ -109,7 +109,7 @@ def _voxels(config: TrainConfig, encoder: PyramidEncoder, output: Path, tell: Pr
         raise InputError("a corpus has at least one case", folder.name, "Give its seeds, so that it is made")
     crop = config.voxel_batch.crop or (128, 96, 80)
     crops = Crops(scans, encoder.config, voxel_classes(), shape=crop, batch=config.voxel_batch.size,
-                  seed=config.seed + 1)
+                  seed=config.seed + 1, often=config.voxel_batch.often)
     run_stage("voxels", network, lambda step: voxel_loss(network, crops(step)), config.voxels, output, progress=tell)
 
 

@@ -2,7 +2,7 @@
 
 Unusual: findings that are a property of a whole organ (steatosis, an aneurysm) are painted on that organ's voxels, so
 that every finding has a map and can be shown. Crops are the whole section of the body and a stack of slices around a
-finding that is drawn first, each finding as likely as any other.
+finding that is drawn first; findings that are hard to see are drawn more often.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from radvlm.errors import InputError
 from radvlm.model.pyramid import PyramidConfig, VoxelNetwork, split_maps
 
 #: Findings without voxels of their own -> the class whose voxels show them.
@@ -27,6 +28,8 @@ ORGAN_FINDINGS = {"steatosis": "liver", "hepatomegaly": "liver", "splenomegaly":
 #: Half length of aorta that is called aneurysmal around its widest place, mm.
 ANEURYSM_REACH_MM = 25.0
 AIR_HU = -1000
+#: How much more often a finding named in ``often`` is drawn than the others.
+OFTEN = 3.0
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ class Crops:
     """Batches of crops, drawn from (seed, step), prepared one step ahead in a thread."""
 
     def __init__(self, scans: Sequence[LabelledScan], config: PyramidConfig, voxel_classes: Sequence[str], *,
-                 shape: tuple[int, int, int], batch: int, seed: int) -> None:
+                 shape: tuple[int, int, int], batch: int, seed: int, often: Sequence[str] = ()) -> None:
         self.scans, self.config, self.shape, self.batch, self.seed = list(scans), config, shape, batch, seed
         self.classes = list(voxel_classes)
         organs = list(config.anatomy)
@@ -65,6 +68,11 @@ class Crops:
             for kind in {t["kind"] for t in scan.lesions}:
                 by.setdefault(kind, []).append(n)
         self.by_finding = [by.get(name, []) for name in config.findings]
+        unknown = sorted(set(often) - set(config.findings))
+        if unknown:
+            raise InputError("a finding that is drawn often is one of the model's", ", ".join(unknown))
+        chances = np.array([OFTEN if name in often else 1.0 for name in config.findings])
+        self.chances = chances / chances.sum()
         self._pool = ThreadPoolExecutor(1)
         self._next: tuple[int, Future[Any]] | None = None
 
@@ -82,7 +90,7 @@ class Crops:
         return torch.stack(hu)[:, None], torch.stack(anatomy), torch.stack(parts), list(found)
 
     def _crop(self, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor, list[tuple[int, Tensor]]]:
-        finding = int(rng.integers(0, len(self.by_finding)))
+        finding = int(rng.choice(len(self.by_finding), p=self.chances))
         choices = self.by_finding[finding]
         number = int(rng.choice(choices)) if choices and rng.random() < 0.85 else int(rng.integers(0, len(self.scans)))
         scan = self.scans[number]

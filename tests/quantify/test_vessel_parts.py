@@ -62,8 +62,8 @@ def test_parts_need_what_tells_them_apart(analytic, make):
     assert not alone.measurements
     reasons = {o.quantity: o.reason for o in alone.omissions}
     assert "no vertebrae" in reasons["infrarenal_diameter"] and "no section" in reasons["arch_diameter"]
-    portal = measure_parts(make.segmentation({"portal_vein_and_splenic_vein": mask},
-                                             make.geometry(mask.shape, (2.0, 2.0, 3.0))), "portal_vein_and_splenic_vein")
+    name = "portal_vein_and_splenic_vein"
+    portal = measure_parts(make.segmentation({name: mask}, make.geometry(mask.shape, (2.0, 2.0, 3.0))), name)
     assert all("confluence" in o.reason for o in portal.omissions) and not portal.measurements
 
 
