@@ -1,4 +1,4 @@
-"""Write the measured tables of docs/evaluation.md from eval/results; a test fails while they differ.
+"""Write the measured tables of docs/evaluation.md and docs/tiny.md from eval/results; a test fails while they differ.
 
 A table stands between ``<!-- measured: NAME -->`` and ``<!-- /measured -->``; the rest is left alone.
 """
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-DOCUMENT = ROOT / "docs" / "evaluation.md"
+DOCUMENTS = (ROOT / "docs" / "evaluation.md", ROOT / "docs" / "tiny.md")
 RESULTS = ROOT / "eval" / "results"
 BLOCK = re.compile(r"(<!-- measured: (\w+) -->\n).*?(<!-- /measured -->)", re.S)
 CATEGORIES = ("false_finding", "omission", "wrong_location", "wrong_severity", "false_comparison", "omitted_comparison")
@@ -81,7 +81,69 @@ def speed(results: Path) -> str:
             "new, the higher when each was read before.\n")
 
 
-BLOCKS: dict[str, Callable[[Path], str]] = {"sensitivity": sensitivity, "labeler": labeler, "speed": speed}
+def tiny(results: Path) -> str:
+    """Every figure of the model that ships, on phantoms like its own and on shifted ones."""
+    runs = {words: _read(results, f"tiny_{shift}") for shift, words in SHIFTS.items()
+            if (results / f"tiny_{shift}.json").exists()}
+    rows = []
+    for key, words, wanted in TINY:
+        values = [_with_interval(run.get(key)) for run in runs.values()]
+        rows.append([words, wanted, *values])
+    first = next(iter(runs.values()))
+    base = first["baselines"]
+    constants = first["vqa_best_constant"]
+    head = ["figure", "asked for", *(f"{words} (n = {run['n']})" for words, run in runs.items())]
+    text = table(head, rows)
+    text += (f"\nTrivial baselines, same phantoms: constant normal report F1 {base['constant_normal_micro_f1']:.2f}, the "
+             f"three commonest findings {base['three_commonest_findings_micro_f1']:.2f}, everything present "
+             f"{base['everything_present_micro_f1']:.2f}; best constant answer {constants['all']:.2f}, by kind of "
+             f"question {constants['kind']:.2f}, by kind and subject {constants['subject']:.2f}; recall by chance 0.01; "
+             f"calibration error of the prevalence {first['calibration_error_of_prevalence']:.3f}.\n")
+    if "with_masks" in first:
+        m = first["with_masks"]
+        text += (f"\nWith masks ({m['n']} phantoms): {m['contradicting']} of {m['sentences']} sentences contradict them; "
+                 f"{m['by_decoder']} are the decoder's own, {m['replaced']} drafts were replaced.\n")
+    return text
+
+
+def tiny_findings(results: Path) -> str:
+    """AUROC and number of cases by finding."""
+    data = _read(results, "tiny_none")
+    rows = sorted(((n.replace("_", " "), v) for n, v in data["auroc_by_finding"].items() if v is not None),
+                  key=lambda r: r[1])
+    counts = {n.replace("_", " "): v for n, v in data["positives"].items()}
+    return table(["finding", "phantoms with it", "AUROC"], [[n, str(counts[n]), f"{v:.3f}"] for n, v in rows])
+
+
+#: Shift of eval/score_tiny.py -> how the documentation calls it.
+SHIFTS = {"none": "as in training", "noise": "noise 25 HU", "spacing": "4.5 mm voxels", "thin": "2 mm voxels",
+          "abdomen": "abdomen and pelvis only"}
+#: Key of the result, words, what was asked for.
+TINY = (
+    ("macro_auroc", "findings, macro AUROC", ">= 0.95"),
+    ("report_micro_f1", "findings said in the report, F1", ">= 0.85"),
+    ("finding_head_micro_f1", "findings above their threshold, F1", ""),
+    ("zero_shot_macro_f1", "zero-shot, wordings never trained on, macro F1", ">= 0.80"),
+    ("vqa_accuracy", "questions, accuracy", ">= 0.90"),
+    ("image_to_report_recall_at_1_of_100", "scan to report, recall@1 of 100", ">= 0.80"),
+    ("calibration_error", "calibration error", "< 0.05"),
+    ("calibration_error_confident", "the same where p >= 0.05", ""),
+    ("warned_unfamiliar", "share called unlike the training", ""),
+)
+
+
+def _with_interval(value: Any) -> str:
+    if value is None:
+        return "not measured"
+    if isinstance(value, float):
+        return f"{value:.3f}"
+    if "low" in value:
+        return f"{value['value']:.3f} ({value['low']:.3f} to {value['high']:.3f})"
+    return f"{value['value']:.3f}"
+
+
+BLOCKS: dict[str, Callable[[Path], str]] = {"sensitivity": sensitivity, "labeler": labeler, "speed": speed,
+                                            "tiny": tiny, "tiny_findings": tiny_findings}
 
 
 def _read(results: Path, name: str) -> dict[str, Any]:
@@ -94,4 +156,5 @@ def filled(document: str, results: Path = RESULTS) -> str:
 
 
 if __name__ == "__main__":
-    DOCUMENT.write_text(filled(DOCUMENT.read_text(encoding="utf-8")), encoding="utf-8")
+    for document in DOCUMENTS:
+        document.write_text(filled(document.read_text(encoding="utf-8")), encoding="utf-8")

@@ -46,7 +46,8 @@ def tube(kind: str, radius, spacing, rng: np.random.Generator, length: float = 1
     points = line(kind, length)
     radii = np.broadcast_to(radius, 400)
     places, shape = grid(points, float(radii.max()), spacing, rng)
-    near = np.isfinite(cKDTree(points[::20]).query(places, distance_upper_bound=float(radii.max()) + length / 40 + 1)[0])
+    reach = float(radii.max()) + length / 40 + 1
+    near = np.isfinite(cKDTree(points[::20]).query(places, distance_upper_bound=reach)[0])
     distance, nearest = np.full(len(places), np.inf), np.zeros(len(places), dtype=int)
     distance[near], nearest[near] = cKDTree(points).query(places[near])
     tangents = frames(points)[0]
