@@ -94,15 +94,16 @@ def tiny(results: Path) -> str:
     constants = first["vqa_best_constant"]
     head = ["figure", "asked for", *(f"{words} (n = {run['n']})" for words, run in runs.items())]
     text = table(head, rows)
-    text += (f"\nTrivial baselines, same phantoms: constant normal report F1 {base['constant_normal_micro_f1']:.2f}, the "
-             f"three commonest findings {base['three_commonest_findings_micro_f1']:.2f}, everything present "
+    text += ("\nTrivial baselines, same phantoms: F1 of the constant normal report "
+             f"{base['constant_normal_micro_f1']:.2f}, of the three commonest findings "
+             f"{base['three_commonest_findings_micro_f1']:.2f}, of everything present "
              f"{base['everything_present_micro_f1']:.2f}; best constant answer {constants['all']:.2f}, by kind of "
-             f"question {constants['kind']:.2f}, by kind and subject {constants['subject']:.2f}; recall by chance 0.01; "
-             f"calibration error of the prevalence {first['calibration_error_of_prevalence']:.3f}.\n")
+             f"question {constants['kind']:.2f}, by kind and subject {constants['subject']:.2f}; recall by chance "
+             f"0.01; calibration error of the prevalence {first['calibration_error_of_prevalence']:.3f}.\n")
     if "with_masks" in first:
         m = first["with_masks"]
-        text += (f"\nWith masks ({m['n']} phantoms): {m['contradicting']} of {m['sentences']} sentences contradict them; "
-                 f"{m['by_decoder']} are the decoder's own, {m['replaced']} drafts were replaced.\n")
+        text += (f"\nWith masks ({m['n']} phantoms): {m['contradicting']} of {m['sentences']} sentences contradict "
+                 f"them; {m['by_decoder']} are the decoder's own, {m['replaced']} drafts were replaced.\n")
     return text
 
 

@@ -224,7 +224,7 @@ def find_priors(index: ReportIndex, scan: Volume, findings: Sequence[Finding], *
         fresh = _hints(selection, index.digest, hints)
         hints += fresh
         tokens -= sum(_tokens(h.text) for h in fresh)
-        most -= len(fresh)
+        most -= len({h.source for h in fresh})
         asked.append(Asked(words, section, result, selection, frozenset(h.source for h in fresh)))
     return Priors(index.folder.name, index.digest, str(index.manifest["encoder"]["id"]), tuple(asked), tuple(hints),
                   _decisions(asked, context, reads_scans(index)))

@@ -132,7 +132,7 @@ def _organs(section: str, tops: Sequence[Finding], attached: dict[str, list[Find
     sentences: list[Sentence] = []
     complete: list[Finding] = []
     cut: list[Finding] = []
-    twins = _normal_twins(section, tops, judged, style)
+    twins = _normal_twins(section, tops, attached, judged, style)
     sentences += twins
     said = {f.id for s in twins for f in s.findings}
     for finding in tops:
@@ -159,7 +159,8 @@ def _organs(section: str, tops: Sequence[Finding], attached: dict[str, list[Find
     return sentences
 
 
-def _normal_twins(section: str, tops: Sequence[Finding], judged: Sequence[Finding], style: Style) -> list[Sentence]:
+def _normal_twins(section: str, tops: Sequence[Finding], attached: dict[str, list[Finding]],
+                  judged: Sequence[Finding], style: Style) -> list[Sentence]:
     """In the one-word style: "Both kidneys are of usual length", when both sides were judged and found so."""
     if style.detail != "normal-in-one-word":
         return []
@@ -175,7 +176,8 @@ def _normal_twins(section: str, tops: Sequence[Finding], judged: Sequence[Findin
             if one.category == other.category:
                 words, many = structure_list((right.site, left.site))
                 text = f"{capital(words)} {be(many)} {one.category}."
-                sentences.append(Sentence(text, section, (right, left, one, other)))
+                parts = [p for f in (right, left) for p in attached.get(f.site, ())]  # such as the renal pelvis
+                sentences.append(Sentence(text, section, (right, left, one, other, *parts)))
     return sentences
 
 

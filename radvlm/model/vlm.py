@@ -24,6 +24,7 @@ from radvlm.finding import Region, Status
 from radvlm.geometry import Geometry
 from radvlm.model.calibration import Calibration
 from radvlm.model.grounding import Patch, cells_of, to_scan
+from radvlm.model.hinted import hinted_prompt, hints_for
 from radvlm.model.inputs import InputSpec, prepare
 from radvlm.model.pyramid import FEATURES, PyramidConfig, PyramidEncoder, evidence, split_maps
 from radvlm.model.text import HashedTextEncoder
@@ -75,6 +76,7 @@ class Settings:
         calibration: of the findings. zero_shot: slope and offset of a text's score, and its two thresholds.
         answer_temperature: of yes/no answers. familiar: mean, spread and limit of ``_strangeness``.
         training: seeds, minutes, counts: what the model card prints.
+        uses_hints: it was taught to read prior texts of other patients in its prompt (``radvlm.train.preference``).
     """
 
     name: str
@@ -87,6 +89,7 @@ class Settings:
     answer_temperature: float
     familiar: float
     training: Mapping[str, Any]
+    uses_hints: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,6 +178,16 @@ class TableModel:
                           self.settings.calibration.thresholds)
         return reading, regions
 
+    @property
+    def uses_hints(self) -> bool:
+        """Whether it was taught to read prior texts; only then is it shown any."""
+        return self.settings.uses_hints
+
+    def draft(self, volume: Volume, *, facts: Mapping[str, str] | None = None,
+              segmentation: Segmentation | None = None, hints: str = "") -> tuple[Draft, ...]:
+        """The prose of ``read`` with prior texts (a block of ``radvlm.retrieve.render_hints``) in its prompts."""
+        return self._drafts(self.encode(volume), facts or {}, hints)[0]
+
     def classify(self, volume: Volume, findings: Sequence[str] | None = None) -> tuple[FindingScore, ...]:
         """Own findings (by name or None for all) by the finding head, any other text by the shared space."""
         encoded = self.encode(volume)
@@ -256,7 +269,8 @@ class TableModel:
 
         return WritingLimits(max_new_tokens=tokens)
 
-    def _drafts(self, encoded: Encoded, facts: Mapping[str, str]) -> tuple[tuple[Draft, ...], tuple[Decision, ...]]:
+    def _drafts(self, encoded: Encoded, facts: Mapping[str, str], hints: str = ""
+                ) -> tuple[tuple[Draft, ...], tuple[Decision, ...]]:
         """Prose by section, without a last sentence that was cut short, and what was left out."""
         sections = list(dict.fromkeys((*self.settings.sections, *facts)))
         longest = self.writer.decoder.context or 10**9
@@ -266,12 +280,15 @@ class TableModel:
                 "" if facts or section not in self.settings.sections else section_prompt(section))
             if not prompt:
                 continue
-            length = encoded.table.shape[1] + len(self.writer.decoder.encode(prompt)) + LONGEST_SECTION
+            length = self._length(encoded, prompt)
+            shown = hints_for(hints, section)
+            while shown and self._length(encoded, hinted_prompt(shown, prompt)) > longest:
+                shown = shown[:-1]
             if length > longest:
                 left_out.append(Decision("model", f"The model wrote no prose for {section}: its findings are too long "
                                          f"({length} tokens with the answer, of {longest})", True))
                 continue
-            prompts.append(prompt)
+            prompts.append(hinted_prompt(shown, prompt))
             kept.append(section)
         if not prompts:
             return (), tuple(left_out)
@@ -279,6 +296,10 @@ class TableModel:
         written = self.writer.decoder.generate_sections(prefix, prompts, self._limits(LONGEST_SECTION))
         return tuple(Draft(s, w.text.strip() if w.ended_by != "length" else _whole_sentences(w.text))
                      for s, w in zip(kept, written, strict=True)), tuple(left_out)
+
+    def _length(self, encoded: Encoded, prompt: str) -> int:
+        """Tokens of a section with its prompt and evidence, at the most."""
+        return encoded.table.shape[1] + len(self.writer.decoder.encode(prompt)) + LONGEST_SECTION
 
     def _scores_of(self, encoded: Encoded, geometry: Geometry) -> tuple[FindingScore, ...]:
         """The scores alone; made once for a scan that is asked several things."""

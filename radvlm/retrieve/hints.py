@@ -14,7 +14,7 @@ import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from radvlm.retrieve.records import sentences
+from radvlm.retrieve.records import sentences, subject
 from radvlm.retrieve.selection import Selection
 
 _MARKERS = re.compile(
@@ -100,20 +100,36 @@ def neutralise(text: str) -> Neutral:
 
 
 def make_hints(selection: Selection, index_digest: str) -> tuple[Hint, ...]:
-    """The kept texts as hints, numbered; one of which nothing is left is dropped."""
+    """The kept texts as hints, numbered; one of which nothing is left is dropped.
+
+    A text that is of no one section (a whole report) becomes a hint for each section that its sentences speak of.
+    """
     hints: list[Hint] = []
     for verdict in selection.kept:
         neutral = neutralise(verdict.text)
-        if neutral.text:
-            hints.append(
-                Hint(len(hints) + 1, neutral.text, verdict.hit.section, verdict.hit.id, index_digest, neutral.removed)
-            )
+        parts = {verdict.hit.section: neutral.text} if verdict.hit.section else _by_section(neutral.text)
+        for section, text in parts.items():
+            if text:
+                hints.append(Hint(len(hints) + 1, text, section, verdict.hit.id, index_digest, neutral.removed))
     return tuple(hints)
 
 
+def _by_section(text: str) -> dict[str, str]:
+    """Section -> its sentences; a sentence that names no structure goes with the one before it."""
+    groups: dict[str, list[str]] = {}
+    here = ""
+    for sentence in sentences(text):
+        here = subject(sentence)[0] or here
+        groups.setdefault(here, []).append(sentence)
+    return {section: " ".join(held) for section, held in groups.items()}
+
+
 def render_hints(hints: Iterable[Hint]) -> str:
-    """The block for a prompt, "" for no hints. Every line starts with its label, so none can pass for the prompt."""
-    lines = [f"[other patient {h.number}] {h.text}" for h in hints]
+    """The block for a prompt, "" for no hints. Every line starts with its label, so none can pass for the prompt.
+
+    The label says for which section a hint may be of use: ``[other patient 3; liver] ...``.
+    """
+    lines = [f"[other patient {h.number}{f'; {h.section}' if h.section else ''}] {h.text}" for h in hints]
     if not lines:
         return ""
     return "\n".join(

@@ -202,7 +202,7 @@ def test_neutral_text_holds_no_hidden_characters(text: str) -> None:
 def test_hints_are_labelled_line_by_line() -> None:
     hints = [Hint(1, "A cyst.", "liver", "S1/sentence/0", "d"), Hint(2, "Ascites.", "", "S2/sentence/0", "d")]
     block = render_hints(hints)
-    assert block.splitlines()[1:] == ["[other patient 1] A cyst.", "[other patient 2] Ascites."]
+    assert block.splitlines()[1:] == ["[other patient 1; liver] A cyst.", "[other patient 2] Ascites."]
     assert render_hints([]) == ""
 
 
