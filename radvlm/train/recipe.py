@@ -30,7 +30,7 @@ from radvlm.train.prepared import Augment
 from radvlm.train.selfsupervised import SelfSupervision
 
 #: Recipes by the key ``kind``; a file without it is a ``table`` recipe (configs/tiny.yaml).
-KINDS = ("table", "tokens")
+KINDS = ("table", "tokens", "preference")
 _SEE = "See configs/merlin-contrastive.yaml and docs/training.md"
 
 
@@ -190,11 +190,16 @@ def read_yaml(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def recipe_kind(path: str | os.PathLike[str]) -> str:
-    """``table`` or ``tokens``; InputError for another kind."""
+    """``table``, ``tokens`` or ``preference``; InputError for another kind."""
     kind = read_yaml(path).get("kind", "table")
     if kind not in KINDS:
         raise InputError(f"the kind of a recipe is one of {', '.join(KINDS)}", repr(kind))
     return str(kind)
+
+
+def read_recipe(cls: type, path: str | os.PathLike[str]) -> Any:
+    """A YAML file as a dataclass; InputError for an unknown or missing key and for a value of another type."""
+    return _made(cls, read_yaml(path), "recipe")
 
 
 def _made(cls: type, data: Any, where: str) -> Any:
