@@ -21,7 +21,7 @@ from radvlm.train.config import CorpusConfig, TrainConfig
 from radvlm.train.heads import evidence_tables
 from radvlm.train.language import says_something
 from radvlm.train.plots import plot_losses
-from radvlm.train.run import macro_auroc
+from radvlm.train.run import macro_auroc, recall_of_own_report
 from radvlm.training import train_model
 
 LOOP = {"learning_rate": 0.002, "warmup": 2, "log_every": 1}
@@ -147,6 +147,15 @@ def test_macro_auroc_by_hand() -> None:
     ("", False)])
 def test_says_something(text: str, expected: bool) -> None:
     assert says_something(text) is expected
+
+
+def test_recall_of_own_report_by_hand() -> None:
+    """Two blocks of two: in the first both find their own, in the second both choose row 2; the fifth is left over."""
+    image = np.eye(5, 4)[[0, 1, 2, 2, 3]]
+    text = np.eye(5, 4)[[0, 1, 2, 3, 3]]
+    assert recall_of_own_report(image, text, block=2) == pytest.approx(3 / 4)
+    assert recall_of_own_report(image[:1], text[:1]) == 1.0
+    assert recall_of_own_report(image[2:4], text[[3, 2]]) == 0.5, "argmax takes the first of two equal ones"
 
 
 def test_plots_need_two_points(tmp_path: Path) -> None:

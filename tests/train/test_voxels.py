@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from radvlm.errors import InputError
 from radvlm.model.pyramid import PyramidConfig, VoxelNetwork
 from radvlm.train.voxels import Crops, LabelledScan, _any_of_two, _FocalNegative, voxel_loss
 
@@ -142,6 +143,11 @@ def test_every_finding_is_drawn_about_as_often(tmp_path: Path) -> None:
     crops = Crops(scans, CONFIG, CLASSES, shape=(24, 20, 10), batch=1, seed=0)
     held = sum(any(FINDINGS[n] == "liver_cyst" for n, _ in crops._make(step)[3][0]) for step in range(120))
     assert held / 120 > 0.15
+    often = Crops(scans, CONFIG, CLASSES, shape=(24, 20, 10), batch=1, seed=0, often=("liver_cyst",))
+    again = sum(any(FINDINGS[n] == "liver_cyst" for n, _ in often._make(step)[3][0]) for step in range(120))
+    assert again > 1.3 * held
+    with pytest.raises(InputError, match="kidny"):
+        Crops(scans, CONFIG, CLASSES, shape=(24, 20, 10), batch=1, seed=0, often=("kidny",))
 
 
 def _batch(seed: int = 0) -> tuple[Tensor, Tensor, Tensor, list[list[tuple[int, Tensor]]]]:
