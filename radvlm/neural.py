@@ -169,11 +169,19 @@ def embed_text(texts: Sequence[str], *, model: Any = "tiny") -> np.ndarray:
 
 
 def facts_by_section(findings: Sequence[Finding]) -> dict[str, str]:
-    """Measured findings as the lines of text that a decoder was taught to read; sections with nothing are left out."""
-    from radvlm.dataset.facts import facts_of
+    """Measured findings as the lines of text that a decoder was taught to read; sections with nothing are left out.
 
-    lines = {section: facts_of(findings, section) for section in SECTIONS}
-    return {section: text for section, text in lines.items() if text}
+    They are those that the report without a model states, as in the training pairs: a verdict that no sentence of it
+    says is in no line.
+    """
+    from radvlm.compose import Style
+    from radvlm.compose.impression import impression
+    from radvlm.compose.template import template_sentences
+    from radvlm.dataset.facts import facts_by_section as facts_of_sentences
+
+    style = Style()
+    lines = facts_of_sentences([*template_sentences(findings, style), *impression(findings, style)])
+    return {section: lines[section] for section in SECTIONS if lines.get(section)}
 
 
 def read_scan(model: VisionLanguageModel, scan: Volume, masks: Segmentation | None,

@@ -25,6 +25,8 @@ from torch import Tensor
 from radvlm.errors import FileFormatError, InputError
 from radvlm.model.calibration import Calibration
 from radvlm.model.fusion import EvidenceConfig
+from radvlm.model.hub import commit_of, fetch_folder, is_hub_id
+from radvlm.model.merlin.checkpoint import is_merlin
 from radvlm.model.pyramid import PyramidConfig, PyramidEncoder
 from radvlm.model.text import HashedTextConfig, HashedTextEncoder
 from radvlm.model.vlm import Settings, TableModel, Term
@@ -79,32 +81,54 @@ def save(model: TableModel, folder: str | os.PathLike[str]) -> Path:
 
 def load_model(name_or_path: str | os.PathLike[str] = "tiny", *, revision: str | None = None, device: str = "cpu",
                offline: bool = True, precision: str = "float32") -> Any:
-    """A shipped model, one of our folders, or Merlin's published checkpoints (file, folder or hub id).
+    """A shipped model, one of our folders (local or on a hub), or Merlin's published checkpoints.
 
     Args:
-        revision: commit of a hub id; required with ``offline=False``.
+        name_or_path: ``tiny``; a folder of ``save_pretrained``; a file or folder of Merlin's; or a hub id of either.
+        revision: commit of a hub id (40 hex digits), required there and refused elsewhere.
         device: a torch device. precision: float32, or bfloat16 for a faster and slightly different encoder.
         offline: never touch the network.
 
-    Raises: InputError for what is not there, FileFormatError for damaged or foreign files, naming the keys.
+    Raises: InputError for what is not there, MissingPackageError for a hub id that is not at hand, FileFormatError for
+    damaged or foreign files, naming the keys.
     """
     name = os.fspath(name_or_path)
     device = _checked_device(device)
     path = Path(str(files("radvlm").joinpath("weights", name))) if name in SHIPPED else Path(name)
-    if (path / "config.json").is_file() and _is_ours(path):
+    if revision is not None and path.exists():
+        raise InputError("a revision is the commit of a hub id", f"{name!r} lies here and has one version",
+                         "Leave revision out")
+    if name not in SHIPPED and is_merlin(name):
+        from radvlm.model.merlin.model import MerlinModel
+
+        return MerlinModel.load(name, revision=revision, device=device, offline=offline)
+    if name not in SHIPPED and is_hub_id(name):
+        commit = commit_of(name, revision)
+        model = _load_ours(fetch_folder(name, commit, offline=offline), name, device, precision)
+        model.name = f"{model.name} ({name}@{commit[:12]})"
+        return model
+    return _load_ours(path, name, device, precision)
+
+
+def _load_ours(path: Path, name: str, device: str, precision: str) -> Any:
+    """The model in a local folder of this package's formats."""
+    said = _format_of(path)
+    if said == FORMAT:
         return _load_folder(path, device, precision)
-    if _format_of(path) == TOKENS_FORMAT:
+    if said == TOKENS_FORMAT:
         from radvlm.model.tokens_model import load_tokens_model
 
         return load_tokens_model(path, device=device, precision=precision)
+    if name in SHIPPED and not (path / "model.safetensors").is_file():
+        raise FileFormatError(f"{name} ships with the package", "its weights are not in this installation",
+                              "Install radvlm again, from a wheel or a whole checkout; or train it: "
+                              f"radvlm train configs/{name}.yaml")
     if (path / "model.safetensors").is_file() and (path / "decoder").is_dir():
         raise FileFormatError("config.json of a model folder says what it is", f"{path.name}: missing or damaged",
                               "Copy the folder again")
-    if name in SHIPPED:
-        raise FileFormatError("tiny ships with the package", f"no weights in {path.name}", "Install radvlm again")
-    from radvlm.model.merlin.model import MerlinModel
-
-    return MerlinModel.load(name, revision=revision, device=device, offline=offline)
+    what = "no such file or folder" if not path.exists() else "nothing that is one"
+    raise InputError("a model is tiny, a folder of save_pretrained, Merlin's published files, or a hub id with its "
+                     "commit", f"{name!r}: {what}", 'See docs/merlin.md and docs/training.md')
 
 
 def settings_to_dict(settings: Settings) -> dict[str, Any]:

@@ -130,7 +130,8 @@ class Decoder(nn.Module):
         super().__init__()
         self.model = model
         self.tokenizer = tokenizer
-        self._parameters_of_forward = frozenset(inspect.signature(model.forward).parameters)
+        # of the base: peft's own forward names fewer and passes the others on
+        self._parameters_of_forward = frozenset(inspect.signature(self.base_model.forward).parameters)
         self._compiled: Any = None
         if "inputs_embeds" not in self._parameters_of_forward:
             raise InputError("a decoder takes embeddings", type(model).__name__, "Choose a model with inputs_embeds")

@@ -179,6 +179,15 @@ def test_every_style_verifies_and_says_every_present_finding(hand_made: ModuleTy
         assert 1 <= len(report.impression) <= style.impression_items
 
 
+def test_one_word_for_two_normal_kidneys_says_their_parts_too(hand_made: ModuleType) -> None:
+    """The renal pelves are parts of the kidneys and are cited with them, or they would be left unsaid."""
+    held = [hand_made.organ(f"kidney_{side}", 155, 150, extent_si=110.0, length=110.0) for side in ("right", "left")]
+    held += [hand_made.organ(f"renal_pelvis_{side}", 4, 10) for side in ("right", "left")]
+    report = _report(hand_made.numbers(held), Style(detail="normal-in-one-word"))
+    said = next(s for s in report.sentences if s.text == "Both kidneys are of usual length.")
+    assert {f.site for f in said.findings} >= {"kidney_left", "renal_pelvis_right", "renal_pelvis_left"}
+
+
 def test_text_is_the_same_for_the_same_findings_in_any_order_of_lesions(hand_made: ModuleType) -> None:
     from dataclasses import replace
 

@@ -322,6 +322,15 @@ def test_merged_equals_unmerged(decoder: Decoder) -> None:
         decoder.save_adapter("unused")
 
 
+def test_a_model_that_peft_wrapped_already_still_gets_positions(decoder: Decoder) -> None:
+    """peft's forward does not name position_ids and passes them on; padding must not shift the words."""
+    limits = WritingLimits(12)
+    expected = [g.token_ids for g in decoder.generate_sections(_prefix(), PROMPTS, limits)]
+    again = Decoder(decoder.add_lora().model, decoder.tokenizer)
+    assert "position_ids" in again._parameters_of_forward and again.has_lora
+    assert [g.token_ids for g in again.generate_sections(_prefix(), PROMPTS, limits)] == expected  # B starts at zero
+
+
 def test_saved_and_loaded_is_identical(decoder: Decoder, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     decoder.add_lora(LoraSettings(4))
     _train_adapters(decoder)

@@ -12,6 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+import radvlm
 from radvlm.errors import FileFormatError, InputError, MissingPackageError
 from radvlm.finding import Status
 from radvlm.geometry import Geometry
@@ -310,6 +311,9 @@ def test_is_merlin(folder: Path, tmp_path: Path) -> None:
     assert is_merlin("stanfordmimi/Merlin")
     assert not is_merlin(tmp_path)
     assert not is_merlin("tiny")
+    for task in TASKS:
+        assert is_merlin(convert(folder / FILES[task], tmp_path / task, shape=SMALL_SHAPE))
+    assert is_merlin(next((tmp_path / "default").glob("trunk-*.safetensors")))
     (tmp_path / "manifest.json").write_text("{}")
     assert not is_merlin(tmp_path)
 
@@ -430,6 +434,33 @@ def test_saving_and_loading_give_the_same_model(model: MerlinModel, folder: Path
 
 
 # --- prompts ------------------------------------------------------------------------------------------------------
+def test_load_model_opens_them_too(folder: Path, volume: Volume, tmp_path: Path) -> None:
+    """A converted folder knows its sizes; published files have the published ones, and others are named."""
+    converted = convert(folder / FILES["five_year"], tmp_path / "converted", shape=SMALL_SHAPE)
+    opened = radvlm.load_model(converted)
+    assert isinstance(opened, MerlinModel) and "not a medical" in opened.notice
+    opened.spec = SPEC
+    risks, _ = opened.five_year(volume)
+    same, _ = MerlinModel.load(folder, tasks=("five_year",), shape=SMALL_SHAPE, spec=SPEC).five_year(volume)
+    assert [r.probability for r in risks] == pytest.approx([r.probability for r in same], abs=1e-6)
+    for source in (folder / FILES["default"], folder):
+        with pytest.raises(FileFormatError, match=r"of another shape|missing"):
+            radvlm.load_model(source)
+    with pytest.raises(InputError, match="commit of a hub id"):
+        radvlm.load_model(converted, revision=COMMIT)
+
+
+def test_a_hub_id_is_recorded_with_its_commit(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import huggingface_hub
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda repository, name, **_: str(folder / name))
+    opened = MerlinModel.load("stanfordmimi/Merlin", tasks=["five_year"], revision=COMMIT, shape=SMALL_SHAPE)
+    assert opened.name == f"stanfordmimi/Merlin@{COMMIT[:12]}"
+    assert opened.checkpoints["five_year"].revision == COMMIT
+    with pytest.raises(InputError, match="40 hex digits"):
+        radvlm.load_model("stanfordmimi/Merlin", revision="main")
+
+
 def test_the_bank_holds_the_published_findings() -> None:
     bank = published_findings()
     assert list(bank)[:3] == ["submucosal_edema", "renal_hypodensities", "aortic_valve_calcification"]

@@ -13,10 +13,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from radvlm.errors import FileFormatError, InputError, RadvlmError
+from radvlm.errors import FileFormatError, InputError, MissingPackageError, RadvlmError
 from radvlm.model import checkpoint, vlm
 from radvlm.model.checkpoint import load_model, save, settings_from_dict, settings_to_dict
+from radvlm.model.tokenizer import train_tokenizer
 from radvlm.model.vlm import TableModel
+from radvlm.model.writer import MARKERS
 from radvlm.volume import Volume
 
 
@@ -189,6 +191,65 @@ def test_what_does_not_exist(name: str) -> None:
     with pytest.raises(RadvlmError) as caught:
         load_model(name)
     assert "nowhere" in str(caught.value) or "such" in str(caught.value)
+
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+def test_a_model_of_ours_on_a_hub(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pinned by commit, recorded, nothing but JSON, safetensors and vocabularies fetched, offline unless asked."""
+    import huggingface_hub
+
+    asked: list[dict[str, Any]] = []
+
+    def snapshot(repository: str, **settings: Any) -> str:
+        asked.append({"repository": repository, **settings})
+        return str(folder)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot)
+    loaded = load_model("someone/little", revision=COMMIT)
+    assert loaded.name == f"little (someone/little@{COMMIT[:12]})"
+    assert (asked[0]["repository"], asked[0]["revision"], asked[0]["local_files_only"]) == (
+        "someone/little", COMMIT, True)
+    assert not [p for p in asked[0]["allow_patterns"] if p.endswith((".bin", ".pt", ".py", "*"))]
+    load_model("someone/little", revision=COMMIT, offline=False)
+    assert asked[1]["local_files_only"] is False
+    for revision in (None, "main", COMMIT[:12]):
+        with pytest.raises(InputError, match="40 hex digits"):
+            load_model("someone/little", revision=revision)
+
+    def fail(*_: Any, **__: Any) -> str:
+        raise ConnectionError("no route to host\nmany\nlines")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", fail)
+    with pytest.raises(MissingPackageError, match=r"not in the local cache.*offline=False"):
+        load_model("someone/little", revision=COMMIT)
+    with pytest.raises(MissingPackageError, match="no route to host") as caught:
+        load_model("someone/little", revision=COMMIT, offline=False)
+    assert "\n" not in str(caught.value)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *_, **__: str(tmp_path))
+    with pytest.raises(InputError, match="nothing that is one"):
+        load_model("someone/else", revision=COMMIT)
+
+
+def test_a_revision_is_of_a_hub_id_alone(folder: Path) -> None:
+    with pytest.raises(InputError, match="Leave revision out"):
+        load_model(folder, revision=COMMIT)
+
+
+def test_an_installation_without_the_weights_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(checkpoint, "files", lambda _: tmp_path)
+    with pytest.raises(FileFormatError, match=r"tiny ships with the package.*not in this installation.*train"):
+        load_model("tiny")
+
+
+def test_a_tokenizer_of_another_vocabulary_is_refused(folder: Path) -> None:
+    """More tokens than the decoder has embeddings would index past the end."""
+    other = train_tokenizer(["a text about nothing, with many different words in it"] * 5, 320, (*MARKERS, "<more>"))
+    other.add_tokens([f"<token{n}>" for n in range(60)])
+    other.save_pretrained(folder / "decoder")
+    with pytest.raises(InputError, match="every token of the tokenizer has an embedding"):
+        load_model(folder)
 
 
 def test_devices() -> None:

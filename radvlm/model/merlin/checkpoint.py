@@ -26,7 +26,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from radvlm.errors import FileFormatError, InputError, MissingPackageError
+from radvlm.errors import FileFormatError, InputError
+from radvlm.model.hub import commit_of, fetch, is_hub_id
 from radvlm.model.merlin.image import LAYOUTS, bare_keys, published_layout
 from radvlm.model.merlin.layout import (
     ADAPTER_PREFIX,
@@ -51,8 +52,6 @@ FILES: Mapping[str, str] = MappingProxyType({
 })
 MANIFEST = "manifest.json"
 _FORMAT, _VERSION = "radvlm-merlin", 1
-_COMMIT = re.compile(r"[0-9a-f]{40}")
-_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _SHARD_BYTES = 2 << 30
 
 
@@ -132,8 +131,8 @@ def open_checkpoint(source: str | Path, task: str | None = None, *, revision: st
         commit = ""
         if path.is_dir():
             path = _published_file(path, task or "default")
-        elif not path.exists() and _HUB_ID.fullmatch(str(source)) and not path.suffix:
-            commit = _commit(str(source), revision)
+        elif is_hub_id(source):
+            commit = commit_of(str(source), revision)
             path = fetch(str(source), FILES[task or "default"], commit, offline=offline)
         state = read_tensors(path)
         layout = layout_of(state)
@@ -151,14 +150,14 @@ def open_checkpoint(source: str | Path, task: str | None = None, *, revision: st
 
 def is_merlin(source: str | Path) -> bool:
     """Whether a name or path is to be loaded by ``MerlinModel.load``: a hub id of Merlin, a folder with its published
-    files or a manifest of ``convert``, or a single ``.pt`` file. Nothing is downloaded, and a file is not opened.
+    files or a manifest of ``convert``, or a single checkpoint file. Nothing is downloaded, and a file is not opened.
     """
     path = Path(source)
     if (path / MANIFEST).is_file():
         return _FORMAT in (path / MANIFEST).read_text(encoding="utf-8")
     if path.is_dir():
         return bool(tasks_at(path))
-    return path.suffix == ".pt" if path.is_file() else str(source).casefold().endswith("/merlin")
+    return path.suffix in (".pt", ".safetensors") if path.is_file() else str(source).casefold().endswith("/merlin")
 
 
 def tasks_at(source: str | Path) -> tuple[str, ...]:
@@ -216,23 +215,6 @@ def _tensors_only(loaded: Any, name: str) -> dict[str, Tensor]:
                               f"{name}: {len(odd)} other entries, such as {odd[0]!r} ({type(loaded[odd[0]]).__name__})",
                               f"Save its entry {inner!r} alone" if inner else "")
     return dict(loaded)
-
-
-def fetch(repository: str, name: str, revision: str, *, offline: bool = True) -> Path:
-    """A file of a hub repository at a commit, from the local cache or, with ``offline=False``, from the hub.
-
-    Raises MissingPackageError with one clear message, whatever went wrong.
-    """
-    from huggingface_hub import hf_hub_download
-
-    try:
-        return Path(hf_hub_download(repository, name, revision=revision, local_files_only=offline))
-    except Exception as error:
-        reason = "it is not in the local cache" if offline else f"{type(error).__name__}: {error}".splitlines()[0][:200]
-        remedy = ("Pass offline=False once, or download the file and pass its path" if offline else
-                  "Check the network, the name and the commit, or download the file and pass its path")
-        raise MissingPackageError(f"the weights {name} of {repository} at {revision[:12]} are at hand", reason,
-                                  remedy) from error
 
 
 def convert(checkpoint: str | Path | MerlinCheckpoint, folder: str | Path, *, task: str | None = None,
@@ -361,14 +343,6 @@ def _published_file(folder: Path, task: str) -> Path:
         raise FileFormatError(f"the folder holds the published file of task {task}", f"no {path.name} in {folder}",
                               "Give the file itself if it has another name")
     return path
-
-
-def _commit(repository: str, revision: str | None) -> str:
-    if revision is None or not _COMMIT.fullmatch(revision):
-        raise InputError("a hub id comes with the commit to load (40 hex digits), and needs a file or folder of that "
-                         "name not to exist", f"{repository!r}, revision {revision!r}",
-                         "Copy the commit from the repository's history page; a branch may change under you")
-    return revision
 
 
 def _layout(task: str) -> str:

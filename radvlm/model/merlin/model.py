@@ -52,6 +52,8 @@ class MerlinModel:
     ``save_pretrained``. ``answer`` is refused.
     """
 
+    notice = NOTICE
+
     def __init__(self, checkpoints: Mapping[str, MerlinCheckpoint], *, text: MerlinTextModel | None = None,
                  report: MerlinReportModel | None = None, prompts: Mapping[str, FindingPrompts] | None = None,
                  calibration: Calibration | None = None, phenotype_names: Sequence[tuple[str, str]] | None = None,
@@ -108,7 +110,7 @@ class MerlinModel:
         names = _beside(phenotypes, folder, PHENOTYPES)
         return cls(opened, text=text, report=report, prompts=prompts, calibration=calibration, spec=spec, device=device,
                    phenotype_names=None if names is None else load_phenotypes(names),
-                   name=path.name if path.exists() else str(source))
+                   name=path.name if path.exists() else f"{source}@{str(revision)[:12]}")
 
     # --- features ---------------------------------------------------------------------------------------------------
     def features(self, volume: Volume) -> MerlinFeatures:
