@@ -131,7 +131,7 @@ class Report:
             for finding in self.not_assessed:
                 what = finding.category or finding.kind.replace("_", " ")
                 grouped.setdefault(finding.reason, []).append(what)
-            lines += [f"- {', '.join(dict.fromkeys(names))}: {reason}" for reason, names in grouped.items()]
+            lines += [f"- {_listed(tuple(dict.fromkeys(names)))}: {reason}" for reason, names in grouped.items()]
         return "\n".join([*lines, "", NOTICE, ""]).lstrip("\n")
 
     def to_dict(self) -> dict[str, Any]:
@@ -170,6 +170,31 @@ class Report:
         except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
             raise InputError("report.json follows docs/report.schema.json",
                              f"{type(error).__name__}: {error}") from error
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    """Names as a list in which what several share is said once: ``contact of the tumor with the aorta and the spleen``.
+
+    Only " of the ..." and " with the ..." are shared, by names that follow each other.
+    """
+    items: list[tuple[str, list[str], str]] = []  # (what goes before, what differs, what follows)
+    for name in names:
+        head, comma, tail = name.rpartition(" with the ")
+        first, _, last = name.partition(" of the ")
+        if comma:
+            entry = (f"{head} with the ", [tail], "")
+        else:
+            entry = ("", [first], f" of the {last}" if last else "")
+        same = items and items[-1][::2] == entry[::2] and entry[::2] != ("", "")
+        if same:
+            items[-1][1].extend(entry[1])
+        else:
+            items.append(entry)
+    return ", ".join(before + _joined(parts) + after for before, parts, after in items)
+
+
+def _joined(parts: list[str]) -> str:
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
 
 
 def _known(cls: type, data: dict[str, Any]) -> dict[str, Any]:

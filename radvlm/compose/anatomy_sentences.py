@@ -17,25 +17,24 @@ NEAR_MM = 10.0
 
 
 def contact_sentences(section: str, findings: Sequence[Finding], style: Style) -> list[Sentence]:
-    """How each tumour lies to each vessel: contacts and near vessels one by one, all others in one sentence."""
+    """One sentence a tumour: vessels in contact with their angle, near ones with their distance, then all others."""
     sentences: list[Sentence] = []
     held = [f for f in findings if f.kind == "vessel_contact" and f.status is not Status.NOT_ASSESSED]
     for region in dict.fromkeys(f.attribute("lesion") for f in held):
         lesion = next(f for f in findings
                       if f.regions and f.regions[0].id == region and f.kind == f.regions[0].structure)
         words = noun(lesion.kind, 1)
-        tumor = f"the {words} {place(lesion, words)}".rstrip()
+        alone = sum(f.kind == lesion.kind and f.status is Status.PRESENT for f in findings) == 1
+        tumor = f"the {words}" if alone else f"the {words} {place(lesion, words)}".rstrip()
         own = [f for f in held if f.attribute("lesion") == region]
         far = [f for f in own if f.status is Status.ABSENT and not _is_near(f)]
-        for finding in own:
-            if finding not in far:
-                numbers = _numbers(finding, style)
-                text = f"The {structure(finding.site).words} is {finding.category}{numbers} with {tumor}."
-                sentences.append(Sentence(text, section, (finding, lesion)))
+        clauses = [f"the {structure(f.site).words} is {f.category}{_numbers(f, style)}"
+                   for f in sorted(own, key=lambda f: f.status is Status.ABSENT) if f not in far]
         if far:
             names, many = structure_list((f.site for f in far), pair="the")
-            text = f"{capital(names)} {be(many)} {far[0].category} with {tumor}."
-            sentences.append(Sentence(text, section, (*far, lesion)))
+            clauses.append(f"{names} {be(many)} {far[0].category}")
+        text = f"Vessels beside {tumor}: {'; '.join(clauses)}."
+        sentences.append(Sentence(text, section, (*own, lesion)))
     return sentences
 
 

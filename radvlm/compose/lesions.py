@@ -10,7 +10,7 @@ from radvlm.compose.lexicon import base_name, lexicon, noun, number_word
 from radvlm.compose.names import capital, joined, place
 from radvlm.compose.numbers import axes_text, hu_text, length_text, volume_text
 from radvlm.compose.style import Style
-from radvlm.compose.subjects import is_lesion_kind
+from radvlm.compose.subjects import is_lesion_kind, size_quantities
 from radvlm.finding import Finding, Status
 
 
@@ -54,8 +54,8 @@ def lesion_groups(findings: Sequence[Finding]) -> list[LesionGroup]:
 
 
 def _size(finding: Finding) -> float:
-    """As ``Subject.size``: long axis in mm, or volume in mL."""
-    for quantity in ("long_axis", "volume"):
+    """As ``Subject.size``: long axis in mm (short axis of lymph nodes), or volume in mL."""
+    for quantity in size_quantities(finding.kind):
         measurement = finding.measurement(quantity)
         if measurement is not None:
             return measurement.value
@@ -115,8 +115,14 @@ def _single(lesion: Finding, group: LesionGroup, style: Style, brief: bool = Fal
     return ", ".join([text, *details])
 
 
-def group_sentence(group: LesionGroup, style: Style) -> str:
-    """One sentence for all lesions of a kind."""
+def group_sentence(group: LesionGroup, style: Style, names_phase: bool = True) -> str:
+    """One sentence for all lesions of a kind; ``names_phase`` says the contrast phase beside the first HU."""
+    text = _group_text(group, style)
+    phase = group.lesions[0].attribute("phase")
+    return text if names_phase or not phase else text.replace(f" in the {phase} phase", "")
+
+
+def _group_text(group: LesionGroup, style: Style) -> str:
     lesions = group.lesions
     if len(lesions) == 1:
         return capital(_single(lesions[0], group, style)) + "."

@@ -22,6 +22,11 @@ def is_lesion_kind(kind: str) -> bool:
     return kind in structures() and structure(kind).kind in ("lesion", "fluid")
 
 
+def size_quantities(kind: str) -> tuple[str, ...]:
+    """What a lesion is ranked by: lymph nodes by their short axis (RECIST 1.1), all others by the long one."""
+    return ("short_axis" if kind == "lymph_node" else "long_axis", "volume")
+
+
 @dataclass
 class Subject:
     """One thing that the sentence may speak of.
@@ -45,8 +50,8 @@ class Subject:
 
     @property
     def size(self) -> float:
-        """For "the largest": long axis in mm, or volume in mL where there is none."""
-        for quantity in ("long_axis", "volume"):
+        """For "the largest": long axis in mm (short axis of lymph nodes), or volume in mL where there is none."""
+        for quantity in size_quantities(self.lesion):
             for m in self.measurements:
                 if m.quantity == quantity:
                     return m.value

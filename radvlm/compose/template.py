@@ -25,8 +25,8 @@ from radvlm.report import Sentence
 _SINGLE = {"liver": "liver", "spleen": "spleen", "pancreas": "pancreas"}
 _SIZE_QUANTITIES = ("volume", "length", "extent_superior_inferior", "diameter")
 _MUSCLE_LIST = 6
-#: A list of more structures than this is said as "the segmented structures".
-_LONGEST_LIST = 14
+#: A list of more structures than this is said as "the segmented structures"; of complete ones, which are no news.
+_LONGEST_LIST = {"incompletely imaged": 14, "included in the scan": 8}
 
 
 def template_sentences(findings: Sequence[Finding], style: Style) -> list[Sentence]:
@@ -97,9 +97,10 @@ def _section(section: str, findings: Sequence[Finding], style: Style) -> list[Se
         sentences += _organs(section, tops, attached, judged, style)
     sentences += _not_seen(section, findings)
     said = {f.id for s in sentences for f in s.findings}
-    groups = lesion_groups(findings)
-    for group in groups:
-        text = group_sentence(group, style)
+    phase_said = False
+    for group in lesion_groups(findings):
+        text = group_sentence(group, style, names_phase=not phase_said)
+        phase_said = phase_said or " phase" in text
         sentences.append(Sentence(text, section, cited(group, text)))
     sentences += contact_sentences(section, findings, style)
     sentences += _no_lesions(section, findings)
@@ -150,8 +151,10 @@ def _organs(section: str, tops: Sequence[Finding], attached: dict[str, list[Find
     for held, state in ((complete, "included in the scan"), (cut, "incompletely imaged")):
         if held:
             words, many = structure_list(f.site for f in held)
-            if len({base_words(structure(f.site)) for f in held}) > _LONGEST_LIST:
-                words, many = "the segmented structures", True
+            if len({base_words(structure(f.site)) for f in held}) > _LONGEST_LIST[state]:
+                kinds = {structure(f.site).kind for f in held}
+                other = "other " if sentences else ""
+                words, many = f"the {other}segmented {'vessels' if kinds == {'vessel'} else 'structures'}", True
             parts = [p for f in held for p in attached.get(f.site, ())]
             sentences.append(Sentence(f"{capital(words)} {be(many)} {state}.", section, (*held, *parts)))
             if state == "incompletely imaged" and style.is_full and style.attenuation:
@@ -297,8 +300,8 @@ def _bones(tops: Sequence[Finding], attached: dict[str, list[Finding]]) -> list[
         here = ribs if grouped and any(f.attribute("cut") for f in ribs) is cut_state else []
         if held or here:
             words, many = structure_list((f.site for f in held), first=_rib_words(here))
-            if len({base_words(structure(f.site)) for f in held}) > _LONGEST_LIST:
-                words, many = "the segmented bones", True
+            if len({base_words(structure(f.site)) for f in held}) > _LONGEST_LIST[state]:
+                words, many = f"the {'other ' if sentences else ''}segmented bones", True
             parts = tuple(p for f in held for p in attached.get(f.site, ()))
             sentences.append(Sentence(f"{capital(words)} {be(many)} {state}.", "bones", (*here, *held, *parts)))
     return sentences
@@ -355,9 +358,14 @@ def _no_lesions(section: str, findings: Sequence[Finding]) -> list[Sentence]:
 def _remaining(section: str, finding: Finding, style: Style) -> Sentence:
     """A present verdict that no other sentence stated."""
     first = finding.measurements[0] if finding.measurements else None
-    site = f"{structure(finding.site).words}, " if finding.site else ""
-    value = "" if first is None or finding.attribute("stated") else f"{quantity_text(finding, style)}, "
-    return Sentence(capital(f"{site}{value}{finding.category}."), section, (finding,))
+    site = structure(finding.site).words if finding.site else ""
+    value = "" if first is None or finding.attribute("stated") else quantity_text(finding, style)
+    if first is not None and site and first.quantity.endswith("_diameter"):  # "trunk diameter of the pulmonary artery"
+        name = first.quantity.replace("_", " ")
+        return Sentence(f"{capital(name)} of the {site}{value.removeprefix(name)}, {finding.category}.", section,
+                        (finding,))
+    said = ", ".join(filter(None, (value, finding.category)))
+    return Sentence(capital(f"{site}{': ' if site else ''}{said}."), section, (finding,))
 
 
 def quantity_text(finding: Finding, style: Style) -> str:

@@ -28,6 +28,9 @@ _PREVIOUS = re.compile(
     r"(?:previously|formerly|prior|was|compared (?:to|with)|versus|vs|from|previous(?:ly)?\s*(?:measured|measuring)?)"
     r"\s*(?:measured|measuring|approximately|about|up to|at|:)?\s*$"
 )
+#: A length that is said of what lies between two things, not of one of them.
+_BETWEEN = re.compile(r"(?:distance|distant|gap|separated by|angle[^.;()]*length)\s*(?:of|is|by|:)?"
+                      r"\s*(?:approximately|about)?\s*$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +164,8 @@ def _sizes(low: str, starts: list[int]) -> list[Size]:
         if match.start("a") and low[match.start("a") - 1].isalpha():
             continue
         if _NOT_A_SIZE.match(low, match.end()) or _PREVIOUS.search(low, 0, match.start("a")):
+            continue
+        if _BETWEEN.search(low, 0, match.start("a")):
             continue
         scale = 10.0 if unit.startswith("c") else 1.0
         values = [

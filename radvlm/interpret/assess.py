@@ -27,7 +27,7 @@ HOST_NOT_SEEN = "the organ is not seen in the imaged range"
 NO_MASK = "no mask was provided"
 NO_CT = "no CT was given, only masks"
 _NOT_IN_THIS_VERSION = {
-    "diameter": "diameter perpendicular to the center line is not measured in this version",
+    "diameter": "its diameter is not measured in this version",
 }
 #: A voxel larger than this along a diameter makes classes that are 5 mm apart doubtful.
 COARSE_MM = 2.0

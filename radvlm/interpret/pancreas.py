@@ -87,12 +87,15 @@ def _t_stage(case: Case, lesion: LesionMeasurements) -> Finding:
     words = f"T stage of the {structure(lesion.structure).words}"
     touched = [v for v in T4_ARTERIES if v in contacts and contacts[v].touches]
     long = measured(lesion, "long_axis")
-    category = ""
+    category, status, doubt = "", Status.PRESENT, ""
     numbers: tuple[Measurement, ...] = () if long is None else (long,)
     if touched:
         category = "stage cT4 by arterial contact (AJCC 8)"
         angles = [contacts[v].measurement("angle") for v in touched]
         numbers = tuple(m for m in angles if m is not None) or numbers
+        if all(m is not None and m.value <= (m.uncertainty or 0.0) for m in angles):
+            status, doubt = Status.INDETERMINATE, "the contact is not larger than its uncertainty"
+            category = "stage cT4 if the minimal arterial contact is real (AJCC 8)"
     else:
         reason = _unjudged(contacts, T4_ARTERIES)
         if not reason and lesion.cut_by:
@@ -102,8 +105,8 @@ def _t_stage(case: Case, lesion: LesionMeasurements) -> Finding:
         if reason or long is None:
             return not_assessed(rule, lesion.structure, reason, words)
         category = classify(rule, case, long.value).category or ""
-    return Finding("?", rule.finding, Status.PRESENT, lesion.host or lesion.structure, "pancreas", (lesion.region,),
-                   numbers, category=category, rule=reference(rule), attributes=(("subject", lesion.region.id),))
+    return Finding("?", rule.finding, status, lesion.host or lesion.structure, "pancreas", (lesion.region,), numbers,
+                   category=category, rule=reference(rule), reason=doubt, attributes=(("subject", lesion.region.id),))
 
 
 def place_of(lesion: LesionMeasurements) -> str:

@@ -54,7 +54,7 @@ def contacts(angles=None, unknown=(), free=True):
     found = []
     for vessel in VESSELS:
         if vessel in (angles or {}):
-            angle = Measurement("angle", angles[vessel], "given", region_id="pancreas_pdac/1")
+            angle = Measurement("angle", angles[vessel], "given", 10.0, region_id="pancreas_pdac/1")
             found.append(VesselContact(vessel, True, (angle, Measurement("length", 12.0, "given"))))
         elif vessel in unknown:
             found.append(VesselContact(vessel, None, (), "no mask was provided"))
@@ -108,6 +108,15 @@ def test_a_vessel_that_was_not_searched_forbids_the_stage(hand_made):
     assert found["pancreatic_resectability"].status is Status.NOT_ASSESSED
 
 
+def test_a_contact_within_its_uncertainty_leaves_the_stage_open(hand_made):
+    found, findings = judged(hand_made, angles={SMA: 7.0})
+    stage = found["pancreatic_t_stage"]
+    assert stage.status is Status.INDETERMINATE and "uncertainty" in stage.reason
+    assert "stage cT4 if the minimal arterial contact is real (AJCC 8)" in compose_report(findings).text
+    found, _ = judged(hand_made, angles={SMA: 7.0, CA: 40.0})
+    assert found["pancreatic_t_stage"].status is Status.PRESENT
+
+
 def test_cut_tumors_and_other_lesions(hand_made):
     found, _ = judged(hand_made, cut=("inferior",))
     assert "cut by" in found["pancreatic_t_stage"].reason and "cut by" in found["pancreatic_resectability"].reason
@@ -119,7 +128,8 @@ def test_cut_tumors_and_other_lesions(hand_made):
 def test_the_sentences_state_angle_length_and_distance(hand_made):
     _, findings = judged(hand_made, angles={SMA: 151.3}, unknown=("splenic_vein",))
     text = compose_report(findings).text
-    assert "The superior mesenteric artery is in contact (angle 151 degrees, length 1.2 cm) with the pancreatic" in text
+    assert ("Vessels beside the pancreatic lesion labeled as ductal adenocarcinoma: the superior mesenteric artery is in "
+            "contact (angle 151 degrees, length 1.2 cm); ") in text
     assert "are not in contact" in text
     assert "stage cT4 by arterial contact (AJCC 8)" in text
     assert "borderline resectable by vascular contact (NCCN)" in text

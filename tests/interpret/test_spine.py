@@ -39,7 +39,7 @@ def test_grades(hand_made, losses, words):
     finding = next(f for f in findings if f.kind == "vertebral_height_loss" and f.status is Status.PRESENT)
     assert finding.category == words and finding.site == "vertebrae_L1"
     worst = max(losses.values())
-    assert f"L1 vertebra, height loss {worst} percent, {words}." in text
+    assert f"L1 vertebra: height loss {worst} percent, {words}." in text
     assert "Vertebra L2 is of preserved height." in text
 
 
