@@ -120,8 +120,8 @@ class TokenEncoder(nn.Module):
 def token_occupancy(organs: Tensor, count: int, token_grid: Sequence[int], token_axes: Sequence[int]) -> Tensor:
     """Organ map (B, X, Y, Z), organ n has the value n + 1 -> share of each token's cell, (B, count, N) float32."""
     moved = organs.permute(0, *(a + 1 for a in token_axes))  # the encoder's own axes
-    shares = [F.adaptive_avg_pool3d((moved == n + 1).float()[:, None], tuple(token_grid)).flatten(1)
-              for n in range(count)]
+    grid: Any = tuple(token_grid)
+    shares = [F.adaptive_avg_pool3d((moved == n + 1).float()[:, None], grid).flatten(1) for n in range(count)]
     return torch.stack(shares, 1) if shares else organs.new_zeros(len(organs), 0, math.prod(token_grid)).float()
 
 

@@ -149,7 +149,7 @@ def organ_facts(image: Tensor, organs: np.ndarray, geometry: Geometry, spec: Inp
     body = np.argwhere(hu[::4, ::4, ::4] > BODY_HU) * 4
     middle = geometry.to_world(body.mean(0) if len(body) else (np.array(geometry.shape) - 1) / 2)
     for value in present:
-        facts[value - 1] = region_facts(organs == value, hu, geometry, middle)
+        facts[value - 1] = region_facts(organs == value, hu, geometry, middle.tolist())
         there[value - 1] = True
     return facts, there
 

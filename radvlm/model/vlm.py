@@ -161,8 +161,10 @@ class TableModel:
         value = strangeness(self.encoder, table)[0]
         if value <= self.settings.familiar:
             return ()
+        odd = ", ".join(strangest(self.encoder, table))
         return (Decision("model", f"this scan is unlike those that {self.name} was trained on (distance {value:.1f}, "
-                         f"limit {self.settings.familiar:.1f}): probabilities are not to be relied on", True),)
+                         f"limit {self.settings.familiar:.1f}; most of all {odd}): probabilities are not to be relied "
+                         "on", True),)
 
     # --- the protocol -----------------------------------------------------------------------------------------------
     def read(self, volume: Volume, *, facts: Mapping[str, str] | None = None, segmentation: Segmentation | None = None
@@ -245,6 +247,9 @@ class TableModel:
             section = {s.section for s in related}
             lines += [f"masks: {line}" for key, held in facts.items() if key in section
                       for line in held.splitlines()[:4]]
+        if _contradicts(text, related):
+            status = Status.INDETERMINATE
+            lines.insert(0, "the answer and the probability of that finding disagree: neither is to be relied on")
         denied = _SAYS.get(text) is Status.ABSENT or status is Status.NOT_ASSESSED
         return Answer(text, min(1.0, max(0.0, confidence)), status, None if denied else region, tuple(lines))
 
@@ -380,6 +385,23 @@ def strangeness(encoder: PyramidEncoder, tables: Tensor) -> list[float]:
     organs = len(encoder.config.anatomy)
     scaled = encoder.reader.standardise(tables)[:, :organs, :len(FEATURES)]
     return [float(v) for v in scaled.square().mean(dim=(1, 2)).sqrt()]
+
+
+def strangest(encoder: PyramidEncoder, table: Tensor, most: int = 3) -> list[str]:
+    """The parts of the anatomy that differ most from usual in one table (1, classes, columns), most unusual first."""
+    names = encoder.config.anatomy
+    scaled = encoder.reader.standardise(table)[0, :len(names), :len(FEATURES)]
+    rows = scaled.square().mean(dim=1)  # (organs,)
+    return [names[int(n)].replace("_", " ") for n in rows.argsort(descending=True)[:most]]
+
+
+def _contradicts(text: str, related: Sequence[FindingScore]) -> bool:
+    """Whether "Yes" or "No" to a question about one finding is the opposite of what its scores say."""
+    if text not in ("Yes", "No") or len({s.finding for s in related}) != 1:
+        return False
+    if text == "Yes":
+        return all(s.status is Status.ABSENT for s in related)
+    return any(s.status is Status.PRESENT for s in related)
 
 
 def _stem(word: str) -> str:

@@ -21,7 +21,7 @@ from radvlm.model.pyramid import FEATURES
 from radvlm.model.vlm import TableModel
 from radvlm.neural import VisionLanguageModel
 from radvlm.quantify import region_mask
-from radvlm.reading import Reading
+from radvlm.reading import FindingScore, Reading
 from radvlm.volume import Volume
 
 FACTS = {"liver": "hepatic cyst: segment VI, 31 mm"}
@@ -242,7 +242,8 @@ def say(little: TableModel, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     return said
 
 
-def test_answers(little: TableModel, volume: Volume, say: Any) -> None:
+def test_answers(little: TableModel, volume: Volume, say: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vlm, "_contradicts", lambda *_: False)
     said = say("Yes")
     given = little.answer(volume, " Is there a hepatic cyst? ")
     assert said.prompts == ["<question> Is there a hepatic cyst? <answer>"]
@@ -264,6 +265,27 @@ def test_answers(little: TableModel, volume: Volume, say: Any) -> None:
     say("  ")
     silent = little.answer(volume, "In which segment is the cyst?")
     assert (silent.status, silent.confidence, silent.region) == (Status.NOT_ASSESSED, 0.0, None)
+
+
+def test_an_answer_against_its_own_scores_is_indeterminate(little: TableModel, volume: Volume, say: Any,
+                                                           monkeypatch: pytest.MonkeyPatch) -> None:
+    def scores(*held: tuple[str, float, Status]) -> list[FindingScore]:
+        return [FindingScore(f, "a finding", "liver", "liver", p, status) for f, p, status in held]
+
+    gone, there = ("liver_cyst", 0.02, Status.ABSENT), ("liver_cyst", 0.9, Status.PRESENT)
+    perhaps, other = ("liver_cyst", 0.3, Status.INDETERMINATE), ("gallstone", 0.02, Status.ABSENT)
+    expected = [("Yes", (gone,), True), ("No", (there,), True), ("Yes", (there,), False), ("No", (gone,), False),
+                ("Yes", (perhaps,), False), ("No", (perhaps,), False), ("Yes", (gone, other), False), ("Yes", (), False),
+                ("Segment VI", (gone,), False)]
+    for text, held, disagrees in expected:
+        assert vlm._contradicts(text, scores(*held)) is disagrees, (text, held)
+    say("Yes")
+    monkeypatch.setattr(little, "_scores_of", lambda *_: scores(gone))
+    given = little.answer(volume, "Is there a finding?")
+    assert given.status is Status.INDETERMINATE and "disagree" in given.evidence[0]
+    monkeypatch.setattr(little, "_scores_of", lambda *_: scores(there))
+    given = little.answer(volume, "Is there a finding?")
+    assert given.status is Status.PRESENT and "disagree" not in given.evidence[0]
 
 
 def test_answers_cite_the_masks(little: TableModel, volume: Volume, say: Any) -> None:
@@ -305,6 +327,15 @@ def test_an_unfamiliar_scan_is_warned_of(little: TableModel, volume: Volume) -> 
     for limit, warned in ((value * 0.99, True), (value * 1.01, False)):
         reading, _ = _with(little, familiar=limit).read(volume)
         assert any("unlike" in w.what and w.warning for w in reading.warnings) is warned
+
+
+def test_what_is_strange_is_named(little: TableModel) -> None:
+    config, reader = little.encoder.config, little.encoder.reader
+    table = reader.mean[None].clone()
+    for organ, amount in (("spleen", 9.0), ("heart", 5.0), ("lung", 2.0)):
+        row = config.anatomy.index(organ)
+        table[:, row, :len(FEATURES)] += amount * reader.scale[row, :len(FEATURES)]
+    assert vlm.strangest(little.encoder, table) == ["spleen", "heart", "lung"]
 
 
 def test_strangeness_by_hand(little: TableModel) -> None:
