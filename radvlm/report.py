@@ -181,10 +181,7 @@ def _listed(names: tuple[str, ...]) -> str:
     for name in names:
         head, comma, tail = name.rpartition(" with the ")
         first, _, last = name.partition(" of the ")
-        if comma:
-            entry = (f"{head} with the ", [tail], "")
-        else:
-            entry = ("", [first], f" of the {last}" if last else "")
+        entry = (f"{head} with the ", [tail], "") if comma else ("", [first], f" of the {last}" if last else "")
         same = items and items[-1][::2] == entry[::2] and entry[::2] != ("", "")
         if same:
             items[-1][1].extend(entry[1])

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from radvlm.anatomy import structure
 from radvlm.compose.lexicon import noun
-from radvlm.compose.names import be, capital, level_runs, place, structure_list
+from radvlm.compose.names import be, level_runs, place, structure_list
 from radvlm.compose.numbers import hu_text, length_text, rounded
 from radvlm.compose.style import Style
 from radvlm.finding import Finding, Status

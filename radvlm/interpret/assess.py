@@ -270,7 +270,7 @@ def _structure_finding(rule: Rule, case: Case, name: str) -> tuple[Finding | Non
         return None, False
     coarse = value.uncertainty or 0.0
     # a largest chord errs upwards by up to a voxel, so on a coarse grid the class must hold a voxel lower too
-    if (rule.applies_when.level and coarse > COARSE_MM
+    if (rule.quantity.endswith("diameter") and coarse > COARSE_MM
             and classify(rule, case, value.value - coarse).category != outcome.category):
         return not_assessed(rule, name, f"its diameter lies within one voxel ({coarse:.1f} mm) of a limit"), False
     if rule.applies_when.level == "abdominal" and outcome.status == "absent" and "inferior" in record.cut_by:

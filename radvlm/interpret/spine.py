@@ -10,7 +10,7 @@ from itertools import pairwise
 
 from radvlm.anatomy import structure
 from radvlm.finding import Finding, Measurement, Status
-from radvlm.interpret.assess import SMALLEST_ORGAN_VOXELS, Case, classify, measured, reference
+from radvlm.interpret.assess import SMALLEST_ORGAN_VOXELS, Case, classify, measured, not_assessed, reference
 from radvlm.measurements import StructureMeasurements
 
 #: Losses in the order in which one names the deformity: a low back makes it a crush, whatever else is low.
@@ -29,7 +29,16 @@ def spine_findings(case: Case) -> list[Finding]:
     vertebrae = [s for s in case.measurements.structures if s.structure.removeprefix("vertebrae_") in LEVELS
                  and structure(s.structure).kind == "bone" and s.region.voxels >= SMALLEST_ORGAN_VOXELS]
     heights = [f for f in (_height(case, record) for record in vertebrae) if f is not None]
-    return [*heights, *_numbering(vertebrae)]
+    return [*heights, *_too_coarse(case, vertebrae), *_numbering(vertebrae)]
+
+
+def _too_coarse(case: Case, vertebrae: list[StructureMeasurements]) -> list[Finding]:
+    """One "not assessed" for all vertebrae of a grid on which no height can be told."""
+    rule = case.rules.rule("vertebral_height_loss")
+    reasons = [o.reason for s in vertebrae for o in s.omissions if o.quantity == "wedge_loss" and "voxel" in o.reason]
+    if not rule.enabled or not reasons:
+        return []
+    return [not_assessed(rule, "vertebrae", reasons[0], "height of the vertebrae")]
 
 
 def _height(case: Case, record: StructureMeasurements) -> Finding | None:

@@ -43,6 +43,9 @@ CUT = "cut by the field of view"
 HIGH = "heights are measured from T4 down"
 NO_NEIGHBOR = "no complete neighboring vertebra to compare with"
 NO_CT = "no CT was given"
+#: A voxel longer than this from front to back (mm) blurs the ends of the endplates, where a height is taken.
+MAX_VOXEL_MM = 3.0
+COARSE = "a voxel is longer than 3 mm from front to back"
 SMALL_CORE = "the trabecular core is smaller than 0.5 mL on this grid"
 
 
@@ -92,6 +95,7 @@ def with_spine(segmentation: Segmentation, structures: tuple[StructureMeasuremen
             bodies[level] = body
         elif level not in JUDGED:
             found[name] = [m for m in found[name] if m.quantity == "trabecular_hu"]
+            missing[name] = [o for o in missing[name] if o.quantity == "trabecular_hu"]
             missing[name] += [Omission(q, name, HIGH) for q in wanted]
     for level, body in bodies.items():
         name = f"vertebrae_{level}"
@@ -136,16 +140,19 @@ def measure_body(segmentation: Segmentation, name: str, up: np.ndarray, hu: np.n
     body, up = _body(field, origin, level, center, up, forward)
     if body is None:
         return None, [], [Omission(q, name, NO_BODY) for q in (*HEIGHTS, *LOSSES, "trabecular_hu")]
-    numbers = [Measurement(f"{part}_height", body.heights[part], "along the axis of the spine, mid-sagittal strip",
+    blurred = _voxel_along(origin, forward) > MAX_VOXEL_MM
+    numbers = [] if blurred else [Measurement(f"{part}_height", body.heights[part], "along the axis of the spine, mid-sagittal strip",
                            body.voxel_mm, name, body.ends_mm[part]) for part in ("anterior", "middle", "posterior")]
+    missing = [Omission(q, name, COARSE) for q in (*HEIGHTS, *LOSSES)] if blurred else []
+    kept = None if blurred else body
     if hu is None:
-        return body, numbers, [Omission("trabecular_hu", name, NO_CT)]
+        return kept, numbers, [*missing, Omission("trabecular_hu", name, NO_CT)]
     values = _core(mask, depth, origin, body, up, forward, hu[box.slices])
     if values.size * origin.voxel_volume_mm3 / 1000 < MIN_CORE_ML:
-        return body, numbers, [Omission("trabecular_hu", name, SMALL_CORE)]
+        return kept, numbers, [*missing, Omission("trabecular_hu", name, SMALL_CORE)]
     error = float(values.std() / np.sqrt(values.size))
     core = Measurement("trabecular_hu", float(values.mean()), "mean of the core of the body", error, name)
-    return body, [*numbers, core], []
+    return kept, [*numbers, core], missing
 
 
 def _body(field: np.ndarray, origin: Geometry, level: str, center: np.ndarray, up: np.ndarray, forward: np.ndarray
@@ -172,7 +179,7 @@ def _body(field: np.ndarray, origin: Geometry, level: str, center: np.ndarray, u
             heights[part] = high + low
             ends[part] = (_point(at + up * high), _point(at - up * low))
             tilts.append((share * depth - back, (high - low) / 2))
-        voxel = 1 / float(np.linalg.norm((origin.directions.T @ up) / np.array(origin.spacing_mm)))
+        voxel = _voxel_along(origin, up)
         middle = center + forward * (front - back) / 2
         body = Body(level, heights, ends, depth, voxel, middle)
         # the middle of both endplates runs at a right angle to the body's own axis
@@ -182,6 +189,11 @@ def _body(field: np.ndarray, origin: Geometry, level: str, center: np.ndarray, u
         forward = forward - (forward @ up) * up
         forward = forward / np.linalg.norm(forward)
     return body, up
+
+
+def _voxel_along(origin: Geometry, direction: np.ndarray) -> float:
+    """Size of a voxel (mm) in a direction (3,)."""
+    return 1 / float(np.linalg.norm((origin.directions.T @ direction) / np.array(origin.spacing_mm)))
 
 
 def _point(place: np.ndarray) -> tuple[float, float, float]:

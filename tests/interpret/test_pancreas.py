@@ -128,8 +128,8 @@ def test_cut_tumors_and_other_lesions(hand_made):
 def test_the_sentences_state_angle_length_and_distance(hand_made):
     _, findings = judged(hand_made, angles={SMA: 151.3}, unknown=("splenic_vein",))
     text = compose_report(findings).text
-    assert ("Vessels beside the pancreatic lesion labeled as ductal adenocarcinoma: the superior mesenteric artery is in "
-            "contact (angle 151 degrees, length 1.2 cm); ") in text
+    assert ("Vessels beside the pancreatic lesion labeled as ductal adenocarcinoma: the superior mesenteric artery is "
+            "in contact (angle 151 degrees, length 1.2 cm); ") in text
     assert "are not in contact" in text
     assert "stage cT4 by arterial contact (AJCC 8)" in text
     assert "borderline resectable by vascular contact (NCCN)" in text
