@@ -15,7 +15,7 @@ from functools import cached_property
 import numpy as np
 
 from radvlm.dataset.case import Case
-from radvlm.dataset.sentences import TINY_SECTIONS, Statement, statements, wording
+from radvlm.dataset.sentences import TINY_SECTIONS, Statement, plain_absent_words, statements, wording
 from radvlm.errors import InputError
 from radvlm.model.hinted import MOST_HINTS, hinted_prompt
 from radvlm.model.writer import section_prompt
@@ -26,6 +26,8 @@ FRAMES = ("plain", "there is", "is seen")
 KINDS = ("scan", "wording", "misleading", "organ in hint", "organ in scan")
 #: Nearest other patients that a donor of hints is drawn from, half of the time; else it is anyone.
 NEAREST = 12
+#: Chance that a lesson is of a section with a finding; more often, and the model would learn to find too much.
+OFTEN = 0.3
 _WITHOUT_ARTICLE = ("steatosis", "hepatomegaly", "splenomegaly", "hydronephrosis")
 
 
@@ -122,7 +124,7 @@ class Pairs:
     def lesson(self, rng: np.random.Generator, without: float = 0.15) -> HintLesson:
         """A section with hints as retrieval finds them; a share of ``without`` has none, and the plain wording."""
         case = int(rng.integers(len(self.cases)))
-        section = self._section(case, rng)
+        section = self._section(case, rng, OFTEN)
         frame = str(rng.choice(FRAMES))
         hints = self._hints(case, section, frame, rng) if rng.random() >= without else []
         target = worded(self.said[case][section], frame if hints else "plain")
@@ -134,9 +136,9 @@ class Pairs:
 
         ``scan``: the truth with the scan, against the same text with the scan of another patient of whom it is not
         true. ``wording``: retrieval was needed; the truth in the hints' wording, against the plain one.
-        ``misleading``: the truth, against what the hint of another patient says. ``organ in hint``: the hint is true
-        but for one finding; the truth, against the truth with that finding. ``organ in scan``: the same text with the
-        evidence of one absent finding taken from a scan that shows it.
+        ``misleading``: the truth, against what the hint of another patient says. ``organ in hint``: one finding of a
+        true hint is foreign; the truth, against the truth changed in the same way. ``organ in scan``: the same text
+        with the evidence of one finding taken from a scan of which it is not true.
 
         Raises InputError when the cases give no such pair in so many tries.
         """
@@ -154,7 +156,7 @@ class Pairs:
 
     def _scan(self, rng: np.random.Generator) -> Pair | None:
         case = int(rng.integers(len(self.cases)))
-        section, other = self._section(case, rng), self._other(case, rng)
+        section, other = self._section(case, rng, 0.6), self._other(case, rng)
         if _claims(self.said[case][section]) == _claims(self.said[other][section]):
             return None
         frame = str(rng.choice(FRAMES))
@@ -173,11 +175,12 @@ class Pairs:
                     worded(said, "plain"), case, case)
 
     def _misleading(self, rng: np.random.Generator) -> Pair | None:
-        case, other = self._two(rng)
-        sections = self._there[other]
-        if not sections:
+        """Half of the time the scan has something else in that section, half of the time mostly nothing."""
+        case, section = self._positive(rng) if rng.random() < 0.5 else (int(rng.integers(len(self.cases))), "")
+        other = self._other(case, rng)
+        if not self._there[other]:
             return None
-        section = str(rng.choice(sections))
+        section = section or str(rng.choice(self._there[other]))
         mine, theirs = self.said[case][section], self.said[other][section]
         if not mine or not _present(theirs) - _present(mine):
             return None
@@ -189,35 +192,48 @@ class Pairs:
         return Pair("misleading", prompt, worded(mine, frame), worded(theirs, frame), case, case)
 
     def _organ_in_hint(self, rng: np.random.Generator) -> Pair | None:
-        case, other = self._two(rng)
-        found = self._foreign(case, other, rng)
+        """The hint has a finding more than the scan, or another in the place of one."""
+        case, section = self._positive(rng) if rng.random() < 0.6 else (int(rng.integers(len(self.cases))), "")
+        found = self._foreign(case, self._other(case, rng), rng, section)
         if found is None:
             return None
         section, foreign = found
         mine = self.said[case][section]
+        held = [s for s in mine if s.present]
+        gone = held[int(rng.integers(len(held)))] if held and rng.random() < 0.7 else None
         frame = str(rng.choice(FRAMES))
-        true = [framed(s, frame) for s in mine if s.present]
-        hints = [*true[:MOST_HINTS - 1], framed(foreign, frame)]
-        wrong = [foreign, *(s for s in mine if s.present or not set(s.findings) & set(foreign.findings))]
+        said = [foreign, *(s for s in held if gone is None or s.findings != gone.findings)]
+        denied = [s for s in mine if not s.present and not set(s.findings) & set(foreign.findings)]
+        if gone is not None:
+            denied.append(Statement(plain_absent_words(gone.findings[0]), section, gone.findings, False))
+        hints = [framed(s, frame) for s in said[:MOST_HINTS]]
         prompt = hinted_prompt([hints[n] for n in rng.permutation(len(hints))], section_prompt(section))
-        return Pair("organ in hint", prompt, worded(mine, frame), worded(wrong, frame), case, case)
+        return Pair("organ in hint", prompt, worded(mine, frame), worded([*said, *denied], frame), case, case)
 
     def _organ_in_scan(self, rng: np.random.Generator) -> Pair | None:
-        case, other = self._two(rng)
-        found = self._foreign(case, other, rng)
-        if found is None:
-            return None
-        section, foreign = found
+        """The evidence of one finding is taken from a scan that shows it, or from one that does not."""
+        case, section = self._positive(rng)
+        other = self._other(case, rng)
+        if rng.random() < 0.5:
+            held = [s for s in self.said[case][section] if s.present and not self.cases[other].present(s.findings[0])]
+            if not held or not self.cases[other].imaged(held[0].findings[0]):
+                return None
+            swapped = held[int(rng.integers(len(held)))].findings[0]
+        else:
+            found = self._foreign(case, other, rng)
+            if found is None:
+                return None
+            section, swapped = found[0], found[1].findings[0]
         frame = str(rng.choice(FRAMES))
         hints = self._hints(case, section, frame, rng)
         text = worded(self.said[case][section], frame if hints else "plain")
-        return Pair("organ in scan", hinted_prompt(hints, section_prompt(section)), text, text, case, case,
-                    foreign.findings[0], other)
+        return Pair("organ in scan", hinted_prompt(hints, section_prompt(section)), text, text, case, case, swapped,
+                    other)
 
     # --- parts ------------------------------------------------------------------------------------------------------
-    def _section(self, case: int, rng: np.random.Generator) -> str:
-        """A section of a case that says something; those with a finding three times in four."""
-        pool = self._there[case] if self._there[case] and rng.random() < 0.75 else \
+    def _section(self, case: int, rng: np.random.Generator, there: float) -> str:
+        """A section of a case that says something; one with a finding with a chance of ``there``, else any."""
+        pool = self._there[case] if self._there[case] and rng.random() < there else \
             [s for s, held in self.said[case].items() if held]
         return str(rng.choice(pool))
 
@@ -231,10 +247,6 @@ class Pairs:
     def _other(self, case: int, rng: np.random.Generator) -> int:
         return int(rng.choice(self.nearest[case] if rng.random() < 0.5 else self.others[case]))
 
-    def _two(self, rng: np.random.Generator) -> tuple[int, int]:
-        case = int(rng.integers(len(self.cases)))
-        return case, self._other(case, rng)
-
     def _hints(self, case: int, section: str, frame: str, rng: np.random.Generator) -> list[str]:
         """What one to four other patients have in that section, in the wording of one site; denials never get in."""
         lines: list[str] = []
@@ -247,12 +259,12 @@ class Pairs:
                 lines = [framed(s, frame) for s in self.said[int(rng.choice(pool))][section] if s.present]
         return list(dict.fromkeys(lines))[:MOST_HINTS]
 
-    def _foreign(self, case: int, other: int, rng: np.random.Generator) -> tuple[str, Statement] | None:
-        """A finding of another patient that this one is known not to have: (section, the other's statement)."""
+    def _foreign(self, case: int, other: int, rng: np.random.Generator, only: str = "") -> tuple[str, Statement] | None:
+        """A finding of another patient (of a section) that this one is known not to have, and its section."""
         denied = {(section, f) for section, held in self.said[case].items() for s in held if not s.present
                   for f in s.findings}
         pool = [(section, s) for section in self._there[other] for s in self.said[other][section]
-                if s.present and (section, s.findings[0]) in denied]
+                if s.present and (section, s.findings[0]) in denied and only in ("", section)]
         return pool[int(rng.integers(len(pool)))] if pool else None
 
 

@@ -5,8 +5,9 @@ front of one prompt. trl's ``DPOTrainer`` takes token ids alone and gives both s
 (sigmoid DPO, Rafailov et al. 2023, arXiv:2305.18290, with trl's optional cross entropy of the chosen side) is computed
 here; a test holds it against trl's. The reference policy is the same network with the adapter switched off.
 
-Two stages, each a LoRA adapter on the frozen writer: ``hints`` (supervised, with answers and facts among the lessons so
-that nothing is unlearnt), merged; then ``preference``. Encoder, findings and their probabilities stay untouched.
+Two stages, each a LoRA adapter on the frozen base: ``hints`` (supervised; the evidence tokens learn with it, answers
+and facts are among the lessons so that nothing is unlearnt), merged; then ``preference``, the adapter alone. Encoder,
+findings and their probabilities stay untouched.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ class PreferenceConfig:
     hints_batch: int = 24
     preference_batch: int = 12
     beta: float = 0.1
-    keep: float = 0.1
+    keep: float = 1.0
     shares: tuple[float, ...] = (0.2, 0.15, 0.3, 0.25, 0.1)
     lora: LoraSettings = field(default_factory=LoraSettings)
 
@@ -217,7 +218,7 @@ def run_preference(config: PreferenceConfig, output: Path, *, folder: Path, prog
         embeddings = model.encoder.reader(tables.values)[1].numpy()
     pairs = Pairs(tables.cases, embeddings)
     writer = model.writer
-    for parameter in writer.parameters():
+    for parameter in writer.decoder.parameters():
         parameter.requires_grad_(False)
     writer.decoder.add_lora(replace(config.lora, seed=config.seed))
     lessons = make_lessons((*tables.cases, *extra.cases), seed=config.seed)

@@ -159,7 +159,7 @@ def _affirmed(text: str) -> set[str]:
 
 
 def test_every_pair_is_what_its_kind_says(pairs: Pairs, cases: list[Case]) -> None:
-    rng = np.random.default_rng(1)
+    rng, directions = np.random.default_rng(1), set()
     for kind in KINDS:
         for _ in range(60):
             pair = pairs.draw(kind, rng)
@@ -178,12 +178,16 @@ def test_every_pair_is_what_its_kind_says(pairs: Pairs, cases: list[Case]) -> No
                 wrong = _affirmed(pair.rejected) - true
                 assert wrong and wrong & _affirmed(" ".join(hints))
             elif kind == "organ in hint":
-                wrong = _affirmed(pair.rejected) - true
-                assert len(wrong) == 1 and wrong <= _affirmed(" ".join(hints))
+                wrong, lost = _affirmed(pair.rejected) - true, _affirmed(pair.chosen) - _affirmed(pair.rejected)
+                assert len(wrong) == 1 and wrong <= _affirmed(" ".join(hints)) and len(lost) <= 1
                 assert _affirmed(" ".join(hints)) - true == wrong, "the hint is true but for one finding"
+                assert not lost & _affirmed(" ".join(hints))
+                directions.add(("hint", len(lost)))
             else:
                 assert pair.chosen == pair.rejected and pair.case == pair.rejected_case
-                assert not case.present(pair.swapped) and cases[pair.donor].present(pair.swapped)
+                assert case.present(pair.swapped) != cases[pair.donor].present(pair.swapped)
+                directions.add(("scan", int(case.present(pair.swapped))))
+    assert directions == {("hint", 0), ("hint", 1), ("scan", 0), ("scan", 1)}, "else it learns to deny, or to affirm"
 
 
 def test_hints_are_never_of_the_same_patient(tmp_path: Path) -> None:
@@ -197,7 +201,7 @@ def test_hints_are_never_of_the_same_patient(tmp_path: Path) -> None:
     assert not any(x.case < 2 and "renal stone" in x.prompt.lower() for x in drawn)
     with pytest.raises(InputError, match="other patients"):
         Pairs(held[:2], np.eye(2))
-    with pytest.raises(InputError, match="'misleading'"):
+    with pytest.raises(InputError, match="with findings"):
         Pairs([make_case(tmp_path, n, []) for n in (5, 6)], np.eye(2)).draw("misleading", rng)
 
 
