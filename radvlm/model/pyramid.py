@@ -243,7 +243,8 @@ def evidence(maps: Tensor, hu: Tensor, config: PyramidConfig) -> Tensor:
     Volumes in log(1 + mL), HU in hundreds, positions relative to the middle of the body in units of 100 mm (x to the
     right, y to anterior) and along z from the lowest to the highest slice (0..1).
     """
-    anatomy, findings, parts = split_maps(maps.float(), config)
+    maps = maps.contiguous().float()  # sums over voxels of one class after another need classes apart: half the time
+    anatomy, findings, parts = split_maps(maps, config)
     return torch.stack([_table(a.softmax(0), f, p.softmax(0), h, config)
                         for a, f, p, h in zip(anatomy, findings, parts, hu.float(), strict=True)])
 
