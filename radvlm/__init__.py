@@ -13,6 +13,7 @@ _HOME = {
     "load_segmentation": "radvlm.io",
     "measure": "radvlm.pipeline",
     "generate_report": "radvlm.pipeline",
+    "compare": "radvlm.comparison",
     "GeneratedReport": "radvlm.pipeline",
     "load_model": "radvlm.neural",
     "classify_findings": "radvlm.neural",
@@ -34,6 +35,7 @@ _HOME = {
 __all__ = sorted([*_HOME, "__version__"])
 
 if TYPE_CHECKING:
+    from radvlm.comparison import compare
     from radvlm.config import Config
     from radvlm.errors import RadvlmError
     from radvlm.finding import Finding

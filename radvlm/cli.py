@@ -1,5 +1,5 @@
-"""The command line: ``radvlm report | demo | classify | ask | index | train | measure | evaluate | calibrate | series |
-info``.
+"""The command line: ``radvlm report | demo | measure | compare | classify | ask | index | train | evaluate |
+calibrate | series | info``.
 
 Unusual: nothing but the standard library is imported before a command runs, so ``--help`` answers at once.
 Errors that radvlm raises on purpose become one line on stderr and exit code 2; anything else is a bug and
@@ -63,6 +63,8 @@ def build_parser() -> argparse.ArgumentParser:
     measure.add_argument("--config", metavar="YAML")
     measure.set_defaults(run=_measure)
 
+    _add_compare(commands)
+
     evaluate = commands.add_parser("evaluate", help="compare generated reports with reference reports",
                                    description="Score one or more systems against reference reports.")
     add_evaluate_arguments(evaluate)
@@ -84,6 +86,21 @@ def build_parser() -> argparse.ArgumentParser:
     info.add_argument("--json", action="store_true", help="machine readable")
     info.set_defaults(run=_info)
     return parser
+
+
+def _add_compare(commands: Any) -> None:
+    compare = commands.add_parser("compare", help="two studies of one patient: growth, new and gone lesions, RECIST",
+                                  description="Compare the lesions of two studies. A study is a folder that `radvlm "
+                                  "report` wrote, or a measurements.json of `radvlm measure --format json`.")
+    compare.add_argument("current", help="the later study")
+    compare.add_argument("prior", help="the earlier study")
+    compare.add_argument("--days", type=float, help="days between both (default: from the dates of the studies)")
+    compare.add_argument("--baseline-mm", type=float, metavar="MM",
+                         help="sum of diameters at baseline, when the prior study is not the baseline")
+    compare.add_argument("--nadir-mm", type=float, metavar="MM", help="smallest sum of diameters so far")
+    compare.add_argument("--format", choices=("text", "csv", "json"), default="text")
+    compare.add_argument("-o", "--output", metavar="FILE", help="default: standard output")
+    compare.set_defaults(run=_compare)
 
 
 def _add_model_commands(commands: Any) -> None:
@@ -333,6 +350,18 @@ def _measure(args: argparse.Namespace) -> None:
     volume = load_volume(args.ct, series=args.series) if args.ct else None
     numbers = measure(volume, args.masks, config=_config(args), scheme=args.scheme)
     text = numbers.to_csv() if args.format == "csv" else numbers.to_json() + "\n"
+    if args.output:
+        write_text_atomically(Path(args.output), text)
+    else:
+        sys.stdout.write(text)
+
+
+def _compare(args: argparse.Namespace) -> None:
+    from radvlm.comparison import compare
+    from radvlm.io.writing import write_text_atomically
+
+    found = compare(args.current, args.prior, days=args.days, baseline_mm=args.baseline_mm, nadir_mm=args.nadir_mm)
+    text = {"text": lambda: found.text, "csv": found.to_csv, "json": lambda: found.to_json() + "\n"}[args.format]()
     if args.output:
         write_text_atomically(Path(args.output), text)
     else:

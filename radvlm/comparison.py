@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 from radvlm.anatomy import structure
@@ -38,6 +39,35 @@ class ChangeSentence:
     text: str
     current_regions: tuple[str, ...]
     prior_regions: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class SavedStudy:
+    """A study read from files: its numbers, and its date (ISO) or "" where that is not known."""
+
+    measurements: Measurements
+    study_date: str = ""
+
+
+def load_study(path: str | Path) -> SavedStudy:
+    """What ``radvlm report`` wrote into a folder, or a measurements.json of ``radvlm measure --format json``.
+
+    Raises InputError when there is no measurements.json or it cannot be read.
+    """
+    place = Path(path)
+    file = place / "measurements.json" if place.is_dir() else place
+    if not file.is_file():
+        raise InputError("a study is a folder that radvlm report wrote, or a measurements.json", str(path),
+                         "Write one with `radvlm report` or `radvlm measure --format json -o FILE`")
+    numbers = Measurements.from_json(file.read_text(encoding="utf-8"))
+    manifest = file.parent / "manifest.json"
+    if not manifest.is_file():
+        return SavedStudy(numbers)
+    try:
+        study = json.loads(manifest.read_text(encoding="utf-8"))["study"]
+        return SavedStudy(numbers, study.get("study_date") or "")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError("manifest.json is what radvlm report wrote", f"{type(error).__name__}: {error}") from error
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,12 +143,13 @@ def compare(current: Any, prior: Any, *, days: float | None = None, baseline_mm:
     """What changed between two studies of one patient.
 
     Args:
-        current, prior: what ``generate_report`` or ``measure`` returned.
+        current, prior: what ``generate_report`` or ``measure`` returned, or the path of it on disk (``load_study``).
         days: from prior to current; by default from the study dates of two reports.
         baseline_mm, nadir_mm, families: see ``radvlm.quantify.recist.recist``.
 
     Raises InputError for other things, two different patients, or a prior that is later than the current study.
     """
+    current, prior = (load_study(s) if isinstance(s, (str, Path)) else s for s in (current, prior))
     now, then = _numbers(current, "current"), _numbers(prior, "prior")
     _check_patient(current, prior)
     dates = (_date(current), _date(prior))
@@ -159,7 +190,8 @@ def _check_patient(current: Any, prior: Any) -> None:
 
 
 def _date(study: Any) -> str:
-    return getattr(getattr(getattr(study, "volume", None), "study", None), "study_date", "") or ""
+    saved = getattr(study, "study_date", "")
+    return saved or getattr(getattr(getattr(study, "volume", None), "study", None), "study_date", "") or ""
 
 
 def _value(lesion: LesionMeasurements | None, quantity: str) -> float | None:

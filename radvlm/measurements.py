@@ -10,10 +10,14 @@ import csv
 import io
 import json
 from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
 
 from radvlm.anatomy import structure
+from radvlm.errors import InputError
 from radvlm.finding import Measurement, Omission, Region
-from radvlm.geometry import Geometry
+from radvlm.geometry import Box, Geometry
 from radvlm.provenance import Decision
 
 #: Why a part of a vessel has no number when the scan does not reach it; nothing is said of such a part.
@@ -168,6 +172,16 @@ def _contact_rows(head: dict[str, str | float | int | None], contact: VesselCont
     return rows
 
 
+def _neighbor_rows(head: dict[str, str | float | int | None], near: Neighbor
+                   ) -> list[dict[str, str | float | int | None]]:
+    """Gap (mm) and, where they touch, area of contact (mm2); ``location`` is the neighbour."""
+    known = [("gap", near.distance_mm, "mm", "surface to surface")]
+    if near.contact_mm2 > 0:
+        known.append(("contact_area", near.contact_mm2, "mm2", "shared voxel faces x 2/3"))
+    return [{**head, "quantity": quantity, "value": round(value, 4), "unit": unit, "uncertainty": None,
+             "method": method, "slice": None, "reason_missing": ""} for quantity, value, unit, method in known]
+
+
 @dataclass(frozen=True)
 class Measurements:
     """Everything measured on one scan.
@@ -217,6 +231,8 @@ class Measurements:
                              "method": "", "slice": None, "reason_missing": omission.reason})
             for contact in record.contacts if isinstance(record, LesionMeasurements) else ():
                 rows += _contact_rows({**head, "level": "contact", "location": contact.vessel}, contact)
+            for near in record.neighbors if isinstance(record, LesionMeasurements) else ():
+                rows += _neighbor_rows({**head, "level": "neighbor", "location": near.structure}, near)
         return rows
 
     def to_csv(self) -> str:
@@ -240,3 +256,40 @@ class Measurements:
                      "spacing_mm": list(self.geometry.spacing_mm)},
             "decisions": [asdict(d) for d in self.decisions],
         }, indent=2)
+
+    @classmethod
+    def from_json(cls, text: str) -> Measurements:
+        """Read ``to_json`` back; InputError for anything else."""
+        try:
+            data = json.loads(text)
+            return cls(
+                tuple(StructureMeasurements(**_record(s)) for s in data["structures"]),
+                tuple(LesionMeasurements(**_record(s)) for s in data["lesions"]),
+                tuple(data["absent"]), None if data["phase"] is None else Phase(**data["phase"]),
+                Geometry(tuple(data["grid"]["shape"]), np.array(data["grid"]["affine"])),
+                tuple(Decision(**d) for d in data["decisions"]))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise InputError("measurements.json is what radvlm wrote", f"{type(error).__name__}: {error}") from error
+
+
+def _record(data: dict[str, Any]) -> dict[str, Any]:
+    """The fields of one record, its parts rebuilt and its lists made tuples again."""
+    region = dict(data["region"])
+    box = Box(tuple(region["box"]["start"]), tuple(region["box"]["stop"]))
+    rest = {k: _tuples(v) for k, v in data.items()}
+    rest["region"] = Region(**{**{k: _tuples(v) for k, v in region.items()}, "box": box})
+    rest["measurements"] = _measured(data["measurements"])
+    rest["omissions"] = tuple(Omission(**o) for o in data["omissions"])
+    if "contacts" in data:
+        rest["contacts"] = tuple(VesselContact(**{**c, "measurements": _measured(c["measurements"])})
+                                 for c in data["contacts"])
+        rest["neighbors"] = tuple(Neighbor(**n) for n in data["neighbors"])
+    return rest
+
+
+def _measured(items: list[dict[str, Any]]) -> tuple[Measurement, ...]:
+    return tuple(Measurement(**{k: _tuples(v) for k, v in m.items()}) for m in items)
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(_tuples(v) for v in value) if isinstance(value, list) else value

@@ -168,6 +168,54 @@ def test_output_and_input_errors() -> None:
     assert data["lesions"][0]["change_mm"] == 0 and data["recist"]["category"] == "stable disease"
     assert found.to_csv().count("\n") == 2 and "RECIST 1.1" in found.text
     with pytest.raises(InputError, match="generate_report or measure"):
-        compare("a.nii.gz", study)
+        compare(object(), study)
     with pytest.raises(InputError, match="earlier"):
         compare(study, study, days=-3)
+
+
+def saved(folder, seed: int, date: str, long_mm: float, second: bool):
+    """A report of one patient written to a folder: a metastasis of a size, and maybe a second one."""
+    import radvlm
+    from radvlm.phantom import LesionSpec, PhantomSpec, make_phantom
+
+    lesions = [LesionSpec("liver_metastasis", long_mm, location="liver_segment_6")]
+    lesions += [LesionSpec("liver_metastasis", 16, location="liver_segment_8")] if second else []
+    case = make_phantom(PhantomSpec(seed=seed, region="abdomen", spacing_mm=(3.0, 3.0, 3.0), lesions=tuple(lesions)))
+    study = dataclasses.replace(case.volume.study, study_date=date)
+    volume = dataclasses.replace(case.volume, study=study)
+    made = radvlm.generate_report(volume, segmentation=case.segmentation, patient=case.patient)
+    return made, made.save(folder, page=False)
+
+
+@pytest.mark.slow
+def test_folders_of_reports_are_compared_as_the_studies_themselves(tmp_path, capsys) -> None:
+    from radvlm import compare as facade
+    from radvlm.cli import main
+
+    now, new_folder = saved(tmp_path / "new", 4, "2026-06-01", 36.0, True)
+    then, old_folder = saved(tmp_path / "old", 4, "2026-03-01", 24.0, False)
+    found = facade(now, then)
+    assert found.days == 92 and found.recist.category == "progressive disease"
+    assert sorted(c.status for c in found.changes) == ["grown", "new"]
+    grown = next(c for c in found.changes if c.status == "grown")
+    assert grown.change_mm == pytest.approx(12, abs=3.5) and grown.doubling_days == pytest.approx(52, rel=0.35)
+    sentence = next(s for s in found.sentences if s.prior_regions and not s.text.startswith("RECIST"))
+    assert sentence.current_regions == (grown.current.region.id,) and sentence.prior_regions == (grown.prior.region.id,)
+    assert facade(new_folder, old_folder).to_json() == found.to_json()
+    assert main(["compare", str(new_folder), str(old_folder)]) == 0
+    assert capsys.readouterr().out == found.text
+    assert main(["compare", str(new_folder / "measurements.json"), str(old_folder), "--format", "csv"]) == 0
+    assert capsys.readouterr().out.splitlines()[0].startswith("structure,status,current,prior")
+    assert main(["compare", str(old_folder), str(new_folder)]) == 2  # the earlier one is not the current one
+
+
+def test_measurements_read_back_the_same_and_nothing_else_is_read(tmp_path) -> None:
+    numbers = scan([lesion(1, (70, 10, 20), 20.0, cut=("inferior",)), lesion(2, (40, 0, 40), 15.0)])
+    back = Measurements.from_json(numbers.to_json())
+    assert back.to_json() == numbers.to_json()
+    assert back.lesions == numbers.lesions and back.structures == numbers.structures
+    for text in ("", "[]", "{}", '{"structures": [{}]}', numbers.to_json().replace("long_axis", "longest")):
+        with pytest.raises(InputError, match=r"measurements\.json is what radvlm wrote"):
+            Measurements.from_json(text)
+    with pytest.raises(InputError, match="a study is a folder"):
+        compare(tmp_path, numbers)
