@@ -8,6 +8,7 @@ is verified like any other prose, and the findings of both reports are compared.
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,8 +18,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from radvlm.anatomy import structure, structures
-from radvlm.errors import InputError, VerificationError
+from radvlm.errors import GridError, InputError, VerificationError
 from radvlm.finding import Finding, Status
+from radvlm.geometry import Box
 from radvlm.provenance import Decision
 from radvlm.reading import Draft, Reading
 from radvlm.report import Report
@@ -39,6 +41,8 @@ if TYPE_CHECKING:
 
 #: Names of the encoder that needs no weights.
 HASHED = ("hashed", "hashed-text")
+#: What lies outside of an organ that is looked at alone.
+AIR_HU = -1000
 #: What every report with prior texts says of them.
 STATEMENT = ("Texts of other patients were looked up for wording. None of them is a finding of this scan: every "
              "finding was settled before they were read.")
@@ -121,11 +125,14 @@ class PriorSettings:
         hits: of each query, before selection.
         most_queries: findings that are looked up, most important first.
         select: what is kept; its ``most`` and ``token_budget`` are those of the whole report.
+        organ_views: also ask with the scan cut down to the organs of each section that has a finding, where there are
+            masks, against paragraphs of that section. For encoders that were trained on parts; ``tiny`` was not.
     """
 
     hits: int = 8
     most_queries: int = 12
     select: SelectSettings | None = None
+    organ_views: bool = False
 
 
 @dataclass(frozen=True)
@@ -192,14 +199,14 @@ def _query_row(asked: Asked) -> dict[str, Any]:
 
 def find_priors(index: ReportIndex, scan: Volume, findings: Sequence[Finding], *, exclude_patient: Any = None,
                 patient_not_indexed: bool = False, context: QueryContext | None = None,
-                settings: PriorSettings | None = None) -> Priors:
+                settings: PriorSettings | None = None, masks: Segmentation | None = None) -> Priors:
     """Prior texts for the findings of a scan, and for the scan itself where the encoder reads scans.
 
     Args:
         findings: of the finished report; each that is present and matters is looked up in its own section.
         exclude_patient, patient_not_indexed: whose scan it is, as in ``ReportIndex.search``; one of them is needed
             unless the header of the scan settles it, also where only texts are asked.
-        context: see ``route``.
+        context: see ``route``. masks: of the scan, for ``PriorSettings.organ_views``.
 
     Raises InputError when it is not said whose scan it is.
     """
@@ -212,11 +219,13 @@ def find_priors(index: ReportIndex, scan: Volume, findings: Sequence[Finding], *
     queries: list[tuple[Any, str, str]] = [(words, words, section) for words, section in query_words(findings)]
     queries = queries[:wanted.most_queries]
     if reads_scans(index):
+        if wanted.organ_views and masks is not None:
+            queries += _organ_queries(scan, masks, findings)
         queries.append((scan, "the scan itself", ""))
     asked: list[Asked] = []
     hints: list[Hint] = []
     for query, words, section in queries:
-        level = "" if isinstance(query, str) else "image" if "image" in index.levels else ""
+        level = "image" if query is scan and "image" in index.levels else ""
         result = index.search(query, wanted.hits, exclude_patient=patients or None, exclude_studies=studies,
                               patient_not_indexed=patient_not_indexed or not patients, section=section, level=level,
                               context=context)
@@ -228,6 +237,44 @@ def find_priors(index: ReportIndex, scan: Volume, findings: Sequence[Finding], *
         asked.append(Asked(words, section, result, selection, frozenset(h.source for h in fresh)))
     return Priors(index.folder.name, index.digest, str(index.manifest["encoder"]["id"]), tuple(asked), tuple(hints),
                   _decisions(asked, context, reads_scans(index)))
+
+
+def _organ_queries(scan: Volume, masks: Segmentation, findings: Sequence[Finding]) -> list[tuple[Any, str, str]]:
+    """(organs alone, words, section) of each section in which something is there."""
+    made = []
+    for section in dict.fromkeys(section for _, section in query_words(findings)):
+        view = organ_view(scan, masks, section)
+        if view is not None:
+            made.append((view, f"the {section.replace('_', ' ')} of the scan", section))
+    return made
+
+
+def organ_view(scan: Volume, masks: Segmentation, region: str, *, margin_mm: float = 15.0) -> Volume | None:
+    """The structures of a section (``liver``), or one structure (``kidney_left``), with a margin; the rest is air.
+
+    A box alone would not do: the box around a liver holds a kidney. The voxels keep their place and the study of the
+    scan, so that a search still knows whose it is. Returns None when the masks hold none of it. Raises GridError for
+    masks of another grid, InputError for a negative margin.
+    """
+    import numpy as np
+    from scipy import ndimage
+
+    if not masks.geometry.same_grid(scan.geometry):
+        raise GridError("masks and CT share one grid", f"masks {masks.geometry}, CT {scan.geometry}")
+    if margin_mm < 0:
+        raise InputError("a margin is not negative", f"{margin_mm} mm")
+    names = [n for n in masks.places if n == region or structure(n).section == region]
+    if not names:
+        return None
+    boxes = [masks.boxes[n] for n in names]
+    tight = Box(tuple(min(b.start[a] for b in boxes) for a in range(3)),  # type: ignore[arg-type]
+                tuple(max(b.stop[a] for b in boxes) for a in range(3)))  # type: ignore[arg-type]
+    spacing_mm = scan.geometry.spacing_mm
+    box = tight.grown([math.ceil(margin_mm / s) for s in spacing_mm], scan.geometry.shape)
+    inside = np.logical_or.reduce([masks.mask(n, box) for n in names])
+    near = ndimage.distance_transform_edt(~inside, sampling=spacing_mm) <= margin_mm
+    hu = np.where(near, scan.hu[box.slices], AIR_HU).astype(scan.hu.dtype)
+    return replace(scan, hu=hu, geometry=scan.geometry.cropped(box))
 
 
 def _hints(selection: Selection, digest: str, held: Sequence[Hint]) -> list[Hint]:
@@ -281,29 +328,59 @@ def _words(finding: Finding) -> str:
     return f"{words} in {place}" if place and place not in words else words
 
 
+#: A phase or kind of study is decided from zero-shot scores when the best is this probable and all others this little.
+LIKELY, UNLIKELY = 0.7, 0.3
+
+
 def route(scan: Volume, masks: Segmentation | None, *, index: ReportIndex, phase: Any = None, model: Any = None,
           reading: Reading | None = None, unseen: frozenset[str] = frozenset(), has_map: bool = False) -> QueryContext:
-    """Body region and phase of a scan, for the choice of priors.
+    """Body region, phase and kind of study of a scan, for the choice of priors.
 
-    From the masks where there are any; else from the organs that the model's own map shows (``has_map``; ``unseen``
-    are those it does not); else from the model's zero-shot scores of the body regions. A phase counts when it is
-    certain and the index writes it the same way.
+    The region: from the masks where there are any; else from the organs that the model's own map shows (``has_map``;
+    ``unseen`` are those it does not); else from the model's zero-shot scores of the body regions. The phase: from what
+    was measured where that is certain, else zero-shot; the kind of study: zero-shot. Both among the words that the
+    records of the index use, and only where one of at least two stands out (``LIKELY``, ``UNLIKELY``); nothing is
+    routed away by a guess.
     """
     from radvlm.retrieve import context_of
     from radvlm.retrieve.context import BODY_REGIONS
 
-    known = {v for s in index.segments for v in s.values("phase")}
-    name = phase.name if phase is not None and phase.certain and phase.name in known else ""
+    phases = {v for s in index.segments for v in s.values("phase")} - {""}
+    name = phase.name if phase is not None and phase.certain and phase.name in phases else ""
+    kind, told = "", list[Decision]()
+    if model is not None:
+        if not name:
+            name, told = _zero_shot(model, scan, phases, "{} phase", "phase")
+        kind, more = _zero_shot(model, scan, {v for s in index.segments for v in s.values("kind")} - {""}, "{}",
+                                "kind of study")
+        told += more
     if masks is not None:
-        return context_of(masks.places, phase=name)
-    if reading is None:
-        return context_of((), phase=name)
-    if has_map:
-        context = context_of({s.site for s in reading.scores if s.site and s.site not in unseen}, phase=name)
-        return replace(context, decisions=tuple(replace(d, what=d.what.replace(
+        context = context_of(masks.places, phase=name, kind=kind)
+    elif reading is None:
+        context = context_of((), phase=name, kind=kind)
+    elif has_map:
+        context = context_of({s.site for s in reading.scores if s.site and s.site not in unseen}, phase=name, kind=kind)
+        context = replace(context, decisions=tuple(replace(d, what=d.what.replace(
             "the structures in the masks", "the organs that the model shows")) for d in context.decisions))
-    scores = model.classify(scan, [f"CT of the {region}" for region in BODY_REGIONS])
-    return context_of((), {r: s.probability for r, s in zip(BODY_REGIONS, scores, strict=True)}, phase=name)
+    else:
+        scores = model.classify(scan, [f"CT of the {region}" for region in BODY_REGIONS])
+        regions = {r: s.probability for r, s in zip(BODY_REGIONS, scores, strict=True)}
+        context = context_of((), regions, phase=name, kind=kind)
+    return replace(context, decisions=(*context.decisions, *told))
+
+
+def _zero_shot(model: Any, scan: Volume, known: set[str], template: str, what: str) -> tuple[str, list[Decision]]:
+    """Which of the words of an index a scan is, "" where none stands out; nothing is asked of fewer than two."""
+    names = sorted(known)
+    if len(names) < 2:
+        return "", []
+    scores = [s.probability for s in model.classify(scan, [template.format(n) for n in names])]
+    best = max(range(len(names)), key=lambda n: scores[n])
+    if scores[best] < LIKELY or any(p > UNLIKELY for n, p in enumerate(scores) if n != best):
+        return "", [Decision("retrieve", f"The {what} could not be decided from the image; priors of every one were "
+                             "searched.")]
+    said = f"Searched priors of the {what} {names[best]}, decided from the encoder's zero-shot scores"
+    return names[best], [Decision("retrieve", f"{said} ({scores[best]:.2f}).")]
 
 
 # -- into a report ---------------------------------------------------------------------------------------------------

@@ -14,14 +14,26 @@ import numpy as np
 import pytest
 
 import radvlm
+from radvlm.anatomy import structure
 from radvlm.cli import main
 from radvlm.errors import InputError, VerificationError
 from radvlm.finding import Source, Status
+from radvlm.geometry import Box
 from radvlm.io.writing import save_volume
 from radvlm.phantom import LesionSpec, Phantom, PhantomSpec, make_phantom
 from radvlm.pipeline import GeneratedReport
-from radvlm.prior import STATEMENT, find_priors, open_embedder, opened, query_words, route, with_priors
-from radvlm.reading import Draft
+from radvlm.prior import (
+    STATEMENT,
+    PriorSettings,
+    find_priors,
+    open_embedder,
+    opened,
+    organ_view,
+    query_words,
+    route,
+    with_priors,
+)
+from radvlm.reading import Draft, FindingScore
 from radvlm.report import Report
 from radvlm.retrieve import FunctionEmbedder, HashedText, Record, ReportIndex
 
@@ -296,6 +308,69 @@ def test_routes(phantom: Phantom, fakes: ModuleType, build: Callable[..., Path])
         assert by_map.body_regions == ("abdomen",) and "organs that the model shows" in by_map.decisions[0].what
         by_words = route(phantom.volume, None, index=index, model=model, reading=reading)
         assert "zero-shot" in by_words.decisions[0].what and model.calls[-1][0] == "classify"
+
+
+@pytest.mark.parametrize(("scores", "phase", "kind"), [
+    ({"arterial phase": 0.1, "portal venous phase": 0.9, "angiography": 0.8, "low dose": 0.1}, "portal venous",
+     "angiography"),
+    ({"arterial phase": 0.5, "portal venous phase": 0.9, "angiography": 0.6, "low dose": 0.1}, "", ""),
+])
+def test_phase_and_kind_of_study_are_decided_from_the_image_where_one_stands_out(
+        scores: dict[str, float], phase: str, kind: str, phantom: Phantom, fakes: ModuleType, tmp_path: Path) -> None:
+    class Seer(fakes.FakeModel):  # type: ignore[name-defined,misc]
+        def classify(self, volume: Any, findings: Any = None) -> Any:
+            return tuple(FindingScore(t, t, "liver", "", scores[t], Status.INDETERMINATE) for t in findings)
+
+    rows = [("arterial", "angiography"), ("portal venous", "low dose"), ("portal venous", "angiography"), ("", "")]
+    records = [Record(f"P{n}", f"S{n}", f"Hepatic cyst {n}.", phase=p, kind=k) for n, (p, k) in enumerate(rows)]
+    with ReportIndex.build(records, HashedText(), tmp_path / "INDEX") as index:
+        context = route(phantom.volume, phantom.segmentation, index=index, model=Seer())
+        assert (context.phase, context.kind) == (phase, kind)
+        found = {h.record for h in index.search("hepatic cyst", patient_not_indexed=True, context=context)}
+        assert found == ({"S2", "S3"} if phase else {"S0", "S1", "S2", "S3"}), "what does not say is never routed away"
+        told = [d.what for d in context.decisions]
+        assert any(("zero-shot scores (0.90)" if phase else "phase could not be decided") in t for t in told)
+
+
+def test_a_scan_is_cut_down_to_the_organs_of_a_section(phantom: Phantom) -> None:
+    scan, masks = phantom.volume, phantom.segmentation
+    view = organ_view(scan, masks, "liver", margin_mm=0.0)
+    assert view is not None and view.study == scan.study
+    names = [n for n in masks.places if structure(n).section == "liver"]
+    whole = Box((0, 0, 0), scan.geometry.shape)
+    inside = np.logical_or.reduce([masks.mask(n, whole) for n in names])
+    assert int((view.hu != -1000).sum()) == int((inside & (scan.hu != -1000)).sum())
+    where = np.argwhere(inside)
+    assert view.geometry.shape == tuple(where.max(0) - where.min(0) + 1)
+    assert np.allclose(view.geometry.to_world((0, 0, 0)), scan.geometry.to_world(tuple(where.min(0))))
+    corner = tuple(where[len(where) // 2] - where.min(0))
+    assert view.hu[corner] == scan.hu[tuple(where[len(where) // 2])]
+    wider = organ_view(scan, masks, "liver", margin_mm=14.0)
+    assert wider is not None and (wider.hu != -1000).sum() > (view.hu != -1000).sum()
+    assert organ_view(scan, masks, "breast") is None
+    with pytest.raises(InputError, match="margin"):
+        organ_view(scan, masks, "liver", margin_mm=-1.0)
+
+
+def test_organs_ask_for_paragraphs_of_their_section(phantom: Phantom, alone: GeneratedReport,
+                                                    build: Callable[..., Path]) -> None:
+    seen: list[Any] = []
+
+    def look(volume: Any) -> np.ndarray:
+        seen.append(volume)
+        return np.array([0.6, 0.8], np.float32)
+
+    encoder = FunctionEmbedder("eye", "1" * 64, 2, lambda texts: np.tile(np.array([0.6, 0.8], np.float32),
+                                                                         (len(texts), 1)), look)
+    folder = build(["Liver: Hepatic cyst in segment II.", "Spleen: Splenic cyst."], encoder)
+    with ReportIndex.load(folder, encoder) as index:
+        priors = find_priors(index, phantom.volume, alone.findings, patient_not_indexed=True,
+                             settings=PriorSettings(organ_views=True), masks=phantom.segmentation)
+    asked = {a.words: a for a in priors.asked if a.words.endswith("of the scan")}
+    assert set(asked) == {"the liver of the scan", "the kidneys of the scan"}
+    assert {h.section for h in asked["the liver of the scan"].result} == {"liver"}
+    assert asked["the liver of the scan"].result.level == "paragraph"
+    assert len(seen) == 3 and sum(v is phantom.volume for v in seen) == 1
 
 
 def test_queries_have_no_sizes_and_no_normal_findings(alone: GeneratedReport) -> None:
