@@ -20,6 +20,17 @@ SAYS = {
         "<mark",
         "image/png",
     ),
+    "retrieval": (
+        "left out: {'same patient': 1, \"copy of the patient's report\": 1}",
+        "a record of P7 or the copy among the hits: False",
+        "everyone excluded, 500 asked for: 0 hits",
+        "after the gap below #3",
+        "findings are those without prior texts: True",
+        "in the report  kidneys | There is a renal stone in the left kidney.",
+        "poison | findings unchanged: True",
+        "orders | findings unchanged: True",
+        "in the report: []",
+    ),
 }
 nbformat = pytest.importorskip("nbformat", reason="notebooks are read with nbformat")
 
