@@ -212,6 +212,14 @@ def for_patient(reading: Reading, patient: Patient) -> Reading:
     return replace(reading, scores=kept, warnings=(*reading.warnings, told))
 
 
+def model_head(reading: Reading) -> tuple[tuple[str, str], ...]:
+    """Lines for the head of a report: who the model is, and what it warns of, so that the bare text says it too."""
+    said = [w.what.strip().rstrip(".") for w in reading.warnings if w.warning]
+    caution = " ".join(f"{text[:1].upper()}{text[1:]}." for text in said)
+    lines = [("Model", f"{reading.model}. {reading.notice}".strip()), ("Model caution", caution)]
+    return tuple(line for line in lines if line[1])
+
+
 def unseen_structures(own: Segmentation | None) -> frozenset[str]:
     """What the model looked for and did not find."""
     return frozenset() if own is None else own.searched - set(own.places)

@@ -309,7 +309,7 @@ def generate_report(
     rules = load_rules(settings.rules_file)
     reader = None
     if model is not None:
-        from radvlm.neural import for_patient, read_scan, resolve_model, unseen_structures
+        from radvlm.neural import for_patient, model_head, read_scan, resolve_model, unseen_structures
 
         tell("Loading the model")
         reader = resolve_model(model)
@@ -342,8 +342,7 @@ def generate_report(
         reading, own = read_scan(reader, scan, seen, findings)
         reading = for_patient(reading, known)
         tell("Interpreting and writing")
-        notice = f"{reading.model}. {reading.notice}".strip()
-        report = guided_report(findings, reading, style=settings.style, examination=(*head, ("Model", notice)),
+        report = guided_report(findings, reading, style=settings.style, examination=(*head, *model_head(reading)),
                                provenance=facts, unseen=unseen_structures(own))
         made = GeneratedReport(report, numbers, scan, masks, settings, known, reading, own)
     if index is None:

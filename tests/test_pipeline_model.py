@@ -65,6 +65,7 @@ def test_without_masks_everything_of_the_model_is_marked(image_only: GeneratedRe
 def test_the_notice_stands_at_the_head_and_in_the_decisions(image_only: GeneratedReport, fakes: ModuleType) -> None:
     assert ("Model", f"fake. {fakes.NOTICE}") in image_only.report.examination
     assert f"MODEL: fake. {fakes.NOTICE}" in image_only.text
+    assert "MODEL CAUTION: The field of view is unlike that of the training.\n" in image_only.text
     warned = [d.what for d in image_only.decisions if d.warning]
     assert warned[0] == fakes.NOTICE and "The field of view is unlike that of the training." in warned
 
