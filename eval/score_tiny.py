@@ -183,6 +183,8 @@ def summarise(rows: list[dict[str, Any]], model: Any) -> dict[str, Any]:
     out["macro_auroc"] = _with_interval(lambda k: _mean([_auroc(logits[k][:, i], truth[k][:, i])
                                                          for i in range(len(NAMES))]), len(rows), 200)
     for name, guess, true in (("finding_head", present, truth), ("report", said, told)):
+        if not len(true):
+            continue
         out[f"{name}_micro_f1"] = _with_interval(lambda k, g=guess, t=true: _f1(g[k], t[k]), len(true))
         out[f"{name}_macro_f1"] = _with_interval(lambda k, g=guess, t=true: _macro_f1(g[k], t[k]), len(true))
     out["reports_written"] = len(written)
