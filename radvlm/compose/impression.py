@@ -77,7 +77,10 @@ def _headline(finding: Finding, findings: Sequence[Finding], style: Style) -> Se
     pair = len([1 for key, _ in finding.attributes if key == "subject"]) == 2
     text = f"{site.words}, {words}" if site is not None and site.side and not pair else words
     if finding.measurements and not pair and not finding.attribute("stated"):
-        text += f" ({quantity_text(finding, style)})"
+        value = quantity_text(finding, style)
+        if "trabecular attenuation" in words:  # named already
+            value = value.removeprefix("trabecular attenuation ")
+        text += f" ({value})"
     organ = tuple(f for f in findings if f.kind == "organ" and f.status is Status.PRESENT and finding.regions
                   and f.regions[0].id in {r.id for r in finding.regions})
     return Sentence(capital(text) + ".", "impression", (finding, *organ))

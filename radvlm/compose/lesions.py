@@ -106,6 +106,9 @@ def _single(lesion: Finding, group: LesionGroup, style: Style, brief: bool = Fal
     attenuation = "" if lesion.kind in lexicon().without_attenuation else lesion.attribute("attenuation")
     size = size_text(lesion, style)
     fluid = structure(lesion.kind).kind == "fluid"
+    sides = {structure(n).side for n in lesion.locations} if fluid and not structure(lesion.kind).side else set()
+    if len(sides) == 1 and "" not in sides:  # "left pneumothorax", not "pneumothorax in the left lung"
+        words, where = f"{sides.pop()} {words}", ""
     head = f"{attenuation} {words}".strip()
     text = f"{head} {where}".strip() if fluid else f"{size} {head} {where}".strip()
     details = _details(lesion, group, style, bool(attenuation), brief)

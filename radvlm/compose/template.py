@@ -105,8 +105,15 @@ def _section(section: str, findings: Sequence[Finding], style: Style) -> list[Se
     sentences += contact_sentences(section, findings, style)
     sentences += _no_lesions(section, findings)
     said |= {f.id for s in sentences for f in s.findings}
-    sentences += [_remaining(section, f, style) for f in judged if f.status is Status.PRESENT and f.id not in said]
+    sentences += [_remaining(section, f, style) for f in judged if f.id not in said
+                  and (f.status is Status.PRESENT or (style.is_full and _is_told_when_normal(f)))]
     return sentences
+
+
+def _is_told_when_normal(finding: Finding) -> bool:
+    """Normal values that a reader looks for: calibers of vessels and the size of the heart."""
+    quantity = finding.measurements[0].quantity if finding.measurements else ""
+    return finding.status is Status.ABSENT and (quantity.endswith("_diameter") or quantity == "cardiothoracic_ratio")
 
 
 def _tops(organs: Sequence[Finding]) -> tuple[list[Finding], dict[str, list[Finding]]]:
@@ -358,8 +365,12 @@ def _no_lesions(section: str, findings: Sequence[Finding]) -> list[Sentence]:
 def _remaining(section: str, finding: Finding, style: Style) -> Sentence:
     """A present verdict that no other sentence stated."""
     first = finding.measurements[0] if finding.measurements else None
-    site = structure(finding.site).words if finding.site else ""
+    site = structure(finding.site).words if finding.site and _SINGLE.get(section) != finding.site else ""
     value = "" if first is None or finding.attribute("stated") else quantity_text(finding, style)
+    if first is not None and first.quantity == "cardiothoracic_ratio":
+        site = ""  # the heading says whose it is
+    if first is not None and site and finding.status is Status.ABSENT:
+        return Sentence(f"The {site} {be(False)} {finding.category} ({value}).", section, (finding,))
     if first is not None and site and first.quantity.endswith("_diameter"):  # "trunk diameter of the pulmonary artery"
         name = first.quantity.replace("_", " ")
         return Sentence(f"{capital(name)} of the {site}{value.removeprefix(name)}, {finding.category}.", section,

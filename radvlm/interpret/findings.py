@@ -34,6 +34,8 @@ from radvlm.measurements import LesionMeasurements, Measurements, StructureMeasu
 from radvlm.study import Patient, Study
 
 _LESION_KINDS = ("lesion", "fluid")
+#: Organs of one sex.
+_OF_SEX = {"prostate": "M", "seminal_vesicle": "M", "uterus": "F", "ovary_left": "F", "ovary_right": "F"}
 #: Measured and tabled, but no subject of a sentence: every scan cuts them, and no rule reads them.
 _TABLE_ONLY_KINDS = ("body", "cavity", "tissue")
 _HEADLINE_ORDER = ("long_axis", "short_axis", "volume", "mean_hu", "sd_hu", "contrast_to_host", "diameter_3d")
@@ -171,8 +173,10 @@ def _fluid(case: Case, record: StructureMeasurements) -> Finding:
     core = largest.measurement("core_mean_hu")  # attenuation of the largest pocket, away from its edge
     numbers = sorted([*record.measurements, *([core] if core is not None else [])],
                      key=lambda m: rank.get(m.quantity, len(rank)))
+    places = {x.locations for x in case.measurements.lesions if x.structure == record.structure and x.locations}
     return Finding(
         "?", row.name, Status.PRESENT, row.name, row.section, (record.region,), tuple(numbers),
+        places.pop() if len(places) == 1 and not row.side else (),
         reason=cut_reason(record.cut_by) if record.cut_by else "", importance=case.rules.importance_of(row.name),
         attributes=(("cut", " ".join(record.cut_by)),) if record.cut_by else (),
     )
@@ -205,6 +209,8 @@ def _absent_lesions(case: Case, survey: Survey) -> list[Finding]:
         if row.kind not in _LESION_KINDS:
             continue
         hosts = survey.hosts_of(name)
+        if hosts and all(_OF_SEX.get(h, case.patient.sex) != case.patient.sex for h in hosts):
+            continue  # nobody asks for a uterine lesion of a man
         seen = [record for record in map(numbers.structure, hosts) if record is not None]
         if hosts and not seen and any(h in numbers.absent for h in hosts):
             found.append(Finding("?", name, Status.NOT_ASSESSED, row.parent or name, row.section, category=row.words,
