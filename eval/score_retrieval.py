@@ -6,7 +6,8 @@
 
 Two folders of phantoms (``radvlm.phantom.corpus.write_corpus``): those with prior reports, and those that are asked
 about, none of which the model was trained on. Three sites word what is there each in their way
-(``radvlm.train.pairs.FRAMES``), each has an index of its own, and a scan asks that of its site.
+(``radvlm.train.pairs.FRAMES``), each has an index of its own, and a scan asks that of its site. Drafts are written from
+kept evidence (one pass of the encoder); ``--public`` scans also go through ``generate_report`` as a user would call it.
 
 Conditions: ``none``; ``in-domain``: the site's index; ``poisoned``: the same index, whose reports keep their scans and
 confidently state findings that those scans do not have; ``forced``: a hint of one wrong finding put into the prompt of
@@ -147,23 +148,29 @@ def forced_hints(case: Case, frame: str) -> tuple[str, list[str]]:
 
 
 def build_indexes(cases: Sequence[Case], model: Any, vectors: np.ndarray, folder: Path) -> dict[tuple[str, str], Any]:
-    """(site, kind) -> index."""
-    from radvlm.prior import model_embedder
-    from radvlm.retrieve import Record, ReportIndex
+    """(site, kind) -> index of that site's reports; ("", kind) -> all reports, for votes."""
+    from radvlm.retrieve import FunctionEmbedder, IndexSettings, Record, ReportIndex
     from radvlm.train.pairs import FRAMES
 
-    embedder, out = model_embedder(model), {}
-    for n, frame in enumerate(FRAMES):
-        rows = list(range(n, len(cases), len(FRAMES)))
-        for kind in ("in-domain", "poisoned", "orders"):
-            place = folder / f"{kind}-{n}"
-            if (place / "CURRENT").is_file():
-                out[frame, kind] = ReportIndex.load(place, embedder)
-                continue
+    held: dict[str, np.ndarray] = {}
+
+    def embed(texts: Sequence[str]) -> np.ndarray:  # sites say the same things again and again
+        new = [t for t in dict.fromkeys(texts) if t not in held]
+        for start in range(0, len(new), 512):
+            held.update(zip(new[start:start + 512], model.embed_text(new[start:start + 512]), strict=True))
+        return np.stack([held[t] for t in texts])
+
+    embedder = FunctionEmbedder("tiny", model.digest, vectors.shape[1], embed, model.embed)
+    out = {}
+    for n, frame in enumerate((*FRAMES, "")):
+        rows = list(range(n, len(cases), len(FRAMES))) if frame else list(range(len(cases)))
+        settings = IndexSettings(("image", "sentence") if frame else ("image",))
+        for kind in ("in-domain", "poisoned", "orders") if frame else ("in-domain", "poisoned"):
             records = [Record(cases[i].patient, cases[i].name, site_report(
-                cases[i], frame, wrong_statements(cases[i], "poison") if kind == "poisoned" else None,
+                cases[i], frame or "plain", wrong_statements(cases[i], "poison") if kind == "poisoned" else None,
                 kind == "orders"), site=frame, split="train") for i in rows]
-            out[frame, kind] = ReportIndex.build(records, embedder, place, vectors={"image": vectors[rows]})
+            out[frame, kind] = ReportIndex.build(records, embedder, folder / f"{kind}-{n}", settings=settings,
+                                                 vectors={"image": vectors[rows]})
     return out
 
 
@@ -171,45 +178,104 @@ def build_indexes(cases: Sequence[Case], model: Any, vectors: np.ndarray, folder
 
 
 def score_case(case: Case, frame: str, models: Mapping[str, Any], indexes: Mapping[tuple[str, str], Any],
-               whole: bool) -> dict[str, Any]:
-    """Everything that one scan gives."""
+               evidence: tuple[Any, np.ndarray, np.ndarray], whole: bool) -> dict[str, Any]:
+    """Everything that one scan gives. ``evidence``: its table (classes, columns), finding logits and embedding."""
     from radvlm.compose import guided_report
-    from radvlm.neural import unseen_structures
-    from radvlm.prior import find_priors
+    from radvlm.reading import Draft, Reading
 
-    scan = Volume(np.asarray(case.hu), Geometry(case.shape, case.affine_ras_mm))
-    plain = models["plain"]
-    reading, own = plain.read(scan)
-    for model in models.values():  # one encoder, so one pass of it
-        model._kept, model._scored = plain._kept, plain._scored
-    unseen = unseen_structures(own)
-    bare = guided_report((), reading, unseen=unseen)
+    table, logits, _ = evidence
+    scores = scores_of(models["plain"], table, logits)
+    reading = Reading("tiny", "0" * 64, "Phantoms only.", scores, ())
+    bare = guided_report((), reading)
     blocks, stated = {"none": ""}, {"none": []}
     for kind in ("in-domain", "poisoned"):
-        priors = find_priors(indexes[frame, kind], scan, bare.findings, patient_not_indexed=True)
-        blocks[kind] = priors.rendered()
-        stated[kind] = sorted(set().union(*(said_findings(h.text) for h in priors.hints)))
+        blocks[kind], stated[kind] = hints_of(indexes[frame, kind], bare.findings, evidence[2])
     blocks["forced"], stated["forced"] = forced_hints(case, frame)
     truth = [n for n in NAMES if case.present(n)]
+    plain = write(models["plain"], table, logits, {"none": ""})["none"]
     row: dict[str, Any] = {"case": case.name, "site": frame, "truth": truth, "stated": stated,
-                           "plain": sorted(said_findings(" ".join(d.text for d in reading.drafts)))}
+                           "plain": sorted(said_findings(" ".join(plain.values())))}
     for name in MODELS:
         row[name] = {}
+        written = write(models[name], table, logits, blocks)
         for condition in CONDITIONS:
-            drafts = models[name].draft(scan, hints=blocks[condition])
-            report = guided_report((), replace(reading, drafts=drafts), unseen=unseen)
-            prose = [s for d in drafts for s in re.split(r"(?<=[.!?])\s+", d.text) if said_findings(s)]
+            drafts = tuple(Draft(s, t) for s, t in written[condition].items())
+            report = guided_report((), replace(reading, drafts=drafts))
+            prose = [s for t in written[condition].values() for s in _sentences(t) if said_findings(s)]
             stands = [s.text for s in report.sentences if any(f.status is Status.PRESENT for f in s.findings)
                       and s.section != "impression"]
             row[name][condition] = {
-                "said": sorted(said_findings(" ".join(d.text for d in drafts))),
+                "said": sorted(said_findings(" ".join(written[condition].values()))),
                 "report": _found(report), "same_findings": report.findings == bare.findings,
                 "in_frame": [sum(frame_of(s) == frame for s in prose), len(prose)],
                 "report_in_frame": [sum(frame_of(s) == frame for s in stands), len(stands)],
                 "replaced": len(report.replacements)}
     if whole:
+        scan = Volume(np.asarray(case.hu), Geometry(case.shape, case.affine_ras_mm))
         row["public"] = _public(scan, models["preferred"], frame, indexes)
     return row
+
+
+def _sentences(text: str) -> list[str]:
+    return re.split(r"(?<=[.!?])\s+", text)
+
+
+def scores_of(model: Any, table: Any, logits: np.ndarray) -> tuple[Any, ...]:
+    """The model's calibrated scores without their regions, which need the maps of the whole scan."""
+    from radvlm.reading import FindingScore
+
+    calibration, out = model.settings.calibration, []
+    for n, (term, p) in enumerate(zip(model.settings.terms, calibration.probability(logits), strict=True)):
+        row = table[len(model.encoder.config.anatomy) + n]
+        for side in _sides(row) if term.sided else ("",):
+            site = f"{term.site}_{side}" if term.site and side else term.site
+            out.append(FindingScore(term.finding, term.words, term.section, site, float(p),
+                                    calibration.status(n, float(p))))
+    return tuple(out)
+
+
+def _sides(row: Any) -> tuple[str, ...]:
+    from radvlm.model.pyramid import FEATURES
+
+    left, right = (float(row[FEATURES.index(f"peak_{s}")]) for s in ("left", "right"))
+    return ("left",) if left >= right else ("right",)
+
+
+def hints_of(index: Any, found: Sequence[Any], vector: np.ndarray) -> tuple[str, list[str]]:
+    """(block, findings in it): findings are looked up in words, the scan by its vector, as ``find_priors`` does."""
+    from radvlm.prior import query_words
+    from radvlm.retrieve import SelectSettings, make_hints, render_hints, select
+
+    hints: list[Any] = []
+    for words, section in query_words(found)[:12]:
+        hits = index.search(words, 8, patient_not_indexed=True, section=section, evaluation=True)
+        hints += make_hints(select(hits, SelectSettings(most=2)), index.digest)
+    near = index.search(vector, 8, patient_not_indexed=True, level="image", modality="image", evaluation=True)
+    hints += make_hints(select(near, SelectSettings()), index.digest)
+    unique = list({(h.section, h.text): h for h in hints}.values())
+    hints = [replace(h, number=n) for n, h in enumerate(unique, 1)]
+    return render_hints(hints), sorted(set().union(*(said_findings(h.text) for h in hints)))
+
+
+def write(model: Any, table: Any, logits: np.ndarray, blocks: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    """Condition -> section -> prose; all prompts of a scan in one batch."""
+    import torch
+
+    from radvlm.model.decoder import WritingLimits
+    from radvlm.model.hinted import hinted_prompt, hints_for
+    from radvlm.model.writer import section_prompt
+
+    keys = [(condition, section) for condition in blocks for section in TINY_SECTIONS]
+    prompts = [hinted_prompt(hints_for(blocks[c], s), section_prompt(s)) for c, s in keys]
+    different = list(dict.fromkeys(prompts))
+    with torch.inference_mode():
+        prefix = model.writer.prefix(table[None], torch.from_numpy(logits)[None])
+        done = model.writer.decoder.generate_sections(prefix, different, WritingLimits(max_new_tokens=110))
+    text = {p: g.text.strip() for p, g in zip(different, done, strict=True)}
+    out: dict[str, dict[str, str]] = {c: {} for c in blocks}
+    for (condition, section), prompt in zip(keys, prompts, strict=True):
+        out[condition][section] = text[prompt]
+    return out
 
 
 def _found(report: Any) -> list[str]:
@@ -238,8 +304,9 @@ def _public(scan: Volume, model: Any, frame: str, indexes: Mapping[tuple[str, st
 # -- votes and similar cases, on vectors -----------------------------------------------------------------------------
 
 
-def vectors_of(model: Any, cases: Sequence[Case], file: Path) -> tuple[np.ndarray, np.ndarray]:
-    """(embeddings (N, D), finding logits (N, F)) from one pass of the encoder over each scan, kept in ``file``."""
+def vectors_of(model: Any, cases: Sequence[Case], file: Path) -> tuple[Any, np.ndarray, np.ndarray]:
+    """(evidence (N, classes, columns), finding logits (N, F), embeddings (N, D)) of one pass of the encoder over each
+    scan, kept in ``file``."""
     import torch
 
     from radvlm.train.heads import evidence_tables
@@ -248,15 +315,14 @@ def vectors_of(model: Any, cases: Sequence[Case], file: Path) -> tuple[np.ndarra
                              progress=lambda t: print(t, file=sys.stderr))
     with torch.inference_mode():
         logits, embedding, _ = model.encoder.reader(tables.values)
-    return embedding.numpy(), logits.numpy()
+    return tables.values, logits.numpy(), embedding.numpy()
 
 
-def votes(model: Any, index: Any, queries: tuple[np.ndarray, np.ndarray], cases: Sequence[Case], n: int
+def votes(model: Any, index: Any, vectors: np.ndarray, logits: np.ndarray, cases: Sequence[Case], n: int
           ) -> dict[str, Any]:
     """F1 of the model's findings with and without the calibrated vote of neighbours; fitted on the last cases."""
     from radvlm.votes import _shares, fit_votes
 
-    vectors, logits = queries
     words = [findings()[name].words for name in NAMES]
     own = model.settings.calibration.probability(logits)
     truth = np.stack([c.findings for c in cases])
@@ -441,23 +507,15 @@ def main() -> None:
     asked = [*asked[:args.cases], *asked[args.cases:][-CALIBRATION:]]
     queries = vectors_of(models["plain"], asked, folder / f"evidence.query.{digest}.safetensors")
     with tempfile.TemporaryDirectory() as place:
-        indexes = build_indexes(stored_cases, models["plain"], stored[0], Path(place))
-        rows = _journalled(args, asked[:args.cases], models, indexes, folder / f"{digest}.{args.part}.jsonl", FRAMES)
+        indexes = build_indexes(stored_cases, models["plain"], stored[2], Path(place))
+        print("indexes built", file=sys.stderr, flush=True)
+        rows = _journalled(args, asked[:args.cases], models, indexes, queries, folder / f"{digest}.{args.part}.jsonl")
         if args.part:
             return
         result = {"model": models["preferred"].name, "site_wordings": list(FRAMES), "prior_reports": len(stored_cases),
                   **summarise(rows)}
-        from radvlm.prior import model_embedder
-        from radvlm.retrieve import Record, ReportIndex
-
-        whole = {}
-        for kind in ("in-domain", "poisoned"):
-            records = [Record(c.patient, c.name, site_report(c, "plain", wrong_statements(c, "poison")
-                                                             if kind == "poisoned" else None), split="train")
-                       for c in stored_cases]
-            whole[kind] = votes(models["plain"], ReportIndex.build(
-                records, model_embedder(models["plain"]), Path(place) / f"all-{kind}", vectors={"image": stored[0]}),
-                queries, asked, args.cases)
+        whole = {kind: votes(models["plain"], indexes["", kind], queries[2], queries[1], asked, args.cases)
+                 for kind in ("in-domain", "poisoned")}
         truth_of = {c.name: c.findings for c in stored_cases}
         result["votes"] = _vote_part(whole["in-domain"], whole["poisoned"])
         result["similar_cases"] = similar(whole["in-domain"]["nearest"], whole["in-domain"]["truth"], truth_of)
@@ -479,7 +537,10 @@ def _same_encoder(models: Mapping[str, Any]) -> None:
 
 
 def _journalled(args: argparse.Namespace, cases: Sequence[Case], models: Mapping[str, Any],
-                indexes: Mapping[tuple[str, str], Any], journal: Path, frames: Sequence[str]) -> list[dict[str, Any]]:
+                indexes: Mapping[tuple[str, str], Any], evidence: tuple[Any, np.ndarray, np.ndarray], journal: Path
+                ) -> list[dict[str, Any]]:
+    from radvlm.train.pairs import FRAMES
+
     done: dict[str, dict[str, Any]] = {}
     for file in sorted(journal.parent.glob(f"{journal.name.split('.')[0]}.*.jsonl")):
         for line in file.read_text(encoding="utf-8").splitlines():
@@ -488,7 +549,8 @@ def _journalled(args: argparse.Namespace, cases: Sequence[Case], models: Mapping
         if case.name in done or (args.parts > 1 and number % args.parts != args.part - 1):
             continue
         started = time.monotonic()
-        row = score_case(case, frames[number % len(frames)], models, indexes, number < args.public)
+        row = score_case(case, FRAMES[number % len(FRAMES)], models, indexes,
+                         (evidence[0][number], evidence[1][number], evidence[2][number]), number < args.public)
         row["seconds"] = round(time.monotonic() - started, 2)
         done[case.name] = row
         with journal.open("a", encoding="utf-8") as file:

@@ -26,8 +26,9 @@ FRAMES = ("plain", "there is", "is seen")
 KINDS = ("scan", "wording", "misleading", "organ in hint", "organ in scan")
 #: Nearest other patients that a donor of hints is drawn from, half of the time; else it is anyone.
 NEAREST = 12
-#: Chance that a lesson is of a section with a finding; more often, and the model would learn to find too much.
-OFTEN = 0.3
+#: Chance that a lesson is of a section with a finding, with hints and without: what is looked up is what was found, so
+#: sections with hints more often have something; more often still, and the model would learn to find too much.
+OFTEN = (0.5, 0.25)
 _WITHOUT_ARTICLE = ("steatosis", "hepatomegaly", "splenomegaly", "hydronephrosis")
 
 
@@ -121,12 +122,13 @@ class Pairs:
         return [[s for s, held in said.items() if any(x.present for x in held)] for said in self.said]
 
     # --- lessons ----------------------------------------------------------------------------------------------------
-    def lesson(self, rng: np.random.Generator, without: float = 0.15) -> HintLesson:
+    def lesson(self, rng: np.random.Generator, without: float = 0.25) -> HintLesson:
         """A section with hints as retrieval finds them; a share of ``without`` has none, and the plain wording."""
         case = int(rng.integers(len(self.cases)))
-        section = self._section(case, rng, OFTEN)
+        shown = rng.random() >= without
+        section = self._section(case, rng, OFTEN[0] if shown else OFTEN[1])
         frame = str(rng.choice(FRAMES))
-        hints = self._hints(case, section, frame, rng) if rng.random() >= without else []
+        hints = self._hints(case, section, frame, rng) if shown else []
         target = worded(self.said[case][section], frame if hints else "plain")
         return HintLesson(hinted_prompt(hints, section_prompt(section)), target, case)
 
