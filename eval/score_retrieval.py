@@ -26,7 +26,6 @@ import argparse
 import json
 import re
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -166,10 +165,14 @@ def build_indexes(cases: Sequence[Case], model: Any, vectors: np.ndarray, folder
         rows = list(range(n, len(cases), len(FRAMES))) if frame else list(range(len(cases)))
         settings = IndexSettings(("image", "sentence") if frame else ("image",))
         for kind in ("in-domain", "poisoned", "orders") if frame else ("in-domain", "poisoned"):
+            place = folder / f"{kind}-{n}"
+            if (place / "CURRENT").is_file():
+                out[frame, kind] = ReportIndex.load(place, embedder)
+                continue
             records = [Record(cases[i].patient, cases[i].name, site_report(
                 cases[i], frame or "plain", wrong_statements(cases[i], "poison") if kind == "poisoned" else None,
                 kind == "orders"), site=frame, split="train") for i in rows]
-            out[frame, kind] = ReportIndex.build(records, embedder, folder / f"{kind}-{n}", settings=settings,
+            out[frame, kind] = ReportIndex.build(records, embedder, place, settings=settings,
                                                  vectors={"image": vectors[rows]})
     return out
 
@@ -506,21 +509,21 @@ def main() -> None:
     stored = vectors_of(models["plain"], stored_cases, folder / f"evidence.index.{digest}.safetensors")
     asked = [*asked[:args.cases], *asked[args.cases:][-CALIBRATION:]]
     queries = vectors_of(models["plain"], asked, folder / f"evidence.query.{digest}.safetensors")
-    with tempfile.TemporaryDirectory() as place:
-        indexes = build_indexes(stored_cases, models["plain"], stored[2], Path(place))
-        print("indexes built", file=sys.stderr, flush=True)
-        rows = _journalled(args, asked[:args.cases], models, indexes, queries, folder / f"{digest}.{args.part}.jsonl")
-        if args.part:
-            return
-        result = {"model": models["preferred"].name, "site_wordings": list(FRAMES), "prior_reports": len(stored_cases),
-                  **summarise(rows)}
-        whole = {kind: votes(models["plain"], indexes["", kind], queries[2], queries[1], asked, args.cases)
-                 for kind in ("in-domain", "poisoned")}
-        truth_of = {c.name: c.findings for c in stored_cases}
-        result["votes"] = _vote_part(whole["in-domain"], whole["poisoned"])
-        result["similar_cases"] = similar(whole["in-domain"]["nearest"], whole["in-domain"]["truth"], truth_of)
-        result["baselines"] = _baselines(whole["in-domain"], truth_of)
-        result["seconds_per_scan"] = round(float(np.median([r["seconds"] for r in rows])), 2)
+    indexes = build_indexes(stored_cases, models["plain"], stored[2], folder / f"index.{digest}")
+    print("indexes built", file=sys.stderr, flush=True)
+    rows = _journalled(args, asked[:args.cases], models, indexes, queries, 
+                      folder / f"{models['preferred'].digest[:12]}.{args.part}.jsonl")
+    if args.part:
+        return
+    result = {"model": models["preferred"].name, "site_wordings": list(FRAMES), "prior_reports": len(stored_cases),
+              **summarise(rows)}
+    whole = {kind: votes(models["plain"], indexes["", kind], queries[2], queries[1], asked, args.cases)
+             for kind in ("in-domain", "poisoned")}
+    truth_of = {c.name: c.findings for c in stored_cases}
+    result["votes"] = _vote_part(whole["in-domain"], whole["poisoned"])
+    result["similar_cases"] = similar(whole["in-domain"]["nearest"], whole["in-domain"]["truth"], truth_of)
+    result["baselines"] = _baselines(whole["in-domain"], truth_of)
+    result["seconds_per_scan"] = round(float(np.median([r["seconds"] for r in rows])), 2)
     if args.no_write:
         print(json.dumps(result, indent=1))
     else:

@@ -24,6 +24,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from radvlm.dataset.case import Case
 from radvlm.errors import InputError
 from radvlm.model.checkpoint import load_model, save
 from radvlm.model.decoder import IGNORED, Decoder, LoraSettings, TextBatch, positions_of
@@ -39,8 +40,9 @@ from radvlm.train.recipe import read_recipe
 from radvlm.train.run import corpus_folder
 
 Progress = Callable[[str], None]
-#: Scans with a report of their masks that facts lessons are taken from.
-FACT_CASES = 60
+#: Scans with a report of their masks that facts lessons are taken from, and scans that answers are taken from: they
+#: only keep what was learnt before.
+FACT_CASES, ANSWER_CASES = 60, 150
 
 
 @dataclass(frozen=True)
@@ -221,7 +223,7 @@ def run_preference(config: PreferenceConfig, output: Path, *, folder: Path, prog
     for parameter in writer.decoder.parameters():
         parameter.requires_grad_(False)
     writer.decoder.add_lora(replace(config.lora, seed=config.seed))
-    lessons = make_lessons((*tables.cases, *extra.cases), seed=config.seed)
+    lessons = _held_lessons(tables.cases, extra.cases, config.seed)
     batches = HintBatches(writer, pairs, lessons, values, logits, batch=config.hints_batch, seed=config.seed + 1)
     run_stage("hints", writer, batches, config.hints, output, progress=tell)
     writer.decoder.merge()
@@ -268,6 +270,13 @@ def _evidence(config: PreferenceConfig, model: TableModel, output: Path, tell: P
         file = output / f"evidence.{name}.{model.digest[:12]}.safetensors"
         found.append(evidence_tables(model.encoder, cases, file, precision="bfloat16", progress=tell))
     return found[0], found[1]
+
+
+def _held_lessons(cases: Sequence[Case], extra: Sequence[Case], seed: int) -> Lessons:
+    """Answers of some scans, answers and facts of those with reports; the evidence of these stands after all others."""
+    first, second = make_lessons(cases[:ANSWER_CASES], seed=seed), make_lessons(extra, seed=seed)
+    answers = (*first.answers, *(replace(x, case=x.case + len(cases)) for x in second.answers))
+    return Lessons((), answers, tuple(replace(x, case=x.case + len(cases)) for x in second.facts))
 
 
 def _saved(model: TableModel, folder: Path) -> None:
