@@ -511,7 +511,7 @@ def main() -> None:
     queries = vectors_of(models["plain"], asked, folder / f"evidence.query.{digest}.safetensors")
     indexes = build_indexes(stored_cases, models["plain"], stored[2], folder / f"index.{digest}")
     print("indexes built", file=sys.stderr, flush=True)
-    rows = _journalled(args, asked[:args.cases], models, indexes, queries, 
+    rows = _journalled(args, asked[:args.cases], models, indexes, queries,
                       folder / f"{models['preferred'].digest[:12]}.{args.part}.jsonl")
     if args.part:
         return
