@@ -113,7 +113,7 @@ def _section(section: str, findings: Sequence[Finding], style: Style) -> list[Se
 def _is_told_when_normal(finding: Finding) -> bool:
     """Normal values that a reader looks for: calibers of vessels and the size of the heart."""
     quantity = finding.measurements[0].quantity if finding.measurements else ""
-    return finding.status is Status.ABSENT and (quantity.endswith("_diameter") or quantity == "cardiothoracic_ratio")
+    return finding.status is Status.ABSENT and (quantity.endswith("diameter") or quantity == "cardiothoracic_ratio")
 
 
 def _tops(organs: Sequence[Finding]) -> tuple[list[Finding], dict[str, list[Finding]]]:

@@ -32,6 +32,8 @@ def diameter_3d(
     points = points[np.lexsort(points.T[::-1])]
     best, ends = -1.0, (0, 0)
     mm = (points - points.mean(axis=0)) * spacing
+    held = _outermost(mm)
+    points, mm = points[held], mm[held]
     squares = (mm**2).sum(axis=1)
     for start in range(0, len(mm), _ROWS_AT_ONCE):
         rows = mm[start:start + _ROWS_AT_ONCE]
@@ -42,6 +44,23 @@ def diameter_3d(
             best, ends = exact, (start + a, b)
     a_point, b_point = points[ends[0]], points[ends[1]]
     return float(np.sqrt(best)), tuple(map(float, a_point)), tuple(map(float, b_point))  # type: ignore[return-value]
+
+
+def _outermost(points_mm: np.ndarray) -> np.ndarray:
+    """(n,) which points may be an end of the largest distance: exact, since no distance exceeds the sum of two radii.
+
+    The radii are those about the middle of a long chord, found by walking to the farthest point a few times.
+    """
+    at, length, middle = points_mm.mean(axis=0), 0.0, points_mm.mean(axis=0)
+    for _ in range(4):
+        away = ((points_mm - at) ** 2).sum(axis=1)
+        far = points_mm[int(away.argmax())]
+        step = float(np.linalg.norm(far - at))
+        if step > length:
+            length, middle = step, (far + at) / 2
+        at = far
+    radii = np.sqrt(((points_mm - middle) ** 2).sum(axis=1))
+    return np.asarray(radii + radii.max() >= length - 1e-6)
 
 
 def corner_voxels(mask: np.ndarray) -> np.ndarray:

@@ -141,8 +141,9 @@ def measure_body(segmentation: Segmentation, name: str, up: np.ndarray, hu: np.n
     if body is None:
         return None, [], [Omission(q, name, NO_BODY) for q in (*HEIGHTS, *LOSSES, "trabecular_hu")]
     blurred = _voxel_along(origin, forward) > MAX_VOXEL_MM
-    numbers = [] if blurred else [Measurement(f"{part}_height", body.heights[part], "along the axis of the spine, mid-sagittal strip",
-                           body.voxel_mm, name, body.ends_mm[part]) for part in ("anterior", "middle", "posterior")]
+    numbers = [Measurement(f"{part}_height", body.heights[part], "along the axis of the spine, mid-sagittal strip",
+                           body.voxel_mm, name, body.ends_mm[part]) for part in ("anterior", "middle", "posterior")
+               if not blurred]
     missing = [Omission(q, name, COARSE) for q in (*HEIGHTS, *LOSSES)] if blurred else []
     kept = None if blurred else body
     if hu is None:
