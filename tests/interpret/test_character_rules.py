@@ -87,7 +87,7 @@ def test_the_value_stands_in_the_words_and_the_report_says_it(hand_made: ModuleT
     assert by_kind["low_muscle_area"].category.startswith("area 120.0 cm2 at L3, below")
     assert by_kind["kidney_size"].category == "short" and by_kind["kidney_size"].rule.id == "kidney_length_oriented"
     text = compose_report(found).text
-    assert "cardiothoracic ratio 0.53, above 0.5" in text and "120.0 cm2" in text and "length 8.6 cm, short" in text
+    assert "Cardiothoracic ratio 0.53, above 0.5" in text and "120.0 cm2" in text and "length 8.6 cm, short" in text
 
 
 def test_contacts_and_stations_are_said_with_the_lesion(hand_made: ModuleType) -> None:
