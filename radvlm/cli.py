@@ -251,10 +251,10 @@ def _demo(args: argparse.Namespace) -> None:
 
 def _index(args: argparse.Namespace) -> int:
     from radvlm.io import load_volume
-    from radvlm.prior import open_embedder
+    from radvlm.prior import open_embedder, scan_picture
     from radvlm.retrieve.command import run
 
-    return run(args, open_embedder, load_volume)
+    return run(args, open_embedder, load_volume, scan_picture)
 
 
 def _classify(args: argparse.Namespace) -> None:

@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 HASHED = ("hashed", "hashed-text")
 #: What lies outside of an organ that is looked at alone.
 AIR_HU = -1000
+#: Soft-tissue window of pictures of scans, HU.
+PICTURE_WINDOW_HU = (-160.0, 240.0)
 #: What every report with prior texts says of them.
 STATEMENT = ("Texts of other patients were looked up for wording. None of them is a finding of this scan: every "
              "finding was settled before they were read.")
@@ -381,6 +383,34 @@ def _zero_shot(model: Any, scan: Volume, known: set[str], template: str, what: s
                              "searched.")]
     said = f"Searched priors of the {what} {names[best]}, decided from the encoder's zero-shot scores"
     return names[best], [Decision("retrieve", f"{said} ({scores[best]:.2f}).")]
+
+
+def scan_picture(scan: Volume, *, height_px: int = 240) -> bytes:
+    """PNG of the middle axial and coronal slices side by side, soft-tissue window, as radiologists look at them.
+
+    The patient's right is on the left of the picture, anterior and superior are up; both slices have square pixels.
+    For pages of similar cases (``radvlm.retrieve.similar_cases_page``).
+    """
+    import io
+
+    import numpy as np
+    from PIL import Image
+
+    low, high = PICTURE_WINDOW_HU
+    x, y, z = scan.geometry.spacing_mm
+    i, j, k = scan.hu.shape
+    slices = ((scan.hu[::-1, ::-1, k // 2].T, (i * x, j * y)), (scan.hu[::-1, j // 2, ::-1].T, (i * x, k * z)))
+    parts = []
+    for hu, (wide_mm, high_mm) in slices:  # (rows, columns)
+        grey = np.clip((hu.astype(np.float32) - low) / (high - low) * 255, 0, 255).astype(np.uint8)
+        size = (max(1, round(height_px * wide_mm / high_mm)), height_px)
+        parts.append(Image.fromarray(np.ascontiguousarray(grey)).resize(size, Image.Resampling.BILINEAR))
+    whole = Image.new("L", (sum(p.width for p in parts) + 4, height_px))
+    whole.paste(parts[0], (0, 0))
+    whole.paste(parts[1], (parts[0].width + 4, 0))
+    out = io.BytesIO()
+    whole.save(out, format="PNG", optimize=True)
+    return out.getvalue()
 
 
 # -- into a report ---------------------------------------------------------------------------------------------------

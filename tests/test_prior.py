@@ -31,6 +31,7 @@ from radvlm.prior import (
     organ_view,
     query_words,
     route,
+    scan_picture,
     with_priors,
 )
 from radvlm.reading import Draft, FindingScore
@@ -350,6 +351,36 @@ def test_a_scan_is_cut_down_to_the_organs_of_a_section(phantom: Phantom) -> None
     assert organ_view(scan, masks, "breast") is None
     with pytest.raises(InputError, match="margin"):
         organ_view(scan, masks, "liver", margin_mm=-1.0)
+
+
+def test_a_picture_of_a_scan_is_oriented_as_radiologists_look_at_it() -> None:
+    """A bright block at the patient's right, anterior and superior: left and up in both slices."""
+    import io
+
+    from PIL import Image
+
+    hu = np.full((20, 10, 40), -1000, np.int16)
+    hu[14:18, 3:8, 18:38] = 200  # axis 0 grows to the right, 1 to anterior, 2 to superior
+    hu[:, 0, :] = -1000
+    scan = radvlm.load_volume(hu, affine=np.diag([2.0, 4.0, 2.0, 1.0]))
+    image = np.array(Image.open(io.BytesIO(scan_picture(scan, height_px=80))))
+    assert image.shape == (80, 80 + 4 + 40), "40 x 40 mm and 40 x 80 mm, both 80 pixels high"
+    axial, coronal = image[:, :80], image[:, 84:]
+    where = np.argwhere(axial > 128).mean(0)
+    assert where[1] < 40, "the patient's right is on the left"
+    up = np.argwhere(coronal > 128).mean(0)
+    assert up[1] < 20 and up[0] < 40, "right on the left, superior up"
+
+
+def test_the_page_of_similar_cases_shows_them(phantom: Phantom, tmp_path: Path) -> None:
+    save_volume(tmp_path / "a.nii.gz", phantom.volume)
+    reports = tmp_path / "reports.jsonl"
+    reports.write_text(json.dumps({"patient": "P1", "study": "S1", "text": "Hepatic cyst.", "volume": "a.nii.gz"}))
+    assert main(["index", "build", "--reports", str(reports), "-o", str(tmp_path / "INDEX"), "-q"]) == 0
+    page = tmp_path / "page.html"
+    asked = ["index", "search", str(tmp_path / "INDEX"), "--text", "hepatic cyst", "--page", str(page)]
+    assert main(asked) == 0 and "data:image/png" not in page.read_text()
+    assert main([*asked, "--volumes", str(tmp_path)]) == 0 and page.read_text().count("data:image/png") == 1
 
 
 def test_organs_ask_for_paragraphs_of_their_section(phantom: Phantom, alone: GeneratedReport,

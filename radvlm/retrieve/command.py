@@ -73,6 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     search.add_argument("--level", default="", choices=("", "image", "report", "paragraph", "sentence"))
     search.add_argument("--json", action="store_true", help="the whole audit record")
     search.add_argument("--page", metavar="HTML", help="write a page of the cases")
+    search.add_argument("--volumes", metavar="DIR", help="folder of the scans, for pictures on the page")
     for action in (build, add, remove, check):
         action.add_argument("-q", "--quiet", action="store_true")
 
@@ -92,13 +93,16 @@ def run(
     args: argparse.Namespace,
     open_embedder: Callable[[str], Embedder] | None = None,
     load_volume: Callable[[Path], Any] | None = None,
+    picture: Callable[[Any], bytes] | None = None,
 ) -> int:
     """Run ``radvlm index``; returns the exit code. Raises RadvlmError for bad input.
 
-    ``open_embedder`` turns an encoder's name into one, ``load_volume`` reads a scan; without them only text and the
-    encoder without weights are served.
+    ``open_embedder`` turns an encoder's name into one, ``load_volume`` reads a scan, ``picture`` makes a PNG of it;
+    without them only text and the encoder without weights are served.
     """
-    actions = {"build": _build, "add": _add, "remove": _remove, "check": _check, "search": _search}
+    actions = {"build": _build, "add": _add, "remove": _remove, "check": _check}
+    if args.action == "search":
+        return _search(args, open_embedder, load_volume, picture)
     return actions[args.action](args, open_embedder, load_volume)
 
 
@@ -208,7 +212,7 @@ def _check(args: argparse.Namespace, open_embedder: Any, load_volume: Any) -> in
     return 0 if found["ok"] else EXIT_DAMAGED
 
 
-def _search(args: argparse.Namespace, open_embedder: Any, load_volume: Any) -> int:
+def _search(args: argparse.Namespace, open_embedder: Any, load_volume: Any, picture: Any) -> int:
     from radvlm.errors import InputError
     from radvlm.retrieve.similar import similar_cases_page
 
@@ -227,7 +231,12 @@ def _search(args: argparse.Namespace, open_embedder: Any, load_volume: Any) -> i
         level=args.level,
     )
     if args.page:
-        Path(args.page).write_text(similar_cases_page(result), encoding="utf-8")
+        images, asked = {}, None
+        if picture is not None and load_volume is not None and args.volumes:
+            images = {h.record: picture(load_volume(Path(args.volumes) / h.volume)) for h in result if h.volume}
+        if picture is not None and args.ct:
+            asked = picture(query)
+        Path(args.page).write_text(similar_cases_page(result, query_image=asked, images=images), encoding="utf-8")
     if args.json:
         print(json.dumps(result.to_dict(), indent=2))  # noqa: T201
         return 0
