@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import json
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
-from record import write_result
+from record import RESULTS, write_result
 
 from radvlm.geometry import Geometry
 from radvlm.quantify import measure_scan
@@ -113,11 +114,32 @@ def summary(values: list[float]) -> dict[str, float]:
             "worst": round(float(array[np.abs(array).argmax()]), 2)}
 
 
+DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "measurements.md"
+MARKS = ("<!-- measured: truth_vessels -->\n", "<!-- /measured -->")
+
+
+def write_docs(path: Path) -> None:
+    """Put the table of a result file between its marks in docs/measurements.md."""
+    text = DOCUMENT.read_text(encoding="utf-8")
+    start = text.index(MARKS[0]) + len(MARKS[0])
+    stop = text.index(MARKS[1], start)
+    lines = ["| quantity | n | mean error | mean absolute | worst |", "|---|---|---|---|---|"]
+    for quantity, groups in json.loads(path.read_text(encoding="utf-8"))["errors"].items():
+        row = groups["all"]
+        lines.append(f"| {quantity} | {row['n']} | {row['mean']:+.2f} | {row['mean_absolute']:.2f} | "
+                     f"{row['worst']:+.2f} |")
+    DOCUMENT.write_text(text[:start] + "\n".join(lines) + "\n" + text[stop:], encoding="utf-8")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--samples", type=int, default=200)
     parser.add_argument("--name", default="truth_vessels")
+    parser.add_argument("--docs", action="store_true", help="only write the table of docs/measurements.md again")
     options = parser.parse_args()
+    if options.docs:
+        write_docs(RESULTS / f"{options.name}.json")
+        return
     analytic = shapes()
     table: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     makers: tuple[Callable[[ModuleType, np.random.Generator], Errors], ...] = (
@@ -128,8 +150,8 @@ def main() -> None:
                 table[quantity]["all"].append(error)
                 if group != "all":
                     table[quantity][group].append(error)
-    write_result(options.name, options.samples, {
-        "errors": {q: {g: summary(v) for g, v in sorted(groups.items())} for q, groups in table.items()}})
+    write_docs(write_result(options.name, options.samples, {
+        "errors": {q: {g: summary(v) for g, v in sorted(groups.items())} for q, groups in table.items()}}))
 
 
 if __name__ == "__main__":
