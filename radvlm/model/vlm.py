@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,6 +48,8 @@ LONGEST_SECTION = 200
 LONGEST_ANSWER = 24
 #: An answer of less confidence is indeterminate.
 LEAST_CONFIDENCE = 0.6
+#: How a question begins that is answered by yes or no.
+_PRESENCE = re.compile(r"(is|are) (there|a|an|any)\b|(does|do|has|have|can|any)\b|(is|are) .*\b(present|seen)\b")
 #: What an answer says of the thing that was asked about; any other answer names something that is there.
 _SAYS = {"Yes": Status.PRESENT, "No": Status.ABSENT, "Abnormal": Status.PRESENT, "Normal": Status.ABSENT}
 
@@ -222,21 +224,22 @@ class TableModel:
 
     def answer(self, volume: Volume, question: str, *, facts: Mapping[str, str] | None = None,
                segmentation: Segmentation | None = None) -> Answer:
-        """Answer, confidence, region and the scores it rests on."""
+        """Answer, confidence, region and the scores it rests on.
+
+        Whether a finding of the vocabulary is there, or any lesion of an organ, is answered from the calibrated scores
+        of those findings; everything else by the decoder.
+        """
         encoded = self.encode(volume)
-        prefix = self.writer.prefix(encoded.table, torch.from_numpy(encoded.logits)[None].to(self.device))
-        written = self.writer.decoder.generate_sections(prefix, [question_prompt(question)],
-                                                        self._limits(LONGEST_ANSWER))[0]
-        text = written.text.strip()
-        confidence = float(np.exp(written.mean_log_probability))
         scores = self._scores_of(encoded, volume.geometry)
-        related = self._related(question, scores)
-        if text in ("Yes", "No"):
-            ranked = best_answers(self.writer, prefix, question, ("Yes", "No"))
-            odds = np.log(max(ranked[0][1], 1e-9) / max(1 - ranked[0][1], 1e-9)) / self.settings.answer_temperature
-            text, confidence = ranked[0][0], float(1 / (1 + np.exp(-odds)))
+        focal = {t.finding for t in self.settings.terms
+                 if t.structure and structure(t.structure.format(side="left")).kind == "lesion"}
+        asked_of = asked_presence(question, scores, focal)
+        related = asked_of or self._related(question, scores)
+        text, confidence = _by_scores(asked_of) if asked_of else self._by_decoder(encoded, question)
         status = _SAYS.get(text, Status.PRESENT)
-        if confidence < LEAST_CONFIDENCE:
+        open_score = bool(asked_of) and not any(s.status is Status.PRESENT for s in asked_of) and any(
+            s.status is Status.INDETERMINATE for s in asked_of)
+        if open_score or (not asked_of and confidence < LEAST_CONFIDENCE):
             status = Status.INDETERMINATE
         if not text:
             text, confidence, status = "No answer", 0.0, Status.NOT_ASSESSED
@@ -252,6 +255,18 @@ class TableModel:
             lines.insert(0, "the answer and the probability of that finding disagree: neither is to be relied on")
         denied = _SAYS.get(text) is Status.ABSENT or status is Status.NOT_ASSESSED
         return Answer(text, min(1.0, max(0.0, confidence)), status, None if denied else region, tuple(lines))
+
+    def _by_decoder(self, encoded: Encoded, question: str) -> tuple[str, float]:
+        """What the decoder writes, and how sure it is: of yes or no calibrated, of other words their mean."""
+        prefix = self.writer.prefix(encoded.table, torch.from_numpy(encoded.logits)[None].to(self.device))
+        written = self.writer.decoder.generate_sections(prefix, [question_prompt(question)],
+                                                        self._limits(LONGEST_ANSWER))[0]
+        text, confidence = written.text.strip(), float(np.exp(written.mean_log_probability))
+        if text in ("Yes", "No"):
+            ranked = best_answers(self.writer, prefix, question, ("Yes", "No"))
+            odds = np.log(max(ranked[0][1], 1e-9) / max(1 - ranked[0][1], 1e-9)) / self.settings.answer_temperature
+            text, confidence = ranked[0][0], float(1 / (1 + np.exp(-odds)))
+        return text, confidence
 
     def embed(self, volume: Volume) -> np.ndarray:
         """(D,) float32 of unit length."""
@@ -385,6 +400,45 @@ def strangeness(encoder: PyramidEncoder, tables: Tensor) -> list[float]:
     organs = len(encoder.config.anatomy)
     scaled = encoder.reader.standardise(tables)[:, :organs, :len(FEATURES)]
     return [float(v) for v in scaled.square().mean(dim=(1, 2)).sqrt()]
+
+
+def asked_presence(question: str, scores: Sequence[FindingScore], focal: Collection[str]) -> list[FindingScore]:
+    """The scores that a yes-or-no question is about: of the finding that it names, or of all lesions of an organ.
+
+    [] where it is no such question, names nothing of the vocabulary, or more than one finding. The longest name counts
+    ("lung mass" is no "mass"); a side in the question leaves the scores of that side. ``focal``: findings that are
+    lesions.
+    """
+    said = f" {' '.join(re.findall(r'[a-z-]+', question.lower()))} "
+    if not _PRESENCE.match(question.strip().lower()):
+        return []
+    named: dict[str, int] = {}
+    for score in scores:
+        for words in (score.words, score.finding.replace("_", " ")):
+            for form in (words, f"{words}s"):
+                if f" {form} " in said:
+                    named[score.finding] = max(named.get(score.finding, 0), len(words))
+    longest = [f for f, length in named.items() if length == max(named.values())]
+    held = [s for s in scores if s.finding in longest] if len(longest) == 1 else []
+    if not named and {"lesion", "lesions"} & set(said.split()):
+        organs = {s.site.removesuffix("_left").removesuffix("_right") for s in scores} - {""}
+        asked = [o for o in organs if f" {o.replace('_', ' ')} " in said]
+        held = [s for s in scores if len(asked) == 1 and s.site.startswith(asked[0]) and s.finding in focal]
+    sides = {"left", "right"} & set(said.split())
+    return [s for s in held if len(sides) != 1 or not _side(s.site) or _side(s.site) in sides]
+
+
+def _side(site: str) -> str:
+    return structure(site).side if site else ""
+
+
+def _by_scores(held: Sequence[FindingScore]) -> tuple[str, float]:
+    """Yes with the highest probability where one is present, or open and more probable than not; else No."""
+    top = max(held, key=lambda s: s.probability)
+    present = [s for s in held if s.status is Status.PRESENT]
+    if present or top.probability >= 0.5:
+        return "Yes", max((s.probability for s in present), default=top.probability)
+    return "No", 1 - top.probability
 
 
 def strangest(encoder: PyramidEncoder, table: Tensor, most: int = 3) -> list[str]:

@@ -243,7 +243,9 @@ def say(little: TableModel, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 
 def test_answers(little: TableModel, volume: Volume, say: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the decoder: no question here is one of presence."""
     monkeypatch.setattr(vlm, "_contradicts", lambda *_: False)
+    monkeypatch.setattr(vlm, "asked_presence", lambda *_: [])
     said = say("Yes")
     given = little.answer(volume, " Is there a hepatic cyst? ")
     assert said.prompts == ["<question> Is there a hepatic cyst? <answer>"]
@@ -280,12 +282,56 @@ def test_an_answer_against_its_own_scores_is_indeterminate(little: TableModel, v
     for text, held, disagrees in expected:
         assert vlm._contradicts(text, scores(*held)) is disagrees, (text, held)
     say("Yes")
+    monkeypatch.setattr(vlm, "asked_presence", lambda *_: [])
+    monkeypatch.setattr(little, "_related", lambda _, held: list(held))
     monkeypatch.setattr(little, "_scores_of", lambda *_: scores(gone))
     given = little.answer(volume, "Is there a finding?")
     assert given.status is Status.INDETERMINATE and "disagree" in given.evidence[0]
     monkeypatch.setattr(little, "_scores_of", lambda *_: scores(there))
     given = little.answer(volume, "Is there a finding?")
     assert given.status is Status.PRESENT and "disagree" not in given.evidence[0]
+
+
+ALL = (("liver_cyst", "hepatic cyst", "liver"), ("liver_tumor", "liver tumor", "liver"),
+       ("hepatomegaly", "hepatomegaly", "liver"), ("lung_tumor", "lung mass", "lung_left"),
+       ("kidney_cyst", "renal cyst", "kidney_left"), ("kidney_cyst", "renal cyst", "kidney_right"),
+       ("spleen_lesion", "splenic lesion", "spleen"), ("spleen_cyst", "splenic cyst", "spleen"))
+
+
+@pytest.mark.parametrize(("question", "expected"), [
+    ("Is there a hepatic cyst?", {"liver_cyst liver"}), ("Are there any liver cysts?", {"liver_cyst liver"}),
+    ("Is a lung mass present?", {"lung_tumor lung_left"}), ("Is there hepatomegaly?", {"hepatomegaly liver"}),
+    ("Is there a left renal cyst?", {"kidney_cyst kidney_left"}),
+    ("Is there a renal cyst?", {"kidney_cyst kidney_left", "kidney_cyst kidney_right"}),
+    ("Is there a lesion in the spleen?", {"spleen_lesion spleen", "spleen_cyst spleen"}),
+    ("Is there a splenic lesion?", {"spleen_lesion spleen"}),
+    ("Does the liver have lesions?", {"liver_cyst liver", "liver_tumor liver"}),
+    ("Is there a lesion in the right kidney?", {"kidney_cyst kidney_right"}),
+    ("On which side is the renal cyst?", set()), ("Is there a hepatic cyst or a splenic cyst?", set()),
+    ("How many renal cysts are there?", set()), ("Is there a lesion in the liver or the spleen?", set()),
+    ("Is the spleen normal or abnormal?", set()), ("Is there a tooth?", set())])
+def test_questions_of_presence(question: str, expected: set[str]) -> None:
+    scores = [FindingScore(f, words, "liver", site, 0.1, Status.ABSENT) for f, words, site in ALL]
+    focal = {f for f, _, _ in ALL} - {"hepatomegaly"}
+    assert {f"{s.finding} {s.site}" for s in vlm.asked_presence(question, scores, focal)} == expected
+
+
+def test_presence_is_answered_from_the_scores(little: TableModel, volume: Volume, say: Any,
+                                              monkeypatch: pytest.MonkeyPatch) -> None:
+    said = say("Segment VI")
+    for p, status, text, confidence, stands in (
+            (0.9, Status.PRESENT, "Yes", 0.9, Status.PRESENT), (0.3, Status.PRESENT, "Yes", 0.3, Status.PRESENT),
+            (0.02, Status.ABSENT, "No", 0.98, Status.ABSENT), (0.2, Status.INDETERMINATE, "No", 0.8,
+                                                               Status.INDETERMINATE)):
+        held = [FindingScore("spleen_cyst", "splenic cyst", "spleen", "spleen", p, status),
+                FindingScore("spleen_lesion", "splenic lesion", "spleen", "spleen", 0.01, Status.ABSENT)]
+        monkeypatch.setattr(little, "_scores_of", lambda *_, h=held: h)
+        for question in ("Is there a splenic cyst?", "Is there a lesion in the spleen?"):
+            given = little.answer(volume, question)
+            assert (given.text, given.status) == (text, stands)
+            assert given.confidence == pytest.approx(confidence)
+    assert said.prompts == [], "the decoder was not asked"
+    assert little.answer(volume, "In which segment is the splenic cyst?").text == "Segment VI"
 
 
 def test_answers_cite_the_masks(little: TableModel, volume: Volume, say: Any) -> None:
