@@ -179,3 +179,60 @@ def test_each_vessel_and_each_branch_of_the_celiac_mask_on_its_own(tumor_at, tou
     stage = next(f for f in findings if f.kind == "pancreatic_t_stage")
     assert ("cT4" in stage.category) == bool(touched & {SMA, CA, CHA}), stage
     compose_report(findings)
+
+
+def cuff(axis, center, radius, degrees, span, facing=90.0, thick=5.0, shape=(110, 80, 90)):
+    """Voxels within ``thick`` of a straight vessel along an axis, over an angle about a direction of its plane."""
+    grid = np.ogrid[:shape[0], :shape[1], :shape[2]]
+    a, b = (n for n in range(3) if n != axis)
+    u, v = grid[a] - center[0], grid[b] - center[1]
+    away = np.abs((np.degrees(np.arctan2(v, u)) - facing + 180) % 360 - 180)
+    inside = (u**2 + v**2 > radius**2) & (u**2 + v**2 <= (radius + thick)**2) & (away <= degrees / 2)
+    return np.broadcast_to(inside & (grid[axis] >= span[0]) & (grid[axis] < span[1]), shape)
+
+
+def ball(center, radius, shape=(110, 80, 90)):
+    grid = np.ogrid[:shape[0], :shape[1], :shape[2]]
+    return np.broadcast_to(sum((g - c)**2 for g, c in zip(grid, center, strict=True)) <= radius**2, shape)
+
+
+SMA_CUFF = {"axis": 2, "center": (52, 38), "radius": 4, "span": (20, 40)}
+PV_CUFF = {"axis": 2, "center": (70, 40), "radius": 6, "span": (75, 89), "facing": 60}
+CA_CUFF = {"axis": 1, "center": (50, 70), "radius": 4, "span": (27, 37), "facing": 180}
+
+
+@pytest.mark.parametrize(("tumor", "part", "stage", "verdict"), [
+    (ball((90, 60, 20), 2), "head", "cT1a", RESECTABLE), (ball((90, 60, 20), 3.5), "head", "cT1b", RESECTABLE),
+    (ball((90, 60, 20), 7), "head", "cT1c", RESECTABLE), (ball((90, 62, 22), 14), "head", "cT2", RESECTABLE),
+    (np.roll(ball((55, 40, 13), 12), (30, 24, 0), (0, 1, 2)) | ball((60, 70, 13), 8)
+     | ball((72, 68, 13), 9), "head", "cT3", RESECTABLE),
+    (cuff(degrees=230, **SMA_CUFF), "head", "cT4", ADVANCED), (cuff(degrees=90, **SMA_CUFF), "head", "cT4", BORDERLINE),
+    (cuff(degrees=240, **CA_CUFF), "tail", "cT4", ADVANCED), (cuff(degrees=90, **CA_CUFF), "tail", "cT4", BORDERLINE),
+    (cuff(degrees=90, **CA_CUFF), "head", "cT4", OPEN), (cuff(degrees=90, **CA_CUFF), "", "cT4", OPEN),
+    (ball((79, 51, 70), 5), "head", "cT4", BORDERLINE),
+    (cuff(2, (50, 15), 9, 60, (40, 60)), "head", "cT", OPEN),
+    (cuff(degrees=240, **PV_CUFF), "head", "cT", BORDERLINE), (cuff(degrees=90, **PV_CUFF), "head", "cT", OPEN),
+    (cuff(2, (80, 15), 9, 70, (20, 45), facing=0.0), "head", "cT", BORDERLINE),
+    (cuff(2, (50, 15), 9, 60, (58, 66), 90.0, 14.0) | cuff(1, (50, 70), 4, 120, (24, 34), -90.0), "tail", "cT4", ADVANCED),
+])
+def test_every_branch_of_both_tables_is_reached_from_masks(tumor, part, stage, verdict):
+    whole = phantom_masks((0, 0, 0), radius=0.1)
+    masks = {n: whole.layers[p.layer] == p.label for n, p in whole.places.items()}
+    free = tumor.copy()
+    for name, mask in masks.items():
+        if name not in ("pancreas", "pancreas_pdac"):
+            free &= ~mask
+    masks["pancreas"] = masks["pancreas"] | free
+    masks["pancreas_pdac"] = free
+    if part:
+        masks[f"pancreas_{part}"] = masks["pancreas"]
+    layers = tuple(m.astype(np.uint8) for m in masks.values())
+    numbers = measure_scan(None, Segmentation(layers, {n: LabelPlace(i, 1) for i, n in enumerate(masks)}, frozenset(),
+                                              whole.geometry))
+    lesion = next(x for x in numbers.lesions if x.structure == "pancreas_pdac")
+    angles = {c.vessel: m.value for c in lesion.contacts if (m := c.measurement("angle")) is not None}
+    findings = interpret(numbers, patient=PATIENT)
+    found = {f.kind: f for f in findings if f.kind in ("pancreatic_t_stage", "pancreatic_resectability")}
+    assert f"stage {stage}" in found["pancreatic_t_stage"].category, (lesion.long_axis_mm, angles)
+    assert found["pancreatic_resectability"].category == f"{verdict} (NCCN)", (lesion.long_axis_mm, angles)
+    compose_report(findings)
