@@ -213,7 +213,8 @@ CA_CUFF = {"axis": 1, "center": (50, 70), "radius": 4, "span": (27, 37), "facing
     (cuff(2, (50, 15), 9, 60, (40, 60)), "head", "cT", OPEN),
     (cuff(degrees=240, **PV_CUFF), "head", "cT", BORDERLINE), (cuff(degrees=90, **PV_CUFF), "head", "cT", OPEN),
     (cuff(2, (80, 15), 9, 70, (20, 45), facing=0.0), "head", "cT", BORDERLINE),
-    (cuff(2, (50, 15), 9, 60, (58, 66), 90.0, 14.0) | cuff(1, (50, 70), 4, 120, (24, 34), -90.0), "tail", "cT4", ADVANCED),
+    (cuff(2, (50, 15), 9, 60, (58, 66), 90.0, 14.0) | cuff(1, (50, 70), 4, 120, (24, 34), -90.0), "tail", "cT4",
+     ADVANCED),
 ])
 def test_every_branch_of_both_tables_is_reached_from_masks(tumor, part, stage, verdict):
     whole = phantom_masks((0, 0, 0), radius=0.1)
