@@ -253,6 +253,7 @@ class TableModel:
         if _contradicts(text, related):
             status = Status.INDETERMINATE
             lines.insert(0, "the answer and the probability of that finding disagree: neither is to be relied on")
+        lines += [note.what for note in encoded.notes if note.warning]
         denied = _SAYS.get(text) is Status.ABSENT or status is Status.NOT_ASSESSED
         return Answer(text, min(1.0, max(0.0, confidence)), status, None if denied else region, tuple(lines))
 
