@@ -86,12 +86,14 @@ def tiny(results: Path) -> str:
     runs = {words: _read(results, f"tiny_{shift}") for shift, words in SHIFTS.items()
             if (results / f"tiny_{shift}.json").exists()}
     rows = []
+    for run in runs.values():
+        run["decoder_vqa"] = run["decoder_alone"]["vqa_accuracy"]
     for key, words, wanted in TINY:
         values = [_with_interval(run.get(key)) for run in runs.values()]
         rows.append([words, wanted, *values])
     first = next(iter(runs.values()))
     base = first["baselines"]
-    constants = first["vqa_best_constant"]
+    constants = first["decoder_alone"]["vqa_best_constant"]
     head = ["figure", "asked for", *(f"{words} (n = {run['n']})" for words, run in runs.items())]
     text = table(head, rows)
     text += ("\nTrivial baselines, same phantoms: F1 of the constant normal report "
@@ -125,7 +127,9 @@ TINY = (
     ("report_micro_f1", "findings said in the report, F1", ">= 0.85"),
     ("finding_head_micro_f1", "findings above their threshold, F1", ""),
     ("zero_shot_macro_f1", "zero-shot, wordings never trained on, macro F1", ">= 0.80"),
-    ("vqa_accuracy", "questions, accuracy", ">= 0.90"),
+    ("vqa_accuracy", "questions to `answer`, accuracy", ">= 0.90"),
+    ("decoder_vqa", "the same by the decoder alone", ""),
+    ("draft_micro_f1", "findings in the decoder's own prose, F1", ""),
     ("image_to_report_recall_at_1_of_100", "scan to report, recall@1 of 100", ">= 0.80"),
     ("calibration_error", "calibration error", "< 0.05"),
     ("calibration_error_confident", "the same where p >= 0.05", ""),

@@ -29,6 +29,7 @@ from radvlm.dataset.prompts import prompts
 from radvlm.dataset.questions import balanced, constant_baseline, questions
 from radvlm.dataset.sentences import report_text
 from radvlm.dataset.vocabulary import findings
+from radvlm.errors import InputError
 from radvlm.finding import Source, Status
 from radvlm.phantom.corpus import case_name, corpus_spec, write_truth
 from radvlm.phantom.make import Phantom, make_phantom
@@ -61,16 +62,20 @@ def main() -> None:
         if seed in done:
             continue
         started = time.monotonic()
-        phantom = _phantom(seed, SHIFTS[args.shift])
+        try:
+            phantom = _phantom(seed, SHIFTS[args.shift])
+        except InputError as error:  # a finding that has no room in this patient; the next seeds go on
+            print(f"{seed}: {error}", file=sys.stderr)
+            continue
         row = _row(phantom, model, generate_report, with_report=number < args.reports // args.parts,
-                   with_masks=number < args.masks // args.parts)
+                   with_masks=number < args.masks // args.parts, with_answers=number < args.answers // args.parts)
         row.update(seed=seed, seconds=round(time.monotonic() - started, 2))
         done[seed] = row
         with journal.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
         print(f"{number + 1}/{len(seeds)} {row['seconds']} s", file=sys.stderr)
     if args.part == 0 and args.parts == 1:
-        rows = [done[s] for s in seeds]
+        rows = [done[s] for s in seeds if s in done]
         result = summarise(rows, model)
         print(json.dumps(result, indent=1))
         write_result(f"tiny_{args.shift}", len(rows), result)
@@ -83,6 +88,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--shift", choices=sorted(SHIFTS), default="none")
     parser.add_argument("--reports", type=int, default=200, help="cases whose whole report is written")
     parser.add_argument("--masks", type=int, default=60, help="cases that are also reported with their masks")
+    parser.add_argument("--answers", type=int, default=150, help="cases of which the public call is asked too")
     parser.add_argument("--journal", default="out/score")
     parser.add_argument("--part", type=int, default=0, help="of --parts processes; run once more without to summarise")
     parser.add_argument("--parts", type=int, default=1)
@@ -108,7 +114,8 @@ def _case(phantom: Phantom) -> Case:
     return case
 
 
-def _row(phantom: Phantom, model: Any, generate_report: Any, *, with_report: bool, with_masks: bool) -> dict[str, Any]:
+def _row(phantom: Phantom, model: Any, generate_report: Any, *, with_report: bool, with_masks: bool,
+         with_answers: bool) -> dict[str, Any]:
     case = _case(phantom)
     encoded = model.encode(phantom.volume)
     scores = model.classify(phantom.volume)
@@ -129,6 +136,9 @@ def _row(phantom: Phantom, model: Any, generate_report: Any, *, with_report: boo
         "answers": [{**q, "given": w.text.strip()} for q, w in zip(asked, written, strict=True)],
         "warned": any("unlike" in d.what for d in encoded.notes),
     }
+    if with_answers:
+        for a in row["answers"]:
+            a["public"] = model.answer(phantom.volume, a["text"]).text
     if with_report:
         report = generate_report(phantom.volume, model=model)
         row["said"] = sorted({str(f.attribute("finding") or f.kind) for f in report.findings
@@ -200,7 +210,8 @@ def summarise(rows: list[dict[str, Any]], model: Any) -> dict[str, Any]:
                                               len(rows), 200)
     out["calibration_error_of_prevalence"] = round(_ece(np.full(truth.shape, truth.mean()).ravel(), truth.ravel()), 4)
     out["calibration_error_confident"] = round(_ece_confident(probability[known], truth[known]), 4)
-    out.update(_vqa(rows))
+    out.update(_vqa([r for r in rows if "public" in r["answers"][0]], "public"))
+    out["decoder_alone"] = _vqa(rows, "given")
     out.update(_retrieval(rows, model))
     masks = [r["masks"] for r in rows if "masks" in r]
     if masks:
@@ -219,7 +230,8 @@ def _drafted(rows: list[dict[str, Any]]) -> np.ndarray:
     """Findings that the decoder's prose affirms, unverified: its plain wording, read back word for word."""
     from radvlm.dataset.sentences import plain_words
 
-    words = {n: {plain_words(n, several, side).rstrip(".").lower() for several in (False, True)
+    some = ("liver_segment_1", "liver_segment_2")  # two places make the plural; which ones is cut off
+    words = {n: {plain_words(n, side, sites).rstrip(".").lower().split(" in segment")[0] for sites in ((), some)
                  for side in ("", "left", "right")} for n in NAMES}
     table = []
     for r in rows:
@@ -240,7 +252,8 @@ def _zero_shot(rows: list[dict[str, Any]], model: Any) -> tuple[np.ndarray, floa
     return np.stack(columns, 1), limit
 
 
-def _vqa(rows: list[dict[str, Any]]) -> dict[str, Any]:
+def _vqa(rows: list[dict[str, Any]], by: str) -> dict[str, Any]:
+    """Accuracy of ``answer`` ("public"), or of what the decoder writes with nothing else ("given")."""
     from radvlm.dataset.questions import Question
 
     pool, given = [], {}
@@ -248,7 +261,9 @@ def _vqa(rows: list[dict[str, Any]]) -> dict[str, Any]:
         for a in r["answers"]:
             q = Question(a["text"], a["answer"], a["kind"], a["subject"], tuple(a["choices"]), a["case"])
             pool.append(q)
-            given[q] = a["given"]
+            given[q] = a[by]
+    if not pool:
+        return {"vqa_accuracy": None}
     asked = balanced(pool, 0)
     cases = sorted({q.case for q in asked})
     right = {c: [given[q].lower() == q.answer.lower() for q in asked if q.case == c] for c in cases}
