@@ -91,5 +91,5 @@ def class_of(structure: str) -> int:
 
 
 def _rows(name: str) -> list[dict[str, str]]:
-    with files("radvlm.dataset").joinpath(name).open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
+    text = files("radvlm.dataset").joinpath(name).read_text(encoding="utf-8")
+    return list(csv.DictReader(text.splitlines()))
