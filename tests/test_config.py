@@ -13,7 +13,7 @@ CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 
 
 #: Recipes of models; every other file holds settings of a report.
-RECIPES = {"tiny.yaml", "merlin-contrastive.yaml"}
+RECIPES = {"tiny.yaml", "tiny-preference.yaml", "merlin-contrastive.yaml"}
 
 
 @pytest.mark.parametrize("path", sorted(p for p in CONFIGS.glob("*.yaml") if p.name not in RECIPES),

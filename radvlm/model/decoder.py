@@ -212,7 +212,8 @@ class Decoder(nn.Module):
 
     @property
     def has_lora(self) -> bool:
-        return hasattr(self.model, "peft_config")
+        """Whether the model is wrapped by peft; a bare one with adapters inside (Merlin's, not merged) is not."""
+        return hasattr(self.model, "get_base_model")
 
     @property
     def width(self) -> int:
