@@ -38,6 +38,46 @@ def test_every_number_equals_plain_numpy(plain):
         assert record.volume_ml == pytest.approx(values.size * 0.027, rel=1e-4)
 
 
+def _values(found, name):
+    return {str(m.quantity): m.value for m in found.structure(name).measurements}
+
+
+def _why(found, name):
+    return {str(o.quantity): o.reason for o in found.structure(name).omissions}
+
+
+def test_aorta_and_vertebrae_of_the_plain_abdomen(plain):
+    """An aorta that narrows downwards from 24 to 19 mm, as usual in an adult; one whole vertebra among cut ones."""
+    found = measure_scan(*plain)
+    aorta = _values(found, "aorta")
+    downwards = [aorta[f"{part}_diameter"] for part in ("descending", "suprarenal", "infrarenal")]
+    assert downwards == pytest.approx([23.6, 21.8, 19.2], abs=0.5)
+    assert aorta["diameter"] == pytest.approx(21.8, abs=0.5)
+    assert set(found.structure("aorta").cut_by) == {"inferior", "superior"}
+    for part in ("ascending", "arch"):
+        assert f"{part}_diameter" not in aorta
+        assert _why(found, "aorta")[f"{part}_diameter"] == "no section of this part is imaged"
+    whole = _values(found, "vertebrae_L1")
+    assert 20 < whole["middle_height"] < whole["anterior_height"] < whole["posterior_height"] < 35
+    assert whole["trabecular_hu"] == pytest.approx(118, abs=3), "of an adult without contrast"
+    assert "no complete neighboring vertebra" in _why(found, "vertebrae_L1")["crush_loss"]
+    for name in ("vertebrae_T11", "vertebrae_T12", "vertebrae_L2"):
+        assert found.structure(name).cut_by and "middle_height" not in _values(found, name)
+        assert _why(found, name)["middle_height"] == _why(found, name)["trabecular_hu"] == "cut by the field of view"
+
+
+def test_aorta_and_vertebrae_of_the_upper_abdomen(real_data):
+    volume = load_volume(real_data / "upper_abdomen_dicom")
+    masks = load_segmentation(real_data / "upper_abdomen_masks" / "segmentation.nii.gz", like=volume)
+    found = measure_scan(volume, masks)
+    aorta = _values(found, "aorta")
+    assert aorta["descending_diameter"] == pytest.approx(30.3, abs=0.5) and "infrarenal_diameter" not in aorta
+    assert set(found.structure("aorta").cut_by) == {"inferior", "superior"}
+    for name, cut in (("vertebrae_T11", "superior"), ("vertebrae_T12", "inferior")):
+        assert found.structure(name).cut_by == (cut,)
+        assert _why(found, name)["anterior_height"] == "cut by the field of view"
+
+
 def test_upper_abdomen_dicom(real_data):
     volume = load_volume(real_data / "upper_abdomen_dicom")
     masks = load_segmentation(real_data / "upper_abdomen_masks" / "segmentation.nii.gz", like=volume)
