@@ -195,12 +195,12 @@ def score_case(case: Case, frame: str, models: Mapping[str, Any], indexes: Mappi
         blocks[kind], stated[kind] = hints_of(indexes[frame, kind], bare.findings, evidence[2])
     blocks["forced"], stated["forced"] = forced_hints(case, frame)
     truth = [n for n in NAMES if case.present(n)]
-    plain = write(models["plain"], table, logits, {"none": ""})["none"]
+    plain = write(models["plain"], table, logits, scores, {"none": ""})["none"]
     row: dict[str, Any] = {"case": case.name, "site": frame, "truth": truth, "stated": stated,
                            "plain": sorted(said_findings(" ".join(plain.values())))}
     for name in MODELS:
         row[name] = {}
-        written = write(models[name], table, logits, blocks)
+        written = write(models[name], table, logits, scores, blocks)
         for condition in CONDITIONS:
             drafts = tuple(Draft(s, t) for s, t in written[condition].items())
             report = guided_report((), replace(reading, drafts=drafts))
@@ -260,16 +260,18 @@ def hints_of(index: Any, found: Sequence[Any], vector: np.ndarray) -> tuple[str,
     return render_hints(hints), sorted(set().union(*(said_findings(h.text) for h in hints)))
 
 
-def write(model: Any, table: Any, logits: np.ndarray, blocks: Mapping[str, str]) -> dict[str, dict[str, str]]:
+def write(model: Any, table: Any, logits: np.ndarray, scores: Sequence[Any], blocks: Mapping[str, str]
+          ) -> dict[str, dict[str, str]]:
     """Condition -> section -> prose; all prompts of a scan in one batch."""
     import torch
 
     from radvlm.model.decoder import WritingLimits
     from radvlm.model.hinted import hinted_prompt, hints_for
+    from radvlm.model.vlm import seen_in
     from radvlm.model.writer import section_prompt
 
     keys = [(condition, section) for condition in blocks for section in TINY_SECTIONS]
-    prompts = [hinted_prompt(hints_for(blocks[c], s), section_prompt(s)) for c, s in keys]
+    prompts = [hinted_prompt(hints_for(blocks[c], s), section_prompt(s, seen_in(scores, s))) for c, s in keys]
     different = list(dict.fromkeys(prompts))
     with torch.inference_mode():
         prefix = model.writer.prefix(table[None], torch.from_numpy(logits)[None])

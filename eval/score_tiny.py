@@ -88,7 +88,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--shift", choices=sorted(SHIFTS), default="none")
     parser.add_argument("--reports", type=int, default=200, help="cases whose whole report is written")
     parser.add_argument("--masks", type=int, default=60, help="cases that are also reported with their masks")
-    parser.add_argument("--answers", type=int, default=150, help="cases of which the public call is asked too")
+    parser.add_argument("--answers", type=int, default=500, help="cases of which the public call is asked too")
     parser.add_argument("--journal", default="out/score")
     parser.add_argument("--part", type=int, default=0, help="of --parts processes; run once more without to summarise")
     parser.add_argument("--parts", type=int, default=1)
@@ -123,10 +123,12 @@ def _row(phantom: Phantom, model: Any, generate_report: Any, *, with_report: boo
     present = {s.finding for s in scores if s.status is Status.PRESENT}
     asked = balanced_pool(case)
     from radvlm.model.decoder import WritingLimits
+    from radvlm.model.vlm import seen_in
     from radvlm.model.writer import question_prompt
 
     prefix = model.writer.prefix(encoded.table, _logits(encoded))
-    asking = [question_prompt(q["text"]) for q in asked]
+    seen = seen_in(scores)
+    asking = [question_prompt(q["text"], seen) for q in asked]
     written = model.writer.decoder.generate_sections(prefix, asking, WritingLimits(max_new_tokens=24))
     row = {
         "truth": case.findings.astype(int).tolist(), "known": case.known.astype(int).tolist(),

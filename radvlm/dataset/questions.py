@@ -132,6 +132,28 @@ def answers() -> tuple[str, ...]:
     return tuple(dict.fromkeys((*YES_NO, *SIDES, *COUNTS, *NORMAL, *map(_part, names), *organ_words)))
 
 
+def subjects() -> dict[str, Any]:
+    """Words by which questions name findings, organs and kinds of lesions: what a model stores to understand them.
+
+    Keys and values as in ``radvlm.model.asking.Subjects``.
+    """
+    nouns = {name: [kind.words, name.replace("_", " "), *(form for pair in wording()["nouns"].get(name, ())
+                                                         for form in pair)] for name, kind in findings().items()}
+    rows = _data()["organs"]
+    forms = {organ: dict.fromkeys((row["words"], organ.replace("_", " "), *row.get("also", ())))
+             for organ, row in rows.items()}
+    parts = {name: list(_data()["parts"][kind.site]["names"]) for name, kind in findings().items()
+             if kind.site in _data()["parts"]}
+    return {
+        "nouns": {name: list(dict.fromkeys(held)) for name, held in nouns.items()},
+        "organs": {word: list(organs()[organ]) for organ, words in forms.items() for word in words},
+        "lesions": {word: list(rows[organ]["lesions"]) for organ, words in forms.items() for word in words},
+        "sizes": {word: finding for organ, finding in _data()["sizes"].items() for word in forms[organ]},
+        "groups": {group: {_capital(rows[organ]["words"]): finding for organ, finding in row.items()}
+                   for group, row in _data()["groups"].items()},
+        "parts": parts}
+
+
 class _Asked:
     """Questions of one case while they are made."""
 

@@ -157,6 +157,24 @@ def organ_text(case: Case, organ: str, seed: int = 0) -> OrganText | None:
     return OrganText(_pick(rng, row["normal"]), organ, True)
 
 
+def sentence_of(finding: str, present: bool, rng: np.random.Generator) -> str:
+    """A sentence of the varied style on one finding alone, without part or level: a training wording of a prompt."""
+    kind, data = findings()[finding], wording()
+    if finding in data["organ"]:
+        side = str(_pick(rng, ("left", "right", "bilateral"))) if kind.sided else ""
+        return _filled(_pick(rng, data["organ"][finding]["present" if present else "absent"]), side)
+    one, many = _pick(rng, data["nouns"][finding])
+    uncounted, host = one in data["uncounted"], _host(kind, one)
+    if host and rng.random() < 0.5:
+        frame = _pick(rng, data["frames"]["host" if present else "host_none"])
+    elif not present:
+        frame = _pick(rng, data["frames"]["none"])
+    else:
+        frame = _pick(rng, data["frames"]["mass" if uncounted else "many" if rng.random() < 0.3 else "one"])
+    return str(frame.format(noun=one, nouns=many, Noun=_capital(one), Nouns=_capital(many), one=_mass(one),
+                            One=_capital(_mass(one)), place="", host=host, Count="Several"))
+
+
 def random_of(*parts: object) -> np.random.Generator:
     """A generator that depends on the parts alone, not on the order of calls or the hash seed of Python."""
     digest = hashlib.sha256("/".join(map(str, parts)).encode()).digest()

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from radvlm.errors import FileFormatError, InputError
+from radvlm.model.asking import Subjects
 from radvlm.model.calibration import Calibration
 from radvlm.model.fusion import EvidenceConfig
 from radvlm.model.hub import commit_of, fetch_folder, is_hub_id
@@ -143,6 +144,7 @@ def settings_from_dict(data: Mapping[str, Any]) -> Settings:
     values["sections"] = tuple(data["sections"])
     values["calibration"] = Calibration.from_dict(data["calibration"])
     values["zero_shot"] = tuple(float(v) for v in data["zero_shot"])
+    values["subjects"] = Subjects.from_dict(data.get("subjects", {}))
     return Settings(**values)
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import re
 import weakref
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -22,13 +22,21 @@ from radvlm.anatomy import structure
 from radvlm.errors import InputError
 from radvlm.finding import Region, Status
 from radvlm.geometry import Geometry
+from radvlm.model.asking import Asked, Shown, Subjects, of_side, property_of, understand, verdict
 from radvlm.model.calibration import Calibration
 from radvlm.model.grounding import Patch, cells_of, to_scan
 from radvlm.model.hinted import hinted_prompt, hints_for
 from radvlm.model.inputs import InputSpec, prepare
 from radvlm.model.pyramid import FEATURES, PyramidConfig, PyramidEncoder, evidence, split_maps
 from radvlm.model.text import HashedTextEncoder
-from radvlm.model.writer import ReportWriter, best_answers, facts_prompt, question_prompt, section_prompt
+from radvlm.model.writer import (
+    ReportWriter,
+    best_answers,
+    facts_prompt,
+    question_prompt,
+    section_prompt,
+    seen_text,
+)
 from radvlm.provenance import Decision
 from radvlm.reading import Answer, Draft, FindingScore, Reading
 from radvlm.segmentation import Segmentation
@@ -40,16 +48,19 @@ BODY_HU = -400
 LEAST_VOXELS = 3
 #: A second side is reported when its peak logit is at most this far below the first one's.
 SIDE_GAP = 2.0
-#: A part is named as the place of a finding from this share on.
-PART_SHARE = 0.4
+#: A part is named as the place of a finding from this share on, of what its map shows within so many cells of its peak
+#: (a map's faint glow elsewhere adds up to more than a small lesion).
+PART_SHARE, PART_REACH_CELLS = 0.5, 3
 #: Longest section that is written, in tokens.
 LONGEST_SECTION = 200
 #: Longest answer that is written, in tokens.
 LONGEST_ANSWER = 24
 #: An answer of less confidence is indeterminate.
 LEAST_CONFIDENCE = 0.6
-#: How a question begins that is answered by yes or no.
-_PRESENCE = re.compile(r"(is|are) (there|a|an|any)\b|(does|do|has|have|can|any)\b|(is|are) .*\b(present|seen)\b")
+#: Findings that are listed in the prompt of a question, the most probable first.
+MOST_SEEN = 12
+#: Kinds of questions that take a finding for granted.
+_PRESUPPOSING = ("side", "location", "count", "organ")
 #: What an answer says of the thing that was asked about; any other answer names something that is there.
 _SAYS = {"Yes": Status.PRESENT, "No": Status.ABSENT, "Abnormal": Status.PRESENT, "Normal": Status.ABSENT}
 
@@ -78,6 +89,7 @@ class Settings:
         calibration: of the findings. zero_shot: slope and offset of a text's score, and its two thresholds.
         answer_temperature: of yes/no answers. familiar: mean, spread and limit of ``_strangeness``.
         training: seeds, minutes, counts: what the model card prints.
+        subjects: words by which questions name what it knows.
         uses_hints: it was taught to read prior texts of other patients in its prompt (``radvlm.train.preference``).
     """
 
@@ -92,17 +104,22 @@ class Settings:
     familiar: float
     training: Mapping[str, Any]
     uses_hints: bool = False
+    subjects: Subjects = field(default_factory=Subjects)
 
 
 @dataclass(frozen=True, eq=False)
 class Encoded:
-    """One scan after the encoder: evidence (1, classes, columns), logits (F,), maps on ``affine`` (cell centres)."""
+    """One scan after the encoder: evidence (1, classes, columns), logits (F,), maps on ``affine`` (cell centres).
+
+    ``anatomy`` and ``parts`` (x, y, z) are numbers of classes, ``findings`` (F, x, y, z) probabilities.
+    """
 
     table: Tensor
     logits: np.ndarray
     embedding: np.ndarray
     anatomy: np.ndarray
     findings: np.ndarray
+    parts: np.ndarray
     affine: np.ndarray
     notes: tuple[Decision, ...]
 
@@ -144,12 +161,13 @@ class TableModel:
         with torch.inference_mode():
             table = evidence(maps, hu, config)
             output = self.encoder.read_table(table)
-            anatomy, findings, _ = split_maps(maps[0:1].float(), config)
+            anatomy, findings, parts = split_maps(maps[0:1].float(), config)
             coarse = affine @ np.diag([2.0, 2.0, 2.0, 1.0])
             coarse[:3, 3] = affine[:3, :3] @ np.full(3, 0.5) + affine[:3, 3]
             assert output.embedding is not None
             encoded = Encoded(table, output.logits("findings")[0].cpu().numpy(), output.embedding[0].cpu().numpy(),
-                              anatomy[0].argmax(0).cpu().numpy(), findings[0].sigmoid().cpu().numpy(), coarse,
+                              anatomy[0].argmax(0).cpu().numpy(), findings[0].sigmoid().cpu().numpy(),
+                              parts[0].argmax(0).to(torch.uint8).cpu().numpy(), coarse,
                               (*prepared.notes, *self._strange(table)))
         self._kept = (weakref.ref(volume, self._forget), encoded)
         return encoded
@@ -177,7 +195,7 @@ class TableModel:
         """
         encoded = self.encode(volume)
         scores, regions = self._scores(encoded, volume.geometry)
-        drafts, left_out = self._drafts(encoded, facts or {})
+        drafts, left_out = self._drafts(encoded, scores, facts or {})
         reading = Reading(self.name, self.digest, self.notice, scores, drafts, (*encoded.notes, *left_out),
                           self.settings.calibration.thresholds)
         return reading, regions
@@ -190,7 +208,8 @@ class TableModel:
     def draft(self, volume: Volume, *, facts: Mapping[str, str] | None = None,
               segmentation: Segmentation | None = None, hints: str = "") -> tuple[Draft, ...]:
         """The prose of ``read`` with prior texts (a block of ``radvlm.retrieve.render_hints``) in its prompts."""
-        return self._drafts(self.encode(volume), facts or {}, hints)[0]
+        encoded = self.encode(volume)
+        return self._drafts(encoded, self._scores_of(encoded, volume.geometry), facts or {}, hints)[0]
 
     def classify(self, volume: Volume, findings: Sequence[str] | None = None) -> tuple[FindingScore, ...]:
         """Own findings (by name or None for all) by the finding head, any other text by the shared space."""
@@ -226,45 +245,71 @@ class TableModel:
                segmentation: Segmentation | None = None) -> Answer:
         """Answer, confidence, region and the scores it rests on.
 
-        Whether a finding of the vocabulary is there, or any lesion of an organ, is answered from the calibrated scores
-        of those findings; everything else by the decoder.
+        Questions of presence, normality, side, place, number and organ about what the model knows are answered from the
+        calibrated scores and the evidence that a report would be written from, everything else by the decoder. "No" is
+        said of what a report would call absent; of what is open, "Yes", marked indeterminate.
         """
         encoded = self.encode(volume)
         scores = self._scores_of(encoded, volume.geometry)
-        focal = {t.finding for t in self.settings.terms
-                 if t.structure and structure(t.structure.format(side="left")).kind == "lesion"}
-        asked_of = asked_presence(question, scores, focal)
-        related = asked_of or self._related(question, scores)
-        text, confidence = _by_scores(asked_of) if asked_of else self._by_decoder(encoded, question)
-        status = _SAYS.get(text, Status.PRESENT)
-        open_score = bool(asked_of) and not any(s.status is Status.PRESENT for s in asked_of) and any(
-            s.status is Status.INDETERMINATE for s in asked_of)
-        if open_score or (not asked_of and confidence < LEAST_CONFIDENCE):
-            status = Status.INDETERMINATE
+        asked = understand(question, self.settings.subjects)
+        about = [] if asked is None else of_side([s for s in scores if s.finding in asked.findings], asked.side)
+        related = about or self._related(question, scores)
+        if asked is not None and about:
+            text, confidence, status = self._by_scores(encoded, asked, about)
+        else:
+            text, confidence = self._by_decoder(encoded, scores, question)
+            status = _SAYS.get(text, Status.PRESENT) if confidence >= LEAST_CONFIDENCE else Status.INDETERMINATE
         if not text:
             text, confidence, status = "No answer", 0.0, Status.NOT_ASSESSED
         region = next((s.region for s in related if s.region is not None and s.status is not Status.ABSENT), None)
         lines = [f"{s.words}{f' ({s.site})' if s.site else ''}: probability {s.probability:.2f}, {s.status}, "
-                 f"{s.grounding}" for s in related[:4]]
+                 f"{s.grounding}" for s in sorted(related, key=lambda s: -s.probability)[:4]]
+        if asked is not None and about and status is not Status.NOT_ASSESSED and asked.kind in _PRESUPPOSING and all(
+                s.status is Status.ABSENT for s in about):
+            lines.insert(0, "the question takes for granted what the model does not see: its best guess")
+        if asked is not None and asked.kind == "measure":
+            lines.insert(0, "a model measures nothing: sizes, volumes and HU come from masks")
         if facts:
             section = {s.section for s in related}
             lines += [f"masks: {line}" for key, held in facts.items() if key in section
                       for line in held.splitlines()[:4]]
-        if _contradicts(text, related):
+        if not about and _contradicts(text, related):
             status = Status.INDETERMINATE
             lines.insert(0, "the answer and the probability of that finding disagree: neither is to be relied on")
         lines += [note.what for note in encoded.notes if note.warning]
         denied = _SAYS.get(text) is Status.ABSENT or status is Status.NOT_ASSESSED
         return Answer(text, min(1.0, max(0.0, confidence)), status, None if denied else region, tuple(lines))
 
-    def _by_decoder(self, encoded: Encoded, question: str) -> tuple[str, float]:
+    def _by_scores(self, encoded: Encoded, asked: Asked, about: Sequence[FindingScore]) -> tuple[str, float, Status]:
+        if asked.kind == "measure":
+            return "", 0.0, Status.NOT_ASSESSED
+        states = {s.status for s in about}
+        status = next(s for s in (Status.PRESENT, Status.INDETERMINATE, Status.ABSENT) if s in states)
+        if asked.kind in ("presence", "normal", "healthy"):
+            return *verdict(asked.kind, about), status
+        text, confidence = property_of(asked, about, self._shown(encoded, asked, about))
+        return text, confidence, Status.PRESENT if status is Status.PRESENT else Status.INDETERMINATE
+
+    def _shown(self, encoded: Encoded, asked: Asked, about: Sequence[FindingScore]) -> Shown:
+        """Where the finding of a question is; of an organ question, its most probable one."""
+        finding = max(about, key=lambda s: s.probability).finding
+        index = self.encoder.config.findings.index(finding)
+        row = encoded.table[0, len(self.encoder.config.anatomy) + index]
+        left, right, pieces = (float(row[FEATURES.index(n)]) for n in ("peak_left", "peak_right", "log_pieces"))
+        names = self.settings.subjects.parts.get(finding, ()) if asked.kind == "location" else ()
+        shares = self._shares(encoded, index, asked.side, names) if names else {}
+        held = {_capital(structure(p).words): v for p, v in shares.items()}
+        return Shown(left, right, float(np.expm1(pieces)), held)
+
+    def _by_decoder(self, encoded: Encoded, scores: Sequence[FindingScore], question: str) -> tuple[str, float]:
         """What the decoder writes, and how sure it is: of yes or no calibrated, of other words their mean."""
         prefix = self.writer.prefix(encoded.table, torch.from_numpy(encoded.logits)[None].to(self.device))
-        written = self.writer.decoder.generate_sections(prefix, [question_prompt(question)],
+        seen = seen_in(scores)
+        written = self.writer.decoder.generate_sections(prefix, [question_prompt(question, seen)],
                                                         self._limits(LONGEST_ANSWER))[0]
         text, confidence = written.text.strip(), float(np.exp(written.mean_log_probability))
         if text in ("Yes", "No"):
-            ranked = best_answers(self.writer, prefix, question, ("Yes", "No"))
+            ranked = best_answers(self.writer, prefix, question, ("Yes", "No"), seen)
             odds = np.log(max(ranked[0][1], 1e-9) / max(1 - ranked[0][1], 1e-9)) / self.settings.answer_temperature
             text, confidence = ranked[0][0], float(1 / (1 + np.exp(-odds)))
         return text, confidence
@@ -290,7 +335,7 @@ class TableModel:
 
         return WritingLimits(max_new_tokens=tokens)
 
-    def _drafts(self, encoded: Encoded, facts: Mapping[str, str], hints: str = ""
+    def _drafts(self, encoded: Encoded, scores: Sequence[FindingScore], facts: Mapping[str, str], hints: str = ""
                 ) -> tuple[tuple[Draft, ...], tuple[Decision, ...]]:
         """Prose by section, without a last sentence that was cut short, and what was left out."""
         sections = list(dict.fromkeys((*self.settings.sections, *facts)))
@@ -298,7 +343,8 @@ class TableModel:
         prompts, kept, left_out = [], [], []
         for section in sections:
             prompt = facts_prompt(section, facts[section]) if section in facts else (
-                "" if facts or section not in self.settings.sections else section_prompt(section))
+                "" if facts or section not in self.settings.sections else
+                section_prompt(section, seen_in(scores, section)))
             if not prompt:
                 continue
             length = self._length(encoded, prompt)
@@ -338,10 +384,10 @@ class TableModel:
         right = np.broadcast_to((np.arange(encoded.anatomy.shape[0]) >= middle)[:, None, None], encoded.anatomy.shape)
         for n, term in enumerate(self.settings.terms):
             p = float(probabilities[n])
-            for side, share in self._sides(encoded, n, term):
+            for side, share in self._sides(encoded, n, term, calibration.status(n, p) is Status.ABSENT):
                 value = p * share
                 status = calibration.status(n, value)
-                rows.append((n, term, side, value, status, self._places(encoded.table[0], n, term, side, status)))
+                rows.append((n, term, side, value, status, self._places(encoded, n, term, side, status)))
                 if status is Status.ABSENT:
                     continue
                 patches += _patch(f"{n}{side}", term, side, encoded, config, n, right)
@@ -353,8 +399,8 @@ class TableModel:
         self._scored = (encoded, scores)
         return scores, segmentation
 
-    def _sides(self, encoded: Encoded, index: int, term: Term) -> list[tuple[str, float]]:
-        """Sides to report with the share of the probability that each gets."""
+    def _sides(self, encoded: Encoded, index: int, term: Term, absent: bool) -> list[tuple[str, float]]:
+        """Sides to report with the share of the probability that each gets; both of what is absent."""
         if not term.sided:
             return [("", 1.0)]
         row = encoded.table[0, len(self.encoder.config.anatomy) + index]
@@ -362,21 +408,33 @@ class TableModel:
         first = max(peaks, key=lambda s: peaks[s])
         other = "left" if first == "right" else "right"
         gap = peaks[first] - peaks[other]
-        if gap > SIDE_GAP:
+        if gap > SIDE_GAP and not absent:
             return [(first, 1.0)]
         chance = 1 / (1 + np.exp(-peaks[other])) / max(1 / (1 + np.exp(-peaks[first])), 1e-9)
         return [(first, 1.0), (other, float(min(1.0, chance)))]
 
-    def _places(self, table: Tensor, index: int, term: Term, side: str, status: Status) -> tuple[str, ...]:
+    def _places(self, encoded: Encoded, index: int, term: Term, side: str, status: Status) -> tuple[str, ...]:
         """The named part of the finding's own organ and side that stands out; () for none or an absent finding."""
         if status is Status.ABSENT or not term.structure or (term.sided and term.parent_class != "lung"):
             return ()
+        names = [p for p in self.encoder.config.parts if p.startswith(term.parent_class)
+                 and (not side or structure(p).side in ("", side))]
+        shares = self._shares(encoded, index, side, names)
+        best = max(shares, key=lambda p: shares[p], default="")
+        return (best,) if best and shares[best] >= PART_SHARE else ()
+
+    def _shares(self, encoded: Encoded, index: int, side: str, names: Sequence[str]) -> dict[str, float]:
+        """Share of each named part in what the map of a finding shows around its peak; {} without such parts."""
+        shown = encoded.findings[index]
+        if side:
+            right = np.arange(shown.shape[0]) >= _middle_cell(encoded.anatomy)
+            shown = np.where((right == (side == "right"))[:, None, None], shown, 0.0)
+        peak = np.unravel_index(int(np.argmax(shown)), shown.shape)
+        near = tuple(slice(max(0, int(n) - PART_REACH_CELLS), int(n) + PART_REACH_CELLS + 1) for n in peak)
         parts = self.encoder.config.parts
-        share = table[len(self.encoder.config.anatomy) + index, len(FEATURES):].cpu().numpy()
-        order = [int(k) for k in np.argsort(-share) if k and share[k] >= PART_SHARE]
-        own = [parts[k] for k in order if parts[k].startswith(term.parent_class)
-               and (not side or structure(parts[k]).side in ("", side))]
-        return tuple(own[:1])
+        found = np.bincount(encoded.parts[near].ravel(), shown[near].ravel(), len(parts))
+        total = float(found.sum())
+        return {name: float(found[parts.index(name)]) / total for name in names if name in parts} if total > 0 else {}
 
     def _term_like(self, text: str) -> Term | None:
         words = set(re.findall(r"[a-z]+", text.lower()))
@@ -403,43 +461,24 @@ def strangeness(encoder: PyramidEncoder, tables: Tensor) -> list[float]:
     return [float(v) for v in scaled.square().mean(dim=(1, 2)).sqrt()]
 
 
-def asked_presence(question: str, scores: Sequence[FindingScore], focal: Collection[str]) -> list[FindingScore]:
-    """The scores that a yes-or-no question is about: of the finding that it names, or of all lesions of an organ.
+def seen_in(scores: Sequence[FindingScore], section: str = "") -> str:
+    """What the model sees as lines for its decoder: of one section with what it rules out, or the findings of all.
 
-    [] where it is no such question, names nothing of the vocabulary, or more than one finding. The longest name counts
-    ("lung mass" is no "mass"); a side in the question leaves the scores of that side. ``focal``: findings that are
-    lesions.
+    What is open is in neither list, so that the decoder neither states nor denies it.
     """
-    said = f" {' '.join(re.findall(r'[a-z-]+', question.lower()))} "
-    if not _PRESENCE.match(question.strip().lower()):
-        return []
-    named: dict[str, int] = {}
-    for score in scores:
-        for words in (score.words, score.finding.replace("_", " ")):
-            for form in (words, f"{words}s"):
-                if f" {form} " in said:
-                    named[score.finding] = max(named.get(score.finding, 0), len(words))
-    longest = [f for f, length in named.items() if length == max(named.values())]
-    held = [s for s in scores if s.finding in longest] if len(longest) == 1 else []
-    if not named and {"lesion", "lesions"} & set(said.split()):
-        organs = {s.site.removesuffix("_left").removesuffix("_right") for s in scores} - {""}
-        asked = [o for o in organs if f" {o.replace('_', ' ')} " in said]
-        held = [s for s in scores if len(asked) == 1 and s.site.startswith(asked[0]) and s.finding in focal]
-    sides = {"left", "right"} & set(said.split())
-    return [s for s in held if len(sides) != 1 or not _side(s.site) or _side(s.site) in sides]
+    held = [s for s in scores if section in ("", s.section)]
+    there = [s for s in held if s.status is Status.PRESENT]
+    if not section:
+        there = sorted(sorted(there, key=lambda s: -s.probability)[:MOST_SEEN], key=held.index)
+    seen = [(s.words, [structure(p).words for p in (s.locations or ((s.site,) if _side(s.site) else ()))])
+            for s in there]
+    states = {s.finding: [x.status for x in held if x.finding == s.finding] for s in held}
+    absent = dict.fromkeys(s.words for s in held if section and all(x is Status.ABSENT for x in states[s.finding]))
+    return seen_text(seen, tuple(absent))
 
 
 def _side(site: str) -> str:
     return structure(site).side if site else ""
-
-
-def _by_scores(held: Sequence[FindingScore]) -> tuple[str, float]:
-    """Yes with the highest probability where one is present, or open and more probable than not; else No."""
-    top = max(held, key=lambda s: s.probability)
-    present = [s for s in held if s.status is Status.PRESENT]
-    if present or top.probability >= 0.5:
-        return "Yes", max((s.probability for s in present), default=top.probability)
-    return "No", 1 - top.probability
 
 
 def strangest(encoder: PyramidEncoder, table: Tensor, most: int = 3) -> list[str]:
@@ -457,6 +496,10 @@ def _contradicts(text: str, related: Sequence[FindingScore]) -> bool:
     if text == "Yes":
         return all(s.status is Status.ABSENT for s in related)
     return any(s.status is Status.PRESENT for s in related)
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _stem(word: str) -> str:

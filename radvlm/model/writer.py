@@ -21,18 +21,31 @@ REPORT, FACTS, QUESTION, ANSWER = "<report>", "<facts>", "<question>", "<answer>
 MARKERS = (REPORT, FACTS, QUESTION, ANSWER)
 
 
-def section_prompt(section: str) -> str:
-    """Prompt for one section from the images alone."""
-    return f"{REPORT} {section.replace('_', ' ')}:"
+def section_prompt(section: str, seen: str = "") -> str:
+    """Prompt for one section from the images alone, after what the model itself sees there (``seen_text``)."""
+    return f"{f'{FACTS} {seen}{chr(10)}' if seen else ''}{REPORT} {section.replace('_', ' ')}:"
 
 
 def facts_prompt(section: str, facts: str) -> str:
     """Prompt for one section from structured findings."""
-    return f"{FACTS} {facts}\n{REPORT} {section.replace('_', ' ')}:"
+    return section_prompt(section, facts)
 
 
-def question_prompt(question: str) -> str:
-    return f"{QUESTION} {question.strip()} {ANSWER}"
+def question_prompt(question: str, seen: str = "") -> str:
+    return f"{f'{FACTS} {seen}{chr(10)}' if seen else ''}{QUESTION} {question.strip()} {ANSWER}"
+
+
+def seen_text(seen: Sequence[tuple[str, Sequence[str]]], absent: Sequence[str] = ()) -> str:
+    """What a detector found, as lines of a prompt.
+
+        seen: hepatic cyst | segment VII
+        not seen: liver metastasis, gallstone
+
+    Unusual: evidence tokens alone never taught the small decoder what is there, however long it was trained; words did
+    at once. So the findings of its own encoder come to it as words.
+    """
+    lines = [f"seen: {' | '.join((words, *places))}" for words, places in seen] or ["seen: nothing"]
+    return "\n".join([*lines, *([f"not seen: {', '.join(absent)}"] if absent else [])])
 
 
 class ReportWriter(nn.Module):
@@ -65,12 +78,12 @@ def logits_of(reader: EvidenceReader, tables: Tensor) -> Tensor:
     return reader(tables)[0]
 
 
-def best_answers(writer: ReportWriter, prefix: Tensor, question: str, choices: Sequence[str]
+def best_answers(writer: ReportWriter, prefix: Tensor, question: str, choices: Sequence[str], seen: str = ""
                  ) -> list[tuple[str, float]]:
     """Choices with their probability among the choices, the most probable first.
 
     A choice is scored with the space before it that every target of the training has; without it, it is other tokens.
     """
-    scored = writer.decoder.score_choices(prefix, question_prompt(question), [f" {choice}" for choice in choices])
+    scored = writer.decoder.score_choices(prefix, question_prompt(question, seen), [f" {choice}" for choice in choices])
     values = torch.tensor([c.log_probability for c in scored]).softmax(0).tolist()
     return sorted(zip(choices, values, strict=True), key=lambda pair: -pair[1])

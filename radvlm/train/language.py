@@ -1,7 +1,9 @@
 """The text half: a base taught on text alone, then frozen; adapters and evidence tokens taught on scans.
 
-Unusual: three kinds of lesson take turns by step: sections from images, answers from images, prose from facts. Facts
-lessons teach copying, so that numbers come from the masks and not from memory.
+Unusual: three kinds of lesson take turns by step: sections from what a detector saw, answers from the same, prose from
+facts of masks. All of them teach to follow the words of the prompt (detector first): with evidence tokens alone the
+loss of these lessons stayed, in five trials, where it is without a scan. What was seen is here the truth; at inference
+it is what the calibrated encoder calls present and absent.
 """
 
 from __future__ import annotations
@@ -13,13 +15,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from radvlm.anatomy import structure
 from radvlm.dataset.case import Case
 from radvlm.dataset.facts import fact_pairs
 from radvlm.dataset.questions import Question, balanced, questions
-from radvlm.dataset.sentences import TINY_SECTIONS, report_text, section_text
+from radvlm.dataset.sentences import TINY_SECTIONS, Statement, report_text, statements
+from radvlm.dataset.vocabulary import findings
 from radvlm.model.decoder import Decoder
-from radvlm.model.writer import ReportWriter, facts_prompt, question_prompt, section_prompt
+from radvlm.model.writer import ReportWriter, facts_prompt, question_prompt, section_prompt, seen_text
 
+#: Share of lessons in which places are not told, and of denials that are left open: a detector is not always sure.
+WITHOUT_PLACES, OPEN = 0.3, 0.15
 #: Longest training text in tokens; what is longer is left out.
 LONGEST = 220
 
@@ -45,22 +51,56 @@ class Lessons:
         return [f"{x.prompt} {x.target}" for kind in (self.sections, self.answers, self.facts) for x in kind]
 
 
-def make_lessons(cases: Sequence[Case], *, seed: int = 0, per_kind: int | None = None, wordings: int = 2) -> Lessons:
-    """Lessons of all cases; ``wordings`` of each question, balanced so that no answer can be guessed."""
+def make_lessons(cases: Sequence[Case], *, seed: int = 0, per_kind: int | None = None, wordings: int = 2,
+                 fact_cases: int | None = None) -> Lessons:
+    """Lessons of all cases; ``wordings`` of each question, balanced so that no answer can be guessed.
+
+    ``fact_cases``: only of so many cases that have a report of their masks; None for all.
+    """
+    rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, 29])))
     sections, answers, facts = [], [], []
+    told = 0
     row = {case.name: n for n, case in enumerate(cases)}
     pool: list[Question] = []
     for n, case in enumerate(cases):
         for section in TINY_SECTIONS:
-            text = section_text(case, section, 0, "plain")
-            if text:
-                sections.append(Lesson(section_prompt(section), text, n))
+            seen, said = seen_lesson(case, section, rng)
+            if said:
+                sections.append(Lesson(section_prompt(section, seen), " ".join(s.text for s in said), n))
         for w in range(wordings):
             pool += questions(case, seed + w, "train")
+        if case.report is None or (fact_cases is not None and told >= fact_cases):
+            continue
+        told += 1
         for unit in ("section", "sentence"):
             facts += [Lesson(facts_prompt(p.section, p.facts), p.text, n) for p in fact_pairs(case, unit) if p.facts]
-    answers = [Lesson(question_prompt(q.text), q.answer, row[q.case]) for q in balanced(pool, seed, per_kind)]
+    whole = [seen_whole(case) for case in cases]
+    answers = [Lesson(question_prompt(q.text, whole[row[q.case]]), q.answer, row[q.case])
+               for q in balanced(pool, seed, per_kind)]
     return Lessons(tuple(sections), tuple(answers), tuple(facts))
+
+
+def seen_lesson(case: Case, section: str, rng: np.random.Generator) -> tuple[str, tuple[Statement, ...]]:
+    """What a detector with the truth would see in a section, some of it left open, and the sentences that say it."""
+    places = rng.random() >= WITHOUT_PLACES
+    kinds = [k for k in findings().values() if k.section == section]
+    absent = [k.name for k in kinds if not case.present(k.name) and case.known[list(findings()).index(k.name)]]
+    if rng.random() < 0.5:
+        absent = [name for name in absent if rng.random() >= OPEN]
+    said = tuple(s for s in statements(case, section, places=places) if s.present or set(s.findings) <= set(absent))
+    return seen_of_statements(said, absent), said
+
+
+def seen_of_statements(said: Sequence[Statement], absent: Sequence[str]) -> str:
+    """The prompt's lines for sentences that hold, and findings (keys) that were ruled out."""
+    terms = findings()
+    return seen_text([(terms[s.findings[0]].words, [structure(p).words for p in s.sites]) for s in said if s.present],
+                     [terms[name].words for name in absent])
+
+
+def seen_whole(case: Case) -> str:
+    """What a detector with the truth would see in the whole scan, without what it rules out: for questions."""
+    return seen_of_statements([s for section in TINY_SECTIONS for s in statements(case, section) if s.present], ())
 
 
 def plain_texts(cases: Sequence[Case], lessons: Lessons, *, variants: int = 2) -> list[str]:

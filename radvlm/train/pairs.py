@@ -19,6 +19,7 @@ from radvlm.dataset.sentences import TINY_SECTIONS, Statement, plain_absent_word
 from radvlm.errors import InputError
 from radvlm.model.hinted import MOST_HINTS, hinted_prompt
 from radvlm.model.writer import section_prompt
+from radvlm.train.language import seen_of_statements
 
 #: Ways in which a site words what is there; what is absent is worded alike everywhere.
 FRAMES = ("plain", "there is", "is seen")
@@ -78,6 +79,7 @@ class Pair:
         case, rejected_case: rows of the evidence behind each.
         swapped: finding whose evidence is that of ``donor`` on the rejected side; "" for none.
         donor: row that it comes from.
+        rejected_prompt: where the scan differs, what its detector saw differs too; "" for the same prompt.
     """
 
     kind: str
@@ -88,6 +90,11 @@ class Pair:
     rejected_case: int
     swapped: str = ""
     donor: int = -1
+    rejected_prompt: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.rejected_prompt:
+            object.__setattr__(self, "rejected_prompt", self.prompt)
 
 
 class Pairs:
@@ -116,6 +123,13 @@ class Pairs:
         """Plain statements of each case by section."""
         return [{s: tuple(statements(c, s)) for s in TINY_SECTIONS} for c in self.cases]
 
+    def prompt(self, case: int, section: str, hints: Sequence[str] = (), said: Sequence[Statement] | None = None
+               ) -> str:
+        """Hints, what a detector with the truth saw (or would have, had ``said`` been true), and the section."""
+        held = self.said[case][section] if said is None else said
+        absent = [f for s in held if not s.present for f in s.findings]
+        return hinted_prompt(hints, section_prompt(section, seen_of_statements(held, absent)))
+
     @cached_property
     def _there(self) -> list[list[str]]:
         """Sections of each case in which something is there."""
@@ -130,7 +144,7 @@ class Pairs:
         frame = str(rng.choice(FRAMES))
         hints = self._hints(case, section, frame, rng) if shown else []
         target = worded(self.said[case][section], frame if hints else "plain")
-        return HintLesson(hinted_prompt(hints, section_prompt(section)), target, case)
+        return HintLesson(self.prompt(case, section, hints), target, case)
 
     # --- pairs ------------------------------------------------------------------------------------------------------
     def draw(self, kind: str, rng: np.random.Generator, tries: int = 200) -> Pair:
@@ -164,7 +178,8 @@ class Pairs:
         frame = str(rng.choice(FRAMES))
         hints = self._hints(case, section, frame, rng) if rng.random() < 0.5 else []
         text = worded(self.said[case][section], frame if hints else "plain")
-        return Pair("scan", hinted_prompt(hints, section_prompt(section)), text, text, case, other)
+        return Pair("scan", self.prompt(case, section, hints), text, text, case, other,
+                    rejected_prompt=self.prompt(other, section, hints))
 
     def _wording(self, rng: np.random.Generator) -> Pair | None:
         case, section = self._positive(rng)
@@ -173,7 +188,7 @@ class Pairs:
         if not hints:
             return None
         said = self.said[case][section]
-        return Pair("wording", hinted_prompt(hints, section_prompt(section)), worded(said, frame),
+        return Pair("wording", self.prompt(case, section, hints), worded(said, frame),
                     worded(said, "plain"), case, case)
 
     def _misleading(self, rng: np.random.Generator) -> Pair | None:
@@ -190,7 +205,7 @@ class Pairs:
         hints = [framed(s, frame) for s in theirs if s.present]
         hints += self._hints(case, section, frame, rng) if rng.random() < 0.5 else []
         hints = list(dict.fromkeys(hints))[:MOST_HINTS]
-        prompt = hinted_prompt([hints[n] for n in rng.permutation(len(hints))], section_prompt(section))
+        prompt = self.prompt(case, section, [hints[n] for n in rng.permutation(len(hints))])
         return Pair("misleading", prompt, worded(mine, frame), worded(theirs, frame), case, case)
 
     def _organ_in_hint(self, rng: np.random.Generator) -> Pair | None:
@@ -209,7 +224,7 @@ class Pairs:
         if gone is not None:
             denied.append(Statement(plain_absent_words(gone.findings[0]), section, gone.findings, False))
         hints = [framed(s, frame) for s in said[:MOST_HINTS]]
-        prompt = hinted_prompt([hints[n] for n in rng.permutation(len(hints))], section_prompt(section))
+        prompt = self.prompt(case, section, [hints[n] for n in rng.permutation(len(hints))])
         return Pair("organ in hint", prompt, worded(mine, frame), worded([*said, *denied], frame), case, case)
 
     def _organ_in_scan(self, rng: np.random.Generator) -> Pair | None:
@@ -221,16 +236,19 @@ class Pairs:
             if not held or not self.cases[other].imaged(held[0].findings[0]):
                 return None
             swapped = held[int(rng.integers(len(held)))].findings[0]
+            said = [s for s in self.said[case][section] if swapped not in s.findings]
+            said.append(Statement(plain_absent_words(swapped), section, (swapped,), False))
         else:
             found = self._foreign(case, other, rng)
             if found is None:
                 return None
             section, swapped = found[0], found[1].findings[0]
+            said = [found[1], *(s for s in self.said[case][section] if swapped not in s.findings)]
         frame = str(rng.choice(FRAMES))
         hints = self._hints(case, section, frame, rng)
         text = worded(self.said[case][section], frame if hints else "plain")
-        return Pair("organ in scan", hinted_prompt(hints, section_prompt(section)), text, text, case, case, swapped,
-                    other)
+        return Pair("organ in scan", self.prompt(case, section, hints), text, text, case, case, swapped, other,
+                    self.prompt(case, section, hints, said))
 
     # --- parts ------------------------------------------------------------------------------------------------------
     def _section(self, case: int, rng: np.random.Generator, there: float) -> str:

@@ -138,7 +138,7 @@ class PreferenceBatches:
         other = self.prefix([p.rejected_case for p in pairs], [(p.swapped, p.donor) for p in pairs])
         prefix = torch.cat([both, other])
         decoder = self.writer.decoder
-        batch = decoder.text_batch([p.prompt for p in pairs] * 2,
+        batch = decoder.text_batch([p.prompt for p in pairs] + [p.rejected_prompt for p in pairs],
                                    [f" {p.chosen}" for p in pairs] + [f" {p.rejected}" for p in pairs])
         now = sequence_log_probability(decoder, prefix, batch)
         with torch.no_grad(), decoder.model.disable_adapter():

@@ -18,18 +18,19 @@ import torch
 
 from radvlm.dataset.case import Case, Corpus
 from radvlm.dataset.prompts import prompts
-from radvlm.dataset.questions import balanced, questions
+from radvlm.dataset.questions import balanced, questions, subjects
 from radvlm.dataset.sentences import TINY_SECTIONS, report_text
 from radvlm.dataset.vocabulary import anatomy_classes, findings, part_classes, voxel_classes
 from radvlm.errors import InputError
-from radvlm.model.calibration import fit
+from radvlm.model.asking import Subjects
+from radvlm.model.calibration import Calibration, fit
 from radvlm.model.checkpoint import save
 from radvlm.model.decoder import Decoder, LlamaShape, LoraSettings, train_tokenizer
 from radvlm.model.fusion import EvidenceConfig
 from radvlm.model.pyramid import PyramidConfig, PyramidEncoder, context_names
 from radvlm.model.text import HashedTextConfig, HashedTextEncoder
 from radvlm.model.vlm import Settings, TableModel, Term, strangeness
-from radvlm.model.writer import MARKERS, ReportWriter, best_answers, logits_of
+from radvlm.model.writer import MARKERS, ReportWriter, best_answers, logits_of, seen_text
 from radvlm.train.config import TrainConfig
 from radvlm.train.heads import HeadBatches, Heads, Tables, evidence_tables
 from radvlm.train.language import BaseBatches, InstructBatches, Lessons, make_lessons, plain_texts
@@ -58,16 +59,17 @@ def run(config: TrainConfig, output: Path, *, progress: Progress | None = None) 
     encoder = make_encoder(config)
     with clock("voxels"):
         _voxels(config, encoder, output, tell)
-    heads_cases, held_cases = _cases(config.head_scans, output), _cases(config.validation_scans, output)
+    taught = (*_cases(config.head_scans, output), *_cases(config.voxel_scans, output))
+    held_cases = _cases(config.validation_scans, output)
     with clock("evidence"):
-        tables = evidence_tables(encoder, heads_cases, output / "evidence.heads.safetensors", precision="bfloat16",
-                                 progress=tell)
+        tables = evidence_tables(encoder, taught, output / "evidence.heads.safetensors", precision="bfloat16",
+                                 workers=config.threads, progress=tell)
         held = evidence_tables(encoder, held_cases, output / "evidence.validation.safetensors", precision="bfloat16",
-                               progress=tell)
+                               workers=config.threads, progress=tell)
     with clock("heads"):
         heads = _heads(config, encoder, tables, held, output, tell)
     with clock("language"):
-        writer, lessons = _language(config, encoder, tables, _cases(config.voxel_scans, output), output, tell)
+        writer, lessons = _language(config, encoder, tables, output, tell)
     with clock("calibration"):
         settings = _settings(config, encoder, heads, writer, held, lessons, clock)
     plot_losses(output)
@@ -135,14 +137,10 @@ def _heads(config: TrainConfig, encoder: PyramidEncoder, tables: Tables, held: T
     return heads
 
 
-def _language(config: TrainConfig, encoder: PyramidEncoder, tables: Tables, voxel_cases: Sequence[Case], output: Path,
-              tell: Progress) -> tuple[ReportWriter, Lessons]:
-    with_reports = [c for c in voxel_cases if c.report is not None][:FACT_CASES]
-    extra = evidence_tables(encoder, with_reports, output / "evidence.reports.safetensors", precision="bfloat16",
-                            progress=tell)
-    lessons = make_lessons((*tables.cases, *extra.cases), seed=config.seed)
-    values = torch.cat([tables.values, extra.values])
-    decoder = _base(config, (*tables.cases, *extra.cases), lessons, output, tell)
+def _language(config: TrainConfig, encoder: PyramidEncoder, tables: Tables, output: Path, tell: Progress
+              ) -> tuple[ReportWriter, Lessons]:
+    lessons, values = make_lessons(tables.cases, seed=config.seed, fact_cases=FACT_CASES), tables.values
+    decoder = _base(config, tables.cases, lessons, output, tell)
     decoder.add_lora(LoraSettings(rank=config.decoder.lora_rank, alpha=config.decoder.lora_alpha))
     logits = logits_of(encoder.reader, values)
     torch.manual_seed(config.seed + 5)
@@ -191,10 +189,11 @@ def _settings(config: TrainConfig, encoder: PyramidEncoder, heads: Heads, writer
         terms=tuple(_term(n) for n in encoder.config.findings),
         sections=TINY_SECTIONS, calibration=calibration,
         zero_shot=_zero_shot(heads, encoder.config.findings, embedding.numpy(), truth, known),
-        answer_temperature=_temperature(writer, held, logits), familiar=_familiar(encoder, held),
+        answer_temperature=_temperature(writer, held, logits, calibration), familiar=_familiar(encoder, held),
         training={"seed": config.seed, "minutes": clock.minutes, "voxel_scans": config.voxel_scans.seeds,
                   "head_scans": config.head_scans.seeds, "validation_scans": config.validation_scans.seeds,
-                  "lessons": [len(lessons.sections), len(lessons.answers), len(lessons.facts)]})
+                  "lessons": [len(lessons.sections), len(lessons.answers), len(lessons.facts)]},
+        subjects=Subjects.from_dict(subjects()))
 
 
 def _term(name: str) -> Term:
@@ -231,8 +230,14 @@ def recall_of_own_report(image: np.ndarray, text: np.ndarray, block: int = 100) 
     return float(np.mean(hits))
 
 
-def _temperature(writer: ReportWriter, held: Tables, logits: torch.Tensor, most: int = 240) -> float:
-    """Temperature of yes/no answers with the least negative log likelihood on validation questions."""
+def _temperature(writer: ReportWriter, held: Tables, logits: torch.Tensor, calibration: Calibration, most: int = 240
+                 ) -> float:
+    """Temperature of yes/no answers with the least negative log likelihood on validation questions.
+
+    The prompts list what the encoder sees in these scans, by its calibrated thresholds.
+    """
+    seen = calibration.probability(logits.numpy()) >= np.array(calibration.present_from)
+    words = [kind.words for kind in findings().values()]
     pool = [q for c in held.cases for q in questions(c, 0, "train") if set(q.choices) == {"Yes", "No"}]
     asked = balanced(pool, 0)[:most]
     row = {c.name: n for n, c in enumerate(held.cases)}
@@ -240,7 +245,8 @@ def _temperature(writer: ReportWriter, held: Tables, logits: torch.Tensor, most:
     with torch.inference_mode():
         for q in asked:
             prefix = writer.prefix(held.values[row[q.case]][None], logits[row[q.case]][None])
-            p = dict(best_answers(writer, prefix, q.text, ("Yes", "No")))["Yes"]
+            lines = seen_text([(w, ()) for w, there in zip(words, seen[row[q.case]], strict=True) if there])
+            p = dict(best_answers(writer, prefix, q.text, ("Yes", "No"), lines))["Yes"]
             odds.append(np.log(max(p, 1e-9) / max(1 - p, 1e-9)))
             right.append(q.answer == "Yes")
     x, y = np.array(odds), np.array(right, float)

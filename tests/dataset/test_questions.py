@@ -7,9 +7,19 @@ from collections import Counter
 import pytest
 
 from radvlm.dataset.case import Case
-from radvlm.dataset.questions import GROUPS, KINDS, Question, answers, balanced, constant_baseline, questions
+from radvlm.dataset.questions import (
+    GROUPS,
+    KINDS,
+    Question,
+    answers,
+    balanced,
+    constant_baseline,
+    questions,
+    subjects,
+)
 from radvlm.dataset.vocabulary import findings
 from radvlm.errors import InputError
+from radvlm.model.asking import Subjects, understand
 from tests.dataset.conftest import MakeCase, lesion
 
 
@@ -99,3 +109,25 @@ def test_unknown_names_are_refused(make_case: MakeCase) -> None:
         constant_baseline(_pool({("side", "x", "Left"): 1}), "case")
     with pytest.raises(InputError, match="at least one"):
         constant_baseline([])
+
+
+@pytest.mark.parametrize("split", ["train", "heldout"])
+def test_a_model_understands_every_wording(make_case: MakeCase, split: str) -> None:
+    known = Subjects.from_dict(subjects())
+    rows = [[lesion("kidney_cyst", "left"), lesion("gallstone")],
+            [lesion("liver_cyst", location="liver_segment_7")],
+            [lesion("lung_nodule", "right", "lung_upper_lobe_right"), lesion("hepatomegaly")], []]
+    kinds = set()
+    for number, held in enumerate(rows):
+        case = make_case(held, f"c{number}")
+        for seed in range(4):
+            for q in questions(case, seed, split):
+                asked = understand(q.text, known)
+                assert asked is not None, q.text
+                assert asked.kind == ("presence" if q.kind in ("presence", "lesion", "size") else q.kind), q.text
+                if q.kind in ("presence", "side", "location", "count"):
+                    assert asked.findings == (q.subject,), q.text
+                if q.kind == "organ":
+                    assert set(asked.answers.values()) == set(q.choices)
+                kinds.add(q.kind)
+    assert kinds == {"presence", "lesion", "side", "location", "organ", "count", "size", "normal"}

@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 import torch
 
+from radvlm.dataset.questions import subjects
 from radvlm.dataset.sentences import TINY_SECTIONS
 from radvlm.dataset.vocabulary import anatomy_classes, findings, part_classes
 from radvlm.geometry import Geometry
+from radvlm.model.asking import Subjects
 from radvlm.model.calibration import Calibration
 from radvlm.model.decoder import Decoder, LlamaShape, train_tokenizer
 from radvlm.model.fusion import EvidenceConfig
@@ -44,7 +46,7 @@ def small_settings(config: PyramidConfig, *, familiar: float = 1e9, low: float =
     offsets = tuple(-1 + 4 * (7 * i % n) / n for i in range(n))  # some present, some not
     calibration = Calibration(config.findings, (0.9,) * n, offsets, (low,) * n, (high,) * n)
     return Settings("little", NOTICE, "nothing", terms, TINY_SECTIONS, calibration, (3.0, -0.5, 0.3, 0.6), 1.3,
-                    familiar, {"seed": 3, "minutes": {"voxels": 0.1}})
+                    familiar, {"seed": 3, "minutes": {"voxels": 0.1}}, subjects=Subjects.from_dict(subjects()))
 
 
 def small_model(*, seed: int = 0, lora: bool = False, context: int = 1024, familiar: float = 1e9, low: float = 0.2,

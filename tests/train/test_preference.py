@@ -148,7 +148,14 @@ def test_only_labelled_lines_of_the_section_are_hints() -> None:
 
 
 def _hints(prompt: str) -> list[str]:
-    return [line.split("] ", 1)[1] for line in prompt.splitlines()[:-1]]
+    return [line.split("] ", 1)[1] for line in prompt.splitlines() if line.startswith("[")]
+
+
+def _seen(prompt: str) -> set[str]:
+    words = {f.words: name for name, f in findings().items()}
+    lines = [line.removeprefix("<facts> ") for line in prompt.splitlines()]
+    said = {line.removeprefix("seen: ").split(" | ")[0] for line in lines if line.startswith("seen: ")}
+    return {words[w] for w in said - {"nothing"}}
 
 
 def _affirmed(text: str) -> set[str]:
@@ -167,10 +174,14 @@ def test_every_pair_is_what_its_kind_says(pairs: Pairs, cases: list[Case]) -> No
             true = {n for n in NAMES if case.present(n)}
             assert pair.kind == kind and len(hints) <= MOST_HINTS and section_prompt("x")[:4] in pair.prompt
             assert _affirmed(pair.chosen) <= true, "what is preferred is true of the scan"
+            assert _affirmed(pair.chosen) <= _seen(pair.prompt) <= true, "and was seen in it"
+            assert (pair.rejected_prompt == pair.prompt) or "scan" in kind
             assert not any(h.startswith("No ") for h in hints)
             if kind == "scan":
                 assert pair.chosen == pair.rejected
-                assert cases[pair.rejected_case].patient != case.patient and pair.swapped == ""
+                other = cases[pair.rejected_case]
+                assert other.patient != case.patient and pair.swapped == ""
+                assert _seen(pair.rejected_prompt) <= {n for n in NAMES if other.present(n)}
             elif kind == "wording":
                 assert pair.chosen != pair.rejected and _affirmed(pair.chosen) == _affirmed(pair.rejected) != set()
                 assert hints and ("There " in pair.chosen) == any(h.startswith("There ") for h in hints)
@@ -186,6 +197,7 @@ def test_every_pair_is_what_its_kind_says(pairs: Pairs, cases: list[Case]) -> No
             else:
                 assert pair.chosen == pair.rejected and pair.case == pair.rejected_case
                 assert case.present(pair.swapped) != cases[pair.donor].present(pair.swapped)
+                assert _seen(pair.prompt) ^ _seen(pair.rejected_prompt) == {pair.swapped}
                 directions.add(("scan", int(case.present(pair.swapped))))
     assert directions == {("hint", 0), ("hint", 1), ("scan", 0), ("scan", 1)}, "else it learns to deny, or to affirm"
 
@@ -197,8 +209,9 @@ def test_hints_are_never_of_the_same_patient(tmp_path: Path) -> None:
     pairs = Pairs(held, np.eye(4))
     rng = np.random.default_rng(0)
     drawn = [pairs.lesson(rng, 0.0) for _ in range(300)]
-    assert any(x.case < 2 and "renal cyst" in x.prompt for x in drawn)
-    assert not any(x.case < 2 and "renal stone" in x.prompt.lower() for x in drawn)
+    hints = [" ".join(_hints(x.prompt)).lower() for x in drawn if x.case < 2]
+    assert any("renal cyst" in h for h in hints)
+    assert not any("renal stone" in h for h in hints)
     with pytest.raises(InputError, match="other patients"):
         Pairs(held[:2], np.eye(2))
     with pytest.raises(InputError, match="with findings"):

@@ -14,11 +14,12 @@ import torch
 import yaml
 
 import radvlm
+from radvlm.dataset.case import Case
 from radvlm.errors import FileFormatError, InputError
 from radvlm.phantom import PhantomSpec, make_phantom
 from radvlm.train import run as stages
 from radvlm.train.config import CorpusConfig, TrainConfig
-from radvlm.train.heads import evidence_tables
+from radvlm.train.heads import WITH_TEXTS, HeadBatches, evidence_tables
 from radvlm.train.language import says_something
 from radvlm.train.plots import plot_losses
 from radvlm.train.run import macro_auroc, recall_of_own_report
@@ -130,6 +131,56 @@ def test_evidence_is_kept_and_a_torn_file_is_never_left(tmp_path: Path, monkeypa
         again = evidence_tables(encoder, scans[::-1], file)
     assert torch.equal(again.values, first.values.flip(0)), "rows follow the cases"
     assert [p.name for p in tmp_path.iterdir() if "safetensors" in p.name or p.suffix == ".tmp"] == ["e.safetensors"]
+
+
+def _on_disk(folder: Path, number: int) -> Case:
+    place = folder / f"s{number}"
+    place.mkdir()
+    (place / "case.json").write_text(json.dumps({
+        "affine_ras_mm": np.diag([12.0, 12, 12, 1]).tolist(), "shape": [20, 18, 16], "volumes_ml": {},
+        "truth": {"sex": "F", "phase": "portal venous", "lesions": []}}))
+    np.save(place / "hu.npy", np.random.default_rng(number).normal(0, 300, (20, 18, 16)).astype(np.int16))
+    return Case(place)
+
+
+@pytest.mark.slow
+def test_several_processes_make_the_same_evidence(tmp_path: Path) -> None:
+    (tmp_path / "r.yaml").write_text(yaml.safe_dump(RECIPE))
+    encoder = stages.make_encoder(TrainConfig.load(tmp_path / "r.yaml"))
+    cases = [_on_disk(tmp_path, n) for n in range(5)]
+    one = evidence_tables(encoder, cases, tmp_path / "one.safetensors")
+    two = evidence_tables(encoder, cases, tmp_path / "two.safetensors", workers=2)
+    assert torch.allclose(one.values, two.values, atol=1e-4) and not torch.equal(one.values[0], one.values[1])
+
+
+def test_organs_are_swapped_whole_with_their_labels(tmp_path: Path) -> None:
+    """Every number of a scan is its row, so that each organ tells its donor."""
+    (tmp_path / "r.yaml").write_text(yaml.safe_dump(RECIPE))
+    encoder = stages.make_encoder(TrainConfig.load(tmp_path / "r.yaml"))
+    config, size = encoder.config, WITH_TEXTS + 30
+    batches = HeadBatches.__new__(HeadBatches)
+    batches.config = config
+    rows = torch.arange(size, dtype=torch.float32)
+    given = (rows[:, None, None].expand(-1, len(config.classes), config.columns).clone(),
+             *(rows[:, None].expand(-1, len(config.findings)).clone() for _ in range(2)))
+    table, truth, known = batches._swapped(*given, np.random.default_rng(0))
+    assert torch.equal(table[:WITH_TEXTS], given[0][:WITH_TEXTS]) and torch.equal(truth[:WITH_TEXTS],
+                                                                                  given[1][:WITH_TEXTS])
+    assert torch.equal(given[0][:, 0, 0], rows), "the batch itself stays"
+    anatomy, swapped = list(config.anatomy), 0
+    for parent in set(config.parents):
+        columns = [n for n, p in enumerate(config.parents) if p == parent]
+        donor = table[:, anatomy.index(parent), 0]
+        for n in columns:
+            assert (table[:, len(anatomy) + n] == donor[:, None]).all()
+            assert torch.equal(truth[:, n], donor) and torch.equal(known[:, n], donor)
+        assert (donor[WITH_TEXTS:] >= WITH_TEXTS).all(), "donors are swapped rows too"
+        assert ((donor - rows).abs() <= 5).all() | (((donor - rows).abs() >= 25) & (rows >= WITH_TEXTS)).any()
+        swapped += int((donor != rows).sum())
+    share = swapped / (30 * len(set(config.parents)))
+    assert 0.25 < share < 0.55
+    few = tuple(t[:WITH_TEXTS + 3] for t in given)
+    assert all(a is b for a, b in zip(batches._swapped(*few, np.random.default_rng(0)), few, strict=True))
 
 
 def test_macro_auroc_by_hand() -> None:
