@@ -230,10 +230,11 @@ def scores_of(model: Any, table: Any, logits: np.ndarray) -> tuple[Any, ...]:
     calibration, out = model.settings.calibration, []
     for n, (term, p) in enumerate(zip(model.settings.terms, calibration.probability(logits), strict=True)):
         row = table[len(model.encoder.config.anatomy) + n]
-        for side in _sides(row) if term.sided else ("",):
+        status = calibration.status(n, float(p))
+        both = ("left", "right") if status is Status.ABSENT else _sides(row)
+        for side in both if term.sided else ("",):
             site = f"{term.site}_{side}" if term.site and side else term.site
-            out.append(FindingScore(term.finding, term.words, term.section, site, float(p),
-                                    calibration.status(n, float(p))))
+            out.append(FindingScore(term.finding, term.words, term.section, site, float(p), status))
     return tuple(out)
 
 
