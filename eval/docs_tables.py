@@ -1,4 +1,4 @@
-"""Write the measured tables of docs/evaluation.md and docs/tiny.md from eval/results; a test fails while they differ.
+"""Write the measured tables of docs/ from eval/results; a test fails while they differ.
 
 A table stands between ``<!-- measured: NAME -->`` and ``<!-- /measured -->``; the rest is left alone.
 """
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-DOCUMENTS = (ROOT / "docs" / "evaluation.md", ROOT / "docs" / "tiny.md")
+DOCUMENTS = (ROOT / "docs" / "evaluation.md", ROOT / "docs" / "tiny.md", ROOT / "docs" / "retrieval.md")
 RESULTS = ROOT / "eval" / "results"
 BLOCK = re.compile(r"(<!-- measured: (\w+) -->\n).*?(<!-- /measured -->)", re.S)
 CATEGORIES = ("false_finding", "omission", "wrong_location", "wrong_severity", "false_comparison", "omitted_comparison")
@@ -118,6 +118,54 @@ def tiny_findings(results: Path) -> str:
     return table(["finding", "phantoms with it", "AUROC"], [[n, str(counts[n]), f"{v:.3f}"] for n, v in rows])
 
 
+#: Condition of eval/score_retrieval.py -> how the documentation calls it.
+CONDITIONS = {"none": "no hints", "in-domain": "hints of the site's index", "poisoned": "poisoned index",
+              "forced": "one wrong hint in every section"}
+
+
+def retrieval(results: Path) -> str:
+    """Drafts and reports with and without prior texts, before and after preference tuning; votes; similar cases."""
+    data = _read(results, "retrieval_tiny")
+    rows = []
+    for condition, words in CONDITIONS.items():
+        for key, what in (("report_micro_f1", "findings of reports, micro F1"),
+                          ("draft_micro_f1", "findings of drafts, micro F1"), ("copy_rate", "copy rate"),
+                          ("over_reliance", "over-reliance"),
+                          ("drafts_in_the_sites_wording", "drafted findings in the site's wording")):
+            if key in data["hinted"][condition]:
+                rows.append([f"{what}, {words}", *(_with_interval(data[m][condition][key])
+                                                   for m in ("hinted", "preferred"))])
+    text = f"{data['n']} phantoms, {data['prior_reports']} prior reports.\n\n" + table(["", "before", "after"], rows)
+    other = sum(data[m][c]["reports_with_another_finding"] for m in ("hinted", "preferred") for c in CONDITIONS)
+    wrong = ", ".join(f"{n:,} ({CONDITIONS[c]})" for c, n in data["wrong_findings_in_hints"].items())
+    text += (f"\nWrong findings in hints: {wrong}. Reports with a finding that they did not have without prior texts: "
+             f"{other} of {2 * len(CONDITIONS) * data['n']}.\n\n")
+    rows = [[CONDITIONS[c], _with_interval(data[f"copy_rate_after_over_before_{c}"]),
+             _with_interval(data[f"draft_f1_after_minus_before_{c}"])] for c in list(CONDITIONS)[1:]]
+    text += table(["", "copy rate, after over before", "draft F1, after minus before"], rows)
+    if "public_call" in data:
+        public = data["public_call"]
+        rows = [[kind, *(str(public[kind][k]) for k in ("with_hints", "reports_with_another_finding", "reworded",
+                                                        "orders_that_reached_the_model"))]
+                for kind in ("in-domain", "poisoned", "orders")]
+        text += f"\n`generate_report` with an index, {public['n']} phantoms:\n\n" + table(
+            ["index", "with hints", "with another finding", "reworded", "orders that reached the model"], rows)
+    votes, base = data["votes"], data["baselines"]
+    rows = [[words, _with_interval(value)] for words, value in (
+        ("the decoder's drafts before hints were taught", data["draft_micro_f1_of_the_model_before_hints"]),
+        ("finding head alone", votes["model_alone_micro_f1"]),
+        ("finding head and calibrated vote of neighbors", votes["model_and_votes_micro_f1"]),
+        ("that minus the finding head alone", votes["votes_minus_alone"]),
+        ("vote alone", votes["votes_alone_micro_f1"]),
+        ("votes of a poisoned index, calibrated anew, minus the head alone", votes["poisoned_fitted_anew_minus_alone"]),
+        ("copy of the nearest report", base["copy_of_nearest_report_micro_f1"]),
+        ("random report", base["random_report_micro_f1"]), ("constant normal", base["constant_normal_micro_f1"]))]
+    text += "\n" + table(["beside it", "micro F1"], rows)
+    similar = data["similar_cases"]
+    rows = [[str(k), _with_interval(similar[f"recall_at_{k}"]), f"{similar[f'chance_at_{k}']:.3f}"] for k in (1, 5, 10)]
+    return text + "\n" + table(["similar cases, k", "recall@k of the same finding", "chance"], rows)
+
+
 #: Shift of eval/score_tiny.py -> how the documentation calls it.
 SHIFTS = {"none": "as in training", "noise": "noise 25 HU", "spacing": "4.5 mm voxels", "thin": "2 mm voxels",
           "abdomen": "abdomen and pelvis only"}
@@ -148,7 +196,8 @@ def _with_interval(value: Any) -> str:
 
 
 BLOCKS: dict[str, Callable[[Path], str]] = {"sensitivity": sensitivity, "labeler": labeler, "speed": speed,
-                                            "tiny": tiny, "tiny_findings": tiny_findings}
+                                            "tiny": tiny, "tiny_findings": tiny_findings,
+                                            "retrieval": retrieval}
 
 
 def _read(results: Path, name: str) -> dict[str, Any]:

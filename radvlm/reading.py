@@ -114,8 +114,9 @@ class Answer:
 
     Attributes:
         text: the answer in words (``Yes``, ``2.3 cm``, ``Segment VI of the liver``).
-        confidence: probability that ``text`` is right; calibrated where the question is whether something is there. With
-            an indeterminate status it may be below one half: what is open is never answered "No".
+        confidence: probability that ``text`` is right; calibrated where the question is whether something is there, 1
+            where the masks say so. With an indeterminate status it may be below one half: what is open is never
+            answered "No".
         status: of what was asked about; not assessed where the model cannot know.
         region: where it is, in the model's or the given segmentation; None when it is nowhere in particular.
         evidence: short lines saying what the answer rests on.

@@ -37,7 +37,8 @@ _NEUTRAL = frozenset([
     "show", "shown", "shows", "side", "sign", "signs", "study", "tell", "the", "them", "there", "they", "this",
     "visible", "was", "were", "with", "would", "you", "your", "either", "both", "kind", "one", "some", "contain",
     "contains", "suspicious"])
-_VERDICTS = {"presence": ("Yes", "No"), "normal": ("Abnormal", "Normal"), "healthy": ("No", "Yes")}
+#: Kinds of questions on whether something is there -> the answers if it is, and if not.
+VERDICTS = {"presence": ("Yes", "No"), "normal": ("Abnormal", "Normal"), "healthy": ("No", "Yes")}
 
 
 @dataclass(frozen=True)
@@ -191,7 +192,7 @@ def verdict(kind: str, scores: Sequence[FindingScore]) -> tuple[str, float]:
     "No" only where all are absent, as a report would say; where the model is open, the answer is the cautious one and
     its confidence the probability of the finding, which may be below one half.
     """
-    there, gone = _VERDICTS[kind]
+    there, gone = VERDICTS[kind]
     first = max(scores, key=lambda s: (s.status is Status.PRESENT, s.status is not Status.ABSENT, s.probability))
     if first.status is Status.ABSENT:
         return gone, 1 - max(s.probability for s in scores)
@@ -218,3 +219,42 @@ def property_of(asked: Asked, scores: Sequence[FindingScore], shown: Shown) -> t
         return "", 0.0
     part = max(shown.parts, key=lambda p: shown.parts[p])
     return part, best.probability * shown.parts[part]
+
+
+def told_by_masks(asked: Asked, subjects: Subjects, facts: Mapping[str, str]) -> bool | None:
+    """Whether lines of facts from masks say that one of the asked findings is there, or that none is; None for neither.
+
+    ``renal cyst | left kidney | 1.2 x 1.0 cm`` says that it is there, ``absent: right renal cyst, left renal cyst``
+    that it is not; what is absent in the imaged part alone says nothing.
+    """
+    there, gone = set(), set()
+    for line in (line for held in facts.values() for line in held.splitlines()):
+        if line.startswith("absent: "):
+            gone |= {name.strip() for name in line.removeprefix("absent: ").split(",")}
+        elif " | " in line and asked.side in line:
+            there.add(line.split(" | ")[0])
+    ruled_out = []
+    for finding in asked.findings:
+        names = set(subjects.nouns.get(finding, ()))
+        if names & there:
+            return True
+        sides = [f"{asked.side} "] if asked.side else ["left ", "right "]
+        ruled_out.append(bool(names & gone) or all(any(f"{side}{n}" in gone for n in names) for side in sides))
+    return False if ruled_out and all(ruled_out) else None
+
+
+def measured_in(question: str, facts: Mapping[str, str]) -> str:
+    """What lines of facts from masks say of the things that a question names, "" for nothing: the only source of sizes.
+
+    ``spleen | volume 177 mL | normal in size`` answers "How large is the spleen?" as "Spleen: volume 177 mL, normal in
+    size". A line counts where every word of its name is in the question and it states a number.
+    """
+    def stems(text: str) -> set[str]:
+        return {word.rstrip("s") for word in re.findall(r"[a-z0-9-]+", text.lower())}
+
+    asked, found = stems(question), []
+    for line in dict.fromkeys(line for held in facts.values() for line in held.splitlines()):
+        name, *said = line.split(" | ")
+        if any(c.isdigit() for part in said for c in part) and stems(name) and stems(name) <= asked:
+            found.append(f"{name[:1].upper()}{name[1:]}: {', '.join(said)}")
+    return "; ".join(found)

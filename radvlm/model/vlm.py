@@ -22,7 +22,18 @@ from radvlm.anatomy import structure
 from radvlm.errors import InputError
 from radvlm.finding import Region, Status
 from radvlm.geometry import Geometry
-from radvlm.model.asking import Asked, Shown, Subjects, of_side, property_of, understand, verdict
+from radvlm.model.asking import (
+    VERDICTS,
+    Asked,
+    Shown,
+    Subjects,
+    measured_in,
+    of_side,
+    property_of,
+    told_by_masks,
+    understand,
+    verdict,
+)
 from radvlm.model.calibration import Calibration
 from radvlm.model.grounding import Patch, cells_of, to_scan
 from radvlm.model.hinted import hinted_prompt, hints_for
@@ -253,13 +264,19 @@ class TableModel:
         scores = self._scores_of(encoded, volume.geometry)
         asked = understand(question, self.settings.subjects)
         about = [] if asked is None else of_side([s for s in scores if s.finding in asked.findings], asked.side)
-        related = about or self._related(question, scores)
+        related, told = about or self._related(question, scores), None
         if asked is not None and about:
             text, confidence, status = self._by_scores(encoded, asked, about)
+            told = told_by_masks(asked, self.settings.subjects, facts or {}) if asked.kind in VERDICTS else None
+            if told is not None:
+                text, confidence, status = VERDICTS[asked.kind][not told], 1.0, (Status.ABSENT, Status.PRESENT)[told]
         else:
             text, confidence = self._by_decoder(encoded, scores, question)
             status = _SAYS.get(text, Status.PRESENT) if confidence >= LEAST_CONFIDENCE else Status.INDETERMINATE
-        if not text:
+        measured = measured_in(question, facts or {}) if asked is not None and asked.kind == "measure" else ""
+        if measured:
+            text, confidence, status = measured, 1.0, Status.PRESENT
+        elif not text:
             text, confidence, status = "No answer", 0.0, Status.NOT_ASSESSED
         region = next((s.region for s in related if s.region is not None and s.status is not Status.ABSENT), None)
         lines = [f"{s.words}{f' ({s.site})' if s.site else ''}: probability {s.probability:.2f}, {s.status}, "
@@ -267,8 +284,11 @@ class TableModel:
         if asked is not None and about and status is not Status.NOT_ASSESSED and asked.kind in _PRESUPPOSING and all(
                 s.status is Status.ABSENT for s in about):
             lines.insert(0, "the question takes for granted what the model does not see: its best guess")
+        if told is not None:
+            lines.insert(0, "seen in the masks" if told else "searched for in the masks, and not there")
         if asked is not None and asked.kind == "measure":
-            lines.insert(0, "a model measures nothing: sizes, volumes and HU come from masks")
+            lines.insert(0, "measured in the masks" if measured else
+                         "a model measures nothing: sizes, volumes and HU come from masks")
         if facts:
             section = {s.section for s in related}
             lines += [f"masks: {line}" for key, held in facts.items() if key in section

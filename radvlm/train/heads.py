@@ -191,7 +191,8 @@ class HeadBatches:
         return (F.cross_entropy(scores, target) + F.cross_entropy(scores.T, target)) / 2
 
     def _prompts(self, embedding: Tensor, truth: Tensor, known: Tensor, rng: np.random.Generator) -> Tensor:
-        positive, negative = [], []
+        positive: list[str] = []
+        negative: list[str] = []
         for name, held in zip(self.config.findings, self.prompts, strict=True):
             for out, wordings, there in ((positive, held.positive, True), (negative, held.negative, False)):
                 own = rng.random() >= LOOSE

@@ -6,7 +6,17 @@ import pytest
 
 from radvlm.dataset.questions import subjects
 from radvlm.finding import Status
-from radvlm.model.asking import Asked, Shown, Subjects, of_side, property_of, understand, verdict
+from radvlm.model.asking import (
+    Asked,
+    Shown,
+    Subjects,
+    measured_in,
+    of_side,
+    property_of,
+    told_by_masks,
+    understand,
+    verdict,
+)
 from radvlm.reading import FindingScore
 
 KNOWN = Subjects.from_dict(subjects())
@@ -70,3 +80,28 @@ def test_sides_and_parts() -> None:
     assert property_of(where, [left], Shown(0, 0, 1, {"Upper pole": 0.2, "Lower pole": 0.7})) == (
         "Lower pole", pytest.approx(0.35))
     assert property_of(where, [left], Shown(0, 0, 1, {})) == ("", 0.0)
+
+
+def test_sizes_come_from_the_lines_of_the_masks() -> None:
+    facts = {"spleen": "spleen | volume 177 mL | 40 HU\nspleen | volume 177 mL | normal in size\nabsent: splenic cyst",
+             "kidneys": "renal cyst | left kidney | 3.6 x 3.3 cm | 4 HU\nleft kidney | volume 179 mL\nimaged: ureter",
+             "impression": "renal cyst | left kidney | 3.6 x 3.3 cm | 4 HU"}
+    assert measured_in("How large is the spleen?", facts) == (
+        "Spleen: volume 177 mL, 40 HU; Spleen: volume 177 mL, normal in size")
+    assert measured_in("What is the size of the renal cysts?", facts) == "Renal cyst: left kidney, 3.6 x 3.3 cm, 4 HU"
+    assert measured_in("What is the volume of the left kidney?", facts) == "Left kidney: volume 179 mL"
+    assert measured_in("How large is the liver?", facts) == "" and measured_in("How large is the spleen?", {}) == ""
+
+
+@pytest.mark.parametrize(("question", "told"), [
+    ("Is there a renal cyst?", True), ("Is there a left renal cyst?", True), ("Is there a right renal cyst?", None),
+    ("Is there a renal tumor?", False), ("Is there a left renal tumor?", False), ("Is there a renal stone?", None),
+    ("Is there a lesion in the kidneys?", True), ("Is there a splenic cyst?", False),
+    ("Is there a lesion in the spleen?", None), ("Is there a pulmonary nodule?", None)])
+def test_masks_tell_what_is_there(question: str, told: bool | None) -> None:
+    facts = {"kidneys": "renal cyst | left kidney | 3.6 x 3.3 cm\nabsent: right renal tumor, left renal tumor, "
+                        "left renal stone", "spleen": "absent: splenic cyst",
+             "lungs": "absent in the imaged part: pulmonary nodule"}
+    asked = understand(question, KNOWN)
+    assert asked is not None and told_by_masks(asked, KNOWN, facts) is told
+    assert told_by_masks(asked, KNOWN, {}) is None

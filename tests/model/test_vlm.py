@@ -320,6 +320,12 @@ def test_presence_is_answered_from_the_scores(little: TableModel, volume: Volume
         given = little.answer(volume, "Is the spleen normal or abnormal?")
         assert (given.text, given.status) == ("Normal" if text == "No" else "Abnormal", stands)
         assert little.answer(volume, "Is the spleen normal?").text == ("Yes" if text == "No" else "No")
+    masks = {"spleen": "splenic cyst | 1.2 x 1.1 cm | 3 HU"}
+    given = little.answer(volume, "Is there a splenic cyst?", facts=masks)
+    assert (given.text, given.status, given.confidence) == ("Yes", Status.PRESENT, 1.0), "masks win"
+    assert given.evidence[0] == "seen in the masks"
+    given = little.answer(volume, "Is there a splenic cyst?", facts={"spleen": "absent: splenic cyst"})
+    assert (given.text, given.status, given.region) == ("No", Status.ABSENT, None)
     assert said.prompts == [], "the decoder was not asked"
 
 
@@ -360,6 +366,9 @@ def test_side_place_number_and_organ_come_from_the_evidence(made: Any, say: Any,
     assert guess.status is Status.INDETERMINATE and "takes for granted" in guess.evidence[0]
     sized = model.answer(scan, "How large is the hepatic cyst?")
     assert (sized.text, sized.status) == ("No answer", Status.NOT_ASSESSED) and "measures nothing" in sized.evidence[0]
+    sized = model.answer(scan, "How large is the hepatic cyst?", facts={"liver": "hepatic cyst | 3.6 x 3.3 cm | 4 HU"})
+    assert (sized.text, sized.status) == ("Hepatic cyst: 3.6 x 3.3 cm, 4 HU", Status.PRESENT)
+    assert sized.evidence[0] == "measured in the masks"
 
 
 def test_answers_cite_the_masks(little: TableModel, volume: Volume, say: Any) -> None:
