@@ -118,6 +118,26 @@ def tiny_findings(results: Path) -> str:
     return table(["finding", "phantoms with it", "AUROC"], [[n, str(counts[n]), f"{v:.3f}"] for n, v in rows])
 
 
+def tiny_leftout(results: Path) -> str:
+    """Two kinds of lesion for a model that never met them, and for ``tiny``, which did."""
+    data = _read(results, "tiny_leftout")
+    rows = []
+    for name in data["without"]:
+        for key, words in (("zero_shot_auroc", "by its wordings of evaluation"),
+                           ("auroc_of_something_else_in_that_organ", "by the findings taught of that organ")):
+            if key in data["left_out"][name]:
+                rows.append([f"{name.replace('_', ' ')}, {words}", *(_with_interval(data[m][name][key])
+                                                                     for m in ("left_out", "tiny"))])
+    rows += [[words, *(_with_interval(data[m][key]) for m in ("left_out", "tiny"))] for key, words in (
+        ("zero_shot_macro_auroc_of_the_others", "all other findings by wordings, macro"),
+        ("macro_auroc_of_the_others", "all other findings by the finding head, macro"))]
+    counts = ", ".join(f"{n} {k.replace('_', ' ')}" for k, n in data["phantoms_with_it"].items())
+    return (f"{data['n']} validation phantoms ({counts}); {data['voxel_minutes']:.0f} minutes of voxels and "
+            f"{data['head_minutes']:.0f} of heads on {data['phantoms_taught']['voxels']} and "
+            f"{data['phantoms_taught']['heads']} phantoms without either.\n\n"
+            + table(["AUROC of", "never met it", "`tiny`"], rows))
+
+
 #: Condition of eval/score_retrieval.py -> how the documentation calls it.
 CONDITIONS = {"none": "no hints", "in-domain": "hints of the site's index", "poisoned": "poisoned index",
               "forced": "one wrong hint in every section"}
@@ -168,7 +188,7 @@ def retrieval(results: Path) -> str:
 
 #: Shift of eval/score_tiny.py -> how the documentation calls it.
 SHIFTS = {"none": "as in training", "noise": "noise 25 HU", "spacing": "4.5 mm voxels", "thin": "2 mm voxels",
-          "abdomen": "abdomen and pelvis only"}
+          "abdomen": "abdomen and pelvis only", "style": "streaks 40 HU, oblique grid"}
 #: Key of the result, words, what was asked for.
 TINY = (
     ("macro_auroc", "findings, macro AUROC", ">= 0.95"),
@@ -197,7 +217,7 @@ def _with_interval(value: Any) -> str:
 
 BLOCKS: dict[str, Callable[[Path], str]] = {"sensitivity": sensitivity, "labeler": labeler, "speed": speed,
                                             "tiny": tiny, "tiny_findings": tiny_findings,
-                                            "retrieval": retrieval}
+                                            "tiny_leftout": tiny_leftout, "retrieval": retrieval}
 
 
 def _read(results: Path, name: str) -> dict[str, Any]:

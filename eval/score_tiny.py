@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,7 @@ QUESTIONS = 18
 SHIFTS: dict[str, dict[str, Any]] = {
     "none": {}, "noise": {"noise_hu": (25.0, 25.0)}, "spacing": {"spacing_mm": 4.5},
     "thin": {"spacing_mm": 2.0}, "abdomen": {"region": "abdomen-pelvis"},
+    "style": {"streak_hu": 40.0, "rotation_deg": (6.0, -8.0, 10.0)},  # of acquiring: streaks, an oblique grid
 }
 NAMES = tuple(findings())
 
@@ -102,7 +104,7 @@ def _phantom(seed: int, shift: dict[str, Any]) -> Phantom:
                        noise_hu=options.pop("noise_hu", (12.0, 12.0)))
     if region:
         return Phantom.random(seed, region=region)
-    return make_phantom(spec)
+    return make_phantom(replace(spec, **options))
 
 
 def _case(phantom: Phantom) -> Case:
