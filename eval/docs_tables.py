@@ -118,6 +118,30 @@ def tiny_findings(results: Path) -> str:
     return table(["finding", "phantoms with it", "AUROC"], [[n, str(counts[n]), f"{v:.3f}"] for n, v in rows])
 
 
+def retrieval_speed(results: Path) -> str:
+    """Single queries of every size measured, beside exact search of the same vectors in the same run."""
+    data = _read(results, "retrieval")
+    rows = []
+    for n, kinds in data["curve"].items():
+        for row in kinds.values():
+            rows.append([f"{int(n):,}", row["factory"] or "flat", f"{row['single_query_ms']:.2g} ms",
+                         f"{row['times_faster_than_exact']:.1f}", f"{row['recall_at_10']:.3f}",
+                         f"{row['build_s']:.0f} s", f"{row['load_s'] * 1000:.1f} ms", f"{row['peak_memory_gb']:.1f} GB"])
+    head = ["vectors", "kind", "query", "times faster than exact", "recall@10", "build", "load", "peak memory so far"]
+    text = f"{data['date']}, {data['machine']['cores']} cores, {data['queries']} queries.\n\n" + table(head, rows)
+    hard = [(n, row) for n, kinds in data.get("without_topics", {}).items() for row in kinds.values()]
+    for n, row in hard:
+        text += (f"\nWithout topics (the hard case), {int(n):,} vectors, {row['factory'] or 'flat'}: "
+                 f"{row['single_query_ms']:.2g} ms, recall@10 {row['recall_at_10']:.3f}, "
+                 f"{row['times_faster_than_exact']:.1f} times exact search.\n")
+    if "whole_index" in data:
+        whole = data["whole_index"]
+        text += (f"\nA whole index of {whole['records']:,} reports with {whole['sentences']:,} sentences: build "
+                 f"{whole['build_s']:.0f} s, load {whole['load_s'] * 1000:.0f} ms, search {whole['search_ms']:.1f} ms, "
+                 f"of one organ {whole['search_one_organ_ms']:.1f} ms, {whole['disk_gb']:.2f} GB on disk.\n")
+    return text
+
+
 def tiny_leftout(results: Path) -> str:
     """Two kinds of lesion for a model that never met them, and for ``tiny``, which did."""
     data = _read(results, "tiny_leftout")
@@ -217,7 +241,8 @@ def _with_interval(value: Any) -> str:
 
 BLOCKS: dict[str, Callable[[Path], str]] = {"sensitivity": sensitivity, "labeler": labeler, "speed": speed,
                                             "tiny": tiny, "tiny_findings": tiny_findings,
-                                            "tiny_leftout": tiny_leftout, "retrieval": retrieval}
+                                            "tiny_leftout": tiny_leftout, "retrieval": retrieval,
+                                            "retrieval_speed": retrieval_speed}
 
 
 def _read(results: Path, name: str) -> dict[str, Any]:
