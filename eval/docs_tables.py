@@ -126,7 +126,8 @@ def retrieval_speed(results: Path) -> str:
         for row in kinds.values():
             rows.append([f"{int(n):,}", row["factory"] or "flat", f"{row['single_query_ms']:.2g} ms",
                          f"{row['times_faster_than_exact']:.1f}", f"{row['recall_at_10']:.3f}",
-                         f"{row['build_s']:.0f} s", f"{row['load_s'] * 1000:.1f} ms", f"{row['peak_memory_gb']:.1f} GB"])
+                         f"{row['build_s']:.0f} s", f"{row['load_s'] * 1000:.1f} ms",
+                         f"{row['peak_memory_gb']:.1f} GB"])
     head = ["vectors", "kind", "query", "times faster than exact", "recall@10", "build", "load", "peak memory so far"]
     text = f"{data['date']}, {data['machine']['cores']} cores, {data['queries']} queries.\n\n" + table(head, rows)
     hard = [(n, row) for n, kinds in data.get("without_topics", {}).items() for row in kinds.values()]
