@@ -24,7 +24,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from eval.record import write_result
 from radvlm.dataset.case import Corpus
-from radvlm.dataset.prompts import prompts
 from radvlm.dataset.sentences import organs
 from radvlm.dataset.vocabulary import findings
 from radvlm.model.text import HashedTextConfig, HashedTextEncoder
@@ -32,7 +31,7 @@ from radvlm.train import run as stages
 from radvlm.train.config import TrainConfig
 from radvlm.train.heads import HeadBatches, Heads, Tables, evidence_tables
 from radvlm.train.loop import run_stage
-from radvlm.train.run import macro_auroc
+from radvlm.train.run import macro_auroc, prompt_scores
 
 ROOT = Path(__file__).resolve().parents[1]
 NAMES = tuple(findings())
@@ -107,7 +106,7 @@ def _heads(config: TrainConfig, encoder: Any, tables: Tables, held: Tables, hidd
     def validate() -> float:
         with torch.inference_mode():
             logits, embedding, _ = encoder.reader(held.values)
-            asked = stages._prompt_scores(heads, encoder.config.findings, embedding.numpy())
+            asked = prompt_scores(heads.text, encoder.config.findings, embedding.numpy())
         return macro_auroc(logits.numpy()[:, others], truth[:, others]) + macro_auroc(asked[:, others],
                                                                                       truth[:, others])
 
@@ -120,11 +119,7 @@ def score(encoder: Any, text: Any, held: Tables, hidden: list[int]) -> dict[str,
     encoder.eval()
     with torch.inference_mode():
         logits, embedding, _ = encoder.reader(held.values)
-        columns = []
-        for name in NAMES:
-            asked = prompts(name, "heldout")
-            columns.append(embedding @ (text.encode(asked.positive).mean(0) - text.encode(asked.negative).mean(0)))
-    zero, truth = torch.stack(columns, 1).numpy(), np.stack([c.findings for c in held.cases])
+    zero, truth = prompt_scores(text, NAMES, embedding.numpy(), "heldout"), np.stack([c.findings for c in held.cases])
     others = [n for n in range(len(NAMES)) if n not in hidden]
     out: dict[str, Any] = {
         "zero_shot_macro_auroc_of_the_others": round(macro_auroc(zero[:, others], truth[:, others]), 4),

@@ -114,7 +114,7 @@ def statements(case: Case, section: str, seed: int = 0, style: str = "plain", pl
         return _impression(case, rng, style, places)
     kinds = [f for f in findings().values() if f.section == section]
     held = [f for f in kinds if case.present(f.name)]
-    absent = [f for f in kinds if _may_deny(case, f.name)]
+    absent = [f for f in kinds if may_deny(case, f.name)]
     if style == "plain":
         return [*(s for f in held for s in plain_present(case, f, places)), *_plain_absent(case, absent)]
     if not held and len(absent) == len(kinds) and rng.random() < 0.6:
@@ -152,7 +152,7 @@ def organ_text(case: Case, organ: str, seed: int = 0) -> OrganText | None:
     if held:
         said = [s for f in held for s in _varied_present(case, f, rng, True)]
         return OrganText(" ".join(said[n].text for n in rng.permutation(len(said))), organ, False)
-    if not all(_may_deny(case, name) for name in organs()[organ]):
+    if not all(may_deny(case, name) for name in organs()[organ]):
         return None
     return OrganText(_pick(rng, row["normal"]), organ, True)
 
@@ -319,7 +319,7 @@ def _impression(case: Case, rng: np.random.Generator, style: str, places: bool) 
         said = [s for f in held for s in (plain_present(case, f, places) if style == "plain"
                                           else _varied_present(case, f, rng, places))]
         return [Statement(s.text, "impression", s.findings, True, s.sites, s.count) for s in said]
-    if not all(_may_deny(case, name) or not case.imaged(name) for name in findings()):
+    if not all(may_deny(case, name) or not case.imaged(name) for name in findings()):
         return []
     normal = wording()["normal"]["impression"]
     denied = tuple(name for name in findings() if case.imaged(name))
@@ -329,7 +329,8 @@ def _impression(case: Case, rng: np.random.Generator, style: str, places: bool) 
 # -- words ---------------------------------------------------------------------------------------------------
 
 
-def _may_deny(case: Case, finding: str) -> bool:
+def may_deny(case: Case, finding: str) -> bool:
+    """Whether the case is known not to have the finding."""
     return not case.present(finding) and bool(case.known[list(findings()).index(finding)])
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from radvlm.finding import Status
@@ -60,9 +60,6 @@ class Subjects:
     groups: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     parts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Subjects:
         def lists(key: str) -> dict[str, tuple[str, ...]]:
@@ -109,7 +106,7 @@ def understand(question: str, subjects: Subjects) -> Asked | None:
     named = _longest(said, subjects.nouns)
     organ = _organ_asked(said, subjects)
     sides = {"left", "right"} & held
-    side = sides.copy().pop() if len(sides) == 1 else ""
+    side = "".join(sides) if len(sides) == 1 else ""
     if len(named) > 1:
         return None
     if named:

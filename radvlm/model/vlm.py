@@ -297,7 +297,7 @@ class TableModel:
             status = Status.INDETERMINATE
             lines.insert(0, "the answer and the probability of that finding disagree: neither is to be relied on")
         lines += [note.what for note in encoded.notes if note.warning]
-        denied = _SAYS.get(text) is Status.ABSENT or status is Status.NOT_ASSESSED
+        denied = status in (Status.ABSENT, Status.NOT_ASSESSED) or (not about and _SAYS.get(text) is Status.ABSENT)
         return Answer(text, min(1.0, max(0.0, confidence)), status, None if denied else region, tuple(lines))
 
     def _by_scores(self, encoded: Encoded, asked: Asked, about: Sequence[FindingScore]) -> tuple[str, float, Status]:
@@ -305,7 +305,7 @@ class TableModel:
             return "", 0.0, Status.NOT_ASSESSED
         states = {s.status for s in about}
         status = next(s for s in (Status.PRESENT, Status.INDETERMINATE, Status.ABSENT) if s in states)
-        if asked.kind in ("presence", "normal", "healthy"):
+        if asked.kind in VERDICTS:
             return *verdict(asked.kind, about), status
         text, confidence = property_of(asked, about, self._shown(encoded, asked, about))
         return text, confidence, Status.PRESENT if status is Status.PRESENT else Status.INDETERMINATE
@@ -400,8 +400,7 @@ class TableModel:
         probabilities = calibration.probability(encoded.logits)
         rows: list[tuple[int, Term, str, float, Status, tuple[str, ...]]] = []
         patches: list[Patch] = []
-        middle = _middle_cell(encoded.anatomy)
-        right = np.broadcast_to((np.arange(encoded.anatomy.shape[0]) >= middle)[:, None, None], encoded.anatomy.shape)
+        right = _right_cells(encoded.anatomy)
         for n, term in enumerate(self.settings.terms):
             p = float(probabilities[n])
             for side, share in self._sides(encoded, n, term, calibration.status(n, p) is Status.ABSENT):
@@ -447,8 +446,7 @@ class TableModel:
         """Share of each named part in what the map of a finding shows around its peak; {} without such parts."""
         shown = encoded.findings[index]
         if side:
-            right = np.arange(shown.shape[0]) >= _middle_cell(encoded.anatomy)
-            shown = np.where((right == (side == "right"))[:, None, None], shown, 0.0)
+            shown = np.where(_right_cells(encoded.anatomy) == (side == "right"), shown, 0.0)
         peak = np.unravel_index(int(np.argmax(shown)), shown.shape)
         near = tuple(slice(max(0, int(n) - PART_REACH_CELLS), int(n) + PART_REACH_CELLS + 1) for n in peak)
         parts = self.encoder.config.parts
@@ -546,9 +544,11 @@ def _body(hu: Tensor, affine: np.ndarray) -> tuple[Tensor, np.ndarray]:
     return cut.contiguous(), moved
 
 
-def _middle_cell(anatomy: np.ndarray) -> float:
+def _right_cells(anatomy: np.ndarray) -> np.ndarray:
+    """(x, y, z) which cells of a map lie on the patient's right of the middle of the body; x grows to the right."""
     body = (anatomy > 0).sum(axis=(1, 2)).astype(float)
-    return float((body * np.arange(len(body))).sum() / max(body.sum(), 1e-6))
+    middle = float((body * np.arange(len(body))).sum() / max(body.sum(), 1e-6))
+    return np.broadcast_to((np.arange(len(body)) >= middle)[:, None, None], anatomy.shape)
 
 
 def _site(term: Term, side: str) -> str:

@@ -23,7 +23,7 @@ MARKERS = (REPORT, FACTS, QUESTION, ANSWER)
 
 def section_prompt(section: str, seen: str = "") -> str:
     """Prompt for one section from the images alone, after what the model itself sees there (``seen_text``)."""
-    return f"{f'{FACTS} {seen}{chr(10)}' if seen else ''}{REPORT} {section.replace('_', ' ')}:"
+    return _after(seen, f"{REPORT} {section.replace('_', ' ')}:")
 
 
 def facts_prompt(section: str, facts: str) -> str:
@@ -32,7 +32,11 @@ def facts_prompt(section: str, facts: str) -> str:
 
 
 def question_prompt(question: str, seen: str = "") -> str:
-    return f"{f'{FACTS} {seen}{chr(10)}' if seen else ''}{QUESTION} {question.strip()} {ANSWER}"
+    return _after(seen, f"{QUESTION} {question.strip()} {ANSWER}")
+
+
+def _after(told: str, prompt: str) -> str:
+    return f"{FACTS} {told}\n{prompt}" if told else prompt
 
 
 def seen_text(seen: Sequence[tuple[str, Sequence[str]]], absent: Sequence[str] = ()) -> str:

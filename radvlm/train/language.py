@@ -19,7 +19,7 @@ from radvlm.anatomy import structure
 from radvlm.dataset.case import Case
 from radvlm.dataset.facts import fact_pairs
 from radvlm.dataset.questions import Question, balanced, questions
-from radvlm.dataset.sentences import TINY_SECTIONS, Statement, report_text, statements
+from radvlm.dataset.sentences import TINY_SECTIONS, Statement, may_deny, report_text, statements
 from radvlm.dataset.vocabulary import findings
 from radvlm.model.decoder import Decoder
 from radvlm.model.writer import ReportWriter, facts_prompt, question_prompt, section_prompt, seen_text
@@ -83,8 +83,7 @@ def make_lessons(cases: Sequence[Case], *, seed: int = 0, per_kind: int | None =
 def seen_lesson(case: Case, section: str, rng: np.random.Generator) -> tuple[str, tuple[Statement, ...]]:
     """What a detector with the truth would see in a section, some of it left open, and the sentences that say it."""
     places = rng.random() >= WITHOUT_PLACES
-    kinds = [k for k in findings().values() if k.section == section]
-    absent = [k.name for k in kinds if not case.present(k.name) and case.known[list(findings()).index(k.name)]]
+    absent = [k.name for k in findings().values() if k.section == section and may_deny(case, k.name)]
     if rng.random() < 0.5:
         absent = [name for name in absent if rng.random() >= OPEN]
     said = tuple(s for s in statements(case, section, places=places) if s.present or set(s.findings) <= set(absent))

@@ -129,7 +129,7 @@ def _heads(config: TrainConfig, encoder: PyramidEncoder, tables: Tables, held: T
     def validate() -> float:
         with torch.inference_mode():
             logits, embedding, _ = encoder.reader(held.values)
-            asked = _prompt_scores(heads, encoder.config.findings, embedding.numpy())
+            asked = prompt_scores(heads.text, encoder.config.findings, embedding.numpy())
             recall = recall_of_own_report(embedding.numpy(), heads.text.encode(reports).numpy())
         return (macro_auroc(logits.numpy(), truth) + macro_auroc(asked, truth) + RECALL_WEIGHT * recall) / 2
 
@@ -204,21 +204,20 @@ def _term(name: str) -> Term:
 def _zero_shot(heads: Heads, names: Sequence[str], embedding: np.ndarray, truth: np.ndarray, known: np.ndarray
                ) -> tuple[float, float, float, float]:
     """Slope, offset and the two thresholds of a text's score, from training wordings on validation scans."""
-    scores = _prompt_scores(heads, names, embedding)
+    scores = prompt_scores(heads.text, names, embedding)
     judged = known.astype(bool)
     pooled = fit(("any",), scores[judged][:, None], truth[judged][:, None], shrink=1e9)
     return pooled.slope[0], pooled.offset[0], pooled.absent_below[0], pooled.present_from[0]
 
 
-def _prompt_scores(heads: Heads, names: Sequence[str], embedding: np.ndarray) -> np.ndarray:
-    """embedding (N, D) -> (N, findings): along the training wordings of present minus those of absent."""
+def prompt_scores(text: HashedTextEncoder, names: Sequence[str], embedding: np.ndarray, split: str = "train"
+                  ) -> np.ndarray:
+    """embedding (N, D) -> (N, findings): along the wordings of present minus those of absent."""
     scores = []
     with torch.inference_mode():
         for name in names:
-            held = prompts(name, "train")
-            positive = heads.text.encode(held.positive).mean(0)
-            negative = heads.text.encode(held.negative).mean(0)
-            scores.append(embedding @ (positive - negative).numpy())
+            held = prompts(name, split)
+            scores.append(embedding @ (text.encode(held.positive).mean(0) - text.encode(held.negative).mean(0)).numpy())
     return np.stack(scores, 1)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import pytest
 
 from radvlm.dataset.questions import subjects
@@ -54,7 +56,7 @@ def test_what_asks_more_or_something_else_is_not_understood(question: str) -> No
 
 def test_a_model_without_words_understands_nothing() -> None:
     assert understand("Is there a hepatic cyst?", Subjects()) is None
-    assert Subjects.from_dict(KNOWN.to_dict()) == KNOWN
+    assert Subjects.from_dict(asdict(KNOWN)) == KNOWN
 
 
 def _score(p: float, status: Status, finding: str = "kidney_cyst", site: str = "kidney_left") -> FindingScore:

@@ -319,7 +319,8 @@ def test_presence_is_answered_from_the_scores(little: TableModel, volume: Volume
             assert given.confidence == pytest.approx(confidence)
         given = little.answer(volume, "Is the spleen normal or abnormal?")
         assert (given.text, given.status) == ("Normal" if text == "No" else "Abnormal", stands)
-        assert little.answer(volume, "Is the spleen normal?").text == ("Yes" if text == "No" else "No")
+        healthy = little.answer(volume, "Is the spleen normal?")
+        assert (healthy.text, healthy.status) == ("Yes" if text == "No" else "No", stands)
     masks = {"spleen": "splenic cyst | 1.2 x 1.1 cm | 3 HU"}
     given = little.answer(volume, "Is there a splenic cyst?", facts=masks)
     assert (given.text, given.status, given.confidence) == ("Yes", Status.PRESENT, 1.0), "masks win"
@@ -327,6 +328,19 @@ def test_presence_is_answered_from_the_scores(little: TableModel, volume: Volume
     given = little.answer(volume, "Is there a splenic cyst?", facts={"spleen": "absent: splenic cyst"})
     assert (given.text, given.status, given.region) == ("No", Status.ABSENT, None)
     assert said.prompts == [], "the decoder was not asked"
+
+
+def test_what_makes_an_organ_not_normal_is_shown(little: TableModel, volume: Volume,
+                                                 monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = next(s for s in little.classify(volume) if s.region is not None)
+    score = replace(shown, finding="spleen_cyst", site="spleen", locations=(), probability=0.9, status=Status.PRESENT)
+    monkeypatch.setattr(little, "_scores_of", lambda *_: [score])
+    for question, text in (("Is the spleen normal?", "No"), ("Is the spleen normal or abnormal?", "Abnormal"),
+                           ("Is there a splenic cyst?", "Yes")):
+        given = little.answer(volume, question)
+        assert (given.text, given.status, given.region) == (text, Status.PRESENT, score.region), question
+    given = little.answer(volume, "Is there a splenic cyst?", facts={"spleen": "absent: splenic cyst"})
+    assert (given.text, given.region) == ("No", None)
 
 
 def test_side_place_number_and_organ_come_from_the_evidence(made: Any, say: Any, monkeypatch: pytest.MonkeyPatch
