@@ -22,6 +22,7 @@ quick: $(READY)     ## without the slow and the browser tests
 	$(BIN)/python -m pytest -n 2 -m "not slow and not browser"
 
 lint: $(READY)
+	$(BIN)/ruff format --check radvlm tests eval examples
 	$(BIN)/ruff check radvlm tests eval examples
 	$(BIN)/mypy
 

@@ -55,8 +55,10 @@ def reference_network(calibration: Tensor) -> nn.Module:
 
 def phantoms(spec: InputSpec) -> list[Tensor]:
     lesions = (LesionSpec("liver_cyst", size=24), LesionSpec("kidney_cyst", size=15))
-    return [prepare(make_phantom(PhantomSpec(seed=seed, lesions=chosen)).volume, spec).tensor
-            for seed, chosen in ((1, lesions), (2, ()))]
+    return [
+        prepare(make_phantom(PhantomSpec(seed=seed, lesions=chosen)).volume, spec).tensor
+        for seed, chosen in ((1, lesions), (2, ()))
+    ]
 
 
 def timed(form: Callable[[Tensor], Tensor], image: Tensor) -> tuple[float, float, Tensor]:
@@ -85,9 +87,11 @@ def main() -> None:
             "encoder, not folded": lambda x: encoder(x).pooled,
             "default (folded, float32)": lambda x: folded(x).pooled,
         }
-        built = {"openvino float32": accelerate(encoder, backend="openvino", cache_folder=cache),
-                 "torch bfloat16": accelerate(encoder, **bf16),
-                 "openvino bfloat16": accelerate(encoder, backend="openvino", cache_folder=cache, **bf16)}
+        built = {
+            "openvino float32": accelerate(encoder, backend="openvino", cache_folder=cache),
+            "torch bfloat16": accelerate(encoder, **bf16),
+            "openvino bfloat16": accelerate(encoder, backend="openvino", cache_folder=cache, **bf16),
+        }
         for name, fast in built.items():
             forms[name] = lambda x, fast=fast: fast(x).pooled  # type: ignore[misc]
         best: dict[str, list[float]] = {}
@@ -104,31 +108,48 @@ def main() -> None:
                 print(f"round {number} {name:28} wall {wall:6.2f} s cpu {cpu:6.2f} s", flush=True)
             load.append(os.getloadavg()[0])
     rows = [row(name, best, vectors) for name in forms]
-    checks = {name: {**vars(fast.check), "passes": all(vars(fast.check)[key] >= low for key, low in limits.items())}
-              for name, fast in built.items() if fast.check is not None}
+    checks = {
+        name: {**vars(fast.check), "passes": all(vars(fast.check)[key] >= low for key, low in limits.items())}
+        for name, fast in built.items()
+        if fast.check is not None
+    }
     faster = {r["form"]: r["times_faster_cpu"] for r in rows}
-    write_result("encoder", args.rounds, {
-        "input": list(args.size), "threads": torch.get_num_threads(), "weights": "random, all taps, calibrated",
-        "load_average_1_min": [round(value, 1) for value in load],
-        "cosine_of_the_two_phantoms_in_float32": float(F.cosine_similarity(*vectors["merlin-vlm"], dim=0)),
-        "forms": rows, "self_checks": checks, "self_check_limits": limits,
-        "targets": {
-            "default at least 1.5 times": faster["default (folded, float32)"] >= TARGETS["default"],
-            "with the extra at least 4 times": faster["openvino bfloat16"] >= TARGETS["extra"]}})
+    write_result(
+        "encoder",
+        args.rounds,
+        {
+            "input": list(args.size),
+            "threads": torch.get_num_threads(),
+            "weights": "random, all taps, calibrated",
+            "load_average_1_min": [round(value, 1) for value in load],
+            "cosine_of_the_two_phantoms_in_float32": float(F.cosine_similarity(*vectors["merlin-vlm"], dim=0)),
+            "forms": rows,
+            "self_checks": checks,
+            "self_check_limits": limits,
+            "targets": {
+                "default at least 1.5 times": faster["default (folded, float32)"] >= TARGETS["default"],
+                "with the extra at least 4 times": faster["openvino bfloat16"] >= TARGETS["extra"],
+            },
+        },
+    )
 
 
 def row(name: str, best: dict[str, list[float]], vectors: dict[str, list[Tensor]]) -> dict[str, Any]:
     (wall, cpu), (first, second) = best[name], vectors[name]
     true_first, true_second = vectors["merlin-vlm"]
     return {
-        "form": name, "wall_s": round(wall, 2), "cpu_s": round(cpu, 2),
+        "form": name,
+        "wall_s": round(wall, 2),
+        "cpu_s": round(cpu, 2),
         "times_faster_wall": round(best["merlin-vlm"][0] / wall, 2),
         "times_faster_cpu": round(best["merlin-vlm"][1] / cpu, 2),
-        "smallest_cosine": min(float(F.cosine_similarity(a, b, dim=0))
-                               for a, b in zip(vectors[name], vectors["merlin-vlm"], strict=True)),
+        "smallest_cosine": min(
+            float(F.cosine_similarity(a, b, dim=0)) for a, b in zip(vectors[name], vectors["merlin-vlm"], strict=True)
+        ),
         "cosine_of_differences": float(F.cosine_similarity(first - second, true_first - true_second, dim=0)),
-        "max_abs_difference": max(float((a - b).abs().max())
-                                  for a, b in zip(vectors[name], vectors["merlin-vlm"], strict=True)),
+        "max_abs_difference": max(
+            float((a - b).abs().max()) for a, b in zip(vectors[name], vectors["merlin-vlm"], strict=True)
+        ),
     }
 
 

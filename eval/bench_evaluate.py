@@ -32,16 +32,36 @@ from radvlm.evaluate.run import evaluate
 from radvlm.evaluate.significance import Statistics, bootstrap_weights, interval, permutation_p_values
 from radvlm.evaluate.text import ReportText
 
-PLACES = ("right upper lobe", "left lower lobe", "segment VI of the liver", "lower pole of the left kidney",
-          "pancreatic tail", "spleen", "right adrenal gland", "paraaortic region", "T11 vertebral body",
-          "anterior mediastinum")
-THINGS = ("hypodense lesion", "calcified nodule", "simple cyst", "subpleural opacity", "enlarged lymph node",
-          "wedge-shaped defect", "sclerotic focus", "peripherally enhancing mass")
-PHRASES = ("A {m} x {n} mm {t} is seen in the {p}, unchanged since the prior examination.",
-           "There is a {t} of {m} mm in the {p} (mean attenuation {h} HU).", "No {t} is observed in the {p}.",
-           "The {p} is of normal size and contour, without {t}.",
-           "Mild, nonspecific changes of the {p}; correlate clinically.",
-           "Compared with the prior, the {t} in the {p} has grown from {n} to {m} mm.")
+PLACES = (
+    "right upper lobe",
+    "left lower lobe",
+    "segment VI of the liver",
+    "lower pole of the left kidney",
+    "pancreatic tail",
+    "spleen",
+    "right adrenal gland",
+    "paraaortic region",
+    "T11 vertebral body",
+    "anterior mediastinum",
+)
+THINGS = (
+    "hypodense lesion",
+    "calcified nodule",
+    "simple cyst",
+    "subpleural opacity",
+    "enlarged lymph node",
+    "wedge-shaped defect",
+    "sclerotic focus",
+    "peripherally enhancing mass",
+)
+PHRASES = (
+    "A {m} x {n} mm {t} is seen in the {p}, unchanged since the prior examination.",
+    "There is a {t} of {m} mm in the {p} (mean attenuation {h} HU).",
+    "No {t} is observed in the {p}.",
+    "The {p} is of normal size and contour, without {t}.",
+    "Mild, nonspecific changes of the {p}; correlate clinically.",
+    "Compared with the prior, the {t} in the {p} has grown from {n} to {m} mm.",
+)
 RADEVAL = """
 import json, sys, time, warnings
 warnings.simplefilter("ignore")
@@ -65,8 +85,13 @@ def make_pairs(n: int, seed: int = 0) -> tuple[list[str], list[str]]:
     rng = random.Random(seed)
 
     def sentence() -> str:
-        return rng.choice(PHRASES).format(m=rng.randint(3, 40), n=rng.randint(3, 40), h=rng.randint(-20, 90),
-                                          t=rng.choice(THINGS), p=rng.choice(PLACES))
+        return rng.choice(PHRASES).format(
+            m=rng.randint(3, 40),
+            n=rng.randint(3, 40),
+            h=rng.randint(-20, 90),
+            t=rng.choice(THINGS),
+            p=rng.choice(PLACES),
+        )
 
     refs, cands = [], []
     for _ in range(n):
@@ -94,8 +119,12 @@ def best_of(times: int, work: Callable[[], Any]) -> tuple[dict[str, float], Any]
 def ours(refs: list[ReportText], cands: list[ReportText], profile: str) -> dict[str, float]:
     metric = LexicalMetric(profile).fit(refs)
     cases = metric.score_cases(refs, cands)
-    return {o.name: float(o.aggregate(np.array([c[o.case_key].stats for c in cases]).sum(0)[None])[0]) if o.aggregate
-            else float(np.mean([c[o.case_key].value for c in cases])) for o in metric.outputs}
+    return {
+        o.name: float(o.aggregate(np.array([c[o.case_key].stats for c in cases]).sum(0)[None])[0])
+        if o.aggregate
+        else float(np.mean([c[o.case_key].value for c in cases]))
+        for o in metric.outputs
+    }
 
 
 def peers(refs: list[str], cands: list[str]) -> dict[str, Any]:
@@ -111,10 +140,18 @@ def peers(refs: list[str], cands: list[str]) -> dict[str, Any]:
         chrf_s, chrf = best_of(1, lambda: sacrebleu.corpus_chrf(cands, [refs]).score)
         rouge_s, rouges = best_of(1, lambda: [scorer.score(r, c) for r, c in zip(refs, cands, strict=True)])
         cider_s, (cider, _) = best_of(1, lambda: Cider().compute_score(gts, res))
-    return {"sacrebleu_bleu": bleu_s, "sacrebleu_chrf": chrf_s, "rouge_score": rouge_s,
-            "pycocoevalcap_cider": cider_s,
-            "values": {"bleu-4": bleu, "chrf": chrf, "cider-d (whitespace)": cider,
-                       "rouge-l": stdlib_statistics.mean(s["rougeL"].fmeasure for s in rouges)}}
+    return {
+        "sacrebleu_bleu": bleu_s,
+        "sacrebleu_chrf": chrf_s,
+        "rouge_score": rouge_s,
+        "pycocoevalcap_cider": cider_s,
+        "values": {
+            "bleu-4": bleu,
+            "chrf": chrf,
+            "cider-d (whitespace)": cider,
+            "rouge-l": stdlib_statistics.mean(s["rougeL"].fmeasure for s in rouges),
+        },
+    }
 
 
 def radeval(python: str, refs: list[str], cands: list[str]) -> dict[str, Any]:
@@ -128,8 +165,10 @@ def radeval(python: str, refs: list[str], cands: list[str]) -> dict[str, Any]:
 
 def import_seconds() -> float:
     code = "import time; t = time.perf_counter(); import radvlm.evaluate; print(time.perf_counter() - t)"
-    return min(float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
-               for _ in range(5))
+    return min(
+        float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
+        for _ in range(5)
+    )
 
 
 def main() -> None:
@@ -139,6 +178,7 @@ def main() -> None:
     args = parser.parse_args()
     refs, cands = make_pairs(args.n)
     a, b = ([ReportText.from_text(f"{i:05d}", t) for i, t in enumerate(texts)] for texts in (refs, cands))
+
     def three() -> None:
         """BLEU-1 to -4, ROUGE-1/2/L and CIDEr-D: the default profile without chrF."""
         metric = LexicalMetric().fit(a)
@@ -154,19 +194,33 @@ def main() -> None:
     settings = Statistics(bootstraps=10_000)
     bootstrap_s, _ = best_of(3, lambda: interval(rows[0], aggregate, bootstrap_weights(args.n, settings), settings))
     whole_s, table = best_of(1, lambda: evaluate(refs, {"a": cands, "b": cands[::-1]}, ["lexical"]))
-    write_result("evaluate_lexical", args.n, {
-        "load_average_1min": os.getloadavg()[0],
-        "words_per_reference": float(np.mean([len(t.split()) for t in refs])),
-        "radvlm": {"bleu_rouge_cider": three_s, "must_hold_s": 1.5, "bleu_rouge_cider_chrf": default_s,
-                   "bleu_rouge_of_radeval": radeval_s, "permutations_10000": permutation_s,
-                   "bootstraps_10000": bootstrap_s,
-                   "two_systems_three_baselines_with_statistics": whole_s, "estimates": len(table.estimates),
-                   "import_s": import_seconds(),
-                   "values": {"bleu-4": values["bleu-4"], "chrf": values["chrf"], "rouge-l": values["rouge-l"],
-                              "radeval bleu-4": same_as_radeval["bleu-4"]}},
-        "peers": peers(refs, cands),
-        "radeval": radeval(args.radeval_python, refs, cands) if args.radeval_python else "not installed",
-    })
+    write_result(
+        "evaluate_lexical",
+        args.n,
+        {
+            "load_average_1min": os.getloadavg()[0],
+            "words_per_reference": float(np.mean([len(t.split()) for t in refs])),
+            "radvlm": {
+                "bleu_rouge_cider": three_s,
+                "must_hold_s": 1.5,
+                "bleu_rouge_cider_chrf": default_s,
+                "bleu_rouge_of_radeval": radeval_s,
+                "permutations_10000": permutation_s,
+                "bootstraps_10000": bootstrap_s,
+                "two_systems_three_baselines_with_statistics": whole_s,
+                "estimates": len(table.estimates),
+                "import_s": import_seconds(),
+                "values": {
+                    "bleu-4": values["bleu-4"],
+                    "chrf": values["chrf"],
+                    "rouge-l": values["rouge-l"],
+                    "radeval bleu-4": same_as_radeval["bleu-4"],
+                },
+            },
+            "peers": peers(refs, cands),
+            "radeval": radeval(args.radeval_python, refs, cands) if args.radeval_python else "not installed",
+        },
+    )
 
 
 if __name__ == "__main__":

@@ -83,8 +83,10 @@ def main() -> None:
         float(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout)
         for _ in range(7)
     ]
-    load = ("import time; from radvlm.evaluate.lexicon import load_lexicon; t = time.process_time(); load_lexicon(); "
-            "print(time.process_time() - t)")
+    load = (
+        "import time; from radvlm.evaluate.lexicon import load_lexicon; t = time.process_time(); load_lexicon(); "
+        "print(time.process_time() - t)"
+    )
     compiled = [
         float(subprocess.run([sys.executable, "-c", load], check=True, capture_output=True, text=True).stdout)
         for _ in range(5)

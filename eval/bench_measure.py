@@ -40,11 +40,31 @@ def structure_names() -> list[str]:
     """61 structures of the task ``total`` of which most is asked: organs, aorta, vertebrae, lobes, muscles."""
     from radvlm.scheme import scheme_named
 
-    first = ["liver", "spleen", "pancreas", "kidney_right", "kidney_left", "aorta", "inferior_vena_cava", "heart",
-             "trachea", "portal_vein_and_splenic_vein", "iliac_artery_left", "iliac_artery_right",
-             *(f"lung_{p}_lobe_{s}" for p, s in (("upper", "left"), ("lower", "left"), ("upper", "right"),
-                                                 ("middle", "right"), ("lower", "right"))),
-             *(f"vertebrae_{v}" for v in ("L5", "L4", "L3", "L2", "L1", "T12", "T11", "T10"))]
+    first = [
+        "liver",
+        "spleen",
+        "pancreas",
+        "kidney_right",
+        "kidney_left",
+        "aorta",
+        "inferior_vena_cava",
+        "heart",
+        "trachea",
+        "portal_vein_and_splenic_vein",
+        "iliac_artery_left",
+        "iliac_artery_right",
+        *(
+            f"lung_{p}_lobe_{s}"
+            for p, s in (
+                ("upper", "left"),
+                ("lower", "left"),
+                ("upper", "right"),
+                ("middle", "right"),
+                ("lower", "right"),
+            )
+        ),
+        *(f"vertebrae_{v}" for v in ("L5", "L4", "L3", "L2", "L1", "T12", "T11", "T10")),
+    ]
     named = list(scheme_named("totalsegmentator").labels.values())
     return [*first, *(n for n in named if n not in first)][:STRUCTURES]
 
@@ -61,8 +81,10 @@ def make_scan(shape: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray, tupl
     """HU, labels 1 to 61 (the liver is 1 and largest), and centre and radii of the liver in voxels."""
     rng = np.random.default_rng(0)
     scale = np.array(shape) / (488, 404, 448)
-    sizes = [(np.exp(rng.uniform(np.log(8), np.log(70), 3)) * scale, rng.uniform(0.2, 0.8, 3) * shape)
-             for _ in range(STRUCTURES)]
+    sizes = [
+        (np.exp(rng.uniform(np.log(8), np.log(70), 3)) * scale, rng.uniform(0.2, 0.8, 3) * shape)
+        for _ in range(STRUCTURES)
+    ]
     sizes[0] = (np.array([150, 130, 110]) * scale, np.array([0.6, 0.5, 0.5]) * shape)
     labels = np.zeros(shape, np.uint8)
     for number in sorted(range(STRUCTURES), key=lambda n: -sizes[n][0].prod()):
@@ -73,8 +95,9 @@ def make_scan(shape: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray, tupl
     return hu, labels, (sizes[0][1], sizes[0][0])
 
 
-def make_lesions(shape: tuple[int, int, int], liver: tuple[np.ndarray, np.ndarray], count: int,
-                 diameter_mm: float) -> np.ndarray:
+def make_lesions(
+    shape: tuple[int, int, int], liver: tuple[np.ndarray, np.ndarray], count: int, diameter_mm: float
+) -> np.ndarray:
     """``count`` balls, apart from each other, on shells inside the liver."""
     array = np.zeros(shape, np.uint8)
     radius = diameter_mm / 2 / np.array(SPACING)
@@ -147,8 +170,9 @@ def curves(repeats: int) -> dict[str, list[dict[str, float]]]:
             continue
         for diameter in (10.0, 20.0, 30.0, 40.0, 60.0):
             seconds, n, voxels = lesion_seconds(volume, labels, make_lesions(shape, liver, 2, diameter), repeats)  # type: ignore[arg-type]
-            found["by_lesion_size"].append({"diameter_mm": diameter, "voxels_per_lesion": voxels // n,
-                                            "seconds_per_lesion": round(seconds / n, 4)})
+            found["by_lesion_size"].append(
+                {"diameter_mm": diameter, "voxels_per_lesion": voxels // n, "seconds_per_lesion": round(seconds / n, 4)}
+            )
         for count in (5, 10, 20, 30):
             seconds, n, _ = lesion_seconds(volume, labels, make_lesions(shape, liver, count, LESION_MM), repeats)  # type: ignore[arg-type]
             found["by_count"].append({"lesions": n, "seconds": round(seconds, 3)})
@@ -197,15 +221,26 @@ def main() -> None:
     theirs = totalsegmentator_seconds(options.totalsegmentator, hu, labels)
     ours = structure_seconds + count_seconds
     result: dict[str, Any] = {
-        "shape": list(shape), "spacing_mm": list(SPACING), "n_structures": len(measured.structures),
-        "n_lesions": n_lesions, "lesion_diameter_mm": LESION_MM,
-        "structures": {"seconds": round(ours, 3), "of_which_counts_and_boxes": round(count_seconds, 3),
-                       "numbers": numbers},
-        "lesions": {"seconds_together": round(lesion_time, 3), "numbers_per_lesion": round(per_lesion, 1),
-                    "radgpt_method_seconds_each": RADGPT_SECONDS,
-                    "times_faster_than_radgpt_method": round(RADGPT_SECONDS * n_lesions / lesion_time, 1)},
+        "shape": list(shape),
+        "spacing_mm": list(SPACING),
+        "n_structures": len(measured.structures),
+        "n_lesions": n_lesions,
+        "lesion_diameter_mm": LESION_MM,
+        "structures": {
+            "seconds": round(ours, 3),
+            "of_which_counts_and_boxes": round(count_seconds, 3),
+            "numbers": numbers,
+        },
+        "lesions": {
+            "seconds_together": round(lesion_time, 3),
+            "numbers_per_lesion": round(per_lesion, 1),
+            "radgpt_method_seconds_each": RADGPT_SECONDS,
+            "times_faster_than_radgpt_method": round(RADGPT_SECONDS * n_lesions / lesion_time, 1),
+        },
         "everything_seconds": round(all_seconds, 3),
-        "peak_rss_mb": round(peak_mb, 1), "ct_mb": round(ct_mb, 1), "peak_rss_over_ct": round(peak_mb / ct_mb, 2),
+        "peak_rss_mb": round(peak_mb, 1),
+        "ct_mb": round(ct_mb, 1),
+        "peak_rss_over_ct": round(peak_mb / ct_mb, 2),
         "totalsegmentator_get_basic_statistics": theirs,
         "times_faster_than_totalsegmentator": round(theirs["seconds"] / ours, 1) if "seconds" in theirs else None,
     }

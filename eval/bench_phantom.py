@@ -31,8 +31,13 @@ def one(shape: tuple[int, int, int]) -> dict[str, float]:
     phantom = make_phantom(PhantomSpec(seed=1, shape=shape, lesions=LESIONS))
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return {"wall_s": round(wall, 3), "cpu_s": round(cpu, 3), "peak_mb": round(peak, 1),
-            "ct_mb": round(phantom.volume.hu.nbytes / 2**20, 1), "structures": len(phantom.segmentation.places)}
+    return {
+        "wall_s": round(wall, 3),
+        "cpu_s": round(cpu, 3),
+        "peak_mb": round(peak, 1),
+        "ct_mb": round(phantom.volume.hu.nbytes / 2**20, 1),
+        "structures": len(phantom.segmentation.places),
+    }
 
 
 def main() -> None:
@@ -49,8 +54,13 @@ def main() -> None:
         text = "x".join(map(str, shape))
         runs = []
         for _ in range(arguments.repeats):
-            done = subprocess.run([sys.executable, __file__, "--one", text], check=True, capture_output=True, text=True,
-                                  cwd=Path(__file__).resolve().parents[1])
+            done = subprocess.run(
+                [sys.executable, __file__, "--one", text],
+                check=True,
+                capture_output=True,
+                text=True,
+                cwd=Path(__file__).resolve().parents[1],
+            )
             runs.append(json.loads(done.stdout))
         best = min(runs, key=lambda run: run["wall_s"])
         results[text] = {**best, "wall_s_all": [run["wall_s"] for run in runs]}

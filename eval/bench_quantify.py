@@ -104,14 +104,24 @@ def run_method(folder: Path, method: str, repeats: int) -> dict[str, object]:
         painted = paint_regions(masks, [*(s.region for s in found.structures), *(x.region for x in found.lesions)])
         timed("paint_regions", began)
         numbers = sum(len(record.measurements) for record in (*found.structures, *found.lesions))
-        extra = {"structures": len(found.structures), "lesions": len(found.lesions), "numbers": numbers,
-                 "region_labels": int(painted.labels.max()), "peak_rss_after_measure_scan_mb": round(measured, 1)}
+        extra = {
+            "structures": len(found.structures),
+            "lesions": len(found.lesions),
+            "numbers": numbers,
+            "region_labels": int(painted.labels.max()),
+            "peak_rss_after_measure_scan_mb": round(measured, 1),
+        }
         del painted  # or the next repeat would hold two maps
     ct_mb = hu.nbytes / 2**20
-    return {"cpu_seconds_best": {k: round(min(v), 3) for k, v in seconds.items()},
-            "cpu_seconds_all": {k: [round(x, 3) for x in v] for k, v in seconds.items()},
-            "peak_rss_mb": round(peak_mb(), 1), "rss_after_loading_mb": round(loaded, 1), "ct_mb": round(ct_mb, 1),
-            "peak_rss_over_ct": round(peak_mb() / ct_mb, 2), **extra}
+    return {
+        "cpu_seconds_best": {k: round(min(v), 3) for k, v in seconds.items()},
+        "cpu_seconds_all": {k: [round(x, 3) for x in v] for k, v in seconds.items()},
+        "peak_rss_mb": round(peak_mb(), 1),
+        "rss_after_loading_mb": round(loaded, 1),
+        "ct_mb": round(ct_mb, 1),
+        "peak_rss_over_ct": round(peak_mb() / ct_mb, 2),
+        **extra,
+    }
 
 
 def main() -> None:
@@ -125,14 +135,22 @@ def main() -> None:
     if options.method:
         sys.stdout.write(json.dumps(run_method(options.folder, options.method, options.repeats)))
         return
-    result: dict[str, object] = {"shape": list(options.shape), "spacing_mm": list(SPACING),
-                                 "n_structures": STRUCTURES, "n_lesions": LESIONS}
+    result: dict[str, object] = {
+        "shape": list(options.shape),
+        "spacing_mm": list(SPACING),
+        "n_structures": STRUCTURES,
+        "n_lesions": LESIONS,
+    }
     with tempfile.TemporaryDirectory() as name:
         write_scan(Path(name), tuple(options.shape))
         for method in ("radvlm", "naive"):
-            done = subprocess.run([sys.executable, __file__, "--method", method, "--folder", name, "--repeats",
-                                   str(options.repeats)], capture_output=True, text=True, check=True,
-                                  env={**os.environ, "PYTHONPATH": str(ROOT)})
+            done = subprocess.run(
+                [sys.executable, __file__, "--method", method, "--folder", name, "--repeats", str(options.repeats)],
+                capture_output=True,
+                text=True,
+                check=True,
+                env={**os.environ, "PYTHONPATH": str(ROOT)},
+            )
             result[method] = json.loads(done.stdout)
     write_result(options.name, options.repeats, result)
 

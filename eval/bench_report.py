@@ -46,8 +46,9 @@ def one_run(folder: Path) -> None:
     volume = load_volume(folder / "ct.nii.gz")
     parts = [load_segmentation(path, like=volume, scheme="radvlm") for path in sorted(folder.glob("layer*.nii.gz"))]
     places = {name: LabelPlace(number, p.label) for number, part in enumerate(parts) for name, p in part.places.items()}
-    masks = Segmentation(tuple(part.layers[0] for part in parts), places, frozenset(places), volume.geometry,
-                         scheme="radvlm")
+    masks = Segmentation(
+        tuple(part.layers[0] for part in parts), places, frozenset(places), volume.geometry, scheme="radvlm"
+    )
     del parts
     reading = time.process_time() - start
     Path("/proc/self/clear_refs").write_text("5")
@@ -58,13 +59,24 @@ def one_run(folder: Path) -> None:
     peak = memory_mb("VmHWM")
     text = generated.text
     ct_mb = volume.hu.nbytes / 2**20
-    print(json.dumps({
-        "read_cpu_s": reading, "report_cpu_s": spent, "report_wall_s": wall, "ct_mb": ct_mb,
-        "resident_before_mb": before,
-        "peak_mb": peak, "peak_over_ct": peak / ct_mb, "structures": len(generated.measurements.structures),
-        "lesions": len(generated.measurements.lesions), "sentences": len(generated.sentences), "characters": len(text),
-        "voxels": list(volume.hu.shape),
-    }))
+    print(
+        json.dumps(
+            {
+                "read_cpu_s": reading,
+                "report_cpu_s": spent,
+                "report_wall_s": wall,
+                "ct_mb": ct_mb,
+                "resident_before_mb": before,
+                "peak_mb": peak,
+                "peak_over_ct": peak / ct_mb,
+                "structures": len(generated.measurements.structures),
+                "lesions": len(generated.measurements.lesions),
+                "sentences": len(generated.sentences),
+                "characters": len(text),
+                "voxels": list(volume.hu.shape),
+            }
+        )
+    )
 
 
 def main() -> None:
@@ -78,8 +90,9 @@ def main() -> None:
             make_case(folder)
         runs = []
         for _ in range(RUNS):
-            done = subprocess.run([sys.executable, __file__, "--one", str(folder)], check=True, capture_output=True,
-                                  text=True)
+            done = subprocess.run(
+                [sys.executable, __file__, "--one", str(folder)], check=True, capture_output=True, text=True
+            )
             runs.append(json.loads(done.stdout.splitlines()[-1]))
     keys = ("read_cpu_s", "report_cpu_s", "report_wall_s", "peak_mb", "peak_over_ct")
     worst = {key: max(run[key] for run in runs) for key in keys}

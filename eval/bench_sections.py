@@ -22,8 +22,21 @@ from radvlm.model.decoding import WritingLimits, reference_loop
 from radvlm.model.fusion import LinearConfig, LinearResampler
 from radvlm.model.merlin.image import MerlinImageEncoder
 
-SECTIONS = ("lower thorax", "liver", "gallbladder", "spleen", "pancreas", "adrenal glands", "kidneys", "bowel",
-            "peritoneum", "pelvic", "circulatory", "lymph nodes", "musculoskeletal")
+SECTIONS = (
+    "lower thorax",
+    "liver",
+    "gallbladder",
+    "spleen",
+    "pancreas",
+    "adrenal glands",
+    "kidneys",
+    "bowel",
+    "peritoneum",
+    "pelvic",
+    "circulatory",
+    "lymph nodes",
+    "musculoskeletal",
+)
 
 
 def timed(work: Callable[[], object]) -> tuple[object, dict[str, float]]:
@@ -50,8 +63,9 @@ def main() -> None:
     image = torch.rand(1, 1, *shape)
     prompts = [f"Generate a radiology report for {section}###\n" for section in SECTIONS]
     tokenizer = train_tokenizer(prompts * 2, 600)
-    decoder = Decoder.new_llama(tokenizer, LlamaShape(chosen.hidden, chosen.layers, 8, context=1024, tied=False,
-                                                      initializer_range=0.08)).eval()
+    decoder = Decoder.new_llama(
+        tokenizer, LlamaShape(chosen.hidden, chosen.layers, 8, context=1024, tied=False, initializer_range=0.08)
+    ).eval()
     adapter = LinearResampler(LinearConfig(encoder.channels, chosen.hidden, rms=0.08)).eval()
     limits = WritingLimits(chosen.new_tokens, repetition_penalty=1.2)
 
@@ -81,11 +95,18 @@ def main() -> None:
     assert all(same), f"{sum(same)} of {len(same)} sections have the same tokens"
     values = {
         "peer": "reference loop: encoder, prefill and transformers generate once for each section",
-        "weights": "random, float32", "image_tokens": prefix.shape[1], "sections": len(prompts),
-        "decoder": f"Llama {chosen.layers} layers of {chosen.hidden}", "new_tokens": chosen.new_tokens,
-        "threads": chosen.threads, "same_tokens": f"{sum(same)} of {len(same)}",
-        "different_texts": len(set(written)), "shared": ours, "reference": loop,
-        "ratio_wall": round(loop["wall_s"] / ours["wall_s"], 2), "ratio_cpu": round(loop["cpu_s"] / ours["cpu_s"], 2),
+        "weights": "random, float32",
+        "image_tokens": prefix.shape[1],
+        "sections": len(prompts),
+        "decoder": f"Llama {chosen.layers} layers of {chosen.hidden}",
+        "new_tokens": chosen.new_tokens,
+        "threads": chosen.threads,
+        "same_tokens": f"{sum(same)} of {len(same)}",
+        "different_texts": len(set(written)),
+        "shared": ours,
+        "reference": loop,
+        "ratio_wall": round(loop["wall_s"] / ours["wall_s"], 2),
+        "ratio_cpu": round(loop["cpu_s"] / ours["cpu_s"], 2),
         "ratio_decoder_wall": round(loop["decoder_wall_s"] / ours["decoder_wall_s"], 2),
         "ratio_decoder_cpu": round(loop["decoder_cpu_s"] / ours["decoder_cpu_s"], 2),
     }

@@ -24,16 +24,21 @@ def seconds(command: list[str]) -> list[float]:
 def main() -> None:
     python = [sys.executable, "-c"]
     code = "import time; t = time.perf_counter(); import radvlm; print(time.perf_counter() - t)"
-    imports = [float(subprocess.run([*python, code], check=True, capture_output=True, text=True).stdout)
-               for _ in range(RUNS)]
+    imports = [
+        float(subprocess.run([*python, code], check=True, capture_output=True, text=True).stdout) for _ in range(RUNS)
+    ]
     empty, shown = seconds([*python, "pass"]), seconds([sys.executable, "-m", "radvlm", "--help"])
     info = seconds([sys.executable, "-m", "radvlm", "info", "--json"])
-    write_result("startup", RUNS, {
-        "import_ms": {"median": statistics.median(imports) * 1e3, "max": max(imports) * 1e3, "must_hold": 50},
-        "help_s": {"median": statistics.median(shown), "max": max(shown), "must_hold": 0.3},
-        "info_s": {"median": statistics.median(info), "max": max(info)},
-        "python_pass_s": {"median": statistics.median(empty)},
-    })
+    write_result(
+        "startup",
+        RUNS,
+        {
+            "import_ms": {"median": statistics.median(imports) * 1e3, "max": max(imports) * 1e3, "must_hold": 50},
+            "help_s": {"median": statistics.median(shown), "max": max(shown), "must_hold": 0.3},
+            "info_s": {"median": statistics.median(info), "max": max(info)},
+            "python_pass_s": {"median": statistics.median(empty)},
+        },
+    )
 
 
 if __name__ == "__main__":

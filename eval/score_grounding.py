@@ -67,10 +67,14 @@ def one(score: FindingScore, phantom: Phantom, own: Segmentation | None) -> dict
     seen = np.zeros(true.shape, bool)
     seen[tuple(slice(a, b) for a, b in zip(box.start, box.stop, strict=True))] = inside
     host = mask_of(phantom.segmentation, score.site)
-    return {"shown": True, "meets": bool((seen & true).any()), "dice": dice(seen, true),
-            "away_mm": distance(seen, true, phantom.volume.geometry),
-            "host_dice": None if host is None else dice(host | true, true),
-            "host_away_mm": None if host is None else distance(host, true, phantom.volume.geometry)}
+    return {
+        "shown": True,
+        "meets": bool((seen & true).any()),
+        "dice": dice(seen, true),
+        "away_mm": distance(seen, true, phantom.volume.geometry),
+        "host_dice": None if host is None else dice(host | true, true),
+        "host_away_mm": None if host is None else distance(host, true, phantom.volume.geometry),
+    }
 
 
 def mask_of(segmentation: Segmentation, name: str) -> np.ndarray | None:
@@ -100,16 +104,25 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
     by_seed = {s: [r for r in rows if r["seed"] == s] for s in seeds}
     drawn = [share([r for s in rng.choice(seeds, len(seeds)) for r in by_seed[s]]) for _ in range(1000)]
     return {
-        "regions": len(rows), "not_localised": len(rows) - len(shown),
-        "region_meets_the_finding": {"value": round(share(rows), 4), "low": round(float(np.quantile(drawn, 0.025)), 4),
-                                     "high": round(float(np.quantile(drawn, 0.975)), 4)},
+        "regions": len(rows),
+        "not_localised": len(rows) - len(shown),
+        "region_meets_the_finding": {
+            "value": round(share(rows), 4),
+            "low": round(float(np.quantile(drawn, 0.025)), 4),
+            "high": round(float(np.quantile(drawn, 0.975)), 4),
+        },
         "median_distance_mm": round(float(np.median([r["away_mm"] for r in shown])), 2),
         "mean_dice": round(float(np.mean([r["dice"] for r in shown])), 4),
         "baseline_host_organ": {
-            "n": len(hosts), "median_distance_mm": round(float(np.median([r["host_away_mm"] for r in hosts])), 2),
-            "mean_dice": round(float(np.mean([r["host_dice"] for r in hosts])), 4)},
-        "by_finding": {name: {"n": len(own), "meets": round(share(own), 3)} for name in findings()
-                       if (own := [r for r in rows if r["finding"] == name])},
+            "n": len(hosts),
+            "median_distance_mm": round(float(np.median([r["host_away_mm"] for r in hosts])), 2),
+            "mean_dice": round(float(np.mean([r["host_dice"] for r in hosts])), 4),
+        },
+        "by_finding": {
+            name: {"n": len(own), "meets": round(share(own), 3)}
+            for name in findings()
+            if (own := [r for r in rows if r["finding"] == name])
+        },
     }
 
 

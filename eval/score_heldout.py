@@ -45,17 +45,22 @@ def pairs_of(case: dict[str, Any], scheme: str) -> list[Pair]:
 
 def counts_for(pairs: list[Pair], status: str) -> tuple[int, int, int]:
     """(true positives, false positives, false negatives) of one status."""
-    return (sum(gold == status == answer for _, gold, answer, _ in pairs),
-            sum(answer == status != gold for _, gold, answer, _ in pairs),
-            sum(gold == status != answer for _, gold, answer, _ in pairs))
+    return (
+        sum(gold == status == answer for _, gold, answer, _ in pairs),
+        sum(answer == status != gold for _, gold, answer, _ in pairs),
+        sum(gold == status != answer for _, gold, answer, _ in pairs),
+    )
 
 
 def scores(counts: tuple[int, int, int]) -> dict[str, Any]:
     """Precision, recall, F1 and n; None where the denominator is zero."""
     tp, fp, fn = counts
-    return {"precision": round(tp / (tp + fp), 4) if tp + fp else None,
-            "recall": round(tp / (tp + fn), 4) if tp + fn else None,
-            "f1": round(2 * tp / (2 * tp + fp + fn), 4) if tp + fp + fn else None, "n": tp + fn}
+    return {
+        "precision": round(tp / (tp + fp), 4) if tp + fp else None,
+        "recall": round(tp / (tp + fn), 4) if tp + fn else None,
+        "f1": round(2 * tp / (2 * tp + fp + fn), 4) if tp + fp + fn else None,
+        "n": tp + fn,
+    }
 
 
 def score_scheme(cases: list[dict[str, Any]], scheme: str) -> dict[str, Any]:
@@ -68,11 +73,14 @@ def score_scheme(cases: list[dict[str, Any]], scheme: str) -> dict[str, Any]:
     per_label = {label: scores(counts_for(group, "present")) for label, group in by_label.items()}
     per_status = {status: scores(counts_for(pairs, status)) for status in STATUSES}
     confusion = Counter(f"{gold} -> {answer}" for _, gold, answer, _ in pairs if gold != answer)
-    return {"macro_f1_present": round(sum(value["f1"] or 0.0 for value in per_label.values()) / len(per_label), 4),
-            "micro_present": per_status["present"], "per_status": per_status, "per_label_present": per_label,
-            "per_style_present": {style: scores(counts_for(group, "present"))
-                                  for style, group in sorted(by_style.items())},
-            "confusion": dict(sorted(confusion.items()))}
+    return {
+        "macro_f1_present": round(sum(value["f1"] or 0.0 for value in per_label.values()) / len(per_label), 4),
+        "micro_present": per_status["present"],
+        "per_status": per_status,
+        "per_label_present": per_label,
+        "per_style_present": {style: scores(counts_for(group, "present")) for style, group in sorted(by_style.items())},
+        "confusion": dict(sorted(confusion.items())),
+    }
 
 
 def score_heldout(path: Path = SENTENCES) -> dict[str, Any]:
@@ -83,9 +91,15 @@ def score_heldout(path: Path = SENTENCES) -> dict[str, Any]:
 
 def main() -> None:
     cases = read_cases()
-    write_result("labeler_heldout", len(cases), {
-        "sentences_sha256": hashlib.sha256(SENTENCES.read_bytes()).hexdigest(),
-        "mentions": sum(len(labels) for case in cases for labels in case["labels"].values()), **score_heldout()})
+    write_result(
+        "labeler_heldout",
+        len(cases),
+        {
+            "sentences_sha256": hashlib.sha256(SENTENCES.read_bytes()).hexdigest(),
+            "mentions": sum(len(labels) for case in cases for labels in case["labels"].values()),
+            **score_heldout(),
+        },
+    )
 
 
 if __name__ == "__main__":

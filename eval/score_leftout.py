@@ -45,11 +45,14 @@ def main() -> None:
     torch.set_num_threads(config.threads)
     hidden = [NAMES.index(name) for name in args.without]
     kept = {use: _without(corpora / use, out / use, hidden) for use in ("voxels", "heads")}
-    config = replace(config, voxel_scans=replace(config.voxel_scans, folder=str(out / "voxels")),
-                     voxels=replace(config.voxels, minutes=args.minutes))
+    config = replace(
+        config,
+        voxel_scans=replace(config.voxel_scans, folder=str(out / "voxels")),
+        voxels=replace(config.voxels, minutes=args.minutes),
+    )
     encoder = stages.make_encoder(config)
     stages._voxels(config, encoder, out, _tell)
-    taught = [*Corpus(out / "heads"), *Corpus(out / "voxels")][:args.scans]
+    taught = [*Corpus(out / "heads"), *Corpus(out / "voxels")][: args.scans]
     held_cases = list(Corpus(corpora / "validation"))
     options: dict[str, Any] = {"precision": "bfloat16", "workers": config.threads, "progress": _tell}
     tables = evidence_tables(encoder, taught, out / "evidence.heads.safetensors", **options)
@@ -60,11 +63,15 @@ def main() -> None:
     tiny = load_model("tiny")
     theirs = evidence_tables(tiny.encoder, held_cases, out / f"evidence.tiny.{tiny.digest[:12]}.safetensors", **options)
     truth = np.stack([c.findings for c in held_cases])
-    result = {"without": args.without, "voxel_minutes": args.minutes, "head_minutes": args.head_minutes,
-              "phantoms_taught": {"voxels": kept["voxels"], "heads": len(taught)},
-              "phantoms_with_it": {n: int(truth[:, NAMES.index(n)].sum()) for n in args.without},
-              "left_out": score(encoder, heads.text, held, hidden),
-              "tiny": score(tiny.encoder, tiny.text, theirs, hidden)}
+    result = {
+        "without": args.without,
+        "voxel_minutes": args.minutes,
+        "head_minutes": args.head_minutes,
+        "phantoms_taught": {"voxels": kept["voxels"], "heads": len(taught)},
+        "phantoms_with_it": {n: int(truth[:, NAMES.index(n)].sum()) for n in args.without},
+        "left_out": score(encoder, heads.text, held, hidden),
+        "tiny": score(tiny.encoder, tiny.text, theirs, hidden),
+    }
     print(result)
     write_result("tiny_leftout", len(held_cases), result)
 
@@ -93,8 +100,9 @@ def _without(corpus: Path, target: Path, hidden: list[int]) -> int:
     return len(list(target.iterdir()))
 
 
-def _heads(config: TrainConfig, encoder: Any, tables: Tables, held: Tables, hidden: list[int], out: Path, minutes: float
-           ) -> Heads:
+def _heads(
+    config: TrainConfig, encoder: Any, tables: Tables, held: Tables, hidden: list[int], out: Path, minutes: float
+) -> Heads:
     torch.manual_seed(config.seed + 2)
     encoder.reader.fit_scale(tables.values)
     heads = Heads(encoder.reader, HashedTextEncoder(HashedTextConfig(embedding=config.encoder.embedding)))
@@ -107,8 +115,9 @@ def _heads(config: TrainConfig, encoder: Any, tables: Tables, held: Tables, hidd
         with torch.inference_mode():
             logits, embedding, _ = encoder.reader(held.values)
             asked = prompt_scores(heads.text, encoder.config.findings, embedding.numpy())
-        return macro_auroc(logits.numpy()[:, others], truth[:, others]) + macro_auroc(asked[:, others],
-                                                                                      truth[:, others])
+        return macro_auroc(logits.numpy()[:, others], truth[:, others]) + macro_auroc(
+            asked[:, others], truth[:, others]
+        )
 
     run_stage("heads", heads, batches, replace(config.heads, minutes=minutes), out, validate=validate, progress=_tell)
     return heads
@@ -123,7 +132,8 @@ def score(encoder: Any, text: Any, held: Tables, hidden: list[int]) -> dict[str,
     others = [n for n in range(len(NAMES)) if n not in hidden]
     out: dict[str, Any] = {
         "zero_shot_macro_auroc_of_the_others": round(macro_auroc(zero[:, others], truth[:, others]), 4),
-        "macro_auroc_of_the_others": round(macro_auroc(logits.numpy()[:, others], truth[:, others]), 4)}
+        "macro_auroc_of_the_others": round(macro_auroc(logits.numpy()[:, others], truth[:, others]), 4),
+    }
     for n in hidden:
         organ = next(o for o, held_by in organs().items() if NAMES[n] in held_by)
         beside = [NAMES.index(f) for f in organs()[organ] if NAMES.index(f) in others]
@@ -131,7 +141,8 @@ def score(encoder: Any, text: Any, held: Tables, hidden: list[int]) -> dict[str,
         if beside:  # phantoms with another finding of the organ would be called abnormal anyway
             alone = ~truth[:, beside].any(1)
             row["auroc_of_something_else_in_that_organ"] = _interval(
-                logits.sigmoid().numpy()[alone][:, beside].max(1), truth[alone, n])
+                logits.sigmoid().numpy()[alone][:, beside].max(1), truth[alone, n]
+            )
         out[NAMES[n]] = row
     return out
 
@@ -144,8 +155,12 @@ def _interval(scores: np.ndarray, truth: np.ndarray) -> dict[str, float]:
         if 0 < truth[rows].sum() < len(rows):
             values.append(macro_auroc(scores[rows, None], truth[rows, None]))
     low, high = np.quantile(values, [0.025, 0.975])
-    return {"value": round(macro_auroc(scores[:, None], truth[:, None]), 4), "low": round(float(low), 4),
-            "high": round(float(high), 4), "positives": int(truth.sum())}
+    return {
+        "value": round(macro_auroc(scores[:, None], truth[:, None]), 4),
+        "low": round(float(low), 4),
+        "high": round(float(high), 4),
+        "positives": int(truth.sum()),
+    }
 
 
 if __name__ == "__main__":

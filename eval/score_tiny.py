@@ -40,8 +40,11 @@ FIRST_SEED = 5_000_000
 QUESTIONS = 18
 #: Name of a shift -> how the phantoms differ from those of training.
 SHIFTS: dict[str, dict[str, Any]] = {
-    "none": {}, "noise": {"noise_hu": (25.0, 25.0)}, "spacing": {"spacing_mm": 4.5},
-    "thin": {"spacing_mm": 2.0}, "abdomen": {"region": "abdomen-pelvis"},
+    "none": {},
+    "noise": {"noise_hu": (25.0, 25.0)},
+    "spacing": {"spacing_mm": 4.5},
+    "thin": {"spacing_mm": 2.0},
+    "abdomen": {"region": "abdomen-pelvis"},
     "style": {"streak_hu": 40.0, "rotation_deg": (6.0, -8.0, 10.0)},  # of acquiring: streaks, an oblique grid
 }
 NAMES = tuple(findings())
@@ -69,8 +72,14 @@ def main() -> None:
         except InputError as error:  # a finding that has no room in this patient; the next seeds go on
             print(f"{seed}: {error}", file=sys.stderr)
             continue
-        row = _row(phantom, model, generate_report, with_report=number < args.reports // args.parts,
-                   with_masks=number < args.masks // args.parts, with_answers=number < args.answers // args.parts)
+        row = _row(
+            phantom,
+            model,
+            generate_report,
+            with_report=number < args.reports // args.parts,
+            with_masks=number < args.masks // args.parts,
+            with_answers=number < args.answers // args.parts,
+        )
         row.update(seed=seed, seconds=round(time.monotonic() - started, 2))
         done[seed] = row
         with journal.open("a", encoding="utf-8") as file:
@@ -100,8 +109,9 @@ def _arguments() -> argparse.Namespace:
 def _phantom(seed: int, shift: dict[str, Any]) -> Phantom:
     options = dict(shift)
     region = options.pop("region", None)
-    spec = corpus_spec(seed, spacing_mm=options.pop("spacing_mm", None), crowded=0.0,
-                       noise_hu=options.pop("noise_hu", (12.0, 12.0)))
+    spec = corpus_spec(
+        seed, spacing_mm=options.pop("spacing_mm", None), crowded=0.0, noise_hu=options.pop("noise_hu", (12.0, 12.0))
+    )
     if region:
         return Phantom.random(seed, region=region)
     return make_phantom(replace(spec, **options))
@@ -116,8 +126,9 @@ def _case(phantom: Phantom) -> Case:
     return case
 
 
-def _row(phantom: Phantom, model: Any, generate_report: Any, *, with_report: bool, with_masks: bool,
-         with_answers: bool) -> dict[str, Any]:
+def _row(
+    phantom: Phantom, model: Any, generate_report: Any, *, with_report: bool, with_masks: bool, with_answers: bool
+) -> dict[str, Any]:
     case = _case(phantom)
     encoded = model.encode(phantom.volume)
     scores = model.classify(phantom.volume)
@@ -133,10 +144,13 @@ def _row(phantom: Phantom, model: Any, generate_report: Any, *, with_report: boo
     asking = [question_prompt(q["text"], seen) for q in asked]
     written = model.writer.decoder.generate_sections(prefix, asking, WritingLimits(max_new_tokens=24))
     row = {
-        "truth": case.findings.astype(int).tolist(), "known": case.known.astype(int).tolist(),
-        "logits": [round(float(v), 4) for v in encoded.logits], "probability": [round(peak[n], 5) for n in NAMES],
+        "truth": case.findings.astype(int).tolist(),
+        "known": case.known.astype(int).tolist(),
+        "logits": [round(float(v), 4) for v in encoded.logits],
+        "probability": [round(peak[n], 5) for n in NAMES],
         "present": [int(n in present) for n in NAMES],
-        "embedding": [round(float(v), 5) for v in encoded.embedding], "report": report_text(case, 991, "varied"),
+        "embedding": [round(float(v), 5) for v in encoded.embedding],
+        "report": report_text(case, 991, "varied"),
         "answers": [{**q, "given": w.text.strip()} for q, w in zip(asked, written, strict=True)],
         "warned": any("unlike" in d.what for d in encoded.notes),
     }
@@ -145,8 +159,13 @@ def _row(phantom: Phantom, model: Any, generate_report: Any, *, with_report: boo
             a["public"] = model.answer(phantom.volume, a["text"]).text
     if with_report:
         report = generate_report(phantom.volume, model=model)
-        row["said"] = sorted({str(f.attribute("finding") or f.kind) for f in report.findings
-                              if f.status is Status.PRESENT and f.source is Source.MODEL})
+        row["said"] = sorted(
+            {
+                str(f.attribute("finding") or f.kind)
+                for f in report.findings
+                if f.status is Status.PRESENT and f.source is Source.MODEL
+            }
+        )
         row["drafts"] = {d.section: d.text for d in report.reading.drafts}
         row["replaced"], row["sentences"] = len(report.report.replacements), len(report.sentences)
     if with_masks:
@@ -167,8 +186,17 @@ def balanced_pool(case: Case) -> list[dict[str, str]]:
     counts = Counter((q.kind, q.answer) for q in pool)
     weight = np.array([1 / counts[q.kind, q.answer] for q in pool])
     chosen = rng.choice(len(pool), min(QUESTIONS, len(pool)), replace=False, p=weight / weight.sum())
-    return [{"text": q.text, "answer": q.answer, "kind": q.kind, "subject": q.subject, "choices": list(q.choices),
-             "case": q.case} for q in (pool[n] for n in chosen)]
+    return [
+        {
+            "text": q.text,
+            "answer": q.answer,
+            "kind": q.kind,
+            "subject": q.subject,
+            "choices": list(q.choices),
+            "case": q.case,
+        }
+        for q in (pool[n] for n in chosen)
+    ]
 
 
 def _with_masks(phantom: Phantom, model: Any, generate_report: Any) -> dict[str, Any]:
@@ -177,9 +205,12 @@ def _with_masks(phantom: Phantom, model: Any, generate_report: Any) -> dict[str,
 
     report = generate_report(phantom.volume, segmentation=phantom.segmentation, model=model)
     wrong = [s.text for s in report.sentences if verify_sentence(s)]
-    return {"sentences": len(report.sentences), "contradicting": len(wrong),
-            "replaced": len(report.report.replacements),
-            "by_decoder": int(report.report.provenance["model"]["drafts"]["accepted"])}
+    return {
+        "sentences": len(report.sentences),
+        "contradicting": len(wrong),
+        "replaced": len(report.report.replacements),
+        "by_decoder": int(report.report.provenance["model"]["drafts"]["accepted"]),
+    }
 
 
 def summarise(rows: list[dict[str, Any]], model: Any) -> dict[str, Any]:
@@ -194,8 +225,9 @@ def summarise(rows: list[dict[str, Any]], model: Any) -> dict[str, Any]:
     out: dict[str, Any] = {"n": len(rows), "positives": {n: int(truth[:, i].sum()) for i, n in enumerate(NAMES)}}
     auroc = [_auroc(logits[known[:, i], i], truth[known[:, i], i]) for i in range(len(NAMES))]
     out["auroc_by_finding"] = {n: None if a is None else round(a, 4) for n, a in zip(NAMES, auroc, strict=True)}
-    out["macro_auroc"] = _with_interval(lambda k: _mean([_auroc(logits[k][:, i], truth[k][:, i])
-                                                         for i in range(len(NAMES))]), len(rows), 200)
+    out["macro_auroc"] = _with_interval(
+        lambda k: _mean([_auroc(logits[k][:, i], truth[k][:, i]) for i in range(len(NAMES))]), len(rows), 200
+    )
     for name, guess, true in (("finding_head", present, truth), ("report", said, told)):
         if not len(true):
             continue
@@ -203,15 +235,19 @@ def summarise(rows: list[dict[str, Any]], model: Any) -> dict[str, Any]:
         out[f"{name}_macro_f1"] = _with_interval(lambda k, g=guess, t=true: _macro_f1(g[k], t[k]), len(true))
     out["reports_written"] = len(written)
     common = np.tile((truth.mean(0) >= np.sort(truth.mean(0))[-3]).astype(int), (len(rows), 1))
-    out["baselines"] = {"constant_normal_micro_f1": _f1(np.zeros_like(truth), truth),
-                        "three_commonest_findings_micro_f1": round(_f1(common, truth), 4),
-                        "everything_present_micro_f1": round(_f1(np.ones_like(truth), truth), 4)}
+    out["baselines"] = {
+        "constant_normal_micro_f1": _f1(np.zeros_like(truth), truth),
+        "three_commonest_findings_micro_f1": round(_f1(common, truth), 4),
+        "everything_present_micro_f1": round(_f1(np.ones_like(truth), truth), 4),
+    }
     out["zero_shot_macro_f1"] = _with_interval(lambda k: _macro_f1((zero[k] >= limit).astype(int), truth[k]), len(rows))
     out["zero_shot_macro_auroc"] = round(_mean([_auroc(zero[:, i], truth[:, i]) for i in range(len(NAMES))]), 4)
-    out["zero_shot_f1_by_finding"] = {n: round(_f1((zero[:, i] >= limit).astype(int), truth[:, i]), 3)
-                                      for i, n in enumerate(NAMES)}
-    out["calibration_error"] = _with_interval(lambda k: _ece(probability[k][known[k]], truth[k][known[k]]),
-                                              len(rows), 200)
+    out["zero_shot_f1_by_finding"] = {
+        n: round(_f1((zero[:, i] >= limit).astype(int), truth[:, i]), 3) for i, n in enumerate(NAMES)
+    }
+    out["calibration_error"] = _with_interval(
+        lambda k: _ece(probability[k][known[k]], truth[k][known[k]]), len(rows), 200
+    )
     out["calibration_error_of_prevalence"] = round(_ece(np.full(truth.shape, truth.mean()).ravel(), truth.ravel()), 4)
     out["calibration_error_confident"] = round(_ece_confident(probability[known], truth[known]), 4)
     out.update(_vqa([r for r in rows if "public" in r["answers"][0]], "public"))
@@ -224,7 +260,8 @@ def summarise(rows: list[dict[str, Any]], model: Any) -> dict[str, Any]:
         drafted = _drafted(written)
         out["draft_micro_f1"] = _with_interval(lambda k: _f1(drafted[k], told[k]), len(written))
         out["sentences_replaced_without_masks"] = round(
-            sum(r["replaced"] for r in written) / sum(r["sentences"] for r in written), 4)
+            sum(r["replaced"] for r in written) / sum(r["sentences"] for r in written), 4
+        )
     out["warned_unfamiliar"] = round(float(np.mean([r["warned"] for r in rows])), 4)
     out["seconds_per_case"] = round(float(np.median([r["seconds"] for r in rows])), 2)
     return out
@@ -235,8 +272,14 @@ def _drafted(rows: list[dict[str, Any]]) -> np.ndarray:
     from radvlm.dataset.sentences import plain_words
 
     some = ("liver_segment_1", "liver_segment_2")  # two places make the plural; which ones is cut off
-    words = {n: {plain_words(n, side, sites).rstrip(".").lower().split(" in segment")[0] for sites in ((), some)
-                 for side in ("", "left", "right")} for n in NAMES}
+    words = {
+        n: {
+            plain_words(n, side, sites).rstrip(".").lower().split(" in segment")[0]
+            for sites in ((), some)
+            for side in ("", "left", "right")
+        }
+        for n in NAMES
+    }
     table = []
     for r in rows:
         said = [s.strip().lower() for text in r["drafts"].values() for s in text.split(".") if s.strip()]
@@ -272,13 +315,15 @@ def _vqa(rows: list[dict[str, Any]], by: str) -> dict[str, Any]:
     cases = sorted({q.case for q in asked})
     right = {c: [given[q].lower() == q.answer.lower() for q in asked if q.case == c] for c in cases}
     hits = [np.array(right[c], float) for c in cases]
-    kinds = {k: [given[q].lower() == q.answer.lower() for q in asked if q.kind == k]
-             for k in sorted({q.kind for q in asked})}
-    return {"vqa_accuracy": _with_interval(lambda k: float(np.concatenate([hits[i] for i in k]).mean()), len(hits)),
-            "vqa_questions": len(asked),
-            "vqa_by_kind": {k: [round(float(np.mean(v)), 4), len(v)] for k, v in kinds.items()},
-            "vqa_best_constant": {g: round(constant_baseline(asked, g).accuracy, 4)
-                                  for g in ("all", "kind", "subject")}}
+    kinds = {
+        k: [given[q].lower() == q.answer.lower() for q in asked if q.kind == k] for k in sorted({q.kind for q in asked})
+    }
+    return {
+        "vqa_accuracy": _with_interval(lambda k: float(np.concatenate([hits[i] for i in k]).mean()), len(hits)),
+        "vqa_questions": len(asked),
+        "vqa_by_kind": {k: [round(float(np.mean(v)), 4), len(v)] for k, v in kinds.items()},
+        "vqa_best_constant": {g: round(constant_baseline(asked, g).accuracy, 4) for g in ("all", "kind", "subject")},
+    }
 
 
 def _retrieval(rows: list[dict[str, Any]], model: Any) -> dict[str, Any]:
@@ -294,8 +339,10 @@ def _retrieval(rows: list[dict[str, Any]], model: Any) -> dict[str, Any]:
         same.append(float((truth[best] == truth).all(1).mean()))
     if not values:
         return {"image_to_report_recall_at_1_of_100": None}
-    return {"image_to_report_recall_at_1_of_100": {"value": round(float(np.mean(values)), 4), "blocks": values},
-            "image_to_report_same_findings_at_1": round(float(np.mean(same)), 4)}
+    return {
+        "image_to_report_recall_at_1_of_100": {"value": round(float(np.mean(values)), 4), "blocks": values},
+        "image_to_report_same_findings_at_1": round(float(np.mean(same)), 4),
+    }
 
 
 def _with_interval(measure: Any, n: int, resamples: int = 1000) -> dict[str, float]:
@@ -329,8 +376,13 @@ def _ece(probability: np.ndarray, truth: np.ndarray, bins: int = 15) -> float:
     """Expected calibration error, equal-width bins (Naeini et al. 2015)."""
     p, t = np.ravel(probability), np.ravel(truth)
     place = np.minimum((p * bins).astype(int), bins - 1)
-    return float(sum(abs(p[place == b].mean() - t[place == b].mean()) * (place == b).mean()
-                     for b in range(bins) if (place == b).any()))
+    return float(
+        sum(
+            abs(p[place == b].mean() - t[place == b].mean()) * (place == b).mean()
+            for b in range(bins)
+            if (place == b).any()
+        )
+    )
 
 
 def _ece_confident(probability: np.ndarray, truth: np.ndarray) -> float:

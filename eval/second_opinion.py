@@ -28,13 +28,14 @@ SPACINGS = ((1.0, 1.0, 1.0), (0.7, 0.7, 3.0), (0.8, 0.8, 1.5))
 WHY = {
     "volume_ml": "the same voxels are counted",
     "diameter_3d_mm": "ITK's Feret diameter joins voxel centers; ours joins the midpoints of voxel faces, so ours is "
-                      "about one voxel longer",
+    "about one voxel longer",
     "sphericity_to_roundness": "both are the area of a ball of the same volume divided by a Crofton area of 13 "
-                               "directions; ours is held at 1, ITK's goes above it on small masks",
+    "directions; ours is held at 1, ITK's goes above it on small masks",
     "elongation_ratio": "ITK's principal moments are of voxel centers; ours add the extent of the voxel itself",
     "axial_long_axis_mm": "scikit-image outlines the filled convex hull of the piece, whose pixels may reach beyond "
-                          "those of the mask; ours outlines the mask (both by marching squares at 0.5, in one slice)",
-    "components_skimage": "the same 26-connected pieces", "components_cc3d": "the same 26-connected pieces",
+    "those of the mask; ours outlines the mask (both by marching squares at 0.5, in one slice)",
+    "components_skimage": "the same 26-connected pieces",
+    "components_cc3d": "the same 26-connected pieces",
     "volume_skimage_ml": "the same voxels are counted",
 }
 
@@ -78,9 +79,12 @@ def of_itk(mask: np.ndarray, spacing: tuple[float, float, float]) -> dict[str, f
     stats.ComputeFeretDiameterOn()
     stats.Execute(image)
     moments = sorted(stats.GetPrincipalMoments(1), reverse=True)
-    return {"volume_ml": stats.GetPhysicalSize(1) / 1000, "diameter_3d_mm": stats.GetFeretDiameter(1),
-            "sphericity_to_roundness": stats.GetRoundness(1),
-            "elongation_ratio": float(np.sqrt(max(moments[1], 0) / moments[0]))}
+    return {
+        "volume_ml": stats.GetPhysicalSize(1) / 1000,
+        "diameter_3d_mm": stats.GetFeretDiameter(1),
+        "sphericity_to_roundness": stats.GetRoundness(1),
+        "elongation_ratio": float(np.sqrt(max(moments[1], 0) / moments[0])),
+    }
 
 
 def of_skimage(mask: np.ndarray, spacing: tuple[float, float, float], slice_index: int) -> dict[str, float]:
@@ -112,9 +116,14 @@ def pieces(number: int) -> np.ndarray:
 def of_ours(mask: np.ndarray, spacing: tuple[float, float, float]) -> tuple[dict[str, float], int]:
     shape, axes = measure_shape(mask, spacing), planar_axes(mask, spacing)
     volume = float(np.count_nonzero(mask)) * float(np.prod(spacing)) / 1000
-    return {"volume_ml": volume, "volume_skimage_ml": volume, "diameter_3d_mm": diameter_3d(mask, spacing)[0],
-            "sphericity_to_roundness": shape.sphericity, "elongation_ratio": shape.elongation,
-            "axial_long_axis_mm": axes.long_mm}, axes.slice_index
+    return {
+        "volume_ml": volume,
+        "volume_skimage_ml": volume,
+        "diameter_3d_mm": diameter_3d(mask, spacing)[0],
+        "sphericity_to_roundness": shape.sphericity,
+        "elongation_ratio": shape.elongation,
+        "axial_long_axis_mm": axes.long_mm,
+    }, axes.slice_index
 
 
 def compare(n: int) -> dict[str, Any]:
@@ -125,10 +134,12 @@ def compare(n: int) -> dict[str, Any]:
         ours, k = of_ours(mask, spacing)
         many = pieces(number)
         ours["components_skimage"] = ours["components_cc3d"] = float(len(components(many, fast=False)[1]))
-        for package, call in (("SimpleITK", lambda m=mask, s=spacing: of_itk(m, s)),
-                              ("scikit-image", lambda m=mask, s=spacing, k=k: of_skimage(m, s, k)),
-                              ("scikit-image", lambda m=many: components_of_skimage(m)),
-                              ("cc3d", lambda m=many: of_cc3d(m))):
+        for package, call in (
+            ("SimpleITK", lambda m=mask, s=spacing: of_itk(m, s)),
+            ("scikit-image", lambda m=mask, s=spacing, k=k: of_skimage(m, s, k)),
+            ("scikit-image", lambda m=many: components_of_skimage(m)),
+            ("cc3d", lambda m=many: of_cc3d(m)),
+        ):
             if package in skipped:
                 continue
             try:
@@ -142,10 +153,14 @@ def compare(n: int) -> dict[str, Any]:
     for quantity, values in rows.items():
         pairs = np.array(values)
         difference = pairs[:, 0] - pairs[:, 1]
-        table[quantity] = {"n": len(pairs), "mean_difference": round(float(difference.mean()), 4),
-                           "worst_difference": round(float(difference[np.abs(difference).argmax()]), 4),
-                           "mean_ours": round(float(pairs[:, 0].mean()), 4),
-                           "mean_theirs": round(float(pairs[:, 1].mean()), 4), "why": WHY[quantity]}
+        table[quantity] = {
+            "n": len(pairs),
+            "mean_difference": round(float(difference.mean()), 4),
+            "worst_difference": round(float(difference[np.abs(difference).argmax()]), 4),
+            "mean_ours": round(float(pairs[:, 0].mean()), 4),
+            "mean_theirs": round(float(pairs[:, 1].mean()), 4),
+            "why": WHY[quantity],
+        }
     return {"quantities": table, "skipped": skipped}
 
 

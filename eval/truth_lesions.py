@@ -34,14 +34,18 @@ Pair = dict[str, tuple[float, float | None]]  # quantity -> (truth, measured or 
 def thomsen_area(a: float, b: float, c: float) -> float:
     """Surface of an ellipsoid with semi-axes a, b, c within 1.1 % (Thomsen's formula)."""
     p = 1.6075
-    return float(4 * np.pi * (((a * b)**p + (a * c)**p + (b * c)**p) / 3) ** (1 / p))
+    return float(4 * np.pi * (((a * b) ** p + (a * c) ** p + (b * c) ** p) / 3) ** (1 / p))
 
 
 class Scene:
     """A grid with points in mm; sub-voxel painting of anything given by a function of position."""
 
-    def __init__(self, extent_mm: float | tuple[float, float, float], spacing: tuple[float, float, float],
-                 rng: np.random.Generator) -> None:
+    def __init__(
+        self,
+        extent_mm: float | tuple[float, float, float],
+        spacing: tuple[float, float, float],
+        rng: np.random.Generator,
+    ) -> None:
         extents = (extent_mm,) * 3 if isinstance(extent_mm, (int, float)) else extent_mm
         self.spacing, self.rng = spacing, rng
         self.shape = tuple(int(np.ceil(e / s)) + 1 for e, s in zip(extents, spacing, strict=True))
@@ -49,8 +53,13 @@ class Scene:
         self.centre = np.array(middle) + rng.uniform(-0.5, 0.5, 3) * spacing
         self.geometry = Geometry(self.shape, np.diag([*spacing, 1.0]))  # type: ignore[arg-type]
 
-    def share(self, inside: Callable[[np.ndarray], np.ndarray], step_mm: float = 1.0,
-              at: np.ndarray | None = None, reach_mm: float = 1e3) -> np.ndarray:
+    def share(
+        self,
+        inside: Callable[[np.ndarray], np.ndarray],
+        step_mm: float = 1.0,
+        at: np.ndarray | None = None,
+        reach_mm: float = 1e3,
+    ) -> np.ndarray:
         """Mean of ``inside`` (0 to 1, of (..., 3) mm relative to the centre) over each voxel, (I, J, K).
 
         Only voxels within ``reach_mm`` of ``at`` along each axis are asked; the others are 0.
@@ -65,8 +74,10 @@ class Scene:
             for j in range(parts[1]):
                 for k in range(parts[2]):
                     shift = [((q + 0.5) / p - 0.5) * s for q, p, s in zip((i, j, k), parts, self.spacing, strict=True)]
-                    axes = [np.arange(a, b) * s + d - c for a, b, s, d, c in zip(low, high, self.spacing, shift,
-                                                                                 self.centre, strict=True)]
+                    axes = [
+                        np.arange(a, b) * s + d - c
+                        for a, b, s, d, c in zip(low, high, self.spacing, shift, self.centre, strict=True)
+                    ]
                     total += inside(np.stack(np.meshgrid(*axes, indexing="ij"), -1))
         whole[tuple(slice(a, b) for a, b in zip(low, high, strict=True))] = total / np.prod(parts)
         return whole
@@ -106,9 +117,12 @@ def lesion_shape(rng: np.random.Generator) -> Pair:
     found = scene.measure({"liver_lesion": mask}).lesions[0]
     a, b, c = (float(r) for r in radii)
     ball = (36 * np.pi * (4 / 3 * np.pi * a * b * c) ** 2) ** (1 / 3)
-    return {"sphericity": (ball / thomsen_area(a, b, c), value(found, "sphericity")),
-            "elongation": (b / a, value(found, "elongation")), "flatness": (c / a, value(found, "flatness")),
-            "solidity": (1.0, value(found, "solidity"))}
+    return {
+        "sphericity": (ball / thomsen_area(a, b, c), value(found, "sphericity")),
+        "elongation": (b / a, value(found, "elongation")),
+        "flatness": (c / a, value(found, "flatness")),
+        "solidity": (1.0, value(found, "solidity")),
+    }
 
 
 def lesion_texture(rng: np.random.Generator) -> Pair:
@@ -123,9 +137,12 @@ def lesion_texture(rng: np.random.Generator) -> Pair:
     mask = share >= 0.5
     hu = 100 + step * share + scene.noise(noise) + share * scene.noise(1.0, 1.5) * unevenness
     found = scene.measure({"liver": np.ones(scene.shape, bool), "liver_lesion": mask}, hu).lesions[0]
-    return {"edge_width": (TEN_TO_NINETY * blur, value(found, "edge_width")),
-            "noise_hu": (noise, value(found, "noise_hu")), "heterogeneity": (unevenness, value(found, "heterogeneity")),
-            "contrast_to_host": (step, value(found, "contrast_to_host"))}
+    return {
+        "edge_width": (TEN_TO_NINETY * blur, value(found, "edge_width")),
+        "noise_hu": (noise, value(found, "noise_hu")),
+        "heterogeneity": (unevenness, value(found, "heterogeneity")),
+        "contrast_to_host": (step, value(found, "contrast_to_host")),
+    }
 
 
 def nodule(rng: np.random.Generator) -> Pair:
@@ -142,8 +159,15 @@ def nodule(rng: np.random.Generator) -> Pair:
     count = int(rng.integers(0, len(directions) + 1))
     vessels = np.zeros(scene.shape, bool)
     for d in directions[:count]:
-        vessels |= scene.share(lambda x, d=d: (x @ d > 0) & (x @ d < radius + 15)
-                               & (((x - (x @ d)[..., None] * d) ** 2).sum(-1) <= 1.8**2), 3) >= 0.5
+        vessels |= (
+            scene.share(
+                lambda x, d=d: (
+                    (x @ d > 0) & (x @ d < radius + 15) & (((x - (x @ d)[..., None] * d) ** 2).sum(-1) <= 1.8**2)
+                ),
+                3,
+            )
+            >= 0.5
+        )
     mask = glass >= 0.5
     vessels &= ~mask
     hu = -850 + 300 * glass + 580 * core + 900 * wall + scene.noise(15)
@@ -152,10 +176,12 @@ def nodule(rng: np.random.Generator) -> Pair:
         masks["lung_vessels"] = vessels
     found = scene.measure(masks, hu).lesions[0]
     touching = value(found, "vessels_touching") if vessels.any() else None
-    return {"mean_diameter": (2 * radius, value(found, "mean_diameter")),
-            "solid_diameter": (2 * solid, value(found, "solid_diameter")),
-            "distance_to_pleura": (gap, value(found, "distance_to_pleura")),
-            "vessels_touching": (float(count), touching)}
+    return {
+        "mean_diameter": (2 * radius, value(found, "mean_diameter")),
+        "solid_diameter": (2 * solid, value(found, "solid_diameter")),
+        "distance_to_pleura": (gap, value(found, "distance_to_pleura")),
+        "vessels_touching": (float(count), touching),
+    }
 
 
 def neighbour(rng: np.random.Generator) -> Pair:
@@ -193,8 +219,10 @@ def chest(rng: np.random.Generator) -> Pair:
     fluid_right = scene.share(lambda x: lung(1)(x) & (x[..., 1] < level), 3) >= 0.5
     right = (scene.share(lung(1), 3) >= 0.5) & ~fluid_right
     left = scene.share(lung(-1), 3) >= 0.5
-    heart = scene.share(lambda x: (np.abs(x[..., 0]) <= beats) & (np.abs(x[..., 1]) <= 30)
-                        & (np.abs(x[..., 2]) <= 40), 3) >= 0.5
+    heart = (
+        scene.share(lambda x: (np.abs(x[..., 0]) <= beats) & (np.abs(x[..., 1]) <= 30) & (np.abs(x[..., 2]) <= 40), 3)
+        >= 0.5
+    )
     share = float(rng.uniform(0, 30))
     hu = np.full(scene.shape, -860.0) + scene.noise(5)
     hu[left & (rng.uniform(size=scene.shape) < share / 100)] = -980
@@ -206,10 +234,15 @@ def chest(rng: np.random.Generator) -> Pair:
     fluid = found.structure("pleural_effusion_right")
     if fluid is not None:
         depth, percent = value(fluid, "depth"), value(fluid, "fraction")
-    return {"cardiothoracic_ratio": (2 * beats / (2 * (apart + half)),
-                                     value(found.structure("heart"), "cardiothoracic_ratio")),
-            "effusion_depth": (level + deep, depth), "effusion_fraction": (100 * (level + deep) / (2 * deep), percent),
-            "emphysema_index": (share, value(found.structure("lung_left"), "emphysema_index"))}
+    return {
+        "cardiothoracic_ratio": (
+            2 * beats / (2 * (apart + half)),
+            value(found.structure("heart"), "cardiothoracic_ratio"),
+        ),
+        "effusion_depth": (level + deep, depth),
+        "effusion_fraction": (100 * (level + deep) / (2 * deep), percent),
+        "emphysema_index": (share, value(found.structure("lung_left"), "emphysema_index")),
+    }
 
 
 def body(rng: np.random.Generator) -> Pair:
@@ -234,26 +267,48 @@ def tubes(rng: np.random.Generator) -> Pair:
     scene = Scene((70, 70, 80), spacing, rng)
     wide, deep = float(rng.uniform(6, 11)), float(rng.uniform(7, 11))
     tight = float(rng.uniform(0.6, 0.9))
-    tube = scene.share(lambda x: ((x[..., :2] / (np.array([wide, deep])
-                                                 * (1 - (1 - tight) * np.exp(-(x[..., 2:] / 12) ** 2)))) ** 2
-                                  ).sum(-1) <= 1, 1.5) >= 0.5
+    tube = (
+        scene.share(
+            lambda x: (
+                (
+                    (x[..., :2] / (np.array([wide, deep]) * (1 - (1 - tight) * np.exp(-((x[..., 2:] / 12) ** 2))))) ** 2
+                ).sum(-1)
+                <= 1
+            ),
+            1.5,
+        )
+        >= 0.5
+    )
     tube[:, :, :2] = tube[:, :, -2:] = False
     found = scene.measure({"trachea": tube}).structure("trachea")
     radius, width = float(rng.uniform(20, 26)), float(rng.uniform(4, 9))
     length = lambda x: np.sqrt((x**2).sum(-1))  # noqa: E731
     shell = scene.share(lambda x: (length(x) >= radius) & (length(x) <= radius + width), 1.5) >= 0.5
     fluid = scene.measure({"pericardial_effusion": shell}).structure("pericardial_effusion")
-    return {"minimum_area": (np.pi * wide * deep * tight**2, value(found, "minimum_area")),
-            "tracheal_index": (wide / deep, value(found, "tracheal_index")),
-            "thickness": (width, value(fluid, "thickness"))}
+    return {
+        "minimum_area": (np.pi * wide * deep * tight**2, value(found, "minimum_area")),
+        "tracheal_index": (wide / deep, value(found, "tracheal_index")),
+        "thickness": (width, value(fluid, "thickness")),
+    }
 
 
 def growth(rng: np.random.Generator) -> Pair:
     """A lesion that grows in a patient who lies differently: pairing, growth, doubling time, error of alignment."""
     from radvlm.comparison import compare
 
-    organs = ("liver", "spleen", "kidney_right", "kidney_left", "pancreas", "aorta", "vertebrae_L1", "vertebrae_L3",
-              "adrenal_gland_left", "adrenal_gland_right", "heart")
+    organs = (
+        "liver",
+        "spleen",
+        "kidney_right",
+        "kidney_left",
+        "pancreas",
+        "aorta",
+        "vertebrae_L1",
+        "vertebrae_L3",
+        "adrenal_gland_left",
+        "adrenal_gland_right",
+        "heart",
+    )
     places = rng.uniform(-55, 55, (len(organs), 3))
     while min(np.linalg.norm(places[a] - places[b]) for a in range(len(organs)) for b in range(a)) < 22:
         places = rng.uniform(-58, 58, (len(organs), 3))
@@ -274,24 +329,40 @@ def growth(rng: np.random.Generator) -> Pair:
         masks = {}
         for name, place, radius in zip(organs, places, radii, strict=True):
             at = matrix @ place + move
-            masks[name] = scene.share(lambda x, at=at, r=radius, m=matrix: (((x - at) @ m / r) ** 2).sum(-1) <= 1, 3,
-                                      at, 10) >= 0.5
+            masks[name] = (
+                scene.share(lambda x, at=at, r=radius, m=matrix: (((x - at) @ m / r) ** 2).sum(-1) <= 1, 3, at, 10)
+                >= 0.5
+            )
         at = matrix @ (places[0] + offset) + move
-        masks["liver_lesion"] = scene.share(lambda x, at=at, s=size: ((x - at) ** 2).sum(-1) <= s**2, 1.0, at,
-                                            14) >= 0.5
+        masks["liver_lesion"] = (
+            scene.share(lambda x, at=at, s=size: ((x - at) ** 2).sum(-1) <= s**2, 1.0, at, 14) >= 0.5
+        )
         numbers.append(scene.measure(masks))
     found = compare(numbers[1], numbers[0], days=days)
     pair = next((c for c in found.changes if c.current and c.prior), None)
     rate = days * np.log(2) / (3 * np.log(factor))
-    return {"paired": (1.0, float(pair is not None)),
-            "growth_mm": (2 * before * (factor - 1), None if pair is None else pair.change_mm),
-            "doublings_per_year": (365 / rate, None if pair is None or pair.doubling_days is None
-                                   else 365 / pair.doubling_days),
-            "alignment_error": (0.0, None if pair is None else pair.distance_mm)}
+    return {
+        "paired": (1.0, float(pair is not None)),
+        "growth_mm": (2 * before * (factor - 1), None if pair is None else pair.change_mm),
+        "doublings_per_year": (
+            365 / rate,
+            None if pair is None or pair.doubling_days is None else 365 / pair.doubling_days,
+        ),
+        "alignment_error": (0.0, None if pair is None else pair.distance_mm),
+    }
 
 
-SAMPLERS = {"shape": lesion_shape, "texture": lesion_texture, "nodule": nodule, "neighbor": neighbour,
-            "organ": organ_length, "chest": chest, "body": body, "tubes": tubes, "growth": growth}
+SAMPLERS = {
+    "shape": lesion_shape,
+    "texture": lesion_texture,
+    "nodule": nodule,
+    "neighbor": neighbour,
+    "organ": organ_length,
+    "chest": chest,
+    "body": body,
+    "tubes": tubes,
+    "growth": growth,
+}
 
 
 def evaluate(n: int, names: tuple[str, ...] = tuple(SAMPLERS)) -> dict[str, dict[str, Any]]:
@@ -302,8 +373,9 @@ def evaluate(n: int, names: tuple[str, ...] = tuple(SAMPLERS)) -> dict[str, dict
     return summary(pairs)
 
 
-def add_sample(pairs: dict[str, list[tuple[float, float | None]]], number: int,
-               names: tuple[str, ...] = tuple(SAMPLERS)) -> None:
+def add_sample(
+    pairs: dict[str, list[tuple[float, float | None]]], number: int, names: tuple[str, ...] = tuple(SAMPLERS)
+) -> None:
     """Sample ``number`` of every sampler; it is the same whichever others were drawn."""
     for name in names:
         for quantity, pair in SAMPLERS[name](np.random.default_rng([number, list(SAMPLERS).index(name)])).items():
@@ -315,29 +387,49 @@ def summary(pairs: dict[str, list[tuple[float, float | None]]]) -> dict[str, dic
     for quantity, found in pairs.items():
         held = np.array([(t, m) for t, m in found if m is not None]).reshape(-1, 2)
         error = held[:, 1] - held[:, 0]
-        table[quantity] = {
-            "measured": len(held), "omitted": len(found) - len(held),
-            "truth_from": round(float(held[:, 0].min()), 3), "truth_to": round(float(held[:, 0].max()), 3),
-            "mean_error": round(float(error.mean()), 4), "mean_absolute_error": round(float(np.abs(error).mean()), 4),
-            "worst_error": round(float(error[np.abs(error).argmax()]), 4)} if len(held) else {
-            "measured": 0, "omitted": len(found)}
+        table[quantity] = (
+            {
+                "measured": len(held),
+                "omitted": len(found) - len(held),
+                "truth_from": round(float(held[:, 0].min()), 3),
+                "truth_to": round(float(held[:, 0].max()), 3),
+                "mean_error": round(float(error.mean()), 4),
+                "mean_absolute_error": round(float(np.abs(error).mean()), 4),
+                "worst_error": round(float(error[np.abs(error).argmax()]), 4),
+            }
+            if len(held)
+            else {"measured": 0, "omitted": len(found)}
+        )
     return table
 
 
 WORDS = {
-    "sphericity": ("sphericity, ellipsoids of 10 to 40 mm", "1"), "elongation": ("elongation", "1"),
-    "flatness": ("flatness", "1"), "solidity": ("solidity of convex shapes", "1"),
-    "edge_width": ("width of a blurred edge", "mm"), "noise_hu": ("noise of the host", "HU"),
-    "heterogeneity": ("unevenness beyond the noise", "HU"), "contrast_to_host": ("contrast to the host", "HU"),
-    "mean_diameter": ("mean diameter of nodules", "mm"), "solid_diameter": ("mean diameter of the solid part", "mm"),
-    "distance_to_pleura": ("distance to the pleura", "mm"), "vessels_touching": ("vessels that touch", "1"),
-    "distance_to_neighbor": ("gap to a neighbor", "mm"), "length": ("length of a tilted kidney", "mm"),
-    "cardiothoracic_ratio": ("cardiothoracic ratio", "1"), "effusion_depth": ("depth of an effusion", "mm"),
-    "effusion_fraction": ("the same of the hemithorax", "percent"), "emphysema_index": ("emphysema index", "percent"),
-    "area_l3_cm2": ("muscle area at L3", "cm2"), "minimum_area": ("smallest area of the trachea", "mm2"),
-    "tracheal_index": ("tracheal index", "1"), "thickness": ("thickness of pericardial fluid", "mm"),
-    "paired": ("lesions paired in two scans", "1"), "growth_mm": ("growth of a lesion", "mm"),
-    "doublings_per_year": ("volume doublings a year", "1"), "alignment_error": ("error of the alignment", "mm"),
+    "sphericity": ("sphericity, ellipsoids of 10 to 40 mm", "1"),
+    "elongation": ("elongation", "1"),
+    "flatness": ("flatness", "1"),
+    "solidity": ("solidity of convex shapes", "1"),
+    "edge_width": ("width of a blurred edge", "mm"),
+    "noise_hu": ("noise of the host", "HU"),
+    "heterogeneity": ("unevenness beyond the noise", "HU"),
+    "contrast_to_host": ("contrast to the host", "HU"),
+    "mean_diameter": ("mean diameter of nodules", "mm"),
+    "solid_diameter": ("mean diameter of the solid part", "mm"),
+    "distance_to_pleura": ("distance to the pleura", "mm"),
+    "vessels_touching": ("vessels that touch", "1"),
+    "distance_to_neighbor": ("gap to a neighbor", "mm"),
+    "length": ("length of a tilted kidney", "mm"),
+    "cardiothoracic_ratio": ("cardiothoracic ratio", "1"),
+    "effusion_depth": ("depth of an effusion", "mm"),
+    "effusion_fraction": ("the same of the hemithorax", "percent"),
+    "emphysema_index": ("emphysema index", "percent"),
+    "area_l3_cm2": ("muscle area at L3", "cm2"),
+    "minimum_area": ("smallest area of the trachea", "mm2"),
+    "tracheal_index": ("tracheal index", "1"),
+    "thickness": ("thickness of pericardial fluid", "mm"),
+    "paired": ("lesions paired in two scans", "1"),
+    "growth_mm": ("growth of a lesion", "mm"),
+    "doublings_per_year": ("volume doublings a year", "1"),
+    "alignment_error": ("error of the alignment", "mm"),
 }
 DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "measurements.md"
 MARKS = ("<!-- measured: truth_lesions -->\n", "<!-- /measured -->")
@@ -350,9 +442,11 @@ def docs_table(result: dict[str, Any]) -> str:
         words, unit = WORDS[quantity]
         unit = "" if unit == "1" else f" {unit}"
         if row["measured"]:
-            lines.append(f"| {words} | {row['measured']} | {row['omitted']} | {row['truth_from']:.3g} to "
-                         f"{row['truth_to']:.3g}{unit} | {row['mean_error']:+.2g} | {row['mean_absolute_error']:.2g} | "
-                         f"{row['worst_error']:+.2g} |")
+            lines.append(
+                f"| {words} | {row['measured']} | {row['omitted']} | {row['truth_from']:.3g} to "
+                f"{row['truth_to']:.3g}{unit} | {row['mean_error']:+.2g} | {row['mean_absolute_error']:.2g} | "
+                f"{row['worst_error']:+.2g} |"
+            )
     return "\n".join(lines) + "\n"
 
 

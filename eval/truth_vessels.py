@@ -54,7 +54,7 @@ def tube_errors(analytic: ModuleType, rng: np.random.Generator) -> Errors:
     kind, radius = str(rng.choice(KINDS)), float(rng.uniform(7, 14))
     group = f"{kind}, {' x '.join(f'{s:g}' for s in spacing)}"
     along = np.linspace(0, 1, 400)
-    bulge = radius + float(rng.uniform(4, 10)) * np.exp(-((along - 0.5) / 0.14) ** 2)
+    bulge = radius + float(rng.uniform(4, 10)) * np.exp(-(((along - 0.5) / 0.14) ** 2))
     for radii in (np.full(400, radius), bulge):
         mask = analytic.tube(kind, radii, spacing, rng, length=110.0)
         sections, reason = vessel_sections(only("aorta", mask, spacing), "aorta")
@@ -110,8 +110,12 @@ def vertebra_errors(analytic: ModuleType, rng: np.random.Generator) -> Errors:
 def summary(values: list[float]) -> dict[str, float]:
     array = np.array(values)
     mean, absolute = round(float(array.mean()), 2), round(float(np.abs(array).mean()), 2)
-    return {"n": len(array), "mean": mean, "mean_absolute": absolute,
-            "worst": round(float(array[np.abs(array).argmax()]), 2)}
+    return {
+        "n": len(array),
+        "mean": mean,
+        "mean_absolute": absolute,
+        "worst": round(float(array[np.abs(array).argmax()]), 2),
+    }
 
 
 DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "measurements.md"
@@ -126,8 +130,9 @@ def write_docs(path: Path) -> None:
     lines = ["| quantity | n | mean error | mean absolute | worst |", "|---|---|---|---|---|"]
     for quantity, groups in json.loads(path.read_text(encoding="utf-8"))["errors"].items():
         row = groups["all"]
-        lines.append(f"| {quantity} | {row['n']} | {row['mean']:+.2f} | {row['mean_absolute']:.2f} | "
-                     f"{row['worst']:+.2f} |")
+        lines.append(
+            f"| {quantity} | {row['n']} | {row['mean']:+.2f} | {row['mean_absolute']:.2f} | {row['worst']:+.2f} |"
+        )
     DOCUMENT.write_text(text[:start] + "\n".join(lines) + "\n" + text[stop:], encoding="utf-8")
 
 
@@ -143,15 +148,23 @@ def main() -> None:
     analytic = shapes()
     table: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     makers: tuple[Callable[[ModuleType, np.random.Generator], Errors], ...] = (
-        tube_errors, contact_errors, vertebra_errors)
+        tube_errors,
+        contact_errors,
+        vertebra_errors,
+    )
     for number, make in enumerate(makers):
         for seed in range(options.samples):
             for quantity, group, error in make(analytic, np.random.default_rng([number, seed])):
                 table[quantity]["all"].append(error)
                 if group != "all":
                     table[quantity][group].append(error)
-    write_docs(write_result(options.name, options.samples, {
-        "errors": {q: {g: summary(v) for g, v in sorted(groups.items())} for q, groups in table.items()}}))
+    write_docs(
+        write_result(
+            options.name,
+            options.samples,
+            {"errors": {q: {g: summary(v) for g, v in sorted(groups.items())} for q, groups in table.items()}},
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -27,8 +27,9 @@ def main(cases: Path, out: Path) -> int:
                 continue
             for row in numbers.rows():
                 if row["value"] is not None:
-                    writer.writerow([folder.name, row["region"], row["quantity"], row["value"], row["unit"],
-                                     row["uncertainty"], ""])
+                    writer.writerow(
+                        [folder.name, row["region"], row["quantity"], row["value"], row["unit"], row["uncertainty"], ""]
+                    )
     return failed
 
 

@@ -18,32 +18,34 @@ from types import MappingProxyType
 from radvlm.errors import StructureError
 
 #: Report sections in the order in which they are written: key -> heading.
-SECTIONS: Mapping[str, str] = MappingProxyType({
-    "technique": "Technique",
-    "devices": "Lines and devices",
-    "head": "Head",
-    "neck": "Neck and thyroid",
-    "heart": "Heart and pericardium",
-    "mediastinum": "Mediastinum",
-    "airways": "Airways",
-    "lungs": "Lungs",
-    "pleura": "Pleura",
-    "breast": "Chest wall and breast",
-    "liver": "Liver",
-    "biliary": "Gallbladder and bile ducts",
-    "spleen": "Spleen",
-    "pancreas": "Pancreas",
-    "adrenals": "Adrenal glands",
-    "kidneys": "Kidneys, ureters and bladder",
-    "bowel": "Stomach and bowel",
-    "peritoneum": "Peritoneum",
-    "nodes": "Lymph nodes",
-    "vessels": "Vessels",
-    "reproductive": "Reproductive organs",
-    "bones": "Bones",
-    "soft_tissues": "Soft tissues",
-    "impression": "Impression",
-})
+SECTIONS: Mapping[str, str] = MappingProxyType(
+    {
+        "technique": "Technique",
+        "devices": "Lines and devices",
+        "head": "Head",
+        "neck": "Neck and thyroid",
+        "heart": "Heart and pericardium",
+        "mediastinum": "Mediastinum",
+        "airways": "Airways",
+        "lungs": "Lungs",
+        "pleura": "Pleura",
+        "breast": "Chest wall and breast",
+        "liver": "Liver",
+        "biliary": "Gallbladder and bile ducts",
+        "spleen": "Spleen",
+        "pancreas": "Pancreas",
+        "adrenals": "Adrenal glands",
+        "kidneys": "Kidneys, ureters and bladder",
+        "bowel": "Stomach and bowel",
+        "peritoneum": "Peritoneum",
+        "nodes": "Lymph nodes",
+        "vessels": "Vessels",
+        "reproductive": "Reproductive organs",
+        "bones": "Bones",
+        "soft_tissues": "Soft tissues",
+        "impression": "Impression",
+    }
+)
 
 #: What a structure is. ``part`` divides an organ, ``lesion`` and ``fluid`` are counted as instances.
 KINDS = ("organ", "part", "vessel", "bone", "muscle", "tissue", "cavity", "body", "lesion", "fluid", "device")

@@ -33,9 +33,12 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"radvlm {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    report = commands.add_parser("report", help="write the report of one CT",
-                                 description="Write report.html, report.txt, report.json, measurements, regions.nii.gz "
-                                 "and manifest.json of one CT into a folder.")
+    report = commands.add_parser(
+        "report",
+        help="write the report of one CT",
+        description="Write report.html, report.txt, report.json, measurements, regions.nii.gz "
+        "and manifest.json of one CT into a folder.",
+    )
     report.add_argument("ct", help="DICOM folder, DICOM zip or NIfTI file")
     _mask_arguments(report, required=False)
     _report_arguments(report)
@@ -45,12 +48,17 @@ def build_parser() -> argparse.ArgumentParser:
     report.add_argument("--weight", type=float, metavar="KG")
     report.set_defaults(run=_report)
 
-    demo = commands.add_parser("demo", help="the same on a phantom with known lesions",
-                               description="Make a synthetic CT with known lesions and write its report: "
-                               "no download, no GPU.")
+    demo = commands.add_parser(
+        "demo",
+        help="the same on a phantom with known lesions",
+        description="Make a synthetic CT with known lesions and write its report: no download, no GPU.",
+    )
     _report_arguments(demo)
-    demo.add_argument("--no-masks", action="store_true",
-                      help="hide the masks of the phantom, so that only thresholds and --model speak")
+    demo.add_argument(
+        "--no-masks",
+        action="store_true",
+        help="hide the masks of the phantom, so that only thresholds and --model speak",
+    )
     demo.add_argument("--seed", type=int, default=7, help="anatomy and lesions of the phantom (default 7)")
     demo.set_defaults(run=_demo)
     _add_model_commands(commands)
@@ -65,14 +73,20 @@ def build_parser() -> argparse.ArgumentParser:
 
     _add_compare(commands)
 
-    evaluate = commands.add_parser("evaluate", help="compare generated reports with reference reports",
-                                   description="Score one or more systems against reference reports.")
+    evaluate = commands.add_parser(
+        "evaluate",
+        help="compare generated reports with reference reports",
+        description="Score one or more systems against reference reports.",
+    )
     add_evaluate_arguments(evaluate)
     evaluate.set_defaults(run=_evaluate)
 
-    calibrate = commands.add_parser("calibrate", help="agreement of a judge or a metric with radiologists",
-                                    description="Compare the error counts of a judge or a metric with those of "
-                                    "radiologists, on a rated set that you have downloaded.")
+    calibrate = commands.add_parser(
+        "calibrate",
+        help="agreement of a judge or a metric with radiologists",
+        description="Compare the error counts of a judge or a metric with those of "
+        "radiologists, on a rated set that you have downloaded.",
+    )
     add_calibrate_arguments(calibrate)
     calibrate.set_defaults(run=run_calibrate)
 
@@ -81,22 +95,30 @@ def build_parser() -> argparse.ArgumentParser:
     series.set_defaults(run=_series)
 
     info = commands.add_parser("info", help="structures, label schemes, versions, licences")
-    info.add_argument("topic", nargs="?", default="all",
-                      choices=("all", "structures", "schemes", "rules", "versions", "licences"))
+    info.add_argument(
+        "topic", nargs="?", default="all", choices=("all", "structures", "schemes", "rules", "versions", "licences")
+    )
     info.add_argument("--json", action="store_true", help="machine readable")
     info.set_defaults(run=_info)
     return parser
 
 
 def _add_compare(commands: Any) -> None:
-    compare = commands.add_parser("compare", help="two studies of one patient: growth, new and gone lesions, RECIST",
-                                  description="Compare the lesions of two studies. A study is a folder that `radvlm "
-                                  "report` wrote, or a measurements.json of `radvlm measure --format json`.")
+    compare = commands.add_parser(
+        "compare",
+        help="two studies of one patient: growth, new and gone lesions, RECIST",
+        description="Compare the lesions of two studies. A study is a folder that `radvlm "
+        "report` wrote, or a measurements.json of `radvlm measure --format json`.",
+    )
     compare.add_argument("current", help="the later study")
     compare.add_argument("prior", help="the earlier study")
     compare.add_argument("--days", type=float, help="days between both (default: from the dates of the studies)")
-    compare.add_argument("--baseline-mm", type=float, metavar="MM",
-                         help="sum of diameters at baseline, when the prior study is not the baseline")
+    compare.add_argument(
+        "--baseline-mm",
+        type=float,
+        metavar="MM",
+        help="sum of diameters at baseline, when the prior study is not the baseline",
+    )
     compare.add_argument("--nadir-mm", type=float, metavar="MM", help="smallest sum of diameters so far")
     compare.add_argument("--format", choices=("text", "csv", "json"), default="text")
     compare.add_argument("-o", "--output", metavar="FILE", help="default: standard output")
@@ -105,9 +127,11 @@ def _add_compare(commands: Any) -> None:
 
 def _add_model_commands(commands: Any) -> None:
     """``classify``, ``ask``, ``index`` and ``train``: what a model does beside a report."""
-    classify = commands.add_parser("classify", help="probabilities of findings, from the images alone",
-                                   description="Print how probable findings are in one CT: those of the model, or any "
-                                   "text (zero-shot).")
+    classify = commands.add_parser(
+        "classify",
+        help="probabilities of findings, from the images alone",
+        description="Print how probable findings are in one CT: those of the model, or any text (zero-shot).",
+    )
     classify.add_argument("ct", help="DICOM folder, DICOM zip or NIfTI file")
     _model_argument(classify, "tiny")
     classify.add_argument("--findings", nargs="+", metavar="TEXT", help="default: those the model was trained on")
@@ -117,8 +141,11 @@ def _add_model_commands(commands: Any) -> None:
     classify.add_argument("--json", action="store_true", help="machine readable")
     classify.set_defaults(run=_classify)
 
-    ask = commands.add_parser("ask", help="answer a question about one CT",
-                              description="Print the answer to a question, how sure the model is and what it rests on.")
+    ask = commands.add_parser(
+        "ask",
+        help="answer a question about one CT",
+        description="Print the answer to a question, how sure the model is and what it rests on.",
+    )
     ask.add_argument("ct", help="DICOM folder, DICOM zip or NIfTI file")
     ask.add_argument("question")
     _model_argument(ask, "tiny")
@@ -128,14 +155,19 @@ def _add_model_commands(commands: Any) -> None:
 
     from radvlm.retrieve.command import add_arguments as add_index_arguments
 
-    index = commands.add_parser("index", help="prior reports: build, add, remove, check, search",
-                                description="An index of prior reports (and scans) for `radvlm report --index`; see "
-                                "docs/retrieval.md.")
+    index = commands.add_parser(
+        "index",
+        help="prior reports: build, add, remove, check, search",
+        description="An index of prior reports (and scans) for `radvlm report --index`; see docs/retrieval.md.",
+    )
     add_index_arguments(index)
     index.set_defaults(run=_index)
 
-    train = commands.add_parser("train", help="train a model from a YAML file",
-                                description="Train a model as a configuration says; see configs/ and docs/training.md.")
+    train = commands.add_parser(
+        "train",
+        help="train a model from a YAML file",
+        description="Train a model as a configuration says; see configs/ and docs/training.md.",
+    )
     train.add_argument("config", metavar="CONFIG", help="YAML file, such as configs/tiny.yaml")
     train.add_argument("-o", "--output", metavar="OUT", help="folder of the run (default: out/ and the name of CONFIG)")
     train.add_argument("--resume", action="store_true", help="go on from the last checkpoint in the folder")
@@ -145,21 +177,30 @@ def _add_model_commands(commands: Any) -> None:
 
 def _model_argument(parser: argparse.ArgumentParser, default: str | None) -> None:
     shown = f" (default {default})" if default else ""
-    parser.add_argument("--model", metavar="NAME", default=default,
-                        help=f"tiny, a folder of save_pretrained, a checkpoint file or a hub id in the cache{shown}")
+    parser.add_argument(
+        "--model",
+        metavar="NAME",
+        default=default,
+        help=f"tiny, a folder of save_pretrained, a checkpoint file or a hub id in the cache{shown}",
+    )
 
 
 def _mask_arguments(parser: argparse.ArgumentParser, *, required: bool) -> None:
-    parser.add_argument("--masks", required=required, metavar="MASKS",
-                        help="multi-label NIfTI, folder of binary masks, or DICOM SEG")
+    parser.add_argument(
+        "--masks", required=required, metavar="MASKS", help="multi-label NIfTI, folder of binary masks, or DICOM SEG"
+    )
     parser.add_argument("--scheme", help="label scheme of the masks (default: detected; see `radvlm info schemes`)")
     parser.add_argument("--series", help="DICOM series: UID or its end, number, or part of the description")
 
 
 def _patient_arguments(parser: argparse.ArgumentParser) -> None:
     whose = parser.add_mutually_exclusive_group()
-    whose.add_argument("--exclude-patient", action="append", metavar="ID",
-                       help="whose scan it is: none of their reports in the index is used (can be repeated)")
+    whose.add_argument(
+        "--exclude-patient",
+        action="append",
+        metavar="ID",
+        help="whose scan it is: none of their reports in the index is used (can be repeated)",
+    )
     whose.add_argument("--patient-not-indexed", action="store_true", help="the scan is of nobody in the index")
 
 
@@ -170,8 +211,9 @@ def _report_arguments(parser: argparse.ArgumentParser) -> None:
     _patient_arguments(parser)
     parser.add_argument("--no-hints", action="store_true", help="record the prior texts, but keep them from the model")
     parser.add_argument("--config", metavar="YAML", help="settings, see configs/")
-    parser.add_argument("--style", choices=("full", "concise", "normal-in-one-word"),
-                        help="overrides the configuration")
+    parser.add_argument(
+        "--style", choices=("full", "concise", "normal-in-one-word"), help="overrides the configuration"
+    )
     parser.add_argument("--no-page", action="store_true", help="leave report.html out")
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress, no report on stdout")
 
@@ -214,11 +256,20 @@ def _write_report(args: argparse.Namespace, source: Any, masks: Any, patient: An
     from radvlm.pipeline import generate_report
 
     try:
-        generated = generate_report(source, segmentation=masks, model=args.model, patient=patient, config=_config(args),
-                                    scheme=getattr(args, "scheme", None), series=getattr(args, "series", None),
-                                    index=args.index, exclude_patient=args.exclude_patient,
-                                    patient_not_indexed=args.patient_not_indexed, use_hints=not args.no_hints,
-                                    progress=steps)
+        generated = generate_report(
+            source,
+            segmentation=masks,
+            model=args.model,
+            patient=patient,
+            config=_config(args),
+            scheme=getattr(args, "scheme", None),
+            series=getattr(args, "series", None),
+            index=args.index,
+            exclude_patient=args.exclude_patient,
+            patient_not_indexed=args.patient_not_indexed,
+            use_hints=not args.no_hints,
+            progress=steps,
+        )
         steps("Writing the page and the files")
         folder = generated.save(args.output, page=not args.no_page)
     finally:
@@ -261,9 +312,15 @@ def _classify(args: argparse.Namespace) -> None:
     from radvlm.neural import classify_findings, load_model, notice_of
 
     model = load_model(args.model)
-    scores = classify_findings(args.ct, model=model, findings=args.findings, series=args.series,
-                               index=args.index, exclude_patient=args.exclude_patient,
-                               patient_not_indexed=args.patient_not_indexed)
+    scores = classify_findings(
+        args.ct,
+        model=model,
+        findings=args.findings,
+        series=args.series,
+        index=args.index,
+        exclude_patient=args.exclude_patient,
+        patient_not_indexed=args.patient_not_indexed,
+    )
     notice = notice_of(model)
     if args.json:
         import json
@@ -275,8 +332,10 @@ def _classify(args: argparse.Namespace) -> None:
 
     for score in sorted(scores, key=lambda s: -s.probability):
         where = structure(score.site).words if score.site else ""
-        print(f"{score.probability:5.2f}  {score.status:<13}  {score.words}{f' ({where})' if where else ''}"
-              f"{_vote_words(score)}")
+        print(
+            f"{score.probability:5.2f}  {score.status:<13}  {score.words}{f' ({where})' if where else ''}"
+            f"{_vote_words(score)}"
+        )
     if notice:
         print(f"note: {notice}", file=sys.stderr)
 
@@ -329,8 +388,9 @@ def _train(args: argparse.Namespace) -> None:
             raise
         from radvlm.errors import MissingPackageError
 
-        raise MissingPackageError("training needs the packages of the extra `model`", str(error.name),
-                                  "pip install radvlm[model]") from error
+        raise MissingPackageError(
+            "training needs the packages of the extra `model`", str(error.name), "pip install radvlm[model]"
+        ) from error
 
     def show(*parts: object) -> None:
         print(*parts, file=sys.stderr)
@@ -381,8 +441,10 @@ def _series(args: argparse.Namespace) -> None:
     print("    number  plane         slices  matrix     description / UID")
     for r in list_series(args.folder):
         mark = "*" if r.chosen else " "
-        print(f"  {mark} {r.number or '-':<7} {r.plane:<13} {r.slices:>6}  {f'{r.columns}x{r.rows}':<9}  "
-              f"{r.description or '-'} {r.series_uid}".rstrip())
+        print(
+            f"  {mark} {r.number or '-':<7} {r.plane:<13} {r.slices:>6}  {f'{r.columns}x{r.rows}':<9}  "
+            f"{r.description or '-'} {r.series_uid}".rstrip()
+        )
     print("* is what `radvlm report` takes without --series")
 
 

@@ -57,8 +57,11 @@ def load_study(path: str | Path) -> SavedStudy:
     place = Path(path)
     file = place / "measurements.json" if place.is_dir() else place
     if not file.is_file():
-        raise InputError("a study is a folder that radvlm report wrote, or a measurements.json", str(path),
-                         "Write one with `radvlm report` or `radvlm measure --format json -o FILE`")
+        raise InputError(
+            "a study is a folder that radvlm report wrote, or a measurements.json",
+            str(path),
+            "Write one with `radvlm report` or `radvlm measure --format json -o FILE`",
+        )
     numbers = Measurements.from_json(file.read_text(encoding="utf-8"))
     manifest = file.parent / "manifest.json"
     if not manifest.is_file():
@@ -96,24 +99,45 @@ class Comparison:
         found = []
         for c in self.changes:
             row: dict[str, str | float | None] = {
-                "structure": c.lesion.structure, "status": c.status,
+                "structure": c.lesion.structure,
+                "status": c.status,
                 "current": None if c.current is None else c.current.region.id,
-                "prior": None if c.prior is None else c.prior.region.id, "size": c.size,
-                "current_mm": _value(c.current, c.size), "prior_mm": _value(c.prior, c.size),
-                "change_mm": c.change_mm, "change_percent": c.change_percent,
+                "prior": None if c.prior is None else c.prior.region.id,
+                "size": c.size,
+                "current_mm": _value(c.current, c.size),
+                "prior_mm": _value(c.prior, c.size),
+                "change_mm": c.change_mm,
+                "change_percent": c.change_percent,
                 "current_ml": None if c.current is None else c.current.volume_ml,
                 "prior_ml": None if c.prior is None else c.prior.volume_ml,
-                "volume_change_percent": c.volume_change_percent, "doubling_days": c.doubling_days,
-                "distance_mm": c.distance_mm, "reason": c.reason}
+                "volume_change_percent": c.volume_change_percent,
+                "doubling_days": c.doubling_days,
+                "distance_mm": c.distance_mm,
+                "reason": c.reason,
+            }
             found.append({k: round(v, 4) + 0.0 if isinstance(v, float) else v for k, v in row.items()})
         return found
 
     def to_csv(self) -> str:
         """CSV text, one line per lesion; an empty number of a pair has its reason beside it."""
         out = io.StringIO()
-        columns = ("structure", "status", "current", "prior", "size", "current_mm", "prior_mm", "change_mm",
-                   "change_percent", "current_ml", "prior_ml", "volume_change_percent", "doubling_days", "distance_mm",
-                   "reason")
+        columns = (
+            "structure",
+            "status",
+            "current",
+            "prior",
+            "size",
+            "current_mm",
+            "prior_mm",
+            "change_mm",
+            "change_percent",
+            "current_ml",
+            "prior_ml",
+            "volume_change_percent",
+            "doubling_days",
+            "distance_mm",
+            "reason",
+        )
         writer = csv.DictWriter(out, columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(self.rows())
@@ -122,24 +146,51 @@ class Comparison:
     def to_json(self) -> str:
         """JSON text with dates, alignment, lesions, RECIST and sentences."""
         r = self.recist
-        return json.dumps({
-            "current_date": self.current_date, "prior_date": self.prior_date, "days": self.days,
-            "alignment": {"kind": self.alignment.kind, "prior_to_current_ras_mm": self.alignment.matrix.tolist(),
-                          "error_mm": self.alignment.error_mm, "organs": list(self.alignment.organs)},
-            "lesions": self.rows(),
-            "recist": {"category": r.category, "reason": r.reason, "baseline_mm": r.baseline_mm,
-                       "current_mm": r.current_mm, "nadir_mm": r.nadir_mm,
-                       "targets": [{"prior": t.change.prior.region.id if t.change.prior else None,
-                                    "current": t.change.current.region.id if t.change.current else None,
-                                    "prior_mm": t.prior_mm, "current_mm": t.current_mm} for t in r.targets],
-                       "new": [c.lesion.region.id for c in r.new]},
-            "sentences": [asdict(s) for s in self.sentences],
-            "decisions": [asdict(d) for d in self.decisions],
-        }, indent=2)
+        return json.dumps(
+            {
+                "current_date": self.current_date,
+                "prior_date": self.prior_date,
+                "days": self.days,
+                "alignment": {
+                    "kind": self.alignment.kind,
+                    "prior_to_current_ras_mm": self.alignment.matrix.tolist(),
+                    "error_mm": self.alignment.error_mm,
+                    "organs": list(self.alignment.organs),
+                },
+                "lesions": self.rows(),
+                "recist": {
+                    "category": r.category,
+                    "reason": r.reason,
+                    "baseline_mm": r.baseline_mm,
+                    "current_mm": r.current_mm,
+                    "nadir_mm": r.nadir_mm,
+                    "targets": [
+                        {
+                            "prior": t.change.prior.region.id if t.change.prior else None,
+                            "current": t.change.current.region.id if t.change.current else None,
+                            "prior_mm": t.prior_mm,
+                            "current_mm": t.current_mm,
+                        }
+                        for t in r.targets
+                    ],
+                    "new": [c.lesion.region.id for c in r.new],
+                },
+                "sentences": [asdict(s) for s in self.sentences],
+                "decisions": [asdict(d) for d in self.decisions],
+            },
+            indent=2,
+        )
 
 
-def compare(current: Any, prior: Any, *, days: float | None = None, baseline_mm: float | None = None,
-            nadir_mm: float | None = None, families: tuple[str, ...] = TARGET_FAMILIES) -> Comparison:
+def compare(
+    current: Any,
+    prior: Any,
+    *,
+    days: float | None = None,
+    baseline_mm: float | None = None,
+    nadir_mm: float | None = None,
+    families: tuple[str, ...] = TARGET_FAMILIES,
+) -> Comparison:
     """What changed between two studies of one patient.
 
     Args:
@@ -156,8 +207,9 @@ def compare(current: Any, prior: Any, *, days: float | None = None, baseline_mm:
     if days is None and all(dates):
         days = float((date.fromisoformat(dates[0]) - date.fromisoformat(dates[1])).days)
     if days is not None and days < 0:
-        raise InputError("the prior study is the earlier one", f"{days:.0f} days from prior to current",
-                         "Exchange the two studies")
+        raise InputError(
+            "the prior study is the earlier one", f"{days:.0f} days from prior to current", "Exchange the two studies"
+        )
     alignment, decision = align(now, then)
     changes = lesion_changes(now, then, alignment, days)
     outcome = recist(then, changes, families=families, baseline_mm=baseline_mm, nadir_mm=nadir_mm)
@@ -165,8 +217,13 @@ def compare(current: Any, prior: Any, *, days: float | None = None, baseline_mm:
     if days is None:
         notes.append(Decision("dates", "The dates of both studies are not known, so no doubling time is given."))
     if baseline_mm is None:
-        notes.append(Decision("recist", "The prior study was taken as baseline and nadir; new lesions and growth were "
-                              "not reviewed, and non-target lesions were not judged."))
+        notes.append(
+            Decision(
+                "recist",
+                "The prior study was taken as baseline and nadir; new lesions and growth were "
+                "not reviewed, and non-target lesions were not judged.",
+            )
+        )
     sentences = (*(_sentence(c) for c in changes), _recist_sentence(outcome))
     for sentence in sentences:
         reason = verify_change(sentence, changes, outcome)
@@ -178,8 +235,11 @@ def compare(current: Any, prior: Any, *, days: float | None = None, baseline_mm:
 def _numbers(study: Any, which: str) -> Measurements:
     found = study if isinstance(study, Measurements) else getattr(study, "measurements", None)
     if not isinstance(found, Measurements):
-        raise InputError("a study is what generate_report or measure returned", f"{which}: {type(study).__name__}",
-                         "Call radvlm.generate_report or radvlm.measure on each study first")
+        raise InputError(
+            "a study is what generate_report or measure returned",
+            f"{which}: {type(study).__name__}",
+            "Call radvlm.generate_report or radvlm.measure on each study first",
+        )
     return found
 
 
@@ -249,8 +309,11 @@ def _recist_sentence(outcome: Recist) -> ChangeSentence:
     targets = [t.change for t in outcome.targets]
     everyone = [*targets, *outcome.new]
     text = f"RECIST 1.1, prior study as baseline: {outcome.category} ({outcome.reason})."
-    return ChangeSentence(text, tuple(c.current.region.id for c in everyone if c.current),
-                          tuple(c.prior.region.id for c in everyone if c.prior))
+    return ChangeSentence(
+        text,
+        tuple(c.current.region.id for c in everyone if c.current),
+        tuple(c.prior.region.id for c in everyone if c.prior),
+    )
 
 
 def verify_change(sentence: ChangeSentence, changes: Iterable[LesionChange], outcome: Recist) -> str | None:
@@ -259,8 +322,12 @@ def verify_change(sentence: ChangeSentence, changes: Iterable[LesionChange], out
     Every number must be a rendering of a size or a change of a lesion that it cites, or of the RECIST sums.
     """
     ids = (set(sentence.current_regions), set(sentence.prior_regions))
-    cited = [c for c in changes if (c.current is not None and c.current.region.id in ids[0])
-             or (c.prior is not None and c.prior.region.id in ids[1])]
+    cited = [
+        c
+        for c in changes
+        if (c.current is not None and c.current.region.id in ids[0])
+        or (c.prior is not None and c.prior.region.id in ids[1])
+    ]
     if sentence.text.startswith("RECIST"):
         allowed = {"1.1", *_NUMBER.findall(outcome.reason)}
         sums = {f"{v:.0f}" for v in (outcome.baseline_mm, outcome.current_mm, outcome.nadir_mm) if v is not None}
@@ -280,8 +347,12 @@ def _renderings(change: LesionChange) -> set[str]:
     for lesion in (change.current, change.prior):
         if lesion is not None:
             found |= set(_NUMBER.findall(_size_text(lesion)))
-            found |= {n for m in (lesion.long_axis_mm, lesion.short_axis_mm) if m is not None
-                      for n in _NUMBER.findall(length_text(m, _STYLE))}
+            found |= {
+                n
+                for m in (lesion.long_axis_mm, lesion.short_axis_mm)
+                if m is not None
+                for n in _NUMBER.findall(length_text(m, _STYLE))
+            }
     for value in (change.change_mm, change.change_percent, change.volume_change_percent):
         if value is not None:
             found.add(_signed(value))

@@ -32,8 +32,10 @@ class Measuring:
 
     def __post_init__(self) -> None:
         if self.min_lesion_voxels < 1 or self.min_lesion_ml < 0:
-            raise InputError("min_lesion_voxels is at least 1 and min_lesion_ml at least 0",
-                             f"{self.min_lesion_voxels}, {self.min_lesion_ml}")
+            raise InputError(
+                "min_lesion_voxels is at least 1 and min_lesion_ml at least 0",
+                f"{self.min_lesion_voxels}, {self.min_lesion_ml}",
+            )
 
 
 @dataclass(frozen=True)
@@ -95,8 +97,11 @@ def _build(cls: type, data: Mapping[str, Any], where: str) -> Any:
             import difflib
 
             near = difflib.get_close_matches(str(key), known, n=1)
-            raise InputError(f"the configuration knows the keys {', '.join(sorted(known))} here", path,
-                             f"Did you mean {near[0]}?" if near else "Remove it")
+            raise InputError(
+                f"the configuration knows the keys {', '.join(sorted(known))} here",
+                path,
+                f"Did you mean {near[0]}?" if near else "Remove it",
+            )
         if is_dataclass(hints[key]):
             if not isinstance(value, Mapping):
                 raise InputError(f"{path} is a mapping of settings", repr(value))

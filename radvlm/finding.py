@@ -27,34 +27,83 @@ PORTAL_PARTS = ("portal", "splenic")
 QUANTITIES: dict[str, str] = {
     # of a structure or a lesion
     "volume": "mL",
-    "mean_hu": "HU", "sd_hu": "HU", "median_hu": "HU", "core_mean_hu": "HU",
-    "p05_hu": "HU", "p25_hu": "HU", "p75_hu": "HU", "p95_hu": "HU",
-    "extent_right_left": "mm", "extent_anterior_posterior": "mm", "extent_superior_inferior": "mm",
+    "mean_hu": "HU",
+    "sd_hu": "HU",
+    "median_hu": "HU",
+    "core_mean_hu": "HU",
+    "p05_hu": "HU",
+    "p25_hu": "HU",
+    "p75_hu": "HU",
+    "p95_hu": "HU",
+    "extent_right_left": "mm",
+    "extent_anterior_posterior": "mm",
+    "extent_superior_inferior": "mm",
     # of a lesion instance
-    "long_axis": "mm", "short_axis": "mm", "diameter_3d": "mm",
-    "contrast_to_host": "HU", "host_mean_hu": "HU", "host_sd_hu": "HU",
+    "long_axis": "mm",
+    "short_axis": "mm",
+    "diameter_3d": "mm",
+    "contrast_to_host": "HU",
+    "host_mean_hu": "HU",
+    "host_sd_hu": "HU",
     # of an organ, vessel or fluid collection
-    "diameter": "mm", "thickness": "mm", "depth": "mm", "length": "mm", "area": "mm2", "angle": "degree",
+    "diameter": "mm",
+    "thickness": "mm",
+    "depth": "mm",
+    "length": "mm",
+    "area": "mm2",
+    "angle": "degree",
     # derived
-    "count": "1", "ratio": "1", "difference_hu": "HU", "total_volume": "mL", "fraction": "percent",
+    "count": "1",
+    "ratio": "1",
+    "difference_hu": "HU",
+    "total_volume": "mL",
+    "fraction": "percent",
     # shape and character of a lesion
-    "sphericity": "1", "solidity": "1", "elongation": "1", "flatness": "1", "mean_diameter": "mm",
-    "edge_width": "mm", "core_sd_hu": "HU", "noise_hu": "HU", "heterogeneity": "HU", "solid_fraction": "percent",
-    "solid_diameter": "mm", "distance_to_pleura": "mm",
-    "vessels_touching": "1", "vessels_pointing": "1", "airways_touching": "1", "airways_pointing": "1",
+    "sphericity": "1",
+    "solidity": "1",
+    "elongation": "1",
+    "flatness": "1",
+    "mean_diameter": "mm",
+    "edge_width": "mm",
+    "core_sd_hu": "HU",
+    "noise_hu": "HU",
+    "heterogeneity": "HU",
+    "solid_fraction": "percent",
+    "solid_diameter": "mm",
+    "distance_to_pleura": "mm",
+    "vessels_touching": "1",
+    "vessels_pointing": "1",
+    "airways_touching": "1",
+    "airways_pointing": "1",
     # of lungs, airways, fluid, body composition
-    "emphysema_index": "percent", "minimum_area": "mm2", "tracheal_index": "1", "cardiothoracic_ratio": "1",
-    "area_l3": "mm2", "mean_hu_l3": "HU", "liver_spleen_ratio": "1", "midclavicular_length": "mm",
+    "emphysema_index": "percent",
+    "minimum_area": "mm2",
+    "tracheal_index": "1",
+    "cardiothoracic_ratio": "1",
+    "area_l3": "mm2",
+    "mean_hu_l3": "HU",
+    "liver_spleen_ratio": "1",
+    "midclavicular_length": "mm",
     # of a named part of a vessel (ascending_diameter, infrarenal_length)
-    **{f"{part}_{what}": unit for part in (*AORTA_PARTS, *PULMONARY_PARTS, *PORTAL_PARTS)
-       for what, unit in (("diameter", "mm"), ("area", "mm2"), ("length", "mm"))},
+    **{
+        f"{part}_{what}": unit
+        for part in (*AORTA_PARTS, *PULMONARY_PARTS, *PORTAL_PARTS)
+        for what, unit in (("diameter", "mm"), ("area", "mm2"), ("length", "mm"))
+    },
     # of a tumor beside a vessel
     "distance": "mm",
     # of a vertebra
-    "anterior_height": "mm", "middle_height": "mm", "posterior_height": "mm", "trabecular_hu": "HU",
-    "wedge_loss": "percent", "biconcave_loss": "percent", "crush_loss": "percent",
+    "anterior_height": "mm",
+    "middle_height": "mm",
+    "posterior_height": "mm",
+    "trabecular_hu": "HU",
+    "wedge_loss": "percent",
+    "biconcave_loss": "percent",
+    "crush_loss": "percent",
     # of the scan
-    "coverage": "mm", "slice_spacing": "mm", "pixel_spacing": "mm",
+    "coverage": "mm",
+    "slice_spacing": "mm",
+    "pixel_spacing": "mm",
 }
 
 
@@ -132,8 +181,9 @@ class Measurement:
         if self.quantity not in QUANTITIES:
             raise InputError("a measured quantity is in radvlm.finding.QUANTITIES", repr(self.quantity))
         if not math.isfinite(self.value):
-            raise InputError("a measurement is finite; one that failed is left out with a reason",
-                             f"{self.quantity} = {self.value}")
+            raise InputError(
+                "a measurement is finite; one that failed is left out with a reason", f"{self.quantity} = {self.value}"
+            )
         object.__setattr__(self, "value", float(self.value))
 
     @property
@@ -212,8 +262,10 @@ class Finding:
         if self.status in (Status.NOT_ASSESSED, Status.INDETERMINATE) and not self.reason:
             raise InputError(f"a finding that is {self.status} says why", f"{self.id} {self.kind} {self.site}")
         if (self.confidence is None) == (self.source is Source.MODEL):
-            raise InputError("a model's finding, and no other, carries a probability",
-                             f"{self.id}: source {self.source}, confidence {self.confidence}")
+            raise InputError(
+                "a model's finding, and no other, carries a probability",
+                f"{self.id}: source {self.source}, confidence {self.confidence}",
+            )
         if self.confidence is not None and not 0 <= self.confidence <= 1:
             raise InputError("a probability lies between 0 and 1", str(self.confidence))
 

@@ -96,7 +96,8 @@ class Geometry:
         shape = tuple(int(n) for n in self.shape)
         if len(shape) != 3 or any(n < 1 or n > MAX_AXIS for n in shape):
             raise GridError(
-                f"a grid has three axes of 1 to {MAX_AXIS} voxels", f"shape {tuple(self.shape)}",
+                f"a grid has three axes of 1 to {MAX_AXIS} voxels",
+                f"shape {tuple(self.shape)}",
                 "Pass one 3D volume; split time series and channels first",
             )
         affine = np.array(self.affine, dtype=np.float64)
@@ -106,14 +107,20 @@ class Geometry:
             raise GridError("the last row of an affine is 0 0 0 1", str(affine[3].tolist()))
         spacing = np.linalg.norm(affine[:3, :3], axis=0)
         if (spacing < 1e-3).any() or (spacing > 1e3).any():
-            raise GridError("voxel spacing lies between 0.001 and 1000 mm", f"{spacing.tolist()} mm",
-                            "Repair the header; world units must be mm")
+            raise GridError(
+                "voxel spacing lies between 0.001 and 1000 mm",
+                f"{spacing.tolist()} mm",
+                "Repair the header; world units must be mm",
+            )
         directions = affine[:3, :3] / spacing
         cosines = np.abs(directions.T @ directions - np.eye(3))
         if cosines.max() > PERPENDICULAR_COSINE:
             angle = float(np.degrees(np.arcsin(min(1.0, cosines.max()))))
-            raise GridError("voxel axes are perpendicular", f"a grid sheared by {angle:.2f} degrees",
-                            "Resample it to a perpendicular grid first")
+            raise GridError(
+                "voxel axes are perpendicular",
+                f"a grid sheared by {angle:.2f} degrees",
+                "Resample it to a perpendicular grid first",
+            )
         affine.setflags(write=False)
         object.__setattr__(self, "shape", shape)
         object.__setattr__(self, "affine", affine)

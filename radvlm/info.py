@@ -17,16 +17,23 @@ def dependencies() -> list[dict[str, str]]:
 
 def information(topic: str = "all") -> dict[str, Any]:
     """JSON-ready facts for one topic, or for all of them."""
-    makers = {"structures": _structures, "schemes": _schemes, "rules": _rules, "versions": _versions,
-              "licences": dependencies}
+    makers = {
+        "structures": _structures,
+        "schemes": _schemes,
+        "rules": _rules,
+        "versions": _versions,
+        "licences": dependencies,
+    }
     return {name: make() for name, make in makers.items() if topic in ("all", name)}
 
 
 def _structures() -> list[dict[str, str]]:
     from radvlm.anatomy import structures
 
-    return [{"name": s.name, "words": s.words, "kind": s.kind, "section": s.section, "snomed_ct": s.snomed_code}
-            for s in structures().values()]
+    return [
+        {"name": s.name, "words": s.words, "kind": s.kind, "section": s.section, "snomed_ct": s.snomed_code}
+        for s in structures().values()
+    ]
 
 
 def _schemes() -> list[dict[str, Any]]:

@@ -159,27 +159,60 @@ class LesionMeasurements:
         return not self.cut_by
 
 
-def _contact_rows(head: dict[str, str | float | int | None], contact: VesselContact
-                  ) -> list[dict[str, str | float | int | None]]:
+def _contact_rows(
+    head: dict[str, str | float | int | None], contact: VesselContact
+) -> list[dict[str, str | float | int | None]]:
     """Rows of one contact; ``location`` is the vessel. A contact without a number has its reason."""
-    rows = [{**head, "quantity": m.quantity, "value": round(m.value, 4), "unit": m.unit,
-             "uncertainty": None if m.uncertainty is None else round(m.uncertainty, 4), "method": m.method,
-             "slice": m.slice_index, "reason_missing": ""} for m in contact.measurements]
+    rows = [
+        {
+            **head,
+            "quantity": m.quantity,
+            "value": round(m.value, 4),
+            "unit": m.unit,
+            "uncertainty": None if m.uncertainty is None else round(m.uncertainty, 4),
+            "method": m.method,
+            "slice": m.slice_index,
+            "reason_missing": "",
+        }
+        for m in contact.measurements
+    ]
     if not rows:
         quantity, reason = ("angle", contact.reason) if contact.reason else ("distance", "farther than 20 mm")
-        rows.append({**head, "quantity": quantity, "value": None, "unit": "", "uncertainty": None, "method": "",
-                     "slice": None, "reason_missing": reason})
+        rows.append(
+            {
+                **head,
+                "quantity": quantity,
+                "value": None,
+                "unit": "",
+                "uncertainty": None,
+                "method": "",
+                "slice": None,
+                "reason_missing": reason,
+            }
+        )
     return rows
 
 
-def _neighbor_rows(head: dict[str, str | float | int | None], near: Neighbor
-                   ) -> list[dict[str, str | float | int | None]]:
+def _neighbor_rows(
+    head: dict[str, str | float | int | None], near: Neighbor
+) -> list[dict[str, str | float | int | None]]:
     """Gap (mm) and, where they touch, area of contact (mm2); ``location`` is the neighbour."""
     known = [("gap", near.distance_mm, "mm", "surface to surface")]
     if near.contact_mm2 > 0:
         known.append(("contact_area", near.contact_mm2, "mm2", "shared voxel faces x 2/3"))
-    return [{**head, "quantity": quantity, "value": round(value, 4), "unit": unit, "uncertainty": None,
-             "method": method, "slice": None, "reason_missing": ""} for quantity, value, unit, method in known]
+    return [
+        {
+            **head,
+            "quantity": quantity,
+            "value": round(value, 4),
+            "unit": unit,
+            "uncertainty": None,
+            "method": method,
+            "slice": None,
+            "reason_missing": "",
+        }
+        for quantity, value, unit, method in known
+    ]
 
 
 @dataclass(frozen=True)
@@ -215,7 +248,8 @@ class Measurements:
         records: list[StructureMeasurements | LesionMeasurements] = [*self.structures, *self.lesions]
         for record in records:
             head: dict[str, str | float | int | None] = {
-                "region": record.region.id, "structure": record.structure,
+                "region": record.region.id,
+                "structure": record.structure,
                 "instance": record.instance if isinstance(record, LesionMeasurements) else None,
                 "level": "lesion" if isinstance(record, LesionMeasurements) else "structure",
                 "host": record.host if isinstance(record, LesionMeasurements) else structure(record.structure).parent,
@@ -223,12 +257,31 @@ class Measurements:
                 "cut_by": " ".join(record.cut_by),
             }
             for m in record.measurements:
-                rows.append({**head, "quantity": m.quantity, "value": round(m.value, 4), "unit": m.unit,
-                             "uncertainty": None if m.uncertainty is None else round(m.uncertainty, 4),
-                             "method": m.method, "slice": m.slice_index, "reason_missing": ""})
+                rows.append(
+                    {
+                        **head,
+                        "quantity": m.quantity,
+                        "value": round(m.value, 4),
+                        "unit": m.unit,
+                        "uncertainty": None if m.uncertainty is None else round(m.uncertainty, 4),
+                        "method": m.method,
+                        "slice": m.slice_index,
+                        "reason_missing": "",
+                    }
+                )
             for omission in record.omissions:
-                rows.append({**head, "quantity": omission.quantity, "value": None, "unit": "", "uncertainty": None,
-                             "method": "", "slice": None, "reason_missing": omission.reason})
+                rows.append(
+                    {
+                        **head,
+                        "quantity": omission.quantity,
+                        "value": None,
+                        "unit": "",
+                        "uncertainty": None,
+                        "method": "",
+                        "slice": None,
+                        "reason_missing": omission.reason,
+                    }
+                )
             for contact in record.contacts if isinstance(record, LesionMeasurements) else ():
                 rows += _contact_rows({**head, "level": "contact", "location": contact.vessel}, contact)
             for near in record.neighbors if isinstance(record, LesionMeasurements) else ():
@@ -238,8 +291,22 @@ class Measurements:
     def to_csv(self) -> str:
         """CSV text, one line per number; an empty ``value`` always has a ``reason_missing``."""
         out = io.StringIO()
-        columns = ("region", "structure", "instance", "level", "host", "location", "cut_by", "quantity", "value",
-                   "unit", "uncertainty", "method", "slice", "reason_missing")
+        columns = (
+            "region",
+            "structure",
+            "instance",
+            "level",
+            "host",
+            "location",
+            "cut_by",
+            "quantity",
+            "value",
+            "unit",
+            "uncertainty",
+            "method",
+            "slice",
+            "reason_missing",
+        )
         writer = csv.DictWriter(out, columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(self.rows())
@@ -247,15 +314,21 @@ class Measurements:
 
     def to_json(self) -> str:
         """JSON text with the full records, indented."""
-        return json.dumps({
-            "structures": [asdict(s) for s in self.structures],
-            "lesions": [asdict(lesion) for lesion in self.lesions],
-            "absent": list(self.absent),
-            "phase": None if self.phase is None else asdict(self.phase),
-            "grid": {"shape": list(self.geometry.shape), "affine": self.geometry.affine.tolist(),
-                     "spacing_mm": list(self.geometry.spacing_mm)},
-            "decisions": [asdict(d) for d in self.decisions],
-        }, indent=2)
+        return json.dumps(
+            {
+                "structures": [asdict(s) for s in self.structures],
+                "lesions": [asdict(lesion) for lesion in self.lesions],
+                "absent": list(self.absent),
+                "phase": None if self.phase is None else asdict(self.phase),
+                "grid": {
+                    "shape": list(self.geometry.shape),
+                    "affine": self.geometry.affine.tolist(),
+                    "spacing_mm": list(self.geometry.spacing_mm),
+                },
+                "decisions": [asdict(d) for d in self.decisions],
+            },
+            indent=2,
+        )
 
     @classmethod
     def from_json(cls, text: str) -> Measurements:
@@ -265,9 +338,11 @@ class Measurements:
             return cls(
                 tuple(StructureMeasurements(**_record(s)) for s in data["structures"]),
                 tuple(LesionMeasurements(**_record(s)) for s in data["lesions"]),
-                tuple(data["absent"]), None if data["phase"] is None else Phase(**data["phase"]),
+                tuple(data["absent"]),
+                None if data["phase"] is None else Phase(**data["phase"]),
                 Geometry(tuple(data["grid"]["shape"]), np.array(data["grid"]["affine"])),
-                tuple(Decision(**d) for d in data["decisions"]))
+                tuple(Decision(**d) for d in data["decisions"]),
+            )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InputError("measurements.json is what radvlm wrote", f"{type(error).__name__}: {error}") from error
 
@@ -281,8 +356,9 @@ def _record(data: dict[str, Any]) -> dict[str, Any]:
     rest["measurements"] = _measured(data["measurements"])
     rest["omissions"] = tuple(Omission(**o) for o in data["omissions"])
     if "contacts" in data:
-        rest["contacts"] = tuple(VesselContact(**{**c, "measurements": _measured(c["measurements"])})
-                                 for c in data["contacts"])
+        rest["contacts"] = tuple(
+            VesselContact(**{**c, "measurements": _measured(c["measurements"])}) for c in data["contacts"]
+        )
         rest["neighbors"] = tuple(Neighbor(**n) for n in data["neighbors"])
     return rest
 

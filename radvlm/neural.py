@@ -31,8 +31,10 @@ if TYPE_CHECKING:
 #: Longest question, in characters.
 LONGEST_QUESTION = 500
 #: Organs of one sex only.
-_OF_SEX = {"F": frozenset({"uterus", "ovary_left", "ovary_right"}),
-           "M": frozenset({"prostate", "seminal_vesicle", "seminal_vesicle_left", "seminal_vesicle_right"})}
+_OF_SEX = {
+    "F": frozenset({"uterus", "ovary_left", "ovary_right"}),
+    "M": frozenset({"prostate", "seminal_vesicle", "seminal_vesicle_left", "seminal_vesicle_right"}),
+}
 _METHODS = ("read", "classify", "answer", "embed", "embed_text")
 
 
@@ -50,15 +52,22 @@ class VisionLanguageModel(Protocol):
     name: str
     notice: str
 
-    def read(self, volume: Volume, *, facts: Mapping[str, str] | None = None,
-             segmentation: Segmentation | None = None) -> tuple[Reading, Segmentation | None]:
+    def read(
+        self, volume: Volume, *, facts: Mapping[str, str] | None = None, segmentation: Segmentation | None = None
+    ) -> tuple[Reading, Segmentation | None]:
         """Scores and prose, and the model's own regions on the grid of ``volume``."""
 
     def classify(self, volume: Volume, findings: Sequence[str] | None = None) -> tuple[FindingScore, ...]:
         """Calibrated probabilities of its own findings, or of any text."""
 
-    def answer(self, volume: Volume, question: str, *, facts: Mapping[str, str] | None = None,
-               segmentation: Segmentation | None = None) -> Answer:
+    def answer(
+        self,
+        volume: Volume,
+        question: str,
+        *,
+        facts: Mapping[str, str] | None = None,
+        segmentation: Segmentation | None = None,
+    ) -> Answer:
         """The answer to one question."""
 
     def embed(self, volume: Volume) -> np.ndarray:
@@ -68,8 +77,13 @@ class VisionLanguageModel(Protocol):
         """(N, D) float32 of unit length."""
 
 
-def load_model(name_or_path: str | os.PathLike[str] = "tiny", *, revision: str | None = None, device: str = "cpu",
-               offline: bool = True) -> VisionLanguageModel:
+def load_model(
+    name_or_path: str | os.PathLike[str] = "tiny",
+    *,
+    revision: str | None = None,
+    device: str = "cpu",
+    offline: bool = True,
+) -> VisionLanguageModel:
     """A model by name (``tiny`` ships with the package), folder, checkpoint file or hub id.
 
     Args:
@@ -84,8 +98,9 @@ def load_model(name_or_path: str | os.PathLike[str] = "tiny", *, revision: str |
     except ImportError as error:
         if isinstance(error, MissingPackageError) or (error.name or "").startswith("radvlm"):
             raise
-        raise MissingPackageError("a model needs the packages of the extra `model`", str(error.name or error),
-                                  "pip install radvlm[model]") from error
+        raise MissingPackageError(
+            "a model needs the packages of the extra `model`", str(error.name or error), "pip install radvlm[model]"
+        ) from error
     return load(name_or_path, revision=revision, device=device, offline=offline)
 
 
@@ -95,8 +110,11 @@ def resolve_model(model: Any) -> VisionLanguageModel:
         return load_model(model)
     missing = [name for name in _METHODS if not callable(getattr(model, name, None))]
     if missing:
-        raise InputError("a model is a name, a path, or an object that load_model returns",
-                         f"{type(model).__name__} without {', '.join(missing)}", "Pass radvlm.load_model(...)")
+        raise InputError(
+            "a model is a name, a path, or an object that load_model returns",
+            f"{type(model).__name__} without {', '.join(missing)}",
+            "Pass radvlm.load_model(...)",
+        )
     return model
 
 
@@ -104,10 +122,18 @@ def notice_of(model: VisionLanguageModel) -> str:
     return str(getattr(model, "notice", "") or "")
 
 
-def classify_findings(volume: Any, *, model: Any = "tiny", findings: Sequence[str] | None = None, affine: Any = None,
-                      series: str | None = None, index: Any = None,
-                      exclude_patient: str | Sequence[str] | None = None, patient_not_indexed: bool = False,
-                      vote_calibration: VoteCalibration | None = None) -> tuple[FindingScore, ...]:
+def classify_findings(
+    volume: Any,
+    *,
+    model: Any = "tiny",
+    findings: Sequence[str] | None = None,
+    affine: Any = None,
+    series: str | None = None,
+    index: Any = None,
+    exclude_patient: str | Sequence[str] | None = None,
+    patient_not_indexed: bool = False,
+    vote_calibration: VoteCalibration | None = None,
+) -> tuple[FindingScore, ...]:
     """How probable findings are, from the images alone.
 
     Args:
@@ -131,12 +157,27 @@ def classify_findings(volume: Any, *, model: Any = "tiny", findings: Sequence[st
     from radvlm.votes import vote
 
     with opened(index, asked) as priors:
-        return vote(asked, scan, priors, scores, exclude_patient=exclude_patient,
-                    patient_not_indexed=patient_not_indexed, calibration=vote_calibration)
+        return vote(
+            asked,
+            scan,
+            priors,
+            scores,
+            exclude_patient=exclude_patient,
+            patient_not_indexed=patient_not_indexed,
+            calibration=vote_calibration,
+        )
 
 
-def answer(volume: Any, question: str, *, model: Any = "tiny", segmentation: Any = None, affine: Any = None,
-           scheme: Any = None, series: str | None = None) -> Answer:
+def answer(
+    volume: Any,
+    question: str,
+    *,
+    model: Any = "tiny",
+    segmentation: Any = None,
+    affine: Any = None,
+    scheme: Any = None,
+    series: str | None = None,
+) -> Answer:
     """The answer to a question about one CT, with confidence, region and evidence.
 
     With ``segmentation`` the answer rests on what was measured in the masks, where they say something.
@@ -184,8 +225,9 @@ def facts_by_section(findings: Sequence[Finding]) -> dict[str, str]:
     return {section: lines[section] for section in SECTIONS if lines.get(section)}
 
 
-def read_scan(model: VisionLanguageModel, scan: Volume, masks: Segmentation | None,
-              findings: Sequence[Finding]) -> tuple[Reading, Segmentation | None]:
+def read_scan(
+    model: VisionLanguageModel, scan: Volume, masks: Segmentation | None, findings: Sequence[Finding]
+) -> tuple[Reading, Segmentation | None]:
     """What the model says, checked for form: a Reading, and its regions in a segmentation on the grid of the scan."""
     facts = None if masks is None else facts_by_section(findings)
     reading, own = model.read(scan, facts=facts, segmentation=masks)
@@ -195,8 +237,10 @@ def read_scan(model: VisionLanguageModel, scan: Volume, masks: Segmentation | No
         raise GridError("a model's regions lie on the grid of the CT", f"{own.geometry!r}, CT {scan.geometry!r}")
     for score in reading.scores:
         if score.region is not None and (own is None or score.region.structure not in own.places):
-            raise InputError("a model's region lies in the segmentation that it returns",
-                             f"{score.finding}: {score.region.structure}")
+            raise InputError(
+                "a model's region lies in the segmentation that it returns",
+                f"{score.finding}: {score.region.structure}",
+            )
     return reading, own
 
 

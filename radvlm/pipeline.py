@@ -36,10 +36,27 @@ from radvlm.volume import Volume
 
 Progress = Callable[[str], None]
 #: The files of a saved report, in the order in which a person would open them.
-OUTPUT_FILES = ("report.html", "report.txt", "report.json", "measurements.csv", "measurements.json", "regions.nii.gz",
-                "regions.csv", "manifest.json")
-_VERSIONED = ("numpy", "scipy", "nibabel", "pydicom", "highdicom", "isal", "pylibjpeg-openjpeg", "pyjpegls",
-              "python-gdcm")
+OUTPUT_FILES = (
+    "report.html",
+    "report.txt",
+    "report.json",
+    "measurements.csv",
+    "measurements.json",
+    "regions.nii.gz",
+    "regions.csv",
+    "manifest.json",
+)
+_VERSIONED = (
+    "numpy",
+    "scipy",
+    "nibabel",
+    "pydicom",
+    "highdicom",
+    "isal",
+    "pylibjpeg-openjpeg",
+    "pyjpegls",
+    "python-gdcm",
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,13 +124,28 @@ class GeneratedReport:
             "inputs": [_input_row("ct", s) for s in self.volume.sources]
             + [_input_row("masks", s) for s in self.segmentation.sources],
             "geometry": {
-                "shape": list(geometry.shape), "spacing_mm": list(geometry.spacing_mm),
-                "affine_ras_mm": geometry.affine.tolist(), "stored_axes": self.volume.stored_axes,
+                "shape": list(geometry.shape),
+                "spacing_mm": list(geometry.spacing_mm),
+                "affine_ras_mm": geometry.affine.tolist(),
+                "stored_axes": self.volume.stored_axes,
                 "obliquity_degrees": round(geometry.obliquity_degrees, 3),
             },
-            "study": {key: value for key, value in asdict(study).items()
-                      if key in ("modality", "description", "study_date", "body_part", "manufacturer", "kernel", "kvp",
-                                 "slice_thickness_mm", "contrast_agent")},
+            "study": {
+                key: value
+                for key, value in asdict(study).items()
+                if key
+                in (
+                    "modality",
+                    "description",
+                    "study_date",
+                    "body_part",
+                    "manufacturer",
+                    "kernel",
+                    "kvp",
+                    "slice_thickness_mm",
+                    "contrast_agent",
+                )
+            },
             "patient": asdict(self.patient),
             "label_scheme": self.segmentation.scheme,
             "searched": sorted(self.segmentation.searched),
@@ -129,8 +161,14 @@ class GeneratedReport:
         """The offline HTML page as text."""
         from radvlm.export import render_page
 
-        return render_page(self.report, volume=self.volume, regions=self.regions, measurements=self.measurements,
-                           manifest=self.manifest, options=self.config.page)
+        return render_page(
+            self.report,
+            volume=self.volume,
+            regions=self.regions,
+            measurements=self.measurements,
+            manifest=self.manifest,
+            options=self.config.page,
+        )
 
     def save(self, folder: str | os.PathLike[str], *, page: bool = True) -> Path:
         """Write OUTPUT_FILES into ``folder``; all of them are complete before the first one appears.
@@ -158,18 +196,29 @@ class GeneratedReport:
             target.parent.mkdir(parents=True, exist_ok=True)
             beside = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
         except OSError as error:
-            raise FileFormatError("the output folder can be written", f"{target}: {error.strerror}",
-                                  "Choose another -o or its permissions") from error
+            raise FileFormatError(
+                "the output folder can be written",
+                f"{target}: {error.strerror}",
+                "Choose another -o or its permissions",
+            ) from error
         try:
             for name, text in texts.items():
                 (beside / name).write_text(text, encoding="utf-8")
             names = {row.label: row.region.id for row in self.regions.rows}
-            save_labels(beside / "regions.nii.gz", self.regions.labels, self.regions.geometry, names=names,
-                        stored_axes=self.volume.stored_axes)
+            save_labels(
+                beside / "regions.nii.gz",
+                self.regions.labels,
+                self.regions.geometry,
+                names=names,
+                stored_axes=self.volume.stored_axes,
+            )
             _move_into_place(beside, target)
         except OSError as error:
-            raise FileFormatError("the output folder can be written", f"{target}: {error.strerror or error}",
-                                  "Free some space or choose another -o") from error
+            raise FileFormatError(
+                "the output folder can be written",
+                f"{target}: {error.strerror or error}",
+                "Free some space or choose another -o",
+            ) from error
         finally:
             shutil.rmtree(beside, ignore_errors=True)
         return target
@@ -192,24 +241,39 @@ def load_regions(folder: str | os.PathLike[str]) -> RegionMap | None:
     try:
         regions = {r.id: r for r in Report.from_json((place / "report.json").read_text(encoding="utf-8")).regions}
         table = csv.DictReader(text_io.StringIO((place / "regions.csv").read_text(encoding="utf-8")))
-        rows = [RegionLabel(int(row["label"]), regions[row["region"]], tuple(int(v) for v in row["also"].split()))
-                for row in table if row["region"] in regions]
+        rows = [
+            RegionLabel(int(row["label"]), regions[row["region"]], tuple(int(v) for v in row["also"].split()))
+            for row in table
+            if row["region"] in regions
+        ]
     except RadvlmError:
         raise
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise FileFormatError("regions.csv and report.json stand beside regions.nii.gz, as radvlm wrote them",
-                              f"{place.name}: {type(error).__name__}: {error}", "Use the files of one run") from error
+        raise FileFormatError(
+            "regions.csv and report.json stand beside regions.nii.gz, as radvlm wrote them",
+            f"{place.name}: {type(error).__name__}: {error}",
+            "Use the files of one run",
+        ) from error
     missing = sorted(set(regions) - {row.region.id for row in rows})
     if missing:
-        raise InputError("regions.csv lists every region that report.json cites", ", ".join(missing[:5]),
-                         "Use the files of one run")
+        raise InputError(
+            "regions.csv lists every region that report.json cites", ", ".join(missing[:5]), "Use the files of one run"
+        )
     return RegionMap(labels, geometry, tuple(rows))
 
 
 def _model_row(report: Report, reading: Reading) -> dict[str, Any]:
     """The model of a run: who it is, what became of what it said, and every score."""
-    scores = [{"finding": s.finding, "site": s.site, "probability": round(s.probability, 4), "status": str(s.status),
-               "grounding": s.grounding} for s in reading.scores]
+    scores = [
+        {
+            "finding": s.finding,
+            "site": s.site,
+            "probability": round(s.probability, 4),
+            "status": str(s.status),
+            "grounding": s.grounding,
+        }
+        for s in reading.scores
+    ]
     return {**report.provenance["model"], "scores": scores}
 
 
@@ -324,11 +388,18 @@ def generate_report(
         tell("Reading the masks")
         masks = load_segmentation(segmentation, like=scan, scheme=scheme)
     if not masks.geometry.same_grid(scan.geometry):
-        raise GridError("masks and CT share one grid", f"masks {masks.geometry}, CT {scan.geometry}",
-                        "Load the masks with load_segmentation(..., like=volume)")
+        raise GridError(
+            "masks and CT share one grid",
+            f"masks {masks.geometry}, CT {scan.geometry}",
+            "Load the masks with load_segmentation(..., like=volume)",
+        )
     tell("Measuring")
-    numbers = measure_scan(scan, masks, min_lesion_voxels=settings.measuring.min_lesion_voxels,
-                           min_lesion_ml=settings.measuring.min_lesion_ml)
+    numbers = measure_scan(
+        scan,
+        masks,
+        min_lesion_voxels=settings.measuring.min_lesion_voxels,
+        min_lesion_ml=settings.measuring.min_lesion_ml,
+    )
     known = merge_patient(patient, scan.study.patient)
     findings = interpret(numbers, patient=known, rules=rules, study=scan.study)
     head, facts = examination(scan, masks, known), provenance(numbers, masks, scan, settings)
@@ -342,8 +413,14 @@ def generate_report(
         reading, own = read_scan(reader, scan, seen, findings)
         reading = for_patient(reading, known)
         tell("Interpreting and writing")
-        report = guided_report(findings, reading, style=settings.style, examination=(*head, *model_head(reading)),
-                               provenance=facts, unseen=unseen_structures(own))
+        report = guided_report(
+            findings,
+            reading,
+            style=settings.style,
+            examination=(*head, *model_head(reading)),
+            provenance=facts,
+            unseen=unseen_structures(own),
+        )
         made = GeneratedReport(report, numbers, scan, masks, settings, known, reading, own)
     if index is None:
         return made
@@ -351,9 +428,16 @@ def generate_report(
     return _look_up(made, index, reader, findings, seen, exclude_patient, patient_not_indexed, use_hints)
 
 
-def _look_up(made: GeneratedReport, index: Any, model: Any, findings: Sequence[Finding], masks: Segmentation | None,
-             exclude_patient: str | Sequence[str] | None, patient_not_indexed: bool, use_hints: bool
-             ) -> GeneratedReport:
+def _look_up(
+    made: GeneratedReport,
+    index: Any,
+    model: Any,
+    findings: Sequence[Finding],
+    masks: Segmentation | None,
+    exclude_patient: str | Sequence[str] | None,
+    patient_not_indexed: bool,
+    use_hints: bool,
+) -> GeneratedReport:
     """A finished report with prior texts beside it; where the model uses them its prose is written, and verified, anew.
 
     ``masks`` are those that were given, None where thresholds stood in for them.
@@ -365,14 +449,32 @@ def _look_up(made: GeneratedReport, index: Any, model: Any, findings: Sequence[F
     own = made.model_segmentation
     unseen = unseen_structures(own)
     with opened(index, model) as priors_of:
-        context = route(made.volume, masks, index=priors_of, phase=made.measurements.phase, model=model,
-                        reading=made.reading, unseen=unseen, has_map=own is not None and bool(own.searched))
-        priors = find_priors(priors_of, made.volume, made.findings, exclude_patient=exclude_patient,
-                             patient_not_indexed=patient_not_indexed, context=context)
+        context = route(
+            made.volume,
+            masks,
+            index=priors_of,
+            phase=made.measurements.phase,
+            model=model,
+            reading=made.reading,
+            unseen=unseen,
+            has_map=own is not None and bool(own.searched),
+        )
+        priors = find_priors(
+            priors_of,
+            made.volume,
+            made.findings,
+            exclude_patient=exclude_patient,
+            patient_not_indexed=patient_not_indexed,
+            context=context,
+        )
     why_not = "" if priors.hints else "Nothing was near enough to be of use."
     if priors.hints and (model is None or not uses_hints(model)):
-        why_not = "They were not given to a model." if model is None else \
-            f"The model {made.reading.model if made.reading else ''} was not taught to use them and did not see them."
+        why_not = (
+            "They were not given to a model."
+            if model is None
+            else f"The model {made.reading.model if made.reading else ''} was not taught to use them and "
+            "did not see them."
+        )
     elif priors.hints and not use_hints:
         why_not = "They were kept from the model, as asked."
     if why_not or made.reading is None:
@@ -381,10 +483,12 @@ def _look_up(made: GeneratedReport, index: Any, model: Any, findings: Sequence[F
     drafts = hinted_drafts(model, made.volume, facts, masks, priors)
     reading = replace(made.reading, drafts=drafts)
     base = {key: value for key, value in made.report.provenance.items() if key != "model"}
-    report = guided_report(findings, reading, style=made.config.style, examination=made.report.examination,
-                           provenance=base, unseen=unseen)
-    return replace(made, reading=reading,
-                   report=with_priors(report, priors, fed=True, before=made.report, drafts=drafts))
+    report = guided_report(
+        findings, reading, style=made.config.style, examination=made.report.examination, provenance=base, unseen=unseen
+    )
+    return replace(
+        made, reading=reading, report=with_priors(report, priors, fed=True, before=made.report, drafts=drafts)
+    )
 
 
 def merge_patient(given: Patient | None, header: Patient) -> Patient:

@@ -46,8 +46,10 @@ AIR_HU = -1000
 #: Soft-tissue window of pictures of scans, HU.
 PICTURE_WINDOW_HU = (-160.0, 240.0)
 #: What every report with prior texts says of them.
-STATEMENT = ("Texts of other patients were looked up for wording. None of them is a finding of this scan: every "
-             "finding was settled before they were read.")
+STATEMENT = (
+    "Texts of other patients were looked up for wording. None of them is a finding of this scan: every "
+    "finding was settled before they were read."
+)
 
 
 # -- encoders --------------------------------------------------------------------------------------------------------
@@ -74,8 +76,11 @@ def model_embedder(model: Any, name: str = "") -> FunctionEmbedder:
 
     digest = str(getattr(model, "digest", "") or "")
     if not digest:
-        raise InputError("the encoder of an index has a digest of its weights", f"none ({type(model).__name__})",
-                         "Save the model and load it again")
+        raise InputError(
+            "the encoder of an index has a digest of its weights",
+            f"none ({type(model).__name__})",
+            "Save the model and load it again",
+        )
     size = int(model.embed_text(["size of a vector"]).shape[1])
     return FunctionEmbedder(name or model.name, digest, size, model.embed_text, model.embed)
 
@@ -89,8 +94,11 @@ def opened(index: Any, model: Any = None) -> Iterator[ReportIndex]:
     from radvlm.retrieve import ReportIndex
 
     if not isinstance(index, (str, os.PathLike, ReportIndex)):
-        raise InputError("an index is a folder or a ReportIndex", type(index).__name__,
-                         "Build one: radvlm index build --reports reports.jsonl -o INDEX")
+        raise InputError(
+            "an index is a folder or a ReportIndex",
+            type(index).__name__,
+            "Build one: radvlm index build --reports reports.jsonl -o INDEX",
+        )
     found = index if isinstance(index, ReportIndex) else ReportIndex.load(Path(index))
     mine = found if found is not index else None
     try:
@@ -176,10 +184,21 @@ class Priors:
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready record, without pseudonyms of patients; the ids of hits name records of the index."""
         return {
-            "index": self.index, "index_digest": self.index_digest, "encoder": self.encoder, "statement": STATEMENT,
+            "index": self.index,
+            "index_digest": self.index_digest,
+            "encoder": self.encoder,
+            "statement": STATEMENT,
             "queries": [_query_row(a) for a in self.asked],
-            "hints": [{"number": h.number, "text": h.text, "section": h.section, "source": h.source,
-                       "removed": list(h.removed)} for h in self.hints],
+            "hints": [
+                {
+                    "number": h.number,
+                    "text": h.text,
+                    "section": h.section,
+                    "source": h.source,
+                    "removed": list(h.removed),
+                }
+                for h in self.hints
+            ],
             "decisions": [asdict(d) for d in self.decisions],
         }
 
@@ -188,20 +207,41 @@ def _query_row(asked: Asked) -> dict[str, Any]:
     result = asked.result
     verdicts = sorted(asked.selection.verdicts, key=lambda v: v.hit.rank)
     return {
-        "words": asked.words, "section": asked.section, "level": result.level, "searched": result.searched,
+        "words": asked.words,
+        "section": asked.section,
+        "level": result.level,
+        "searched": result.searched,
         "left_out": dict(result.excluded),
-        "hits": [{"source": v.hit.id, "record": v.hit.record, "date": v.hit.date, "site": v.hit.site,
-                  "section": v.hit.section, "score": round(v.hit.score, 4),
-                  "z": None if v.hit.z is None else round(v.hit.z, 2), "kept": v.hit.id in asked.sources,
-                  "reason": v.reason if v.hit.id in asked.sources or not v.kept else
-                  f"{v.reason}; then nothing was left that is no order and was not said before"}
-                 for v in verdicts],
+        "hits": [
+            {
+                "source": v.hit.id,
+                "record": v.hit.record,
+                "date": v.hit.date,
+                "site": v.hit.site,
+                "section": v.hit.section,
+                "score": round(v.hit.score, 4),
+                "z": None if v.hit.z is None else round(v.hit.z, 2),
+                "kept": v.hit.id in asked.sources,
+                "reason": v.reason
+                if v.hit.id in asked.sources or not v.kept
+                else f"{v.reason}; then nothing was left that is no order and was not said before",
+            }
+            for v in verdicts
+        ],
     }
 
 
-def find_priors(index: ReportIndex, scan: Volume, findings: Sequence[Finding], *, exclude_patient: Any = None,
-                patient_not_indexed: bool = False, context: QueryContext | None = None,
-                settings: PriorSettings | None = None, masks: Segmentation | None = None) -> Priors:
+def find_priors(
+    index: ReportIndex,
+    scan: Volume,
+    findings: Sequence[Finding],
+    *,
+    exclude_patient: Any = None,
+    patient_not_indexed: bool = False,
+    context: QueryContext | None = None,
+    settings: PriorSettings | None = None,
+    masks: Segmentation | None = None,
+) -> Priors:
     """Prior texts for the findings of a scan, and for the scan itself where the encoder reads scans.
 
     Args:
@@ -219,7 +259,7 @@ def find_priors(index: ReportIndex, scan: Volume, findings: Sequence[Finding], *
     chosen = wanted.select or SelectSettings()
     tokens, most = chosen.token_budget, chosen.most
     queries: list[tuple[Any, str, str]] = [(words, words, section) for words, section in query_words(findings)]
-    queries = queries[:wanted.most_queries]
+    queries = queries[: wanted.most_queries]
     if reads_scans(index):
         if wanted.organ_views and masks is not None:
             queries += _organ_queries(scan, masks, findings)
@@ -228,17 +268,30 @@ def find_priors(index: ReportIndex, scan: Volume, findings: Sequence[Finding], *
     hints: list[Hint] = []
     for query, words, section in queries:
         level = "image" if query is scan and "image" in index.levels else ""
-        result = index.search(query, wanted.hits, exclude_patient=patients or None, exclude_studies=studies,
-                              patient_not_indexed=patient_not_indexed or not patients, section=section, level=level,
-                              context=context)
+        result = index.search(
+            query,
+            wanted.hits,
+            exclude_patient=patients or None,
+            exclude_studies=studies,
+            patient_not_indexed=patient_not_indexed or not patients,
+            section=section,
+            level=level,
+            context=context,
+        )
         selection = select(result, replace(chosen, token_budget=max(0, tokens), most=max(0, most)))
         fresh = _hints(selection, index.digest, hints)
         hints += fresh
         tokens -= sum(_tokens(h.text) for h in fresh)
         most -= len({h.source for h in fresh})
         asked.append(Asked(words, section, result, selection, frozenset(h.source for h in fresh)))
-    return Priors(index.folder.name, index.digest, str(index.manifest["encoder"]["id"]), tuple(asked), tuple(hints),
-                  _decisions(asked, context, reads_scans(index)))
+    return Priors(
+        index.folder.name,
+        index.digest,
+        str(index.manifest["encoder"]["id"]),
+        tuple(asked),
+        tuple(hints),
+        _decisions(asked, context, reads_scans(index)),
+    )
 
 
 def _organ_queries(scan: Volume, masks: Segmentation, findings: Sequence[Finding]) -> list[tuple[Any, str, str]]:
@@ -269,8 +322,10 @@ def organ_view(scan: Volume, masks: Segmentation, region: str, *, margin_mm: flo
     if not names:
         return None
     boxes = [masks.boxes[n] for n in names]
-    tight = Box(tuple(min(b.start[a] for b in boxes) for a in range(3)),  # type: ignore[arg-type]
-                tuple(max(b.stop[a] for b in boxes) for a in range(3)))  # type: ignore[arg-type]
+    tight = Box(
+        tuple(min(b.start[a] for b in boxes) for a in range(3)),  # type: ignore[arg-type]
+        tuple(max(b.stop[a] for b in boxes) for a in range(3)),
+    )  # type: ignore[arg-type]
     spacing_mm = scan.geometry.spacing_mm
     box = tight.grown([math.ceil(margin_mm / s) for s in spacing_mm], scan.geometry.shape)
     inside = np.logical_or.reduce([masks.mask(n, box) for n in names])
@@ -299,13 +354,21 @@ def _bare(text: str) -> str:
 def _decisions(asked: Sequence[Asked], context: QueryContext | None, with_scan: bool) -> tuple[Decision, ...]:
     found = list(context.decisions) if context is not None else []
     if not with_scan:
-        found.append(Decision("retrieve", "The encoder of the index reads text only: the findings were looked up, the "
-                              "scan itself was not."))
+        found.append(
+            Decision(
+                "retrieve",
+                "The encoder of the index reads text only: the findings were looked up, the scan itself was not.",
+            )
+        )
     if any(v.hit.z is None for a in asked for v in a.selection.verdicts):
-        found.append(Decision("retrieve", "The index is too small to say how near is near: its scores are not "
-                              "calibrated.", True))
-    left = {reason: max(a.result.excluded.get(reason, 0) for a in asked)
-            for reason in ("same patient", "copy of the patient's report") if asked}
+        found.append(
+            Decision("retrieve", "The index is too small to say how near is near: its scores are not calibrated.", True)
+        )
+    left = {
+        reason: max(a.result.excluded.get(reason, 0) for a in asked)
+        for reason in ("same patient", "copy of the patient's report")
+        if asked
+    }
     said = [f"{n} records ({reason})" for reason, n in left.items() if n]
     if said:
         found.append(Decision("retrieve", f"Left out of every search: {', '.join(said)}."))
@@ -314,8 +377,14 @@ def _decisions(asked: Sequence[Asked], context: QueryContext | None, with_scan: 
 
 def query_words(findings: Sequence[Finding]) -> list[tuple[str, str]]:
     """(words, section) of each present finding that matters, most important first; each once, without sizes."""
-    seen = [f for f in findings if f.status is Status.PRESENT and f.importance > 0 and f.kind != "coverage"
-            and f.section not in ("technique", "impression")]
+    seen = [
+        f
+        for f in findings
+        if f.status is Status.PRESENT
+        and f.importance > 0
+        and f.kind != "coverage"
+        and f.section not in ("technique", "impression")
+    ]
     rows = [(_words(f), f.section) for f in sorted(seen, key=lambda f: -f.importance)]
     return list(dict.fromkeys(row for row in rows if row[0]))
 
@@ -334,8 +403,17 @@ def _words(finding: Finding) -> str:
 LIKELY, UNLIKELY = 0.7, 0.3
 
 
-def route(scan: Volume, masks: Segmentation | None, *, index: ReportIndex, phase: Any = None, model: Any = None,
-          reading: Reading | None = None, unseen: frozenset[str] = frozenset(), has_map: bool = False) -> QueryContext:
+def route(
+    scan: Volume,
+    masks: Segmentation | None,
+    *,
+    index: ReportIndex,
+    phase: Any = None,
+    model: Any = None,
+    reading: Reading | None = None,
+    unseen: frozenset[str] = frozenset(),
+    has_map: bool = False,
+) -> QueryContext:
     """Body region, phase and kind of study of a scan, for the choice of priors.
 
     The region: from the masks where there are any; else from the organs that the model's own map shows (``has_map``;
@@ -353,8 +431,9 @@ def route(scan: Volume, masks: Segmentation | None, *, index: ReportIndex, phase
     if model is not None:
         if not name:
             name, told = _zero_shot(model, scan, phases, "{} phase", "phase")
-        kind, more = _zero_shot(model, scan, {v for s in index.segments for v in s.values("kind")} - {""}, "{}",
-                                "kind of study")
+        kind, more = _zero_shot(
+            model, scan, {v for s in index.segments for v in s.values("kind")} - {""}, "{}", "kind of study"
+        )
         told += more
     if masks is not None:
         context = context_of(masks.places, phase=name, kind=kind)
@@ -362,8 +441,13 @@ def route(scan: Volume, masks: Segmentation | None, *, index: ReportIndex, phase
         context = context_of((), phase=name, kind=kind)
     elif has_map:
         context = context_of({s.site for s in reading.scores if s.site and s.site not in unseen}, phase=name, kind=kind)
-        context = replace(context, decisions=tuple(replace(d, what=d.what.replace(
-            "the structures in the masks", "the organs that the model shows")) for d in context.decisions))
+        context = replace(
+            context,
+            decisions=tuple(
+                replace(d, what=d.what.replace("the structures in the masks", "the organs that the model shows"))
+                for d in context.decisions
+            ),
+        )
     else:
         scores = model.classify(scan, [f"CT of the {region}" for region in BODY_REGIONS])
         regions = {r: s.probability for r, s in zip(BODY_REGIONS, scores, strict=True)}
@@ -379,8 +463,9 @@ def _zero_shot(model: Any, scan: Volume, known: set[str], template: str, what: s
     scores = [s.probability for s in model.classify(scan, [template.format(n) for n in names])]
     best = max(range(len(names)), key=lambda n: scores[n])
     if scores[best] < LIKELY or any(p > UNLIKELY for n, p in enumerate(scores) if n != best):
-        return "", [Decision("retrieve", f"The {what} could not be decided from the image; priors of every one were "
-                             "searched.")]
+        return "", [
+            Decision("retrieve", f"The {what} could not be decided from the image; priors of every one were searched.")
+        ]
     said = f"Searched priors of the {what} {names[best]}, decided from the encoder's zero-shot scores"
     return names[best], [Decision("retrieve", f"{said} ({scores[best]:.2f}).")]
 
@@ -421,13 +506,15 @@ def uses_hints(model: Any) -> bool:
     if getattr(model, "uses_hints", False) is not True:
         return False
     if not callable(getattr(model, "draft", None)):
-        raise InputError("a model with uses_hints has draft(volume, *, facts, segmentation, hints)",
-                         type(model).__name__)
+        raise InputError(
+            "a model with uses_hints has draft(volume, *, facts, segmentation, hints)", type(model).__name__
+        )
     return True
 
 
-def hinted_drafts(model: Any, scan: Volume, facts: Mapping[str, str] | None, masks: Segmentation | None,
-                  priors: Priors) -> tuple[Draft, ...]:
+def hinted_drafts(
+    model: Any, scan: Volume, facts: Mapping[str, str] | None, masks: Segmentation | None, priors: Priors
+) -> tuple[Draft, ...]:
     """Prose of a model that was shown the hints, as a labelled block; InputError for anything but drafts."""
     drafts = tuple(model.draft(scan, facts=facts, segmentation=masks, hints=priors.rendered()))
     if not all(isinstance(d, Draft) for d in drafts):
@@ -435,8 +522,15 @@ def hinted_drafts(model: Any, scan: Volume, facts: Mapping[str, str] | None, mas
     return drafts
 
 
-def with_priors(report: Report, priors: Priors, *, fed: bool, why_not: str = "", before: Report | None = None,
-                drafts: Sequence[Draft] = ()) -> Report:
+def with_priors(
+    report: Report,
+    priors: Priors,
+    *,
+    fed: bool,
+    why_not: str = "",
+    before: Report | None = None,
+    drafts: Sequence[Draft] = (),
+) -> Report:
     """The report with its record of prior texts.
 
     Args:
@@ -447,18 +541,26 @@ def with_priors(report: Report, priors: Priors, *, fed: bool, why_not: str = "",
     Raises VerificationError when a finding changed.
     """
     if before is not None and before.findings != report.findings:
-        raise VerificationError("prior texts change no finding", "another finding with them than without",
-                                "Please report this: it is a defect of radvlm")
-    record = {**priors.to_dict(), "given_to_model": fed, "why_not": why_not,
-              "changed": [] if before is None else _changed(before, report),
-              "copied": copied_sentences(report, priors, drafts)}
+        raise VerificationError(
+            "prior texts change no finding",
+            "another finding with them than without",
+            "Please report this: it is a defect of radvlm",
+        )
+    record = {
+        **priors.to_dict(),
+        "given_to_model": fed,
+        "why_not": why_not,
+        "changed": [] if before is None else _changed(before, report),
+        "copied": copied_sentences(report, priors, drafts),
+    }
     said = f"{len(priors.hints)} texts of other patients" if len(priors.hints) != 1 else "1 text of another patient"
     how = "shown to the model for wording" if fed else "listed for the reader, not shown to a model"
     head = ("Prior texts", f"{said}, {how}; none is a finding of this scan.")
     told = [asdict(Decision("retrieve", f"{STATEMENT} {why_not}".strip(), bool(priors.hints)))]
     record["decisions"] = [*told, *record["decisions"]]
-    return replace(report, examination=(*report.examination, head),
-                   provenance={**report.provenance, "retrieval": record})
+    return replace(
+        report, examination=(*report.examination, head), provenance={**report.provenance, "retrieval": record}
+    )
 
 
 def _changed(before: Report, after: Report) -> list[dict[str, Any]]:
@@ -468,8 +570,13 @@ def _changed(before: Report, after: Report) -> list[dict[str, Any]]:
     for section in sections:
         one, other = ([s.text for s in r.sentences if s.section == section] for r in (before, after))
         if one != other:
-            rows.append({"section": section, "without": [t for t in one if t not in other],
-                         "with": [t for t in other if t not in one]})
+            rows.append(
+                {
+                    "section": section,
+                    "without": [t for t in one if t not in other],
+                    "with": [t for t in other if t not in one],
+                }
+            )
     return rows
 
 
@@ -484,10 +591,17 @@ def copied_sentences(report: Report, priors: Priors, drafts: Sequence[Draft]) ->
             words = _bare(text)
             source = next((h for h in priors.hints if f" {words} " in f" {_bare(h.text)} "), None)
             if source is not None:
-                rows.append({"section": draft.section, "text": text, "hint": source.number,
-                             "in_report": any(
-                                 section == draft.section and (h == words or h.startswith(f"{words} seen by the model"))
-                                 for section, h in held)})
+                rows.append(
+                    {
+                        "section": draft.section,
+                        "text": text,
+                        "hint": source.number,
+                        "in_report": any(
+                            section == draft.section and (h == words or h.startswith(f"{words} seen by the model"))
+                            for section, h in held
+                        ),
+                    }
+                )
     return rows
 
 

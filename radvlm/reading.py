@@ -89,8 +89,10 @@ class FindingScore:
         if self.grounding not in GROUNDINGS:
             raise InputError(f"a grounding is one of {', '.join(GROUNDINGS)}", repr(self.grounding))
         if (self.region is None) != (self.grounding == "not localised"):
-            raise InputError('a score is "not localised" exactly when it has no region',
-                             f"{self.finding}: {self.grounding}, region {self.region and self.region.id}")
+            raise InputError(
+                'a score is "not localised" exactly when it has no region',
+                f"{self.finding}: {self.grounding}, region {self.region and self.region.id}",
+            )
         if self.status is Status.ABSENT and self.region is not None:
             raise InputError("an absent finding has no region", f"{self.finding}: {self.region.id}")
 
@@ -187,8 +189,11 @@ class Reading:
 
     def to_dict(self) -> dict[str, Any]:
         return {
-            "model": self.model, "digest": self.digest, "notice": self.notice,
-            "scores": [asdict(s) for s in self.scores], "drafts": [asdict(d) for d in self.drafts],
+            "model": self.model,
+            "digest": self.digest,
+            "notice": self.notice,
+            "scores": [asdict(s) for s in self.scores],
+            "drafts": [asdict(d) for d in self.drafts],
             "warnings": [asdict(w) for w in self.warnings],
             "thresholds": {name: list(pair) for name, pair in self.thresholds.items()},
         }
@@ -201,12 +206,21 @@ class Reading:
         """Undo ``to_json``; InputError for a malformed document."""
         try:
             data = json.loads(text)
-            scores = tuple(FindingScore(**{**s, "region": s["region"] and region_from_dict(s["region"]),
-                                      "locations": tuple(s["locations"])})
-                           for s in data["scores"])
-            return cls(data["model"], data["digest"], data["notice"], scores,
-                       tuple(Draft(**d) for d in data["drafts"]), tuple(Decision(**w) for w in data["warnings"]),
-                       {name: (pair[0], pair[1]) for name, pair in data["thresholds"].items()})
+            scores = tuple(
+                FindingScore(
+                    **{**s, "region": s["region"] and region_from_dict(s["region"]), "locations": tuple(s["locations"])}
+                )
+                for s in data["scores"]
+            )
+            return cls(
+                data["model"],
+                data["digest"],
+                data["notice"],
+                scores,
+                tuple(Draft(**d) for d in data["drafts"]),
+                tuple(Decision(**w) for w in data["warnings"]),
+                {name: (pair[0], pair[1]) for name, pair in data["thresholds"].items()},
+            )
         except InputError:
             raise
         except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:

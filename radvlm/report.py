@@ -91,8 +91,9 @@ class Report:
         for sentence in self.sentences:
             for finding in sentence.findings:
                 if by_id.get(finding.id) != finding:
-                    raise VerificationError("a sentence cites findings of its own report",
-                                            f"{finding.id}: {sentence.text}")
+                    raise VerificationError(
+                        "a sentence cites findings of its own report", f"{finding.id}: {sentence.text}"
+                    )
                 cited.add(finding.id)
         unsaid = [f.id for f in self.findings if f.status is Status.PRESENT and f.id not in cited]
         if unsaid:
@@ -141,8 +142,13 @@ class Report:
             "examination": [list(pair) for pair in self.examination],
             "findings": [asdict(f) for f in self.findings],
             "sentences": [
-                {"text": s.text, "section": s.section, "finding_ids": list(s.finding_ids),
-                 "region_ids": [r.id for r in s.regions]} for s in self.sentences
+                {
+                    "text": s.text,
+                    "section": s.section,
+                    "finding_ids": list(s.finding_ids),
+                    "region_ids": [r.id for r in s.regions],
+                }
+                for s in self.sentences
             ],
             "replacements": [asdict(r) for r in self.replacements],
             "provenance": dict(self.provenance),
@@ -158,18 +164,28 @@ class Report:
             data = json.loads(text)
             version = str(data["schema_version"])
             if version.split(".")[0] != SCHEMA_VERSION.split(".")[0]:
-                raise InputError(f"report.json has schema version {SCHEMA_VERSION.split('.')[0]}.x", version,
-                                 "Read it with the radvlm release that wrote it")
+                raise InputError(
+                    f"report.json has schema version {SCHEMA_VERSION.split('.')[0]}.x",
+                    version,
+                    "Read it with the radvlm release that wrote it",
+                )
             findings = tuple(_finding(f) for f in data["findings"])
             by_id = {f.id: f for f in findings}
             sentences = tuple(
                 Sentence(s["text"], s["section"], tuple(by_id[i] for i in s["finding_ids"])) for s in data["sentences"]
             )
-            return cls(findings, sentences, tuple((a, b) for a, b in data["examination"]),
-                       tuple(Replacement(**r) for r in data["replacements"]), data["provenance"], version)
+            return cls(
+                findings,
+                sentences,
+                tuple((a, b) for a, b in data["examination"]),
+                tuple(Replacement(**r) for r in data["replacements"]),
+                data["provenance"],
+                version,
+            )
         except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
-            raise InputError("report.json follows docs/report.schema.json",
-                             f"{type(error).__name__}: {error}") from error
+            raise InputError(
+                "report.json follows docs/report.schema.json", f"{type(error).__name__}: {error}"
+            ) from error
 
 
 def _listed(names: tuple[str, ...]) -> str:

@@ -31,14 +31,39 @@ MIN_LEAD = 4
 #: the winner passes 95 % of at least this many.
 REFUTED, MIN_CHECKS = 0.6, 20
 
-_WORD_SPELLINGS = MappingProxyType({
-    "oesophagus": "esophagus", "oesophageal": "esophageal", "tumour": "tumor", "tumours": "tumor", "tumors": "tumor",
-    "coeliac": "celiac", "haematoma": "hematoma", "haemorrhage": "hemorrhage", "haemangioma": "hemangioma",
-    "caecum": "cecum", "vertebra": "vertebrae", "vertebral": "vertebrae", "kidneys": "kidney", "lungs": "lung",
-    "lesions": "lesion", "cysts": "cyst", "nodules": "nodule", "stones": "stone", "nodes": "node",
-    "rt": "right", "lt": "left", "r": "right", "l": "left", "clavicle": "clavicula", "lymphnode": "lymph node",
-    "metastases": "metastasis", "arteries": "artery", "veins": "vein", "ribs": "rib",
-})
+_WORD_SPELLINGS = MappingProxyType(
+    {
+        "oesophagus": "esophagus",
+        "oesophageal": "esophageal",
+        "tumour": "tumor",
+        "tumours": "tumor",
+        "tumors": "tumor",
+        "coeliac": "celiac",
+        "haematoma": "hematoma",
+        "haemorrhage": "hemorrhage",
+        "haemangioma": "hemangioma",
+        "caecum": "cecum",
+        "vertebra": "vertebrae",
+        "vertebral": "vertebrae",
+        "kidneys": "kidney",
+        "lungs": "lung",
+        "lesions": "lesion",
+        "cysts": "cyst",
+        "nodules": "nodule",
+        "stones": "stone",
+        "nodes": "node",
+        "rt": "right",
+        "lt": "left",
+        "r": "right",
+        "l": "left",
+        "clavicle": "clavicula",
+        "lymphnode": "lymph node",
+        "metastases": "metastasis",
+        "arteries": "artery",
+        "veins": "vein",
+        "ribs": "rib",
+    }
+)
 _FILLERS = frozenset({"the", "of"})
 
 
@@ -103,8 +128,11 @@ def schemes() -> Mapping[str, Scheme]:
             scheme = _read_scheme(path.name.removesuffix(".csv"), path.read_text(encoding="utf-8"))
             found[scheme.name] = scheme
     found["radvlm"] = Scheme(
-        "radvlm", "canonical names of radvlm's anatomy table; numbers come from the file's own label table",
-        tuple(SchemeEntry(None, name, name) for name in structures()), source="anatomy.csv")
+        "radvlm",
+        "canonical names of radvlm's anatomy table; numbers come from the file's own label table",
+        tuple(SchemeEntry(None, name, name) for name in structures()),
+        source="anatomy.csv",
+    )
     return MappingProxyType(found)
 
 
@@ -171,8 +199,9 @@ def structure_from_name(name: str, scheme: Scheme | None = None) -> str | None:
 
 def near_names(name: str, count: int = 3) -> list[str]:
     """Canonical names that look like ``name``, best first."""
-    return difflib.get_close_matches(fold(name).replace(" ", "_"), structures(), n=count, cutoff=0.5) or \
-        difflib.get_close_matches(name.lower(), structures(), n=count, cutoff=0.5)
+    return difflib.get_close_matches(
+        fold(name).replace(" ", "_"), structures(), n=count, cutoff=0.5
+    ) or difflib.get_close_matches(name.lower(), structures(), n=count, cutoff=0.5)
 
 
 def unknown_names(names: Iterable[str], what: str = "structure names") -> StructureError:
@@ -182,9 +211,11 @@ def unknown_names(names: Iterable[str], what: str = "structure names") -> Struct
         near = near_names(name)
         listed.append(f"{name!r}" + (f" (near: {', '.join(near)})" if near else ""))
     shown = "; ".join(listed[:8]) + (f"; and {len(listed) - 8} more" if len(listed) > 8 else "")
-    return StructureError(f"{what} are known to radvlm", shown,
-                          "Rename them, remove them, or pass scheme={label: structure}; "
-                          "`radvlm info --structures` lists all names")
+    return StructureError(
+        f"{what} are known to radvlm",
+        shown,
+        "Rename them, remove them, or pass scheme={label: structure}; `radvlm info --structures` lists all names",
+    )
 
 
 def detect_scheme(
@@ -230,8 +261,11 @@ def _from_file_names(file_names: Sequence[str]) -> tuple[Scheme, str]:
     for key in sorted(keys - set(_name_index())):
         meanings = {scheme.names[key]: scheme.name for scheme in rivals if key in scheme.names}
         if len(meanings) > 1:
-            raise StructureError("the file names mean the same in every scheme that they fit", f"{key!r}: " + ", ".join(
-                f"{structure} in {name}" for structure, name in meanings.items()), "Say which with scheme=")
+            raise StructureError(
+                "the file names mean the same in every scheme that they fit",
+                f"{key!r}: " + ", ".join(f"{structure} in {name}" for structure, name in meanings.items()),
+                "Say which with scheme=",
+            )
     return table[best], f"by {hits} of its {len(keys)} file names"
 
 
@@ -246,7 +280,8 @@ def _from_header_names(labels: set[int], names: Mapping[int, str]) -> tuple[Sche
         raise StructureError(
             "the header names every label in the voxels with a known structure",
             ", ".join(f"{label} ({names[label]!r})" if label in names else f"{label} (not named)" for label in unknown),
-            "Pass scheme= (a scheme name or {label: structure})")
+            "Pass scheme= (a scheme name or {label: structure})",
+        )
     known = {label: structure for label, structure in resolved.items() if structure}
     for scheme in schemes().values():
         if scheme.labels and dict(scheme.labels) == known:
@@ -255,22 +290,24 @@ def _from_header_names(labels: set[int], names: Mapping[int, str]) -> tuple[Sche
     entries += tuple(SchemeEntry(label, names[label], "") for label in background)
     for scheme in schemes().values():
         if scheme.labels and known.items() <= dict(scheme.labels).items() and len(known) > 2:
-            return (Scheme(scheme.name, scheme.title, entries),
-                    f"by the {len(known)} label names in its header, a part of that scheme")
+            return (
+                Scheme(scheme.name, scheme.title, entries),
+                f"by the {len(known)} label names in its header, a part of that scheme",
+            )
     return Scheme("header names", "label names of the file itself", entries), "by the label names in its header"
 
 
-def _from_numbers(
-    labels: set[int], plausibility: Callable[[Scheme], tuple[int, int]] | None,
-) -> tuple[Scheme, str]:
+def _from_numbers(labels: set[int], plausibility: Callable[[Scheme], tuple[int, int]] | None) -> tuple[Scheme, str]:
     fitting = [scheme for scheme in schemes().values() if scheme.labels and labels <= set(scheme.labels)]
     numbers = _ranges(labels)
     if not fitting:
         best = max(schemes().values(), key=lambda scheme: (len(labels & set(scheme.labels)), -len(scheme.labels)))
         missing = sorted(labels - set(best.labels))
-        raise StructureError("the labels belong to a known scheme",
-                             f"labels {numbers}; the nearest scheme, {best.name}, lacks {_ranges(set(missing))}",
-                             "Pass scheme= (a scheme name or {label: structure})")
+        raise StructureError(
+            "the labels belong to a known scheme",
+            f"labels {numbers}; the nearest scheme, {best.name}, lacks {_ranges(set(missing))}",
+            "Pass scheme= (a scheme name or {label: structure})",
+        )
     votes = {scheme.name: plausibility(scheme) if plausibility else (0, 0) for scheme in fitting}
     share = {name: agreed / made if made else None for name, (agreed, made) in votes.items()}
     failed = {name: made - agreed for name, (agreed, made) in votes.items()}
@@ -281,19 +318,29 @@ def _from_numbers(
             return winner, f"by its label numbers ({numbers}), which no other known scheme has"
         needed = max(failed[winner.name] + MIN_LEAD, 3 * failed[winner.name])
         convincing = top is not None and top >= 0.95 and votes[winner.name][1] >= MIN_CHECKS
-        beaten = all(failed[rival.name] >= needed or ((share[rival.name] or 0.0) <= REFUTED and convincing)
-                     for rival in ranked[1:] if not _agree(rival, winner, labels))
+        beaten = all(
+            failed[rival.name] >= needed or ((share[rival.name] or 0.0) <= REFUTED and convincing)
+            for rival in ranked[1:]
+            if not _agree(rival, winner, labels)
+        )
         if top is not None and top >= MIN_PLAUSIBILITY and beaten:
             common = schemes()["totalsegmentator"]
             if common in fitting and _agree(common, winner, labels):
                 winner = common
-            return winner, (f"by its label numbers and {top:.0%} agreement with the anatomy in the voxels; "
-                            "the file itself names nothing")
-    shown = [scheme.name if share[scheme.name] is None else f"{scheme.name} ({share[scheme.name]:.0%} plausible)"
-             for scheme in ranked[:6]]
+            return winner, (
+                f"by its label numbers and {top:.0%} agreement with the anatomy in the voxels; "
+                "the file itself names nothing"
+            )
+    shown = [
+        scheme.name if share[scheme.name] is None else f"{scheme.name} ({share[scheme.name]:.0%} plausible)"
+        for scheme in ranked[:6]
+    ]
     more = f" and {len(ranked) - 6} more" if len(ranked) > 6 else ""
-    raise StructureError("the label numbers fit exactly one scheme", f"labels {numbers}; they fit "
-                         f"{', '.join(shown)}{more}", "Say which with scheme=, a scheme name or {label: structure}")
+    raise StructureError(
+        "the label numbers fit exactly one scheme",
+        f"labels {numbers}; they fit {', '.join(shown)}{more}",
+        "Say which with scheme=, a scheme name or {label: structure}",
+    )
 
 
 def _agree(first: Scheme, second: Scheme, labels: set[int]) -> bool:
@@ -316,10 +363,21 @@ def _ranges(labels: set[int]) -> str:
 def _read_scheme(name: str, text: str) -> Scheme:
     facts = dict(line[2:].split(": ", 1) for line in text.splitlines() if line.startswith("# "))
     rows = csv.DictReader(line for line in text.splitlines() if line and not line.startswith("#"))
-    entries = tuple(SchemeEntry(int(row["label"]) if row["label"] else None, row["name"], row["structure"],
-                                row["searched"] == "yes") for row in rows)
-    return Scheme(name, facts["title"], entries, facts["source"], facts["licence"], facts["certainty"],
-                  tuple(facts.get("also", "").split()))
+    entries = tuple(
+        SchemeEntry(
+            int(row["label"]) if row["label"] else None, row["name"], row["structure"], row["searched"] == "yes"
+        )
+        for row in rows
+    )
+    return Scheme(
+        name,
+        facts["title"],
+        entries,
+        facts["source"],
+        facts["licence"],
+        facts["certainty"],
+        tuple(facts.get("also", "").split()),
+    )
 
 
 @cache

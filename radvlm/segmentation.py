@@ -20,9 +20,9 @@ from radvlm.geometry import Box, Geometry
 from radvlm.provenance import Decision, SourceFile
 
 #: The six faces of a RAS+ grid: (axis, 0 for the low side or 1 for the high side) -> name.
-FACES: Mapping[tuple[int, int], str] = MappingProxyType({
-    (0, 0): "left", (0, 1): "right", (1, 0): "posterior", (1, 1): "anterior", (2, 0): "inferior", (2, 1): "superior",
-})
+FACES: Mapping[tuple[int, int], str] = MappingProxyType(
+    {(0, 0): "left", (0, 1): "right", (1, 0): "posterior", (1, 1): "anterior", (2, 0): "inferior", (2, 1): "superior"}
+)
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,11 @@ class Segmentation:
 
     def __post_init__(self) -> None:
         if not self.geometry.is_canonical:
-            raise GridError("a Segmentation is in RAS+ order", self.geometry.axis_codes,
-                            "Use radvlm.load_segmentation, which reorders from the affine")
+            raise GridError(
+                "a Segmentation is in RAS+ order",
+                self.geometry.axis_codes,
+                "Use radvlm.load_segmentation, which reorders from the affine",
+            )
         for layer in self.layers:
             if layer.shape != self.geometry.shape:
                 raise GridError("every layer has the shape of the grid", f"{layer.shape}, grid {self.geometry.shape}")
@@ -75,19 +78,25 @@ class Segmentation:
         for number, count in enumerate(counts):
             held = {(number, int(label)) for label in np.flatnonzero(count) if label}
             if held - named:
-                raise StructureError("every non-zero label is named", f"labels {sorted(v for _, v in held - named)}",
-                                     "Pass scheme= or a {label: structure} mapping")
+                raise StructureError(
+                    "every non-zero label is named",
+                    f"labels {sorted(v for _, v in held - named)}",
+                    "Pass scheme= or a {label: structure} mapping",
+                )
         empty = [n for n, p in self.places.items() if p.layer >= len(counts) or counts[p.layer][p.label] == 0]
         if empty:
-            raise InputError("a placed structure has at least one voxel", ", ".join(sorted(empty)),
-                             "List it in `searched` only")
+            raise InputError(
+                "a placed structure has at least one voxel", ", ".join(sorted(empty)), "List it in `searched` only"
+            )
         object.__setattr__(self, "places", MappingProxyType(dict(self.places)))
         object.__setattr__(self, "searched", frozenset(self.searched) | frozenset(self.places))
         object.__setattr__(self, "_counts", counts)
 
     def __repr__(self) -> str:
-        return (f"Segmentation({len(self.places)} structures present of {len(self.searched)} searched, "
-                f"{self.scheme or 'own names'}, {self.geometry!r})")
+        return (
+            f"Segmentation({len(self.places)} structures present of {len(self.searched)} searched, "
+            f"{self.scheme or 'own names'}, {self.geometry!r})"
+        )
 
     @property
     def present(self) -> tuple[str, ...]:
@@ -113,17 +122,20 @@ class Segmentation:
         """Tight bounding box of every present structure."""
         from scipy.ndimage import find_objects
 
-        found = [find_objects(layer, max_label=len(count) - 1)
-                 for layer, count in zip(self.layers, self._counts, strict=True)]
-        return MappingProxyType({
-            name: Box.from_slices(found[place.layer][place.label - 1]) for name, place in self.places.items()
-        })
+        found = [
+            find_objects(layer, max_label=len(count) - 1)
+            for layer, count in zip(self.layers, self._counts, strict=True)
+        ]
+        return MappingProxyType(
+            {name: Box.from_slices(found[place.layer][place.label - 1]) for name, place in self.places.items()}
+        )
 
     def mask(self, name: str, box: Box | None = None) -> np.ndarray:
         """Boolean mask of a present structure inside ``box`` (default: its own tight box, see ``boxes``)."""
         if name not in self.places:
-            raise StructureError("the structure is present in the masks", name,
-                                 "Ask `name in segmentation.places` first")
+            raise StructureError(
+                "the structure is present in the masks", name, "Ask `name in segmentation.places` first"
+            )
         place = self.places[name]
         window = self.boxes[name] if box is None else box
         return self.layers[place.layer][window.slices] == place.label
@@ -136,7 +148,8 @@ class Segmentation:
         """
         box, shape = self.boxes[name], self.geometry.shape
         return tuple(
-            face for (axis, end), face in FACES.items()
+            face
+            for (axis, end), face in FACES.items()
             if shape[axis] > 1 and (box.start[axis] == 0 if end == 0 else box.stop[axis] == shape[axis])
         )
 

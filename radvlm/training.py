@@ -18,8 +18,13 @@ if TYPE_CHECKING:
 Progress = Callable[[str], None]
 
 
-def train_model(recipe: str | os.PathLike[str], output: str | os.PathLike[str], *, resume: bool = False,
-                progress: Progress | None = None) -> Path:
+def train_model(
+    recipe: str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    *,
+    resume: bool = False,
+    progress: Progress | None = None,
+) -> Path:
     """Run a recipe (configs/tiny.yaml, or one of the kinds ``tokens`` and ``preference``); returns ``output/model``.
 
     Args:
@@ -61,9 +66,17 @@ def _make_scans(name: str, corpus: CorpusConfig, place: Path, workers: int, tell
     border = end if corpus.reports is None else min(max(corpus.reports, first), end)
     for seeds, reports in ((range(first, border), False), (range(border, end), True)):
         if seeds:
-            write_corpus(corpus_folder(corpus.folder, place), seeds, spacing_mm=corpus.spacing_mm,
-                         noise_hu=corpus.noise_hu, crowded=corpus.crowded, left_out=corpus.left_out,
-                         reports=reports, workers=workers, progress=report)
+            write_corpus(
+                corpus_folder(corpus.folder, place),
+                seeds,
+                spacing_mm=corpus.spacing_mm,
+                noise_hu=corpus.noise_hu,
+                crowded=corpus.crowded,
+                left_out=corpus.left_out,
+                reports=reports,
+                workers=workers,
+                progress=report,
+            )
 
 
 def _train_preference(recipe: Path, output: Path, resume: bool, progress: Progress | None) -> Path:
@@ -72,8 +85,9 @@ def _train_preference(recipe: Path, output: Path, resume: bool, progress: Progre
 
     config = PreferenceConfig.load(recipe)
     if not resume and output.is_dir() and any(output.iterdir()):
-        raise InputError("training starts in a new folder", f"{output.name} is not empty",
-                         "Pass --resume or another -o")
+        raise InputError(
+            "training starts in a new folder", f"{output.name} is not empty", "Pass --resume or another -o"
+        )
     tell = progress or (lambda _: None)
     for name in ("scans", "fact_scans"):
         corpus = getattr(config, name)
@@ -93,11 +107,18 @@ def _train_tokens(recipe: Path, output: Path, resume: bool, progress: Progress |
     config = TokensConfig.load(recipe)
     main = os.environ.get("RANK", "0") == "0"
     if not resume and main and output.is_dir() and any(output.iterdir()):
-        raise InputError("training starts in a new folder", f"{output.name} is not empty",
-                         "Pass --resume or another -o")
+        raise InputError(
+            "training starts in a new folder", f"{output.name} is not empty", "Pass --resume or another -o"
+        )
 
     def masks(path: Path, scan: Volume) -> Segmentation:
         return load_segmentation(path, like=scan, scheme=config.data.scheme or None)
 
-    return run_tokens(config, output, load_volume=load_volume, load_masks=masks, folder=recipe.resolve().parent,
-                      progress=progress if main else None)
+    return run_tokens(
+        config,
+        output,
+        load_volume=load_volume,
+        load_masks=masks,
+        folder=recipe.resolve().parent,
+        progress=progress if main else None,
+    )

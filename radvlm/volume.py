@@ -39,11 +39,17 @@ class Volume:
         if self.hu.shape != self.geometry.shape:
             raise GridError("the array has the shape of its grid", f"array {self.hu.shape}, grid {self.geometry.shape}")
         if self.hu.dtype not in (np.dtype(np.int16), np.dtype(np.float32)):
-            raise InputError("HU are held as int16 or float32", str(self.hu.dtype),
-                             "Use radvlm.load_volume(array, affine=...), which converts")
+            raise InputError(
+                "HU are held as int16 or float32",
+                str(self.hu.dtype),
+                "Use radvlm.load_volume(array, affine=...), which converts",
+            )
         if not self.geometry.is_canonical:
-            raise GridError("a Volume is in RAS+ order", self.geometry.axis_codes,
-                            "Use radvlm.load_volume, which reorders from the affine")
+            raise GridError(
+                "a Volume is in RAS+ order",
+                self.geometry.axis_codes,
+                "Use radvlm.load_volume, which reorders from the affine",
+            )
         view = self.hu.view()
         view.setflags(write=False)
         object.__setattr__(self, "hu", view)

@@ -80,8 +80,9 @@ class VoteCalibration:
         if not all(np.isfinite([self.bias, self.model_weight, self.vote_weight])):
             raise InputError("weights of a calibration are finite", f"{self.bias}, {self.model_weight}")
         if self.neighbours < 1 or not self.temperature > 0:
-            raise InputError("at least one neighbour votes, at a temperature above 0",
-                             f"{self.neighbours}, {self.temperature}")
+            raise InputError(
+                "at least one neighbour votes, at a temperature above 0", f"{self.neighbours}, {self.temperature}"
+            )
 
     def probability(self, model: float, share: float, neighbours: int) -> float:
         """Of a finding, from the model's probability and the vote."""
@@ -112,12 +113,23 @@ class VoteCalibration:
                 raise ValueError("another format")
             return cls(**data)
         except (OSError, ValueError, TypeError, AttributeError) as error:
-            raise FileFormatError("a calibration of votes is what VoteCalibration.save wrote",
-                                  f"{Path(path).name}: {error}", "Fit it again") from error
+            raise FileFormatError(
+                "a calibration of votes is what VoteCalibration.save wrote",
+                f"{Path(path).name}: {error}",
+                "Fit it again",
+            ) from error
 
 
-def vote(model: Any, scan: Volume, index: ReportIndex, scores: Sequence[FindingScore], *, exclude_patient: Any = None,
-         patient_not_indexed: bool = False, calibration: VoteCalibration | None = None) -> tuple[VotedScore, ...]:
+def vote(
+    model: Any,
+    scan: Volume,
+    index: ReportIndex,
+    scores: Sequence[FindingScore],
+    *,
+    exclude_patient: Any = None,
+    patient_not_indexed: bool = False,
+    calibration: VoteCalibration | None = None,
+) -> tuple[VotedScore, ...]:
     """The scores of a model with the votes of the scans (or reports) nearest to a scan.
 
     ``calibration``: None takes the one stored with the index. One that does not hold for this model and index is
@@ -130,12 +142,15 @@ def vote(model: Any, scan: Volume, index: ReportIndex, scores: Sequence[FindingS
         calibration = VoteCalibration.load(index.folder / CALIBRATION_FILE)
     if calibration is not None and not calibration.holds_for(model, index):
         if passed:
-            raise InputError("a calibration of votes belongs to one model and one index",
-                             f"fitted for {calibration.model_digest[:12]} and {calibration.index_digest[:12]}",
-                             "Fit it for these with calibrate_votes")
+            raise InputError(
+                "a calibration of votes belongs to one model and one index",
+                f"fitted for {calibration.model_digest[:12]} and {calibration.index_digest[:12]}",
+                "Fit it for these with calibrate_votes",
+            )
         calibration = None
-    result = _neighbours(scan, index, calibration.neighbours if calibration else NEIGHBOURS, exclude_patient,
-                         patient_not_indexed)
+    result = _neighbours(
+        scan, index, calibration.neighbours if calibration else NEIGHBOURS, exclude_patient, patient_not_indexed
+    )
     shares = _shares(result, [s.words for s in scores], calibration.temperature if calibration else TEMPERATURE)
     return tuple(_voted(s, shares[s.words], calibration) for s in scores)
 
@@ -150,20 +165,27 @@ def _voted(score: FindingScore, share: tuple[float, int] | None, calibration: Vo
     status = calibration.status(p)
     if status is Status.ABSENT:
         own |= {"region": None, "grounding": "not localised", "locations": ()}
-    return VotedScore(**{**own, "probability": p, "status": status}, share=share[0], neighbours=share[1],
-                      is_calibrated=True)
+    return VotedScore(
+        **{**own, "probability": p, "status": status}, share=share[0], neighbours=share[1], is_calibrated=True
+    )
 
 
 def _neighbours(scan: Volume, index: ReportIndex, k: int, exclude_patient: Any, not_indexed: bool) -> SearchResult:
     from radvlm.prior import reads_scans
 
     if not reads_scans(index):
-        raise InputError("neighbours of a scan need an index whose encoder reads scans",
-                         str(index.manifest["encoder"]["id"]), "Build it with --encoder tiny")
+        raise InputError(
+            "neighbours of a scan need an index whose encoder reads scans",
+            str(index.manifest["encoder"]["id"]),
+            "Build it with --encoder tiny",
+        )
     level = next((name for name in ("image", "report") if name in index.levels), "")
     if not level:
-        raise InputError("neighbours that vote are whole reports", ", ".join(index.levels),
-                         "Build the index with the level image or report")
+        raise InputError(
+            "neighbours that vote are whole reports",
+            ", ".join(index.levels),
+            "Build the index with the level image or report",
+        )
     return index.search(scan, k, exclude_patient=exclude_patient, patient_not_indexed=not_indexed, level=level)
 
 
@@ -194,9 +216,14 @@ def _sentence(words: str) -> str:
 # -- fitting ---------------------------------------------------------------------------------------------------------
 
 
-def calibrate_votes(cases: Iterable[tuple[Volume, str | Sequence[str] | None, Mapping[str, bool]]], model: Any,
-                    index: ReportIndex, *, neighbours: int = NEIGHBOURS, temperature: float = TEMPERATURE
-                    ) -> VoteCalibration:
+def calibrate_votes(
+    cases: Iterable[tuple[Volume, str | Sequence[str] | None, Mapping[str, bool]]],
+    model: Any,
+    index: ReportIndex,
+    *,
+    neighbours: int = NEIGHBOURS,
+    temperature: float = TEMPERATURE,
+) -> VoteCalibration:
     """Fit the calibration on validation cases; ``save`` it as ``INDEX/votes.json`` to have it used.
 
     Args:
@@ -212,13 +239,30 @@ def calibrate_votes(cases: Iterable[tuple[Volume, str | Sequence[str] | None, Ma
             if share is not None and words in scores:
                 rows.append((scores[words].probability, *share, bool(truth[words])))
     table = np.array(rows, dtype=float).reshape(-1, 4)
-    return fit_votes(table[:, 0], table[:, 1], table[:, 2], table[:, 3], neighbours=neighbours, temperature=temperature,
-                     model_digest=str(getattr(model, "digest", "")), index_digest=index.digest)
+    return fit_votes(
+        table[:, 0],
+        table[:, 1],
+        table[:, 2],
+        table[:, 3],
+        neighbours=neighbours,
+        temperature=temperature,
+        model_digest=str(getattr(model, "digest", "")),
+        index_digest=index.digest,
+    )
 
 
-def fit_votes(model: np.ndarray, share: np.ndarray, voters: np.ndarray, truth: np.ndarray, *,
-              neighbours: int = NEIGHBOURS, temperature: float = TEMPERATURE, model_digest: str = "",
-              index_digest: str = "", pull: float = 2.0) -> VoteCalibration:
+def fit_votes(
+    model: np.ndarray,
+    share: np.ndarray,
+    voters: np.ndarray,
+    truth: np.ndarray,
+    *,
+    neighbours: int = NEIGHBOURS,
+    temperature: float = TEMPERATURE,
+    model_digest: str = "",
+    index_digest: str = "",
+    pull: float = 2.0,
+) -> VoteCalibration:
     """Logistic regression of truth (N,) on the logits of the model's probabilities and of the shares.
 
     A Gaussian prior of precision ``pull`` draws the weights to (1, 0) and the bias to 0, "the model alone", so that few
@@ -249,8 +293,18 @@ def fit_votes(model: np.ndarray, share: np.ndarray, voters: np.ndarray, truth: n
     from radvlm.model.calibration import best_threshold
 
     high = best_threshold(1 / (1 + np.exp(-np.clip(x @ w, -60, 60))), y)
-    return VoteCalibration(float(w[0]), float(w[1]), float(w[2]), high / 2, high, neighbours, temperature, len(y),
-                           model_digest, index_digest)
+    return VoteCalibration(
+        float(w[0]),
+        float(w[1]),
+        float(w[2]),
+        high / 2,
+        high,
+        neighbours,
+        temperature,
+        len(y),
+        model_digest,
+        index_digest,
+    )
 
 
 def _features(model: np.ndarray, share: np.ndarray, voters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -23,9 +23,12 @@ def status_of(probability: float) -> Status:
     return Status.PRESENT if probability >= 0.7 else Status.ABSENT if probability <= 0.3 else Status.INDETERMINATE
 
 
-def scores(probabilities: Mapping[str, float], regions: Mapping[str, Region] | None = None,
-           locations: Mapping[str, tuple[str, ...]] | None = None,
-           rest: float | None = 0.03) -> tuple[FindingScore, ...]:
+def scores(
+    probabilities: Mapping[str, float],
+    regions: Mapping[str, Region] | None = None,
+    locations: Mapping[str, tuple[str, ...]] | None = None,
+    rest: float | None = 0.03,
+) -> tuple[FindingScore, ...]:
     """One score per finding of the vocabulary and site; keys are ``finding`` or ``finding@site``.
 
     ``rest`` is the probability of what is not listed; None leaves it out.
@@ -42,8 +45,9 @@ def scores(probabilities: Mapping[str, float], regions: Mapping[str, Region] | N
             own = region is not None and region.structure.startswith(kind.structure.split("{")[0] or "?")
             grounding = "not localised" if region is None else "voxel head" if own else "organ"
             where = (locations or {}).get(key, ()) if status is not Status.ABSENT else ()
-            made.append(FindingScore(kind.name, kind.words, kind.section, site, chance, status, region, grounding,
-                                     where))
+            made.append(
+                FindingScore(kind.name, kind.words, kind.section, site, chance, status, region, grounding, where)
+            )
     return tuple(made)
 
 
@@ -59,8 +63,14 @@ def region_of(volume: Volume, name: str, mask: np.ndarray) -> Region:
     lo, hi = where.min(axis=0), where.max(axis=0) + 1
     affine = volume.geometry.affine
     centre = affine[:3, :3] @ where.mean(axis=0) + affine[:3, 3]
-    return Region(name, name, Box(tuple(map(int, lo)), tuple(map(int, hi))), len(where),
-                  len(where) * volume.geometry.voxel_volume_mm3 / 1000, tuple(float(v) for v in centre))
+    return Region(
+        name,
+        name,
+        Box(tuple(map(int, lo)), tuple(map(int, hi))),
+        len(where),
+        len(where) * volume.geometry.voxel_volume_mm3 / 1000,
+        tuple(float(v) for v in centre),
+    )
 
 
 @dataclass
@@ -82,13 +92,20 @@ class FakeModel:
         regions = {key: region_of(volume, name, self.masks[name]) for key, name in self.located.items()}
         return scores(self.probabilities, regions, self.locations, self.rest)
 
-    def read(self, volume: Volume, *, facts: Mapping[str, str] | None = None,
-             segmentation: Segmentation | None = None) -> tuple[Reading, Segmentation | None]:
+    def read(
+        self, volume: Volume, *, facts: Mapping[str, str] | None = None, segmentation: Segmentation | None = None
+    ) -> tuple[Reading, Segmentation | None]:
         self.calls.append(("read", facts))
         own = globals()["segmentation"](volume, self.masks, self.searched) if self.masks else None
-        reading = Reading(self.name, "0" * 64, self.notice, self._scores(volume), self.drafts,
-                          (Decision("model", "The field of view is unlike that of the training.", True),),
-                          {"liver_cyst": (0.3, 0.7)})
+        reading = Reading(
+            self.name,
+            "0" * 64,
+            self.notice,
+            self._scores(volume),
+            self.drafts,
+            (Decision("model", "The field of view is unlike that of the training.", True),),
+            {"liver_cyst": (0.3, 0.7)},
+        )
         return reading, own
 
     def classify(self, volume: Volume, findings: Sequence[str] | None = None) -> tuple[FindingScore, ...]:
@@ -97,8 +114,14 @@ class FakeModel:
             return self._scores(volume)
         return tuple(FindingScore(text, text, "liver", "", 0.5, Status.INDETERMINATE) for text in findings)
 
-    def answer(self, volume: Volume, question: str, *, facts: Mapping[str, str] | None = None,
-               segmentation: Segmentation | None = None) -> Answer:
+    def answer(
+        self,
+        volume: Volume,
+        question: str,
+        *,
+        facts: Mapping[str, str] | None = None,
+        segmentation: Segmentation | None = None,
+    ) -> Answer:
         self.calls.append(("answer", facts))
         return Answer("Yes", 0.87, Status.PRESENT, evidence=("hepatic cyst 0.93",))
 

@@ -33,8 +33,13 @@ def files(phantom: Phantom, tmp_path_factory: pytest.TempPathFactory) -> tuple[P
     folder = tmp_path_factory.mktemp("case")
     save_volume(folder / "ct.nii.gz", phantom.volume)
     names = {p.label: name for name, p in phantom.segmentation.places.items() if p.layer == 0}
-    save_labels(folder / "seg.nii.gz", phantom.segmentation.layers[0], phantom.segmentation.geometry, names=names,
-                stored_axes="LPS")
+    save_labels(
+        folder / "seg.nii.gz",
+        phantom.segmentation.layers[0],
+        phantom.segmentation.geometry,
+        names=names,
+        stored_axes="LPS",
+    )
     return folder / "ct.nii.gz", folder / "seg.nii.gz"
 
 
@@ -42,8 +47,9 @@ def run(*arguments: object) -> int:
     return main([str(a) for a in arguments])
 
 
-def test_report_writes_every_file_and_prints_the_text(files: tuple[Path, Path], tmp_path: Path,
-                                                      capsys: pytest.CaptureFixture[str]) -> None:
+def test_report_writes_every_file_and_prints_the_text(
+    files: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     ct, masks = files
     out = tmp_path / "out"
     assert run("report", ct, "--masks", masks, "-o", out, "--sex", "F", "--age", 63) == 0
@@ -74,8 +80,9 @@ def test_a_second_run_replaces_the_first_and_leaves_other_files(files: tuple[Pat
     assert list(tmp_path.iterdir()) == [out]
 
 
-def test_measure_prints_csv_or_json(files: tuple[Path, Path], tmp_path: Path,
-                                    capsys: pytest.CaptureFixture[str]) -> None:
+def test_measure_prints_csv_or_json(
+    files: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     ct, masks = files
     assert run("measure", ct, "--masks", masks) == 0
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
@@ -133,8 +140,9 @@ def _missing(folder: Path, _: Path) -> Path:
 
 
 @pytest.mark.parametrize("make", [_truncated, _text, _photographs, _nan, _missing], ids=lambda f: f.__name__.strip("_"))
-def test_a_bad_ct_is_one_line_exit_2_and_nothing_written(make, files: tuple[Path, Path], tmp_path: Path,
-                                                         capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_bad_ct_is_one_line_exit_2_and_nothing_written(
+    make, files: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     bad = make(tmp_path, files[0])
     before = sorted(p.name for p in tmp_path.iterdir())
     assert run("report", bad, "--masks", files[1], "-o", tmp_path / "out", "-q") == 2
@@ -148,10 +156,12 @@ def _mask(folder: Path, array: np.ndarray, affine: np.ndarray) -> Path:
     return folder / "mask.nii.gz"
 
 
-@pytest.mark.parametrize("kind", ["zero", "unknown labels", "probabilities", "elsewhere", "negative", "4D",
-                                  "another body"])
-def test_bad_masks_are_one_line_exit_2_and_nothing_written(kind: str, files: tuple[Path, Path], tmp_path: Path,
-                                                           capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    "kind", ["zero", "unknown labels", "probabilities", "elsewhere", "negative", "4D", "another body"]
+)
+def test_bad_masks_are_one_line_exit_2_and_nothing_written(
+    kind: str, files: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     given = nib.load(files[0])
     shape, affine = given.shape, given.affine
     array = np.zeros(shape, np.uint8)
@@ -172,7 +182,7 @@ def test_bad_masks_are_one_line_exit_2_and_nothing_written(kind: str, files: tup
     elif kind == "another body":  # every organ lies in the air beside this patient
         array[:] = 0
         for label in (1, 2, 3, 5, 7, 52):
-            array[:6, label * 2: label * 2 + 2, 40:60] = label
+            array[:6, label * 2 : label * 2 + 2, 40:60] = label
     bad = _mask(tmp_path, array, affine)
     assert run("report", files[0], "--masks", bad, "-o", tmp_path / "out", "-q") == 2
     streams = capsys.readouterr()
@@ -180,8 +190,9 @@ def test_bad_masks_are_one_line_exit_2_and_nothing_written(kind: str, files: tup
     assert [p.name for p in tmp_path.iterdir()] == ["mask.nii.gz"]
 
 
-def test_a_failure_while_writing_leaves_the_old_report(files: tuple[Path, Path], tmp_path: Path,
-                                                       monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failure_while_writing_leaves_the_old_report(
+    files: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ct, masks = files
     out = tmp_path / "out"
     assert run("report", ct, "--masks", masks, "-o", out, "-q", "--no-page") == 0
@@ -211,8 +222,12 @@ def test_a_file_where_the_folder_should_be(files: tuple[Path, Path], tmp_path: P
 
 @pytest.mark.slow
 def test_demo_and_python_dash_m(tmp_path: Path) -> None:
-    done = subprocess.run([sys.executable, "-m", "radvlm", "demo", "-o", str(tmp_path / "demo")], capture_output=True,
-                          text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "radvlm", "demo", "-o", str(tmp_path / "demo")],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert "IMPRESSION:" in done.stdout
     assert {p.name for p in (tmp_path / "demo").iterdir()} == set(OUTPUT_FILES)
 
@@ -228,23 +243,49 @@ def test_evaluate_grounds_report_folders_by_their_masks(tmp_path: Path, capsys: 
     from radvlm.pipeline import generate_report, load_regions
 
     for number in (1, 2):
-        case = make_phantom(PhantomSpec(seed=number, region="abdomen", shape=(80, 80, 60),
-                                        lesions=(LesionSpec("liver_cyst", 40), LesionSpec("splenomegaly", 500))))
+        case = make_phantom(
+            PhantomSpec(
+                seed=number,
+                region="abdomen",
+                shape=(80, 80, 60),
+                lesions=(LesionSpec("liver_cyst", 40), LesionSpec("splenomegaly", 500)),
+            )
+        )
         report = generate_report(case.volume, segmentation=case.segmentation, patient=case.patient)
         for system in ("ref", "same"):
             report.save(tmp_path / system / f"case{number}", page=False)
         eroded = np.asarray(case.segmentation.layers[-1]).copy()
         eroded[::2] = 0  # half of the lesion's voxels
-        masks = type(case.segmentation)((*case.segmentation.layers[:-1], eroded), case.segmentation.places,
-                                        case.segmentation.searched, case.segmentation.geometry)
-        generate_report(case.volume, segmentation=masks, patient=case.patient).save(tmp_path / "half" / f"case{number}",
-                                                                                    page=False)
+        masks = type(case.segmentation)(
+            (*case.segmentation.layers[:-1], eroded),
+            case.segmentation.places,
+            case.segmentation.searched,
+            case.segmentation.geometry,
+        )
+        generate_report(case.volume, segmentation=masks, patient=case.patient).save(
+            tmp_path / "half" / f"case{number}", page=False
+        )
         regions = load_regions(tmp_path / "ref" / f"case{number}")
         assert regions is not None
         for row in regions.rows:
             assert int(np.isin(regions.labels, (row.label, *row.also)).sum()) == row.region.voxels
-    assert run("evaluate", "--reference", tmp_path / "ref", "--candidate", tmp_path / "same", "--candidate",
-               tmp_path / "half", "--metrics", "grounding", "-o", tmp_path / "out", "--no-page") == 0
+    assert (
+        run(
+            "evaluate",
+            "--reference",
+            tmp_path / "ref",
+            "--candidate",
+            tmp_path / "same",
+            "--candidate",
+            tmp_path / "half",
+            "--metrics",
+            "grounding",
+            "-o",
+            tmp_path / "out",
+            "--no-page",
+        )
+        == 0
+    )
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     text = capsys.readouterr().out
     assert "regions:masks" in json.dumps(summary) and "dice" in text.lower()
@@ -262,8 +303,9 @@ def fake(fakes: ModuleType, monkeypatch: pytest.MonkeyPatch) -> object:
     return model
 
 
-def test_report_with_a_model_says_who_saw_what(files: tuple[Path, Path], tmp_path: Path, fake: object,
-                                               fakes: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+def test_report_with_a_model_says_who_saw_what(
+    files: tuple[Path, Path], tmp_path: Path, fake: object, fakes: ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "out"
     assert run("report", files[0], "--model", "fake", "-o", out, "--no-page") == 0
     captured = capsys.readouterr()
@@ -272,8 +314,9 @@ def test_report_with_a_model_says_who_saw_what(files: tuple[Path, Path], tmp_pat
     assert json.loads((out / "manifest.json").read_text())["model"]["name"] == "fake"
 
 
-def test_classify_prints_a_table_or_json(files: tuple[Path, Path], fake: object, fakes: ModuleType,
-                                         capsys: pytest.CaptureFixture[str]) -> None:
+def test_classify_prints_a_table_or_json(
+    files: tuple[Path, Path], fake: object, fakes: ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run("classify", files[0]) == 0
     captured = capsys.readouterr()
     assert captured.out.splitlines()[0].split() == ["0.93", "present", "hepatic", "cyst", "(liver)"]
@@ -283,8 +326,9 @@ def test_classify_prints_a_table_or_json(files: tuple[Path, Path], fake: object,
     assert data["notice"] == fakes.NOTICE and [s["finding"] for s in data["scores"]] == ["a cyst", "a stone"]
 
 
-def test_ask_prints_the_answer_and_how_sure_it_is(files: tuple[Path, Path], fake: object, fakes: ModuleType,
-                                                  capsys: pytest.CaptureFixture[str]) -> None:
+def test_ask_prints_the_answer_and_how_sure_it_is(
+    files: tuple[Path, Path], fake: object, fakes: ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run("ask", files[0], "Is there a cyst in the liver?") == 0
     captured = capsys.readouterr()
     assert captured.out.splitlines() == ["Yes", "confidence 0.87; present", "- hepatic cyst 0.93"]
@@ -300,8 +344,10 @@ def test_train_needs_its_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]
 
 
 def test_help_of_every_command_imports_nothing_heavy() -> None:
-    code = ("import sys, radvlm.cli as c\n"
-            "for name in ('report', 'demo', 'classify', 'ask', 'train'):\n"
-            "    try:\n        c.main([name, '--help'])\n    except SystemExit:\n        pass\n"
-            "assert not {'torch', 'numpy', 'yaml', 'transformers'} & set(sys.modules)")
+    code = (
+        "import sys, radvlm.cli as c\n"
+        "for name in ('report', 'demo', 'classify', 'ask', 'train'):\n"
+        "    try:\n        c.main([name, '--help'])\n    except SystemExit:\n        pass\n"
+        "assert not {'torch', 'numpy', 'yaml', 'transformers'} & set(sys.modules)"
+    )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)

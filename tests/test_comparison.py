@@ -19,9 +19,16 @@ from radvlm.quantify.change import doubling_time
 from radvlm.quantify.recist import recist
 
 GRID = Geometry((400, 400, 400), np.array([[1.0, 0, 0, -200], [0, 1, 0, -200], [0, 0, 1, -200], [0, 0, 0, 1]]))
-ORGANS = {"liver": (60, 10, 20), "spleen": (-80, -20, 30), "kidney_right": (50, -40, -30),
-          "kidney_left": (-50, -40, -25), "pancreas": (0, 20, 0), "vertebrae_L1": (0, -60, 0),
-          "vertebrae_L3": (0, -62, -70), "heart": (-10, 20, 120)}
+ORGANS = {
+    "liver": (60, 10, 20),
+    "spleen": (-80, -20, 30),
+    "kidney_right": (50, -40, -30),
+    "kidney_left": (-50, -40, -25),
+    "pancreas": (0, 20, 0),
+    "vertebrae_L1": (0, -60, 0),
+    "vertebrae_L3": (0, -62, -70),
+    "heart": (-10, 20, 120),
+}
 
 
 def turned(degrees: float) -> np.ndarray:
@@ -29,13 +36,21 @@ def turned(degrees: float) -> np.ndarray:
     return np.array([[math.cos(a), -math.sin(a), 0], [math.sin(a), math.cos(a), 0], [0, 0, 1]])
 
 
-def lesion(number: int, centre, long: float, kind="liver_metastasis", short: float | None = None, host="liver",
-           cut=()) -> LesionMeasurements:
+def lesion(
+    number: int, centre, long: float, kind="liver_metastasis", short: float | None = None, host="liver", cut=()
+) -> LesionMeasurements:
     short = long * 0.8 if short is None else short
     ml = math.pi / 6 * long * short * short / 1000
     region = Region(f"{kind}/{number}", kind, Box((5, 5, 5), (9, 9, 9)), 60, ml, tuple(map(float, centre)), (6, 6, 6))
-    numbers = tuple(Measurement(q, v, "given", u, region.id) for q, v, u in (
-        ("long_axis", long, 1.0), ("short_axis", short, 1.0), ("diameter_3d", long, 1.0), ("volume", ml, 0.05 * ml)))
+    numbers = tuple(
+        Measurement(q, v, "given", u, region.id)
+        for q, v, u in (
+            ("long_axis", long, 1.0),
+            ("short_axis", short, 1.0),
+            ("diameter_3d", long, 1.0),
+            ("volume", ml, 0.05 * ml),
+        )
+    )
     return LesionMeasurements(kind, number, region, numbers, host, cut_by=cut)
 
 
@@ -45,13 +60,25 @@ def scan(lesions, matrix=None, shift=(0, 0, 0), absent=("liver_metastasis", "lym
     for name, centre in organs.items():
         at = matrix @ np.array(centre) + shift
         region = Region(name, name, Box((0, 0, 0), (9, 9, 9)), 5000, 200.0, tuple(map(float, at)))
-        moved.append(StructureMeasurements(name, region, (Measurement("volume", 200.0, "given", 1.0, name),),
-                                           ("inferior",) if name in cut else ()))
-    placed = [dataclasses.replace(x, region=dataclasses.replace(
-        x.region, centroid_mm=tuple(map(float, matrix @ np.array(x.region.centroid_mm) + shift)))) for x in lesions]
+        moved.append(
+            StructureMeasurements(
+                name, region, (Measurement("volume", 200.0, "given", 1.0, name),), ("inferior",) if name in cut else ()
+            )
+        )
+    placed = [
+        dataclasses.replace(
+            x,
+            region=dataclasses.replace(
+                x.region, centroid_mm=tuple(map(float, matrix @ np.array(x.region.centroid_mm) + shift))
+            ),
+        )
+        for x in lesions
+    ]
     gone = tuple(n for n in absent if n not in {x.structure for x in lesions})
-    present = [StructureMeasurements(n, Region(n, n, Box((0, 0, 0), (9, 9, 9)), 99, 9.0, (0.0, 0.0, 0.0)), ())
-               for n in {x.structure for x in lesions}]
+    present = [
+        StructureMeasurements(n, Region(n, n, Box((0, 0, 0), (9, 9, 9)), 99, 9.0, (0.0, 0.0, 0.0)), ())
+        for n in {x.structure for x in lesions}
+    ]
     return Measurements((*moved, *present), tuple(placed), gone, None, GRID)
 
 
@@ -94,10 +121,14 @@ def test_each_lesion_is_used_once_and_the_pairs_are_nearest_together() -> None:
 
 
 def test_a_cyst_is_not_paired_with_a_metastasis_and_sides_may_be_named_or_not() -> None:
-    prior = scan([lesion(1, (70, 10, 20), 20.0, "liver_cyst"), lesion(1, (50, -40, -30), 20.0, "kidney_cyst", host="")],
-                 absent=())
-    current = scan([lesion(1, (70, 10, 20), 20.0), lesion(1, (50, -40, -30), 21.0, "kidney_cyst_right", host="")],
-                   absent=("liver_cyst",))
+    prior = scan(
+        [lesion(1, (70, 10, 20), 20.0, "liver_cyst"), lesion(1, (50, -40, -30), 20.0, "kidney_cyst", host="")],
+        absent=(),
+    )
+    current = scan(
+        [lesion(1, (70, 10, 20), 20.0), lesion(1, (50, -40, -30), 21.0, "kidney_cyst_right", host="")],
+        absent=("liver_cyst",),
+    )
     by_kind = {c.lesion.structure: c for c in compare(current, prior).changes}
     assert by_kind["kidney_cyst_right"].prior is not None
     assert by_kind["liver_metastasis"].status == "not comparable", "the prior was not searched for metastases"
@@ -113,10 +144,16 @@ def test_new_needs_a_prior_that_was_searched_and_shows_the_place() -> None:
     assert "does not show the place" in outside.changes[0].reason
 
 
-@pytest.mark.parametrize(("now", "category"), [
-    ([30.0, 20.0], "stable disease"), ([36.0, 24.0], "progressive disease"), ([20.0, 15.0], "partial response"),
-    ([], "complete response"), ([35.0, 23.0], "stable disease"),
-])
+@pytest.mark.parametrize(
+    ("now", "category"),
+    [
+        ([30.0, 20.0], "stable disease"),
+        ([36.0, 24.0], "progressive disease"),
+        ([20.0, 15.0], "partial response"),
+        ([], "complete response"),
+        ([35.0, 23.0], "stable disease"),
+    ],
+)
 def test_recist_by_the_sum(now, category) -> None:
     places = [(70, 10, 20), (40, 0, 40)]
     prior = scan([lesion(n + 1, p, s) for n, (p, s) in enumerate(zip(places, (30.0, 20.0), strict=True))])

@@ -16,8 +16,9 @@ CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 RECIPES = {"tiny.yaml", "tiny-preference.yaml", "merlin-contrastive.yaml"}
 
 
-@pytest.mark.parametrize("path", sorted(p for p in CONFIGS.glob("*.yaml") if p.name not in RECIPES),
-                         ids=lambda p: p.name)
+@pytest.mark.parametrize(
+    "path", sorted(p for p in CONFIGS.glob("*.yaml") if p.name not in RECIPES), ids=lambda p: p.name
+)
 def test_every_shipped_configuration_parses(path: Path) -> None:
     assert isinstance(Config.load(path), Config)
 

@@ -44,8 +44,12 @@ def test_measure_many_survives_a_damaged_case(tmp_path: Path) -> None:
         (tmp_path / "cases" / name).mkdir(parents=True)
         save_volume(tmp_path / "cases" / name / "ct.nii.gz", phantom.volume)
         names = {p.label: n for n, p in phantom.segmentation.places.items() if p.layer == 0}
-        save_labels(tmp_path / "cases" / name / "segmentation.nii.gz", phantom.segmentation.layers[0],
-                    phantom.segmentation.geometry, names=names)
+        save_labels(
+            tmp_path / "cases" / name / "segmentation.nii.gz",
+            phantom.segmentation.layers[0],
+            phantom.segmentation.geometry,
+            names=names,
+        )
     (tmp_path / "cases" / "b" / "ct.nii.gz").write_bytes(b"damaged")
     assert example("measure_many").main(tmp_path / "cases", tmp_path / "out.csv") == 1
     rows = list(csv.DictReader(io.StringIO((tmp_path / "out.csv").read_text())))

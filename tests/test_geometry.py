@@ -21,8 +21,9 @@ def rotation(degrees: float, axis: int) -> np.ndarray:
     return matrix
 
 
-def affine_of(spacing: tuple[float, ...], origin: tuple[float, ...] = (0, 0, 0),
-              turn: np.ndarray | None = None) -> np.ndarray:
+def affine_of(
+    spacing: tuple[float, ...], origin: tuple[float, ...] = (0, 0, 0), turn: np.ndarray | None = None
+) -> np.ndarray:
     affine = np.eye(4)
     affine[:3, :3] = (np.eye(3) if turn is None else turn) @ np.diag(spacing)
     affine[:3, 3] = origin

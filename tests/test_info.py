@@ -38,8 +38,11 @@ def test_every_dependency_has_a_lower_and_an_upper_bound_or_is_for_development()
 
 
 def test_constraints_pin_what_the_project_declares() -> None:
-    pinned = {line.split("==")[0].lower().replace("_", "-")
-              for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line}
+    pinned = {
+        line.split("==")[0].lower().replace("_", "-")
+        for line in (ROOT / "constraints.txt").read_text().splitlines()
+        if "==" in line
+    }
     for row in dependencies():
         if row["name"] not in ("TotalSegmentator", "pyarrow", "bert-score"):
             assert row["name"].lower().replace("_", "-") in pinned, row["name"]
@@ -54,6 +57,8 @@ def test_all_topics_have_rows_and_print() -> None:
 
 
 def test_info_never_imports_torch() -> None:
-    code = ("import sys, radvlm.info as i; i.information(); "
-            "assert not {'torch', 'monai', 'transformers'} & set(sys.modules)")
+    code = (
+        "import sys, radvlm.info as i; i.information(); "
+        "assert not {'torch', 'monai', 'transformers'} & set(sys.modules)"
+    )
     subprocess.run([sys.executable, "-c", code], check=True)

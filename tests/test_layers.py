@@ -38,8 +38,20 @@ STEPS: dict[str, set[str]] = {
     "train": {*NOUNS, "model", "dataset"},
     "retrieve": {"anatomy", "errors", "finding", "geometry", "provenance", "reading", "report", "study"},
 }
-JOINS = {"__init__", "__main__", "config", "comparison", "phantom", "pipeline", "neural", "prior", "votes", "training",
-         "cli", "info"}
+JOINS = {
+    "__init__",
+    "__main__",
+    "config",
+    "comparison",
+    "phantom",
+    "pipeline",
+    "neural",
+    "prior",
+    "votes",
+    "training",
+    "cli",
+    "info",
+}
 #: Third-party packages that cost too much to be imported before they are needed.
 HEAVY = {"torch", "transformers", "peft", "monai", "open_clip", "faiss", "sentencepiece", "totalsegmentator"}
 #: Packages whose modules (not their ``__init__``) may import them on top, because nothing else imports these on top.

@@ -45,7 +45,8 @@ def test_the_anatomy_table_is_consistent() -> None:
             assert item.side in item.words or item.kind in ("part", "lesion"), item.name
     assert structure("kidney_left").words == "left kidney"
     assert [s.words for s in children("liver", "part")] == [
-        f"segment {n}" for n in ("I", "II", "III", "IV", "V", "VI", "VII", "VIII")]
+        f"segment {n}" for n in ("I", "II", "III", "IV", "V", "VI", "VII", "VIII")
+    ]
 
 
 def test_an_unknown_structure_names_its_neighbours() -> None:
@@ -128,8 +129,14 @@ def region() -> Region:
 
 
 def finding(**changes: object) -> Finding:
-    values = {"id": "F1", "kind": "organ", "status": "present", "site": "liver", "section": "liver",
-              "regions": (region(),)}
+    values = {
+        "id": "F1",
+        "kind": "organ",
+        "status": "present",
+        "site": "liver",
+        "section": "liver",
+        "regions": (region(),),
+    }
     return Finding(**{**values, **changes})  # type: ignore[arg-type]
 
 

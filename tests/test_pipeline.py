@@ -29,12 +29,16 @@ def test_every_kind_of_input_gives_the_same_report(phantom: Phantom, tmp_path: P
 
     def body(source: object, **extra: object) -> str:
         text = radvlm.generate_report(source, segmentation=masks, patient=phantom.patient, **extra).text
-        return text[text.index("TECHNIQUE"):]  # above it stands the DICOM title, which only a Volume carries
+        return text[text.index("TECHNIQUE") :]  # above it stands the DICOM title, which only a Volume carries
 
     expected = body(volume)
     assert len(expected) > 500
-    for source, extra in ((tmp_path / "ct.nii.gz", {}), (str(tmp_path / "ct.nii.gz"), {}), (image, {}),
-                          (np.asarray(volume.hu), {"affine": affine})):
+    for source, extra in (
+        (tmp_path / "ct.nii.gz", {}),
+        (str(tmp_path / "ct.nii.gz"), {}),
+        (image, {}),
+        (np.asarray(volume.hu), {"affine": affine}),
+    ):
         assert body(source, **extra) == expected
 
 
@@ -61,8 +65,9 @@ def test_the_text_is_the_same_for_all_48_orientations(phantom: Phantom) -> None:
         for signs in itertools.product((1, -1), repeat=3):
             stored = geometry.reordered(order, signs)
             volume = radvlm.load_volume(reorder_array(hu, order, signs).copy(), affine=stored.affine)
-            masks = radvlm.load_segmentation((reorder_array(layer, order, signs).copy(), stored.affine), like=volume,
-                                             scheme=mapping)
+            masks = radvlm.load_segmentation(
+                (reorder_array(layer, order, signs).copy(), stored.affine), like=volume, scheme=mapping
+            )
             texts.add(radvlm.generate_report(volume, segmentation=masks).text)
     assert len(texts) == 1
 
@@ -113,10 +118,17 @@ def test_every_sentence_is_grounded(phantom: Phantom) -> None:
         assert int(np.isin(report.regions.labels, (row.label, *row.also)).sum()) == region.voxels
 
 
-@pytest.mark.parametrize(("name", "content"), [
-    ("regions.csv", None), ("regions.csv", "a,b\n1,2\n"), ("regions.csv", "label,region,also\nx,liver,\n"),
-    ("report.json", None), ("report.json", "{"), ("regions.nii.gz", "damaged"),
-])
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("regions.csv", None),
+        ("regions.csv", "a,b\n1,2\n"),
+        ("regions.csv", "label,region,also\nx,liver,\n"),
+        ("report.json", None),
+        ("report.json", "{"),
+        ("regions.nii.gz", "damaged"),
+    ],
+)
 def test_damaged_regions_are_one_clear_error(name: str, content: str | None, phantom: Phantom, tmp_path: Path) -> None:
     from radvlm.pipeline import load_regions
 
@@ -131,19 +143,27 @@ def test_damaged_regions_are_one_clear_error(name: str, content: str | None, pha
         load_regions(folder)
 
 
-@pytest.mark.parametrize(("ct", "masks"), [
-    ("upper_abdomen_dicom", "upper_abdomen_masks/segmentation.nii.gz"),
-    ("plain_abdomen/ct.nii.gz", "plain_abdomen/segmentation.nii.gz"),
-    ("plain_abdomen/ct.nii.gz", "plain_abdomen/segmentation_folder"),
-])
+@pytest.mark.parametrize(
+    ("ct", "masks"),
+    [
+        ("upper_abdomen_dicom", "upper_abdomen_masks/segmentation.nii.gz"),
+        ("plain_abdomen/ct.nii.gz", "plain_abdomen/segmentation.nii.gz"),
+        ("plain_abdomen/ct.nii.gz", "plain_abdomen/segmentation_folder"),
+    ],
+)
 def test_real_scans_are_reported_truthfully(ct: str, masks: str, real_data: Path) -> None:
     report = radvlm.generate_report(real_data / ct, segmentation=real_data / masks)
     text = report.text.lower()
     assert "incompletely imaged" in text
     for record in report.measurements.structures:
         if record.structure in ("liver", "spleen", "kidney_left", "kidney_right", "pancreas") and record.cut_by:
-            sized = [f for f in report.findings if f.site == record.structure
-                     and f.status in (Status.PRESENT, Status.ABSENT) and ("size" in f.kind or "megaly" in f.kind)]
+            sized = [
+                f
+                for f in report.findings
+                if f.site == record.structure
+                and f.status in (Status.PRESENT, Status.ABSENT)
+                and ("size" in f.kind or "megaly" in f.kind)
+            ]
             assert not sized, f"the size of the cut {record.structure} was judged"
     # TotalSegmentator `total` looks for no lesion but kidney cysts: no other lesion may be denied
     denied = [f for f in report.findings if f.status is Status.ABSENT and f.structure and f.structure.kind == "lesion"]

@@ -21,8 +21,14 @@ from radvlm.report import Report
 @pytest.fixture(scope="session")
 def phantom() -> Phantom:
     """A liver cyst and a left renal cyst, coarse."""
-    return make_phantom(PhantomSpec(seed=5, shape=(80, 80, 80), spacing_mm=(5.0, 5.0, 5.5), lesions=(
-        LesionSpec("liver_cyst", size=40.0), LesionSpec("kidney_cyst", size=20.0, side="left"))))
+    return make_phantom(
+        PhantomSpec(
+            seed=5,
+            shape=(80, 80, 80),
+            spacing_mm=(5.0, 5.0, 5.5),
+            lesions=(LesionSpec("liver_cyst", size=40.0), LesionSpec("kidney_cyst", size=20.0, side="left")),
+        )
+    )
 
 
 def _ball(phantom: Phantom, structure: str, radius: float = 3.0) -> np.ndarray:
@@ -41,7 +47,9 @@ def image_only(phantom: Phantom, fakes: ModuleType) -> GeneratedReport:
         (Draft("liver", "Hepatic cyst in segment VI. Hepatic cyst in segment II."),),
         {"liver_cyst": _ball(phantom, "liver"), "kidney_left": _ball(phantom, "kidney_left", 4)},
         {"liver_cyst": "liver_cyst", "kidney_cyst@kidney_left": "kidney_left"},
-        {"liver_cyst": ("liver_segment_6",)}, ("gallbladder",))
+        {"liver_cyst": ("liver_segment_6",)},
+        ("gallbladder",),
+    )
     return radvlm.generate_report(phantom.volume, model=model)
 
 
@@ -70,12 +78,15 @@ def test_the_notice_stands_at_the_head_and_in_the_decisions(image_only: Generate
     assert warned[0] == fakes.NOTICE and "The field of view is unlike that of the training." in warned
 
 
-def test_regions_of_the_model_are_painted_and_never_measured(image_only: GeneratedReport, phantom: Phantom,
-                                                             tmp_path: Path) -> None:
+def test_regions_of_the_model_are_painted_and_never_measured(
+    image_only: GeneratedReport, phantom: Phantom, tmp_path: Path
+) -> None:
     assert not any(r.structure in ("liver_cyst", "kidney_left") for r in image_only.measurements.structures)
     assert not any(f.measurements for f in image_only.findings if f.source is Source.MODEL)
-    expected = {f"{MODEL_REGION}liver_cyst": _ball(phantom, "liver"),
-                f"{MODEL_REGION}kidney_left": _ball(phantom, "kidney_left", 4)}
+    expected = {
+        f"{MODEL_REGION}liver_cyst": _ball(phantom, "liver"),
+        f"{MODEL_REGION}kidney_left": _ball(phantom, "kidney_left", 4),
+    }
     folder = image_only.save(tmp_path / "out", page=False)
     read_back = load_regions(folder)
     assert read_back is not None
@@ -95,8 +106,13 @@ def test_what_the_run_records(image_only: GeneratedReport, tmp_path: Path, fakes
     model = manifest["model"]
     assert (model["name"], model["sha256"], model["notice"]) == ("fake", "0" * 64, fakes.NOTICE)
     assert model["thresholds"] == {"liver_cyst": [0.3, 0.7]}
-    assert {"finding": "liver_cyst", "site": "liver", "probability": 0.932, "status": "present",
-            "grounding": "voxel head"} in model["scores"]
+    assert {
+        "finding": "liver_cyst",
+        "site": "liver",
+        "probability": 0.932,
+        "status": "present",
+        "grounding": "voxel head",
+    } in model["scores"]
     assert model["drafts"] == {"accepted": 1, "said_by_template": 0, "replaced": 1}
     report = Report.from_json((folder / "report.json").read_text())
     assert report == image_only.report
@@ -112,8 +128,14 @@ def test_the_report_follows_its_schema(image_only: GeneratedReport) -> None:
 
 
 def test_with_masks_the_masks_win(phantom: Phantom, fakes: ModuleType) -> None:
-    model = fakes.FakeModel({"liver_cyst": 0.95, "liver_metastasis": 0.9, "kidney_cyst@kidney_left": 0.1,
-                             "hydronephrosis@kidney_left": 0.88})
+    model = fakes.FakeModel(
+        {
+            "liver_cyst": 0.95,
+            "liver_metastasis": 0.9,
+            "kidney_cyst@kidney_left": 0.1,
+            "hydronephrosis@kidney_left": 0.88,
+        }
+    )
     alone = radvlm.generate_report(phantom.volume, segmentation=phantom.segmentation)
     both = radvlm.generate_report(phantom.volume, segmentation=phantom.segmentation, model=model)
     assert "Left hydronephrosis, seen by the model only, probability 0.88; not localized." in both.text
@@ -138,8 +160,9 @@ def test_without_masks_the_decoder_is_told_no_facts(phantom: Phantom, fakes: Mod
 def test_a_region_of_both_is_kept_apart(phantom: Phantom, fakes: ModuleType) -> None:
     """The model points at another liver than the masks show: two regions, each exactly its own."""
     ball = _ball(phantom, "liver", 5)
-    model = fakes.FakeModel({"hydronephrosis@kidney_right": 0.9}, masks={"liver": ball},
-                            located={"hydronephrosis@kidney_right": "liver"})
+    model = fakes.FakeModel(
+        {"hydronephrosis@kidney_right": 0.9}, masks={"liver": ball}, located={"hydronephrosis@kidney_right": "liver"}
+    )
     made = radvlm.generate_report(phantom.volume, segmentation=phantom.segmentation, model=model)
     place = phantom.segmentation.places["liver"]
     truth = phantom.segmentation.layers[place.layer] == place.label

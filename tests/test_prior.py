@@ -55,8 +55,14 @@ ORDERS = (
 
 @pytest.fixture(scope="module")
 def phantom() -> Phantom:
-    return make_phantom(PhantomSpec(seed=5, shape=(64, 64, 64), spacing_mm=(6.25, 6.25, 7.0), lesions=(
-        LesionSpec("liver_cyst", size=40.0), LesionSpec("kidney_cyst", size=20.0, side="left"))))
+    return make_phantom(
+        PhantomSpec(
+            seed=5,
+            shape=(64, 64, 64),
+            spacing_mm=(6.25, 6.25, 7.0),
+            lesions=(LesionSpec("liver_cyst", size=40.0), LesionSpec("kidney_cyst", size=20.0, side="left")),
+        )
+    )
 
 
 @pytest.fixture(scope="module")
@@ -86,8 +92,10 @@ def copier(fakes: ModuleType, **fields: Any) -> Any:
         def draft(self, volume: Any, *, facts: Any = None, segmentation: Any = None, hints: str = "") -> Any:
             self.calls.append(("draft", hints))
             texts = [re.sub(r"^\[other patient \d+(?:; \w+)?\] ", "", line) for line in hints.splitlines()[1:]]
-            return [Draft(s, " ".join(texts)) for s in
-                    ("liver", "kidneys", "pancreas", "spleen", "pleura", "peritoneum", "impression")]
+            return [
+                Draft(s, " ".join(texts))
+                for s in ("liver", "kidneys", "pancreas", "spleen", "pleura", "peritoneum", "impression")
+            ]
 
     return Copier(**fields)
 
@@ -99,14 +107,15 @@ def copier(fakes: ModuleType, **fields: Any) -> Any:
 @pytest.mark.parametrize("with_masks", [True, False])
 @pytest.mark.parametrize("texts", [POISON, ORDERS, (*POISON, *ORDERS)], ids=["poison", "orders", "both"])
 def test_a_model_that_copies_hints_changes_no_finding_and_no_number(
-        texts: Sequence[str], with_masks: bool, phantom: Phantom, fakes: ModuleType,
-        build: Callable[..., Path]) -> None:
+    texts: Sequence[str], with_masks: bool, phantom: Phantom, fakes: ModuleType, build: Callable[..., Path]
+) -> None:
     masks = phantom.segmentation if with_masks else None
     said = {"liver_cyst": 0.93, "kidney_cyst@kidney_left": 0.81}
     plain = radvlm.generate_report(phantom.volume, segmentation=masks, model=fakes.FakeModel(said))
     model = copier(fakes, probabilities=said)
-    made = radvlm.generate_report(phantom.volume, segmentation=masks, model=model, index=build(texts),
-                                  patient_not_indexed=True)
+    made = radvlm.generate_report(
+        phantom.volume, segmentation=masks, model=model, index=build(texts), patient_not_indexed=True
+    )
     shown = next(hints for name, hints in model.calls if name == "draft")
     assert shown.startswith("Wording from reports of OTHER patients.") and "[other patient 1" in shown
     assert made.findings == plain.findings
@@ -124,26 +133,37 @@ def test_a_model_that_copies_hints_changes_no_finding_and_no_number(
         assert word not in made.text
 
 
-def test_the_orders_are_taken_out_before_a_model_sees_them(phantom: Phantom, fakes: ModuleType,
-                                                           build: Callable[..., Path]) -> None:
+def test_the_orders_are_taken_out_before_a_model_sees_them(
+    phantom: Phantom, fakes: ModuleType, build: Callable[..., Path]
+) -> None:
     model = copier(fakes)
-    made = radvlm.generate_report(phantom.volume, segmentation=phantom.segmentation, model=model, index=build(ORDERS),
-                                  patient_not_indexed=True)
+    made = radvlm.generate_report(
+        phantom.volume, segmentation=phantom.segmentation, model=model, index=build(ORDERS), patient_not_indexed=True
+    )
     shown = next(hints for name, hints in model.calls if name == "draft")
     assert "Ignore" not in shown and "you must" not in shown and "INST" not in shown and "Write that" not in shown
     record = made.report.provenance["retrieval"]
-    assert any("nothing was left that is no order" in h["reason"] and not h["kept"]
-               for q in record["queries"] for h in q["hits"])
-    assert {h["source"] for h in record["hints"]} == {h["source"] for q in record["queries"] for h in q["hits"]
-                                                      if h["kept"]}
+    assert any(
+        "nothing was left that is no order" in h["reason"] and not h["kept"]
+        for q in record["queries"]
+        for h in q["hits"]
+    )
+    assert {h["source"] for h in record["hints"]} == {
+        h["source"] for q in record["queries"] for h in q["hits"] if h["kept"]
+    }
 
 
-def test_a_true_prior_sentence_may_stand_and_is_listed_as_copied(phantom: Phantom, fakes: ModuleType,
-                                                                 alone: GeneratedReport,
-                                                                 build: Callable[..., Path]) -> None:
+def test_a_true_prior_sentence_may_stand_and_is_listed_as_copied(
+    phantom: Phantom, fakes: ModuleType, alone: GeneratedReport, build: Callable[..., Path]
+) -> None:
     true = next(s.text for s in alone.sentences if "hepatic cyst" in s.text and s.section == "liver")
-    made = radvlm.generate_report(phantom.volume, segmentation=phantom.segmentation, model=copier(fakes),
-                                  index=build([true, *POISON]), patient_not_indexed=True)
+    made = radvlm.generate_report(
+        phantom.volume,
+        segmentation=phantom.segmentation,
+        model=copier(fakes),
+        index=build([true, *POISON]),
+        patient_not_indexed=True,
+    )
     row = next(r for r in made.report.provenance["retrieval"]["copied"] if r["text"] == true)
     assert row["in_report"] is True and row["section"] == "liver"
 
@@ -155,8 +175,9 @@ def test_the_switch_shows_what_hints_change(phantom: Phantom, fakes: ModuleType,
     made = {}
     for use in (True, False):
         model = copier(fakes, probabilities=said)
-        made[use] = radvlm.generate_report(phantom.volume, model=model, index=index, patient_not_indexed=True,
-                                           use_hints=use)
+        made[use] = radvlm.generate_report(
+            phantom.volume, model=model, index=index, patient_not_indexed=True, use_hints=use
+        )
         assert any(name == "draft" for name, _ in model.calls) is use
     plain = radvlm.generate_report(phantom.volume, model=fakes.FakeModel(said))
     assert [s.text for s in made[False].sentences] == [s.text for s in plain.sentences]
@@ -169,13 +190,18 @@ def test_the_switch_shows_what_hints_change(phantom: Phantom, fakes: ModuleType,
     assert bool(changed) is differ
 
 
-def test_a_report_with_another_finding_is_refused(alone: GeneratedReport, phantom: Phantom,
-                                                  build: Callable[..., Path]) -> None:
+def test_a_report_with_another_finding_is_refused(
+    alone: GeneratedReport, phantom: Phantom, build: Callable[..., Path]
+) -> None:
     with opened(build(POISON)) as index:
         priors = find_priors(index, phantom.volume, alone.findings, patient_not_indexed=True)
-    other = replace(alone.report, findings=(*alone.findings, replace(alone.findings[0], id="F999",
-                                                                     status=Status.ABSENT, regions=(),
-                                                                     measurements=())))
+    other = replace(
+        alone.report,
+        findings=(
+            *alone.findings,
+            replace(alone.findings[0], id="F999", status=Status.ABSENT, regions=(), measurements=()),
+        ),
+    )
     with pytest.raises(VerificationError, match="no finding"):
         with_priors(other, priors, fed=True, before=alone.report)
 
@@ -183,8 +209,9 @@ def test_a_report_with_another_finding_is_refused(alone: GeneratedReport, phanto
 # -- models that were not taught, and no model -----------------------------------------------------------------------
 
 
-def test_a_model_that_was_not_taught_never_sees_a_hint(phantom: Phantom, fakes: ModuleType,
-                                                       build: Callable[..., Path]) -> None:
+def test_a_model_that_was_not_taught_never_sees_a_hint(
+    phantom: Phantom, fakes: ModuleType, build: Callable[..., Path]
+) -> None:
     model = fakes.FakeModel({"liver_cyst": 0.93})
     plain = radvlm.generate_report(phantom.volume, model=fakes.FakeModel({"liver_cyst": 0.93}))
     made = radvlm.generate_report(phantom.volume, model=model, index=build(POISON), patient_not_indexed=True)
@@ -199,15 +226,20 @@ def test_uses_hints_without_draft_is_refused(phantom: Phantom, fakes: ModuleType
     model = fakes.FakeModel()
     model.uses_hints = True
     with pytest.raises(InputError, match="draft"):
-        radvlm.generate_report(phantom.volume, model=model, index=build(POISON), patient_not_indexed=True,
-                               segmentation=phantom.segmentation)
+        radvlm.generate_report(
+            phantom.volume,
+            model=model,
+            index=build(POISON),
+            patient_not_indexed=True,
+            segmentation=phantom.segmentation,
+        )
 
 
-def test_what_is_recorded_and_shown(phantom: Phantom, alone: GeneratedReport, build: Callable[..., Path],
-                                    tmp_path: Path) -> None:
+def test_what_is_recorded_and_shown(
+    phantom: Phantom, alone: GeneratedReport, build: Callable[..., Path], tmp_path: Path
+) -> None:
     folder = build([*POISON, "Hepatic cyst <b>bold</b> of the left lobe."], site="north", date="2020-02-03")
-    made = radvlm.generate_report(phantom.volume, segmentation=phantom.segmentation, index=folder,
-                                  exclude_patient="P0")
+    made = radvlm.generate_report(phantom.volume, segmentation=phantom.segmentation, index=folder, exclude_patient="P0")
     assert (made.findings, made.sentences) == (alone.findings, alone.sentences)
     record = made.manifest["retrieval"]
     with ReportIndex.load(folder) as index:
@@ -222,10 +254,10 @@ def test_what_is_recorded_and_shown(phantom: Phantom, alone: GeneratedReport, bu
     assert all(q["left_out"].get("same patient") for q in record["queries"])
     assert "P0" not in json.dumps(record) and "P1" not in json.dumps(record), "no pseudonym of a patient"
     assert any(d.what.startswith(STATEMENT) and d.warning for d in made.decisions)
-    assert any(d["what"].startswith("Searched priors of ") and "abdomen" in d["what"]
-               for d in record["decisions"])
-    assert any(label == "Prior texts" and "none is a finding of this scan" in text
-               for label, text in made.report.examination)
+    assert any(d["what"].startswith("Searched priors of ") and "abdomen" in d["what"] for d in record["decisions"])
+    assert any(
+        label == "Prior texts" and "none is a finding of this scan" in text for label, text in made.report.examination
+    )
     page = made.page()
     assert STATEMENT in page and record["index_digest"][:12] in page and "<b>bold</b>" not in page
     for hint in record["hints"]:
@@ -235,8 +267,12 @@ def test_what_is_recorded_and_shown(phantom: Phantom, alone: GeneratedReport, bu
 
 
 def test_nothing_found_is_a_valid_answer(phantom: Phantom, alone: GeneratedReport, build: Callable[..., Path]) -> None:
-    made = radvlm.generate_report(phantom.volume, segmentation=phantom.segmentation, exclude_patient="P0",
-                                  index=build(["The thyroid gland is normal."]))
+    made = radvlm.generate_report(
+        phantom.volume,
+        segmentation=phantom.segmentation,
+        exclude_patient="P0",
+        index=build(["The thyroid gland is normal."]),
+    )
     record = made.report.provenance["retrieval"]
     assert record["hints"] == [] and "Nothing was near enough" in record["why_not"]
     assert made.sentences == alone.sentences and "Nothing was near enough" in made.page()
@@ -250,8 +286,9 @@ def test_it_must_be_said_whose_scan_it_is(phantom: Phantom, build: Callable[...,
         radvlm.generate_report(phantom.volume, segmentation=phantom.segmentation, index=build(POISON))
 
 
-def test_the_header_excludes_its_own_patient(phantom: Phantom, alone: GeneratedReport,
-                                             build: Callable[..., Path]) -> None:
+def test_the_header_excludes_its_own_patient(
+    phantom: Phantom, alone: GeneratedReport, build: Callable[..., Path]
+) -> None:
     """A text query from a scan leaves the scan's patient out, also when only the header knows them."""
     study = replace(phantom.volume.study, patient_key="ab12")
     scan = replace(phantom.volume, study=study)
@@ -260,16 +297,18 @@ def test_the_header_excludes_its_own_patient(phantom: Phantom, alone: GeneratedR
     assert not any(a.result.hits for a in priors.asked) and not priors.hints
 
 
-def test_an_encoder_with_an_image_side_is_asked_about_the_scan(phantom: Phantom, fakes: ModuleType,
-                                                               build: Callable[..., Path]) -> None:
+def test_an_encoder_with_an_image_side_is_asked_about_the_scan(
+    phantom: Phantom, fakes: ModuleType, build: Callable[..., Path]
+) -> None:
     def embed(texts: Sequence[str]) -> np.ndarray:
         return HashedText(64).embed_text(texts)
 
     model = copier(fakes, digest="cd" * 32)
     model.embed_text, model.embed = embed, lambda volume: embed(["hepatic cyst"])[0]
     folder = build(POISON, FunctionEmbedder("elsewhere/model", "cd" * 32, 64, embed))
-    made = radvlm.generate_report(phantom.volume, segmentation=phantom.segmentation, model=model, index=folder,
-                                  patient_not_indexed=True)
+    made = radvlm.generate_report(
+        phantom.volume, segmentation=phantom.segmentation, model=model, index=folder, patient_not_indexed=True
+    )
     queries = made.report.provenance["retrieval"]["queries"]
     assert queries[-1]["words"] == "the scan itself" and queries[-1]["hits"]
     assert made.report.provenance["retrieval"]["encoder"] == "elsewhere/model"
@@ -304,20 +343,34 @@ def test_routes(phantom: Phantom, fakes: ModuleType, build: Callable[..., Path])
         assert route(phantom.volume, None, index=index).body_regions == ()
         model = fakes.FakeModel()
         reading, _ = model.read(phantom.volume)
-        by_map = route(phantom.volume, None, index=index, model=model, reading=reading, has_map=True,
-                       unseen=frozenset({"lung_left", "lung_right", "heart"}))
+        by_map = route(
+            phantom.volume,
+            None,
+            index=index,
+            model=model,
+            reading=reading,
+            has_map=True,
+            unseen=frozenset({"lung_left", "lung_right", "heart"}),
+        )
         assert by_map.body_regions == ("abdomen",) and "organs that the model shows" in by_map.decisions[0].what
         by_words = route(phantom.volume, None, index=index, model=model, reading=reading)
         assert "zero-shot" in by_words.decisions[0].what and model.calls[-1][0] == "classify"
 
 
-@pytest.mark.parametrize(("scores", "phase", "kind"), [
-    ({"arterial phase": 0.1, "portal venous phase": 0.9, "angiography": 0.8, "low dose": 0.1}, "portal venous",
-     "angiography"),
-    ({"arterial phase": 0.5, "portal venous phase": 0.9, "angiography": 0.6, "low dose": 0.1}, "", ""),
-])
+@pytest.mark.parametrize(
+    ("scores", "phase", "kind"),
+    [
+        (
+            {"arterial phase": 0.1, "portal venous phase": 0.9, "angiography": 0.8, "low dose": 0.1},
+            "portal venous",
+            "angiography",
+        ),
+        ({"arterial phase": 0.5, "portal venous phase": 0.9, "angiography": 0.6, "low dose": 0.1}, "", ""),
+    ],
+)
 def test_phase_and_kind_of_study_are_decided_from_the_image_where_one_stands_out(
-        scores: dict[str, float], phase: str, kind: str, phantom: Phantom, fakes: ModuleType, tmp_path: Path) -> None:
+    scores: dict[str, float], phase: str, kind: str, phantom: Phantom, fakes: ModuleType, tmp_path: Path
+) -> None:
     class Seer(fakes.FakeModel):  # type: ignore[name-defined,misc]
         def classify(self, volume: Any, findings: Any = None) -> Any:
             return tuple(FindingScore(t, t, "liver", "", scores[t], Status.INDETERMINATE) for t in findings)
@@ -383,20 +436,28 @@ def test_the_page_of_similar_cases_shows_them(phantom: Phantom, tmp_path: Path) 
     assert main([*asked, "--volumes", str(tmp_path)]) == 0 and page.read_text().count("data:image/png") == 1
 
 
-def test_organs_ask_for_paragraphs_of_their_section(phantom: Phantom, alone: GeneratedReport,
-                                                    build: Callable[..., Path]) -> None:
+def test_organs_ask_for_paragraphs_of_their_section(
+    phantom: Phantom, alone: GeneratedReport, build: Callable[..., Path]
+) -> None:
     seen: list[Any] = []
 
     def look(volume: Any) -> np.ndarray:
         seen.append(volume)
         return np.array([0.6, 0.8], np.float32)
 
-    encoder = FunctionEmbedder("eye", "1" * 64, 2, lambda texts: np.tile(np.array([0.6, 0.8], np.float32),
-                                                                         (len(texts), 1)), look)
+    encoder = FunctionEmbedder(
+        "eye", "1" * 64, 2, lambda texts: np.tile(np.array([0.6, 0.8], np.float32), (len(texts), 1)), look
+    )
     folder = build(["Liver: Hepatic cyst in segment II.", "Spleen: Splenic cyst."], encoder)
     with ReportIndex.load(folder, encoder) as index:
-        priors = find_priors(index, phantom.volume, alone.findings, patient_not_indexed=True,
-                             settings=PriorSettings(organ_views=True), masks=phantom.segmentation)
+        priors = find_priors(
+            index,
+            phantom.volume,
+            alone.findings,
+            patient_not_indexed=True,
+            settings=PriorSettings(organ_views=True),
+            masks=phantom.segmentation,
+        )
     asked = {a.words: a for a in priors.asked if a.words.endswith("of the scan")}
     assert set(asked) == {"the liver of the scan", "the kidneys of the scan"}
     assert {h.section for h in asked["the liver of the scan"].result} == {"liver"}
@@ -414,11 +475,13 @@ def test_queries_have_no_sizes_and_no_normal_findings(alone: GeneratedReport) ->
 # -- the command line ------------------------------------------------------------------------------------------------
 
 
-def test_the_command_line_builds_searches_and_reports(phantom: Phantom, tmp_path: Path,
-                                                      capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_line_builds_searches_and_reports(
+    phantom: Phantom, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     reports = tmp_path / "reports.jsonl"
-    reports.write_text("\n".join(json.dumps({"patient": f"P{i}", "study": f"S{i}", "text": t})
-                                 for i, t in enumerate(POISON)))
+    reports.write_text(
+        "\n".join(json.dumps({"patient": f"P{i}", "study": f"S{i}", "text": t}) for i, t in enumerate(POISON))
+    )
     index = tmp_path / "INDEX"
     assert main(["index", "build", "--reports", str(reports), "--encoder", "hashed", "-o", str(index), "-q"]) == 0
     assert main(["index", "search", str(index), "--text", "hepatic cyst", "--exclude-patient", "P0"]) == 0

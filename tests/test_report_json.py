@@ -69,17 +69,20 @@ def _broken(change):
     return spoiled
 
 
-@pytest.mark.parametrize("change", [
-    lambda d: d.pop("notice"),
-    lambda d: d.update(extra=1),
-    lambda d: d.update(schema_version="2.0"),
-    lambda d: d["sentences"][0].update(finding_ids=[]),
-    lambda d: d["sentences"][0].update(section="appendix"),
-    lambda d: d["findings"][0].update(status="maybe"),
-    lambda d: d["findings"][0].update(confidence=1.5),
-    lambda d: d["findings"][0]["measurements"][0].update(quantity="weight"),
-    lambda d: d["findings"][0]["measurements"][0].update(value="12"),
-])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda d: d.pop("notice"),
+        lambda d: d.update(extra=1),
+        lambda d: d.update(schema_version="2.0"),
+        lambda d: d["sentences"][0].update(finding_ids=[]),
+        lambda d: d["sentences"][0].update(section="appendix"),
+        lambda d: d["findings"][0].update(status="maybe"),
+        lambda d: d["findings"][0].update(confidence=1.5),
+        lambda d: d["findings"][0]["measurements"][0].update(quantity="weight"),
+        lambda d: d["findings"][0]["measurements"][0].update(value="12"),
+    ],
+)
 def test_schema_refuses(change, validator: Draft202012Validator) -> None:
     assert list(validator.iter_errors(_broken(change)))
 

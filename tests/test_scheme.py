@@ -29,24 +29,56 @@ def test_every_entry_of_every_scheme_is_a_known_structure() -> None:
             assert scheme.source and scheme.licence and scheme.certainty, scheme.name
 
 
-@pytest.mark.parametrize(("name", "count"), [
-    ("totalsegmentator", 117), ("totalsegmentator-v1", 104), ("total_mr", 50), ("mrsegmentator", 40), ("btcv", 13),
-    ("amos", 15), ("flare22", 13), ("kits", 3), ("lits", 2), ("abdomenatlas-1.0", 9), ("abdomenatlas-1.1", 25),
-    ("liver_segments", 8), ("teeth", 77), ("abdominal_muscles", 22),
-])
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [
+        ("totalsegmentator", 117),
+        ("totalsegmentator-v1", 104),
+        ("total_mr", 50),
+        ("mrsegmentator", 40),
+        ("btcv", 13),
+        ("amos", 15),
+        ("flare22", 13),
+        ("kits", 3),
+        ("lits", 2),
+        ("abdomenatlas-1.0", 9),
+        ("abdomenatlas-1.1", 25),
+        ("liver_segments", 8),
+        ("teeth", 77),
+        ("abdominal_muscles", 22),
+    ],
+)
 def test_sizes_of_the_public_schemes(name: str, count: int) -> None:
     assert len(scheme_named(name).labels) == count
 
 
-@pytest.mark.parametrize(("scheme", "label", "structure"), [
-    ("totalsegmentator", 5, "liver"), ("totalsegmentator", 52, "aorta"), ("totalsegmentator", 117, "costal_cartilages"),
-    ("totalsegmentator-v1", 7, "aorta"), ("totalsegmentator-v3", 26, "vertebrae_L6"),
-    ("totalsegmentator", 26, "vertebrae_S1"), ("btcv", 6, "liver"), ("btcv", 11, "pancreas"), ("amos", 10, "pancreas"),
-    ("flare22", 13, "kidney_left"), ("kits", 1, "kidney"), ("kits", 3, "kidney_cyst"), ("lits", 2, "liver_tumor"),
-    ("vista3d", 5, "kidney_right"), ("vista3d", 63, "rib_left_1"), ("vista3d", 28, "lung_upper_lobe_left"),
-    ("vista3d", 132, "lung_airways"), ("vista3d", 255, ""), ("mrsegmentator", 2, "kidney_right"),
-    ("mrsegmentator", 31, "autochthon_left"), ("abdomenatlas-1.1", 7, "inferior_vena_cava"), ("word", 3, "kidney_left"),
-])
+@pytest.mark.parametrize(
+    ("scheme", "label", "structure"),
+    [
+        ("totalsegmentator", 5, "liver"),
+        ("totalsegmentator", 52, "aorta"),
+        ("totalsegmentator", 117, "costal_cartilages"),
+        ("totalsegmentator-v1", 7, "aorta"),
+        ("totalsegmentator-v3", 26, "vertebrae_L6"),
+        ("totalsegmentator", 26, "vertebrae_S1"),
+        ("btcv", 6, "liver"),
+        ("btcv", 11, "pancreas"),
+        ("amos", 10, "pancreas"),
+        ("flare22", 13, "kidney_left"),
+        ("kits", 1, "kidney"),
+        ("kits", 3, "kidney_cyst"),
+        ("lits", 2, "liver_tumor"),
+        ("vista3d", 5, "kidney_right"),
+        ("vista3d", 63, "rib_left_1"),
+        ("vista3d", 28, "lung_upper_lobe_left"),
+        ("vista3d", 132, "lung_airways"),
+        ("vista3d", 255, ""),
+        ("mrsegmentator", 2, "kidney_right"),
+        ("mrsegmentator", 31, "autochthon_left"),
+        ("abdomenatlas-1.1", 7, "inferior_vena_cava"),
+        ("word", 3, "kidney_left"),
+    ],
+)
 def test_entries_worth_knowing(scheme: str, label: int, structure: str) -> None:
     assert scheme_named(scheme).labels[label] == structure
 
@@ -68,15 +100,28 @@ def test_canonical_names_never_collide_when_folded() -> None:
     assert all(structure_from_name(name) == name for name in structures())
 
 
-@pytest.mark.parametrize(("name", "structure"), [
-    ("left kidney", "kidney_left"), ("Kidney-Left", "kidney_left"), ("LeftKidney", "kidney_left"),
-    ("kidney_l", "kidney_left"), ("R KIDNEY", "kidney_right"), ("postcava", "inferior_vena_cava"),
-    ("gall_bladder", "gallbladder"), ("Oesophagus", "esophagus"), ("liver tumour", "liver_tumor"),
-    ("hepatic_lesion", "liver_lesion"), ("L1 vertebra", "vertebrae_L1"), ("Couinaud segment VI", "liver_segment_6"),
-    ("Liver lesion 2", "liver_lesion"), ("right middle lobe", "lung_middle_lobe_right"),
-    ("SMA", "superior_mesenteric_artery"),
-    ("coeliac trunk", "celiac_trunk"), ("lung_upper_left_lobe", "lung_upper_lobe_left"),
-])
+@pytest.mark.parametrize(
+    ("name", "structure"),
+    [
+        ("left kidney", "kidney_left"),
+        ("Kidney-Left", "kidney_left"),
+        ("LeftKidney", "kidney_left"),
+        ("kidney_l", "kidney_left"),
+        ("R KIDNEY", "kidney_right"),
+        ("postcava", "inferior_vena_cava"),
+        ("gall_bladder", "gallbladder"),
+        ("Oesophagus", "esophagus"),
+        ("liver tumour", "liver_tumor"),
+        ("hepatic_lesion", "liver_lesion"),
+        ("L1 vertebra", "vertebrae_L1"),
+        ("Couinaud segment VI", "liver_segment_6"),
+        ("Liver lesion 2", "liver_lesion"),
+        ("right middle lobe", "lung_middle_lobe_right"),
+        ("SMA", "superior_mesenteric_artery"),
+        ("coeliac trunk", "celiac_trunk"),
+        ("lung_upper_left_lobe", "lung_upper_lobe_left"),
+    ],
+)
 def test_names_in_other_spellings(name: str, structure: str) -> None:
     assert structure_from_name(name) == structure
 
@@ -141,10 +186,19 @@ def test_numbers_of_one_scheme_only() -> None:
 
 def test_the_most_plausible_scheme_wins_only_with_a_lead() -> None:
     labels = set(range(1, 14))
-    for best, others, decided in ((20, 16, True), (20, 17, False), (19, 16, False), (18, 15, False), (18, 8, True),
-                                  (15, 2, False), (0, 0, False)):
+    for best, others, decided in (
+        (20, 16, True),
+        (20, 17, False),
+        (19, 16, False),
+        (18, 15, False),
+        (18, 8, True),
+        (15, 2, False),
+        (0, 0, False),
+    ):
+
         def votes(scheme: Scheme, best: int = best, others: int = others) -> tuple[int, int]:
             return (best if scheme.name == "flare22" else others), 20
+
         if decided:
             assert detect_scheme(labels, plausibility=votes)[0].name == "flare22"
         else:
@@ -187,8 +241,17 @@ def test_unknown_names_suggest_near_ones() -> None:
 
 
 def test_scheme_properties_of_a_hand_made_scheme() -> None:
-    scheme = Scheme("x", "t", (SchemeEntry(1, "a", "liver"), SchemeEntry(2, "b", "spleen", False),
-                               SchemeEntry(3, "c", ""), SchemeEntry(None, "d", "aorta")), source="s")
+    scheme = Scheme(
+        "x",
+        "t",
+        (
+            SchemeEntry(1, "a", "liver"),
+            SchemeEntry(2, "b", "spleen", False),
+            SchemeEntry(3, "c", ""),
+            SchemeEntry(None, "d", "aorta"),
+        ),
+        source="s",
+    )
     assert scheme.labels == {1: "liver", 2: "spleen", 3: ""}
     assert scheme.searched == {"liver", "aorta"}
     assert scheme.structures == {"liver", "spleen", "aorta"}

@@ -47,8 +47,11 @@ def model(fakes: ModuleType) -> Any:
 def index(tmp_path: Path) -> ReportIndex:
     texts = [f"{CYST} Study {n} of several in a row." for n in "abcdef"] + [f"{NORMAL} Also {n}." for n in "ghijkl"]
     records = [Record(f"P{i}", f"S{i}", text) for i, text in enumerate(texts)]
-    return ReportIndex.build(records, FunctionEmbedder("fake", DIGEST, 64, embed_text,
-                                                       lambda volume: embed_text([CYST])[0]), tmp_path / "INDEX")
+    return ReportIndex.build(
+        records,
+        FunctionEmbedder("fake", DIGEST, 64, embed_text, lambda volume: embed_text([CYST])[0]),
+        tmp_path / "INDEX",
+    )
 
 
 def one(scores: Sequence[Any], finding: str) -> VotedScore:
@@ -60,8 +63,9 @@ def one(scores: Sequence[Any], finding: str) -> VotedScore:
 def test_without_a_calibration_the_vote_stands_beside_the_score(scan: Volume, model: Any, index: ReportIndex) -> None:
     plain = radvlm.classify_findings(scan, model=model)
     voted = radvlm.classify_findings(scan, model=model, index=index, patient_not_indexed=True)
-    assert [(s.finding, s.site, s.probability, s.status) for s in voted] == \
-        [(s.finding, s.site, s.probability, s.status) for s in plain]
+    assert [(s.finding, s.site, s.probability, s.status) for s in voted] == [
+        (s.finding, s.site, s.probability, s.status) for s in plain
+    ]
     cyst = one(voted, "liver_cyst")
     assert cyst.neighbours == 12 and not cyst.is_calibrated
     assert cyst.share is not None and 0.9 < cyst.share < 1
@@ -117,8 +121,11 @@ def test_the_fit_finds_the_weights_that_made_the_cases() -> None:
 
 
 def test_calibrate_votes_from_scans(scan: Volume, model: Any, index: ReportIndex, tmp_path: Path) -> None:
-    cases = [(scan, None, {"hepatic cyst": True, "renal stone": False}), (scan, "P1", {"hepatic cyst": True}),
-             (scan, "P2", {"renal stone": False, "a thing without a label": True})]
+    cases = [
+        (scan, None, {"hepatic cyst": True, "renal stone": False}),
+        (scan, "P1", {"hepatic cyst": True}),
+        (scan, "P2", {"renal stone": False, "a thing without a label": True}),
+    ]
     fitted = calibrate_votes(cases, model, index)
     assert fitted.cases == 4 and fitted.vote_weight > 0 and fitted.holds_for(model, index)
     assert VoteCalibration.load(fitted.save(tmp_path / "v.json")) == fitted
@@ -127,8 +134,10 @@ def test_calibrate_votes_from_scans(scan: Volume, model: Any, index: ReportIndex
 
 
 def test_votes_need_an_encoder_that_reads_scans(scan: Volume, model: Any, tmp_path: Path) -> None:
-    with ReportIndex.build([Record("P", "S", CYST)], HashedText(), tmp_path / "text") as text_only, \
-            pytest.raises(InputError, match="reads scans"):
+    with (
+        ReportIndex.build([Record("P", "S", CYST)], HashedText(), tmp_path / "text") as text_only,
+        pytest.raises(InputError, match="reads scans"),
+    ):
         radvlm.classify_findings(scan, model=model, index=text_only, patient_not_indexed=True)
 
 
@@ -136,13 +145,17 @@ def test_words_of_the_vocabulary_are_labels() -> None:
     """Which findings of the vocabulary can be voted on at all."""
     from radvlm.evaluate import label_report
 
-    deaf = {f.name for f in vocabulary().values()
-            if "present" not in label_report(f"{f.words[:1].upper()}{f.words[1:]}.", "radvlm").values()}
+    deaf = {
+        f.name
+        for f in vocabulary().values()
+        if "present" not in label_report(f"{f.words[:1].upper()}{f.words[1:]}.", "radvlm").values()
+    }
     assert not deaf
 
 
-@pytest.mark.parametrize("change", [{"absent_below": 0.9}, {"bias": float("nan")}, {"neighbours": 0},
-                                    {"temperature": 0.0}])
+@pytest.mark.parametrize(
+    "change", [{"absent_below": 0.9}, {"bias": float("nan")}, {"neighbours": 0}, {"temperature": 0.0}]
+)
 def test_a_calibration_that_cannot_be_is_refused(change: dict[str, Any]) -> None:
     good = VoteCalibration(0.0, 1.0, 0.0, 0.3, 0.6, 16, 0.1, 9, "", "")
     with pytest.raises(InputError):

@@ -21,15 +21,19 @@ def contact_sentences(section: str, findings: Sequence[Finding], style: Style) -
     sentences: list[Sentence] = []
     held = [f for f in findings if f.kind == "vessel_contact" and f.status is not Status.NOT_ASSESSED]
     for region in dict.fromkeys(f.attribute("lesion") for f in held):
-        lesion = next(f for f in findings
-                      if f.regions and f.regions[0].id == region and f.kind == f.regions[0].structure)
+        lesion = next(
+            f for f in findings if f.regions and f.regions[0].id == region and f.kind == f.regions[0].structure
+        )
         words = noun(lesion.kind, 1)
         alone = sum(f.kind == lesion.kind and f.status is Status.PRESENT for f in findings) == 1
         tumor = f"the {words}" if alone else f"the {words} {place(lesion, words)}".rstrip()
         own = [f for f in held if f.attribute("lesion") == region]
         far = [f for f in own if f.status is Status.ABSENT and not _is_near(f)]
-        clauses = [f"the {structure(f.site).words} is {f.category}{_numbers(f, style)}"
-                   for f in sorted(own, key=lambda f: f.status is Status.ABSENT) if f not in far]
+        clauses = [
+            f"the {structure(f.site).words} is {f.category}{_numbers(f, style)}"
+            for f in sorted(own, key=lambda f: f.status is Status.ABSENT)
+            if f not in far
+        ]
         if far:
             names, many = structure_list((f.site for f in far), pair="the")
             clauses.append(f"{names} {be(many)} {far[0].category}")
@@ -67,8 +71,9 @@ def vertebra_sentences(findings: Sequence[Finding]) -> list[Sentence]:
         sentences.append(Sentence(text, "bones", (*organs, *kept)))
     for finding in findings:
         value = finding.measurement("trabecular_hu")
-        organ = next((f for f in findings if f.kind == "organ" and f.site == finding.site
-                      and f.status is Status.PRESENT), None)
+        organ = next(
+            (f for f in findings if f.kind == "organ" and f.site == finding.site and f.status is Status.PRESENT), None
+        )
         if finding.kind == "bone_density" and value is not None and finding.category and organ is not None:
             level = finding.site.removeprefix("vertebrae_")
             text = f"Trabecular attenuation of {level} {hu_text(value.value)}, {finding.category}."

@@ -83,9 +83,15 @@ def _is_plural(token: Token, finding: Finding) -> bool:
         return False
     words = token.text.removeprefix("left ").removeprefix("right ")
     one, many = noun(finding.kind, 1), noun(finding.kind, 2)
-    return words != one and (words == many or (plural(words) == words and words not in (one, noun(finding.kind, 0))
-                                               and words.endswith(("s", "i", "ae"))
-                                               and not words.endswith(("sis", "us", "ascites"))))
+    return words != one and (
+        words == many
+        or (
+            plural(words) == words
+            and words not in (one, noun(finding.kind, 0))
+            and words.endswith(("s", "i", "ae"))
+            and not words.endswith(("sis", "us", "ascites"))
+        )
+    )
 
 
 def _absent(tokens: Sequence[Token], findings: Sequence[Finding], seen: str) -> None:
@@ -98,7 +104,7 @@ def _absent(tokens: Sequence[Token], findings: Sequence[Finding], seen: str) -> 
     for token in tokens:
         if isinstance(token, Mark) and token.kind == "negation":
             if token.text != "no" or negated or covered:
-                raise Refusal("an absence begins with one \"no\"")
+                raise Refusal('an absence begins with one "no"')
             negated = True
         elif isinstance(token, Mark) and token.kind == "side":
             if token.text not in ("left", "right"):
@@ -124,8 +130,9 @@ def _denied(token: Said | Named, side: str, findings: Sequence[Finding]) -> set[
     """Ids of the findings that an item denies; Refusal when its words deny more than they do."""
     if isinstance(token, Said):
         names = {vocabulary_name(f) for f in token.findings}
-        return set().union(*(_whole(name, [f for f in findings if vocabulary_name(f) == name], side, token.text)
-                             for name in names))
+        return set().union(
+            *(_whole(name, [f for f in findings if vocabulary_name(f) == name], side, token.text) for name in names)
+        )
     lesions = [t for t in token.options if all(is_lesion_kind(n) for n in t.names)]
     for term in lesions:
         try:
@@ -138,8 +145,12 @@ def _denied(token: Said | Named, side: str, findings: Sequence[Finding]) -> set[
 def _by_term(term: Term, side: str, findings: Sequence[Finding], text: str) -> set[str]:
     found: set[str] = set()
     for base in {base_name(n) for n in term.names}:
-        sides = {side_of_kind for n in term.names if base_name(n) == base
-                 for side_of_kind in [n.removeprefix(f"{base}_") if n != base else ""]}
+        sides = {
+            side_of_kind
+            for n in term.names
+            if base_name(n) == base
+            for side_of_kind in [n.removeprefix(f"{base}_") if n != base else ""]
+        }
         wanted = side or (sides.pop() if len(sides) == 1 else "")
         names = sharing(base) or {vocabulary_name(f) for f in findings if base_kind(f.kind) == base}
         if not names:

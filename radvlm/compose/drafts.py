@@ -83,8 +83,9 @@ def place_drafts(template: Sequence[Sentence], drafts: Sequence[Draft], findings
     return judged
 
 
-def _match(text: str, section: str, template: Sequence[Sentence],
-           findings: Sequence[Finding]) -> tuple[_True | None, str]:
+def _match(
+    text: str, section: str, template: Sequence[Sentence], findings: Sequence[Finding]
+) -> tuple[_True | None, str]:
     """The first set of findings that the text is true to; else None and why the nearest one fails."""
     if not template:
         return None, "no finding stands in this section"
@@ -95,14 +96,20 @@ def _match(text: str, section: str, template: Sequence[Sentence],
         if not _denial(text, whole):
             return None, str(refusal)
     if not any(isinstance(t, (Named, Said, LevelRange, Number)) for t in _tokens(text, whole)):
-        return (None, "it states nothing that can be checked") if not _denial(text, whole) else \
-            (_denial_of(text, section, whole), "")
+        return (
+            (None, "it states nothing that can be checked")
+            if not _denial(text, whole)
+            else (_denial_of(text, section, whole), "")
+        )
     first = ""
     spoken_of = set(_mentioned(text, whole))
     for cited in _citations(text, template):
         sentence = _sentence(text, section, cited)
-        why = "it states as certain what is open" if sentence is None else \
-            verify_sentence(sentence) or overlooked(sentence, findings)
+        why = (
+            "it states as certain what is open"
+            if sentence is None
+            else verify_sentence(sentence) or overlooked(sentence, findings)
+        )
         if sentence is not None and why is None:
             return _claims(sentence), ""
         if spoken_of & set(cited):
@@ -148,8 +155,11 @@ def _citations(text: str, template: Sequence[Sentence]) -> Iterator[tuple[Findin
     sets: list[tuple[Finding, ...]] = []
     for sentence in near[:6]:
         mentioned = _mentioned(text, sentence.findings)
-        sets += [sentence.findings, mentioned,
-                 tuple(f for f in sentence.findings if f.status is not Status.ABSENT or f in mentioned)]
+        sets += [
+            sentence.findings,
+            mentioned,
+            tuple(f for f in sentence.findings if f.status is not Status.ABSENT or f in mentioned),
+        ]
         if any(is_model(f) for f in sentence.findings):
             sets += [tuple(g) for g in _by_name(_mentioned(text, sentence.findings))]
     for one, other in combinations(near[:4], 2):
@@ -174,9 +184,17 @@ def _mentioned(text: str, findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
     names = {n for t in tokens if isinstance(t, Named) for o in t.options for n in o.names}
     names |= {n for t in tokens if isinstance(t, LevelRange) for n in t.names}
     subjects = {v for f in findings for k, v in f.attributes if k == "subject" and f.id in said}
-    return tuple(f for f in findings if f.id in said or (f.kind in names if is_lesion_kind(f.kind) else f.site in names
-                 and (f.kind == "organ" or f.status is not Status.ABSENT))
-                 or any(r.id in subjects for r in f.regions))
+    return tuple(
+        f
+        for f in findings
+        if f.id in said
+        or (
+            f.kind in names
+            if is_lesion_kind(f.kind)
+            else f.site in names and (f.kind == "organ" or f.status is not Status.ABSENT)
+        )
+        or any(r.id in subjects for r in f.regions)
+    )
 
 
 def _overlap(words: set[str], sentence: Sentence) -> float:
@@ -225,8 +243,14 @@ def _claims(sentence: Sentence) -> _True:
             claims = {c for c in claims if c[1] != finding.id} | {("absent", finding.id)}
         elif is_model(finding):
             claims = {c for c in claims if c[1] != finding.id} | {("model", finding.id)}
-            claims |= {("place", n) for t in tokens if isinstance(t, Named) for o in t.options for n in o.names
-                       if n in finding.locations}
+            claims |= {
+                ("place", n)
+                for t in tokens
+                if isinstance(t, Named)
+                for o in t.options
+                for n in o.names
+                if n in finding.locations
+            }
         elif is_lesion_kind(finding.kind):
             claims.add(("lesion", finding.id))
     units = [t.unit for t in tokens if isinstance(t, Number)]
@@ -239,8 +263,11 @@ def _install(judged: Judged, section: Sequence[Sentence], held: Sequence[_True])
         said = frozenset().union(*(d.claims for d in drafts))
         wanted = frozenset().union(*(t.claims for t in standing))
         only_absent = all(is_model(f) and f.status is Status.ABSENT for t in standing for f in t.sentence.findings)
-        enough = (wanted <= said and sum(d.sizes for d in drafts) >= sum(t.sizes for t in standing)
-                  and sum(d.densities for d in drafts) >= sum(t.densities for t in standing))
+        enough = (
+            wanted <= said
+            and sum(d.sizes for d in drafts) >= sum(t.sizes for t in standing)
+            and sum(d.densities for d in drafts) >= sum(t.densities for t in standing)
+        )
         if only_absent or not enough or not standing:
             judged.absorbed += len(drafts)
             continue
@@ -254,13 +281,15 @@ def _install(judged: Judged, section: Sequence[Sentence], held: Sequence[_True])
 
 def _groups(held: Sequence[_True], standing: Sequence[_True]) -> list[tuple[list[_True], list[_True]]]:
     """Drafts and template sentences joined by the findings that they cite."""
-    groups: list[tuple[list[_True], list[_True], set[str]]] = [
-        ([], [t], set(t.sentence.finding_ids)) for t in standing]
+    groups: list[tuple[list[_True], list[_True], set[str]]] = [([], [t], set(t.sentence.finding_ids)) for t in standing]
     for draft in held:
         ids = set(draft.sentence.finding_ids)
         touched = [g for g in groups if g[2] & ids]
         rest = [g for g in groups if not g[2] & ids]
-        merged = ([d for g in touched for d in g[0]] + [draft], [t for g in touched for t in g[1]],
-                  ids.union(*(g[2] for g in touched)))
+        merged = (
+            [d for g in touched for d in g[0]] + [draft],
+            [t for g in touched for t in g[1]],
+            ids.union(*(g[2] for g in touched)),
+        )
         groups = [*rest, merged]
     return [(drafts, templates) for drafts, templates, _ in groups if drafts]

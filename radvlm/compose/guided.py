@@ -25,9 +25,16 @@ from radvlm.report import Replacement, Report
 from radvlm.study import Study
 
 
-def guided_report(findings: Sequence[Finding], reading: Reading, *, style: Style | None = None,
-                  examination: Sequence[tuple[str, str]] = (), provenance: Mapping[str, Any] | None = None,
-                  study: Study | None = None, unseen: Iterable[str] = ()) -> Report:
+def guided_report(
+    findings: Sequence[Finding],
+    reading: Reading,
+    *,
+    style: Style | None = None,
+    examination: Sequence[tuple[str, str]] = (),
+    provenance: Mapping[str, Any] | None = None,
+    study: Study | None = None,
+    unseen: Iterable[str] = (),
+) -> Report:
     """The report of measured findings and of a model's reading, every sentence of it verified.
 
     Args:
@@ -54,8 +61,14 @@ def guided_report(findings: Sequence[Finding], reading: Reading, *, style: Style
         return _report(joint, Judged(template, unused), reading, style, head, facts)
 
 
-def _report(joint: Reconciled, judged: Judged, reading: Reading, style: Style, head: tuple[tuple[str, str], ...],
-            provenance: dict[str, Any]) -> Report:
+def _report(
+    joint: Reconciled,
+    judged: Judged,
+    reading: Reading,
+    style: Style,
+    head: tuple[tuple[str, str], ...],
+    provenance: dict[str, Any],
+) -> Report:
     spelled = to_uk if style.spelling == "uk" else to_us
     sentences = [replace(s, text=spelled(s.text)) for s in judged.sentences]
     facts = {**provenance, "model": model_facts(joint, judged, reading)}
@@ -67,12 +80,18 @@ def _report(joint: Reconciled, judged: Judged, reading: Reading, style: Style, h
 def model_facts(joint: Reconciled, judged: Judged, reading: Reading) -> dict[str, Any]:
     """What a report keeps of the model: who it is, its limits, and what became of what it said; JSON-ready."""
     return {
-        "name": reading.model, "sha256": reading.digest, "notice": reading.notice,
+        "name": reading.model,
+        "sha256": reading.digest,
+        "notice": reading.notice,
         "thresholds": {name: list(pair) for name, pair in reading.thresholds.items()},
         "warnings": [w.what for w in reading.warnings if w.warning],
         "decisions": [asdict(w) for w in reading.warnings],
-        "agreements": list(joint.agreements), "disagreements": list(joint.disagreements),
+        "agreements": list(joint.agreements),
+        "disagreements": list(joint.disagreements),
         "left_out": list(joint.left_out),
-        "drafts": {"accepted": judged.accepted, "said_by_template": judged.absorbed,
-                   "replaced": len(judged.replacements)},
+        "drafts": {
+            "accepted": judged.accepted,
+            "said_by_template": judged.absorbed,
+            "replaced": len(judged.replacements),
+        },
     }

@@ -47,7 +47,7 @@ def impression(findings: Sequence[Finding], style: Style) -> list[Sentence]:
     both = sorted(both, key=lambda item: -item[0])[:places]
     kept = [s for _, _, s in sorted(both, key=lambda item: -item[1])]
     chosen = [*kept, *limits] if kept else [*limits, *pertinent_absences(everything), *_nothing_abnormal(findings)]
-    chosen = chosen[:style.impression_items]
+    chosen = chosen[: style.impression_items]
     return chosen or _last_resort(findings)
 
 
@@ -81,8 +81,14 @@ def _headline(finding: Finding, findings: Sequence[Finding], style: Style) -> Se
         if "trabecular attenuation" in words:  # named already
             value = value.removeprefix("trabecular attenuation ")
         text += f" ({value})"
-    organ = tuple(f for f in findings if f.kind == "organ" and f.status is Status.PRESENT and finding.regions
-                  and f.regions[0].id in {r.id for r in finding.regions})
+    organ = tuple(
+        f
+        for f in findings
+        if f.kind == "organ"
+        and f.status is Status.PRESENT
+        and finding.regions
+        and f.regions[0].id in {r.id for r in finding.regions}
+    )
     return Sentence(capital(text) + ".", "impression", (finding, *organ))
 
 
@@ -101,18 +107,34 @@ def _limits(findings: Sequence[Finding]) -> list[Sentence]:
 
 def _nothing_abnormal(findings: Sequence[Finding]) -> list[Sentence]:
     """What was judged and found within its limits, and which lesions were searched for; else what was not judged."""
-    normal = [f for f in findings if f.status is Status.ABSENT and not is_lesion_kind(f.kind) and f.kind != "organ"
-              and f.rule is not None and f.site]
+    normal = [
+        f
+        for f in findings
+        if f.status is Status.ABSENT
+        and not is_lesion_kind(f.kind)
+        and f.kind != "organ"
+        and f.rule is not None
+        and f.site
+    ]
     organs = {f.site: f for f in findings if f.kind == "organ" and f.status is Status.PRESENT}
-    sizes = [f for f in normal if f.measurements and f.measurements[0].quantity in ("volume", "diameter")
-             and f.site in organs]
+    sizes = [
+        f
+        for f in normal
+        if f.measurements and f.measurements[0].quantity in ("volume", "diameter") and f.site in organs
+    ]
     sentences = []
     if sizes:
         parts = [f"{structure(f.site).words} {f.category}" for f in sizes]
         text = capital("; ".join(parts)) + "."
         sentences.append(Sentence(text, "impression", tuple(x for f in sizes for x in (organs[f.site], f))))
-    lesions = [f for f in findings if f.status is Status.NOT_ASSESSED and f.rule is None and f.category
-               and f.reason.startswith("no mask of such lesions")]
+    lesions = [
+        f
+        for f in findings
+        if f.status is Status.NOT_ASSESSED
+        and f.rule is None
+        and f.category
+        and f.reason.startswith("no mask of such lesions")
+    ]
     if lesions:
         lesions.sort(key=lambda f: _ASKED.index(f.kind) if f.kind in _ASKED else len(_ASKED))
         first = lesions[:4]

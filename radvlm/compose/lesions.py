@@ -49,8 +49,9 @@ def lesion_groups(findings: Sequence[Finding]) -> list[LesionGroup]:
         if finding.status is Status.PRESENT and is_lesion_kind(finding.kind):
             fluid = structure(finding.kind).kind == "fluid"
             groups.setdefault(finding.kind if fluid else base_name(finding.kind), []).append(finding)
-    return [LesionGroup(base, tuple(sorted(held, key=lambda f: -_size(f))), assessments)
-            for base, held in groups.items()]
+    return [
+        LesionGroup(base, tuple(sorted(held, key=lambda f: -_size(f))), assessments) for base, held in groups.items()
+    ]
 
 
 def _size(finding: Finding) -> float:

@@ -112,13 +112,19 @@ def _respelled(text: str, table: Mapping[str, str]) -> str:
 def lexicon() -> Lexicon:
     data = yaml.safe_load(files("radvlm.compose").joinpath("lexicon.yaml").read_text(encoding="utf-8"))
     return Lexicon(
-        nouns=MappingProxyType(data["nouns"]), by_volume=frozenset(data["by_volume"]),
-        without_size=frozenset(data["without_size"]), says_place=frozenset(data["says_place"]),
+        nouns=MappingProxyType(data["nouns"]),
+        by_volume=frozenset(data["by_volume"]),
+        without_size=frozenset(data["without_size"]),
+        says_place=frozenset(data["says_place"]),
         without_attenuation=frozenset(data["without_attenuation"]),
-        volume_of=frozenset(data["volume_of"]), attenuation_of=frozenset(data["attenuation_of"]),
-        plurals=MappingProxyType(data["plurals"]), numerals=tuple(data["numerals"]),
-        neutral=frozenset(data["neutral"]), phrases=tuple(tokenize(p) for p in data["phrases"]),
-        uk=MappingProxyType(data["uk"]), terms=_terms(data),
+        volume_of=frozenset(data["volume_of"]),
+        attenuation_of=frozenset(data["attenuation_of"]),
+        plurals=MappingProxyType(data["plurals"]),
+        numerals=tuple(data["numerals"]),
+        neutral=frozenset(data["neutral"]),
+        phrases=tuple(tokenize(p) for p in data["phrases"]),
+        uk=MappingProxyType(data["uk"]),
+        terms=_terms(data),
     )
 
 
@@ -170,6 +176,6 @@ def _terms(data: Mapping[str, dict]) -> Mapping[str, tuple[Term, ...]]:
     table: dict[str, list[Term]] = {}
     for (tokens, every), found in names.items():
         table.setdefault(tokens[0], []).append(Term(tokens, frozenset(found), every))
-    return MappingProxyType({
-        first: tuple(sorted(terms, key=lambda t: (-len(t.tokens), not t.every))) for first, terms in table.items()
-    })
+    return MappingProxyType(
+        {first: tuple(sorted(terms, key=lambda t: (-len(t.tokens), not t.every))) for first, terms in table.items()}
+    )

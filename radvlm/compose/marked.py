@@ -80,9 +80,11 @@ def attributed(finding: Finding, text: str, say_place: bool = True) -> str:
 def marked_sentences(findings: Sequence[Finding], section: str) -> list[Sentence]:
     """Sentences of one section on findings of a model: present, then open, then absent ones."""
     own = [f for f in findings if is_model(f) and f.section == section]
-    said = [Sentence(attributed(f, core(f)), section, (f,))
-            for status in (Status.PRESENT, Status.INDETERMINATE)
-            for f in sorted((f for f in own if f.status is status), key=lambda f: -f.importance)]
+    said = [
+        Sentence(attributed(f, core(f)), section, (f,))
+        for status in (Status.PRESENT, Status.INDETERMINATE)
+        for f in sorted((f for f in own if f.status is status), key=lambda f: -f.importance)
+    ]
     absent = [f for f in own if f.status is Status.ABSENT and not would_deny(f, findings)]
     return [*said, *([Sentence(absence(absent), section, tuple(absent))] if absent else [])]
 
@@ -92,8 +94,9 @@ def absence(findings: Sequence[Finding]) -> str:
     whole, sided = [], []
     for finding in findings:
         side = side_of(finding.site)
-        twin = any(side_of(f.site) not in ("", side) and vocabulary_name(f) == vocabulary_name(finding)
-                   for f in findings)
+        twin = any(
+            side_of(f.site) not in ("", side) and vocabulary_name(f) == vocabulary_name(finding) for f in findings
+        )
         if twin or not side:
             whole.append(finding.category)
         else:

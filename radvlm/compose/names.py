@@ -47,9 +47,24 @@ def structure_list(names: Iterable[str], pair: str = "both", first: str = "") ->
 
 def _is_plural_word(words: str) -> bool:
     last = words.split()[-1]
-    return (last.endswith("s") and last not in ("pancreas", "pelvis", "esophagus", "uterus", "trapezius", "maximus",
-                                                "medius", "minimus", "abdominis", "humerus", "ascites", "radius",
-                                                "sartorius", "transversospinalis", "brachii", "pancreas"))
+    return last.endswith("s") and last not in (
+        "pancreas",
+        "pelvis",
+        "esophagus",
+        "uterus",
+        "trapezius",
+        "maximus",
+        "medius",
+        "minimus",
+        "abdominis",
+        "humerus",
+        "ascites",
+        "radius",
+        "sartorius",
+        "transversospinalis",
+        "brachii",
+        "pancreas",
+    )
 
 
 def be(many: bool) -> str:

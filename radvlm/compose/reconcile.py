@@ -97,11 +97,20 @@ def as_finding(score: FindingScore, number: str, is_unseen: bool = False) -> Fin
         own = score.region.id.removeprefix(MODEL_REGION)
         regions = (replace(score.region, id=f"{MODEL_REGION}{own}"),)
     return Finding(
-        number, sided_kind(row.kind, side_of(score.site)), status, score.site, score.section, regions,
-        locations=score.locations if status is not Status.ABSENT else (), category=score.words, reason=reason,
-        source=Source.MODEL, confidence=score.probability,
+        number,
+        sided_kind(row.kind, side_of(score.site)),
+        status,
+        score.site,
+        score.section,
+        regions,
+        locations=score.locations if status is not Status.ABSENT else (),
+        category=score.words,
+        reason=reason,
+        source=Source.MODEL,
+        confidence=score.probability,
         importance=row.importance if status is Status.PRESENT else 0,
-        attributes=(("finding", score.finding), ("grounding", score.grounding if regions else "not localised")))
+        attributes=(("finding", score.finding), ("grounding", score.grounding if regions else "not localised")),
+    )
 
 
 def _renumbered(found: list[Finding]) -> tuple[Finding, ...]:

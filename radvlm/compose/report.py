@@ -16,9 +16,14 @@ from radvlm.report import Report, Sentence
 from radvlm.study import Study
 
 
-def compose_report(findings: Sequence[Finding], *, style: Style | None = None,
-                   examination: Sequence[tuple[str, str]] = (), provenance: Mapping[str, Any] | None = None,
-                   study: Study | None = None) -> Report:
+def compose_report(
+    findings: Sequence[Finding],
+    *,
+    style: Style | None = None,
+    examination: Sequence[tuple[str, str]] = (),
+    provenance: Mapping[str, Any] | None = None,
+    study: Study | None = None,
+) -> Report:
     """The report of these findings, every sentence of it verified.
 
     Args:

@@ -9,17 +9,34 @@ from radvlm.compose.lexicon import LEVELS, Term, lexicon, tokenize
 from radvlm.compose.subjects import phrases_of
 from radvlm.finding import Finding, Source
 
-_UNITS = {"mm": "mm", "cm": "cm", "ml": "mL", "hu": "HU", "%": "percent", "percent": "percent", "degrees": "degree",
-          "degree": "degree"}
+_UNITS = {
+    "mm": "mm",
+    "cm": "cm",
+    "ml": "mL",
+    "hu": "HU",
+    "%": "percent",
+    "percent": "percent",
+    "degrees": "degree",
+    "degree": "degree",
+}
 _DIGITS = re.compile(r"\d+(?:\.\d+)?")
 #: Counting words -> (least, most); None is unbounded. Words above five are found in the numerals.
 _AMOUNTS: dict[str, tuple[int, int | None]] = {
-    "numerous": (6, None), "multiple": (2, None), "several": (3, None), "single": (1, 1), "solitary": (1, 1),
+    "numerous": (6, None),
+    "multiple": (2, None),
+    "several": (3, None),
+    "single": (1, 1),
+    "solitary": (1, 1),
 }
 _NEGATIONS = (("not", "assessed"), ("not", "included", "in", "the", "field", "of", "view"), ("no",), ("without",))
 #: Said only of findings of a model: who saw it, that it is open, that it has no place.
-_ATTRIBUTIONS = {("seen", "by", "the", "model", "only"): "model", ("seen", "by", "the", "model"): "model",
-                 ("possible",): "hedge", ("indeterminate",): "hedge", ("not", "localized"): "grounding"}
+_ATTRIBUTIONS = {
+    ("seen", "by", "the", "model", "only"): "model",
+    ("seen", "by", "the", "model"): "model",
+    ("possible",): "hedge",
+    ("indeterminate",): "hedge",
+    ("not", "localized"): "grounding",
+}
 _SUPERLATIVES = (("the", "largest"), ("the", "largest", "measuring"), ("up", "to"))
 
 
@@ -98,8 +115,9 @@ def scan(text: str, findings: tuple[Finding, ...]) -> list[Token]:
     return found
 
 
-def _attribution(tokens: tuple[str, ...], index: int,
-                 phrases: list[tuple[tuple[str, ...], list[Finding]]]) -> tuple[Token, int] | None:
+def _attribution(
+    tokens: tuple[str, ...], index: int, phrases: list[tuple[tuple[str, ...], list[Finding]]]
+) -> tuple[Token, int] | None:
     """The words with which a model's finding is marked; and the side before one ("left | lung mass", no left lung)."""
     if tokens[index] in ("left", "right"):
         said = max((len(p) for p, _ in phrases if _starts(tokens, index + 1, p)), default=0)
@@ -111,20 +129,21 @@ def _attribution(tokens: tuple[str, ...], index: int,
             return Mark(kind, " ".join(phrase)), len(phrase)
     if tokens[index] != "probability":
         return None
-    bound = tokens[index + 1:index + 2]
+    bound = tokens[index + 1 : index + 2]
     width = 2 if bound in (("over",), ("under",)) else 1
-    number = " ".join(tokens[index + width:index + width + 1])
+    number = " ".join(tokens[index + width : index + width + 1])
     if not re.fullmatch(r"0\.\d\d", number):
         raise UnknownWord(f"{number!r} is not a probability as reports write it")
     return Probability(" ".join((*bound, number)) if width == 2 else number), width + 1
 
 
 def _starts(tokens: tuple[str, ...], index: int, phrase: tuple[str, ...]) -> bool:
-    return tokens[index:index + len(phrase)] == phrase
+    return tokens[index : index + len(phrase)] == phrase
 
 
-def _next(tokens: tuple[str, ...], index: int,
-          phrases: list[tuple[tuple[str, ...], list[Finding]]]) -> tuple[Token, int]:
+def _next(
+    tokens: tuple[str, ...], index: int, phrases: list[tuple[tuple[str, ...], list[Finding]]]
+) -> tuple[Token, int]:
     word, words = tokens[index], lexicon()
     said = next((item for item in phrases if _starts(tokens, index, item[0])), None)
     terms = [t for t in words.terms.get(word, ()) if _starts(tokens, index, t.tokens)]
@@ -136,7 +155,7 @@ def _next(tokens: tuple[str, ...], index: int,
     if said is not None and len(said[0]) >= max(width, fixed):
         return Said(" ".join(said[0]), tuple(said[1])), len(said[0])
     if fixed > width:
-        return Mark("word", " ".join(tokens[index:index + fixed])), fixed
+        return Mark("word", " ".join(tokens[index : index + fixed])), fixed
     if word[0].isdigit() or (word == "-" and index + 1 < len(tokens) and tokens[index + 1][0].isdigit()):
         return _number(tokens, index)
     if width:
@@ -174,9 +193,14 @@ def _level_range(tokens: tuple[str, ...], index: int) -> LevelRange | None:
     first, last = order.index(tokens[index]), order.index(tokens[index + 2])
     if last <= first:
         raise UnknownWord(f"{tokens[index]} to {tokens[index + 2]} does not run from the head down")
-    return LevelRange(tuple(f"vertebrae_{level}" for level in LEVELS[first:last + 1]
-                            if level not in ("T13", "L6") or level.lower() in (tokens[index], tokens[index + 2])),
-                      " ".join(tokens[index:index + 3]))
+    return LevelRange(
+        tuple(
+            f"vertebrae_{level}"
+            for level in LEVELS[first : last + 1]
+            if level not in ("T13", "L6") or level.lower() in (tokens[index], tokens[index + 2])
+        ),
+        " ".join(tokens[index : index + 3]),
+    )
 
 
 def _number(tokens: tuple[str, ...], index: int) -> tuple[Token, int]:

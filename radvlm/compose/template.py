@@ -53,8 +53,11 @@ def _technique(findings: Sequence[Finding], style: Style) -> list[Sentence]:
         also: tuple[Finding, ...] = ()
         if finding.kind == "coverage" and finding.status is Status.PRESENT:
             text = _coverage_text(finding)
-            also = tuple(f for f in findings if f.kind == "organ" and f.status is Status.PRESENT
-                         and structure(f.site).kind in ("body", "cavity"))
+            also = tuple(
+                f
+                for f in findings
+                if f.kind == "organ" and f.status is Status.PRESENT and structure(f.site).kind in ("body", "cavity")
+            )
         elif finding.kind == "contrast_phase" and finding.status is Status.PRESENT:
             phase = finding.category
             text = "Non-contrast" if phase == "non-contrast" else f"{capital(phase)} phase"
@@ -75,16 +78,21 @@ def _coverage_text(finding: Finding) -> str:
     assert count is not None and spacing is not None and coverage is not None, "interpret measures all three"
     thickness = finding.measurement("thickness")
     thick = "" if thickness is None else f"slice thickness {spacing_text(thickness.value)}, "
-    return (f"{rounded(count.value, '1')} axial slices at {spacing_text(spacing.value)} spacing, "
-            f"{thick}coverage {rounded(coverage.value, '1')} mm.")
+    return (
+        f"{rounded(count.value, '1')} axial slices at {spacing_text(spacing.value)} spacing, "
+        f"{thick}coverage {rounded(coverage.value, '1')} mm."
+    )
 
 
 def _section(section: str, findings: Sequence[Finding], style: Style) -> list[Sentence]:
     if not findings:
         return []
     organs = [f for f in findings if f.kind == "organ" and f.status is Status.PRESENT]
-    judged = [f for f in findings if not is_lesion_kind(f.kind) and f.kind != "organ" and f.category
-              and f.status is not Status.NOT_ASSESSED]
+    judged = [
+        f
+        for f in findings
+        if not is_lesion_kind(f.kind) and f.kind != "organ" and f.category and f.status is not Status.NOT_ASSESSED
+    ]
     tops, attached = _tops(organs)
     sentences: list[Sentence] = []
     if section == "bones":
@@ -105,8 +113,11 @@ def _section(section: str, findings: Sequence[Finding], style: Style) -> list[Se
     sentences += contact_sentences(section, findings, style)
     sentences += _no_lesions(section, findings)
     said |= {f.id for s in sentences for f in s.findings}
-    sentences += [_remaining(section, f, style) for f in judged if f.id not in said
-                  and (f.status is Status.PRESENT or (style.is_full and _is_told_when_normal(f)))]
+    sentences += [
+        _remaining(section, f, style)
+        for f in judged
+        if f.id not in said and (f.status is Status.PRESENT or (style.is_full and _is_told_when_normal(f)))
+    ]
     return sentences
 
 
@@ -134,8 +145,9 @@ def _tops(organs: Sequence[Finding]) -> tuple[list[Finding], dict[str, list[Find
     return tops, attached
 
 
-def _organs(section: str, tops: Sequence[Finding], attached: dict[str, list[Finding]], judged: Sequence[Finding],
-            style: Style) -> list[Sentence]:
+def _organs(
+    section: str, tops: Sequence[Finding], attached: dict[str, list[Finding]], judged: Sequence[Finding], style: Style
+) -> list[Sentence]:
     """Organs with something to say of their own one by one, the others in two lists: complete and cut."""
     sentences: list[Sentence] = []
     complete: list[Finding] = []
@@ -169,15 +181,22 @@ def _organs(section: str, tops: Sequence[Finding], attached: dict[str, list[Find
     return sentences
 
 
-def _normal_twins(section: str, tops: Sequence[Finding], attached: dict[str, list[Finding]],
-                  judged: Sequence[Finding], style: Style) -> list[Sentence]:
+def _normal_twins(
+    section: str, tops: Sequence[Finding], attached: dict[str, list[Finding]], judged: Sequence[Finding], style: Style
+) -> list[Sentence]:
     """In the one-word style: "Both kidneys are of usual length", when both sides were judged and found so."""
     if style.detail != "normal-in-one-word":
         return []
     sentences = []
     for right in tops:
-        left = next((f for f in tops if structure(right.site).side == "right"
-                     and f.site == right.site.replace("right", "left")), None)
+        left = next(
+            (
+                f
+                for f in tops
+                if structure(right.site).side == "right" and f.site == right.site.replace("right", "left")
+            ),
+            None,
+        )
         if left is None:
             continue
         verdicts = [[j for j in judged if _subjects(j) == (f.regions[0].id,)] for f in (right, left)]
@@ -242,10 +261,12 @@ def _size_words(finding: Finding, judged: Sequence[Finding], style: Style) -> tu
             parts.append(verdict.category)
             continue
         value = verdict.measurements[0].value
-        shown = {"volume": f"volume {volume_text(value)}" if quantity == "volume" else "",
-                 "length": f"length {length_text(value, style)}",
-                 "extent_superior_inferior": f"craniocaudal extent {length_text(value, style)}",
-                 "diameter": f"diameter {length_text(value, style)}"}[quantity]
+        shown = {
+            "volume": f"volume {volume_text(value)}" if quantity == "volume" else "",
+            "length": f"length {length_text(value, style)}",
+            "extent_superior_inferior": f"craniocaudal extent {length_text(value, style)}",
+            "diameter": f"diameter {length_text(value, style)}",
+        }[quantity]
         parts.append(f"{shown}, {verdict.category}")
     return "; ".join(parts), used
 
@@ -322,8 +343,9 @@ def _rib_words(ribs: Sequence[Finding]) -> str:
     return f"the {sides.pop()} ribs" if len(sides) == 1 and "" not in sides else "the ribs"
 
 
-def _muscles(section: str, muscles: Sequence[Finding], attached: dict[str, list[Finding]],
-             style: Style) -> list[Sentence]:
+def _muscles(
+    section: str, muscles: Sequence[Finding], attached: dict[str, list[Finding]], style: Style
+) -> list[Sentence]:
     """One sentence; each muscle by name only in the full style and when there are few."""
     parts = tuple(p for f in muscles for p in attached.get(f.site, ()))
     cut = [f for f in muscles if f.attribute("cut")]
@@ -373,8 +395,9 @@ def _remaining(section: str, finding: Finding, style: Style) -> Sentence:
         return Sentence(f"The {site} {be(False)} {finding.category} ({value}).", section, (finding,))
     if first is not None and site and first.quantity.endswith("_diameter"):  # "trunk diameter of the pulmonary artery"
         name = first.quantity.replace("_", " ")
-        return Sentence(f"{capital(name)} of the {site}{value.removeprefix(name)}, {finding.category}.", section,
-                        (finding,))
+        return Sentence(
+            f"{capital(name)} of the {site}{value.removeprefix(name)}, {finding.category}.", section, (finding,)
+        )
     said = ", ".join(filter(None, (value, finding.category)))
     return Sentence(capital(f"{site}{': ' if site else ''}{said}."), section, (finding,))
 
@@ -396,8 +419,12 @@ def quantity_text(finding: Finding, style: Style) -> str:
         return volume_text(first.value)
     if first.quantity == "slice_spacing":
         return f"spacing {spacing_text(first.value)}"
-    name = {"extent_superior_inferior": "craniocaudal ", "short_axis": "short axis ", "diameter": "diameter ",
-            "length": "length "}
+    name = {
+        "extent_superior_inferior": "craniocaudal ",
+        "short_axis": "short axis ",
+        "diameter": "diameter ",
+        "length": "length ",
+    }
     return f"{name.get(first.quantity, '')}{length_text(first.value, style)}"
 
 

@@ -29,15 +29,7 @@ from radvlm.compose.reconcile import conflicts, would_deny
 from radvlm.compose.scan import Count, LevelRange, Mark, Named, Number, Refusal, Said, Token, scan
 from radvlm.compose.subjects import Subject, is_lesion_kind, subjects_of
 from radvlm.errors import VerificationError
-from radvlm.finding import (
-    AORTA_PARTS,
-    PORTAL_PARTS,
-    PULMONARY_PARTS,
-    Finding,
-    Measurement,
-    Source,
-    Status,
-)
+from radvlm.finding import AORTA_PARTS, PORTAL_PARTS, PULMONARY_PARTS, Finding, Measurement, Source, Status
 from radvlm.report import Report, Sentence
 
 #: Kinds of absent findings that one negative sentence may list.
@@ -45,25 +37,58 @@ _LISTED = ("organ", "vessel_contact")
 _VESSEL_PARTS = (*AORTA_PARTS, *PULMONARY_PARTS, *PORTAL_PARTS)
 #: Words beside a number -> the quantities it may then be.
 _CUES: tuple[tuple[str, frozenset[str]], ...] = (
-    ("pixel spacing", frozenset({"pixel_spacing"})), ("spacing", frozenset({"slice_spacing"})),
-    ("coverage", frozenset({"coverage"})), ("cover", frozenset({"coverage"})), ("covers", frozenset({"coverage"})),
-    ("short axis", frozenset({"short_axis"})), ("long axis", frozenset({"long_axis"})),
-    ("diameter", frozenset({"diameter"})), ("thickness", frozenset({"thickness"})), ("depth", frozenset({"depth"})),
-    ("craniocaudal", frozenset({"extent_superior_inferior"})), ("length", frozenset({"length"})),
-    ("difference", frozenset({"difference_hu"})), ("minus", frozenset({"difference_hu"})),
-    ("median", frozenset({"median_hu"})), ("volume", frozenset({"volume"})),
-    ("angle", frozenset({"angle"})), ("distance", frozenset({"distance"})),
+    ("pixel spacing", frozenset({"pixel_spacing"})),
+    ("spacing", frozenset({"slice_spacing"})),
+    ("coverage", frozenset({"coverage"})),
+    ("cover", frozenset({"coverage"})),
+    ("covers", frozenset({"coverage"})),
+    ("short axis", frozenset({"short_axis"})),
+    ("long axis", frozenset({"long_axis"})),
+    ("diameter", frozenset({"diameter"})),
+    ("thickness", frozenset({"thickness"})),
+    ("depth", frozenset({"depth"})),
+    ("craniocaudal", frozenset({"extent_superior_inferior"})),
+    ("length", frozenset({"length"})),
+    ("difference", frozenset({"difference_hu"})),
+    ("minus", frozenset({"difference_hu"})),
+    ("median", frozenset({"median_hu"})),
+    ("volume", frozenset({"volume"})),
+    ("angle", frozenset({"angle"})),
+    ("distance", frozenset({"distance"})),
     ("trabecular", frozenset({"trabecular_hu"})),
     ("height loss", frozenset({"wedge_loss", "biconcave_loss", "crush_loss"})),
     *((f"{part.replace('_', ' ')} diameter", frozenset({f"{part}_diameter"})) for part in _VESSEL_PARTS),
 )
-_BY_UNIT = {"mm": frozenset({"long_axis", "diameter"}), "mL": frozenset({"volume"}), "HU": frozenset({"mean_hu"}),
-            "percent": frozenset({"fraction"}), "degree": frozenset({"angle"}), "1": frozenset({"count"})}
-_CUE_UNIT = {"slice_spacing": "mm", "pixel_spacing": "mm", "coverage": "mm", "short_axis": "mm", "long_axis": "mm",
-             "diameter": "mm", "thickness": "mm", "depth": "mm", "extent_superior_inferior": "mm", "length": "mm",
-             "difference_hu": "HU", "median_hu": "HU", "volume": "mL", "angle": "degree", "distance": "mm",
-             "trabecular_hu": "HU", "wedge_loss": "percent", "biconcave_loss": "percent", "crush_loss": "percent",
-             **{f"{part}_diameter": "mm" for part in _VESSEL_PARTS}}
+_BY_UNIT = {
+    "mm": frozenset({"long_axis", "diameter"}),
+    "mL": frozenset({"volume"}),
+    "HU": frozenset({"mean_hu"}),
+    "percent": frozenset({"fraction"}),
+    "degree": frozenset({"angle"}),
+    "1": frozenset({"count"}),
+}
+_CUE_UNIT = {
+    "slice_spacing": "mm",
+    "pixel_spacing": "mm",
+    "coverage": "mm",
+    "short_axis": "mm",
+    "long_axis": "mm",
+    "diameter": "mm",
+    "thickness": "mm",
+    "depth": "mm",
+    "extent_superior_inferior": "mm",
+    "length": "mm",
+    "difference_hu": "HU",
+    "median_hu": "HU",
+    "volume": "mL",
+    "angle": "degree",
+    "distance": "mm",
+    "trabecular_hu": "HU",
+    "wedge_loss": "percent",
+    "biconcave_loss": "percent",
+    "crush_loss": "percent",
+    **{f"{part}_diameter": "mm" for part in _VESSEL_PARTS},
+}
 _SPELLING = {"cm": "mm"}
 
 
@@ -92,7 +117,8 @@ class _Part:
     def only_names(self) -> bool:
         """A member of a list ("the liver"): it names something and claims nothing yet."""
         return bool(self.of(Named) or self.of(LevelRange)) and not (
-            self.of(Number) or self.of(Count) or self.of(Said) or self.marks("negation"))
+            self.of(Number) or self.of(Count) or self.of(Said) or self.marks("negation")
+        )
 
 
 def verify_sentence(sentence: Sentence) -> str | None:
@@ -125,8 +151,14 @@ def overlooked(sentence: Sentence, findings: Sequence[Finding]) -> str | None:
 
     So is a model's "no splenic lesion" beside a splenic cyst.
     """
-    denied = next((f for f in sentence.findings if f.source is Source.MODEL and f.status is Status.ABSENT
-                   and would_deny(f, findings)), None)
+    denied = next(
+        (
+            f
+            for f in sentence.findings
+            if f.source is Source.MODEL and f.status is Status.ABSENT and would_deny(f, findings)
+        ),
+        None,
+    )
     if denied is not None:
         return f"'no {denied.category}' would deny what the report states"
     words = set(tokenize(sentence.text))
@@ -135,8 +167,15 @@ def overlooked(sentence: Sentence, findings: Sequence[Finding]) -> str | None:
         return None
     cited = {f.id for f in sentence.findings}
     kinds = {base_name(f.kind) for f in sentence.findings if is_lesion_kind(f.kind) and f.status is Status.PRESENT}
-    missed = [f.id for f in findings if is_lesion_kind(f.kind) and f.status is Status.PRESENT
-              and f.source is not Source.MODEL and base_name(f.kind) in kinds and f.id not in cited]
+    missed = [
+        f.id
+        for f in findings
+        if is_lesion_kind(f.kind)
+        and f.status is Status.PRESENT
+        and f.source is not Source.MODEL
+        and base_name(f.kind) in kinds
+        and f.id not in cited
+    ]
     sited = {f.site for f in sentence.findings}
     missed = [i for i in missed if any(f.id == i and f.site in sited for f in findings)]
     return f"it counts lesions but leaves out {', '.join(missed)}" if missed else None
@@ -197,7 +236,7 @@ class _Check:
             self._positive(parts)
 
     def _not_assessed(self, parts: list[_Part]) -> None:
-        """"... not assessed": everything named must be in findings that were not assessed."""
+        """ "... not assessed": everything named must be in findings that were not assessed."""
         open_findings = [f for f in self.findings if f.status is Status.NOT_ASSESSED]
         if not open_findings:
             raise _Refused("it says that something was not assessed, and cites no such finding")
@@ -216,7 +255,7 @@ class _Check:
             raise _Refused("it does not say what was not assessed")
 
     def _negative(self, parts: list[_Part]) -> None:
-        """"no ...": every lesion named after it is absent, and nothing else is claimed."""
+        """ "no ...": every lesion named after it is absent, and nothing else is claimed."""
         absent = {f.kind: f for f in self.findings if f.status is Status.ABSENT and is_lesion_kind(f.kind)}
         hosts = {n for f in absent.values() for n in (f.site, *_parents(f.site), f.attribute("host"))}
         covered = 0
@@ -224,8 +263,10 @@ class _Check:
             if part.of(Number) or part.of(Count) or part.marks("side") or part.marks("pole"):
                 raise _Refused("a negated clause states a number or a side of its own")
             for said in part.of(Said):
-                if not all((f.status is Status.ABSENT and f.attribute("scope") == said.text) or f.attribute("cut")
-                           for f in said.findings):
+                if not all(
+                    (f.status is Status.ABSENT and f.attribute("scope") == said.text) or f.attribute("cut")
+                    for f in said.findings
+                ):
                     raise _Refused(f"{said.text!r} is negated")
             for named in part.of(Named):
                 lesions = [t for t in named.options if all(is_lesion_kind(n) for n in t.names)]
@@ -241,8 +282,12 @@ class _Check:
             raise _Refused("a negation covers no absent finding")
 
     def _positive(self, parts: list[_Part]) -> None:
-        levels = [t.text for part in parts for t in part.of(Named) if any("vertebrae_" + t.text.upper() in o.names
-                                                                          for o in t.options)]
+        levels = [
+            t.text
+            for part in parts
+            for t in part.of(Named)
+            if any("vertebrae_" + t.text.upper() in o.names for o in t.options)
+        ]
         if len(set(levels)) < len(levels):
             raise _Refused("a vertebral level is named twice")
         pending: list[_Part] = []
@@ -258,8 +303,15 @@ class _Check:
         named: list[Named] = part.of(Named)
         self._names_are_cited(part, named)
         told = [(cue, q) for cue, q in _CUES if f" {cue} " in f" {part.words} "]
-        cues = frozenset().union(*(q for cue, q in told if not any(  # "ascending diameter" is not "diameter"
-            cue != longer and f" {cue} " in f" {longer} " for longer, _ in told)))
+        cues = frozenset().union(
+            *(
+                q
+                for cue, q in told
+                if not any(  # "ascending diameter" is not "diameter"
+                    cue != longer and f" {cue} " in f" {longer} " for longer, _ in told
+                )
+            )
+        )
         self.cues = cues or (self.cues if part.opens == "(" else frozenset())
         candidates = self._candidates(part, named)
         for said in part.of(Said):
@@ -272,8 +324,9 @@ class _Check:
             self.current = candidates
 
     def _names_are_cited(self, part: _Part, named: list[Named]) -> None:
-        absent_category = any(f.status is Status.ABSENT and _is_category(s, f)
-                              for s in part.of(Said) for f in s.findings)
+        absent_category = any(
+            f.status is Status.ABSENT and _is_category(s, f) for s in part.of(Said) for f in s.findings
+        )
         seen = [s for s in self.subjects if s.is_seen]
         for token in named:
             readings = [t for t in token.options if self._cited(t, self.subjects)]
@@ -294,9 +347,13 @@ class _Check:
 
     def _is_list(self, token: Named) -> bool:
         """A name in a list whose end says "not seen": checked there."""
-        return any(isinstance(t, Said) and any(f.status is Status.ABSENT and f.kind in _LISTED for f in t.findings)
-                   for clause in self.clauses for part in clause for t in part.tokens
-                   if any(token in p.tokens for p in clause))
+        return any(
+            isinstance(t, Said) and any(f.status is Status.ABSENT and f.kind in _LISTED for f in t.findings)
+            for clause in self.clauses
+            for part in clause
+            for t in part.tokens
+            if any(token in p.tokens for p in clause)
+        )
 
     @staticmethod
     def _cited(term: Term, subjects: list[Subject]) -> bool:
@@ -311,8 +368,11 @@ class _Check:
             return list(self.current)
 
         def agrees(subject: Subject) -> bool:
-            return (all(any(t.names & subject.names for t in token.options) for token in named)
-                    and all(side in subject.sides for side in sides) and all(pole in subject.poles for pole in poles))
+            return (
+                all(any(t.names & subject.names for t in token.options) for token in named)
+                and all(side in subject.sides for side in sides)
+                and all(pole in subject.poles for pole in poles)
+            )
 
         narrowed = [s for s in self.current if agrees(s)]
         found = narrowed or [s for s in self.subjects if agrees(s)]
@@ -370,10 +430,13 @@ class _Check:
 
     def _count(self, count: Count, part: _Part, candidates: list[Subject]) -> None:
         terms = [t for token in part.of(Named) for t in token.options]
-        lesions = [s for s in self.subjects if s.lesion and s.is_seen
-                   and any(s.lesion in t.names for t in terms)]
-        hosts = [t for token in part.of(Named) for t in token.options
-                 if not any(is_lesion_kind(n) or n.startswith("vertebrae_") for n in t.names)]
+        lesions = [s for s in self.subjects if s.lesion and s.is_seen and any(s.lesion in t.names for t in terms)]
+        hosts = [
+            t
+            for token in part.of(Named)
+            for t in token.options
+            if not any(is_lesion_kind(n) or n.startswith("vertebrae_") for n in t.names)
+        ]
         for term in hosts:
             lesions = [s for s in lesions if term.names & s.names] or lesions
         if lesions:
@@ -427,8 +490,14 @@ class _Check:
 
     def _everything_said(self) -> None:
         """Each cited absent or open finding is stated as such; each cited lesion is counted or described."""
-        said = {f.id for clause in self.clauses for part in clause for t in part.of(Said) for f in t.findings
-                if _is_category(t, f)}
+        said = {
+            f.id
+            for clause in self.clauses
+            for part in clause
+            for t in part.of(Said)
+            for f in t.findings
+            if _is_category(t, f)
+        }
         for finding in self.findings:
             if finding.status is Status.ABSENT and finding.id not in self.negated | said:
                 raise _Refused(f"{finding.id} ({finding.kind}) is absent and the sentence does not say so")
@@ -437,8 +506,13 @@ class _Check:
         lesions = [s for s in self.subjects if s.lesion and s.is_seen]
         for subject in lesions:
             alone = sum(base_name(o.lesion) == base_name(subject.lesion) for o in lesions) == 1
-            mentioned = any(subject.lesion in t.names for clause in self.clauses for part in clause
-                            for token in part.of(Named) for t in token.options)
+            mentioned = any(
+                subject.lesion in t.names
+                for clause in self.clauses
+                for part in clause
+                for token in part.of(Named)
+                for t in token.options
+            )
             mentioned = mentioned or any(f.source is Source.MODEL for f in subject.findings)  # see attribution
             if subject.key not in self.counted | self.described and not (alone and mentioned):
                 raise _Refused(f"{subject.findings[0].id} ({subject.lesion}) is cited and not stated")

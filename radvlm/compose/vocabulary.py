@@ -49,13 +49,23 @@ class ModelFinding:
 @cache
 def model_findings() -> Mapping[str, ModelFinding]:
     text = files("radvlm.compose").joinpath("model_findings.csv").read_text(encoding="utf-8")
-    return MappingProxyType({
-        row["finding"]: ModelFinding(
-            row["finding"], row["kind"], tuple(row["same"].split()), tuple(row["narrower"].split()),
-            tuple(row["broader"].split()), row["denied_by"], int(row["importance"]),
-            tuple(filter(None, row["aliases"].split(";"))), tuple(filter(None, row["denials"].split(";"))),
-            tuple(row["words_deny"].split()))
-        for row in csv.DictReader(text.splitlines())})
+    return MappingProxyType(
+        {
+            row["finding"]: ModelFinding(
+                row["finding"],
+                row["kind"],
+                tuple(row["same"].split()),
+                tuple(row["narrower"].split()),
+                tuple(row["broader"].split()),
+                row["denied_by"],
+                int(row["importance"]),
+                tuple(filter(None, row["aliases"].split(";"))),
+                tuple(filter(None, row["denials"].split(";"))),
+                tuple(row["words_deny"].split()),
+            )
+            for row in csv.DictReader(text.splitlines())
+        }
+    )
 
 
 def model_finding(name: str) -> ModelFinding:

@@ -23,8 +23,12 @@ from radvlm.errors import FileFormatError, InputError
 
 #: Organ-wide kinds: a lesion of that kind counts from this parameter on (its ``size``; unit behind it). The limits are
 #: those that the rules of ``radvlm.interpret`` judge by where they have one, else the lowest that a phantom accepts.
-_FROM = {"hepatomegaly": (1900.0, "mL"), "splenomegaly": (320.0, "mL"), "hydronephrosis": (15.0, "mm"),
-         "aortic_aneurysm": (30.0, "mm")}
+_FROM = {
+    "hepatomegaly": (1900.0, "mL"),
+    "splenomegaly": (320.0, "mL"),
+    "hydronephrosis": (15.0, "mm"),
+    "aortic_aneurysm": (30.0, "mm"),
+}
 #: Steatosis counts up to this attenuation of the liver without contrast (HU).
 STEATOSIS_HU = 40.0
 #: Volumes at which the organ of a size kind must show what the truth says (mL); the kind is undecided otherwise.
@@ -100,11 +104,14 @@ class Case:
         except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
             if isinstance(error, InputError):
                 raise
-            raise FileFormatError("case.json is what radvlm.phantom.corpus writes",
-                                  f"{self.folder.name}: {type(error).__name__}: {error}") from error
+            raise FileFormatError(
+                "case.json is what radvlm.phantom.corpus writes", f"{self.folder.name}: {type(error).__name__}: {error}"
+            ) from error
         if self.affine_ras_mm.shape != (4, 4) or len(self.shape) != 3:
-            raise FileFormatError("case.json has a 4 x 4 affine and a shape of three",
-                                  f"{self.folder.name}: {self.affine_ras_mm.shape}, {self.shape}")
+            raise FileFormatError(
+                "case.json has a 4 x 4 affine and a shape of three",
+                f"{self.folder.name}: {self.affine_ras_mm.shape}, {self.shape}",
+            )
         self.patient = str(data.get("patient", self.folder.name))
 
     def __repr__(self) -> str:
@@ -203,8 +210,11 @@ class Corpus(Sequence[Case]):
         self.folder = Path(folder)
         found = sorted(path.parent for path in self.folder.glob("*/case.json") if not path.parent.name.startswith("."))
         if not found:
-            raise FileFormatError("a corpus is a folder of folders with case.json", str(folder),
-                                  "Make one with radvlm.phantom.corpus.write_corpus")
+            raise FileFormatError(
+                "a corpus is a folder of folders with case.json",
+                str(folder),
+                "Make one with radvlm.phantom.corpus.write_corpus",
+            )
         self._folders = tuple(found)
         self._cases: dict[int, Case] = {}
 
@@ -255,10 +265,19 @@ def _lesions(rows: Sequence[Mapping[str, Any]], volumes_ml: Mapping[str, float])
             if name:
                 structure(name)
         centre = row["centre_mm"]
-        lesion = Lesion(row["kind"], row["side"], row["location"], row["pole"], row["level"], float(row["size"]),
-                        row["size_means"], row["long_axis_mm"], row["short_axis_mm"],
-                        None if centre is None else (float(centre[0]), float(centre[1]), float(centre[2])),
-                        row["in_field"] == "cut")
+        lesion = Lesion(
+            row["kind"],
+            row["side"],
+            row["location"],
+            row["pole"],
+            row["level"],
+            float(row["size"]),
+            row["size_means"],
+            row["long_axis_mm"],
+            row["short_axis_mm"],
+            None if centre is None else (float(centre[0]), float(centre[1]), float(centre[2])),
+            row["in_field"] == "cut",
+        )
         if _shows(lesion, volumes_ml):
             found.append(lesion)
     return tuple(found)

@@ -24,23 +24,58 @@ from radvlm.report import Sentence, region_from_dict
 
 UNITS_OF_PAIRS = ("section", "sentence")
 #: Organs whose volume and attenuation are told; of the others only that they are in the picture.
-_VOLUME_OF = ("liver", "spleen", "pancreas", "kidney_right", "kidney_left", "prostate", "thyroid_gland", "lung_right",
-              "lung_left", "lung", "brain")
+_VOLUME_OF = (
+    "liver",
+    "spleen",
+    "pancreas",
+    "kidney_right",
+    "kidney_left",
+    "prostate",
+    "thyroid_gland",
+    "lung_right",
+    "lung_left",
+    "lung",
+    "brain",
+)
 _ATTENUATION_OF = ("liver", "spleen", "pancreas")
 #: A scan that cuts two or more of these says so in its impression.
 _MAJOR = ("liver", "spleen", "pancreas", "kidney_right", "kidney_left", "heart", "brain")
-_LEVELS = tuple(f"vertebrae_{region}{n}" for region, last in (("C", 7), ("T", 12), ("L", 5))
-                for n in range(1, last + 1))
+_LEVELS = tuple(
+    f"vertebrae_{region}{n}" for region, last in (("C", 7), ("T", 12), ("L", 5)) for n in range(1, last + 1)
+)
 #: Lesions told by their volume, and lesions whose attenuation says nothing.
 _BY_VOLUME = ("lung_consolidation", "lung_atelectasis", "lung_covid_infiltrate")
 _WITHOUT_SIZE = ("vertebra_fracture",)
-_WITHOUT_HU = ("vertebra_fracture", "pneumothorax", "pneumoperitoneum", "gallstone", "kidney_stone_left",
-               "kidney_stone_right", "kidney_stone", "ureter_stone", "lung_nodule", "lung_consolidation",
-               "lung_atelectasis", "lung_covid_infiltrate", "bone_lesion", "liver_calcification")
-_NAMES = {"extent_superior_inferior": "craniocaudal extent", "diameter": "diameter", "volume": "volume",
-          "slice_spacing": "spacing", "coverage": "coverage", "thickness": "slice thickness", "count": "slices",
-          "difference_hu": "difference", "short_axis": "short axis", "long_axis": "long axis", "angle": "angle",
-          "fraction": "fraction"}
+_WITHOUT_HU = (
+    "vertebra_fracture",
+    "pneumothorax",
+    "pneumoperitoneum",
+    "gallstone",
+    "kidney_stone_left",
+    "kidney_stone_right",
+    "kidney_stone",
+    "ureter_stone",
+    "lung_nodule",
+    "lung_consolidation",
+    "lung_atelectasis",
+    "lung_covid_infiltrate",
+    "bone_lesion",
+    "liver_calcification",
+)
+_NAMES = {
+    "extent_superior_inferior": "craniocaudal extent",
+    "diameter": "diameter",
+    "volume": "volume",
+    "slice_spacing": "spacing",
+    "coverage": "coverage",
+    "thickness": "slice thickness",
+    "count": "slices",
+    "difference_hu": "difference",
+    "short_axis": "short axis",
+    "long_axis": "long axis",
+    "angle": "angle",
+    "fraction": "fraction",
+}
 
 
 @dataclass(frozen=True)
@@ -92,8 +127,9 @@ def fact_pairs(case: Case, unit: str = "section") -> list[FactPair]:
         by_id = {name: finding_of(row) for name, row in case.report["findings"].items()}
         said = [(s["section"], s["text"], [by_id[i] for i in s["findings"]]) for s in case.report["sentences"]]
     except (KeyError, TypeError, AttributeError) as error:
-        raise FileFormatError("report.json holds sentences and the findings they cite",
-                              f"{case.folder}: {type(error).__name__}: {error}") from error
+        raise FileFormatError(
+            "report.json holds sentences and the findings they cite", f"{case.folder}: {type(error).__name__}: {error}"
+        ) from error
     if unit == "sentence":
         return [FactPair(section, _lines(cited), text) for section, text, cited in said]
     own: dict[str, list[str]] = {}
@@ -106,14 +142,35 @@ def finding_of(row: Mapping[str, Any]) -> Finding:
     """A Finding from the dictionary that ``dataclasses.asdict`` and JSON made of it."""
     regions: tuple[Region, ...] = tuple(region_from_dict(r) for r in row["regions"])
     measurements = tuple(
-        Measurement(m["quantity"], m["value"], m["method"], m["uncertainty"], m["region_id"],
-                    tuple((p[0], p[1], p[2]) for p in m["points_mm"]), m["slice_index"]) for m in row["measurements"])
+        Measurement(
+            m["quantity"],
+            m["value"],
+            m["method"],
+            m["uncertainty"],
+            m["region_id"],
+            tuple((p[0], p[1], p[2]) for p in m["points_mm"]),
+            m["slice_index"],
+        )
+        for m in row["measurements"]
+    )
     rule = row["rule"]
     return Finding(
-        row["id"], row["kind"], Status(row["status"]), row["site"], row["section"], regions, measurements,
-        tuple(row["locations"]), row["category"],
-        None if rule is None else RuleReference(rule["id"], rule["source"], rule["certainty"]), row["reason"],
-        row["source"], row["confidence"], row["importance"], tuple((a, b) for a, b in row["attributes"]))
+        row["id"],
+        row["kind"],
+        Status(row["status"]),
+        row["site"],
+        row["section"],
+        regions,
+        measurements,
+        tuple(row["locations"]),
+        row["category"],
+        None if rule is None else RuleReference(rule["id"], rule["source"], rule["certainty"]),
+        row["reason"],
+        row["source"],
+        row["confidence"],
+        row["importance"],
+        tuple((a, b) for a, b in row["attributes"]),
+    )
 
 
 # -- lines ---------------------------------------------------------------------------------------------------
@@ -125,18 +182,33 @@ def _impression(findings: Sequence[Finding]) -> str:
     # a lesion and the verdicts on it are one line, whichever of them is important
     regions = {r for f in held for r in (_subjects(f) or {region.id for region in f.regions})}
     lesions = {f.regions[0].id for f in stated if _is_lesion(f) and f.regions and f.regions[0].id in regions}
-    weight = {r: max(f.importance for f in stated if r in _subjects(f) or any(g.id == r for g in f.regions))
-              for r in lesions}
-    held += [f for f in stated if f not in held and (_subjects(f) & lesions
-                                                     or (_is_lesion(f) and f.regions and f.regions[0].id in lesions))]
+    weight = {
+        r: max(f.importance for f in stated if r in _subjects(f) or any(g.id == r for g in f.regions)) for r in lesions
+    }
+    held += [
+        f
+        for f in stated
+        if f not in held and (_subjects(f) & lesions or (_is_lesion(f) and f.regions and f.regions[0].id in lesions))
+    ]
     held.sort(key=lambda f: -(weight.get(f.regions[0].id, f.importance) if f.regions else f.importance))
     lines = [_lines(held)]
     if not held:
         sizes = ("volume", "diameter")
-        lines = [_verdict(f) for f in findings if f.status is Status.ABSENT and f.rule is not None and f.site
-                 and not _is_lesion(f) and f.measurements and f.measurements[0].quantity in sizes]
-    cut = [f for f in findings if f.kind == "organ" and f.status is Status.PRESENT and f.site in _MAJOR
-           and f.attribute("cut")]
+        lines = [
+            _verdict(f)
+            for f in findings
+            if f.status is Status.ABSENT
+            and f.rule is not None
+            and f.site
+            and not _is_lesion(f)
+            and f.measurements
+            and f.measurements[0].quantity in sizes
+        ]
+    cut = [
+        f
+        for f in findings
+        if f.kind == "organ" and f.status is Status.PRESENT and f.site in _MAJOR and f.attribute("cut")
+    ]
     if len(cut) > 1:
         lines += [_verdict(f) for f in findings if f.kind == "coverage"]
         lines.append(f"incompletely imaged: {', '.join(_words(f.site) for f in cut)}")
@@ -159,8 +231,11 @@ def _lines(findings: Sequence[Finding]) -> str:
         names = [o.site for o in imaged if bool(o.attribute("cut")) is cut and not _is_part(o, organs)]
         if names:
             lines.append(f"{label}: {', '.join(_listed(names))}")
-    lines += [f"not seen: {_words(f.site)}" for f in findings
-              if f.kind == "organ" and f.status is Status.ABSENT and f.attribute("expected")]
+    lines += [
+        f"not seen: {_words(f.site)}"
+        for f in findings
+        if f.kind == "organ" and f.status is Status.ABSENT and f.attribute("expected")
+    ]
     return "\n".join(line for line in lines if line)
 
 

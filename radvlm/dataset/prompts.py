@@ -43,10 +43,14 @@ def _table() -> Mapping[str, Mapping[str, Prompts]]:
     if set(data) != set(findings()):
         odd = sorted(set(data) ^ set(findings()))
         raise InputError("prompts.yaml has the findings of findings.csv", ", ".join(odd))
-    return MappingProxyType({
-        name: MappingProxyType({split: Prompts(tuple(rows[split]["positive"]), tuple(rows[split]["negative"]))
-                                for split in SPLITS})
-        for name, rows in data.items()})
+    return MappingProxyType(
+        {
+            name: MappingProxyType(
+                {split: Prompts(tuple(rows[split]["positive"]), tuple(rows[split]["negative"])) for split in SPLITS}
+            )
+            for name, rows in data.items()
+        }
+    )
 
 
 def normalized(text: str) -> str:
@@ -56,8 +60,13 @@ def normalized(text: str) -> str:
 
 def heldout_words(seen: Iterable[str] = ()) -> dict[str, tuple[str, ...]]:
     """Finding -> words of its held-out wordings that no training wording has, nor any text in ``seen``."""
-    known = {word for name in findings() for side in (prompts(name).positive, prompts(name).negative)
-             for text in side for word in normalized(text).split()}
+    known = {
+        word
+        for name in findings()
+        for side in (prompts(name).positive, prompts(name).negative)
+        for text in side
+        for word in normalized(text).split()
+    }
     known |= {word for text in seen for word in normalized(text).split()}
     found = {}
     for name in findings():

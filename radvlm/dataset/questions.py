@@ -137,21 +137,35 @@ def subjects() -> dict[str, Any]:
 
     Keys and values as in ``radvlm.model.asking.Subjects``.
     """
-    nouns = {name: [kind.words, name.replace("_", " "), *(form for pair in wording()["nouns"].get(name, ())
-                                                         for form in pair)] for name, kind in findings().items()}
+    nouns = {
+        name: [
+            kind.words,
+            name.replace("_", " "),
+            *(form for pair in wording()["nouns"].get(name, ()) for form in pair),
+        ]
+        for name, kind in findings().items()
+    }
     rows = _data()["organs"]
-    forms = {organ: dict.fromkeys((row["words"], organ.replace("_", " "), *row.get("also", ())))
-             for organ, row in rows.items()}
-    parts = {name: list(_data()["parts"][kind.site]["names"]) for name, kind in findings().items()
-             if kind.site in _data()["parts"]}
+    forms = {
+        organ: dict.fromkeys((row["words"], organ.replace("_", " "), *row.get("also", ())))
+        for organ, row in rows.items()
+    }
+    parts = {
+        name: list(_data()["parts"][kind.site]["names"])
+        for name, kind in findings().items()
+        if kind.site in _data()["parts"]
+    }
     return {
         "nouns": {name: list(dict.fromkeys(held)) for name, held in nouns.items()},
         "organs": {word: list(organs()[organ]) for organ, words in forms.items() for word in words},
         "lesions": {word: list(rows[organ]["lesions"]) for organ, words in forms.items() for word in words},
         "sizes": {word: finding for organ, finding in _data()["sizes"].items() for word in forms[organ]},
-        "groups": {group: {_capital(rows[organ]["words"]): finding for organ, finding in row.items()}
-                   for group, row in _data()["groups"].items()},
-        "parts": parts}
+        "groups": {
+            group: {_capital(rows[organ]["words"]): finding for organ, finding in row.items()}
+            for group, row in _data()["groups"].items()
+        },
+        "parts": parts,
+    }
 
 
 class _Asked:
@@ -191,8 +205,14 @@ def _lesions(asked: _Asked) -> None:
         if row["lesions"] and all(asked.case.known[_index(name)] for name in row["lesions"]):
             held = any(asked.case.present(name) for name in row["lesions"])
             if held or not any(asked.case.present(name) for name in row.get("unclear", ())):
-                asked.add("lesion", organ, YES_NO[0 if held else 1], YES_NO, organ=row["words"],
-                          Do="Do" if row.get("plural") else "Does")
+                asked.add(
+                    "lesion",
+                    organ,
+                    YES_NO[0 if held else 1],
+                    YES_NO,
+                    organ=row["words"],
+                    Do="Do" if row.get("plural") else "Does",
+                )
 
 
 def _places(asked: _Asked) -> None:
@@ -227,15 +247,28 @@ def _groups(asked: _Asked) -> None:
 def _organs(asked: _Asked) -> None:
     for organ, finding in _data()["sizes"].items():
         if asked.case.known[_index(finding)]:
-            asked.add("size", organ, YES_NO[0 if asked.case.present(finding) else 1], YES_NO,
-                      organ=_data()["organs"][organ]["words"])
+            asked.add(
+                "size",
+                organ,
+                YES_NO[0 if asked.case.present(finding) else 1],
+                YES_NO,
+                organ=_data()["organs"][organ]["words"],
+            )
     for organ, row in _data()["organs"].items():
         names = organs()[organ]
         if all(asked.case.known[_index(name)] for name in names):
             abnormal = any(asked.case.present(name) for name in names)
             verb = "are" if row.get("plural") or " and " in row["words"] else "is"
-            asked.add("normal", organ, NORMAL[1 if abnormal else 0], NORMAL, organ=row["words"], Is=_capital(verb),
-                      it="it" if verb == "is" else "they", **{"is": verb})
+            asked.add(
+                "normal",
+                organ,
+                NORMAL[1 if abnormal else 0],
+                NORMAL,
+                organ=row["words"],
+                Is=_capital(verb),
+                it="it" if verb == "is" else "they",
+                **{"is": verb},
+            )
 
 
 @cache

@@ -34,13 +34,45 @@ TINY_SECTIONS: tuple[str, ...] = tuple(s for s in SECTIONS if s in {f.section fo
 _SAID_WITH_SIDE = ("pleural_effusion", "pneumothorax")
 _COUNTS = ("", "One", "Two", "Three", "Four", "Five")
 #: What comes first in an impression: life-threatening, then what is treated, then what is incidental.
-_ORDER = ("pneumoperitoneum", "pneumothorax", "aortic_aneurysm", "liver_abscess", "lung_tumor", "liver_metastasis",
-          "liver_tumor", "pancreas_tumor", "kidney_tumor", "colon_tumor", "bladder_lesion", "hydronephrosis",
-          "pericardial_effusion", "pleural_effusion", "lung_consolidation", "ascites", "vertebral_fracture",
-          "lytic_bone_lesion", "sclerotic_bone_lesion", "lymph_node", "splenomegaly", "spleen_lesion", "hepatomegaly",
-          "adrenal_lesion", "lung_nodule", "ground_glass_nodule", "pancreas_cyst", "kidney_stone", "gallstone",
-          "uterine_fibroid", "steatosis", "lung_atelectasis", "liver_hemangioma", "kidney_cyst", "liver_cyst",
-          "spleen_cyst", "liver_calcification")
+_ORDER = (
+    "pneumoperitoneum",
+    "pneumothorax",
+    "aortic_aneurysm",
+    "liver_abscess",
+    "lung_tumor",
+    "liver_metastasis",
+    "liver_tumor",
+    "pancreas_tumor",
+    "kidney_tumor",
+    "colon_tumor",
+    "bladder_lesion",
+    "hydronephrosis",
+    "pericardial_effusion",
+    "pleural_effusion",
+    "lung_consolidation",
+    "ascites",
+    "vertebral_fracture",
+    "lytic_bone_lesion",
+    "sclerotic_bone_lesion",
+    "lymph_node",
+    "splenomegaly",
+    "spleen_lesion",
+    "hepatomegaly",
+    "adrenal_lesion",
+    "lung_nodule",
+    "ground_glass_nodule",
+    "pancreas_cyst",
+    "kidney_stone",
+    "gallstone",
+    "uterine_fibroid",
+    "steatosis",
+    "lung_atelectasis",
+    "liver_hemangioma",
+    "kidney_cyst",
+    "liver_cyst",
+    "spleen_cyst",
+    "liver_calcification",
+)
 
 
 @dataclass(frozen=True)
@@ -171,8 +203,19 @@ def sentence_of(finding: str, present: bool, rng: np.random.Generator) -> str:
         frame = _pick(rng, data["frames"]["none"])
     else:
         frame = _pick(rng, data["frames"]["mass" if uncounted else "many" if rng.random() < 0.3 else "one"])
-    return str(frame.format(noun=one, nouns=many, Noun=_capital(one), Nouns=_capital(many), one=_mass(one),
-                            One=_capital(_mass(one)), place="", host=host, Count="Several"))
+    return str(
+        frame.format(
+            noun=one,
+            nouns=many,
+            Noun=_capital(one),
+            Nouns=_capital(many),
+            one=_mass(one),
+            One=_capital(_mass(one)),
+            place="",
+            host=host,
+            Count="Several",
+        )
+    )
 
 
 def random_of(*parts: object) -> np.random.Generator:
@@ -268,8 +311,9 @@ def _varied_group(kind: FindingKind, group: list[Lesion], rng: np.random.Generat
     several = len(group) > 1
     host = _host(kind, one)
     if host and not several and rng.random() < 0.3:
-        text = _pick(rng, data["frames"]["host"]).format(one=_mass(one), One=_capital(_mass(one)),
-                                                         host=f"{group[0].side} {host}".strip())
+        text = _pick(rng, data["frames"]["host"]).format(
+            one=_mass(one), One=_capital(_mass(one)), host=f"{group[0].side} {host}".strip()
+        )
         return Statement(text, kind.section, (kind.name,), True, hosts or (kind.site,))
     if several:
         number = _COUNTS[len(group)] if len(group) < len(_COUNTS) else "Several"
@@ -296,13 +340,18 @@ def _varied_absent(case: Case, kinds: Sequence[FindingKind], rng: np.random.Gene
     organ = [f for f in chosen if f.name in data["organ"]]
     pairs = {f: [p for p in data["nouns"][f.name] if _deniable(case, p[0])] for f in chosen if f not in organ}
     nouns = [f for f, left in pairs.items() if left]
-    found = [Statement(_pick(rng, data["organ"][f.name]["absent"]), f.section, (f.name,), False)
-             for f in organ]
+    found = [Statement(_pick(rng, data["organ"][f.name]["absent"]), f.section, (f.name,), False) for f in organ]
     if len(nouns) > 1 and rng.random() < 0.6:
         words = [_pick(rng, pairs[f])[0] for f in nouns]
         listed = f"{', '.join(words[:-1])} or {words[-1]}"
-        found.append(Statement(_pick(rng, [f"No {listed}.", f"There is no {listed}.", f"No evidence of {listed}."]),
-                               nouns[0].section, tuple(f.name for f in nouns), False))
+        found.append(
+            Statement(
+                _pick(rng, [f"No {listed}.", f"There is no {listed}.", f"No evidence of {listed}."]),
+                nouns[0].section,
+                tuple(f.name for f in nouns),
+                False,
+            )
+        )
         return found
     for kind in nouns:
         one, many = _pick(rng, pairs[kind])
@@ -316,8 +365,11 @@ def _varied_absent(case: Case, kinds: Sequence[FindingKind], rng: np.random.Gene
 def _impression(case: Case, rng: np.random.Generator, style: str, places: bool) -> list[Statement]:
     held = [findings()[name] for name in _ORDER if case.present(name)]
     if held:
-        said = [s for f in held for s in (plain_present(case, f, places) if style == "plain"
-                                          else _varied_present(case, f, rng, places))]
+        said = [
+            s
+            for f in held
+            for s in (plain_present(case, f, places) if style == "plain" else _varied_present(case, f, rng, places))
+        ]
         return [Statement(s.text, "impression", s.findings, True, s.sites, s.count) for s in said]
     if not all(may_deny(case, name) or not case.imaged(name) for name in findings()):
         return []
@@ -351,8 +403,9 @@ def _place_words(sites: Sequence[str]) -> str:
     """`` in segment IV and segment VI``, `` in the left kidney``, `` at L2``; "" for none."""
     if not sites:
         return ""
-    words = [name.removeprefix("vertebrae_") if name.startswith("vertebrae_") else structure(name).words
-             for name in sites]
+    words = [
+        name.removeprefix("vertebrae_") if name.startswith("vertebrae_") else structure(name).words for name in sites
+    ]
     if sites[0].startswith("vertebrae_"):
         return f" at {_joined(words)}"
     return f" in {_joined([w if w.startswith('segment ') else f'the {w}' for w in words])}"

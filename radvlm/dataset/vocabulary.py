@@ -47,10 +47,20 @@ class FindingKind:
 @cache
 def findings() -> Mapping[str, FindingKind]:
     """Every finding by name, in the order of ``findings.csv``, which is the order of a model's outputs."""
-    return MappingProxyType({
-        row["finding"]: FindingKind(row["finding"], row["words"], row["section"], row["site"], row["sided"] == "1",
-                                    row["structure"], row["parent_class"])
-        for row in _rows("findings.csv")})
+    return MappingProxyType(
+        {
+            row["finding"]: FindingKind(
+                row["finding"],
+                row["words"],
+                row["section"],
+                row["site"],
+                row["sided"] == "1",
+                row["structure"],
+                row["parent_class"],
+            )
+            for row in _rows("findings.csv")
+        }
+    )
 
 
 def finding_kind(name: str) -> FindingKind:
@@ -77,9 +87,19 @@ def voxel_classes() -> tuple[str, ...]:
 def part_classes() -> tuple[str, ...]:
     """Named parts that say where a finding is: outputs of the part head; ``none`` is 0."""
     levels = ("C7", *(f"T{n}" for n in range(1, 13)), *(f"L{n}" for n in range(1, 6)))
-    return ("none", *(f"liver_segment_{n}" for n in range(1, 9)), "lung_upper_lobe_right", "lung_middle_lobe_right",
-            "lung_lower_lobe_right", "lung_upper_lobe_left", "lung_lower_lobe_left", "pancreas_head", "pancreas_body",
-            "pancreas_tail", *(f"vertebrae_{level}" for level in levels))
+    return (
+        "none",
+        *(f"liver_segment_{n}" for n in range(1, 9)),
+        "lung_upper_lobe_right",
+        "lung_middle_lobe_right",
+        "lung_lower_lobe_right",
+        "lung_upper_lobe_left",
+        "lung_lower_lobe_left",
+        "pancreas_head",
+        "pancreas_body",
+        "pancreas_tail",
+        *(f"vertebrae_{level}" for level in levels),
+    )
 
 
 def class_of(structure: str) -> int:

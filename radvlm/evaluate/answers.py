@@ -15,21 +15,46 @@ from types import MappingProxyType
 from radvlm.errors import InputError
 
 #: Unit as written (lower case) -> (canonical unit, factor).
-UNITS: Mapping[str, tuple[str, float]] = MappingProxyType({
-    "mm": ("mm", 1.0), "millimeter": ("mm", 1.0), "millimetre": ("mm", 1.0), "cm": ("mm", 10.0),
-    "centimeter": ("mm", 10.0), "centimetre": ("mm", 10.0),
-    "ml": ("mL", 1.0), "cc": ("mL", 1.0), "cm3": ("mL", 1.0), "cm³": ("mL", 1.0), "mm3": ("mL", 0.001),
-    "mm³": ("mL", 0.001), "l": ("mL", 1000.0), "liter": ("mL", 1000.0), "litre": ("mL", 1000.0),
-    "hu": ("HU", 1.0), "%": ("percent", 1.0), "percent": ("percent", 1.0), "mm2": ("mm2", 1.0), "mm²": ("mm2", 1.0),
-    "cm2": ("mm2", 100.0), "cm²": ("mm2", 100.0), "degree": ("degree", 1.0), "°": ("degree", 1.0),
-})
-_WORDS = {w: str(n) for n, w in enumerate(
-    ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"))}
+UNITS: Mapping[str, tuple[str, float]] = MappingProxyType(
+    {
+        "mm": ("mm", 1.0),
+        "millimeter": ("mm", 1.0),
+        "millimetre": ("mm", 1.0),
+        "cm": ("mm", 10.0),
+        "centimeter": ("mm", 10.0),
+        "centimetre": ("mm", 10.0),
+        "ml": ("mL", 1.0),
+        "cc": ("mL", 1.0),
+        "cm3": ("mL", 1.0),
+        "cm³": ("mL", 1.0),
+        "mm3": ("mL", 0.001),
+        "mm³": ("mL", 0.001),
+        "l": ("mL", 1000.0),
+        "liter": ("mL", 1000.0),
+        "litre": ("mL", 1000.0),
+        "hu": ("HU", 1.0),
+        "%": ("percent", 1.0),
+        "percent": ("percent", 1.0),
+        "mm2": ("mm2", 1.0),
+        "mm²": ("mm2", 1.0),
+        "cm2": ("mm2", 100.0),
+        "cm²": ("mm2", 100.0),
+        "degree": ("degree", 1.0),
+        "°": ("degree", 1.0),
+    }
+)
+_WORDS = {
+    w: str(n)
+    for n, w in enumerate(("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"))
+}
 _SPELLING = (("haem", "hem"), ("oesoph", "esoph"), ("oedem", "edem"), ("tumour", "tumor"))
 _YES, _NO = {"yes", "true", "present", "y"}, {"no", "false", "absent", "n", "none"}
 _UNIT = "|".join(sorted((re.escape(u) for u in UNITS), key=len, reverse=True))
-_NUMBER = re.compile(rf"^(?:about|approximately|approx\.?|around|roughly|~|≈|circa)?\s*(?P<value>[-+−]?\d+(?:\.\d+)?)"
-                     rf"\s*-?(?P<unit>{_UNIT})?s?$", re.IGNORECASE)
+_NUMBER = re.compile(
+    rf"^(?:about|approximately|approx\.?|around|roughly|~|≈|circa)?\s*(?P<value>[-+−]?\d+(?:\.\d+)?)"
+    rf"\s*-?(?P<unit>{_UNIT})?s?$",
+    re.IGNORECASE,
+)
 _OPTION = re.compile(r"^\(?([a-h])\)?(?:[).:]\s*(?P<text>.*))?$", re.IGNORECASE | re.DOTALL)
 
 
@@ -52,8 +77,9 @@ class Tolerance:
             raise InputError("a tolerance is not negative", f"{self.relative}, {dict(self.absolute)}")
         strange = sorted(set(self.absolute) - {unit for unit, _ in UNITS.values()})
         if strange:
-            raise InputError("a tolerance is for a unit of " + ", ".join(sorted({u for u, _ in UNITS.values()})),
-                             ", ".join(strange))
+            raise InputError(
+                "a tolerance is for a unit of " + ", ".join(sorted({u for u, _ in UNITS.values()})), ", ".join(strange)
+            )
 
     def allows(self, true: float, given: float, unit: str) -> bool:
         if not unit:

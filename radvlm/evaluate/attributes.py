@@ -67,10 +67,8 @@ def describe(
                     sides.update(("left", "right"))
                 elif name in GRADES:
                     gap = mention.start - b if b <= mention.start else 2 + a - mention.stop
-                    if (
-                        not kind
-                        or (0 <= gap < grade_at
-                        and not (parsed.words[a] == "significant" and status == "absent"))
+                    if not kind or (
+                        0 <= gap < grade_at and not (parsed.words[a] == "significant" and status == "absent")
                     ):
                         grade, grade_at = lexicon.cues[name]["grade"], gap
                 elif (

@@ -43,20 +43,23 @@ class BertScoreMetric:
         self.model = model
         self.name = "bertscore"
         self.signature = f"BERTScore|model:{model}|idf:no|rescaled:no|bert-score:{release}|radvlm:{__version__}"
-        self.outputs = tuple(Output(name, headline=name == "f", description=f"BERTScore {name}, mean of reports")
-                             for name in ("f", "precision", "recall"))
+        self.outputs = tuple(
+            Output(name, headline=name == "f", description=f"BERTScore {name}, mean of reports")
+            for name in ("f", "precision", "recall")
+        )
         self._scorer: Any = None
 
     def score_case(self, reference: ReportText, candidate: ReportText) -> Mapping[str, Score]:
         return self.score_cases([reference], [candidate])[0]
 
-    def score_cases(self, references: Sequence[ReportText],
-                    candidates: Sequence[ReportText]) -> list[dict[str, Score]]:
+    def score_cases(self, references: Sequence[ReportText], candidates: Sequence[ReportText]) -> list[dict[str, Score]]:
         if not references:
             return []
         precision, recall, f = self._loaded().score([c.text for c in candidates], [r.text for r in references])
-        return [{"f": Score(float(z)), "precision": Score(float(x)), "recall": Score(float(y))}
-                for x, y, z in zip(precision, recall, f, strict=True)]
+        return [
+            {"f": Score(float(z)), "precision": Score(float(x)), "recall": Score(float(y))}
+            for x, y, z in zip(precision, recall, f, strict=True)
+        ]
 
     def _loaded(self) -> Any:
         if self._scorer is None:
@@ -64,8 +67,11 @@ class BertScoreMetric:
 
             here = Path(self.model).is_dir() or isinstance(try_to_load_from_cache(self.model, "config.json"), str)
             if not here:
-                raise MissingPackageError("BERTScore needs the weights of its network on this computer", self.model,
-                                          "Download them once, then run again; nothing is downloaded here")
+                raise MissingPackageError(
+                    "BERTScore needs the weights of its network on this computer",
+                    self.model,
+                    "Download them once, then run again; nothing is downloaded here",
+                )
             from bert_score import BERTScorer
 
             self._scorer = BERTScorer(model_type=self.model, rescale_with_baseline=False)

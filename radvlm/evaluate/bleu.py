@@ -36,11 +36,11 @@ def sacrebleu_score(stats: np.ndarray, order: int, effective_order: bool = False
 
     With ``effective_order`` only the orders that the candidate is long enough for are counted (its sentence BLEU).
     """
-    correct, total = stats[..., 2:2 + order], stats[..., 2 + ORDERS:2 + ORDERS + order]
+    correct, total = stats[..., 2 : 2 + order], stats[..., 2 + ORDERS : 2 + ORDERS + order]
     possible = total > 0
     halvings = np.cumsum(possible & (correct == 0), axis=-1)
     with np.errstate(divide="ignore", invalid="ignore"):
-        precision = np.where(correct > 0, correct / total, 1.0 / (2.0 ** halvings * total))
+        precision = np.where(correct > 0, correct / total, 1.0 / (2.0**halvings * total))
         logs = np.where(possible, np.log(precision), 0.0 if effective_order else -np.inf)
         used = np.maximum(possible.sum(axis=-1), 1) if effective_order else order
         value = 100 * _brevity(stats[..., 0], stats[..., 1]) * np.exp(logs.sum(axis=-1) / used)
@@ -49,7 +49,7 @@ def sacrebleu_score(stats: np.ndarray, order: int, effective_order: bool = False
 
 def coco_score(stats: np.ndarray, order: int) -> np.ndarray:
     """BLEU-``order`` of 0 to 1 from sums (..., 10), as the COCO caption tools define it, for a case or a corpus."""
-    correct, total = stats[..., 2:2 + order], stats[..., 2 + ORDERS:2 + ORDERS + order]
+    correct, total = stats[..., 2 : 2 + order], stats[..., 2 + ORDERS : 2 + ORDERS + order]
     value = ((correct + _COCO_TINY) / (total + _COCO_SMALL)).prod(axis=-1) ** (1 / order)
     ratio = (stats[..., 0] + _COCO_TINY) / (stats[..., 1] + _COCO_SMALL)
     return value * np.where(ratio < 1, np.exp(1 - 1 / ratio), 1.0)

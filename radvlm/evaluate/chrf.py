@@ -35,8 +35,8 @@ def statistics(references: Sequence[str], candidates: Sequence[str]) -> np.ndarr
     """(cases, 18): for each order the n-grams of the candidate, of the reference, and the matches."""
     blocks = []
     for start in range(0, len(references), _CHUNK):
-        reference = _characters(references[start:start + _CHUNK])
-        candidate = _characters(candidates[start:start + _CHUNK])
+        reference = _characters(references[start : start + _CHUNK])
+        candidate = _characters(candidates[start : start + _CHUNK])
         columns, cases = [], len(reference.lengths)
         for order in range(1, ORDERS + 1):
             ref_keys, _, ref_counts = _distinct(reference, order)

@@ -22,19 +22,26 @@ _STATISTICS = Statistics()
 _BLOCK = 250
 
 
-def _checked(truth: Sequence[int] | np.ndarray, scores: Sequence[float] | np.ndarray,
-             probability: bool = False) -> tuple[np.ndarray, np.ndarray]:
+def _checked(
+    truth: Sequence[int] | np.ndarray, scores: Sequence[float] | np.ndarray, probability: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
     y, s = np.asarray(truth), np.asarray(scores, dtype=float)
     if y.ndim != 1 or y.shape != s.shape or not len(y):
         raise InputError("truth and scores are one number for each case", f"shapes {y.shape} and {s.shape}")
     if not np.isin(y, (0, 1)).all():
-        raise InputError("truth is 0 or 1", str(sorted(set(np.asarray(y).tolist()))[:5]),
-                         "Leave cases out whose label is unknown or uncertain, and say how many")
+        raise InputError(
+            "truth is 0 or 1",
+            str(sorted(set(np.asarray(y).tolist()))[:5]),
+            "Leave cases out whose label is unknown or uncertain, and say how many",
+        )
     if not np.isfinite(s).all():
         raise InputError("a score is finite", f"{int((~np.isfinite(s)).sum())} are not")
     if probability and ((s < 0) | (s > 1)).any():
-        raise InputError("a probability lies between 0 and 1", f"{s.min():g} to {s.max():g}",
-                         "Calibration and the Brier score need probabilities; AUROC and AUPRC do not")
+        raise InputError(
+            "a probability lies between 0 and 1",
+            f"{s.min():g} to {s.max():g}",
+            "Calibration and the Brier score need probabilities; AUROC and AUPRC do not",
+        )
     return y.astype(bool), s
 
 
@@ -48,8 +55,9 @@ def _steps(y: np.ndarray, s: np.ndarray, weights: np.ndarray | None) -> tuple[np
     return positive, np.add.reduceat(ordered, starts, axis=-1) - positive
 
 
-def auroc(truth: Sequence[int] | np.ndarray, scores: Sequence[float] | np.ndarray,
-          weights: np.ndarray | None = None) -> np.ndarray:
+def auroc(
+    truth: Sequence[int] | np.ndarray, scores: Sequence[float] | np.ndarray, weights: np.ndarray | None = None
+) -> np.ndarray:
     """Area under the ROC curve: chance that a positive case scores above a negative one, ties half (Hanley 1982).
 
     ``weights`` is (..., n) non-negative; the result has its leading shape. NaN where a class has no weight.
@@ -61,8 +69,9 @@ def auroc(truth: Sequence[int] | np.ndarray, scores: Sequence[float] | np.ndarra
     return np.divide(wins, pairs, out=np.full(np.shape(pairs), np.nan), where=pairs > 0)
 
 
-def auprc(truth: Sequence[int] | np.ndarray, scores: Sequence[float] | np.ndarray,
-          weights: np.ndarray | None = None) -> np.ndarray:
+def auprc(
+    truth: Sequence[int] | np.ndarray, scores: Sequence[float] | np.ndarray, weights: np.ndarray | None = None
+) -> np.ndarray:
     """Average precision: sum of precision times the step in recall, over distinct scores; no interpolation.
 
     Its value for random scores is the prevalence, which is reported beside it. Shapes as ``auroc``.
@@ -75,8 +84,9 @@ def auprc(truth: Sequence[int] | np.ndarray, scores: Sequence[float] | np.ndarra
     return np.divide((precision * positive).sum(axis=-1), total, out=np.full(np.shape(total), np.nan), where=total > 0)
 
 
-def brier(truth: Sequence[int] | np.ndarray, probabilities: Sequence[float] | np.ndarray,
-          weights: np.ndarray | None = None) -> np.ndarray:
+def brier(
+    truth: Sequence[int] | np.ndarray, probabilities: Sequence[float] | np.ndarray, weights: np.ndarray | None = None
+) -> np.ndarray:
     """Mean squared difference of probability and outcome (Brier 1950). Shapes as ``auroc``."""
     y, p = _checked(truth, probabilities, probability=True)
     w = np.ones(len(y)) if weights is None else np.asarray(weights, dtype=float)
@@ -84,8 +94,13 @@ def brier(truth: Sequence[int] | np.ndarray, probabilities: Sequence[float] | np
     return np.divide((w * (p - y) ** 2).sum(axis=-1), total, out=np.full(np.shape(total), np.nan), where=total > 0)
 
 
-def calibration_error(truth: Sequence[int] | np.ndarray, probabilities: Sequence[float] | np.ndarray,
-                      weights: np.ndarray | None = None, bins: int = 10, equal: str = "width") -> np.ndarray:
+def calibration_error(
+    truth: Sequence[int] | np.ndarray,
+    probabilities: Sequence[float] | np.ndarray,
+    weights: np.ndarray | None = None,
+    bins: int = 10,
+    equal: str = "width",
+) -> np.ndarray:
     """Expected calibration error: mean |observed share - mean probability| over bins (Naeini et al. 2015).
 
     Args:
@@ -126,13 +141,20 @@ class Threshold:
         """InputError when a test case is one that the threshold was chosen on."""
         shared = sorted(self.cases.intersection(test_ids))
         if shared:
-            raise InputError("a threshold is applied to cases that it was not chosen on",
-                             f"{len(shared)} shared, first {shared[0]!r}",
-                             "Choose it on the validation split and apply it to the test split")
+            raise InputError(
+                "a threshold is applied to cases that it was not chosen on",
+                f"{len(shared)} shared, first {shared[0]!r}",
+                "Choose it on the validation split and apply it to the test split",
+            )
 
 
-def choose_threshold(truth: Sequence[int] | np.ndarray, scores: Sequence[float] | np.ndarray, ids: Sequence[str],
-                     criterion: str = "youden", at_least: float | None = None) -> Threshold:
+def choose_threshold(
+    truth: Sequence[int] | np.ndarray,
+    scores: Sequence[float] | np.ndarray,
+    ids: Sequence[str],
+    criterion: str = "youden",
+    at_least: float | None = None,
+) -> Threshold:
     """The best threshold on a validation split.
 
     Args:
@@ -147,8 +169,10 @@ def choose_threshold(truth: Sequence[int] | np.ndarray, scores: Sequence[float] 
     if criterion not in CRITERIA:
         raise InputError("a criterion is one of " + ", ".join(CRITERIA), repr(criterion))
     if (at_least is not None) != (criterion in ("sensitivity", "specificity")):
-        raise InputError("a rate to reach is given for sensitivity and specificity, and only for them",
-                         f"{criterion}, at_least {at_least}")
+        raise InputError(
+            "a rate to reach is given for sensitivity and specificity, and only for them",
+            f"{criterion}, at_least {at_least}",
+        )
     if len(ids) != len(y) or len(set(ids)) != len(y):
         raise InputError("every validation case has an id of its own", f"{len(ids)} ids, {len(y)} cases")
     if y.all() or not y.any():
@@ -162,10 +186,11 @@ def choose_threshold(truth: Sequence[int] | np.ndarray, scores: Sequence[float] 
     elif criterion == "f1":
         goal = 2 * tp / (tp + fp + tp[-1])
     else:
-        held, other = ((sensitivity, specificity) if criterion == "sensitivity" else (specificity, sensitivity))
+        held, other = (sensitivity, specificity) if criterion == "sensitivity" else (specificity, sensitivity)
         if not (held >= at_least).any():
-            raise InputError(f"a {criterion} that some threshold reaches", f"{at_least}",
-                             f"The most is {held.max():.3f}")
+            raise InputError(
+                f"a {criterion} that some threshold reaches", f"{at_least}", f"The most is {held.max():.3f}"
+            )
         goal = np.where(held >= at_least, other, -1.0)
     best = int(np.argmax(goal >= goal.max() - 1e-12))
     achieved = goal[best] if criterion in ("youden", "f1") else held[best]
@@ -211,16 +236,26 @@ class ClassificationScores:
     statistics: Statistics
 
     def to_dict(self) -> dict[str, Any]:
-        return {"patients": self.patients, "statistics": asdict(self.statistics),
-                "labels": [row.to_dict() for row in self.labels],
-                "macro": {name: asdict(rate) for name, rate in self.macro.items()}, "undefined": dict(self.undefined)}
+        return {
+            "patients": self.patients,
+            "statistics": asdict(self.statistics),
+            "labels": [row.to_dict() for row in self.labels],
+            "macro": {name: asdict(rate) for name, rate in self.macro.items()},
+            "undefined": dict(self.undefined),
+        }
 
 
-def score_classification(truth: Mapping[str, Sequence[int] | np.ndarray],
-                         probabilities: Mapping[str, Sequence[float] | np.ndarray], ids: Sequence[str], *,
-                         patient_ids: Sequence[str] | None = None, thresholds: Mapping[str, Threshold] | None = None,
-                         known: Mapping[str, Sequence[bool] | np.ndarray] | None = None, bins: int = 10,
-                         statistics: Statistics = _STATISTICS) -> ClassificationScores:
+def score_classification(
+    truth: Mapping[str, Sequence[int] | np.ndarray],
+    probabilities: Mapping[str, Sequence[float] | np.ndarray],
+    ids: Sequence[str],
+    *,
+    patient_ids: Sequence[str] | None = None,
+    thresholds: Mapping[str, Threshold] | None = None,
+    known: Mapping[str, Sequence[bool] | np.ndarray] | None = None,
+    bins: int = 10,
+    statistics: Statistics = _STATISTICS,
+) -> ClassificationScores:
     """Scores of a multi-label classifier with intervals by patient (percentile bootstrap).
 
     Args:
@@ -233,8 +268,10 @@ def score_classification(truth: Mapping[str, Sequence[int] | np.ndarray],
         bins: of the calibration error, of equal width.
     """
     if set(truth) != set(probabilities) or not truth:
-        raise InputError("truth and probabilities have the same labels",
-                         f"{sorted(set(truth) ^ set(probabilities))[:5]} on one side only")
+        raise InputError(
+            "truth and probabilities have the same labels",
+            f"{sorted(set(truth) ^ set(probabilities))[:5]} on one side only",
+        )
     if len(set(ids)) != len(ids) or (patient_ids is not None and len(patient_ids) != len(ids)):
         raise InputError("every case has an id of its own, and a patient where patients are given", f"{len(ids)} ids")
     thresholds = thresholds or {}
@@ -262,21 +299,35 @@ def score_classification(truth: Mapping[str, Sequence[int] | np.ndarray],
     return ClassificationScores(tuple(rows), macro, undefined, len(names), statistics)
 
 
-def _label_rates(y: np.ndarray, p: np.ndarray, weights: np.ndarray, cluster: np.ndarray, threshold: Threshold | None,
-                 bins: int, statistics: Statistics) -> tuple[dict[str, Rate], dict[str, np.ndarray]]:
+def _label_rates(
+    y: np.ndarray,
+    p: np.ndarray,
+    weights: np.ndarray,
+    cluster: np.ndarray,
+    threshold: Threshold | None,
+    bins: int,
+    statistics: Statistics,
+) -> tuple[dict[str, Rate], dict[str, np.ndarray]]:
     figures: dict[str, Callable[[np.ndarray | None], np.ndarray]] = {
-        "auroc": lambda w: auroc(y, p, w), "auprc": lambda w: auprc(y, p, w), "brier": lambda w: brier(y, p, w),
-        "ece": lambda w: calibration_error(y, p, w, bins)}
+        "auroc": lambda w: auroc(y, p, w),
+        "auprc": lambda w: auprc(y, p, w),
+        "brier": lambda w: brier(y, p, w),
+        "ece": lambda w: calibration_error(y, p, w, bins),
+    }
     if threshold is not None:
         called = p >= threshold.value
-        for name, right, among in (("sensitivity", called & y, y), ("specificity", ~called & ~y, ~y),
-                                   ("precision", called & y, called), ("npv", ~called & ~y, ~called)):
+        for name, right, among in (
+            ("sensitivity", called & y, y),
+            ("specificity", ~called & ~y, ~y),
+            ("precision", called & y, called),
+            ("npv", ~called & ~y, ~called),
+        ):
             figures[name] = lambda w, right=right, among=among: _weighted_share(right, among, w)  # type: ignore[misc]
         figures["f1"] = lambda w: _weighted_f1(called, y, w)
     rates, drawn = {}, {}
     for name, figure in figures.items():
         value = float(figure(None))
-        blocks = [figure(weights[start:start + _BLOCK][:, cluster]) for start in range(0, len(weights), _BLOCK)]
+        blocks = [figure(weights[start : start + _BLOCK][:, cluster]) for start in range(0, len(weights), _BLOCK)]
         drawn[name] = np.concatenate(blocks) if blocks else np.zeros(0)
         rates[name] = _rate(value, drawn[name], len(np.unique(cluster)), statistics)
     return rates, drawn
@@ -304,8 +355,9 @@ def _rate(value: float, drawn: np.ndarray, patients: int, statistics: Statistics
     return Rate(value, float(low), float(high))
 
 
-def _macro(rows: Sequence[LabelScores], drawn: Mapping[str, Mapping[str, np.ndarray]],
-           patients: int, statistics: Statistics) -> tuple[dict[str, Rate], dict[str, int]]:
+def _macro(
+    rows: Sequence[LabelScores], drawn: Mapping[str, Mapping[str, np.ndarray]], patients: int, statistics: Statistics
+) -> tuple[dict[str, Rate], dict[str, int]]:
     """Mean over labels where a figure is defined, with intervals from the same replicates."""
     macro, undefined = {}, {}
     for name in dict.fromkeys(n for row in rows for n in row.rates):

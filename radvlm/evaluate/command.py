@@ -24,28 +24,56 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     from radvlm.evaluate.judge.command import add_judge_arguments
 
     files = parser.add_argument_group("reports")
-    files.add_argument("--reference", required=True, metavar="FILE",
-                       help="reference reports: .jsonl, .csv, .tsv, .parquet, or a folder of .txt files")
-    files.add_argument("--candidate", required=True, action="append", metavar="[NAME=]FILE",
-                       help="reports of a system; give it again for each system (name: the file's, or NAME)")
-    files.add_argument("--section", choices=("all", "findings", "impression"), default="all",
-                       help="score this part of each report (default all)")
+    files.add_argument(
+        "--reference",
+        required=True,
+        metavar="FILE",
+        help="reference reports: .jsonl, .csv, .tsv, .parquet, or a folder of .txt files",
+    )
+    files.add_argument(
+        "--candidate",
+        required=True,
+        action="append",
+        metavar="[NAME=]FILE",
+        help="reports of a system; give it again for each system (name: the file's, or NAME)",
+    )
+    files.add_argument(
+        "--section",
+        choices=("all", "findings", "impression"),
+        default="all",
+        help="score this part of each report (default all)",
+    )
     files.add_argument("--id-column", default="", metavar="NAME", help="column of the case id (default: recognised)")
     files.add_argument("--text-column", default="", metavar="NAME", help="column of the whole report")
     files.add_argument("--findings-column", default="", metavar="NAME")
     files.add_argument("--impression-column", default="", metavar="NAME")
-    files.add_argument("--patient-column", default="", metavar="NAME",
-                       help="column of the patient id: cases of one patient are resampled together")
-    files.add_argument("--patient-pattern", default="", metavar="REGEX",
-                       help="regular expression with one group that cuts the patient out of the id")
+    files.add_argument(
+        "--patient-column",
+        default="",
+        metavar="NAME",
+        help="column of the patient id: cases of one patient are resampled together",
+    )
+    files.add_argument(
+        "--patient-pattern",
+        default="",
+        metavar="REGEX",
+        help="regular expression with one group that cuts the patient out of the id",
+    )
     files.add_argument("--encoding", default="utf-8", help="of text files (default utf-8)")
-    files.add_argument("--allow-missing", action="store_true",
-                       help="count references without a candidate as failed cases instead of stopping")
+    files.add_argument(
+        "--allow-missing",
+        action="store_true",
+        help="count references without a candidate as failed cases instead of stopping",
+    )
     files.add_argument("--allow-empty", action="store_true", help="score empty candidate reports instead of stopping")
     metrics = parser.add_argument_group("metrics and statistics")
-    metrics.add_argument("--metrics", default="", metavar="LIST",
-                         help="names with commas, such as lexical,findings,errors or lexical:coco "
-                         "(default: everything that needs no weights)")
+    metrics.add_argument(
+        "--metrics",
+        default="",
+        metavar="LIST",
+        help="names with commas, such as lexical,findings,errors or lexical:coco "
+        "(default: everything that needs no weights)",
+    )
     metrics.add_argument("--no-baselines", action="store_true", help="leave the trivial systems out")
     metrics.add_argument("--bootstraps", type=int, default=2000, metavar="N", help="for intervals (default 2000)")
     metrics.add_argument("--permutations", type=int, default=10_000, metavar="N", help="for tests (default 10000)")
@@ -56,8 +84,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     out = parser.add_argument_group("output")
     out.add_argument("-o", "--output", required=True, metavar="OUT", help="folder to write")
     out.add_argument("--no-page", action="store_true", help="leave evaluation.html out (it holds report texts)")
-    out.add_argument("--max-failed", type=float, default=0.0, metavar="SHARE",
-                     help="exit with code 3 when a larger share of a system's cases failed (default 0)")
+    out.add_argument(
+        "--max-failed",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="exit with code 3 when a larger share of a system's cases failed (default 0)",
+    )
     out.add_argument("-q", "--quiet", action="store_true", help="no progress, no summary on stdout")
 
 
@@ -74,8 +107,14 @@ def run(args: argparse.Namespace, load_regions: Callable[[Path], RegionMap | Non
     from radvlm.evaluate.significance import Statistics
 
     statistics = Statistics(args.bootstraps, args.permutations, args.confidence, args.interval, args.seed)
-    columns = Columns(args.id_column, args.text_column, args.findings_column, args.impression_column,
-                      args.patient_column, args.patient_pattern)
+    columns = Columns(
+        args.id_column,
+        args.text_column,
+        args.findings_column,
+        args.impression_column,
+        args.patient_column,
+        args.patient_pattern,
+    )
     names: tuple[Any, ...] = tuple(n.strip() for n in args.metrics.split(",") if n.strip()) or DEFAULT_METRICS
     references = read_reports(args.reference, columns, args.encoding)
     candidates = {}
@@ -84,33 +123,45 @@ def run(args: argparse.Namespace, load_regions: Callable[[Path], RegionMap | Non
     if load_regions is not None:
         given = [(Path(args.reference), references)]
         given += [(path, candidates[name]) for name, path in _systems(args.candidate)]
-        folders = {id(r.report): place / r.id for place, reports in given if place.is_dir()
-                   for r in reports if r.report is not None}
+        folders = {
+            id(r.report): place / r.id
+            for place, reports in given
+            if place.is_dir()
+            for r in reports
+            if r.report is not None
+        }
         names = tuple(_with_masks(name, folders, load_regions) for name in names)
     out = Path(args.output)
     judge = open_judge(args, out) if args.judge else None
     try:
         if judge is not None and args.dry_run:
             paired = {name: pair(references, reports, name, args.allow_missing) for name, reports in candidates.items()}
-            print(dry_run(judge, references, paired, args.section, prices_of(args)))  # noqa: T201
+            print(dry_run(judge, references, paired, args.section, prices_of(args)))
             return 0
-        table = evaluate(references, candidates, [*names, *([judge] if judge is not None else [])],
-                         section=args.section, baselines=not args.no_baselines, statistics=statistics,
-                         allow_missing=args.allow_missing, journal=out / "journal.jsonl",
-                         progress=None if args.quiet else lambda step: print(step, file=sys.stderr))  # noqa: T201
+        table = evaluate(
+            references,
+            candidates,
+            [*names, *([judge] if judge is not None else [])],
+            section=args.section,
+            baselines=not args.no_baselines,
+            statistics=statistics,
+            allow_missing=args.allow_missing,
+            journal=out / "journal.jsonl",
+            progress=None if args.quiet else lambda step: print(step, file=sys.stderr),
+        )
         table.save(out, page=not args.no_page)
         if judge is not None:
             card = save_judge(judge, table, out, prices_of(args))
-            print(summary(card), file=sys.stderr)  # noqa: T201
+            print(summary(card), file=sys.stderr)
     finally:
         if judge is not None:
             judge.runner.cache.close()
     if not args.quiet:
-        print(table.to_markdown())  # noqa: T201
-        print(f"Written to {out}", file=sys.stderr)  # noqa: T201
+        print(table.to_markdown())
+        print(f"Written to {out}", file=sys.stderr)
     worst = max((e.failed / table.cases for e in table.estimates), default=0.0)
     if worst > args.max_failed:
-        print(f"radvlm: {worst:.1%} of the cases of a system failed; see summary.md", file=sys.stderr)  # noqa: T201
+        print(f"radvlm: {worst:.1%} of the cases of a system failed; see summary.md", file=sys.stderr)
         return EXIT_FAILED_CASES
     return 0
 
@@ -146,5 +197,3 @@ def _systems(given: list[str]) -> list[tuple[str, Path]]:
             raise InputError("systems have different names", repr(name), "Name them: --candidate NAME=FILE")
         systems.append((name, Path(path)))
     return systems
-
-

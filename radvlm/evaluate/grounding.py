@@ -31,8 +31,9 @@ if TYPE_CHECKING:
 _RULES = GroundingRules()
 
 
-def masks_by_report(sources: Iterable[tuple[Report, RegionMap | MaskOf | RegionMasks]]) -> Callable[
-        [ReportText], RegionMasks | None]:
+def masks_by_report(
+    sources: Iterable[tuple[Report, RegionMap | MaskOf | RegionMasks]],
+) -> Callable[[ReportText], RegionMasks | None]:
     """For ``GroundingMetric(masks=...)``: the masks of each of these very report objects."""
     kept = [(report, RegionMasks.of(source)) for report, source in sources]
     by_identity = {id(report): masks for report, masks in kept}
@@ -56,18 +57,23 @@ class GroundingMetric:
     failed case.
     """
 
-    def __init__(self, unit: str = "finding",
-                 masks: Callable[[ReportText], RegionMap | RegionMasks | None] | None = None,
-                 rules: GroundingRules = _RULES) -> None:
+    def __init__(
+        self,
+        unit: str = "finding",
+        masks: Callable[[ReportText], RegionMap | RegionMasks | None] | None = None,
+        rules: GroundingRules = _RULES,
+    ) -> None:
         if unit not in UNITS:
             raise InputError("grounding is by " + " or ".join(UNITS), repr(unit))
         self.unit, self.rules, self._masks = unit, rules, masks
         self.name = "grounding" if unit == "finding" else "grounding-sentence"
-        self.signature = (f"grounding|unit:{unit}|regions:{'boxes' if masks is None else 'masks'}|"
-                          f"overlap:{rules.overlap}|instance:{rules.instance_threshold:g}|"
-                          f"spatial:{rules.spatial_threshold:g}|ignored:{'+'.join(rules.ignored_kinds)}|"
-                          f"statuses:{'+'.join(rules.statuses)}|"
-                          f"radvlm:{__version__}")
+        self.signature = (
+            f"grounding|unit:{unit}|regions:{'boxes' if masks is None else 'masks'}|"
+            f"overlap:{rules.overlap}|instance:{rules.instance_threshold:g}|"
+            f"spatial:{rules.spatial_threshold:g}|ignored:{'+'.join(rules.ignored_kinds)}|"
+            f"statuses:{'+'.join(rules.statuses)}|"
+            f"radvlm:{__version__}"
+        )
         self.outputs = _outputs()
 
     def score_case(self, reference: ReportText, candidate: ReportText) -> Mapping[str, Score]:
@@ -114,18 +120,34 @@ def _outputs() -> tuple[Output, ...]:
     def ratio(name: str, better: bool | None, perfect: float | None, headline: bool, text: str) -> Output:
         return Output(name, better, aggregate=_ratio, perfect=perfect, headline=headline, description=text)
 
-    rows = [ratio("dice", True, 1.0, True, "mean Dice of matched statements localised on both sides"),
-            ratio("iou", True, 1.0, False, "mean IoU of the same"),
-            ratio("distance-mm", False, 0.0, False, "mean distance of their centres of mass, mm"),
-            ratio("hit-rate", True, 1.0, True, "localised statements of the reference in which the candidate points"),
-            ratio("not-localised", False, 0.0, False,
-                  "matched statements that the reference localises and the candidate does not"),
-            ratio("grounding-precision", True, 1.0, False, "matched and localised statements that agree in place")]
-    for key, text in (("logical", "statements matched, place aside"),
-                      ("spatial", "localised statements matched that agree in place"),
-                      ("instance", "regions of one structure that overlap")):
-        rows += [Output(f"{key}-{part}", aggregate=partial(_f1, part=part), headline=part == "f1",
-                        description=f"{part} of {text}") for part in ("precision", "recall", "f1")]
+    rows = [
+        ratio("dice", True, 1.0, True, "mean Dice of matched statements localised on both sides"),
+        ratio("iou", True, 1.0, False, "mean IoU of the same"),
+        ratio("distance-mm", False, 0.0, False, "mean distance of their centres of mass, mm"),
+        ratio("hit-rate", True, 1.0, True, "localised statements of the reference in which the candidate points"),
+        ratio(
+            "not-localised",
+            False,
+            0.0,
+            False,
+            "matched statements that the reference localises and the candidate does not",
+        ),
+        ratio("grounding-precision", True, 1.0, False, "matched and localised statements that agree in place"),
+    ]
+    for key, text in (
+        ("logical", "statements matched, place aside"),
+        ("spatial", "localised statements matched that agree in place"),
+        ("instance", "regions of one structure that overlap"),
+    ):
+        rows += [
+            Output(
+                f"{key}-{part}",
+                aggregate=partial(_f1, part=part),
+                headline=part == "f1",
+                description=f"{part} of {text}",
+            )
+            for part in ("precision", "recall", "f1")
+        ]
     for unit, name in UNIT_NAMES.items():
         rows.append(ratio(f"{name}-error", False, 0.0, unit == "mm", f"mean absolute error of stated {unit}"))
         rows.append(ratio(f"{name}-bias", None, 0.0, False, f"mean signed error of stated {unit}"))
@@ -137,8 +159,9 @@ def case_scores(case: CaseGrounding) -> dict[str, Score]:
     both = [p for p in case.matched if p.dice is not None]
     far = [p.distance_mm for p in case.matched if p.distance_mm is not None]
     shown = [p for p in case.pairs if p.reference and p.reference.regions]
-    judged = [p for p in case.pairs if p.candidate and p.candidate.regions
-              and (p.reference is None or p.reference.regions)]
+    judged = [
+        p for p in case.pairs if p.candidate and p.candidate.regions and (p.reference is None or p.reference.regions)
+    ]
     paired = [p for p in shown if p.candidate]
     agreed = sum(bool(p.agrees) for p in both)
     where = case.no_place
@@ -147,15 +170,23 @@ def case_scores(case: CaseGrounding) -> dict[str, Score]:
         "iou": _mean([p.iou or 0.0 for p in both], where or "no matched statement is localised on both sides"),
         "distance-mm": _mean([d for d in far if d is not None], "no matched statement is localised on both sides"),
         "hit-rate": _part(sum(bool(p.hit) for p in shown), len(shown), "the reference localises nothing", where),
-        "not-localised": _part(sum(not p.candidate.regions for p in paired if p.candidate), len(paired),
-                               "no matched statement is localised in the reference"),
+        "not-localised": _part(
+            sum(not p.candidate.regions for p in paired if p.candidate),
+            len(paired),
+            "no matched statement is localised in the reference",
+        ),
         "grounding-precision": _part(agreed, len(both), "no matched statement is localised on both sides", where),
     }
     matched = len(case.matched)
     tp, fp, fn = case.instances
     tables = {
-        "logical": (matched, sum(p.candidate is not None for p in case.pairs), matched,
-                    sum(p.reference is not None for p in case.pairs), ""),
+        "logical": (
+            matched,
+            sum(p.candidate is not None for p in case.pairs),
+            matched,
+            sum(p.reference is not None for p in case.pairs),
+            "",
+        ),
         "spatial": (agreed, len(judged), agreed, len(shown), where),
         "instance": (tp, tp + fp, tp, tp + fn, where),
     }

@@ -102,16 +102,24 @@ class Statement:
     def of(cls, id: str, findings: Sequence[Finding]) -> Statement:
         regions = tuple({r.id: r for f in findings for r in f.regions}.values())
         names = [f.site for f in findings if f.site] + [r.structure for r in regions]
-        return cls(id, frozenset((f.kind, str(f.status)) for f in findings),
-                   frozenset(f.site for f in findings if f.site),
-                   frozenset(structure(n).side for n in names) - {""}, tuple(findings), regions)
+        return cls(
+            id,
+            frozenset((f.kind, str(f.status)) for f in findings),
+            frozenset(f.site for f in findings if f.site),
+            frozenset(structure(n).side for n in names) - {""},
+            tuple(findings),
+            regions,
+        )
 
     def agrees(self, other: Statement) -> bool:
         """The same kind and status, a site within the other's site, and not the opposite side."""
         if not self.says & other.says or (self.sides and other.sides and not self.sides & other.sides):
             return False
-        return not self.sites or not other.sites or any(
-            _within(a, b) or _within(b, a) for a in self.sites for b in other.sites)
+        return (
+            not self.sites
+            or not other.sites
+            or any(_within(a, b) or _within(b, a) for a in self.sites for b in other.sites)
+        )
 
 
 def _within(part: str, whole: str) -> bool:
@@ -122,6 +130,7 @@ def _within(part: str, whole: str) -> bool:
 
 def statements_of(report: Report, unit: str, rules: GroundingRules) -> tuple[Statement, ...]:
     """Findings, or sentences of the body, that state something other than the ignored kinds."""
+
     def counts(finding: Finding) -> bool:
         return finding.kind not in rules.ignored_kinds and finding.status in rules.statuses
 
@@ -192,8 +201,12 @@ class CaseGrounding:
         return tuple(p for p in self.pairs if p.reference and p.candidate)
 
 
-def ground_case(reference: GroundedReport, candidate: GroundedReport, unit: str = "finding",
-                rules: GroundingRules = GroundingRules()) -> CaseGrounding:
+def ground_case(
+    reference: GroundedReport,
+    candidate: GroundedReport,
+    unit: str = "finding",
+    rules: GroundingRules = GroundingRules(),
+) -> CaseGrounding:
     """Compare two grounded reports of one scan.
 
     Masks on another grid than the reference's are taken to it. When masks are not given, bounding boxes stand in, which
@@ -201,8 +214,10 @@ def ground_case(reference: GroundedReport, candidate: GroundedReport, unit: str 
     Raises InputError for masks that do not fit their regions.
     """
     if (reference.masks.mask_of is None) != (candidate.masks.mask_of is None):
-        raise InputError("both reports have masks, or both have boxes alone",
-                         "reference without" if reference.masks.mask_of is None else "candidate without")
+        raise InputError(
+            "both reports have masks, or both have boxes alone",
+            "reference without" if reference.masks.mask_of is None else "candidate without",
+        )
     said, told = (statements_of(r.report, unit, rules) for r in (reference, candidate))
     reason = _grids_differ(reference, candidate)
     places = _Places(reference, candidate, not reason)
@@ -281,12 +296,20 @@ def _pair(a: Statement, b: Statement, places: _Places, rules: GroundingRules) ->
         return Pair(a, b, distance_mm=distance)
     first, second = places.of(0, a.regions), places.of(1, b.regions)
     voxel = pointing_voxel(second, places.spacing_mm)
-    return Pair(a, b, dice(first, second), iou(first, second), distance, voxel is not None and contains(first, voxel),
-                rules.measure(first, second) >= rules.spatial_threshold)
+    return Pair(
+        a,
+        b,
+        dice(first, second),
+        iou(first, second),
+        distance,
+        voxel is not None and contains(first, voxel),
+        rules.measure(first, second) >= rules.spatial_threshold,
+    )
 
 
-def _instances(said: Sequence[Statement], told: Sequence[Statement], places: _Places,
-               rules: GroundingRules) -> tuple[int, int, int]:
+def _instances(
+    said: Sequence[Statement], told: Sequence[Statement], places: _Places, rules: GroundingRules
+) -> tuple[int, int, int]:
     """(tp, fp, fn) of regions of present findings, matched one to one within each structure."""
     sides = []
     for statements in (said, told):

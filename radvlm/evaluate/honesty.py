@@ -79,28 +79,41 @@ def baselines(references: Sequence[ReportText], seed: int = 0) -> tuple[Baseline
     if len({r.patient for r in ordered}) > 1:
         for name, description, chosen in (
             ("random report", "another patient's reference, drawn at random", _random(ordered, seed)),
-            ("nearest report", "the most similar reference of another patient (tf-idf), found with the answer in hand",
-             _nearest(ordered)),
+            (
+                "nearest report",
+                "the most similar reference of another patient (tf-idf), found with the answer in hand",
+                _nearest(ordered),
+            ),
         ):
             copies: list[ReportText | None] = [None] * len(references)
             for place, pick in zip(order, chosen, strict=True):
                 source = ordered[pick]
-                copies[place] = ReportText(references[place].id, source.text, references[place].patient_id,
-                                           source.sections, source.report, source.source)
+                copies[place] = ReportText(
+                    references[place].id,
+                    source.text,
+                    references[place].patient_id,
+                    source.sections,
+                    source.report,
+                    source.source,
+                )
             rows.append(Baseline(name, description, tuple(c for c in copies if c is not None)))
     return tuple(rows)
 
 
 def _constant(references: Sequence[ReportText]) -> Baseline:
     texts = [r.text.lower() for r in references]
-    share = {region: sum(any(w in t for w in words) for t in texts) / max(len(texts), 1)
-             for region, words in _REGION_WORDS.items()}
+    share = {
+        region: sum(any(w in t for w in words) for t in texts) / max(len(texts), 1)
+        for region, words in _REGION_WORDS.items()
+    }
     regions = [r for r, part in share.items() if part >= _REGION_SHARE] or [max(share, key=lambda r: share[r])]
     parts = {name: " ".join(normal_report(region)[name] for region in regions) for name in ("findings", "impression")}
     sectioned = any(r.sections for r in references)
     whole = " ".join(parts.values())
-    reports = tuple(ReportText.from_sections(r.id, parts, r.patient_id) if sectioned
-                    else ReportText(r.id, whole, r.patient_id) for r in references)
+    reports = tuple(
+        ReportText.from_sections(r.id, parts, r.patient_id) if sectioned else ReportText(r.id, whole, r.patient_id)
+        for r in references
+    )
     return Baseline("normal report", f"one constant normal report ({' and '.join(regions)}) for every case", reports)
 
 
@@ -120,8 +133,8 @@ def _nearest(ordered: Sequence[ReportText]) -> list[int]:
     _, patient = np.unique([r.patient for r in ordered], return_inverse=True)
     chosen: list[int] = []
     for start in range(0, len(ordered), _BLOCK):
-        similar = vectors[start:start + _BLOCK] @ vectors.T
-        similar[patient[start:start + _BLOCK, None] == patient[None]] = -1
+        similar = vectors[start : start + _BLOCK] @ vectors.T
+        similar[patient[start : start + _BLOCK, None] == patient[None]] = -1
         chosen += similar.argmax(axis=1).tolist()
     return chosen
 
@@ -151,9 +164,15 @@ def collapse(texts: Sequence[str]) -> Collapse:
         counts[text] = counts.get(text, 0) + 1
     sentences = [s.strip() for text in plain for s in text.replace("? ", ". ").split(". ") if s.strip(" .")]
     encoded = Encoder(TOKENIZERS["13a"]).encode(texts)
-    return Collapse(len(texts), len(counts), max(counts.values(), default=0), len(sentences),
-                    len({s.rstrip(".") for s in sentences}), self_bleu(encoded),
-                    float(np.mean([len(text.split()) for text in plain])) if plain else 0.0)
+    return Collapse(
+        len(texts),
+        len(counts),
+        max(counts.values(), default=0),
+        len(sentences),
+        len({s.rstrip(".") for s in sentences}),
+        self_bleu(encoded),
+        float(np.mean([len(text.split()) for text in plain])) if plain else 0.0,
+    )
 
 
 def self_bleu(encoded: Encoded) -> float | None:

@@ -21,8 +21,21 @@ from radvlm.evaluate.text import ReportText
 MAX_REPORT_CHARACTERS = 100_000
 #: Column names that are recognised when none is given, compared without case, blanks, dashes and underscores.
 KNOWN_COLUMNS: Mapping[str, tuple[str, ...]] = {
-    "id": ("id", "caseid", "case", "studyid", "studyinstanceuid", "accession", "accessionno", "accessionnumber",
-           "volumename", "bdmapid", "imageid", "inputimagename", "filename"),
+    "id": (
+        "id",
+        "caseid",
+        "case",
+        "studyid",
+        "studyinstanceuid",
+        "accession",
+        "accessionno",
+        "accessionnumber",
+        "volumename",
+        "bdmapid",
+        "imageid",
+        "inputimagename",
+        "filename",
+    ),
     "text": ("text", "report", "reporttext", "fullreport", "generatedreport", "prediction", "narrativereport"),
     "findings": ("findings", "findingsen"),
     "impression": ("impression", "impressions", "impressionsen", "conclusion"),
@@ -47,8 +60,9 @@ class Columns:
     patient_pattern: str = ""
 
 
-def read_reports(path: str | Path, columns: Columns = Columns(), encoding: str = "utf-8",
-                 allow_empty: bool = False) -> list[ReportText]:
+def read_reports(
+    path: str | Path, columns: Columns = Columns(), encoding: str = "utf-8", allow_empty: bool = False
+) -> list[ReportText]:
     """Reports of a .jsonl, .csv, .tsv or .parquet file, or of a folder of .txt files or radvlm reports.
 
     Args:
@@ -72,8 +86,9 @@ def read_reports(path: str | Path, columns: Columns = Columns(), encoding: str =
     return _reports(rows, columns, path.name, allow_empty)
 
 
-def _reports(rows: Iterator[tuple[str, dict[str, Any]]], columns: Columns, name: str,
-             allow_empty: bool) -> list[ReportText]:
+def _reports(
+    rows: Iterator[tuple[str, dict[str, Any]]], columns: Columns, name: str, allow_empty: bool
+) -> list[ReportText]:
     reports: list[ReportText] = []
     seen: dict[str, str] = {}
     found: dict[str, str] = {}
@@ -85,12 +100,17 @@ def _reports(rows: Iterator[tuple[str, dict[str, Any]]], columns: Columns, name:
             raise InputError("ids are unique", f"{where}: {report.id!r} stands also in {seen[report.id]}")
         seen[report.id] = where
         if not report.text.strip() and not allow_empty:
-            raise InputError("a report has words", f"{where}: id {report.id!r} is empty",
-                             "Remove it, or allow empty reports to score what the system said: nothing")
+            raise InputError(
+                "a report has words",
+                f"{where}: id {report.id!r} is empty",
+                "Remove it, or allow empty reports to score what the system said: nothing",
+            )
         if len(report.text) > MAX_REPORT_CHARACTERS:
-            raise InputError(f"a report has at most {MAX_REPORT_CHARACTERS:,} characters",
-                             f"{where}: id {report.id!r} has {len(report.text):,}",
-                             "Check the column names and the quoting of the file")
+            raise InputError(
+                f"a report has at most {MAX_REPORT_CHARACTERS:,} characters",
+                f"{where}: id {report.id!r} has {len(report.text):,}",
+                "Check the column names and the quoting of the file",
+            )
         reports.append(report)
     if not reports:
         raise InputError("a file of reports has at least one", name)
@@ -108,15 +128,20 @@ def _find_columns(columns: Columns, row: Mapping[str, Any], where: str) -> dict[
         asked = getattr(columns, role)
         if asked:
             if asked not in row:
-                raise InputError(f"the column for {role.replace('_', ' ')} exists",
-                                 f"{where}: no {asked!r} among {', '.join(map(repr, row))}")
+                raise InputError(
+                    f"the column for {role.replace('_', ' ')} exists",
+                    f"{where}: no {asked!r} among {', '.join(map(repr, row))}",
+                )
             found[role] = asked
             continue
         fitting = [c for c in row if isinstance(c, str) and _plain(c) in names]
         exact = [c for c in fitting if c.lower() == role]
         if len(fitting) > 1 and len(exact) != 1:
-            raise InputError(f"one column holds the {role.replace('_', ' ')}",
-                             f"{where}: {', '.join(map(repr, fitting))}", "Name the one that is meant")
+            raise InputError(
+                f"one column holds the {role.replace('_', ' ')}",
+                f"{where}: {', '.join(map(repr, fitting))}",
+                "Name the one that is meant",
+            )
         if fitting:
             found[role] = (exact or fitting)[0]
     if columns.findings or columns.impression:
@@ -124,17 +149,24 @@ def _find_columns(columns: Columns, row: Mapping[str, Any], where: str) -> dict[
             found.pop("text", None)
     elif "text" in found and not columns.text and ("findings" in found or "impression" in found):
         meant = [repr(found[role]) for role in ("text", "findings", "impression") if role in found]
-        raise InputError("a report is one text, or findings and impression", f"{where}: columns {', '.join(meant)}",
-                         "Name the column of the text, or those of findings and impression")
+        raise InputError(
+            "a report is one text, or findings and impression",
+            f"{where}: columns {', '.join(meant)}",
+            "Name the column of the text, or those of findings and impression",
+        )
     if columns.text:
         found.pop("findings", None)
         found.pop("impression", None)
     if "id" not in found:
-        raise InputError("every report has an id", f"{where}: columns {', '.join(map(repr, row))}",
-                         "Name the column of the id")
+        raise InputError(
+            "every report has an id", f"{where}: columns {', '.join(map(repr, row))}", "Name the column of the id"
+        )
     if not {"text", "findings", "impression"} & set(found):
-        raise InputError("a file of reports has a column with the text, or findings and impression",
-                         f"{where}: columns {', '.join(map(repr, row))}", "Name the column of the text")
+        raise InputError(
+            "a file of reports has a column with the text, or findings and impression",
+            f"{where}: columns {', '.join(map(repr, row))}",
+            "Name the column of the text",
+        )
     return found
 
 
@@ -146,8 +178,10 @@ def _report(row: Mapping[str, Any], found: Mapping[str, str], columns: Columns, 
     if columns.patient_pattern:
         match = re.search(columns.patient_pattern, id)
         if match is None or not match.groups():
-            raise InputError("the patient pattern has one group and matches every id",
-                             f"{where}: {columns.patient_pattern!r} on {id!r}")
+            raise InputError(
+                "the patient pattern has one group and matches every id",
+                f"{where}: {columns.patient_pattern!r} on {id!r}",
+            )
         patient = match.group(1)
     if "text" in found:
         value = row[found["text"]]
@@ -178,8 +212,9 @@ def _string(value: Any, where: str, what: str) -> str:
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
-        raise InputError("a report is valid Unicode", f"{where}: {what} has a lone surrogate at character "
-                         f"{error.start + 1}") from error
+        raise InputError(
+            "a report is valid Unicode", f"{where}: {what} has a lone surrogate at character {error.start + 1}"
+        ) from error
     return text
 
 
@@ -194,10 +229,11 @@ def _lines(path: Path, encoding: str) -> Iterator[tuple[int, str]]:
             try:
                 yield number, raw.decode(encoding)
             except UnicodeDecodeError as error:
-                raise FileFormatError(f"text files are {encoding.upper()}",
-                                      f"{path.name} line {number}: byte 0x{raw[error.start]:02x} at position "
-                                      f"{error.start + 1}",
-                                      "Save the file as UTF-8, or pass its encoding") from error
+                raise FileFormatError(
+                    f"text files are {encoding.upper()}",
+                    f"{path.name} line {number}: byte 0x{raw[error.start]:02x} at position {error.start + 1}",
+                    "Save the file as UTF-8, or pass its encoding",
+                ) from error
             except LookupError as error:
                 raise InputError("an encoding that Python knows", repr(encoding)) from error
 
@@ -210,8 +246,9 @@ def _jsonl(path: Path, encoding: str) -> Iterator[tuple[str, dict[str, Any]]]:
         try:
             row = json.loads(line)
         except json.JSONDecodeError as error:
-            raise FileFormatError("each line of a .jsonl file is one JSON object",
-                                  f"{where}, column {error.colno}: {error.msg}") from error
+            raise FileFormatError(
+                "each line of a .jsonl file is one JSON object", f"{where}, column {error.colno}: {error.msg}"
+            ) from error
         if not isinstance(row, dict):
             raise FileFormatError("each line of a .jsonl file is one JSON object", f"{where}: {type(row).__name__}")
         yield where, row
@@ -235,13 +272,18 @@ def _csv(path: Path, encoding: str) -> Iterator[tuple[str, dict[str, Any]]]:
             if not values:
                 continue
             if len(values) != len(names):
-                raise FileFormatError("each row of a CSV file has one value for each column",
-                                      f"{where}: {len(values)} values for {len(names)} columns",
-                                      "Quote texts that hold the delimiter or line breaks")
+                raise FileFormatError(
+                    "each row of a CSV file has one value for each column",
+                    f"{where}: {len(values)} values for {len(names)} columns",
+                    "Quote texts that hold the delimiter or line breaks",
+                )
             yield where, dict(zip(names, values, strict=True))
     except csv.Error as error:
-        remedy = ("Check the quoting: a quotation mark that is never closed swallows the lines after it"
-                  if "field larger" in str(error) else "")
+        remedy = (
+            "Check the quoting: a quotation mark that is never closed swallows the lines after it"
+            if "field larger" in str(error)
+            else ""
+        )
         raise FileFormatError("a CSV file is well formed", f"{path.name} line {start}: {error}", remedy) from error
 
 
@@ -249,8 +291,9 @@ def _parquet(path: Path, encoding: str) -> Iterator[tuple[str, dict[str, Any]]]:
     try:
         import pyarrow.parquet as parquet
     except ImportError as error:
-        raise MissingPackageError("reading Parquet needs pyarrow", path.name,
-                                  "pip install pyarrow, or save the table as JSONL") from error
+        raise MissingPackageError(
+            "reading Parquet needs pyarrow", path.name, "pip install pyarrow, or save the table as JSONL"
+        ) from error
     from pyarrow import ArrowException
 
     try:
@@ -265,8 +308,10 @@ def _folder(path: Path, encoding: str) -> Iterator[tuple[str, dict[str, Any]]]:
     reports = sorted(path.glob("*/report.json"))
     texts = sorted(path.glob("*.txt"))
     if bool(reports) == bool(texts):
-        raise FileFormatError("a folder of reports holds NAME.txt files, or NAME/report.json of radvlm, not both",
-                              f"{path.name}: {len(texts)} and {len(reports)}")
+        raise FileFormatError(
+            "a folder of reports holds NAME.txt files, or NAME/report.json of radvlm, not both",
+            f"{path.name}: {len(texts)} and {len(reports)}",
+        )
     for file in texts:
         yield file.name, {"id": file.stem, "text": "".join(line for _, line in _lines(file, encoding))}
     for file in reports:
@@ -278,8 +323,9 @@ def _folder(path: Path, encoding: str) -> Iterator[tuple[str, dict[str, Any]]]:
         yield where, {"id": file.parent.name, "text": content}
 
 
-def pair(references: Sequence[ReportText], candidates: Sequence[ReportText], system: str,
-         allow_missing: bool = False) -> list[ReportText | None]:
+def pair(
+    references: Sequence[ReportText], candidates: Sequence[ReportText], system: str, allow_missing: bool = False
+) -> list[ReportText | None]:
     """Candidates in the order of the references, paired by id.
 
     With ``allow_missing`` a reference without candidate gives None, to be counted as failed, and candidates without
@@ -297,18 +343,24 @@ def pair(references: Sequence[ReportText], candidates: Sequence[ReportText], sys
     missing = [r for r in references if r.id not in by_id]
     surplus = [c for c in candidates if c.id not in known]
     if (missing or surplus) and not allow_missing:
-        report, what = ((missing[0], "reference") if missing else (surplus[0], "candidate"))
-        counts = (f"{len(missing)} of {len(references)} references have no candidate and {len(surplus)} of "
-                  f"{len(candidates)} candidates no reference")
+        report, what = (missing[0], "reference") if missing else (surplus[0], "candidate")
+        counts = (
+            f"{len(missing)} of {len(references)} references have no candidate and {len(surplus)} of "
+            f"{len(candidates)} candidates no reference"
+        )
         where = f" ({report.source})" if report.source else ""
-        raise InputError("references and candidates have the same ids",
-                         f"{system}: {counts}; first {what} {report.id!r}{where}",
-                         "Complete the files, or allow missing candidates to count them as failed")
+        raise InputError(
+            "references and candidates have the same ids",
+            f"{system}: {counts}; first {what} {report.id!r}{where}",
+            "Complete the files, or allow missing candidates to count them as failed",
+        )
     for reference in references:
         candidate = by_id.get(reference.id)
         patients = {reference.patient_id, candidate.patient_id if candidate else ""} - {""}
         if candidate is not None and len(patients) > 1:
-            raise InputError("a case has one patient id",
-                             f"{candidate.source or system}: {reference.id!r} is {reference.patient_id!r} in the "
-                             f"references and {candidate.patient_id!r} in the candidates")
+            raise InputError(
+                "a case has one patient id",
+                f"{candidate.source or system}: {reference.id!r} is {reference.patient_id!r} in the "
+                f"references and {candidate.patient_id!r} in the candidates",
+            )
     return [by_id.get(r.id) for r in references]

@@ -30,7 +30,8 @@ class Journal:
                 row = json.loads(line)
                 self._known[row["key"]] = {
                     key: Score.from_dict(score, tuple(Mark(**m) for m in score.get("marks", ())))
-                    for key, score in row["scores"].items()}
+                    for key, score in row["scores"].items()
+                }
             except (json.JSONDecodeError, KeyError, TypeError):
                 continue
 
@@ -54,8 +55,10 @@ class Journal:
         if any(score.failed for score in scores.values()):
             return
         self._known[key] = dict(scores)
-        rows = {name: {**score.to_dict(), **({"marks": [asdict(m) for m in score.marks]} if score.marks else {})}
-                for name, score in scores.items()}
+        rows = {
+            name: {**score.to_dict(), **({"marks": [asdict(m) for m in score.marks]} if score.marks else {})}
+            for name, score in scores.items()
+        }
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"key": key, "scores": rows}, ensure_ascii=False) + "\n")

@@ -63,16 +63,36 @@ class Profile:
     cleaning: str = ""
 
 
-PROFILES: Mapping[str, Profile] = {p.name: p for p in (
-    Profile("default", bleu="13a", rouge="rouge-stem", rouge_l="rouge-stem", cider="ptb-like", chrf=True),
-    Profile("sacrebleu-13a", bleu="13a", chrf=True),
-    Profile("coco", bleu="ptb-like", bleu_form="coco", rouge_l="ptb-like", rouge_l_beta=rouge.COCO_BETA,
-            cider="ptb-like", meteor=True),
-    Profile("radeval", bleu="whitespace", bleu_form="coco", rouge="rouge-stem", rouge_l="rouge-stem"),
-    Profile("vlm3d", bleu="whitespace", bleu_form="coco", bleu_mean=True, rouge_l="space",
-            rouge_l_beta=rouge.COCO_BETA, cider="whitespace", meteor=True, clean_reference=_vlm3d_reference,
-            clean_candidate=_vlm3d_candidate, cleaning="vlm3d"),
-)}
+PROFILES: Mapping[str, Profile] = {
+    p.name: p
+    for p in (
+        Profile("default", bleu="13a", rouge="rouge-stem", rouge_l="rouge-stem", cider="ptb-like", chrf=True),
+        Profile("sacrebleu-13a", bleu="13a", chrf=True),
+        Profile(
+            "coco",
+            bleu="ptb-like",
+            bleu_form="coco",
+            rouge_l="ptb-like",
+            rouge_l_beta=rouge.COCO_BETA,
+            cider="ptb-like",
+            meteor=True,
+        ),
+        Profile("radeval", bleu="whitespace", bleu_form="coco", rouge="rouge-stem", rouge_l="rouge-stem"),
+        Profile(
+            "vlm3d",
+            bleu="whitespace",
+            bleu_form="coco",
+            bleu_mean=True,
+            rouge_l="space",
+            rouge_l_beta=rouge.COCO_BETA,
+            cider="whitespace",
+            meteor=True,
+            clean_reference=_vlm3d_reference,
+            clean_candidate=_vlm3d_candidate,
+            cleaning="vlm3d",
+        ),
+    )
+}
 
 
 class LexicalMetric:
@@ -106,8 +126,7 @@ class LexicalMetric:
     def score_case(self, reference: ReportText, candidate: ReportText) -> Mapping[str, Score]:
         return self.score_cases([reference], [candidate])[0]
 
-    def score_cases(self, references: Sequence[ReportText],
-                    candidates: Sequence[ReportText]) -> list[dict[str, Score]]:
+    def score_cases(self, references: Sequence[ReportText], candidates: Sequence[ReportText]) -> list[dict[str, Score]]:
         """Scores of many cases at once; values do not depend on which cases are scored together."""
         refs = tuple(self.profile.clean_reference(r.text) for r in references)
         cands = [self.profile.clean_candidate(c.text) for c in candidates]
@@ -135,8 +154,11 @@ class LexicalMetric:
             return
         stats = bleu.statistics(self._encoded_references(refs, tokenizer), self._encoder(tokenizer).encode(cands))
         for order in range(1, bleu.ORDERS + 1):
-            values = (bleu.coco_score(stats, order) if self.profile.bleu_form == "coco"
-                      else bleu.sacrebleu_score(stats, order, effective_order=True))
+            values = (
+                bleu.coco_score(stats, order)
+                if self.profile.bleu_form == "coco"
+                else bleu.sacrebleu_score(stats, order, effective_order=True)
+            )
             _add(out, f"bleu-{order}", values, stats if order == bleu.ORDERS else None)
         if self.profile.bleu_mean:
             _add(out, "bleu-mean", bleu.coco_mean(stats))
@@ -187,8 +209,7 @@ class MeteorMetric:
     def score_case(self, reference: ReportText, candidate: ReportText) -> Mapping[str, Score]:
         return self.score_cases([reference], [candidate])[0]
 
-    def score_cases(self, references: Sequence[ReportText],
-                    candidates: Sequence[ReportText]) -> list[dict[str, Score]]:
+    def score_cases(self, references: Sequence[ReportText], candidates: Sequence[ReportText]) -> list[dict[str, Score]]:
         out: list[dict[str, Score]] = [{} for _ in references]
         if why := meteor.missing():
             return [{"meteor": Score.undefined(why)} for _ in references]
@@ -213,8 +234,12 @@ _METEOR = "METEOR|version:1.5|lang:en|norm:yes|params:rank-en|scale:1"
 
 
 def _meteor_output(tail: str) -> Output:
-    return Output("meteor", aggregate=meteor.score, signature=_METEOR + tail,
-                  description="matches of words, stems, synonyms and paraphrases, over all reports")
+    return Output(
+        "meteor",
+        aggregate=meteor.score,
+        signature=_METEOR + tail,
+        description="matches of words, stems, synonyms and paraphrases, over all reports",
+    )
 
 
 def _bleu_aggregate(form: str, order: int) -> Callable[[np.ndarray], np.ndarray]:
@@ -227,30 +252,56 @@ def _outputs(profile: Profile) -> tuple[Output, ...]:
     out: list[Output] = []
     if profile.bleu:
         coco = profile.bleu_form == "coco"
-        how = ("form:coco|smooth:none|scale:1" if coco else "form:sacrebleu|smooth:exp|eff:no|scale:100")
+        how = "form:coco|smooth:none|scale:1" if coco else "form:sacrebleu|smooth:exp|eff:no|scale:100"
         case = "lc" if profile.bleu in ("ptb-like", "13a-lc") else "mixed"
         signature = f"BLEU|nrefs:1|case:{case}|tok:{profile.bleu}|{how}{tail}"
-        out += [Output(f"bleu-{n}", source="bleu-4", aggregate=_bleu_aggregate(profile.bleu_form, n),
-                       perfect=1.0 if coco else 100.0, headline=n in (1, 4), signature=f"{signature}|order:{n}",
-                       description="n-gram precision with brevity penalty, over all reports")
-                for n in range(1, bleu.ORDERS + 1)]
+        out += [
+            Output(
+                f"bleu-{n}",
+                source="bleu-4",
+                aggregate=_bleu_aggregate(profile.bleu_form, n),
+                perfect=1.0 if coco else 100.0,
+                headline=n in (1, 4),
+                signature=f"{signature}|order:{n}",
+                description="n-gram precision with brevity penalty, over all reports",
+            )
+            for n in range(1, bleu.ORDERS + 1)
+        ]
         if profile.bleu_mean:
-            out.append(Output("bleu-mean", source="bleu-4", aggregate=bleu.coco_mean, signature=signature,
-                              description="mean of BLEU-1 to BLEU-4"))
+            out.append(
+                Output(
+                    "bleu-mean",
+                    source="bleu-4",
+                    aggregate=bleu.coco_mean,
+                    signature=signature,
+                    description="mean of BLEU-1 to BLEU-4",
+                )
+            )
     rouges = [(f"rouge-{n}", profile.rouge, 1.0) for n in (1, 2) if profile.rouge]
     rouges += [("rouge-l", profile.rouge_l, profile.rouge_l_beta)] if profile.rouge_l else []
     for name, tokenizer, beta in rouges:
         signature = f"{name.upper()}|tok:{tokenizer}|beta:{beta:g}|mean of reports|scale:1{tail}"
-        out += [Output(name + suffix, headline=not suffix, signature=signature, description=f"{what}, mean of reports")
-                for suffix, what in (("", "F"), ("-precision", "precision"), ("-recall", "recall"))]
+        out += [
+            Output(name + suffix, headline=not suffix, signature=signature, description=f"{what}, mean of reports")
+            for suffix, what in (("", "F"), ("-precision", "precision"), ("-recall", "recall"))
+        ]
     if profile.cider:
         signature = f"CIDEr-D|tok:{profile.cider}|n:4|sigma:6|idf:these references|mean|scale:10{tail}"
-        out.append(Output("cider-d", perfect=None, signature=signature,
-                          description="depends on the whole reference set, 0 to 10"))
+        out.append(
+            Output(
+                "cider-d", perfect=None, signature=signature, description="depends on the whole reference set, 0 to 10"
+            )
+        )
     if profile.chrf:
-        out.append(Output("chrf", aggregate=chrf.score, perfect=100.0,
-                          signature=f"chrF2|nrefs:1|case:mixed|eff:yes|nc:6|nw:0|space:no|scale:100{tail}",
-                          description="F2 of character n-grams, over all reports"))
+        out.append(
+            Output(
+                "chrf",
+                aggregate=chrf.score,
+                perfect=100.0,
+                signature=f"chrF2|nrefs:1|case:mixed|eff:yes|nc:6|nw:0|space:no|scale:100{tail}",
+                description="F2 of character n-grams, over all reports",
+            )
+        )
     if profile.meteor:
         out.append(_meteor_output(tail))
     return tuple(out)

@@ -29,8 +29,10 @@ _PREVIOUS = re.compile(
     r"\s*(?:measured|measuring|approximately|about|up to|at|:)?\s*$"
 )
 #: A length that is said of what lies between two things, not of one of them.
-_BETWEEN = re.compile(r"(?:coverage|distance|distant|gap|separated by|angle[^.;()]*length)\s*(?:of|is|by|:)?"
-                      r"\s*(?:approximately|about)?\s*$")
+_BETWEEN = re.compile(
+    r"(?:coverage|distance|distant|gap|separated by|angle[^.;()]*length)\s*(?:of|is|by|:)?"
+    r"\s*(?:approximately|about)?\s*$"
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,11 +25,19 @@ if TYPE_CHECKING:
 #: Units of which errors are summed -> how outputs name them.
 UNIT_NAMES: Mapping[str, str] = MappingProxyType({"mm": "mm", "mL": "ml", "HU": "hu"})
 #: Quantity of a measurement -> attribute of a true lesion.
-_TRUE = {"long_axis": "long_axis_mm", "short_axis": "short_axis_mm", "diameter_3d": "diameter_3d_mm",
-         "volume": "volume_ml", "mean_hu": "mean_hu"}
+_TRUE = {
+    "long_axis": "long_axis_mm",
+    "short_axis": "short_axis_mm",
+    "diameter_3d": "diameter_3d_mm",
+    "volume": "volume_ml",
+    "mean_hu": "mean_hu",
+}
 _NUMBER = r"\d+(?:\.\d+)?"
-_LENGTH = re.compile(rf"(?P<dims>{_NUMBER}(?:\s*(?:mm|cm)?\s*(?:x|×|by)\s*{_NUMBER})*)"
-                     r"\s*-?(?P<unit>mm|cm)\b(?!\s*[23³²])", re.IGNORECASE)
+_LENGTH = re.compile(
+    rf"(?P<dims>{_NUMBER}(?:\s*(?:mm|cm)?\s*(?:x|×|by)\s*{_NUMBER})*)"
+    r"\s*-?(?P<unit>mm|cm)\b(?!\s*[23³²])",
+    re.IGNORECASE,
+)
 _VOLUME = re.compile(rf"({_NUMBER})\s*(?:ml|cc|cm3|cm³)(?![a-z])", re.IGNORECASE)
 _DENSITY = re.compile(rf"(?<![\d.])([-−]?\s?{_NUMBER})\s*HU\b")
 _PAST = re.compile(r"(?:previous(?:ly)?|prior|formerly|was|compared (?:to|with)|from)\W*$", re.IGNORECASE)
@@ -111,8 +119,9 @@ def paired_errors(candidate: Finding, reference: Finding) -> tuple[SizeError, ..
     return tuple(out)
 
 
-def errors_against_truth(report: Report, lesions: Iterable[TrueLesion], *, stated: str = "measurements",
-                         max_distance_mm: float = 15.0) -> TruthComparison:
+def errors_against_truth(
+    report: Report, lesions: Iterable[TrueLesion], *, stated: str = "measurements", max_distance_mm: float = 15.0
+) -> TruthComparison:
     """Sizes that a report gives to lesions whose true sizes are known.
 
     Args:
@@ -153,12 +162,16 @@ def errors_against_truth(report: Report, lesions: Iterable[TrueLesion], *, state
             value, unit = sizes[quantity]
             errors.append(SizeError(group[0].id, lesion.id, quantity, unit, value, float(true)))
     told, found = {r.id for r, _ in pairs}, {x.id for _, x in pairs}
-    return TruthComparison(tuple(errors), tuple(x.id for x in usable if x.id not in found),
-                           tuple(g[0].id for id, g in by_region.items() if id not in told), tuple(unstated), left_out)
+    return TruthComparison(
+        tuple(errors),
+        tuple(x.id for x in usable if x.id not in found),
+        tuple(g[0].id for id, g in by_region.items() if id not in told),
+        tuple(unstated),
+        left_out,
+    )
 
 
-def _nearest(regions: Sequence[Region], lesions: Sequence[TrueLesion], limit: float) -> list[
-        tuple[Region, TrueLesion]]:
+def _nearest(regions: Sequence[Region], lesions: Sequence[TrueLesion], limit: float) -> list[tuple[Region, TrueLesion]]:
     if not regions or not lesions:
         return []
     from scipy.optimize import linear_sum_assignment
@@ -198,7 +211,7 @@ def stated_sizes(report: Report, findings: Sequence[Finding]) -> dict[str, tuple
 
 def _printed(text: str, alone: str) -> Iterable[tuple[str, float, str]]:
     for match in _LENGTH.finditer(text):
-        if _PAST.search(text[:match.start()]):
+        if _PAST.search(text[: match.start()]):
             continue
         scale = 10.0 if match["unit"].lower() == "cm" else 1.0
         sizes = sorted((scale * float(v) for v in re.findall(_NUMBER, match["dims"])), reverse=True)
@@ -209,7 +222,7 @@ def _printed(text: str, alone: str) -> Iterable[tuple[str, float, str]]:
             if len(sizes) == 2:
                 yield "short_axis", sizes[1], "mm"
     for match in _VOLUME.finditer(text):
-        if not _PAST.search(text[:match.start()]):
+        if not _PAST.search(text[: match.start()]):
             yield "volume", float(match[1]), "mL"
     for match in _DENSITY.finditer(text):
         yield "mean_hu", float(match[1].replace("−", "-").replace(" ", "")), "HU"
@@ -225,7 +238,13 @@ def summarise_errors(errors: Iterable[SizeError]) -> dict[str, ErrorSummary]:
         values = [e.error for e in group]
         shares = [abs(e.relative) for e in group if e.relative is not None]
         n = len(values)
-        out[unit] = ErrorSummary(unit, n, sum(values) / n, sum(map(abs, values)) / n,
-                                 math.sqrt(sum(v * v for v in values) / n), max(map(abs, values)),
-                                 sum(shares) / len(shares) if shares else None)
+        out[unit] = ErrorSummary(
+            unit,
+            n,
+            sum(values) / n,
+            sum(map(abs, values)) / n,
+            math.sqrt(sum(v * v for v in values) / n),
+            max(map(abs, values)),
+            sum(shares) / len(shares) if shares else None,
+        )
     return out

@@ -47,14 +47,21 @@ def statistics(references: Sequence[str], candidates: Sequence[str]) -> np.ndarr
     if why := missing():
         raise MissingPackageError(why, remedy="pip install pycocoevalcap, and install a Java runtime")
     lines = [f"SCORE ||| {_plain(r)} ||| {_plain(c)}" for r, c in zip(references, candidates, strict=True)]
-    done = subprocess.run(["java", "-Xmx2G", "-jar", "meteor-1.5.jar", "-", "-", "-stdio", "-l", "en", "-norm"],
-                          input="\n".join(lines) + "\n", capture_output=True, text=True, encoding="utf-8", check=False,
-                          cwd=_folder())
+    done = subprocess.run(
+        ["java", "-Xmx2G", "-jar", "meteor-1.5.jar", "-", "-", "-stdio", "-l", "en", "-norm"],
+        input="\n".join(lines) + "\n",
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        check=False,
+        cwd=_folder(),
+    )
     rows = [line.split() for line in done.stdout.splitlines()]
     if done.returncode or len(rows) != len(lines) or any(len(row) != _FIELDS for row in rows):
-        raise MissingPackageError("METEOR 1.5 runs in Java and answers one line a case",
-                                  f"exit code {done.returncode}, {len(rows)} lines for {len(lines)} cases, "
-                                  f"{done.stderr.strip()[-200:]!r}")
+        raise MissingPackageError(
+            "METEOR 1.5 runs in Java and answers one line a case",
+            f"exit code {done.returncode}, {len(rows)} lines for {len(lines)} cases, {done.stderr.strip()[-200:]!r}",
+        )
     table = np.array(rows, dtype=float)
     # Two equal texts are one chunk that METEOR counts as none.
     same = (table[:, 0] == table[:, 21]) & (table[:, 1] == table[:, 22]) & (table[:, 20] <= 1)

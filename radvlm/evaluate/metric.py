@@ -89,5 +89,6 @@ class BatchMetric(Protocol):
     case that failed is a score without value, never an exception.
     """
 
-    def score_cases(self, references: Sequence[ReportText],
-                    candidates: Sequence[ReportText]) -> Sequence[Mapping[str, Score]]: ...
+    def score_cases(
+        self, references: Sequence[ReportText], candidates: Sequence[ReportText]
+    ) -> Sequence[Mapping[str, Score]]: ...

@@ -48,27 +48,60 @@ class Card:
     made_for: str
 
 
-CARDS: Mapping[str, Card] = MappingProxyType({
-    "radgraph": Card("radgraph", "pip install radgraph, then run it once with a network connection", "MIT",
-                     "of StanfordAIMI/RRG_scorers; the RadGraph annotations are under PhysioNet's credentialed licence",
-                     "radgraph-xl: chest X-ray, and CT and MR of chest, abdomen and brain; radgraph: chest X-ray"),
-    "radbert": Card("transformers", "RadBertClassifier.pth of CT-RATE (ibrahimhamamci/CT-RATE), and "
-                    "zzxslp/RadBERT-RoBERTa-4m in the Hugging Face cache", "CT-CLIP: CC BY-NC-SA 4.0",
-                    "CC BY-NC-SA 4.0, not for commercial use",
-                    "chest CT reports, 18 labels; its labels are known to be noisy"),
-    "green": Card("green_score", "install green_score from github.com/Stanford-AIMI/GREEN, download its weights",
-                  "no licence file in the repository", "of StanfordAIMI/GREEN-radllama2-7b on Hugging Face",
-                  "chest X-ray reports; needs a CUDA device; a reply that it cannot read scores 0, as no match does"),
-    "ratescore": Card("RaTEScore", "pip install RaTEScore, download Angelakeke/RaTE-NER-Deberta and "
-                      "FremyCompany/BioLORD-2023-C", "MIT", "of the two networks on Hugging Face; the training data is "
-                      "CC BY-NC", "reports of several modalities; 0.5 where either side has no entity"),
-})
+CARDS: Mapping[str, Card] = MappingProxyType(
+    {
+        "radgraph": Card(
+            "radgraph",
+            "pip install radgraph, then run it once with a network connection",
+            "MIT",
+            "of StanfordAIMI/RRG_scorers; the RadGraph annotations are under PhysioNet's credentialed licence",
+            "radgraph-xl: chest X-ray, and CT and MR of chest, abdomen and brain; radgraph: chest X-ray",
+        ),
+        "radbert": Card(
+            "transformers",
+            "RadBertClassifier.pth of CT-RATE (ibrahimhamamci/CT-RATE), and "
+            "zzxslp/RadBERT-RoBERTa-4m in the Hugging Face cache",
+            "CT-CLIP: CC BY-NC-SA 4.0",
+            "CC BY-NC-SA 4.0, not for commercial use",
+            "chest CT reports, 18 labels; its labels are known to be noisy",
+        ),
+        "green": Card(
+            "green_score",
+            "install green_score from github.com/Stanford-AIMI/GREEN, download its weights",
+            "no licence file in the repository",
+            "of StanfordAIMI/GREEN-radllama2-7b on Hugging Face",
+            "chest X-ray reports; needs a CUDA device; a reply that it cannot read scores 0, as no match does",
+        ),
+        "ratescore": Card(
+            "RaTEScore",
+            "pip install RaTEScore, download Angelakeke/RaTE-NER-Deberta and FremyCompany/BioLORD-2023-C",
+            "MIT",
+            "of the two networks on Hugging Face; the training data is CC BY-NC",
+            "reports of several modalities; 0.5 where either side has no entity",
+        ),
+    }
+)
 #: Order of the outputs of RadBertClassifier.pth.
 CT_RATE_LABELS = (
-    "Medical material", "Arterial wall calcification", "Cardiomegaly", "Pericardial effusion",
-    "Coronary artery wall calcification", "Hiatal hernia", "Lymphadenopathy", "Emphysema", "Atelectasis", "Lung nodule",
-    "Lung opacity", "Pulmonary fibrotic sequela", "Pleural effusion", "Mosaic attenuation pattern",
-    "Peribronchial thickening", "Consolidation", "Bronchiectasis", "Interlobular septal thickening")
+    "Medical material",
+    "Arterial wall calcification",
+    "Cardiomegaly",
+    "Pericardial effusion",
+    "Coronary artery wall calcification",
+    "Hiatal hernia",
+    "Lymphadenopathy",
+    "Emphysema",
+    "Atelectasis",
+    "Lung nodule",
+    "Lung opacity",
+    "Pulmonary fibrotic sequela",
+    "Pleural effusion",
+    "Mosaic attenuation pattern",
+    "Peribronchial thickening",
+    "Consolidation",
+    "Bronchiectasis",
+    "Interlobular septal thickening",
+)
 RADGRAPH_MODELS = ("radgraph-xl", "modern-radgraph-xl", "radgraph", "echograph")
 RADBERT_BACKBONE = "zzxslp/RadBERT-RoBERTa-4m"
 GREEN_MODEL = "StanfordAIMI/GREEN-radllama2-7b"
@@ -93,8 +126,7 @@ class ModelMetric:
     def score_case(self, reference: ReportText, candidate: ReportText) -> Mapping[str, Score]:
         return self.score_cases([reference], [candidate])[0]
 
-    def score_cases(self, references: Sequence[ReportText],
-                    candidates: Sequence[ReportText]) -> list[dict[str, Score]]:
+    def score_cases(self, references: Sequence[ReportText], candidates: Sequence[ReportText]) -> list[dict[str, Score]]:
         """Scores in order. Raises MissingPackageError before the first case; a crash is a failed score of each case."""
         if not references:
             return []
@@ -107,8 +139,9 @@ class ModelMetric:
         except MissingPackageError:
             raise
         except Exception as error:  # noqa: BLE001 - whatever a foreign network raises is a record of these cases
-            return [dict.fromkeys(keys, Score.failure(f"{self.name}: {type(error).__name__}: {error}"))
-                    for _ in references]
+            return [
+                dict.fromkeys(keys, Score.failure(f"{self.name}: {type(error).__name__}: {error}")) for _ in references
+            ]
         if len(rows) != len(references):
             wrong = Score.failure(f"{self.name} gave {len(rows)} results for {len(references)} cases")
             return [dict.fromkeys(keys, wrong) for _ in references]
@@ -139,8 +172,10 @@ def radgraph(model: str = "radgraph-xl") -> ModelMetric:
 
         def score(references: list[str], candidates: list[str]) -> list[dict[str, Score]]:
             _, levels, _, _ = scorer(hyps=candidates, refs=references)
-            return [{n: _value(level[i]) for n, level in zip(names, levels, strict=True)}
-                    for i in range(min(map(len, levels)))]
+            return [
+                {n: _value(level[i]) for n, level in zip(names, levels, strict=True)}
+                for i in range(min(map(len, levels)))
+            ]
 
         return score
 
@@ -156,8 +191,10 @@ def ratescore(device: str = "auto") -> ModelMetric:
     if device not in ("auto", "cpu", "cuda"):
         raise InputError("a device is auto, cpu or cuda", repr(device))
     _require("ratescore")
-    outputs = (Output("f1", description="RaTEScore; 0.5 where either side has no entity"),
-               Output("half", False, perfect=None, headline=False, description="share of cases with exactly 0.5"))
+    outputs = (
+        Output("f1", description="RaTEScore; 0.5 where either side has no entity"),
+        Output("half", False, perfect=None, headline=False, description="share of cases with exactly 0.5"),
+    )
 
     def load() -> Scorer:
         away = [network for network in RATE_NETWORKS if not _cached(network)]
@@ -229,9 +266,12 @@ def radbert(checkpoint: str = "") -> ModelMetric:
     rows: list[tuple[str, Callable[[np.ndarray], np.ndarray], bool, str]] = [
         ("f1-macro", partial(_f1, size=size, how="macro"), True, "mean F1 of the labels that either side has"),
         ("f1-micro", partial(_f1, size=size, how="micro"), True, "F1 over all labels"),
-        ("f1-weighted", partial(_f1, size=size, how="weighted"), False, "mean F1 weighted by the reference's labels")]
-    rows += [(f"f1 {label}", partial(_f1, size=size, how=i), False, f"F1 of {label}")
-             for i, label in enumerate(CT_RATE_LABELS)]
+        ("f1-weighted", partial(_f1, size=size, how="weighted"), False, "mean F1 weighted by the reference's labels"),
+    ]
+    rows += [
+        (f"f1 {label}", partial(_f1, size=size, how=i), False, f"F1 of {label}")
+        for i, label in enumerate(CT_RATE_LABELS)
+    ]
     outputs = tuple(Output(n, source="labels", aggregate=f, headline=h, description=t) for n, f, h, t in rows)
 
     def load() -> Scorer:
@@ -239,8 +279,10 @@ def radbert(checkpoint: str = "") -> ModelMetric:
 
         def score(references: list[str], candidates: list[str]) -> list[dict[str, Score]]:
             called = predict([*references, *candidates]) >= 0.5
-            return [{"labels": _label_score(a, b)}
-                    for a, b in zip(called[:len(references)], called[len(references):], strict=True)]
+            return [
+                {"labels": _label_score(a, b)}
+                for a, b in zip(called[: len(references)], called[len(references) :], strict=True)
+            ]
 
         return score
 
@@ -256,16 +298,21 @@ def _radbert_predictor(path: Path) -> Callable[[list[str]], np.ndarray]:
     transformers = _import("radbert", "transformers")
     config = transformers.AutoConfig.from_pretrained(RADBERT_BACKBONE, local_files_only=True)
     tokenizer = transformers.AutoTokenizer.from_pretrained(RADBERT_BACKBONE, do_lower_case=True, local_files_only=True)
-    network = torch.nn.ModuleDict({"model": transformers.AutoModel.from_config(config),
-                                   "classifier": torch.nn.Linear(config.hidden_size, len(CT_RATE_LABELS))})
+    network = torch.nn.ModuleDict(
+        {
+            "model": transformers.AutoModel.from_config(config),
+            "classifier": torch.nn.Linear(config.hidden_size, len(CT_RATE_LABELS)),
+        }
+    )
     state = torch.load(path, map_location="cpu", weights_only=True)
     # Older releases of the backbone saved this buffer, newer ones compute it.
     state = {k.removeprefix("module."): v for k, v in state.items() if not k.endswith("embeddings.position_ids")}
     try:
         network.load_state_dict(state)
     except RuntimeError as error:
-        raise InputError("a checkpoint of RadBertClassifier with 18 labels",
-                         f"{path.name}: {str(error)[:300]}") from error
+        raise InputError(
+            "a checkpoint of RadBertClassifier with 18 labels", f"{path.name}: {str(error)[:300]}"
+        ) from error
     device = "cuda" if _has_cuda() else "cpu"
     network.eval().to(device)
 
@@ -273,10 +320,16 @@ def _radbert_predictor(path: Path) -> Callable[[list[str]], np.ndarray]:
         parts = []
         with torch.no_grad():
             for start in range(0, len(texts), batch):
-                read = tokenizer(texts[start:start + batch], return_tensors="pt", max_length=512, padding="max_length",
-                                 truncation=True)
-                hidden = network["model"](input_ids=read["input_ids"].to(device),
-                                          attention_mask=read["attention_mask"].to(device)).pooler_output
+                read = tokenizer(
+                    texts[start : start + batch],
+                    return_tensors="pt",
+                    max_length=512,
+                    padding="max_length",
+                    truncation=True,
+                )
+                hidden = network["model"](
+                    input_ids=read["input_ids"].to(device), attention_mask=read["attention_mask"].to(device)
+                ).pooler_output
                 parts.append(torch.sigmoid(network["classifier"](hidden)).float().cpu().numpy())
         return np.concatenate(parts)
 
@@ -325,8 +378,11 @@ def _require(name: str) -> None:
 
 def _missing(name: str, what: str) -> MissingPackageError:
     card = CARDS[name]
-    return MissingPackageError(f"The metric {name} needs its package and weights on this computer", what,
-                               f"{card.get}. Licences: code {card.code_licence}; weights {card.weights_licence}")
+    return MissingPackageError(
+        f"The metric {name} needs its package and weights on this computer",
+        what,
+        f"{card.get}. Licences: code {card.code_licence}; weights {card.weights_licence}",
+    )
 
 
 def _import(name: str, module: str) -> Any:

@@ -14,8 +14,17 @@ import numpy as np
 from radvlm.evaluate.tokenizers import Encoded
 
 #: Odd constants, one per place in the n-gram, and one for the report (fractional digits of square roots of primes).
-_PLACE = np.array([0x6A09E667F3BCC909, 0xBB67AE8584CAA73B, 0x3C6EF372FE94F82B, 0xA54FF53A5F1D36F1,
-                   0x510E527FADE682D1, 0x9B05688C2B3E6C1F], dtype=np.uint64)
+_PLACE = np.array(
+    [
+        0x6A09E667F3BCC909,
+        0xBB67AE8584CAA73B,
+        0x3C6EF372FE94F82B,
+        0xA54FF53A5F1D36F1,
+        0x510E527FADE682D1,
+        0x9B05688C2B3E6C1F,
+    ],
+    dtype=np.uint64,
+)
 _CASE = np.uint64(0x1F83D9ABFB41BD6B)
 
 
@@ -44,9 +53,9 @@ def gram_keys(encoded: Encoded, order: int) -> tuple[np.ndarray, np.ndarray]:
     ids = encoded.ids.astype(np.uint64) + np.uint64(1)
     keys = np.zeros(total - order + 1, dtype=np.uint64)
     for place in range(order):
-        keys += ids[place:total - order + 1 + place] * _PLACE[place]
+        keys += ids[place : total - order + 1 + place] * _PLACE[place]
     cases = encoded.cases
-    inside = cases[: total - order + 1] == cases[order - 1:]
+    inside = cases[: total - order + 1] == cases[order - 1 :]
     return keys[inside], cases[: total - order + 1][inside]
 
 

@@ -82,8 +82,9 @@ def _lookup(regions: RegionMap) -> MaskOf:
     def mask_of(region: Region) -> tuple[Box, np.ndarray]:
         row = regions.row(region.id)
         if row is None:
-            raise InputError("a cited region is in the label map", region.id,
-                             "Pass the map that was painted for this report")
+            raise InputError(
+                "a cited region is in the label map", region.id, "Pass the map that was painted for this report"
+            )
         if any(stop > n for stop, n in zip(region.box.stop, regions.labels.shape, strict=True)):
             raise GridError("a region lies on the grid of its label map", f"{region.id}: {region.box}")
         return region.box, np.isin(regions.labels[region.box.slices], (row.label, *row.also))

@@ -47,11 +47,15 @@ def page(table: EvaluationTable) -> str:
     ranking = _ranking(table)
     worst = [(s, _worst(s, *ranking)) for s in table.systems if s.kind == "system"] if ranking else []
     return environment.from_string(source).render(
-        table=table, styles=styles, panels=[_panel(table, m, o, styles) for m in table.metrics for o in m.outputs
-                                            if o.headline],
+        table=table,
+        styles=styles,
+        panels=[_panel(table, m, o, styles) for m in table.metrics for o in m.outputs if o.headline],
         ranking=f"{ranking[0].name}/{ranking[1].name}" if ranking else "",
-        worst=[(s, [(r, case_value(r, *ranking), marked(r, "reference"), marked(r, "candidate")) for r in records])
-               for s, records in worst if ranking],
+        worst=[
+            (s, [(r, case_value(r, *ranking), marked(r, "reference"), marked(r, "candidate")) for r in records])
+            for s, records in worst
+            if ranking
+        ],
         has_marks=any(r.marks for _, records in worst for r in records),
     )
 
@@ -67,12 +71,26 @@ def _panel(table: EvaluationTable, metric: MetricInfo, output: Output, styles: d
         e = table.estimate(system.name, metric.name, output.name)
         values = [output.case_value(r.scores[metric.name]).value for r in system.records]
         text = number(e.value) + (f" [{number(e.low)}, {number(e.high)}]" if e.low is not None else "")
-        rows.append(Row(system.name, styles[system.name], e.value, e.low, e.high, text,
-                        tuple(v for v in values if v is not None)))
+        rows.append(
+            Row(
+                system.name,
+                styles[system.name],
+                e.value,
+                e.low,
+                e.high,
+                text,
+                tuple(v for v in values if v is not None),
+            )
+        )
     arrow = {True: "↑ higher is better", False: "↓ lower is better", None: ""}[output.higher_is_better]
     title = f"{metric.name}/{output.name}"
-    return Panel(title, f"{output.description}; {arrow}".strip("; "), output.signature or metric.signature,
-                 intervals(title, rows), distributions(title, rows))
+    return Panel(
+        title,
+        f"{output.description}; {arrow}".strip("; "),
+        output.signature or metric.signature,
+        intervals(title, rows),
+        distributions(title, rows),
+    )
 
 
 def _ranking(table: EvaluationTable) -> tuple[MetricInfo, Output] | None:
@@ -114,7 +132,10 @@ def marked(record: CaseRecord, side: str) -> str:
 def _mark(marks: Sequence[Mark], body: str) -> str:
     told = [m.significant for m in marks if m.significant is not None]
     style = "significant" if any(told) else "insignificant" if told else "noted"
-    why = "\n".join(dict.fromkeys(f"{m.kind.replace('_', ' ')}: {m.reason}" if m.reason else m.kind.replace("_", " ")
-                                  for m in marks))
+    why = "\n".join(
+        dict.fromkeys(
+            f"{m.kind.replace('_', ' ')}: {m.reason}" if m.reason else m.kind.replace("_", " ") for m in marks
+        )
+    )
     groups = " ".join(dict.fromkeys(m.group for m in marks if m.group))
     return f'<mark class="{style}" data-group="{escape(groups)}" title="{escape(why)}">{body}</mark>'

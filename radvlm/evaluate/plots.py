@@ -48,15 +48,18 @@ def _axis(low: float, high: float, height: float) -> tuple[str, float, float]:
     parts = []
     for tick in _ticks(low, high):
         x = left + (tick - low) / (high - low) * (right - left)
-        parts.append(f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="4" y2="{height - 18:.0f}"/>'
-                     f'<text class="tick" x="{x:.1f}" y="{height - 5:.0f}" text-anchor="middle">{tick:g}</text>')
+        parts.append(
+            f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="4" y2="{height - 18:.0f}"/>'
+            f'<text class="tick" x="{x:.1f}" y="{height - 5:.0f}" text-anchor="middle">{tick:g}</text>'
+        )
     return "".join(parts), left, (right - left) / (high - low)
 
 
 def _label(name: str, y: float) -> str:
     short = name if len(name) <= 19 else name[:18] + "…"
-    return (f'<text x="{_LABEL - 8}" y="{y + 4:.0f}" text-anchor="end">{escape(short)}'
-            f"<title>{escape(name)}</title></text>")
+    return (
+        f'<text x="{_LABEL - 8}" y="{y + 4:.0f}" text-anchor="end">{escape(short)}<title>{escape(name)}</title></text>'
+    )
 
 
 def intervals(title: str, rows: Sequence[Row]) -> str:
@@ -76,8 +79,10 @@ def intervals(title: str, rows: Sequence[Row]) -> str:
             continue
         x = left + (row.value - low) * scale
         if row.low is not None and row.high is not None:
-            parts.append(f'<line class="{row.style} ends" x1="{left + (row.low - low) * scale:.1f}" '
-                         f'x2="{left + (row.high - low) * scale:.1f}" y1="{y:.0f}" y2="{y:.0f}"/>')
+            parts.append(
+                f'<line class="{row.style} ends" x1="{left + (row.low - low) * scale:.1f}" '
+                f'x2="{left + (row.high - low) * scale:.1f}" y1="{y:.0f}" y2="{y:.0f}"/>'
+            )
         parts.append(f'<circle class="{row.style} dot" cx="{x:.1f}" cy="{y:.0f}" r="4.5"/>')
     return _svg(title, height, parts, "; ".join(f"{r.name} {r.text}" for r in rows))
 
@@ -101,16 +106,23 @@ def distributions(title: str, rows: Sequence[Row]) -> str:
             if count:
                 size = (tall - 10) * count / peak
                 x = left + (start - low) * scale
-                parts.append(f'<rect class="{row.style} bar" x="{x:.1f}" y="{base - size:.1f}" '
-                             f'width="{max((stop - start) * scale - 1, 0.5):.1f}" height="{size:.1f}">'
-                             f"<title>{start:.3g} to {stop:.3g}: {count} cases</title></rect>")
+                parts.append(
+                    f'<rect class="{row.style} bar" x="{x:.1f}" y="{base - size:.1f}" '
+                    f'width="{max((stop - start) * scale - 1, 0.5):.1f}" height="{size:.1f}">'
+                    f"<title>{start:.3g} to {stop:.3g}: {count} cases</title></rect>"
+                )
         middle = float(np.median(row.cases))
         x = left + (middle - low) * scale
-        parts.append(f'<line class="{row.style} median" x1="{x:.1f}" x2="{x:.1f}" y1="{base - tall + 8}" y2="{base}"/>'
-                     f'<text class="value" x="{_WIDTH - _VALUE + 8}" y="{base - 6}">median {middle:.3g}</text>')
+        parts.append(
+            f'<line class="{row.style} median" x1="{x:.1f}" x2="{x:.1f}" y1="{base - tall + 8}" y2="{base}"/>'
+            f'<text class="value" x="{_WIDTH - _VALUE + 8}" y="{base - 6}">median {middle:.3g}</text>'
+        )
     return _svg(title, height, parts, f"distribution of {title} over cases")
 
 
 def _svg(title: str, height: float, parts: Sequence[str], alternative: str) -> str:
-    return (f'<svg role="img" viewBox="0 0 {_WIDTH} {height:.0f}" aria-label="{escape(f"{title}: {alternative}")}">'
-            + "".join(parts) + "</svg>")
+    return (
+        f'<svg role="img" viewBox="0 0 {_WIDTH} {height:.0f}" aria-label="{escape(f"{title}: {alternative}")}">'
+        + "".join(parts)
+        + "</svg>"
+    )

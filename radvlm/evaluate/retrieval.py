@@ -46,9 +46,15 @@ class RetrievalScores:
         return Score(float(np.mean(values)), n=len(values), stats=(float(sum(values)), float(len(values))))
 
 
-def score_retrieval(rankings: Mapping[str, Sequence[str]], relevant: Mapping[str, Collection[str]],
-                    patients: Mapping[str, str], *, duplicates: Mapping[str, str] | None = None, paired: bool = False,
-                    k: Sequence[int] = DEFAULT_K) -> RetrievalScores:
+def score_retrieval(
+    rankings: Mapping[str, Sequence[str]],
+    relevant: Mapping[str, Collection[str]],
+    patients: Mapping[str, str],
+    *,
+    duplicates: Mapping[str, str] | None = None,
+    paired: bool = False,
+    k: Sequence[int] = DEFAULT_K,
+) -> RetrievalScores:
     """Score rankings of items for queries.
 
     Args:
@@ -78,8 +84,11 @@ def score_retrieval(rankings: Mapping[str, Sequence[str]], relevant: Mapping[str
         kept, wanted = _kept(query, ranking, set(relevant[query]), patients, groups, paired)
         excluded[query] = len(ranking) - len(kept)
         if len(kept) < max(k) and len(ranking) < len(pool - {query}):
-            raise InputError(f"a ranking has {max(k)} items after the query's patient and duplicates are left out",
-                             f"{query}: {len(kept)} of {len(ranking)}", "Retrieve more items for each query")
+            raise InputError(
+                f"a ranking has {max(k)} items after the query's patient and duplicates are left out",
+                f"{query}: {len(kept)} of {len(ranking)}",
+                "Retrieve more items for each query",
+            )
         if not wanted:
             none = Score.undefined("nothing relevant but the query's own patient or its duplicates")
             first[query] = none
@@ -95,8 +104,14 @@ def score_retrieval(rankings: Mapping[str, Sequence[str]], relevant: Mapping[str
     return RetrievalScores(recall, hit, first, excluded)
 
 
-def _kept(query: str, ranking: Sequence[str], wanted: set[str], patients: Mapping[str, str], groups: Mapping[str, str],
-          paired: bool) -> tuple[list[str], set[str]]:
+def _kept(
+    query: str,
+    ranking: Sequence[str],
+    wanted: set[str],
+    patients: Mapping[str, str],
+    groups: Mapping[str, str],
+    paired: bool,
+) -> tuple[list[str], set[str]]:
     """The ranking, and the relevant groups, after what is left out; items stand for their group."""
     if len(set(ranking)) != len(ranking):
         raise InputError("a ranking names an item once", query)

@@ -28,11 +28,19 @@ _CHUNK = 32
 _NO_CANDIDATE = "the system has no report for this case"
 
 
-def evaluate(references: Sequence[Any] | Mapping[str, Any], candidates: Sequence[Any] | Mapping[str, Any],
-             metrics: Sequence[str | Metric] = DEFAULT_METRICS, *, patient_ids: Mapping[str, str] | None = None,
-             section: str = "all", baselines: bool = True, statistics: Statistics | None = None,
-             allow_missing: bool = False, journal: str | Path | None = None,
-             progress: Callable[[str], None] | None = None) -> EvaluationTable:
+def evaluate(
+    references: Sequence[Any] | Mapping[str, Any],
+    candidates: Sequence[Any] | Mapping[str, Any],
+    metrics: Sequence[str | Metric] = DEFAULT_METRICS,
+    *,
+    patient_ids: Mapping[str, str] | None = None,
+    section: str = "all",
+    baselines: bool = True,
+    statistics: Statistics | None = None,
+    allow_missing: bool = False,
+    journal: str | Path | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> EvaluationTable:
     """Score one or several systems against references.
 
     Args:
@@ -60,10 +68,15 @@ def evaluate(references: Sequence[Any] | Mapping[str, Any], candidates: Sequence
     refs = sorted(_with_patients(_texts(references, "references"), patient_ids), key=lambda r: r.id)
     if not refs:
         raise InputError("there is at least one reference", "none")
-    systems = {name: pair(refs, _texts(reports, name), name, allow_missing)
-               for name, reports in _systems(references, candidates).items()}
-    notes = [f"{name}: {missing} of {len(refs)} cases have no report and count as failed" for name, reports in
-             systems.items() if (missing := sum(r is None for r in reports))]
+    systems = {
+        name: pair(refs, _texts(reports, name), name, allow_missing)
+        for name, reports in _systems(references, candidates).items()
+    }
+    notes = [
+        f"{name}: {missing} of {len(refs)} cases have no report and count as failed"
+        for name, reports in systems.items()
+        if (missing := sum(r is None for r in reports))
+    ]
     whole = refs
     if section != "all":
         refs = [_restricted(r, section) for r in whole]
@@ -81,17 +94,25 @@ def evaluate(references: Sequence[Any] | Mapping[str, Any], candidates: Sequence
         for baseline in trivial_systems(whole):
             if baseline.name in systems:
                 raise InputError("a system is not called like a baseline", repr(baseline.name))
-            copies: list[ReportText | None] = [r if section == "all" else _restricted(r, section)
-                                               for r in baseline.reports]
+            copies: list[ReportText | None] = [
+                r if section == "all" else _restricted(r, section) for r in baseline.reports
+            ]
             say(f"Scoring the baseline {baseline.name}")
             rows.append(_system(baseline.name, refs, copies, fitted, None, "baseline", baseline.description))
         if any(_is_slow(m) for m in made):
-            notes.append("Baselines are not scored by slow metrics: "
-                         + ", ".join(m.name for m in made if _is_slow(m)))
+            notes.append("Baselines are not scored by slow metrics: " + ", ".join(m.name for m in made if _is_slow(m)))
     say("Intervals and tests")
     estimates, comparisons = summarise(rows, fitted, statistics)
-    return EvaluationTable(tuple(rows), tuple(MetricInfo(m.name, m.signature, m.outputs) for m in fitted), estimates,
-                           comparisons, statistics, section, collapse([r.text for r in scored]), tuple(notes))
+    return EvaluationTable(
+        tuple(rows),
+        tuple(MetricInfo(m.name, m.signature, m.outputs) for m in fitted),
+        estimates,
+        comparisons,
+        statistics,
+        section,
+        collapse([r.text for r in scored]),
+        tuple(notes),
+    )
 
 
 def _systems(references: Any, candidates: Any) -> dict[str, Any]:
@@ -105,17 +126,21 @@ def _systems(references: Any, candidates: Any) -> dict[str, Any]:
     elif all(isinstance(v, Mapping) for v in candidates.values()):
         systems = dict(candidates)
     else:
-        raise InputError("candidates are reports, or system name -> reports",
-                         ", ".join(map(repr, list(candidates)[:5])),
-                         "Give references and candidates both in a sequence or both by id")
+        raise InputError(
+            "candidates are reports, or system name -> reports",
+            ", ".join(map(repr, list(candidates)[:5])),
+            "Give references and candidates both in a sequence or both by id",
+        )
     if not systems:
         raise InputError("there is at least one system", "none")
     for name, reports in systems.items():
         if not isinstance(reports, Mapping) and not isinstance(references, Mapping) and len(reports) != len(references):
             if any(isinstance(r, ReportText) for r in (*reports, *references)):
                 continue  # paired by id; the message there names the cases
-            raise InputError("references and candidates paired by position are equally many",
-                             f"{len(references)} and {name}: {len(reports)}")
+            raise InputError(
+                "references and candidates paired by position are equally many",
+                f"{len(references)} and {name}: {len(reports)}",
+            )
     return systems
 
 
@@ -143,24 +168,39 @@ def _with_patients(reports: list[ReportText], patient_ids: Mapping[str, str] | N
 def _restricted(report: ReportText, section: str) -> ReportText:
     """The same case with the text of one section; empty when it has none."""
     text = report.section(section) or ""
-    return ReportText(report.id, text, report.patient_id, (Section(section, 0, len(text)),) if text else (),
-                      source=report.source)
+    return ReportText(
+        report.id, text, report.patient_id, (Section(section, 0, len(text)),) if text else (), source=report.source
+    )
 
 
 def _is_slow(metric: Metric) -> bool:
     return bool(getattr(metric, "slow", False))
 
 
-def _system(name: str, refs: Sequence[ReportText], reports: Sequence[ReportText | None], metrics: Sequence[Metric],
-            journal: Journal | None, kind: str = "system", description: str = "") -> System:
+def _system(
+    name: str,
+    refs: Sequence[ReportText],
+    reports: Sequence[ReportText | None],
+    metrics: Sequence[Metric],
+    journal: Journal | None,
+    kind: str = "system",
+    description: str = "",
+) -> System:
     columns = {m.name: _scores(m, refs, reports, journal, skip=kind == "baseline" and _is_slow(m)) for m in metrics}
-    records = tuple(CaseRecord(reference, candidate, {metric: column[i] for metric, column in columns.items()})
-                    for i, (reference, candidate) in enumerate(zip(refs, reports, strict=True)))
+    records = tuple(
+        CaseRecord(reference, candidate, {metric: column[i] for metric, column in columns.items()})
+        for i, (reference, candidate) in enumerate(zip(refs, reports, strict=True))
+    )
     return System(name, records, kind, description, collapse([r.text for r in reports if r is not None]))
 
 
-def _scores(metric: Metric, refs: Sequence[ReportText], reports: Sequence[ReportText | None], journal: Journal | None,
-            skip: bool) -> list[Mapping[str, Score]]:
+def _scores(
+    metric: Metric,
+    refs: Sequence[ReportText],
+    reports: Sequence[ReportText | None],
+    journal: Journal | None,
+    skip: bool,
+) -> list[Mapping[str, Score]]:
     keys = {o.case_key for o in metric.outputs}
 
     def all_of(score: Score) -> dict[str, Score]:
@@ -183,7 +223,7 @@ def _scores(metric: Metric, refs: Sequence[ReportText], reports: Sequence[Report
     wanted = getattr(metric, "chunk", _CHUNK) if _is_slow(metric) else None
     size = wanted or max(len(todo), 1)
     for start in range(0, len(todo), size):
-        chunk = todo[start:start + size]
+        chunk = todo[start : start + size]
         cases = [(refs[i], reports[i]) for i in chunk]
         for i, scores in zip(chunk, _score_chunk(metric, cases, all_of), strict=True):
             missing = keys - set(scores)
@@ -195,8 +235,9 @@ def _scores(metric: Metric, refs: Sequence[ReportText], reports: Sequence[Report
     return [scores for scores in out if scores is not None]
 
 
-def _score_chunk(metric: Metric, cases: Sequence[tuple[ReportText, Any]],
-                 all_of: Callable[[Score], dict[str, Score]]) -> list[Mapping[str, Score]]:
+def _score_chunk(
+    metric: Metric, cases: Sequence[tuple[ReportText, Any]], all_of: Callable[[Score], dict[str, Score]]
+) -> list[Mapping[str, Score]]:
     if isinstance(metric, BatchMetric):
         return list(metric.score_cases([r for r, _ in cases], [c for _, c in cases]))
     out: list[Mapping[str, Score]] = []

@@ -104,5 +104,11 @@ class Score:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], marks: tuple[Mark, ...] = ()) -> Score:
-        return cls(data["value"], data.get("reason", ""), data.get("n", 1),
-                   tuple(float(v) for v in data.get("stats", ())), marks, data.get("failed", False))
+        return cls(
+            data["value"],
+            data.get("reason", ""),
+            data.get("n", 1),
+            tuple(float(v) for v in data.get("stats", ())),
+            marks,
+            data.get("failed", False),
+        )

@@ -145,10 +145,40 @@ _ORGAN = re.compile(
 _STOP = re.compile(
     r"\n\s*\n|\n|[.!?]+(?=[\s\"”'’)\]]|$)|(?<=[a-z)])\.(?=[A-Z])|(?<=\d)\.(?=[A-Z][a-z])|\"+|[“”•▪●◦]|;(?=\s*\n)"
 )
-_ABBREVIATION = frozenset({
-    "mm", "cm", "approx", "vs", "eg", "e.g", "ie", "i.e", "etc", "max", "min", "incl", "resp", "ca", "dr", "mr", "mrs",
-    "ms", "no", "fig", "st", "ant", "inf", "sup", "avg", "ser", "im", "img", "se", "cf",
-})
+_ABBREVIATION = frozenset(
+    {
+        "mm",
+        "cm",
+        "approx",
+        "vs",
+        "eg",
+        "e.g",
+        "ie",
+        "i.e",
+        "etc",
+        "max",
+        "min",
+        "incl",
+        "resp",
+        "ca",
+        "dr",
+        "mr",
+        "mrs",
+        "ms",
+        "no",
+        "fig",
+        "st",
+        "ant",
+        "inf",
+        "sup",
+        "avg",
+        "ser",
+        "im",
+        "img",
+        "se",
+        "cf",
+    }
+)
 #: Characters; real sentences end long before.
 _LONGEST_SENTENCE = 1500
 _LIST = re.compile(r"[ \t]*(?:[-*+•·>]|\(?\d{1,2}[.)]|[a-z][.)])[ \t]")

@@ -48,8 +48,9 @@ class Statistics:
 
     def __post_init__(self) -> None:
         if self.bootstraps < 0 or self.permutations < 0:
-            raise InputError("numbers of bootstraps and permutations are not negative",
-                             f"{self.bootstraps}, {self.permutations}")
+            raise InputError(
+                "numbers of bootstraps and permutations are not negative", f"{self.bootstraps}, {self.permutations}"
+            )
         if not 0 < self.confidence < 1:
             raise InputError("a confidence lies between 0 and 1", str(self.confidence))
         if self.interval not in ("bca", "percentile"):
@@ -133,8 +134,9 @@ def _bca_tails(sums: np.ndarray, aggregate: Aggregate, replicates: np.ndarray, t
     return np.array(shifted)
 
 
-def permutation_p_values(first: Sequence[np.ndarray], second: Sequence[np.ndarray], aggregates: Sequence[Aggregate],
-                         statistics: Statistics) -> list[tuple[float | None, float | None]]:
+def permutation_p_values(
+    first: Sequence[np.ndarray], second: Sequence[np.ndarray], aggregates: Sequence[Aggregate], statistics: Statistics
+) -> list[tuple[float | None, float | None]]:
     """(difference, two-sided p) for each output: patients' two systems are swapped at random.
 
     Args:
@@ -155,7 +157,7 @@ def permutation_p_values(first: Sequence[np.ndarray], second: Sequence[np.ndarra
         swap = np.unpackbits(rng.integers(0, 256, size=(rows, (patients + 7) // 8), dtype=np.uint8), axis=1)
         moved = swap[:, :patients].astype(float) @ change
         for k, (f, (a, b)) in enumerate(zip(aggregates, totals, strict=True)):
-            part = moved[:, widths[k]:widths[k + 1]]
+            part = moved[:, widths[k] : widths[k + 1]]
             difference = np.abs(f(a + part) - f(b - part))
             # An undefined permuted difference counts as extreme: the safe side.
             extreme[k] += rows - int((difference < abs(observed[k]) - 1e-9 * max(1.0, abs(observed[k]))).sum())
@@ -185,6 +187,9 @@ def compare_systems(table: EvaluationTable, first: str, second: str) -> tuple[Co
     """The tests of two systems in a table, in its order; InputError when they were not compared."""
     found = tuple(c for c in table.comparisons if {c.first, c.second} == {first, second})
     if not found:
-        raise InputError("two systems of the table that were compared", f"{first}, {second}",
-                         "Baselines are compared with every system; permutations must not be 0")
+        raise InputError(
+            "two systems of the table that were compared",
+            f"{first}, {second}",
+            "Baselines are compared with every system; permutations must not be 0",
+        )
     return found

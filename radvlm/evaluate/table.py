@@ -60,8 +60,9 @@ class CaseRecord:
     def to_dict(self) -> dict[str, Any]:
         """JSON form, without the texts."""
         out: dict[str, Any] = {"id": self.id, "patient_id": self.reference.patient_id}
-        out["scores"] = {metric: {key: score.to_dict() for key, score in scores.items()}
-                         for metric, scores in self.scores.items()}
+        out["scores"] = {
+            metric: {key: score.to_dict() for key, score in scores.items()} for metric, scores in self.scores.items()
+        }
         if self.marks:
             out["marks"] = [asdict(mark) for mark in self.marks]
         return out
@@ -182,15 +183,41 @@ class EvaluationTable:
     def to_dict(self) -> dict[str, Any]:
         """The summary, JSON-ready."""
         return {
-            "schema_version": SCHEMA_VERSION, "notice": NOTICE, "radvlm": __version__, "date": self.created,
-            "cases": self.cases, "patients": self.patients, "section": self.section,
-            "statistics": asdict(self.statistics), "notes": list(self.notes),
-            "metrics": [{"name": m.name, "signature": m.signature, "outputs": [
-                {"name": o.name, "higher_is_better": o.higher_is_better, "headline": o.headline,
-                 "signature": o.signature or m.signature, "description": o.description} for o in m.outputs]}
-                for m in self.metrics],
-            "systems": [{"name": s.name, "kind": s.kind, "description": s.description,
-                         "collapse": s.collapse.to_dict() if s.collapse else None} for s in self.systems],
+            "schema_version": SCHEMA_VERSION,
+            "notice": NOTICE,
+            "radvlm": __version__,
+            "date": self.created,
+            "cases": self.cases,
+            "patients": self.patients,
+            "section": self.section,
+            "statistics": asdict(self.statistics),
+            "notes": list(self.notes),
+            "metrics": [
+                {
+                    "name": m.name,
+                    "signature": m.signature,
+                    "outputs": [
+                        {
+                            "name": o.name,
+                            "higher_is_better": o.higher_is_better,
+                            "headline": o.headline,
+                            "signature": o.signature or m.signature,
+                            "description": o.description,
+                        }
+                        for o in m.outputs
+                    ],
+                }
+                for m in self.metrics
+            ],
+            "systems": [
+                {
+                    "name": s.name,
+                    "kind": s.kind,
+                    "description": s.description,
+                    "collapse": s.collapse.to_dict() if s.collapse else None,
+                }
+                for s in self.systems
+            ],
             "reference_collapse": self.reference_collapse.to_dict() if self.reference_collapse else None,
             "values": [asdict(e) for e in self.estimates],
             "comparisons": [asdict(c) for c in self.comparisons],
@@ -211,8 +238,9 @@ class EvaluationTable:
         return save(self, Path(folder), page)
 
 
-def summarise(systems: Sequence[System], metrics: Sequence[Metric], statistics: Statistics) -> tuple[
-        tuple[Estimate, ...], tuple[Comparison, ...]]:
+def summarise(
+    systems: Sequence[System], metrics: Sequence[Metric], statistics: Statistics
+) -> tuple[tuple[Estimate, ...], tuple[Comparison, ...]]:
     """Values with intervals, and tests, from the records alone."""
     records = systems[0].records if systems else ()
     names, cluster = np.unique([r.reference.patient for r in records], return_inverse=True)
@@ -225,8 +253,11 @@ def summarise(systems: Sequence[System], metrics: Sequence[Metric], statistics: 
             stored[system.name, metric.name, output.name] = column
             estimates.append(_estimate(column, cluster, weights, statistics))
     pairs = _pairs(systems)
-    comparisons = [] if not statistics.permutations else [
-        c for family in pairs for c in _family(family, metrics, stored, cluster, weights, statistics)]
+    comparisons = (
+        []
+        if not statistics.permutations
+        else [c for family in pairs for c in _family(family, metrics, stored, cluster, weights, statistics)]
+    )
     return tuple(estimates), tuple(comparisons)
 
 
@@ -253,9 +284,14 @@ class _Column:
                 raise InputError("the stats of an output have one length", f"{metric.name}/{output.case_key}")
             rows = np.array([s.stats or (0.0,) * width for s in scores]).reshape(-1, width)
             counted = np.array([bool(s.stats) for s in scores], dtype=bool)
-        return cls((system.name, metric.name, output.name), rows, counted,
-                   np.array([s.failed for s in scores], dtype=bool), tuple(s.reason for s in scores),
-                   output.aggregate or mean_of_sums)
+        return cls(
+            (system.name, metric.name, output.name),
+            rows,
+            counted,
+            np.array([s.failed for s in scores], dtype=bool),
+            tuple(s.reason for s in scores),
+            output.aggregate or mean_of_sums,
+        )
 
 
 def _estimate(column: _Column, cluster: np.ndarray, weights: np.ndarray, statistics: Statistics) -> Estimate:
@@ -269,8 +305,9 @@ def _estimate(column: _Column, cluster: np.ndarray, weights: np.ndarray, statist
     present = sum_by_cluster(column.counted[:, None].astype(float), cluster, weights.shape[1])[:, 0] > 0
     value = float(column.aggregate(column.rows.sum(axis=0)[None])[0])
     if not np.isfinite(value):
-        return Estimate(*column.key, None, None, None, n, undefined, failed,
-                        reason or "not defined on these cases", "no value")
+        return Estimate(
+            *column.key, None, None, None, n, undefined, failed, reason or "not defined on these cases", "no value"
+        )
     if not present.all():
         sums, weights = sums[present], weights[:, present]
     ends = interval(sums, column.aggregate, weights, statistics)
@@ -283,9 +320,14 @@ def _pairs(systems: Sequence[System]) -> tuple[list[tuple[System, System]], list
     return list(itertools.combinations(real, 2)), list(itertools.product(real, trivial))
 
 
-def _family(pairs: Sequence[tuple[System, System]], metrics: Sequence[Metric],
-            stored: Mapping[tuple[str, str, str], _Column], cluster: np.ndarray, weights: np.ndarray,
-            statistics: Statistics) -> list[Comparison]:
+def _family(
+    pairs: Sequence[tuple[System, System]],
+    metrics: Sequence[Metric],
+    stored: Mapping[tuple[str, str, str], _Column],
+    cluster: np.ndarray,
+    weights: np.ndarray,
+    statistics: Statistics,
+) -> list[Comparison]:
     found: list[Comparison] = []
     for a, b in pairs:
         outputs = [(m, o) for m in metrics for o in m.outputs if o.headline and o.higher_is_better is not None]
@@ -298,14 +340,27 @@ def _family(pairs: Sequence[tuple[System, System]], metrics: Sequence[Metric],
         results = permutation_p_values(first, second, [x.aggregate for x, _, _ in usable], statistics)
         for (x, _, both), p, q, (difference, p_value) in zip(usable, first, second, results, strict=True):
             low, high = _difference_interval(p, q, x.aggregate, weights, statistics)
-            found.append(Comparison(a.name, b.name, *x.key[1:], difference, low, high, p_value, None,
-                                    int(both.sum()), len(set(cluster[both].tolist()))))
+            found.append(
+                Comparison(
+                    a.name,
+                    b.name,
+                    *x.key[1:],
+                    difference,
+                    low,
+                    high,
+                    p_value,
+                    None,
+                    int(both.sum()),
+                    len(set(cluster[both].tolist())),
+                )
+            )
     adjusted = holm({str(i): c.p for i, c in enumerate(found) if c.p is not None})
     return [Comparison(**{**asdict(c), "p_holm": adjusted.get(str(i))}) for i, c in enumerate(found)]
 
 
-def _difference_interval(first: np.ndarray, second: np.ndarray, aggregate: Aggregate, weights: np.ndarray,
-                         statistics: Statistics) -> tuple[float | None, float | None]:
+def _difference_interval(
+    first: np.ndarray, second: np.ndarray, aggregate: Aggregate, weights: np.ndarray, statistics: Statistics
+) -> tuple[float | None, float | None]:
     """Percentile interval of the paired difference."""
     both = np.concatenate([first, second], axis=1)
     width = first.shape[1]

@@ -19,17 +19,34 @@ if TYPE_CHECKING:
 
 #: Heading words (lower case) -> section name.
 HEADINGS: Mapping[str, str] = {
-    "clinical information": "history", "clinical history": "history", "clinical indication": "history",
-    "clinical data": "history", "clinical details": "history", "history": "history",
-    "indication": "history", "indications": "history", "reason for exam": "history",
+    "clinical information": "history",
+    "clinical history": "history",
+    "clinical indication": "history",
+    "clinical data": "history",
+    "clinical details": "history",
+    "history": "history",
+    "indication": "history",
+    "indications": "history",
+    "reason for exam": "history",
     "reason for examination": "history",
-    "technique": "technique", "procedure": "technique", "protocol": "technique", "examination": "technique",
+    "technique": "technique",
+    "procedure": "technique",
+    "protocol": "technique",
+    "examination": "technique",
     "exam": "technique",
-    "comparison": "comparison", "comparisons": "comparison",
-    "findings": "findings", "finding": "findings", "report": "findings",
-    "impression": "impression", "impressions": "impression", "conclusion": "impression",
-    "conclusions": "impression", "opinion": "impression", "summary": "impression",
-    "recommendation": "recommendation", "recommendations": "recommendation",
+    "comparison": "comparison",
+    "comparisons": "comparison",
+    "findings": "findings",
+    "finding": "findings",
+    "report": "findings",
+    "impression": "impression",
+    "impressions": "impression",
+    "conclusion": "impression",
+    "conclusions": "impression",
+    "opinion": "impression",
+    "summary": "impression",
+    "recommendation": "recommendation",
+    "recommendations": "recommendation",
 }
 _WORDS = "|".join(sorted((re.escape(h) for h in HEADINGS), key=len, reverse=True))
 #: A heading opens a line in any case, or stands anywhere in capitals; a colon (or the end of the line) closes it.
@@ -76,7 +93,7 @@ class ReportText:
 
     def section(self, name: str) -> str | None:
         """Text of every section of that name, joined by a line break; None when there is none."""
-        parts = [self.text[s.start:s.stop].strip() for s in self.sections if s.name == name]
+        parts = [self.text[s.start : s.stop].strip() for s in self.sections if s.name == name]
         return "\n".join(parts) if parts else None
 
     @property
@@ -101,8 +118,9 @@ class ReportText:
         text, spans = "", []
         for heading, body in sections.items():
             if not isinstance(body, str):
-                raise InputError("a section of a report is text",
-                                 f"{source or id}: {heading!r} is {type(body).__name__}")
+                raise InputError(
+                    "a section of a report is text", f"{source or id}: {heading!r} is {type(body).__name__}"
+                )
             text += "\n\n" if text else ""
             text += f"{heading.upper()}: " if len(sections) > 1 else ""
             start = len(text)
@@ -118,8 +136,11 @@ class ReportText:
         said: dict[str, list[str]] = {}
         for sentence in report.sentences:
             said.setdefault(sentence.section, []).append(sentence.text)
-        body = "\n".join(f"{SECTIONS[name]}: {' '.join(said[name])}" for name in SECTIONS
-                         if name in said and name not in ("technique", "impression"))
+        body = "\n".join(
+            f"{SECTIONS[name]}: {' '.join(said[name])}"
+            for name in SECTIONS
+            if name in said and name not in ("technique", "impression")
+        )
         parts: dict[str, str] = {}
         if "technique" in said:
             parts["technique"] = " ".join(said["technique"])
@@ -141,8 +162,10 @@ class ReportText:
             return cls.from_sections(id, value, patient_id, source)
         if hasattr(value, "sentences") and hasattr(value, "findings"):
             return cls.from_report(id, value, patient_id, source)
-        raise InputError("a report is a string, a mapping of section to text, a Report or a ReportText",
-                         f"{source or id}: {type(value).__name__}")
+        raise InputError(
+            "a report is a string, a mapping of section to text, a Report or a ReportText",
+            f"{source or id}: {type(value).__name__}",
+        )
 
 
 def find_sections(text: str) -> tuple[Section, ...]:

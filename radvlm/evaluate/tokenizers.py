@@ -72,24 +72,29 @@ def _tokens_rouge_stemmed(word: str) -> tuple[str, ...]:
 
 # --- Penn-Treebank-like: the COCO caption tools run Stanford's tokeniser in Java, lower-case it and drop punctuation --
 _BRACKETS = {"(": "-lrb-", ")": "-rrb-", "[": "-lsb-", "]": "-rsb-", "{": "-lcb-", "}": "-rcb-"}
-_ABBREVIATIONS = frozenset(re.findall(
-    r"\S+",
-    "e.g. i.e. vs. dr. mr. mrs. ms. prof. st. fig. figs. etc. dept. inc. ltd. co. jr. sr. ext. lt. rt. sgt. ave. al. "
-    "jan. feb. mar. apr. jun. jul. aug. sep. sept. oct. nov. dec. mon. tue. tues. wed. thu. thurs. fri. sat. sun. "
-    "u.s. u.k. a.m. p.m. q.d. b.i.d. t.i.d. ph.d. m.d. ct."))
+_ABBREVIATIONS = frozenset(
+    re.findall(
+        r"\S+",
+        "e.g. i.e. vs. dr. mr. mrs. ms. prof. st. fig. figs. etc. dept. inc. ltd. co. jr. sr. ext. lt. rt. sgt. ave. "
+        "al. "
+        "jan. feb. mar. apr. jun. jul. aug. sep. sept. oct. nov. dec. mon. tue. tues. wed. thu. thurs. fri. sat. sun. "
+        "u.s. u.k. a.m. p.m. q.d. b.i.d. t.i.d. ph.d. m.d. ct.",
+    )
+)
 _PTB = re.compile(
-    r"[a-z]+:/{2}\S+"                                    # an address
-    r"|\d+(?:\.\d+){2,}"                                 # 03.04.2019
-    r"|[+-]?(?:\d+(?:,\d{3})*)?\.\d+(?:-\d+)*"           # 18.5 and .5; a unit glued to it is cut off
-    r"|\d+(?:[,:/]\d+)+"                                 # 1,234 and 1/2/2020 and 10:30
-    r"|[+-]\d+(?![\d.])"                                 # +5
-    r"|(?:[a-z]\.){2,}"                                  # e.g.
-    r"|[a-zà-ÿα-ωµ0-9]+(?:(?:['’&/_-]+|\.(?=[a-z]))[a-zà-ÿα-ωµ0-9]+)*"   # well-defined, and/or, t2-weighted
+    r"[a-z]+:/{2}\S+"  # an address
+    r"|\d+(?:\.\d+){2,}"  # 03.04.2019
+    r"|[+-]?(?:\d+(?:,\d{3})*)?\.\d+(?:-\d+)*"  # 18.5 and .5; a unit glued to it is cut off
+    r"|\d+(?:[,:/]\d+)+"  # 1,234 and 1/2/2020 and 10:30
+    r"|[+-]\d+(?![\d.])"  # +5
+    r"|(?:[a-z]\.){2,}"  # e.g.
+    r"|[a-zà-ÿα-ωµ0-9]+(?:(?:['’&/_-]+|\.(?=[a-z]))[a-zà-ÿα-ωµ0-9]+)*"  # well-defined, and/or, t2-weighted
     r"|\.{2,}|…|-+|–|—|[^\s]"
 )
 _CLITIC = re.compile(r"^(.+?)(n['’]t|['’](?:s|re|ve|ll|d|m))$")
-_DROPPED = frozenset(["''", "'", "``", "`", ".", "?", "!", ",", ":", "-", "--", "...", ";", '"', "’", "‘", "“", "”",
-                      "–", "—", "…"])
+_DROPPED = frozenset(
+    ["''", "'", "``", "`", ".", "?", "!", ",", ":", "-", "--", "...", ";", '"', "’", "‘", "“", "”", "–", "—", "…"]
+)
 
 
 def _tokens_ptb(word: str) -> tuple[str, ...]:
@@ -105,7 +110,7 @@ def _tokens_ptb(word: str) -> tuple[str, ...]:
             out.append(_BRACKETS[token])
         elif token in _DROPPED or not token.strip(".-"):
             continue
-        elif word[match.start():match.end() + 1] in _ABBREVIATIONS and not token.endswith("."):
+        elif word[match.start() : match.end() + 1] in _ABBREVIATIONS and not token.endswith("."):
             out.append(token + ".")
         else:
             clitic = _CLITIC.match(token)
@@ -121,15 +126,18 @@ def _split_at_spaces(text: str) -> list[str]:
     return text.split(" ")
 
 
-TOKENIZERS: dict[str, Tokenizer] = {t.name: t for t in (
-    Tokenizer("13a", _tokens_13a, _prepare_13a),
-    Tokenizer("13a-lc", _tokens_13a, lambda text: _prepare_13a(text.lower())),
-    Tokenizer("whitespace", _same),
-    Tokenizer("space", _same, words=_split_at_spaces),
-    Tokenizer("rouge", _tokens_rouge),
-    Tokenizer("rouge-stem", _tokens_rouge_stemmed),
-    Tokenizer("ptb-like", _tokens_ptb),
-)}
+TOKENIZERS: dict[str, Tokenizer] = {
+    t.name: t
+    for t in (
+        Tokenizer("13a", _tokens_13a, _prepare_13a),
+        Tokenizer("13a-lc", _tokens_13a, lambda text: _prepare_13a(text.lower())),
+        Tokenizer("whitespace", _same),
+        Tokenizer("space", _same, words=_split_at_spaces),
+        Tokenizer("rouge", _tokens_rouge),
+        Tokenizer("rouge-stem", _tokens_rouge_stemmed),
+        Tokenizer("ptb-like", _tokens_ptb),
+    )
+}
 
 
 @dataclass(frozen=True)
@@ -151,7 +159,7 @@ class Encoded:
     def lists(self) -> list[list[int]]:
         stops = np.cumsum(self.lengths)
         flat = self.ids.tolist()
-        return [flat[stop - length:stop] for stop, length in zip(stops.tolist(), self.lengths.tolist(), strict=True)]
+        return [flat[stop - length : stop] for stop, length in zip(stops.tolist(), self.lengths.tolist(), strict=True)]
 
 
 class Encoder:

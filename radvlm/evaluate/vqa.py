@@ -59,13 +59,21 @@ class AnswerScore:
     constant: bool
 
 
-def score_answer(reference: str, candidate: str, constant: str,
-                 tolerance: Tolerance = DEFAULT_TOLERANCE) -> AnswerScore:
+def score_answer(
+    reference: str, candidate: str, constant: str, tolerance: Tolerance = DEFAULT_TOLERANCE
+) -> AnswerScore:
     """Compare one answer; ``constant`` is the best constant answer of the question's type."""
-    same = bool(normalise(candidate)) and normalise(reference) == normalise(candidate) and (
-        number_of(reference) is None or number_of(reference) == number_of(candidate))
-    return AnswerScore(reference.strip() == candidate.strip(), same, same_answer(reference, candidate, tolerance),
-                       same_answer(reference, constant, tolerance))
+    same = (
+        bool(normalise(candidate))
+        and normalise(reference) == normalise(candidate)
+        and (number_of(reference) is None or number_of(reference) == number_of(candidate))
+    )
+    return AnswerScore(
+        reference.strip() == candidate.strip(),
+        same,
+        same_answer(reference, candidate, tolerance),
+        same_answer(reference, constant, tolerance),
+    )
 
 
 class VqaMetric:
@@ -80,12 +88,17 @@ class VqaMetric:
     References are the true answers: their text, or the section ``answer`` of a report given by section.
     """
 
-    def __init__(self, types: Mapping[str, str] | None = None, constants: Mapping[str, str] | None = None,
-                 tolerance: Tolerance = DEFAULT_TOLERANCE) -> None:
+    def __init__(
+        self,
+        types: Mapping[str, str] | None = None,
+        constants: Mapping[str, str] | None = None,
+        tolerance: Tolerance = DEFAULT_TOLERANCE,
+    ) -> None:
         self.tolerance, self.types, self._constants = tolerance, types, constants
         self.name = "vqa"
-        self.signature = (f"vqa|constant:{'references' if constants is None else 'given'}|{tolerance.signature}|"
-                          f"radvlm:{__version__}")
+        self.signature = (
+            f"vqa|constant:{'references' if constants is None else 'given'}|{tolerance.signature}|radvlm:{__version__}"
+        )
         self.kinds: tuple[str, ...] = ()
         self.constants: Mapping[str, str] = {}
         self.outputs: tuple[Output, ...] = ()
@@ -109,8 +122,11 @@ class VqaMetric:
         if kind not in self.kinds:
             raise InputError("a question is of a type that the references have", f"{reference.id}: {kind!r}")
         found = score_answer(answer_of(reference), answer_of(candidate), self.constants[kind], self.tolerance)
-        return {"answers": Score(float(found.correct), stats=self._stats(kind, found)),
-                "exact": Score(float(found.exact)), "normalised": Score(float(found.normalised))}
+        return {
+            "answers": Score(float(found.correct), stats=self._stats(kind, found)),
+            "exact": Score(float(found.exact)),
+            "normalised": Score(float(found.normalised)),
+        }
 
     def _kind(self, reference: ReportText) -> str:
         if self.types is not None:
@@ -127,25 +143,47 @@ class VqaMetric:
 
 
 def _outputs(kinds: Sequence[str]) -> tuple[Output, ...]:
-    def row(name: str, value: partial[np.ndarray], headline: bool, text: str, better: bool | None = True,
-            perfect: float | None = 1.0) -> Output:
-        return Output(name, better, source="answers", aggregate=value, perfect=perfect, headline=headline,
-                      description=text)
+    def row(
+        name: str,
+        value: partial[np.ndarray],
+        headline: bool,
+        text: str,
+        better: bool | None = True,
+        perfect: float | None = 1.0,
+    ) -> Output:
+        return Output(
+            name, better, source="answers", aggregate=value, perfect=perfect, headline=headline, description=text
+        )
 
     size = len(kinds)
-    out = [row("accuracy", partial(_overall, size=size, column=0), True, "right within the tolerance, all questions"),
-           row("accuracy-macro", partial(_mean_of_types, size=size), True, "mean of the accuracies of the types"),
-           row("gain", partial(_gain, size=size), True, "accuracy less that of the best constant answers",
-               perfect=None),
-           row("constant", partial(_overall, size=size, column=1), False,
-               "accuracy of the best constant answer of each type", None, None),
-           Output("normalised", headline=False, description="equal once case, articles and spelling are normalised"),
-           Output("exact", headline=False, description="letter by letter equal")]
+    out = [
+        row("accuracy", partial(_overall, size=size, column=0), True, "right within the tolerance, all questions"),
+        row("accuracy-macro", partial(_mean_of_types, size=size), True, "mean of the accuracies of the types"),
+        row("gain", partial(_gain, size=size), True, "accuracy less that of the best constant answers", perfect=None),
+        row(
+            "constant",
+            partial(_overall, size=size, column=1),
+            False,
+            "accuracy of the best constant answer of each type",
+            None,
+            None,
+        ),
+        Output("normalised", headline=False, description="equal once case, articles and spelling are normalised"),
+        Output("exact", headline=False, description="letter by letter equal"),
+    ]
     if kinds != (UNTYPED,):
         for i, kind in enumerate(kinds):
-            out += [row(f"accuracy {kind}", partial(_of_type, size=size, kind=i, column=0), False, f"type {kind}"),
-                    row(f"constant {kind}", partial(_of_type, size=size, kind=i, column=1), False,
-                        f"best constant answer, type {kind}", None, None)]
+            out += [
+                row(f"accuracy {kind}", partial(_of_type, size=size, kind=i, column=0), False, f"type {kind}"),
+                row(
+                    f"constant {kind}",
+                    partial(_of_type, size=size, kind=i, column=1),
+                    False,
+                    f"best constant answer, type {kind}",
+                    None,
+                    None,
+                ),
+            ]
     return tuple(out)
 
 

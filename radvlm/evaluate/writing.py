@@ -30,8 +30,10 @@ def save(table: EvaluationTable, folder: Path, page: bool = True) -> Path:
         for stale in _earlier(folder / "summary.json") - set(names.values()):
             folder.joinpath(stale).unlink(missing_ok=True)
         for system in table.systems:
-            _write(folder / names[system.name],
-                   (json.dumps(record.to_dict(), ensure_ascii=False) + "\n" for record in system.records))
+            _write(
+                folder / names[system.name],
+                (json.dumps(record.to_dict(), ensure_ascii=False) + "\n" for record in system.records),
+            )
         summary = {**table.to_dict(), "case_files": names}
         _write(folder / "summary.json", [json.dumps(summary, indent=2, ensure_ascii=False) + "\n"])
         _write(folder / "summary.md", [table.to_markdown()])
@@ -85,8 +87,11 @@ def interval_text(estimate: Estimate) -> str:
     """Value with its interval, and how many cases are missing from it."""
     text = number(estimate.value)
     if estimate.value is not None:
-        text += (f" [{number(estimate.low)}, {number(estimate.high)}]" if estimate.low is not None
-                 else f" (no interval: {estimate.no_interval})")
+        text += (
+            f" [{number(estimate.low)}, {number(estimate.high)}]"
+            if estimate.low is not None
+            else f" (no interval: {estimate.no_interval})"
+        )
     missing = [f"{n} {word}" for n, word in ((estimate.undefined, "undefined"), (estimate.failed, "failed")) if n]
     return text + (f" ({', '.join(missing)})" if missing else "")
 
@@ -95,24 +100,33 @@ def markdown(table: EvaluationTable) -> str:
     """The summary for people: values, tests, collapse, signatures."""
     settings = table.statistics
     lines = [
-        "# Evaluation", "",
+        "# Evaluation",
+        "",
         f"{table.cases} cases of {table.patients} patients; section: {table.section}; radvlm, {table.created}. "
         f"Values with {settings.confidence:.0%} intervals ({settings.interval}, {settings.bootstraps} bootstraps over "
         "patients). n is the number of cases behind a value; undefined and failed cases are counted beside it and "
-        "never averaged in.", "",
+        "never averaged in.",
+        "",
     ]
     lines += [f"- {note}" for note in table.notes] + ([""] if table.notes else [])
     for metric in table.metrics:
         lines += _metric_table(table, metric)
     if table.comparisons:
-        lines += ["## Paired tests", "",
-                  f"Difference = first - second, percentile interval; p from {settings.permutations} permutations by "
-                  "patient, (k+1)/(n+1); p (Holm) is adjusted over all tests of its kind (between systems, or against "
-                  "baselines).", "",
-                  "| first | second | output | difference | p | p (Holm) | n |", "|---|---|---|---|---|---|---|"]
-        lines += [f"| {_cell(c.first)} | {_cell(c.second)} | {_cell(c.metric)}/{c.output} | {number(c.difference)} "
-                  f"[{number(c.low)}, {number(c.high)}] | {p_text(c.p)} | {p_text(c.p_holm)} | {c.n} |"
-                  for c in table.comparisons]
+        lines += [
+            "## Paired tests",
+            "",
+            f"Difference = first - second, percentile interval; p from {settings.permutations} permutations by "
+            "patient, (k+1)/(n+1); p (Holm) is adjusted over all tests of its kind (between systems, or against "
+            "baselines).",
+            "",
+            "| first | second | output | difference | p | p (Holm) | n |",
+            "|---|---|---|---|---|---|---|",
+        ]
+        lines += [
+            f"| {_cell(c.first)} | {_cell(c.second)} | {_cell(c.metric)}/{c.output} | {number(c.difference)} "
+            f"[{number(c.low)}, {number(c.high)}] | {p_text(c.p)} | {p_text(c.p_holm)} | {c.n} |"
+            for c in table.comparisons
+        ]
         lines.append("")
     lines += [*_collapse_table(table), "## Signatures", ""]
     for metric in table.metrics:
@@ -127,26 +141,34 @@ def _cell(text: str) -> str:
 
 def _metric_table(table: EvaluationTable, metric: MetricInfo) -> list[str]:
     names = [s.name for s in table.systems]
-    lines = [f"## {metric.name}", "", "| output | " + " | ".join(_cell(n) for n in names) + " | n |",
-             "|---|" + "---|" * (len(names) + 1)]
+    lines = [
+        f"## {metric.name}",
+        "",
+        "| output | " + " | ".join(_cell(n) for n in names) + " | n |",
+        "|---|" + "---|" * (len(names) + 1),
+    ]
     for output in metric.outputs:
         row = [table.estimate(name, metric.name, output.name) for name in names]
         arrow = {True: " ↑", False: " ↓", None: ""}[output.higher_is_better]
         ns = sorted({e.n for e in row})
         n = str(ns[0]) if len(ns) == 1 else " / ".join(str(e.n) for e in row)
         lines.append(f"| {output.name}{arrow} | " + " | ".join(interval_text(e) for e in row) + f" | {n} |")
-    reasons = dict.fromkeys(f"{e.output}: {e.reason}" for e in table.estimates
-                            if e.metric == metric.name and e.reason)
+    reasons = dict.fromkeys(f"{e.output}: {e.reason}" for e in table.estimates if e.metric == metric.name and e.reason)
     return [*lines, "", *[f"- {_cell(reason)}" for reason in reasons], *([""] if reasons else [])]
 
 
 def _collapse_table(table: EvaluationTable) -> list[str]:
     rows = [("references", table.reference_collapse)] + [(s.name, s.collapse) for s in table.systems]
-    lines = ["## How alike the reports of a system are", "",
-             "| system | different reports | most common | different sentences | self-BLEU | mean words |",
-             "|---|---|---|---|---|---|"]
+    lines = [
+        "## How alike the reports of a system are",
+        "",
+        "| system | different reports | most common | different sentences | self-BLEU | mean words |",
+        "|---|---|---|---|---|---|",
+    ]
     for name, c in rows:
         if c is not None:
-            lines.append(f"| {_cell(name)} | {c.distinct} of {c.n} | {c.most_common} times | {c.distinct_sentences} of "
-                         f"{c.sentences} | {number(c.self_bleu)} | {number(c.mean_words)} |")
+            lines.append(
+                f"| {_cell(name)} | {c.distinct} of {c.n} | {c.most_common} times | {c.distinct_sentences} of "
+                f"{c.sentences} | {number(c.self_bleu)} | {number(c.mean_words)} |"
+            )
     return [*lines, ""]

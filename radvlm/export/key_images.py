@@ -59,8 +59,14 @@ class KeyImage:
 
 def chosen_regions(report: Report, measurements: Measurements | None, limit: int) -> tuple[Region, ...]:
     """Regions worth a picture: of important findings first, then measured lesions, at most ``limit``."""
-    important = sorted((f for f in report.findings if f.status in (Status.PRESENT, Status.INDETERMINATE)
-                        and f.regions and f.importance > 0), key=lambda f: -f.importance)
+    important = sorted(
+        (
+            f
+            for f in report.findings
+            if f.status in (Status.PRESENT, Status.INDETERMINATE) and f.regions and f.importance > 0
+        ),
+        key=lambda f: -f.importance,
+    )
     chosen: dict[str, Region] = {}
     for finding in important:
         for region in _pictured(finding):
@@ -79,8 +85,13 @@ def _pictured(finding: Finding) -> tuple[Region, ...]:
     return () if finding.attribute("grounding") == "organ" else finding.regions[:3]
 
 
-def key_image(volume: Volume, region_map: RegionMap | None, region: Region, lines: Iterable[Caliper],
-              window: Window = WINDOWS["soft"]) -> KeyImage:
+def key_image(
+    volume: Volume,
+    region_map: RegionMap | None,
+    region: Region,
+    lines: Iterable[Caliper],
+    window: Window = WINDOWS["soft"],
+) -> KeyImage:
     """Crop of the slice of the calipers, else of the slice where the region is largest."""
     lines = tuple(line for line in lines if line.region_id == region.id)
     box, shape, spacing = region.box, volume.geometry.shape, volume.geometry.spacing_mm
@@ -152,8 +163,10 @@ def mask_outline(mask: np.ndarray, spacing_mm: tuple[float, float]) -> str:
 
     inside = padded[1:-1, 1:-1]
     for neighbour, start, stop in (
-        (padded[:-2, 1:-1], (0, 0), (1, 0)), (padded[1:-1, 2:], (1, 0), (1, 1)),
-        (padded[2:, 1:-1], (1, 1), (0, 1)), (padded[1:-1, :-2], (0, 1), (0, 0)),
+        (padded[:-2, 1:-1], (0, 0), (1, 0)),
+        (padded[1:-1, 2:], (1, 0), (1, 1)),
+        (padded[2:, 1:-1], (1, 1), (0, 1)),
+        (padded[1:-1, :-2], (0, 1), (0, 0)),
     ):
         for row, column in np.argwhere(inside & ~neighbour).tolist():
             add((column + start[0], row + start[1]), (column + stop[0], row + stop[1]))
@@ -210,8 +223,15 @@ def _png(grey: np.ndarray) -> str:
     return base64.b64encode(out.getvalue()).decode("ascii")
 
 
-def key_images(report: Report, volume: Volume, region_map: RegionMap | None, measurements: Measurements | None,
-               lines: tuple[Caliper, ...], windows: Mapping[str, Window], limit: int) -> tuple[KeyImage, ...]:
+def key_images(
+    report: Report,
+    volume: Volume,
+    region_map: RegionMap | None,
+    measurements: Measurements | None,
+    lines: tuple[Caliper, ...],
+    windows: Mapping[str, Window],
+    limit: int,
+) -> tuple[KeyImage, ...]:
     """Pictures of the chosen regions; ``windows`` gives the window by region id."""
     return tuple(
         key_image(volume, region_map, region, lines, windows.get(region.id, WINDOWS["soft"]))

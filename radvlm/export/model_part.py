@@ -81,9 +81,16 @@ def model_context(report: Report, manifest: Mapping[str, Any] | None) -> ModelPa
         return None
     scores = ((manifest or {}).get("model") or {}).get("scores") or ()
     return ModelPart(
-        str(facts.get("name", "")), str(facts.get("sha256", "")), str(facts.get("notice", "")),
-        _texts(facts, "warnings"), _texts(facts, "disagreements"), _texts(facts, "agreements"), report.replacements,
-        _prose(facts.get("drafts") or {}), tuple(sorted((_score(s) for s in scores), key=lambda row: -row.sort)))
+        str(facts.get("name", "")),
+        str(facts.get("sha256", "")),
+        str(facts.get("notice", "")),
+        _texts(facts, "warnings"),
+        _texts(facts, "disagreements"),
+        _texts(facts, "agreements"),
+        report.replacements,
+        _prose(facts.get("drafts") or {}),
+        tuple(sorted((_score(s) for s in scores), key=lambda row: -row.sort)),
+    )
 
 
 def _facts(report: Report) -> Mapping[str, Any]:
@@ -100,12 +107,20 @@ def _prose(counts: Mapping[str, Any]) -> str:
     taken, spare, gone = (int(counts.get(key, 0)) for key in ("accepted", "said_by_template", "replaced"))
     if not taken + spare + gone:
         return ""
-    return (f"Of {taken + spare + gone} sentences that it wrote, {taken} stand in this report, {spare} were true but "
-            f"say no more than the report, and {gone} failed verification.")
+    return (
+        f"Of {taken + spare + gone} sentences that it wrote, {taken} stand in this report, {spare} were true but "
+        f"say no more than the report, and {gone} failed verification."
+    )
 
 
 def _score(row: Mapping[str, Any]) -> ScoreRow:
     chance = float(row.get("probability", 0.0))
     site = structures().get(str(row.get("site", "")))
-    return ScoreRow(str(row.get("finding", "")).replace("_", " "), site.words if site else "",
-                    probability_words(chance), str(row.get("status", "")), str(row.get("grounding", "")), chance)
+    return ScoreRow(
+        str(row.get("finding", "")).replace("_", " "),
+        site.words if site else "",
+        probability_words(chance),
+        str(row.get("status", "")),
+        str(row.get("grounding", "")),
+        chance,
+    )

@@ -46,8 +46,14 @@ from radvlm.volume import Volume
 
 #: Colour group of each kind of structure; the colours are in page.js and page.css.
 KIND_GROUP = {"lesion": "lesion", "fluid": "fluid", "device": "device", "vessel": "vessel", "bone": "bone"}
-GROUP_WORDS = {"lesion": "Lesion", "fluid": "Fluid", "organ": "Organ or part", "vessel": "Vessel", "bone": "Bone",
-               "device": "Device"}
+GROUP_WORDS = {
+    "lesion": "Lesion",
+    "fluid": "Fluid",
+    "organ": "Organ or part",
+    "vessel": "Vessel",
+    "bone": "Bone",
+    "device": "Device",
+}
 
 
 @dataclass(frozen=True)
@@ -59,9 +65,15 @@ class _View:
     label_copy: np.ndarray | None
 
 
-def render_page(report: Report, *, volume: Volume | None, regions: RegionMap | None,
-                measurements: Measurements | None, manifest: Mapping[str, Any] | None = None,
-                options: PageOptions | None = None) -> str:
+def render_page(
+    report: Report,
+    *,
+    volume: Volume | None,
+    regions: RegionMap | None,
+    measurements: Measurements | None,
+    manifest: Mapping[str, Any] | None = None,
+    options: PageOptions | None = None,
+) -> str:
     """The whole of report.html as text (write it as UTF-8).
 
     Args:
@@ -83,17 +95,25 @@ def render_page(report: Report, *, volume: Volume | None, regions: RegionMap | N
     names = region_names(named.values())
     data = _viewer_data(report, regions, named, names, view, lines)
     context = {
-        "title": options.title or _title(report), "notice": whole_notice(report, NOTICE), "report": report,
+        "title": options.title or _title(report),
+        "notice": whole_notice(report, NOTICE),
+        "report": report,
         "options": options,
-        **_report_context(report), **_table_context(report, names, measurements),
+        **_report_context(report),
+        **_table_context(report, names, measurements),
         **_provenance_context(report, volume, measurements, manifest, view),
-        "model": model_context(report, manifest), "priors": prior_context(report),
+        "model": model_context(report, manifest),
+        "priors": prior_context(report),
         "pictures": [_picture(p, report, measurements, names) for p in pictures],
-        "view": data["view"], "groups": _groups(named), "group_words": GROUP_WORDS, "windows": list(WINDOWS.values()),
+        "view": data["view"],
+        "groups": _groups(named),
+        "group_words": GROUP_WORDS,
+        "windows": list(WINDOWS.values()),
         "data_json": _safe_json(data),
         "hu_text": view.hu.text if view and view.hu else "",
         "label_text": data.pop("_label_text"),
-        "has_ct": volume is not None, "has_regions": regions is not None,
+        "has_ct": volume is not None,
+        "has_regions": regions is not None,
     }
     return _fill(context)
 
@@ -105,8 +125,10 @@ def _fill(context: Mapping[str, Any]) -> str:
     assets = files("radvlm.export").joinpath("assets")
     style = assets.joinpath("page.css").read_text(encoding="utf-8").replace("\r\n", "\n")
     script = assets.joinpath("page.js").read_text(encoding="utf-8").replace("\r\n", "\n")
-    policy = ("default-src 'none'; img-src data:; base-uri 'none'; form-action 'none'; "
-              f"script-src '{_digest(script)}'; style-src '{_digest(style)}'")
+    policy = (
+        "default-src 'none'; img-src data:; base-uri 'none'; form-action 'none'; "
+        f"script-src '{_digest(script)}'; style-src '{_digest(style)}'"
+    )
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["sentence_case"] = sentence_case
     template = environment.from_string(assets.joinpath("template.html.j2").read_text(encoding="utf-8"))
@@ -120,8 +142,12 @@ def _digest(text: str) -> str:
 def _safe_json(data: Mapping[str, Any]) -> Any:
     from markupsafe import Markup
 
-    text = json.dumps({k: v for k, v in data.items() if not k.startswith("_")}, ensure_ascii=False,
-                      separators=(",", ":"), allow_nan=False)
+    text = json.dumps(
+        {k: v for k, v in data.items() if not k.startswith("_")},
+        ensure_ascii=False,
+        separators=(",", ":"),
+        allow_nan=False,
+    )
     for sign in "<>&\u2028\u2029":
         text = text.replace(sign, f"\\u{ord(sign):04x}")
     return Markup(text)
@@ -134,8 +160,9 @@ def _geometry(volume: Volume | None, regions: RegionMap | None, measurements: Me
     return None
 
 
-def _view(volume: Volume | None, regions: RegionMap | None, geometry: Geometry | None,
-          options: PageOptions) -> _View | None:
+def _view(
+    volume: Volume | None, regions: RegionMap | None, geometry: Geometry | None, options: PageOptions
+) -> _View | None:
     if geometry is None or (volume is None and regions is None):
         return None
     packed = None
@@ -147,8 +174,10 @@ def _view(volume: Volume | None, regions: RegionMap | None, geometry: Geometry |
 
 
 def _title(report: Report) -> str:
-    return next((text for label, text in report.examination if label.lower() == "examination" and text.strip()), "CT") \
+    return (
+        next((text for label, text in report.examination if label.lower() == "examination" and text.strip()), "CT")
         + " report"
+    )
 
 
 def _group(region: Region) -> str:
@@ -176,8 +205,14 @@ def _region_windows(report: Report) -> dict[str, Window]:
     return windows
 
 
-def _viewer_data(report: Report, region_map: RegionMap | None, named: Mapping[str, Region], names: Mapping[str, str],
-                 view: _View | None, lines: tuple[Caliper, ...]) -> dict[str, Any]:
+def _viewer_data(
+    report: Report,
+    region_map: RegionMap | None,
+    named: Mapping[str, Region],
+    names: Mapping[str, str],
+    view: _View | None,
+    lines: tuple[Caliper, ...],
+) -> dict[str, Any]:
     """Everything page.js needs beside the arrays, with indices on the grid of the copy."""
     index = {region_id: number for number, region_id in enumerate(named)}
     from_model = model_regions(report)
@@ -185,18 +220,28 @@ def _viewer_data(report: Report, region_map: RegionMap | None, named: Mapping[st
     for region in named.values():
         row = region_map.row(region.id) if region_map else None
         labels = frozenset() if row is None else frozenset((row.label, *row.also))
-        item: dict[str, Any] = {"id": region.id, "name": names[region.id], "group": _group(region),
-                                "ml": round(region.volume_ml, 3), "model": region.id in from_model}
+        item: dict[str, Any] = {
+            "id": region.id,
+            "name": names[region.id],
+            "group": _group(region),
+            "ml": round(region.volume_ml, 3),
+            "model": region.id in from_model,
+        }
         if view is not None:
             box = view.grid.box_to_view(region.box)
-            item |= {"labels": sorted(labels), "box": [list(box.start), list(box.stop)],
-                     "home": list(home_voxel(region, labels, view.label_copy, view.grid,
-                                             caliper_slice(lines, region.id)))}
+            item |= {
+                "labels": sorted(labels),
+                "box": [list(box.start), list(box.stop)],
+                "home": list(home_voxel(region, labels, view.label_copy, view.grid, caliper_slice(lines, region.id))),
+            }
         items.append(item)
     data: dict[str, Any] = {
-        "view": None, "regions": items, "_label_text": "",
-        "sentences": [{"regions": [index[r.id] for r in s.regions], "window": _sentence_window(s).key}
-                      for s in report.sentences],
+        "view": None,
+        "regions": items,
+        "_label_text": "",
+        "sentences": [
+            {"regions": [index[r.id] for r in s.regions], "window": _sentence_window(s).key} for s in report.sentences
+        ],
         "windows": [{"key": w.key, "name": w.name, "width": w.width, "level": w.level} for w in WINDOWS.values()],
         "calipers": [],
     }
@@ -204,9 +249,13 @@ def _viewer_data(report: Report, region_map: RegionMap | None, named: Mapping[st
         packed = None if view.label_copy is None else pack_labels(view.label_copy)
         grid = view.grid
         data["view"] = {
-            "shape": list(grid.shape), "spacing": [round(s, 5) for s in grid.spacing_mm], "factors": list(grid.factors),
-            "native": list(grid.native.shape), "affine": np.round(grid.affine, 5).tolist(),
-            "lowest": LOWEST_HU, "step": view.hu.step if view.hu else 0,
+            "shape": list(grid.shape),
+            "spacing": [round(s, 5) for s in grid.spacing_mm],
+            "factors": list(grid.factors),
+            "native": list(grid.native.shape),
+            "affine": np.round(grid.affine, 5).tolist(),
+            "lowest": LOWEST_HU,
+            "step": view.hu.step if view.hu else 0,
             "labelBytes": packed.bytes_per_voxel if packed else 0,
         }
         data["_label_text"] = packed.text if packed else ""
@@ -217,9 +266,14 @@ def _viewer_data(report: Report, region_map: RegionMap | None, named: Mapping[st
 def _caliper_item(line: Caliper, index: Mapping[str, int], grid: ViewGrid) -> dict[str, Any]:
     ends = grid.to_view(np.array([line.start, line.stop]))
     words = CALIPER_WORDS.get(line.quantity, line.quantity.replace("_", " "))
-    return {"region": index[line.region_id], "a": np.round(ends[0], 3).tolist(), "b": np.round(ends[1], 3).tolist(),
-            "words": words, "label": f"{tables.number_text(line.value, line.unit)} {tables.UNIT_WORDS[line.unit]}",
-            "slice": None if line.slice_index is None else line.slice_index // grid.factors[2]}
+    return {
+        "region": index[line.region_id],
+        "a": np.round(ends[0], 3).tolist(),
+        "b": np.round(ends[1], 3).tolist(),
+        "words": words,
+        "label": f"{tables.number_text(line.value, line.unit)} {tables.UNIT_WORDS[line.unit]}",
+        "slice": None if line.slice_index is None else line.slice_index // grid.factors[2],
+    }
 
 
 def _badge(sentence: Sentence) -> tuple[str, str, str] | None:
@@ -241,53 +295,94 @@ def _report_context(report: Report) -> dict[str, Any]:
     items = []
     for position, sentence in enumerate(report.sentences):
         regions = sentence.regions
-        items.append({
-            "n": position, "text": sentence.text, "section": sentence.section, "badge": _badge(sentence),
-            "group": _group(regions[0]) if regions else "", "count": len(regions),
-            "notes": [number[r] for r in dict.fromkeys(f.rule for f in sentence.findings if f.rule is not None)],
-        })
+        items.append(
+            {
+                "n": position,
+                "text": sentence.text,
+                "section": sentence.section,
+                "badge": _badge(sentence),
+                "group": _group(regions[0]) if regions else "",
+                "count": len(regions),
+                "notes": [number[r] for r in dict.fromkeys(f.rule for f in sentence.findings if f.rule is not None)],
+            }
+        )
     sections = [
         {"key": key, "heading": heading, "sentences": [i for i in items if i["section"] == key]}
-        for key, heading in SECTIONS.items() if key not in ("impression", "technique")
+        for key, heading in SECTIONS.items()
+        if key not in ("impression", "technique")
     ]
     return {
         "sections": [s for s in sections if s["sentences"]],
         "impression": [i for i in items if i["section"] == "impression"],
         "technique": [i for i in items if i["section"] == "technique"],
-        "rules": rules, "not_assessed": tables.not_assessed_groups(report.not_assessed),
+        "rules": rules,
+        "not_assessed": tables.not_assessed_groups(report.not_assessed),
     }
 
 
 def _table_context(report: Report, names: Mapping[str, str], measurements: Measurements | None) -> dict[str, Any]:
     known = set(names)
     if measurements is None:
-        return {"lesions": [], "structures": [], "numbers": tables.cited_rows(report, names), "known": known,
-                "filled_lesions": frozenset(), "filled_structures": frozenset(),
-                "complete": False, "absent": [], "phase": None}
+        return {
+            "lesions": [],
+            "structures": [],
+            "numbers": tables.cited_rows(report, names),
+            "known": known,
+            "filled_lesions": frozenset(),
+            "filled_structures": frozenset(),
+            "complete": False,
+            "absent": [],
+            "phase": None,
+        }
     lesions, structures = tables.lesion_rows(measurements, names), tables.structure_rows(measurements)
     return {
-        "lesions": lesions, "structures": structures,
-        "filled_lesions": tables.filled(lesions), "filled_structures": tables.filled(structures),
-        "numbers": tables.number_rows(measurements, names), "known": known, "complete": True,
-        "absent": [structure(name).words for name in measurements.absent], "phase": measurements.phase,
+        "lesions": lesions,
+        "structures": structures,
+        "filled_lesions": tables.filled(lesions),
+        "filled_structures": tables.filled(structures),
+        "numbers": tables.number_rows(measurements, names),
+        "known": known,
+        "complete": True,
+        "absent": [structure(name).words for name in measurements.absent],
+        "phase": measurements.phase,
     }
 
 
-def _provenance_context(report: Report, volume: Volume | None, measurements: Measurements | None,
-                        manifest: Mapping[str, Any] | None, view: _View | None) -> dict[str, Any]:
+def _provenance_context(
+    report: Report,
+    volume: Volume | None,
+    measurements: Measurements | None,
+    manifest: Mapping[str, Any] | None,
+    view: _View | None,
+) -> dict[str, Any]:
     decisions = tables.decisions_of(volume, measurements, manifest)
     told = {d.what for d in decisions}
     warnings = [d.what for d in decisions if d.warning]
     for text in report.provenance.get("warnings") or ():
         if str(text) not in told:
             warnings.append(str(text))
-    skip = frozenset({"inputs", "decisions", "geometry", "configuration", "searched", "grid", "warnings", "phase",
-                      "model", "retrieval"})
+    skip = frozenset(
+        {
+            "inputs",
+            "decisions",
+            "geometry",
+            "configuration",
+            "searched",
+            "grid",
+            "warnings",
+            "phase",
+            "model",
+            "retrieval",
+        }
+    )
     source = dict(manifest) if manifest else dict(report.provenance)
     return {
-        "warnings": warnings, "decisions": decisions, "inputs": tables.input_rows(volume, manifest),
+        "warnings": warnings,
+        "decisions": decisions,
+        "inputs": tables.input_rows(volume, manifest),
         "geometry": _geometry_facts(_geometry(volume, None, measurements), volume, view),
-        "facts": tables.facts(source, skip), "settings": tables.facts(source.get("configuration") or {}),
+        "facts": tables.facts(source, skip),
+        "settings": tables.facts(source.get("configuration") or {}),
         "searched": [tables.structure_words(str(n)) for n in source.get("searched") or ()],
         "generator": str(source.get("radvlm", "")),
     }
@@ -297,8 +392,10 @@ def _geometry_facts(geometry: Geometry | None, volume: Volume | None, view: _Vie
     if geometry is None:
         return []
     rows = [
-        ("Grid", " × ".join(map(str, geometry.shape))
-         + " voxels (right–left × anterior–posterior × superior–inferior)"),
+        (
+            "Grid",
+            " × ".join(map(str, geometry.shape)) + " voxels (right–left × anterior–posterior × superior–inferior)",
+        ),
         ("Voxel size", " × ".join(f"{s:.3g}" for s in geometry.spacing_mm) + " mm"),
         ("Coverage", " × ".join(f"{s:.0f}" for s in geometry.extent_mm) + " mm"),
     ]
@@ -312,25 +409,40 @@ def _geometry_facts(geometry: Geometry | None, volume: Volume | None, view: _Vie
 
 
 def _view_words(view: _View) -> str:
-    words = "every voxel of the scan" if view.grid.is_native else (
-        " × ".join(map(str, view.grid.shape)) + " voxels, means of "
-        + " × ".join(map(str, view.grid.factors)) + " voxels of the scan")
+    words = (
+        "every voxel of the scan"
+        if view.grid.is_native
+        else (
+            " × ".join(map(str, view.grid.shape))
+            + " voxels, means of "
+            + " × ".join(map(str, view.grid.factors))
+            + " voxels of the scan"
+        )
+    )
     if view.hu and view.hu.step > 1:
         words += f", HU in steps of {view.hu.step}"
     return words + ". All numbers come from the full scan."
 
 
-def _picture(picture: KeyImage, report: Report, measurements: Measurements | None,
-             names: Mapping[str, str]) -> dict[str, Any]:
+def _picture(
+    picture: KeyImage, report: Report, measurements: Measurements | None, names: Mapping[str, str]
+) -> dict[str, Any]:
     region_id = picture.region.id
     lesions = measurements.lesions if measurements else ()
     lesion = next((item for item in lesions if item.region.id == region_id), None)
     sentence = next((n for n, s in enumerate(report.sentences) if any(r.id == region_id for r in s.regions)), None)
     place = tables.place_words(lesion) if lesion else ""
-    return {"image": picture, "name": names[region_id], "place": place,
-            "size": _size_words(picture, lesion), "sentence": sentence, "group": _group(picture.region),
-            "of_model": is_of_model(picture.region), "region": region_id,
-            "text": report.sentences[sentence].text if sentence is not None else ""}
+    return {
+        "image": picture,
+        "name": names[region_id],
+        "place": place,
+        "size": _size_words(picture, lesion),
+        "sentence": sentence,
+        "group": _group(picture.region),
+        "of_model": is_of_model(picture.region),
+        "region": region_id,
+        "text": report.sentences[sentence].text if sentence is not None else "",
+    }
 
 
 def _size_words(picture: KeyImage, lesion: Any) -> str:

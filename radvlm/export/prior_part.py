@@ -67,24 +67,47 @@ def prior_context(report: Report) -> PriorPart | None:
     facts = report.provenance.get("retrieval")
     if not isinstance(facts, Mapping):
         return None
-    use = "The model was shown the kept texts as labelled data, for its wording only." if facts.get("given_to_model") \
+    use = (
+        "The model was shown the kept texts as labelled data, for its wording only."
+        if facts.get("given_to_model")
         else str(facts.get("why_not", ""))
+    )
     return PriorPart(
-        str(facts.get("statement", "")), use, str(facts.get("index", "")), str(facts.get("index_digest", "")),
+        str(facts.get("statement", "")),
+        use,
+        str(facts.get("index", "")),
+        str(facts.get("index_digest", "")),
         str(facts.get("encoder", "")),
-        tuple(PriorHint(int(h["number"]), str(h["text"]), _heading(h["section"]), str(h["source"]),
-                        tuple(map(str, h["removed"]))) for h in facts.get("hints") or ()),
+        tuple(
+            PriorHint(
+                int(h["number"]),
+                str(h["text"]),
+                _heading(h["section"]),
+                str(h["source"]),
+                tuple(map(str, h["removed"])),
+            )
+            for h in facts.get("hints") or ()
+        ),
         tuple(_query(q) for q in facts.get("queries") or ()),
-        tuple((_heading(c["section"]), " ".join(c["without"]), " ".join(c["with"]))
-              for c in facts.get("changed") or ()),
-        tuple((str(c["text"]), int(c["hint"]), bool(c["in_report"])) for c in facts.get("copied") or ()))
+        tuple(
+            (_heading(c["section"]), " ".join(c["without"]), " ".join(c["with"])) for c in facts.get("changed") or ()
+        ),
+        tuple((str(c["text"]), int(c["hint"]), bool(c["in_report"])) for c in facts.get("copied") or ()),
+    )
 
 
 def _query(row: Mapping[str, Any]) -> PriorQuery:
     left = "; ".join(f"{n} {reason}" for reason, n in row["left_out"].items() if n)
-    hits = tuple(PriorHit(str(h["source"]), ", ".join(str(h[k]) for k in ("date", "site") if h.get(k)),
-                          f"{h['score']:.3f}" + ("" if h["z"] is None else f", z {h['z']:.1f}"), bool(h["kept"]),
-                          str(h["reason"])) for h in row["hits"])
+    hits = tuple(
+        PriorHit(
+            str(h["source"]),
+            ", ".join(str(h[k]) for k in ("date", "site") if h.get(k)),
+            f"{h['score']:.3f}" + ("" if h["z"] is None else f", z {h['z']:.1f}"),
+            bool(h["kept"]),
+            str(h["reason"]),
+        )
+        for h in row["hits"]
+    )
     return PriorQuery(str(row["words"]), _heading(row["section"]), int(row["searched"]), left, hits)
 
 

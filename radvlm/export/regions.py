@@ -93,9 +93,10 @@ def calipers(report: Report, measurements: Measurements | None, to_index: np.nda
         if len(m.points_mm) != 2 or not m.region_id:
             continue
         start, stop = (np.asarray(m.points_mm, dtype=float) @ to_index[:3, :3].T + to_index[:3, 3]).tolist()
-        found.setdefault((m.region_id, m.quantity, m.value), Caliper(
-            m.region_id, m.quantity, m.value, m.unit, tuple(start), tuple(stop), m.slice_index,
-        ))
+        found.setdefault(
+            (m.region_id, m.quantity, m.value),
+            Caliper(m.region_id, m.quantity, m.value, m.unit, tuple(start), tuple(stop), m.slice_index),
+        )
     return tuple(found.values())
 
 
@@ -104,8 +105,9 @@ def caliper_slice(lines: Iterable[Caliper], region_id: str) -> int | None:
     return next((c.slice_index for c in lines if c.region_id == region_id and c.slice_index is not None), None)
 
 
-def home_voxel(region: Region, labels: frozenset[int], copy: np.ndarray | None, grid: ViewGrid,
-               native_slice: int | None) -> tuple[int, int, int]:
+def home_voxel(
+    region: Region, labels: frozenset[int], copy: np.ndarray | None, grid: ViewGrid, native_slice: int | None
+) -> tuple[int, int, int]:
     """Voxel (i, j, k) of the copy that the page scrolls to; inside the region whenever ``copy`` shows it.
 
     Args:
@@ -142,11 +144,34 @@ def regions_table(region_map: RegionMap) -> str:
     """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(("label", "region", "structure", "words", "side", "volume_ml", "voxels", "snomed_code",
-                     "snomed_meaning", "also"))
+    writer.writerow(
+        (
+            "label",
+            "region",
+            "structure",
+            "words",
+            "side",
+            "volume_ml",
+            "voxels",
+            "snomed_code",
+            "snomed_meaning",
+            "also",
+        )
+    )
     for row in region_map.rows:
         what = structure(row.region.structure)
-        writer.writerow((row.label, row.region.id, what.name, region_name(row.region), what.side,
-                         f"{row.region.volume_ml:.4f}", row.region.voxels, what.snomed_code, what.snomed_meaning,
-                         " ".join(map(str, row.also))))
+        writer.writerow(
+            (
+                row.label,
+                row.region.id,
+                what.name,
+                region_name(row.region),
+                what.side,
+                f"{row.region.volume_ml:.4f}",
+                row.region.voxels,
+                what.snomed_code,
+                what.snomed_meaning,
+                " ".join(map(str, row.also)),
+            )
+        )
     return out.getvalue()

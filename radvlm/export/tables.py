@@ -20,14 +20,26 @@ from radvlm.volume import Volume
 #: Units as they are printed.
 UNIT_WORDS = {"mm": "mm", "mm2": "mm²", "mL": "mL", "HU": "HU", "degree": "°", "percent": "%", "1": ""}
 QUANTITY_WORDS = {
-    "volume": "Volume", "mean_hu": "Mean HU", "sd_hu": "SD of HU", "median_hu": "Median HU",
+    "volume": "Volume",
+    "mean_hu": "Mean HU",
+    "sd_hu": "SD of HU",
+    "median_hu": "Median HU",
     "core_mean_hu": "Mean HU off the edge",
-    "p05_hu": "5th percentile of HU", "p25_hu": "25th percentile of HU", "p75_hu": "75th percentile of HU",
-    "p95_hu": "95th percentile of HU", "extent_right_left": "Extent right–left",
-    "extent_anterior_posterior": "Extent anterior–posterior", "extent_superior_inferior": "Extent superior–inferior",
-    "long_axis": "Long axis", "short_axis": "Short axis", "diameter_3d": "3D diameter",
-    "contrast_to_host": "Contrast to host organ", "host_mean_hu": "Mean HU of host organ",
-    "host_sd_hu": "SD of HU of host organ", "difference_hu": "Difference of HU", "total_volume": "Total volume",
+    "p05_hu": "5th percentile of HU",
+    "p25_hu": "25th percentile of HU",
+    "p75_hu": "75th percentile of HU",
+    "p95_hu": "95th percentile of HU",
+    "extent_right_left": "Extent right–left",
+    "extent_anterior_posterior": "Extent anterior–posterior",
+    "extent_superior_inferior": "Extent superior–inferior",
+    "long_axis": "Long axis",
+    "short_axis": "Short axis",
+    "diameter_3d": "3D diameter",
+    "contrast_to_host": "Contrast to host organ",
+    "host_mean_hu": "Mean HU of host organ",
+    "host_sd_hu": "SD of HU of host organ",
+    "difference_hu": "Difference of HU",
+    "total_volume": "Total volume",
 }
 EXTENTS = ("extent_right_left", "extent_anterior_posterior", "extent_superior_inferior")
 #: Quantities with a column of their own in the table of structures; others stand under "further".
@@ -128,14 +140,23 @@ def lesion_rows(measurements: Measurements, names: Mapping[str, str]) -> list[Ro
     for lesion in measurements.lesions:
         axis = lesion.measurement("long_axis")
         index = axis.slice_index if axis else None
-        rows.append(Row(lesion.region.id, names[lesion.region.id], {
-            "place": Cell(place_words(lesion)),
-            "long_axis": _find(lesion, "long_axis"), "short_axis": _find(lesion, "short_axis"),
-            "diameter_3d": _find(lesion, "diameter_3d"), "volume": _find(lesion, "volume"),
-            "hu": _hu_cell(lesion), "contrast": _find(lesion, "contrast_to_host"),
-            "slice": Cell() if index is None else Cell(str(index + 1), index),
-            "cut_by": Cell(", ".join(lesion.cut_by)),
-        }))
+        rows.append(
+            Row(
+                lesion.region.id,
+                names[lesion.region.id],
+                {
+                    "place": Cell(place_words(lesion)),
+                    "long_axis": _find(lesion, "long_axis"),
+                    "short_axis": _find(lesion, "short_axis"),
+                    "diameter_3d": _find(lesion, "diameter_3d"),
+                    "volume": _find(lesion, "volume"),
+                    "hu": _hu_cell(lesion),
+                    "contrast": _find(lesion, "contrast_to_host"),
+                    "slice": Cell() if index is None else Cell(str(index + 1), index),
+                    "cut_by": Cell(", ".join(lesion.cut_by)),
+                },
+            )
+        )
     return rows
 
 
@@ -145,13 +166,22 @@ def structure_rows(measurements: Measurements) -> list[Row]:
         extents = [record.measurement(q) for q in EXTENTS]
         known = [m for m in extents if m is not None]
         further = [m for m in record.measurements if m.quantity not in _COLUMNS]
-        rows.append(Row(record.region.id, sentence_case(structure(record.structure).words), {
-            "volume": _find(record, "volume"), "hu": _hu_cell(record), "median_hu": _find(record, "median_hu"),
-            "extent": Cell(" × ".join(f"{m.value:.0f}" for m in known), max(m.value for m in known))
-            if len(known) == 3 else Cell(),
-            "further": Cell("; ".join(f"{quantity_words(m.quantity).lower()} {with_unit(m)}" for m in further)),
-            "cut_by": Cell(", ".join(record.cut_by)),
-        }))
+        rows.append(
+            Row(
+                record.region.id,
+                sentence_case(structure(record.structure).words),
+                {
+                    "volume": _find(record, "volume"),
+                    "hu": _hu_cell(record),
+                    "median_hu": _find(record, "median_hu"),
+                    "extent": Cell(" × ".join(f"{m.value:.0f}" for m in known), max(m.value for m in known))
+                    if len(known) == 3
+                    else Cell(),
+                    "further": Cell("; ".join(f"{quantity_words(m.quantity).lower()} {with_unit(m)}" for m in further)),
+                    "cut_by": Cell(", ".join(record.cut_by)),
+                },
+            )
+        )
     return rows
 
 
@@ -170,23 +200,36 @@ def number_rows(measurements: Measurements, names: Mapping[str, str]) -> list[Ro
         for m in record.measurements:
             rows.append(_number_row(record.region.id, name, m))
         for omission in record.omissions:
-            rows.append(Row(record.region.id, name, {
-                "quantity": Cell(quantity_words(omission.quantity)), "value": Cell(), "uncertainty": Cell(),
-                "slice": Cell(), "method": Cell(f"not measured: {omission.reason}"),
-            }))
+            rows.append(
+                Row(
+                    record.region.id,
+                    name,
+                    {
+                        "quantity": Cell(quantity_words(omission.quantity)),
+                        "value": Cell(),
+                        "uncertainty": Cell(),
+                        "slice": Cell(),
+                        "method": Cell(f"not measured: {omission.reason}"),
+                    },
+                )
+            )
     return rows
 
 
 def _number_row(region_id: str, name: str, m: Measurement) -> Row:
     spread = "" if m.uncertainty is None else f"± {uncertainty_text(m.uncertainty, m.unit)}"
     index = m.slice_index
-    return Row(region_id, name, {
-        "quantity": Cell(quantity_words(m.quantity)),
-        "value": Cell(f"{number_text(m.value, m.unit)} {UNIT_WORDS[m.unit]}".rstrip(), m.value),
-        "uncertainty": Cell(spread, m.uncertainty),
-        "slice": Cell() if index is None else Cell(str(index + 1), index),
-        "method": Cell(m.method),
-    })
+    return Row(
+        region_id,
+        name,
+        {
+            "quantity": Cell(quantity_words(m.quantity)),
+            "value": Cell(f"{number_text(m.value, m.unit)} {UNIT_WORDS[m.unit]}".rstrip(), m.value),
+            "uncertainty": Cell(spread, m.uncertainty),
+            "slice": Cell() if index is None else Cell(str(index + 1), index),
+            "method": Cell(m.method),
+        },
+    )
 
 
 def cited_rows(report: Report, names: Mapping[str, str]) -> list[Row]:
@@ -219,8 +262,9 @@ def rule_references(report: Report) -> list[RuleReference]:
     return list(dict.fromkeys(rules))
 
 
-def decisions_of(volume: Volume | None, measurements: Measurements | None,
-                 manifest: Mapping[str, Any] | None) -> list[Decision]:
+def decisions_of(
+    volume: Volume | None, measurements: Measurements | None, manifest: Mapping[str, Any] | None
+) -> list[Decision]:
     """Decisions of the manifest, else of the volume and the measurements; each once, warnings first."""
     found: list[Decision] = []
     for entry in (manifest or {}).get("decisions") or ():
@@ -235,15 +279,22 @@ def input_rows(volume: Volume | None, manifest: Mapping[str, Any] | None) -> lis
     """Inputs with role, name, size and sha256."""
     listed = (manifest or {}).get("inputs")
     if not isinstance(listed, (list, tuple)):
-        listed = [{"role": "ct", "name": s.name, "size_bytes": s.size_bytes, "sha256": s.sha256}
-                  for s in (volume.sources if volume else ())]
+        listed = [
+            {"role": "ct", "name": s.name, "size_bytes": s.size_bytes, "sha256": s.sha256}
+            for s in (volume.sources if volume else ())
+        ]
     rows = []
     for entry in listed:
         if isinstance(entry, Mapping):
             size = entry.get("size_bytes")
-            rows.append({"role": str(entry.get("role", "")), "name": str(entry.get("name", "")),
-                         "size": f"{size:,}" if isinstance(size, int) else "",
-                         "sha256": str(entry.get("sha256", ""))})
+            rows.append(
+                {
+                    "role": str(entry.get("role", "")),
+                    "name": str(entry.get("name", "")),
+                    "size": f"{size:,}" if isinstance(size, int) else "",
+                    "sha256": str(entry.get("sha256", "")),
+                }
+            )
     return rows
 
 

@@ -185,8 +185,8 @@ def _estimated_text_bytes(copy: np.ndarray, step: int) -> float:
     starts = (depth // 6, depth // 2, depth - depth // 6 - run)
     sizes = []
     for start in (max(1, s) for s in starts):
-        one = len(_gzip(_differences(copy[start:start + 1], step), zlib.Z_RLE))
-        sizes.append(len(_gzip(_differences(copy[start:start + run], step), zlib.Z_RLE)) - one)
+        one = len(_gzip(_differences(copy[start : start + 1], step), zlib.Z_RLE))
+        sizes.append(len(_gzip(_differences(copy[start : start + run], step), zlib.Z_RLE)) - one)
     return depth * sum(sizes) / (len(sizes) * (run - 1)) * 4 / 3
 
 
@@ -194,7 +194,7 @@ def unpack_hu(text: str, shape: tuple[int, int, int], step: int) -> np.ndarray:
     """Undo ``pack_hu``: int16 (k, j, i) for ``shape`` (I, J, K). The reference for ``page.js``; slow."""
     ni, nj, nk = shape
     flat = np.frombuffer(zlib.decompress(base64.b64decode(text), wbits=31), np.uint8).astype(np.int32)
-    folded = (flat[:flat.size // 2] | flat[flat.size // 2:] << 8).reshape(nk, nj, ni)
+    folded = (flat[: flat.size // 2] | flat[flat.size // 2 :] << 8).reshape(nk, nj, ni)
     difference = np.where(folded & 1, -((folded + 1) >> 1), folded >> 1)
     out = np.zeros((nk, nj, ni), np.int32)
     zero = np.zeros((nj, ni), np.int32)
@@ -221,17 +221,25 @@ def view_labels(regions: RegionMap, grid: ViewGrid) -> np.ndarray:
     Raises GridError when the regions lie on another grid than the CT.
     """
     if not regions.geometry.same_grid(grid.native):
-        raise GridError("regions and CT share one grid", f"regions {regions.geometry!r}, CT {grid.native!r}",
-                        "Paint the regions on the grid of the volume")
+        raise GridError(
+            "regions and CT share one grid",
+            f"regions {regions.geometry!r}, CT {grid.native!r}",
+            "Paint the regions on the grid of the volume",
+        )
     out = np.empty(grid.shape[::-1], dtype=regions.labels.dtype)
-    middle = [np.minimum(np.arange(n) * f + f // 2, m - 1)
-              for n, f, m in zip(grid.shape, grid.factors, grid.native.shape, strict=True)]
+    middle = [
+        np.minimum(np.arange(n) * f + f // 2, m - 1)
+        for n, f, m in zip(grid.shape, grid.factors, grid.native.shape, strict=True)
+    ]
     for k, native in enumerate(middle[2]):
         out[k] = regions.labels[:, :, native][np.ix_(middle[0], middle[1])].T
     if grid.is_native:
         return out
-    small = [row for row in regions.rows
-             if structure(row.region.structure).kind in SMALL_KINDS or row.region.voxels < SMALL_VOXELS]
+    small = [
+        row
+        for row in regions.rows
+        if structure(row.region.structure).kind in SMALL_KINDS or row.region.voxels < SMALL_VOXELS
+    ]
     for row in sorted(small, key=lambda row: -row.region.voxels):
         _repaint(out, regions.labels, row, grid)
     return out

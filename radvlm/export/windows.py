@@ -21,13 +21,16 @@ class Window:
     level: int
 
 
-WINDOWS = {w.key: w for w in (
-    Window("soft", "Soft tissue", 400, 40),
-    Window("lung", "Lung", 1500, -600),
-    Window("bone", "Bone", 1800, 400),
-    Window("liver", "Liver", 160, 70),
-    Window("brain", "Brain", 80, 40),
-)}
+WINDOWS = {
+    w.key: w
+    for w in (
+        Window("soft", "Soft tissue", 400, 40),
+        Window("lung", "Lung", 1500, -600),
+        Window("bone", "Bone", 1800, 400),
+        Window("liver", "Liver", 160, 70),
+        Window("brain", "Brain", 80, 40),
+    )
+}
 
 #: Report section -> window; every other section is read in ``soft``.
 SECTION_WINDOW = {"lungs": "lung", "airways": "lung", "bones": "bone", "liver": "liver", "head": "brain"}

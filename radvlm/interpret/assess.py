@@ -26,9 +26,7 @@ NOT_SEEN = "not seen in the imaged range"
 HOST_NOT_SEEN = "the organ is not seen in the imaged range"
 NO_MASK = "no mask was provided"
 NO_CT = "no CT was given, only masks"
-_NOT_IN_THIS_VERSION = {
-    "diameter": "its diameter is not measured in this version",
-}
+_NOT_IN_THIS_VERSION = {"diameter": "its diameter is not measured in this version"}
 #: A voxel larger than this along a diameter makes classes that are 5 mm apart doubtful.
 COARSE_MM = 2.0
 
@@ -107,8 +105,11 @@ def outside_abdomen(rule: Rule, case: Case, measurement: Measurement) -> str | N
     if rule.applies_when.level != "abdominal":
         return None
     numbers = case.measurements
-    spine = [s for s in numbers.structures if s.structure.startswith("vertebrae_") and len(s.structure) <= 13
-             and structure(s.structure).kind == "bone"]
+    spine = [
+        s
+        for s in numbers.structures
+        if s.structure.startswith("vertebrae_") and len(s.structure) <= 13 and structure(s.structure).kind == "bone"
+    ]
     if measurement.points_mm and spine:
         height = sum(p[2] for p in measurement.points_mm) / len(measurement.points_mm)
         nearest = min(spine, key=lambda s: abs(s.region.centroid_mm[2] - height))
@@ -135,8 +136,9 @@ def value_of(rule: Rule, case: Case, record: Record) -> tuple[Measurement | None
             missing = structure(rule.reference if own is not None else record.structure).words
             no_hu = f"the attenuation of the {missing} was not measured"
             return None, NO_CT if case.measurements.phase is None else no_hu
-        return Measurement("difference_hu", own.value - theirs.value, "difference_of_means",
-                           region_id=record.region.id), ""
+        return Measurement(
+            "difference_hu", own.value - theirs.value, "difference_of_means", region_id=record.region.id
+        ), ""
     found = measured(record, rule.quantity)
     if rule.quantity == "mean_hu" and isinstance(record, LesionMeasurements):
         found = measured(record, "core_mean_hu") or found  # what a region of interest away from the edge shows
@@ -188,13 +190,22 @@ def reference(rule: Rule) -> RuleReference:
 
 
 def not_assessed(rule: Rule, site: str, reason: str, words: str = "") -> Finding:
-    return Finding("?", rule.finding, Status.NOT_ASSESSED, site, rule.section or _section(rule, site),
-                   category=words or rule.words, rule=reference(rule), reason=reason,
-                   source=Source.HEADER if rule.level == "scan" else Source.MASKS)
+    return Finding(
+        "?",
+        rule.finding,
+        Status.NOT_ASSESSED,
+        site,
+        rule.section or _section(rule, site),
+        category=words or rule.words,
+        rule=reference(rule),
+        reason=reason,
+        source=Source.HEADER if rule.level == "scan" else Source.MASKS,
+    )
 
 
-def assessed(rule: Rule, outcome: RuleClass, site: str, records: tuple[Record, ...],
-             measurements: tuple[Measurement, ...]) -> Finding:
+def assessed(
+    rule: Rule, outcome: RuleClass, site: str, records: tuple[Record, ...], measurements: tuple[Measurement, ...]
+) -> Finding:
     """The finding of a class that has words."""
     status = Status(outcome.status)
     regions = () if status is Status.ABSENT else tuple(r.region for r in records)
@@ -212,19 +223,39 @@ def assessed(rule: Rule, outcome: RuleClass, site: str, records: tuple[Record, .
         attributes.append(("detail", "yes"))
     lesion = next((r.structure for r in records if isinstance(r, LesionMeasurements)), "")
     section = rule.section or (structure(lesion).section if lesion else _section(rule, site))
-    return Finding("?", rule.finding, status, site, section, regions, measurements,
-                   category=category, rule=reference(rule), reason=outcome.reason,
-                   source=Source.HEADER if rule.level == "scan" else Source.MASKS,
-                   importance=outcome.importance, attributes=tuple(attributes))
+    return Finding(
+        "?",
+        rule.finding,
+        status,
+        site,
+        section,
+        regions,
+        measurements,
+        category=category,
+        rule=reference(rule),
+        reason=outcome.reason,
+        source=Source.HEADER if rule.level == "scan" else Source.MASKS,
+        importance=outcome.importance,
+        attributes=tuple(attributes),
+    )
 
 
 def too_small(rule: Rule, lesion: LesionMeasurements, site: str) -> Finding:
     """The lesion cannot be classed by attenuation: partial volume."""
     long = measured(lesion, "long_axis")
-    return Finding("?", rule.finding, Status.INDETERMINATE, site, rule.section or structure(lesion.structure).section,
-                   (lesion.region,), () if long is None else (long,), category=TOO_SMALL, rule=reference(rule),
-                   reason="shorter than 10 mm or than two slices, so its attenuation is mixed with its surroundings",
-                   attributes=(("subject", lesion.region.id),))
+    return Finding(
+        "?",
+        rule.finding,
+        Status.INDETERMINATE,
+        site,
+        rule.section or structure(lesion.structure).section,
+        (lesion.region,),
+        () if long is None else (long,),
+        category=TOO_SMALL,
+        rule=reference(rule),
+        reason="shorter than 10 mm or than two slices, so its attenuation is mixed with its surroundings",
+        attributes=(("subject", lesion.region.id),),
+    )
 
 
 def _section(rule: Rule, site: str) -> str:
@@ -270,8 +301,11 @@ def _structure_finding(rule: Rule, case: Case, name: str) -> tuple[Finding | Non
         return None, False
     coarse = value.uncertainty or 0.0
     # a largest chord errs upwards by up to a voxel, so on a coarse grid the class must hold a voxel lower too
-    if (rule.quantity.endswith("diameter") and coarse > COARSE_MM
-            and classify(rule, case, value.value - coarse).category != outcome.category):
+    if (
+        rule.quantity.endswith("diameter")
+        and coarse > COARSE_MM
+        and classify(rule, case, value.value - coarse).category != outcome.category
+    ):
         return not_assessed(rule, name, f"its diameter lies within one voxel ({coarse:.1f} mm) of a limit"), False
     if rule.applies_when.level == "abdominal" and outcome.status == "absent" and "inferior" in record.cut_by:
         reason = "the lower abdominal aorta is not imaged, and what is imaged is not dilated"

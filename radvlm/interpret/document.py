@@ -31,16 +31,21 @@ def rules_markdown(rules: Rules) -> str:
 
 
 def _rule(rule: Rule) -> str:
-    lines = [f"## {rule.id}", "", f"{rule.words[0].upper()}{rule.words[1:]}; finding `{rule.finding}`.", "",
-             f"- judges: {rule.quantity.replace('_', ' ')} in {rule.unit}"
-             + (" per m2 of body surface" if rule.scale else "")
-             + (f" minus that of the {rule.reference}" if rule.reference else "")
-             + (f", rounded to {rule.round_to:g}" if rule.round_to else "")
-             + (f" of {', '.join(rule.structures)}" if rule.structures else " of the scan")
-             + (" (absolute difference)" if rule.level == "pair" else ""),
-             f"- applies when: {_conditions(rule.applies_when)}"
-             + "".join(f"; {_criterion(c)}" for c in rule.also),
-             f"- source: {rule.source}", f"- certainty: {rule.certainty}"]
+    lines = [
+        f"## {rule.id}",
+        "",
+        f"{rule.words[0].upper()}{rule.words[1:]}; finding `{rule.finding}`.",
+        "",
+        f"- judges: {rule.quantity.replace('_', ' ')} in {rule.unit}"
+        + (" per m2 of body surface" if rule.scale else "")
+        + (f" minus that of the {rule.reference}" if rule.reference else "")
+        + (f", rounded to {rule.round_to:g}" if rule.round_to else "")
+        + (f" of {', '.join(rule.structures)}" if rule.structures else " of the scan")
+        + (" (absolute difference)" if rule.level == "pair" else ""),
+        f"- applies when: {_conditions(rule.applies_when)}" + "".join(f"; {_criterion(c)}" for c in rule.also),
+        f"- source: {rule.source}",
+        f"- certainty: {rule.certainty}",
+    ]
     if rule.alternative_to:
         lines.append(f"- used where `{rule.alternative_to}` gives no class")
     if rule.note:
@@ -50,7 +55,7 @@ def _rule(rule: Rule) -> str:
     if not rule.enabled:
         lines.append("- switched off")
     lines += ["", "| value | category | status | importance |", "|---|---|---|---|"]
-    for sex, classes in ([("", rule.classes)] if rule.classes else list(rule.classes_by_sex.items())):
+    for sex, classes in [("", rule.classes)] if rule.classes else list(rule.classes_by_sex.items()):
         lines += [_class_row(c, rule.unit, sex, classes[n - 1] if n else None) for n, c in enumerate(classes)]
     return "\n".join([*lines, ""])
 

@@ -39,12 +39,19 @@ _OF_SEX = {"prostate": "M", "seminal_vesicle": "M", "uterus": "F", "ovary_left":
 #: Measured and tabled, but no subject of a sentence: every scan cuts them, and no rule reads them.
 _TABLE_ONLY_KINDS = ("body", "cavity", "tissue")
 _HEADLINE_ORDER = ("long_axis", "short_axis", "volume", "mean_hu", "sd_hu", "contrast_to_host", "diameter_3d")
-_SIZE_QUANTITIES = ("volume", "area", "length", "extent_right_left", "extent_anterior_posterior",
-                    "extent_superior_inferior")
+_SIZE_QUANTITIES = (
+    "volume",
+    "area",
+    "length",
+    "extent_right_left",
+    "extent_anterior_posterior",
+    "extent_superior_inferior",
+)
 
 
-def interpret(measurements: Measurements, *, patient: Patient, rules: Rules | None = None,
-              study: Study | None = None) -> tuple[Finding, ...]:
+def interpret(
+    measurements: Measurements, *, patient: Patient, rules: Rules | None = None, study: Study | None = None
+) -> tuple[Finding, ...]:
     """Findings in report order, with ids ``F1``, ``F2``, ...
 
     Args:
@@ -89,26 +96,66 @@ def _scan(case: Case) -> list[Finding]:
     """Coverage, contrast phase and what the acquisition limits."""
     geometry, phase = case.measurements.geometry, case.measurements.phase
     thickness = case.study.slice_thickness_mm if case.study is not None else None
-    coverage = Finding("?", "coverage", Status.PRESENT, "", "technique", source=Source.HEADER, measurements=(
-        Measurement("count", geometry.shape[2], "axial_slices"),
-        Measurement("slice_spacing", geometry.spacing_mm[2], "grid"),
-        Measurement("coverage", geometry.extent_mm[2], "grid"),
-        Measurement("pixel_spacing", max(geometry.spacing_mm[:2]), "grid"),
-        *([Measurement("thickness", thickness, "header")] if thickness is not None and thickness > 0 else []),
-    ))
+    coverage = Finding(
+        "?",
+        "coverage",
+        Status.PRESENT,
+        "",
+        "technique",
+        source=Source.HEADER,
+        measurements=(
+            Measurement("count", geometry.shape[2], "axial_slices"),
+            Measurement("slice_spacing", geometry.spacing_mm[2], "grid"),
+            Measurement("coverage", geometry.extent_mm[2], "grid"),
+            Measurement("pixel_spacing", max(geometry.spacing_mm[:2]), "grid"),
+            *([Measurement("thickness", thickness, "header")] if thickness is not None and thickness > 0 else []),
+        ),
+    )
     found = [coverage]
     agent = case.study.contrast_agent if case.study is not None else ""
     words = (("header_agent", agent),) if agent else ()
     if phase is None:
-        found.append(Finding("?", "contrast_phase", Status.NOT_ASSESSED, "", "technique", category="attenuation",
-                             reason=NO_CT, source=Source.HEADER))
+        found.append(
+            Finding(
+                "?",
+                "contrast_phase",
+                Status.NOT_ASSESSED,
+                "",
+                "technique",
+                category="attenuation",
+                reason=NO_CT,
+                source=Source.HEADER,
+            )
+        )
     elif phase.name == "unknown" or not phase.certain:
         name = "" if phase.name == "unknown" else phase.name
-        found.append(Finding("?", "contrast_phase", Status.INDETERMINATE, "", "technique", category=name,
-                             reason=phase.reason, source=Source.VOXELS, attributes=words))
+        found.append(
+            Finding(
+                "?",
+                "contrast_phase",
+                Status.INDETERMINATE,
+                "",
+                "technique",
+                category=name,
+                reason=phase.reason,
+                source=Source.VOXELS,
+                attributes=words,
+            )
+        )
     else:
-        found.append(Finding("?", "contrast_phase", Status.PRESENT, "", "technique", category=phase.name,
-                             reason=phase.reason, source=Source.VOXELS, attributes=words))
+        found.append(
+            Finding(
+                "?",
+                "contrast_phase",
+                Status.PRESENT,
+                "",
+                "technique",
+                category=phase.name,
+                reason=phase.reason,
+                source=Source.VOXELS,
+                attributes=words,
+            )
+        )
     by_quantity = {m.quantity: m for m in coverage.measurements}
     for rule in case.rules.rules:
         if rule.level == "scan" and rule.enabled and rule.quantity in by_quantity:
@@ -133,36 +180,67 @@ def _organs(case: Case, survey: Survey) -> list[Finding]:
         if row.kind in _LESION_KINDS or row.kind in _TABLE_ONLY_KINDS:
             continue
         if record.region.voxels < SMALLEST_ORGAN_VOXELS:
-            found.append(Finding(
-                "?", "organ", Status.INDETERMINATE, row.name, row.section, (record.region,),
-                reason=f"fewer than {SMALLEST_ORGAN_VOXELS} voxels are labelled, which may be an error of the masks"))
+            found.append(
+                Finding(
+                    "?",
+                    "organ",
+                    Status.INDETERMINATE,
+                    row.name,
+                    row.section,
+                    (record.region,),
+                    reason=f"fewer than {SMALLEST_ORGAN_VOXELS} voxels are labelled, "
+                    "which may be an error of the masks",
+                )
+            )
             continue
         attributes = (("cut", " ".join(record.cut_by)),) if record.cut_by else ()
-        found.append(Finding("?", "organ", Status.PRESENT, row.name, row.section, (record.region,),
-                             _organ_numbers(record), category="incompletely imaged" if record.cut_by else "",
-                             reason=cut_reason(record.cut_by) if record.cut_by else "", attributes=attributes))
+        found.append(
+            Finding(
+                "?",
+                "organ",
+                Status.PRESENT,
+                row.name,
+                row.section,
+                (record.region,),
+                _organ_numbers(record),
+                category="incompletely imaged" if record.cut_by else "",
+                reason=cut_reason(record.cut_by) if record.cut_by else "",
+                attributes=attributes,
+            )
+        )
     expected = survey.expected_organs(case.measurements)
     for name in case.measurements.absent:
         row = structure(name)
         if row.kind not in _LESION_KINDS:
             mention = (("expected", "yes"),) if name in expected else ()
-            found.append(Finding("?", "organ", Status.ABSENT, name, row.section, category=NOT_SEEN,
-                                 attributes=mention))
+            found.append(Finding("?", "organ", Status.ABSENT, name, row.section, category=NOT_SEEN, attributes=mention))
     return found
 
 
 def _lesions(case: Case) -> list[Finding]:
     """One finding per lesion instance; fluid is one finding per structure, save pleural fluid that has no side."""
-    found = [_lesion(case, lesion) for lesion in case.measurements.lesions
-             if structure(lesion.structure).kind == "lesion" or lesion.structure == "pleural_effusion"]
+    found = [
+        _lesion(case, lesion)
+        for lesion in case.measurements.lesions
+        if structure(lesion.structure).kind == "lesion" or lesion.structure == "pleural_effusion"
+    ]
     counted = {lesion.structure for lesion in case.measurements.lesions}
     for record in case.measurements.structures:
         row = structure(record.structure)
         if row.kind == "fluid" and row.name in counted and row.name != "pleural_effusion":
             found.append(_fluid(case, record))
         elif row.kind in _LESION_KINDS and row.name not in counted:
-            found.append(Finding("?", row.name, Status.INDETERMINATE, row.parent or row.name, row.section,
-                                 (record.region,), reason="only crumbs too small to count as a lesion are labelled"))
+            found.append(
+                Finding(
+                    "?",
+                    row.name,
+                    Status.INDETERMINATE,
+                    row.parent or row.name,
+                    row.section,
+                    (record.region,),
+                    reason="only crumbs too small to count as a lesion are labelled",
+                )
+            )
     return found
 
 
@@ -171,13 +249,21 @@ def _fluid(case: Case, record: StructureMeasurements) -> Finding:
     rank = {q: n for n, q in enumerate(_HEADLINE_ORDER)}
     largest = next(lesion for lesion in case.measurements.lesions if lesion.structure == record.structure)
     core = largest.measurement("core_mean_hu")  # attenuation of the largest pocket, away from its edge
-    numbers = sorted([*record.measurements, *([core] if core is not None else [])],
-                     key=lambda m: rank.get(m.quantity, len(rank)))
+    numbers = sorted(
+        [*record.measurements, *([core] if core is not None else [])], key=lambda m: rank.get(m.quantity, len(rank))
+    )
     places = {x.locations for x in case.measurements.lesions if x.structure == record.structure and x.locations}
     return Finding(
-        "?", row.name, Status.PRESENT, row.name, row.section, (record.region,), tuple(numbers),
+        "?",
+        row.name,
+        Status.PRESENT,
+        row.name,
+        row.section,
+        (record.region,),
+        tuple(numbers),
         places.pop() if len(places) == 1 and not row.side else (),
-        reason=cut_reason(record.cut_by) if record.cut_by else "", importance=case.rules.importance_of(row.name),
+        reason=cut_reason(record.cut_by) if record.cut_by else "",
+        importance=case.rules.importance_of(row.name),
         attributes=(("cut", " ".join(record.cut_by)),) if record.cut_by else (),
     )
 
@@ -187,17 +273,30 @@ def _lesion(case: Case, lesion: LesionMeasurements) -> Finding:
     rank = {q: n for n, q in enumerate(_HEADLINE_ORDER)}
     numbers = sorted(lesion.measurements, key=lambda m: rank.get(m.quantity, len(rank)))
     phase = case.measurements.phase
-    attributes = [("host", lesion.host), ("pole", lesion.pole), ("level", lesion.level),
-                  ("attenuation", lesion.attenuation), ("cut", " ".join(lesion.cut_by)),
-                  ("phase", phase.name if phase is not None and phase.certain else "")]
+    attributes = [
+        ("host", lesion.host),
+        ("pole", lesion.pole),
+        ("level", lesion.level),
+        ("attenuation", lesion.attenuation),
+        ("cut", " ".join(lesion.cut_by)),
+        ("phase", phase.name if phase is not None and phase.certain else ""),
+    ]
     locations = lesion.locations
     if lesion.level and lesion.level not in locations and row.section in ("bones", "nodes", "peritoneum"):
         locations = (*locations, lesion.level)
     return Finding(
-        "?", row.name, Status.PRESENT, lesion.host or row.parent or row.name, row.section, (lesion.region,),
-        tuple(numbers), locations, category=lesion.attenuation,
+        "?",
+        row.name,
+        Status.PRESENT,
+        lesion.host or row.parent or row.name,
+        row.section,
+        (lesion.region,),
+        tuple(numbers),
+        locations,
+        category=lesion.attenuation,
         reason=cut_reason(lesion.cut_by) if lesion.cut_by else "",
-        importance=case.rules.importance_of(row.name), attributes=tuple((k, v) for k, v in attributes if v),
+        importance=case.rules.importance_of(row.name),
+        attributes=tuple((k, v) for k, v in attributes if v),
     )
 
 
@@ -213,15 +312,25 @@ def _absent_lesions(case: Case, survey: Survey) -> list[Finding]:
             continue  # nobody asks for a uterine lesion of a man
         seen = [record for record in map(numbers.structure, hosts) if record is not None]
         if hosts and not seen and any(h in numbers.absent for h in hosts):
-            found.append(Finding("?", name, Status.NOT_ASSESSED, row.parent or name, row.section, category=row.words,
-                                 reason=HOST_NOT_SEEN))
+            found.append(
+                Finding(
+                    "?",
+                    name,
+                    Status.NOT_ASSESSED,
+                    row.parent or name,
+                    row.section,
+                    category=row.words,
+                    reason=HOST_NOT_SEEN,
+                )
+            )
             continue
         particular = bool(row.parent) or len(hosts) <= 2  # lies in an organ, not somewhere in the body
         whole = bool(seen) and particular and not any(r.cut_by for r in seen)
         scope = "" if whole else "imaged part" if seen and particular else "imaged range"
         attributes = (("scope", scope),) if scope else ()
-        found.append(Finding("?", name, Status.ABSENT, row.parent or name, row.section, category="",
-                             attributes=attributes))
+        found.append(
+            Finding("?", name, Status.ABSENT, row.parent or name, row.section, category="", attributes=attributes)
+        )
     return found
 
 
@@ -270,19 +379,45 @@ def _not_searched(case: Case, survey: Survey) -> list[Finding]:
     numbers, found = case.measurements, []
     for organ in survey.organs:
         if not any(numbers.searched(name) for name in (organ.site, *organ.stand_ins)):
-            found.append(Finding("?", "organ", Status.NOT_ASSESSED, organ.site, structure(organ.site).section,
-                                 category=organ.words, reason=NO_MASK))
+            found.append(
+                Finding(
+                    "?",
+                    "organ",
+                    Status.NOT_ASSESSED,
+                    organ.site,
+                    structure(organ.site).section,
+                    category=organ.words,
+                    reason=NO_MASK,
+                )
+            )
     for lesion in survey.lesions:
         hosts = [h for h in lesion.hosts if numbers.structure(h) is not None]
         if not hosts or any(numbers.searched(m) for m in lesion.masks):
             continue
         partly = any(numbers.searched(m) for m in lesion.partial)
-        found.append(Finding("?", lesion.id, Status.NOT_ASSESSED, hosts[0], structure(lesion.masks[0]).section,
-                             category=lesion.partly if partly else lesion.words,
-                             reason="no mask of such lesions was provided"))
+        found.append(
+            Finding(
+                "?",
+                lesion.id,
+                Status.NOT_ASSESSED,
+                hosts[0],
+                structure(lesion.masks[0]).section,
+                category=lesion.partly if partly else lesion.words,
+                reason="no mask of such lesions was provided",
+            )
+        )
     for item in case.rules.unmeasured:
         present = [name for name in item.when_present if numbers.structure(name) is not None]
         if present:
-            found.append(Finding("?", item.id, Status.NOT_ASSESSED, present[0], structure(present[0]).section,
-                                 category=item.words, reason=item.reason))
+            found.append(
+                Finding(
+                    "?",
+                    item.id,
+                    Status.NOT_ASSESSED,
+                    present[0],
+                    structure(present[0]).section,
+                    category=item.words,
+                    reason=item.reason,
+                )
+            )
     return found

@@ -54,17 +54,46 @@ def pancreas_findings(case: Case) -> list[Finding]:
 
 def _contact(lesion: LesionMeasurements, contact: VesselContact) -> Finding:
     words = structure(lesion.structure).words
-    attributes = (("subject", f"{lesion.region.id} {contact.vessel}"), ("reference", lesion.structure),
-                  ("lesion", lesion.region.id))
+    attributes = (
+        ("subject", f"{lesion.region.id} {contact.vessel}"),
+        ("reference", lesion.structure),
+        ("lesion", lesion.region.id),
+    )
     if contact.touches is None:
-        return Finding("?", "vessel_contact", Status.NOT_ASSESSED, contact.vessel, "pancreas",
-                       category=f"contact of the {words} with the {structure(contact.vessel).words}",
-                       reason=contact.reason, attributes=attributes)
+        return Finding(
+            "?",
+            "vessel_contact",
+            Status.NOT_ASSESSED,
+            contact.vessel,
+            "pancreas",
+            category=f"contact of the {words} with the {structure(contact.vessel).words}",
+            reason=contact.reason,
+            attributes=attributes,
+        )
     if not contact.touches:
-        return Finding("?", "vessel_contact", Status.ABSENT, contact.vessel, "pancreas", (), contact.measurements,
-                       category=FREE, attributes=attributes)
-    return Finding("?", "vessel_contact", Status.PRESENT, contact.vessel, "pancreas", (lesion.region,),
-                   contact.measurements, category=IN_CONTACT, reason=contact.reason, attributes=attributes)
+        return Finding(
+            "?",
+            "vessel_contact",
+            Status.ABSENT,
+            contact.vessel,
+            "pancreas",
+            (),
+            contact.measurements,
+            category=FREE,
+            attributes=attributes,
+        )
+    return Finding(
+        "?",
+        "vessel_contact",
+        Status.PRESENT,
+        contact.vessel,
+        "pancreas",
+        (lesion.region,),
+        contact.measurements,
+        category=IN_CONTACT,
+        reason=contact.reason,
+        attributes=attributes,
+    )
 
 
 def _contacts(lesion: LesionMeasurements) -> dict[str, VesselContact]:
@@ -105,8 +134,19 @@ def _t_stage(case: Case, lesion: LesionMeasurements) -> Finding:
         if reason or long is None:
             return not_assessed(rule, lesion.structure, reason, words)
         category = classify(rule, case, long.value).category or ""
-    return Finding("?", rule.finding, status, lesion.host or lesion.structure, "pancreas", (lesion.region,), numbers,
-                   category=category, rule=reference(rule), reason=doubt, attributes=(("subject", lesion.region.id),))
+    return Finding(
+        "?",
+        rule.finding,
+        status,
+        lesion.host or lesion.structure,
+        "pancreas",
+        (lesion.region,),
+        numbers,
+        category=category,
+        rule=reference(rule),
+        reason=doubt,
+        attributes=(("subject", lesion.region.id),),
+    )
 
 
 def place_of(lesion: LesionMeasurements) -> str:
@@ -122,8 +162,10 @@ def resectability(angles: Mapping[str, float], place: str) -> Verdict:
         angles: vessel -> degrees of contact, 0 for none; a vessel that is left out counts as free.
         place: ``head``, ``body or tail`` or "".
     """
-    celiac, mesenteric, hepatic, aorta, cava = (angles.get(v, 0.0) for v in (
-        "celiac_trunk", "superior_mesenteric_artery", "hepatic_artery", "aorta", "inferior_vena_cava"))
+    celiac, mesenteric, hepatic, aorta, cava = (
+        angles.get(v, 0.0)
+        for v in ("celiac_trunk", "superior_mesenteric_artery", "hepatic_artery", "aorta", "inferior_vena_cava")
+    )
     vein = max(angles.get(v, 0.0) for v in VEINS)
     if mesenteric > HALF_TURN:
         return Verdict(ADVANCED, "more than 180 degrees of the superior mesenteric artery")
@@ -134,11 +176,17 @@ def resectability(angles: Mapping[str, float], place: str) -> Verdict:
     if aorta > 0:
         return Verdict(OPEN, "aorta alone", "contact with the aorta alone is in no row of the table")
     if celiac > 0 and place == "head":
-        return Verdict(OPEN, "celiac trunk, head", "up to 180 degrees of the celiac trunk is listed for body and tail, "
-                       "not for the head")
+        return Verdict(
+            OPEN,
+            "celiac trunk, head",
+            "up to 180 degrees of the celiac trunk is listed for body and tail, not for the head",
+        )
     if celiac > 0 and not place:
-        return Verdict(OPEN, "celiac trunk, place not known", "the part of the pancreas is not known, and contact with "
-                       "the celiac trunk counts by part")
+        return Verdict(
+            OPEN,
+            "celiac trunk, place not known",
+            "the part of the pancreas is not known, and contact with the celiac trunk counts by part",
+        )
     if mesenteric > 0:
         return Verdict(BORDERLINE, "up to 180 degrees of the superior mesenteric artery")
     if celiac > 0:
@@ -150,8 +198,12 @@ def resectability(angles: Mapping[str, float], place: str) -> Verdict:
     if cava > 0:
         return Verdict(BORDERLINE, "inferior vena cava")
     if vein > 0:
-        return Verdict(OPEN, "up to 180 degrees of the portal or superior mesenteric vein", "up to 180 degrees of the "
-                       "portal or superior mesenteric vein is resectable with a regular contour, which is not measured")
+        return Verdict(
+            OPEN,
+            "up to 180 degrees of the portal or superior mesenteric vein",
+            "up to 180 degrees of the "
+            "portal or superior mesenteric vein is resectable with a regular contour, which is not measured",
+        )
     return Verdict(RESECTABLE, "no arterial and no venous contact")
 
 
@@ -176,8 +228,19 @@ def _resectability(case: Case, lesion: LesionMeasurements) -> Finding:
         if reason:
             return not_assessed(rule, lesion.structure, reason, words)
     numbers: tuple[Measurement, ...] = tuple(
-        m for v, c in contacts.items() if v in angles and (m := c.measurement("angle")) is not None)
+        m for v, c in contacts.items() if v in angles and (m := c.measurement("angle")) is not None
+    )
     status = Status.INDETERMINATE if verdict.reason else Status.PRESENT
-    return Finding("?", rule.finding, status, lesion.host or lesion.structure, "pancreas", (lesion.region,), numbers,
-                   category=f"{verdict.category} (NCCN)", rule=reference(rule), reason=verdict.reason,
-                   attributes=(("subject", lesion.region.id), ("because", verdict.because)))
+    return Finding(
+        "?",
+        rule.finding,
+        status,
+        lesion.host or lesion.structure,
+        "pancreas",
+        (lesion.region,),
+        numbers,
+        category=f"{verdict.category} (NCCN)",
+        rule=reference(rule),
+        reason=verdict.reason,
+        attributes=(("subject", lesion.region.id), ("because", verdict.because)),
+    )

@@ -15,9 +15,21 @@ MIN_CONTACT_MM2 = 10.0
 #: Structures named at most, the largest contact first.
 MOST_NAMED = 3
 #: Lesions of which it is no news that they touch something.
-_SILENT = ("lung_consolidation", "lung_atelectasis", "lung_covid_infiltrate", "vertebra_fracture", "bone_lesion",
-           "gallstone", "kidney_stone", "kidney_stone_left", "kidney_stone_right", "ureter_stone",
-           "liver_calcification", "hematoma", "soft_tissue_lesion")
+_SILENT = (
+    "lung_consolidation",
+    "lung_atelectasis",
+    "lung_covid_infiltrate",
+    "vertebra_fracture",
+    "bone_lesion",
+    "gallstone",
+    "kidney_stone",
+    "kidney_stone_left",
+    "kidney_stone_right",
+    "ureter_stone",
+    "liver_calcification",
+    "hematoma",
+    "soft_tissue_lesion",
+)
 
 
 def relations(measurements: Measurements) -> list[Finding]:
@@ -35,8 +47,12 @@ def relations(measurements: Measurements) -> list[Finding]:
 def _abutting(lesion: LesionMeasurements) -> str:
     if lesion.structure in _SILENT:
         return ""
-    touched = [n for n in lesion.neighbors if n.contact_mm2 >= MIN_CONTACT_MM2
-               and not (lesion.structure.startswith("pancreas") and structure(n.structure).section == "vessels")]
+    touched = [
+        n
+        for n in lesion.neighbors
+        if n.contact_mm2 >= MIN_CONTACT_MM2
+        and not (lesion.structure.startswith("pancreas") and structure(n.structure).section == "vessels")
+    ]
     touched.sort(key=lambda n: (-round(n.contact_mm2, 3), structure(n.structure).rank))
     names = list(dict.fromkeys(structure(n.structure).words for n in touched))[:MOST_NAMED]
     if not names:
@@ -48,5 +64,13 @@ def _abutting(lesion: LesionMeasurements) -> str:
 def _beside(lesion: LesionMeasurements, kind: str, words: str, *, detail: bool) -> Finding:
     row = structure(lesion.structure)
     attributes = (("subject", lesion.region.id), *((("detail", "yes"),) if detail else ()))
-    return Finding("?", kind, Status.PRESENT, lesion.host or row.parent or row.name, row.section, (lesion.region,),
-                   category=words, attributes=attributes)
+    return Finding(
+        "?",
+        kind,
+        Status.PRESENT,
+        lesion.host or row.parent or row.name,
+        row.section,
+        (lesion.region,),
+        category=words,
+        attributes=attributes,
+    )

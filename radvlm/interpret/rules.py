@@ -276,9 +276,12 @@ class Rules(_Strict):
 
     def merged(self, other: Rules) -> Rules:
         """These rules with ``other``'s in place of those of the same id, and its further ones after them."""
-        return Rules(version=1, rules=_merge(self.rules, other.rules),
-                     lesion_importance=(*other.lesion_importance, *self.lesion_importance),
-                     unmeasured=_merge(self.unmeasured, other.unmeasured))
+        return Rules(
+            version=1,
+            rules=_merge(self.rules, other.rules),
+            lesion_importance=(*other.lesion_importance, *self.lesion_importance),
+            unmeasured=_merge(self.unmeasured, other.unmeasured),
+        )
 
 
 def _merge(base: tuple[T, ...], new: tuple[T, ...]) -> tuple[T, ...]:
@@ -317,5 +320,8 @@ def _parse(text: str, name: str) -> Rules:
         return Rules.model_validate(data)
     except ValidationError as error:
         faults = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors()[:4])
-        raise InputError("a rules file follows docs/rules.md", f"{name}: {faults}",
-                         "Unknown keys are refused; copy the form of a built-in rule") from error
+        raise InputError(
+            "a rules file follows docs/rules.md",
+            f"{name}: {faults}",
+            "Unknown keys are refused; copy the form of a built-in rule",
+        ) from error

@@ -14,8 +14,11 @@ from radvlm.interpret.assess import SMALLEST_ORGAN_VOXELS, Case, classify, measu
 from radvlm.measurements import StructureMeasurements
 
 #: Losses in the order in which one names the deformity: a low back makes it a crush, whatever else is low.
-DEFORMITIES = {"crush_loss": "crush deformity", "wedge_loss": "wedge deformity",
-               "biconcave_loss": "biconcave deformity"}
+DEFORMITIES = {
+    "crush_loss": "crush deformity",
+    "wedge_loss": "wedge deformity",
+    "biconcave_loss": "biconcave deformity",
+}
 PRESERVED = "of preserved height"
 LEVELS = (*(f"C{n}" for n in range(1, 8)), *(f"T{n}" for n in range(1, 14)), *(f"L{n}" for n in range(1, 7)), "S1")
 #: Levels that most people do not have.
@@ -26,8 +29,13 @@ _ROOM = 1.5
 
 def spine_findings(case: Case) -> list[Finding]:
     """Height loss of each measured vertebra and the faults of the labels."""
-    vertebrae = [s for s in case.measurements.structures if s.structure.removeprefix("vertebrae_") in LEVELS
-                 and structure(s.structure).kind == "bone" and s.region.voxels >= SMALLEST_ORGAN_VOXELS]
+    vertebrae = [
+        s
+        for s in case.measurements.structures
+        if s.structure.removeprefix("vertebrae_") in LEVELS
+        and structure(s.structure).kind == "bone"
+        and s.region.voxels >= SMALLEST_ORGAN_VOXELS
+    ]
     heights = [f for f in (_height(case, record) for record in vertebrae) if f is not None]
     return [*heights, *_too_coarse(case, vertebrae), *_numbering(vertebrae)]
 
@@ -56,33 +64,64 @@ def _height(case: Case, record: StructureMeasurements) -> Finding | None:
     sure = classify(rule, case, max(0.0, worst.value - uncertain)).category is not None
     attributes = (("subject", record.region.id),)
     if outcome.category is None and classify(rule, case, worst.value + uncertain).category is None:
-        return Finding("?", rule.finding, Status.ABSENT, name, "bones", (), (worst,), category=PRESERVED,
-                       rule=reference(rule), attributes=attributes)
+        return Finding(
+            "?",
+            rule.finding,
+            Status.ABSENT,
+            name,
+            "bones",
+            (),
+            (worst,),
+            category=PRESERVED,
+            rule=reference(rule),
+            attributes=attributes,
+        )
     shown: tuple[Measurement, ...] = tuple(sorted(losses.values(), key=lambda m: m is not worst))
     if not sure:
-        return Finding("?", rule.finding, Status.INDETERMINATE, name, "bones", (record.region,), shown,
-                       rule=reference(rule), attributes=attributes,
-                       reason=f"a loss of {worst.value:.0f} percent lies within one voxel ({uncertain:.0f} percent) of "
-                       "the limit of 20 percent")
+        return Finding(
+            "?",
+            rule.finding,
+            Status.INDETERMINATE,
+            name,
+            "bones",
+            (record.region,),
+            shown,
+            rule=reference(rule),
+            attributes=attributes,
+            reason=f"a loss of {worst.value:.0f} percent lies within one voxel ({uncertain:.0f} percent) of "
+            "the limit of 20 percent",
+        )
     words = f"{DEFORMITIES[lead.quantity]}, {outcome.category}"
-    return Finding("?", rule.finding, Status.PRESENT, name, "bones", (record.region,), shown, category=words,
-                   rule=reference(rule), importance=outcome.importance,
-                   attributes=(*attributes, ("headline", f"{name.removeprefix('vertebrae_')} {words}")))
+    return Finding(
+        "?",
+        rule.finding,
+        Status.PRESENT,
+        name,
+        "bones",
+        (record.region,),
+        shown,
+        category=words,
+        rule=reference(rule),
+        importance=outcome.importance,
+        attributes=(*attributes, ("headline", f"{name.removeprefix('vertebrae_')} {words}")),
+    )
 
 
 def _numbering(vertebrae: list[StructureMeasurements]) -> list[Finding]:
     """Rare levels, labels out of order, labels left out: said, because every level named elsewhere rests on them."""
     by_level = {s.structure.removeprefix("vertebrae_"): s for s in vertebrae}
     order = [level for level in LEVELS if level in by_level]
-    found = [_fault((by_level[level],), f"{level} labeled, a rare variant or an error of the labels")
-             for level in RARE if level in by_level]
+    found = [
+        _fault((by_level[level],), f"{level} labeled, a rare variant or an error of the labels")
+        for level in RARE
+        if level in by_level
+    ]
     heights = {level: by_level[level].region.centroid_mm[2] for level in order}
     for upper, lower in pairwise(order):
         if heights[upper] < heights[lower]:
-            found.append(_fault((by_level[upper], by_level[lower]),
-                                f"labels out of order, {lower} lies above {upper}"))
+            found.append(_fault((by_level[upper], by_level[lower]), f"labels out of order, {lower} lies above {upper}"))
             continue
-        skipped = [level for level in LEVELS[LEVELS.index(upper) + 1:LEVELS.index(lower)] if level not in RARE]
+        skipped = [level for level in LEVELS[LEVELS.index(upper) + 1 : LEVELS.index(lower)] if level not in RARE]
         if skipped:
             step = _usual_step(heights, order, upper, lower)
             apart = heights[upper] - heights[lower]
@@ -95,11 +134,22 @@ def _numbering(vertebrae: list[StructureMeasurements]) -> list[Finding]:
 
 def _usual_step(heights: dict[str, float], order: list[str], upper: str, lower: str) -> float | None:
     """Median distance of neighbouring vertebrae, the pair in question left out; None without another pair."""
-    steps = sorted(heights[a] - heights[b] for a, b in pairwise(order)
-                   if (a, b) != (upper, lower) and LEVELS.index(b) - LEVELS.index(a) == 1)
+    steps = sorted(
+        heights[a] - heights[b]
+        for a, b in pairwise(order)
+        if (a, b) != (upper, lower) and LEVELS.index(b) - LEVELS.index(a) == 1
+    )
     return steps[len(steps) // 2] if steps else None
 
 
 def _fault(records: tuple[StructureMeasurements, ...], words: str) -> Finding:
-    return Finding("?", "vertebral_numbering", Status.PRESENT, "vertebrae", "bones", tuple(r.region for r in records),
-                   category=words, attributes=(("subject", f"numbering {words}"),))
+    return Finding(
+        "?",
+        "vertebral_numbering",
+        Status.PRESENT,
+        "vertebrae",
+        "bones",
+        tuple(r.region for r in records),
+        category=words,
+        attributes=(("subject", f"numbering {words}"),),
+    )

@@ -74,8 +74,12 @@ def load_survey() -> Survey:
     survey = Survey(
         tuple(Station(name, tuple(row["landmarks"]), tuple(row["organs"])) for name, row in data["stations"].items()),
         tuple(SurveyOrgan(row["words"], row["site"], tuple(row["or"])) for row in data["organs"]),
-        tuple(SurveyLesion(row["id"], row["words"], tuple(row["hosts"]), tuple(row["masks"]), tuple(row["partial"]),
-                           row["partly"]) for row in data["lesions"]),
+        tuple(
+            SurveyLesion(
+                row["id"], row["words"], tuple(row["hosts"]), tuple(row["masks"]), tuple(row["partial"]), row["partly"]
+            )
+            for row in data["lesions"]
+        ),
     )
     names = [n for s in survey.stations for n in (*s.landmarks, *s.organs)]
     names += [n for o in survey.organs for n in (o.site, *o.stand_ins)]

@@ -26,8 +26,9 @@ def is_tensor(source: object) -> bool:
     return hasattr(source, "detach") and hasattr(source, "cpu")
 
 
-def raw_from_array(array: np.ndarray, affine: np.ndarray | None, rescale: Rescale = "auto",
-                   name: str = "array") -> RawImage:
+def raw_from_array(
+    array: np.ndarray, affine: np.ndarray | None, rescale: Rescale = "auto", name: str = "array"
+) -> RawImage:
     """RawImage from values (I, J, K) and a 4x4 affine from index to RAS+ mm.
 
     A leading or trailing axis of length 1 (a channel) is dropped and recorded.
@@ -35,8 +36,11 @@ def raw_from_array(array: np.ndarray, affine: np.ndarray | None, rescale: Rescal
     Raises InputError without an affine or for values that are not a CT, GridError for another number of axes.
     """
     if affine is None:
-        raise InputError("an array comes with the affine of its grid", "no affine",
-                         "Pass affine=, 4x4 from voxel index to RAS+ mm, such as np.diag([0.8, 0.8, 2.5, 1])")
+        raise InputError(
+            "an array comes with the affine of its grid",
+            "no affine",
+            "Pass affine=, 4x4 from voxel index to RAS+ mm, such as np.diag([0.8, 0.8, 2.5, 1])",
+        )
     if array.dtype.kind not in "iuf":
         raise InputError("voxels are real numbers", f"dtype {array.dtype}", "Pass int16 or float32 in HU")
     volume, decisions = _three_axes(array)
@@ -66,8 +70,9 @@ def raw_from_nibabel(image: Any, rescale: Rescale = "auto") -> RawImage:
             array, slope, intercept = np.asarray(proxy), 1.0, 0.0
     except (OSError, EOFError, ValueError, zlib.error) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
-        raise FileFormatError("the voxels of the nibabel image can be read", reason,
-                              "The file behind it is damaged or gone") from error
+        raise FileFormatError(
+            "the voxels of the nibabel image can be read", reason, "The file behind it is damaged or gone"
+        ) from error
     if array.dtype.kind not in "iuf":
         raise InputError("voxels are real numbers", f"dtype {array.dtype}", "Convert the image to int16 or float32")
     volume, decisions = _three_axes(array)

@@ -29,9 +29,23 @@ MAX_FILE_BYTES = 4 * 2**30
 #: All members of a zip archive together, unpacked.
 MAX_ARCHIVE_BYTES = 16 * 2**30
 #: What parsers and decoders raise on damaged bytes. Anything else is a defect of this library.
-PARSER_ERRORS = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, EOFError, OSError, RuntimeError,
-                 AssertionError, MemoryError, struct.error, zlib.error, zipfile.BadZipFile, BytesLengthException,
-                 InvalidDicomError)
+PARSER_ERRORS = (
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    ArithmeticError,
+    EOFError,
+    OSError,
+    RuntimeError,
+    AssertionError,
+    MemoryError,
+    struct.error,
+    zlib.error,
+    zipfile.BadZipFile,
+    BytesLengthException,
+    InvalidDicomError,
+)
 _DIRECTORY_CLASS = "1.2.840.10008.1.3.10"
 #: Rows, Columns, position, orientation, pixel spacing, rescale: not readable means a damaged file. What else is not
 #: readable counts as absent.
@@ -85,8 +99,11 @@ def parsing(name: str, what: str = "a DICOM file can be parsed", remedy: str = "
             raise
         except PARSER_ERRORS as error:
             reason = str(error).strip().splitlines()
-            raise FileFormatError(what, f"{name}: {reason[0][:200] if reason else type(error).__name__}",
-                                  remedy or "The file is damaged; copy or download it again") from error
+            raise FileFormatError(
+                what,
+                f"{name}: {reason[0][:200] if reason else type(error).__name__}",
+                remedy or "The file is damaged; copy or download it again",
+            ) from error
 
 
 def read_headers(source: Path | Sequence[Path], tags: Sequence[str]) -> Found:
@@ -99,8 +116,11 @@ def read_headers(source: Path | Sequence[Path], tags: Sequence[str]) -> Found:
         reason = _not_dicom(file)
         if reason is not None:
             if file.name.lower().endswith(_DICOM_SUFFIXES):
-                raise FileFormatError("a file named as DICOM is DICOM", f"{file.name}: {reason}",
-                                      "Remove it from the folder, or copy or download it again")
+                raise FileFormatError(
+                    "a file named as DICOM is DICOM",
+                    f"{file.name}: {reason}",
+                    "Remove it from the folder, or copy or download it again",
+                )
             found.skipped["not DICOM"] += 1
             continue
         header = _header(file, tags)
@@ -152,8 +172,11 @@ def _members(path: Path, skipped: Counter[str]) -> Iterator[DicomFile]:
     with parsing(path.name, "a zip archive can be opened"), zipfile.ZipFile(path) as archive:
         infos = [info for info in archive.infolist() if not info.is_dir()]
         if sum(info.file_size for info in infos) > MAX_ARCHIVE_BYTES:
-            raise FileFormatError(f"a zip archive unpacks to at most {MAX_ARCHIVE_BYTES / 2**30:.0f} GiB", path.name,
-                                  "Unpack it and pass the folder of one series")
+            raise FileFormatError(
+                f"a zip archive unpacks to at most {MAX_ARCHIVE_BYTES / 2**30:.0f} GiB",
+                path.name,
+                "Unpack it and pass the folder of one series",
+            )
     for info in sorted(infos, key=lambda info: info.filename):
         folder, _, name = info.filename.rpartition("/")
         if name.startswith("._") or name == ".DS_Store" or "__MACOSX" in folder:

@@ -17,16 +17,44 @@ from radvlm.io.dicom_files import DicomFile, parsing
 
 #: What may tell complete stacks at the same positions apart, in the order in which they are tried.
 DISCRIMINATORS = (
-    "AcquisitionNumber", "TemporalPositionIdentifier", "TemporalPositionIndex", "StackID",
-    "NominalPercentageOfCardiacPhase", "AcquisitionDateTime", "AcquisitionTime", "ImageType", "ConvolutionKernel",
-    "KVP", "ContentTime", "SeriesTime", "InstanceCreationTime",
+    "AcquisitionNumber",
+    "TemporalPositionIdentifier",
+    "TemporalPositionIndex",
+    "StackID",
+    "NominalPercentageOfCardiacPhase",
+    "AcquisitionDateTime",
+    "AcquisitionTime",
+    "ImageType",
+    "ConvolutionKernel",
+    "KVP",
+    "ContentTime",
+    "SeriesTime",
+    "InstanceCreationTime",
 )
 #: Everything that is read from each header while scanning.
 TAGS = (
-    *DISCRIMINATORS, "SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID", "FrameOfReferenceUID",
-    "Modality", "SeriesNumber", "SeriesDescription", "PatientID", "IssuerOfPatientID", "Rows", "Columns",
-    "SamplesPerPixel", "NumberOfFrames", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing",
-    "RescaleSlope", "RescaleIntercept", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
+    *DISCRIMINATORS,
+    "SOPClassUID",
+    "SOPInstanceUID",
+    "SeriesInstanceUID",
+    "StudyInstanceUID",
+    "FrameOfReferenceUID",
+    "Modality",
+    "SeriesNumber",
+    "SeriesDescription",
+    "PatientID",
+    "IssuerOfPatientID",
+    "Rows",
+    "Columns",
+    "SamplesPerPixel",
+    "NumberOfFrames",
+    "ImagePositionPatient",
+    "ImageOrientationPatient",
+    "PixelSpacing",
+    "RescaleSlope",
+    "RescaleIntercept",
+    "SharedFunctionalGroupsSequence",
+    "PerFrameFunctionalGroupsSequence",
 )
 Vector = tuple[float, float, float]
 
@@ -94,14 +122,22 @@ def frames_of(file: DicomFile, header: Any) -> list[Frame]:
         per_frame = header.get("PerFrameFunctionalGroupsSequence") or []
         count = int(header.get("NumberOfFrames") or 1)
         if max(int(header.Rows), int(header.Columns)) > MAX_AXIS or not 1 <= count <= MAX_AXIS:
-            raise FileFormatError(f"an image has 1 to {MAX_AXIS} rows, columns and frames",
-                                  f"{file.name}: {header.Rows} x {header.Columns}, {count} frames",
-                                  "The header is damaged; copy or download the file again")
+            raise FileFormatError(
+                f"an image has 1 to {MAX_AXIS} rows, columns and frames",
+                f"{file.name}: {header.Rows} x {header.Columns}, {count} frames",
+                "The header is damaged; copy or download the file again",
+            )
         if count > 1 and len(per_frame) != count:
             per_frame = []  # a multi-frame image without a place for each frame
-        frames = [_frame(file, header, number, [group for group in (per_frame[number] if per_frame else None, shared)
-                                                if group is not None])
-                  for number in range(count)]
+        frames = [
+            _frame(
+                file,
+                header,
+                number,
+                [group for group in (per_frame[number] if per_frame else None, shared) if group is not None],
+            )
+            for number in range(count)
+        ]
         if count > 1 and not per_frame:
             return [replace(frame, position_mm=None) for frame in frames]
         return frames
@@ -115,19 +151,23 @@ def _frame(file: DicomFile, header: Any, number: int, groups: list[Any]) -> Fram
     slope = _numbers([_lookup(header, groups, "PixelValueTransformationSequence", "RescaleSlope")], 1)
     intercept = _numbers([_lookup(header, groups, "PixelValueTransformationSequence", "RescaleIntercept")], 1)
     image_type = _words(_lookup(header, groups, "CTImageFrameTypeSequence", "FrameType")) or _words(
-        header.get("ImageType"))
+        header.get("ImageType")
+    )
     series_uid = str(header.get("SeriesInstanceUID") or "")
     return Frame(
-        file=file, number=number,
+        file=file,
+        number=number,
         sop_uid=str(header.get("SOPInstanceUID") or ""),
         series_key=series_uid or f"{file.folder}#{header.get('SeriesNumber') or ''}",
         series_uid=series_uid,
         series_number=short_text(header.get("SeriesNumber"), 16),
         description=short_text(header.get("SeriesDescription"), 64),
         patient_key=patient_key(header),
-        rows=int(header.Rows), columns=int(header.Columns),
+        rows=int(header.Rows),
+        columns=int(header.Columns),
         position_mm=position,  # type: ignore[arg-type]
-        row_cosine=row, column_cosine=column,
+        row_cosine=row,
+        column_cosine=column,
         pixel_spacing_mm=spacing if spacing and min(spacing) > 0 else None,  # type: ignore[arg-type]
         is_localizer=bool({"LOCALIZER", "SCOUT", "TOPOGRAM"} & set(image_type)),
         slope=slope[0] if slope else None,
@@ -156,8 +196,10 @@ def _mark(header: Any, groups: list[Any], name: str, image_type: tuple[str, ...]
     for group in groups:
         content = _first(group, "FrameContentSequence")
         if content is not None:
-            frame_name = {"AcquisitionNumber": "FrameAcquisitionNumber",
-                          "AcquisitionDateTime": "FrameAcquisitionDateTime"}.get(name, name)
+            frame_name = {
+                "AcquisitionNumber": "FrameAcquisitionNumber",
+                "AcquisitionDateTime": "FrameAcquisitionDateTime",
+            }.get(name, name)
             if content.get(frame_name) is not None:
                 return str(content.get(frame_name))
     return str(header.get(name) if header.get(name) is not None else "")

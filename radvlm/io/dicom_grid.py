@@ -62,8 +62,11 @@ def plan_slices(offsets_mm: np.ndarray) -> SlicePlan:
     """
     count = len(offsets_mm)
     if count < 2:
-        raise GridError("a volume has at least two slices at different positions", f"{count} slice",
-                        "Pass the folder of the whole series")
+        raise GridError(
+            "a volume has at least two slices at different positions",
+            f"{count} slice",
+            "Pass the folder of the whole series",
+        )
     gaps = np.diff(offsets_mm)
     spacing = float(offsets_mm[-1] - offsets_mm[0]) / (count - 1)
     if _fits(offsets_mm, np.arange(count), spacing):
@@ -90,14 +93,25 @@ def _filled(offsets_mm: np.ndarray, steps: np.ndarray, index: np.ndarray) -> Sli
     where = "; ".join(places[:5]) + ("; ..." if len(places) > 5 else "")
     spacing = float(offsets_mm[-1] - offsets_mm[0]) / int(index[-1])
     if steps.max() > 2 or missing > MISSING_SHARE * total:
-        raise GridError(f"at most {MISSING_SHARE:.0%} of the slices are missing, and never two in a row",
-                        f"{missing} of {total} slices missing, between {where} along the slice normal",
-                        "Export the complete series, or pass a list of the files on one side of the gap")
+        raise GridError(
+            f"at most {MISSING_SHARE:.0%} of the slices are missing, and never two in a row",
+            f"{missing} of {total} slices missing, between {where} along the slice normal",
+            "Export the complete series, or pass a list of the files on one side of the gap",
+        )
     lower = np.searchsorted(index, np.arange(total), side="right") - 1
     weight = (np.arange(total) - index[lower]) / np.append(steps, 1)[lower]
-    return SlicePlan(spacing, lower, weight, (Decision(
-        "dicom", f"{missing} missing slice(s) interpolated from the neighbours, between {where} along the slice "
-        "normal.", warning=True),))
+    return SlicePlan(
+        spacing,
+        lower,
+        weight,
+        (
+            Decision(
+                "dicom",
+                f"{missing} missing slice(s) interpolated from the neighbours, between {where} along the slice normal.",
+                warning=True,
+            ),
+        ),
+    )
 
 
 def _resampled(offsets_mm: np.ndarray, gaps: np.ndarray, base: float) -> SlicePlan:
@@ -109,26 +123,39 @@ def _resampled(offsets_mm: np.ndarray, gaps: np.ndarray, base: float) -> SlicePl
     worst = int(np.argmax(gaps)) if gaps.max() > 1.1 * widest else int(np.argmax(np.abs(gaps - base)))
     if covered < 0.8 or gaps.max() > 1.1 * widest:
         place = f"{offsets_mm[worst]:.1f} and {offsets_mm[worst + 1]:.1f} mm"
-        raise GridError("slices are regularly spaced", f"a spacing of {gaps[worst]:.2f} mm between {place} along the "
-                        f"slice normal, where most are {base:.2f} mm apart",
-                        "Export the complete series, or pass a list of its regular part")
+        raise GridError(
+            "slices are regularly spaced",
+            f"a spacing of {gaps[worst]:.2f} mm between {place} along the "
+            f"slice normal, where most are {base:.2f} mm apart",
+            "Export the complete series, or pass a list of its regular part",
+        )
     finest = min(value for _, value in long)
     length = float(offsets_mm[-1] - offsets_mm[0])
     count = math.ceil(length / finest - POSITION_TOLERANCE) + 1
     if count > MAX_GROWTH * len(offsets_mm):
-        raise GridError(f"spacings differ by less than a factor of {MAX_GROWTH}",
-                        f"{finest:.2f} to {widest:.2f} mm", "Pass a list of the files of one spacing")
+        raise GridError(
+            f"spacings differ by less than a factor of {MAX_GROWTH}",
+            f"{finest:.2f} to {widest:.2f} mm",
+            "Pass a list of the files of one spacing",
+        )
     spacing = length / (count - 1)
     position = offsets_mm[0] + np.arange(count) * spacing
-    lower = np.clip(np.searchsorted(offsets_mm, position + POSITION_TOLERANCE / 10 * spacing, side="right") - 1,
-                    0, len(offsets_mm) - 1)
+    lower = np.clip(
+        np.searchsorted(offsets_mm, position + POSITION_TOLERANCE / 10 * spacing, side="right") - 1,
+        0,
+        len(offsets_mm) - 1,
+    )
     weight = np.zeros(count)
     inner = lower < len(offsets_mm) - 1
     weight[inner] = (position[inner] - offsets_mm[lower[inner]]) / gaps[lower[inner]]
     weight[weight < 0.01] = 0.0
     parts = ", ".join(f"{size} x {value:.2f} mm" for size, value in stretches[:6])
-    return SlicePlan(spacing, lower, np.clip(weight, 0, 1), (Decision(
-        "dicom", f"Slice spacing varies ({parts}): resampled linearly to {spacing:.2f} mm.", warning=True),))
+    return SlicePlan(
+        spacing,
+        lower,
+        np.clip(weight, 0, 1),
+        (Decision("dicom", f"Slice spacing varies ({parts}): resampled linearly to {spacing:.2f} mm.", warning=True),),
+    )
 
 
 def _stretches(gaps: np.ndarray) -> list[tuple[int, float]]:
@@ -150,8 +177,14 @@ def _longest_run(flags: np.ndarray) -> int:
     return longest
 
 
-def plan_shear(positions_mm: np.ndarray, offsets_mm: np.ndarray, row: np.ndarray, column: np.ndarray,
-               normal: np.ndarray, spacing_mm: tuple[float, float]) -> Shear | None:
+def plan_shear(
+    positions_mm: np.ndarray,
+    offsets_mm: np.ndarray,
+    row: np.ndarray,
+    column: np.ndarray,
+    normal: np.ndarray,
+    spacing_mm: tuple[float, float],
+) -> Shear | None:
     """In-plane shifts that put slices with drifting origins (gantry tilt) on one perpendicular grid; None when none.
 
     Args:
@@ -172,17 +205,27 @@ def plan_shear(positions_mm: np.ndarray, offsets_mm: np.ndarray, row: np.ndarray
     if residual <= 0.25 * min(spacing_mm):
         angle = math.degrees(math.atan(float(np.hypot(*slopes))))
         if angle > 45:
-            raise GridError("slices are stacked along their normal", f"a drift at {angle:.0f} degrees to it",
-                            "Pass the images of one reconstruction")
+            raise GridError(
+                "slices are stacked along their normal",
+                f"a drift at {angle:.0f} degrees to it",
+                "Pass the images of one reconstruction",
+            )
         what = f"Gantry tilt of {angle:.1f} degrees: slices shifted in their plane by up to {reach:.1f} mm"
     else:
         what = f"Slice origins drift irregularly by up to {reach:.1f} mm in their plane: slices shifted accordingly"
     if (high - low).max() > 2048:
-        raise GridError("slices of a series lie over each other", f"origins up to {reach:.0f} mm apart in the plane",
-                        "Pass the images of one reconstruction")
-    return Shear(shifts[0] - low[0], shifts[1] - low[1], (int(low[0]), int(low[1])),
-                 (int(high[0] - low[0]), int(high[1] - low[1])),
-                 (Decision("dicom", what + ", to a perpendicular grid, by linear interpolation.", warning=True),))
+        raise GridError(
+            "slices of a series lie over each other",
+            f"origins up to {reach:.0f} mm apart in the plane",
+            "Pass the images of one reconstruction",
+        )
+    return Shear(
+        shifts[0] - low[0],
+        shifts[1] - low[1],
+        (int(low[0]), int(low[1])),
+        (int(high[0] - low[0]), int(high[1] - low[1])),
+        (Decision("dicom", what + ", to a perpendicular grid, by linear interpolation.", warning=True),),
+    )
 
 
 def shifted(image: np.ndarray, rows: float, columns: float, extra: tuple[int, int], fill: float) -> np.ndarray:

@@ -23,7 +23,10 @@ from radvlm.provenance import SourceFile
 #: Decoders of pydicom in the order in which they are tried, for compressed transfer syntaxes; the first one that is
 #: installed reads every slice. gdcm reads all of them; the others are a second opinion where it is missing.
 _DECODERS = {
-    "JPEG": ("gdcm",), "JPEGLS": ("pyjpegls", "gdcm"), "JPEG2000": ("pylibjpeg", "gdcm"), "HTJ2K": ("pylibjpeg",),
+    "JPEG": ("gdcm",),
+    "JPEGLS": ("pyjpegls", "gdcm"),
+    "JPEG2000": ("pylibjpeg", "gdcm"),
+    "HTJ2K": ("pylibjpeg",),
     "RLE": ("gdcm", "pydicom"),
 }
 _HIGH_THROUGHPUT = tuple(f"1.2.840.10008.1.2.4.20{last}" for last in (1, 2, 3))
@@ -80,8 +83,12 @@ class SliceReader:
             raise FileFormatError("a CT slice holds pixel data", f"{name}: none", "Export the series with its pixels")
         with parsing(name, "the pixels of a slice can be decoded"):
             # pydicom also drops or sign-extends the bits above BitsStored, where old scanners keep overlays.
-            stored = pixel_array(dataset, index=frame.number, raw=True,
-                                 decoding_plugin=_decoder(dataset.file_meta.TransferSyntaxUID, name))
+            stored = pixel_array(
+                dataset,
+                index=frame.number,
+                raw=True,
+                decoding_plugin=_decoder(dataset.file_meta.TransferSyntaxUID, name),
+            )
             if stored.shape != (frame.rows, frame.columns):
                 raise FileFormatError("a slice has the size its header states", f"{name}: {stored.shape}")
             return stored
@@ -95,8 +102,12 @@ def _decoder(syntax: Any, name: str) -> str:
     if not syntax.is_encapsulated:
         return ""
     available = get_decoder(syntax).available_plugins
-    families = ((JPEGLSTransferSyntaxes, "JPEGLS"), (JPEG2000TransferSyntaxes, "JPEG2000"),
-                (RLETransferSyntaxes, "RLE"), (_HIGH_THROUGHPUT, "HTJ2K"))
+    families = (
+        (JPEGLSTransferSyntaxes, "JPEGLS"),
+        (JPEG2000TransferSyntaxes, "JPEG2000"),
+        (RLETransferSyntaxes, "RLE"),
+        (_HIGH_THROUGHPUT, "HTJ2K"),
+    )
     family = next((family for syntaxes, family in families if syntax in syntaxes), "JPEG")
     for plugin in _DECODERS[family]:
         if plugin in available:

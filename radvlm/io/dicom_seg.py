@@ -27,21 +27,28 @@ from radvlm.provenance import Decision, SourceFile
 from radvlm.scheme import near_names, structure_from_name
 from radvlm.study import Study
 
-SEG_CLASSES: Mapping[str, str] = MappingProxyType({
-    "1.2.840.10008.5.1.4.1.1.66.4": "Segmentation Storage",
-    "1.2.840.10008.5.1.4.1.1.66.7": "Label Map Segmentation Storage",
-})
+SEG_CLASSES: Mapping[str, str] = MappingProxyType(
+    {
+        "1.2.840.10008.5.1.4.1.1.66.4": "Segmentation Storage",
+        "1.2.840.10008.5.1.4.1.1.66.7": "Label Map Segmentation Storage",
+    }
+)
 #: A FRACTIONAL segment holds a voxel from this probability or occupancy on.
 FRACTION_THRESHOLD = 0.5
-_SIDES: Mapping[str, str] = MappingProxyType({
-    "24028007": "right", "7771000": "left",
-})
+_SIDES: Mapping[str, str] = MappingProxyType({"24028007": "right", "7771000": "left"})
 #: SNOMED CT codes of what a segment is, when its region code tells where (neoplasm, mass, lesion, nodule, cyst,
 #: primary and secondary malignant neoplasm; DICOM CID 7159 and pydicom.sr).
-_MORPHOLOGY: Mapping[str, str] = MappingProxyType({
-    "108369006": "tumor", "4147007": "lesion", "52988006": "lesion", "27925004": "lesion", "367643001": "cyst",
-    "86049000": "tumor", "14799000": "tumor",
-})
+_MORPHOLOGY: Mapping[str, str] = MappingProxyType(
+    {
+        "108369006": "tumor",
+        "4147007": "lesion",
+        "52988006": "lesion",
+        "27925004": "lesion",
+        "367643001": "cyst",
+        "86049000": "tumor",
+        "14799000": "tumor",
+    }
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,19 +105,30 @@ def read_dicom_seg(path: Path) -> DicomSeg:
         header = pydicom.dcmread(io.BytesIO(content))
         found = str(header.get("SOPClassUID", ""))
         if found not in SEG_CLASSES:
-            raise FileFormatError("the DICOM file is a segmentation (SEG)", f"{path.name}: {_class_words(header)}",
-                                  "Pass the SEG object, or convert RT structure sets to NIfTI masks first")
+            raise FileFormatError(
+                "the DICOM file is a segmentation (SEG)",
+                f"{path.name}: {_class_words(header)}",
+                "Pass the SEG object, or convert RT structure sets to NIfTI masks first",
+            )
         if "PixelData" not in header:
-            raise FileFormatError("a DICOM segmentation has pixel data", f"{path.name}: none",
-                                  "It was stripped or is truncated; export it again")
+            raise FileFormatError(
+                "a DICOM segmentation has pixel data",
+                f"{path.name}: none",
+                "It was stripped or is truncated; export it again",
+            )
         seg = hd.seg.segread(io.BytesIO(content))
         parts, decisions = _label_maps(seg, path.name)
     descriptions = {int(item.SegmentNumber): item for item in header.SegmentSequence if int(item.SegmentNumber) > 0}
     names = {number: str(item.get("SegmentLabel", "")) for number, item in descriptions.items()}
     named = {number: segment_structure(item) for number, item in descriptions.items()}
-    return DicomSeg(tuple(parts), MappingProxyType(names),
-                    MappingProxyType({number: name for number, name in named.items() if name}),
-                    _identity(header), (source,), tuple(decisions))
+    return DicomSeg(
+        tuple(parts),
+        MappingProxyType(names),
+        MappingProxyType({number: name for number, name in named.items() if name}),
+        _identity(header),
+        (source,),
+        tuple(decisions),
+    )
 
 
 def segment_structure(description: Any) -> str | None:
@@ -126,10 +144,19 @@ def segment_structure(description: Any) -> str | None:
     if by_label is None and description.get("SegmentDescription"):
         by_label = structure_from_name(str(description.SegmentDescription))
     if by_label is not None and side and structure(by_label).side not in ("", side):
-        raise InputError("a segment's label and its codes name the same side",
-                         f"label {label!r} with laterality {side}", "Correct the DICOM segmentation")
-    morphology = next((word for item in description.get("SegmentedPropertyTypeCodeSequence") or []
-                       if (word := _MORPHOLOGY.get(_code_value(item)))), None)
+        raise InputError(
+            "a segment's label and its codes name the same side",
+            f"label {label!r} with laterality {side}",
+            "Correct the DICOM segmentation",
+        )
+    morphology = next(
+        (
+            word
+            for item in description.get("SegmentedPropertyTypeCodeSequence") or []
+            if (word := _MORPHOLOGY.get(_code_value(item)))
+        ),
+        None,
+    )
     if by_label is not None and morphology and structure(by_label).kind not in ("lesion", "fluid"):
         return by_code or _lesion_of(by_label, morphology, side or structure(by_label).side)
     if by_label is not None and side and not structure(by_label).side:
@@ -142,15 +169,24 @@ def require_same_patient(seg: DicomSeg, scan: Study) -> tuple[Decision, ...]:
     """InputError when the file states another patient or frame of reference than the scan."""
     for what, ours, theirs, remedy in (
         ("patient", scan.patient_key, seg.study.patient_key, "Pass the masks of this scan"),
-        ("frame of reference", scan.frame_of_reference_uid, seg.study.frame_of_reference_uid,
-         "Their positions cannot be compared; if you know that they can, convert the masks to NIfTI first"),
+        (
+            "frame of reference",
+            scan.frame_of_reference_uid,
+            seg.study.frame_of_reference_uid,
+            "Their positions cannot be compared; if you know that they can, convert the masks to NIfTI first",
+        ),
     ):
         if ours and theirs and ours != theirs:
             shown = "another patient" if what == "patient" else f"{theirs}, scan {ours}"
             raise InputError(f"masks and scan have the same {what}", f"{seg.sources[0].name}: {shown}", remedy)
     if scan.study_uid and seg.study.study_uid and scan.study_uid != seg.study.study_uid:
-        return (Decision("masks", "The DICOM segmentation belongs to another study of the same patient and frame of "
-                         "reference.", warning=True),)
+        return (
+            Decision(
+                "masks",
+                "The DICOM segmentation belongs to another study of the same patient and frame of reference.",
+                warning=True,
+            ),
+        )
     return ()
 
 
@@ -178,8 +214,9 @@ def _label_maps(seg: Any, name: str) -> tuple[list[RawImage], list[Decision]]:
         free[mask] = number
     if fractional:
         kind = str(seg.get("SegmentationFractionalType", "fraction")).lower()
-        decisions.append(Decision("masks", f"{name} holds fractions ({kind}); a voxel counts from "
-                                  f"{FRACTION_THRESHOLD:g} on."))
+        decisions.append(
+            Decision("masks", f"{name} holds fractions ({kind}); a voxel counts from {FRACTION_THRESHOLD:g} on.")
+        )
     if len(maps) > 1:
         decisions.append(Decision("masks", f"Segments of {name} overlap and were kept in {len(maps)} layers."))
     return [_raw(held, affine) for held in maps], decisions
@@ -193,9 +230,12 @@ def _identity(header: Any) -> Study:
     from radvlm.io.dicom_frames import patient_key
 
     return Study(
-        modality="SEG", patient_key=patient_key(header), study_uid=str(header.get("StudyInstanceUID", "")),
+        modality="SEG",
+        patient_key=patient_key(header),
+        study_uid=str(header.get("StudyInstanceUID", "")),
         series_uid=str(header.get("SeriesInstanceUID", "")),
-        frame_of_reference_uid=str(header.get("FrameOfReferenceUID", "")))
+        frame_of_reference_uid=str(header.get("FrameOfReferenceUID", "")),
+    )
 
 
 def _by_codes(description: Any) -> tuple[str | None, str]:
@@ -203,8 +243,9 @@ def _by_codes(description: Any) -> tuple[str | None, str]:
     types = description.get("SegmentedPropertyTypeCodeSequence") or []
     regions = description.get("AnatomicRegionSequence") or []
     side = ""
-    for item, keyword in [(i, "SegmentedPropertyTypeModifierCodeSequence") for i in types] + \
-            [(i, "AnatomicRegionModifierSequence") for i in regions]:
+    for item, keyword in [(i, "SegmentedPropertyTypeModifierCodeSequence") for i in types] + [
+        (i, "AnatomicRegionModifierSequence") for i in regions
+    ]:
         for modifier in item.get(keyword) or []:
             side = _SIDES.get(_code_value(modifier), side)
     what = _code_value(types[0]) if types else ""
@@ -228,8 +269,11 @@ def _code_value(item: Any) -> str:
 
 def _lesion_of(host: str, kind: str, side: str) -> str | None:
     organ = re.sub(r"_(left|right)$", "", host)
-    names = [f"{organ}_{word}{ending}" for word in dict.fromkeys((kind, "lesion"))
-             for ending in dict.fromkeys((f"_{side}" if side else "", ""))]
+    names = [
+        f"{organ}_{word}{ending}"
+        for word in dict.fromkeys((kind, "lesion"))
+        for ending in dict.fromkeys((f"_{side}" if side else "", ""))
+    ]
     return next((name for name in names if name in structures()), None)
 
 
@@ -258,7 +302,10 @@ def unnamed_segments(seg: DicomSeg, counts: Mapping[int, int]) -> StructureError
     shown = "; ".join(
         f"segment {number} {seg.names.get(number, 'without description')!r} ({counts[number]} voxels"
         + (f", near: {', '.join(near)})" if (near := near_names(seg.names.get(number, ""))) else ")")
-        for number in unknown[:8])
-    return StructureError("every filled segment is a known structure",
-                          shown + (f"; and {len(unknown) - 8} more" if len(unknown) > 8 else ""),
-                          "Pass scheme={segment number: structure}")
+        for number in unknown[:8]
+    )
+    return StructureError(
+        "every filled segment is a known structure",
+        shown + (f"; and {len(unknown) - 8} more" if len(unknown) > 8 else ""),
+        "Pass scheme={segment number: structure}",
+    )

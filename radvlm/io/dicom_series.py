@@ -97,8 +97,18 @@ def list_series(source: str | Path | Sequence[str | Path]) -> tuple[SeriesRecord
     paths = Path(source) if isinstance(source, (str, Path)) else [Path(path) for path in source]
     stacks = sorted(catalogue(paths).stacks, key=_rank, reverse=True)
     return tuple(
-        SeriesRecord(s.first.series_uid, s.first.series_number, s.first.description, s.plane, s.position_count,
-                     s.first.columns, s.first.rows, chosen=index == 0) for index, s in enumerate(stacks))
+        SeriesRecord(
+            s.first.series_uid,
+            s.first.series_number,
+            s.first.description,
+            s.plane,
+            s.position_count,
+            s.first.columns,
+            s.first.rows,
+            chosen=index == 0,
+        )
+        for index, s in enumerate(stacks)
+    )
 
 
 def catalogue(source: Path | Sequence[Path]) -> Catalogue:
@@ -109,18 +119,27 @@ def catalogue(source: Path | Sequence[Path]) -> Catalogue:
     found = read_headers(source, TAGS)
     where = source.name if isinstance(source, Path) else f"{len(source)} files"
     if not found.headers:
-        raise FileFormatError("the folder holds DICOM files", f"{where}: {_words(found.skipped) or 'no files'}",
-                              "Pass a DICOM folder, or a NIfTI file by its own path")
-    modalities: Counter[str] = Counter(short_text(header.get("Modality"), 16) or "no modality"
-                                       for _, header in found.headers)
-    frames = [frame for file, header in found.headers if header.get("Modality") == "CT"
-              for frame in frames_of(file, header)]
+        raise FileFormatError(
+            "the folder holds DICOM files",
+            f"{where}: {_words(found.skipped) or 'no files'}",
+            "Pass a DICOM folder, or a NIfTI file by its own path",
+        )
+    modalities: Counter[str] = Counter(
+        short_text(header.get("Modality"), 16) or "no modality" for _, header in found.headers
+    )
+    frames = [
+        frame for file, header in found.headers if header.get("Modality") == "CT" for frame in frames_of(file, header)
+    ]
     if not modalities["CT"]:
-        raise FileFormatError("the DICOM files hold a CT", f"{where}: only {_words(modalities)}",
-                              "Pass the folder of a CT series")
+        raise FileFormatError(
+            "the DICOM files hold a CT", f"{where}: only {_words(modalities)}", "Pass the folder of a CT series"
+        )
     if not frames:
-        raise FileFormatError("the CT files hold images", f"{where}: {modalities['CT']} CT objects without a greyscale "
-                              "image", "Pass the folder of the image series")
+        raise FileFormatError(
+            "the CT files hold images",
+            f"{where}: {modalities['CT']} CT objects without a greyscale image",
+            "Pass the folder of the image series",
+        )
     skipped = Counter(found.skipped)
     for modality, count in modalities.items():
         if modality != "CT":
@@ -142,8 +161,9 @@ def catalogue(source: Path | Sequence[Path]) -> Catalogue:
         lost = [frame for frame in frames if not frame.has_place and not frame.is_localizer]
         if lost:
             raise _no_place(lost)
-        raise FileFormatError("the folder holds CT slices", f"{where}: only {_words(+skipped)}",
-                              "Pass the folder of the axial series")
+        raise FileFormatError(
+            "the folder holds CT slices", f"{where}: only {_words(+skipped)}", "Pass the folder of the axial series"
+        )
     decisions = []
     if +skipped:
         decisions.append(Decision("dicom", f"Left out: {_words(+skipped)}.", warning=unplaced > 0))
@@ -162,25 +182,35 @@ def choose(found: Catalogue, series: str | int | None = None) -> tuple[Stack, tu
     if series is not None:
         stacks = _matching(stacks, str(series).strip())
     elif len({stack.first.patient_key for stack in stacks} - {""}) > 1:
-        raise InputError("a folder holds one patient", f"CT series of several patients: {_listed(stacks)}",
-                         "Pass series= or the folder of one patient")
+        raise InputError(
+            "a folder holds one patient",
+            f"CT series of several patients: {_listed(stacks)}",
+            "Pass series= or the folder of one patient",
+        )
     ranked = sorted(stacks, key=_rank, reverse=True)
     stack, others = ranked[0], [other for other in found.stacks if other is not ranked[0]]
     decisions = list(found.decisions)
     if series is not None:
         decisions.append(Decision("dicom", f"Read {stack}, as asked for."))
     elif others:
-        decisions.append(Decision("dicom", f"Read {stack}, the {'axial ' if stack.is_axial else ''}CT with most "
-                                  f"slices; also there: {_listed(others)}."))
+        decisions.append(
+            Decision(
+                "dicom",
+                f"Read {stack}, the {'axial ' if stack.is_axial else ''}CT with most "
+                f"slices; also there: {_listed(others)}.",
+            )
+        )
     if not stack.is_axial:
         decisions.append(Decision("dicom", f"The series is {stack.plane}, not axial.", warning=True))
     if stack.odd_sizes:
         odd = stack.odd_sizes
         sizes = sorted({f"{f.columns} x {f.rows}" for f in (*odd, *stack.frames)})
         if len(odd) > max(1, ODD_SHARE * len(stack.frames)):
-            raise GridError("all slices of a series have one matrix and one pixel size",
-                            f"{stack} with {len(odd)} other images ({', '.join(sizes)})",
-                            "Pass a list of the files of one size")
+            raise GridError(
+                "all slices of a series have one matrix and one pixel size",
+                f"{stack} with {len(odd)} other images ({', '.join(sizes)})",
+                "Pass a list of the files of one size",
+            )
         what = f"Set aside {len(odd)} image(s) of another size ({', '.join(sizes)})."
         decisions.append(Decision("dicom", what, warning=True))
     return stack, tuple(decisions)
@@ -207,8 +237,10 @@ def one_stack(stack: Stack) -> tuple[Stack, tuple[Decision, ...]]:
         mark = max(groups, key=lambda m: (len(groups[m]), -list(groups).index(m)))
         if len(groups[mark]) < 0.9 * len(repeats):
             continue
-        what = (f"The series holds {len(groups)} stacks at the same positions, told apart by {name}; read the one of "
-                f"{len(groups[mark])} slices with {name} {mark or '(empty)'}.")
+        what = (
+            f"The series holds {len(groups)} stacks at the same positions, told apart by {name}; read the one of "
+            f"{len(groups[mark])} slices with {name} {mark or '(empty)'}."
+        )
         return replace(stack, frames=tuple(groups[mark])), (Decision("dicom", what, warning=True),)
     return stack, ()
 
@@ -227,15 +259,18 @@ def _stacks(frames: Sequence[Frame]) -> list[Stack]:
     for members in directions:
         sizes = Counter(_size(frame) for frame in members)
         main = sizes.most_common(1)[0][0]
-        stacks.append(Stack(tuple(f for f in members if _size(f) == main),
-                            tuple(f for f in members if _size(f) != main)))
+        stacks.append(
+            Stack(tuple(f for f in members if _size(f) == main), tuple(f for f in members if _size(f) != main))
+        )
     return stacks
 
 
 def _same_direction(a: Frame, b: Frame) -> bool:
     assert a.row_cosine and b.row_cosine and a.column_cosine and b.column_cosine
-    return all(sum(x * y for x, y in zip(one, two, strict=True)) >= SAME_DIRECTION
-               for one, two in ((a.row_cosine, b.row_cosine), (a.column_cosine, b.column_cosine)))
+    return all(
+        sum(x * y for x, y in zip(one, two, strict=True)) >= SAME_DIRECTION
+        for one, two in ((a.row_cosine, b.row_cosine), (a.column_cosine, b.column_cosine))
+    )
 
 
 def _size(frame: Frame) -> tuple[int, int, float, float]:
@@ -259,20 +294,28 @@ def _matching(stacks: list[Stack], wanted: str) -> list[Stack]:
     for test in tests:
         matching = [stack for stack in stacks if test(stack)]
         if len({stack.first.series_key for stack in matching}) > 1:
-            raise InputError("series= names one series", f"{wanted!r} fits {_listed(matching)}",
-                             "Pass the SeriesInstanceUID: " + ", ".join(
-                                 sorted({s.first.series_uid or s.first.series_key for s in matching})))
+            raise InputError(
+                "series= names one series",
+                f"{wanted!r} fits {_listed(matching)}",
+                "Pass the SeriesInstanceUID: "
+                + ", ".join(sorted({s.first.series_uid or s.first.series_key for s in matching})),
+            )
         if matching:
             return matching
-    raise InputError("series= names a CT series of the folder", f"{wanted!r}; there is {_listed(stacks)}",
-                     "Pass a SeriesNumber, the end of a SeriesInstanceUID, or part of a description")
+    raise InputError(
+        "series= names a CT series of the folder",
+        f"{wanted!r}; there is {_listed(stacks)}",
+        "Pass a SeriesNumber, the end of a SeriesInstanceUID, or part of a description",
+    )
 
 
 def _no_place(frames: list[Frame]) -> FileFormatError:
     names = sorted({frame.file.name for frame in frames})
-    return FileFormatError("every CT slice states its position, orientation and pixel spacing",
-                           f"{len(frames)} image(s) without, such as {names[0]}",
-                           "Export the original images; screenshots and secondary captures cannot be measured")
+    return FileFormatError(
+        "every CT slice states its position, orientation and pixel spacing",
+        f"{len(frames)} image(s) without, such as {names[0]}",
+        "Export the original images; screenshots and secondary captures cannot be measured",
+    )
 
 
 def _listed(stacks: Sequence[Stack], limit: int = 8) -> str:

@@ -57,8 +57,11 @@ def read_dicom(source: Path | Sequence[Path], series: str | int | None = None, r
     offsets = np.array([stack.offset_mm(frame) for frame in frames])
     plan = plan_slices(offsets)
     shear = _shear(frames, offsets, stack)
-    whole = all(float(v).is_integer() for frame in frames for v in (reader.rescale or (frame.slope or 1.0,
-                                                                                     frame.intercept or 0.0)))
+    whole = all(
+        float(v).is_integer()
+        for frame in frames
+        for v in (reader.rescale or (frame.slope or 1.0, frame.intercept or 0.0))
+    )
     try:
         hu = _assembled(frames, plan, shear, reader, np.dtype(np.int16 if whole else np.float32))
     except _BeyondInt16:
@@ -71,15 +74,34 @@ def read_dicom(source: Path | Sequence[Path], series: str | int | None = None, r
         hu, judged = correct_rescaled(hu, *header, name=str(stack))
     else:
         hu, judged = clipped(hu, "dicom", [], owned=True)
-    notes = [Decision("dicom", f"{count} {what}.", warning="padding" not in what)
-             for what, count in sorted(reader.notes.items())]
+    notes = [
+        Decision("dicom", f"{count} {what}.", warning="padding" not in what)
+        for what, count in sorted(reader.notes.items())
+    ]
     affine = _affine(frames, stack, plan, shear)
     study = study_of(reader.dataset(frames[0].file), frames[0].file.name, _uids(frames, affine))
-    extra = [Decision("dicom", f"Rescale differs between slices ({len(rescales)} kinds); each was applied to its own.")
-             ] if len(rescales) > 1 else []
+    extra = (
+        [Decision("dicom", f"Rescale differs between slices ({len(rescales)} kinds); each was applied to its own.")]
+        if len(rescales) > 1
+        else []
+    )
     used = dict.fromkeys(reader.sources[frame.file] for frame in frames)
-    return RawImage(hu.transpose(2, 1, 0), affine, study=study, sources=tuple(used), decisions=(
-        *decisions, *more, *dropped, *plan.decisions, *(shear.decisions if shear else ()), *extra, *notes, *judged))
+    return RawImage(
+        hu.transpose(2, 1, 0),
+        affine,
+        study=study,
+        sources=tuple(used),
+        decisions=(
+            *decisions,
+            *more,
+            *dropped,
+            *plan.decisions,
+            *(shear.decisions if shear else ()),
+            *extra,
+            *notes,
+            *judged,
+        ),
+    )
 
 
 def _distinct(stack: Stack, reader: SliceReader) -> tuple[list[Frame], tuple[Decision, ...]]:
@@ -101,7 +123,8 @@ def _distinct(stack: Stack, reader: SliceReader) -> tuple[list[Frame], tuple[Dec
                 "a SOPInstanceUID names one image" if same_uid else "each position of a series holds one image",
                 f"two different images at {stack.offset_mm(frame):.1f} mm along the slice normal "
                 f"({frames[-1].file.name}, {frame.file.name})",
-                "Two acquisitions are mixed; pass a list of the files of one of them")
+                "Two acquisitions are mixed; pass a list of the files of one of them",
+            )
         dropped += 1
     reader.notes.clear()
     if not dropped:
@@ -116,27 +139,39 @@ def _refuse_shared_uids(stack: Stack) -> None:
             continue
         first = places.setdefault((frame.sop_uid, frame.number), frame)
         if abs(stack.offset_mm(first) - stack.offset_mm(frame)) > SAME_POSITION_MM:
-            raise FileFormatError("a SOPInstanceUID names one image",
-                                  f"{first.file.name} and {frame.file.name} share one at different positions",
-                                  "The identifiers were damaged by an export; export the series again")
+            raise FileFormatError(
+                "a SOPInstanceUID names one image",
+                f"{first.file.name} and {frame.file.name} share one at different positions",
+                "The identifiers were damaged by an export; export the series again",
+            )
 
 
 def _shear(frames: list[Frame], offsets: np.ndarray, stack: Stack) -> Shear | None:
     first = frames[0]
     assert first.pixel_spacing_mm is not None
-    return plan_shear(np.array([frame.position_mm for frame in frames]), offsets, np.array(first.row_cosine),
-                      np.array(first.column_cosine), np.array(stack.normal), first.pixel_spacing_mm)
+    return plan_shear(
+        np.array([frame.position_mm for frame in frames]),
+        offsets,
+        np.array(first.row_cosine),
+        np.array(first.column_cosine),
+        np.array(stack.normal),
+        first.pixel_spacing_mm,
+    )
 
 
-def _assembled(frames: list[Frame], plan: SlicePlan, shear: Shear | None, reader: SliceReader,
-               dtype: np.dtype) -> np.ndarray:
+def _assembled(
+    frames: list[Frame], plan: SlicePlan, shear: Shear | None, reader: SliceReader, dtype: np.dtype
+) -> np.ndarray:
     """(slices, rows, columns) in HU. Each slice is decoded once and written to every output slice it has part in."""
     rows, columns = frames[0].rows, frames[0].columns
     if shear is not None:
         rows, columns = rows + shear.extra[0], columns + shear.extra[1]
     if plan.count * rows * columns > MAX_VOXELS:
-        raise GridError(f"a series holds at most {MAX_VOXELS / 2**30:.0f} Gi voxels",
-                        f"{columns} x {rows} x {plan.count}", "Crop the series first")
+        raise GridError(
+            f"a series holds at most {MAX_VOXELS / 2**30:.0f} Gi voxels",
+            f"{columns} x {rows} x {plan.count}",
+            "Crop the series first",
+        )
     hu = np.empty((plan.count, rows, columns), dtype=dtype)
     previous = np.empty(0)
     for number, frame in enumerate(frames):

@@ -33,8 +33,10 @@ SAMPLE_VOXELS = 1_000_000
 #: Without any value below 0, 98 % of a believable crop of soft tissue lie within this range.
 CROP_SPREAD_HU = 200
 Rescale = str | tuple[float, float]
-_REMEDY = ("Pass rescale='none' if the values are HU as they are, 'header' to apply the header, or "
-           "(slope, intercept), such as (1, -1024)")
+_REMEDY = (
+    "Pass rescale='none' if the values are HU as they are, 'header' to apply the header, or "
+    "(slope, intercept), such as (1, -1024)"
+)
 
 
 @dataclass(frozen=True)
@@ -62,13 +64,15 @@ def checked_rescale(rescale: object) -> Rescale:
     except (TypeError, ValueError):
         slope, intercept = 0.0, 0.0
     if isinstance(rescale, str) or slope == 0 or not np.isfinite([slope, intercept]).all():
-        raise InputError("rescale is 'auto', 'header', 'none' or (slope, intercept) with a slope other than 0",
-                         repr(rescale))
+        raise InputError(
+            "rescale is 'auto', 'header', 'none' or (slope, intercept) with a slope other than 0", repr(rescale)
+        )
     return slope, intercept
 
 
-def to_hu(stored: np.ndarray, slope: float, intercept: float, rescale: Rescale, name: str,
-          step: str) -> tuple[np.ndarray, list[Decision]]:
+def to_hu(
+    stored: np.ndarray, slope: float, intercept: float, rescale: Rescale, name: str, step: str
+) -> tuple[np.ndarray, list[Decision]]:
     """Stored values to HU as int16 or float32, never changing ``stored`` itself.
 
     Args:
@@ -86,8 +90,9 @@ def to_hu(stored: np.ndarray, slope: float, intercept: float, rescale: Rescale, 
         decisions.append(Decision(step, f"Rescaled as asked for: x {slope:g} {intercept:+g}."))
     elif rescale == "none":
         if has_header:
-            decisions.append(Decision(step, f"The header's rescale (x {slope:g} {intercept:+g}) was not applied, as "
-                                      "asked for."))
+            decisions.append(
+                Decision(step, f"The header's rescale (x {slope:g} {intercept:+g}) was not applied, as asked for.")
+            )
         slope, intercept = 1.0, 0.0
     elif rescale == "auto":
         slope, intercept, decisions = _decided(stored, slope, intercept, name, step)
@@ -130,8 +135,9 @@ def clipped(hu: np.ndarray, step: str, decisions: list[Decision], owned: bool) -
     return out, [*decisions, Decision(step, what)]
 
 
-def _decided(stored: np.ndarray, slope: float, intercept: float, name: str,
-             step: str) -> tuple[float, float, list[Decision]]:
+def _decided(
+    stored: np.ndarray, slope: float, intercept: float, name: str, step: str
+) -> tuple[float, float, list[Decision]]:
     sample = _sample(stored)
     decisions: list[Decision] = []
     if (slope, intercept) != (1.0, 0.0):
@@ -140,9 +146,12 @@ def _decided(stored: np.ndarray, slope: float, intercept: float, name: str,
         if _was_hu_already(without, with_it):
             return 1.0, 0.0, [_double(step, slope, intercept)]
         if with_it.tissue < 0.02 and without.tissue >= 0.5 and with_it.air >= 0.5:
-            raise InputError("the rescale to HU is unambiguous",
-                             f"{name}: the header (x {slope:g} {intercept:+g}) leaves nothing but air, and without it "
-                             "the values look like soft tissue", _REMEDY)
+            raise InputError(
+                "the rescale to HU is unambiguous",
+                f"{name}: the header (x {slope:g} {intercept:+g}) leaves nothing but air, and without it "
+                "the values look like soft tissue",
+                _REMEDY,
+            )
         decisions.append(Decision(step, f"Rescaled once by the header: x {slope:g} {intercept:+g}."))
         sample = applied
     if _never_rescaled(sample):
@@ -156,13 +165,21 @@ def _decided(stored: np.ndarray, slope: float, intercept: float, name: str,
 
 
 def _double(step: str, slope: float, intercept: float) -> Decision:
-    return Decision(step, f"The values are HU already; the header's rescale (x {slope:g} {intercept:+g}) would have "
-                    "been applied twice and was ignored.", warning=True)
+    return Decision(
+        step,
+        f"The values are HU already; the header's rescale (x {slope:g} {intercept:+g}) would have "
+        "been applied twice and was ignored.",
+        warning=True,
+    )
 
 
 def _subtracted(step: str) -> Decision:
-    return Decision(step, f"The values were never rescaled to HU (air near 0, soft tissue near {USUAL_OFFSET + 40}): "
-                    f"{USUAL_OFFSET} was subtracted.", warning=True)
+    return Decision(
+        step,
+        f"The values were never rescaled to HU (air near 0, soft tissue near {USUAL_OFFSET + 40}): "
+        f"{USUAL_OFFSET} was subtracted.",
+        warning=True,
+    )
 
 
 def _sample(array: np.ndarray) -> np.ndarray:
@@ -181,9 +198,12 @@ def _look(values: np.ndarray) -> Look:
     low = values[values < -1100]
     varied = len(np.unique(np.rint(low[:50_000]))) >= 20 if low.size else False
     return Look(
-        air=share((values >= -1100) & (values <= -900)), tissue=share((values >= -200) & (values <= 250)),
-        deep=low.size / values.size if varied else 0.0, padding=0.0 if varied else low.size / values.size,
-        negative=share(values < -200), above=share(values > 4100),
+        air=share((values >= -1100) & (values <= -900)),
+        tissue=share((values >= -200) & (values <= 250)),
+        deep=low.size / values.size if varied else 0.0,
+        padding=0.0 if varied else low.size / values.size,
+        negative=share(values < -200),
+        above=share(values > 4100),
     )
 
 

@@ -32,23 +32,50 @@ BONE_HU = (-100.0, 4000.0)
 LUNG_HU = (-1200.0, -200.0)
 #: The same for telling schemes apart, where every structure is compared with its rivals: usual values, wide.
 USUAL_HU: Mapping[str, tuple[float, float]] = {
-    "solid": (-40.0, 600.0), "bone": (60.0, 1500.0), "lung": (-1000.0, -400.0), "soft": (-400.0, 500.0),
+    "solid": (-40.0, 600.0),
+    "bone": (60.0, 1500.0),
+    "lung": (-1000.0, -400.0),
+    "soft": (-400.0, 500.0),
 }
 #: Largest plausible volume in ml, about twice what is seen in gross enlargement.
 LARGEST_ML: Mapping[str, float] = {
-    "liver": 7000, "spleen": 5000, "kidney": 1500, "gallbladder": 900, "pancreas": 500, "adrenal_gland": 150,
-    "aorta": 1200, "inferior_vena_cava": 500, "portal_vein_and_splenic_vein": 300, "esophagus": 400, "heart": 3000,
-    "vertebrae_": 180, "rib_": 120, "trachea": 200, "duodenum": 600, "urinary_bladder": 4000, "prostate": 800,
-    "stomach": 6000, "thyroid_gland": 600, "lung_": 6000, "spinal_cord": 250, "clavicula": 150, "scapula": 400,
+    "liver": 7000,
+    "spleen": 5000,
+    "kidney": 1500,
+    "gallbladder": 900,
+    "pancreas": 500,
+    "adrenal_gland": 150,
+    "aorta": 1200,
+    "inferior_vena_cava": 500,
+    "portal_vein_and_splenic_vein": 300,
+    "esophagus": 400,
+    "heart": 3000,
+    "vertebrae_": 180,
+    "rib_": 120,
+    "trachea": 200,
+    "duodenum": 600,
+    "urinary_bladder": 4000,
+    "prostate": 800,
+    "stomach": 6000,
+    "thyroid_gland": 600,
+    "lung_": 6000,
+    "spinal_cord": 250,
+    "clavicula": 150,
+    "scapula": 400,
 }
 _SOLID = re.compile(
     r"liver|spleen|kidney_(left|right)|kidney|pancreas|heart|aorta|inferior_vena_cava|urinary_bladder|brain|"
     r"autochthon_.*|iliopsoas_.*|gluteus_.*|psoas_major_.*|erector_spinae_.*|skeletal_muscle|prostate|uterus|"
-    r"liver_segment_\d|pancreas_(head|body|tail)|thyroid_gland|gallbladder|spinal_cord|heart_.*")
-_BONE = re.compile(r"vertebrae(_(?!body).*)?|sacrum|hip_.*|femur_.*|humerus_.*|scapula_.*|clavicula_.*|rib_.*|skull|"
-                   r"sternum|bones|ribs")
-_SOFT = re.compile(r"esophagus|duodenum|small_bowel|adrenal_gland_.*|portal_vein_and_splenic_vein|pulmonary_vein|"
-                   r".*_vena_.*|.*_artery(_.*)?|superior_vena_cava|atrial_appendage_left|brachiocephalic_.*")
+    r"liver_segment_\d|pancreas_(head|body|tail)|thyroid_gland|gallbladder|spinal_cord|heart_.*"
+)
+_BONE = re.compile(
+    r"vertebrae(_(?!body).*)?|sacrum|hip_.*|femur_.*|humerus_.*|scapula_.*|clavicula_.*|rib_.*|skull|"
+    r"sternum|bones|ribs"
+)
+_SOFT = re.compile(
+    r"esophagus|duodenum|small_bowel|adrenal_gland_.*|portal_vein_and_splenic_vein|pulmonary_vein|"
+    r".*_vena_.*|.*_artery(_.*)?|superior_vena_cava|atrial_appendage_left|brachiocephalic_.*"
+)
 _LUNG = re.compile(r"lung|lung_(left|right)|lung_(upper|middle|lower)_lobe_(left|right)")
 
 
@@ -85,8 +112,9 @@ def sample_labels(labels: np.ndarray, geometry: Geometry, hu: np.ndarray | None)
     for start, stop in zip(starts, np.r_[starts[1:], found.size], strict=True):
         centre = geometry.to_world(index[start:stop].mean(axis=0) * world_steps + first)
         median = None if values is None else float(np.median(values[start:stop]))
-        samples[int(found[start])] = LabelSample(int(stop - start), float((stop - start) * voxel_ml),
-                                                 tuple(float(c) for c in centre), median)  # type: ignore[arg-type]
+        samples[int(found[start])] = LabelSample(
+            int(stop - start), float((stop - start) * voxel_ml), tuple(float(c) for c in centre), median
+        )  # type: ignore[arg-type]
     return samples
 
 
@@ -113,19 +141,30 @@ def check_masks_fit(volume: Volume, segmentation: Segmentation) -> tuple[Decisio
                 failed.append(f"{structure(name).words} {sample.median_hu:.0f} HU")
     shown = ", ".join(failed[:6]) + (f" and {len(failed) - 6} more" if len(failed) > 6 else "")
     if checked and len(failed) * 2 > checked:
-        raise InputError("the masks lie on this scan",
-                         f"{len(failed)} of {checked} checkable structures have an impossible median density ({shown})",
-                         "Pass the masks of this scan on its grid; check scheme= and the orientation of both files")
+        raise InputError(
+            "the masks lie on this scan",
+            f"{len(failed)} of {checked} checkable structures have an impossible median density ({shown})",
+            "Pass the masks of this scan on its grid; check scheme= and the orientation of both files",
+        )
     if failed:
-        return (Decision("masks", f"The masks of {len(failed)} of {checked} checked structures have an unusual median "
-                                  f"density and may be misplaced: {shown}.", warning=True),)
+        return (
+            Decision(
+                "masks",
+                f"The masks of {len(failed)} of {checked} checked structures have an unusual median "
+                f"density and may be misplaced: {shown}.",
+                warning=True,
+            ),
+        )
     return ()
 
 
 def scheme_plausibility(scheme: Scheme, samples: Mapping[int, LabelSample]) -> tuple[int, int]:
     """(agreeing, made) of simple checks on the voxels: volume, density, right and left, level of vertebrae."""
-    placed = {scheme.labels[label]: sample for label, sample in samples.items()
-              if scheme.labels.get(label) and sample.voxels >= MIN_SAMPLES}
+    placed = {
+        scheme.labels[label]: sample
+        for label, sample in samples.items()
+        if scheme.labels.get(label) and sample.voxels >= MIN_SAMPLES
+    }
     votes: list[bool] = []
     for name, sample in placed.items():
         limit = next((most for start, most in LARGEST_ML.items() if name.startswith(start)), None)
@@ -146,8 +185,15 @@ def scheme_plausibility(scheme: Scheme, samples: Mapping[int, LabelSample]) -> t
     return sum(votes), len(votes)
 
 
-_LEVELS = [f"vertebrae_{level}" for level in
-           [*(f"C{n}" for n in range(1, 8)), *(f"T{n}" for n in range(1, 13)), *(f"L{n}" for n in range(1, 6)), "S1"]]
+_LEVELS = [
+    f"vertebrae_{level}"
+    for level in [
+        *(f"C{n}" for n in range(1, 8)),
+        *(f"T{n}" for n in range(1, 13)),
+        *(f"L{n}" for n in range(1, 6)),
+        "S1",
+    ]
+]
 
 
 def _bounds(name: str, table: Mapping[str, tuple[float, float]]) -> tuple[float, float] | None:

@@ -65,8 +65,11 @@ def require_overlap(target: Geometry, source: Geometry, what: str) -> None:
     """GridError unless the grids share at least 1 % of the smaller one's volume in world space."""
     if max(target.overlap_fraction(source), source.overlap_fraction(target), coverage(target, source)) >= MIN_OVERLAP:
         return
-    raise GridError(f"{what} lie where the scan lies, in mm", f"masks {_extent(source)}, scan {_extent(target)}",
-                    "Pass the masks of this scan; if they are, copy the scan's affine into their header")
+    raise GridError(
+        f"{what} lie where the scan lies, in mm",
+        f"masks {_extent(source)}, scan {_extent(target)}",
+        "Pass the masks of this scan; if they are, copy the scan's affine into their header",
+    )
 
 
 def label_box(labels: np.ndarray) -> Box | None:
@@ -89,8 +92,10 @@ def _axis_lookup(source: Geometry, target: Geometry) -> list[np.ndarray] | None:
     if drift.sum(axis=1).max() > PARALLEL_DRIFT:
         return None
     middle = step[:3, :3] @ (lengths / 2) + step[:3, 3]
-    return [np.floor(middle[a] + step[a, a] * (np.arange(n) - lengths[a] / 2) + _HALF).astype(np.intp)
-            for a, n in enumerate(target.shape)]
+    return [
+        np.floor(middle[a] + step[a, a] * (np.arange(n) - lengths[a] / 2) + _HALF).astype(np.intp)
+        for a, n in enumerate(target.shape)
+    ]
 
 
 def _steps(index: np.ndarray) -> np.ndarray | slice:
@@ -113,11 +118,21 @@ def _resample(labels: np.ndarray, source: Geometry, target: Geometry, out: np.nd
 
     step = np.linalg.inv(source.affine) @ target.affine
     padded = np.pad(labels, 1)  # so that "nearest" reaches half a voxel beyond the outermost centres
-    affine_transform(padded, step[:3, :3], offset=step[:3, 3] + 1 + (_HALF - 0.5), output_shape=target.shape,
-                     output=out, order=0, mode="constant", cval=0)
+    affine_transform(
+        padded,
+        step[:3, :3],
+        offset=step[:3, 3] + 1 + (_HALF - 0.5),
+        output_shape=target.shape,
+        output=out,
+        order=0,
+        mode="constant",
+        cval=0,
+    )
 
 
 def _extent(grid: Geometry) -> str:
     corners = np.array(list(itertools.chain(grid.corners_mm)))
-    return " x ".join(f"{low:.0f} to {high:.0f}" for low, high in zip(corners.min(0), corners.max(0), strict=True)) + \
-        " mm (right, anterior, superior)"
+    return (
+        " x ".join(f"{low:.0f} to {high:.0f}" for low, high in zip(corners.min(0), corners.max(0), strict=True))
+        + " mm (right, anterior, superior)"
+    )

@@ -24,8 +24,11 @@ def whole_labels(array: np.ndarray, name: str) -> tuple[np.ndarray, tuple[Decisi
     Raises InputError for NaN, negative, fractional or too large values and for types that are not numbers.
     """
     if array.ndim != 3:
-        raise InputError("a mask has three axes", f"{name}: shape {array.shape}",
-                         "Split channels; a one-hot mask becomes a {structure: mask} mapping")
+        raise InputError(
+            "a mask has three axes",
+            f"{name}: shape {array.shape}",
+            "Split channels; a one-hot mask becomes a {structure: mask} mapping",
+        )
     if array.dtype == bool:
         return array.view(np.uint8), ()
     if array.dtype.kind not in "uif":
@@ -34,15 +37,19 @@ def whole_labels(array: np.ndarray, name: str) -> tuple[np.ndarray, tuple[Decisi
     if not np.isfinite([float(low), float(high)]).all():
         raise InputError("labels are finite", f"{name}: NaN or infinity", "Write 0 where there is no label")
     if low < -WHOLE_TOLERANCE:
-        raise InputError("labels are 0 or more", f"{name}: {float(low):g}",
-                         "This looks like an image, not a mask" if low < -100 else "Write 0 for background")
+        raise InputError(
+            "labels are 0 or more",
+            f"{name}: {float(low):g}",
+            "This looks like an image, not a mask" if low < -100 else "Write 0 for background",
+        )
     if high > MAX_LABEL + WHOLE_TOLERANCE:
         raise InputError(f"labels are at most {MAX_LABEL}", f"{name}: {float(high):g}", "Renumber the labels")
     dtype = np.dtype(np.uint8 if high < 255.5 else np.uint16)
     if array.dtype.kind != "f":
         return array.astype(dtype, copy=False), ()
     return _from_float(array, dtype, name), (
-        Decision("masks", f"Labels of {name} are stored as {array.dtype}; all are whole numbers and were taken so."),)
+        Decision("masks", f"Labels of {name} are stored as {array.dtype}; all are whole numbers and were taken so."),
+    )
 
 
 def _from_float(array: np.ndarray, dtype: np.dtype, name: str) -> np.ndarray:
@@ -53,9 +60,11 @@ def _from_float(array: np.ndarray, dtype: np.dtype, name: str) -> np.ndarray:
         whole = np.rint(part)
         if np.abs(part - whole).max(initial=0.0) > WHOLE_TOLERANCE:
             odd = part[np.abs(part - whole) > WHOLE_TOLERANCE].flat[0]
-            raise InputError("a mask holds whole numbers", f"{name}: a value of {float(odd):.4g}",
-                             "Threshold a probability map first, such as (p > 0.5), and resample masks with nearest "
-                             "neighbour")
+            raise InputError(
+                "a mask holds whole numbers",
+                f"{name}: a value of {float(odd):.4g}",
+                "Threshold a probability map first, such as (p > 0.5), and resample masks with nearest neighbour",
+            )
         part_out[...] = whole
     return out
 

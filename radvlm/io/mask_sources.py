@@ -26,10 +26,33 @@ from radvlm.volume import Volume
 #: Files read ahead while one is packed; each may be as large as a label map.
 READ_AHEAD = 2
 #: Stems of NIfTI files that lie beside masks and are none.
-NOT_MASKS = frozenset(fold(name) for name in (
-    "ct", "image", "img", "scan", "volume", "ct_volume", "input", "mr", "pet", "suv", "imaging", "original",
-    "combined_labels", "combined", "labels", "label", "segmentation", "segmentations", "seg", "total", "all", "preview",
-))
+NOT_MASKS = frozenset(
+    fold(name)
+    for name in (
+        "ct",
+        "image",
+        "img",
+        "scan",
+        "volume",
+        "ct_volume",
+        "input",
+        "mr",
+        "pet",
+        "suv",
+        "imaging",
+        "original",
+        "combined_labels",
+        "combined",
+        "labels",
+        "label",
+        "segmentation",
+        "segmentations",
+        "seg",
+        "total",
+        "all",
+        "preview",
+    )
+)
 MAX_TABLE_BYTES = 8 * 2**20
 _Item = TypeVar("_Item")
 
@@ -48,8 +71,11 @@ def raw_from_object(source: Any, like: Volume | Geometry | None, name: str = "th
         array = _as_array(source)
         if array.ndim == 4:
             if array.shape[0] != 1:
-                raise InputError("a mask tensor has one channel", f"{name}: shape {tuple(array.shape)}",
-                                 "Take the argmax over channels, or pass a {structure: mask} mapping")
+                raise InputError(
+                    "a mask tensor has one channel",
+                    f"{name}: shape {tuple(array.shape)}",
+                    "Take the argmax over channels, or pass a {structure: mask} mapping",
+                )
             array = array[0]
         affine = _as_affine(source.affine, name)
         if str(dict(source.meta).get("space", "RAS")) == "LPS":
@@ -57,8 +83,11 @@ def raw_from_object(source: Any, like: Volume | Geometry | None, name: str = "th
         return RawImage(array, affine)
     if isinstance(source, np.ndarray) or hasattr(source, "__array__"):
         return _bare(_as_array(source), like, name)
-    raise InputError("masks are a path, (array, affine), a nibabel image, a MetaTensor, a {structure: mask} mapping "
-                     "or a Segmentation", type(source).__name__)
+    raise InputError(
+        "masks are a path, (array, affine), a nibabel image, a MetaTensor, a {structure: mask} mapping "
+        "or a Segmentation",
+        type(source).__name__,
+    )
 
 
 def sidecar_names(path: Path) -> tuple[dict[int, str], str]:
@@ -88,8 +117,11 @@ def mask_files(folder: Path) -> list[Path]:
             break
     found = _nifti_files(folder)
     if not found:
-        raise FileFormatError("a mask folder holds NIfTI masks (one per structure) or a DICOM segmentation",
-                              f"{folder}: neither", "Check the path")
+        raise FileFormatError(
+            "a mask folder holds NIfTI masks (one per structure) or a DICOM segmentation",
+            f"{folder}: neither",
+            "Check the path",
+        )
     masks = [path for path in found if fold(stem_of(path)) not in NOT_MASKS]
     return masks or found
 
@@ -115,24 +147,41 @@ def read_ahead(tasks: Sequence[Callable[[], _Item]]) -> Iterator[_Item]:
 
 
 def _nifti_files(folder: Path) -> list[Path]:
-    return sorted((path for path in folder.iterdir()
-                   if path.name.endswith((".nii", ".nii.gz")) and not path.name.startswith(".") and path.is_file()),
-                  key=lambda path: path.name)
+    return sorted(
+        (
+            path
+            for path in folder.iterdir()
+            if path.name.endswith((".nii", ".nii.gz")) and not path.name.startswith(".") and path.is_file()
+        ),
+        key=lambda path: path.name,
+    )
 
 
 def _bare(array: np.ndarray, like: Volume | Geometry | None, name: str) -> RawImage:
     if like is None:
-        raise InputError("an array comes with its affine", f"{name}: an array without one",
-                         "Pass (array, affine), with the affine to RAS+ mm")
+        raise InputError(
+            "an array comes with its affine",
+            f"{name}: an array without one",
+            "Pass (array, affine), with the affine to RAS+ mm",
+        )
     geometry = like.geometry if isinstance(like, Volume) else like
     if isinstance(like, Volume) and like.stored_axes != "RAS":
-        raise InputError("the orientation of an array is known", f"{name}: an array without affine, while the scan's "
-                         f"file is stored as {like.stored_axes}", "Pass (array, affine), with the affine to RAS+ mm")
+        raise InputError(
+            "the orientation of an array is known",
+            f"{name}: an array without affine, while the scan's file is stored as {like.stored_axes}",
+            "Pass (array, affine), with the affine to RAS+ mm",
+        )
     if array.shape != geometry.shape:
-        raise InputError("an array without affine has the shape of the scan", f"{name}: {array.shape}, "
-                         f"scan {geometry.shape}", "Pass (array, affine), with the affine to RAS+ mm")
-    return RawImage(array, geometry.affine, decisions=(
-        Decision("masks", "An array without affine was taken to lie on the scan's own grid."),))
+        raise InputError(
+            "an array without affine has the shape of the scan",
+            f"{name}: {array.shape}, scan {geometry.shape}",
+            "Pass (array, affine), with the affine to RAS+ mm",
+        )
+    return RawImage(
+        array,
+        geometry.affine,
+        decisions=(Decision("masks", "An array without affine was taken to lie on the scan's own grid."),),
+    )
 
 
 def _as_array(source: Any) -> np.ndarray:
@@ -194,8 +243,11 @@ def _rows(text: str) -> dict[int, str]:
         pairs = [(row[number], row[word]) for row in rows[1:] if len(row) > max(number, word)]
     else:  # ITK-SNAP: number, R G B A, two flags, "name"; Slicer: number, name, R G B A
         split = [line.split(maxsplit=7) if '"' in line else line.split() for line in lines]
-        pairs = [(row[0], row[7].strip('"') if len(row) == 8 and '"' in row[7] else row[1]) for row in split
-                 if len(row) in (6, 8)]
+        pairs = [
+            (row[0], row[7].strip('"') if len(row) == 8 and '"' in row[7] else row[1])
+            for row in split
+            if len(row) in (6, 8)
+        ]
     for label, name in pairs:
         if label.strip().isdigit() and int(label) > 0 and name.strip():
             names[int(label)] = name.strip()

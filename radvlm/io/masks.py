@@ -88,8 +88,11 @@ def _from_path(path: Path, like: Volume | Geometry | None, scheme: SchemeLike) -
         if not any(p.name.endswith((".nii", ".nii.gz")) for p in inside):
             objects = [p for p in inside if is_dicom_seg(p)]
             if len(objects) > 1:
-                raise InputError("one DICOM segmentation is given", f"{path} holds {len(objects)}: "
-                                 f"{', '.join(p.name for p in objects[:5])}", "Pass the file that is meant")
+                raise InputError(
+                    "one DICOM segmentation is given",
+                    f"{path} holds {len(objects)}: {', '.join(p.name for p in objects[:5])}",
+                    "Pass the file that is meant",
+                )
             if objects:
                 return _from_dicom(objects[0], like, scheme)
         return _from_folder(path, like, scheme)
@@ -101,13 +104,18 @@ def _from_path(path: Path, like: Volume | Geometry | None, scheme: SchemeLike) -
     if not raw.names and scheme is None:
         names, table = sidecar_names(path)
         if names:
-            raw = dataclasses.replace(raw, names=names, decisions=(
-                *raw.decisions, Decision("masks", f"Label names were taken from {table}.")))
+            raw = dataclasses.replace(
+                raw, names=names, decisions=(*raw.decisions, Decision("masks", f"Label names were taken from {table}."))
+            )
         elif (structure := structure_from_name(stem_of(path))) is not None:
             labels = np.unique(raw.array[raw.array != 0])
             if labels.size <= 1 and (labels.size == 0 or labels[0] > 0):
-                return _from_masks([(structure, path.name, lambda: raw)], like, "file name", (
-                    Decision("masks", f"{path.name} holds one label and was taken as {structure} by its name."),))
+                return _from_masks(
+                    [(structure, path.name, lambda: raw)],
+                    like,
+                    "file name",
+                    (Decision("masks", f"{path.name} holds one label and was taken as {structure} by its name."),),
+                )
     return _from_label_image(raw, path.name, like, scheme)
 
 
@@ -121,9 +129,8 @@ def _is_dicom(path: Path) -> bool:
 
 # -- label images ---------------------------------------------------------------------------------------------------
 
-def _from_label_image(
-    raw: RawImage, name: str, like: Volume | Geometry | None, scheme: SchemeLike,
-) -> Segmentation:
+
+def _from_label_image(raw: RawImage, name: str, like: Volume | Geometry | None, scheme: SchemeLike) -> Segmentation:
     array, decisions = whole_labels(raw.array, name)
     labels, geometry, _ = RawImage(array, raw.affine).canonical()
     counts = count_labels(labels)
@@ -142,27 +149,39 @@ def _from_label_image(
     if merged:
         decisions += (Decision("masks", f"Several labels of {name} are {', '.join(merged)} and were united."),)
     return Segmentation(
-        (labels,), places, (chosen.searched | set(places)) - lost, geometry, chosen.name, raw.sources,
-        (*raw.decisions, *decisions, decision, *_lost_decision(lost), *_empty_decision(counts, name)))
+        (labels,),
+        places,
+        (chosen.searched | set(places)) - lost,
+        geometry,
+        chosen.name,
+        raw.sources,
+        (*raw.decisions, *decisions, decision, *_lost_decision(lost), *_empty_decision(counts, name)),
+    )
 
 
 def _chosen_scheme(
-    given: SchemeLike, counts: np.ndarray, names: Mapping[int, str], name: str, sample: Callable[[], Any],
+    given: SchemeLike, counts: np.ndarray, names: Mapping[int, str], name: str, sample: Callable[[], Any]
 ) -> tuple[Scheme, Decision]:
     labels = {int(label) for label in np.flatnonzero(counts) if label}
     if given is not None:
         chosen = _given_scheme(given)
         if not chosen.labels:
             if not names:
-                raise StructureError("a label file follows a scheme with numbers", f"{name}: scheme {chosen.name!r} "
-                                     "has names only", "Pass {label: structure}")
+                raise StructureError(
+                    "a label file follows a scheme with numbers",
+                    f"{name}: scheme {chosen.name!r} has names only",
+                    "Pass {label: structure}",
+                )
             resolved = {label: structure_from_name(word, chosen) for label, word in names.items()}
             entries = tuple(SchemeEntry(label, names[label], found) for label, found in resolved.items() if found)
             chosen = dataclasses.replace(chosen, entries=entries)
         return chosen, Decision("masks", f"Labels of {name} follow the scheme {chosen.name}, as given.")
     if not labels and not names:
-        raise InputError("a mask holds at least one label", f"{name}: every voxel is 0",
-                         "Check the file; if it is right that nothing was found, say what was searched with scheme=")
+        raise InputError(
+            "a mask holds at least one label",
+            f"{name}: every voxel is 0",
+            "Check the file; if it is right that nothing was found, say what was searched with scheme=",
+        )
     samples: list[Any] = []
 
     def plausibility(candidate: Scheme) -> tuple[int, int]:
@@ -174,11 +193,15 @@ def _chosen_scheme(
         chosen, reason = detect_scheme(labels, names, plausibility=plausibility)
     except StructureError as error:
         voxels = ", ".join(f"{label}: {counts[label]}" for label in sorted(labels)[:12])
-        raise StructureError(error.rule, f"{error.received}; voxels of {name} by label {voxels}"
-                             + (", ..." if len(labels) > 12 else ""), error.remedy) from None
+        raise StructureError(
+            error.rule,
+            f"{error.received}; voxels of {name} by label {voxels}" + (", ..." if len(labels) > 12 else ""),
+            error.remedy,
+        ) from None
     by_numbers = "number" in reason
-    return chosen, Decision("masks", f"Labels of {name} follow the scheme {chosen.name}, recognised {reason}.",
-                            warning=by_numbers)
+    return chosen, Decision(
+        "masks", f"Labels of {name} follow the scheme {chosen.name}, recognised {reason}.", warning=by_numbers
+    )
 
 
 def _given_scheme(given: SchemeLike) -> Scheme:
@@ -198,14 +221,16 @@ def _meaning(chosen: Scheme, counts: np.ndarray, name: str) -> dict[int, str]:
     unknown = [label for label in labels if label not in table]
     if unknown:
         shown = ", ".join(f"{label} ({counts[label]} voxels)" for label in unknown[:10])
-        raise StructureError(f"every label belongs to the scheme {chosen.name}",
-                             f"{name}: {shown}" + (f" and {len(unknown) - 10} more" if len(unknown) > 10 else ""),
-                             "Pass another scheme= or {label: structure}; map a label to \"\" to leave it out")
+        raise StructureError(
+            f"every label belongs to the scheme {chosen.name}",
+            f"{name}: {shown}" + (f" and {len(unknown) - 10} more" if len(unknown) > 10 else ""),
+            'Pass another scheme= or {label: structure}; map a label to "" to leave it out',
+        )
     return {label: table[label] for label in labels}
 
 
 def _named(
-    labels: np.ndarray, meaning: Mapping[int, str], counts: np.ndarray,
+    labels: np.ndarray, meaning: Mapping[int, str], counts: np.ndarray
 ) -> tuple[np.ndarray, dict[str, LabelPlace]]:
     """Labels renumbered where two mean the same structure or one means background; no copy otherwise."""
     first: dict[str, int] = {}
@@ -220,12 +245,22 @@ def _named(
 
 # -- binary masks ---------------------------------------------------------------------------------------------------
 
+
 def _from_folder(folder: Path, like: Volume | Geometry | None, scheme: SchemeLike) -> Segmentation:
     files = mask_files(folder)
     stems = {path: stem_of(path) for path in files}
     if isinstance(scheme, Mapping) and all(isinstance(key, str) for key in scheme):
-        chosen, reason = Scheme("given by the caller", "", tuple(
-            SchemeEntry(None, str(stem), structure_from_name(str(given)) or "") for stem, given in scheme.items())), ""
+        chosen, reason = (
+            Scheme(
+                "given by the caller",
+                "",
+                tuple(
+                    SchemeEntry(None, str(stem), structure_from_name(str(given)) or "")
+                    for stem, given in scheme.items()
+                ),
+            ),
+            "",
+        )
         bad = [str(given) for given in scheme.values() if given and structure_from_name(str(given)) is None]
         if bad:
             raise unknown_names(bad)
@@ -240,9 +275,13 @@ def _from_folder(folder: Path, like: Volume | Geometry | None, scheme: SchemeLik
     if unknown:
         raise unknown_names(unknown, "mask files are named after structures that")
     masks: list[tuple[str, str, Callable[[], RawImage]]] = [
-        (structure, path.name, partial(read_nifti, path)) for path, structure in named.items() if structure]
-    note = Decision("masks", f"{len(masks)} mask files follow the scheme {chosen.name}"
-                    + (f", {'recognised ' if scheme is None else ''}{reason}." if reason else "."))
+        (structure, path.name, partial(read_nifti, path)) for path, structure in named.items() if structure
+    ]
+    note = Decision(
+        "masks",
+        f"{len(masks)} mask files follow the scheme {chosen.name}"
+        + (f", {'recognised ' if scheme is None else ''}{reason}." if reason else "."),
+    )
     return _from_masks(masks, like, chosen.name, (note,))
 
 
@@ -264,7 +303,9 @@ def _from_mapping(source: Mapping[Any, Any], like: Volume | Geometry | None) -> 
 
 
 def _from_masks(
-    masks: list[tuple[str, str, Callable[[], RawImage]]], like: Volume | Geometry | None, scheme: str,
+    masks: list[tuple[str, str, Callable[[], RawImage]]],
+    like: Volume | Geometry | None,
+    scheme: str,
     notes: tuple[Decision, ...],
 ) -> Segmentation:
     """Pack binary masks, each (structure, name of its file, reader), as they are read."""
@@ -297,13 +338,26 @@ def _from_masks(
             lost.add(structure)
     assert packer is not None and target is not None
     if twice:
-        decisions.append(Decision("masks", f"Several files held the same structure and were united: "
-                                  f"{', '.join(sorted(twice))}."))
+        decisions.append(
+            Decision("masks", f"Several files held the same structure and were united: {', '.join(sorted(twice))}.")
+        )
     empty = seen - set(packer.places) - lost
-    decisions.append(Decision("masks", f"{len(packer.places)} structures are present, {len(empty)} were searched and "
-                              "not found.", warning=not packer.places))
-    return Segmentation(packer.finished(), packer.places, frozenset(seen - lost), target, scheme, tuple(sources),
-                        (*decisions, *_lost_decision(lost)))
+    decisions.append(
+        Decision(
+            "masks",
+            f"{len(packer.places)} structures are present, {len(empty)} were searched and not found.",
+            warning=not packer.places,
+        )
+    )
+    return Segmentation(
+        packer.finished(),
+        packer.places,
+        frozenset(seen - lost),
+        target,
+        scheme,
+        tuple(sources),
+        (*decisions, *_lost_decision(lost)),
+    )
 
 
 def _binary_on(mask: np.ndarray, geometry: Geometry, target: Geometry, name: str) -> tuple[np.ndarray, Box] | None:
@@ -314,8 +368,11 @@ def _binary_on(mask: np.ndarray, geometry: Geometry, target: Geometry, name: str
     window = mask[box.slices]
     values = np.flatnonzero(count_labels(window))
     if (values > 0).sum() > 1:
-        raise InputError("a file among binary masks holds one label",
-                         f"{name}: labels {values[values > 0][:8].tolist()}", "Pass a multi-label file on its own")
+        raise InputError(
+            "a file among binary masks holds one label",
+            f"{name}: labels {values[values > 0][:8].tolist()}",
+            "Pass a multi-label file on its own",
+        )
     if target.same_grid(geometry):
         return window != 0, box
     placed = onto_box(mask, geometry, target)
@@ -325,6 +382,7 @@ def _binary_on(mask: np.ndarray, geometry: Geometry, target: Geometry, name: str
 
 
 # -- DICOM and Segmentation -----------------------------------------------------------------------------------------
+
 
 def _from_dicom(path: Path, like: Volume | Geometry | None, scheme: SchemeLike) -> Segmentation:
     seg = read_dicom_seg(path)
@@ -342,8 +400,9 @@ def _from_dicom(path: Path, like: Volume | Geometry | None, scheme: SchemeLike) 
     target = target or parts[0][1]
     packer = LayerPacker(target)
     for labels, geometry in parts:
-        placed = (labels, Box((0, 0, 0), labels.shape)) if target.same_grid(geometry) else \
-            onto_box(labels, geometry, target)
+        placed = (
+            (labels, Box((0, 0, 0), labels.shape)) if target.same_grid(geometry) else onto_box(labels, geometry, target)
+        )
         if placed is not None:
             _pack_labels(packer, placed[0], placed[1], structures)
     filled = {structures[number] for number in counts} - {""}
@@ -354,8 +413,15 @@ def _from_dicom(path: Path, like: Volume | Geometry | None, scheme: SchemeLike) 
     searched = (frozenset(structures.values()) | set(packer.places)) - lost - {""}
     given = " as given" if scheme is not None else ", by their labels and codes"
     decisions.append(Decision("masks", f"Segments of {path.name} were named{given}."))
-    return Segmentation(packer.finished(), packer.places, searched, target, "DICOM SEG", seg.sources,
-                        (*decisions, *_lost_decision(lost)))
+    return Segmentation(
+        packer.finished(),
+        packer.places,
+        searched,
+        target,
+        "DICOM SEG",
+        seg.sources,
+        (*decisions, *_lost_decision(lost)),
+    )
 
 
 def _segment_names(seg: DicomSeg, counts: Mapping[int, int], scheme: SchemeLike) -> dict[int, str]:
@@ -364,8 +430,11 @@ def _segment_names(seg: DicomSeg, counts: Mapping[int, int], scheme: SchemeLike)
             raise unnamed_segments(seg, counts)
         return dict(seg.structures)
     chosen = _given_scheme(scheme)
-    table = dict(chosen.labels) if isinstance(scheme, Mapping) else {
-        number: found for number, name in seg.names.items() if (found := structure_from_name(name, chosen))}
+    table = (
+        dict(chosen.labels)
+        if isinstance(scheme, Mapping)
+        else {number: found for number, name in seg.names.items() if (found := structure_from_name(name, chosen))}
+    )
     if set(counts) - set(table):
         raise unnamed_segments(dataclasses.replace(seg, structures=table), counts)
     return table
@@ -389,26 +458,47 @@ def _regridded(source: Segmentation, target: Geometry | None) -> Segmentation:
     decisions = _grid_decisions(target, source.geometry)
     layers = tuple(onto_grid(layer, source.geometry, target) for layer in source.layers)
     counts = [count_labels(layer) for layer in layers]
-    places = {name: place for name, place in source.places.items()
-              if place.label < counts[place.layer].size and counts[place.layer][place.label]}
+    places = {
+        name: place
+        for name, place in source.places.items()
+        if place.label < counts[place.layer].size and counts[place.layer][place.label]
+    }
     lost = set(source.places) - set(places)
-    return Segmentation(layers, places, source.searched - lost, target, source.scheme, source.sources,
-                        (*source.decisions, *decisions, *_lost_decision(lost)))
+    return Segmentation(
+        layers,
+        places,
+        source.searched - lost,
+        target,
+        source.scheme,
+        source.sources,
+        (*source.decisions, *decisions, *_lost_decision(lost)),
+    )
 
 
 # -- what is recorded -----------------------------------------------------------------------------------------------
+
 
 def _grid_decisions(target: Geometry, source: Geometry, sparse: bool = False) -> tuple[Decision, ...]:
     """Record a resampling from ``source`` to ``target``; ``sparse``: outside the source grid nothing was left out."""
     require_overlap(target, source, "the masks")
     change = max(abs(a / b - 1) for a, b in zip(source.spacing_mm, target.spacing_mm, strict=True))
-    decisions = [] if sparse and change < 0.01 else [Decision(
-        "masks", f"Masks were resampled by nearest neighbour from {_grid_words(source)} onto the scan's grid of "
-        f"{_grid_words(target)}.", warning=change >= 0.01)]
+    decisions = (
+        []
+        if sparse and change < 0.01
+        else [
+            Decision(
+                "masks",
+                f"Masks were resampled by nearest neighbour from {_grid_words(source)} onto the scan's grid of "
+                f"{_grid_words(target)}.",
+                warning=change >= 0.01,
+            )
+        ]
+    )
     covered = 1.0 if sparse else coverage(target, source)
     if covered < FULL_COVERAGE:
-        decisions.append(Decision("masks", f"The masks cover {covered:.0%} of the scan; the rest was not searched.",
-                                  warning=True))
+        decisions.append(
+            Decision("masks", f"The masks cover {covered:.0%} of the scan; the rest was not searched.", warning=True)
+        )
     return tuple(decisions)
 
 
@@ -421,13 +511,21 @@ def _lost_decision(lost: Iterable[str]) -> tuple[Decision, ...]:
     names = sorted(lost)
     if not names:
         return ()
-    return (Decision("masks", "No voxel was left on the scan's grid of these structures, which therefore count as not "
-                     f"searched: {', '.join(names)}.", warning=True),)
+    return (
+        Decision(
+            "masks",
+            "No voxel was left on the scan's grid of these structures, which therefore count as not "
+            f"searched: {', '.join(names)}.",
+            warning=True,
+        ),
+    )
 
 
 def _empty_decision(counts: np.ndarray, name: str) -> tuple[Decision, ...]:
     if counts[1:].any():
         return ()
-    return (Decision("masks", f"{name} holds no label at all: everything it searched for is reported as not found.",
-                     warning=True),)
-
+    return (
+        Decision(
+            "masks", f"{name} holds no label at all: everything it searched for is reported as not found.", warning=True
+        ),
+    )

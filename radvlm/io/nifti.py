@@ -35,14 +35,29 @@ MAX_INFLATION = 1040
 
 _MAGIC = {b"n+1\0": (1, True), b"ni1\0": (1, False), b"n+2\0": (2, True), b"ni2\0": (2, False)}
 _NUMBER_TYPES = {2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: "u2", 768: "u4", 1024: "i8", 1280: "u8"}
-_OTHER_TYPES = {1: "1-bit", 32: "complex", 128: "RGB colour", 1536: "128-bit float", 1792: "complex", 2048: "complex",
-                2304: "RGBA colour"}
+_OTHER_TYPES = {
+    1: "1-bit",
+    32: "complex",
+    128: "RGB colour",
+    1536: "128-bit float",
+    1792: "complex",
+    2048: "complex",
+    2304: "RGBA colour",
+}
 _MM_PER_UNIT = {1: ("metre", 1000.0), 3: ("micrometre", 0.001)}
 _SIGNATURES = (
-    (b"\x89PNG", "a PNG picture"), (b"\xff\xd8\xff", "a JPEG picture"), (b"NRRD", "an NRRD file"),
-    (b"PK\x03\x04", "a zip archive"), (b"ObjectType", "a MetaImage header"), (b"%PDF", "a PDF document"),
-    (b"\x89HDF", "an HDF5 file"), (b"version https://git-lfs", "a Git LFS pointer, not the file itself"),
-    (b"\x93NUMPY", "a NumPy array"), (b"GIF8", "a GIF picture"), (b"BM", "a BMP picture"), (b"BZh", "a bzip2 file"),
+    (b"\x89PNG", "a PNG picture"),
+    (b"\xff\xd8\xff", "a JPEG picture"),
+    (b"NRRD", "an NRRD file"),
+    (b"PK\x03\x04", "a zip archive"),
+    (b"ObjectType", "a MetaImage header"),
+    (b"%PDF", "a PDF document"),
+    (b"\x89HDF", "an HDF5 file"),
+    (b"version https://git-lfs", "a Git LFS pointer, not the file itself"),
+    (b"\x93NUMPY", "a NumPy array"),
+    (b"GIF8", "a GIF picture"),
+    (b"BM", "a BMP picture"),
+    (b"BZh", "a bzip2 file"),
     (b"\x28\xb5\x2f\xfd", "a zstd file"),
 )
 
@@ -80,8 +95,10 @@ def read_nifti(path: str | PathLike[str]) -> RawImage:
     if (stored.slope, stored.intercept) != (1.0, 0.0):
         array = rescaled(array, stored.slope, stored.intercept)
         refuse_nonfinite(array, stored.sources[0].name)
-        decisions = (*decisions, Decision(
-            "nifti", f"Voxels were rescaled once by the header: x {stored.slope:g} {stored.intercept:+g}."))
+        decisions = (
+            *decisions,
+            Decision("nifti", f"Voxels were rescaled once by the header: x {stored.slope:g} {stored.intercept:+g}."),
+        )
     return RawImage(array, stored.affine, stored.names, sources=stored.sources, decisions=decisions)
 
 
@@ -106,9 +123,11 @@ def read_stored_nifti(path: str | PathLike[str]) -> StoredNifti:
     offset = _voxel_offset(header, version, single, path.name)
     voxel_bytes = int(np.prod([int(n) for n in shape], dtype=object)) * dtype.itemsize
     if voxel_bytes > MAX_VOXEL_BYTES:
-        raise FileFormatError(f"a NIfTI file holds at most {MAX_VOXEL_BYTES / 2**30:.0f} GiB of voxels",
-                              f"{path.name} promises {voxel_bytes / 2**30:.1f} GiB (shape {shape}, {dtype})",
-                              "Its header is probably damaged; write the file again")
+        raise FileFormatError(
+            f"a NIfTI file holds at most {MAX_VOXEL_BYTES / 2**30:.0f} GiB of voxels",
+            f"{path.name} promises {voxel_bytes / 2**30:.1f} GiB (shape {shape}, {dtype})",
+            "Its header is probably damaged; write the file again",
+        )
     if single:
         content = _payload(packed, offset + voxel_bytes, path.name)
         extensions = _extensions(content, version, offset)
@@ -129,11 +148,19 @@ def read_stored_nifti(path: str | PathLike[str]) -> StoredNifti:
     if squeezed:
         decisions.insert(0, Decision("nifti", f"Dropped axes of length 1 after the third ({squeezed})."))
     names, doubts = names_from_extension(extensions)
-    return StoredNifti(array, slope, intercept, affine, names, tuple(sources),
-                       (*decisions, *(Decision("nifti", doubt, warning=True) for doubt in doubts)))
+    return StoredNifti(
+        array,
+        slope,
+        intercept,
+        affine,
+        names,
+        tuple(sources),
+        (*decisions, *(Decision("nifti", doubt, warning=True) for doubt in doubts)),
+    )
 
 
 # -- bytes ------------------------------------------------------------------------------------------------------
+
 
 def _header_path(path: Path) -> Path:
     """The ``.hdr`` of a pair when its ``.img`` was named."""
@@ -161,8 +188,11 @@ def _file_bytes(path: Path) -> bytes:
     try:
         size = path.stat().st_size
         if size > MAX_VOXEL_BYTES + MAX_EXTENSION_BYTES:
-            raise FileFormatError("a NIfTI file has a readable size", f"{path.name}: {size / 2**30:.1f} GiB",
-                                  "Crop or resample the scan first")
+            raise FileFormatError(
+                "a NIfTI file has a readable size",
+                f"{path.name}: {size / 2**30:.1f} GiB",
+                "Crop or resample the scan first",
+            )
         content = path.read_bytes()
     except FileNotFoundError:
         raise FileFormatError("the file exists", str(path), "Check the path") from None
@@ -201,15 +231,20 @@ def _payload(packed: bytes, expected: int | None, name: str) -> bytes:
     if expected is not None and len(content) < expected:
         raise _too_short(name, expected, f"{len(content)} bytes")
     if len(content) > limit:
-        raise FileFormatError("a NIfTI file ends after its last voxel", f"{name}: more than {limit} bytes, "
-                              "as its header promises", "The header and the voxels disagree; write the file again")
+        raise FileFormatError(
+            "a NIfTI file ends after its last voxel",
+            f"{name}: more than {limit} bytes, as its header promises",
+            "The header and the voxels disagree; write the file again",
+        )
     return content
 
 
 def _too_short(name: str, expected: int, held: str) -> FileFormatError:
-    return FileFormatError("a NIfTI file holds every voxel that its header promises",
-                           f"{name}: {held} where the header promises {expected}",
-                           "The file is truncated or its header is damaged; copy or download it again")
+    return FileFormatError(
+        "a NIfTI file holds every voxel that its header promises",
+        f"{name}: {held} where the header promises {expected}",
+        "The file is truncated or its header is damaged; copy or download it again",
+    )
 
 
 def _inflate(packed: bytes, limit: int, name: str, partial: bool = False) -> bytes:
@@ -233,12 +268,16 @@ def _inflate(packed: bytes, limit: int, name: str, partial: bool = False) -> byt
             rest = member.unused_data.lstrip(b"\0")
     except (isal_zlib.error, EOFError, OSError, ValueError, OverflowError) as error:  # type: ignore[misc]
         what = "the stream ends early" if isinstance(error, EOFError) else str(error).rstrip(".") or "damaged stream"
-        raise FileFormatError("a .gz file is one complete gzip stream with a matching checksum", f"{name}: {what}",
-                              "The file is truncated or damaged; copy or download it again") from error
+        raise FileFormatError(
+            "a .gz file is one complete gzip stream with a matching checksum",
+            f"{name}: {what}",
+            "The file is truncated or damaged; copy or download it again",
+        ) from error
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 # -- header -----------------------------------------------------------------------------------------------------
+
 
 def _header(start: bytes, name: str) -> tuple[int, bool, Any]:
     """NIfTI version, True when voxels follow in the same file, and nibabel's header (unchecked)."""
@@ -255,8 +294,11 @@ def _header(start: bytes, name: str) -> tuple[int, bool, Any]:
         raise FileFormatError("the header is NIfTI", f"{name}: {what}", "Convert it to NIfTI with a known orientation")
     version, single = _MAGIC[magic]
     if (version == 1) != (size[order] == 348):
-        raise FileFormatError("the header is NIfTI", f"{name}: magic {magic!r} in a header of {size[order]} bytes",
-                              "The header is damaged; write the file again")
+        raise FileFormatError(
+            "the header is NIfTI",
+            f"{name}: magic {magic!r} in a header of {size[order]} bytes",
+            "The header is damaged; write the file again",
+        )
     return version, single, kind(start[: size[order]], endianness="<" if order == "little" else ">", check=False)
 
 
@@ -280,21 +322,28 @@ def _shape(header: Any, name: str) -> tuple[tuple[int, int, int], str]:
         raise GridError("a NIfTI header has 1 to 7 dimensions", f"{name}: {count}", "Its header is damaged")
     sizes = dims[1 : count + 1]
     if any(n < 1 for n in sizes) or any(n > MAX_AXIS for n in sizes):
-        raise GridError(f"every axis has 1 to {MAX_AXIS} voxels", f"{name}: {sizes}",
-                        "Its header is damaged; write the file again")
+        raise GridError(
+            f"every axis has 1 to {MAX_AXIS} voxels", f"{name}: {sizes}", "Its header is damaged; write the file again"
+        )
     if count < 3:
         raise GridError("the image is 3D", f"{name}: {sizes}", "Pass the whole volume, not one slice")
     if any(n > 1 for n in sizes[3:]):
-        raise GridError("the image is one 3D volume", f"{name}: shape {tuple(sizes)}",
-                        "Split the time series or channels, and pass one of them")
+        raise GridError(
+            "the image is one 3D volume",
+            f"{name}: shape {tuple(sizes)}",
+            "Split the time series or channels, and pass one of them",
+        )
     return (sizes[0], sizes[1], sizes[2]), " x ".join(map(str, sizes)) if count > 3 else ""
 
 
 def _dtype(header: Any, name: str) -> np.dtype:
     code = int(header["datatype"])
     if code not in _NUMBER_TYPES:
-        raise FileFormatError("voxels are real numbers", f"{name}: {_OTHER_TYPES.get(code, f'datatype code {code}')}",
-                              "Convert the image to int16 or float32, one value per voxel")
+        raise FileFormatError(
+            "voxels are real numbers",
+            f"{name}: {_OTHER_TYPES.get(code, f'datatype code {code}')}",
+            "Convert the image to int16 or float32, one value per voxel",
+        )
     return np.dtype(header.endianness + _NUMBER_TYPES[code])
 
 
@@ -304,8 +353,11 @@ def _voxel_offset(header: Any, version: int, single: bool, name: str) -> int:
     if single and offset == 0:
         return least
     if not least <= offset <= MAX_EXTENSION_BYTES or offset != int(offset):
-        raise FileFormatError(f"voxels start between byte {least} and {MAX_EXTENSION_BYTES}", f"{name}: {offset:g}",
-                              "Its header is damaged; write the file again")
+        raise FileFormatError(
+            f"voxels start between byte {least} and {MAX_EXTENSION_BYTES}",
+            f"{name}: {offset:g}",
+            "Its header is damaged; write the file again",
+        )
     return int(offset)
 
 
@@ -316,8 +368,11 @@ def _scaling(header: Any, name: str) -> tuple[float, float]:
     if np.isnan(intercept):
         intercept = 0.0
     if not np.isfinite([slope, intercept]).all():
-        raise FileFormatError("the rescale of the header is finite", f"{name}: x {slope:g} {intercept:+g}",
-                              "Its header is damaged; write the file again")
+        raise FileFormatError(
+            "the rescale of the header is finite",
+            f"{name}: x {slope:g} {intercept:+g}",
+            "Its header is damaged; write the file again",
+        )
     return slope, intercept
 
 
@@ -340,6 +395,7 @@ def _extensions(content: bytes, version: int, offset: int | None) -> list[bytes]
 
 # -- orientation ------------------------------------------------------------------------------------------------
 
+
 def _affine(header: Any, name: str) -> tuple[np.ndarray, list[Decision]]:
     """Affine to RAS+ mm by nibabel's precedence (sform, qform, neither), and what had to be decided."""
     decisions: list[Decision] = []
@@ -355,18 +411,35 @@ def _affine(header: Any, name: str) -> tuple[np.ndarray, list[Decision]]:
         if len(usable) == 2:
             distance = _corner_distance(affine, usable["qform"], header)
             if distance > SAME_GRID_MM:
-                decisions.append(Decision("nifti", f"The header's sform and qform disagree by up to {distance:.1f} mm; "
-                                          "the sform was used.", warning=True))
+                decisions.append(
+                    Decision(
+                        "nifti",
+                        f"The header's sform and qform disagree by up to {distance:.1f} mm; the sform was used.",
+                        warning=True,
+                    )
+                )
     elif broken:
-        raise GridError("the header holds a usable orientation", f"{name}: broken {' and '.join(broken)}",
-                        "Repair the header; copy the affine from the original scan")
+        raise GridError(
+            "the header holds a usable orientation",
+            f"{name}: broken {' and '.join(broken)}",
+            "Repair the header; copy the affine from the original scan",
+        )
     else:
         affine = np.asarray(header.get_base_affine(), dtype=np.float64)
         if not _is_usable(affine):
-            raise GridError("voxel sizes are finite and above 0", f"{name}: {header['pixdim'][1:4].tolist()} mm",
-                            "Repair the header")
-        decisions.append(Decision("nifti", "The header states no orientation (neither sform nor qform): stored axes "
-                                  "were taken as left, anterior, superior, so sides may be wrong.", warning=True))
+            raise GridError(
+                "voxel sizes are finite and above 0",
+                f"{name}: {header['pixdim'][1:4].tolist()} mm",
+                "Repair the header",
+            )
+        decisions.append(
+            Decision(
+                "nifti",
+                "The header states no orientation (neither sform nor qform): stored axes "
+                "were taken as left, anterior, superior, so sides may be wrong.",
+                warning=True,
+            )
+        )
     return _in_mm(affine, int(header["xyzt_units"]) & 7, name, decisions), decisions
 
 
@@ -415,8 +488,16 @@ def _in_mm(affine: np.ndarray, unit: int, name: str, decisions: list[Decision]) 
         scaled[:3] *= factor
         return scaled
     if plausible(spacing):
-        decisions.append(Decision("nifti", f"The header says {word}s, but its voxel sizes make sense only in mm: "
-                                  "taken as mm.", warning=True))
+        decisions.append(
+            Decision(
+                "nifti",
+                f"The header says {word}s, but its voxel sizes make sense only in mm: taken as mm.",
+                warning=True,
+            )
+        )
         return affine
-    raise GridError("voxel sizes make sense in the header's units", f"{name}: {spacing.tolist()} {word}s",
-                    "Repair the header; radvlm reads mm")
+    raise GridError(
+        "voxel sizes make sense in the header's units",
+        f"{name}: {spacing.tolist()} {word}s",
+        "Repair the header; radvlm reads mm",
+    )

@@ -26,8 +26,11 @@ def refuse_nonfinite(array: np.ndarray, name: str) -> None:
         return
     bad = sum(slab.size - int(np.isfinite(slab).sum()) for slab in slabs(array))
     if bad:
-        raise FileFormatError("every voxel is a finite number", f"{name}: {bad} of {array.size} voxels are NaN or inf",
-                              "Replace them first (in a CT, with -1024 where there is no scan)")
+        raise FileFormatError(
+            "every voxel is a finite number",
+            f"{name}: {bad} of {array.size} voxels are NaN or inf",
+            "Replace them first (in a CT, with -1024 where there is no scan)",
+        )
 
 
 def value_range(array: np.ndarray) -> tuple[float, float]:

@@ -25,7 +25,7 @@ _NIFTI_SUFFIXES = (".nii", ".nii.gz", ".hdr", ".img", ".hdr.gz", ".img.gz")
 
 
 def load_volume(
-    source: Any, *, affine: np.ndarray | None = None, series: str | int | None = None, rescale: Any = "auto",
+    source: Any, *, affine: np.ndarray | None = None, series: str | int | None = None, rescale: Any = "auto"
 ) -> Volume:
     """Load a CT as Hounsfield units in RAS+ order.
 
@@ -66,8 +66,10 @@ def load_volume(
         return _volume(arrays.raw_from_tensor(source, affine, checked))
     if isinstance(source, np.ndarray):
         return _volume(arrays.raw_from_array(source, affine, checked))
-    raise InputError("a CT is a path, a list of paths, an array with an affine, a nibabel image, a MetaTensor or a "
-                     "Volume", type(source).__name__)
+    raise InputError(
+        "a CT is a path, a list of paths, an array with an affine, a nibabel image, a MetaTensor or a Volume",
+        type(source).__name__,
+    )
 
 
 def _volume(raw: RawImage) -> Volume:
@@ -77,8 +79,11 @@ def _volume(raw: RawImage) -> Volume:
 
 def _refuse_affine(affine: np.ndarray | None) -> None:
     if affine is not None:
-        raise InputError("affine= belongs to an array", "a source that has its own",
-                         "Leave it out; repair the file's header if it is wrong")
+        raise InputError(
+            "affine= belongs to an array",
+            "a source that has its own",
+            "Leave it out; repair the file's header if it is wrong",
+        )
 
 
 def _from_path(path: Path, series: str | int | None, rescale: Rescale) -> RawImage:
@@ -98,16 +103,20 @@ def _from_path(path: Path, series: str | int | None, rescale: Rescale) -> RawIma
         return _nifti(path, rescale)
     if zipfile.is_zipfile(path) or _is_dicom(path):
         return _dicom(path, series, rescale)
-    raise FileFormatError("a CT is a NIfTI file or DICOM", f"{path.name}: {_kind(path)}",
-                          "Convert it to NIfTI, or pass the DICOM folder")
+    raise FileFormatError(
+        "a CT is a NIfTI file or DICOM", f"{path.name}: {_kind(path)}", "Convert it to NIfTI, or pass the DICOM folder"
+    )
 
 
 def _from_folder(path: Path, series: str | int | None, rescale: Rescale) -> RawImage:
     files = [item for item in path.iterdir() if item.is_file() and not item.name.startswith(".")]
     niftis = sorted(item.name for item in files if item.name.lower().endswith((".nii", ".nii.gz")))
     if niftis and len(niftis) == len(files):
-        raise FileFormatError("a folder holds DICOM files", f"{path.name}: {len(niftis)} NIfTI file(s), such as "
-                              f"{niftis[0]}", "Pass the NIfTI file itself")
+        raise FileFormatError(
+            "a folder holds DICOM files",
+            f"{path.name}: {len(niftis)} NIfTI file(s), such as {niftis[0]}",
+            "Pass the NIfTI file itself",
+        )
     return _dicom(path, series, rescale)
 
 

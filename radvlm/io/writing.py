@@ -22,7 +22,7 @@ _WORLD_AXIS = {"R": (0, 1), "L": (0, -1), "A": (1, 1), "P": (1, -1), "S": (2, 1)
 
 
 def save_labels(
-    path: str | Path, labels: np.ndarray, geometry: Geometry, *, names: Mapping[int, str], stored_axes: str = "RAS",
+    path: str | Path, labels: np.ndarray, geometry: Geometry, *, names: Mapping[int, str], stored_axes: str = "RAS"
 ) -> Path:
     """Write a label map as ``.nii.gz`` (or ``.nii``) in the axes of the input file.
 
@@ -63,8 +63,9 @@ def write_bytes_atomically(path: str | Path, content: bytes) -> Path:
         os.replace(beside, target)  # noqa: PTH105
     except OSError as error:
         beside.unlink(missing_ok=True)
-        raise FileFormatError("the output can be written", f"{target}: {error.strerror or error}",
-                              "Create the folder, or choose another") from error
+        raise FileFormatError(
+            "the output can be written", f"{target}: {error.strerror or error}", "Create the folder, or choose another"
+        ) from error
     except BaseException:
         beside.unlink(missing_ok=True)
         raise

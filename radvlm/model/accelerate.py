@@ -101,8 +101,9 @@ class FastEncoder(nn.Module):
         check: how it compares with float32; None where it is float32.
     """
 
-    def __init__(self, encoder: MerlinImageEncoder, trunk: Callable[[Tensor], Tensor], precision: str,
-                 backend: str) -> None:
+    def __init__(
+        self, encoder: MerlinImageEncoder, trunk: Callable[[Tensor], Tensor], precision: str, backend: str
+    ) -> None:
         super().__init__()
         self.spec: InputSpec = encoder.spec
         self.token_axes, self.channels = encoder.token_axes, encoder.channels
@@ -120,8 +121,9 @@ class FastEncoder(nn.Module):
     @torch.no_grad()
     def forward(self, image: Tensor) -> EncoderOutput:
         if image.ndim != 5 or image.shape[1] != 1:
-            raise InputError("the image is (B, 1, X, Y, Z)", f"shape {tuple(image.shape)}",
-                             "Use radvlm.model.inputs.prepare")
+            raise InputError(
+                "the image is (B, 1, X, Y, Z)", f"shape {tuple(image.shape)}", "Use radvlm.model.inputs.prepare"
+            )
         return read_out(self.heads, self.trunk(image))
 
 
@@ -135,9 +137,16 @@ def fold(encoder: MerlinImageEncoder) -> FastEncoder:
     return FastEncoder(encoder, FoldedTrunk(encoder), "float32", "torch")
 
 
-def accelerate(encoder: MerlinImageEncoder, *, backend: str = "torch", precision: str = "float32", device: str = "cpu",
-               compiled: bool = False, probes: Sequence[Tensor] | None = None,
-               cache_folder: str | Path | None = None) -> FastEncoder:
+def accelerate(
+    encoder: MerlinImageEncoder,
+    *,
+    backend: str = "torch",
+    precision: str = "float32",
+    device: str = "cpu",
+    compiled: bool = False,
+    probes: Sequence[Tensor] | None = None,
+    cache_folder: str | Path | None = None,
+) -> FastEncoder:
     """The fastest form of an encoder that was asked for.
 
     Args:
@@ -153,8 +162,10 @@ def accelerate(encoder: MerlinImageEncoder, *, backend: str = "torch", precision
     MissingPackageError without OpenVINO.
     """
     if backend not in BACKENDS or precision not in PRECISIONS:
-        raise InputError(f"the backend is one of {', '.join(BACKENDS)} and the precision one of "
-                         f"{', '.join(PRECISIONS)}", f"{backend}, {precision}")
+        raise InputError(
+            f"the backend is one of {', '.join(BACKENDS)} and the precision one of {', '.join(PRECISIONS)}",
+            f"{backend}, {precision}",
+        )
     where = torch.device(device)
     if where.type == "cuda" and not torch.cuda.is_available():
         raise InputError("the device is there", device, "Use device='cpu'")
@@ -181,16 +192,23 @@ def checked(fast: FastEncoder, exact: FastEncoder, probes: Sequence[Tensor]) -> 
     outputs = [(fast(probe.to(device)), exact(probe.to(device))) for probe in probes]
     vectors = [(a.pooled.flatten().double(), b.pooled.flatten().double()) for a, b in outputs]
     cosine = min(float(F.cosine_similarity(a, b, dim=0)) for a, b in vectors)
-    difference = min(float(F.cosine_similarity(a - c, b - d, dim=0))
-                     for (a, b), (c, d) in itertools.combinations(vectors, 2))
-    change = max((float((a.probabilities(head) - b.probabilities(head)).abs().max())
-                  for a, b in outputs for head in a.heads), default=0.0)
-    check = SelfCheck(fast.precision, len(probes), cosine, difference,
-                      max(float((a - b).abs().max()) for a, b in vectors), change)
+    difference = min(
+        float(F.cosine_similarity(a - c, b - d, dim=0)) for (a, b), (c, d) in itertools.combinations(vectors, 2)
+    )
+    change = max(
+        (float((a.probabilities(head) - b.probabilities(head)).abs().max()) for a, b in outputs for head in a.heads),
+        default=0.0,
+    )
+    check = SelfCheck(
+        fast.precision, len(probes), cosine, difference, max(float((a - b).abs().max()) for a, b in vectors), change
+    )
     if not (cosine >= SMALLEST_COSINE and difference >= SMALLEST_DIFFERENCE_COSINE):
-        raise InputError(f"{fast.precision} agrees with float32: cosine at least {SMALLEST_COSINE}, of differences at "
-                         f"least {SMALLEST_DIFFERENCE_COSINE}", f"{cosine:.5f} and {difference:.4f}",
-                         "Use precision='float32' with these weights")
+        raise InputError(
+            f"{fast.precision} agrees with float32: cosine at least {SMALLEST_COSINE}, of differences at "
+            f"least {SMALLEST_DIFFERENCE_COSINE}",
+            f"{cosine:.5f} and {difference:.4f}",
+            "Use precision='float32' with these weights",
+        )
     return check
 
 
@@ -198,18 +216,24 @@ def random_probes(shape: tuple[int, int, int] | None, count: int = 2) -> tuple[T
     """Smooth random fields (1, 1, X, Y, Z) of values 0 to 1, the same on every call."""
     generator = torch.Generator().manual_seed(0)
     shape = shape or (96, 96, 96)
-    return tuple(F.interpolate(torch.rand(1, 1, *(max(2, n // 16) for n in shape), generator=generator), size=shape,
-                               mode="trilinear") for _ in range(count))
+    return tuple(
+        F.interpolate(
+            torch.rand(1, 1, *(max(2, n // 16) for n in shape), generator=generator), size=shape, mode="trilinear"
+        )
+        for _ in range(count)
+    )
 
 
 class OpenVinoTrunk:
     """A folded trunk in OpenVINO; compiled once for every input size that comes, from a cached file."""
 
-    def __init__(self, encoder: MerlinImageEncoder, trunk: nn.Module, precision: str,
-                 cache_folder: str | Path | None) -> None:
+    def __init__(
+        self, encoder: MerlinImageEncoder, trunk: nn.Module, precision: str, cache_folder: str | Path | None
+    ) -> None:
         if importlib.util.find_spec("openvino") is None:
-            raise MissingPackageError("the openvino backend needs OpenVINO", "it is not installed",
-                                      'pip install "radvlm[openvino]"')
+            raise MissingPackageError(
+                "the openvino backend needs OpenVINO", "it is not installed", 'pip install "radvlm[openvino]"'
+            )
         self.folder = Path(cache_folder) if cache_folder else default_cache_folder()
         self.digest = weight_digest(trunk)
         self.precision = precision
@@ -233,9 +257,15 @@ class OpenVinoTrunk:
         core = openvino.Core()
         if not path.is_file():
             self._export(core, path, size)
-        return core.compile_model(core.read_model(path), "CPU", {
-            "INFERENCE_PRECISION_HINT": {"float32": "f32", "bfloat16": "bf16"}[self.precision],
-            "INFERENCE_NUM_THREADS": self.threads, "PERFORMANCE_HINT": "LATENCY"})
+        return core.compile_model(
+            core.read_model(path),
+            "CPU",
+            {
+                "INFERENCE_PRECISION_HINT": {"float32": "f32", "bfloat16": "bf16"}[self.precision],
+                "INFERENCE_NUM_THREADS": self.threads,
+                "PERFORMANCE_HINT": "LATENCY",
+            },
+        )
 
     def _export(self, core: Any, path: Path, size: tuple[int, ...]) -> None:
         """Trace to ONNX, read that, and save OpenVINO's form in float32; moved into place when it is whole."""
@@ -245,8 +275,15 @@ class OpenVinoTrunk:
         with tempfile.TemporaryDirectory(dir=path.parent) as scratch, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the tracing exporter is marked as legacy
             onnx = Path(scratch) / "trunk.onnx"
-            torch.onnx.export(self._source, (torch.zeros(1, 1, *size),), str(onnx), opset_version=17, dynamo=False,
-                              input_names=["image"], output_names=["features"])
+            torch.onnx.export(
+                self._source,
+                (torch.zeros(1, 1, *size),),
+                str(onnx),
+                opset_version=17,
+                dynamo=False,
+                input_names=["image"],
+                output_names=["features"],
+            )
             model = core.read_model(onnx)
             openvino.save_model(model, Path(scratch) / "trunk.xml", compress_to_fp16=False)
             del model

@@ -16,27 +16,130 @@ from radvlm.finding import Status
 from radvlm.reading import FindingScore
 
 #: How a question begins that is answered by yes or no.
-_YES_NO = re.compile(r"(is|are) (there|a|an|any|the)\b|(does|do|did|has|have|can|could|would|should|any)\b|"
-                     r"(is|are) .*\b(present|seen|visible)\b")
+_YES_NO = re.compile(
+    r"(is|are) (there|a|an|any|the)\b|(does|do|did|has|have|can|could|would|should|any)\b|"
+    r"(is|are) .*\b(present|seen|visible)\b"
+)
 _ENLARGED = frozenset({"enlarged", "enlargement", "larger", "large", "increased"})
 _ABNORMAL = frozenset({"abnormal", "abnormality", "abnormalities", "anything"})
-_MEASURES = frozenset({"large", "big", "size", "volume", "diameter", "attenuation", "density", "hu", "measure", "long",
-                       "wide", "heavy", "far"})
+_MEASURES = frozenset(
+    {
+        "large",
+        "big",
+        "size",
+        "volume",
+        "diameter",
+        "attenuation",
+        "density",
+        "hu",
+        "measure",
+        "long",
+        "wide",
+        "heavy",
+        "far",
+    }
+)
 _WHERE = frozenset({"segment", "lobe", "part", "where", "segments", "lobes"})
 _SEVERAL = ("how many", "several", "more than one", "single", "one or")
 #: A second side is answered when its peak logit is above 0 and at most this far below the first one's; this gap was
 #: right most often on validation phantoms.
 BOTH_SIDES_GAP = 2.0
 #: Words of a question that ask nothing of their own: with any other, "is there" is not all that is asked.
-_NEUTRAL = frozenset([
-    "a", "abnormal", "abnormality", "abnormalities", "an", "and", "any", "anything", "are", "area", "areas", "as",
-    "be", "can", "chest", "abdomen", "could", "ct", "did", "do", "does", "demonstrate", "demonstrated", "evidence",
-    "examination", "exam", "find", "finding", "focal", "for", "found", "had", "has", "have", "here", "how", "i",
-    "image", "images", "in", "included", "is", "it", "lesion", "lesions", "left", "let", "me", "normal", "of", "on",
-    "or", "please", "patient", "present", "report", "reported", "right", "s", "scan", "seen", "see", "should",
-    "show", "shown", "shows", "side", "sign", "signs", "study", "tell", "the", "them", "there", "they", "this",
-    "visible", "was", "were", "with", "would", "you", "your", "either", "both", "kind", "one", "some", "contain",
-    "contains", "suspicious"])
+_NEUTRAL = frozenset(
+    [
+        "a",
+        "abnormal",
+        "abnormality",
+        "abnormalities",
+        "an",
+        "and",
+        "any",
+        "anything",
+        "are",
+        "area",
+        "areas",
+        "as",
+        "be",
+        "can",
+        "chest",
+        "abdomen",
+        "could",
+        "ct",
+        "did",
+        "do",
+        "does",
+        "demonstrate",
+        "demonstrated",
+        "evidence",
+        "examination",
+        "exam",
+        "find",
+        "finding",
+        "focal",
+        "for",
+        "found",
+        "had",
+        "has",
+        "have",
+        "here",
+        "how",
+        "i",
+        "image",
+        "images",
+        "in",
+        "included",
+        "is",
+        "it",
+        "lesion",
+        "lesions",
+        "left",
+        "let",
+        "me",
+        "normal",
+        "of",
+        "on",
+        "or",
+        "please",
+        "patient",
+        "present",
+        "report",
+        "reported",
+        "right",
+        "s",
+        "scan",
+        "seen",
+        "see",
+        "should",
+        "show",
+        "shown",
+        "shows",
+        "side",
+        "sign",
+        "signs",
+        "study",
+        "tell",
+        "the",
+        "them",
+        "there",
+        "they",
+        "this",
+        "visible",
+        "was",
+        "were",
+        "with",
+        "would",
+        "you",
+        "your",
+        "either",
+        "both",
+        "kind",
+        "one",
+        "some",
+        "contain",
+        "contains",
+        "suspicious",
+    ]
+)
 #: Kinds of questions on whether something is there -> the answers if it is, and if not.
 VERDICTS = {"presence": ("Yes", "No"), "normal": ("Abnormal", "Normal"), "healthy": ("No", "Yes")}
 
@@ -65,8 +168,14 @@ class Subjects:
         def lists(key: str) -> dict[str, tuple[str, ...]]:
             return {k: tuple(v) for k, v in data.get(key, {}).items()}
 
-        return cls(lists("nouns"), lists("organs"), lists("lesions"), dict(data.get("sizes", {})),
-                   {k: dict(v) for k, v in data.get("groups", {}).items()}, lists("parts"))
+        return cls(
+            lists("nouns"),
+            lists("organs"),
+            lists("lesions"),
+            dict(data.get("sizes", {})),
+            {k: dict(v) for k, v in data.get("groups", {}).items()},
+            lists("parts"),
+        )
 
 
 @dataclass(frozen=True)
@@ -120,8 +229,9 @@ def understand(question: str, subjects: Subjects) -> Asked | None:
     return None
 
 
-def _of_finding(name: str, said: str, held: frozenset[str], sides: set[str], side: str, subjects: Subjects
-                ) -> Asked | None:
+def _of_finding(
+    name: str, said: str, held: frozenset[str], sides: set[str], side: str, subjects: Subjects
+) -> Asked | None:
     if _is_measure(held):
         return Asked("measure", (name,), side)
     if "side" in held or len(sides) == 2:
@@ -165,8 +275,9 @@ def _asks_no_more(held: frozenset[str], names: Sequence[str]) -> bool:
 
 def _longest(said: str, names: Mapping[str, Sequence[str]]) -> list[str]:
     """Keys whose longest name in the text is the longest of all, and others that are not inside one of those."""
-    found = {key: max((f" {n} " for n in forms if f" {n} " in said), key=len, default="")
-             for key, forms in names.items()}
+    found = {
+        key: max((f" {n} " for n in forms if f" {n} " in said), key=len, default="") for key, forms in names.items()
+    }
     kept = {key: n for key, n in found.items() if n}
     return [key for key, n in kept.items() if not any(n != other and n.strip() in other for other in kept.values())]
 
@@ -246,6 +357,7 @@ def measured_in(question: str, facts: Mapping[str, str]) -> str:
     ``spleen | volume 177 mL | normal in size`` answers "How large is the spleen?" as "Spleen: volume 177 mL, normal in
     size". A line counts where every word of its name is in the question and it states a number.
     """
+
     def stems(text: str) -> set[str]:
         return {word.rstrip("s") for word in re.findall(r"[a-z0-9-]+", text.lower())}
 

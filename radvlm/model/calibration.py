@@ -36,8 +36,9 @@ class Calibration:
         for key in ("slope", "offset", "absent_below", "present_from"):
             values = tuple(float(v) for v in getattr(self, key))
             if len(values) != len(self.names):
-                raise InputError("calibration has one value a finding",
-                                 f"{len(values)} of {key}, {len(self.names)} names")
+                raise InputError(
+                    "calibration has one value a finding", f"{len(values)} of {key}, {len(self.names)} names"
+                )
             object.__setattr__(self, key, values)
         object.__setattr__(self, "names", tuple(self.names))
         for name, low, high in zip(self.names, self.absent_below, self.present_from, strict=True):
@@ -66,8 +67,15 @@ class Calibration:
         return cls(**{k: tuple(v) for k, v in data.items()})
 
 
-def fit(names: Sequence[str], logits: np.ndarray, truth: np.ndarray, *, known: np.ndarray | None = None,
-        shrink: float = 20.0, band: float = 0.5) -> Calibration:
+def fit(
+    names: Sequence[str],
+    logits: np.ndarray,
+    truth: np.ndarray,
+    *,
+    known: np.ndarray | None = None,
+    shrink: float = 20.0,
+    band: float = 0.5,
+) -> Calibration:
     """Fit on validation data, (N, F) logits and truth of 0 and 1.
 
     One slope and offset over all findings first; each finding's offset then moves towards its own optimum as far as

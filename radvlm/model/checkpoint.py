@@ -54,8 +54,9 @@ def save(model: TableModel, folder: str | os.PathLike[str]) -> Path:
 
     target = Path(folder)
     if target.exists() and not (target.is_dir() and (not any(target.iterdir()) or _is_ours(target))):
-        raise InputError("a model is saved to a new folder or over an older model", target.name,
-                         "Choose another folder")
+        raise InputError(
+            "a model is saved to a new folder or over an older model", target.name, "Choose another folder"
+        )
     target.parent.mkdir(parents=True, exist_ok=True)
     beside = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     try:
@@ -68,9 +69,13 @@ def save(model: TableModel, folder: str | os.PathLike[str]) -> Path:
                 tensors[f"{part}.{key}"] = _stored(f"{part}.{key}", value)
         save_file(_without_ties(tensors), beside / "model.safetensors")
         config = {
-            "format": FORMAT, "version": VERSION, "sha256": _sha256(beside / "model.safetensors"),
-            "encoder": asdict(model.encoder.config), "text": asdict(model.text.config),
-            "evidence_tokens": asdict(model.writer.tokens.config), "settings": settings_to_dict(model.settings),
+            "format": FORMAT,
+            "version": VERSION,
+            "sha256": _sha256(beside / "model.safetensors"),
+            "encoder": asdict(model.encoder.config),
+            "text": asdict(model.text.config),
+            "evidence_tokens": asdict(model.writer.tokens.config),
+            "settings": settings_to_dict(model.settings),
         }
         (beside / "config.json").write_text(json.dumps(config, indent=1), encoding="utf-8")
         beside.chmod(0o755)
@@ -80,8 +85,14 @@ def save(model: TableModel, folder: str | os.PathLike[str]) -> Path:
     return target
 
 
-def load_model(name_or_path: str | os.PathLike[str] = "tiny", *, revision: str | None = None, device: str = "cpu",
-               offline: bool = True, precision: str = "float32") -> Any:
+def load_model(
+    name_or_path: str | os.PathLike[str] = "tiny",
+    *,
+    revision: str | None = None,
+    device: str = "cpu",
+    offline: bool = True,
+    precision: str = "float32",
+) -> Any:
     """A shipped model, one of our folders (local or on a hub), or Merlin's published checkpoints.
 
     Args:
@@ -97,8 +108,9 @@ def load_model(name_or_path: str | os.PathLike[str] = "tiny", *, revision: str |
     device = _checked_device(device)
     path = Path(str(files("radvlm").joinpath("weights", name))) if name in SHIPPED else Path(name)
     if revision is not None and path.exists():
-        raise InputError("a revision is the commit of a hub id", f"{name!r} lies here and has one version",
-                         "Leave revision out")
+        raise InputError(
+            "a revision is the commit of a hub id", f"{name!r} lies here and has one version", "Leave revision out"
+        )
     if name not in SHIPPED and is_merlin(name):
         from radvlm.model.merlin.model import MerlinModel
 
@@ -121,15 +133,21 @@ def _load_ours(path: Path, name: str, device: str, precision: str) -> Any:
 
         return load_tokens_model(path, device=device, precision=precision)
     if name in SHIPPED and not (path / "model.safetensors").is_file():
-        raise FileFormatError(f"{name} ships with the package", "its weights are not in this installation",
-                              "Install radvlm again, from a wheel or a whole checkout; or train it: "
-                              f"radvlm train configs/{name}.yaml")
+        raise FileFormatError(
+            f"{name} ships with the package",
+            "its weights are not in this installation",
+            f"Install radvlm again, from a wheel or a whole checkout; or train it: radvlm train configs/{name}.yaml",
+        )
     if (path / "model.safetensors").is_file() and (path / "decoder").is_dir():
-        raise FileFormatError("config.json of a model folder says what it is", f"{path.name}: missing or damaged",
-                              "Copy the folder again")
+        raise FileFormatError(
+            "config.json of a model folder says what it is", f"{path.name}: missing or damaged", "Copy the folder again"
+        )
     what = "no such file or folder" if not path.exists() else "nothing that is one"
-    raise InputError("a model is tiny, a folder of save_pretrained, Merlin's published files, or a hub id with its "
-                     "commit", f"{name!r}: {what}", 'See docs/merlin.md and docs/training.md')
+    raise InputError(
+        "a model is tiny, a folder of save_pretrained, Merlin's published files, or a hub id with its commit",
+        f"{name!r}: {what}",
+        "See docs/merlin.md and docs/training.md",
+    )
 
 
 def settings_to_dict(settings: Settings) -> dict[str, Any]:
@@ -155,10 +173,16 @@ def load_weights(module: torch.nn.Module, tensors: Mapping[str, Tensor], what: s
     extra = sorted(set(tensors) - set(own))
     wrong = sorted(k for k in set(own) & set(tensors) if own[k].shape != tensors[k].shape)
     if missing or extra or wrong:
-        said = [f"{len(keys)} {kind}: {', '.join(keys[:10])}" for kind, keys in
-                (("missing", missing), ("extra", extra), ("of another shape", wrong)) if keys]
-        raise FileFormatError(f"the weights have the keys of the {what}", "; ".join(said),
-                              "Use the files of one model, saved by one release")
+        said = [
+            f"{len(keys)} {kind}: {', '.join(keys[:10])}"
+            for kind, keys in (("missing", missing), ("extra", extra), ("of another shape", wrong))
+            if keys
+        ]
+        raise FileFormatError(
+            f"the weights have the keys of the {what}",
+            "; ".join(said),
+            "Use the files of one model, saved by one release",
+        )
     module.load_state_dict({k: v.to(own[k].dtype) for k, v in tensors.items()})
 
 
@@ -175,8 +199,11 @@ def _load_folder(path: Path, device: str, precision: str) -> TableModel:
             raise FileFormatError(f"the model has format version {VERSION} or lower", str(version), "Update radvlm")
         digest = _sha256(path / "model.safetensors")
         if digest != config["sha256"]:
-            raise FileFormatError("model.safetensors is the file that config.json names", f"sha256 {digest[:12]}...",
-                                  "Copy the folder again")
+            raise FileFormatError(
+                "model.safetensors is the file that config.json names",
+                f"sha256 {digest[:12]}...",
+                "Copy the folder again",
+            )
         tensors = load_file(path / "model.safetensors")
         settings = settings_from_dict(config["settings"])
         encoder = PyramidEncoder(PyramidConfig(**_tuples(config["encoder"])))
@@ -186,12 +213,18 @@ def _load_folder(path: Path, device: str, precision: str) -> TableModel:
     except (KeyError, TypeError, ValueError, OSError, SafetensorError) as error:
         if isinstance(error, (FileFormatError, InputError)):
             raise
-        raise FileFormatError("a model folder holds config.json, model.safetensors and decoder/",
-                              f"{path.name}: {error}", "Copy the folder again") from error
+        raise FileFormatError(
+            "a model folder holds config.json, model.safetensors and decoder/",
+            f"{path.name}: {error}",
+            "Copy the folder again",
+        ) from error
     strange = sorted(k for k in tensors if k.split(".")[0] not in _PARTS)
     if strange:
-        raise FileFormatError(f"weights belong to {', '.join(_PARTS)}", f"{len(strange)} extra: "
-                              f"{', '.join(strange[:10])}", "Use the files of one model, saved by one release")
+        raise FileFormatError(
+            f"weights belong to {', '.join(_PARTS)}",
+            f"{len(strange)} extra: {', '.join(strange[:10])}",
+            "Use the files of one model, saved by one release",
+        )
     for name, module in (("encoder", encoder), ("text", text), ("writer", writer)):
         held = {k.removeprefix(f"{name}."): v for k, v in tensors.items() if k.startswith(f"{name}.")}
         load_weights(module, _with_ties(module, held), name)
@@ -297,8 +330,9 @@ def _checked_device(device: str | torch.device) -> str:
     if kind == "cuda":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if int(number or 0) >= count:
-            raise InputError("the device exists", f"{name}, and {count or 'no'} CUDA devices are available",
-                             'Use device="cpu"')
+            raise InputError(
+                "the device exists", f"{name}, and {count or 'no'} CUDA devices are available", 'Use device="cpu"'
+            )
     if kind == "mps" and not torch.backends.mps.is_available():
         raise InputError("the device exists", "mps, and Metal is not available", 'Use device="cpu"')
     return name

@@ -22,19 +22,21 @@ from transformers.pytorch_utils import Conv1D
 from transformers.utils import logging
 
 from radvlm.errors import FileFormatError, InputError
-from radvlm.model.decoding import (
-    Allowed,
-    Choice,
-    Generation,
-    WritingLimits,
-    generate,
-    reference_loop,
-    score_choices,
-)
+from radvlm.model.decoding import Allowed, Choice, Generation, WritingLimits, generate, reference_loop, score_choices
 from radvlm.model.tokenizer import load_tokenizer, train_tokenizer
 
-__all__ = ["Choice", "Decoder", "Generation", "LlamaShape", "LoraSettings", "TextBatch", "WritingLimits",
-           "load_tokenizer", "reference_loop", "train_tokenizer"]
+__all__ = [
+    "Choice",
+    "Decoder",
+    "Generation",
+    "LlamaShape",
+    "LoraSettings",
+    "TextBatch",
+    "WritingLimits",
+    "load_tokenizer",
+    "reference_loop",
+    "train_tokenizer",
+]
 
 #: Label of a position that is not learnt from (the value PyTorch's cross entropy ignores by default).
 IGNORED = -100
@@ -137,26 +139,36 @@ class Decoder(nn.Module):
             raise InputError("a decoder takes embeddings", type(model).__name__, "Choose a model with inputs_embeds")
         largest = max(tokenizer.get_vocab().values())
         if largest >= self.vocabulary_size:
-            raise InputError("every token of the tokenizer has an embedding in the model",
-                             f"largest token id {largest}, {self.vocabulary_size} embeddings",
-                             "Use the tokenizer that the model was trained with, or resize and train the embeddings")
+            raise InputError(
+                "every token of the tokenizer has an embedding in the model",
+                f"largest token id {largest}, {self.vocabulary_size} embeddings",
+                "Use the tokenizer that the model was trained with, or resize and train the embeddings",
+            )
         if tokenizer.eos_token_id is None:
             raise InputError("a decoder's tokenizer has an end token", type(tokenizer).__name__, "Set eos_token")
 
     # --- making one -------------------------------------------------------------------------------------------------
     @classmethod
-    def new_llama(cls, tokenizer: PreTrainedTokenizerBase, shape: LlamaShape | None = None, *,
-                  seed: int = 0) -> Decoder:
+    def new_llama(
+        cls, tokenizer: PreTrainedTokenizerBase, shape: LlamaShape | None = None, *, seed: int = 0
+    ) -> Decoder:
         """A small Llama with random weights for that tokenizer; the same seed gives the same weights."""
         shape = shape or LlamaShape()
         feed_forward = shape.feed_forward or -(-shape.hidden * 8 // 3 // 64) * 64
         config = LlamaConfig(
             vocab_size=max(tokenizer.get_vocab().values()) + 1,
-            hidden_size=shape.hidden, num_hidden_layers=shape.layers,
-            num_attention_heads=shape.heads, num_key_value_heads=shape.kv_heads or shape.heads,
-            intermediate_size=feed_forward, max_position_embeddings=shape.context, tie_word_embeddings=shape.tied,
-            initializer_range=shape.initializer_range, pad_token_id=tokenizer.pad_token_id,
-            bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id)
+            hidden_size=shape.hidden,
+            num_hidden_layers=shape.layers,
+            num_attention_heads=shape.heads,
+            num_key_value_heads=shape.kv_heads or shape.heads,
+            intermediate_size=feed_forward,
+            max_position_embeddings=shape.context,
+            tie_word_embeddings=shape.tied,
+            initializer_range=shape.initializer_range,
+            pad_token_id=tokenizer.pad_token_id,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+        )
         return cls.from_config(config, tokenizer, seed=seed)
 
     @classmethod
@@ -180,11 +192,15 @@ class Decoder(nn.Module):
         tokenizer = load_tokenizer(base)
         try:
             with _quiet():
-                model = AutoModelForCausalLM.from_pretrained(base, dtype=dtype or "auto", local_files_only=True,
-                                                             use_safetensors=True, trust_remote_code=False)
+                model = AutoModelForCausalLM.from_pretrained(
+                    base, dtype=dtype or "auto", local_files_only=True, use_safetensors=True, trust_remote_code=False
+                )
         except (OSError, ValueError) as error:
-            raise FileFormatError("the folder holds a causal language model as safetensors", f"{path}: {error}",
-                                  "Expected config.json and model.safetensors") from error
+            raise FileFormatError(
+                "the folder holds a causal language model as safetensors",
+                f"{path}: {error}",
+                "Expected config.json and model.safetensors",
+            ) from error
         decoder = cls(model, tokenizer)
         if (path / ADAPTER).is_dir():
             decoder.load_adapter(path / ADAPTER)
@@ -197,8 +213,11 @@ class Decoder(nn.Module):
         if self.has_lora:
             self.save_adapter(path / ADAPTER)
             prefix = "base_model.model."
-            state = {name.removeprefix(prefix).replace(".base_layer.", "."): tensor
-                     for name, tensor in self.model.state_dict().items() if ".lora_" not in name}
+            state = {
+                name.removeprefix(prefix).replace(".base_layer.", "."): tensor
+                for name, tensor in self.model.state_dict().items()
+                if ".lora_" not in name
+            }
         with _quiet():
             base.save_pretrained(path / BASE, state_dict=state)
         self.tokenizer.save_pretrained(path / BASE)
@@ -268,8 +287,11 @@ class Decoder(nn.Module):
         """Id of one token; InputError when the vocabulary has no such token (instead of the unknown token's id)."""
         vocabulary = self.tokenizer.get_vocab()
         if token not in vocabulary:
-            raise InputError("the token exists in the vocabulary", repr(token),
-                             f"The vocabulary has {len(vocabulary)} tokens; use encode() for text")
+            raise InputError(
+                "the token exists in the vocabulary",
+                repr(token),
+                f"The vocabulary has {len(vocabulary)} tokens; use encode() for text",
+            )
         return int(vocabulary[token])
 
     def check_ids(self, ids: Sequence[int] | Tensor, what: str) -> None:
@@ -277,8 +299,9 @@ class Decoder(nn.Module):
         flat = torch.as_tensor(ids).flatten()
         if flat.numel() and (int(flat.min()) < 0 or int(flat.max()) >= self.vocabulary_size):
             bad = flat[(flat < 0) | (flat >= self.vocabulary_size)][0]
-            raise InputError(f"{what} are ids of tokens that exist", str(int(bad)),
-                             f"Ids run from 0 to {self.vocabulary_size - 1}")
+            raise InputError(
+                f"{what} are ids of tokens that exist", str(int(bad)), f"Ids run from 0 to {self.vocabulary_size - 1}"
+            )
 
     def embed(self, ids: Tensor) -> Tensor:
         """(B, L) ids -> (B, L, width) embeddings."""
@@ -292,8 +315,9 @@ class Decoder(nn.Module):
         """
         if prompts is None:
             if self.tokenizer.bos_token_id is None:
-                raise InputError("text without a prompt begins with the beginning token", "a tokenizer without one",
-                                 "Pass prompts")
+                raise InputError(
+                    "text without a prompt begins with the beginning token", "a tokenizer without one", "Pass prompts"
+                )
             heads = [[int(self.tokenizer.bos_token_id)]] * len(targets)
         else:
             heads = [self.encode(prompt) for prompt in prompts]
@@ -323,19 +347,25 @@ class Decoder(nn.Module):
         prefix, prefix_mask = self.check_prefix(prefix, prefix_mask, len(batch.input_ids))
         length = prefix.shape[1] + embeddings.shape[1]
         if self.context is not None and length > self.context:
-            raise InputError("prefix, prompt and target fit the context of the decoder",
-                             f"{prefix.shape[1]} + {embeddings.shape[1]} tokens, context {self.context}",
-                             "Shorten the texts or use fewer image tokens")
+            raise InputError(
+                "prefix, prompt and target fit the context of the decoder",
+                f"{prefix.shape[1]} + {embeddings.shape[1]} tokens, context {self.context}",
+                "Shorten the texts or use fewer image tokens",
+            )
         learnt = (batch.labels != IGNORED).any(dim=0).nonzero()
         if learnt.numel() == 0:
             raise InputError("a training batch has at least one target token", "none")
         first = int(learnt[0])
         if first == 0 and prefix.shape[1] == 0:
-            raise InputError("something stands before the first target token", "no prefix and no prompt",
-                             "Pass prompts=None to text_batch, which begins with the beginning token")
+            raise InputError(
+                "something stands before the first target token",
+                "no prefix and no prompt",
+                "Pass prompts=None to text_batch, which begins with the beginning token",
+            )
         mask = torch.cat([prefix_mask, batch.attention_mask.bool()], dim=1)  # (B, P + L)
-        logits = self.logits(torch.cat([prefix, embeddings], dim=1), mask, positions_of(mask), None,
-                             keep=embeddings.shape[1] - first + 1)  # (B, L - first + 1, V)
+        logits = self.logits(
+            torch.cat([prefix, embeddings], dim=1), mask, positions_of(mask), None, keep=embeddings.shape[1] - first + 1
+        )  # (B, L - first + 1, V)
         labels = batch.labels[:, first:]  # (B, L - first); the logits before each predict it
         return nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1).float(), labels.flatten(), ignore_index=IGNORED)
 
@@ -344,13 +374,19 @@ class Decoder(nn.Module):
         if prefix is None:
             prefix = torch.zeros(rows, 0, self.width, device=self.device, dtype=self.dtype)
         if prefix.ndim != 3 or prefix.shape[0] != rows or prefix.shape[2] != self.width:
-            raise InputError(f"the prefix has the shape ({rows}, P, {self.width})", str(tuple(prefix.shape)),
-                             "One row for each case, as wide as the decoder's embeddings")
+            raise InputError(
+                f"the prefix has the shape ({rows}, P, {self.width})",
+                str(tuple(prefix.shape)),
+                "One row for each case, as wide as the decoder's embeddings",
+            )
         if mask is None:
             mask = torch.ones(prefix.shape[:2], dtype=torch.bool)
         if mask.shape != prefix.shape[:2]:
-            raise InputError("the prefix mask has the shape of the prefix", f"{tuple(mask.shape)}",
-                             f"Expected {tuple(prefix.shape[:2])}")
+            raise InputError(
+                "the prefix mask has the shape of the prefix",
+                f"{tuple(mask.shape)}",
+                f"Expected {tuple(prefix.shape[:2])}",
+            )
         return prefix.to(self.device, self.dtype), mask.to(self.device, torch.bool)
 
     def logits(self, embeddings: Tensor, mask: Tensor, positions: Tensor, cache: Any, keep: int) -> Tensor:
@@ -363,8 +399,11 @@ class Decoder(nn.Module):
 
         Returns: (B, keep, V).
         """
-        inputs: dict[str, Any] = {"inputs_embeds": embeddings, "attention_mask": mask.long(),
-                                  "use_cache": cache is not None}
+        inputs: dict[str, Any] = {
+            "inputs_embeds": embeddings,
+            "attention_mask": mask.long(),
+            "use_cache": cache is not None,
+        }
         if "position_ids" in self._parameters_of_forward:
             inputs["position_ids"] = positions
         if cache is not None:
@@ -384,19 +423,30 @@ class Decoder(nn.Module):
         targets: Any = settings.target_modules
         if isinstance(targets, tuple):
             targets = list(targets)
-        config = LoraConfig(r=settings.rank, lora_alpha=settings.alpha,  # type: ignore[arg-type]  # peft divides by it
-                            lora_dropout=settings.dropout, bias="none",
-                            target_modules=targets, task_type="CAUSAL_LM",
-                            fan_in_fan_out=any(isinstance(m, Conv1D) for m in self.model.modules()))
+        config = LoraConfig(
+            r=settings.rank,
+            lora_alpha=settings.alpha,  # type: ignore[arg-type]  # peft divides by it
+            lora_dropout=settings.dropout,
+            bias="none",
+            target_modules=targets,
+            task_type="CAUSAL_LM",
+            fan_in_fan_out=any(isinstance(m, Conv1D) for m in self.model.modules()),
+        )
         with torch.random.fork_rng(devices=[]), _quiet():
             torch.manual_seed(settings.seed)
             try:
                 self.model = get_peft_model(self.model, config)
             except ValueError as error:
-                names = sorted({name.rsplit(".", 1)[-1] for name, module in self.model.named_modules()
-                                if isinstance(module, nn.Linear | Conv1D)})
-                raise InputError("the layers to adapt exist in the decoder", repr(targets),
-                                 f"Linear layers: {', '.join(names)}") from error
+                names = sorted(
+                    {
+                        name.rsplit(".", 1)[-1]
+                        for name, module in self.model.named_modules()
+                        if isinstance(module, nn.Linear | Conv1D)
+                    }
+                )
+                raise InputError(
+                    "the layers to adapt exist in the decoder", repr(targets), f"Linear layers: {', '.join(names)}"
+                ) from error
         return self
 
     def _refuse_second_adapter(self) -> None:
@@ -407,8 +457,11 @@ class Decoder(nn.Module):
     def save_adapter(self, folder: str | Path) -> Path:
         """Write the adapters alone in peft's own format (adapter_model.safetensors); returns the folder."""
         if not self.has_lora:
-            raise InputError("only a decoder with adapters can save them", "none, or merged already",
-                             "Save the adapters before merge(), or call save_pretrained")
+            raise InputError(
+                "only a decoder with adapters can save them",
+                "none, or merged already",
+                "Save the adapters before merge(), or call save_pretrained",
+            )
         for config in self.model.peft_config.values():
             config.base_model_name_or_path = None  # a path of this machine, or nothing
         self.model.save_pretrained(str(folder), safe_serialization=True, save_embedding_layers=False)
@@ -422,15 +475,20 @@ class Decoder(nn.Module):
         self._refuse_second_adapter()
         path = Path(folder)
         if not (path / "adapter_model.safetensors").is_file() or not (path / "adapter_config.json").is_file():
-            raise FileFormatError("a folder of adapters holds adapter_config.json and adapter_model.safetensors",
-                                  str(path))
+            raise FileFormatError(
+                "a folder of adapters holds adapter_config.json and adapter_model.safetensors", str(path)
+            )
         try:
             with _quiet():
-                self.model = PeftModel.from_pretrained(self.model, str(path), is_trainable=trainable,
-                                                       local_files_only=True)
+                self.model = PeftModel.from_pretrained(
+                    self.model, str(path), is_trainable=trainable, local_files_only=True
+                )
         except (RuntimeError, ValueError) as error:
-            raise FileFormatError("the adapters fit the base", f"{path}: {error}".splitlines()[0],
-                                  "Load the base that they were trained on") from error
+            raise FileFormatError(
+                "the adapters fit the base",
+                f"{path}: {error}".splitlines()[0],
+                "Load the base that they were trained on",
+            ) from error
         return self
 
     def merge(self) -> Decoder:
@@ -458,19 +516,39 @@ class Decoder(nn.Module):
         return self
 
     # --- writing ----------------------------------------------------------------------------------------------------
-    def generate(self, prefixes: Tensor | None, prompts: Sequence[Sequence[str]],
-                 limits: WritingLimits | None = None, *,
-                 prefix_mask: Tensor | None = None, allowed: Allowed | None = None) -> list[list[Generation]]:
+    def generate(
+        self,
+        prefixes: Tensor | None,
+        prompts: Sequence[Sequence[str]],
+        limits: WritingLimits | None = None,
+        *,
+        prefix_mask: Tensor | None = None,
+        allowed: Allowed | None = None,
+    ) -> list[list[Generation]]:
         """Answers to ``prompts[b]`` for each case b, all rows at once; see ``radvlm.model.decoding.generate``."""
         return generate(self, prefixes, prompts, limits or WritingLimits(), prefix_mask=prefix_mask, allowed=allowed)
 
-    def generate_sections(self, prefix: Tensor | None, prompts: Sequence[str], limits: WritingLimits | None = None, *,
-                          prefix_mask: Tensor | None = None, allowed: Allowed | None = None) -> list[Generation]:
+    def generate_sections(
+        self,
+        prefix: Tensor | None,
+        prompts: Sequence[str],
+        limits: WritingLimits | None = None,
+        *,
+        prefix_mask: Tensor | None = None,
+        allowed: Allowed | None = None,
+    ) -> list[Generation]:
         """Answers to the prompts of one case from one prefix (1, P, width) that is read once."""
         return self.generate(prefix, [prompts], limits, prefix_mask=prefix_mask, allowed=allowed)[0]
 
-    def score_choices(self, prefix: Tensor | None, prompt: str, choices: Sequence[str], *,
-                      prefix_mask: Tensor | None = None, end: bool = True) -> list[Choice]:
+    def score_choices(
+        self,
+        prefix: Tensor | None,
+        prompt: str,
+        choices: Sequence[str],
+        *,
+        prefix_mask: Tensor | None = None,
+        end: bool = True,
+    ) -> list[Choice]:
         """Log probability of each answer to one prompt; see ``radvlm.model.decoding.score_choices``."""
         return score_choices(self, prefix, [prompt], [choices], prefix_mask=prefix_mask, end=end)[0]
 
@@ -503,5 +581,5 @@ def collate(prompt_ids: Sequence[Sequence[int]], target_ids: Sequence[Sequence[i
     for number, (row, prompt) in enumerate(zip(rows, prompt_ids, strict=True)):
         ids[number, : len(row)] = torch.tensor(row, dtype=torch.long)
         mask[number, : len(row)] = 1
-        labels[number, len(prompt): len(row)] = ids[number, len(prompt): len(row)]
+        labels[number, len(prompt) : len(row)] = ids[number, len(prompt) : len(row)]
     return TextBatch(ids, mask, labels)

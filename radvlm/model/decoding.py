@@ -92,8 +92,15 @@ class _Row:
 
 
 @torch.no_grad()
-def generate(decoder: Decoder, prefixes: Tensor | None, prompts: Sequence[Sequence[str]], limits: WritingLimits, *,
-             prefix_mask: Tensor | None = None, allowed: Allowed | None = None) -> list[list[Generation]]:
+def generate(
+    decoder: Decoder,
+    prefixes: Tensor | None,
+    prompts: Sequence[Sequence[str]],
+    limits: WritingLimits,
+    *,
+    prefix_mask: Tensor | None = None,
+    allowed: Allowed | None = None,
+) -> list[list[Generation]]:
     """Write an answer to every prompt of every case.
 
     Args:
@@ -120,23 +127,31 @@ def generate(decoder: Decoder, prefixes: Tensor | None, prompts: Sequence[Sequen
         padded = torch.full((len(rows), width), decoder.pad_id)  # (R, L), padded on the left
         shown = torch.zeros_like(padded, dtype=torch.bool)
         for number, row in enumerate(ids):
-            padded[number, width - len(row):] = torch.tensor(row)
-            shown[number, width - len(row):] = True
+            padded[number, width - len(row) :] = torch.tensor(row)
+            shown[number, width - len(row) :] = True
         mask = torch.cat([mask, shown.to(decoder.device)], dim=1)  # (R, P + L)
         _write(decoder, rows, padded.to(decoder.device), mask, cache, limits, allowed)
     found: list[list[Generation]] = [[] for _ in prompts]
     for written in rows:
         assert written.ended_by is not None
-        found[written.case].append(Generation(written.text, tuple(written.ids),
-                                              written.log_probability / len(written.ids), written.ended_by))
+        found[written.case].append(
+            Generation(written.text, tuple(written.ids), written.log_probability / len(written.ids), written.ended_by)
+        )
     return found
 
 
-def _write(decoder: Decoder, rows: list[_Row], ids: Tensor, mask: Tensor, cache: DynamicCache, limits: WritingLimits,
-           allowed: Allowed | None) -> None:
+def _write(
+    decoder: Decoder,
+    rows: list[_Row],
+    ids: Tensor,
+    mask: Tensor,
+    cache: DynamicCache,
+    limits: WritingLimits,
+    allowed: Allowed | None,
+) -> None:
     """Fill the rows, token by token. ids (R, L), mask (R, P + L)."""
     enders = {decoder.end_id, *limits.stop_ids}
-    position = mask.long().cumsum(dim=1)[:, -ids.shape[1]:].sub(1).clamp(min=0)  # (R, L)
+    position = mask.long().cumsum(dim=1)[:, -ids.shape[1] :].sub(1).clamp(min=0)  # (R, L)
     seen = torch.zeros(len(rows), decoder.vocabulary_size, dtype=torch.bool, device=decoder.device)
     active = list(rows)
     for step in range(limits.max_new_tokens):
@@ -198,8 +213,11 @@ def _forbidden(decoder: Decoder, rows: Sequence[_Row], scores: Tensor, allowed: 
         if tokens is None:
             continue
         if len(tokens) == 0:
-            raise InputError("a constraint allows at least one token", f"none after {decoder.decode(row.ids)!r}",
-                             "Allow the end token where a text may end")
+            raise InputError(
+                "a constraint allows at least one token",
+                f"none after {decoder.decode(row.ids)!r}",
+                "Allow the end token where a text may end",
+            )
         decoder.check_ids(tokens, "allowed tokens")
         bias[number] = -torch.inf
         bias[number, list(tokens)] = 0
@@ -214,24 +232,31 @@ def _read_prefix(decoder: Decoder, prefix: Tensor, mask: Tensor, cases: Sequence
         position = (mask.long().cumsum(dim=1) - 1).clamp(min=0)  # (B, P)
         decoder.logits(prefix, mask, position, cache, keep=1)
         if not all(isinstance(layer, DynamicLayer) for layer in cache.layers):
-            raise InputError("every layer of the decoder keeps keys and values, so that prompts can share them",
-                             type(decoder.base_model).__name__, "Choose an attention-only model")
+            raise InputError(
+                "every layer of the decoder keeps keys and values, so that prompts can share them",
+                type(decoder.base_model).__name__,
+                "Choose an attention-only model",
+            )
         if list(cases) != list(range(len(prefix))):
             cache.batch_select_indices(index)
     return cache, mask[index]
 
 
-def _check_prompts(decoder: Decoder, ids: Sequence[Sequence[int]], rows: Sequence[_Row], prefix: int,
-                   limits: WritingLimits) -> None:
+def _check_prompts(
+    decoder: Decoder, ids: Sequence[Sequence[int]], rows: Sequence[_Row], prefix: int, limits: WritingLimits
+) -> None:
     for row, tokens in zip(rows, ids, strict=True):
         if not tokens:
             raise InputError("a prompt holds at least one token", f"prompt {row.prompt} of case {row.case} is empty")
         decoder.check_ids(tokens, "prompt tokens")
     longest = max(map(len, ids))
     if decoder.context is not None and prefix + longest + limits.max_new_tokens > decoder.context:
-        raise InputError("image, prompt and answer fit the context of the decoder",
-                         f"{prefix} image tokens + prompt of {longest} + {limits.max_new_tokens} new tokens, "
-                         f"context {decoder.context}", "Shorten the prompt or lower max_new_tokens")
+        raise InputError(
+            "image, prompt and answer fit the context of the decoder",
+            f"{prefix} image tokens + prompt of {longest} + {limits.max_new_tokens} new tokens, "
+            f"context {decoder.context}",
+            "Shorten the prompt or lower max_new_tokens",
+        )
 
 
 @contextmanager
@@ -246,9 +271,15 @@ def _evaluating(decoder: Decoder) -> Iterator[None]:
 
 
 @torch.no_grad()
-def score_choices(decoder: Decoder, prefixes: Tensor | None, prompts: Sequence[str],
-                  choices: Sequence[Sequence[str]], *, prefix_mask: Tensor | None = None,
-                  end: bool = True) -> list[list[Choice]]:
+def score_choices(
+    decoder: Decoder,
+    prefixes: Tensor | None,
+    prompts: Sequence[str],
+    choices: Sequence[Sequence[str]],
+    *,
+    prefix_mask: Tensor | None = None,
+    end: bool = True,
+) -> list[list[Choice]]:
     """Log probability of each possible answer to one prompt a case, from one reading of each image.
 
     Args:
@@ -264,14 +295,15 @@ def score_choices(decoder: Decoder, prefixes: Tensor | None, prompts: Sequence[s
         raise InputError("a choice holds at least one token", repr(choices))
     prefix, mask = decoder.check_prefix(prefixes, prefix_mask, len(prompts))
     longest = max(len(head) + len(tail) for head, tail in zip(heads, tails, strict=True))
-    _check_prompts(decoder, heads, rows, prefix.shape[1],
-                   WritingLimits(max_new_tokens=max(1, longest - max(map(len, heads)))))
+    _check_prompts(
+        decoder, heads, rows, prefix.shape[1], WritingLimits(max_new_tokens=max(1, longest - max(map(len, heads))))
+    )
     ids = torch.full((len(rows), longest), decoder.pad_id)  # (R, L), padded on the right
     shown, answer = torch.zeros_like(ids, dtype=torch.bool), torch.zeros_like(ids, dtype=torch.bool)
     for number, (head, tail) in enumerate(zip(heads, tails, strict=True)):
         ids[number, : len(head) + len(tail)] = torch.tensor([*head, *tail])
         shown[number, : len(head) + len(tail)] = True
-        answer[number, len(head): len(head) + len(tail)] = True
+        answer[number, len(head) : len(head) + len(tail)] = True
     ids, shown, answer = (part.to(decoder.device) for part in (ids, shown, answer))
     with _evaluating(decoder):
         cache, mask = _read_prefix(decoder, prefix, mask, [row.case for row in rows])
@@ -287,8 +319,9 @@ def score_choices(decoder: Decoder, prefixes: Tensor | None, prompts: Sequence[s
 
 
 @torch.no_grad()
-def reference_loop(decoder: Decoder, encode: Callable[[], Tensor], prompts: Sequence[str],
-                   limits: WritingLimits) -> list[tuple[str, tuple[int, ...]]]:
+def reference_loop(
+    decoder: Decoder, encode: Callable[[], Tensor], prompts: Sequence[str], limits: WritingLimits
+) -> list[tuple[str, tuple[int, ...]]]:
     """The plain way, for comparison: for each prompt encode the image again and call transformers' own ``generate``.
 
     Args:
@@ -305,10 +338,15 @@ def reference_loop(decoder: Decoder, encode: Callable[[], Tensor], prompts: Sequ
             ids = torch.tensor([decoder.encode(prompt)], device=decoder.device)
             embeddings = torch.cat([encode().to(decoder.device, decoder.dtype), decoder.embed(ids)], dim=1)
             written = decoder.base_model.generate(
-                inputs_embeds=embeddings, attention_mask=embeddings.new_ones(embeddings.shape[:2], dtype=torch.long),
-                max_new_tokens=limits.max_new_tokens, do_sample=False, num_beams=1,
-                repetition_penalty=limits.repetition_penalty, eos_token_id=[decoder.end_id, *limits.stop_ids],
-                pad_token_id=decoder.pad_id)[0].tolist()
+                inputs_embeds=embeddings,
+                attention_mask=embeddings.new_ones(embeddings.shape[:2], dtype=torch.long),
+                max_new_tokens=limits.max_new_tokens,
+                do_sample=False,
+                num_beams=1,
+                repetition_penalty=limits.repetition_penalty,
+                eos_token_id=[decoder.end_id, *limits.stop_ids],
+                pad_token_id=decoder.pad_id,
+            )[0].tolist()
             body = written[:-1] if written and written[-1] in (decoder.end_id, *limits.stop_ids) else written
             text = decoder.decode(body)
             cuts = [text.index(stop) for stop in limits.stop if stop in text]

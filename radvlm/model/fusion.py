@@ -22,8 +22,16 @@ from radvlm.errors import InputError
 from radvlm.geometry import Geometry
 
 #: Columns of the facts of a region; see ``region_facts``.
-REGION_FACTS = ("volume_ml", "extent_right_mm", "extent_anterior_mm", "extent_superior_mm", "centroid_right_mm",
-                "centroid_anterior_mm", "centroid_superior_mm", "mean_hu")
+REGION_FACTS = (
+    "volume_ml",
+    "extent_right_mm",
+    "extent_anterior_mm",
+    "extent_superior_mm",
+    "centroid_right_mm",
+    "centroid_anterior_mm",
+    "centroid_superior_mm",
+    "mean_hu",
+)
 #: Wavelengths of the Fourier features of a position: from the size of a vertebra to that of a trunk.
 SHORTEST_MM, LONGEST_MM = 32.0, 1024.0
 
@@ -131,8 +139,9 @@ class LinearResampler(nn.Module):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             if config.hidden:
-                self.project: nn.Module = nn.Sequential(nn.Linear(config.in_width, config.hidden), nn.GELU(),
-                                                        nn.Linear(config.hidden, config.width))
+                self.project: nn.Module = nn.Sequential(
+                    nn.Linear(config.in_width, config.hidden), nn.GELU(), nn.Linear(config.hidden, config.width)
+                )
             else:
                 self.project = nn.Linear(config.in_width, config.width)
         self.scaled = _Scaled(config.width, config.rms)
@@ -173,8 +182,11 @@ class PerceiverResampler(nn.Module):
         """``token_mask`` (B, N) true where a token counts; every scan needs one. Positions: ``token_positions_mm``."""
         _check_tokens(tokens, self.config.in_width)
         if positions_mm.shape[-2:] != (tokens.shape[1], 3):
-            raise InputError("each token has a position (x, y, z) in mm", f"{tuple(positions_mm.shape)}",
-                             f"Expected (..., {tokens.shape[1]}, 3), from token_positions_mm")
+            raise InputError(
+                "each token has a position (x, y, z) in mm",
+                f"{tuple(positions_mm.shape)}",
+                f"Expected (..., {tokens.shape[1]}, 3), from token_positions_mm",
+            )
         if token_mask is not None and not bool(token_mask.any(dim=1).all()):
             raise InputError("every scan has at least one token", "a scan whose tokens are all masked")
         places = fourier_features(positions_mm.to(tokens), self.config.frequencies)  # (..., N, 6 F)
@@ -247,14 +259,19 @@ class RegionTokens(nn.Module):
         if features.ndim != 5 or features.shape[1] != self.config.in_width:
             raise InputError(f"the feature map is (B, {self.config.in_width}, X, Y, Z)", str(tuple(features.shape)))
         if occupancy.ndim != 5 or occupancy.shape[2:] != features.shape[2:] or len(occupancy) != len(features):
-            raise InputError("masks lie on the grid of the feature map", f"{tuple(occupancy.shape)} and "
-                             f"{tuple(features.shape)}", "Bring them there with occupancy_of")
+            raise InputError(
+                "masks lie on the grid of the feature map",
+                f"{tuple(occupancy.shape)} and {tuple(features.shape)}",
+                "Bring them there with occupancy_of",
+            )
         if facts.shape != (*occupancy.shape[:2], len(REGION_FACTS)):
             raise InputError(f"facts are (B, R, {len(REGION_FACTS)})", str(tuple(facts.shape)), "Use region_facts")
         if (structure is None) != (self.structure is None):
             given = "missing" if structure is None else "given"
-            raise InputError("structure numbers are given exactly when the config has a table of structures",
-                             f"structures={self.config.structures}, numbers {given}")
+            raise InputError(
+                "structure numbers are given exactly when the config has a table of structures",
+                f"structures={self.config.structures}, numbers {given}",
+            )
         places = fourier_features(facts[..., 4:7], self.config.frequencies)  # (B, R, 6 F)
         hidden = self.looks(masked_features(features, occupancy)) + self.facts(_numbers(facts)) + self.places(places)
         if self.structure is not None and structure is not None:
@@ -278,8 +295,9 @@ class EvidenceTokens(nn.Module):
         self.config = config
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
-            self.network = nn.Sequential(nn.Linear(config.n_features, config.hidden), nn.GELU(),
-                                         nn.Linear(config.hidden, config.width))
+            self.network = nn.Sequential(
+                nn.Linear(config.n_features, config.hidden), nn.GELU(), nn.Linear(config.hidden, config.width)
+            )
             self.classes = nn.Embedding(config.n_classes, config.width)
         nn.init.normal_(self.classes.weight, std=0.5, generator=torch.Generator().manual_seed(config.seed))
         self.register_buffer("mean", torch.zeros(config.n_classes, config.n_features))
@@ -294,16 +312,20 @@ class EvidenceTokens(nn.Module):
     def set_statistics(self, tables: Tensor) -> None:
         """Standardise by mean and spread of training tables (n, n_classes, n_features); constant entries give 0."""
         if tables.ndim != 3 or tables.shape[1:] != self.mean.shape or len(tables) < 2:
-            raise InputError(f"training tables are (n, {self.config.n_classes}, {self.config.n_features})",
-                             str(tuple(tables.shape)), "Two at least, to have a spread")
+            raise InputError(
+                f"training tables are (n, {self.config.n_classes}, {self.config.n_features})",
+                str(tuple(tables.shape)),
+                "Two at least, to have a spread",
+            )
         spread = tables.float().std(dim=0)
         self.mean.copy_(tables.float().mean(dim=0))
         self.spread.copy_(torch.where(spread > 1e-6, spread, torch.ones_like(spread)))
 
     def forward(self, table: Tensor) -> Tensor:
         if table.ndim != 3 or table.shape[1:] != self.mean.shape:
-            raise InputError(f"the table is (B, {self.config.n_classes}, {self.config.n_features})",
-                             str(tuple(table.shape)))
+            raise InputError(
+                f"the table is (B, {self.config.n_classes}, {self.config.n_features})", str(tuple(table.shape))
+            )
         standard = ((table - self.mean) / self.spread).to(self.classes.weight.dtype)
         return self.scaled(self.network(standard) + self.classes.weight)
 
@@ -335,10 +357,13 @@ def token_positions_mm(geometry: Geometry, token_grid: Sequence[int], token_axes
     cell further to the left, back and bottom.
     """
     if sorted(token_axes) != [0, 1, 2] or len(token_grid) != 3 or min(token_grid) < 1:
-        raise InputError("token_axes is an order of 0, 1, 2 and token_grid three positive sizes",
-                         f"{tuple(token_axes)}, {tuple(token_grid)}")
-    axes = [(np.arange(n) + 0.5) * geometry.shape[axis] / n - 0.5
-            for n, axis in zip(token_grid, token_axes, strict=True)]
+        raise InputError(
+            "token_axes is an order of 0, 1, 2 and token_grid three positive sizes",
+            f"{tuple(token_axes)}, {tuple(token_grid)}",
+        )
+    axes = [
+        (np.arange(n) + 0.5) * geometry.shape[axis] / n - 0.5 for n, axis in zip(token_grid, token_axes, strict=True)
+    ]
     cells = np.meshgrid(*axes, indexing="ij")
     index = np.empty((math.prod(token_grid), 3))
     for cell, axis in zip(cells, token_axes, strict=True):
@@ -350,8 +375,11 @@ def token_positions_mm(geometry: Geometry, token_grid: Sequence[int], token_axes
 def pool_tokens(tokens: Tensor, token_grid: Sequence[int] | None, pooled_grid: tuple[int, int, int]) -> Tensor:
     """Tokens (B, N, C) on ``token_grid`` averaged to ``pooled_grid``, (B, P, C)."""
     if token_grid is None or math.prod(token_grid) != tokens.shape[1] or len(token_grid) != 3:
-        raise InputError("pooled tokens lie on a grid", f"{tokens.shape[1]} tokens, token_grid={token_grid}",
-                         "Pass the token_grid of the EncoderOutput")
+        raise InputError(
+            "pooled tokens lie on a grid",
+            f"{tokens.shape[1]} tokens, token_grid={token_grid}",
+            "Pass the token_grid of the EncoderOutput",
+        )
     cells = tokens.transpose(1, 2).unflatten(2, tuple(token_grid))  # (B, C, n0, n1, n2)
     return F.adaptive_avg_pool3d(cells, pooled_grid).flatten(2).transpose(1, 2)
 
@@ -376,8 +404,11 @@ def occupancy_of(mask: np.ndarray | Tensor, feature_grid: tuple[int, int, int]) 
     """
     volume = torch.as_tensor(mask)
     if volume.ndim != 3 or not bool(volume.any()):
-        raise InputError("a region is a mask (X, Y, Z) with at least one voxel", f"shape {tuple(volume.shape)}",
-                         "Leave structures without voxels out")
+        raise InputError(
+            "a region is a mask (X, Y, Z) with at least one voxel",
+            f"shape {tuple(volume.shape)}",
+            "Leave structures without voxels out",
+        )
     return F.adaptive_avg_pool3d(volume.bool().float()[None], feature_grid)[0]
 
 
@@ -391,8 +422,10 @@ def region_facts(mask: np.ndarray, hu: np.ndarray, geometry: Geometry, body_midd
     Extents are of the box around the region along the array's axes (RAS+ order), edge to edge.
     """
     if mask.shape != geometry.shape or hu.shape != geometry.shape or not mask.any():
-        raise InputError("a region has at least one voxel and lies on the grid of the scan",
-                         f"mask {mask.shape} with {int(mask.sum())} voxels, hu {hu.shape}, grid {geometry.shape}")
+        raise InputError(
+            "a region has at least one voxel and lies on the grid of the scan",
+            f"mask {mask.shape} with {int(mask.sum())} voxels, hu {hu.shape}, grid {geometry.shape}",
+        )
     index = np.argwhere(mask)
     extent = (index.max(axis=0) - index.min(axis=0) + 1) * np.array(geometry.spacing_mm)
     centroid = geometry.to_world(index.mean(axis=0)) - np.asarray(body_middle_mm, dtype=float)
@@ -407,5 +440,6 @@ def _check_sizes(*sizes: int) -> None:
 
 def _check_tokens(tokens: Tensor, width: int) -> None:
     if tokens.ndim != 3 or tokens.shape[2] != width:
-        raise InputError(f"visual tokens are (B, N, {width})", str(tuple(tokens.shape)),
-                         "Make the fusion module for this encoder")
+        raise InputError(
+            f"visual tokens are (B, N, {width})", str(tuple(tokens.shape)), "Make the fusion module for this encoder"
+        )

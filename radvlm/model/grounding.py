@@ -41,8 +41,9 @@ def cells_of(probability: np.ndarray, allowed: np.ndarray | None = None) -> tupl
     return cells, tuple(int(v) for v in peak)  # type: ignore[return-value]
 
 
-def to_scan(patches: Sequence[Patch], coarse_affine: np.ndarray, geometry: Geometry, searched: Collection[str] = ()
-            ) -> tuple[Segmentation | None, Mapping[str, Region]]:
+def to_scan(
+    patches: Sequence[Patch], coarse_affine: np.ndarray, geometry: Geometry, searched: Collection[str] = ()
+) -> tuple[Segmentation | None, Mapping[str, Region]]:
     """Patches as a Segmentation on the CT's grid, and the Region of each by key.
 
     ``coarse_affine`` maps the index of a map cell's centre to RAS+ mm; the maps share the axes of the CT.
@@ -68,8 +69,10 @@ def to_scan(patches: Sequence[Patch], coarse_affine: np.ndarray, geometry: Geome
         drawn = np.zeros(around.shape, bool)  # the structure in that box; a full array each would fill the memory
         for _, box, mask in group:
             drawn[_inside(box, around)] |= mask
-        number = next((n for n, layer in enumerate(layers)
-                       if labels[n] < 255 and not layer[around.slices][drawn].any()), len(layers))
+        number = next(
+            (n for n, layer in enumerate(layers) if labels[n] < 255 and not layer[around.slices][drawn].any()),
+            len(layers),
+        )
         if number == len(layers):
             layers.append(np.zeros(geometry.shape, np.uint8))
             labels.append(0)
@@ -83,13 +86,16 @@ def to_scan(patches: Sequence[Patch], coarse_affine: np.ndarray, geometry: Geome
             name = structure if whole else f"{structure}/{count}"
             part = None if whole else _inside(box, around)
             regions[patch.key] = _region(name, structure, drawn, around, geometry, part, mask)
-    return Segmentation(tuple(layers), places, frozenset(searched) | frozenset(places), geometry,
-                        scheme="model"), regions
+    return Segmentation(
+        tuple(layers), places, frozenset(searched) | frozenset(places), geometry, scheme="model"
+    ), regions
 
 
 def _hull(boxes: Sequence[Box]) -> Box:
-    return Box(tuple(min(b.start[a] for b in boxes) for a in range(3)),  # type: ignore[arg-type]
-               tuple(max(b.stop[a] for b in boxes) for a in range(3)))  # type: ignore[arg-type]
+    return Box(
+        tuple(min(b.start[a] for b in boxes) for a in range(3)),  # type: ignore[arg-type]
+        tuple(max(b.stop[a] for b in boxes) for a in range(3)),
+    )  # type: ignore[arg-type]
 
 
 def _inside(box: Box, around: Box) -> tuple[slice, ...]:
@@ -111,8 +117,15 @@ def _resample(patch: Patch, axes: Sequence[np.ndarray]) -> tuple[Box | None, np.
     return Box(tuple(start), tuple(stop)), patch.cells[np.ix_(*picked)]  # type: ignore[arg-type]
 
 
-def _region(name: str, structure: str, drawn: np.ndarray, around: Box, geometry: Geometry,
-            within: tuple[slice, ...] | None, mask: np.ndarray) -> Region:
+def _region(
+    name: str,
+    structure: str,
+    drawn: np.ndarray,
+    around: Box,
+    geometry: Geometry,
+    within: tuple[slice, ...] | None,
+    mask: np.ndarray,
+) -> Region:
     """Whole structure (``within`` None), or the connected instance of it that holds most of the patch ``mask`` there.
 
     ``drawn`` is the structure in the box ``around``.
@@ -134,5 +147,12 @@ def _region(name: str, structure: str, drawn: np.ndarray, around: Box, geometry:
     if within is not None:
         seed = tuple(int(v) for v in voxels[0])
     centre = geometry.to_world(voxels.mean(axis=0))
-    return Region(name, structure, box, len(voxels), len(voxels) * geometry.voxel_volume_mm3 / 1000,
-                  tuple(float(v) for v in centre), seed)  # type: ignore[arg-type]
+    return Region(
+        name,
+        structure,
+        box,
+        len(voxels),
+        len(voxels) * geometry.voxel_volume_mm3 / 1000,
+        tuple(float(v) for v in centre),
+        seed,
+    )  # type: ignore[arg-type]

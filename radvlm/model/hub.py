@@ -25,9 +25,12 @@ def is_hub_id(name: str | Path) -> bool:
 def commit_of(repository: str, revision: str | None) -> str:
     """``revision``, which must be a commit; InputError otherwise."""
     if revision is None or not _COMMIT.fullmatch(revision):
-        raise InputError("a hub id comes with the commit to load (40 hex digits), and needs a file or folder of that "
-                         "name not to exist", f"{repository!r}, revision {revision!r}",
-                         "Copy the commit from the repository's history page; a branch may change under you")
+        raise InputError(
+            "a hub id comes with the commit to load (40 hex digits), and needs a file or folder of that "
+            "name not to exist",
+            f"{repository!r}, revision {revision!r}",
+            "Copy the commit from the repository's history page; a branch may change under you",
+        )
     return revision
 
 
@@ -41,8 +44,9 @@ def fetch(repository: str, name: str, revision: str, *, offline: bool = True) ->
     try:
         return Path(hf_hub_download(repository, name, revision=revision, local_files_only=offline))
     except Exception as error:
-        raise _not_at_hand(f"the weights {name} of {repository} at {revision[:12]} are at hand", error,
-                           offline) from error
+        raise _not_at_hand(
+            f"the weights {name} of {repository} at {revision[:12]} are at hand", error, offline
+        ) from error
 
 
 def fetch_folder(repository: str, revision: str, *, offline: bool = True) -> Path:
@@ -50,14 +54,18 @@ def fetch_folder(repository: str, revision: str, *, offline: bool = True) -> Pat
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(snapshot_download(repository, revision=revision, local_files_only=offline,
-                                      allow_patterns=list(_WANTED)))
+        return Path(
+            snapshot_download(repository, revision=revision, local_files_only=offline, allow_patterns=list(_WANTED))
+        )
     except Exception as error:
         raise _not_at_hand(f"the model {repository} at {revision[:12]} is at hand", error, offline) from error
 
 
 def _not_at_hand(rule: str, error: Exception, offline: bool) -> MissingPackageError:
     reason = "it is not in the local cache" if offline else f"{type(error).__name__}: {error}".splitlines()[0][:200]
-    remedy = ("Pass offline=False once, or download the files and pass their path" if offline else
-              "Check the network, the name and the commit, or download the files and pass their path")
+    remedy = (
+        "Pass offline=False once, or download the files and pass their path"
+        if offline
+        else "Check the network, the name and the commit, or download the files and pass their path"
+    )
     return MissingPackageError(rule, reason, remedy)

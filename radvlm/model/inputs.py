@@ -111,8 +111,10 @@ def prepare(volume: Volume, spec: InputSpec = MERLIN_INPUT) -> Prepared:
     first = _first_position(volume.geometry, ratios, sizes)
     target = spec.shape or tuple(-(-n // spec.multiple_of) * spec.multiple_of for n in sizes)
     cuts = [_cut(n, wanted) for n, wanted in zip(sizes, target, strict=True)]
-    positions = [origin + (start + np.arange(kept)) * ratio
-                 for origin, (start, kept, _), ratio in zip(first, cuts, ratios, strict=True)]
+    positions = [
+        origin + (start + np.arange(kept)) * ratio
+        for origin, (start, kept, _), ratio in zip(first, cuts, ratios, strict=True)
+    ]
     inner = sample_linear(volume.hu, positions)
     if not np.isfinite(inner).all():
         raise InputError("HU are finite", "NaN or infinity in the volume", "Repair or mask these voxels first")
@@ -127,8 +129,9 @@ def prepare(volume: Volume, spec: InputSpec = MERLIN_INPUT) -> Prepared:
     out[tuple(slice(before, before + kept) for _, kept, before in cuts)] = inner
     affine = volume.geometry.affine.copy()
     affine[:3, :3] *= np.array(ratios)
-    corner = [origin + (start - before) * ratio
-              for origin, (start, _, before), ratio in zip(first, cuts, ratios, strict=True)]
+    corner = [
+        origin + (start - before) * ratio for origin, (start, _, before), ratio in zip(first, cuts, ratios, strict=True)
+    ]
     affine[:3, 3] = volume.geometry.to_world(corner)
     notes += _crop_notes(volume, positions)
     notes += _spacing_notes(spacing_in, spec.spacing_mm)
@@ -144,15 +147,17 @@ def resample_linear(array: np.ndarray, spacing_in_mm: Sequence[float], spacing_o
     return sample_linear(array, [np.arange(n) * ratio for n, ratio in zip(sizes, ratios, strict=True)])
 
 
-def resampling_grid(shape: Sequence[int], spacing_in_mm: Sequence[float],
-                    spacing_out_mm: Sequence[float]) -> tuple[tuple[float, ...], tuple[int, ...]]:
+def resampling_grid(
+    shape: Sequence[int], spacing_in_mm: Sequence[float], spacing_out_mm: Sequence[float]
+) -> tuple[tuple[float, ...], tuple[int, ...]]:
     """Step in input voxels and number of output voxels along each axis.
 
     A number of voxels is (n - 1) * spacing_in / spacing_out + 1, halves rounded to even. A step is exactly 1 for axes
     within 0.001 mm, and for all axes when no ratio differs by more than 0.001 and no size changes.
     """
-    ratios = tuple(1.0 if abs(a - b) <= SAME_SPACING_MM else b / a
-                   for a, b in zip(spacing_in_mm, spacing_out_mm, strict=True))
+    ratios = tuple(
+        1.0 if abs(a - b) <= SAME_SPACING_MM else b / a for a, b in zip(spacing_in_mm, spacing_out_mm, strict=True)
+    )
     sizes = tuple(round((n - 1) / r + 1) for n, r in zip(shape, ratios, strict=True))
     if sizes == tuple(shape) and all(abs(r - 1) <= SAME_SPACING_MM for r in ratios):
         return (1.0, 1.0, 1.0), sizes
@@ -227,8 +232,9 @@ def _refuse_empty(sample: np.ndarray) -> None:
     if low == high:
         raise InputError("a volume holds an image", f"every voxel is {low:g}", "Check how the file was read")
     if high < -500:
-        raise InputError("a volume holds a patient", f"nothing but air (highest value {high:g} HU)",
-                         "Check how the file was read")
+        raise InputError(
+            "a volume holds a patient", f"nothing but air (highest value {high:g} HU)", "Check how the file was read"
+        )
 
 
 def _hu_notes(sample: np.ndarray) -> list[Decision]:
@@ -246,8 +252,14 @@ def _hu_notes(sample: np.ndarray) -> list[Decision]:
         reason = f"hardly any lies between fat and blood (range {low:g} to {high:g})"
     if not reason:
         return []
-    return [Decision(_STEP, f"The values do not look like Hounsfield units: {reason}. What the model says of this scan "
-                     "may be meaningless.", warning=True)]
+    return [
+        Decision(
+            _STEP,
+            f"The values do not look like Hounsfield units: {reason}. What the model says of this scan "
+            "may be meaningless.",
+            warning=True,
+        )
+    ]
 
 
 def _crop_notes(volume: Volume, positions: Sequence[np.ndarray]) -> list[Decision]:
@@ -258,8 +270,11 @@ def _crop_notes(volume: Volume, positions: Sequence[np.ndarray]) -> list[Decisio
         step = positions[axis][1] - positions[axis][0] if len(positions[axis]) > 1 else 1.0
         reach = (positions[axis][0] - step / 2, positions[axis][-1] + step / 2)
         lost = (reach[0] + 0.5, volume.geometry.shape[axis] - 0.5 - reach[1])
-        cut_mm += [(mm, name) for mm, name in zip((lost[0] * spacing, lost[1] * spacing), names[axis], strict=True)
-                   if mm > 2 * step * spacing]
+        cut_mm += [
+            (mm, name)
+            for mm, name in zip((lost[0] * spacing, lost[1] * spacing), names[axis], strict=True)
+            if mm > 2 * step * spacing
+        ]
         inside.append(slice(max(0, round(reach[0] + 0.5)), round(reach[1] + 0.5)))
     if not cut_mm:
         return []
@@ -268,12 +283,21 @@ def _crop_notes(volume: Volume, positions: Sequence[np.ndarray]) -> list[Decisio
     kept = body[tuple(slice(-(-s.start // e), -(-s.stop // e)) for s, e in zip(inside, every, strict=True))]
     lost_share = 1 - kept.sum() / max(1, body.sum())
     sides = ", ".join(f"{mm:.0f} mm {name}" for mm, name in cut_mm)
-    what = (f"The scan is larger than the model's field of view: {sides} were cut, {lost_share:.0%} of what is denser "
-            f"than {BODY_HU} HU.")
+    what = (
+        f"The scan is larger than the model's field of view: {sides} were cut, {lost_share:.0%} of what is denser "
+        f"than {BODY_HU} HU."
+    )
     return [Decision(_STEP, what, warning=bool(lost_share > LOST_BODY_SHARE))]
 
 
 def _spacing_notes(spacing_in: Sequence[float], spacing_out: Sequence[float]) -> list[Decision]:
     coarse = [(a, b, name) for a, b, name in zip(spacing_in, spacing_out, "xyz", strict=True) if a > COARSE_RATIO * b]
-    return [Decision(_STEP, f"Voxels are {a:.3g} mm apart along {name}; the model expects {b:.3g} mm, so small lesions "
-                     "may lie between them.", warning=True) for a, b, name in coarse]
+    return [
+        Decision(
+            _STEP,
+            f"Voxels are {a:.3g} mm apart along {name}; the model expects {b:.3g} mm, so small lesions "
+            "may lie between them.",
+            warning=True,
+        )
+        for a, b, name in coarse
+    ]

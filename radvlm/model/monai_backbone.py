@@ -35,8 +35,14 @@ class MonaiEncoder(nn.Module):
     #: RAS+ axis of each axis of the token grid.
     token_axes = (0, 1, 2)
 
-    def __init__(self, network: nn.Module, spec: InputSpec, *, embedding: int | None = None,
-                 heads: Mapping[str, int] | None = None) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        spec: InputSpec,
+        *,
+        embedding: int | None = None,
+        heads: Mapping[str, int] | None = None,
+    ) -> None:
         super().__init__()
         self.spec = spec
         size = spec.shape or (64, 64, 64)
@@ -53,8 +59,9 @@ class MonaiEncoder(nn.Module):
     def feature_map(self, image: Tensor) -> Tensor:
         """(B, 1, X, Y, Z) -> (B, C, x, y, z)."""
         if image.ndim != 5 or image.shape[1] != 1:
-            raise InputError("the image is (B, 1, X, Y, Z)", f"shape {tuple(image.shape)}",
-                             "Use radvlm.model.inputs.prepare")
+            raise InputError(
+                "the image is (B, 1, X, Y, Z)", f"shape {tuple(image.shape)}", "Use radvlm.model.inputs.prepare"
+            )
         return self._features(self.network, image)
 
     def forward(self, image: Tensor) -> EncoderOutput:
@@ -62,8 +69,13 @@ class MonaiEncoder(nn.Module):
         pooled = features.mean((2, 3, 4))  # (B, C)
         embedding = None if self.projection is None else F.normalize(self.projection(pooled), dim=-1)
         heads = {name: layer(pooled) for name, layer in self.classifiers.items()}
-        return EncoderOutput(features.flatten(2).transpose(1, 2), tuple(features.shape[2:]), pooled,  # type: ignore[arg-type]
-                             embedding, heads)
+        return EncoderOutput(
+            features.flatten(2).transpose(1, 2),
+            tuple(features.shape[2:]),
+            pooled,  # type: ignore[arg-type]
+            embedding,
+            heads,
+        )
 
     def _features(self, network: nn.Module, image: Tensor) -> Tensor:
         return _feature_map(network(image), tuple(image.shape[2:]), self.patch, type(network).__name__)
@@ -84,8 +96,11 @@ def _feature_map(out: Any, size: Sequence[int], patch: tuple[int, ...] | None, n
         if extra in (0, 1):  # a class token, where there is one, comes first
             return out[:, extra:].transpose(1, 2).unflatten(2, grid)  # (B, C, x, y, z)
     shape = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
-    raise InputError("a backbone gives a feature map (B, C, x, y, z), a list of them, or tokens of patches",
-                     f"{name} gives {shape}", "Pass the part of the network before its pooling")
+    raise InputError(
+        "a backbone gives a feature map (B, C, x, y, z), a list of them, or tokens of patches",
+        f"{name} gives {shape}",
+        "Pass the part of the network before its pooling",
+    )
 
 
 def _without_classifier(network: nn.Module) -> nn.Module:

@@ -40,8 +40,11 @@ class Organ:
         if not self.name or not self.structures:
             raise InputError("an organ has a name and at least one structure", repr(self))
         if self.section not in SECTIONS:
-            raise InputError("an organ's section is a key of radvlm.anatomy.SECTIONS", f"{self.name}: {self.section}",
-                             f"Choose one of {', '.join(SECTIONS)}")
+            raise InputError(
+                "an organ's section is a key of radvlm.anatomy.SECTIONS",
+                f"{self.name}: {self.section}",
+                f"Choose one of {', '.join(SECTIONS)}",
+            )
 
 
 def organ_map(segmentation: Segmentation, organs: Sequence[Organ], grid: Geometry) -> np.ndarray:

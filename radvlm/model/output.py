@@ -35,8 +35,9 @@ class EncoderOutput:
     def logits(self, head: str) -> Tensor:
         """Raw logits of a head; InputError with the known names when there is none of that name."""
         if head not in self.heads:
-            raise InputError("the encoder has a head of that name", repr(head),
-                             f"Heads: {', '.join(self.heads) or 'none'}")
+            raise InputError(
+                "the encoder has a head of that name", repr(head), f"Heads: {', '.join(self.heads) or 'none'}"
+            )
         return self.heads[head]
 
     def probabilities(self, head: str) -> Tensor:

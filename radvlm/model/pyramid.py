@@ -23,8 +23,23 @@ from radvlm.model.output import EncoderOutput
 #: HU ranges of the three input channels: lung, soft tissue, bone.
 WINDOWS = ((-1000.0, -200.0), (-120.0, 220.0), (-200.0, 1100.0))
 #: What the evidence table says of one class, in order.
-FEATURES = ("peak_logit", "top_logit", "log_ml", "mean_hu", "sd_hu", "x", "y", "z", "peak_left", "peak_right",
-            "log_ml_left", "log_ml_right", "log_slice_mm2", "extent_z", "log_pieces")
+FEATURES = (
+    "peak_logit",
+    "top_logit",
+    "log_ml",
+    "mean_hu",
+    "sd_hu",
+    "x",
+    "y",
+    "z",
+    "peak_left",
+    "peak_right",
+    "log_ml_left",
+    "log_ml_right",
+    "log_slice_mm2",
+    "extent_z",
+    "log_pieces",
+)
 #: A piece is a connected set of cells above this share of the peak, where the peak is above LEAST_PEAK.
 PIECE_SHARE, LEAST_PEAK = 0.4, 0.2
 _NEIGHBOURS = [[[1] * 3] * 3] * 3
@@ -105,21 +120,28 @@ class VoxelNetwork(nn.Module):
         self.down = nn.ModuleList()
         before = len(WINDOWS)
         for width, blocks in zip(c, config.blocks, strict=True):
-            self.down.append(nn.Sequential(
-                nn.Conv3d(before, width, 3, stride=2, padding=1, bias=False), nn.BatchNorm3d(width), nn.ReLU(),
-                *(Block(width) for _ in range(blocks))))
+            self.down.append(
+                nn.Sequential(
+                    nn.Conv3d(before, width, 3, stride=2, padding=1, bias=False),
+                    nn.BatchNorm3d(width),
+                    nn.ReLU(),
+                    *(Block(width) for _ in range(blocks)),
+                )
+            )
             before = width
         self.lateral = nn.ModuleList(nn.Conv3d(a, b, 1) for a, b in zip(c[1:], c[:-1], strict=True))
         self.merge = nn.ModuleList(
-            nn.Sequential(nn.Conv3d(w, w, 3, padding=1, bias=False), nn.BatchNorm3d(w), nn.ReLU()) for w in c[1:-1])
-        self.finest = nn.Sequential(nn.Conv3d(c[0], config.width, 3, padding=1, bias=False),
-                                    nn.BatchNorm3d(config.width), nn.ReLU())
+            nn.Sequential(nn.Conv3d(w, w, 3, padding=1, bias=False), nn.BatchNorm3d(w), nn.ReLU()) for w in c[1:-1]
+        )
+        self.finest = nn.Sequential(
+            nn.Conv3d(c[0], config.width, 3, padding=1, bias=False), nn.BatchNorm3d(config.width), nn.ReLU()
+        )
         outputs = len(config.anatomy) + len(config.findings) + len(config.parts)
         self.head = nn.Conv3d(config.width, outputs, 1)
         assert self.head.bias is not None
         with torch.no_grad():  # findings are rare
             start = len(config.anatomy)
-            self.head.bias[start:start + len(config.findings)] = -4.6
+            self.head.bias[start : start + len(config.findings)] = -4.6
 
     def forward(self, hu: Tensor) -> tuple[Tensor, Tensor]:
         """hu (B, 1, X, Y, Z) -> logits (B, anatomy + findings + parts, X/2, Y/2, Z/2), coarsest features."""
@@ -156,21 +178,29 @@ class EvidenceReader(nn.Module):
         self.register_buffer("scale", torch.ones(len(config.classes), n))
         self.register_buffer("parent", torch.tensor([names.index(p) for p in config.parents]), persistent=False)
         self.register_buffer("context", torch.tensor([names.index(p) for p in config.context]), persistent=False)
-        same = torch.tensor([[a == b and i != j for j, b in enumerate(config.parents)]
-                             for i, a in enumerate(config.parents)])
+        same = torch.tensor(
+            [[a == b and i != j for j, b in enumerate(config.parents)] for i, a in enumerate(config.parents)]
+        )
         self.register_buffer("sibling", same, persistent=False)
         self.name = nn.Parameter(torch.randn(len(config.findings), 24) * 0.2)
         width = n + len(FEATURES) + 3 * len(config.context) + 2 + 24
-        self.body = nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Dropout(config.dropout),
-                                  nn.Linear(hidden, hidden), nn.GELU(), nn.Dropout(config.dropout))
+        self.body = nn.Sequential(
+            nn.Linear(width, hidden),
+            nn.GELU(),
+            nn.Dropout(config.dropout),
+            nn.Linear(hidden, hidden),
+            nn.GELU(),
+            nn.Dropout(config.dropout),
+        )
         self.logit = nn.Linear(hidden, 1)
         self.own = nn.Parameter(torch.ones(len(config.findings)))
         self.bias = nn.Parameter(torch.full((len(config.findings),), -2.0))
         # the embedding is a sum over findings of a direction each, weighted by how present it is, and of the organs
         self.direction = nn.Parameter(torch.randn(len(config.findings), config.embedding) * 0.1)
         self.detail = nn.Linear(hidden, config.embedding)
-        self.organs = nn.Sequential(nn.Linear(len(config.anatomy) * len(FEATURES), hidden), nn.GELU(),
-                                    nn.Linear(hidden, config.embedding))
+        self.organs = nn.Sequential(
+            nn.Linear(len(config.anatomy) * len(FEATURES), hidden), nn.GELU(), nn.Linear(hidden, config.embedding)
+        )
         self.rest = nn.Parameter(torch.randn(config.embedding) * 0.1)
 
     def fit_scale(self, tables: Tensor) -> None:
@@ -196,11 +226,11 @@ class EvidenceReader(nn.Module):
         shared = context[:, None].expand(-1, own.shape[1], -1)
         extra = torch.stack([rivals / 6, (peaks - rivals) / 6], dim=2)
         name = self.name[None].expand(own.shape[0], -1, -1)
-        vectors = self.body(torch.cat([own, anatomy[:, self.parent, :len(FEATURES)], shared, extra, name], dim=2))
+        vectors = self.body(torch.cat([own, anatomy[:, self.parent, : len(FEATURES)], shared, extra, name], dim=2))
         logits = self.logit(vectors)[:, :, 0] + self.own * own[:, :, 0] + self.bias
         present = logits.sigmoid()[:, :, None]
         shares = present * (self.direction[None] + 0.3 * self.detail(vectors))  # (B, F, D)
-        embedding = shares.sum(dim=1) + 0.1 * self.organs(anatomy[:, :, :len(FEATURES)].flatten(1)) + self.rest
+        embedding = shares.sum(dim=1) + 0.1 * self.organs(anatomy[:, :, : len(FEATURES)].flatten(1)) + self.rest
         return logits, F.normalize(embedding, dim=1), shares
 
     def organ_embeddings(self, shares: Tensor, members: Tensor) -> Tensor:
@@ -233,7 +263,7 @@ class PyramidEncoder(nn.Module):
 def split_maps(maps: Tensor, config: PyramidConfig) -> tuple[Tensor, Tensor, Tensor]:
     """Anatomy, finding and part logits out of the voxel head's maps."""
     a, f = len(config.anatomy), len(config.findings)
-    return maps[:, :a], maps[:, a:a + f], maps[:, a + f:]
+    return maps[:, :a], maps[:, a : a + f], maps[:, a + f :]
 
 
 @torch.no_grad()
@@ -245,8 +275,12 @@ def evidence(maps: Tensor, hu: Tensor, config: PyramidConfig) -> Tensor:
     """
     maps = maps.contiguous().float()  # sums over voxels of one class after another need classes apart: half the time
     anatomy, findings, parts = split_maps(maps, config)
-    return torch.stack([_table(a.softmax(0), f, p.softmax(0), h, config)
-                        for a, f, p, h in zip(anatomy, findings, parts, hu.float(), strict=True)])
+    return torch.stack(
+        [
+            _table(a.softmax(0), f, p.softmax(0), h, config)
+            for a, f, p, h in zip(anatomy, findings, parts, hu.float(), strict=True)
+        ]
+    )
 
 
 def _table(anatomy: Tensor, findings: Tensor, parts: Tensor, hu: Tensor, config: PyramidConfig) -> Tensor:
@@ -271,13 +305,27 @@ def _table(anatomy: Tensor, findings: Tensor, parts: Tensor, hu: Tensor, config:
     top = blocks.topk(min(8, blocks.shape[1]), dim=1).values
     depth = max(1, anatomy.shape[3] - 1)
     spread = ((profiles[2] * (where[2][None] - at[2][:, None]).square()).sum(1) / total).sqrt() * step_mm / 100
-    return torch.stack([
-        ridge.amax(1), top.mean(1), torch.log1p(total * ml), mean, (square - mean.square()).clamp_min(0).sqrt(),
-        (at[0] - x_mid) * step_mm / 100, (at[1] - y_mid) * step_mm / 100, at[2] / depth,
-        ridge[:, :border].amax(1), ridge[:, border:].amax(1),
-        torch.log1p(profiles[0][:, :border].sum(1) * ml), torch.log1p(profiles[0][:, border:].sum(1) * ml),
-        torch.log1p(profiles[2].amax(1) * step_mm**2), spread, torch.log1p(_pieces(weights)),
-        *(flat @ parts.flatten(1).T / total[:, None]).unbind(1)], dim=1)
+    return torch.stack(
+        [
+            ridge.amax(1),
+            top.mean(1),
+            torch.log1p(total * ml),
+            mean,
+            (square - mean.square()).clamp_min(0).sqrt(),
+            (at[0] - x_mid) * step_mm / 100,
+            (at[1] - y_mid) * step_mm / 100,
+            at[2] / depth,
+            ridge[:, :border].amax(1),
+            ridge[:, border:].amax(1),
+            torch.log1p(profiles[0][:, :border].sum(1) * ml),
+            torch.log1p(profiles[0][:, border:].sum(1) * ml),
+            torch.log1p(profiles[2].amax(1) * step_mm**2),
+            spread,
+            torch.log1p(_pieces(weights)),
+            *(flat @ parts.flatten(1).T / total[:, None]).unbind(1),
+        ],
+        dim=1,
+    )
 
 
 def _pieces(weights: Tensor) -> Tensor:

@@ -86,29 +86,37 @@ def reliability_svg(held: Sequence[Bin], title: str) -> str:
     def y(value: float) -> float:
         return _PAD + _SIZE * (1 - value)
 
-    parts = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" font-family="sans-serif" '
-             'font-size="11" role="img"><rect width="100%" height="100%" fill="white"/>'
-             f'<title>{escape(title)}: {"; ".join(_words(b) for b in held)}</title>'
-             f'<text x="{_PAD}" y="18" font-weight="bold">{escape(title)}</text>'
-             f'<text x="{_PAD}" y="34">calibration error {calibration_error(held):.3f}, '
-             f'{sum(b.n for b in held)} predictions</text>'
-             f'<rect x="{x(0)}" y="{y(1)}" width="{_SIZE}" height="{_SIZE}" fill="none" stroke="#999"/>'
-             f'<line x1="{x(0)}" y1="{y(0)}" x2="{x(1)}" y2="{y(1)}" stroke="#999" stroke-dasharray="4 3"/>']
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" font-family="sans-serif" '
+        'font-size="11" role="img"><rect width="100%" height="100%" fill="white"/>'
+        f"<title>{escape(title)}: {'; '.join(_words(b) for b in held)}</title>"
+        f'<text x="{_PAD}" y="18" font-weight="bold">{escape(title)}</text>'
+        f'<text x="{_PAD}" y="34">calibration error {calibration_error(held):.3f}, '
+        f"{sum(b.n for b in held)} predictions</text>"
+        f'<rect x="{x(0)}" y="{y(1)}" width="{_SIZE}" height="{_SIZE}" fill="none" stroke="#999"/>'
+        f'<line x1="{x(0)}" y1="{y(0)}" x2="{x(1)}" y2="{y(1)}" stroke="#999" stroke-dasharray="4 3"/>'
+    ]
     for tick in (0, 0.25, 0.5, 0.75, 1):
-        parts.append(f'<text x="{x(tick):.0f}" y="{y(0) + 14:.0f}" text-anchor="middle">{tick:g}</text>'
-                     f'<text x="{x(0) - 5}" y="{y(tick) + 4:.0f}" text-anchor="end">{tick:g}</text>')
+        parts.append(
+            f'<text x="{x(tick):.0f}" y="{y(0) + 14:.0f}" text-anchor="middle">{tick:g}</text>'
+            f'<text x="{x(0) - 5}" y="{y(tick) + 4:.0f}" text-anchor="end">{tick:g}</text>'
+        )
     most = math.log10(max(b.n for b in held) + 1)
     foot = height - 18
     for b in held:
         tall = (_BARS - 20) * math.log10(b.n + 1) / most
-        parts.append(f'<line x1="{x(b.mean):.1f}" y1="{y(b.share_low):.1f}" x2="{x(b.mean):.1f}" '
-                     f'y2="{y(b.share_high):.1f}" stroke="#05a"/>'
-                     f'<circle cx="{x(b.mean):.1f}" cy="{y(b.share):.1f}" r="3.5" fill="#05a"/>'
-                     f'<rect x="{x(b.low) + 1:.1f}" y="{foot - tall:.1f}" width="{_SIZE * (b.high - b.low) - 2:.1f}" '
-                     f'height="{tall:.1f}" fill="#9bd"/>')
-    parts.append(f'<text x="{x(0.5)}" y="{y(0) + 28}" text-anchor="middle">predicted probability</text>'
-                 f'<text x="12" y="{y(0.5)}" transform="rotate(-90 12 {y(0.5)})" text-anchor="middle">share that was '
-                 f'there</text><text x="{x(0.5)}" y="{height - 5}" text-anchor="middle">predictions (log scale)</text>')
+        parts.append(
+            f'<line x1="{x(b.mean):.1f}" y1="{y(b.share_low):.1f}" x2="{x(b.mean):.1f}" '
+            f'y2="{y(b.share_high):.1f}" stroke="#05a"/>'
+            f'<circle cx="{x(b.mean):.1f}" cy="{y(b.share):.1f}" r="3.5" fill="#05a"/>'
+            f'<rect x="{x(b.low) + 1:.1f}" y="{foot - tall:.1f}" width="{_SIZE * (b.high - b.low) - 2:.1f}" '
+            f'height="{tall:.1f}" fill="#9bd"/>'
+        )
+    parts.append(
+        f'<text x="{x(0.5)}" y="{y(0) + 28}" text-anchor="middle">predicted probability</text>'
+        f'<text x="12" y="{y(0.5)}" transform="rotate(-90 12 {y(0.5)})" text-anchor="middle">share that was '
+        f'there</text><text x="{x(0.5)}" y="{height - 5}" text-anchor="middle">predictions (log scale)</text>'
+    )
     return "".join(parts) + "</svg>\n"
 
 

@@ -81,9 +81,17 @@ class SliceEncoder(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, clip: Any, preprocess: Mapping[str, Any], *, spec: InputSpec = SLICES_INPUT,
-                 windows_hu: Sequence[tuple[float, float]] = WINDOWS_HU, batch_slices: int = 16,
-                 checkpointing: bool = False, heads: Mapping[str, int] | None = None) -> None:
+    def __init__(
+        self,
+        clip: Any,
+        preprocess: Mapping[str, Any],
+        *,
+        spec: InputSpec = SLICES_INPUT,
+        windows_hu: Sequence[tuple[float, float]] = WINDOWS_HU,
+        batch_slices: int = 16,
+        checkpointing: bool = False,
+        heads: Mapping[str, int] | None = None,
+    ) -> None:
         super().__init__()
         window = spec.hu_window
         if len(windows_hu) != 3 or not all(low < high for low, high in windows_hu):
@@ -110,8 +118,9 @@ class SliceEncoder(nn.Module):
     def pictures(self, image: Tensor) -> Tensor:
         """(B, 1, X, Y, Z) -> (B * Z, 3, H, W): axial slices as seen on a screen, windowed and normalised."""
         if image.ndim != 5 or image.shape[1] != 1:
-            raise InputError("the image is (B, 1, X, Y, Z)", f"shape {tuple(image.shape)}",
-                             "Use radvlm.model.inputs.prepare")
+            raise InputError(
+                "the image is (B, 1, X, Y, Z)", f"shape {tuple(image.shape)}", "Use radvlm.model.inputs.prepare"
+            )
         seen = image[:, 0].permute(0, 3, 2, 1).flip(2, 3)  # (B, Z, row: anterior first, column: right side first)
         flat = seen.flatten(0, 1)[:, None]  # (B*Z, 1, Y, X)
         coloured = ((flat - self.low) / self.width).clamp(0, 1)  # (B*Z, 3, Y, X)
@@ -142,8 +151,13 @@ class SliceEncoder(nn.Module):
         return self.clip.encode_image(pictures)
 
 
-def load_slice_encoder(folder: str | Path, *, random_weights: bool = False, spec: InputSpec = SLICES_INPUT,
-                       heads: Mapping[str, int] | None = None) -> SliceEncoder:
+def load_slice_encoder(
+    folder: str | Path,
+    *,
+    random_weights: bool = False,
+    spec: InputSpec = SLICES_INPUT,
+    heads: Mapping[str, int] | None = None,
+) -> SliceEncoder:
     """Build a SliceEncoder from a folder in the format of open_clip's hub repositories; nothing is downloaded.
 
     Args:
@@ -162,13 +176,18 @@ def load_slice_encoder(folder: str | Path, *, random_weights: bool = False, spec
         model_config, preprocess = data["model_cfg"], data["preprocess_cfg"]
         width = int(model_config["embed_dim"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise FileFormatError(f"the folder holds {CONFIG} with model_cfg and preprocess_cfg",
-                              f"{folder.name}: {error!r}",
-                              "Pass a folder with the files of an open_clip hub repository") from error
+        raise FileFormatError(
+            f"the folder holds {CONFIG} with model_cfg and preprocess_cfg",
+            f"{folder.name}: {error!r}",
+            "Pass a folder with the files of an open_clip hub repository",
+        ) from error
     weights = next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)
     if weights is None and not random_weights:
-        raise FileFormatError("the folder holds the weights as safetensors", f"none of {', '.join(WEIGHTS)}",
-                              "Convert open_clip_pytorch_model.bin to safetensors first; pickles are not read")
+        raise FileFormatError(
+            "the folder holds the weights as safetensors",
+            f"none of {', '.join(WEIGHTS)}",
+            "Convert open_clip_pytorch_model.bin to safetensors first; pickles are not read",
+        )
     text = model_config.get("text_cfg", {})
     if "hf_model_name" in text:  # a transformers text tower: its configuration from this folder, weights from the file
         text = {**text, "hf_model_name": str(folder), "hf_tokenizer_name": str(folder), "hf_model_pretrained": False}
@@ -181,6 +200,9 @@ def load_slice_encoder(folder: str | Path, *, random_weights: bool = False, spec
         try:
             clip.load_state_dict(load_file(weights))
         except (RuntimeError, OSError) as error:
-            raise FileFormatError("the weights fit the configuration", f"{weights.name}: {error}".splitlines()[0][:300],
-                                  "Are both files of the same model?") from error
+            raise FileFormatError(
+                "the weights fit the configuration",
+                f"{weights.name}: {error}".splitlines()[0][:300],
+                "Are both files of the same model?",
+            ) from error
     return SliceEncoder(clip.eval(), preprocess, spec=spec, heads=heads)

@@ -45,8 +45,15 @@ class HashedTextEncoder(nn.Module):
         self.place = nn.Embedding(config.words, config.width)
         nn.init.normal_(self.letters.weight, std=0.05)
         nn.init.normal_(self.place.weight, std=0.02)
-        layer = nn.TransformerEncoderLayer(config.width, config.heads, 3 * config.width, dropout=0.0, batch_first=True,
-                                           norm_first=True, activation="gelu")
+        layer = nn.TransformerEncoderLayer(
+            config.width,
+            config.heads,
+            3 * config.width,
+            dropout=0.0,
+            batch_first=True,
+            norm_first=True,
+            activation="gelu",
+        )
         self.layers = nn.TransformerEncoder(layer, config.layers, enable_nested_tensor=False)
         self.norm = nn.LayerNorm(config.width)
         self.project = nn.Linear(2 * config.width, config.embedding)
@@ -87,7 +94,7 @@ class HashedTextEncoder(nn.Module):
 def _pieces(word: str, buckets: int, count: int) -> tuple[int, ...]:
     """Hash of the word, then of its letter groups of 3 to 5, longest first; exactly ``count`` numbers, 0 for none."""
     marked = f"<{word}>"
-    groups = [marked[i:i + n] for n in (5, 4, 3) for i in range(len(marked) - n + 1)] if len(word) > 2 else []
+    groups = [marked[i : i + n] for n in (5, 4, 3) for i in range(len(marked) - n + 1)] if len(word) > 2 else []
     names = [f"word:{word}", *dict.fromkeys(groups)][:count]
     numbers = [1 + crc32(name.encode()) % buckets for name in names]
     return tuple(numbers + [0] * (count - len(numbers)))

@@ -51,11 +51,14 @@ class TextTowerConfig:
         if self.kind not in KINDS:
             raise InputError(f"the kind of a text encoder is one of {', '.join(KINDS)}", repr(self.kind))
         if (self.kind == "hashed") == bool(self.folder):
-            raise InputError("a folder is given exactly when the kind is longformer or transformers",
-                             f"kind {self.kind}, folder {self.folder!r}")
+            raise InputError(
+                "a folder is given exactly when the kind is longformer or transformers",
+                f"kind {self.kind}, folder {self.folder!r}",
+            )
         if self.embedding < 1 or self.max_tokens < 8:
-            raise InputError("an embedding has a length and texts at least 8 tokens",
-                             f"{self.embedding}, {self.max_tokens}")
+            raise InputError(
+                "an embedding has a length and texts at least 8 tokens", f"{self.embedding}, {self.max_tokens}"
+            )
 
 
 class TextTower(nn.Module):
@@ -89,8 +92,9 @@ class TextTower(nn.Module):
             longest = max(len(r) for r in rows)
             ids = torch.tensor([r + [1] * (longest - len(r)) for r in rows], device=device)  # (N, L), 1 is padding
             return F.normalize(self.network(ids).float(), dim=-1)
-        batch = self.tokenizer(list(texts), padding=True, truncation=True, max_length=self.config.max_tokens,
-                               return_tensors="pt").to(device)
+        batch = self.tokenizer(
+            list(texts), padding=True, truncation=True, max_length=self.config.max_tokens, return_tensors="pt"
+        ).to(device)
         hidden = self.network(**batch).last_hidden_state  # (N, L, C)
         mask = batch["attention_mask"][..., None].to(hidden.dtype)
         pooled = (hidden * mask).sum(1) / mask.sum(1)  # (N, C)
@@ -114,8 +118,9 @@ class TextTower(nn.Module):
 
 def _made(config: TextTowerConfig, random_weights: bool) -> tuple[Any, Any]:
     if config.kind == "hashed":
-        return HashedTextEncoder(HashedTextConfig(**{**_known(HashedTextConfig, config.shape),
-                                                     "embedding": config.embedding})), None
+        return HashedTextEncoder(
+            HashedTextConfig(**{**_known(HashedTextConfig, config.shape), "embedding": config.embedding})
+        ), None
     if config.kind == "longformer":
         shape = TextShape(**{**_known(TextShape, config.shape), "embedding": config.embedding})
         tokenizer = load_text_tokenizer(config.folder, shape)
@@ -132,11 +137,13 @@ def _made(config: TextTowerConfig, random_weights: bool) -> tuple[Any, Any]:
         if random_weights:
             network = AutoModel.from_config(AutoConfig.from_pretrained(config.folder, local_files_only=True))
         else:
-            network = AutoModel.from_pretrained(config.folder, local_files_only=True, use_safetensors=True,
-                                                trust_remote_code=False)
+            network = AutoModel.from_pretrained(
+                config.folder, local_files_only=True, use_safetensors=True, trust_remote_code=False
+            )
     except (OSError, ValueError) as error:
-        raise FileFormatError("the folder holds an encoder of transformers as safetensors",
-                              f"{config.folder}: {error}".splitlines()[0]) from error
+        raise FileFormatError(
+            "the folder holds an encoder of transformers as safetensors", f"{config.folder}: {error}".splitlines()[0]
+        ) from error
     return network, load_tokenizer(config.folder)
 
 
@@ -152,8 +159,11 @@ def _start_longformer(encoder: MerlinTextEncoder, path: str) -> None:
         if any(k.startswith("text_encoder.encoder.") for k in found):
             encoder.load_state_dict(found, strict=False)
             return
-    raise InputError("the start of the text encoder is Merlin's or Clinical-Longformer's", Path(path).name,
-                     "Give a file whose sizes are those of `shape`")
+    raise InputError(
+        "the start of the text encoder is Merlin's or Clinical-Longformer's",
+        Path(path).name,
+        "Give a file whose sizes are those of `shape`",
+    )
 
 
 def _width(network: Any, config: TextTowerConfig) -> int:

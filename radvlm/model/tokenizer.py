@@ -21,8 +21,9 @@ CONTROL = (PAD, BEGIN, END)
 _PIECES = r"\p{N}| ?\p{L}+| ?[^\s\p{L}\p{N}]+|\s"
 
 
-def train_tokenizer(texts: Iterable[str], vocab_size: int = 4096, specials: Sequence[str] = (),
-                    min_frequency: int = 2) -> PreTrainedTokenizerFast:
+def train_tokenizer(
+    texts: Iterable[str], vocab_size: int = 4096, specials: Sequence[str] = (), min_frequency: int = 2
+) -> PreTrainedTokenizerFast:
     """Byte-level BPE over ``texts``; a word seen often becomes one token, any other is spelt from pieces.
 
     Args:
@@ -36,22 +37,33 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int = 4096, specials: Sequ
     """
     smallest = 256 + len(CONTROL) + len(specials)
     if vocab_size < smallest:
-        raise InputError("a vocabulary holds every byte, the control tokens and the specials",
-                         f"vocab_size={vocab_size}", f"Ask for at least {smallest}")
+        raise InputError(
+            "a vocabulary holds every byte, the control tokens and the specials",
+            f"vocab_size={vocab_size}",
+            f"Ask for at least {smallest}",
+        )
     if len(set(specials) | set(CONTROL)) != len(specials) + len(CONTROL) or "" in specials:
         raise InputError("specials differ from each other and from the control tokens", repr(tuple(specials)))
     backend = Tokenizer(models.BPE(unk_token=None))
-    backend.pre_tokenizer = pre_tokenizers.Sequence([
-        pre_tokenizers.Split(Regex(_PIECES), behavior="isolated"),
-        pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
+    backend.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(_PIECES), behavior="isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
     backend.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(vocab_size=vocab_size - len(specials), min_frequency=min_frequency,
-                                  special_tokens=list(CONTROL), show_progress=False,
-                                  initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()))
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size - len(specials),
+        min_frequency=min_frequency,
+        special_tokens=list(CONTROL),
+        show_progress=False,
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+    )
     backend.train_from_iterator(texts, trainer)
     backend.add_tokens([AddedToken(text, normalized=False, special=False) for text in specials])
-    return PreTrainedTokenizerFast(tokenizer_object=backend, pad_token=PAD, bos_token=BEGIN, eos_token=END,
-                                   clean_up_tokenization_spaces=False)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend, pad_token=PAD, bos_token=BEGIN, eos_token=END, clean_up_tokenization_spaces=False
+    )
 
 
 def load_tokenizer(folder: str | Path) -> PreTrainedTokenizerBase:
@@ -60,10 +72,14 @@ def load_tokenizer(folder: str | Path) -> PreTrainedTokenizerBase:
 
     path = Path(folder)
     if not path.is_dir():
-        raise FileFormatError("a tokenizer is read from a local folder", str(folder),
-                              "Fetch the model first and pass its folder")
+        raise FileFormatError(
+            "a tokenizer is read from a local folder", str(folder), "Fetch the model first and pass its folder"
+        )
     try:
         return AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
-        raise FileFormatError("the folder holds a tokenizer", f"{path}: {error}".splitlines()[0],
-                              "Expected tokenizer.json, or tokenizer.model with its config") from error
+        raise FileFormatError(
+            "the folder holds a tokenizer",
+            f"{path}: {error}".splitlines()[0],
+            "Expected tokenizer.json, or tokenizer.model with its config",
+        ) from error

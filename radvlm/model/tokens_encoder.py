@@ -58,14 +58,20 @@ class TokenEncoderConfig:
         if self.kind not in KINDS:
             raise InputError(f"the kind of an encoder is one of {', '.join(KINDS)}", repr(self.kind))
         if self.embedding < 1 or self.labels < 0:
-            raise InputError("an embedding has at least one number and labels are not negative",
-                             f"{self.embedding}, {self.labels}")
+            raise InputError(
+                "an embedding has at least one number and labels are not negative", f"{self.embedding}, {self.labels}"
+            )
         if (self.kind == "monai") != bool(self.network):
-            raise InputError("network names a class of monai.networks.nets exactly when the kind is monai",
-                             f"kind {self.kind}, network {self.network!r}")
+            raise InputError(
+                "network names a class of monai.networks.nets exactly when the kind is monai",
+                f"kind {self.kind}, network {self.network!r}",
+            )
         if self.kind == "monai" and self.checkpointing:
-            raise InputError("a MONAI backbone recomputes activations by its own argument", "checkpointing: true",
-                             "Pass use_checkpoint in arguments where the network has it")
+            raise InputError(
+                "a MONAI backbone recomputes activations by its own argument",
+                "checkpointing: true",
+                "Pass use_checkpoint in arguments where the network has it",
+            )
         if (self.kind == "slices") != bool(self.folder):
             raise InputError("folder is given exactly when the kind is slices", f"kind {self.kind}, {self.folder!r}")
 
@@ -96,8 +102,9 @@ class TokenEncoder(nn.Module):
         out = self.trunk(image)
         pooled = out.pooled.float()
         heads = {} if self.classify is None else {LABELS: self.classify(pooled)}
-        return EncoderOutput(out.tokens, out.token_grid, pooled, F.normalize(self.project(pooled).float(), dim=-1),
-                             heads)
+        return EncoderOutput(
+            out.tokens, out.token_grid, pooled, F.normalize(self.project(pooled).float(), dim=-1), heads
+        )
 
     def organ_embeddings(self, tokens: Tensor, occupancy: Tensor) -> Tensor:
         """Tokens (B, N, C) inside organs (B, R, N; shares of each cell) -> (B, R, D) of unit length.
@@ -147,8 +154,11 @@ def load_start(encoder: TokenEncoder, path: str | Path) -> list[str]:
     wrong = [k for k, v in state.items() if k in held and held[k].shape != v.shape]
     fitting = {k: v for k, v in state.items() if k in held}
     if wrong or not fitting:
-        raise InputError("the weights fit the trunk", f"{file.name}: {', '.join(wrong[:3]) or 'no key is known'}",
-                         "Give the sizes (blocks, width, network) that the file was trained with")
+        raise InputError(
+            "the weights fit the trunk",
+            f"{file.name}: {', '.join(wrong[:3]) or 'no key is known'}",
+            "Give the sizes (blocks, width, network) that the file was trained with",
+        )
     encoder.trunk.load_state_dict(fitting, strict=False)
     projection = state.get("contrastive_head.weight")
     if projection is not None and projection.flatten(1).shape == encoder.project.weight.shape:
@@ -177,8 +187,11 @@ def _trunk(config: TokenEncoderConfig, spec: InputSpec, random_weights: bool) ->
 
     made = getattr(nets, config.network, None)
     if not (isinstance(made, type) and issubclass(made, nn.Module)):
-        raise InputError("network is a class of monai.networks.nets", repr(config.network),
-                         "Such as DenseNet121, resnet via ResNet, SwinUNETR, ViT")
+        raise InputError(
+            "network is a class of monai.networks.nets",
+            repr(config.network),
+            "Such as DenseNet121, resnet via ResNet, SwinUNETR, ViT",
+        )
     try:
         network = made(**config.arguments)
     except (TypeError, ValueError) as error:

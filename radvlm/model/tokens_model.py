@@ -58,8 +58,9 @@ class LabelTerm:
         if not self.name or not self.words.strip():
             raise InputError("a label has a name and words", repr(self))
         if self.section not in SECTIONS or self.section in ("technique", "impression"):
-            raise InputError("a label's section is one of the body, a key of radvlm.anatomy.SECTIONS",
-                             f"{self.name}: {self.section}")
+            raise InputError(
+                "a label's section is one of the body, a key of radvlm.anatomy.SECTIONS", f"{self.name}: {self.section}"
+            )
         if self.site:
             structure(self.site)
 
@@ -88,19 +89,31 @@ class TokensSettings:
 
 #: Slope, offset and thresholds of a text's score without calibration: the cosine contrast at CLIP's temperature.
 UNCALIBRATED_ZERO_SHOT = (1 / 0.07, 0.0, 0.5, 0.5)
-UNCALIBRATED = Decision("model", "Probabilities of this model were not calibrated: there were not enough validation "
-                        "scans.", True)
+UNCALIBRATED = Decision(
+    "model", "Probabilities of this model were not calibrated: there were not enough validation scans.", True
+)
 
 
 class TokensModel:
     """Follows ``VisionLanguageModel``; what a missing part would be needed for is an InputError that names it."""
 
-    def __init__(self, encoder: TokenEncoder, text: TextTower, settings: TokensSettings, *,
-                 writer: TokenWriter | None = None, organs: Sequence[Organ] = (), digest: str = "",
-                 device: str = "cpu", precision: str = "float32") -> None:
+    def __init__(
+        self,
+        encoder: TokenEncoder,
+        text: TextTower,
+        settings: TokensSettings,
+        *,
+        writer: TokenWriter | None = None,
+        organs: Sequence[Organ] = (),
+        digest: str = "",
+        device: str = "cpu",
+        precision: str = "float32",
+    ) -> None:
         if encoder.config.labels != len(settings.terms):
-            raise InputError("the label head has one output for each label",
-                             f"{encoder.config.labels} outputs, {len(settings.terms)} labels")
+            raise InputError(
+                "the label head has one output for each label",
+                f"{encoder.config.labels} outputs, {len(settings.terms)} labels",
+            )
         if precision not in ("float32", "bfloat16"):
             raise InputError('precision is "float32" or "bfloat16"', repr(precision))
         self.encoder, self.text = encoder.eval().to(device), text.eval().to(device)
@@ -114,8 +127,9 @@ class TokensModel:
         return self.encoder.spec
 
     # --- the protocol -----------------------------------------------------------------------------------------------
-    def read(self, volume: Volume, *, facts: Mapping[str, str] | None = None, segmentation: Segmentation | None = None
-             ) -> tuple[Reading, None]:
+    def read(
+        self, volume: Volume, *, facts: Mapping[str, str] | None = None, segmentation: Segmentation | None = None
+    ) -> tuple[Reading, None]:
         """Scores of the labels, and prose of each section where there is a decoder; with ``facts`` from them."""
         image, affine, notes = self._prepared(volume)
         scores = self._label_scores(image)
@@ -125,8 +139,11 @@ class TokensModel:
         if scores and calibration is None:
             warnings.append(UNCALIBRATED)
         if not scores and not drafts:
-            raise InputError("the model can read a scan", "it has neither labels nor a decoder",
-                             "Use classify with texts, or train it with labels")
+            raise InputError(
+                "the model can read a scan",
+                "it has neither labels nor a decoder",
+                "Use classify with texts, or train it with labels",
+            )
         limits = {} if calibration is None else calibration.thresholds
         return Reading(self.name, self.digest, self.notice, scores, drafts, tuple(warnings), limits), None
 
@@ -136,8 +153,9 @@ class TokensModel:
         image, _, _ = self._prepared(volume)
         if findings is None:
             if not own:
-                raise InputError("a model without labels is asked for texts", "findings=None",
-                                 'Pass findings=["ascites", ...]')
+                raise InputError(
+                    "a model without labels is asked for texts", "findings=None", 'Pass findings=["ascites", ...]'
+                )
             return self._label_scores(image)
         labelled = {s.finding: s for s in self._label_scores(image)} if own & set(findings) else {}
         texts = [f for f in findings if f not in own]
@@ -160,18 +178,25 @@ class TokensModel:
         """Probability (N, T) that each text is true of each embedding (N, D), against "no" and the same text."""
         vectors = self.embed_text([*texts, *(f"No {t[:1].lower()}{t[1:]}" for t in texts)])
         slope, offset, _, _ = self.settings.zero_shot or UNCALIBRATED_ZERO_SHOT
-        raw = embeddings @ (vectors[: len(texts)] - vectors[len(texts):]).T
+        raw = embeddings @ (vectors[: len(texts)] - vectors[len(texts) :]).T
         return 1 / (1 + np.exp(-np.clip(slope * raw + offset, -60, 60)))
 
-    def answer(self, volume: Volume, question: str, *, facts: Mapping[str, str] | None = None,
-               segmentation: Segmentation | None = None) -> Answer:
+    def answer(
+        self,
+        volume: Volume,
+        question: str,
+        *,
+        facts: Mapping[str, str] | None = None,
+        segmentation: Segmentation | None = None,
+    ) -> Answer:
         """The decoder's answer; confidence is the probability of "Yes" against "No", else that of its tokens."""
         writer = self._needs_writer("answers")
         image, affine, _ = self._prepared(volume)
         prefix, mask = self._prefix(image, affine, segmentation)
         prompt = question_prompt(question)
-        written = writer.decoder.generate_sections(prefix, [prompt], WritingLimits(max_new_tokens=24),
-                                                   prefix_mask=mask)[0]
+        written = writer.decoder.generate_sections(
+            prefix, [prompt], WritingLimits(max_new_tokens=24), prefix_mask=mask
+        )[0]
         text = written.text.strip() or "No answer"
         confidence = float(np.exp(written.mean_log_probability))
         if text.rstrip(".") in ("Yes", "No"):
@@ -203,8 +228,10 @@ class TokensModel:
         return prepared.tensor.to(self.device), prepared.affine_ras_mm, prepared.notes
 
     def _run(self, image: Tensor) -> Any:
-        with torch.inference_mode(), torch.autocast(self.device.split(":")[0], torch.bfloat16,
-                                                    enabled=self.precision == "bfloat16"):
+        with (
+            torch.inference_mode(),
+            torch.autocast(self.device.split(":")[0], torch.bfloat16, enabled=self.precision == "bfloat16"),
+        ):
             return self.encoder(image)
 
     def _embedding(self, image: Tensor) -> np.ndarray:
@@ -217,8 +244,10 @@ class TokensModel:
         logits = self._run(image).logits(LABELS)[0].float().cpu().numpy()
         held = calibration or plain_calibration([t.name for t in terms])
         probability = held.probability(logits)
-        return tuple(FindingScore(t.name, t.words, t.section, t.site, float(p), held.status(n, float(p)))
-                     for n, (t, p) in enumerate(zip(terms, probability, strict=True)))
+        return tuple(
+            FindingScore(t.name, t.words, t.section, t.site, float(p), held.status(n, float(p)))
+            for n, (t, p) in enumerate(zip(terms, probability, strict=True))
+        )
 
     def _scan(self, image: Tensor, affine: np.ndarray, segmentation: Segmentation | None) -> ScanTokens:
         grid = Geometry(tuple(image.shape[2:]), affine)  # type: ignore[arg-type]
@@ -233,8 +262,9 @@ class TokensModel:
             prefix, mask = writer.prefix(replace(scan, tokens=scan.tokens.float()))
         return prefix.to(writer.decoder.dtype), mask
 
-    def _drafts(self, image: Tensor, affine: np.ndarray, facts: Mapping[str, str], segmentation: Segmentation | None
-                ) -> tuple[Draft, ...]:
+    def _drafts(
+        self, image: Tensor, affine: np.ndarray, facts: Mapping[str, str], segmentation: Segmentation | None
+    ) -> tuple[Draft, ...]:
         writer = self._needs_writer("prose")
         sections = list(dict.fromkeys((*self.settings.sections, *facts)))
         prompts = [facts_prompt(s, facts[s]) if s in facts else section_prompt(s) for s in sections]
@@ -246,14 +276,18 @@ class TokensModel:
         kept = [(s, p) for s, p in zip(sections, prompts, strict=True) if len(writer.decoder.encode(p)) + most <= room]
         if not kept:
             return ()
-        written = writer.decoder.generate_sections(prefix, [p for _, p in kept], WritingLimits(max_new_tokens=most),
-                                                   prefix_mask=mask)
+        written = writer.decoder.generate_sections(
+            prefix, [p for _, p in kept], WritingLimits(max_new_tokens=most), prefix_mask=mask
+        )
         return tuple(Draft(s, w.text.strip()) for (s, _), w in zip(kept, written, strict=True))
 
     def _needs_writer(self, what: str) -> TokenWriter:
         if self.writer is None:
-            raise InputError(f"{what} need a decoder", f"{self.name} was trained without one",
-                             "Train the stages adapter and instruct")
+            raise InputError(
+                f"{what} need a decoder",
+                f"{self.name} was trained without one",
+                "Train the stages adapter and instruct",
+            )
         return self.writer
 
 
@@ -270,13 +304,17 @@ def save_tokens_model(model: TokensModel, folder: str | os.PathLike[str]) -> Pat
 
     target = Path(folder)
     if target.exists() and not (target.is_dir() and (not any(target.iterdir()) or _is_ours(target))):
-        raise InputError("a model is saved to a new folder or over an older model", target.name,
-                         "Choose another folder")
+        raise InputError(
+            "a model is saved to a new folder or over an older model", target.name, "Choose another folder"
+        )
     target.parent.mkdir(parents=True, exist_ok=True)
     beside = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     try:
-        tensors = {f"{part}.{key}": value.detach().cpu().contiguous().clone()
-                   for part, module in _modules(model).items() for key, value in module.state_dict().items()}
+        tensors = {
+            f"{part}.{key}": value.detach().cpu().contiguous().clone()
+            for part, module in _modules(model).items()
+            for key, value in module.state_dict().items()
+        }
         save_file(tensors, beside / "model.safetensors")
         model.text.save_files(beside / "text")
         if model.encoder.config.kind == "slices":
@@ -295,8 +333,9 @@ def save_tokens_model(model: TokensModel, folder: str | os.PathLike[str]) -> Pat
     return target
 
 
-def load_tokens_model(folder: str | os.PathLike[str], *, device: str = "cpu", precision: str = "float32"
-                      ) -> TokensModel:
+def load_tokens_model(
+    folder: str | os.PathLike[str], *, device: str = "cpu", precision: str = "float32"
+) -> TokensModel:
     """Read a folder that ``save_tokens_model`` wrote; nothing is unpickled or downloaded.
 
     Raises FileFormatError for a folder that is not whole (a file whose sha256 is another one, missing or extra keys).
@@ -305,18 +344,27 @@ def load_tokens_model(folder: str | os.PathLike[str], *, device: str = "cpu", pr
     try:
         said = json.loads((path / "config.json").read_text(encoding="utf-8"))
         if said.get("format") != FORMAT or int(said["version"]) > VERSION:
-            raise FileFormatError(f"config.json is of the format {FORMAT} {VERSION}",
-                                  f"{said.get('format')} {said.get('version')}", "Update radvlm")
+            raise FileFormatError(
+                f"config.json is of the format {FORMAT} {VERSION}",
+                f"{said.get('format')} {said.get('version')}",
+                "Update radvlm",
+            )
         for name, wanted in said["sha256"].items():
             if (found := _sha256(path / name)) != wanted:
-                raise FileFormatError("every file of a model is the one that config.json names",
-                                      f"{name} has sha256 {found[:12]}...", "Copy the folder again")
+                raise FileFormatError(
+                    "every file of a model is the one that config.json names",
+                    f"{name} has sha256 {found[:12]}...",
+                    "Copy the folder again",
+                )
         return _build(path, said, device, precision)
     except (KeyError, TypeError, ValueError, OSError, AttributeError) as error:
         if isinstance(error, (FileFormatError, InputError)):
             raise
-        raise FileFormatError("a model folder holds config.json, model.safetensors and the folders it names",
-                              f"{path.name}: {type(error).__name__}: {error}", "Copy the folder again") from error
+        raise FileFormatError(
+            "a model folder holds config.json, model.safetensors and the folders it names",
+            f"{path.name}: {type(error).__name__}: {error}",
+            "Copy the folder again",
+        ) from error
 
 
 def _build(path: Path, said: Mapping[str, Any], device: str, precision: str) -> TokensModel:
@@ -340,11 +388,25 @@ def _build(path: Path, said: Mapping[str, Any], device: str, precision: str) -> 
     tensors = load_file(path / "model.safetensors")
     held = said["settings"]
     settings = TokensSettings(
-        held["name"], held["notice"], held["trained_on"], tuple(LabelTerm(**t) for t in held["terms"]),
-        tuple(held["sections"]), None if held["calibration"] is None else Calibration.from_dict(held["calibration"]),
-        None if held["zero_shot"] is None else tuple(held["zero_shot"]), held["training"])
-    model = TokensModel(encoder, text, settings, writer=writer, organs=organs, device=device, precision=precision,
-                        digest=said["sha256"]["model.safetensors"])
+        held["name"],
+        held["notice"],
+        held["trained_on"],
+        tuple(LabelTerm(**t) for t in held["terms"]),
+        tuple(held["sections"]),
+        None if held["calibration"] is None else Calibration.from_dict(held["calibration"]),
+        None if held["zero_shot"] is None else tuple(held["zero_shot"]),
+        held["training"],
+    )
+    model = TokensModel(
+        encoder,
+        text,
+        settings,
+        writer=writer,
+        organs=organs,
+        device=device,
+        precision=precision,
+        digest=said["sha256"]["model.safetensors"],
+    )
     for part, module in _modules(model).items():
         _fill(module, {k.removeprefix(f"{part}."): v for k, v in tensors.items() if k.startswith(f"{part}.")}, part)
     return model
@@ -359,8 +421,9 @@ def _fill(module: nn.Module, held: Mapping[str, Tensor], part: str) -> None:
     wanted = module.state_dict()
     wrong = sorted(set(wanted) ^ set(held)) or sorted(k for k, v in held.items() if v.shape != wanted[k].shape)
     if wrong:
-        raise FileFormatError(f"the weights of the {part} fit its configuration", ", ".join(wrong[:5]),
-                              "Copy the folder again")
+        raise FileFormatError(
+            f"the weights of the {part} fit its configuration", ", ".join(wrong[:5]), "Copy the folder again"
+        )
     module.load_state_dict(dict(held))
 
 
@@ -371,10 +434,17 @@ def _description(model: TokensModel, folder: Path) -> dict[str, Any]:
     encoder["folder"] = "slices" if encoder["folder"] else ""  # never a path of this machine
     text |= {"folder": "text" if text["folder"] else "", "start": ""}
     weights = sorted(folder.rglob("*.safetensors"))
-    return {"format": FORMAT, "version": VERSION,
-            "sha256": {str(f.relative_to(folder)): _sha256(f) for f in weights}, "input": asdict(model.spec),
-            "encoder": encoder, "text": text, "organs": [asdict(o) for o in model.organs],
-            "prefix": None if model.writer is None else asdict(model.writer.prefix.config), "settings": settings}
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "sha256": {str(f.relative_to(folder)): _sha256(f) for f in weights},
+        "input": asdict(model.spec),
+        "encoder": encoder,
+        "text": text,
+        "organs": [asdict(o) for o in model.organs],
+        "prefix": None if model.writer is None else asdict(model.writer.prefix.config),
+        "settings": settings,
+    }
 
 
 def _copy_descriptions(source: Path, target: Path) -> None:

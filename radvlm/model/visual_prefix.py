@@ -79,8 +79,14 @@ class ScanTokens:
         def moved(t: Tensor | None) -> Tensor | None:
             return None if t is None else t.to(device)
 
-        return ScanTokens(self.tokens.to(device), self.token_grid, self.positions_mm.to(device), moved(self.occupancy),
-                          moved(self.facts), moved(self.there))
+        return ScanTokens(
+            self.tokens.to(device),
+            self.token_grid,
+            self.positions_mm.to(device),
+            moved(self.occupancy),
+            moved(self.facts),
+            moved(self.there),
+        )
 
 
 class VisualPrefix(nn.Module):
@@ -93,11 +99,15 @@ class VisualPrefix(nn.Module):
         self.config = config
         self.resampler: nn.Module
         if config.kind == "linear":
-            self.resampler = LinearResampler(LinearConfig(in_width, width, config.hidden, config.pooled_grid,
-                                                          rms=0.02, seed=config.seed))
+            self.resampler = LinearResampler(
+                LinearConfig(in_width, width, config.hidden, config.pooled_grid, rms=0.02, seed=config.seed)
+            )
         else:
-            self.resampler = PerceiverResampler(PerceiverConfig(in_width, width, config.queries, config.depth,
-                                                                config.inner, config.heads, seed=config.seed))
+            self.resampler = PerceiverResampler(
+                PerceiverConfig(
+                    in_width, width, config.queries, config.depth, config.inner, config.heads, seed=config.seed
+                )
+            )
         self.regions = None
         if config.regions:
             self.regions = RegionTokens(RegionConfig(in_width, width, structures=organs, seed=config.seed + 1))
@@ -113,14 +123,16 @@ class VisualPrefix(nn.Module):
             return prefix, mask
         grid = scan.token_grid
         numbers = torch.arange(scan.occupancy.shape[1], device=prefix.device).expand(len(tokens), -1)  # (B, R)
-        extra = self.regions(tokens.transpose(1, 2).unflatten(2, grid), scan.occupancy.unflatten(2, grid), scan.facts,
-                             numbers)
+        extra = self.regions(
+            tokens.transpose(1, 2).unflatten(2, grid), scan.occupancy.unflatten(2, grid), scan.facts, numbers
+        )
         return torch.cat([prefix, extra], 1), torch.cat([mask, scan.there], 1)
 
 
 @torch.no_grad()
-def scan_tokens(encoder: TokenEncoder, image: Tensor, affine_ras_mm: np.ndarray, organs: np.ndarray | None = None,
-                n_organs: int = 0) -> ScanTokens:
+def scan_tokens(
+    encoder: TokenEncoder, image: Tensor, affine_ras_mm: np.ndarray, organs: np.ndarray | None = None, n_organs: int = 0
+) -> ScanTokens:
     """One scan (1, 1, X, Y, Z) through the encoder; ``organs`` (X, Y, Z) is its organ map, None without masks.
 
     With ``n_organs`` above 0 the result has places for that many organs, all empty without masks.
@@ -134,12 +146,19 @@ def scan_tokens(encoder: TokenEncoder, image: Tensor, affine_ras_mm: np.ndarray,
     held = np.zeros(image.shape[2:], np.uint8) if organs is None else organs
     occupancy = token_occupancy(torch.from_numpy(held)[None].to(device), n_organs, out.token_grid, encoder.token_axes)
     facts, there = organ_facts(image, held, geometry, encoder.spec, n_organs)
-    return ScanTokens(out.tokens, out.token_grid, places, occupancy, torch.from_numpy(facts)[None].to(device),
-                      torch.from_numpy(there)[None].to(device))
+    return ScanTokens(
+        out.tokens,
+        out.token_grid,
+        places,
+        occupancy,
+        torch.from_numpy(facts)[None].to(device),
+        torch.from_numpy(there)[None].to(device),
+    )
 
 
-def organ_facts(image: Tensor, organs: np.ndarray, geometry: Geometry, spec: InputSpec, count: int
-                ) -> tuple[np.ndarray, np.ndarray]:
+def organ_facts(
+    image: Tensor, organs: np.ndarray, geometry: Geometry, spec: InputSpec, count: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Facts (count, 8) of each organ of the map, and whether it is there (count,)."""
     hu = to_hu(image[0, 0].cpu().numpy(), spec)
     facts, there = np.zeros((count, len(REGION_FACTS)), np.float32), np.zeros(count, bool)
@@ -166,15 +185,22 @@ def stacked(scans: Sequence[ScanTokens]) -> ScanTokens:
     """Scans of one grid as one batch."""
     first = scans[0]
     if any(s.token_grid != first.token_grid for s in scans):
-        raise InputError("scans of a batch have one token grid", str({s.token_grid for s in scans}),
-                         "Give the input a fixed shape")
+        raise InputError(
+            "scans of a batch have one token grid", str({s.token_grid for s in scans}), "Give the input a fixed shape"
+        )
 
     def joined(name: str) -> Tensor | None:
         held = [getattr(s, name) for s in scans]
         return None if held[0] is None else torch.cat(held)
 
-    return ScanTokens(torch.cat([s.tokens for s in scans]), first.token_grid,
-                      torch.cat([s.positions_mm for s in scans]), joined("occupancy"), joined("facts"), joined("there"))
+    return ScanTokens(
+        torch.cat([s.tokens for s in scans]),
+        first.token_grid,
+        torch.cat([s.positions_mm for s in scans]),
+        joined("occupancy"),
+        joined("facts"),
+        joined("there"),
+    )
 
 
 class TokenWriter(nn.Module):

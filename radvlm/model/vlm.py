@@ -40,14 +40,7 @@ from radvlm.model.hinted import hinted_prompt, hints_for
 from radvlm.model.inputs import InputSpec, prepare
 from radvlm.model.pyramid import FEATURES, PyramidConfig, PyramidEncoder, evidence, split_maps
 from radvlm.model.text import HashedTextEncoder
-from radvlm.model.writer import (
-    ReportWriter,
-    best_answers,
-    facts_prompt,
-    question_prompt,
-    section_prompt,
-    seen_text,
-)
+from radvlm.model.writer import ReportWriter, best_answers, facts_prompt, question_prompt, section_prompt, seen_text
 from radvlm.provenance import Decision
 from radvlm.reading import Answer, Draft, FindingScore, Reading
 from radvlm.segmentation import Segmentation
@@ -138,8 +131,17 @@ class Encoded:
 class TableModel:
     """A model whose findings, embedding and prose come from the evidence table of ``PyramidEncoder``."""
 
-    def __init__(self, encoder: PyramidEncoder, text: HashedTextEncoder, writer: ReportWriter, settings: Settings, *,
-                 digest: str = "", precision: str = "float32", device: str = "cpu") -> None:
+    def __init__(
+        self,
+        encoder: PyramidEncoder,
+        text: HashedTextEncoder,
+        writer: ReportWriter,
+        settings: Settings,
+        *,
+        digest: str = "",
+        precision: str = "float32",
+        device: str = "cpu",
+    ) -> None:
         if precision not in ("float32", "bfloat16"):
             raise InputError('precision is "float32" or "bfloat16"', repr(precision))
         if tuple(t.finding for t in settings.terms) != encoder.config.findings:
@@ -147,8 +149,10 @@ class TableModel:
         if settings.calibration.names != encoder.config.findings:
             raise InputError("the calibration names the encoder's findings in their order", "another list")
         if text.config.embedding != encoder.config.embedding:
-            raise InputError("images and texts are embedded in one space",
-                             f"{encoder.config.embedding} numbers an image, {text.config.embedding} a text")
+            raise InputError(
+                "images and texts are embedded in one space",
+                f"{encoder.config.embedding} numbers an image, {text.config.embedding} a text",
+            )
         self.encoder = encoder.eval().to(device)
         self.text = text.eval().to(device)
         self.writer = writer.eval().to(device)
@@ -166,8 +170,10 @@ class TableModel:
         prepared = prepare(volume, InputSpec((config.spacing_mm,) * 3, hu_window=None))
         hu, affine = _body(prepared.tensor, prepared.affine_ras_mm)
         hu = hu.to(self.device)
-        with torch.inference_mode(), torch.autocast(self.device.split(":")[0], torch.bfloat16,
-                                                    enabled=self.precision == "bfloat16"):
+        with (
+            torch.inference_mode(),
+            torch.autocast(self.device.split(":")[0], torch.bfloat16, enabled=self.precision == "bfloat16"),
+        ):
             maps, _ = self.encoder.voxels(hu)
         with torch.inference_mode():
             table = evidence(maps, hu, config)
@@ -176,10 +182,16 @@ class TableModel:
             coarse = affine @ np.diag([2.0, 2.0, 2.0, 1.0])
             coarse[:3, 3] = affine[:3, :3] @ np.full(3, 0.5) + affine[:3, 3]
             assert output.embedding is not None
-            encoded = Encoded(table, output.logits("findings")[0].cpu().numpy(), output.embedding[0].cpu().numpy(),
-                              anatomy[0].argmax(0).cpu().numpy(), findings[0].sigmoid().cpu().numpy(),
-                              parts[0].argmax(0).to(torch.uint8).cpu().numpy(), coarse,
-                              (*prepared.notes, *self._strange(table)))
+            encoded = Encoded(
+                table,
+                output.logits("findings")[0].cpu().numpy(),
+                output.embedding[0].cpu().numpy(),
+                anatomy[0].argmax(0).cpu().numpy(),
+                findings[0].sigmoid().cpu().numpy(),
+                parts[0].argmax(0).to(torch.uint8).cpu().numpy(),
+                coarse,
+                (*prepared.notes, *self._strange(table)),
+            )
         self._kept = (weakref.ref(volume, self._forget), encoded)
         return encoded
 
@@ -193,13 +205,20 @@ class TableModel:
         if value <= self.settings.familiar:
             return ()
         odd = ", ".join(strangest(self.encoder, table))
-        return (Decision("model", f"this scan is unlike those that {self.name} was trained on (distance {value:.1f}, "
-                         f"limit {self.settings.familiar:.1f}; most of all {odd}): probabilities are not to be relied "
-                         "on", True),)
+        return (
+            Decision(
+                "model",
+                f"this scan is unlike those that {self.name} was trained on (distance {value:.1f}, "
+                f"limit {self.settings.familiar:.1f}; most of all {odd}): probabilities are not to be relied "
+                "on",
+                True,
+            ),
+        )
 
     # --- the protocol -----------------------------------------------------------------------------------------------
-    def read(self, volume: Volume, *, facts: Mapping[str, str] | None = None, segmentation: Segmentation | None = None
-             ) -> tuple[Reading, Segmentation | None]:
+    def read(
+        self, volume: Volume, *, facts: Mapping[str, str] | None = None, segmentation: Segmentation | None = None
+    ) -> tuple[Reading, Segmentation | None]:
         """Scores, prose and regions; with ``facts`` only their sections are written, from them.
 
         The Segmentation has in ``searched`` the organs that the voxel head did not see in this scan.
@@ -207,8 +226,15 @@ class TableModel:
         encoded = self.encode(volume)
         scores, regions = self._scores(encoded, volume.geometry)
         drafts, left_out = self._drafts(encoded, scores, facts or {})
-        reading = Reading(self.name, self.digest, self.notice, scores, drafts, (*encoded.notes, *left_out),
-                          self.settings.calibration.thresholds)
+        reading = Reading(
+            self.name,
+            self.digest,
+            self.notice,
+            scores,
+            drafts,
+            (*encoded.notes, *left_out),
+            self.settings.calibration.thresholds,
+        )
         return reading, regions
 
     @property
@@ -216,8 +242,14 @@ class TableModel:
         """Whether it was taught to read prior texts; only then is it shown any."""
         return self.settings.uses_hints
 
-    def draft(self, volume: Volume, *, facts: Mapping[str, str] | None = None,
-              segmentation: Segmentation | None = None, hints: str = "") -> tuple[Draft, ...]:
+    def draft(
+        self,
+        volume: Volume,
+        *,
+        facts: Mapping[str, str] | None = None,
+        segmentation: Segmentation | None = None,
+        hints: str = "",
+    ) -> tuple[Draft, ...]:
         """The prose of ``read`` with prior texts (a block of ``radvlm.retrieve.render_hints``) in its prompts."""
         encoded = self.encode(volume)
         return self._drafts(encoded, self._scores_of(encoded, volume.geometry), facts or {}, hints)[0]
@@ -243,17 +275,24 @@ class TableModel:
                 out.append(FindingScore(text, text, term.section if term else "soft_tissues", "", p, status))
         return tuple(out)
 
-    def zero_shot(self, embeddings: np.ndarray, texts: Sequence[str], negatives: Sequence[str] | None = None
-                  ) -> np.ndarray:
+    def zero_shot(
+        self, embeddings: np.ndarray, texts: Sequence[str], negatives: Sequence[str] | None = None
+    ) -> np.ndarray:
         """Calibrated probability (N, T) that each text is true of each embedding (N, D), by its negation's contrast."""
         against = [f"No {t[:1].lower()}{t[1:]}" for t in map(str.strip, texts)] if negatives is None else negatives
         vectors = self.embed_text([*texts, *against])
         slope, offset, _, _ = self.settings.zero_shot
-        raw = embeddings @ (vectors[: len(texts)] - vectors[len(texts):]).T
+        raw = embeddings @ (vectors[: len(texts)] - vectors[len(texts) :]).T
         return 1 / (1 + np.exp(-np.clip(slope * raw + offset, -60, 60)))
 
-    def answer(self, volume: Volume, question: str, *, facts: Mapping[str, str] | None = None,
-               segmentation: Segmentation | None = None) -> Answer:
+    def answer(
+        self,
+        volume: Volume,
+        question: str,
+        *,
+        facts: Mapping[str, str] | None = None,
+        segmentation: Segmentation | None = None,
+    ) -> Answer:
         """Answer, confidence, region and the scores it rests on.
 
         Questions of presence, normality, side, place, number and organ about what the model knows are answered from the
@@ -279,20 +318,32 @@ class TableModel:
         elif not text:
             text, confidence, status = "No answer", 0.0, Status.NOT_ASSESSED
         region = next((s.region for s in related if s.region is not None and s.status is not Status.ABSENT), None)
-        lines = [f"{s.words}{f' ({s.site})' if s.site else ''}: probability {s.probability:.2f}, {s.status}, "
-                 f"{s.grounding}" for s in sorted(related, key=lambda s: -s.probability)[:4]]
-        if asked is not None and about and status is not Status.NOT_ASSESSED and asked.kind in _PRESUPPOSING and all(
-                s.status is Status.ABSENT for s in about):
+        lines = [
+            f"{s.words}{f' ({s.site})' if s.site else ''}: probability {s.probability:.2f}, {s.status}, {s.grounding}"
+            for s in sorted(related, key=lambda s: -s.probability)[:4]
+        ]
+        if (
+            asked is not None
+            and about
+            and status is not Status.NOT_ASSESSED
+            and asked.kind in _PRESUPPOSING
+            and all(s.status is Status.ABSENT for s in about)
+        ):
             lines.insert(0, "the question takes for granted what the model does not see: its best guess")
         if told is not None:
             lines.insert(0, "seen in the masks" if told else "searched for in the masks, and not there")
         if asked is not None and asked.kind == "measure":
-            lines.insert(0, "measured in the masks" if measured else
-                         "a model measures nothing: sizes, volumes and HU come from masks")
+            lines.insert(
+                0,
+                "measured in the masks"
+                if measured
+                else "a model measures nothing: sizes, volumes and HU come from masks",
+            )
         if facts:
             section = {s.section for s in related}
-            lines += [f"masks: {line}" for key, held in facts.items() if key in section
-                      for line in held.splitlines()[:4]]
+            lines += [
+                f"masks: {line}" for key, held in facts.items() if key in section for line in held.splitlines()[:4]
+            ]
         if not about and _contradicts(text, related):
             status = Status.INDETERMINATE
             lines.insert(0, "the answer and the probability of that finding disagree: neither is to be relied on")
@@ -325,8 +376,9 @@ class TableModel:
         """What the decoder writes, and how sure it is: of yes or no calibrated, of other words their mean."""
         prefix = self.writer.prefix(encoded.table, torch.from_numpy(encoded.logits)[None].to(self.device))
         seen = seen_in(scores)
-        written = self.writer.decoder.generate_sections(prefix, [question_prompt(question, seen)],
-                                                        self._limits(LONGEST_ANSWER))[0]
+        written = self.writer.decoder.generate_sections(
+            prefix, [question_prompt(question, seen)], self._limits(LONGEST_ANSWER)
+        )[0]
         text, confidence = written.text.strip(), float(np.exp(written.mean_log_probability))
         if text in ("Yes", "No"):
             ranked = best_answers(self.writer, prefix, question, ("Yes", "No"), seen)
@@ -355,16 +407,23 @@ class TableModel:
 
         return WritingLimits(max_new_tokens=tokens)
 
-    def _drafts(self, encoded: Encoded, scores: Sequence[FindingScore], facts: Mapping[str, str], hints: str = ""
-                ) -> tuple[tuple[Draft, ...], tuple[Decision, ...]]:
+    def _drafts(
+        self, encoded: Encoded, scores: Sequence[FindingScore], facts: Mapping[str, str], hints: str = ""
+    ) -> tuple[tuple[Draft, ...], tuple[Decision, ...]]:
         """Prose by section, without a last sentence that was cut short, and what was left out."""
         sections = list(dict.fromkeys((*self.settings.sections, *facts)))
         longest = self.writer.decoder.context or 10**9
         prompts, kept, left_out = [], [], []
         for section in sections:
-            prompt = facts_prompt(section, facts[section]) if section in facts else (
-                "" if facts or section not in self.settings.sections else
-                section_prompt(section, seen_in(scores, section)))
+            prompt = (
+                facts_prompt(section, facts[section])
+                if section in facts
+                else (
+                    ""
+                    if facts or section not in self.settings.sections
+                    else section_prompt(section, seen_in(scores, section))
+                )
+            )
             if not prompt:
                 continue
             length = self._length(encoded, prompt)
@@ -372,8 +431,14 @@ class TableModel:
             while shown and self._length(encoded, hinted_prompt(shown, prompt)) > longest:
                 shown = shown[:-1]
             if length > longest:
-                left_out.append(Decision("model", f"The model wrote no prose for {section}: its findings are too long "
-                                         f"({length} tokens with the answer, of {longest})", True))
+                left_out.append(
+                    Decision(
+                        "model",
+                        f"The model wrote no prose for {section}: its findings are too long "
+                        f"({length} tokens with the answer, of {longest})",
+                        True,
+                    )
+                )
                 continue
             prompts.append(hinted_prompt(shown, prompt))
             kept.append(section)
@@ -381,8 +446,10 @@ class TableModel:
             return (), tuple(left_out)
         prefix = self.writer.prefix(encoded.table, torch.from_numpy(encoded.logits)[None].to(self.device))
         written = self.writer.decoder.generate_sections(prefix, prompts, self._limits(LONGEST_SECTION))
-        return tuple(Draft(s, w.text.strip() if w.ended_by != "length" else _whole_sentences(w.text))
-                     for s, w in zip(kept, written, strict=True)), tuple(left_out)
+        return tuple(
+            Draft(s, w.text.strip() if w.ended_by != "length" else _whole_sentences(w.text))
+            for s, w in zip(kept, written, strict=True)
+        ), tuple(left_out)
 
     def _length(self, encoded: Encoded, prompt: str) -> int:
         """Tokens of a section with its prompt and evidence, at the most."""
@@ -410,11 +477,16 @@ class TableModel:
                 if status is Status.ABSENT:
                     continue
                 patches += _patch(f"{n}{side}", term, side, encoded, config, n, right)
-        unseen = {_site(t, side) for t in self.settings.terms for side in (("left", "right") if t.sided else ("",))
-                  if t.site in config.anatomy and not _organ(encoded, config, t.site, side, right).any()}
+        unseen = {
+            _site(t, side)
+            for t in self.settings.terms
+            for side in (("left", "right") if t.sided else ("",))
+            if t.site in config.anatomy and not _organ(encoded, config, t.site, side, right).any()
+        }
         segmentation, regions = to_scan(patches, encoded.affine, geometry, unseen)
-        scores = tuple(_score(t, side, p, status, regions.get(f"{n}{side}"), places)
-                       for n, t, side, p, status, places in rows)
+        scores = tuple(
+            _score(t, side, p, status, regions.get(f"{n}{side}"), places) for n, t, side, p, status, places in rows
+        )
         self._scored = (encoded, scores)
         return scores, segmentation
 
@@ -436,8 +508,11 @@ class TableModel:
         """The named part of the finding's own organ and side that stands out; () for none or an absent finding."""
         if status is Status.ABSENT or not term.structure or (term.sided and term.parent_class != "lung"):
             return ()
-        names = [p for p in self.encoder.config.parts if p.startswith(term.parent_class)
-                 and (not side or structure(p).side in ("", side))]
+        names = [
+            p
+            for p in self.encoder.config.parts
+            if p.startswith(term.parent_class) and (not side or structure(p).side in ("", side))
+        ]
         shares = self._shares(encoded, index, side, names)
         best = max(shares, key=lambda p: shares[p], default="")
         return (best,) if best and shares[best] >= PART_SHARE else ()
@@ -475,7 +550,7 @@ class TableModel:
 def strangeness(encoder: PyramidEncoder, tables: Tensor) -> list[float]:
     """Root mean square of the standardised anatomy rows (N,): 1 is a usual training scan."""
     organs = len(encoder.config.anatomy)
-    scaled = encoder.reader.standardise(tables)[:, :organs, :len(FEATURES)]
+    scaled = encoder.reader.standardise(tables)[:, :organs, : len(FEATURES)]
     return [float(v) for v in scaled.square().mean(dim=(1, 2)).sqrt()]
 
 
@@ -488,8 +563,9 @@ def seen_in(scores: Sequence[FindingScore], section: str = "") -> str:
     there = [s for s in held if s.status is Status.PRESENT]
     if not section:
         there = sorted(sorted(there, key=lambda s: -s.probability)[:MOST_SEEN], key=held.index)
-    seen = [(s.words, [structure(p).words for p in (s.locations or ((s.site,) if _side(s.site) else ()))])
-            for s in there]
+    seen = [
+        (s.words, [structure(p).words for p in (s.locations or ((s.site,) if _side(s.site) else ()))]) for s in there
+    ]
     states = {s.finding: [x.status for x in held if x.finding == s.finding] for s in held}
     absent = dict.fromkeys(s.words for s in held if section and all(x is Status.ABSENT for x in states[s.finding]))
     return seen_text(seen, tuple(absent))
@@ -502,7 +578,7 @@ def _side(site: str) -> str:
 def strangest(encoder: PyramidEncoder, table: Tensor, most: int = 3) -> list[str]:
     """The parts of the anatomy that differ most from usual in one table (1, classes, columns), most unusual first."""
     names = encoder.config.anatomy
-    scaled = encoder.reader.standardise(table)[0, :len(names), :len(FEATURES)]
+    scaled = encoder.reader.standardise(table)[0, : len(names), : len(FEATURES)]
     rows = scaled.square().mean(dim=1)  # (organs,)
     return [names[int(n)].replace("_", " ") for n in rows.argsort(descending=True)[:most]]
 
@@ -564,11 +640,12 @@ def _organ(encoded: Encoded, config: PyramidConfig, name: str, side: str, right:
 def _whole_sentences(text: str) -> str:
     """Without what follows the last full stop; a number's point is none."""
     ends = [m.end() for m in re.finditer(r"[.!?](?=\s)", f"{text} ")]
-    return text[:ends[-1]].strip() if ends else ""
+    return text[: ends[-1]].strip() if ends else ""
 
 
-def _patch(key: str, term: Term, side: str, encoded: Encoded, config: PyramidConfig, index: int,
-           right: np.ndarray) -> list[Patch]:
+def _patch(
+    key: str, term: Term, side: str, encoded: Encoded, config: PyramidConfig, index: int, right: np.ndarray
+) -> list[Patch]:
     """Where a finding is shown: its own map, or for a state of a whole organ that organ."""
     if term.structure:
         allowed = None if not side else (right if side == "right" else ~right)
@@ -583,10 +660,20 @@ def _patch(key: str, term: Term, side: str, encoded: Encoded, config: PyramidCon
     return [Patch(key, site, cells, tuple(int(v) for v in np.argwhere(cells)[0]), whole=True)]  # type: ignore[arg-type]
 
 
-def _score(term: Term, side: str, probability: float, status: Status, region: Region | None,
-           places: tuple[str, ...]) -> FindingScore:
+def _score(
+    term: Term, side: str, probability: float, status: Status, region: Region | None, places: tuple[str, ...]
+) -> FindingScore:
     site = _site(term, side)
     kept = None if status is Status.ABSENT else region
     grounding = "not localised" if kept is None else "voxel head" if term.structure else "organ"
-    return FindingScore(term.finding, term.words, term.section, site, float(min(1.0, max(0.0, probability))), status,
-                        kept, grounding, places)
+    return FindingScore(
+        term.finding,
+        term.words,
+        term.section,
+        site,
+        float(min(1.0, max(0.0, probability))),
+        status,
+        kept,
+        grounding,
+        places,
+    )

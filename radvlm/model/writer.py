@@ -82,8 +82,9 @@ def logits_of(reader: EvidenceReader, tables: Tensor) -> Tensor:
     return reader(tables)[0]
 
 
-def best_answers(writer: ReportWriter, prefix: Tensor, question: str, choices: Sequence[str], seen: str = ""
-                 ) -> list[tuple[str, float]]:
+def best_answers(
+    writer: ReportWriter, prefix: Tensor, question: str, choices: Sequence[str], seen: str = ""
+) -> list[tuple[str, float]]:
     """Choices with their probability among the choices, the most probable first.
 
     A choice is scored with the space before it that every target of the training has; without it, it is other tokens.

@@ -8,17 +8,7 @@ import numpy as np
 
 from radvlm.phantom.frame import EX, EY, EZ, Frame
 from radvlm.phantom.scene import Partition, Scene
-from radvlm.phantom.shapes import (
-    Capsule,
-    Coords,
-    Ellipsoid,
-    Field,
-    GridCoords,
-    Grown,
-    rotation,
-    smooth_max,
-    tube,
-)
+from radvlm.phantom.shapes import Capsule, Coords, Ellipsoid, Field, GridCoords, Grown, rotation, smooth_max, tube
 
 SEGMENTS = tuple(f"liver_segment_{n}" for n in range(1, 9))
 PANCREAS_PARTS = ("pancreas_head", "pancreas_body", "pancreas_tail")
@@ -144,10 +134,16 @@ def add_spleen(scene: Scene, frame: Frame) -> None:
 
 
 def add_pancreas(scene: Scene, frame: Frame) -> None:
-    rows = [frame.row(30, 8, -72, 12), frame.row(28, 12, -55, 14.5), frame.row(24, 17, -40, 14),
-            frame.row(8, 24, -27, 9),
-            frame.row(-10, 27, -18, 10), frame.row(-32, 18, -10, 10.5), frame.row(-54, 2, -2, 10.5),
-            frame.row(-72, -14, 8, 9.5)]
+    rows = [
+        frame.row(30, 8, -72, 12),
+        frame.row(28, 12, -55, 14.5),
+        frame.row(24, 17, -40, 14),
+        frame.row(8, 24, -27, 9),
+        frame.row(-10, 27, -18, 10),
+        frame.row(-32, 18, -10, 10.5),
+        frame.row(-54, 2, -2, 10.5),
+        frame.row(-72, -14, 8, 9.5),
+    ]
     scene.add("pancreas", tube(rows, 3), frame.hu("pancreas"), "pancreas")
 
     def classify(at: Coords) -> np.ndarray:
@@ -171,8 +167,9 @@ def kidney_shape(frame: Frame, side: str, size: float) -> Ellipsoid:
     """A bean: upper pole medial and behind, hilum turned forward, the left one higher."""
     s = 1 if side == "right" else -1
     center = frame.point(s * 60, -42, -52 if side == "right" else -40)
-    return Ellipsoid(center, (25.5 * size, 29 * size, 56 * size), rotation(-8, s * 9, s * -28),
-                     bends=((0, 2, -s * 0.0030 / size),))
+    return Ellipsoid(
+        center, (25.5 * size, 29 * size, 56 * size), rotation(-8, s * 9, s * -28), bends=((0, 2, -s * 0.0030 / size),)
+    )
 
 
 def add_kidneys(scene: Scene, frame: Frame) -> None:
@@ -181,13 +178,19 @@ def add_kidneys(scene: Scene, frame: Frame) -> None:
         size = frame.draw(0.93, 1.05)
         outer = kidney_shape(frame, side, size)
         center, axes = np.asarray(outer.center), outer.directions
-        inner = Ellipsoid(center - axes @ np.array([s * 1.5, 0, 0]), tuple(0.70 * v for v in outer.semi), axes,
-                          bends=outer.bends)
+        inner = Ellipsoid(
+            center - axes @ np.array([s * 1.5, 0, 0]), tuple(0.70 * v for v in outer.semi), axes, bends=outer.bends
+        )
         wide = frame.anatomy.pelvis_mm.get(side)
         half_depth = 5.5 if wide is None else wide / 2
-        scene.add(f"perirenal_fat_{side}", Grown(outer, 6.0), frame.hu("fat"), "", "torso_fat",
-                  only=frozenset({"", "liver", f"iliopsoas_{side}", f"quadratus_lumborum_{side}", "colon",
-                                  "small_bowel"}))
+        scene.add(
+            f"perirenal_fat_{side}",
+            Grown(outer, 6.0),
+            frame.hu("fat"),
+            "",
+            "torso_fat",
+            only=frozenset({"", "liver", f"iliopsoas_{side}", f"quadratus_lumborum_{side}", "colon", "small_bowel"}),
+        )
         name = f"kidney_{side}"
         scene.add(name, outer, frame.hu("kidney_cortex"), name)
         scene.add(f"kidney_medulla_{side}", inner, frame.hu("kidney_medulla"), name)
@@ -199,8 +202,13 @@ def add_kidneys(scene: Scene, frame: Frame) -> None:
         urine = frame.hu("excreted")
         scene.add(f"renal_pelvis_{side}", pelvis, urine, "", f"renal_pelvis_{side}")
         start = np.asarray(sinus_center) - axes @ np.array([s * 6, 0, 8])
-        ureter = [np.array([*start, 3.0]), frame.row(s * 40, -18, -100, 2.4), frame.row(s * 38, -10, -150, 2.4),
-                  frame.row(s * 44, -6, -220, 2.4), frame.row(s * 40, -14, -290, 2.4)]
+        ureter = [
+            np.array([*start, 3.0]),
+            frame.row(s * 40, -18, -100, 2.4),
+            frame.row(s * 38, -10, -150, 2.4),
+            frame.row(s * 44, -6, -220, 2.4),
+            frame.row(s * 40, -14, -290, 2.4),
+        ]
         scene.add(f"ureter_{side}", tube(ureter), urine, f"ureter_{side}")
 
 
@@ -208,12 +216,20 @@ def add_adrenals(scene: Scene, frame: Frame) -> None:
     """Two limbs and a body each."""
     for side, s, x, y, z in (("right", 1, 34, -34, 20), ("left", -1, -38, -24, 18)):
         top = frame.point(x, y, z + 12)
-        limbs = [Capsule(top, frame.point(x, y + 3, z - 2), 3.4, 3.2),
-                 Capsule(frame.point(x, y + 3, z - 2), frame.point(x + s * 11, y - 14, z - 8), 3.0, 2.2),
-                 Capsule(frame.point(x, y + 3, z - 2), frame.point(x - s * 3, y - 15, z - 8), 3.0, 2.2)]
+        limbs = [
+            Capsule(top, frame.point(x, y + 3, z - 2), 3.4, 3.2),
+            Capsule(frame.point(x, y + 3, z - 2), frame.point(x + s * 11, y - 14, z - 8), 3.0, 2.2),
+            Capsule(frame.point(x, y + 3, z - 2), frame.point(x - s * 3, y - 15, z - 8), 3.0, 2.2),
+        ]
         name = f"adrenal_gland_{side}"
-        scene.add(f"adrenal_fat_{side}", [Capsule(c.a, c.b, c.ra + 3, c.rb + 3) for c in limbs], frame.hu("fat"), "",
-                  "torso_fat", only=frozenset({"", "liver", "stomach"}))
+        scene.add(
+            f"adrenal_fat_{side}",
+            [Capsule(c.a, c.b, c.ra + 3, c.rb + 3) for c in limbs],
+            frame.hu("fat"),
+            "",
+            "torso_fat",
+            only=frozenset({"", "liver", "stomach"}),
+        )
         scene.add(name, limbs, frame.hu("adrenal"), name)
 
 

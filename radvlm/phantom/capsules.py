@@ -29,8 +29,9 @@ class CapsulePairs:
     origin: np.ndarray
 
     @classmethod
-    def build(cls, capsules: Sequence[Capsule], grid: tuple[int, int, int], matrix: np.ndarray,
-              origin: np.ndarray) -> CapsulePairs | None:
+    def build(
+        cls, capsules: Sequence[Capsule], grid: tuple[int, int, int], matrix: np.ndarray, origin: np.ndarray
+    ) -> CapsulePairs | None:
         """None when no capsule touches the grid."""
         ends = np.array([(c.a, c.b) for c in capsules], dtype=float)
         radii = np.array([(c.ra, c.rb) for c in capsules], dtype=float)

@@ -33,8 +33,9 @@ MARGIN_VOXELS = 4
 BODY_HU = -400
 
 
-def corpus_spec(seed: int, *, spacing_mm: float | None, noise_hu: tuple[float, float], crowded: float,
-                left_out: Iterable[str] = ()) -> PhantomSpec:
+def corpus_spec(
+    seed: int, *, spacing_mm: float | None, noise_hu: tuple[float, float], crowded: float, left_out: Iterable[str] = ()
+) -> PhantomSpec:
     """The phantom of one seed.
 
     Args:
@@ -50,13 +51,31 @@ def corpus_spec(seed: int, *, spacing_mm: float | None, noise_hu: tuple[float, f
     spec = random_spec(seed, spacing_mm=spacing, lesions=count, noise_hu=noise)
     drop = set(left_out)
     kept = tuple(s for s in spec.lesions if isinstance(s, LesionSpec) and s.kind not in drop)
-    return PhantomSpec(seed=seed, region=spec.region, spacing_mm=spec.spacing_mm, phase=spec.phase, sex=spec.sex,
-                       age_years=spec.age_years, noise_hu=noise, lesions=kept, healthy=not kept)
+    return PhantomSpec(
+        seed=seed,
+        region=spec.region,
+        spacing_mm=spec.spacing_mm,
+        phase=spec.phase,
+        sex=spec.sex,
+        age_years=spec.age_years,
+        noise_hu=noise,
+        lesions=kept,
+        healthy=not kept,
+    )
 
 
-def write_corpus(folder: str | os.PathLike[str], seeds: Iterable[int], *, spacing_mm: float | None = 3.0,
-                 noise_hu: tuple[float, float] = (5.0, 16.0), crowded: float = 0.0, left_out: Iterable[str] = (),
-                 reports: bool = True, workers: int = 1, progress: Callable[[int, int], None] | None = None) -> Path:
+def write_corpus(
+    folder: str | os.PathLike[str],
+    seeds: Iterable[int],
+    *,
+    spacing_mm: float | None = 3.0,
+    noise_hu: tuple[float, float] = (5.0, 16.0),
+    crowded: float = 0.0,
+    left_out: Iterable[str] = (),
+    reports: bool = True,
+    workers: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> Path:
     """Make every phantom that is not there yet; see ``corpus_spec`` for the parameters.
 
     ``reports=False`` leaves out the report of the masks. Raises RadvlmError of the first phantom that fails.
@@ -145,8 +164,11 @@ def write_truth(folder: Path, phantom: Phantom, body: tuple[slice, slice, slice]
     affine = geometry.affine.copy()
     affine[:, 3] = geometry.affine @ np.array([*(float(s.start) for s in box), 1.0])
     case = {
-        "seed": phantom.spec.seed, "affine_ras_mm": affine.tolist(), "shape": [s.stop - s.start for s in box],
-        "full_shape": list(geometry.shape), "truth": {**phantom.truth.to_dict(), "structures": []},
+        "seed": phantom.spec.seed,
+        "affine_ras_mm": affine.tolist(),
+        "shape": [s.stop - s.start for s in box],
+        "full_shape": list(geometry.shape),
+        "truth": {**phantom.truth.to_dict(), "structures": []},
         "volumes_ml": {s.name: float(s.volume_ml) for s in phantom.truth.structures},
     }
     (folder / "case.json").write_text(json.dumps(case), encoding="utf-8")
@@ -174,10 +196,15 @@ def voxel_labels(phantom: Phantom) -> tuple[np.ndarray, np.ndarray]:
     classes = np.zeros(segmentation.geometry.shape, np.uint8)
     parts = np.zeros(segmentation.geometry.shape, np.uint8)
     part_number = {name: n for n, name in enumerate(part_classes())}
-    lesion_structures = {kind.structure.format(side=side) for kind in LESION_KINDS.values() if kind.structure
-                         for side in ("left", "right")}
-    order = sorted(range(len(segmentation.layers)),
-                   key=lambda n: ({"subcutaneous_fat": 0}.get(_first(segmentation, n), 1), n))
+    lesion_structures = {
+        kind.structure.format(side=side)
+        for kind in LESION_KINDS.values()
+        if kind.structure
+        for side in ("left", "right")
+    }
+    order = sorted(
+        range(len(segmentation.layers)), key=lambda n: ({"subcutaneous_fat": 0}.get(_first(segmentation, n), 1), n)
+    )
     for number in order:  # tissues first, then organs
         layer = segmentation.layers[number]
         table = np.zeros(256, np.uint8)
@@ -208,15 +235,20 @@ def _first(segmentation: Any, layer: int) -> str:
 
 def _draws(name: str, own: int) -> bool:
     """Parts of an organ (lobes, chambers, segments) say where, and change no class."""
-    return not (own == list(anatomy_classes()).index("soft_tissue") and name not in
-                ("subcutaneous_fat", "skeletal_muscle", "torso_fat", "spinal_cord")
-                and not name.startswith(("pectoralis", "autochthon", "iliopsoas", "quadratus", "gluteus")))
+    return not (
+        own == list(anatomy_classes()).index("soft_tissue")
+        and name not in ("subcutaneous_fat", "skeletal_muscle", "torso_fat", "spinal_cord")
+        and not name.startswith(("pectoralis", "autochthon", "iliopsoas", "quadratus", "gluteus"))
+    )
 
 
 def _kinds_at(phantom: Phantom, structure: str, where: tuple[np.ndarray, ...]) -> np.ndarray:
     names = voxel_classes()
-    own = [f.name for f in findings().values()
-           if f.structure and structure in {f.structure.format(side=s) for s in ("left", "right")}]
+    own = [
+        f.name
+        for f in findings().values()
+        if f.structure and structure in {f.structure.format(side=s) for s in ("left", "right")}
+    ]
     lesions = [t for t in phantom.truth.lesions if t.kind in own]
     kinds = {t.kind for t in lesions} or {own[0]}
     if len(kinds) == 1:

@@ -110,4 +110,3 @@ def _free_air(frame: Frame, depth: float) -> Field:
         return np.maximum(np.maximum(frame.wall(at) + 3, np.float32(level) - y), under)
 
     return Field((low, high), value)
-

@@ -16,9 +16,23 @@ from radvlm.phantom.shapes import Coords, Profile, rotation, smooth_max
 EX, EY, EZ = np.eye(3)
 #: Vertebra -> height of its body's centre, and half height of the body, in mm before scaling.
 VERTEBRAE: dict[str, tuple[float, float]] = {
-    "C7": (309, 6.5), "T1": (291, 7.5), "T2": (271, 8.0), "T3": (250, 8.5), "T4": (228, 9.0), "T5": (205, 9.5),
-    "T6": (181, 9.8), "T7": (156, 10.2), "T8": (130, 10.6), "T9": (103, 11.0), "T10": (75, 11.6), "T11": (46, 12.2),
-    "T12": (16, 12.8), "L1": (-18, 13.4), "L2": (-54, 13.7), "L3": (-90, 13.9), "L4": (-126, 13.9),
+    "C7": (309, 6.5),
+    "T1": (291, 7.5),
+    "T2": (271, 8.0),
+    "T3": (250, 8.5),
+    "T4": (228, 9.0),
+    "T5": (205, 9.5),
+    "T6": (181, 9.8),
+    "T7": (156, 10.2),
+    "T8": (130, 10.6),
+    "T9": (103, 11.0),
+    "T10": (75, 11.6),
+    "T11": (46, 12.2),
+    "T12": (16, 12.8),
+    "L1": (-18, 13.4),
+    "L2": (-54, 13.7),
+    "L3": (-90, 13.9),
+    "L4": (-126, 13.9),
     "L5": (-162, 13.6),
 }
 _SKIN_Z = (-420, -370, -320, -280, -230, -170, -110, -40, 30, 100, 160, 210, 250, 280, 310, 345)
@@ -105,11 +119,20 @@ class Frame:
         left = np.float32(95) - np.float32(95) * ((x / sx + np.float32(64)) / np.float32(96)) ** 2
         return (smooth_max(right, left, 20.0) - back) * sz
 
-    def _tube(self, heights: tuple[float, ...], half_x: tuple[float, ...], half_y: tuple[float, ...],
-              centre_y: tuple[float, ...], extra: float) -> tuple[Profile, Profile, Profile]:
+    def _tube(
+        self,
+        heights: tuple[float, ...],
+        half_x: tuple[float, ...],
+        half_y: tuple[float, ...],
+        centre_y: tuple[float, ...],
+        extra: float,
+    ) -> tuple[Profile, Profile, Profile]:
         z = [h * self.sz for h in heights]
-        return (Profile(z, [v * self.sx + extra for v in half_x]), Profile(z, [v * self.sy + extra for v in half_y]),
-                Profile(z, [v * self.sy for v in centre_y]))
+        return (
+            Profile(z, [v * self.sx + extra for v in half_x]),
+            Profile(z, [v * self.sy + extra for v in half_y]),
+            Profile(z, [v * self.sy for v in centre_y]),
+        )
 
 
 def _squircle(at: Coords, tube: tuple[Profile, Profile, Profile], mix: float) -> np.ndarray:

@@ -34,8 +34,13 @@ class Insertion:
     lesions: tuple[LesionTruth, ...]
 
 
-def insert_lesions(volume: Volume, segmentation: Segmentation, lesions: Sequence[LesionSpec], seed: int = 0,
-                   phase: str = "portal venous") -> tuple[Volume, Segmentation, Insertion]:
+def insert_lesions(
+    volume: Volume,
+    segmentation: Segmentation,
+    lesions: Sequence[LesionSpec],
+    seed: int = 0,
+    phase: str = "portal venous",
+) -> tuple[Volume, Segmentation, Insertion]:
     """Put lesions wholly inside the organ masks of a scan.
 
     Each lesion is an ellipsoid of known axes inside ``kind.host`` (with ``location``, inside that structure when
@@ -45,8 +50,11 @@ def insert_lesions(volume: Volume, segmentation: Segmentation, lesions: Sequence
     GridError when masks and scan lie on different grids.
     """
     if not volume.geometry.same_grid(segmentation.geometry):
-        raise GridError("scan and masks lie on one grid", f"{volume.geometry!r} and {segmentation.geometry!r}",
-                        "Load the masks with like=volume")
+        raise GridError(
+            "scan and masks lie on one grid",
+            f"{volume.geometry!r} and {segmentation.geometry!r}",
+            "Load the masks with like=volume",
+        )
     column = phase_index(phase)
     hu = volume.hu.copy()
     layer = np.zeros(hu.shape, dtype=np.uint8, order="F")
@@ -56,8 +64,11 @@ def insert_lesions(volume: Volume, segmentation: Segmentation, lesions: Sequence
         rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, 4, number])))
         kind = LESION_KINDS[spec.kind]
         if kind.placement not in _INSERTABLE or not kind.hu:
-            raise InputError("a lesion inserted into a scan is an ellipsoid inside a mask", spec.kind,
-                             "Fluid, nodes and organ-wide kinds exist only in whole phantoms")
+            raise InputError(
+                "a lesion inserted into a scan is an ellipsoid inside a mask",
+                spec.kind,
+                "Fluid, nodes and organ-wide kinds exist only in whole phantoms",
+            )
         host, side = _host(segmentation, spec, kind)
         ellipsoid = _place(segmentation, layer, host, spec, kind, rng)
         structure = kind.structure.format(side=side)
@@ -72,8 +83,15 @@ def insert_lesions(volume: Volume, segmentation: Segmentation, lesions: Sequence
     note = Decision("phantom", f"{len(truths)} synthetic lesions inserted (seed {seed}): not the patient's", True)
     decisions = (*volume.decisions, note)
     new_volume = Volume(hu, volume.geometry, volume.study, volume.stored_axes, volume.sources, decisions)
-    new_masks = Segmentation((*segmentation.layers, layer), places, segmentation.searched, segmentation.geometry,
-                             segmentation.scheme, segmentation.sources, (*segmentation.decisions, note))
+    new_masks = Segmentation(
+        (*segmentation.layers, layer),
+        places,
+        segmentation.searched,
+        segmentation.geometry,
+        segmentation.scheme,
+        segmentation.sources,
+        (*segmentation.decisions, note),
+    )
     return new_volume, new_masks, Insertion(PHASE_NAMES[column], tuple(truths))
 
 
@@ -81,8 +99,13 @@ def _host(segmentation: Segmentation, spec: LesionSpec, kind: LesionKind) -> tup
     sides = (spec.side,) if spec.side else ("right", "left") if kind.paired else ("",)
     if kind.placement == "vertebra":
         names = [spec.location] if spec.location else [n for n in kind.locations if n in segmentation.places]
-        names.sort(key=lambda n: (bool(segmentation.cut_faces(n)), -segmentation.voxel_count(n))
-                   if n in segmentation.places else (True, 0))
+        names.sort(
+            key=lambda n: (
+                (bool(segmentation.cut_faces(n)), -segmentation.voxel_count(n))
+                if n in segmentation.places
+                else (True, 0)
+            )
+        )
         found = [(n, "") for n in names if n in segmentation.places]
     elif spec.location and spec.location in segmentation.places:
         found = [(spec.location, spec.location.rsplit("_", 1)[-1] if kind.paired else "")]
@@ -92,13 +115,22 @@ def _host(segmentation: Segmentation, spec: LesionSpec, kind: LesionKind) -> tup
             found += [(n, n.rsplit("_", 1)[-1]) for n in kind.locations if n.endswith(sides)]
         found = [(n, s) for n, s in found if n in segmentation.places]
     if not found or (spec.location and not any(n == spec.location for n, _ in found)):
-        raise InputError("the host of an inserted lesion is in the masks", spec.location or kind.host.format(side="*"),
-                         "Choose another kind or location")
+        raise InputError(
+            "the host of an inserted lesion is in the masks",
+            spec.location or kind.host.format(side="*"),
+            "Choose another kind or location",
+        )
     return found[0]
 
 
-def _place(segmentation: Segmentation, layer: np.ndarray, host: str, spec: LesionSpec, kind: LesionKind,
-           rng: np.random.Generator) -> Ellipsoid:
+def _place(
+    segmentation: Segmentation,
+    layer: np.ndarray,
+    host: str,
+    spec: LesionSpec,
+    kind: LesionKind,
+    rng: np.random.Generator,
+) -> Ellipsoid:
     from scipy.ndimage import distance_transform_edt
 
     box = segmentation.boxes[host].grown(1, segmentation.geometry.shape)
@@ -112,9 +144,11 @@ def _place(segmentation: Segmentation, layer: np.ndarray, host: str, spec: Lesio
     if spec.size is None:
         size = min(size, room)
     if size < kind.limits[0] or size > room:
-        raise InputError("an inserted lesion fits into its host",
-                         f"{spec.kind} of {size:.1f} mm, room {room:.1f} mm in {host}",
-                         "Choose a smaller size or another host")
+        raise InputError(
+            "an inserted lesion fits into its host",
+            f"{spec.kind} of {size:.1f} mm, room {room:.1f} mm in {host}",
+            "Choose a smaller size or another host",
+        )
     a = size / 2
     semi = (a, *(a * v for v in sorted(rng.uniform(kind.aspect, 1.0, 2), reverse=True)))
     candidates = np.flatnonzero(depth.reshape(-1) >= a + 0.5 * voxel - 1e-6)
@@ -123,15 +157,25 @@ def _place(segmentation: Segmentation, layer: np.ndarray, host: str, spec: Lesio
     return Ellipsoid(segmentation.geometry.to_world(index + shift), semi, rotation(*rng.uniform(-180, 180, 3)))
 
 
-def _paint(hu: np.ndarray, layer: np.ndarray, segmentation: Segmentation, ellipsoid: Ellipsoid, kind: LesionKind,
-           column: int, label: int, host: str) -> float:
+def _paint(
+    hu: np.ndarray,
+    layer: np.ndarray,
+    segmentation: Segmentation,
+    ellipsoid: Ellipsoid,
+    kind: LesionKind,
+    column: int,
+    label: int,
+    host: str,
+) -> float:
     """Blend the lesion in; returns the host's median HU nearby."""
     from scipy.ndimage import uniform_filter
 
     geometry = segmentation.geometry
     corners = geometry.to_index(np.array(np.meshgrid(*np.stack(ellipsoid.bounds()).T)).reshape(3, -1).T)
-    tight = Box(tuple(np.maximum(np.floor(corners.min(axis=0)), 0).astype(int)),
-                tuple(np.minimum(np.ceil(corners.max(axis=0)) + 1, geometry.shape).astype(int)))
+    tight = Box(
+        tuple(np.maximum(np.floor(corners.min(axis=0)), 0).astype(int)),
+        tuple(np.minimum(np.ceil(corners.max(axis=0)) + 1, geometry.shape).astype(int)),
+    )
     box = tight.grown(4, geometry.shape)
     scan = hu[box.slices].astype(np.float32)
     around = segmentation.mask(host, box) & (layer[box.slices] == 0)
@@ -141,8 +185,9 @@ def _paint(hu: np.ndarray, layer: np.ndarray, segmentation: Segmentation, ellips
     texture = np.where(quiet, texture, 0)
     i0, j0, k0 = box.start
     ni, nj, nk = box.shape
-    coords = GridCoords(geometry.affine[:3, :3], geometry.affine[:3, 3], (k0 - 1, j0 - 1, i0 - 1),
-                        (nk + 2, nj + 2, ni + 2))
+    coords = GridCoords(
+        geometry.affine[:3, :3], geometry.affine[:3, 3], (k0 - 1, j0 - 1, i0 - 1), (nk + 2, nj + 2, ni + 2)
+    )
     value = ellipsoid.value(coords).T
     slopes = np.gradient(value)
     width = np.sqrt(slopes[0] ** 2 + slopes[1] ** 2 + slopes[2] ** 2)[1:-1, 1:-1, 1:-1]
@@ -157,8 +202,17 @@ def _paint(hu: np.ndarray, layer: np.ndarray, segmentation: Segmentation, ellips
     return host_hu
 
 
-def _truth(number: int, spec: LesionSpec, kind: LesionKind, structure: str, host: str, side: str, ellipsoid: Ellipsoid,
-           column: int, host_hu: float) -> LesionTruth:
+def _truth(
+    number: int,
+    spec: LesionSpec,
+    kind: LesionKind,
+    structure: str,
+    host: str,
+    side: str,
+    ellipsoid: Ellipsoid,
+    column: int,
+    host_hu: float,
+) -> LesionTruth:
     mean_hu = float(kind.hu[column])
     if kind.core is not None:
         share = kind.core[0] ** 3
@@ -166,9 +220,26 @@ def _truth(number: int, spec: LesionSpec, kind: LesionKind, structure: str, host
     semi = tuple(float(v) for v in ellipsoid.semi)
     long_axis, short_axis = plane_axes(ellipsoid.directions, semi, np.array([0, 0, 1.0]))
     return LesionTruth(
-        id=f"L{number + 1}", kind=kind.name, words=kind.words, structure=structure, host=host,
-        location=host if host in kind.locations else "", side=side, pole="", level="", size=2 * semi[0],
-        size_means=kind.size_means, centre_mm=tuple(float(v) for v in ellipsoid.center),  # type: ignore[arg-type]
-        semi_axes_mm=semi, axes=tuple(tuple(float(v) for v in row) for row in ellipsoid.directions),
-        long_axis_mm=long_axis, short_axis_mm=short_axis, diameter_3d_mm=2 * max(semi), volume_ml=ellipsoid.volume_ml,
-        volume_basis="analytic", mean_hu=mean_hu, attenuation=attenuation_words(mean_hu, host_hu), in_field="inside")
+        id=f"L{number + 1}",
+        kind=kind.name,
+        words=kind.words,
+        structure=structure,
+        host=host,
+        location=host if host in kind.locations else "",
+        side=side,
+        pole="",
+        level="",
+        size=2 * semi[0],
+        size_means=kind.size_means,
+        centre_mm=tuple(float(v) for v in ellipsoid.center),  # type: ignore[arg-type]
+        semi_axes_mm=semi,
+        axes=tuple(tuple(float(v) for v in row) for row in ellipsoid.directions),
+        long_axis_mm=long_axis,
+        short_axis_mm=short_axis,
+        diameter_3d_mm=2 * max(semi),
+        volume_ml=ellipsoid.volume_ml,
+        volume_basis="analytic",
+        mean_hu=mean_hu,
+        attenuation=attenuation_words(mean_hu, host_hu),
+        in_field="inside",
+    )

@@ -88,8 +88,10 @@ def draw(seed: int, lesions: Sequence[LesionSpec]) -> list[Placed]:
         unique = (kind.placement if kind.placement == "vertebra" else spec.kind, location or side)
         if kind.placement in ("organ", "fluid", "vertebra", "adrenal"):
             if unique in taken:
-                raise InputError("an organ-wide abnormality, and one in a given vertebra, occurs at most once",
-                                 f"{spec.kind} {location or side}".strip())
+                raise InputError(
+                    "an organ-wide abnormality, and one in a given vertebra, occurs at most once",
+                    f"{spec.kind} {location or side}".strip(),
+                )
             taken.add(unique)
         out.append(Placed(spec, kind, number, size, side, location))
     return out
@@ -153,8 +155,11 @@ def _fracture(frame: Frame, p: Placed) -> Placed:
     level = p.location[10:]
     body = vertebral_body(frame, level)
     height = 2 * body.semi[2]
-    facts = (("height_loss", p.size, "1"), ("posterior_height", height, "mm"),
-             ("anterior_height", height * (1 - p.size), "mm"))
+    facts = (
+        ("height_loss", p.size, "1"),
+        ("posterior_height", height, "mm"),
+        ("anterior_height", height * (1 - p.size), "mm"),
+    )
     stroke = Stroke(wedged_body(frame, level, p.size), None, p.structure, frozenset({p.location}))
     return replace(p, strokes=(stroke,), facts=facts)
 
@@ -196,8 +201,14 @@ def _filling(shape: Ellipsoid) -> np.ndarray:
     return np.asarray(shape.center) + local @ shape.directions.T
 
 
-def _focal(frame: Frame, scene: Scene, p: Placed, rng: np.random.Generator, done: Sequence[Placed],
-           heights: tuple[float, float]) -> Placed:
+def _focal(
+    frame: Frame,
+    scene: Scene,
+    p: Placed,
+    rng: np.random.Generator,
+    done: Sequence[Placed],
+    heights: tuple[float, float],
+) -> Placed:
     """Rejection sampling: wholly inside the host, in one named place, clear of other lesions."""
     size_is_free = p.spec.size is None
     for _ in range(4 if size_is_free else 2):
@@ -208,13 +219,23 @@ def _focal(frame: Frame, scene: Scene, p: Placed, rng: np.random.Generator, done
                 return _with_ellipsoid(frame, p, *found)
         if size_is_free:
             p = replace(p, size=max(p.kind.limits[0], p.size * 0.75))
-    raise InputError(f"a lesion of kind {p.kind.name} fits into its host",
-                     f"{p.size:.1f} mm in {p.spec.location or p.host or 'the fat'}",
-                     "Choose a smaller size, another location, a region that holds it, or another seed")
+    raise InputError(
+        f"a lesion of kind {p.kind.name} fits into its host",
+        f"{p.size:.1f} mm in {p.spec.location or p.host or 'the fat'}",
+        "Choose a smaller size, another location, a region that holds it, or another seed",
+    )
 
 
-def _search(frame: Frame, scene: Scene, p: Placed, semi: tuple[float, float, float], rng: np.random.Generator,
-            done: Sequence[Placed], heights: tuple[float, float], allow_share: bool) -> tuple[Ellipsoid, str] | None:
+def _search(
+    frame: Frame,
+    scene: Scene,
+    p: Placed,
+    semi: tuple[float, float, float],
+    rng: np.random.Generator,
+    done: Sequence[Placed],
+    heights: tuple[float, float],
+    allow_share: bool,
+) -> tuple[Ellipsoid, str] | None:
     low, high = _where(frame, scene, p, rng)
     low, high = low.copy(), high.copy()
     low[2], high[2] = max(low[2], heights[0]), min(high[2], heights[1])
@@ -268,8 +289,13 @@ def _allowed(scene: Scene, p: Placed, points: np.ndarray) -> np.ndarray:
     if p.kind.placement == "node":
         table = [item.key in ("cavity", "mediastinal_fat", "pericardial_fat") for item in scene.items]
     elif p.kind.placement == "adrenal":
-        table = [item.key != "skin" and item.key != "subcutaneous_fat" and item.key != "muscle_wall"
-                 and not str(item.organ).startswith(_FIXED) for item in scene.items]
+        table = [
+            item.key != "skin"
+            and item.key != "subcutaneous_fat"
+            and item.key != "muscle_wall"
+            and not str(item.organ).startswith(_FIXED)
+            for item in scene.items
+        ]
     elif p.kind.placement == "vertebra":
         table = [item.key == p.location for item in scene.items]
     else:
@@ -301,9 +327,10 @@ def _stone(frame: Frame, scene: Scene, p: Placed, rng: np.random.Generator) -> E
     semi = _semi_axes(p, rng)
     left = np.array(room.semi) - max(semi) - 0.4
     if (left <= 0).any():
-        raise InputError("a stone fits into the lumen that holds it", f"{p.size:.1f} mm in {key}",
-                         "Choose a smaller size")
+        raise InputError(
+            "a stone fits into the lumen that holds it", f"{p.size:.1f} mm in {key}", "Choose a smaller size"
+        )
     local = _sphere(60) * rng.uniform(0.5, 1.0, (60, 1))
     world = np.asarray(room.center) + (local * left) @ room.directions.T
-    best = np.argsort(world[:, 1])[: 12]
+    best = np.argsort(world[:, 1])[:12]
     return Ellipsoid(world[int(rng.choice(best))], semi, rotation(*rng.uniform(-180, 180, 3)))

@@ -30,10 +30,28 @@ from radvlm.volume import Volume
 #: Structures that are one shape which nothing covers: their volume is a formula.
 ANALYTIC = ("spleen", "urinary_bladder", "prostate", "gallbladder")
 #: Structures of one material -> its HU is stated in the truth.
-UNIFORM = ("liver", "spleen", "pancreas", "gallbladder", "urinary_bladder", "prostate", "uterus", "aorta",
-           "inferior_vena_cava", "superior_vena_cava", "portal_vein_and_splenic_vein", "superior_mesenteric_vein",
-           "pulmonary_artery", "spinal_cord", "trachea", "autochthon_left", "autochthon_right", "iliopsoas_left",
-           "iliopsoas_right", "costal_cartilages")
+UNIFORM = (
+    "liver",
+    "spleen",
+    "pancreas",
+    "gallbladder",
+    "urinary_bladder",
+    "prostate",
+    "uterus",
+    "aorta",
+    "inferior_vena_cava",
+    "superior_vena_cava",
+    "portal_vein_and_splenic_vein",
+    "superior_mesenteric_vein",
+    "pulmonary_artery",
+    "spinal_cord",
+    "trachea",
+    "autochthon_left",
+    "autochthon_right",
+    "iliopsoas_left",
+    "iliopsoas_right",
+    "costal_cartilages",
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,20 +68,38 @@ class Phantom:
         return self.volume.study.patient
 
     @classmethod
-    def random(cls, seed: int, *, region: str = "chest-abdomen-pelvis", shape: tuple[int, int, int] | None = None,
-               spacing_mm: tuple[float, float, float] | None = None, phase: str | None = None,
-               lesions: int | None = None, noise_hu: float = 12.0) -> Phantom:
+    def random(
+        cls,
+        seed: int,
+        *,
+        region: str = "chest-abdomen-pelvis",
+        shape: tuple[int, int, int] | None = None,
+        spacing_mm: tuple[float, float, float] | None = None,
+        phase: str | None = None,
+        lesions: int | None = None,
+        noise_hu: float = 12.0,
+    ) -> Phantom:
         """A patient with sex, age, phase and lesions drawn from the seed.
 
         ``lesions`` is the number of different kinds (None: 1 to 5); only kinds that the region shows are drawn.
         """
-        return make_phantom(random_spec(seed, region=region, shape=shape, spacing_mm=spacing_mm, phase=phase,
-                                        lesions=lesions, noise_hu=noise_hu))
+        return make_phantom(
+            random_spec(
+                seed, region=region, shape=shape, spacing_mm=spacing_mm, phase=phase, lesions=lesions, noise_hu=noise_hu
+            )
+        )
 
 
-def random_spec(seed: int, *, region: str = "chest-abdomen-pelvis", shape: tuple[int, int, int] | None = None,
-                spacing_mm: tuple[float, float, float] | None = None, phase: str | None = None,
-                lesions: int | None = None, noise_hu: float = 12.0) -> PhantomSpec:
+def random_spec(
+    seed: int,
+    *,
+    region: str = "chest-abdomen-pelvis",
+    shape: tuple[int, int, int] | None = None,
+    spacing_mm: tuple[float, float, float] | None = None,
+    phase: str | None = None,
+    lesions: int | None = None,
+    noise_hu: float = 12.0,
+) -> PhantomSpec:
     """The spec that `Phantom.random` makes."""
     rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, 3])))
     if region not in REGIONS:
@@ -72,16 +108,29 @@ def random_spec(seed: int, *, region: str = "chest-abdomen-pelvis", shape: tuple
     age = float(rng.integers(25, 88))
     drawn = str(rng.choice(PHASE_NAMES, p=[0.3, 0.15, 0.45, 0.1]))
     low, high = REGIONS[region]
-    possible = [k.name for k in LESION_KINDS.values()
-                if k.sex in ("", sex) and k.region_z[0] >= low - 25 and k.region_z[1] <= high + 25]
+    possible = [
+        k.name
+        for k in LESION_KINDS.values()
+        if k.sex in ("", sex) and k.region_z[0] >= low - 25 and k.region_z[1] <= high + 25
+    ]
     count = int(rng.integers(1, 6)) if lesions is None else lesions
     if not 0 <= count <= len(possible):
         raise InputError(f"between 0 and {len(possible)} kinds of lesions", str(count))
     kinds = [str(k) for k in rng.choice(possible, count, replace=False)]
     many = {"liver_metastasis", "liver_cyst", "lung_nodule", "kidney_cyst", "lymph_node"}
     specs = [LesionSpec(k) for k in kinds for _ in range(int(rng.integers(1, 4)) if k in many else 1)]
-    return PhantomSpec(seed=seed, region=region, shape=shape, spacing_mm=spacing_mm, phase=phase or drawn, sex=sex,
-                       age_years=age, noise_hu=noise_hu, lesions=tuple(specs), healthy=not specs)
+    return PhantomSpec(
+        seed=seed,
+        region=region,
+        shape=shape,
+        spacing_mm=spacing_mm,
+        phase=phase or drawn,
+        sex=sex,
+        age_years=age,
+        noise_hu=noise_hu,
+        lesions=tuple(specs),
+        healthy=not specs,
+    )
 
 
 def make_phantom(spec: PhantomSpec) -> Phantom:
@@ -101,17 +150,33 @@ def make_phantom(spec: PhantomSpec) -> Phantom:
     canvas.add_noise(spec.noise_hu, spec.streak_hu, spec.seed)
     segmentation = _segmentation(canvas)
     patient = Patient(sex=spec.sex, age_years=spec.age_years)
-    study = Study(modality="CT", description=f"Synthetic CT, {spec.region}", body_part=spec.region.upper(),
-                  manufacturer="radvlm phantom", patient=patient,
-                  contrast_agent="" if spec.phase == "non-contrast" else "synthetic iodine")
-    volume = Volume(canvas.hu.T, canvas.geometry, study, stored_axes=spec.stored_axes, decisions=(
-        Decision("phantom", f"synthetic scan, seed {spec.seed}: not a patient"),))
+    study = Study(
+        modality="CT",
+        description=f"Synthetic CT, {spec.region}",
+        body_part=spec.region.upper(),
+        manufacturer="radvlm phantom",
+        patient=patient,
+        contrast_agent="" if spec.phase == "non-contrast" else "synthetic iodine",
+    )
+    volume = Volume(
+        canvas.hu.T,
+        canvas.geometry,
+        study,
+        stored_axes=spec.stored_axes,
+        decisions=(Decision("phantom", f"synthetic scan, seed {spec.seed}: not a patient"),),
+    )
     truth = PhantomTruth(
-        sex=spec.sex, age_years=spec.age_years, phase=spec.phase, healthy=not placed,
-        tilt=tuple(tuple(float(v) for v in row) for row in frame.tilt), trabecular_hu=frame.trabecular,
+        sex=spec.sex,
+        age_years=spec.age_years,
+        phase=spec.phase,
+        healthy=not placed,
+        tilt=tuple(tuple(float(v) for v in row) for row in frame.tilt),
+        trabecular_hu=frame.trabecular,
         aorta_mm=frame.anatomy.aorta_mm or abdominal_aorta_mm(frame),
         structures=_structure_truth(scene, segmentation),
-        lesions=tuple(_lesion_truth(frame, scene, p, segmentation) for p in placed), spec=asdict(spec))
+        lesions=tuple(_lesion_truth(frame, scene, p, segmentation) for p in placed),
+        spec=asdict(spec),
+    )
     return Phantom(volume, segmentation, truth, spec)
 
 
@@ -127,8 +192,9 @@ def grid(spec: PhantomSpec) -> Geometry:
         shape = np.maximum(1, np.round(extent / spacing)).astype(int)
     turn = rotation(*spec.rotation_deg)
     start = np.array([int(np.floor(c[0] * n + 1e-9)) for c, n in zip(spec.crop, shape, strict=True)])
-    stop = np.array([max(s + 1, int(np.ceil(c[1] * n - 1e-9)))
-                     for c, n, s in zip(spec.crop, shape, start, strict=True)])
+    stop = np.array(
+        [max(s + 1, int(np.ceil(c[1] * n - 1e-9))) for c, n, s in zip(spec.crop, shape, start, strict=True)]
+    )
     affine = np.eye(4)
     affine[:3, :3] = turn * spacing
     centre = np.array([0.0, 0.0, (low + high) / 2])
@@ -138,10 +204,16 @@ def grid(spec: PhantomSpec) -> Geometry:
 
 def _segmentation(canvas: Canvas) -> Segmentation:
     layers = tuple(layer.T for layer in canvas.layers)
-    counts = [np.bincount(layer.reshape(-1), minlength=256) if layer.size < 2**24 else _counts(layer)
-              for layer in canvas.layers]
-    places = {name: LabelPlace(n, label) for n in (ORGAN, PART, LESION) for name, label in canvas.names[n].items()
-              if name and counts[n][label]}
+    counts = [
+        np.bincount(layer.reshape(-1), minlength=256) if layer.size < 2**24 else _counts(layer)
+        for layer in canvas.layers
+    ]
+    places = {
+        name: LabelPlace(n, label)
+        for n in (ORGAN, PART, LESION)
+        for name, label in canvas.names[n].items()
+        if name and counts[n][label]
+    }
     return Segmentation(layers, places, SEARCHED | frozenset(places), canvas.geometry, scheme="radvlm phantom")
 
 
@@ -197,13 +269,30 @@ def _lesion_truth(frame: Frame, scene: Scene, p: Placed, segmentation: Segmentat
     host_hu = _host_hu(frame, scene, p.host)
     centre_world = None if centre is None else tuple(float(v) for v in world @ centre)
     return LesionTruth(
-        id=f"L{p.number + 1}", kind=p.kind.name, words=p.kind.words, structure=p.structure, host=p.host,
-        location=p.location, side=p.side or _side(p.location), pole=_pole(scene, p), size=p.size,
-        level="" if centre is None else _level(frame, float(centre[2])), size_means=p.kind.size_means,
-        centre_mm=centre_world, semi_axes_mm=semi, axes=axes, long_axis_mm=long_axis, short_axis_mm=short_axis,  # type: ignore[arg-type]
-        diameter_3d_mm=diameter, volume_ml=volume, volume_basis=basis, mean_hu=mean_hu,
+        id=f"L{p.number + 1}",
+        kind=p.kind.name,
+        words=p.kind.words,
+        structure=p.structure,
+        host=p.host,
+        location=p.location,
+        side=p.side or _side(p.location),
+        pole=_pole(scene, p),
+        size=p.size,
+        level="" if centre is None else _level(frame, float(centre[2])),
+        size_means=p.kind.size_means,
+        centre_mm=centre_world,
+        semi_axes_mm=semi,
+        axes=axes,
+        long_axis_mm=long_axis,
+        short_axis_mm=short_axis,  # type: ignore[arg-type]
+        diameter_3d_mm=diameter,
+        volume_ml=volume,
+        volume_basis=basis,
+        mean_hu=mean_hu,
         attenuation="" if host_hu is None or mean_hu is None else attenuation_words(mean_hu, host_hu),
-        in_field=_in_field(p, centre_world, axes, semi, segmentation), facts=facts)
+        in_field=_in_field(p, centre_world, axes, semi, segmentation),
+        facts=facts,
+    )
 
 
 def _host_hu(frame: Frame, scene: Scene, host: str) -> float | None:
@@ -238,8 +327,13 @@ def _level(frame: Frame, z: float) -> str:
     return "vertebrae_" + min(VERTEBRAE, key=lambda level: abs(frame.vertebra(level)[0][2] - z))
 
 
-def _in_field(p: Placed, centre: Sequence[float] | None, axes: tuple[tuple[float, ...], ...], semi: tuple[float, ...],
-              segmentation: Segmentation) -> str:
+def _in_field(
+    p: Placed,
+    centre: Sequence[float] | None,
+    axes: tuple[tuple[float, ...], ...],
+    semi: tuple[float, ...],
+    segmentation: Segmentation,
+) -> str:
     geometry = segmentation.geometry
     if semi and centre is not None:
         index = geometry.to_index(centre)
@@ -264,4 +358,3 @@ def _cut(segmentation: Segmentation) -> frozenset[str]:
                 for end in (0, -1):
                     held |= {(number, int(v)) for v in np.unique(layer[(slice(None),) * axis + (end,)])}
     return frozenset(name for name, place in segmentation.places.items() if (place.layer, place.label) in held)
-

@@ -39,8 +39,13 @@ def add_body(scene: Scene, frame: Frame) -> None:
     low, high = frame.point(-240, -175, -430), frame.point(240, 175, 350)
     box = (low, high)
     scene.add("skin", Field(box, frame.outline), frame.hu("skin"), "")
-    scene.add("subcutaneous_fat", Field(box, lambda at: frame.outline(at) + np.float32(2.0)), frame.hu("fat"), "",
-              "subcutaneous_fat")
+    scene.add(
+        "subcutaneous_fat",
+        Field(box, lambda at: frame.outline(at) + np.float32(2.0)),
+        frame.hu("fat"),
+        "",
+        "subcutaneous_fat",
+    )
     scene.add("muscle_wall", Field(box, lambda at: _wall_muscle(frame, at)), frame.hu("muscle"), "", "skeletal_muscle")
     inner = (frame.point(-150, -105, -395), frame.point(150, 105, 325))
     scene.add("cavity", Field(inner, frame.wall), frame.hu("fat"), "", "torso_fat")

@@ -11,7 +11,11 @@ def demo_spec(seed: int = 7) -> PhantomSpec:
     The lesions and their sizes are fixed; the seed varies the anatomy and where they lie.
     """
     return PhantomSpec(
-        seed=seed, region="chest-abdomen-pelvis", spacing_mm=(2.0, 2.0, 3.0), phase="portal venous", sex="F",
+        seed=seed,
+        region="chest-abdomen-pelvis",
+        spacing_mm=(2.0, 2.0, 3.0),
+        phase="portal venous",
+        sex="F",
         age_years=63,
         lesions=(
             LesionSpec("liver_metastasis", 23, location="liver_segment_6"),
@@ -31,7 +35,18 @@ def demo_spec(seed: int = 7) -> PhantomSpec:
 def benchmark_spec() -> PhantomSpec:
     """512 x 512 x 300, chest to pelvis, with more than 60 structures and more than 10 lesions."""
     return PhantomSpec(
-        seed=11, region="chest-abdomen-pelvis", shape=(512, 512, 300), phase="portal venous",
-        lesions={"liver_metastasis": 4, "liver_cyst": 2, "kidney_cyst": 2, "lung_nodule": 3, "pleural_effusion": 1,
-                 "lymph_node": 2, "pancreas_tumor": 1, "splenomegaly": 1},
+        seed=11,
+        region="chest-abdomen-pelvis",
+        shape=(512, 512, 300),
+        phase="portal venous",
+        lesions={
+            "liver_metastasis": 4,
+            "liver_cyst": 2,
+            "kidney_cyst": 2,
+            "lung_nodule": 3,
+            "pleural_effusion": 1,
+            "lymph_node": 2,
+            "pancreas_tumor": 1,
+            "splenomegaly": 1,
+        },
     )

@@ -50,8 +50,9 @@ class Canvas:
     def box(self, bounds: Bounds, margin_mm: float) -> tuple[tuple[int, int], ...] | None:
         """(start, stop) along k, j, i of the voxels that a box in the patient's frame can touch."""
         low, high = bounds[0] - margin_mm, bounds[1] + margin_mm
-        corners = np.array([[(low, high)[a][0], (low, high)[b][1], (low, high)[c][2]]
-                            for a in (0, 1) for b in (0, 1) for c in (0, 1)])
+        corners = np.array(
+            [[(low, high)[a][0], (low, high)[b][1], (low, high)[c][2]] for a in (0, 1) for b in (0, 1) for c in (0, 1)]
+        )
         index = (corners - self.origin) @ self.inverse.T
         ranges = []
         for axis in (2, 1, 0):
@@ -71,8 +72,9 @@ class Canvas:
         step = max(1, _SLAB_VOXELS // max(1, (j1 - j0) * (i1 - i0)))
         for start in range(k0, k1, step):
             stop = min(start + step, k1)
-            coords = GridCoords(self.matrix, self.origin, (start - 1, j0 - 1, i0 - 1),
-                                (stop - start + 2, j1 - j0 + 2, i1 - i0 + 2))
+            coords = GridCoords(
+                self.matrix, self.origin, (start - 1, j0 - 1, i0 - 1), (stop - start + 2, j1 - j0 + 2, i1 - i0 + 2)
+            )
             yield (slice(start, stop), slice(j0, j1), slice(i0, i1)), coords
 
     def paint_item(self, item: Item) -> None:
@@ -100,8 +102,9 @@ class Canvas:
             for shape in item.shapes:
                 self._paint(shape, ((depth, hu),), writes if depth == 0 else (), only)
 
-    def paint_lesion(self, shape: Shape, hu: float | None, structure: str, only: frozenset[str] | None,
-                     organ: str | None = None) -> None:
+    def paint_lesion(
+        self, shape: Shape, hu: float | None, structure: str, only: frozenset[str] | None, organ: str | None = None
+    ) -> None:
         """A lesion in its own layer; ``organ`` also rewrites the organ layer ("" clears it).
 
         With ``hu`` None only the label is written; with ``structure`` "" only the HU.
@@ -115,8 +118,13 @@ class Canvas:
             table[[n for name, n in self.names[ORGAN].items() if name in only]] = True
         self._paint(shape, ((0.0, hu),), writes, table)
 
-    def _paint(self, shape: Shape, shells: tuple[tuple[float, float | None], ...],
-               writes: tuple[tuple[int, int | None], ...], only: np.ndarray | None) -> None:
+    def _paint(
+        self,
+        shape: Shape,
+        shells: tuple[tuple[float, float | None], ...],
+        writes: tuple[tuple[int, int | None], ...],
+        only: np.ndarray | None,
+    ) -> None:
         bounds = shape.bounds()
         for box, coords in self.slabs(bounds):
             value = shape.value(coords)
@@ -130,8 +138,13 @@ class Canvas:
                         if label is not None:
                             np.copyto(self.layers[layer][box], np.uint8(label), where=inside)
 
-    def _paint_pairs(self, pairs: CapsulePairs, shells: tuple[tuple[float, float], ...],
-                     writes: tuple[tuple[int, int | None], ...], only: np.ndarray | None) -> None:
+    def _paint_pairs(
+        self,
+        pairs: CapsulePairs,
+        shells: tuple[tuple[float, float], ...],
+        writes: tuple[tuple[int, int | None], ...],
+        only: np.ndarray | None,
+    ) -> None:
         """All capsules of a tube in one go, on the voxels near them (many small pieces on a coarse grid)."""
         flat, value, width = pairs.evaluate()
         low = int(flat.min())
@@ -154,8 +167,14 @@ class Canvas:
                     if label is not None:
                         self.layers[layer].reshape(-1)[inside] = label
 
-    def _blend(self, box: tuple[slice, slice, slice], value: np.ndarray, level: np.float32, hu: float | None,
-               allowed: np.ndarray | None) -> np.ndarray | None:
+    def _blend(
+        self,
+        box: tuple[slice, slice, slice],
+        value: np.ndarray,
+        level: np.float32,
+        hu: float | None,
+        allowed: np.ndarray | None,
+    ) -> np.ndarray | None:
         """Blend HU over the part of the box where ``value < level``; returns the mask by voxel centre."""
         core = value[1:-1, 1:-1, 1:-1]
         inside = core < level
@@ -171,8 +190,11 @@ class Canvas:
             k, j, i = (axis + 1 for axis in at)
             here = value[k, j, i]
             square = np.zeros_like(here)
-            for low, high in ((value[k - 1, j, i], value[k + 1, j, i]), (value[k, j - 1, i], value[k, j + 1, i]),
-                              (value[k, j, i - 1], value[k, j, i + 1])):
+            for low, high in (
+                (value[k - 1, j, i], value[k + 1, j, i]),
+                (value[k, j - 1, i], value[k, j + 1, i]),
+                (value[k, j, i - 1], value[k, j, i + 1]),
+            ):
                 square += np.maximum(np.abs(high - here), np.abs(here - low)) ** 2
             cover = np.clip(np.float32(0.5) - (here - level) / np.sqrt(np.maximum(square, np.float32(1e-6))), 0, 1)
             old = target[at].astype(np.float32)
@@ -192,8 +214,12 @@ class Canvas:
                 continue
             labels = np.array([self.label(PART, part) for part in partition.parts], dtype=np.uint8)
             for box, padded in self.slabs(scene.bounds(partition.host)):
-                coords = GridCoords(padded.matrix, padded.origin, tuple(s + 1 for s in padded.start),  # type: ignore[arg-type]
-                                    tuple(n - 2 for n in padded.shape))  # type: ignore[arg-type]
+                coords = GridCoords(
+                    padded.matrix,
+                    padded.origin,
+                    tuple(s + 1 for s in padded.start),  # type: ignore[arg-type]
+                    tuple(n - 2 for n in padded.shape),
+                )  # type: ignore[arg-type]
                 mask = self.layers[ORGAN][box] == host
                 if mask.any():
                     np.copyto(self.layers[PART][box], labels[partition.classify(coords)], where=mask)

@@ -59,8 +59,17 @@ class Scene:
     items: list[Item] = field(default_factory=list)
     partitions: list[Partition] = field(default_factory=list)
 
-    def add(self, key: str, shapes: Shape | Iterable[Shape], hu: float, organ: str | None = "", part: str = "", *,
-            insets: tuple[tuple[float, float], ...] = (), only: frozenset[str] | None = None) -> None:
+    def add(
+        self,
+        key: str,
+        shapes: Shape | Iterable[Shape],
+        hu: float,
+        organ: str | None = "",
+        part: str = "",
+        *,
+        insets: tuple[tuple[float, float], ...] = (),
+        only: frozenset[str] | None = None,
+    ) -> None:
         group = tuple(shapes) if isinstance(shapes, Iterable) else (shapes,)
         self.items.append(Item(key, group, float(hu), organ, part, only, insets))
 

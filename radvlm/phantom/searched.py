@@ -19,11 +19,20 @@ adrenal_gland autochthon clavicula femur gluteus_maximus gluteus_medius hip ilia
 kidney lung ovary pectoralis_major quadratus_lumborum renal_pelvis renal_vein scapula ureter
 """.split()  # noqa: SIM905
 
-SEARCHED: frozenset[str] = frozenset([
-    *_SINGLE, *(f"{name}_{side}" for name in _PAIRED for side in ("left", "right")),
-    *(f"vertebrae_{level}" for level in VERTEBRAE),
-    *(f"rib_{side}_{n}" for side in ("left", "right") for n in range(1, 13)),
-    *LOBES, *SEGMENTS, *PANCREAS_PARTS,
-    *(kind.structure.format(side=side) for kind in LESION_KINDS.values() if kind.structure
-      for side in ("left", "right")),
-])
+SEARCHED: frozenset[str] = frozenset(
+    [
+        *_SINGLE,
+        *(f"{name}_{side}" for name in _PAIRED for side in ("left", "right")),
+        *(f"vertebrae_{level}" for level in VERTEBRAE),
+        *(f"rib_{side}_{n}" for side in ("left", "right") for n in range(1, 13)),
+        *LOBES,
+        *SEGMENTS,
+        *PANCREAS_PARTS,
+        *(
+            kind.structure.format(side=side)
+            for kind in LESION_KINDS.values()
+            if kind.structure
+            for side in ("left", "right")
+        ),
+    ]
+)

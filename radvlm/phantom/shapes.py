@@ -245,10 +245,7 @@ def spline(points: Sequence[Vector], steps: int) -> np.ndarray:
 def tube(points: Sequence[Vector], steps: int = 3) -> tuple[Capsule, ...]:
     """Capsules along a spline through (x, y, z, radius) rows."""
     curve = spline(points, steps)
-    return tuple(
-        Capsule(p[:3], q[:3], max(float(p[3]), 0.3), max(float(q[3]), 0.3))
-        for p, q in pairwise(curve)
-    )
+    return tuple(Capsule(p[:3], q[:3], max(float(p[3]), 0.3), max(float(q[3]), 0.3)) for p, q in pairwise(curve))
 
 
 class Profile:

@@ -29,10 +29,14 @@ def add_spine(scene: Scene, frame: Frame) -> None:
     low, half = frame.vertebra("L5")
     discs.append(Ellipsoid(low - (0, 3, half + 4), (23 * frame.sx, 16 * frame.sy, 7), rotation(-12), flat=True))
     scene.add("intervertebral_discs", discs, frame.hu("disc"), "", "intervertebral_discs")
-    cord = [frame.row(0, frame.spine_y.at(z * frame.sz) / frame.sy - 27, z, 4.8 if z > 0 else 3.5)
-            for z in (325, 280, 230, 170, 110, 50, 0, -20)]
-    canal = [frame.row(0, frame.spine_y.at(z * frame.sz) / frame.sy - 26, z, 8.5)
-             for z in (325, 270, 210, 150, 90, 30, -30, -80, -120, -165, -190)]
+    cord = [
+        frame.row(0, frame.spine_y.at(z * frame.sz) / frame.sy - 27, z, 4.8 if z > 0 else 3.5)
+        for z in (325, 280, 230, 170, 110, 50, 0, -20)
+    ]
+    canal = [
+        frame.row(0, frame.spine_y.at(z * frame.sz) / frame.sy - 26, z, 8.5)
+        for z in (325, 270, 210, 150, 90, 30, -30, -80, -120, -165, -190)
+    ]
     for level in levels:
         _add_vertebra(scene, frame, level, bodies[level], cortical, marrow)
     scene.add("spinal_canal", tube(canal, 2), frame.hu("fluid") + 12, "")
@@ -104,15 +108,25 @@ def add_ribs(scene: Scene, frame: Frame) -> None:
     scene.add("costal_cartilages", cartilage, frame.hu("cartilage"), "costal_cartilages")
     front = _front(frame, 180) - 1
     tilt = rotation(7)
-    scene.add("sternum", (
-        Ellipsoid((0, front + 1, 160 * frame.sz), (17, 6.0, 56 * frame.sz), tilt, flat=True),
-        Ellipsoid((0, _front(frame, 226), 229 * frame.sz), (27, 6.5, 22 * frame.sz), rotation(20), flat=True),
-        Capsule((0, _front(frame, 105), 104 * frame.sz), (0, _front(frame, 86), 86 * frame.sz), 5, 3),
-    ), 300, "sternum", insets=((2.2, 140.0),))
+    scene.add(
+        "sternum",
+        (
+            Ellipsoid((0, front + 1, 160 * frame.sz), (17, 6.0, 56 * frame.sz), tilt, flat=True),
+            Ellipsoid((0, _front(frame, 226), 229 * frame.sz), (27, 6.5, 22 * frame.sz), rotation(20), flat=True),
+            Capsule((0, _front(frame, 105), 104 * frame.sz), (0, _front(frame, 86), 86 * frame.sz), 5, 3),
+        ),
+        300,
+        "sternum",
+        insets=((2.2, 140.0),),
+    )
     for side, s in (("right", 1), ("left", -1)):
         y = _front(frame, 250)
-        clavicle = [frame.row(s * 24, y / frame.sy + 2, 250, 8), frame.row(s * 62, y / frame.sy + 6, 266, 6),
-                    frame.row(s * 105, y / frame.sy - 14, 284, 6), frame.row(s * 146, y / frame.sy - 34, 296, 7)]
+        clavicle = [
+            frame.row(s * 24, y / frame.sy + 2, 250, 8),
+            frame.row(s * 62, y / frame.sy + 6, 266, 6),
+            frame.row(s * 105, y / frame.sy - 14, 284, 6),
+            frame.row(s * 146, y / frame.sy - 34, 296, 7),
+        ]
         scene.add(f"clavicula_{side}", tube(clavicle), 450, f"clavicula_{side}", insets=((2.2, 220.0),))
         blade = Ellipsoid(frame.point(s * 108, -84, 215), (36, 4.5, 66), rotation(8, 0, s * 32))
         spine = Capsule(frame.point(s * 88, -96, 252), frame.point(s * 148, -66, 286), 4.5, 6)
@@ -149,25 +163,45 @@ def _cartilage(frame: Frame, number: int, s: int, ends: dict[tuple[int, int], np
 def add_pelvis(scene: Scene, frame: Frame) -> None:
     """Sacrum, hip bones, femora."""
     marrow = frame.hu("pelvic_marrow")
-    sacral = [(-50, -190, 46, 16, 14), (-62, -212, 40, 14, 14), (-74, -234, 31, 12, 13), (-82, -255, 24, 10, 12),
-              (-85, -275, 17, 8, 11), (-80, -294, 9, 6, 9)]
-    pieces = [Ellipsoid(frame.point(0, y, z), (a * frame.sx, b, c * frame.sz + 2), rotation(-25 + 8 * n), flat=n < 4)
-              for n, (y, z, a, b, c) in enumerate(sacral)]
+    sacral = [
+        (-50, -190, 46, 16, 14),
+        (-62, -212, 40, 14, 14),
+        (-74, -234, 31, 12, 13),
+        (-82, -255, 24, 10, 12),
+        (-85, -275, 17, 8, 11),
+        (-80, -294, 9, 6, 9),
+    ]
+    pieces = [
+        Ellipsoid(frame.point(0, y, z), (a * frame.sx, b, c * frame.sz + 2), rotation(-25 + 8 * n), flat=n < 4)
+        for n, (y, z, a, b, c) in enumerate(sacral)
+    ]
     scene.add("sacrum", pieces, 380, "sacrum", insets=((2.2, marrow * 0.8),))
     for side, s in (("right", 1), ("left", -1)):
         wing = _iliac_wing(frame, s)
         socket = Ellipsoid(frame.point(s * 88, -14, -308), (30, 31, 30))
         pubis = tube([frame.row(s * 72, 8, -318, 11), frame.row(s * 42, 40, -334, 9), frame.row(s * 8, 48, -344, 10)])
-        ischium = tube([frame.row(s * 78, -36, -320, 14), frame.row(s * 68, -44, -352, 15),
-                        frame.row(s * 48, -8, -372, 9), frame.row(s * 16, 34, -356, 7)])
+        ischium = tube(
+            [
+                frame.row(s * 78, -36, -320, 14),
+                frame.row(s * 68, -44, -352, 15),
+                frame.row(s * 48, -8, -372, 9),
+                frame.row(s * 16, 34, -356, 7),
+            ]
+        )
         neck = tube([frame.row(s * 70, -40, -285, 14), frame.row(s * 58, -58, -250, 12)])
         scene.add(f"hip_{side}", (wing, *neck, socket, *pubis, *ischium), 480, f"hip_{side}", insets=((2.4, marrow),))
         head = Ellipsoid(frame.point(s * 93, -12, -316), (24.5, 24.5, 24.5))
         gap = Ellipsoid(frame.point(s * 93, -12, -316), (27.5, 27.5, 27.5))
         scene.add(f"hip_joint_{side}", gap, 60, "")
-        shaft = tube([frame.row(s * 93, -12, -316, 16), frame.row(s * 118, -18, -336, 16),
-                      frame.row(s * 136, -22, -352, 18), frame.row(s * 134, -18, -385, 15),
-                      frame.row(s * 130, -14, -425, 14)])
+        shaft = tube(
+            [
+                frame.row(s * 93, -12, -316, 16),
+                frame.row(s * 118, -18, -336, 16),
+                frame.row(s * 136, -22, -352, 18),
+                frame.row(s * 134, -18, -385, 15),
+                frame.row(s * 130, -14, -425, 14),
+            ]
+        )
         scene.add(f"femur_{side}", (head, *shaft), 560, f"femur_{side}", insets=((3.0, marrow + 60),))
 
 
@@ -189,8 +223,10 @@ def _under_skin(frame: Frame, shape: Shape, share: float = 0.75) -> Field:
     """The part of a shape that leaves ``share`` of the subcutaneous fat free, outside the chest and belly."""
 
     def value(at: Coords) -> np.ndarray:
-        return np.maximum(np.maximum(shape.value(at), frame.outline(at) + np.float32(2 + share * frame.fat_mm)),
-                          np.float32(6) - frame.wall(at))
+        return np.maximum(
+            np.maximum(shape.value(at), frame.outline(at) + np.float32(2 + share * frame.fat_mm)),
+            np.float32(6) - frame.wall(at),
+        )
 
     return Field(shape.bounds(), value)
 
@@ -221,13 +257,31 @@ def add_muscles(scene: Scene, frame: Frame) -> None:
     hu = frame.hu("muscle")
     _add_girdles(scene, frame)
     for side, s in (("right", 1), ("left", -1)):
-        back = [frame.row(s * 27, (frame.spine_y.at(z * frame.sz) - 40) / frame.sy, z, r)
-                for z, r in ((310, 12), (250, 15), (180, 17), (100, 19), (20, 22), (-60, 25), (-130, 25), (-190, 20),
-                             (-235, 12))]
+        back = [
+            frame.row(s * 27, (frame.spine_y.at(z * frame.sz) - 40) / frame.sy, z, r)
+            for z, r in (
+                (310, 12),
+                (250, 15),
+                (180, 17),
+                (100, 19),
+                (20, 22),
+                (-60, 25),
+                (-130, 25),
+                (-190, 20),
+                (-235, 12),
+            )
+        ]
         scene.add(f"autochthon_{side}", tube(back, 2), hu, f"autochthon_{side}", "skeletal_muscle")
-        psoas = [frame.row(s * 30, frame.spine_front(-10) - 22, -10, 6), frame.row(s * 36, -34, -60, 13),
-                 frame.row(s * 41, -30, -110, 18), frame.row(s * 48, -26, -165, 20), frame.row(s * 62, -8, -220, 19),
-                 frame.row(s * 82, 16, -280, 18), frame.row(s * 98, 20, -325, 16), frame.row(s * 112, -6, -365, 9)]
+        psoas = [
+            frame.row(s * 30, frame.spine_front(-10) - 22, -10, 6),
+            frame.row(s * 36, -34, -60, 13),
+            frame.row(s * 41, -30, -110, 18),
+            frame.row(s * 48, -26, -165, 20),
+            frame.row(s * 62, -8, -220, 19),
+            frame.row(s * 82, 16, -280, 18),
+            frame.row(s * 98, 20, -325, 16),
+            frame.row(s * 112, -6, -365, 9),
+        ]
         iliacus = Ellipsoid(frame.point(s * 84, -4, -228), (12, 44, 48), rotation(0, s * 12, s * -40))
         scene.add(f"iliopsoas_{side}", (*tube(psoas, 2), iliacus), hu, f"iliopsoas_{side}", "skeletal_muscle")
         quadratus = [frame.row(s * 52, -54, -10, 7), frame.row(s * 62, -52, -80, 13), frame.row(s * 72, -52, -160, 11)]

@@ -52,13 +52,15 @@ class LesionSpec:
         if self.size is not None:
             low, high = kind.limits
             if not (isinstance(self.size, (int, float)) and low <= self.size <= high):
-                raise InputError(f"the size of {self.kind} ({kind.size_means}) lies between {low:g} and {high:g}",
-                                 repr(self.size))
+                raise InputError(
+                    f"the size of {self.kind} ({kind.size_means}) lies between {low:g} and {high:g}", repr(self.size)
+                )
         if self.location is not None:
             structure(self.location)
             if self.location not in kind.locations:
-                raise InputError(f"{self.kind} lies in one of {', '.join(kind.locations) or 'no named place'}",
-                                 repr(self.location))
+                raise InputError(
+                    f"{self.kind} lies in one of {', '.join(kind.locations) or 'no named place'}", repr(self.location)
+                )
             side = structure(self.location).side
             if self.side is not None and side and side != self.side:
                 raise InputError("side and location of a lesion agree", f"{self.side}, {self.location}")

@@ -8,8 +8,10 @@ from radvlm.phantom.frame import EX, EY, EZ, Frame
 from radvlm.phantom.scene import Partition, Scene
 from radvlm.phantom.shapes import Capsule, Coords, Ellipsoid, Field, Grown, Shape, rotation, smooth_max, tube
 
-LOBES = {"right": ("lung_upper_lobe_right", "lung_middle_lobe_right", "lung_lower_lobe_right"),
-         "left": ("lung_upper_lobe_left", "lung_lower_lobe_left")}
+LOBES = {
+    "right": ("lung_upper_lobe_right", "lung_middle_lobe_right", "lung_lower_lobe_right"),
+    "left": ("lung_upper_lobe_left", "lung_lower_lobe_left"),
+}
 
 
 def lung(frame: Frame, side: str) -> Field:
@@ -45,8 +47,14 @@ def add_lungs(scene: Scene, frame: Frame) -> None:
         name = f"lung_{side}"
         scene.add(name, lung(frame, side), frame.hu("lung"), name)
         scene.partitions.append(lobe_partition(frame, side))
-    scene.add("mediastinal_fat", Ellipsoid(frame.point(-3, -8, 200), (34 * frame.sx, 64 * frame.sy, 108 * frame.sz)),
-              frame.hu("fat"), "", "torso_fat", only=frozenset({"lung_right", "lung_left"}))
+    scene.add(
+        "mediastinal_fat",
+        Ellipsoid(frame.point(-3, -8, 200), (34 * frame.sx, 64 * frame.sy, 108 * frame.sz)),
+        frame.hu("fat"),
+        "",
+        "torso_fat",
+        only=frozenset({"lung_right", "lung_left"}),
+    )
 
 
 def add_lung_vessels(scene: Scene, frame: Frame) -> None:
@@ -78,8 +86,14 @@ def heart_shape(frame: Frame) -> Ellipsoid:
 
 def add_heart(scene: Scene, frame: Frame) -> None:
     heart = heart_shape(frame)
-    scene.add("pericardial_fat", Grown(heart, 4.0), frame.hu("fat"), "", "torso_fat",
-              only=frozenset({"lung_right", "lung_left"}))
+    scene.add(
+        "pericardial_fat",
+        Grown(heart, 4.0),
+        frame.hu("fat"),
+        "",
+        "torso_fat",
+        only=frozenset({"lung_right", "lung_left"}),
+    )
     scene.add("heart", heart, frame.hu("muscle") + 12, "heart")
     blood, vein = frame.hu("blood"), frame.hu("pulmonary")
     h, axes = np.asarray(heart.center), heart.directions
@@ -101,19 +115,31 @@ def add_heart(scene: Scene, frame: Frame) -> None:
 
 def add_airways(scene: Scene, frame: Frame) -> None:
     """Trachea, carina at T5, main bronchi with walls; esophagus behind."""
-    trachea = [frame.row(0, -16, 330, 9), frame.row(0, -16, 290, 9), frame.row(1, -18, 250, 8.8),
-               frame.row(2, -20, 212, 9)]
+    trachea = [
+        frame.row(0, -16, 330, 9),
+        frame.row(0, -16, 290, 9),
+        frame.row(1, -18, 250, 8.8),
+        frame.row(2, -20, 212, 9),
+    ]
     right = [frame.row(2, -20, 212, 8), frame.row(22, -16, 190, 7.2), frame.row(44, -16, 172, 6)]
     left = [frame.row(2, -20, 212, 7.5), frame.row(-24, -20, 189, 6.4), frame.row(-50, -20, 174, 5.6)]
-    branches = [[frame.row(44, -16, 172, 4.5), frame.row(58, -24, 140, 3.6), frame.row(70, -40, 105, 2.4)],
-                [frame.row(24, -16, 188, 5), frame.row(50, -12, 212, 3.6), frame.row(66, -16, 240, 2.2)],
-                [frame.row(-50, -20, 174, 4.4), frame.row(-62, -34, 140, 3.4), frame.row(-74, -44, 105, 2.2)],
-                [frame.row(-50, -20, 174, 4.4), frame.row(-58, -8, 205, 3.4), frame.row(-64, -10, 240, 2.2)]]
+    branches = [
+        [frame.row(44, -16, 172, 4.5), frame.row(58, -24, 140, 3.6), frame.row(70, -40, 105, 2.4)],
+        [frame.row(24, -16, 188, 5), frame.row(50, -12, 212, 3.6), frame.row(66, -16, 240, 2.2)],
+        [frame.row(-50, -20, 174, 4.4), frame.row(-62, -34, 140, 3.4), frame.row(-74, -44, 105, 2.2)],
+        [frame.row(-50, -20, 174, 4.4), frame.row(-58, -8, 205, 3.4), frame.row(-64, -10, 240, 2.2)],
+    ]
     tree = [*tube(trachea), *tube(right), *tube(left)]
     small = [piece for rows in branches for piece in tube(rows)]
     wall = [Capsule(p.a, p.b, p.ra + 1.4, p.rb + 1.4) for p in (*tree, *small)]
-    esophagus = [frame.row(-6, -34, 330, 8), frame.row(-7, -37, 250, 8), frame.row(-5, -38, 190, 8.5),
-                 frame.row(-12, -26, 130, 9), frame.row(-24, -16, 92, 9.5), frame.row(-38, -8, 70, 10)]
+    esophagus = [
+        frame.row(-6, -34, 330, 8),
+        frame.row(-7, -37, 250, 8),
+        frame.row(-5, -38, 190, 8.5),
+        frame.row(-12, -26, 130, 9),
+        frame.row(-24, -16, 92, 9.5),
+        frame.row(-38, -8, 70, 10),
+    ]
     scene.add("esophagus", tube(esophagus), frame.hu("esophagus"), "esophagus")
     scene.add("airway_wall", wall, 30, "")
     scene.add("bronchi", [*tube(right), *tube(left), *small], frame.hu("air"), "", "lung_trachea_bronchia")
@@ -123,8 +149,13 @@ def add_airways(scene: Scene, frame: Frame) -> None:
 def thoracic_vessels() -> dict[str, list[tuple[float, float, float, float]]]:
     """Rows (x, y, z, radius mm) of the large vessels of the chest, before scaling."""
     return {
-        "pulmonary_artery": [(-16, 40, 165, 14), (-17, 26, 188, 13.5), (-8, 8, 196, 12.5), (14, -4, 192, 11),
-                             (44, -8, 180, 9)],
+        "pulmonary_artery": [
+            (-16, 40, 165, 14),
+            (-17, 26, 188, 13.5),
+            (-8, 8, 196, 12.5),
+            (14, -4, 192, 11),
+            (44, -8, 180, 9),
+        ],
         "pulmonary_artery_left": [(-14, 14, 196, 12.5), (-32, -4, 194, 11), (-48, -14, 182, 9)],
         "superior_vena_cava": [(24, 14, 250, 8.5), (26, 12, 220, 9.5), (27, 12, 190, 10.5), (26, 12, 168, 11.5)],
         "brachiocephalic_vein_left": [(24, 14, 250, 7.5), (0, 26, 252, 7), (-28, 18, 262, 7), (-44, 4, 280, 7)],

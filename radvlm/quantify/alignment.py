@@ -18,8 +18,20 @@ from radvlm.measurements import Measurements
 from radvlm.provenance import Decision
 
 #: Organs that move or fill by themselves and tell nothing about where the patient lies.
-_MOVING = ("stomach", "small_bowel", "colon", "duodenum", "urinary_bladder", "rectum", "intestine", "gallbladder",
-           "esophagus", "common_bile_duct", "appendix", "small_bowel_mesentery")
+_MOVING = (
+    "stomach",
+    "small_bowel",
+    "colon",
+    "duodenum",
+    "urinary_bladder",
+    "rectum",
+    "intestine",
+    "gallbladder",
+    "esophagus",
+    "common_bile_duct",
+    "appendix",
+    "small_bowel_mesentery",
+)
 _KINDS = ("organ", "bone", "vessel")
 #: Shared organs from which the affine map is tried, and how much better (leave-one-out) it must be.
 AFFINE_FROM, AFFINE_GAIN = 10, 0.8
@@ -67,17 +79,22 @@ def align(current: Measurements, prior: Measurements) -> tuple[Alignment, Decisi
             if loose < AFFINE_GAIN * error:
                 kind, matrix, error = "affine", _affine(source, target, weights), loose
         alignment = _alignment(kind, matrix, error, names, source, target)
-        return alignment, Decision("alignment", f"Prior scan aligned to the current one ({kind}) on the centers of "
-                                   f"{len(names)} organs; it misses an organ left out by {error:.1f} mm (median).",
-                                   warning=error > 15)
+        return alignment, Decision(
+            "alignment",
+            f"Prior scan aligned to the current one ({kind}) on the centers of "
+            f"{len(names)} organs; it misses an organ left out by {error:.1f} mm (median).",
+            warning=error > 15,
+        )
     matrix = np.eye(4)
     if names:
         matrix[:3, 3] = np.median(target - source, axis=0)
         kind, what = "translation", f"shifted by the centers of {', '.join(names)}, too few for a rotation"
     else:
         kind, what = "identity", "not aligned: no organ is complete in both scans, so positions are taken as they are"
-    return (_alignment(kind, matrix, None, names, source, target),
-            Decision("alignment", f"Prior scan {what}.", warning=True))
+    return (
+        _alignment(kind, matrix, None, names, source, target),
+        Decision("alignment", f"Prior scan {what}.", warning=True),
+    )
 
 
 def _shared(current: Measurements, prior: Measurements) -> tuple[list[str], np.ndarray, np.ndarray]:
@@ -99,8 +116,9 @@ def _spread(points: np.ndarray) -> float:
     return float(np.sqrt(np.linalg.eigvalsh(np.cov(points.T, bias=True))[1]))
 
 
-def _alignment(kind: str, matrix: np.ndarray, error: float | None, names: list[str], source: np.ndarray,
-               target: np.ndarray) -> Alignment:
+def _alignment(
+    kind: str, matrix: np.ndarray, error: float | None, names: list[str], source: np.ndarray, target: np.ndarray
+) -> Alignment:
     left = target - _moved(matrix, source) if names else np.zeros((0, 3))
     offsets = {n: (float(o[0]), float(o[1]), float(o[2])) for n, o in zip(names, left, strict=True)}
     return Alignment(kind, matrix, error, tuple(names), offsets)
@@ -132,14 +150,21 @@ def _affine(source: np.ndarray, target: np.ndarray, weights: np.ndarray) -> np.n
     return matrix
 
 
-def _left_out(source: np.ndarray, target: np.ndarray, weights: np.ndarray,
-              fit: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]) -> float:
+def _left_out(
+    source: np.ndarray,
+    target: np.ndarray,
+    weights: np.ndarray,
+    fit: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray],
+) -> float:
     """Median over the organs of the distance by which a fit to all others misses one."""
     missed = []
     for n in range(len(source)):
         keep = np.arange(len(source)) != n
         if _spread(source[keep]) > 5.0:
             matrix = fit(source[keep], target[keep], weights[keep])
-            missed.append(float(np.linalg.norm(_moved(matrix, source[n:n + 1])[0] - target[n])))
-    return float(np.median(missed)) if missed else float(np.linalg.norm(_moved(fit(source, target, weights), source)
-                                                                        - target, axis=1).max())
+            missed.append(float(np.linalg.norm(_moved(matrix, source[n : n + 1])[0] - target[n])))
+    return (
+        float(np.median(missed))
+        if missed
+        else float(np.linalg.norm(_moved(fit(source, target, weights), source) - target, axis=1).max())
+    )

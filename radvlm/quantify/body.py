@@ -17,11 +17,24 @@ from radvlm.segmentation import Segmentation
 #: Tissue or muscle -> HU window (both ends belong to it). Muscle: Mourtzakis 2008 and, for the cut-offs, Derstine
 #: 2018 (PMC6063941); fat: -190 to -30 HU, visceral -150 to -50 HU (Mitsiopoulos 1998, Yoshizumi 1999).
 WINDOWS = {
-    "skeletal_muscle": (-29, 150), "subcutaneous_fat": (-190, -30), "torso_fat": (-150, -50),
+    "skeletal_muscle": (-29, 150),
+    "subcutaneous_fat": (-190, -30),
+    "torso_fat": (-150, -50),
     "intermuscular_fat": (-190, -30),
-    **{f"{muscle}_{side}": (-29, 150) for side in ("left", "right")
-       for muscle in ("iliopsoas", "psoas_major", "autochthon", "quadratus_lumborum", "erector_spinae",
-                      "rectus_abdominis", "external_oblique", "internal_oblique")},
+    **{
+        f"{muscle}_{side}": (-29, 150)
+        for side in ("left", "right")
+        for muscle in (
+            "iliopsoas",
+            "psoas_major",
+            "autochthon",
+            "quadratus_lumborum",
+            "erector_spinae",
+            "rectus_abdominis",
+            "external_oblique",
+            "internal_oblique",
+        )
+    },
 }
 #: Organs of which a length is given.
 LENGTHS = ("kidney_right", "kidney_left", "spleen", "liver", "pancreas")
@@ -58,8 +71,10 @@ def area_at_l3(segmentation: Segmentation, name: str, hu: np.ndarray | None) -> 
     values = hu[box.slices][:, :, k - box.start[2]][mask]
     values = values[(values >= low) & (values <= high)]
     if values.size == 0:
-        return [], [Omission(q, name, f"no voxel of it lies between {low} and {high} HU in the middle of L3")
-                    for q in quantities]
+        return [], [
+            Omission(q, name, f"no voxel of it lies between {low} and {high} HU in the middle of L3")
+            for q in quantities
+        ]
     pixel = float(np.prod(segmentation.geometry.spacing_mm[:2]))
     window = f"voxels of {low} to {high} HU in the middle slice of L3"
     found = [Measurement("area_l3", values.size * pixel, window, None, name, slice_index=k)]

@@ -62,7 +62,10 @@ def smoothed(mask: np.ndarray, sigma_voxels: float = 0.5) -> np.ndarray:
 
 
 def center_lines(
-    field: np.ndarray, spacing_mm: np.ndarray, near_mm: np.ndarray | None = None, *,
+    field: np.ndarray,
+    spacing_mm: np.ndarray,
+    near_mm: np.ndarray | None = None,
+    *,
     min_branch_mm: float = MIN_BRANCH_MM,
 ) -> list[Branch]:
     """The tree of centre lines of the largest piece of a vessel; [] when it has fewer than two voxels across.
@@ -99,8 +102,9 @@ def center_lines(
     else:
         start = int(finite(dijkstra(plain, directed=False, indices=int(radius.argmax()))).argmax())
     cost = lengths * (1 / radius[first] ** 2 + 1 / radius[second] ** 2)
-    _, before = dijkstra(graph(first, second, cost, len(nodes)), directed=False, indices=start,
-                         return_predecessors=True)
+    _, before = dijkstra(
+        graph(first, second, cost, len(nodes)), directed=False, indices=start, return_predecessors=True
+    )
     far = finite(dijkstra(plain, directed=False, indices=start))
     found: list[tuple[list[int], int, int]] = [(_back(before, int(far.argmax()), {start}), -1, 0)]
     owner = {node: (0, n) for n, node in enumerate(found[0][0])}
@@ -195,8 +199,9 @@ def graph(first: np.ndarray, second: np.ndarray, weights: np.ndarray, size: int)
 # -- sections across a line -----------------------------------------------------------------------------------------
 
 
-def local_line(points: np.ndarray, along: np.ndarray, where: np.ndarray, sigma_mm: np.ndarray
-               ) -> tuple[np.ndarray, np.ndarray]:
+def local_line(
+    points: np.ndarray, along: np.ndarray, where: np.ndarray, sigma_mm: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Points and unit tangents (n, 3) of a straight line fitted around each place with Gaussian weights."""
     apart = along[None, :] - where[:, None]
     weight = np.exp(-0.5 * (apart / sigma_mm[:, None]) ** 2)
@@ -221,8 +226,14 @@ def ray_directions(tangents: np.ndarray, rays: int = RAYS) -> np.ndarray:
     return np.cos(angle)[None, :, None] * across[:, None, :] + np.sin(angle)[None, :, None] * second[:, None, :]
 
 
-def wall(field: np.ndarray, spacing: np.ndarray, line: np.ndarray, rays: np.ndarray, reach: float,
-         step_mm: float = RAY_STEP_MM) -> np.ndarray:
+def wall(
+    field: np.ndarray,
+    spacing: np.ndarray,
+    line: np.ndarray,
+    rays: np.ndarray,
+    reach: float,
+    step_mm: float = RAY_STEP_MM,
+) -> np.ndarray:
     """(sections, rays) distance to the first crossing of one half; 0 when the line is outside, ``reach`` when none."""
     from scipy.ndimage import map_coordinates
 

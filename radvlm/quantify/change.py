@@ -66,8 +66,9 @@ def headline_size(lesion: LesionMeasurements) -> Measurement | None:
     return lesion.measurement("short_axis" if lesion.structure == "lymph_node" else "long_axis")
 
 
-def pair_lesions(current: Measurements, prior: Measurements, alignment: Alignment
-                 ) -> tuple[tuple[LesionMeasurements | None, LesionMeasurements | None, float | None], ...]:
+def pair_lesions(
+    current: Measurements, prior: Measurements, alignment: Alignment
+) -> tuple[tuple[LesionMeasurements | None, LesionMeasurements | None, float | None], ...]:
     """(current, prior, distance in mm) of every lesion, each used once; the total distance of all pairs is smallest.
 
     A pair has the same kind of lesion and centres nearer than ``GATE_MM``, the error of the alignment, or the radius of
@@ -83,8 +84,9 @@ def pair_lesions(current: Measurements, prior: Measurements, alignment: Alignmen
         for a, new in enumerate(now):
             if lesion_family(old.structure) == lesion_family(new.structure):
                 apart[a, b] = float(np.linalg.norm(np.asarray(new.region.centroid_mm) - place))
-    gates = np.array([[max(GATE_MM, 2 * (alignment.error_mm or 0.0), _radius(a), _radius(b)) for b in then]
-                      for a in now]).reshape(apart.shape)
+    gates = np.array(
+        [[max(GATE_MM, 2 * (alignment.error_mm or 0.0), _radius(a), _radius(b)) for b in then] for a in now]
+    ).reshape(apart.shape)
     allowed = apart <= gates
     cost = np.where(allowed, apart, 1e6)
     rows, columns = linear_sum_assignment(cost) if apart.size else (np.array([], int), np.array([], int))
@@ -92,7 +94,8 @@ def pair_lesions(current: Measurements, prior: Measurements, alignment: Alignmen
     used = set(pairs.values())
     found: list[tuple[LesionMeasurements | None, LesionMeasurements | None, float | None]] = [
         (x, then[pairs[a]] if a in pairs else None, float(apart[a, pairs[a]]) if a in pairs else None)
-        for a, x in enumerate(now)]
+        for a, x in enumerate(now)
+    ]
     return (*found, *((None, x, None) for b, x in enumerate(then) if b not in used))
 
 
@@ -100,8 +103,9 @@ def _radius(lesion: LesionMeasurements) -> float:
     return (lesion.diameter_3d_mm or 0.0) / 2
 
 
-def lesion_changes(current: Measurements, prior: Measurements, alignment: Alignment,
-                   days: float | None) -> tuple[LesionChange, ...]:
+def lesion_changes(
+    current: Measurements, prior: Measurements, alignment: Alignment, days: float | None
+) -> tuple[LesionChange, ...]:
     """Every lesion of both scans once. ``days`` from prior to current, None when not known."""
     changes = []
     for now, then, apart in pair_lesions(current, prior, alignment):
@@ -128,8 +132,14 @@ def _pair(now: LesionMeasurements, then: LesionMeasurements, apart: float | None
     if a is None or b is None or volume_a is None or volume_b is None:
         return LesionChange("not comparable", now, then, _size(now), distance_mm=apart, reason="not measured in both")
     if now.cut_by or then.cut_by:
-        return LesionChange("not comparable", now, then, _size(now), distance_mm=apart,
-                            reason="cut by the field of view in one of the scans")
+        return LesionChange(
+            "not comparable",
+            now,
+            then,
+            _size(now),
+            distance_mm=apart,
+            reason="cut by the field of view in one of the scans",
+        )
     millimetres = a.value - b.value
     doubt = math.hypot(a.uncertainty or 0.0, b.uncertainty or 0.0)
     status = "unchanged" if abs(millimetres) <= doubt else "grown" if millimetres > 0 else "shrunk"
@@ -138,8 +148,9 @@ def _pair(now: LesionMeasurements, then: LesionMeasurements, apart: float | None
     doubling = None
     if days is not None and days > 0 and sure:
         doubling = doubling_time(volume_b.value, volume_a.value, days)
-    return LesionChange(status, now, then, _size(now), millimetres, 100 * millimetres / b.value, volume, doubling,
-                        apart)
+    return LesionChange(
+        status, now, then, _size(now), millimetres, 100 * millimetres / b.value, volume, doubling, apart
+    )
 
 
 def doubling_time(prior_ml: float, current_ml: float, days: float) -> float:

@@ -28,8 +28,13 @@ _TEXTURES = ("core_sd_hu", "noise_hu", "heterogeneity", "edge_width")
 
 
 def character_of(
-    segmentation: Segmentation, lesion: LesionMeasurements, box: Box, mask: np.ndarray, hu: np.ndarray | None,
-    core: tuple[float, int] | None, ignored: frozenset[str],
+    segmentation: Segmentation,
+    lesion: LesionMeasurements,
+    box: Box,
+    mask: np.ndarray,
+    hu: np.ndarray | None,
+    core: tuple[float, int] | None,
+    ignored: frozenset[str],
 ) -> LesionMeasurements:
     """The record of a lesion with its character added; fluid gets only what fluid has.
 
@@ -48,13 +53,20 @@ def character_of(
         return _with(lesion, found, missing)
     long, short = lesion.measurement("long_axis"), lesion.measurement("short_axis")
     if lesion.region.voxels < MIN_SHAPE_VOXELS:
-        missing += [Omission(q, name, f"fewer than {MIN_SHAPE_VOXELS} voxels have no shape of their own")
-                    for q in _SHAPES]
+        missing += [
+            Omission(q, name, f"fewer than {MIN_SHAPE_VOXELS} voxels have no shape of their own") for q in _SHAPES
+        ]
     else:
         shape = measure_shape(mask, spacing)
-        found += [Measurement(quantity, value, method, None, region_id) for quantity, value, method in (
-            ("sphericity", shape.sphericity, "Crofton surface"), ("solidity", shape.solidity, "share of convex hull"),
-            ("elongation", shape.elongation, "principal axes"), ("flatness", shape.flatness, "principal axes"))]
+        found += [
+            Measurement(quantity, value, method, None, region_id)
+            for quantity, value, method in (
+                ("sphericity", shape.sphericity, "Crofton surface"),
+                ("solidity", shape.solidity, "share of convex hull"),
+                ("elongation", shape.elongation, "principal axes"),
+                ("flatness", shape.flatness, "principal axes"),
+            )
+        ]
     if hu is None:
         missing += [Omission(q, name, "no CT was given") for q in _TEXTURES]
     else:
@@ -63,12 +75,20 @@ def character_of(
         else:
             found.append(Measurement("core_sd_hu", core[0], "SD of voxels off the edge", None, region_id))
         near = surroundings(segmentation, lesion.host, box, mask, hu)
-        more, gone = texture_measurements(near, None if core is None else core[0], 0 if core is None else core[1],
-                                          region_id, name)
+        more, gone = texture_measurements(
+            near, None if core is None else core[0], 0 if core is None else core[1], region_id, name
+        )
         found, missing = found + more, missing + gone
     if name in NODULES and long is not None and short is not None:
-        mean = Measurement("mean_diameter", (long.value + short.value) / 2, "mean of long and short axis",
-                           max(long.uncertainty or 0.0, short.uncertainty or 0.0), region_id, (), long.slice_index)
+        mean = Measurement(
+            "mean_diameter",
+            (long.value + short.value) / 2,
+            "mean of long and short axis",
+            max(long.uncertainty or 0.0, short.uncertainty or 0.0),
+            region_id,
+            (),
+            long.slice_index,
+        )
         more, gone = nodule_measurements(segmentation, name, region_id, box, mask, hu, mean)
         found, missing = [*found, mean, *more], missing + gone
     station = node_station(segmentation, box, mask) if name == "lymph_node" else ""

@@ -22,12 +22,17 @@ EMPHYSEMA_HU = -950
 #: Widest slice spacing (mm) on which the index is given; density masks are defined on thin slices.
 EMPHYSEMA_SLICE_MM = 1.5
 #: Kernels whose noise and edge enhancement falsify density masks: names that vendors give to sharp ones.
-_SHARP = re.compile(r"(?:^|[^a-z])(lung|bone|edge|sharp|detail|chest|fc5\d|fc8\d|yc|yd|ya|l)(?:$|[^a-z])"
-                    r"|[bui][a-z]?[5-9]\d", re.I)
+_SHARP = re.compile(
+    r"(?:^|[^a-z])(lung|bone|edge|sharp|detail|chest|fc5\d|fc8\d|yc|yd|ya|l)(?:$|[^a-z])"
+    r"|[bui][a-z]?[5-9]\d",
+    re.I,
+)
 #: Part of the trachea (mm) left out at each end of its mask, where a section is not a whole one.
 TRACHEA_END_MM = 10.0
-LUNGS = {"lung_right": ("lung_upper_lobe_right", "lung_middle_lobe_right", "lung_lower_lobe_right"),
-         "lung_left": ("lung_upper_lobe_left", "lung_lower_lobe_left")}
+LUNGS = {
+    "lung_right": ("lung_upper_lobe_right", "lung_middle_lobe_right", "lung_lower_lobe_right"),
+    "lung_left": ("lung_upper_lobe_left", "lung_lower_lobe_left"),
+}
 
 Found = tuple[list[Measurement], list[Omission]]
 
@@ -47,8 +52,13 @@ def emphysema_index(segmentation: Segmentation, name: str, hu: np.ndarray | None
     if hu is None:
         return [], [Omission(quantity, name, "no CT was given")]
     if spacing > EMPHYSEMA_SLICE_MM + 1e-3:
-        return [], [Omission(quantity, name, f"slices of {spacing:.3g} mm: the index is defined for slices of at most "
-                             f"{EMPHYSEMA_SLICE_MM:g} mm")]
+        return [], [
+            Omission(
+                quantity,
+                name,
+                f"slices of {spacing:.3g} mm: the index is defined for slices of at most {EMPHYSEMA_SLICE_MM:g} mm",
+            )
+        ]
     if not study.kernel:
         return [], [Omission(quantity, name, "the reconstruction kernel is not known")]
     if _SHARP.search(study.kernel):
@@ -68,7 +78,7 @@ def trachea_measurements(segmentation: Segmentation) -> Found:
     if len(areas) - 2 * ends < 3:
         reason = f"less than {2 * TRACHEA_END_MM + 3 * spacing[2]:.0f} mm of the trachea are imaged"
         return [], [Omission(q, name, reason) for q in ("minimum_area", "tracheal_index")]
-    inner = areas[ends:len(areas) - ends]
+    inner = areas[ends : len(areas) - ends]
     k = ends + int(inner.argmin())
     if inner.min() <= 0:
         return [], [Omission(q, name, "the mask of the trachea has a gap") for q in ("minimum_area", "tracheal_index")]
@@ -77,14 +87,19 @@ def trachea_measurements(segmentation: Segmentation) -> Found:
     index = float(np.sqrt(spread[0] / spread[1]))
     exposed = float(np.sqrt(4 * np.pi * inner.min())) * float(np.mean(spacing[:2])) / 2
     here = k + box.start[2]
-    return [Measurement("minimum_area", float(inner.min()), "axial slice with the smallest area", exposed, name,
-                        slice_index=here),
-            Measurement("tracheal_index", index, "coronal / sagittal width by second moments", None, name,
-                        slice_index=here)], []
+    return [
+        Measurement(
+            "minimum_area", float(inner.min()), "axial slice with the smallest area", exposed, name, slice_index=here
+        ),
+        Measurement(
+            "tracheal_index", index, "coronal / sagittal width by second moments", None, name, slice_index=here
+        ),
+    ], []
 
 
-def effusion_depth(segmentation: Segmentation, name: str, region_id: str, side: str, box: Box,
-                   mask: np.ndarray) -> Found:
+def effusion_depth(
+    segmentation: Segmentation, name: str, region_id: str, side: str, box: Box, mask: np.ndarray
+) -> Found:
     """Depth of pleural fluid in the mid-clavicular plane, in mm and as percent of the hemithorax there.
 
     The plane is the sagittal one midway across the hemithorax (lung and fluid together); the depth is the longest
@@ -107,8 +122,10 @@ def effusion_depth(segmentation: Segmentation, name: str, region_id: str, side: 
     for i in dict.fromkeys(columns):
         plane = np.zeros(outer.shape[1:], dtype=bool)
         for part in parts:
-            sheet = Box((outer.start[0] + i, outer.start[1], outer.start[2]),
-                        (outer.start[0] + i + 1, outer.stop[1], outer.stop[2]))
+            sheet = Box(
+                (outer.start[0] + i, outer.start[1], outer.start[2]),
+                (outer.start[0] + i + 1, outer.stop[1], outer.stop[2]),
+            )
             plane |= segmentation.mask(part, sheet)[0]
         plane |= fluid[i]
         lengths, starts = _longest_runs(fluid[i])
@@ -124,9 +141,18 @@ def effusion_depth(segmentation: Segmentation, name: str, region_id: str, side: 
     _, share, i, j, k, run = best
     ends = segmentation.geometry.to_world(np.array([[i, j - 0.5, k], [i, j + run - 0.5, k]]) + outer.start)
     points = tuple((float(p[0]), float(p[1]), float(p[2])) for p in ends)
-    return [Measurement("depth", run * spacing[1], "mid-clavicular anteroposterior run", spacing[1], region_id, points,
-                        k + outer.start[2]),
-            Measurement("fraction", share, "of the anteroposterior hemithorax", None, region_id)], []
+    return [
+        Measurement(
+            "depth",
+            run * spacing[1],
+            "mid-clavicular anteroposterior run",
+            spacing[1],
+            region_id,
+            points,
+            k + outer.start[2],
+        ),
+        Measurement("fraction", share, "of the anteroposterior hemithorax", None, region_id),
+    ], []
 
 
 def _longest_runs(plane: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -149,8 +175,16 @@ def pericardial_thickness(segmentation: Segmentation) -> Found:
     distance, across = signed_distance(np.pad(segmentation.mask(name), 1), segmentation.geometry.spacing_mm)
     deepest = np.unravel_index(int(distance.argmin()), distance.shape)
     slice_index = int(deepest[2]) - 1 + segmentation.boxes[name].start[2]
-    return [Measurement("thickness", -2 * float(distance[deepest]), "largest ball inside the fluid",
-                        float(across[deepest]), name, slice_index=slice_index)], []
+    return [
+        Measurement(
+            "thickness",
+            -2 * float(distance[deepest]),
+            "largest ball inside the fluid",
+            float(across[deepest]),
+            name,
+            slice_index=slice_index,
+        )
+    ], []
 
 
 def cardiothoracic_ratio(segmentation: Segmentation) -> Found:
@@ -167,8 +201,9 @@ def cardiothoracic_ratio(segmentation: Segmentation) -> Found:
     ratio = heart.max() / chest.max()
     doubt = ratio * float(np.hypot(1 / heart.max(), 1 / chest.max()))
     k = int(heart.argmax())
-    return [Measurement(quantity, float(ratio), "largest width of the heart / of the lungs", doubt, name,
-                        slice_index=k)], []
+    return [
+        Measurement(quantity, float(ratio), "largest width of the heart / of the lungs", doubt, name, slice_index=k)
+    ], []
 
 
 def _widths(segmentation: Segmentation, names: Sequence[str]) -> np.ndarray:
@@ -188,5 +223,8 @@ def _widths(segmentation: Segmentation, names: Sequence[str]) -> np.ndarray:
 
 def is_lung(name: str) -> bool:
     """A lung or a lobe, of which the index is given."""
-    return name in LUNGS or name == "lung" or (structure(name).kind == "part" and "_lobe_" in name
-                                               and structure(name).section == "lungs")
+    return (
+        name in LUNGS
+        or name == "lung"
+        or (structure(name).kind == "part" and "_lobe_" in name and structure(name).section == "lungs")
+    )

@@ -105,9 +105,7 @@ def _rim(mask: np.ndarray) -> np.ndarray:
     return np.argwhere(mask & ~binary_erosion(mask))
 
 
-def measure_contact(
-    lesion: np.ndarray, vessel: np.ndarray, spacing_mm: tuple[float, float, float],
-) -> Contact:
+def measure_contact(lesion: np.ndarray, vessel: np.ndarray, spacing_mm: tuple[float, float, float]) -> Contact:
     """Contact of a lesion with a vessel, both boolean (I, J, K) on one grid; the vessel may branch.
 
     Voxels of both masks count as lesion where they overlap. The angle is the largest over the branches.
@@ -153,8 +151,10 @@ def _touching_box(lesion: np.ndarray, vessel: np.ndarray, spacing: np.ndarray) -
     if not held or held[0] is None:
         return around
     inner = Box.from_slices(held[0])
-    part = Box(tuple(a + b for a, b in zip(inner.start, around.start, strict=True)),  # type: ignore[arg-type]
-               tuple(a + b for a, b in zip(inner.stop, around.start, strict=True)))  # type: ignore[arg-type]
+    part = Box(
+        tuple(a + b for a, b in zip(inner.start, around.start, strict=True)),  # type: ignore[arg-type]
+        tuple(a + b for a, b in zip(inner.stop, around.start, strict=True)),
+    )  # type: ignore[arg-type]
     return part.grown([int(np.ceil(4.0 / s)) + 1 for s in spacing], lesion.shape)
 
 
@@ -200,8 +200,9 @@ def signed_distance(mask: np.ndarray, spacing: np.ndarray) -> np.ndarray:
     out = np.moveaxis(field, axis, 0)
     for n, plane in enumerate(slices):
         if plane.any() and not plane.all():
-            signed = (np.where(plane, distance_transform_edt(plane, sampling=others),
-                               -distance_transform_edt(~plane, sampling=others)) - _half(plane, others))
+            signed = np.where(
+                plane, distance_transform_edt(plane, sampling=others), -distance_transform_edt(~plane, sampling=others)
+            ) - _half(plane, others)
             out[n] = np.clip(signed, -far, far)
         else:
             out[n] = far if plane.all() and plane.size else -far

@@ -36,8 +36,8 @@ def diameter_3d(
     points, mm = points[held], mm[held]
     squares = (mm**2).sum(axis=1)
     for start in range(0, len(mm), _ROWS_AT_ONCE):
-        rows = mm[start:start + _ROWS_AT_ONCE]
-        apart = squares[start:start + _ROWS_AT_ONCE, None] + squares[None] - 2 * (rows @ mm.T)
+        rows = mm[start : start + _ROWS_AT_ONCE]
+        apart = squares[start : start + _ROWS_AT_ONCE, None] + squares[None] - 2 * (rows @ mm.T)
         a, b = divmod(int(apart.argmax()), len(mm))
         exact = float(((mm[start + a] - mm[b]) ** 2).sum())  # the sum above is rounded
         if exact > best + 1e-9:

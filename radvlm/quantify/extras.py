@@ -18,8 +18,11 @@ from radvlm.study import Study
 
 
 def with_extras(
-    segmentation: Segmentation, records: tuple[StructureMeasurements, ...],
-    hu: np.ndarray | None, study: Study, phase: Phase | None,
+    segmentation: Segmentation,
+    records: tuple[StructureMeasurements, ...],
+    hu: np.ndarray | None,
+    study: Study,
+    phase: Phase | None,
 ) -> tuple[StructureMeasurements, ...]:
     """Every record with the numbers that are asked of its structure, or the reasons why they are missing."""
     means = {r.structure: r.mean_hu for r in records}
@@ -30,14 +33,16 @@ def with_extras(
             more, gone = body.liver_spleen_ratio(means["liver"], means.get("spleen"), phase)
             found, missing = found + more, missing + gone
         if found or missing:
-            record = replace(record, measurements=(*record.measurements, *found),
-                             omissions=(*record.omissions, *missing))
+            record = replace(
+                record, measurements=(*record.measurements, *found), omissions=(*record.omissions, *missing)
+            )
         kept.append(record)
     return tuple(kept)
 
 
-def _of(segmentation: Segmentation, record: StructureMeasurements, hu: np.ndarray | None, study: Study
-        ) -> tuple[list[Measurement], list[Omission]]:
+def _of(
+    segmentation: Segmentation, record: StructureMeasurements, hu: np.ndarray | None, study: Study
+) -> tuple[list[Measurement], list[Omission]]:
     name = record.structure
     found: list[Measurement] = []
     missing: list[Omission] = []
@@ -63,6 +68,9 @@ def _of(segmentation: Segmentation, record: StructureMeasurements, hu: np.ndarra
     if name == "pericardial_effusion":
         add(chest.pericardial_thickness(segmentation))
     if name in ("pleural_effusion_right", "pleural_effusion_left"):
-        add(chest.effusion_depth(segmentation, name, name, name.rsplit("_", 1)[1], segmentation.boxes[name],
-                                 segmentation.mask(name)))
+        add(
+            chest.effusion_depth(
+                segmentation, name, name, name.rsplit("_", 1)[1], segmentation.boxes[name], segmentation.mask(name)
+            )
+        )
     return found, missing

@@ -43,13 +43,22 @@ HostStatistics = Callable[[str], "HuStatistics | None"]
 
 
 def measure_instance(
-    segmentation: Segmentation, name: str, number: int, numbered: np.ndarray, component: Component, outer: Box,
-    hu: np.ndarray | None, locator: Locator, host_statistics: HostStatistics,
+    segmentation: Segmentation,
+    name: str,
+    number: int,
+    numbered: np.ndarray,
+    component: Component,
+    outer: Box,
+    hu: np.ndarray | None,
+    locator: Locator,
+    host_statistics: HostStatistics,
 ) -> LesionMeasurements:
     """One instance. ``numbered`` is the component map inside ``outer``, ``hu`` the whole scan or None."""
     geometry = segmentation.geometry
-    box = Box(tuple(a + b for a, b in zip(component.box.start, outer.start, strict=True)),  # type: ignore[arg-type]
-              tuple(a + b for a, b in zip(component.box.stop, outer.start, strict=True)))  # type: ignore[arg-type]
+    box = Box(
+        tuple(a + b for a, b in zip(component.box.start, outer.start, strict=True)),  # type: ignore[arg-type]
+        tuple(a + b for a, b in zip(component.box.stop, outer.start, strict=True)),
+    )  # type: ignore[arg-type]
     crop = numbered[component.box.slices]
     counted = tally(crop, component.value, None if hu is None else hu[box.slices])
     mask = crop == component.value
@@ -78,8 +87,19 @@ def measure_instance(
         contrast, missing, attenuation = _contrast(name, region_id, place, centre_hu, host_statistics)
         measurements += contrast
         omissions += missing
-    record = LesionMeasurements(name, number, region, tuple(measurements), place.host, place.locations, place.pole,
-                                place.level, attenuation, cut_faces(box, geometry), tuple(omissions))
+    record = LesionMeasurements(
+        name,
+        number,
+        region,
+        tuple(measurements),
+        place.host,
+        place.locations,
+        place.pole,
+        place.level,
+        attenuation,
+        cut_faces(box, geometry),
+        tuple(omissions),
+    )
     spread = None if core is None else (core.sd, core.voxels)
     return character_of(segmentation, record, box, mask, hu, spread, locator.ignored)
 
@@ -99,16 +119,25 @@ def _sizes(segmentation: Segmentation, region_id: str, box: Box, mask: np.ndarra
     axes = planar_axes(mask, geometry.spacing_mm)
     k = axes.slice_index
     planar = [
-        Measurement(quantity, length, method, voxel_along(*ends), region_id,
-                    (world((*ends[0], k)), world((*ends[1], k))), k + box.start[2])
+        Measurement(
+            quantity,
+            length,
+            method,
+            voxel_along(*ends),
+            region_id,
+            (world((*ends[0], k)), world((*ends[1], k))),
+            k + box.start[2],
+        )
         for quantity, length, method, ends in (
             ("long_axis", axes.long_mm, "longest axial diameter", axes.long_ends),
             ("short_axis", axes.short_mm, "longest perpendicular chord", axes.short_ends),
         )
     ]
     length, a, b = diameter_3d(mask, geometry.spacing_mm)
-    return [*planar, Measurement("diameter_3d", length, "largest 3D diameter", voxel_along(a, b), region_id,
-                                 (world(a), world(b)))]
+    return [
+        *planar,
+        Measurement("diameter_3d", length, "largest 3D diameter", voxel_along(a, b), region_id, (world(a), world(b))),
+    ]
 
 
 @dataclass(frozen=True)
@@ -145,8 +174,13 @@ def core_values(mask: np.ndarray, hu: np.ndarray) -> Core | None:
         values = hu[inner]
         if values.size >= MIN_CORE_VOXELS:
             spread = float(values.std(dtype=np.float64))
-            return Core(float(values.mean(dtype=np.float64)), spread / float(np.sqrt(values.size)), part, spread,
-                        int(values.size))
+            return Core(
+                float(values.mean(dtype=np.float64)),
+                spread / float(np.sqrt(values.size)),
+                part,
+                spread,
+                int(values.size),
+            )
     return None
 
 
@@ -155,9 +189,15 @@ def _contrast(
 ) -> tuple[list[Measurement], list[Omission], str]:
     host = host_statistics(place.host) if place.host else None
     if host is None:
-        reason = "fluid has no host organ" if structure(name).kind == "fluid" else (
-            f"nothing of the {structure(place.host).words} is left outside the lesions" if place.host
-            else "no host organ was found in the masks")
+        reason = (
+            "fluid has no host organ"
+            if structure(name).kind == "fluid"
+            else (
+                f"nothing of the {structure(place.host).words} is left outside the lesions"
+                if place.host
+                else "no host organ was found in the masks"
+            )
+        )
         return [], [Omission(quantity, name, reason) for quantity in _HOST_QUANTITIES], ""
     difference = lesion_hu - host.mean
     measurements = [

@@ -28,8 +28,10 @@ _LEVEL = re.compile(r"vertebrae_[CTLS]\d+$")
 _POLES = ("lower pole", "interpolar region", "upper pole")
 #: Host organs of lesions whose name does not say which one of a pair it is.
 _PAIRED_HOSTS: Mapping[str, tuple[str, ...]] = {
-    "kidney": ("kidney_right", "kidney_left"), "adrenal": ("adrenal_gland_right", "adrenal_gland_left"),
-    "lung": ("lung_right", "lung_left", "lung"), "ureter": ("ureter_right", "ureter_left"),
+    "kidney": ("kidney_right", "kidney_left"),
+    "adrenal": ("adrenal_gland_right", "adrenal_gland_left"),
+    "lung": ("lung_right", "lung_left", "lung"),
+    "ureter": ("ureter_right", "ureter_left"),
 }
 #: Lesions that lie in whatever bone they touch.
 _IN_BONE = ("bone_lesion", "vertebra_fracture")
@@ -54,8 +56,11 @@ def members(segmentation: Segmentation, name: str) -> tuple[str, ...]:
     """The present structures that make up ``name``: itself, else its parts (lobes, segments), else nothing."""
     if name in segmentation.places:
         return (name,)
-    return tuple(part.name for part in children(name, "part")
-                 if part.name in segmentation.places and _PLACES.fullmatch(part.name))
+    return tuple(
+        part.name
+        for part in children(name, "part")
+        if part.name in segmentation.places and _PLACES.fullmatch(part.name)
+    )
 
 
 def host_candidates(segmentation: Segmentation, lesion: str) -> tuple[str, ...]:
@@ -110,11 +115,21 @@ class Locator:
         self, around: _Neighbourhood, lesion: str, host: str, centre: tuple[float, float, float]
     ) -> tuple[str, ...]:
         if lesion in _AROUND_LUNG:
-            sides = {n: f"lung_{structure(n).side}" for n in self._segmentation.places
-                     if n.startswith("lung_") and structure(n).side and structure(n).kind in ("organ", "part")}
+            sides = {
+                n: f"lung_{structure(n).side}"
+                for n in self._segmentation.places
+                if n.startswith("lung_") and structure(n).side and structure(n).kind in ("organ", "part")
+            }
             return self._shares(around, sides, MIN_SHARE) or self._side_of_midline(centre[0])
-        parts = {p.name: p.name for p in children(host, "part")
-                 if p.name in self._segmentation.places and _PLACES.fullmatch(p.name)} if host else {}
+        parts = (
+            {
+                p.name: p.name
+                for p in children(host, "part")
+                if p.name in self._segmentation.places and _PLACES.fullmatch(p.name)
+            }
+            if host
+            else {}
+        )
         return self._shares(around, parts, MIN_SHARE)
 
     def _side_of_midline(self, right_index: float) -> tuple[str, ...]:
@@ -136,8 +151,9 @@ class Locator:
 
     @cached_property
     def _vertebrae(self) -> tuple[str, ...]:
-        return tuple(n for n in structures() if n in self._segmentation.places and n not in self._ignored
-                     and _LEVEL.fullmatch(n))
+        return tuple(
+            n for n in structures() if n in self._segmentation.places and n not in self._ignored and _LEVEL.fullmatch(n)
+        )
 
     @cached_property
     def _vertebra_heights(self) -> dict[str, tuple[int, int, float]]:
@@ -164,9 +180,7 @@ class Locator:
 class _Neighbourhood:
     """Counts of structures under and around one instance, each computed only when it is asked for."""
 
-    def __init__(
-        self, segmentation: Segmentation, names: list[dict[int, str]], box: Box, mask: np.ndarray
-    ) -> None:
+    def __init__(self, segmentation: Segmentation, names: list[dict[int, str]], box: Box, mask: np.ndarray) -> None:
         spacing, shape = segmentation.geometry.spacing_mm, segmentation.geometry.shape
         self._layers, self._names = segmentation.layers, names
         reach = tuple(int(NEAR_MM / s) + 1 for s in spacing)  # that many voxels of a gap, and the one beyond

@@ -23,30 +23,59 @@ STATION_REACH_MM = 30.0
 _KINDS = ("organ", "part", "vessel", "bone", "muscle")
 #: Landmark -> station of a node beside it, as CT reports call it.
 STATIONS = {
-    "aorta": "para-aortic", "inferior_vena_cava": "paracaval", "portal_vein_and_splenic_vein": "periportal",
-    "portal_vein": "periportal", "celiac_trunk": "celiac", "superior_mesenteric_artery": "mesenteric",
-    "superior_mesenteric_vein": "mesenteric", "splenic_artery": "splenic hilar", "spleen": "splenic hilar",
-    "stomach": "perigastric", "pancreas": "peripancreatic", "small_bowel": "mesenteric", "colon": "mesocolic",
-    "duodenum": "peripancreatic", "liver": "hepatic hilar", "kidney_left": "left renal hilar",
-    "kidney_right": "right renal hilar", "iliac_artery_left": "left common iliac",
-    "iliac_artery_right": "right common iliac", "iliac_vena_left": "left common iliac",
-    "iliac_vena_right": "right common iliac", "rectum": "mesorectal", "urinary_bladder": "pelvic",
-    "trachea": "paratracheal", "superior_vena_cava": "paratracheal", "esophagus": "paraesophageal",
-    "pulmonary_artery": "hilar", "pulmonary_vein": "hilar", "lung_trachea_bronchia": "hilar",
-    "brachiocephalic_trunk": "upper mediastinal", "brachiocephalic_vein_left": "upper mediastinal",
-    "brachiocephalic_vein_right": "upper mediastinal", "thyroid_gland": "cervical",
-    "common_carotid_artery_left": "left cervical", "common_carotid_artery_right": "right cervical",
-    "subclavian_artery_left": "left supraclavicular", "subclavian_artery_right": "right supraclavicular",
+    "aorta": "para-aortic",
+    "inferior_vena_cava": "paracaval",
+    "portal_vein_and_splenic_vein": "periportal",
+    "portal_vein": "periportal",
+    "celiac_trunk": "celiac",
+    "superior_mesenteric_artery": "mesenteric",
+    "superior_mesenteric_vein": "mesenteric",
+    "splenic_artery": "splenic hilar",
+    "spleen": "splenic hilar",
+    "stomach": "perigastric",
+    "pancreas": "peripancreatic",
+    "small_bowel": "mesenteric",
+    "colon": "mesocolic",
+    "duodenum": "peripancreatic",
+    "liver": "hepatic hilar",
+    "kidney_left": "left renal hilar",
+    "kidney_right": "right renal hilar",
+    "iliac_artery_left": "left common iliac",
+    "iliac_artery_right": "right common iliac",
+    "iliac_vena_left": "left common iliac",
+    "iliac_vena_right": "right common iliac",
+    "rectum": "mesorectal",
+    "urinary_bladder": "pelvic",
+    "trachea": "paratracheal",
+    "superior_vena_cava": "paratracheal",
+    "esophagus": "paraesophageal",
+    "pulmonary_artery": "hilar",
+    "pulmonary_vein": "hilar",
+    "lung_trachea_bronchia": "hilar",
+    "brachiocephalic_trunk": "upper mediastinal",
+    "brachiocephalic_vein_left": "upper mediastinal",
+    "brachiocephalic_vein_right": "upper mediastinal",
+    "thyroid_gland": "cervical",
+    "common_carotid_artery_left": "left cervical",
+    "common_carotid_artery_right": "right cervical",
+    "subclavian_artery_left": "left supraclavicular",
+    "subclavian_artery_right": "right supraclavicular",
     "heart": "pericardial",
 }
 
 
-def neighbors(segmentation: Segmentation, name: str, host: str, box: Box, mask: np.ndarray,
-              ignored: frozenset[str] = frozenset()) -> tuple[Neighbor, ...]:
+def neighbors(
+    segmentation: Segmentation, name: str, host: str, box: Box, mask: np.ndarray, ignored: frozenset[str] = frozenset()
+) -> tuple[Neighbor, ...]:
     """Structures within ``REACH_MM`` of a lesion (``mask`` has the shape of ``box``), nearest first."""
     holders = _holders(name, host)
-    found = _near(segmentation, box, mask, REACH_MM,
-                  lambda s: s not in holders and s not in ignored and structure(s).kind in _KINDS)
+    found = _near(
+        segmentation,
+        box,
+        mask,
+        REACH_MM,
+        lambda s: s not in holders and s not in ignored and structure(s).kind in _KINDS,
+    )
     inside = {structure(n.structure).parent for n in found}
     return tuple(n for n in found if n.structure not in inside)  # a part says more than the organ that holds it
 
@@ -68,8 +97,9 @@ def _holders(name: str, host: str) -> frozenset[str]:
     return frozenset(held | {part.name for n in held for part in children(n)})
 
 
-def _near(segmentation: Segmentation, box: Box, mask: np.ndarray, reach_mm: float,
-          wanted: Callable[[str], bool]) -> list[Neighbor]:
+def _near(
+    segmentation: Segmentation, box: Box, mask: np.ndarray, reach_mm: float, wanted: Callable[[str], bool]
+) -> list[Neighbor]:
     from scipy.ndimage import distance_transform_edt
 
     geometry = segmentation.geometry

@@ -34,7 +34,12 @@ _COUNTS = {"vessels": _VESSELS, "airways": _AIRWAYS}
 
 
 def nodule_measurements(
-    segmentation: Segmentation, name: str, region_id: str, box: Box, mask: np.ndarray, hu: np.ndarray | None,
+    segmentation: Segmentation,
+    name: str,
+    region_id: str,
+    box: Box,
+    mask: np.ndarray,
+    hu: np.ndarray | None,
     mean_diameter: Measurement,
 ) -> tuple[list[Measurement], list[Omission]]:
     """Everything that is asked of a nodule and of no other lesion; ``hu`` is the whole scan or None."""
@@ -53,8 +58,12 @@ def nodule_measurements(
         share, solid = solid_part(mask, hu[box.slices], segmentation.geometry.spacing_mm, mean_diameter.value)
         add("solid_fraction", share, "core voxels from -300 HU")
         add("solid_diameter", solid, "mean axes of the solid part", mean_diameter.uncertainty)
-    add("distance_to_pleura", pleural_distance(segmentation, box, mask), "surface to surface",
-        max(segmentation.geometry.spacing_mm))
+    add(
+        "distance_to_pleura",
+        pleural_distance(segmentation, box, mask),
+        "surface to surface",
+        max(segmentation.geometry.spacing_mm),
+    )
     for kind, names in _COUNTS.items():
         touching, pointing = tubes_near(segmentation, box, mask, names)
         add(f"{kind}_touching", touching, f"pieces within {TOUCH_MM:g} mm that touch")
@@ -88,8 +97,12 @@ def solid_part(
 
 
 def _lungs(segmentation: Segmentation) -> list[str]:
-    return [n for n in segmentation.places if n.startswith("lung")
-            and (structure(n).kind in ("organ", "lesion") or "_lobe_" in n or n in (*_VESSELS, *_AIRWAYS))]
+    return [
+        n
+        for n in segmentation.places
+        if n.startswith("lung")
+        and (structure(n).kind in ("organ", "lesion") or "_lobe_" in n or n in (*_VESSELS, *_AIRWAYS))
+    ]
 
 
 def pleural_distance(segmentation: Segmentation, box: Box, mask: np.ndarray) -> float | str:

@@ -60,8 +60,15 @@ def region_of(
     region_id: str, name: str, geometry: Geometry, box: Box, counted: Tally, seed: tuple[int, int, int] | None
 ) -> Region:
     centre = geometry.to_world([c + lo for c, lo in zip(counted.centre, box.start, strict=True)])
-    return Region(region_id, name, box, counted.voxels, counted.voxels * geometry.voxel_volume_mm3 / 1000,
-                  (float(centre[0]), float(centre[1]), float(centre[2])), seed)
+    return Region(
+        region_id,
+        name,
+        box,
+        counted.voxels,
+        counted.voxels * geometry.voxel_volume_mm3 / 1000,
+        (float(centre[0]), float(centre[1]), float(centre[2])),
+        seed,
+    )
 
 
 def volume_measurement(region: Region, counted: Tally, geometry: Geometry) -> Measurement:
@@ -76,15 +83,23 @@ def hu_measurements(
     if hu is None:
         return []
     values = {"mean_hu": hu.mean, "sd_hu": hu.sd, **hu.percentiles}
-    return [Measurement(quantity, values[quantity], _METHOD.get(quantity, "mask percentile"),
-                        mean_uncertainty if quantity == "mean_hu" else None, region_id)
-            for quantity in HU_QUANTITIES]
+    return [
+        Measurement(
+            quantity,
+            values[quantity],
+            _METHOD.get(quantity, "mask percentile"),
+            mean_uncertainty if quantity == "mean_hu" else None,
+            region_id,
+        )
+        for quantity in HU_QUANTITIES
+    ]
 
 
 def cut_faces(box: Box, geometry: Geometry) -> tuple[str, ...]:
     """Faces of the field of view that a box touches, as ``Segmentation.cut_faces`` does for a structure."""
     return tuple(
-        face for (axis, end), face in FACES.items()
+        face
+        for (axis, end), face in FACES.items()
         if geometry.shape[axis] > 1 and (box.start[axis] == 0 if end == 0 else box.stop[axis] == geometry.shape[axis])
     )
 
@@ -96,8 +111,11 @@ def healthy_statistics(segmentation: Segmentation, host: str, hu: np.ndarray) ->
     for name in members(segmentation, host):
         place, box = segmentation.places[name], segmentation.boxes[name]
         own = segmentation.layers[place.layer][box.slices]
-        others = [(segmentation.layers[number][box.slices], lut) for number, lut in enumerate(foreign)
-                  if number != place.layer and lut is not None]
+        others = [
+            (segmentation.layers[number][box.slices], lut)
+            for number, lut in enumerate(foreign)
+            if number != place.layer and lut is not None
+        ]
         order = memory_order(own)
         for part in slabs(own, order):
             mask = own.transpose(order)[part] == place.label

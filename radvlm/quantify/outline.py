@@ -25,8 +25,20 @@ _CELLS_AT_ONCE = 1 << 24
 _EDGE_MIDPOINTS = np.array([(0.5, 0.0), (1.0, 0.5), (0.5, 1.0), (0.0, 0.5)])
 # Corners inside -> edges joined by a segment. 5 and 10 (two opposite corners inside) stay connected.
 _SEGMENTS: dict[int, tuple[tuple[int, int], ...]] = {
-    1: ((3, 0),), 2: ((0, 1),), 3: ((3, 1),), 4: ((1, 2),), 5: ((0, 1), (2, 3)), 6: ((0, 2),), 7: ((2, 3),),
-    8: ((2, 3),), 9: ((0, 2),), 10: ((3, 0), (1, 2)), 11: ((1, 2),), 12: ((3, 1),), 13: ((0, 1),), 14: ((3, 0),),
+    1: ((3, 0),),
+    2: ((0, 1),),
+    3: ((3, 1),),
+    4: ((1, 2),),
+    5: ((0, 1), (2, 3)),
+    6: ((0, 2),),
+    7: ((2, 3),),
+    8: ((2, 3),),
+    9: ((0, 2),),
+    10: ((3, 0), (1, 2)),
+    11: ((1, 2),),
+    12: ((3, 1),),
+    13: ((0, 1),),
+    14: ((3, 0),),
 }
 
 
@@ -98,9 +110,7 @@ def planar_axes(mask: np.ndarray, spacing_mm: tuple[float, float, float]) -> Pla
     return min((a for a in axes if a.short_mm >= widest - TIE_MM), key=lambda a: (a.slice_index, a.long_ends))
 
 
-def long_axis(
-    piece: np.ndarray, spacing: np.ndarray
-) -> tuple[float, tuple[tuple[np.ndarray, np.ndarray], ...]]:
+def long_axis(piece: np.ndarray, spacing: np.ndarray) -> tuple[float, tuple[tuple[np.ndarray, np.ndarray], ...]]:
     """Longest distance in mm between two outline points of a (I, J) mask, and every pair of points that has it.
 
     The farthest points of a set are vertices of its convex hull, and only the first and last pixel of each row
@@ -111,10 +121,13 @@ def long_axis(
     rows = np.flatnonzero(piece.any(axis=1))
     first = piece[rows].argmax(axis=1)
     last = piece.shape[1] - 1 - piece[rows, ::-1].argmax(axis=1)
-    points = np.concatenate([
-        np.stack([rows + di, ends + dj], axis=1)
-        for ends, outward in ((first, -0.5), (last, 0.5)) for di, dj in ((0.0, outward), (0.5, 0.0), (-0.5, 0.0))
-    ])
+    points = np.concatenate(
+        [
+            np.stack([rows + di, ends + dj], axis=1)
+            for ends, outward in ((first, -0.5), (last, 0.5))
+            for di, dj in ((0.0, outward), (0.5, 0.0), (-0.5, 0.0))
+        ]
+    )
     points = points[ConvexHull(points * spacing).vertices]
     distances = np.linalg.norm((points[:, None] - points[None]) * spacing, axis=2)
     length = float(distances.max())
@@ -137,8 +150,14 @@ def _with_short_axis(piece: _Piece, spacing: np.ndarray) -> PlanarAxes:
         moved = sorted((float(p[0]) + piece.origin[0], float(p[1]) + piece.origin[1]) for p in (a, b))
         return moved[0], moved[1]
 
-    return PlanarAxes(piece.slice_index, piece.long_mm, length, ends(start, stop), ends(*chord),
-                      piece.pixels * float(spacing[0] * spacing[1]))
+    return PlanarAxes(
+        piece.slice_index,
+        piece.long_mm,
+        length,
+        ends(start, stop),
+        ends(*chord),
+        piece.pixels * float(spacing[0] * spacing[1]),
+    )
 
 
 def outline_segments(piece: np.ndarray) -> np.ndarray:
@@ -174,7 +193,7 @@ def longest_chord(
     best_length, best = 0.0, (0.0, 0.0, 0.0)
     chunk = max(1, _CELLS_AT_ONCE // len(segments))
     for begin in range(0, len(offsets), chunk):
-        here = offsets[begin:begin + chunk]
+        here = offsets[begin : begin + chunk]
         row, segment = np.nonzero((t[:, 0] < here[:, None]) != (t[:, 1] < here[:, None]))
         t0, t1 = t[segment, 0], t[segment, 1]
         position = s[segment, 0] + (here[row] - t0) / (t1 - t0) * (s[segment, 1] - s[segment, 0])

@@ -58,9 +58,14 @@ def estimate_phase(
     certainty = "certain" if phase.certain else "uncertain"
     decisions = [Decision("phase", f"Contrast phase {phase.name} ({certainty}): {phase.reason}.")]
     if contrast_agent.strip().lower() not in _NO_AGENT and phase.name == "non-contrast":
-        decisions.append(Decision(
-            "phase", f"The DICOM header names a contrast agent ({contrast_agent.strip()}), but the vessels are not "
-            "enhanced: the series was acquired before the injection, or the agent was oral.", warning=True))
+        decisions.append(
+            Decision(
+                "phase",
+                f"The DICOM header names a contrast agent ({contrast_agent.strip()}), but the vessels are not "
+                "enhanced: the series was acquired before the injection, or the agent was oral.",
+                warning=True,
+            )
+        )
         phase = Phase(phase.name, phase.reason + "; the header names a contrast agent", certain=False)
     return phase, tuple(decisions)
 
@@ -121,7 +126,13 @@ def _enhanced(medians: dict[str, float], aorta: float, said: str) -> Phase:
         return Phase("arterial", f"the aorta is far denser than the {other}: {said}", certain=above >= margin)
     clear = above <= -margin
     if aorta >= PORTAL_AORTA_HU:
-        return Phase("portal venous", f"aorta and {other} are both enhanced: {said}",
-                     certain=clear and aorta >= PORTAL_AORTA_HU + PORTAL_MARGIN_HU)
-    return Phase("delayed", f"aorta and {other} are both weakly enhanced: {said}",
-                 certain=clear and aorta <= PORTAL_AORTA_HU - PORTAL_MARGIN_HU)
+        return Phase(
+            "portal venous",
+            f"aorta and {other} are both enhanced: {said}",
+            certain=clear and aorta >= PORTAL_AORTA_HU + PORTAL_MARGIN_HU,
+        )
+    return Phase(
+        "delayed",
+        f"aorta and {other} are both weakly enhanced: {said}",
+        certain=clear and aorta <= PORTAL_AORTA_HU - PORTAL_MARGIN_HU,
+    )

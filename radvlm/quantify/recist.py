@@ -13,12 +13,35 @@ from radvlm.measurements import LesionMeasurements, Measurements
 from radvlm.quantify.change import LesionChange, headline_size, lesion_family
 
 #: Lesion structures (without side) that may be targets: solid lesions that are not called benign by their name.
-TARGET_FAMILIES = ("liver_lesion", "liver_tumor", "liver_metastasis", "spleen_lesion", "pancreas_lesion",
-                   "pancreas_tumor", "pancreas_pdac", "pancreas_pnet", "adrenal_lesion", "kidney_lesion",
-                   "kidney_tumor", "colon_lesion", "colon_tumor", "stomach_lesion", "esophagus_lesion",
-                   "duodenum_lesion", "lung_tumor", "lung_lesion", "lung_nodule", "peritoneal_lesion",
-                   "mediastinal_lesion", "soft_tissue_lesion", "breast_lesion", "prostate_lesion", "uterus_lesion",
-                   "bladder_lesion", "lymph_node")
+TARGET_FAMILIES = (
+    "liver_lesion",
+    "liver_tumor",
+    "liver_metastasis",
+    "spleen_lesion",
+    "pancreas_lesion",
+    "pancreas_tumor",
+    "pancreas_pdac",
+    "pancreas_pnet",
+    "adrenal_lesion",
+    "kidney_lesion",
+    "kidney_tumor",
+    "colon_lesion",
+    "colon_tumor",
+    "stomach_lesion",
+    "esophagus_lesion",
+    "duodenum_lesion",
+    "lung_tumor",
+    "lung_lesion",
+    "lung_nodule",
+    "peritoneal_lesion",
+    "mediastinal_lesion",
+    "soft_tissue_lesion",
+    "breast_lesion",
+    "prostate_lesion",
+    "uterus_lesion",
+    "bladder_lesion",
+    "lymph_node",
+)
 MOST_TARGETS, MOST_PER_ORGAN = 5, 2
 #: Smallest long axis of a target, short axis of a nodal target, and short axis below which a node is normal (mm).
 LESION_MM, NODE_MM, NORMAL_NODE_MM = 10.0, 15.0, 10.0
@@ -58,8 +81,14 @@ class Recist:
     new: tuple[LesionChange, ...]
 
 
-def recist(prior: Measurements, changes: tuple[LesionChange, ...], *, families: tuple[str, ...] = TARGET_FAMILIES,
-           baseline_mm: float | None = None, nadir_mm: float | None = None) -> Recist:
+def recist(
+    prior: Measurements,
+    changes: tuple[LesionChange, ...],
+    *,
+    families: tuple[str, ...] = TARGET_FAMILIES,
+    baseline_mm: float | None = None,
+    nadir_mm: float | None = None,
+) -> Recist:
     """Category of response.
 
     Args:
@@ -78,16 +107,29 @@ def recist(prior: Measurements, changes: tuple[LesionChange, ...], *, families: 
     if any(t.current_mm is None for t in targets):
         lost = next(t for t in targets if t.current_mm is None)
         if not new:
-            return Recist("not evaluable", f"{lost.change.lesion.region.id}: {lost.change.reason}", targets, base, None,
-                          nadir, new)
+            return Recist(
+                "not evaluable",
+                f"{lost.change.lesion.region.id}: {lost.change.reason}",
+                targets,
+                base,
+                None,
+                nadir,
+                new,
+            )
     known = [t.current_mm for t in targets if t.current_mm is not None]
     now = sum(known) if len(known) == len(targets) else None
     category, reason = _category(targets, base, nadir, now, new, followed)
     return Recist(category, reason, targets, base, now, nadir, new)
 
 
-def _category(targets: tuple[Target, ...], base: float, nadir: float, now: float | None, new: tuple[LesionChange, ...],
-              followed: list[LesionChange]) -> tuple[str, str]:
+def _category(
+    targets: tuple[Target, ...],
+    base: float,
+    nadir: float,
+    now: float | None,
+    new: tuple[LesionChange, ...],
+    followed: list[LesionChange],
+) -> tuple[str, str]:
     if new:
         return "progressive disease", f"{len(new)} new lesion{'s' if len(new) > 1 else ''}"
     if not targets or now is None:
@@ -95,8 +137,10 @@ def _category(targets: tuple[Target, ...], base: float, nadir: float, now: float
     growth = now - nadir
     percent = 100 * growth / nadir if nadir > 0 else float("inf")
     if growth >= PROGRESSION_MM and percent >= PROGRESSION_PERCENT:
-        return ("progressive disease",
-                f"sum {now:.0f} mm, {percent:+.0f} percent and {growth:+.0f} mm from {nadir:.0f} mm")
+        return (
+            "progressive disease",
+            f"sum {now:.0f} mm, {percent:+.0f} percent and {growth:+.0f} mm from {nadir:.0f} mm",
+        )
     left = [t for t in targets if t.current_mm and not _is_normal_node(t.change.current)]
     others = [c for c in followed if c.current is not None and not _is_normal_node(c.current)]
     if not left and not others:

@@ -39,9 +39,11 @@ def region_mask(segmentation: Segmentation, region: Region) -> tuple[Box, np.nda
             mask = numbered == numbered[seed]
     held = int(np.count_nonzero(mask))
     if held != region.voxels:
-        raise InputError("a region belongs to the segmentation that it was measured on",
-                         f"{region.id} has {region.voxels} voxels, this segmentation {held} there",
-                         "Pass the Segmentation that was given to measure_scan")
+        raise InputError(
+            "a region belongs to the segmentation that it was measured on",
+            f"{region.id} has {region.voxels} voxels, this segmentation {held} there",
+            "Pass the Segmentation that was given to measure_scan",
+        )
     return region.box, mask
 
 
@@ -79,8 +81,11 @@ def paint_regions(segmentation: Segmentation, regions: Iterable[Region]) -> Regi
             counts[old] -= int(under[old])
             counts.append(int(under[old]))
         if len(combinations) > np.iinfo(np.uint16).max:
-            raise InputError("a region map has at most 65535 labels", f"{len(combinations)} combinations of regions",
-                             "Paint fewer regions at once")
+            raise InputError(
+                "a region map has at most 65535 labels",
+                f"{len(combinations)} combinations of regions",
+                "Paint fewer regions at once",
+            )
         if len(combinations) > 256 and labels.dtype == np.uint8:
             labels = labels.astype(np.uint16)
         lut = lut.astype(labels.dtype)

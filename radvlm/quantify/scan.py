@@ -53,11 +53,15 @@ def measure_scan(
     Raises: GridError when the grids differ, InputError for limits that make no sense.
     """
     if volume is not None and not volume.geometry.same_grid(segmentation.geometry):
-        raise GridError("masks and CT share one grid", f"masks {segmentation.geometry}, CT {volume.geometry}",
-                        "Load the masks with radvlm.load_segmentation(..., like=volume)")
+        raise GridError(
+            "masks and CT share one grid",
+            f"masks {segmentation.geometry}, CT {volume.geometry}",
+            "Load the masks with radvlm.load_segmentation(..., like=volume)",
+        )
     if min_lesion_voxels < 1 or not min_lesion_ml >= 0:
-        raise InputError("min_lesion_voxels is at least 1 and min_lesion_ml at least 0",
-                         f"{min_lesion_voxels}, {min_lesion_ml}")
+        raise InputError(
+            "min_lesion_voxels is at least 1 and min_lesion_ml at least 0", f"{min_lesion_voxels}, {min_lesion_ml}"
+        )
     tell = progress or (lambda line: None)
     hu = None if volume is None else volume.hu
     crumbs = frozenset(name for name in segmentation.present if is_crumb(segmentation, name))
@@ -81,7 +85,8 @@ def measure_scan(
     hosts = {lesion.host for lesion in lesions}
     structures = tuple(
         measure_structure(segmentation, name, hu, _extra(name, counts, hosts, healthy))
-        for name in segmentation.present if name not in crumbs and counts.get(name, 1)
+        for name in segmentation.present
+        if name not in crumbs and counts.get(name, 1)
     )
     structures, noted = with_vessels(segmentation, structures)
     decisions += noted
@@ -97,8 +102,13 @@ def measure_scan(
 
 
 def _instances(
-    segmentation: Segmentation, name: str, hu: np.ndarray | None, locator: Locator,
-    healthy: Callable[[str], HuStatistics | None], min_voxels: int, min_ml: float,
+    segmentation: Segmentation,
+    name: str,
+    hu: np.ndarray | None,
+    locator: Locator,
+    healthy: Callable[[str], HuStatistics | None],
+    min_voxels: int,
+    min_ml: float,
 ) -> tuple[list[LesionMeasurements], list[Decision]]:
     box = segmentation.boxes[name]
     numbered, found = components(segmentation.mask(name))
@@ -112,13 +122,20 @@ def _instances(
         if not kept:
             what += "; nothing larger was found, so it is reported neither as present nor as absent"
         decisions.append(Decision("instances", what + ".", warning=not kept))
-    lesions = [measure_instance(segmentation, name, number, numbered, component, box, hu, locator, healthy)
-               for number, component in enumerate(kept, 1)]
+    lesions = [
+        measure_instance(segmentation, name, number, numbered, component, box, hu, locator, healthy)
+        for number, component in enumerate(kept, 1)
+    ]
     for lesion in lesions:
         if lesion.locations and structure(name).kind == "fluid":
             sides = " and ".join(structure(n).side for n in lesion.locations)
-            decisions.append(Decision("location", f"{lesion.region.id} is on the {sides}, by the lung that it touches, "
-                                      "or by the midline where it touches none."))
+            decisions.append(
+                Decision(
+                    "location",
+                    f"{lesion.region.id} is on the {sides}, by the lung that it touches, "
+                    "or by the midline where it touches none.",
+                )
+            )
     return lesions, decisions
 
 
@@ -131,12 +148,17 @@ def _extra(
     without = healthy(name) if name in hosts else None
     if without is None:
         return ()
-    return (Measurement("host_mean_hu", without.mean, "organ mean without lesions", None, name),
-            Measurement("host_sd_hu", without.sd, "organ standard deviation without lesions", None, name))
+    return (
+        Measurement("host_mean_hu", without.mean, "organ mean without lesions", None, name),
+        Measurement("host_sd_hu", without.sd, "organ standard deviation without lesions", None, name),
+    )
 
 
 def _crumb_decision(segmentation: Segmentation, name: str) -> Decision:
     voxels = segmentation.voxel_count(name)
     volume_ml = voxels * segmentation.geometry.voxel_volume_mm3 / 1000
-    return Decision("crumbs", f"{name} has {voxels} voxel{'s' if voxels > 1 else ''} ({volume_ml:.3f} mL) and was "
-                    "ignored as a crumb: it is reported neither as present nor as absent.")
+    return Decision(
+        "crumbs",
+        f"{name} has {voxels} voxel{'s' if voxels > 1 else ''} ({volume_ml:.3f} mL) and was "
+        "ignored as a crumb: it is reported neither as present nor as absent.",
+    )

@@ -105,7 +105,7 @@ def solidity(mask: np.ndarray, spacing_mm: tuple[float, float, float]) -> float:
     inside = 0
     step = max(1, _CELLS_AT_ONCE // len(offsets))
     for start in range(0, len(columns), step):
-        rest = columns[start:start + step] @ normals[:, :2].T + offsets  # (columns, facets)
+        rest = columns[start : start + step] @ normals[:, :2].T + offsets  # (columns, facets)
         top = (-rest[:, upper] / normals[upper, 2]).min(axis=1)
         bottom = (-rest[:, lower] / normals[lower, 2]).max(axis=1)
         count = np.floor(top + 1e-6) - np.ceil(bottom - 1e-6) + 1

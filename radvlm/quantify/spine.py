@@ -21,8 +21,19 @@ from radvlm.segmentation import Segmentation
 
 #: Normal angle (degrees) between the two endplates, larger in front when negative: mean of women and men in Masharawi
 #: et al. 2010 (PMC2899959, Table 1, 240 spines); above T9 that of T9, T13 and L6 those of their neighbours.
-NORMAL_WEDGE_DEGREES = {"T9": 3.8, "T10": 3.2, "T11": 5.0, "T12": 4.2, "T13": 4.2, "L1": 3.35, "L2": 1.65, "L3": 0.1,
-                        "L4": -1.9, "L5": -6.2, "L6": -6.2}
+NORMAL_WEDGE_DEGREES = {
+    "T9": 3.8,
+    "T10": 3.2,
+    "T11": 5.0,
+    "T12": 4.2,
+    "T13": 4.2,
+    "L1": 3.35,
+    "L2": 1.65,
+    "L3": 0.1,
+    "L4": -1.9,
+    "L5": -6.2,
+    "L6": -6.2,
+}
 #: Levels that are judged; above T4 and in the neck the endplates are not flat enough for three heights.
 ORDER = (*(f"T{n}" for n in range(1, 14)), *(f"L{n}" for n in range(1, 7)))
 JUDGED = ORDER[3:]
@@ -71,11 +82,15 @@ class Body:
         return (_PLACES["anterior"] - _PLACES["posterior"]) * self.depth_mm
 
 
-def with_spine(segmentation: Segmentation, structures: tuple[StructureMeasurements, ...], hu: np.ndarray | None
-               ) -> tuple[StructureMeasurements, ...]:
+def with_spine(
+    segmentation: Segmentation, structures: tuple[StructureMeasurements, ...], hu: np.ndarray | None
+) -> tuple[StructureMeasurements, ...]:
     """The records with heights, losses and trabecular HU of their vertebrae."""
-    levels = {s.structure: s.structure.removeprefix("vertebrae_") for s in structures
-              if s.structure.removeprefix("vertebrae_") in ORDER and structure(s.structure).kind == "bone"}
+    levels = {
+        s.structure: s.structure.removeprefix("vertebrae_")
+        for s in structures
+        if s.structure.removeprefix("vertebrae_") in ORDER and structure(s.structure).kind == "bone"
+    }
     if not levels:
         return structures
     centers = {s.structure: np.array(s.region.centroid_mm) for s in structures if s.structure in levels}
@@ -102,9 +117,12 @@ def with_spine(segmentation: Segmentation, structures: tuple[StructureMeasuremen
         numbers, reason = height_losses(body, bodies)
         found[name] += numbers
         missing[name] += reason
-    return tuple(replace(s, measurements=(*s.measurements, *found[s.structure]),
-                         omissions=(*s.omissions, *missing[s.structure])) if s.structure in levels else s
-                 for s in structures)
+    return tuple(
+        replace(s, measurements=(*s.measurements, *found[s.structure]), omissions=(*s.omissions, *missing[s.structure]))
+        if s.structure in levels
+        else s
+        for s in structures
+    )
 
 
 def _axis(centers: dict[str, np.ndarray], name: str) -> np.ndarray:
@@ -117,8 +135,9 @@ def _axis(centers: dict[str, np.ndarray], name: str) -> np.ndarray:
     return axis / length if length > 1 else np.array([0.0, 0.0, 1.0])
 
 
-def measure_body(segmentation: Segmentation, name: str, up: np.ndarray, hu: np.ndarray | None
-                 ) -> tuple[Body | None, list[Measurement], list[Omission]]:
+def measure_body(
+    segmentation: Segmentation, name: str, up: np.ndarray, hu: np.ndarray | None
+) -> tuple[Body | None, list[Measurement], list[Omission]]:
     """Heights of one vertebral body and the HU of its core; ``up`` (3,) is the axis of the spine there, RAS+."""
     from scipy.ndimage import distance_transform_edt
 
@@ -141,9 +160,18 @@ def measure_body(segmentation: Segmentation, name: str, up: np.ndarray, hu: np.n
     if body is None:
         return None, [], [Omission(q, name, NO_BODY) for q in (*HEIGHTS, *LOSSES, "trabecular_hu")]
     blurred = _voxel_along(origin, forward) > MAX_VOXEL_MM
-    numbers = [Measurement(f"{part}_height", body.heights[part], "along the axis of the spine, mid-sagittal strip",
-                           body.voxel_mm, name, body.ends_mm[part]) for part in ("anterior", "middle", "posterior")
-               if not blurred]
+    numbers = [
+        Measurement(
+            f"{part}_height",
+            body.heights[part],
+            "along the axis of the spine, mid-sagittal strip",
+            body.voxel_mm,
+            name,
+            body.ends_mm[part],
+        )
+        for part in ("anterior", "middle", "posterior")
+        if not blurred
+    ]
     missing = [Omission(q, name, COARSE) for q in (*HEIGHTS, *LOSSES)] if blurred else []
     kept = None if blurred else body
     if hu is None:
@@ -156,8 +184,9 @@ def measure_body(segmentation: Segmentation, name: str, up: np.ndarray, hu: np.n
     return kept, [*numbers, core], missing
 
 
-def _body(field: np.ndarray, origin: Geometry, level: str, center: np.ndarray, up: np.ndarray, forward: np.ndarray
-          ) -> tuple[Body | None, np.ndarray]:
+def _body(
+    field: np.ndarray, origin: Geometry, level: str, center: np.ndarray, up: np.ndarray, forward: np.ndarray
+) -> tuple[Body | None, np.ndarray]:
     """The three heights, measured three times, each across the middle of the endplates that were found before: first
     well inside the body, where a tilted axis still meets both endplates."""
     body = None
@@ -201,16 +230,18 @@ def _point(place: np.ndarray) -> tuple[float, float, float]:
     return float(place[0]), float(place[1]), float(place[2])
 
 
-def _columns(origin: Geometry, center: np.ndarray, forward: np.ndarray, across: np.ndarray, at_mm: float, half_mm: float
-             ) -> np.ndarray:
+def _columns(
+    origin: Geometry, center: np.ndarray, forward: np.ndarray, across: np.ndarray, at_mm: float, half_mm: float
+) -> np.ndarray:
     """(n, 3) points of a strip about a place on the mid-sagittal line, RAS+ mm."""
     sideways = np.linspace(-_ACROSS_MM, _ACROSS_MM, 9)
     along = at_mm + np.linspace(-half_mm, half_mm, 3)
     return np.asarray(center + (sideways[:, None, None] * across + along[None, :, None] * forward).reshape(-1, 3))
 
 
-def _reach(field: np.ndarray, origin: Geometry, center: np.ndarray, direction: np.ndarray, across: np.ndarray,
-           up: np.ndarray) -> float | None:
+def _reach(
+    field: np.ndarray, origin: Geometry, center: np.ndarray, direction: np.ndarray, across: np.ndarray, up: np.ndarray
+) -> float | None:
     """Distance from the centre to the front or back of the body: the median over a small patch of its middle."""
     patch = (np.linspace(-3, 3, 3)[:, None, None] * across + np.linspace(-2, 2, 3)[None, :, None] * up).reshape(-1, 3)
     found = _walls(field, origin, center + patch, direction)
@@ -233,15 +264,22 @@ def _walls(field: np.ndarray, origin: Geometry, starts: np.ndarray, direction: n
     return np.where(outside.any(axis=1) & (at > 0), (at - 1 + share) * _STEP_MM, np.inf)
 
 
-def _core(mask: np.ndarray, depth: np.ndarray, origin: Geometry, body: Body, up: np.ndarray, forward: np.ndarray,
-          hu: np.ndarray) -> np.ndarray:
+def _core(
+    mask: np.ndarray,
+    depth: np.ndarray,
+    origin: Geometry,
+    body: Body,
+    up: np.ndarray,
+    forward: np.ndarray,
+    hu: np.ndarray,
+) -> np.ndarray:
     """HU of the voxels of the body that lie at least ``CORE_DEPTH_MM`` inside the mask and near its middle."""
     index = np.argwhere(mask & (depth >= CORE_DEPTH_MM))
     if not len(index):
         return np.empty(0)
     away = origin.to_world(index) - body.middle_mm
     near = np.abs(away @ forward) <= body.depth_mm / 2 - CORE_DEPTH_MM
-    near &= (np.abs(away @ up) <= max(body.heights.values()) / 2)
+    near &= np.abs(away @ up) <= max(body.heights.values()) / 2
     near &= np.abs(away @ np.cross(forward, up)) <= body.depth_mm / 2
     return np.asarray(hu[tuple(index[near].T)], dtype=np.float64)
 
@@ -263,16 +301,26 @@ def height_losses(body: Body, bodies: dict[str, Body]) -> tuple[list[Measurement
     own = [b.wedge_degrees - normal_wedge(b.level) for b in near]
     shift = float(np.clip(np.median(own), -_OWN_WEDGE_DEGREES, _OWN_WEDGE_DEGREES)) if len(own) >= 2 else 0.0
     fall = body.run_mm * np.tan(np.radians(normal_wedge(body.level) + shift))
-    wanted = {"wedge_loss": ("anterior", reference - fall), "biconcave_loss": ("middle", reference - fall / 2),
-              "crush_loss": ("posterior", expected)}
+    wanted = {
+        "wedge_loss": ("anterior", reference - fall),
+        "biconcave_loss": ("middle", reference - fall / 2),
+        "crush_loss": ("posterior", expected),
+    }
     numbers, missing = [], []
     for quantity, (part, height) in wanted.items():
         if height is None:
             missing.append(Omission(quantity, name, NO_NEIGHBOR))
             continue
         loss = max(0.0, 100 * (1 - body.heights[part] / float(height)))
-        numbers.append(Measurement(quantity, loss, "against normal wedging and neighboring vertebrae" if near else
-                                   "against normal wedging", 100 * body.voxel_mm / float(height), name))
+        numbers.append(
+            Measurement(
+                quantity,
+                loss,
+                "against normal wedging and neighboring vertebrae" if near else "against normal wedging",
+                100 * body.voxel_mm / float(height),
+                name,
+            )
+        )
     return numbers, missing
 
 
@@ -281,8 +329,11 @@ def _neighbors(level: str, bodies: dict[str, Body]) -> list[Body]:
     at = ORDER.index(level)
     order = [n for n in ORDER if n in bodies or n == level]
     place = order.index(level)
-    return [bodies[n] for n in (*order[max(0, place - 2):place], *order[place + 1:place + 3])
-            if abs(ORDER.index(n) - at) <= 4]
+    return [
+        bodies[n]
+        for n in (*order[max(0, place - 2) : place], *order[place + 1 : place + 3])
+        if abs(ORDER.index(n) - at) <= 4
+    ]
 
 
 def _expected_posterior(level: str, near: list[Body]) -> float | None:

@@ -49,7 +49,7 @@ class HuTally:
             self._histogram = np.zeros(_INT16_BINS, dtype=np.int64)
         flat = hu.ravel()
         for start in range(0, flat.size, _CHUNK):
-            shifted = flat[start:start + _CHUNK].astype(np.intp)
+            shifted = flat[start : start + _CHUNK].astype(np.intp)
             shifted += _INT16_OFFSET
             self._histogram += np.bincount(shifted, minlength=_INT16_BINS)
 
@@ -81,7 +81,7 @@ def _from_values(pieces: list[np.ndarray]) -> HuStatistics:
     mean = float(values.sum(dtype=np.float64) / count)
     squares = 0.0
     for start in range(0, count, _CHUNK):
-        squares += float(((values[start:start + _CHUNK].astype(np.float64) - mean) ** 2).sum())
+        squares += float(((values[start : start + _CHUNK].astype(np.float64) - mean) ** 2).sum())
     wanted = sorted({rank for q in PERCENTILES.values() for rank in _ranks(count, q)[:2]})
     values.partition(wanted)
     percentiles = {name: _linear(lambda rank: float(values[rank]), count, q) for name, q in PERCENTILES.items()}

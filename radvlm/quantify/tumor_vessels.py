@@ -23,8 +23,17 @@ from radvlm.segmentation import Segmentation
 #: Lesions whose vessels are judged.
 PANCREATIC = ("pancreas_pdac", "pancreas_tumor", "pancreas_lesion", "pancreas_pnet")
 #: Vessels that the tables of stage and resectability ask for, and the two that run along the pancreas.
-VESSELS = ("celiac_trunk", "hepatic_artery", "superior_mesenteric_artery", "aorta", "portal_vein",
-           "superior_mesenteric_vein", "inferior_vena_cava", "splenic_artery", "splenic_vein")
+VESSELS = (
+    "celiac_trunk",
+    "hepatic_artery",
+    "superior_mesenteric_artery",
+    "aorta",
+    "portal_vein",
+    "superior_mesenteric_vein",
+    "inferior_vena_cava",
+    "splenic_artery",
+    "splenic_vein",
+)
 METHOD = "around the center line, extrapolated to the wall"
 LENGTH_METHOD = "center line along which they touch"
 DISTANCE_METHOD = "nearest voxels, edge to edge"
@@ -38,8 +47,9 @@ _SIDEWAYS_MM = 5.0
 Voxels = tuple[Box, np.ndarray]
 
 
-def tumor_contacts(segmentation: Segmentation, lesions: tuple[LesionMeasurements, ...]
-                   ) -> dict[str, tuple[VesselContact, ...]]:
+def tumor_contacts(
+    segmentation: Segmentation, lesions: tuple[LesionMeasurements, ...]
+) -> dict[str, tuple[VesselContact, ...]]:
     """Region id of each pancreatic tumour -> its contacts, in the order of ``VESSELS``."""
     tumors = [lesion for lesion in lesions if lesion.structure in PANCREATIC]
     if not tumors:
@@ -142,15 +152,16 @@ def _origin_index(segmentation: Segmentation, box: Box) -> np.ndarray:
     return np.asarray(own[own[:, 1] == own[:, 1].min()].mean(axis=0))
 
 
-def _fork(branches: list[Branch], right_mm: Callable[[np.ndarray], np.ndarray]
-          ) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+def _fork(
+    branches: list[Branch], right_mm: Callable[[np.ndarray], np.ndarray]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
     """Lines of trunk, right and left branch at the first fork with one branch to each side; None without one."""
     if not branches:
         return None
     main = branches[0]
     for child in sorted((b for b in branches[1:] if b.parent == 0), key=lambda b: b.leaves_at_mm):
         cut = int(np.searchsorted(main.along_mm, child.leaves_at_mm))
-        trunk, rest = main.points_mm[:cut + 1], main.points_mm[cut:]
+        trunk, rest = main.points_mm[: cut + 1], main.points_mm[cut:]
         at = float(right_mm(main.points_mm[[min(cut, len(main.points_mm) - 1)]])[0])
         sides = [float(right_mm(run[[-1]])[0]) - at for run in (rest, child.points_mm)]
         if max(sides) > _SIDEWAYS_MM and min(sides) < -_SIDEWAYS_MM:
@@ -164,8 +175,13 @@ def _off_fork(points: np.ndarray) -> np.ndarray:
     return points[2:] if len(points) > 6 else points
 
 
-def _contact(segmentation: Segmentation, lesion: LesionMeasurements, vessel: str, masks: Mapping[str, Voxels],
-             reasons: Mapping[str, str]) -> VesselContact:
+def _contact(
+    segmentation: Segmentation,
+    lesion: LesionMeasurements,
+    vessel: str,
+    masks: Mapping[str, Voxels],
+    reasons: Mapping[str, str],
+) -> VesselContact:
     if vessel not in masks:
         return VesselContact(vessel, None, reason=reasons[vessel])
     geometry = segmentation.geometry
@@ -184,10 +200,16 @@ def _contact(segmentation: Segmentation, lesion: LesionMeasurements, vessel: str
     if found.distance_mm is None:
         return VesselContact(vessel, False)
     if not found.touches:
-        return VesselContact(vessel, False, (Measurement("distance", found.distance_mm, DISTANCE_METHOD,
-                                                         found.uncertainty_mm, region),))
+        return VesselContact(
+            vessel, False, (Measurement("distance", found.distance_mm, DISTANCE_METHOD, found.uncertainty_mm, region),)
+        )
     if found.angle_degrees is None or found.length_mm is None:
         return VesselContact(vessel, True, reason=found.reason)
-    return VesselContact(vessel, True, (
-        Measurement("angle", found.angle_degrees, METHOD, 10.0, region),
-        Measurement("length", found.length_mm, LENGTH_METHOD, max(geometry.spacing_mm), region)))
+    return VesselContact(
+        vessel,
+        True,
+        (
+            Measurement("angle", found.angle_degrees, METHOD, 10.0, region),
+            Measurement("length", found.length_mm, LENGTH_METHOD, max(geometry.spacing_mm), region),
+        ),
+    )

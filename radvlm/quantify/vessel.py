@@ -73,7 +73,9 @@ class Section:
 
 
 def measure_diameter(
-    segmentation: Segmentation, name: str, is_wanted: Callable[[float], bool] | None = None,
+    segmentation: Segmentation,
+    name: str,
+    is_wanted: Callable[[float], bool] | None = None,
     cuts: tuple[list[Section], str] | None = None,
 ) -> tuple[Measurement | Omission, str]:
     """Largest diameter (mm) of a vessel of ``TUBES``, or why there is none; and a note, "" mostly.
@@ -99,8 +101,10 @@ def measure_diameter(
     note = ""
     if wider:
         count = f"{len(wider)} section{'s' if len(wider) > 1 else ''}"
-        note = (f"{count} of {name} wider than its diameter of {widest.largest_mm:.0f} mm left out: longer than "
-                f"{MAX_RATIO:g} times the width, as where a vessel branches.")
+        note = (
+            f"{count} of {name} wider than its diameter of {widest.largest_mm:.0f} mm left out: longer than "
+            f"{MAX_RATIO:g} times the width, as where a vessel branches."
+        )
     return Measurement("diameter", widest.largest_mm, METHOD, widest.voxel_mm, name, widest.ends_mm), note
 
 
@@ -129,8 +133,9 @@ def vessel_sections(segmentation: Segmentation, name: str) -> tuple[list[Section
     return sections, next(iter(reasons), TOO_SHORT if field.min() >= 0.5 else TOO_NARROW)
 
 
-def sections_along(field: np.ndarray, segmentation: Segmentation, box: Box, line: np.ndarray, radius: np.ndarray, *,
-                   piece: int = 0) -> list[Section]:
+def sections_along(
+    field: np.ndarray, segmentation: Segmentation, box: Box, line: np.ndarray, radius: np.ndarray, *, piece: int = 0
+) -> list[Section]:
     """Sections every 3 mm along a given line (n, 3) in mm from the first voxel of ``box``; [] for a short line.
 
     ``field`` is the smoothed mask inside ``box``. Sections within half a radius of the ends are left out.
@@ -154,8 +159,12 @@ def sections_along(field: np.ndarray, segmentation: Segmentation, box: Box, line
 
 def _limits(box: Box, geometry: Geometry) -> np.ndarray:
     """(3, 2) indices within the box beyond which a wall would lie on the edge of the field of view."""
-    return np.array([[-np.inf if lo > 0 or n == 1 else 0.5, np.inf if hi < n or n == 1 else size - 1.5]
-                     for lo, hi, size, n in zip(box.start, box.stop, box.shape, geometry.shape, strict=True)])
+    return np.array(
+        [
+            [-np.inf if lo > 0 or n == 1 else 0.5, np.inf if hi < n or n == 1 else size - 1.5]
+            for lo, hi, size, n in zip(box.start, box.stop, box.shape, geometry.shape, strict=True)
+        ]
+    )
 
 
 def _center_lines(
@@ -179,12 +188,15 @@ def _center_lines(
     depth = distance_transform_edt(coarse, sampling=coarse_mm)
     numbered, _ = label(coarse, np.ones((3, 3, 3)))
     sizes = np.bincount(numbered.ravel())[1:]
-    return [_center_line(numbered == n, depth, coarse_mm, faces_mm)
-            for n in np.flatnonzero(sizes >= _PIECE_SHARE * sizes.sum()) + 1]
+    return [
+        _center_line(numbered == n, depth, coarse_mm, faces_mm)
+        for n in np.flatnonzero(sizes >= _PIECE_SHARE * sizes.sum()) + 1
+    ]
 
 
-def _center_line(piece: np.ndarray, depth: np.ndarray, voxel_mm: np.ndarray, faces_mm: np.ndarray
-                 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _center_line(
+    piece: np.ndarray, depth: np.ndarray, voxel_mm: np.ndarray, faces_mm: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The path between the two ends of a piece that runs deepest inside it, every 3 mm."""
     from scipy.sparse.csgraph import dijkstra
 
@@ -195,8 +207,9 @@ def _center_line(piece: np.ndarray, depth: np.ndarray, voxel_mm: np.ndarray, fac
     start = int(finite(dijkstra(plain, directed=False, indices=int(radius.argmax()))).argmax())
     end = int(finite(dijkstra(plain, directed=False, indices=start)).argmax())
     cost = lengths * (1 / radius[first] ** 2 + 1 / radius[second] ** 2)
-    _, before = dijkstra(graph(first, second, cost, len(nodes)), directed=False, indices=start,
-                         return_predecessors=True)
+    _, before = dijkstra(
+        graph(first, second, cost, len(nodes)), directed=False, indices=start, return_predecessors=True
+    )
     path = [end]
     while path[-1] != start:
         path.append(int(before[path[-1]]))
@@ -229,8 +242,16 @@ def _end_length(along: np.ndarray, radii: np.ndarray) -> float:
     return float(along[-1])
 
 
-def _sections(field: np.ndarray, spacing: np.ndarray, limits: np.ndarray, origin: Geometry, line: np.ndarray,
-              radius: np.ndarray, judged: np.ndarray, piece: int) -> list[Section]:
+def _sections(
+    field: np.ndarray,
+    spacing: np.ndarray,
+    limits: np.ndarray,
+    origin: Geometry,
+    line: np.ndarray,
+    radius: np.ndarray,
+    judged: np.ndarray,
+    piece: int,
+) -> list[Section]:
     """Outline each section, move the line to their centroids, outline again, and measure the judged ones."""
     from scipy.ndimage import median_filter
 
@@ -248,12 +269,22 @@ def _sections(field: np.ndarray, spacing: np.ndarray, limits: np.ndarray, origin
     index = (line[:, None, :] + lengths[:, :, None] * rays) / spacing
     free = ((index >= limits[:, 0]) & (index <= limits[:, 1])).all(axis=(1, 2))
     closed = (smooth > 0).all(axis=1) & (smooth < reach).all(axis=1)
-    return [_section(outline[n], smooth[n], rays[n], spacing, origin, line[n], piece, float(along[n]))
-            for n in np.flatnonzero(judged & free & closed)]
+    return [
+        _section(outline[n], smooth[n], rays[n], spacing, origin, line[n], piece, float(along[n]))
+        for n in np.flatnonzero(judged & free & closed)
+    ]
 
 
-def _section(outline: np.ndarray, lengths: np.ndarray, rays: np.ndarray, spacing: np.ndarray, origin: Geometry,
-             center: np.ndarray, piece: int, along_mm: float) -> Section:
+def _section(
+    outline: np.ndarray,
+    lengths: np.ndarray,
+    rays: np.ndarray,
+    spacing: np.ndarray,
+    origin: Geometry,
+    center: np.ndarray,
+    piece: int,
+    along_mm: float,
+) -> Section:
     apart = np.linalg.norm(outline[:, None] - outline[None], axis=2)
     a, b = divmod(int(apart.argmax()), len(outline))
     offsets = lengths[:, None] * rays
@@ -262,5 +293,13 @@ def _section(outline: np.ndarray, lengths: np.ndarray, rays: np.ndarray, spacing
     ends = origin.to_world(np.stack([outline[a], outline[b], center]) / spacing)
     points: Sequence[tuple[float, float, float]] = [(float(x), float(y), float(z)) for x, y, z in ends]
     area = 0.5 * np.sin(2 * np.pi / _RAYS) * float((lengths * np.roll(lengths, 1)).sum())
-    return Section(float(apart[a, b]), float(extents.min()), (points[0], points[1]),
-                   float(1 / np.linalg.norm(direction / spacing)), area, points[2], piece, along_mm)
+    return Section(
+        float(apart[a, b]),
+        float(extents.min()),
+        (points[0], points[1]),
+        float(1 / np.linalg.norm(direction / spacing)),
+        area,
+        points[2],
+        piece,
+        along_mm,
+    )

@@ -56,8 +56,11 @@ def with_vessels(
 ) -> tuple[tuple[StructureMeasurements, ...], list[Decision]]:
     """The records with diameters, areas and lengths of vessels; of the aorta ``diameter`` is the abdominal one, where
     the vertebrae tell."""
-    heights = {s.structure: s.region.centroid_mm[2] for s in structures
-               if s.structure.startswith("vertebrae_") and structure(s.structure).kind == "bone"}
+    heights = {
+        s.structure: s.region.centroid_mm[2]
+        for s in structures
+        if s.structure.startswith("vertebrae_") and structure(s.structure).kind == "bone"
+    }
 
     def is_abdominal(height_mm: float) -> bool:
         return min(heights, key=lambda name: abs(heights[name] - height_mm)) in ABDOMINAL_LEVELS
@@ -115,8 +118,10 @@ def _widest(name: str, part: str, sections: Sequence[Section], ratio: float, rea
     widest = max(kept, key=lambda s: s.largest_mm)
     area = max(kept, key=lambda s: s.area_mm2)
     rim = area.voxel_mm * np.pi * (area.largest_mm + area.smallest_mm) / 4  # the outline moved by half a voxel
-    found = [Measurement(f"{prefix}diameter", widest.largest_mm, METHOD, widest.voxel_mm, name, widest.ends_mm),
-             Measurement(f"{prefix}area", area.area_mm2, AREA_METHOD, float(rim), name)]
+    found = [
+        Measurement(f"{prefix}diameter", widest.largest_mm, METHOD, widest.voxel_mm, name, widest.ends_mm),
+        Measurement(f"{prefix}area", area.area_mm2, AREA_METHOD, float(rim), name),
+    ]
     length = whole_length(sections)
     if length <= 0:
         return Parts(tuple(found), (Omission(f"{prefix}length", name, TOO_SHORT),))
@@ -167,8 +172,9 @@ def spine_points(segmentation: Segmentation) -> dict[str, np.ndarray]:
     return found
 
 
-def _limbs(segmentation: Segmentation, sections: Sequence[Section], heights: dict[str, np.ndarray]
-           ) -> tuple[dict[str, list[Section]], list[Section]]:
+def _limbs(
+    segmentation: Segmentation, sections: Sequence[Section], heights: dict[str, np.ndarray]
+) -> tuple[dict[str, list[Section]], list[Section]]:
     """Sections of ascending aorta and arch, and all the others (descending and abdominal)."""
     upper: dict[str, list[Section]] = {"ascending": [], "arch": []}
     others: list[Section] = []
@@ -185,8 +191,8 @@ def _limbs(segmentation: Segmentation, sections: Sequence[Section], heights: dic
                 run, points, top = run[::-1], points[::-1], len(run) - 1 - top
             low, high = _arch_ends(segmentation, points, top)
             upper["ascending"] += run[:low]
-            upper["arch"] += run[low:high + 1]
-            others += run[high + 1:]
+            upper["arch"] += run[low : high + 1]
+            others += run[high + 1 :]
         elif len(pieces) > 1 and _is_in_front(run, pieces, heights):
             upper["ascending"] += run
         else:
@@ -236,8 +242,11 @@ def _renal_height(segmentation: Segmentation, heights: dict[str, np.ndarray]) ->
         return float(_middle(segmentation, "renal_arteries")[2])
     if {"vertebrae_L1", "vertebrae_L2"} <= set(heights):
         return float((heights["vertebrae_L1"][2] + heights["vertebrae_L2"][2]) / 2)
-    whole = [n for n in ("kidney_right", "kidney_left")
-             if n in segmentation.places and not {"inferior", "superior"} & set(segmentation.cut_faces(n))]
+    whole = [
+        n
+        for n in ("kidney_right", "kidney_left")
+        if n in segmentation.places and not {"inferior", "superior"} & set(segmentation.cut_faces(n))
+    ]
     return float(np.mean([_middle(segmentation, n)[2] for n in whole])) if whole else None
 
 
@@ -261,10 +270,16 @@ def _tree_parts(segmentation: Segmentation, name: str, parts: Sequence[str]) -> 
     branches = center_lines(field, spacing, near, min_branch_mm=12.0)
     if not branches:
         return _joined([_widest(name, part, [], 0.0, TOO_SHORT) for part in parts])
-    runs = _pulmonary_runs(branches, origin, spacing) if name == "pulmonary_artery" else [
-        (b.points_mm, b.radius_mm) for b in branches]
-    sections = [s for n, (line, radius) in enumerate(runs)
-                for s in sections_along(field, segmentation, box, line, radius, piece=n)]
+    runs = (
+        _pulmonary_runs(branches, origin, spacing)
+        if name == "pulmonary_artery"
+        else [(b.points_mm, b.radius_mm) for b in branches]
+    )
+    sections = [
+        s
+        for n, (line, radius) in enumerate(runs)
+        for s in sections_along(field, segmentation, box, line, radius, piece=n)
+    ]
     if name == "pulmonary_artery":
         held = {part: [s for s in sections if s.piece == n] for n, part in enumerate(parts)}
         return _joined([_widest(name, part, held[part], VEIN_RATIO / 2, NOT_IMAGED) for part in parts])
@@ -273,12 +288,17 @@ def _tree_parts(segmentation: Segmentation, name: str, parts: Sequence[str]) -> 
         return _joined([_widest(name, part, [], VEIN_RATIO, NO_MIDLINE) for part in parts])
     right = [s for s in sections if s.center_mm[0] > middle]
     left = [s for s in sections if s.center_mm[0] <= middle]
-    return _joined([_widest(name, part, held_part, MAX_RATIO, NOT_IMAGED)
-                    for part, held_part in zip(parts, (right, left), strict=True)])
+    return _joined(
+        [
+            _widest(name, part, held_part, MAX_RATIO, NOT_IMAGED)
+            for part, held_part in zip(parts, (right, left), strict=True)
+        ]
+    )
 
 
-def _pulmonary_runs(branches: list[Branch], origin: Geometry, spacing: np.ndarray
-                    ) -> list[tuple[np.ndarray, np.ndarray]]:
+def _pulmonary_runs(
+    branches: list[Branch], origin: Geometry, spacing: np.ndarray
+) -> list[tuple[np.ndarray, np.ndarray]]:
     """Lines of trunk, right and left branch; an empty line where there is none."""
     empty = (np.empty((0, 3)), np.empty(0))
     main = branches[0]
@@ -288,8 +308,8 @@ def _pulmonary_runs(branches: list[Branch], origin: Geometry, spacing: np.ndarra
     child = children[0]
     cut = int(np.searchsorted(main.along_mm, child.leaves_at_mm))
     off = int(main.radius_mm[min(cut, len(main.radius_mm) - 1)])  # a radius, 1 mm a point: the fork is no tube
-    trunk = (main.points_mm[:max(cut - off, 0)], main.radius_mm[:max(cut - off, 0)])
-    rest = (main.points_mm[cut + off:], main.radius_mm[cut + off:])
+    trunk = (main.points_mm[: max(cut - off, 0)], main.radius_mm[: max(cut - off, 0)])
+    rest = (main.points_mm[cut + off :], main.radius_mm[cut + off :])
     other = (child.points_mm[off:], child.radius_mm[off:])
     tips = [origin.to_world(run[0][-1] / spacing)[0] if len(run[0]) else -np.inf for run in (rest, other)]
     right, left = (rest, other) if tips[0] > tips[1] else (other, rest)

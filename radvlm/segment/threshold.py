@@ -67,8 +67,16 @@ def _result(volume: Volume, found: dict[str, np.ndarray], what: str) -> Segmenta
     kept = {name: mask for name, mask in found.items() if mask.any()}
     places = {name: LabelPlace(number, 1) for number, name in enumerate(kept)}
     layers = tuple(kept.values()) or (np.zeros(volume.geometry.shape, np.uint8, order="F"),)
-    return Segmentation(layers, places, frozenset({"body", "lung"}), volume.geometry, "threshold", decisions=(
-        Decision("segment", f"No masks were given; thresholds looked for the body and aerated lung: {what}.", True),))
+    return Segmentation(
+        layers,
+        places,
+        frozenset({"body", "lung"}),
+        volume.geometry,
+        "threshold",
+        decisions=(
+            Decision("segment", f"No masks were given; thresholds looked for the body and aerated lung: {what}.", True),
+        ),
+    )
 
 
 def _block_mean(hu: np.ndarray, steps: list[int]) -> np.ndarray:
@@ -175,7 +183,7 @@ def _refined_lung(volume: Volume, lung: np.ndarray, steps: list[int]) -> np.ndar
 
 
 def _by_slice(
-    volume: Volume, steps: list[int], inner: np.ndarray, outer: np.ndarray, accept: Callable[[np.ndarray], np.ndarray],
+    volume: Volume, steps: list[int], inner: np.ndarray, outer: np.ndarray, accept: Callable[[np.ndarray], np.ndarray]
 ) -> np.ndarray:
     geometry: Geometry = volume.geometry
     out = np.zeros(geometry.shape, np.uint8, order="F")

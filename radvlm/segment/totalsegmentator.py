@@ -29,7 +29,7 @@ _DEVICES = ("auto", "cpu", "gpu", "mps")
 
 
 def segment_with_totalsegmentator(
-    volume: Volume, *, task: str = "total", fast: bool = False, device: str = "auto", allow_download: bool = False,
+    volume: Volume, *, task: str = "total", fast: bool = False, device: str = "auto", allow_download: bool = False
 ) -> Segmentation:
     """Run one TotalSegmentator task on a CT.
 
@@ -54,8 +54,10 @@ def segment_with_totalsegmentator(
     result = result[0] if isinstance(result, tuple) else result
     labels = _labels_on(result, volume.geometry)
     used = _checked_scheme(scheme, task)
-    decision = Decision("segment", f"Masks by TotalSegmentator {_version()}, task {task}{', fast' if fast else ''}, on "
-                        f"{where}. {scheme.licence}.")
+    decision = Decision(
+        "segment",
+        f"Masks by TotalSegmentator {_version()}, task {task}{', fast' if fast else ''}, on {where}. {scheme.licence}.",
+    )
     return _segmentation(labels, used, volume.geometry, decision)
 
 
@@ -87,8 +89,11 @@ def _quiet_and_offline(allow_download: bool, task: str) -> Iterator[None]:
     printed = io.StringIO()
 
     def refuse(*args: object, **kwargs: object) -> None:
-        raise MissingPackageError("the weights of a TotalSegmentator task are installed", f"task {task}: not on disk",
-                                  "Download them with `totalseg_download_weights`, or pass allow_download=True")
+        raise MissingPackageError(
+            "the weights of a TotalSegmentator task are installed",
+            f"task {task}: not on disk",
+            "Download them with `totalseg_download_weights`, or pass allow_download=True",
+        )
 
     with contextlib.ExitStack() as stack:
         stack.enter_context(contextlib.redirect_stdout(printed))
@@ -98,16 +103,21 @@ def _quiet_and_offline(allow_download: bool, task: str) -> Iterator[None]:
             libs = import_module("totalsegmentator.libs")
             for name in ("download_url_and_unpack", "download_model_with_license_and_unpack"):
                 if not hasattr(libs, name):
-                    raise MissingPackageError("TotalSegmentator is a version whose downloads can be switched off",
-                                              f"{_version()} has no {name}", "Install version 2.18")
+                    raise MissingPackageError(
+                        "TotalSegmentator is a version whose downloads can be switched off",
+                        f"{_version()} has no {name}",
+                        "Install version 2.18",
+                    )
                 stack.enter_context(mock.patch.object(libs, name, refuse))
         try:
             yield
         except SystemExit as error:
             last = printed.getvalue().strip().splitlines()
-            raise MissingPackageError(f"TotalSegmentator can run the task {task}",
-                                      last[-1].strip() if last else f"it stopped with {error.code}",
-                                      "Some tasks need a licence number: see `totalseg_set_license`") from error
+            raise MissingPackageError(
+                f"TotalSegmentator can run the task {task}",
+                last[-1].strip() if last else f"it stopped with {error.code}",
+                "Some tasks need a licence number: see `totalseg_set_license`",
+            ) from error
 
 
 def _labels_on(result: Any, geometry: Geometry) -> np.ndarray:
@@ -133,8 +143,11 @@ def _checked_scheme(scheme: Scheme, task: str) -> Scheme:
         return scheme
     unknown = [theirs[label] for label, name in named.items() if name is None]
     if unknown:
-        raise StructureError("radvlm knows every class of the installed TotalSegmentator", ", ".join(unknown[:8]),
-                             "Install TotalSegmentator 2.18, or update radvlm")
+        raise StructureError(
+            "radvlm knows every class of the installed TotalSegmentator",
+            ", ".join(unknown[:8]),
+            "Install TotalSegmentator 2.18, or update radvlm",
+        )
     entries = tuple(SchemeEntry(label, theirs[label], str(name)) for label, name in named.items())
     return Scheme(scheme.name, scheme.title, entries, scheme.source, scheme.licence)
 
@@ -144,8 +157,11 @@ def _segmentation(labels: np.ndarray, scheme: Scheme, geometry: Geometry, decisi
     table = scheme.labels
     unknown = [label for label in held if label not in table]
     if unknown:
-        raise StructureError(f"every label belongs to {scheme.name}", ", ".join(map(str, unknown[:10])),
-                             "Install TotalSegmentator 2.18, or update radvlm")
+        raise StructureError(
+            f"every label belongs to {scheme.name}",
+            ", ".join(map(str, unknown[:10])),
+            "Install TotalSegmentator 2.18, or update radvlm",
+        )
     places = {table[label]: LabelPlace(0, label) for label in held}
     return Segmentation((labels,), places, scheme.searched, geometry, scheme.name, decisions=(decision,))
 

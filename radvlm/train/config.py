@@ -118,12 +118,16 @@ class TrainConfig:
         corpora = {n: getattr(self, n) for n in ("voxel_scans", "head_scans", "validation_scans")}
         for name, corpus in corpora.items():
             if corpus.seeds and corpus.spacing_mm != self.encoder.spacing_mm:
-                raise InputError("phantoms are made on the grid on which the encoder looks",
-                                 f"{name} {corpus.spacing_mm} mm, encoder {self.encoder.spacing_mm} mm")
+                raise InputError(
+                    "phantoms are made on the grid on which the encoder looks",
+                    f"{name} {corpus.spacing_mm} mm, encoder {self.encoder.spacing_mm} mm",
+                )
         for (one, a), (other, b) in combinations(corpora.items(), 2):
             if Path(a.folder) == Path(b.folder):
-                raise InputError("each use of scans has a folder of its own, or validation would be on training scans",
-                                 f"{one} and {other}: {a.folder}")
+                raise InputError(
+                    "each use of scans has a folder of its own, or validation would be on training scans",
+                    f"{one} and {other}: {a.folder}",
+                )
             if a.seeds and b.seeds and max(a.seeds[0], b.seeds[0]) < min(a.seeds[1], b.seeds[1]):
                 raise InputError("no phantom has two uses", f"{one} {a.seeds} and {other} {b.seeds}", "Part the seeds")
 
@@ -140,10 +144,21 @@ class TrainConfig:
         return cls(**_values(cls, data, "recipe"))
 
 
-_NESTED = {"voxel_scans": CorpusConfig, "head_scans": CorpusConfig, "validation_scans": CorpusConfig,
-           "encoder": EncoderShape, "decoder": DecoderShape, "voxels": LoopConfig, "heads": LoopConfig,
-           "base": LoopConfig, "instruct": LoopConfig, "voxel_batch": Batch, "head_batch": Batch, "base_batch": Batch,
-           "instruct_batch": Batch}
+_NESTED = {
+    "voxel_scans": CorpusConfig,
+    "head_scans": CorpusConfig,
+    "validation_scans": CorpusConfig,
+    "encoder": EncoderShape,
+    "decoder": DecoderShape,
+    "voxels": LoopConfig,
+    "heads": LoopConfig,
+    "base": LoopConfig,
+    "instruct": LoopConfig,
+    "voxel_batch": Batch,
+    "head_batch": Batch,
+    "base_batch": Batch,
+    "instruct_batch": Batch,
+}
 
 
 def _values(cls: type, data: Mapping[str, Any], where: str) -> dict[str, Any]:

@@ -55,8 +55,10 @@ class ContrastiveParts(nn.Module):
     def __init__(self, encoder: TokenEncoder, text: TextTower) -> None:
         super().__init__()
         if encoder.config.embedding != text.config.embedding:
-            raise InputError("images and text have embeddings of one length",
-                             f"{encoder.config.embedding} and {text.config.embedding}")
+            raise InputError(
+                "images and text have embeddings of one length",
+                f"{encoder.config.embedding} and {text.config.embedding}",
+            )
         self.encoder, self.text = encoder, text
         self.log_scale = nn.Parameter(torch.full((2,), FIRST_SCALE))
 
@@ -65,8 +67,9 @@ class ContrastiveParts(nn.Module):
         return self.log_scale[number].clamp(max=LAST_SCALE).exp()
 
 
-def info_nce(image: Tensor, text: Tensor, scale: Tensor | float, *, there: Tensor | None = None,
-             same: Tensor | None = None) -> Tensor:
+def info_nce(
+    image: Tensor, text: Tensor, scale: Tensor | float, *, there: Tensor | None = None, same: Tensor | None = None
+) -> Tensor:
     """Symmetric InfoNCE within each of R groups (reports are one group, organs several), mean over groups.
 
     Args:
@@ -86,8 +89,10 @@ def info_nce(image: Tensor, text: Tensor, scale: Tensor | float, *, there: Tenso
         hidden = hidden | same
     scores = scores.masked_fill(hidden & ~own, _HIDDEN)
     target = torch.arange(rows, device=image.device).expand(groups, -1)
-    each = (F.cross_entropy(scores.transpose(1, 2), target, reduction="none")  # over texts, (R, B)
-            + F.cross_entropy(scores, target, reduction="none")) / 2  # over images
+    each = (
+        F.cross_entropy(scores.transpose(1, 2), target, reduction="none")  # over texts, (R, B)
+        + F.cross_entropy(scores, target, reduction="none")
+    ) / 2  # over images
     count = held.sum(1)
     per_group = (each * held).sum(1) / count.clamp_min(1)  # (R,)
     usable = count >= 2
@@ -121,9 +126,20 @@ class ContrastiveBatches:
         batch: scans of one process. throughput: told when a step starts.
     """
 
-    def __init__(self, parts: ContrastiveParts, studies: Sequence[Study], scans: PreparedScans, labels: Sequence[str],
-                 *, batch: int, seed: int, weights: ContrastiveWeights | None = None, augment: Augment | None = None,
-                 throughput: Throughput | None = None, device: str = "cpu") -> None:
+    def __init__(
+        self,
+        parts: ContrastiveParts,
+        studies: Sequence[Study],
+        scans: PreparedScans,
+        labels: Sequence[str],
+        *,
+        batch: int,
+        seed: int,
+        weights: ContrastiveWeights | None = None,
+        augment: Augment | None = None,
+        throughput: Throughput | None = None,
+        device: str = "cpu",
+    ) -> None:
         self.parts, self.studies, self.scans, self.labels = parts, list(studies), scans, tuple(labels)
         self.batch, self.seed, self.device = batch, seed, device
         self.weights, self.augment, self.throughput = weights or ContrastiveWeights(), augment, throughput
@@ -136,8 +152,11 @@ class ContrastiveBatches:
         if len(self.patients) < 2:
             raise InputError("contrast needs at least two patients", f"{len(self.patients)} in the training part")
         if self.weights.reports and not any(s.text for s in self.studies):
-            raise InputError("contrast with reports needs reports", "a table without any text",
-                             "Add a report column, or set weights.reports to 0")
+            raise InputError(
+                "contrast with reports needs reports",
+                "a table without any text",
+                "Add a report column, or set weights.reports to 0",
+            )
 
     def rows(self, step: int) -> list[int]:
         """Studies of this process at a step: one of each patient that was drawn for all processes."""
@@ -147,7 +166,7 @@ class ContrastiveBatches:
         drawn = rng.choice(len(self.patients), wanted, replace=False)
         rows = [held[int(rng.integers(len(held)))] for held in (self.patients[n] for n in drawn)]
         share = wanted // count
-        return rows[number * share:(number + 1) * share]
+        return rows[number * share : (number + 1) * share]
 
     def __call__(self, step: int) -> dict[str, Tensor]:
         if self.throughput is not None:
@@ -160,8 +179,9 @@ class ContrastiveBatches:
         """Losses of the studies ``rows``, nothing varied, whole reports; gathered over processes."""
         return self._losses(rows, *self._images(rows, None), None)
 
-    def _losses(self, rows: Sequence[int], images: Tensor, organs: Tensor | None, step: int | None
-                ) -> dict[str, Tensor]:
+    def _losses(
+        self, rows: Sequence[int], images: Tensor, organs: Tensor | None, step: int | None
+    ) -> dict[str, Tensor]:
         images = images.to(self.device)
         organs = None if organs is None else organs.to(self.device)
         out = self.parts.encoder(images)
@@ -214,8 +234,9 @@ class ContrastiveBatches:
         texts = [[self.studies[n].sections.get(o.section, "") for o in self.scans.organs] for n in rows]
         encoded, ids, there = self._encoded(texts)
         there = there & (shares.sum(2) > 0)
-        normal = torch.tensor([[organ_normal(self.studies[n], o) for o in self.scans.organs] for n in rows],
-                              device=self.device)
+        normal = torch.tensor(
+            [[organ_normal(self.studies[n], o) for o in self.scans.organs] for n in rows], device=self.device
+        )
         return self._contrast(image, encoded, ids, there, normal, 1)
 
     def _contrast(self, image: Tensor, text: Tensor, ids: Tensor, there: Tensor, normal: Tensor, number: int) -> Tensor:
@@ -238,7 +259,7 @@ def validation_loss(batches: ContrastiveBatches, *, batch: int, precision: str =
     values = []
     rows = range(len(batches.studies))
     for start in range(0, len(rows), batch):
-        part = list(rows[start:start + batch])
+        part = list(rows[start : start + batch])
         with alone(), torch.autocast(batches.device.split(":")[0], torch.bfloat16, enabled=precision == "bfloat16"):
             values.append((float(batches.losses(part)["loss"]), len(part)))
     return float(np.average([v for v, _ in values], weights=[n for _, n in values]))

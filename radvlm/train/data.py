@@ -30,13 +30,33 @@ _JSON = (*_TEXT, "sections", "labels", "questions", "facts")
 _HEADING = re.compile(r"(?m)^[ \t]*([A-Za-z][A-Za-z ,/&-]{2,60}?)[ \t]*:[ \t]*")
 #: Words of headings that reports use -> key of SECTIONS; the names in SECTIONS are known without being listed.
 HEADINGS: Mapping[str, str] = {
-    "lower thorax": "lungs", "lower chest": "lungs", "lung bases": "lungs", "lung": "lungs", "gallbladder": "biliary",
-    "bile ducts": "biliary", "biliary tree": "biliary", "adrenal": "adrenals", "adrenals": "adrenals",
-    "kidneys": "kidneys", "kidneys and ureters": "kidneys", "bladder": "kidneys", "gi tract": "bowel",
-    "gastrointestinal tract": "bowel", "stomach": "bowel", "peritoneal cavity": "peritoneum",
-    "pelvic organs": "reproductive", "pelvis": "reproductive", "pelvic": "reproductive", "vasculature": "vessels",
-    "circulatory": "vessels", "musculoskeletal": "bones", "bones and soft tissues": "bones", "abdominal wall":
-    "soft_tissues", "heart": "heart", "conclusion": "impression", "thyroid": "neck",
+    "lower thorax": "lungs",
+    "lower chest": "lungs",
+    "lung bases": "lungs",
+    "lung": "lungs",
+    "gallbladder": "biliary",
+    "bile ducts": "biliary",
+    "biliary tree": "biliary",
+    "adrenal": "adrenals",
+    "adrenals": "adrenals",
+    "kidneys": "kidneys",
+    "kidneys and ureters": "kidneys",
+    "bladder": "kidneys",
+    "gi tract": "bowel",
+    "gastrointestinal tract": "bowel",
+    "stomach": "bowel",
+    "peritoneal cavity": "peritoneum",
+    "pelvic organs": "reproductive",
+    "pelvis": "reproductive",
+    "pelvic": "reproductive",
+    "vasculature": "vessels",
+    "circulatory": "vessels",
+    "musculoskeletal": "bones",
+    "bones and soft tissues": "bones",
+    "abdominal wall": "soft_tissues",
+    "heart": "heart",
+    "conclusion": "impression",
+    "thyroid": "neck",
 }
 
 
@@ -124,7 +144,7 @@ def sections_of(report: str) -> dict[str, str]:
     for n, mark in enumerate(marks):
         after = marks[n + 1] if n + 1 < len(marks) else None
         key = _section_of(mark.group(1))
-        text = " ".join(report[mark.end(): after.start() if after else len(report)].split())
+        text = " ".join(report[mark.end() : after.start() if after else len(report)].split())
         if key and text:
             found[key] = f"{found[key]} {text}" if key in found else text
     return found
@@ -144,8 +164,11 @@ def _csv_rows(file: Path) -> Iterable[dict[str, Any]]:
             _check_columns(columns, file)
             for number, row in enumerate(reader, 1):
                 if None in row or None in row.values():
-                    raise FileFormatError("every row has as many cells as the header", f"{file.name}, row {number}",
-                                          "Quote texts that hold a comma or a line break")
+                    raise FileFormatError(
+                        "every row has as many cells as the header",
+                        f"{file.name}, row {number}",
+                        "Quote texts that hold a comma or a line break",
+                    )
                 made: dict[str, Any] = {key: row.get(key, "") for key in _TEXT}
                 made["sections"] = {c.removeprefix(SECTION): row[c] for c in columns if c.startswith(SECTION)}
                 made["labels"] = {c.removeprefix(LABEL): row[c] for c in columns if c.startswith(LABEL)}
@@ -161,29 +184,39 @@ def _check_columns(columns: Sequence[str], file: Path) -> None:
     unknown = [c for c in columns if c not in _TEXT and not c.startswith((SECTION, LABEL))]
     twice = sorted({c for c in columns if columns.count(c) > 1})
     if missing or unknown or twice:
-        said = [f"{word} {', '.join(found)}" for word, found in
-                (("missing", missing), ("unknown", unknown), ("twice", twice)) if found]
-        raise FileFormatError("columns are patient, study, volume, masks, report, section:..., label:...",
-                              f"{file.name}: {'; '.join(said)}", "See docs/training.md")
+        said = [
+            f"{word} {', '.join(found)}"
+            for word, found in (("missing", missing), ("unknown", unknown), ("twice", twice))
+            if found
+        ]
+        raise FileFormatError(
+            "columns are patient, study, volume, masks, report, section:..., label:...",
+            f"{file.name}: {'; '.join(said)}",
+            "See docs/training.md",
+        )
 
 
 def _json_rows(file: Path) -> Iterable[dict[str, Any]]:
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise FileFormatError("a table of studies is a .csv or .jsonl file in UTF-8", f"{file.name}: {error}"
-                              ) from error
+        raise FileFormatError(
+            "a table of studies is a .csv or .jsonl file in UTF-8", f"{file.name}: {error}"
+        ) from error
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         try:
             row = json.loads(line)
         except ValueError as error:
-            raise FileFormatError("each line of a .jsonl table is JSON", f"{file.name}, line {number}: {error}"
-                                  ) from error
+            raise FileFormatError(
+                "each line of a .jsonl table is JSON", f"{file.name}, line {number}: {error}"
+            ) from error
         if not isinstance(row, dict) or (unknown := sorted(set(row) - set(_JSON))):
-            raise FileFormatError(f"keys of a study are {', '.join(_JSON)}", f"{file.name}, line {number}: "
-                                  f"{', '.join(unknown) if isinstance(row, dict) else type(row).__name__}")
+            raise FileFormatError(
+                f"keys of a study are {', '.join(_JSON)}",
+                f"{file.name}, line {number}: {', '.join(unknown) if isinstance(row, dict) else type(row).__name__}",
+            )
         yield {**dict.fromkeys(_TEXT, ""), "sections": {}, "labels": {}, **row}
 
 
@@ -195,22 +228,40 @@ def _study(row: Mapping[str, Any], base: Path, where: str) -> Study:
     masks = base / str(row["masks"]) if row.get("masks") else None
     for path in (volume, masks):
         if path is not None and not path.exists():
-            raise InputError("the files of a table exist", f"{where}: no {path.name}",
-                             "Relative paths start at the folder of the table, or at `root`")
+            raise InputError(
+                "the files of a table exist",
+                f"{where}: no {path.name}",
+                "Relative paths start at the folder of the table, or at `root`",
+            )
     report = str(row.get("report") or "").strip()
     sections = {k: str(v).strip() for k, v in dict(row["sections"]).items() if v and str(v).strip()}
     unknown = sorted(set(sections) - set(SECTIONS))
     if unknown:
-        raise InputError("a section is a key of radvlm.anatomy.SECTIONS", f"{where}: {', '.join(unknown)}",
-                         f"Choose one of {', '.join(SECTIONS)}")
-    labels = {name: held for name, value in dict(row["labels"]).items()
-              if (held := _label(value, f"{where}, label {name}")) is not None}
+        raise InputError(
+            "a section is a key of radvlm.anatomy.SECTIONS",
+            f"{where}: {', '.join(unknown)}",
+            f"Choose one of {', '.join(SECTIONS)}",
+        )
+    labels = {
+        name: held
+        for name, value in dict(row["labels"]).items()
+        if (held := _label(value, f"{where}, label {name}")) is not None
+    }
     try:
         asked = tuple((str(q["question"]), str(q["answer"])) for q in row.get("questions") or ())
     except (TypeError, KeyError) as error:
         raise InputError("questions are mappings with question and answer", f"{where}: {error!r}") from error
-    return Study(str(row["study"]).strip(), str(row["patient"]).strip(), volume, masks, report,
-                 sections or sections_of(report), labels, asked, dict(row.get("facts") or {}))
+    return Study(
+        str(row["study"]).strip(),
+        str(row["patient"]).strip(),
+        volume,
+        masks,
+        report,
+        sections or sections_of(report),
+        labels,
+        asked,
+        dict(row.get("facts") or {}),
+    )
 
 
 def _label(value: Any, where: str) -> bool | None:
@@ -223,6 +274,9 @@ def _label(value: Any, where: str) -> bool | None:
     except (TypeError, ValueError):
         number = float("nan")
     if number not in (0, 1, -1):
-        raise InputError("a label is 1, 0, or empty or -1 for unknown", f"{where}: {value!r}",
-                         "Cut probabilities at a threshold first")
+        raise InputError(
+            "a label is 1, 0, or empty or -1 for unknown",
+            f"{where}: {value!r}",
+            "Cut probabilities at a threshold first",
+        )
     return None if number == -1 else number == 1

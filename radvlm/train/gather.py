@@ -49,7 +49,7 @@ class _Gather(torch.autograd.Function):
         whole = gradient.contiguous().clone()
         dist.all_reduce(whole)
         start = dist.get_rank() * ctx.rows
-        return whole[start:start + ctx.rows]
+        return whole[start : start + ctx.rows]
 
 
 def gathered(x: Tensor) -> Tensor:

@@ -44,8 +44,15 @@ class Tables:
     values: Tensor
 
 
-def evidence_tables(encoder: PyramidEncoder, cases: Sequence[Case], file: Path, *, precision: str = "float32",
-                    workers: int = 1, progress: Callable[[str], None] | None = None) -> Tables:
+def evidence_tables(
+    encoder: PyramidEncoder,
+    cases: Sequence[Case],
+    file: Path,
+    *,
+    precision: str = "float32",
+    workers: int = 1,
+    progress: Callable[[str], None] | None = None,
+) -> Tables:
     """One pass of the voxel network over every scan; kept in ``file`` (safetensors) and read from there again.
 
     ``workers``: processes of one thread each; two of them took 0.6 of the time of one process with two threads.
@@ -68,8 +75,9 @@ def evidence_tables(encoder: PyramidEncoder, cases: Sequence[Case], file: Path, 
     return Tables(tuple(cases), torch.stack(rows) if rows else torch.zeros(shape))
 
 
-def _passes(encoder: PyramidEncoder, cases: Sequence[Case], precision: str, workers: int
-            ) -> Iterator[tuple[str, Tensor]]:
+def _passes(
+    encoder: PyramidEncoder, cases: Sequence[Case], precision: str, workers: int
+) -> Iterator[tuple[str, Tensor]]:
     """Name and table of each case, in order."""
     if workers < 2 or len(cases) < 2 * workers:
         for case in cases:
@@ -123,14 +131,25 @@ class Weights:
 class HeadBatches:
     """Loss of the stage at a step; texts are written once per case and style."""
 
-    def __init__(self, heads: Heads, tables: Tables, config: PyramidConfig, *, batch: int, seed: int, variants: int = 4,
-                 weights: Weights | None = None, jitter: float = 0.15) -> None:
+    def __init__(
+        self,
+        heads: Heads,
+        tables: Tables,
+        config: PyramidConfig,
+        *,
+        batch: int,
+        seed: int,
+        variants: int = 4,
+        weights: Weights | None = None,
+        jitter: float = 0.15,
+    ) -> None:
         self.heads, self.tables, self.config = heads, tables, config
         self.batch, self.seed, self.weights, self.jitter = batch, seed, weights or Weights(), jitter
         self.truth = torch.tensor(np.stack([c.findings for c in tables.cases]), dtype=torch.float32)
         self.known = torch.tensor(np.stack([c.known for c in tables.cases]), dtype=torch.float32)
-        self.reports = [[report_text(c, n, "varied" if n % 3 else "plain") for n in range(variants)]
-                        for c in tables.cases]
+        self.reports = [
+            [report_text(c, n, "varied" if n % 3 else "plain") for n in range(variants)] for c in tables.cases
+        ]
         self.organ_names = tuple(organs())
         self.members = torch.tensor([[float(f in organs()[o]) for f in config.findings] for o in self.organ_names])
         self.organ_texts = [[organ_text(c, o, n) for o in self.organ_names] for n in range(2) for c in tables.cases]
@@ -154,8 +173,9 @@ class HeadBatches:
         loss = w.findings * found + w.reports * reports + w.prompts * asked + w.organs * organ
         return {"loss": loss, "findings": found, "reports": reports, "prompts": asked, "organs": organ}
 
-    def _swapped(self, table: Tensor, truth: Tensor, known: Tensor, rng: np.random.Generator
-                 ) -> tuple[Tensor, Tensor, Tensor]:
+    def _swapped(
+        self, table: Tensor, truth: Tensor, known: Tensor, rng: np.random.Generator
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Rows after ``WITH_TEXTS`` with whole organs of other scans in place of their own, labels with them.
 
         An organ is its row of anatomy and those of all findings in it; its donor has a like attenuation of the aorta,
@@ -167,8 +187,11 @@ class HeadBatches:
             return table, truth, known
         table, truth, known = table.clone(), truth.clone(), known.clone()
         own = [t[first:].clone() for t in (table, truth, known)]
-        order = torch.argsort(own[0][:, anatomy.index(AORTA), FEATURES.index("mean_hu")]) if AORTA in anatomy else (
-            torch.arange(count))
+        order = (
+            torch.argsort(own[0][:, anatomy.index(AORTA), FEATURES.index("mean_hu")])
+            if AORTA in anatomy
+            else (torch.arange(count))
+        )
         for parent in dict.fromkeys(self.config.parents):
             shift = int(rng.integers(1, min(6, count))) * (1 if rng.random() < 0.5 else -1)
             donor = torch.empty(count, dtype=torch.long)
@@ -212,7 +235,7 @@ class HeadBatches:
         held = [(i, t) for i, n in enumerate(part) if (t := self.organ_texts[half + n][organ]) is not None]
         if len(held) < 4:
             return shares.sum() * 0
-        image = self.heads.reader.organ_embeddings(shares[[i for i, _ in held]], self.members[organ:organ + 1])[:, 0]
+        image = self.heads.reader.organ_embeddings(shares[[i for i, _ in held]], self.members[organ : organ + 1])[:, 0]
         text = self.heads.text.encode([t.text for _, t in held])
         scores = self.heads.scale[2].exp() * image @ text.T
         normal = torch.tensor([t.normal for _, t in held])

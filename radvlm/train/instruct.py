@@ -59,16 +59,20 @@ def token_lessons(studies: Sequence[Study]) -> list[TokenLesson]:
                 found.append(TokenLesson("facts", facts_prompt(key, study.facts[key]), sections[key], n))
         found += [TokenLesson("answers", question_prompt(q), a, n) for q, a in study.questions]
     if not found:
-        raise InputError("instruction tuning needs reports, sections or questions", "a table with none of them",
-                         "Add a report column, or leave the stages adapter and instruct out")
+        raise InputError(
+            "instruction tuning needs reports, sections or questions",
+            "a table with none of them",
+            "Add a report column, or leave the stages adapter and instruct out",
+        )
     return found
 
 
 class FrozenScans:
     """Tokens of studies from an encoder that no longer learns, kept in ``folder`` by content of scan and weights."""
 
-    def __init__(self, encoder: TokenEncoder, scans: PreparedScans, folder: Path, *, precision: str = "float32"
-                 ) -> None:
+    def __init__(
+        self, encoder: TokenEncoder, scans: PreparedScans, folder: Path, *, precision: str = "float32"
+    ) -> None:
         self.encoder, self.scans, self.folder, self.precision = encoder.eval(), scans, folder, precision
         folder.mkdir(parents=True, exist_ok=True)
         self.digest = weights_digest(encoder) + precision
@@ -81,8 +85,14 @@ class FrozenScans:
         with safe_open(file, framework="pt") as held:
             tensors = {name: held.get_tensor(name) for name in held.keys()}  # noqa: SIM118 (no mapping)
         grid = tuple(int(n) for n in tensors["grid"])
-        return ScanTokens(tensors["tokens"].float(), grid, tensors["positions_mm"],  # type: ignore[arg-type]
-                          tensors.get("occupancy"), tensors.get("facts"), tensors.get("there"))
+        return ScanTokens(
+            tensors["tokens"].float(),
+            grid,
+            tensors["positions_mm"],  # type: ignore[arg-type]
+            tensors.get("occupancy"),
+            tensors.get("facts"),
+            tensors.get("there"),
+        )
 
     def _keep(self, study: Study, file: Path) -> None:
         scan = self.scans(study)
@@ -90,8 +100,14 @@ class FrozenScans:
         organs = None if scan.organs is None else scan.organs.numpy()
         with torch.autocast(device, torch.bfloat16, enabled=self.precision == "bfloat16"):
             made = scan_tokens(self.encoder, scan.image[None], scan.affine_ras_mm, organs, len(self.scans.organs))
-        tensors = {"tokens": made.tokens.half(), "positions_mm": made.positions_mm, "occupancy": made.occupancy,
-                   "facts": made.facts, "there": made.there, "grid": torch.tensor(made.token_grid)}
+        tensors = {
+            "tokens": made.tokens.half(),
+            "positions_mm": made.positions_mm,
+            "occupancy": made.occupancy,
+            "facts": made.facts,
+            "there": made.there,
+            "grid": torch.tensor(made.token_grid),
+        }
         number, _ = processes()
         beside = file.with_suffix(f".{number}.tmp")
         save_file({k: v.cpu().contiguous() for k, v in tensors.items() if v is not None}, beside)
@@ -101,9 +117,20 @@ class FrozenScans:
 class TokenInstructBatches:
     """Loss of the writer at a step; kinds take turns, sections and answers twice as often as facts."""
 
-    def __init__(self, writer: TokenWriter, scans: FrozenScans, studies: Sequence[Study],
-                 lessons: Sequence[TokenLesson], *, batch: int, seed: int, hide_regions: float = 0.5,
-                 longest: int = 512, throughput: Throughput | None = None, device: str = "cpu") -> None:
+    def __init__(
+        self,
+        writer: TokenWriter,
+        scans: FrozenScans,
+        studies: Sequence[Study],
+        lessons: Sequence[TokenLesson],
+        *,
+        batch: int,
+        seed: int,
+        hide_regions: float = 0.5,
+        longest: int = 512,
+        throughput: Throughput | None = None,
+        device: str = "cpu",
+    ) -> None:
         if not 0 <= hide_regions <= 1:
             raise InputError("a share lies between 0 and 1", f"hide_regions: {hide_regions}")
         self.writer, self.scans, self.studies, self.device = writer, scans, list(studies), device
@@ -120,7 +147,7 @@ class TokenInstructBatches:
         kind, held = self.turns[step % len(self.turns)]
         pool = sorted(rng.integers(0, len(held), 4 * self.batch), key=lambda n: len(held[n].target))
         start = int(rng.integers(0, 4)) * self.batch  # texts of like length share a batch: less padding
-        rows = [held[n] for n in pool[start:start + self.batch]]
+        rows = [held[n] for n in pool[start : start + self.batch]]
         loss = self.loss(rows, rng)
         return {"loss": loss, kind: loss, **(self.throughput.values() if self.throughput else {})}
 
@@ -145,8 +172,10 @@ def validation_score(batches: TokenInstructBatches, lessons: Sequence[TokenLesso
     if not lessons:
         raise InputError("validation needs lessons", "none in the validation part")
     chosen = [lessons[n] for n in np.linspace(0, len(lessons) - 1, min(most, len(lessons))).round().astype(int)]
-    values = [(float(batches.loss(chosen[s:s + batches.batch])), len(chosen[s:s + batches.batch]))
-              for s in range(0, len(chosen), batches.batch)]
+    values = [
+        (float(batches.loss(chosen[s : s + batches.batch])), len(chosen[s : s + batches.batch]))
+        for s in range(0, len(chosen), batches.batch)
+    ]
     return -float(np.average([v for v, _ in values], weights=[n for _, n in values]))
 
 

@@ -51,8 +51,14 @@ class Lessons:
         return [f"{x.prompt} {x.target}" for kind in (self.sections, self.answers, self.facts) for x in kind]
 
 
-def make_lessons(cases: Sequence[Case], *, seed: int = 0, per_kind: int | None = None, wordings: int = 2,
-                 fact_cases: int | None = None) -> Lessons:
+def make_lessons(
+    cases: Sequence[Case],
+    *,
+    seed: int = 0,
+    per_kind: int | None = None,
+    wordings: int = 2,
+    fact_cases: int | None = None,
+) -> Lessons:
     """Lessons of all cases; ``wordings`` of each question, balanced so that no answer can be guessed.
 
     ``fact_cases``: only of so many cases that have a report of their masks; None for all.
@@ -75,8 +81,10 @@ def make_lessons(cases: Sequence[Case], *, seed: int = 0, per_kind: int | None =
         for unit in ("section", "sentence"):
             facts += [Lesson(facts_prompt(p.section, p.facts), p.text, n) for p in fact_pairs(case, unit) if p.facts]
     whole = [seen_whole(case) for case in cases]
-    answers = [Lesson(question_prompt(q.text, whole[row[q.case]]), q.answer, row[q.case])
-               for q in balanced(pool, seed, per_kind)]
+    answers = [
+        Lesson(question_prompt(q.text, whole[row[q.case]]), q.answer, row[q.case])
+        for q in balanced(pool, seed, per_kind)
+    ]
     return Lessons(tuple(sections), tuple(answers), tuple(facts))
 
 
@@ -93,8 +101,10 @@ def seen_lesson(case: Case, section: str, rng: np.random.Generator) -> tuple[str
 def seen_of_statements(said: Sequence[Statement], absent: Sequence[str]) -> str:
     """The prompt's lines for sentences that hold, and findings (keys) that were ruled out."""
     terms = findings()
-    return seen_text([(terms[s.findings[0]].words, [structure(p).words for p in s.sites]) for s in said if s.present],
-                     [terms[name].words for name in absent])
+    return seen_text(
+        [(terms[s.findings[0]].words, [structure(p).words for p in s.sites]) for s in said if s.present],
+        [terms[name].words for name in absent],
+    )
 
 
 def seen_whole(case: Case) -> str:
@@ -104,8 +114,12 @@ def seen_whole(case: Case) -> str:
 
 def plain_texts(cases: Sequence[Case], lessons: Lessons, *, variants: int = 2) -> list[str]:
     """Text for the base: reports in both styles, line by line, and every lesson without its image."""
-    lines = [line for case in cases for n in range(variants)
-             for line in report_text(case, n, "varied" if n else "plain").splitlines()]
+    lines = [
+        line
+        for case in cases
+        for n in range(variants)
+        for line in report_text(case, n, "varied" if n else "plain").splitlines()
+    ]
     return [*lines, *lessons.texts()]
 
 
@@ -122,19 +136,33 @@ class BaseBatches:
         # texts of like length share a batch: less padding
         ordered = sorted(pool, key=lambda n: len(self.texts[n]))
         start = int(rng.integers(0, 8)) * self.batch
-        rows = [self.texts[n] for n in ordered[start:start + self.batch]]
+        rows = [self.texts[n] for n in ordered[start : start + self.batch]]
         return {"loss": self.decoder.loss(None, self.decoder.text_batch(None, rows))}
 
 
 class InstructBatches:
     """Loss of the writer at a step; kinds take turns."""
 
-    def __init__(self, writer: ReportWriter, lessons: Lessons, tables: Tensor, logits: Tensor, *, batch: int, seed: int,
-                 jitter: float = 0.05) -> None:
+    def __init__(
+        self,
+        writer: ReportWriter,
+        lessons: Lessons,
+        tables: Tensor,
+        logits: Tensor,
+        *,
+        batch: int,
+        seed: int,
+        jitter: float = 0.05,
+    ) -> None:
         self.writer, self.tables, self.logits = writer, tables, logits
         self.batch, self.seed, self.jitter = batch, seed, jitter
-        self.turns = [("sections", lessons.sections), ("answers", lessons.answers), ("sections", lessons.sections),
-                      ("answers", lessons.answers), ("facts", lessons.facts)]
+        self.turns = [
+            ("sections", lessons.sections),
+            ("answers", lessons.answers),
+            ("sections", lessons.sections),
+            ("answers", lessons.answers),
+            ("facts", lessons.facts),
+        ]
         self.turns = [(name, held) for name, held in self.turns if held]
         # the rare lessons, in which something is there, come as often as the common ones
         self.weights = {}
@@ -149,7 +177,7 @@ class InstructBatches:
         picked = [held[n] for n in rng.choice(len(held), 4 * size, p=self.weights[name])]
         picked.sort(key=lambda x: len(x.prompt) + len(x.target))
         start = int(rng.integers(0, 4)) * size
-        rows = [x for x in picked[start:start + size] if len(x.prompt) + len(x.target) < 5 * LONGEST] or picked[:size]
+        rows = [x for x in picked[start : start + size] if len(x.prompt) + len(x.target) < 5 * LONGEST] or picked[:size]
         index = torch.tensor([x.case for x in rows])
         table, logits = self.tables[index], self.logits[index]
         spread = self.writer.tokens.spread[None, :, :-1]

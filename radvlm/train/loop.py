@@ -52,17 +52,27 @@ class LoopConfig:
 
     def __post_init__(self) -> None:
         if self.steps < 1 or not self.learning_rate > 0:
-            raise InputError("a stage has at least one step and a positive learning rate",
-                             f"{self.steps} steps, {self.learning_rate}")
+            raise InputError(
+                "a stage has at least one step and a positive learning rate",
+                f"{self.steps} steps, {self.learning_rate}",
+            )
         if self.precision not in ("float32", "bfloat16"):
             raise InputError('precision is "float32" or "bfloat16"', repr(self.precision))
         if self.accumulate < 1:
             raise InputError("a step is made of at least one loss", f"accumulate: {self.accumulate}")
 
 
-def run_stage(name: str, module: nn.Module, loss_of: Callable[[int], dict[str, Tensor]], config: LoopConfig,
-              folder: Path, *, validate: Callable[[], float] | None = None, progress: Progress | None = None,
-              device: str = "cpu") -> Path:
+def run_stage(
+    name: str,
+    module: nn.Module,
+    loss_of: Callable[[int], dict[str, Tensor]],
+    config: LoopConfig,
+    folder: Path,
+    *,
+    validate: Callable[[], float] | None = None,
+    progress: Progress | None = None,
+    device: str = "cpu",
+) -> Path:
     """Train ``module`` so that ``loss_of(step)["loss"]`` falls; returns the stage's log (JSON lines).
 
     Only parameters that require a gradient are trained, and only they and buffers are kept. ``validate`` returns a
@@ -105,21 +115,31 @@ def run_stage(name: str, module: nn.Module, loss_of: Callable[[int], dict[str, T
             with torch.autocast(device.split(":")[0], torch.bfloat16, enabled=config.precision == "bfloat16"):
                 losses = loss_of(step * config.accumulate + part)
             if not torch.isfinite(losses["loss"]):
-                raise InputError("the loss of a training step is finite", f"{name}, step {step}: {losses['loss']}",
-                                 "Lower the learning rate or look at the data of this step")
+                raise InputError(
+                    "the loss of a training step is finite",
+                    f"{name}, step {step}: {losses['loss']}",
+                    "Lower the learning rate or look at the data of this step",
+                )
             accelerator.backward(losses["loss"] / config.accumulate)
         if accelerator.num_processes > 1:
             _average(module, trained)
         length = accelerator.clip_grad_norm_(trained, config.clip)
         if length is not None and not torch.isfinite(torch.as_tensor(length)):  # a step of it would ruin every weight
-            raise InputError("the gradient of a training step is finite", f"{name}, step {step}: {float(length)}",
-                             "Lower the learning rate, or train in float32")
+            raise InputError(
+                "the gradient of a training step is finite",
+                f"{name}, step {step}: {float(length)}",
+                "Lower the learning rate, or train in float32",
+            )
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
         step += 1
         if step % config.log_every == 0 and accelerator.is_main_process:
-            row = {"step": step, "seconds": round(elapsed, 1), "lr": optimiser.param_groups[0]["lr"],
-                   **{k: round(float(v.detach()), 5) for k, v in losses.items()}}
+            row = {
+                "step": step,
+                "seconds": round(elapsed, 1),
+                "lr": optimiser.param_groups[0]["lr"],
+                **{k: round(float(v.detach()), 5) for k, v in losses.items()},
+            }
             with log.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")
             if progress:
@@ -139,9 +159,18 @@ def run_stage(name: str, module: nn.Module, loss_of: Callable[[int], dict[str, T
                 if config.patience is not None and stale >= config.patience:
                     break
         if time.monotonic() - saved > config.save_every_s and accelerator.is_main_process:
-            _save({"module": changing(module), "optimiser": optimiser.state_dict(), "step": step,
-                   "spent": spent + time.monotonic() - start, "best": best, "stale": stale,
-                   "best_state": best_state}, state_file)
+            _save(
+                {
+                    "module": changing(module),
+                    "optimiser": optimiser.state_dict(),
+                    "step": step,
+                    "spent": spent + time.monotonic() - start,
+                    "best": best,
+                    "stale": stale,
+                    "best_state": best_state,
+                },
+                state_file,
+            )
             saved = time.monotonic()
     if best_state is not None:
         module.load_state_dict(best_state, strict=False)
@@ -169,11 +198,17 @@ def _load(module: nn.Module, state: dict[str, Tensor], file: Path) -> None:
     own = module.state_dict()
     missing, extra = sorted(set(changing(module)) - set(state)), sorted(set(state) - set(own))
     wrong = sorted(k for k in set(own) & set(state) if own[k].shape != state[k].shape)
-    said = [f"{len(keys)} {kind}: {', '.join(keys[:5])}" for kind, keys in
-            (("missing", missing), ("extra", extra), ("of another shape", wrong)) if keys]
+    said = [
+        f"{len(keys)} {kind}: {', '.join(keys[:5])}"
+        for kind, keys in (("missing", missing), ("extra", extra), ("of another shape", wrong))
+        if keys
+    ]
     if said:
-        raise FileFormatError("a stage goes on with the module that it began with", f"{file.name}: {'; '.join(said)}",
-                              "The recipe was changed: train into a new folder")
+        raise FileFormatError(
+            "a stage goes on with the module that it began with",
+            f"{file.name}: {'; '.join(said)}",
+            "The recipe was changed: train into a new folder",
+        )
     module.load_state_dict(state, strict=False)
 
 
@@ -195,8 +230,9 @@ def _agreed(value: float, accelerator: Any) -> float:
     """The main process's value, so that all processes take the same decisions."""
     if accelerator.num_processes == 1:
         return value
-    held = torch.tensor([value], dtype=torch.float64 if accelerator.device.type != "mps" else torch.float32,
-                        device=accelerator.device)
+    held = torch.tensor(
+        [value], dtype=torch.float64 if accelerator.device.type != "mps" else torch.float32, device=accelerator.device
+    )
     torch.distributed.broadcast(held, 0)
     return float(held)
 

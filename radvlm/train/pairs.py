@@ -115,16 +115,18 @@ class Pairs:
         patients = np.array([c.patient for c in cases])
         alike[patients[:, None] == patients[None, :]] = -np.inf
         self.others = [np.flatnonzero(np.isfinite(row)) for row in alike]
-        self.nearest = [np.argsort(-row, kind="stable")[:min(NEAREST, len(o))]
-                        for row, o in zip(alike, self.others, strict=True)]
+        self.nearest = [
+            np.argsort(-row, kind="stable")[: min(NEAREST, len(o))] for row, o in zip(alike, self.others, strict=True)
+        ]
 
     @cached_property
     def said(self) -> list[Mapping[str, tuple[Statement, ...]]]:
         """Plain statements of each case by section."""
         return [{s: tuple(statements(c, s)) for s in TINY_SECTIONS} for c in self.cases]
 
-    def prompt(self, case: int, section: str, hints: Sequence[str] = (), said: Sequence[Statement] | None = None
-               ) -> str:
+    def prompt(
+        self, case: int, section: str, hints: Sequence[str] = (), said: Sequence[Statement] | None = None
+    ) -> str:
         """Hints, what a detector with the truth saw (or would have, had ``said`` been true), and the section."""
         held = self.said[case][section] if said is None else said
         absent = [f for s in held if not s.present for f in s.findings]
@@ -158,8 +160,13 @@ class Pairs:
 
         Raises InputError when the cases give no such pair in so many tries.
         """
-        made = {"scan": self._scan, "wording": self._wording, "misleading": self._misleading,
-                "organ in hint": self._organ_in_hint, "organ in scan": self._organ_in_scan}
+        made = {
+            "scan": self._scan,
+            "wording": self._wording,
+            "misleading": self._misleading,
+            "organ in hint": self._organ_in_hint,
+            "organ in scan": self._organ_in_scan,
+        }
         if kind not in made:
             raise InputError(f"a kind of pair is one of {', '.join(KINDS)}", repr(kind))
         maker: Callable[[np.random.Generator], Pair | None] = made[kind]
@@ -167,8 +174,11 @@ class Pairs:
             pair = maker(rng)
             if pair is not None:
                 return pair
-        raise InputError(f"the scans give pairs of the kind {kind!r}", f"none in {tries} draws of {len(self.cases)}",
-                         "Use more scans with findings")
+        raise InputError(
+            f"the scans give pairs of the kind {kind!r}",
+            f"none in {tries} draws of {len(self.cases)}",
+            "Use more scans with findings",
+        )
 
     def _scan(self, rng: np.random.Generator) -> Pair | None:
         case = int(rng.integers(len(self.cases)))
@@ -178,8 +188,15 @@ class Pairs:
         frame = str(rng.choice(FRAMES))
         hints = self._hints(case, section, frame, rng) if rng.random() < 0.5 else []
         text = worded(self.said[case][section], frame if hints else "plain")
-        return Pair("scan", self.prompt(case, section, hints), text, text, case, other,
-                    rejected_prompt=self.prompt(other, section, hints))
+        return Pair(
+            "scan",
+            self.prompt(case, section, hints),
+            text,
+            text,
+            case,
+            other,
+            rejected_prompt=self.prompt(other, section, hints),
+        )
 
     def _wording(self, rng: np.random.Generator) -> Pair | None:
         case, section = self._positive(rng)
@@ -188,8 +205,9 @@ class Pairs:
         if not hints:
             return None
         said = self.said[case][section]
-        return Pair("wording", self.prompt(case, section, hints), worded(said, frame),
-                    worded(said, "plain"), case, case)
+        return Pair(
+            "wording", self.prompt(case, section, hints), worded(said, frame), worded(said, "plain"), case, case
+        )
 
     def _misleading(self, rng: np.random.Generator) -> Pair | None:
         """Half of the time the scan has something else in that section, half of the time mostly nothing."""
@@ -247,14 +265,26 @@ class Pairs:
         frame = str(rng.choice(FRAMES))
         hints = self._hints(case, section, frame, rng)
         text = worded(self.said[case][section], frame if hints else "plain")
-        return Pair("organ in scan", self.prompt(case, section, hints), text, text, case, case, swapped, other,
-                    self.prompt(case, section, hints, said))
+        return Pair(
+            "organ in scan",
+            self.prompt(case, section, hints),
+            text,
+            text,
+            case,
+            case,
+            swapped,
+            other,
+            self.prompt(case, section, hints, said),
+        )
 
     # --- parts ------------------------------------------------------------------------------------------------------
     def _section(self, case: int, rng: np.random.Generator, there: float) -> str:
         """A section of a case that says something; one with a finding with a chance of ``there``, else any."""
-        pool = self._there[case] if self._there[case] and rng.random() < there else \
-            [s for s, held in self.said[case].items() if held]
+        pool = (
+            self._there[case]
+            if self._there[case] and rng.random() < there
+            else [s for s, held in self.said[case].items() if held]
+        )
         return str(rng.choice(pool))
 
     def _positive(self, rng: np.random.Generator) -> tuple[int, str]:
@@ -281,10 +311,15 @@ class Pairs:
 
     def _foreign(self, case: int, other: int, rng: np.random.Generator, only: str = "") -> tuple[str, Statement] | None:
         """A finding of another patient (of a section) that this one is known not to have, and its section."""
-        denied = {(section, f) for section, held in self.said[case].items() for s in held if not s.present
-                  for f in s.findings}
-        pool = [(section, s) for section in self._there[other] for s in self.said[other][section]
-                if s.present and (section, s.findings[0]) in denied and only in ("", section)]
+        denied = {
+            (section, f) for section, held in self.said[case].items() for s in held if not s.present for f in s.findings
+        }
+        pool = [
+            (section, s)
+            for section in self._there[other]
+            for s in self.said[other][section]
+            if s.present and (section, s.findings[0]) in denied and only in ("", section)
+        ]
         return pool[int(rng.integers(len(pool)))] if pool else None
 
 

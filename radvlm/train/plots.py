@@ -19,9 +19,13 @@ def plot_losses(folder: Path) -> Path | None:
     if not panels:
         return None
     target = folder / "losses.svg"
-    target.write_text(f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{HEIGHT * len(panels)}" '
-                      'font-family="sans-serif" font-size="11"><rect width="100%" height="100%" fill="white"/>'
-                      + "".join(panels) + "</svg>", encoding="utf-8")
+    target.write_text(
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{HEIGHT * len(panels)}" '
+        'font-family="sans-serif" font-size="11"><rect width="100%" height="100%" fill="white"/>'
+        + "".join(panels)
+        + "</svg>",
+        encoding="utf-8",
+    )
     return target
 
 
@@ -40,8 +44,10 @@ def _panel(name: str, points: list[tuple[float, float]], number: int) -> str:
         return f"{x:.1f},{y:.1f}"
 
     raw, line = (" ".join(place(*p) for p in series) for series in (points, smooth))
-    return (f'<text x="{PAD}" y="{top + 18}" font-weight="bold">{name}: loss, last {smooth[-1][1]:.3f}</text>'
-            f'<polyline points="{raw}" fill="none" stroke="#bbb"/><polyline points="{line}" fill="none" stroke="#05a" '
-            f'stroke-width="1.5"/><text x="{PAD}" y="{top + HEIGHT - 26}">0</text>'
-            f'<text x="{WIDTH - PAD}" y="{top + HEIGHT - 26}">{last:.0f} steps</text>'
-            f'<text x="4" y="{top + 34}">{high:.2f}</text><text x="4" y="{top + HEIGHT - PAD}">{low:.2f}</text>')
+    return (
+        f'<text x="{PAD}" y="{top + 18}" font-weight="bold">{name}: loss, last {smooth[-1][1]:.3f}</text>'
+        f'<polyline points="{raw}" fill="none" stroke="#bbb"/><polyline points="{line}" fill="none" stroke="#05a" '
+        f'stroke-width="1.5"/><text x="{PAD}" y="{top + HEIGHT - 26}">0</text>'
+        f'<text x="{WIDTH - PAD}" y="{top + HEIGHT - 26}">{last:.0f} steps</text>'
+        f'<text x="4" y="{top + 34}">{high:.2f}</text><text x="4" y="{top + HEIGHT - PAD}">{low:.2f}</text>'
+    )

@@ -79,8 +79,10 @@ class PreferenceConfig:
         if self.kind != "preference":
             raise InputError("the kind of this recipe is preference", repr(self.kind))
         if not self.beta > 0 or self.keep < 0 or self.threads < 1:
-            raise InputError("beta is above 0, keep is not negative, threads is at least 1",
-                             f"{self.beta}, {self.keep}, {self.threads}")
+            raise InputError(
+                "beta is above 0, keep is not negative, threads is at least 1",
+                f"{self.beta}, {self.keep}, {self.threads}",
+            )
         if self.hints_batch < 1 or self.preference_batch < 1:
             raise InputError("a batch has at least one row", f"{self.hints_batch}, {self.preference_batch}")
         if len(self.shares) != len(KINDS) or min(self.shares) < 0 or not sum(self.shares) > 0:
@@ -103,15 +105,17 @@ def sequence_log_probability(decoder: Decoder, prefix: Tensor | None, batch: Tex
     prefix, prefix_mask = decoder.check_prefix(prefix, None, len(batch.input_ids))
     mask = torch.cat([prefix_mask, batch.attention_mask.bool()], dim=1)  # (B, P + L)
     first = int((batch.labels != IGNORED).any(dim=0).nonzero()[0])
-    logits = decoder.logits(torch.cat([prefix, embeddings], dim=1), mask, positions_of(mask), None,
-                            keep=embeddings.shape[1] - first + 1)  # (B, L - first + 1, V)
+    logits = decoder.logits(
+        torch.cat([prefix, embeddings], dim=1), mask, positions_of(mask), None, keep=embeddings.shape[1] - first + 1
+    )  # (B, L - first + 1, V)
     labels = batch.labels[:, first:]  # (B, L - first); the logits before each predict it
     taken = -F.cross_entropy(logits[:, :-1].float().transpose(1, 2), labels, ignore_index=IGNORED, reduction="none")
     return taken.sum(dim=1)
 
 
-def dpo_loss(chosen: Tensor, rejected: Tensor, reference_chosen: Tensor, reference_rejected: Tensor, beta: float
-             ) -> tuple[Tensor, Tensor]:
+def dpo_loss(
+    chosen: Tensor, rejected: Tensor, reference_chosen: Tensor, reference_rejected: Tensor, beta: float
+) -> tuple[Tensor, Tensor]:
     """(mean loss, margin (B,)): -log sigmoid(beta * margin), margin = (log ratio of chosen) - (that of rejected)."""
     margin = (chosen - reference_chosen) - (rejected - reference_rejected)
     return -F.logsigmoid(beta * margin).mean(), margin
@@ -120,16 +124,24 @@ def dpo_loss(chosen: Tensor, rejected: Tensor, reference_chosen: Tensor, referen
 class PreferenceBatches:
     """Loss of the adapter at a step, on pairs of every kind."""
 
-    def __init__(self, writer: ReportWriter, pairs: Pairs, tables: Tensor, logits: Tensor, names: Sequence[str],
-                 config: PreferenceConfig) -> None:
+    def __init__(
+        self,
+        writer: ReportWriter,
+        pairs: Pairs,
+        tables: Tensor,
+        logits: Tensor,
+        names: Sequence[str],
+        config: PreferenceConfig,
+    ) -> None:
         self.writer, self.pairs, self.tables, self.logits = writer, pairs, tables, logits
         self.names, self.config = list(names), config
         self.shares = np.array(config.shares) / sum(config.shares)
 
     def __call__(self, step: int) -> dict[str, Tensor]:
         rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([self.config.seed + 2, step])))
-        drawn = [self.pairs.draw(str(kind), rng)
-                 for kind in rng.choice(KINDS, self.config.preference_batch, p=self.shares)]
+        drawn = [
+            self.pairs.draw(str(kind), rng) for kind in rng.choice(KINDS, self.config.preference_batch, p=self.shares)
+        ]
         return self.loss(drawn)
 
     def loss(self, pairs: Sequence[Pair]) -> dict[str, Tensor]:
@@ -138,8 +150,10 @@ class PreferenceBatches:
         other = self.prefix([p.rejected_case for p in pairs], [(p.swapped, p.donor) for p in pairs])
         prefix = torch.cat([both, other])
         decoder = self.writer.decoder
-        batch = decoder.text_batch([p.prompt for p in pairs] + [p.rejected_prompt for p in pairs],
-                                   [f" {p.chosen}" for p in pairs] + [f" {p.rejected}" for p in pairs])
+        batch = decoder.text_batch(
+            [p.prompt for p in pairs] + [p.rejected_prompt for p in pairs],
+            [f" {p.chosen}" for p in pairs] + [f" {p.rejected}" for p in pairs],
+        )
         now = sequence_log_probability(decoder, prefix, batch)
         with torch.no_grad(), decoder.model.disable_adapter():
             before = sequence_log_probability(decoder, prefix, batch)
@@ -147,8 +161,12 @@ class PreferenceBatches:
         loss, margin = dpo_loss(now[:half], now[half:], before[:half], before[half:], self.config.beta)
         tokens = (batch.labels[:half] != IGNORED).sum()
         kept = -now[:half].sum() / tokens  # mean over the tokens, as trl's "sft" part
-        return {"loss": loss + self.config.keep * kept, "dpo": loss, "kept": kept,
-                "preferred": (margin > 0).float().mean()}
+        return {
+            "loss": loss + self.config.keep * kept,
+            "dpo": loss,
+            "kept": kept,
+            "preferred": (margin > 0).float().mean(),
+        }
 
     def prefix(self, rows: Sequence[int], swaps: Sequence[tuple[str, int]]) -> Tensor:
         """Evidence tokens (B, classes, width) of some scans; a swap takes one finding's evidence from another."""
@@ -164,8 +182,18 @@ class PreferenceBatches:
 class HintBatches:
     """Loss of the supervised stage: sections with hints, and among them answers and facts as they were taught."""
 
-    def __init__(self, writer: ReportWriter, pairs: Pairs, lessons: Lessons, tables: Tensor, logits: Tensor, *,
-                 batch: int, seed: int, jitter: float = 0.05) -> None:
+    def __init__(
+        self,
+        writer: ReportWriter,
+        pairs: Pairs,
+        lessons: Lessons,
+        tables: Tensor,
+        logits: Tensor,
+        *,
+        batch: int,
+        seed: int,
+        jitter: float = 0.05,
+    ) -> None:
         self.writer, self.pairs, self.lessons = writer, pairs, lessons
         self.tables, self.logits = tables, logits
         self.batch, self.seed, self.jitter = batch, seed, jitter
@@ -191,8 +219,10 @@ class HintBatches:
         rows = [held[int(n)] for n in rng.integers(0, len(held), 4 * size)]
         rows = [x for x in rows if len(x.prompt) + len(x.target) < 5 * LONGEST][:size] or rows[:1]
         if turn == "facts":  # half of them with hints, which must change no number
-            hinted = [hinted_prompt([self.pairs.lesson(rng, 1.0).target], x.prompt) if n % 2 else x.prompt
-                      for n, x in enumerate(rows)]
+            hinted = [
+                hinted_prompt([self.pairs.lesson(rng, 1.0).target], x.prompt) if n % 2 else x.prompt
+                for n, x in enumerate(rows)
+            ]
             rows = [replace(x, prompt=prompt) for x, prompt in zip(rows, hinted, strict=True)]
         return rows
 
@@ -235,9 +265,15 @@ def run_preference(config: PreferenceConfig, output: Path, *, folder: Path, prog
     writer.decoder.add_lora(replace(config.lora, seed=config.seed + 1))
     liked = PreferenceBatches(writer, pairs, values, logits, model.encoder.config.findings, config)
     run_stage("preference", writer, liked, config.preference, output, progress=tell)
-    training = {**settings.training, "preference": {"scans": len(tables.cases), "beta": config.beta,
-                                                    "hints_steps": config.hints.steps,
-                                                    "preference_steps": config.preference.steps}}
+    training = {
+        **settings.training,
+        "preference": {
+            "scans": len(tables.cases),
+            "beta": config.beta,
+            "hints_steps": config.hints.steps,
+            "preference_steps": config.preference.steps,
+        },
+    }
     return save(TableModel(model.encoder, model.text, writer, replace(settings, training=training)), output / "model")
 
 
@@ -245,16 +281,24 @@ def _start(config: PreferenceConfig, folder: Path) -> TableModel:
     place = folder / config.model
     model = load_model(place if place.is_dir() else config.model)
     if not isinstance(model, TableModel):
-        raise InputError("preference tuning starts from a model of the kind of tiny", type(model).__name__,
-                         "Models around a token encoder are not served yet")
+        raise InputError(
+            "preference tuning starts from a model of the kind of tiny",
+            type(model).__name__,
+            "Models around a token encoder are not served yet",
+        )
     if model.uses_hints:
-        raise InputError("preference tuning starts from a model that has not been shown hints", model.name,
-                         "Pass the model from before")
+        raise InputError(
+            "preference tuning starts from a model that has not been shown hints",
+            model.name,
+            "Pass the model from before",
+        )
     spacing = model.encoder.config.spacing_mm
     for corpus in (config.scans, config.fact_scans):
         if corpus is not None and corpus.seeds is not None and corpus.spacing_mm != spacing:
-            raise InputError("phantoms are made on the grid on which the encoder looks",
-                             f"{corpus.folder} {corpus.spacing_mm} mm, encoder {spacing} mm")
+            raise InputError(
+                "phantoms are made on the grid on which the encoder looks",
+                f"{corpus.folder} {corpus.spacing_mm} mm, encoder {spacing} mm",
+            )
     return model
 
 

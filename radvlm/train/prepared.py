@@ -71,8 +71,15 @@ class PreparedScan:
 class PreparedScans:
     """Studies to tensors, through the folder ``cache`` (None to prepare anew each time)."""
 
-    def __init__(self, spec: InputSpec, load_volume: LoadVolume, *, load_masks: LoadMasks | None = None,
-                 organs: Sequence[Organ] = (), cache: Path | None = None) -> None:
+    def __init__(
+        self,
+        spec: InputSpec,
+        load_volume: LoadVolume,
+        *,
+        load_masks: LoadMasks | None = None,
+        organs: Sequence[Organ] = (),
+        cache: Path | None = None,
+    ) -> None:
         self.spec, self.load_volume, self.load_masks = spec, load_volume, load_masks
         self.organs, self.cache = tuple(organs), cache
         self._digests: dict[tuple[str, int, int], str] = {}
@@ -84,8 +91,9 @@ class PreparedScans:
         key = self.key(study)
         if self.cache is None:
             image, organs, affine = self._prepare(study)
-            return PreparedScan(torch.from_numpy(image)[None], None if organs is None else torch.from_numpy(organs),
-                                affine, key)
+            return PreparedScan(
+                torch.from_numpy(image)[None], None if organs is None else torch.from_numpy(organs), affine, key
+            )
         meta = self.cache / f"{key}.json"
         if not meta.is_file():
             self._keep(study, key)
@@ -94,9 +102,16 @@ class PreparedScans:
     def key(self, study: Study) -> str:
         """sha256 of the files' bytes, the input specification and the table of organs."""
         masks = study.masks if self.load_masks is not None and self.organs else None
-        said = json.dumps({"version": VERSION, "spec": asdict(self.spec), "volume": self._digest(study.volume),
-                           "masks": self._digest(masks) if masks else "",
-                           "organs": [asdict(o) for o in self.organs] if masks else []}, sort_keys=True)
+        said = json.dumps(
+            {
+                "version": VERSION,
+                "spec": asdict(self.spec),
+                "volume": self._digest(study.volume),
+                "masks": self._digest(masks) if masks else "",
+                "organs": [asdict(o) for o in self.organs] if masks else [],
+            },
+            sort_keys=True,
+        )
         return hashlib.sha256(said.encode()).hexdigest()[:32]
 
     def _prepare(self, study: Study) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
@@ -104,8 +119,11 @@ class PreparedScans:
             volume = self.load_volume(study.volume)
             prepared = prepare(volume, self.spec)
         except InputError as error:
-            raise InputError("every scan of the table can be prepared", f"{study.name}: {error}",
-                             "Repair it or take it out of the table") from error
+            raise InputError(
+                "every scan of the table can be prepared",
+                f"{study.name}: {error}",
+                "Repair it or take it out of the table",
+            ) from error
         organs = None
         if study.masks is not None and self.load_masks is not None and self.organs:
             segmentation = self.load_masks(study.masks, volume)
@@ -133,8 +151,9 @@ class PreparedScans:
             raise FileFormatError("a kept scan is whole", f"{key}: {error}", "Delete the cache folder") from error
         low, high = self._range()
         image = torch.from_numpy(whole.astype(np.float32) * np.float32((high - low) / _STEPS) + np.float32(low))
-        return PreparedScan(image[None], None if organs is None else torch.from_numpy(organs),
-                            np.array(said["affine_ras_mm"]), key)
+        return PreparedScan(
+            image[None], None if organs is None else torch.from_numpy(organs), np.array(said["affine_ras_mm"]), key
+        )
 
     def _range(self) -> tuple[float, float]:
         """Values of the input that 16 bits span: 0 to 1, or HU where there is no window."""
@@ -183,8 +202,9 @@ class Ahead:
         return made
 
 
-def augmented(scan: PreparedScan, augment: Augment, spec: InputSpec, rng: np.random.Generator
-              ) -> tuple[Tensor, Tensor | None]:
+def augmented(
+    scan: PreparedScan, augment: Augment, spec: InputSpec, rng: np.random.Generator
+) -> tuple[Tensor, Tensor | None]:
     """Image (1, X, Y, Z) and organ map (X, Y, Z) of one draw; both are shifted alike."""
     span = 1.0 if spec.hu_window is None else 1 / (spec.hu_window[1] - spec.hu_window[0])
     zero = -1000.0 if spec.hu_window is None else (-1000.0 - spec.hu_window[0]) * span

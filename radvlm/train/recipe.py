@@ -150,16 +150,22 @@ class TokensConfig:
         if self.kind != "tokens":
             raise InputError("this recipe is of the kind tokens", repr(self.kind))
         if not any((self.selfsupervised, self.contrastive, self.adapter, self.instruct)):
-            raise InputError("a recipe has at least one stage", "none of selfsupervised, contrastive, adapter, "
-                             "instruct", _SEE)
+            raise InputError(
+                "a recipe has at least one stage", "none of selfsupervised, contrastive, adapter, instruct", _SEE
+            )
         if self.instruct and not self.adapter:
             raise InputError("instruct comes after adapter", "no adapter stage", "Give adapter some steps")
         if self.encoder.embedding != self.text.embedding:
-            raise InputError("encoder.embedding and text.embedding are the same length",
-                             f"{self.encoder.embedding} and {self.text.embedding}")
+            raise InputError(
+                "encoder.embedding and text.embedding are the same length",
+                f"{self.encoder.embedding} and {self.text.embedding}",
+            )
         if self.encoder.labels:
-            raise InputError("the size of the label head follows from the labels", f"encoder.labels: "
-                             f"{self.encoder.labels}", "Leave encoder.labels out")
+            raise InputError(
+                "the size of the label head follows from the labels",
+                f"encoder.labels: {self.encoder.labels}",
+                "Leave encoder.labels out",
+            )
         if self.writing.prefix.regions and not self.organs:
             raise InputError("region tokens need a table of organs", "writing.prefix.regions: true, no organs")
         for what in ("labels", "organs"):
@@ -210,8 +216,7 @@ def _made(cls: type, data: Any, where: str) -> Any:
     unknown = sorted(str(k) for k in set(data) - set(known))
     if unknown:
         raise InputError(f"keys of {where} are {', '.join(known)}", ", ".join(unknown))
-    missing = [n for n, f in known.items()
-               if n not in data and f.default is MISSING and f.default_factory is MISSING]
+    missing = [n for n, f in known.items() if n not in data and f.default is MISSING and f.default_factory is MISSING]
     if missing:
         raise InputError(f"{where} has its required keys", f"missing {', '.join(missing)}", _SEE)
     return cls(**{k: _value(hints[k], v, f"{where}.{k}".removeprefix("recipe.")) for k, v in data.items()})

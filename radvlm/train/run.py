@@ -62,10 +62,22 @@ def run(config: TrainConfig, output: Path, *, progress: Progress | None = None) 
     taught = (*_cases(config.head_scans, output), *_cases(config.voxel_scans, output))
     held_cases = _cases(config.validation_scans, output)
     with clock("evidence"):
-        tables = evidence_tables(encoder, taught, output / "evidence.heads.safetensors", precision="bfloat16",
-                                 workers=config.threads, progress=tell)
-        held = evidence_tables(encoder, held_cases, output / "evidence.validation.safetensors", precision="bfloat16",
-                               workers=config.threads, progress=tell)
+        tables = evidence_tables(
+            encoder,
+            taught,
+            output / "evidence.heads.safetensors",
+            precision="bfloat16",
+            workers=config.threads,
+            progress=tell,
+        )
+        held = evidence_tables(
+            encoder,
+            held_cases,
+            output / "evidence.validation.safetensors",
+            precision="bfloat16",
+            workers=config.threads,
+            progress=tell,
+        )
     with clock("heads"):
         heads = _heads(config, encoder, tables, held, output, tell)
     with clock("language"):
@@ -82,10 +94,21 @@ def make_encoder(config: TrainConfig) -> PyramidEncoder:
     terms = findings()
     torch.manual_seed(config.seed)
     shape = config.encoder
-    return PyramidEncoder(PyramidConfig(
-        shape.spacing_mm, shape.channels, shape.blocks, shape.width, tuple(anatomy_classes()), tuple(terms),
-        tuple(t.parent_class for t in terms.values()), part_classes(), tuple(context_names()),
-        embedding=shape.embedding, hidden=shape.hidden))
+    return PyramidEncoder(
+        PyramidConfig(
+            shape.spacing_mm,
+            shape.channels,
+            shape.blocks,
+            shape.width,
+            tuple(anatomy_classes()),
+            tuple(terms),
+            tuple(t.parent_class for t in terms.values()),
+            part_classes(),
+            tuple(context_names()),
+            embedding=shape.embedding,
+            hidden=shape.hidden,
+        )
+    )
 
 
 def corpus_folder(folder: str, output: Path) -> Path:
@@ -107,18 +130,29 @@ def _voxels(config: TrainConfig, encoder: PyramidEncoder, output: Path, tell: Pr
         run_stage("voxels", network, lambda _: {}, config.voxels, output)
         return
     folder = corpus_folder(config.voxel_scans.folder, output)
-    scans = [LabelledScan.open(path) for path in sorted(folder.glob("*/"))
-             if (path / "case.json").is_file() and not path.name.startswith(".")]
+    scans = [
+        LabelledScan.open(path)
+        for path in sorted(folder.glob("*/"))
+        if (path / "case.json").is_file() and not path.name.startswith(".")
+    ]
     if not scans:
         raise InputError("a corpus has at least one case", folder.name, "Give its seeds, so that it is made")
     crop = config.voxel_batch.crop or (128, 96, 80)
-    crops = Crops(scans, encoder.config, voxel_classes(), shape=crop, batch=config.voxel_batch.size,
-                  seed=config.seed + 1, often=config.voxel_batch.often)
+    crops = Crops(
+        scans,
+        encoder.config,
+        voxel_classes(),
+        shape=crop,
+        batch=config.voxel_batch.size,
+        seed=config.seed + 1,
+        often=config.voxel_batch.often,
+    )
     run_stage("voxels", network, lambda step: voxel_loss(network, crops(step)), config.voxels, output, progress=tell)
 
 
-def _heads(config: TrainConfig, encoder: PyramidEncoder, tables: Tables, held: Tables, output: Path, tell: Progress
-           ) -> Heads:
+def _heads(
+    config: TrainConfig, encoder: PyramidEncoder, tables: Tables, held: Tables, output: Path, tell: Progress
+) -> Heads:
     torch.manual_seed(config.seed + 2)
     encoder.reader.fit_scale(tables.values)
     heads = Heads(encoder.reader, HashedTextEncoder(HashedTextConfig(embedding=config.encoder.embedding)))
@@ -137,15 +171,18 @@ def _heads(config: TrainConfig, encoder: PyramidEncoder, tables: Tables, held: T
     return heads
 
 
-def _language(config: TrainConfig, encoder: PyramidEncoder, tables: Tables, output: Path, tell: Progress
-              ) -> tuple[ReportWriter, Lessons]:
+def _language(
+    config: TrainConfig, encoder: PyramidEncoder, tables: Tables, output: Path, tell: Progress
+) -> tuple[ReportWriter, Lessons]:
     lessons, values = make_lessons(tables.cases, seed=config.seed, fact_cases=FACT_CASES), tables.values
     decoder = _base(config, tables.cases, lessons, output, tell)
     decoder.add_lora(LoraSettings(rank=config.decoder.lora_rank, alpha=config.decoder.lora_alpha))
     logits = logits_of(encoder.reader, values)
     torch.manual_seed(config.seed + 5)
-    writer = ReportWriter(decoder, EvidenceConfig(n_classes=values.shape[1], n_features=values.shape[2] + 1,
-                                                  width=decoder.width, hidden=192))
+    writer = ReportWriter(
+        decoder,
+        EvidenceConfig(n_classes=values.shape[1], n_features=values.shape[2] + 1, width=decoder.width, hidden=192),
+    )
     from radvlm.model.writer import with_logits
 
     writer.tokens.set_statistics(with_logits(values, logits))
@@ -161,9 +198,17 @@ def _base(config: TrainConfig, cases: Sequence[Case], lessons: Lessons, output: 
     texts = plain_texts(cases, lessons)
     shape = config.decoder
     tokenizer = train_tokenizer(texts, vocab_size=shape.vocabulary, specials=MARKERS)
-    decoder = Decoder.new_llama(tokenizer, LlamaShape(hidden=shape.hidden, layers=shape.layers, heads=shape.heads,
-                                                      feed_forward=shape.feed_forward, context=shape.context),
-                                seed=config.seed + 4)
+    decoder = Decoder.new_llama(
+        tokenizer,
+        LlamaShape(
+            hidden=shape.hidden,
+            layers=shape.layers,
+            heads=shape.heads,
+            feed_forward=shape.feed_forward,
+            context=shape.context,
+        ),
+        seed=config.seed + 4,
+    )
     batches = BaseBatches(decoder, texts, batch=config.base_batch.size, seed=config.seed + 4)
     run_stage("base", decoder, batches, config.base, output, progress=tell)
     beside = output / "base.tmp"
@@ -174,8 +219,15 @@ def _base(config: TrainConfig, cases: Sequence[Case], lessons: Lessons, output: 
     return decoder
 
 
-def _settings(config: TrainConfig, encoder: PyramidEncoder, heads: Heads, writer: ReportWriter, held: Tables,
-              lessons: Lessons, clock: _Clock) -> Settings:
+def _settings(
+    config: TrainConfig,
+    encoder: PyramidEncoder,
+    heads: Heads,
+    writer: ReportWriter,
+    held: Tables,
+    lessons: Lessons,
+    clock: _Clock,
+) -> Settings:
     encoder.eval()
     heads.eval()
     writer.eval()
@@ -185,15 +237,25 @@ def _settings(config: TrainConfig, encoder: PyramidEncoder, heads: Heads, writer
         logits, embedding, _ = encoder.reader(held.values)
     calibration = fit(encoder.config.findings, logits.numpy(), truth, known=known)
     return Settings(
-        name=config.name, notice=config.notice, trained_on=config.trained_on,
+        name=config.name,
+        notice=config.notice,
+        trained_on=config.trained_on,
         terms=tuple(_term(n) for n in encoder.config.findings),
-        sections=TINY_SECTIONS, calibration=calibration,
+        sections=TINY_SECTIONS,
+        calibration=calibration,
         zero_shot=_zero_shot(heads, encoder.config.findings, embedding.numpy(), truth, known),
-        answer_temperature=_temperature(writer, held, logits, calibration), familiar=_familiar(encoder, held),
-        training={"seed": config.seed, "minutes": clock.minutes, "voxel_scans": config.voxel_scans.seeds,
-                  "head_scans": config.head_scans.seeds, "validation_scans": config.validation_scans.seeds,
-                  "lessons": [len(lessons.sections), len(lessons.answers), len(lessons.facts)]},
-        subjects=Subjects.from_dict(subjects()))
+        answer_temperature=_temperature(writer, held, logits, calibration),
+        familiar=_familiar(encoder, held),
+        training={
+            "seed": config.seed,
+            "minutes": clock.minutes,
+            "voxel_scans": config.voxel_scans.seeds,
+            "head_scans": config.head_scans.seeds,
+            "validation_scans": config.validation_scans.seeds,
+            "lessons": [len(lessons.sections), len(lessons.answers), len(lessons.facts)],
+        },
+        subjects=Subjects.from_dict(subjects()),
+    )
 
 
 def _term(name: str) -> Term:
@@ -201,8 +263,9 @@ def _term(name: str) -> Term:
     return Term(kind.name, kind.words, kind.section, kind.site, kind.sided, kind.structure, kind.parent_class)
 
 
-def _zero_shot(heads: Heads, names: Sequence[str], embedding: np.ndarray, truth: np.ndarray, known: np.ndarray
-               ) -> tuple[float, float, float, float]:
+def _zero_shot(
+    heads: Heads, names: Sequence[str], embedding: np.ndarray, truth: np.ndarray, known: np.ndarray
+) -> tuple[float, float, float, float]:
     """Slope, offset and the two thresholds of a text's score, from training wordings on validation scans."""
     scores = prompt_scores(heads.text, names, embedding)
     judged = known.astype(bool)
@@ -210,8 +273,9 @@ def _zero_shot(heads: Heads, names: Sequence[str], embedding: np.ndarray, truth:
     return pooled.slope[0], pooled.offset[0], pooled.absent_below[0], pooled.present_from[0]
 
 
-def prompt_scores(text: HashedTextEncoder, names: Sequence[str], embedding: np.ndarray, split: str = "train"
-                  ) -> np.ndarray:
+def prompt_scores(
+    text: HashedTextEncoder, names: Sequence[str], embedding: np.ndarray, split: str = "train"
+) -> np.ndarray:
     """embedding (N, D) -> (N, findings): along the wordings of present minus those of absent."""
     scores = []
     with torch.inference_mode():
@@ -225,12 +289,13 @@ def recall_of_own_report(image: np.ndarray, text: np.ndarray, block: int = 100) 
     """Share of scans (N, D) whose own report (N, D) is the nearest among ``block``; of all, where there are fewer."""
     size = min(block, len(image))
     starts = range(0, len(image) - size + 1, size)
-    hits = [np.argmax(image[s:s + size] @ text[s:s + size].T, axis=1) == np.arange(size) for s in starts]
+    hits = [np.argmax(image[s : s + size] @ text[s : s + size].T, axis=1) == np.arange(size) for s in starts]
     return float(np.mean(hits))
 
 
-def _temperature(writer: ReportWriter, held: Tables, logits: torch.Tensor, calibration: Calibration, most: int = 240
-                 ) -> float:
+def _temperature(
+    writer: ReportWriter, held: Tables, logits: torch.Tensor, calibration: Calibration, most: int = 240
+) -> float:
     """Temperature of yes/no answers with the least negative log likelihood on validation questions.
 
     The prompts list what the encoder sees in these scans, by its calibrated thresholds.

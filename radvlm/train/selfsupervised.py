@@ -63,8 +63,9 @@ class SelfSupervisedParts(nn.Module):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.rebuild = nn.Linear(encoder.channels, settings.detail**3)
-            self.view = nn.Sequential(nn.Linear(encoder.channels, encoder.channels), nn.GELU(),
-                                      nn.Linear(encoder.channels, 128))
+            self.view = nn.Sequential(
+                nn.Linear(encoder.channels, encoder.channels), nn.GELU(), nn.Linear(encoder.channels, 128)
+            )
 
 
 def hidden_blocks(shape: Sequence[int], block: Sequence[int], share: float, rng: np.random.Generator) -> Tensor:
@@ -126,9 +127,18 @@ def random_crop(image: Tensor, smallest: float, rng: np.random.Generator) -> Ten
 class SelfSupervisedBatches:
     """Loss of the stage at a step; reports and labels are not looked at."""
 
-    def __init__(self, parts: SelfSupervisedParts, studies: Sequence[Study], scans: PreparedScans, *, batch: int,
-                 seed: int, augment: Augment | None = None, throughput: Throughput | None = None, device: str = "cpu"
-                 ) -> None:
+    def __init__(
+        self,
+        parts: SelfSupervisedParts,
+        studies: Sequence[Study],
+        scans: PreparedScans,
+        *,
+        batch: int,
+        seed: int,
+        augment: Augment | None = None,
+        throughput: Throughput | None = None,
+        device: str = "cpu",
+    ) -> None:
         if len(studies) < 2:
             raise InputError("self-supervision needs at least two scans", str(len(studies)))
         self.parts, self.studies, self.scans = parts, list(studies), scans
@@ -150,7 +160,7 @@ class SelfSupervisedBatches:
         wanted = min(self.batch * count, len(self.studies) - len(self.studies) % count)
         drawn = rng.choice(len(self.studies), wanted, replace=False)
         share = wanted // count
-        rows = [int(n) for n in drawn[number * share:(number + 1) * share]]
+        rows = [int(n) for n in drawn[number * share : (number + 1) * share]]
         settings, spec = self.parts.settings, self.scans.spec
 
         def one(row: int) -> tuple[Tensor, ...]:

@@ -47,8 +47,15 @@ CALIBRATED_FROM = 5
 class _Run:
     """One run of a recipe: what every stage needs."""
 
-    def __init__(self, config: TokensConfig, output: Path, tell: Progress, load_volume: LoadVolume,
-                 load_masks: LoadMasks | None, folder: Path) -> None:
+    def __init__(
+        self,
+        config: TokensConfig,
+        output: Path,
+        tell: Progress,
+        load_volume: LoadVolume,
+        load_masks: LoadMasks | None,
+        folder: Path,
+    ) -> None:
         self.config, self.output, self.tell, self.folder = config, output, tell, folder
         self.device = _device(config.hardware.device)
         self.terms = _terms(config, folder)
@@ -59,8 +66,9 @@ class _Run:
         self.held = table.split("validation", validation=data.validation, test=data.test, seed=config.seed)
         if not self.train:
             raise InputError("the training part has at least one patient", "none", "Lower validation and test")
-        self.scans = PreparedScans(config.input, load_volume, load_masks=load_masks, organs=config.organs,
-                                   cache=output / data.cache)
+        self.scans = PreparedScans(
+            config.input, load_volume, load_masks=load_masks, organs=config.organs, cache=output / data.cache
+        )
         self.minutes = _Minutes(output / "minutes.json")
         self.flops: int | None = None
 
@@ -69,22 +77,43 @@ class _Run:
         flops = None if self.flops is None or not with_flops else 3 * self.flops
         return Throughput(size * count, flops, self.config.hardware.peak_tflops if with_flops else None)
 
-    def stage(self, name: str, module: torch.nn.Module, batches: Any, loop: LoopConfig,
-              validate: Callable[[], float] | None = None) -> None:
+    def stage(
+        self,
+        name: str,
+        module: torch.nn.Module,
+        batches: Any,
+        loop: LoopConfig,
+        validate: Callable[[], float] | None = None,
+    ) -> None:
         def progress(line: str) -> None:
             speed = batches.throughput.words() if getattr(batches, "throughput", None) else ""
             self.tell(f"{line}; {speed}" if speed else line)
 
         module.to(self.device)
         with self.minutes(name):
-            run_stage(name, module, batches, loop, self.output, validate=validate if self.held else None,
-                      progress=progress, device=self.device)
+            run_stage(
+                name,
+                module,
+                batches,
+                loop,
+                self.output,
+                validate=validate if self.held else None,
+                progress=progress,
+                device=self.device,
+            )
         if processes()[0] == 0:
             plot_losses(self.output)
 
 
-def run_tokens(config: TokensConfig, output: Path, *, load_volume: LoadVolume, load_masks: LoadMasks | None = None,
-               folder: Path | None = None, progress: Progress | None = None) -> Path:
+def run_tokens(
+    config: TokensConfig,
+    output: Path,
+    *,
+    load_volume: LoadVolume,
+    load_masks: LoadMasks | None = None,
+    folder: Path | None = None,
+    progress: Progress | None = None,
+) -> Path:
     """Train and save; returns ``output/model``.
 
     Args:
@@ -118,8 +147,12 @@ def run_tokens(config: TokensConfig, output: Path, *, load_volume: LoadVolume, l
 
 def make_encoder(config: TokensConfig, terms: Sequence[LabelTerm], folder: Path) -> TokenEncoder:
     """The encoder of the recipe: random weights from the seed, or what ``start`` holds."""
-    shape = replace(config.encoder, labels=len(terms), seed=config.seed,
-                    folder=str(folder / config.encoder.folder) if config.encoder.folder else "")
+    shape = replace(
+        config.encoder,
+        labels=len(terms),
+        seed=config.seed,
+        folder=str(folder / config.encoder.folder) if config.encoder.folder else "",
+    )
     slices_start = config.encoder.kind == "slices" and config.start == config.encoder.folder
     encoder = TokenEncoder(shape, config.input, random_weights=not slices_start)
     if config.start and not slices_start:
@@ -135,9 +168,16 @@ def _selfsupervised(run: _Run, encoder: TokenEncoder) -> None:
     for layer in (encoder.project, encoder.organ_project, encoder.classify):  # heads that this stage does not use
         if layer is not None:
             layer.requires_grad_(False)
-    batches = SelfSupervisedBatches(parts, run.train, run.scans, batch=config.selfsupervised_batch.size,
-                                    seed=config.seed + 2, augment=config.augment, device=run.device,
-                                    throughput=run.throughput(config.selfsupervised_batch.size))
+    batches = SelfSupervisedBatches(
+        parts,
+        run.train,
+        run.scans,
+        batch=config.selfsupervised_batch.size,
+        seed=config.seed + 2,
+        augment=config.augment,
+        device=run.device,
+        throughput=run.throughput(config.selfsupervised_batch.size),
+    )
     run.stage("selfsupervised", parts, batches, config.selfsupervised)
     encoder.requires_grad_(True)
 
@@ -150,16 +190,25 @@ def _contrastive(run: _Run, encoder: TokenEncoder, text: TextTower) -> None:
     names = [t.name for t in run.terms]
     common: dict[str, Any] = {"seed": config.seed + 3, "weights": config.weights, "device": run.device}
     size = config.contrastive_batch.size
-    batches = ContrastiveBatches(parts, run.train, run.scans, names, batch=size, augment=config.augment,
-                                 throughput=run.throughput(size), **common)
+    batches = ContrastiveBatches(
+        parts,
+        run.train,
+        run.scans,
+        names,
+        batch=size,
+        augment=config.augment,
+        throughput=run.throughput(size),
+        **common,
+    )
     held = None
     if len({s.patient for s in run.held}) >= 2:
         held = ContrastiveBatches(parts, run.held, run.scans, names, batch=size, **common)
 
     def validate() -> float:
         assert held is not None
-        return -validation_loss(held, batch=config.contrastive_batch.validate or size,
-                                precision=config.contrastive.precision)  # type: ignore[union-attr]
+        return -validation_loss(
+            held, batch=config.contrastive_batch.validate or size, precision=config.contrastive.precision
+        )  # type: ignore[union-attr]
 
     run.stage("contrastive", parts, batches, config.contrastive, validate if held else None)
 
@@ -181,12 +230,29 @@ def _writing(run: _Run, encoder: TokenEncoder) -> TokenWriter | None:
     asked = token_lessons(run.held) if any(s.text or s.questions for s in run.held) else []
 
     def batches(size: int, seed: int) -> TokenInstructBatches:
-        return TokenInstructBatches(writer, frozen, run.train, lessons, batch=size, seed=seed, device=run.device,
-                                    hide_regions=writing.hide_regions, longest=writing.longest,
-                                    throughput=run.throughput(size, with_flops=False))
+        return TokenInstructBatches(
+            writer,
+            frozen,
+            run.train,
+            lessons,
+            batch=size,
+            seed=seed,
+            device=run.device,
+            hide_regions=writing.hide_regions,
+            longest=writing.longest,
+            throughput=run.throughput(size, with_flops=False),
+        )
 
-    judged = TokenInstructBatches(writer, frozen, run.held, asked, batch=config.adapter_batch.size, seed=0,
-                                  longest=writing.longest, device=run.device)
+    judged = TokenInstructBatches(
+        writer,
+        frozen,
+        run.held,
+        asked,
+        batch=config.adapter_batch.size,
+        seed=0,
+        longest=writing.longest,
+        device=run.device,
+    )
 
     def validate() -> float:
         return validation_score(judged, asked)
@@ -215,8 +281,12 @@ def _decoder(run: _Run, texts: Sequence[str]) -> Decoder:
     tokenizer = train_tokenizer(texts, vocab_size=writing.vocabulary, specials=MARKERS)
     decoder = Decoder.new_llama(tokenizer, writing.shape, seed=config.seed + 6)
     if config.base is not None:
-        run.stage("base", decoder, BaseBatches(decoder, texts, batch=config.adapter_batch.size, seed=config.seed + 6),
-                  config.base)
+        run.stage(
+            "base",
+            decoder,
+            BaseBatches(decoder, texts, batch=config.adapter_batch.size, seed=config.seed + 6),
+            config.base,
+        )
     if processes()[0] == 0:
         decoder.save_pretrained(place)
     return decoder
@@ -236,9 +306,20 @@ def _settings(run: _Run, encoder: TokenEncoder, text: TextTower) -> TokensSettin
         zero_shot = _zero_shot(run, text, embeddings, truth, known)
     sections = sorted({key for s in run.train for key in s.sections}) if config.adapter else []
     return TokensSettings(
-        config.name, config.notice, config.trained_on, run.terms, tuple(sections), calibration, zero_shot,
-        {"seed": config.seed, "minutes": run.minutes.held, "studies": [len(run.train), len(run.held)],
-         "processes": processes()[1]})
+        config.name,
+        config.notice,
+        config.trained_on,
+        run.terms,
+        tuple(sections),
+        calibration,
+        zero_shot,
+        {
+            "seed": config.seed,
+            "minutes": run.minutes.held,
+            "studies": [len(run.train), len(run.held)],
+            "processes": processes()[1],
+        },
+    )
 
 
 @torch.no_grad()
@@ -252,8 +333,9 @@ def _outputs(run: _Run, encoder: TokenEncoder) -> tuple[np.ndarray, np.ndarray]:
 
 
 @torch.no_grad()
-def _zero_shot(run: _Run, text: TextTower, embeddings: np.ndarray, truth: np.ndarray, known: np.ndarray
-               ) -> tuple[float, float, float, float]:
+def _zero_shot(
+    run: _Run, text: TextTower, embeddings: np.ndarray, truth: np.ndarray, known: np.ndarray
+) -> tuple[float, float, float, float]:
     if run.config.contrastive is None:
         return UNCALIBRATED_ZERO_SHOT
     words = [t.words for t in run.terms]
@@ -273,23 +355,29 @@ def _terms(config: TokensConfig, folder: Path) -> tuple[LabelTerm, ...]:
             rows = list(csv.DictReader(stream))
         return tuple(LabelTerm(r["name"], r["words"], r["section"], r.get("site") or "") for r in rows)
     except (OSError, KeyError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError("a list of labels is CSV with name, words, section, site", f"{file.name}: {error!r}"
-                         ) from error
+        raise InputError(
+            "a list of labels is CSV with name, words, section, site", f"{file.name}: {error!r}"
+        ) from error
 
 
 def _with_labels(table: StudyTable, terms: Sequence[LabelTerm]) -> StudyTable:
     missing = [t.name for t in terms if t.name not in table.labels]
     if missing:
-        raise InputError("every label of the recipe is a column of the table",
-                         f"no column for {', '.join(missing[:5])}",
-                         f"The table has {', '.join(table.labels[:8]) or 'no label columns'}")
+        raise InputError(
+            "every label of the recipe is a column of the table",
+            f"no column for {', '.join(missing[:5])}",
+            f"The table has {', '.join(table.labels[:8]) or 'no label columns'}",
+        )
     return table
 
 
 def _text(config: TokensConfig, folder: Path) -> Any:
     text = config.text
-    return replace(text, folder=str(folder / text.folder) if text.folder else "",
-                   start=str(folder / text.start) if text.start else "")
+    return replace(
+        text,
+        folder=str(folder / text.folder) if text.folder else "",
+        start=str(folder / text.start) if text.start else "",
+    )
 
 
 def _device(wanted: str) -> str:

@@ -23,8 +23,13 @@ from radvlm.errors import InputError
 from radvlm.model.pyramid import PyramidConfig, VoxelNetwork, split_maps
 
 #: Findings without voxels of their own -> the class whose voxels show them.
-ORGAN_FINDINGS = {"steatosis": "liver", "hepatomegaly": "liver", "splenomegaly": "spleen",
-                  "hydronephrosis": "renal_pelvis", "aortic_aneurysm": "aorta"}
+ORGAN_FINDINGS = {
+    "steatosis": "liver",
+    "hepatomegaly": "liver",
+    "splenomegaly": "spleen",
+    "hydronephrosis": "renal_pelvis",
+    "aortic_aneurysm": "aorta",
+}
 #: Half length of aorta that is called aneurysmal around its widest place, mm.
 ANEURYSM_REACH_MM = 25.0
 AIR_HU = -1000
@@ -55,8 +60,17 @@ class LabelledScan:
 class Crops:
     """Batches of crops, drawn from (seed, step), prepared one step ahead in a thread."""
 
-    def __init__(self, scans: Sequence[LabelledScan], config: PyramidConfig, voxel_classes: Sequence[str], *,
-                 shape: tuple[int, int, int], batch: int, seed: int, often: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        scans: Sequence[LabelledScan],
+        config: PyramidConfig,
+        voxel_classes: Sequence[str],
+        *,
+        shape: tuple[int, int, int],
+        batch: int,
+        seed: int,
+        often: Sequence[str] = (),
+    ) -> None:
         self.scans, self.config, self.shape, self.batch, self.seed = list(scans), config, shape, batch, seed
         self.classes = list(voxel_classes)
         organs = list(config.anatomy)
@@ -106,11 +120,16 @@ class Crops:
         part = np.pad(np.asarray(parts[box]), pad)
         masks = self._findings(scan, labels, np.array(start))
         anatomy = self.to_anatomy[labels[::2, ::2, ::2]]
-        return (torch.from_numpy(hu.astype(np.float32)), torch.from_numpy(anatomy),
-                torch.from_numpy(part[::2, ::2, ::2].astype(np.int64)), masks)
+        return (
+            torch.from_numpy(hu.astype(np.float32)),
+            torch.from_numpy(anatomy),
+            torch.from_numpy(part[::2, ::2, ::2].astype(np.int64)),
+            masks,
+        )
 
-    def _start(self, scan: LabelledScan, finding: str, shape: tuple[int, ...], rng: np.random.Generator
-               ) -> tuple[int, ...]:
+    def _start(
+        self, scan: LabelledScan, finding: str, shape: tuple[int, ...], rng: np.random.Generator
+    ) -> tuple[int, ...]:
         lesions = [t for t in scan.lesions if t["kind"] == finding and t["centre_mm"] is not None]
         if lesions:
             lesion = lesions[int(rng.integers(0, len(lesions)))]
@@ -175,8 +194,9 @@ class _FocalNegative(torch.autograd.Function):
         return local * gradient
 
 
-def voxel_loss(network: VoxelNetwork, batch: tuple[Tensor, Tensor, Tensor, list[list[tuple[int, Tensor]]]]
-               ) -> dict[str, Tensor]:
+def voxel_loss(
+    network: VoxelNetwork, batch: tuple[Tensor, Tensor, Tensor, list[list[tuple[int, Tensor]]]]
+) -> dict[str, Tensor]:
     """Cross-entropy of anatomy and parts, focal loss (gamma 2, Lin et al. 2017) of the finding maps.
 
     Each finding in a crop weighs the same however many voxels it has. Of the voxels outside the body one in ten is

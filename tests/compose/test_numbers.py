@@ -15,16 +15,37 @@ from radvlm.finding import QUANTITIES, Measurement
 AUTO = Style()
 
 
-@pytest.mark.parametrize(("value", "step", "text"), [
-    (2.5, "1", "3"), (3.5, "1", "4"), (-2.5, "1", "-3"), (0.25, "0.1", "0.3"), (-0.4, "1", "0"), (1514.9, "10", "1510"),
-    (1515.0, "10", "1520"), (1.005, "0.01", "1.01"), (7.0, "1", "7"), (2.0, "0.1", "2.0"),
-])
+@pytest.mark.parametrize(
+    ("value", "step", "text"),
+    [
+        (2.5, "1", "3"),
+        (3.5, "1", "4"),
+        (-2.5, "1", "-3"),
+        (0.25, "0.1", "0.3"),
+        (-0.4, "1", "0"),
+        (1514.9, "10", "1510"),
+        (1515.0, "10", "1520"),
+        (1.005, "0.01", "1.01"),
+        (7.0, "1", "7"),
+        (2.0, "0.1", "2.0"),
+    ],
+)
 def test_halves_round_away_from_zero(value: float, step: str, text: str) -> None:
     assert rounded(value, step) == text
 
 
-@pytest.mark.parametrize(("mm", "text"), [(7.2, "7 mm"), (9.49, "9 mm"), (9.5, "1.0 cm"), (10.0, "1.0 cm"),
-                                          (23.4, "2.3 cm"), (23.5, "2.4 cm"), (0.6, "1 mm")])
+@pytest.mark.parametrize(
+    ("mm", "text"),
+    [
+        (7.2, "7 mm"),
+        (9.49, "9 mm"),
+        (9.5, "1.0 cm"),
+        (10.0, "1.0 cm"),
+        (23.4, "2.3 cm"),
+        (23.5, "2.4 cm"),
+        (0.6, "1 mm"),
+    ],
+)
 def test_lengths_change_unit_at_one_centimetre(mm: float, text: str) -> None:
     assert length_text(mm, AUTO) == text
 
@@ -33,19 +54,31 @@ def test_axes_volumes_and_attenuation() -> None:
     assert axes_text(23.4, 18.1, AUTO) == "2.3 x 1.8 cm" and axes_text(12, 7, AUTO) == "1.2 x 0.7 cm"
     assert axes_text(7.2, 5.4, AUTO) == "7 x 5 mm" and axes_text(23.4, 18.1, Style(length_unit="mm")) == "23 x 18 mm"
     assert [volume_text(v) for v in (1513.0, 423.4, 99.6, 8.44, 0.26)] == [
-        "1510 mL", "423 mL", "100 mL", "8.4 mL", "0.3 mL"]
+        "1510 mL",
+        "423 mL",
+        "100 mL",
+        "8.4 mL",
+        "0.3 mL",
+    ]
     assert (hu_text(-0.3), hu_text(-12.5)) == ("0 HU", "-13 HU")
     assert [spacing_text(v) for v in (2.0, 2.5, 0.9765625)] == ["2 mm", "2.5 mm", "0.98 mm"]
 
 
-@pytest.mark.parametrize(("quantity", "value", "allowed"), [
-    ("long_axis", 23.44, {("23", "mm"), ("23.4", "mm"), ("2.3", "cm")}),
-    ("volume", 423.44, {("423", "mL"), ("423.4", "mL")}),
-    ("volume", 1513.0, {("1513", "mL"), ("1513.0", "mL"), ("1510", "mL")}),
-    ("mean_hu", 44.6, {("45", "HU")}), ("slice_spacing", 2.0, {("2", "mm")}), ("count", 20, {("20", "1")}),
-    ("long_axis", 0.3, {("0.3", "mm"), ("0.03", "cm")}),  # never "0 mm" or "0.0 cm"
-    ("volume", 0.04, {("0.04", "mL")}), ("volume", 0.0014, {("0.001", "mL")}), ("mean_hu", 0.2, {("0", "HU")}),
-])
+@pytest.mark.parametrize(
+    ("quantity", "value", "allowed"),
+    [
+        ("long_axis", 23.44, {("23", "mm"), ("23.4", "mm"), ("2.3", "cm")}),
+        ("volume", 423.44, {("423", "mL"), ("423.4", "mL")}),
+        ("volume", 1513.0, {("1513", "mL"), ("1513.0", "mL"), ("1510", "mL")}),
+        ("mean_hu", 44.6, {("45", "HU")}),
+        ("slice_spacing", 2.0, {("2", "mm")}),
+        ("count", 20, {("20", "1")}),
+        ("long_axis", 0.3, {("0.3", "mm"), ("0.03", "cm")}),  # never "0 mm" or "0.0 cm"
+        ("volume", 0.04, {("0.04", "mL")}),
+        ("volume", 0.0014, {("0.001", "mL")}),
+        ("mean_hu", 0.2, {("0", "HU")}),
+    ],
+)
 def test_nothing_else_may_be_written(quantity: str, value: float, allowed: set) -> None:
     assert renderings(Measurement(quantity, value, "given")) == allowed
 

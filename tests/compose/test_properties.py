@@ -17,21 +17,62 @@ from radvlm.measurements import PHASES, Measurements
 from radvlm.report import Report, Sentence
 from radvlm.study import Patient
 
-ORGANS = ("liver", "spleen", "pancreas", "gallbladder", "kidney_right", "kidney_left", "adrenal_gland_right",
-          "adrenal_gland_left", "stomach", "colon", "small_bowel", "aorta", "inferior_vena_cava", "heart", "lung_right",
-          "lung_left", "lung_lower_lobe_right", "lung_upper_lobe_left", "pulmonary_artery", "vertebrae_T11",
-          "vertebrae_T12", "vertebrae_L1", "vertebrae_L2", "vertebrae_L4", "rib_left_9", "rib_right_9", "rib_right_10",
-          "hip_left", "iliopsoas_left", "iliopsoas_right", "liver_segment_2", "liver_segment_7", "urinary_bladder",
-          "spinal_cord", "prostate", "thyroid_gland")
+ORGANS = (
+    "liver",
+    "spleen",
+    "pancreas",
+    "gallbladder",
+    "kidney_right",
+    "kidney_left",
+    "adrenal_gland_right",
+    "adrenal_gland_left",
+    "stomach",
+    "colon",
+    "small_bowel",
+    "aorta",
+    "inferior_vena_cava",
+    "heart",
+    "lung_right",
+    "lung_left",
+    "lung_lower_lobe_right",
+    "lung_upper_lobe_left",
+    "pulmonary_artery",
+    "vertebrae_T11",
+    "vertebrae_T12",
+    "vertebrae_L1",
+    "vertebrae_L2",
+    "vertebrae_L4",
+    "rib_left_9",
+    "rib_right_9",
+    "rib_right_10",
+    "hip_left",
+    "iliopsoas_left",
+    "iliopsoas_right",
+    "liver_segment_2",
+    "liver_segment_7",
+    "urinary_bladder",
+    "spinal_cord",
+    "prostate",
+    "thyroid_gland",
+)
 LESIONS = {  # structure -> (host, places)
     "liver_lesion": ("liver", ("liver_segment_2", "liver_segment_7", "liver_segment_4")),
-    "liver_cyst": ("liver", ("liver_segment_8",)), "kidney_cyst_left": ("kidney_left", ()),
-    "kidney_cyst_right": ("kidney_right", ()), "kidney_lesion_right": ("kidney_right", ()),
-    "kidney_stone_left": ("kidney_left", ()), "adrenal_lesion_left": ("adrenal_gland_left", ()),
-    "lung_nodule": ("", ("lung_lower_lobe_right", "lung_upper_lobe_left")), "lymph_node": ("", ()),
-    "vertebra_fracture": ("", ()), "pleural_effusion_left": ("", ()), "pleural_effusion_right": ("", ()),
-    "ascites": ("", ()), "gallstone": ("gallbladder", ()), "pancreas_pdac": ("pancreas", ("pancreas_head",)),
-    "liver_metastasis": ("liver", ("liver_segment_5",)), "lung_consolidation": ("", ("lung_lower_lobe_right",)),
+    "liver_cyst": ("liver", ("liver_segment_8",)),
+    "kidney_cyst_left": ("kidney_left", ()),
+    "kidney_cyst_right": ("kidney_right", ()),
+    "kidney_lesion_right": ("kidney_right", ()),
+    "kidney_stone_left": ("kidney_left", ()),
+    "adrenal_lesion_left": ("adrenal_gland_left", ()),
+    "lung_nodule": ("", ("lung_lower_lobe_right", "lung_upper_lobe_left")),
+    "lymph_node": ("", ()),
+    "vertebra_fracture": ("", ()),
+    "pleural_effusion_left": ("", ()),
+    "pleural_effusion_right": ("", ()),
+    "ascites": ("", ()),
+    "gallstone": ("gallbladder", ()),
+    "pancreas_pdac": ("pancreas", ("pancreas_head",)),
+    "liver_metastasis": ("liver", ("liver_segment_5",)),
+    "lung_consolidation": ("", ("lung_lower_lobe_right",)),
 }
 FACES = st.sampled_from([(), (), ("inferior",), ("inferior", "superior")])
 SIZE = st.floats(0.5, 90.0, allow_nan=False)
@@ -42,8 +83,10 @@ HU = st.floats(-30.0, 190.0, allow_nan=False)
 def measurements(draw: st.DrawFn, made: ModuleType) -> Measurements:
     """Random but possible measurements: some organs, some lesions, some searched and absent."""
     present = draw(st.sets(st.sampled_from(ORGANS), max_size=14))
-    organs = [made.organ(n, draw(st.floats(0.4, 2500)), draw(HU), draw(FACES), draw(st.floats(60, 160)))
-              for n in sorted(present)]
+    organs = [
+        made.organ(n, draw(st.floats(0.4, 2500)), draw(HU), draw(FACES), draw(st.floats(60, 160)))
+        for n in sorted(present)
+    ]
     lesions = []
     for name in sorted(draw(st.sets(st.sampled_from(sorted(LESIONS)), max_size=4))):
         host, places = LESIONS[name]
@@ -51,29 +94,58 @@ def measurements(draw: st.DrawFn, made: ModuleType) -> Measurements:
         count = 1 if fluid else draw(st.integers(1, 7))
         for number in range(1, count + 1):
             long = draw(SIZE)
-            lesions.append(made.lesion(
-                name, number, long, long * draw(st.floats(0.3, 1.0)), draw(HU), host,
-                (draw(st.sampled_from(places)),) if places else (),
-                draw(st.sampled_from(("", "upper pole", "lower pole"))) if host.startswith("kidney") else "",
-                draw(st.sampled_from(("", "vertebrae_L1", "vertebrae_L3"))),
-                draw(st.sampled_from(("", "hypoattenuating", "isoattenuating"))), draw(FACES),
-                draw(st.floats(0.001, 900))))
+            lesions.append(
+                made.lesion(
+                    name,
+                    number,
+                    long,
+                    long * draw(st.floats(0.3, 1.0)),
+                    draw(HU),
+                    host,
+                    (draw(st.sampled_from(places)),) if places else (),
+                    draw(st.sampled_from(("", "upper pole", "lower pole"))) if host.startswith("kidney") else "",
+                    draw(st.sampled_from(("", "vertebrae_L1", "vertebrae_L3"))),
+                    draw(st.sampled_from(("", "hypoattenuating", "isoattenuating"))),
+                    draw(FACES),
+                    draw(st.floats(0.001, 900)),
+                )
+            )
         organs.append(made.organ(name, draw(st.floats(0.001, 900)), draw(HU), draw(FACES)))
     taken = present | {x.structure for x in lesions}
     absent = draw(st.sets(st.sampled_from(sorted({*ORGANS, *LESIONS} - taken)), max_size=8))
     phase = draw(st.sampled_from([*PHASES, None]))
-    return made.numbers(organs, lesions, tuple(sorted(absent)), phase, made.grid(draw(st.integers(5, 400)),
-                        draw(st.sampled_from([0.625, 1.0, 2.5, 5.0, 7.0]))), draw(st.booleans()))
+    return made.numbers(
+        organs,
+        lesions,
+        tuple(sorted(absent)),
+        phase,
+        made.grid(draw(st.integers(5, 400)), draw(st.sampled_from([0.625, 1.0, 2.5, 5.0, 7.0]))),
+        draw(st.booleans()),
+    )
 
 
-PATIENTS = st.builds(Patient, sex=st.sampled_from([None, "F", "M"]), age_years=st.sampled_from([None, 10, 40, 77]),
-                     height_cm=st.sampled_from([None, 170]), weight_kg=st.sampled_from([None, 70]))
-STYLES = st.builds(Style, detail=st.sampled_from(["full", "concise", "normal-in-one-word"]),
-                   length_unit=st.sampled_from(["auto", "mm", "cm"]), spelling=st.sampled_from(["us", "uk"]),
-                   volumes=st.booleans(), attenuation=st.booleans(), count_up_to=st.integers(1, 6),
-                   impression_items=st.integers(1, 6))
-SETTINGS = settings(max_examples=int(os.environ.get("RADVLM_EXAMPLES", "15")), deadline=None,
-                    suppress_health_check=[HealthCheck.too_slow])
+PATIENTS = st.builds(
+    Patient,
+    sex=st.sampled_from([None, "F", "M"]),
+    age_years=st.sampled_from([None, 10, 40, 77]),
+    height_cm=st.sampled_from([None, 170]),
+    weight_kg=st.sampled_from([None, 70]),
+)
+STYLES = st.builds(
+    Style,
+    detail=st.sampled_from(["full", "concise", "normal-in-one-word"]),
+    length_unit=st.sampled_from(["auto", "mm", "cm"]),
+    spelling=st.sampled_from(["us", "uk"]),
+    volumes=st.booleans(),
+    attenuation=st.booleans(),
+    count_up_to=st.integers(1, 6),
+    impression_items=st.integers(1, 6),
+)
+SETTINGS = settings(
+    max_examples=int(os.environ.get("RADVLM_EXAMPLES", "15")),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 
 
 def _draw_report(data: st.DataObject, made: ModuleType) -> Report:
@@ -104,7 +176,7 @@ def test_one_wrong_digit_is_refused(data: st.DataObject, hand_made: ModuleType) 
             continue
         place = data.draw(st.sampled_from(places))
         digit = data.draw(st.sampled_from([d for d in "0123456789" if d != sentence.text[place]]))
-        wrong = sentence.text[:place] + digit + sentence.text[place + 1:]
+        wrong = sentence.text[:place] + digit + sentence.text[place + 1 :]
         if _with(sentence, wrong) is None:  # only where the other number is as true: 1510 mL for 1514 mL
             allowed = {digits for m in sentence.measurements for digits, _ in renderings(m)}
             changed = next(m.group() for m in re.finditer(r"\d+(?:\.\d+)?", wrong) if m.start() <= place < m.end())
@@ -118,7 +190,7 @@ def test_one_swapped_side_is_refused(data: st.DataObject, hand_made: ModuleType)
     for sentence in _draw_report(data, hand_made).sentences:
         for match in re.finditer(r"\b([Ll]eft|[Rr]ight)\b", sentence.text):
             other = {"left": "right", "right": "left", "Left": "Right", "Right": "Left"}[match.group()]
-            swapped = sentence.text[:match.start()] + other + sentence.text[match.end():]
+            swapped = sentence.text[: match.start()] + other + sentence.text[match.end() :]
             assert _with(sentence, swapped) is not None, swapped
 
 
@@ -133,7 +205,7 @@ def test_one_added_or_lost_negation_is_refused(data: st.DataObject, hand_made: M
             assert _with(sentence, negated) is not None, negated
         for number, word in enumerate(words):
             if word.lower() in ("no", "not"):
-                kept = " ".join([*words[:number], *words[number + 1:]])
+                kept = " ".join([*words[:number], *words[number + 1 :]])
                 assert _with(sentence, kept) is not None, kept
 
 

@@ -16,9 +16,17 @@ from radvlm.report import Report
 from radvlm.study import Patient, Study
 
 ADULT = Patient(sex="F", age_years=63)
-STYLES = (Style(), Style(detail="concise"), Style(detail="normal-in-one-word"), Style(spelling="uk"),
-          Style(length_unit="mm"), Style(length_unit="cm"), Style(volumes=False), Style(attenuation=False),
-          Style(count_up_to=2, impression_items=1))
+STYLES = (
+    Style(),
+    Style(detail="concise"),
+    Style(detail="normal-in-one-word"),
+    Style(spelling="uk"),
+    Style(length_unit="mm"),
+    Style(length_unit="cm"),
+    Style(volumes=False),
+    Style(attenuation=False),
+    Style(count_up_to=2, impression_items=1),
+)
 
 
 def _report(measurements: object, style: Style | None = None, patient: Patient = ADULT) -> Report:
@@ -42,11 +50,22 @@ def test_stack_of_40_mm_is_called_incomplete_throughout(hand_made: ModuleType) -
     assert "Both lower lobes are incompletely imaged." in text
     assert "Vertebrae T11 and T12 are incompletely imaged." in text and "The ribs are incompletely imaged." in text
     body = text.split("NOT ASSESSED")[0]
-    for claim in ("normal", "unremarkable", "absent", "enlarged", "cholecystectomy", "mL", "brain", "prostate",
-                  "urinary bladder", "No "):
+    for claim in (
+        "normal",
+        "unremarkable",
+        "absent",
+        "enlarged",
+        "cholecystectomy",
+        "mL",
+        "brain",
+        "prostate",
+        "urinary bladder",
+        "No ",
+    ):
         assert claim not in body, claim
     assert _impression(report)[0] == (
-        "Limited coverage of 40 mm: the liver, spleen and pancreas are incompletely imaged.")
+        "Limited coverage of 40 mm: the liver, spleen and pancreas are incompletely imaged."
+    )
     assert _impression(report)[1].startswith("Focal liver lesions, focal pancreatic lesions")
     assert "liver size, spleen size: cut by the inferior and superior edges of the field of view" in text
 
@@ -69,15 +88,21 @@ def test_complete_abdomen(hand_made: ModuleType) -> None:
     assert _line(report, "Liver") == (
         "Liver: Volume 1510 mL, within the usual adult volume; mean attenuation 105 HU. Three hypoattenuating liver "
         "lesions: 2.3 x 1.8 cm in segment VI, 44 HU in the portal venous phase; 1.4 x 1.1 cm in segment IV, 47 HU; "
-        "7 x 5 mm in segment II, too small to characterize.")
+        "7 x 5 mm in segment II, too small to characterize."
+    )
     assert _line(report, "Spleen") == "Spleen: Volume 423 mL, enlarged; mean attenuation 118 HU."
     assert "1.2 x 0.9 cm gallstone." in report.text and "Right pleural effusion, 124 mL" in report.text
-    assert ("2.1 x 2.0 cm hypoattenuating renal cyst in the upper pole of the left kidney, 7 HU in the portal venous "
-            "phase, fluid attenuation. No right renal cyst segmented.") in report.text
+    assert (
+        "2.1 x 2.0 cm hypoattenuating renal cyst in the upper pole of the left kidney, 7 HU in the portal venous "
+        "phase, fluid attenuation. No right renal cyst segmented."
+    ) in report.text
     assert _impression(report) == [
         "Three hypoattenuating liver lesions, the largest 2.3 x 1.8 cm in segment VI.",
-        "Right pleural effusion, 124 mL.", "Splenomegaly (423 mL).", "1.2 x 0.9 cm gallstone.",
-        "2.1 x 2.0 cm hypoattenuating renal cyst in the upper pole of the left kidney, fluid attenuation."]
+        "Right pleural effusion, 124 mL.",
+        "Splenomegaly (423 mL).",
+        "1.2 x 0.9 cm gallstone.",
+        "2.1 x 2.0 cm hypoattenuating renal cyst in the upper pole of the left kidney, fluid attenuation.",
+    ]
     regions = {r.id for r in report.impression[0].regions}
     assert regions == {"liver_lesion/1", "liver_lesion/2", "liver_lesion/3"}
     assert "_" not in report.text
@@ -97,27 +122,41 @@ def test_whole_body_of_117_structures_stays_a_report(hand_made: ModuleType) -> N
     findings_text = report.text.split("IMPRESSION")[0]
     assert len(names) > 400 and len(findings_text.split()) < 500
     assert "FDI" not in findings_text and "The muscles are included in the scan." in findings_text
-    spine = _report(hand_made.numbers([hand_made.organ(n, 40) for n in names if n.startswith("vertebrae_")
-                                       and n not in ("vertebrae_T13", "vertebrae_L6", "vertebrae_body")]))
+    spine = _report(
+        hand_made.numbers(
+            [
+                hand_made.organ(n, 40)
+                for n in names
+                if n.startswith("vertebrae_") and n not in ("vertebrae_T13", "vertebrae_L6", "vertebrae_body")
+            ]
+        )
+    )
     assert "Vertebrae C1 to S1 are included in the scan." in spine.text
     assert all(sum(s.section == section for s in report.sentences) <= 9 for section in SECTIONS)
 
 
 def test_numerous_lesions_are_not_listed(hand_made: ModuleType) -> None:
-    lesions = [hand_made.lesion("liver_cyst", n, 40.0 - n, 20.0, 5, "liver", ("liver_segment_4",))
-               for n in range(1, 31)]
+    lesions = [
+        hand_made.lesion("liver_cyst", n, 40.0 - n, 20.0, 5, "liver", ("liver_segment_4",)) for n in range(1, 31)
+    ]
     report = _report(hand_made.numbers([hand_made.organ("liver", 1500)], lesions))
     line = _line(report, "Liver")
-    assert ("Numerous hepatic cysts, the largest 3.9 x 2.0 cm in segment IV, 5 HU in the portal venous phase, "
-            "fluid attenuation.") in line
+    assert (
+        "Numerous hepatic cysts, the largest 3.9 x 2.0 cm in segment IV, 5 HU in the portal venous phase, "
+        "fluid attenuation."
+    ) in line
     assert line.count("cm") == 1
     assert len(report.impression[0].regions) == 30
 
 
-@pytest.mark.parametrize(("detail", "expected"), [
-    ("full", "Volume 210 mL, normal in size; mean attenuation 50 HU."), ("concise", "Volume 210 mL, normal in size."),
-    ("normal-in-one-word", "Normal in size."),
-])
+@pytest.mark.parametrize(
+    ("detail", "expected"),
+    [
+        ("full", "Volume 210 mL, normal in size; mean attenuation 50 HU."),
+        ("concise", "Volume 210 mL, normal in size."),
+        ("normal-in-one-word", "Normal in size."),
+    ],
+)
 def test_details_of_a_normal_organ(hand_made: ModuleType, detail: str, expected: str) -> None:
     report = _report(hand_made.numbers([hand_made.organ("spleen", 210)]), Style(detail=detail))
     assert _line(report, "Spleen") == f"Spleen: {expected}"
@@ -131,24 +170,33 @@ def test_normal_is_never_said_without_a_rule(hand_made: ModuleType) -> None:
 
 
 def test_aneurysm_fracture_and_node(hand_made: ModuleType) -> None:
-    organs = [hand_made.organ("aorta", 90, 150, ("superior",), diameter=34.0), hand_made.organ("vertebrae_L1"),
-              hand_made.organ("vertebrae_L2")]
-    lesions = [hand_made.lesion("vertebra_fracture", 1, 30, 20, level="vertebrae_L1"),
-               hand_made.lesion("lymph_node", 1, 14.0, 11.0, level="vertebrae_L2"),
-               hand_made.lesion("lymph_node", 2, 9.0, 6.0, level="vertebrae_L1")]
+    organs = [
+        hand_made.organ("aorta", 90, 150, ("superior",), diameter=34.0),
+        hand_made.organ("vertebrae_L1"),
+        hand_made.organ("vertebrae_L2"),
+    ]
+    lesions = [
+        hand_made.lesion("vertebra_fracture", 1, 30, 20, level="vertebrae_L1"),
+        hand_made.lesion("lymph_node", 1, 14.0, 11.0, level="vertebrae_L2"),
+        hand_made.lesion("lymph_node", 2, 9.0, 6.0, level="vertebrae_L1"),
+    ]
     report = _report(hand_made.numbers(organs, lesions))
     assert "diameter 3.4 cm, aneurysmal" in _line(report, "Vessels")
     assert "Vertebral fracture at L1." in _line(report, "Bones")
     assert _line(report, "Lymph nodes") == (
         "Lymph nodes: Two lymph nodes: 1.4 x 1.1 cm at the level of L2, 45 HU, enlarged by short axis; "
-        "9 x 6 mm at the level of L1, 45 HU, not enlarged by short axis.")
+        "9 x 6 mm at the level of L1, 45 HU, not enlarged by short axis."
+    )
     assert "Aneurysmal abdominal aorta (diameter 3.4 cm)." in _impression(report)
 
 
 def test_effusions_keep_their_sides(hand_made: ModuleType) -> None:
-    organs = [hand_made.organ("pleural_effusion_right", 300, 5), hand_made.organ("pleural_effusion_left", 80, 4,
-                                                                                ("inferior",)),
-              hand_made.organ("ascites", 1234, 6), hand_made.organ("pericardial_effusion", 80, 9)]
+    organs = [
+        hand_made.organ("pleural_effusion_right", 300, 5),
+        hand_made.organ("pleural_effusion_left", 80, 4, ("inferior",)),
+        hand_made.organ("ascites", 1234, 6),
+        hand_made.organ("pericardial_effusion", 80, 9),
+    ]
     lesions = [hand_made.lesion(o.structure, 1, 90, 30, 5, volume_ml=o.volume_ml) for o in organs]
     text = _report(hand_made.numbers(organs, lesions)).text
     assert "Right pleural effusion, 300 mL, 5 HU." in text
@@ -160,8 +208,11 @@ def test_effusions_keep_their_sides(hand_made: ModuleType) -> None:
 def test_phantom_like_lesions_of_every_kind_in_every_style(hand_made: ModuleType) -> None:
     kinds = [s.name for s in structures().values() if s.kind in ("lesion", "fluid")]
     for count in (1, 2, 7):
-        lesions = [hand_made.lesion(name, n, 30.0 - n, 20.0 - n, 10.0 + n, structures()[name].parent,
-                                    level="vertebrae_L1") for name in kinds for n in range(1, count + 1)]
+        lesions = [
+            hand_made.lesion(name, n, 30.0 - n, 20.0 - n, 10.0 + n, structures()[name].parent, level="vertebrae_L1")
+            for name in kinds
+            for n in range(1, count + 1)
+        ]
         wholes = [hand_made.organ(name, 20.0) for name in kinds]
         for style in STYLES[:4]:
             report = _report(hand_made.numbers(wholes, lesions), style)
@@ -201,8 +252,17 @@ def test_head_comes_from_the_study(hand_made: ModuleType) -> None:
     assert report.text.startswith("EXAMINATION: CT thorax\nDATE: 2024-05-06\n")
 
 
-@pytest.mark.parametrize("bad", [{"detail": "brief"}, {"length_unit": "inch"}, {"spelling": "ca"}, {"count_up_to": 0},
-                                 {"impression_items": 2.5}, {"volumes": "yes"}])
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"detail": "brief"},
+        {"length_unit": "inch"},
+        {"spelling": "ca"},
+        {"count_up_to": 0},
+        {"impression_items": 2.5},
+        {"volumes": "yes"},
+    ],
+)
 def test_style_refuses(bad: dict) -> None:
     with pytest.raises(InputError):
         Style(**bad)

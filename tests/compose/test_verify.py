@@ -25,15 +25,22 @@ def findings(hand_made: ModuleType) -> tuple[Finding, ...]:
 
 @pytest.fixture(scope="module")
 def two_kidneys(hand_made: ModuleType) -> tuple[Finding, ...]:
-    lesions = [hand_made.lesion("kidney_cyst_left", 1, 21.0, 19.6, 7, "kidney_left", pole="upper pole"),
-               hand_made.lesion("kidney_cyst_right", 1, 34.0, 30.0, 9, "kidney_right", pole="lower pole"),
-               hand_made.lesion("vertebra_fracture", 1, 30, 20, level="vertebrae_L1"),
-               hand_made.lesion("vertebra_fracture", 2, 30, 20, level="vertebrae_T12")]
-    organs = [hand_made.organ("kidney_left", 155, 30), hand_made.organ("kidney_right", 162, 31),
-              hand_made.organ("adrenal_gland_left", 5, 10, ("inferior",)),
-              hand_made.organ("adrenal_gland_right", 5, 10),
-              *(hand_made.organ(f"vertebrae_{n}", 30, 200, ("superior",) if n == "T11" else ()) for n in
-                ("T11", "T12", "L1", "L2"))]
+    lesions = [
+        hand_made.lesion("kidney_cyst_left", 1, 21.0, 19.6, 7, "kidney_left", pole="upper pole"),
+        hand_made.lesion("kidney_cyst_right", 1, 34.0, 30.0, 9, "kidney_right", pole="lower pole"),
+        hand_made.lesion("vertebra_fracture", 1, 30, 20, level="vertebrae_L1"),
+        hand_made.lesion("vertebra_fracture", 2, 30, 20, level="vertebrae_T12"),
+    ]
+    organs = [
+        hand_made.organ("kidney_left", 155, 30),
+        hand_made.organ("kidney_right", 162, 31),
+        hand_made.organ("adrenal_gland_left", 5, 10, ("inferior",)),
+        hand_made.organ("adrenal_gland_right", 5, 10),
+        *(
+            hand_made.organ(f"vertebrae_{n}", 30, 200, ("superior",) if n == "T11" else ())
+            for n in ("T11", "T12", "L1", "L2")
+        ),
+    ]
     return interpret(hand_made.numbers(organs, lesions), patient=ADULT)
 
 
@@ -48,122 +55,154 @@ LIVER = ("liver_lesion", "fluid_attenuation")
 TRUE_LIVER = "Three liver lesions: 2.3 x 1.8 cm in segment VI; 1.4 x 1.1 cm in segment IV; 7 x 5 mm in segment II."
 
 
-@pytest.mark.parametrize("text", [
-    TRUE_LIVER,
-    "There are three lesions in the liver, the largest measuring 2.3 x 1.8 cm in segment VI.",
-    "Multiple hepatic lesions, the largest 23 x 18 mm in segment VI, 44 HU.",
-    "Three focal hypoattenuating liver lesions, measuring up to 2.3 cm.",
-])
+@pytest.mark.parametrize(
+    "text",
+    [
+        TRUE_LIVER,
+        "There are three lesions in the liver, the largest measuring 2.3 x 1.8 cm in segment VI.",
+        "Multiple hepatic lesions, the largest 23 x 18 mm in segment VI, 44 HU.",
+        "Three focal hypoattenuating liver lesions, measuring up to 2.3 cm.",
+    ],
+)
 def test_true_sentences_in_other_words_pass(findings: tuple[Finding, ...], text: str) -> None:
     assert _said(findings, text, "liver_lesion") is None
 
 
-@pytest.mark.parametrize("text", [
-    TRUE_LIVER.replace("2.3", "2.4"),
-    TRUE_LIVER.replace("2.3 x 1.8", "1.8 x 2.3"),
-    TRUE_LIVER.replace("2.3 x 1.8 cm", "2.3 x 1.8 mm"),
-    TRUE_LIVER.replace("7 x 5 mm", "7 x 5 cm"),
-    TRUE_LIVER.replace("2.3", "2,3"),
-    TRUE_LIVER.replace("2.3 x 1.8 cm", "2.30 x 1.80 cm"),
-    TRUE_LIVER.replace("2.3 x 1.8 cm", "2 x 2 cm"),
-    TRUE_LIVER.replace("2.3 x 1.8 cm", "2.3 x 1.8 x 1.8 cm"),
-    TRUE_LIVER.replace("1.4 x 1.1", "2.3 x 1.8"),
-    TRUE_LIVER.replace("segment VI;", "segment IV;").replace("cm in segment IV; 7", "cm in segment VI; 7"),
-    TRUE_LIVER.replace("segment II.", "segment III."),
-    TRUE_LIVER.replace("Three", "Four"),
-    TRUE_LIVER.replace("Three", "Two"),
-    TRUE_LIVER.replace("Three", "3.0"),
-    TRUE_LIVER.replace("Three", "Numerous"),
-    TRUE_LIVER.replace("Three liver", "No liver"),
-    TRUE_LIVER.replace("Three liver", "Three splenic"),
-    TRUE_LIVER.replace("Three liver lesions", "Three liver cysts"),
-    TRUE_LIVER.replace("Three", "Three new"),
-    TRUE_LIVER.replace("Three", "Three malignant"),
-    TRUE_LIVER.replace("Three", "Three hyperattenuating"),
-    TRUE_LIVER.replace("Three", "Three enlarging"),
-    TRUE_LIVER.replace("liver lesions", "left liver lesions"),
-    TRUE_LIVER.replace("in segment VI", "left over in segment VI"),
-    TRUE_LIVER.replace("2.3 x 1.8 cm", "2-3 cm"),
-    TRUE_LIVER.replace("2.3 x 1.8 cm", "2.3-2.4 cm"),
-    TRUE_LIVER.replace("2.3 x 1.8 cm", ">2.3 cm"),
-    TRUE_LIVER.replace("2.3 x 1.8 cm", "about 2.3 cm"),
-    TRUE_LIVER.replace("2.3 x 1.8 cm", "-2.3 cm"),
-    TRUE_LIVER.replace("2.3 x 1.8 cm", "2.3 x 1.8 cm, 20%"),
-    TRUE_LIVER.replace("2.3 x 1.8 cm", "2.3 x 1.8 cm, 45 HU"),
-    TRUE_LIVER.replace("2.3 x 1.8 cm", "2.3 x 1.8 cm, short axis 2.3 cm"),
-    "Three liver lesions, the largest 1.4 x 1.1 cm in segment IV.",
-    "Three liver lesions measuring up to 1.4 cm.",
-    "One liver lesion, 2.3 x 1.8 cm in segment VI.",
-    "2.3 x 1.8 cm liver lesion in segment VI.",
-    "A solitary liver lesion, 2.3 x 1.8 cm.",
-    "Three liver lesions in segments VI.",
-    "Three liver lesions and a renal cyst.",
-    "Three liver lesions without ascites.",
-    "Three liver lesions, not enlarged.",
-    "Three liver lesions, consistent with metastases.",
-    "Both livers show three lesions.",
-    "Half of the liver has three lesions.",
-    "Three liver lesions in a dozen places.",
-])
+@pytest.mark.parametrize(
+    "text",
+    [
+        TRUE_LIVER.replace("2.3", "2.4"),
+        TRUE_LIVER.replace("2.3 x 1.8", "1.8 x 2.3"),
+        TRUE_LIVER.replace("2.3 x 1.8 cm", "2.3 x 1.8 mm"),
+        TRUE_LIVER.replace("7 x 5 mm", "7 x 5 cm"),
+        TRUE_LIVER.replace("2.3", "2,3"),
+        TRUE_LIVER.replace("2.3 x 1.8 cm", "2.30 x 1.80 cm"),
+        TRUE_LIVER.replace("2.3 x 1.8 cm", "2 x 2 cm"),
+        TRUE_LIVER.replace("2.3 x 1.8 cm", "2.3 x 1.8 x 1.8 cm"),
+        TRUE_LIVER.replace("1.4 x 1.1", "2.3 x 1.8"),
+        TRUE_LIVER.replace("segment VI;", "segment IV;").replace("cm in segment IV; 7", "cm in segment VI; 7"),
+        TRUE_LIVER.replace("segment II.", "segment III."),
+        TRUE_LIVER.replace("Three", "Four"),
+        TRUE_LIVER.replace("Three", "Two"),
+        TRUE_LIVER.replace("Three", "3.0"),
+        TRUE_LIVER.replace("Three", "Numerous"),
+        TRUE_LIVER.replace("Three liver", "No liver"),
+        TRUE_LIVER.replace("Three liver", "Three splenic"),
+        TRUE_LIVER.replace("Three liver lesions", "Three liver cysts"),
+        TRUE_LIVER.replace("Three", "Three new"),
+        TRUE_LIVER.replace("Three", "Three malignant"),
+        TRUE_LIVER.replace("Three", "Three hyperattenuating"),
+        TRUE_LIVER.replace("Three", "Three enlarging"),
+        TRUE_LIVER.replace("liver lesions", "left liver lesions"),
+        TRUE_LIVER.replace("in segment VI", "left over in segment VI"),
+        TRUE_LIVER.replace("2.3 x 1.8 cm", "2-3 cm"),
+        TRUE_LIVER.replace("2.3 x 1.8 cm", "2.3-2.4 cm"),
+        TRUE_LIVER.replace("2.3 x 1.8 cm", ">2.3 cm"),
+        TRUE_LIVER.replace("2.3 x 1.8 cm", "about 2.3 cm"),
+        TRUE_LIVER.replace("2.3 x 1.8 cm", "-2.3 cm"),
+        TRUE_LIVER.replace("2.3 x 1.8 cm", "2.3 x 1.8 cm, 20%"),
+        TRUE_LIVER.replace("2.3 x 1.8 cm", "2.3 x 1.8 cm, 45 HU"),
+        TRUE_LIVER.replace("2.3 x 1.8 cm", "2.3 x 1.8 cm, short axis 2.3 cm"),
+        "Three liver lesions, the largest 1.4 x 1.1 cm in segment IV.",
+        "Three liver lesions measuring up to 1.4 cm.",
+        "One liver lesion, 2.3 x 1.8 cm in segment VI.",
+        "2.3 x 1.8 cm liver lesion in segment VI.",
+        "A solitary liver lesion, 2.3 x 1.8 cm.",
+        "Three liver lesions in segments VI.",
+        "Three liver lesions and a renal cyst.",
+        "Three liver lesions without ascites.",
+        "Three liver lesions, not enlarged.",
+        "Three liver lesions, consistent with metastases.",
+        "Both livers show three lesions.",
+        "Half of the liver has three lesions.",
+        "Three liver lesions in a dozen places.",
+    ],
+)
 def test_untrue_sentences_about_liver_lesions_are_refused(findings: tuple[Finding, ...], text: str) -> None:
     assert text != TRUE_LIVER
     assert _said(findings, text, "liver_lesion")
 
 
-@pytest.mark.parametrize(("text", "true"), [
-    ("Right kidney 162 mL and left kidney 155 mL.", True),
-    ("Right kidney 155 mL and left kidney 162 mL.", False),
-    ("Left kidney 162 mL and right kidney 155 mL.", False),
-    ("Left kidney 162 mL and left kidney 155 mL.", False),
-    ("Right kidney 162 HU and left kidney 155 mL.", False),
-    ("Right kidney 162 mL and left kidney 155 ml.", True),
-    ("Right kidney 1.6 mL and left kidney 155 mL.", False),
-    ("Both kidneys are included in the scan.", True),
-    ("Both kidneys are incompletely imaged.", False),
-    ("The kidneys are not seen in the imaged range.", False),
-    ("No kidneys.", False),
-    ("Three kidneys are included in the scan.", False),
-])
+@pytest.mark.parametrize(
+    ("text", "true"),
+    [
+        ("Right kidney 162 mL and left kidney 155 mL.", True),
+        ("Right kidney 155 mL and left kidney 162 mL.", False),
+        ("Left kidney 162 mL and right kidney 155 mL.", False),
+        ("Left kidney 162 mL and left kidney 155 mL.", False),
+        ("Right kidney 162 HU and left kidney 155 mL.", False),
+        ("Right kidney 162 mL and left kidney 155 ml.", True),
+        ("Right kidney 1.6 mL and left kidney 155 mL.", False),
+        ("Both kidneys are included in the scan.", True),
+        ("Both kidneys are incompletely imaged.", False),
+        ("The kidneys are not seen in the imaged range.", False),
+        ("No kidneys.", False),
+        ("Three kidneys are included in the scan.", False),
+    ],
+)
 def test_kidneys(two_kidneys: tuple[Finding, ...], text: str, true: bool) -> None:
     assert (_said(two_kidneys, text, "organ@kidney_left", "organ@kidney_right", section="kidneys") is None) is true
 
 
-@pytest.mark.parametrize(("text", "true"), [
-    ("Two renal cysts: 3.4 x 3.0 cm in the lower pole of the right kidney; 2.1 x 2.0 cm in the upper pole of the left "
-     "kidney.", True),
-    ("Two renal cysts: 3.4 x 3.0 cm in the lower pole of the left kidney; 2.1 x 2.0 cm in the upper pole of the right "
-     "kidney.", False),
-    ("Two renal cysts: 3.4 x 3.0 cm in the upper pole of the right kidney; 2.1 x 2.0 cm in the upper pole of the left "
-     "kidney.", False),
-    ("Bilateral renal cysts, the largest 3.4 x 3.0 cm.", False),
-    ("Two renal cysts, the largest 3.4 x 3.0 cm on the right.", True),
-    ("Two renal cysts, the largest 3.4 x 3.0 cm on the left.", False),
-    ("Two right renal cysts, the largest 3.4 x 3.0 cm.", False),
-    ("No renal cyst.", False),
-])
+@pytest.mark.parametrize(
+    ("text", "true"),
+    [
+        (
+            "Two renal cysts: 3.4 x 3.0 cm in the lower pole of the right kidney; "
+            "2.1 x 2.0 cm in the upper pole of the left "
+            "kidney.",
+            True,
+        ),
+        (
+            "Two renal cysts: 3.4 x 3.0 cm in the lower pole of the left kidney; "
+            "2.1 x 2.0 cm in the upper pole of the right "
+            "kidney.",
+            False,
+        ),
+        (
+            "Two renal cysts: 3.4 x 3.0 cm in the upper pole of the right kidney; "
+            "2.1 x 2.0 cm in the upper pole of the left "
+            "kidney.",
+            False,
+        ),
+        ("Bilateral renal cysts, the largest 3.4 x 3.0 cm.", False),
+        ("Two renal cysts, the largest 3.4 x 3.0 cm on the right.", True),
+        ("Two renal cysts, the largest 3.4 x 3.0 cm on the left.", False),
+        ("Two right renal cysts, the largest 3.4 x 3.0 cm.", False),
+        ("No renal cyst.", False),
+    ],
+)
 def test_renal_cysts(two_kidneys: tuple[Finding, ...], text: str, true: bool) -> None:
     got = _said(two_kidneys, text, "kidney_cyst_left", "kidney_cyst_right", section="kidneys")
     assert (got is None) is true, got
 
 
-@pytest.mark.parametrize(("text", "true"), [
-    ("Two vertebral fractures at T12 and L1.", True), ("Two vertebral fractures at T12 and L2.", False),
-    ("Two vertebral fractures at L1 and L1.", False), ("Vertebral fracture at L1.", False),
-])
+@pytest.mark.parametrize(
+    ("text", "true"),
+    [
+        ("Two vertebral fractures at T12 and L1.", True),
+        ("Two vertebral fractures at T12 and L2.", False),
+        ("Two vertebral fractures at L1 and L1.", False),
+        ("Vertebral fracture at L1.", False),
+    ],
+)
 def test_fracture_levels(two_kidneys: tuple[Finding, ...], text: str, true: bool) -> None:
     assert (_said(two_kidneys, text, "vertebra_fracture", section="bones") is None) is true
 
 
-@pytest.mark.parametrize(("text", "true"), [
-    ("Vertebrae T11 to L2 are included in the scan; T11 is incompletely imaged.", True),
-    ("Vertebrae T12 to L2 are included in the scan; T11 is incompletely imaged.", False),
-    ("Vertebrae T11 to L1 are included in the scan; T11 is incompletely imaged.", False),
-    ("Vertebrae T10 to L2 are included in the scan; T11 is incompletely imaged.", False),
-    ("Vertebrae L2 to T11 are included in the scan.", False),
-    ("Vertebrae T11 to L2 are included in the scan; T12 is incompletely imaged.", False),
-    ("Vertebrae T11 to L2 are incompletely imaged.", False),
-    ("Vertebrae T11 to L2 are not included in the field of view.", False),
-])
+@pytest.mark.parametrize(
+    ("text", "true"),
+    [
+        ("Vertebrae T11 to L2 are included in the scan; T11 is incompletely imaged.", True),
+        ("Vertebrae T12 to L2 are included in the scan; T11 is incompletely imaged.", False),
+        ("Vertebrae T11 to L1 are included in the scan; T11 is incompletely imaged.", False),
+        ("Vertebrae T10 to L2 are included in the scan; T11 is incompletely imaged.", False),
+        ("Vertebrae L2 to T11 are included in the scan.", False),
+        ("Vertebrae T11 to L2 are included in the scan; T12 is incompletely imaged.", False),
+        ("Vertebrae T11 to L2 are incompletely imaged.", False),
+        ("Vertebrae T11 to L2 are not included in the field of view.", False),
+    ],
+)
 def test_vertebral_ranges(two_kidneys: tuple[Finding, ...], text: str, true: bool) -> None:
     sites = [f"organ@vertebrae_{n}" for n in ("T11", "T12", "L1", "L2")]
     assert (_said(two_kidneys, text, *sites, section="bones") is None) is true
@@ -171,34 +210,59 @@ def test_vertebral_ranges(two_kidneys: tuple[Finding, ...], text: str, true: boo
 
 def test_lists_share_their_predicate(two_kidneys: tuple[Finding, ...]) -> None:
     sites = ("organ@adrenal_gland_left", "organ@adrenal_gland_right")
-    for text, true in (("The left adrenal gland is incompletely imaged.", True),
-                       ("The right adrenal gland is incompletely imaged.", False),
-                       ("The right adrenal gland and left adrenal gland are incompletely imaged.", False),
-                       ("Both adrenal glands are incompletely imaged.", False)):
+    for text, true in (
+        ("The left adrenal gland is incompletely imaged.", True),
+        ("The right adrenal gland is incompletely imaged.", False),
+        ("The right adrenal gland and left adrenal gland are incompletely imaged.", False),
+        ("Both adrenal glands are incompletely imaged.", False),
+    ):
         assert (_said(two_kidneys, text, *sites, section="adrenals") is None) is true, text
 
 
-@pytest.mark.parametrize(("text", "true"), [
-    ("Volume 423 mL, enlarged.", True), ("Enlarged spleen, 423 mL.", True), ("Splenomegaly (423 mL).", True),
-    ("Volume 423 mL, normal in size.", False), ("Volume 423 mL, not enlarged.", False),
-    ("Volume 423 mL, markedly enlarged.", False), ("No splenomegaly.", False), ("Volume 423 mL.", True),
-    ("Volume 424 mL, enlarged.", False), ("Volume 423 cm.", False), ("Spleen enlarged, 118 HU.", True),
-    ("Spleen enlarged, 118 mL.", False), ("Spleen enlarged, -118 HU.", False), ("Liver enlarged, 423 mL.", False),
-    ("Spleen unremarkable.", False), ("Spleen enlarged, stable.", False), ("Spleen enlarged 423.", False),
-])
+@pytest.mark.parametrize(
+    ("text", "true"),
+    [
+        ("Volume 423 mL, enlarged.", True),
+        ("Enlarged spleen, 423 mL.", True),
+        ("Splenomegaly (423 mL).", True),
+        ("Volume 423 mL, normal in size.", False),
+        ("Volume 423 mL, not enlarged.", False),
+        ("Volume 423 mL, markedly enlarged.", False),
+        ("No splenomegaly.", False),
+        ("Volume 423 mL.", True),
+        ("Volume 424 mL, enlarged.", False),
+        ("Volume 423 cm.", False),
+        ("Spleen enlarged, 118 HU.", True),
+        ("Spleen enlarged, 118 mL.", False),
+        ("Spleen enlarged, -118 HU.", False),
+        ("Liver enlarged, 423 mL.", False),
+        ("Spleen unremarkable.", False),
+        ("Spleen enlarged, stable.", False),
+        ("Spleen enlarged 423.", False),
+    ],
+)
 def test_spleen(findings: tuple[Finding, ...], text: str, true: bool) -> None:
     got = _said(findings, text, "organ@spleen", "splenomegaly", section="spleen")
     assert (got is None) is true, got
 
 
-@pytest.mark.parametrize(("text", "true"), [
-    ("No right renal cyst segmented.", True), ("Right renal cyst segmented.", False),
-    ("No renal cyst segmented.", False),  # the left side was not found empty
-    ("No left renal cyst segmented.", False), ("No renal lesion segmented.", False),
-    ("No lesion segmented.", False), ("No no right renal cyst segmented.", False),
-    ("No right renal cyst, stone or tumor segmented.", False), ("The right kidney has no right renal cyst.", False),
-    ("Without right renal cyst.", True), ("No right renal cyst of 2 cm.", False), ("The scan.", False),
-])
+@pytest.mark.parametrize(
+    ("text", "true"),
+    [
+        ("No right renal cyst segmented.", True),
+        ("Right renal cyst segmented.", False),
+        ("No renal cyst segmented.", False),  # the left side was not found empty
+        ("No left renal cyst segmented.", False),
+        ("No renal lesion segmented.", False),
+        ("No lesion segmented.", False),
+        ("No no right renal cyst segmented.", False),
+        ("No right renal cyst, stone or tumor segmented.", False),
+        ("The right kidney has no right renal cyst.", False),
+        ("Without right renal cyst.", True),
+        ("No right renal cyst of 2 cm.", False),
+        ("The scan.", False),
+    ],
+)
 def test_absence(findings: tuple[Finding, ...], text: str, true: bool) -> None:
     got = _said(findings, text, "kidney_cyst_right", section="kidneys")
     assert (got is None) is true, got
@@ -215,9 +279,14 @@ def test_a_negated_sentence_may_not_cite_what_is_present(findings: tuple[Finding
 def test_not_assessed(findings: tuple[Finding, ...]) -> None:
     kind = "focal_splenic_lesion"
     assert _said(findings, "Focal splenic lesions were not assessed.", kind, section="spleen") is None
-    for text in ("No focal splenic lesions.", "Focal splenic lesions.", "Focal splenic lesions were assessed.",
-                 "Focal liver lesions were not assessed.", "Three focal splenic lesions were not assessed.",
-                 "Focal splenic lesions were not not assessed."):
+    for text in (
+        "No focal splenic lesions.",
+        "Focal splenic lesions.",
+        "Focal splenic lesions were assessed.",
+        "Focal liver lesions were not assessed.",
+        "Three focal splenic lesions were not assessed.",
+        "Focal splenic lesions were not not assessed.",
+    ):
         assert _said(findings, text, kind, section="spleen"), text
     assert _said(findings, "Spleen not assessed.", "organ@spleen", section="spleen")
 
@@ -226,9 +295,14 @@ def test_not_seen_in_the_imaged_range(hand_made: ModuleType) -> None:
     found = interpret(hand_made.upper_abdomen_stack(), patient=ADULT)
     kidneys = ("organ@kidney_left", "organ@kidney_right")
     assert _said(found, "The kidneys are not seen in the imaged range.", *kidneys, section="kidneys") is None
-    for text in ("The kidneys are seen in the imaged range.", "The kidneys are absent.", "No kidneys.",
-                 "The kidneys and spleen are not seen in the imaged range.", "The left kidney is included in the scan.",
-                 "No, the kidneys are not seen in the imaged range."):
+    for text in (
+        "The kidneys are seen in the imaged range.",
+        "The kidneys are absent.",
+        "No kidneys.",
+        "The kidneys and spleen are not seen in the imaged range.",
+        "The left kidney is included in the scan.",
+        "No, the kidneys are not seen in the imaged range.",
+    ):
         assert _said(found, text, *kidneys, section="kidneys"), text
     assert _said(found, "The liver is not seen in the imaged range.", "organ@liver")
 
@@ -236,8 +310,12 @@ def test_not_seen_in_the_imaged_range(hand_made: ModuleType) -> None:
 def test_technique_numbers_keep_their_meaning(hand_made: ModuleType) -> None:
     found = interpret(hand_made.upper_abdomen_stack(), patient=ADULT)
     assert _said(found, "20 axial slices at 2 mm spacing, coverage 40 mm.", "coverage", section="technique") is None
-    for text in ("40 axial slices at 2 mm spacing, coverage 40 mm.", "20 axial slices at 40 mm spacing, coverage 2 mm.",
-                 "20 axial slices at 2 mm spacing, coverage 40 cm.", "20 slices, 2 mm."):
+    for text in (
+        "40 axial slices at 2 mm spacing, coverage 40 mm.",
+        "20 axial slices at 40 mm spacing, coverage 2 mm.",
+        "20 axial slices at 2 mm spacing, coverage 40 cm.",
+        "20 slices, 2 mm.",
+    ):
         assert _said(found, text, "coverage", section="technique"), text
     assert _said(found, "Non-contrast.", "contrast_phase", section="technique")
 
@@ -249,17 +327,24 @@ def test_a_report_that_counts_must_cite_all(findings: tuple[Finding, ...]) -> No
     assert verify_sentence(short) is None
     with pytest.raises(VerificationError, match="leaves out"):
         verify_report(replace(report, sentences=(*report.sentences, short)))
-    false = Sentence("Volume 423 mL, normal in size.", "spleen", tuple(f for f in findings if f.site == "spleen"
-                                                                       and f.kind == "organ"))
+    false = Sentence(
+        "Volume 423 mL, normal in size.",
+        "spleen",
+        tuple(f for f in findings if f.site == "spleen" and f.kind == "organ"),
+    )
     with pytest.raises(VerificationError, match="normal"):
         verify_report(replace(report, sentences=(*report.sentences, false)))
 
 
 def test_uk_spelling_is_verified_alike(hand_made: ModuleType) -> None:
-    lesions = [hand_made.lesion("liver_tumor", 1, 30, 20, 60, "liver", ("liver_segment_8",)),
-               hand_made.lesion("intracerebral_hemorrhage", 1, 30, 20, 65, "brain")]
-    found = interpret(hand_made.numbers([hand_made.organ("liver"), hand_made.organ("brain"),
-                                         hand_made.organ("esophagus")], lesions), patient=ADULT)
+    lesions = [
+        hand_made.lesion("liver_tumor", 1, 30, 20, 60, "liver", ("liver_segment_8",)),
+        hand_made.lesion("intracerebral_hemorrhage", 1, 30, 20, 65, "brain"),
+    ]
+    found = interpret(
+        hand_made.numbers([hand_made.organ("liver"), hand_made.organ("brain"), hand_made.organ("esophagus")], lesions),
+        patient=ADULT,
+    )
     text = compose_report(found, style=Style(spelling="uk")).text
     assert "liver tumour" in text and "haemorrhage" in text and "oesophagus" in text
     assert "tumor " not in text and "hemorrhage " not in text.replace("haemorrhage", "")
@@ -267,7 +352,19 @@ def test_uk_spelling_is_verified_alike(hand_made: ModuleType) -> None:
 
 def test_tokenizer_keeps_numbers_and_levels_whole() -> None:
     assert tokenize("2.3 x 1.8 cm, T10 to L2 (non-contrast).") == (
-        "2.3", "x", "1.8", "cm", ",", "t10", "to", "l2", "(", "non-contrast", ")", ".")
+        "2.3",
+        "x",
+        "1.8",
+        "cm",
+        ",",
+        "t10",
+        "to",
+        "l2",
+        "(",
+        "non-contrast",
+        ")",
+        ".",
+    )
 
 
 def test_statuses_are_those_expected(findings: tuple[Finding, ...]) -> None:
@@ -276,13 +373,18 @@ def test_statuses_are_those_expected(findings: tuple[Finding, ...]) -> None:
 
 
 def test_one_size_cannot_stand_for_two_lesions(hand_made: ModuleType) -> None:
-    lesions = [hand_made.lesion("liver_lesion", n, size, 18.0, 40, "liver", ("liver_segment_6",))
-               for n, size in ((1, 24.0), (2, 23.0))]
+    lesions = [
+        hand_made.lesion("liver_lesion", n, size, 18.0, 40, "liver", ("liver_segment_6",))
+        for n, size in ((1, 24.0), (2, 23.0))
+    ]
     found = interpret(hand_made.numbers([hand_made.organ("liver")], lesions), patient=ADULT)
     assert _said(found, "Two liver lesions: 2.4 x 1.8 cm; 2.3 x 1.8 cm.", "liver_lesion") is None
     assert _said(found, "Two liver lesions: 2.3 x 1.8 cm; 2.4 x 1.8 cm.", "liver_lesion") is None
-    for text in ("Two liver lesions: 2.4 x 1.8 cm; 2.4 x 1.8 cm.", "Two liver lesions: 2.3 x 1.8 cm; 2.3 x 1.8 cm.",
-                 "Two liver lesions: 2.4 x 1.8 cm; 2.3 x 1.8 cm; 2.3 x 1.8 cm."):
+    for text in (
+        "Two liver lesions: 2.4 x 1.8 cm; 2.4 x 1.8 cm.",
+        "Two liver lesions: 2.3 x 1.8 cm; 2.3 x 1.8 cm.",
+        "Two liver lesions: 2.4 x 1.8 cm; 2.3 x 1.8 cm; 2.3 x 1.8 cm.",
+    ):
         assert _said(found, text, "liver_lesion"), text
 
 

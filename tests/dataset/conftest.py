@@ -12,25 +12,67 @@ import pytest
 from radvlm.dataset.case import Case
 from radvlm.dataset.vocabulary import finding_kind, part_classes
 
-ORGANS = ("liver", "gallbladder", "spleen", "pancreas", "adrenal_gland_left", "adrenal_gland_right", "kidney_left",
-          "kidney_right", "urinary_bladder", "colon", "uterus", "lung_left", "lung_right", "heart", "aorta")
-SIZES = {"steatosis": 20.0, "hepatomegaly": 2300.0, "splenomegaly": 600.0, "hydronephrosis": 22.0,
-         "aortic_aneurysm": 42.0}
-PARTS = {"liver": [p for p in part_classes() if p.startswith("liver")],
-         "lung": [p for p in part_classes() if p.startswith("lung")],
-         "pancreas": [p for p in part_classes() if p.startswith("pancreas")]}
+ORGANS = (
+    "liver",
+    "gallbladder",
+    "spleen",
+    "pancreas",
+    "adrenal_gland_left",
+    "adrenal_gland_right",
+    "kidney_left",
+    "kidney_right",
+    "urinary_bladder",
+    "colon",
+    "uterus",
+    "lung_left",
+    "lung_right",
+    "heart",
+    "aorta",
+)
+SIZES = {
+    "steatosis": 20.0,
+    "hepatomegaly": 2300.0,
+    "splenomegaly": 600.0,
+    "hydronephrosis": 22.0,
+    "aortic_aneurysm": 42.0,
+}
+PARTS = {
+    "liver": [p for p in part_classes() if p.startswith("liver")],
+    "lung": [p for p in part_classes() if p.startswith("lung")],
+    "pancreas": [p for p in part_classes() if p.startswith("pancreas")],
+}
 
 
-def lesion(finding: str, side: str = "", location: str = "", pole: str = "", in_field: str = "inside",
-           size: float | None = None) -> dict[str, Any]:
+def lesion(
+    finding: str,
+    side: str = "",
+    location: str = "",
+    pole: str = "",
+    in_field: str = "inside",
+    size: float | None = None,
+) -> dict[str, Any]:
     """A row of truth as ``radvlm.phantom.truth`` writes it."""
-    return {"kind": finding, "side": side, "location": location, "pole": pole, "level": "vertebrae_L2",
-            "size": SIZES.get(finding, 15.0) if size is None else size, "size_means": "largest diameter, mm",
-            "long_axis_mm": 15.0, "short_axis_mm": 12.0, "centre_mm": [1.0, 2.0, 3.0], "in_field": in_field}
+    return {
+        "kind": finding,
+        "side": side,
+        "location": location,
+        "pole": pole,
+        "level": "vertebrae_L2",
+        "size": SIZES.get(finding, 15.0) if size is None else size,
+        "size_means": "largest diameter, mm",
+        "long_axis_mm": 15.0,
+        "short_axis_mm": 12.0,
+        "centre_mm": [1.0, 2.0, 3.0],
+        "in_field": in_field,
+    }
 
 
-def document(lesions: Sequence[dict[str, Any]], without: Sequence[str] = (), sex: str = "F",
-             volumes_ml: dict[str, float] | None = None) -> dict[str, Any]:
+def document(
+    lesions: Sequence[dict[str, Any]],
+    without: Sequence[str] = (),
+    sex: str = "F",
+    volumes_ml: dict[str, float] | None = None,
+) -> dict[str, Any]:
     volumes = {name: 100.0 for name in ORGANS if name not in without}
     volumes["liver"] = 2300.0 if any(row["kind"] == "hepatomegaly" for row in lesions) else 1400.0
     volumes["spleen"] = 600.0 if any(row["kind"] == "splenomegaly" for row in lesions) else 200.0
@@ -40,8 +82,13 @@ def document(lesions: Sequence[dict[str, Any]], without: Sequence[str] = (), sex
         if kind.structure and row["in_field"] != "outside":
             volumes[kind.structure.format(side=row["side"])] = 1.0
     volumes.update(volumes_ml or {})
-    return {"seed": 1, "affine_ras_mm": [[3, 0, 0, 0], [0, 3, 0, 0], [0, 0, 3, 0], [0, 0, 0, 1]], "shape": [2, 3, 4],
-            "truth": {"sex": sex, "phase": "portal venous", "lesions": list(lesions)}, "volumes_ml": volumes}
+    return {
+        "seed": 1,
+        "affine_ras_mm": [[3, 0, 0, 0], [0, 3, 0, 0], [0, 0, 3, 0], [0, 0, 0, 1]],
+        "shape": [2, 3, 4],
+        "truth": {"sex": sex, "phase": "portal venous", "lesions": list(lesions)},
+        "volumes_ml": volumes,
+    }
 
 
 MakeCase = Callable[..., Case]
@@ -51,8 +98,9 @@ MakeCase = Callable[..., Case]
 def make_case(tmp_path: Path) -> MakeCase:
     """make_case(rows, name="a", report=None, without=()) -> Case on disk."""
 
-    def make(rows: Sequence[dict[str, Any]] = (), name: str = "a", report: dict[str, Any] | None = None,
-             **options: Any) -> Case:
+    def make(
+        rows: Sequence[dict[str, Any]] = (), name: str = "a", report: dict[str, Any] | None = None, **options: Any
+    ) -> Case:
         folder = tmp_path / name
         folder.mkdir()
         (folder / "case.json").write_text(json.dumps(document(rows, **options)))

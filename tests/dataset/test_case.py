@@ -23,21 +23,31 @@ def test_truth_is_in_the_order_of_the_vocabulary(make_case: MakeCase) -> None:
 
 
 def test_outside_the_field_is_not_present_and_what_has_no_voxels_is_not_known(make_case: MakeCase) -> None:
-    case = make_case([lesion("spleen_cyst", in_field="outside"), lesion("kidney_stone", "left")],
-                     volumes_ml={"kidney_stone_left": 0.0})
+    case = make_case(
+        [lesion("spleen_cyst", in_field="outside"), lesion("kidney_stone", "left")],
+        volumes_ml={"kidney_stone_left": 0.0},
+    )
     assert not case.present("spleen_cyst") and not case.present("kidney_stone")
     known = dict(zip(findings(), case.known, strict=True))
     assert known["spleen_cyst"], "the spleen is imaged and no cyst is in it"
     assert not known["kidney_stone"], "too small for a voxel: neither present nor absent"
 
 
-@pytest.mark.parametrize(("finding", "size", "volumes", "present"), [
-    ("hepatomegaly", 1950, {"liver": 1950.0}, True), ("hepatomegaly", 1950, {"liver": 1500.0}, False),
-    ("splenomegaly", 330, {"spleen": 330.0}, True), ("splenomegaly", 300, {"spleen": 300.0}, False),
-    ("steatosis", 40, {}, True), ("steatosis", 41, {}, False),
-    ("hydronephrosis", 15, {}, True), ("hydronephrosis", 14.9, {}, False),
-    ("aortic_aneurysm", 30, {}, True), ("aortic_aneurysm", 29, {}, False),
-])
+@pytest.mark.parametrize(
+    ("finding", "size", "volumes", "present"),
+    [
+        ("hepatomegaly", 1950, {"liver": 1950.0}, True),
+        ("hepatomegaly", 1950, {"liver": 1500.0}, False),
+        ("splenomegaly", 330, {"spleen": 330.0}, True),
+        ("splenomegaly", 300, {"spleen": 300.0}, False),
+        ("steatosis", 40, {}, True),
+        ("steatosis", 41, {}, False),
+        ("hydronephrosis", 15, {}, True),
+        ("hydronephrosis", 14.9, {}, False),
+        ("aortic_aneurysm", 30, {}, True),
+        ("aortic_aneurysm", 29, {}, False),
+    ],
+)
 def test_findings_of_an_organ_count_from_their_limit(
     make_case: MakeCase, finding: str, size: float, volumes: dict[str, float], present: bool
 ) -> None:
@@ -63,8 +73,9 @@ def test_arrays_are_mapped_and_must_have_the_stated_shape(make_case: MakeCase) -
         case.classes  # noqa: B018
 
 
-@pytest.mark.parametrize("change", [
-    {"volumes_ml": None}, {"shape": [1, 2]}, {"affine_ras_mm": [1]}, {"truth": {"lesions": [{}]}}])
+@pytest.mark.parametrize(
+    "change", [{"volumes_ml": None}, {"shape": [1, 2]}, {"affine_ras_mm": [1]}, {"truth": {"lesions": [{}]}}]
+)
 def test_a_malformed_case_is_one_clear_error(tmp_path: Path, change: dict) -> None:
     (tmp_path / "case.json").write_text(json.dumps({**document([]), **change}))
     with pytest.raises(FileFormatError, match=r"case\.json"):

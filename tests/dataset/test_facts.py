@@ -31,31 +31,70 @@ def _region(name: str, structure: str) -> Region:
 
 def _cyst() -> Finding:
     return Finding(
-        "F2", "liver_cyst", Status.PRESENT, "liver", "liver", (_region("liver_cyst/1", "liver_cyst"),), (
-            Measurement("long_axis", 36.4, "m"), Measurement("short_axis", 33.0, "m"),
-            Measurement("core_mean_hu", 4.4, "m"), Measurement("mean_hu", 9.0, "m")),
-        ("liver_segment_8",), importance=20, attributes=(("host", "liver"), ("attenuation", "hypoattenuating")))
+        "F2",
+        "liver_cyst",
+        Status.PRESENT,
+        "liver",
+        "liver",
+        (_region("liver_cyst/1", "liver_cyst"),),
+        (
+            Measurement("long_axis", 36.4, "m"),
+            Measurement("short_axis", 33.0, "m"),
+            Measurement("core_mean_hu", 4.4, "m"),
+            Measurement("mean_hu", 9.0, "m"),
+        ),
+        ("liver_segment_8",),
+        importance=20,
+        attributes=(("host", "liver"), ("attenuation", "hypoattenuating")),
+    )
 
 
 def test_lines_by_hand() -> None:
-    verdict = Finding("F3", "lesion_attenuation", Status.PRESENT, "liver", "liver", category="fluid attenuation",
-                      regions=(_region("liver_cyst/1", "liver_cyst"),), attributes=(("subject", "liver_cyst/1"),))
-    liver = Finding("F1", "organ", Status.PRESENT, "liver", "liver", regions=(_region("liver", "liver"),),
-                    measurements=(Measurement("volume", 1534.0, "m"), Measurement("mean_hu", 54.5, "m")))
-    absent = [Finding(f"F{n}", kind, Status.ABSENT, "liver", "liver") for n, kind in
-              ((4, "liver_abscess"), (5, "liver_tumor"))]
+    verdict = Finding(
+        "F3",
+        "lesion_attenuation",
+        Status.PRESENT,
+        "liver",
+        "liver",
+        category="fluid attenuation",
+        regions=(_region("liver_cyst/1", "liver_cyst"),),
+        attributes=(("subject", "liver_cyst/1"),),
+    )
+    liver = Finding(
+        "F1",
+        "organ",
+        Status.PRESENT,
+        "liver",
+        "liver",
+        regions=(_region("liver", "liver"),),
+        measurements=(Measurement("volume", 1534.0, "m"), Measurement("mean_hu", 54.5, "m")),
+    )
+    absent = [
+        Finding(f"F{n}", kind, Status.ABSENT, "liver", "liver")
+        for n, kind in ((4, "liver_abscess"), (5, "liver_tumor"))
+    ]
     assert facts_of([liver, _cyst(), verdict, *absent], "liver").splitlines() == [
         "liver | volume 1530 mL | 55 HU",
         "hepatic cyst | segment VIII | 3.6 x 3.3 cm | hypoattenuating | 4 HU | fluid attenuation",
-        "absent: liver abscess, liver tumor"]
+        "absent: liver abscess, liver tumor",
+    ]
     assert facts_of([liver, _cyst(), verdict, *absent], "spleen") == ""
     assert facts_of([liver, _cyst(), verdict], "impression").splitlines() == [
-        "hepatic cyst | segment VIII | 3.6 x 3.3 cm | hypoattenuating | 4 HU | fluid attenuation"]
+        "hepatic cyst | segment VIII | 3.6 x 3.3 cm | hypoattenuating | 4 HU | fluid attenuation"
+    ]
 
 
 def test_a_finding_of_a_model_has_its_probability_and_no_number() -> None:
-    seen = Finding("F1", "liver_cyst", Status.PRESENT, "liver", "liver", category="hepatic cyst", source=Source.MODEL,
-                   confidence=0.934)
+    seen = Finding(
+        "F1",
+        "liver_cyst",
+        Status.PRESENT,
+        "liver",
+        "liver",
+        category="hepatic cyst",
+        source=Source.MODEL,
+        confidence=0.934,
+    )
     assert facts_of([seen], "liver") == "hepatic cyst | liver | probability 0.93"
 
 
@@ -70,10 +109,21 @@ def test_numbers_are_written_as_sentences_write_them(a: float, b: float) -> None
 
 @pytest.fixture(scope="module")
 def made() -> dict:
-    phantom = make_phantom(PhantomSpec(
-        seed=5, region="abdomen", spacing_mm=(5.0, 5.0, 5.0), noise_hu=6.0, phase="portal venous",
-        lesions=(LesionSpec("liver_cyst", size=30.0), LesionSpec("liver_cyst", size=22.0), LesionSpec("splenomegaly"),
-                 LesionSpec("ascites"))))
+    phantom = make_phantom(
+        PhantomSpec(
+            seed=5,
+            region="abdomen",
+            spacing_mm=(5.0, 5.0, 5.0),
+            noise_hu=6.0,
+            phase="portal venous",
+            lesions=(
+                LesionSpec("liver_cyst", size=30.0),
+                LesionSpec("liver_cyst", size=22.0),
+                LesionSpec("splenomegaly"),
+                LesionSpec("ascites"),
+            ),
+        )
+    )
     report = generate_report(phantom.volume, segmentation=phantom.segmentation)
     keep = {f.id: asdict(f) for s in report.sentences for f in s.findings}
     rows = [{"text": s.text, "section": s.section, "findings": list(s.finding_ids)} for s in report.sentences]

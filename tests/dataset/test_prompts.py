@@ -13,24 +13,58 @@ from tests.dataset.conftest import MakeCase, lesion
 
 #: Finding -> labels of radvlm.evaluate that say it.
 LABELS: dict[str, tuple[str, ...]] = {
-    **{name: (name,) for name in ("liver_cyst", "liver_metastasis", "liver_hemangioma", "liver_calcification",
-                                  "hepatomegaly", "gallstone", "splenomegaly", "adrenal_lesion", "kidney_cyst",
-                                  "kidney_stone", "hydronephrosis", "bladder_lesion", "pleural_effusion",
-                                  "pneumothorax", "pericardial_effusion", "ascites", "pneumoperitoneum")},
-    "liver_tumor": ("liver_tumor",), "liver_abscess": ("liver_abscess", "abscess"), "steatosis": ("hepatic_steatosis",),
-    "spleen_cyst": ("spleen_lesion",), "spleen_lesion": ("spleen_lesion",), "pancreas_tumor": ("pancreatic_mass",),
-    "pancreas_cyst": ("pancreatic_cyst",), "kidney_tumor": ("kidney_mass",), "colon_tumor": ("bowel_mass",),
-    "uterine_fibroid": ("fibroid",), "lung_nodule": ("lung_nodule",), "ground_glass_nodule": ("lung_nodule",),
-    "lung_tumor": ("lung_mass",), "lung_consolidation": ("consolidation",), "lung_atelectasis": ("atelectasis",),
-    "lymph_node": ("lymphadenopathy",), "aortic_aneurysm": ("abdominal_aortic_aneurysm",),
-    "vertebral_fracture": ("fracture",), "lytic_bone_lesion": ("bone_lesion",),
+    **{
+        name: (name,)
+        for name in (
+            "liver_cyst",
+            "liver_metastasis",
+            "liver_hemangioma",
+            "liver_calcification",
+            "hepatomegaly",
+            "gallstone",
+            "splenomegaly",
+            "adrenal_lesion",
+            "kidney_cyst",
+            "kidney_stone",
+            "hydronephrosis",
+            "bladder_lesion",
+            "pleural_effusion",
+            "pneumothorax",
+            "pericardial_effusion",
+            "ascites",
+            "pneumoperitoneum",
+        )
+    },
+    "liver_tumor": ("liver_tumor",),
+    "liver_abscess": ("liver_abscess", "abscess"),
+    "steatosis": ("hepatic_steatosis",),
+    "spleen_cyst": ("spleen_lesion",),
+    "spleen_lesion": ("spleen_lesion",),
+    "pancreas_tumor": ("pancreatic_mass",),
+    "pancreas_cyst": ("pancreatic_cyst",),
+    "kidney_tumor": ("kidney_mass",),
+    "colon_tumor": ("bowel_mass",),
+    "uterine_fibroid": ("fibroid",),
+    "lung_nodule": ("lung_nodule",),
+    "ground_glass_nodule": ("lung_nodule",),
+    "lung_tumor": ("lung_mass",),
+    "lung_consolidation": ("consolidation",),
+    "lung_atelectasis": ("atelectasis",),
+    "lymph_node": ("lymphadenopathy",),
+    "aortic_aneurysm": ("abdominal_aortic_aneurysm",),
+    "vertebral_fracture": ("fracture",),
+    "lytic_bone_lesion": ("bone_lesion",),
     "sclerotic_bone_lesion": ("bone_lesion",),
 }
 
 
 def _texts(split: str) -> list[tuple[str, bool, str]]:
-    return [(name, positive, text) for name in findings() for positive, texts in
-            ((True, prompts(name, split).positive), (False, prompts(name, split).negative)) for text in texts]
+    return [
+        (name, positive, text)
+        for name in findings()
+        for positive, texts in ((True, prompts(name, split).positive), (False, prompts(name, split).negative))
+        for text in texts
+    ]
 
 
 @pytest.mark.parametrize("name", list(findings()))

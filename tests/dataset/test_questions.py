@@ -7,16 +7,7 @@ from collections import Counter
 import pytest
 
 from radvlm.dataset.case import Case
-from radvlm.dataset.questions import (
-    GROUPS,
-    KINDS,
-    Question,
-    answers,
-    balanced,
-    constant_baseline,
-    questions,
-    subjects,
-)
+from radvlm.dataset.questions import GROUPS, KINDS, Question, answers, balanced, constant_baseline, questions, subjects
 from radvlm.dataset.vocabulary import findings
 from radvlm.errors import InputError
 from radvlm.model.asking import Subjects, understand
@@ -28,9 +19,17 @@ def _one(case: Case, kind: str, subject: str) -> list[str]:
 
 
 def test_answers_by_hand(make_case: MakeCase) -> None:
-    case = make_case([lesion("kidney_cyst", "left"), lesion("kidney_cyst", "left"), lesion("splenomegaly"),
-                      lesion("pleural_effusion", "left"), lesion("pleural_effusion", "right"),
-                      lesion("pancreas_tumor", location="pancreas_tail"), lesion("gallstone")])
+    case = make_case(
+        [
+            lesion("kidney_cyst", "left"),
+            lesion("kidney_cyst", "left"),
+            lesion("splenomegaly"),
+            lesion("pleural_effusion", "left"),
+            lesion("pleural_effusion", "right"),
+            lesion("pancreas_tumor", location="pancreas_tail"),
+            lesion("gallstone"),
+        ]
+    )
     assert _one(case, "presence", "kidney_cyst") == ["Yes"] and _one(case, "presence", "liver_cyst") == ["No"]
     assert _one(case, "side", "kidney_cyst") == ["Left"] and _one(case, "side", "pleural_effusion") == ["Both sides"]
     assert _one(case, "count", "kidney_cyst") == ["More than one"] and _one(case, "count", "gallstone") in (["One"], [])
@@ -42,10 +41,17 @@ def test_answers_by_hand(make_case: MakeCase) -> None:
 
 
 def test_what_has_no_single_answer_is_not_asked(make_case: MakeCase) -> None:
-    case = make_case([lesion("liver_cyst", location="liver_segment_2"),
-                      lesion("liver_cyst", location="liver_segment_7"), lesion("spleen_cyst"),
-                      lesion("lung_consolidation", "left"), lesion("kidney_tumor", "left"), lesion("liver_metastasis")],
-                     without=("uterus",))
+    case = make_case(
+        [
+            lesion("liver_cyst", location="liver_segment_2"),
+            lesion("liver_cyst", location="liver_segment_7"),
+            lesion("spleen_cyst"),
+            lesion("lung_consolidation", "left"),
+            lesion("kidney_tumor", "left"),
+            lesion("liver_metastasis"),
+        ],
+        without=("uterus",),
+    )
     assert not _one(case, "location", "liver_cyst"), "two segments"
     assert not _one(case, "organ", "cyst"), "two organs"
     assert not _one(case, "organ", "tumor"), "a metastasis could be called one"
@@ -73,8 +79,9 @@ def test_heldout_wordings_are_not_those_of_training_and_seeds_decide(make_case: 
     held = {q.text for seed in range(60) for q in questions(case, seed, "heldout")}
     assert not train & held
     assert questions(case, 3) == questions(case, 3) != questions(case, 4)
-    assert [(q.kind, q.subject, q.answer) for q in questions(case, 3)] == \
-        [(q.kind, q.subject, q.answer) for q in questions(case, 4)] or "presence" in KINDS
+    assert [(q.kind, q.subject, q.answer) for q in questions(case, 3)] == [
+        (q.kind, q.subject, q.answer) for q in questions(case, 4)
+    ] or "presence" in KINDS
 
 
 def _pool(counts: dict[tuple[str, str, str], int]) -> list[Question]:
@@ -82,24 +89,39 @@ def _pool(counts: dict[tuple[str, str, str], int]) -> list[Question]:
 
 
 def test_balanced_evens_out_each_subject_and_drops_what_the_question_gives_away() -> None:
-    pool = _pool({("presence", "x", "Yes"): 3, ("presence", "x", "No"): 50, ("presence", "y", "No"): 9,
-                  ("side", "x", "Left"): 8, ("side", "x", "Right"): 5, ("side", "x", "Both sides"): 2})
+    pool = _pool(
+        {
+            ("presence", "x", "Yes"): 3,
+            ("presence", "x", "No"): 50,
+            ("presence", "y", "No"): 9,
+            ("side", "x", "Left"): 8,
+            ("side", "x", "Right"): 5,
+            ("side", "x", "Both sides"): 2,
+        }
+    )
     kept = Counter((q.kind, q.subject, q.answer) for q in balanced(pool))
-    assert kept == {("presence", "x", "Yes"): 3, ("presence", "x", "No"): 3,
-                    ("side", "x", "Left"): 5, ("side", "x", "Right"): 5, ("side", "x", "Both sides"): 2}
+    assert kept == {
+        ("presence", "x", "Yes"): 3,
+        ("presence", "x", "No"): 3,
+        ("side", "x", "Left"): 5,
+        ("side", "x", "Right"): 5,
+        ("side", "x", "Both sides"): 2,
+    }
     assert balanced(pool, 1) == balanced(pool, 1) != balanced(pool, 2)
     assert Counter(q.kind for q in balanced(pool, per_kind=4)) == {"presence": 4, "side": 4}
 
 
 def test_baseline_by_hand() -> None:
-    pool = _pool({("presence", "x", "Yes"): 6, ("presence", "x", "No"): 2, ("presence", "y", "No"): 4,
-                  ("side", "x", "Left"): 4})
+    pool = _pool(
+        {("presence", "x", "Yes"): 6, ("presence", "x", "No"): 2, ("presence", "y", "No"): 4, ("side", "x", "Left"): 4}
+    )
     assert constant_baseline(pool, "all").accuracy == 6 / 16
     assert constant_baseline(pool, "kind").accuracy == (6 + 4) / 16
     best = constant_baseline(pool, "subject")
     assert best.accuracy == (6 + 4 + 4) / 16 and best.answers["presence", "y"] == "No"
     assert [constant_baseline(pool, g).accuracy for g in GROUPS] == sorted(
-        constant_baseline(pool, g).accuracy for g in GROUPS)
+        constant_baseline(pool, g).accuracy for g in GROUPS
+    )
 
 
 def test_unknown_names_are_refused(make_case: MakeCase) -> None:
@@ -114,9 +136,12 @@ def test_unknown_names_are_refused(make_case: MakeCase) -> None:
 @pytest.mark.parametrize("split", ["train", "heldout"])
 def test_a_model_understands_every_wording(make_case: MakeCase, split: str) -> None:
     known = Subjects.from_dict(subjects())
-    rows = [[lesion("kidney_cyst", "left"), lesion("gallstone")],
-            [lesion("liver_cyst", location="liver_segment_7")],
-            [lesion("lung_nodule", "right", "lung_upper_lobe_right"), lesion("hepatomegaly")], []]
+    rows = [
+        [lesion("kidney_cyst", "left"), lesion("gallstone")],
+        [lesion("liver_cyst", location="liver_segment_7")],
+        [lesion("lung_nodule", "right", "lung_upper_lobe_right"), lesion("hepatomegaly")],
+        [],
+    ]
     kinds = set()
     for number, held in enumerate(rows):
         case = make_case(held, f"c{number}")

@@ -133,9 +133,21 @@ def test_plain_prose_about_something_else_is_replaced(make_case: MakeCase) -> No
 
 
 #: A scan of which masks say nothing but its extent.
-MEASURED = [Finding("F1", "coverage", Status.PRESENT, "", "technique", source=Source.HEADER, measurements=(
-    Measurement("count", 100, "axial_slices"), Measurement("slice_spacing", 3.0, "grid"),
-    Measurement("coverage", 300, "grid")))]
+MEASURED = [
+    Finding(
+        "F1",
+        "coverage",
+        Status.PRESENT,
+        "",
+        "technique",
+        source=Source.HEADER,
+        measurements=(
+            Measurement("count", 100, "axial_slices"),
+            Measurement("slice_spacing", 3.0, "grid"),
+            Measurement("coverage", 300, "grid"),
+        ),
+    )
+]
 
 
 def _scores(case: Case, places: bool) -> tuple[FindingScore, ...]:
@@ -147,29 +159,50 @@ def _scores(case: Case, places: bool) -> tuple[FindingScore, ...]:
             if not held and (not case.imaged(name) or case.present(name)):
                 continue  # absent on one side only: the composed sentence is the business of tests of radvlm.compose
             locations = tuple(sorted({x.location for x in held} - {""}, key=lambda n: structure(n).rank))
-            found.append(FindingScore(
-                name, kind.words, kind.section, f"{kind.site}_{side}" if side else kind.site, 0.9 if held else 0.1,
-                Status.PRESENT if held else Status.ABSENT, locations=locations if places else ()))
+            found.append(
+                FindingScore(
+                    name,
+                    kind.words,
+                    kind.section,
+                    f"{kind.site}_{side}" if side else kind.site,
+                    0.9 if held else 0.1,
+                    Status.PRESENT if held else Status.ABSENT,
+                    locations=locations if places else (),
+                )
+            )
     return tuple(found)
 
 
 def test_plain_wording_by_hand(make_case: MakeCase) -> None:
-    case = make_case([lesion("liver_cyst", location="liver_segment_6"),
-                      lesion("liver_cyst", location="liver_segment_4"),
-                      lesion("pleural_effusion", "left"), lesion("pleural_effusion", "right"),
-                      lesion("hydronephrosis", "left"), lesion("kidney_cyst", "right"), lesion("spleen_cyst"),
-                      lesion("vertebral_fracture", location="vertebrae_L1"), lesion("ground_glass_nodule", "right")])
+    case = make_case(
+        [
+            lesion("liver_cyst", location="liver_segment_6"),
+            lesion("liver_cyst", location="liver_segment_4"),
+            lesion("pleural_effusion", "left"),
+            lesion("pleural_effusion", "right"),
+            lesion("hydronephrosis", "left"),
+            lesion("kidney_cyst", "right"),
+            lesion("spleen_cyst"),
+            lesion("vertebral_fracture", location="vertebrae_L1"),
+            lesion("ground_glass_nodule", "right"),
+        ]
+    )
     assert section_text(case, "liver").startswith("Hepatic cysts in segment IV and segment VI. No liver metastasis.")
     assert section_text(case, "pleura") == "Right pleural effusion. Left pleural effusion. No pneumothorax."
-    assert section_text(case, "kidneys") == ("Renal cyst in the right kidney. Hydronephrosis of the left kidney. "
-                                             "No renal tumor. No renal stone. No bladder lesion.")
+    assert section_text(case, "kidneys") == (
+        "Renal cyst in the right kidney. Hydronephrosis of the left kidney. "
+        "No renal tumor. No renal stone. No bladder lesion."
+    )
     assert section_text(case, "spleen") == "Splenic cyst. The spleen is normal in size.", "no lesion is not denied"
     assert section_text(case, "bones") == "Vertebral compression fracture at L1. No bone lesion."
-    assert section_text(case, "lungs").startswith("Ground-glass nodule in the right lung. No lung mass."), \
+    assert section_text(case, "lungs").startswith("Ground-glass nodule in the right lung. No lung mass."), (
         "'no pulmonary nodule' would deny it"
+    )
     assert section_text(case, "nodes") == "No enlarged lymph node."
-    assert report_text(case).splitlines()[-1].startswith("Impression: Right pleural effusion.") or \
-        "Hydronephrosis" in report_text(case).splitlines()[-1]
+    assert (
+        report_text(case).splitlines()[-1].startswith("Impression: Right pleural effusion.")
+        or "Hydronephrosis" in report_text(case).splitlines()[-1]
+    )
 
 
 def test_a_normal_case_and_one_without_a_uterus(make_case: MakeCase) -> None:
@@ -201,7 +234,10 @@ def test_organs_cover_every_finding_once_and_their_texts_are_flagged(make_case: 
 
 def test_unknown_names_are_refused(make_case: MakeCase) -> None:
     case = make_case([])
-    for call in (lambda: statements(case, "technique"), lambda: statements(case, "liver", style="loud"),
-                 lambda: organ_text(case, "thumb")):
+    for call in (
+        lambda: statements(case, "technique"),
+        lambda: statements(case, "liver", style="loud"),
+        lambda: organ_text(case, "thumb"),
+    ):
         with pytest.raises(InputError):
             call()

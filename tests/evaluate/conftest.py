@@ -21,14 +21,19 @@ SENTENCES = (
     "Trachea and both main bronchi are patent.",
     "Heart size is normal (CTR<0.5). Calibration of vascular structures is natural.",
     "Sliding-type hiatal hernia; patient's stomach isn't distended.",
-    "Ground-glass opacities in <{k}0% of the lungs, \"crazy paving\" absent.",
+    'Ground-glass opacities in <{k}0% of the lungs, "crazy paving" absent.',
     "Ectatic ascending aorta: 4.{k} cm.",
 )
 
 
 def sentence(rng: random.Random) -> str:
-    return rng.choice(SENTENCES).format(a=round(rng.uniform(9, 20), 1), h=rng.randint(20, 90), m=rng.randint(2, 40),
-                                        n=rng.randint(2, 40), k=rng.randint(1, 5))
+    return rng.choice(SENTENCES).format(
+        a=round(rng.uniform(9, 20), 1),
+        h=rng.randint(20, 90),
+        m=rng.randint(2, 40),
+        n=rng.randint(2, 40),
+        k=rng.randint(1, 5),
+    )
 
 
 def make_pairs(n: int, sentences: int = 10, seed: int = 0) -> tuple[list[str], list[str]]:

@@ -43,8 +43,9 @@ def test_another_result_changes_the_table(tables: ModuleType, tmp_path: Path) ->
     assert old.startswith("| `errors` total | ") and "| 0.12 |" in new
 
 
-def test_the_first_run_prints_what_the_page_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
-                                                 capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_first_run_prints_what_the_page_says(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     text = DOCUMENT.read_text(encoding="utf-8")
     console = re.search(r"```console\n\$ radvlm (.*?)\n```\n+```text\n(.*?)```", text, re.S)
     assert console is not None

@@ -27,8 +27,12 @@ class Lengths:
     name, signature = "lengths", "toy"
     outputs = (
         Output("words", higher_is_better=None, perfect=None),
-        Output("f1", aggregate=lambda s: np.divide(2 * s[..., 0], s[..., 1], out=np.full(s.shape[:-1], np.nan),
-                                                   where=s[..., 1] > 0)),
+        Output(
+            "f1",
+            aggregate=lambda s: np.divide(
+                2 * s[..., 0], s[..., 1], out=np.full(s.shape[:-1], np.nan), where=s[..., 1] > 0
+            ),
+        ),
     )
     calls = 0
 
@@ -39,10 +43,14 @@ class Lengths:
         if "undefined" in candidate.text:
             return {"words": Score.undefined("says undefined"), "f1": Score.undefined("says undefined")}
         a, b = set(reference.text.split()), set(candidate.text.split())
-        marks = tuple(Mark("candidate", m.start(), m.end(), "false_finding", "a <number>", True, "g1")
-                      for m in re.finditer(r"\d+", candidate.text))
-        return {"words": Score(len(b), marks=marks), "f1": Score(2 * len(a & b) / (len(a) + len(b)),
-                                                                 stats=(len(a & b), len(a) + len(b)))}
+        marks = tuple(
+            Mark("candidate", m.start(), m.end(), "false_finding", "a <number>", True, "g1")
+            for m in re.finditer(r"\d+", candidate.text)
+        )
+        return {
+            "words": Score(len(b), marks=marks),
+            "f1": Score(2 * len(a & b) / (len(a) + len(b)), stats=(len(a & b), len(a) + len(b))),
+        }
 
 
 class SlowLengths(Lengths):
@@ -91,8 +99,12 @@ def test_the_order_of_cases_changes_nothing(pairs: tuple[list[str], list[str]], 
     refs, a, b = (dict(zip(ids, texts, strict=True)) for texts in (*pairs, pairs[1][::-1]))
     table = _evaluate(refs, {"A": a, "B": b}, metrics=["lexical"], patient_ids=patients)
     order = random.Random(1).sample(ids, len(ids))
-    again = _evaluate({i: refs[i] for i in order}, {"A": a, "B": {i: b[i] for i in reversed(order)}},
-                      metrics=["lexical"], patient_ids=patients)
+    again = _evaluate(
+        {i: refs[i] for i in order},
+        {"A": a, "B": {i: b[i] for i in reversed(order)}},
+        metrics=["lexical"],
+        patient_ids=patients,
+    )
     assert table.estimates == again.estimates and table.comparisons == again.comparisons
     assert table.patients == 30 and table.cases == 60
 
@@ -134,16 +146,19 @@ def test_a_section_can_be_scored_alone() -> None:
         _evaluate(["a"], ["a"], section="conclusion")
 
 
-@pytest.mark.parametrize(("refs", "cands", "message"), [
-    (["a", "b"], ["a"], "equally many"),
-    ("a", ["a"], "one string"),
-    ([], [], "at least one reference"),
-    (["a"], {}, "at least one system"),
-    (["a", " "], ["a", "b"], "number 2: id '2' is empty"),
-    (["a"], [3], "string, a mapping"),
-    (["a"], {"1": "a"}, "candidates are reports"),
-    (["a b"] * 2, {"normal report": ["a", "b"]}, "baseline"),
-])
+@pytest.mark.parametrize(
+    ("refs", "cands", "message"),
+    [
+        (["a", "b"], ["a"], "equally many"),
+        ("a", ["a"], "one string"),
+        ([], [], "at least one reference"),
+        (["a"], {}, "at least one system"),
+        (["a", " "], ["a", "b"], "number 2: id '2' is empty"),
+        (["a"], [3], "string, a mapping"),
+        (["a"], {"1": "a"}, "candidates are reports"),
+        (["a b"] * 2, {"normal report": ["a", "b"]}, "baseline"),
+    ],
+)
 def test_bad_arguments(refs, cands, message: str) -> None:
     with pytest.raises(InputError, match=message):
         _evaluate(refs, cands)
@@ -193,7 +208,8 @@ def test_files(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("*.part"))
     _evaluate(refs, {"B": refs}).save(tmp_path, page=False)
     assert sorted(p.name for p in tmp_path.glob("cases-*")) == [
-        f"cases-{file_name(n)}.jsonl" for n in ("B", "nearest report", "normal report", "random report")]
+        f"cases-{file_name(n)}.jsonl" for n in ("B", "nearest report", "normal report", "random report")
+    ]
     same = _evaluate(refs, {"a b": refs, "A-b": refs}, baselines=False)
     with pytest.raises(InputError, match="differ as file names"):
         same.save(tmp_path)
@@ -219,13 +235,18 @@ def test_overlapping_marks_are_cut_at_their_ends() -> None:
     from radvlm.evaluate.page import marked
     from radvlm.evaluate.table import CaseRecord
 
-    marks = (Mark("candidate", 0, 5, "omission", "first", False),
-             Mark("candidate", 3, 8, "false_finding", "second", True))
+    marks = (
+        Mark("candidate", 0, 5, "omission", "first", False),
+        Mark("candidate", 3, 8, "false_finding", "second", True),
+    )
     text = ReportText("a", "abcdefgh<")
     html = marked(CaseRecord(text, text, {"m": {"x": Score(1, marks=marks)}}), "candidate")
     assert re.sub(r"<[^>]*>", "", html) == "abcdefgh&lt;"
     assert re.findall(r'class="(\w+)"[^>]*>(\w+)<', html) == [
-        ("insignificant", "abc"), ("significant", "de"), ("significant", "fgh")]
+        ("insignificant", "abc"),
+        ("significant", "de"),
+        ("significant", "fgh"),
+    ]
 
 
 def _command(tmp_path: Path, *arguments: str) -> int:
@@ -235,14 +256,28 @@ def _command(tmp_path: Path, *arguments: str) -> int:
 
     parser = argparse.ArgumentParser()
     add_arguments(parser)
-    return run(parser.parse_args([*arguments, "-o", str(tmp_path / "OUT"), "--metrics", "lexical", "--bootstraps", "50",
-                                  "--permutations", "50"]))
+    return run(
+        parser.parse_args(
+            [
+                *arguments,
+                "-o",
+                str(tmp_path / "OUT"),
+                "--metrics",
+                "lexical",
+                "--bootstraps",
+                "50",
+                "--permutations",
+                "50",
+            ]
+        )
+    )
 
 
 def test_the_command_writes_files_and_tells_of_failed_cases(tmp_path: Path, pairs, capsys) -> None:
     for name, texts in (("refs", pairs[0]), ("a", pairs[1]), ("b", pairs[1][:-3])):
-        (tmp_path / f"{name}.jsonl").write_text("".join(
-            json.dumps({"id": str(i), "report": t}) + "\n" for i, t in enumerate(texts)))
+        (tmp_path / f"{name}.jsonl").write_text(
+            "".join(json.dumps({"id": str(i), "report": t}) + "\n" for i, t in enumerate(texts))
+        )
     common = ("--reference", str(tmp_path / "refs.jsonl"), "--candidate", str(tmp_path / "a.jsonl"))
     assert _command(tmp_path, *common, "--candidate", f"late={tmp_path / 'a.jsonl'}", "-q") == 0
     assert capsys.readouterr().out == ""
@@ -259,8 +294,10 @@ def test_the_command_writes_files_and_tells_of_failed_cases(tmp_path: Path, pair
 
 
 def test_importing_is_light() -> None:
-    code = ("import time, sys; t = time.perf_counter(); import radvlm.evaluate, radvlm.evaluate.command; "
-            "print(time.perf_counter() - t); print(*sys.modules)")
+    code = (
+        "import time, sys; t = time.perf_counter(); import radvlm.evaluate, radvlm.evaluate.command; "
+        "print(time.perf_counter() - t); print(*sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     seconds, modules = done.stdout.split("\n")[:2]
     assert float(seconds) < 0.2
@@ -288,7 +325,12 @@ def test_bertscore_without_its_package_is_one_message() -> None:
 
 
 def test_scores_and_marks_are_checked() -> None:
-    for make in (lambda: Score(None), lambda: Score(1.0, "reason"), lambda: Score(float("nan")),
-                 lambda: Mark("left", 0, 1, "x"), lambda: Mark("reference", 2, 1, "x")):
+    for make in (
+        lambda: Score(None),
+        lambda: Score(1.0, "reason"),
+        lambda: Score(float("nan")),
+        lambda: Mark("left", 0, 1, "x"),
+        lambda: Mark("reference", 2, 1, "x"),
+    ):
         with pytest.raises(InputError):
             make()

@@ -121,7 +121,9 @@ def test_frame(text: str, kind: str, wanted: dict[str, object]) -> None:
 def test_a_list_of_sizes_and_places_is_several_findings() -> None:
     frames = read_frames("Two hepatic cysts: 3.2 x 2.7 cm in segment VII, 5 HU; 1.8 x 1.4 cm in segment II.").frames
     assert [(f.kind, f.sizes_mm, set(f.locations)) for f in frames] == [
-        ("liver_cyst", (32.0, 27.0), {"liver_segment_7"}), ("liver_cyst", (18.0, 14.0), {"liver_segment_2"})]
+        ("liver_cyst", (32.0, 27.0), {"liver_segment_7"}),
+        ("liver_cyst", (18.0, 14.0), {"liver_segment_2"}),
+    ]
     nodules = read_frames("Nodules measuring 5 mm in the right upper lobe and 8 mm in the left lower lobe.").frames
     assert [(f.sizes_mm, set(f.sides)) for f in nodules] == [((5.0,), {"right"}), ((8.0,), {"left"})]
     one = read_frames("Cyst in the right kidney measuring 4 cm in length and 2 cm in width.").frames
@@ -129,8 +131,10 @@ def test_a_list_of_sizes_and_places_is_several_findings() -> None:
 
 
 def test_spans_point_at_the_words() -> None:
-    text = ("FINDINGS: The lungs are clear.\nSmall LEFT Pleural Effusion, new since the prior examination.\n"
-            "IMPRESSION:\n1. Small left effusion.")
+    text = (
+        "FINDINGS: The lungs are clear.\nSmall LEFT Pleural Effusion, new since the prior examination.\n"
+        "IMPRESSION:\n1. Small left effusion."
+    )
     frames = read_frames(text).frames
     assert [text[f.start : f.stop] for f in frames] == ["Pleural Effusion", "effusion"]
     assert text[slice(*frames[0].change_span)] == "new since" or text[slice(*frames[0].change_span)].startswith("new")
@@ -197,16 +201,7 @@ _WORDS = [
 
 
 @settings(max_examples=60, deadline=None)
-@given(
-    st.text(max_size=300)
-    | st.lists(
-        st.sampled_from(
-            [*_WORDS,
-             "\n"]
-        ),
-        max_size=60,
-    ).map(" ".join)
-)
+@given(st.text(max_size=300) | st.lists(st.sampled_from([*_WORDS, "\n"]), max_size=60).map(" ".join))
 def test_any_text_is_read_and_spans_stay_inside(text: str) -> None:
     reading = read_frames(text)
     for frame in reading.frames:

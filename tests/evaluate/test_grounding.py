@@ -37,8 +37,13 @@ GRID = Geometry((20, 20, 20), np.diag([2.0, 2.0, 5.0, 1.0]))
 Voxels = tuple[tuple[int, int, int], tuple[int, int, int]]
 
 
-def region(id: str, start: tuple[int, int, int], stop: tuple[int, int, int], grid: Geometry = GRID,
-           structure: str = "liver_lesion") -> Region:
+def region(
+    id: str,
+    start: tuple[int, int, int],
+    stop: tuple[int, int, int],
+    grid: Geometry = GRID,
+    structure: str = "liver_lesion",
+) -> Region:
     """A cuboid of voxels."""
     box = Box(start, stop)
     voxels = int(np.prod(box.shape))
@@ -46,12 +51,26 @@ def region(id: str, start: tuple[int, int, int], stop: tuple[int, int, int], gri
     return Region(id, structure, box, voxels, voxels * grid.voxel_volume_mm3 / 1000, tuple(centre.tolist()), start)
 
 
-def finding(id: str, where: Region | None = None, kind: str = "liver_lesion", status: Status = Status.PRESENT,
-            site: str = "liver", sizes: Sequence[tuple[str, float]] = ()) -> Finding:
+def finding(
+    id: str,
+    where: Region | None = None,
+    kind: str = "liver_lesion",
+    status: Status = Status.PRESENT,
+    site: str = "liver",
+    sizes: Sequence[tuple[str, float]] = (),
+) -> Finding:
     source = Source.MASKS if where or status is not Status.PRESENT else Source.MODEL
-    return Finding(id, kind, status, site, "liver", (where,) if where else (),
-                   tuple(Measurement(q, v, "test") for q, v in sizes), source=source,
-                   confidence=0.9 if source is Source.MODEL else None)
+    return Finding(
+        id,
+        kind,
+        status,
+        site,
+        "liver",
+        (where,) if where else (),
+        tuple(Measurement(q, v, "test") for q, v in sizes),
+        source=source,
+        confidence=0.9 if source is Source.MODEL else None,
+    )
 
 
 def report(*findings: Finding, texts: Sequence[str] = ()) -> Report:
@@ -153,10 +172,17 @@ def test_a_case_worked_by_hand() -> None:
     """Two lesions and an absent stone; the candidate moves one lesion, does not localise the other, invents a third."""
     far = region("liver_lesion/3", (15, 15, 15), (17, 17, 17))
     stone = finding("R3", None, "gallstone", Status.ABSENT, "gallbladder")
-    reference = report(finding("R1", A, sizes=[("long_axis", 8.0), ("mean_hu", 20.0)]),
-                       finding("R2", B, sizes=[("long_axis", 4.0)]), stone)
-    candidate = report(finding("C1", A_MOVED, sizes=[("long_axis", 11.0), ("mean_hu", 15.0), ("volume", 1.0)]),
-                       finding("C2", None), finding("C3", far), replace(stone, id="C4"))
+    reference = report(
+        finding("R1", A, sizes=[("long_axis", 8.0), ("mean_hu", 20.0)]),
+        finding("R2", B, sizes=[("long_axis", 4.0)]),
+        stone,
+    )
+    candidate = report(
+        finding("C1", A_MOVED, sizes=[("long_axis", 11.0), ("mean_hu", 15.0), ("volume", 1.0)]),
+        finding("C2", None),
+        finding("C3", far),
+        replace(stone, id="C4"),
+    )
     got = scores(reference, candidate)
     # Pairs: R1-C1 by place. R2 goes to the localised C3 rather than to C2: both agree in words, C3 lies nearer.
     assert got["logical-precision"] == pytest.approx(3 / 4) and got["logical-recall"] == 1.0
@@ -193,9 +219,12 @@ def test_side_site_kind_and_status_keep_statements_apart() -> None:
     left = region("x", (2, 2, 2), (4, 4, 4), structure="kidney_left")
     right = region("x", (2, 2, 2), (4, 4, 4), structure="kidney_right")
     base = finding("R", left, "renal_cyst", site="kidney_left")
-    for other in (finding("C", right, "renal_cyst", site="kidney_right"), replace(base, id="C", kind="renal_mass"),
-                  replace(base, id="C", status=Status.INDETERMINATE, reason="too small"),
-                  finding("C", None, "renal_cyst", site="spleen")):
+    for other in (
+        finding("C", right, "renal_cyst", site="kidney_right"),
+        replace(base, id="C", kind="renal_mass"),
+        replace(base, id="C", status=Status.INDETERMINATE, reason="too small"),
+        finding("C", None, "renal_cyst", site="spleen"),
+    ):
         assert scores(report(base), report(other))["logical-f1"] == 0.0
     assert scores(report(base), report(replace(base, id="C")))["logical-f1"] == 1.0
     part = finding("C", None, "liver_lesion", site="liver_segment_6")
@@ -219,13 +248,20 @@ def test_organs_and_what_was_not_assessed_are_left_out() -> None:
     assert got["logical-precision"] == 0.0 and got["logical-recall"] is None and got["hit-rate"] is None
 
 
-lesions = st.lists(st.tuples(st.integers(0, 12), st.integers(0, 12), st.integers(1, 6), st.booleans()), min_size=0,
-                   max_size=4)
+lesions = st.lists(
+    st.tuples(st.integers(0, 12), st.integers(0, 12), st.integers(1, 6), st.booleans()), min_size=0, max_size=4
+)
 
 
 def _drawn(rows: list[tuple[int, int, int, bool]]) -> Report:
-    return report(*[finding(f"F{n}", region(f"liver_lesion/{n}", (i, j, 3), (i + size, j + size, 3 + size))
-                            if located else None) for n, (i, j, size, located) in enumerate(rows)])
+    return report(
+        *[
+            finding(
+                f"F{n}", region(f"liver_lesion/{n}", (i, j, 3), (i + size, j + size, 3 + size)) if located else None
+            )
+            for n, (i, j, size, located) in enumerate(rows)
+        ]
+    )
 
 
 @settings(max_examples=60, deadline=None)
@@ -253,8 +289,10 @@ def test_assignment_is_the_best_of_all(first: list, second: list) -> None:
         assert pairs == []
         return
     wide = weights if weights.shape[0] <= weights.shape[1] else weights.T
-    best = max(sum(wide[i, j] for i, j in enumerate(order))
-               for order in itertools.permutations(range(wide.shape[1]), wide.shape[0]))
+    best = max(
+        sum(wide[i, j] for i, j in enumerate(order))
+        for order in itertools.permutations(range(wide.shape[1]), wide.shape[0])
+    )
     assert sum(weights[i, j] for i, j in pairs) == pytest.approx(best)
     assert len(pairs) == min(weights.shape)  # all agree in words here: as many pairs as possible
 
@@ -265,13 +303,17 @@ def test_more_pairs_win_over_a_closer_pair() -> None:
     candidate = report(finding("C1", A, site="liver"), finding("C2", None, site="liver_segment_8"))
     case = ground_case(grounded(reference), grounded(candidate))
     assert {(p.reference.id, p.candidate.id) for p in case.matched if p.reference and p.candidate} == {
-        ("R1", "C1"), ("R2", "C2")}
+        ("R1", "C1"),
+        ("R2", "C2"),
+    }
 
 
 def test_sentences_are_grounded_by_the_union_of_their_findings() -> None:
     first, second = finding("F1", A), finding("F2", B)
-    both = Report((first, second), (Sentence("Two lesions.", "liver", (first, second)),
-                                    Sentence("Lesions.", "impression", (first, second))))
+    both = Report(
+        (first, second),
+        (Sentence("Two lesions.", "liver", (first, second)), Sentence("Lesions.", "impression", (first, second))),
+    )
     apart = report(first, second)
     case = ground_case(grounded(both), grounded(apart), "sentence")
     found = {k: v.value for k, v in case_scores(case).items()}
@@ -297,8 +339,10 @@ def test_boxes_stand_in_for_masks_on_one_grid_only() -> None:
 def test_metric_in_the_table_counts_failures_and_pools_pairs() -> None:
     references = {str(n): report(finding("R", A), finding("R2", B)) for n in range(6)}
     candidates = {str(n): report(finding("C", A_MOVED)) for n in range(6)}
-    rows = [(r, RegionMasks(lambda x: (x.box, np.ones(x.box.shape, dtype=bool)), GRID))
-            for r in (*references.values(), *list(candidates.values())[1:])]
+    rows = [
+        (r, RegionMasks(lambda x: (x.box, np.ones(x.box.shape, dtype=bool)), GRID))
+        for r in (*references.values(), *list(candidates.values())[1:])
+    ]
     table = evaluate(references, candidates, [GroundingMetric(masks=masks_by_report(rows))], baselines=False)
     found = table.estimate("candidate", "grounding", "dice")
     assert found.value == pytest.approx(0.75) and found.n == 5 and found.failed == 1
@@ -329,15 +373,25 @@ class Lesion:
 
 def test_errors_against_known_lesions() -> None:
     far = region("liver_lesion/3", (15, 2, 15), (17, 4, 17))
-    mine = report(finding("F1", A, sizes=[("long_axis", 9.0), ("volume", 2.0), ("mean_hu", 30.0)]),
-                  finding("F2", B, sizes=[("long_axis", 3.0)]), finding("F3", far))
-    truth = [Lesion("L1", A.centroid_mm, 8.0, volume_ml=1.5, mean_hu=24.0, short_axis_mm=8.0),
-             Lesion("L2", B.centroid_mm, 4.0), Lesion("L3", (0.0, 38.0, 0.0), 5.0), Lesion("L4", None, 5.0),
-             Lesion("L5", (3.0, 3.0, 3.0), 5.0, in_field="cut")]
+    mine = report(
+        finding("F1", A, sizes=[("long_axis", 9.0), ("volume", 2.0), ("mean_hu", 30.0)]),
+        finding("F2", B, sizes=[("long_axis", 3.0)]),
+        finding("F3", far),
+    )
+    truth = [
+        Lesion("L1", A.centroid_mm, 8.0, volume_ml=1.5, mean_hu=24.0, short_axis_mm=8.0),
+        Lesion("L2", B.centroid_mm, 4.0),
+        Lesion("L3", (0.0, 38.0, 0.0), 5.0),
+        Lesion("L4", None, 5.0),
+        Lesion("L5", (3.0, 3.0, 3.0), 5.0, in_field="cut"),
+    ]
     found = errors_against_truth(mine, truth)
     assert {(e.finding_id, e.truth_id, e.quantity): e.error for e in found.errors} == {
-        ("F1", "L1", "long_axis"): 1.0, ("F1", "L1", "volume"): 0.5, ("F1", "L1", "mean_hu"): 6.0,
-        ("F2", "L2", "long_axis"): -1.0}
+        ("F1", "L1", "long_axis"): 1.0,
+        ("F1", "L1", "volume"): 0.5,
+        ("F1", "L1", "mean_hu"): 6.0,
+        ("F2", "L2", "long_axis"): -1.0,
+    }
     assert found.missed == ("L3",) and found.extra == ("F3",) and found.left_out == ("L4", "L5")
     assert found.unstated == (("F1", "short_axis"),)
     mm = summarise_errors(found.errors)["mm"]
@@ -348,15 +402,20 @@ def test_errors_against_known_lesions() -> None:
         errors_against_truth(mine, truth, stated="guessed")
 
 
-@pytest.mark.parametrize(("text", "expected"), [
-    ("A lesion of 2.3 x 1.8 cm (-12 HU), volume 3.4 mL.", {"long_axis": 23.0, "short_axis": 18.0, "volume": 3.4,
-                                                           "mean_hu": -12.0}),
-    ("A 7 mm lesion, previously 5 mm.", {"long_axis": 7.0}),
-    ("A lesion measuring 12 mm by 21 mm, 14 cc.", {"long_axis": 21.0, "short_axis": 12.0, "volume": 14.0}),
-    ("Lesion of 2 x 3 x 4 cm.", {"long_axis": 40.0}),
-    ("A small lesion in segment 6.", {}),
-    ("Liver volume 4.0 cm3.", {"volume": 4.0}),
-])
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "A lesion of 2.3 x 1.8 cm (-12 HU), volume 3.4 mL.",
+            {"long_axis": 23.0, "short_axis": 18.0, "volume": 3.4, "mean_hu": -12.0},
+        ),
+        ("A 7 mm lesion, previously 5 mm.", {"long_axis": 7.0}),
+        ("A lesion measuring 12 mm by 21 mm, 14 cc.", {"long_axis": 21.0, "short_axis": 12.0, "volume": 14.0}),
+        ("Lesion of 2 x 3 x 4 cm.", {"long_axis": 40.0}),
+        ("A small lesion in segment 6.", {}),
+        ("Liver volume 4.0 cm3.", {"volume": 4.0}),
+    ],
+)
 def test_numbers_printed_in_a_sentence(text: str, expected: dict[str, float]) -> None:
     one = finding("F1", A)
     assert {k: v for k, (v, _) in stated_sizes(report(one, texts=[text]), [one]).items()} == expected
@@ -366,8 +425,13 @@ def test_two_findings_of_one_region_are_one_lesion() -> None:
     cyst = finding("F1", A, "liver_cyst", sizes=[("long_axis", 9.0)])
     fluid = finding("F2", A, "fluid_attenuation", sizes=[("mean_hu", 8.0)])
     other = finding("F3", B)
-    mine = Report((cyst, fluid, other), (Sentence("A 9 mm cyst of 8 HU.", "liver", (cyst, fluid)),
-                                         Sentence("Lesions of 9 mm and 77 mm.", "liver", (cyst, other))))
+    mine = Report(
+        (cyst, fluid, other),
+        (
+            Sentence("A 9 mm cyst of 8 HU.", "liver", (cyst, fluid)),
+            Sentence("Lesions of 9 mm and 77 mm.", "liver", (cyst, other)),
+        ),
+    )
     truth = [Lesion("L1", A.centroid_mm, 8.0, mean_hu=6.0)]
     for stated in ("measurements", "text"):
         found = errors_against_truth(mine, truth, stated=stated)
@@ -380,8 +444,16 @@ def test_a_phantom_from_voxels_to_grounding() -> None:
     import radvlm
     from radvlm.phantom import LesionSpec, PhantomSpec, make_phantom
 
-    spec = PhantomSpec(seed=5, shape=(96, 84, 64), spacing_mm=(4.0, 4.0, 5.0), lesions=(
-        LesionSpec("liver_cyst", size=32), LesionSpec("liver_metastasis", size=28), LesionSpec("kidney_cyst", size=28)))
+    spec = PhantomSpec(
+        seed=5,
+        shape=(96, 84, 64),
+        spacing_mm=(4.0, 4.0, 5.0),
+        lesions=(
+            LesionSpec("liver_cyst", size=32),
+            LesionSpec("liver_metastasis", size=28),
+            LesionSpec("kidney_cyst", size=28),
+        ),
+    )
     phantom = make_phantom(spec)
     whole = radvlm.generate_report(phantom.volume, segmentation=phantom.segmentation, patient=phantom.patient)
     truth = errors_against_truth(whole.report, phantom.truth.lesions)
@@ -393,8 +465,9 @@ def test_a_phantom_from_voxels_to_grounding() -> None:
     assert same.instances == (3, 0, 0)
     fewer = make_phantom(replace(spec, lesions=spec.lesions[:1]))
     part = radvlm.generate_report(fewer.volume, segmentation=fewer.segmentation, patient=fewer.patient)
-    found = case_scores(ground_case(GroundedReport.of(whole.report, whole.regions),
-                                    GroundedReport.of(part.report, part.regions)))
+    found = case_scores(
+        ground_case(GroundedReport.of(whole.report, whole.regions), GroundedReport.of(part.report, part.regions))
+    )
     assert found["instance-recall"].value == pytest.approx(1 / 3) and found["instance-precision"].value == 1.0
 
 

@@ -32,8 +32,16 @@ def test_baselines_do_not_depend_on_the_order_of_cases(pairs: tuple[list[str], l
 
 
 def test_nearest_is_the_most_similar_reference() -> None:
-    refs = _reports(["liver cyst in segment four", "hepatic cyst segment four liver", "lung nodule right apex",
-                     "right apex lung nodule of 6 mm", "normal spleen", "spleen normal and small"])
+    refs = _reports(
+        [
+            "liver cyst in segment four",
+            "hepatic cyst segment four liver",
+            "lung nodule right apex",
+            "right apex lung nodule of 6 mm",
+            "normal spleen",
+            "spleen normal and small",
+        ]
+    )
     nearest = {b.name: b for b in baselines(refs)}["nearest report"].reports
     assert [r.text for r in nearest] == [refs[i].text for i in (1, 0, 3, 2, 5, 4)]
     vectors = tf_idf([r.text for r in refs])
@@ -57,7 +65,7 @@ def test_one_patient_has_only_the_constant_baseline() -> None:
 def test_self_bleu_equals_sacrebleu(pairs: tuple[list[str], list[str]]) -> None:
     sacrebleu = pytest.importorskip("sacrebleu")
     texts = [*pairs[0][:12], pairs[0][0], "normal", "a b c a b c a b c"]
-    expected = np.mean([sacrebleu.sentence_bleu(t, texts[:i] + texts[i + 1:]).score for i, t in enumerate(texts)])
+    expected = np.mean([sacrebleu.sentence_bleu(t, texts[:i] + texts[i + 1 :]).score for i, t in enumerate(texts)])
     assert self_bleu(Encoder(TOKENIZERS["13a"]).encode(texts)) == pytest.approx(expected, abs=1e-6)
 
 

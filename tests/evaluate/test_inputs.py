@@ -23,14 +23,24 @@ def _jsonl(*rows: dict) -> str:
 
 
 def test_jsonl_csv_and_folder_give_the_same_reports(tmp_path: Path) -> None:
-    rows = [{"id": "a", "report": "Normal, \"clear\" liver.\nNo cyst.", "patient_id": "p1"},
-            {"id": "b", "report": "FINDINGS: Cyst.\nIMPRESSION: Cyst of 3 mm.", "patient_id": "p1"}]
+    rows = [
+        {"id": "a", "report": 'Normal, "clear" liver.\nNo cyst.', "patient_id": "p1"},
+        {"id": "b", "report": "FINDINGS: Cyst.\nIMPRESSION: Cyst of 3 mm.", "patient_id": "p1"},
+    ]
     first = read_reports(_write(tmp_path, "x.jsonl", _jsonl(*rows)))
     quoted = "\n".join(f'{r["id"]},"{r["report"].replace(chr(34), chr(34) * 2)}",{r["patient_id"]}' for r in rows)
     second = read_reports(_write(tmp_path, "x.csv", "\ufeffid,report,patient_id\n" + quoted + "\n"))
-    third = read_reports(_write(tmp_path, "x.tsv", ("id,report,patient_id\n" + quoted).replace(",p1", "\tp1")
-                                .replace("id,report,patient_id", "id\treport\tpatient_id")
-                                .replace('a,"', 'a\t"').replace('b,"', 'b\t"')))
+    third = read_reports(
+        _write(
+            tmp_path,
+            "x.tsv",
+            ("id,report,patient_id\n" + quoted)
+            .replace(",p1", "\tp1")
+            .replace("id,report,patient_id", "id\treport\tpatient_id")
+            .replace('a,"', 'a\t"')
+            .replace('b,"', 'b\t"'),
+        )
+    )
     assert first == second == third
     assert [r.patient for r in first] == ["p1", "p1"]
     assert first[1].impression == "Cyst of 3 mm." and first[0].impression is None
@@ -56,8 +66,12 @@ def test_parquet_or_a_clear_message(tmp_path: Path) -> None:
 
 
 def test_columns_of_public_datasets_are_recognised(tmp_path: Path) -> None:
-    path = _write(tmp_path, "ctrate.csv", "VolumeName,ClinicalInformation_EN,Findings_EN,Impressions_EN\n"
-                  "valid_1_a_1.nii.gz,Cough,Clear lungs.,Normal.\nvalid_1_b_1.nii.gz,,A nodule.,\n")
+    path = _write(
+        tmp_path,
+        "ctrate.csv",
+        "VolumeName,ClinicalInformation_EN,Findings_EN,Impressions_EN\n"
+        "valid_1_a_1.nii.gz,Cough,Clear lungs.,Normal.\nvalid_1_b_1.nii.gz,,A nodule.,\n",
+    )
     reports = read_reports(path, Columns(patient_pattern=r"^(valid_\d+)_"))
     assert [r.patient for r in reports] == ["valid_1", "valid_1"]
     assert (reports[0].findings, reports[0].impression) == ("Clear lungs.", "Normal.")
@@ -70,7 +84,7 @@ def test_sectioned_and_structured_reports(tmp_path: Path) -> None:
     rows = _jsonl({"id": "a", "report": {"findings": "Clear.", "impression": "Normal."}})
     [report] = read_reports(_write(tmp_path, "x.jsonl", rows))
     assert report.text == "FINDINGS: Clear.\n\nIMPRESSION: Normal."
-    assert [report.text[s.start:s.stop] for s in report.sections] == ["Clear.", "Normal."]
+    assert [report.text[s.start : s.stop] for s in report.sections] == ["Clear.", "Normal."]
 
 
 BROKEN = {
@@ -87,8 +101,10 @@ BROKEN = {
     "ten megabytes": (json.dumps({"id": "a", "text": "normal liver " * 800_000}).encode(), "line 1: id 'a' has 10,4"),
     "no text column": (b'{"id": "a", "words": "x"}\n', "line 1: columns 'id', 'words'"),
     "no id": (b'{"text": "x"}\n', "line 1"),
-    "two columns for the text": (b'{"id": "a", "Report Text": "x", "generated_report": "y"}\n',
-                                 "'Report Text', 'generated_report'"),
+    "two columns for the text": (
+        b'{"id": "a", "Report Text": "x", "generated_report": "y"}\n',
+        "'Report Text', 'generated_report'",
+    ),
     "text and findings": (b'{"id": "a", "text": "x", "findings": "y"}\n', "'text', 'findings'"),
     "a number for a text": (b'{"id": "a", "text": 1.5}\n', "line 1: float"),
     "nothing": (b"\n\n", "x.jsonl"),

@@ -40,13 +40,30 @@ from radvlm.evaluate.text import ReportText
 REFERENCE = "A 12 mm nodule in the right upper lobe.\nSmall left pleural effusion, unchanged. Simple renal cyst."
 CANDIDATE = "A 12 mm nodule in the left upper lobe. Small left pleural effusion."
 ERRORS = [
-    {"finding": "nodule", "reference_quote": "right upper lobe", "candidate_quote": "left upper lobe",
-     "reason": "other side", "category": "wrong_location", "significant": True},
-    {"finding": "cyst", "reference_quote": "Simple renal cyst", "candidate_quote": "", "reason": "missing",
-     "category": "omission", "significant": False},
+    {
+        "finding": "nodule",
+        "reference_quote": "right upper lobe",
+        "candidate_quote": "left upper lobe",
+        "reason": "other side",
+        "category": "wrong_location",
+        "significant": True,
+    },
+    {
+        "finding": "cyst",
+        "reference_quote": "Simple renal cyst",
+        "candidate_quote": "",
+        "reason": "missing",
+        "category": "omission",
+        "significant": False,
+    },
 ]
-MATCHED = [{"finding": "effusion", "reference_quote": "Small left pleural effusion",
-            "candidate_quote": "Small left pleural effusion"}]
+MATCHED = [
+    {
+        "finding": "effusion",
+        "reference_quote": "Small left pleural effusion",
+        "candidate_quote": "Small left pleural effusion",
+    }
+]
 GOOD = json.dumps({"errors": ERRORS, "matched_findings": MATCHED})
 
 
@@ -58,12 +75,18 @@ def judge(reply: Any, **params: Any) -> JudgeMetric:
 # --- replies
 
 
-@pytest.mark.parametrize("reply", [
-    GOOD, f"```json\n{GOOD}\n```", f"Here it is: {GOOD} I hope this helps {{really}}.",
-    f"<think>Maybe {{\"errors\": []}}?</think>\n{GOOD}", f"Following {{the form}}: {GOOD}",
-    GOOD.replace("wrong_location", "C").replace('"omission"', '"Omission finding"'),
-    GOOD.replace("true", '"yes"'),
-])
+@pytest.mark.parametrize(
+    "reply",
+    [
+        GOOD,
+        f"```json\n{GOOD}\n```",
+        f"Here it is: {GOOD} I hope this helps {{really}}.",
+        f'<think>Maybe {{"errors": []}}?</think>\n{GOOD}',
+        f"Following {{the form}}: {GOOD}",
+        GOOD.replace("wrong_location", "C").replace('"omission"', '"Omission finding"'),
+        GOOD.replace("true", '"yes"'),
+    ],
+)
 def test_counts_are_derived_from_the_listed_errors(reply: str) -> None:
     found = read_reply(reply, REFERENCE, CANDIDATE)
     assert found.total == 2 and found.significant == 1 and found.matched == 1 and found.unlocated == 0
@@ -74,22 +97,34 @@ def test_counts_are_derived_from_the_listed_errors(reply: str) -> None:
     assert CANDIDATE[slice(*location.candidate[0])] == "left upper lobe"
 
 
-@pytest.mark.parametrize(("reply", "problem"), [
-    ("", "empty"), ("No errors.", "no JSON object"), ('{"errors": []}', "matched_findings"),
-    ('{"matched_findings": []}', "errors: Field required"), ('{"count": 0}', "neither errors nor"),
-    ('{"errors": [], "errors": [], "matched_findings": []}', "twice"), (GOOD[:-3], "not valid"),
-    (GOOD.replace("wrong_location", "wrong_colour"), "is one of false_finding"),
-    (GOOD.replace("true", '"perhaps"'), "significant"), (GOOD.replace('"reason": "missing", ', ""), "reason"),
-    ('{"errors": 0, "matched_findings": []}', "errors"), (f"[{GOOD[:0]}]", "no JSON object"),
-])
+@pytest.mark.parametrize(
+    ("reply", "problem"),
+    [
+        ("", "empty"),
+        ("No errors.", "no JSON object"),
+        ('{"errors": []}', "matched_findings"),
+        ('{"matched_findings": []}', "errors: Field required"),
+        ('{"count": 0}', "neither errors nor"),
+        ('{"errors": [], "errors": [], "matched_findings": []}', "twice"),
+        (GOOD[:-3], "not valid"),
+        (GOOD.replace("wrong_location", "wrong_colour"), "is one of false_finding"),
+        (GOOD.replace("true", '"perhaps"'), "significant"),
+        (GOOD.replace('"reason": "missing", ', ""), "reason"),
+        ('{"errors": 0, "matched_findings": []}', "errors"),
+        (f"[{GOOD[:0]}]", "no JSON object"),
+    ],
+)
 def test_what_is_missing_is_never_filled_in(reply: str, problem: str) -> None:
     with pytest.raises(MalformedReply, match=problem):
         read_reply(reply, REFERENCE, CANDIDATE)
 
 
 def test_an_error_without_its_quote_is_kept_and_marked() -> None:
-    errors = [{**ERRORS[0], "candidate_quote": "right lower lobe"}, {**ERRORS[1], "reference_quote": ""},
-              {**ERRORS[1], "candidate_quote": "no cyst"}]
+    errors = [
+        {**ERRORS[0], "candidate_quote": "right lower lobe"},
+        {**ERRORS[1], "reference_quote": ""},
+        {**ERRORS[1], "candidate_quote": "no cyst"},
+    ]
     found = read_reply(json.dumps({"errors": errors, "matched_findings": []}), REFERENCE, CANDIDATE)
     assert found.total == 3 and found.unlocated == 3
     assert [e.unlocated for e in found.errors] == [("reference",), ("candidate",), ("candidate",)]
@@ -105,9 +140,9 @@ def test_the_reply_schema_and_the_prompts_agree() -> None:
         prompt = load_prompt(name)
         assert all(category in prompt.user for category in CATEGORIES) and prompt.sources
     example = load_prompt("ct-errors").user
-    block = example[example.index("Answer:\n") + 8:example.index("<reference_report>")]
-    reference = example[example.index('Reference: "') + 12:example.index('" Candidate: "')]
-    candidate = example[example.index('" Candidate: "') + 14:example.index('" Answer:')]
+    block = example[example.index("Answer:\n") + 8 : example.index("<reference_report>")]
+    reference = example[example.index('Reference: "') + 12 : example.index('" Candidate: "')]
+    candidate = example[example.index('" Candidate: "') + 14 : example.index('" Answer:')]
     shown = read_reply(block, reference, candidate)  # the worked example is right: all its quotes are there
     assert shown.total == 3 and shown.matched == 1
     assert [e.unlocated for e in shown.errors] == [(), (), ()]
@@ -116,13 +151,19 @@ def test_the_reply_schema_and_the_prompts_agree() -> None:
 # --- quotes
 
 
-@pytest.mark.parametrize(("quote", "expected"), [
-    ("right upper lobe", "right upper lobe"), ("RIGHT  upper\nlobe", "right upper lobe"),
-    ("right upper lobe. Small left", "right upper lobe.\nSmall left"), ("“12 mm nodule”", "12 mm nodule"),
-    ("12 mm nodule ... upper lobe", "12 mm nodule in the right upper lobe"),
-    ("12 mm … effusion", "12 mm nodule in the right upper lobe.\nSmall left pleural effusion"),
-    ("cyst", "cyst"), ("mm", "mm"),
-])
+@pytest.mark.parametrize(
+    ("quote", "expected"),
+    [
+        ("right upper lobe", "right upper lobe"),
+        ("RIGHT  upper\nlobe", "right upper lobe"),
+        ("right upper lobe. Small left", "right upper lobe.\nSmall left"),
+        ("“12 mm nodule”", "12 mm nodule"),
+        ("12 mm nodule ... upper lobe", "12 mm nodule in the right upper lobe"),
+        ("12 mm … effusion", "12 mm nodule in the right upper lobe.\nSmall left pleural effusion"),
+        ("cyst", "cyst"),
+        ("mm", "mm"),
+    ],
+)
 def test_quotes_are_found(quote: str, expected: str) -> None:
     span = locate(quote, REFERENCE)
     assert span is not None and REFERENCE[slice(*span)] == expected
@@ -149,8 +190,11 @@ def test_any_verbatim_quote_on_word_boundaries_is_found(text: str, data: st.Data
         assert 0 <= span[0] < span[1] <= len(text)
     words = quote.strip()
     left = a + len(quote) - len(quote.lstrip())
-    boundaries = words and not (left and text[left - 1].isalnum()) and not (
-        left + len(words) < len(text) and text[left + len(words)].isalnum())
+    boundaries = (
+        words
+        and not (left and text[left - 1].isalnum())
+        and not (left + len(words) < len(text) and text[left + len(words)].isalnum())
+    )
     if boundaries:
         assert span is not None and text[slice(*span)] == words
 
@@ -169,8 +213,13 @@ def test_a_report_cannot_leave_its_quotation() -> None:
 
 def test_the_key_is_the_content() -> None:
     base = JudgeRequest("m", (("user", "a"),))
-    keys = {base.key, JudgeRequest("n", base.messages).key, JudgeRequest("m", (("user", "b"),)).key,
-            JudgeRequest("m", base.messages, Params(temperature=0.1)).key, JudgeRequest("m", base.messages, vote=1).key}
+    keys = {
+        base.key,
+        JudgeRequest("n", base.messages).key,
+        JudgeRequest("m", (("user", "b"),)).key,
+        JudgeRequest("m", base.messages, Params(temperature=0.1)).key,
+        JudgeRequest("m", base.messages, vote=1).key,
+    }
     assert len(keys) == 5 and all(len(k) == 64 for k in keys)
     assert base.key == JudgeRequest("m", (("user", "a"),)).key
 
@@ -189,11 +238,19 @@ def test_own_prompts(tmp_path: Path) -> None:
 # --- consent
 
 
-@pytest.mark.parametrize(("url", "local"), [
-    ("http://localhost:8000/v1", True), ("http://127.0.0.1/v1", True), ("http://127.8.9.1/v1", True),
-    ("http://[::1]:8000/v1", True), ("http://localhost.evil.org/v1", False), ("http://10.0.0.3:8000/v1", False),
-    ("https://api.openai.com/v1", False), ("http://0.0.0.0/v1", False),
-])
+@pytest.mark.parametrize(
+    ("url", "local"),
+    [
+        ("http://localhost:8000/v1", True),
+        ("http://127.0.0.1/v1", True),
+        ("http://127.8.9.1/v1", True),
+        ("http://[::1]:8000/v1", True),
+        ("http://localhost.evil.org/v1", False),
+        ("http://10.0.0.3:8000/v1", False),
+        ("https://api.openai.com/v1", False),
+        ("http://0.0.0.0/v1", False),
+    ],
+)
 def test_only_this_computer_is_local(url: str, local: bool) -> None:
     assert is_local(url) is local
     if local:
@@ -204,8 +261,17 @@ def test_only_this_computer_is_local(url: str, local: bool) -> None:
         OpenAICompatible(url, allow_remote=True)
 
 
-@pytest.mark.parametrize("url", ["localhost:8000", "ftp://localhost", "http://", "http://u:p@localhost/v1",
-                                 "http://localhost:99999/v1", "http://localhost/v1?key=1"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "localhost:8000",
+        "ftp://localhost",
+        "http://",
+        "http://u:p@localhost/v1",
+        "http://localhost:99999/v1",
+        "http://localhost/v1?key=1",
+    ],
+)
 def test_bad_addresses(url: str) -> None:
     with pytest.raises(InputError, match="base URL"):
         OpenAICompatible(url, allow_remote=True)
@@ -324,7 +390,10 @@ def test_the_judge_in_a_table_beside_the_rules(tmp_path: Path) -> None:
     assert record.scores["judge"]["total"].failed
     assert record.scores["judge"]["total"].reason == "server_error: RuntimeError: out of order"
     assert [m.kind for m in table.system("candidate").records[0].scores["judge"]["total"].marks] == [
-        "omission", "wrong_location", "wrong_location"]
+        "omission",
+        "wrong_location",
+        "wrong_location",
+    ]
     assert {o.name for o in ErrorsMetric().outputs} < {o.name for o in metric.outputs}
     assert table.value("normal report", "judge", "total") is None  # nobody pays for baselines
 
@@ -385,8 +454,13 @@ def respond(folder: Path, name: str, texts: list[str], error: str = "") -> None:
     requests = [json.loads(line) for line in (folder / "requests.jsonl").read_text().splitlines()]
     for request, text in zip(requests, texts, strict=True):
         body = {"model": "batch-model", "choices": [{"message": {"content": text}, "finish_reason": "stop"}]}
-        rows.append({"custom_id": request["custom_id"], "error": {"message": error} if error else None,
-                     "response": None if error else {"status_code": 200, "body": body}})
+        rows.append(
+            {
+                "custom_id": request["custom_id"],
+                "error": {"message": error} if error else None,
+                "response": None if error else {"status_code": 200, "body": body},
+            }
+        )
     (folder / name).write_text("".join(json.dumps(r) + "\n" for r in reversed(rows)), encoding="utf-8")
 
 
@@ -436,9 +510,18 @@ def test_a_tiny_random_model_gives_a_status(tmp_path: Path) -> None:
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=raw, unk_token="<unk>", bos_token="<s>", eos_token="</s>")
     tokenizer.chat_template = "{% for m in messages %}{{ m['content'] }} {% endfor %}"
     torch.manual_seed(0)
-    model = LlamaForCausalLM(LlamaConfig(vocab_size=len(words), hidden_size=16, intermediate_size=16,
-                                         num_hidden_layers=1, num_attention_heads=2, max_position_embeddings=2048,
-                                         bos_token_id=1, eos_token_id=2))
+    model = LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=len(words),
+            hidden_size=16,
+            intermediate_size=16,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            max_position_embeddings=2048,
+            bos_token_id=1,
+            eos_token_id=2,
+        )
+    )
     model.save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
     backend = LocalTransformers(tmp_path, "cpu")
@@ -471,18 +554,34 @@ def arguments(*given: str) -> argparse.Namespace:
 
 
 def test_the_command_needs_no_third_party_package_to_tell_its_arguments() -> None:
-    code = ("import sys, argparse; before = set(sys.modules); import radvlm.evaluate.judge.command as c; "
-            "p = argparse.ArgumentParser(); c.add_judge_arguments(p); q = argparse.ArgumentParser(); "
-            "c.add_calibrate_arguments(q); p.format_help(); "
-            "bad = {'numpy', 'pydantic', 'torch', 'yaml', 'tqdm'} & set(sys.modules); assert not bad, bad")
+    code = (
+        "import sys, argparse; before = set(sys.modules); import radvlm.evaluate.judge.command as c; "
+        "p = argparse.ArgumentParser(); c.add_judge_arguments(p); q = argparse.ArgumentParser(); "
+        "c.add_calibrate_arguments(q); p.format_help(); "
+        "bad = {'numpy', 'pydantic', 'torch', 'yaml', 'tqdm'} & set(sys.modules); assert not bad, bad"
+    )
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_the_command_makes_the_judge_that_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "secret")
-    local = command.open_judge(arguments("--judge", "openai", "--model", "m", "--base-url", "http://localhost:1/v1",
-                                         "--temperature", "default", "--judge-seed", "none", "--judge-prompt",
-                                         "chexprompt"), tmp_path)
+    local = command.open_judge(
+        arguments(
+            "--judge",
+            "openai",
+            "--model",
+            "m",
+            "--base-url",
+            "http://localhost:1/v1",
+            "--temperature",
+            "default",
+            "--judge-seed",
+            "none",
+            "--judge-prompt",
+            "chexprompt",
+        ),
+        tmp_path,
+    )
     assert local.runner.settings.params == Params(None, None, 4096, None)
     assert local.runner.backend._key == ""  # type: ignore[attr-defined]  # not for a server that did not ask for it
     assert "prompt:chexprompt@" in local.signature
@@ -494,19 +593,43 @@ def test_the_command_makes_the_judge_that_is_asked_for(tmp_path: Path, monkeypat
     assert remote.runner.backend._key == "secret"  # type: ignore[attr-defined]
     assert "secret" not in json.dumps(remote.report([], [])[1])
     remote.runner.cache.close()
-    for bad, problem in ((("--judge", "openai", "--model", "m"), "address"),
-                           (("--judge", "openai", "--base-url", "http://localhost/v1"), "has a model"),
-                           (("--judge", "offline-batch", "--model", "m", "--temperature", "hot"), "or 'default'"),
-                           (("--judge", "openai", "--model", "m", "--base-url", "http://localhost/v1", "--api-key-env",
-                             "NOT_SET_ANYWHERE"), "NOT_SET_ANYWHERE")):
+    for bad, problem in (
+        (("--judge", "openai", "--model", "m"), "address"),
+        (("--judge", "openai", "--base-url", "http://localhost/v1"), "has a model"),
+        (("--judge", "offline-batch", "--model", "m", "--temperature", "hot"), "or 'default'"),
+        (
+            (
+                "--judge",
+                "openai",
+                "--model",
+                "m",
+                "--base-url",
+                "http://localhost/v1",
+                "--api-key-env",
+                "NOT_SET_ANYWHERE",
+            ),
+            "NOT_SET_ANYWHERE",
+        ),
+    ):
         with pytest.raises(InputError, match=problem):
             command.open_judge(arguments(*bad), tmp_path)
 
 
 def test_a_dry_run_writes_and_sends_nothing(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    args = arguments("--judge", "openai", "--model", "m", "--base-url", "http://localhost:1/v1", "--dry-run",
-                     "--price-input", "1", "--price-output", "4")
+    args = arguments(
+        "--judge",
+        "openai",
+        "--model",
+        "m",
+        "--base-url",
+        "http://localhost:1/v1",
+        "--dry-run",
+        "--price-input",
+        "1",
+        "--price-output",
+        "4",
+    )
     metric = command.open_judge(args, out)
     refs = [ReportText.from_text(str(i), f"FINDINGS: {REFERENCE} {i}\nIMPRESSION: Nodule.") for i in range(3)]
     systems: dict[str, list[ReportText | None]] = {"A": [refs[0], None, refs[2]], "B": [*refs]}

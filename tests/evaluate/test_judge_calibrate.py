@@ -40,9 +40,16 @@ class Fixed:
 
 
 def rated(values: list[str], ratings: list[list[tuple[int, int]]], studies: list[str] | None = None) -> RatedSet:
-    cases = [RatedCase(str(i), studies[i] if studies else str(i), "reference", value,
-                       {f"r{k}": {"total": float(t), "significant": float(s)} for k, (t, s) in enumerate(counts)})
-             for i, (value, counts) in enumerate(zip(values, ratings, strict=True))]
+    cases = [
+        RatedCase(
+            str(i),
+            studies[i] if studies else str(i),
+            "reference",
+            value,
+            {f"r{k}": {"total": float(t), "significant": float(s)} for k, (t, s) in enumerate(counts)},
+        )
+        for i, (value, counts) in enumerate(zip(values, ratings, strict=True))
+    ]
     return RatedSet("made", tuple(cases))
 
 
@@ -110,7 +117,9 @@ def test_a_metric_without_counts_is_rank_correlated() -> None:
 
     result = calibrate(Quality(), rated(["1 0", "2 0", "3 1"], [[(n, n)] for n in (1, 2, 3)]))
     assert [(r.output, r.counts, r.tau.value, r.mae.value) for r in result.rows] == [
-        ("score", "total", -1.0, None), ("score", "significant", -1.0, None)]
+        ("score", "total", -1.0, None),
+        ("score", "significant", -1.0, None),
+    ]
 
 
 # --- files
@@ -125,13 +134,32 @@ def write(path: Path, rows: list[dict[str, Any]]) -> None:
 
 def rexval(folder: Path, first: int = 0, **change: Any) -> None:
     kinds = ("radgraph", "bertscore", "s_emb", "bleu")
-    write(folder / REXVAL_REPORTS, [
-        {"study_id": f"s{i}", "gt_report": f"Reference {i}, with a\nline break.", **{k: f"{k} {i}" for k in kinds}}
-        for i in range(3)])
-    write(folder / REXVAL_RATINGS, [
-        {"study_number": i + first, "candidate_type": k, "error_category": c, "clinically_significant": s,
-         "rater_index": r, "num_errors": i + r if (c, s) in ((2, True), (4, False)) else 0} | change
-        for i in range(3) for k in kinds for c in range(1, 7) for s in (True, False) for r in range(2)])
+    write(
+        folder / REXVAL_REPORTS,
+        [
+            {"study_id": f"s{i}", "gt_report": f"Reference {i}, with a\nline break.", **{k: f"{k} {i}" for k in kinds}}
+            for i in range(3)
+        ],
+    )
+    write(
+        folder / REXVAL_RATINGS,
+        [
+            {
+                "study_number": i + first,
+                "candidate_type": k,
+                "error_category": c,
+                "clinically_significant": s,
+                "rater_index": r,
+                "num_errors": i + r if (c, s) in ((2, True), (4, False)) else 0,
+            }
+            | change
+            for i in range(3)
+            for k in kinds
+            for c in range(1, 7)
+            for s in (True, False)
+            for r in range(2)
+        ],
+    )
 
 
 @pytest.mark.parametrize("first", [0, 1])
@@ -146,11 +174,18 @@ def test_rexval(tmp_path: Path, first: int) -> None:
     assert case.ratings["1"]["wrong_severity"] == 3 and case.ratings["1"]["wrong_severity_significant"] == 0
 
 
-@pytest.mark.parametrize(("change", "problem"), [
-    ({"error_category": 7}, "1 to 6"), ({"study_number": 40}, "counts the rows"), ({"num_errors": ""}, "empty count"),
-    ({"num_errors": -1}, "not negative"), ({"clinically_significant": "perhaps"}, "true or false"),
-    ({"candidate_type": "other"}, "names columns"), ({"num_errors": "two"}, "a number"),
-])
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"error_category": 7}, "1 to 6"),
+        ({"study_number": 40}, "counts the rows"),
+        ({"num_errors": ""}, "empty count"),
+        ({"num_errors": -1}, "not negative"),
+        ({"clinically_significant": "perhaps"}, "true or false"),
+        ({"candidate_type": "other"}, "names columns"),
+        ({"num_errors": "two"}, "a number"),
+    ],
+)
 def test_rexval_that_is_not_as_published(tmp_path: Path, change: dict[str, Any], problem: str) -> None:
     rexval(tmp_path, **change)
     with pytest.raises(FileFormatError, match=problem):
@@ -168,10 +203,14 @@ def test_missing_files_are_named(tmp_path: Path) -> None:
 
 def test_radevalx_needs_a_word_about_empty_counts(tmp_path: Path) -> None:
     names = ("one", "two", "three", "four", "five", "six", "seven", "eight")
-    for file, add in (("RadEval_clinically_significant_errors.csv", 1),
-                      ("RadEval-clinically_insignificant_errors.csv", 0)):
-        write(tmp_path / file, [{"report_id": f"x{i}", **{n: (k + add if k < 2 else "") for k, n in enumerate(names)}}
-                                for i in range(3)])
+    for file, add in (
+        ("RadEval_clinically_significant_errors.csv", 1),
+        ("RadEval-clinically_insignificant_errors.csv", 0),
+    ):
+        write(
+            tmp_path / file,
+            [{"report_id": f"x{i}", **{n: (k + add if k < 2 else "") for k, n in enumerate(names)}} for i in range(3)],
+        )
     with pytest.raises(FileFormatError, match=r"reports\.csv with id, reference"):
         load("radevalx", tmp_path, blank_is_zero=True)
     write(tmp_path / "reports.csv", [{"id": f"x{i}", "reference": f"R {i}", "candidate": f"C {i}"} for i in range(3)])
@@ -184,9 +223,22 @@ def test_radevalx_needs_a_word_about_empty_counts(tmp_path: Path) -> None:
 
 def test_chest2error(tmp_path: Path) -> None:
     path = tmp_path / "bench.csv"
-    write(path, [{"anchor_id": f"a{i // 2}", "reference_style": "GT-U", "variant_id": f"V{i}", "reference_report": "R",
-                  "candidate_report": "C", "rad_error_count": i, "rad_critical_count": 0,
-                  "rad_cat_count_2_omission": i} for i in range(4)])
+    write(
+        path,
+        [
+            {
+                "anchor_id": f"a{i // 2}",
+                "reference_style": "GT-U",
+                "variant_id": f"V{i}",
+                "reference_report": "R",
+                "candidate_report": "C",
+                "rad_error_count": i,
+                "rad_critical_count": 0,
+                "rad_cat_count_2_omission": i,
+            }
+            for i in range(4)
+        ],
+    )
     data = load("chest2error", path)
     assert data.keys == ("total", "significant", "omission") and data.cases[3].study == "a1"
     assert data.cases[3].ratings["radiologist"] == {"total": 3, "significant": 0, "omission": 3}
@@ -194,8 +246,11 @@ def test_chest2error(tmp_path: Path) -> None:
 
 def test_any_table(tmp_path: Path) -> None:
     path = tmp_path / "mine.jsonl"
-    rows = [{"id": i, "reference": "R", "candidate": f"{i} 0", "rater": r, "total": i + r, "study": i // 2}
-            for i in range(4) for r in (0, 1)]
+    rows = [
+        {"id": i, "reference": "R", "candidate": f"{i} 0", "rater": r, "total": i + r, "study": i // 2}
+        for i in range(4)
+        for r in (0, 1)
+    ]
     path.write_text("".join(json.dumps(r) + "\n" for r in rows), encoding="utf-8")
     data = load("table", path)
     assert len(data.cases) == 4 and data.raters == ("0", "1") and data.keys == ("total",)
@@ -206,11 +261,20 @@ def test_any_table(tmp_path: Path) -> None:
 
 
 def test_the_command_calibrates_the_rules_and_a_dry_run_costs_nothing(
-        tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    rows = [{"id": str(i), "reference": "There is a 12 mm nodule in the right upper lobe. Small left pleural effusion.",
-             "candidate": "There is a 12 mm nodule in the left upper lobe." if i % 2 else
-             "There is a 12 mm nodule in the right upper lobe. Small left pleural effusion.",
-             "total": 2 * (i % 2), "significant": i % 2} for i in range(8)]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [
+        {
+            "id": str(i),
+            "reference": "There is a 12 mm nodule in the right upper lobe. Small left pleural effusion.",
+            "candidate": "There is a 12 mm nodule in the left upper lobe."
+            if i % 2
+            else "There is a 12 mm nodule in the right upper lobe. Small left pleural effusion.",
+            "total": 2 * (i % 2),
+            "significant": i % 2,
+        }
+        for i in range(8)
+    ]
     write(tmp_path / "rated.csv", rows)
     parser = argparse.ArgumentParser()
     command.add_calibrate_arguments(parser)

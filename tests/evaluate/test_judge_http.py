@@ -33,20 +33,40 @@ FAST = Retry(attempts=6, base_s=0.002, longest_s=0.02)
 
 
 def pair(i: int) -> tuple[str, str]:
-    return (f"Case {i}. A {i % 30 + 3} mm nodule in the right upper lobe. Small left pleural effusion.",
-            f"Case {i}. A {i % 30 + 3} mm nodule in the left upper lobe. Cholelithiasis.")
+    return (
+        f"Case {i}. A {i % 30 + 3} mm nodule in the right upper lobe. Small left pleural effusion.",
+        f"Case {i}. A {i % 30 + 3} mm nodule in the left upper lobe. Cholelithiasis.",
+    )
 
 
 def answer(i: int) -> dict[str, Any]:
     """What the scripted judge says about case i: i % 4 errors, of which those of even i are significant."""
     errors = [
-        {"finding": "nodule", "reference_quote": "right upper lobe", "candidate_quote": "left upper lobe",
-         "reason": "side", "category": "wrong_location", "significant": i % 2 == 0},
-        {"finding": "effusion", "reference_quote": "Small left pleural effusion", "candidate_quote": "",
-         "reason": "missing", "category": "omission", "significant": False},
-        {"finding": "stones", "reference_quote": "", "candidate_quote": "Cholelithiasis", "reason": "invented",
-         "category": "false_finding", "significant": i % 3 == 0},
-    ][:i % 4]
+        {
+            "finding": "nodule",
+            "reference_quote": "right upper lobe",
+            "candidate_quote": "left upper lobe",
+            "reason": "side",
+            "category": "wrong_location",
+            "significant": i % 2 == 0,
+        },
+        {
+            "finding": "effusion",
+            "reference_quote": "Small left pleural effusion",
+            "candidate_quote": "",
+            "reason": "missing",
+            "category": "omission",
+            "significant": False,
+        },
+        {
+            "finding": "stones",
+            "reference_quote": "",
+            "candidate_quote": "Cholelithiasis",
+            "reason": "invented",
+            "category": "false_finding",
+            "significant": i % 3 == 0,
+        },
+    ][: i % 4]
     return {"errors": errors, "matched_findings": []}
 
 
@@ -130,9 +150,17 @@ class Server:
         with self.lock:
             self.made[index, stage].append(handler.headers.get("Idempotency-Key", ""))
         time.sleep(self.latency_s)  # made, and not yet sent: a kill now loses it
-        self.send(handler, 200, {}, {
-            "model": "scripted-1", "system_fingerprint": "fp", "usage": {"prompt_tokens": 100, "completion_tokens": 10},
-            "choices": [{"message": {"role": "assistant", "content": text}, "finish_reason": "stop"}]})
+        self.send(
+            handler,
+            200,
+            {},
+            {
+                "model": "scripted-1",
+                "system_fingerprint": "fp",
+                "usage": {"prompt_tokens": 100, "completion_tokens": 10},
+                "choices": [{"message": {"role": "assistant", "content": text}, "finish_reason": "stop"}],
+            },
+        )
 
     @staticmethod
     def send(handler: BaseHTTPRequestHandler, status: int, headers: dict[str, str], body: Any) -> None:
@@ -164,8 +192,14 @@ def serve() -> Iterator[Callable[[Callable[[int, str, int], Any]], Server]]:
         server.close()
 
 
-def ask(server: Server, cases: list[int], cache: ReplyCache | None = None, timeout_s: float = 5.0,
-        wire: Wire | None = None, **settings: Any) -> tuple[list[CaseOutcome], JudgeRunner]:
+def ask(
+    server: Server,
+    cases: list[int],
+    cache: ReplyCache | None = None,
+    timeout_s: float = 5.0,
+    wire: Wire | None = None,
+    **settings: Any,
+) -> tuple[list[CaseOutcome], JudgeRunner]:
     backend = OpenAICompatible(server.url, timeout_s=timeout_s, wire=wire or Wire())
     runner = JudgeRunner(backend, JudgeSettings("m", **{"retry": FAST, **settings}), cache)
     return runner.run([pair(i) for i in cases]), runner
@@ -187,6 +221,7 @@ CHILD = textwrap.dedent("""
 @pytest.mark.slow
 def test_a_thousand_pairs_with_faults_and_a_kill(serve: Any, tmp_path: Path) -> None:
     """5 % malformed, 5 % 429, timeouts, cut connections, kill -9 in the middle: no case lost, none billed twice."""
+
     def script(index: int, stage: str, visit: int) -> str:
         if index % 20 == 3 and stage == "first":
             return "malformed"
@@ -227,7 +262,8 @@ def test_a_thousand_pairs_with_faults_and_a_kill(serve: Any, tmp_path: Path) -> 
         assert sum(len(k) - before.get(key, 0) for key, k in server.made.items()) <= 1050 - kept + cache.interrupted
 
         clean = JudgeRunner(CallableBackend(scripted), JudgeSettings("m", concurrency=1)).run(
-            [pair(i) for i in range(1000)])
+            [pair(i) for i in range(1000)]
+        )
         assert totals(outcomes) == totals(clean)
         assert sum(totals(outcomes).values()) == sum(i % 4 for i in range(1000))
         assert [o.judgement for o in outcomes] == [o.judgement for o in clean]
@@ -248,20 +284,39 @@ def scripted(messages: Any) -> str:
 def test_every_way_to_fail_is_a_status_and_never_zero_errors(serve: Any) -> None:
     def script(index: int, stage: str, visit: int) -> Any:
         return {
-            0: "good", 1: "malformed" if stage == "first" else "good", 3: "429",
+            0: "good",
+            1: "malformed" if stage == "first" else "good",
+            3: "429",
             4: (400, {}, {"error": {"message": "maximum context length exceeded"}}),
             5: (400, {}, {"error": {"message": "no", "code": "content_filter"}}),
-            6: (500, {}, {"error": "broken"}), 7: (200, {}, {"choices": []}), 8: "cut",
-            9: (200, {}, completion("", finish="length")), 10: (200, {}, completion("", refusal="I will not")),
-            11: (200, {}, completion("", finish="content_filter")), 12: "silent",
+            6: (500, {}, {"error": "broken"}),
+            7: (200, {}, {"choices": []}),
+            8: "cut",
+            9: (200, {}, completion("", finish="length")),
+            10: (200, {}, completion("", refusal="I will not")),
+            11: (200, {}, completion("", finish="content_filter")),
+            12: "silent",
             13: (200, {}, completion('{"errors": []}')),
         }.get(index, "good")
 
     server = serve(script)
     outcomes, _ = ask(server, list(range(14)), timeout_s=0.5, retry=Retry(2, 0.001, 0.01))
     assert [o.status for o in outcomes] == [
-        "ok", "ok", "ok", "rate_limited", "rejected", "filtered", "server_error", "server_error", "unreachable",
-        "malformed", "refused", "filtered", "timeout", "malformed"]
+        "ok",
+        "ok",
+        "ok",
+        "rate_limited",
+        "rejected",
+        "filtered",
+        "server_error",
+        "server_error",
+        "unreachable",
+        "malformed",
+        "refused",
+        "filtered",
+        "timeout",
+        "malformed",
+    ]
     assert all((o.judgement is None) == (o.status != "ok") for o in outcomes)
     assert "cut off after 4096 tokens" in outcomes[9].reason
     assert "matched_findings: Field required" in outcomes[13].reason
@@ -300,8 +355,15 @@ def test_lost_replies_are_not_asked_for_again_if_so_wished(serve: Any, tmp_path:
 
 
 def test_retry_after_holds_back_and_a_long_one_ends_the_case(serve: Any) -> None:
-    server = serve(lambda i, stage, visit: (429, {"Retry-After": "1"}, {}) if i == 1 and visit == 0 else
-                   (429, {"Retry-After": "9999"}, {}) if i == 2 else "good")
+    server = serve(
+        lambda i, stage, visit: (
+            (429, {"Retry-After": "1"}, {})
+            if i == 1 and visit == 0
+            else (429, {"Retry-After": "9999"}, {})
+            if i == 2
+            else "good"
+        )
+    )
     start = time.monotonic()
     outcomes, _ = ask(server, [1])
     assert outcomes[0].status == "ok" and time.monotonic() - start >= 1.0
@@ -363,14 +425,17 @@ def test_the_request_is_what_servers_expect_and_adapts(serve: Any) -> None:
     assert [m["role"] for m in first["messages"]] == ["system", "user"]
     assert len(server.requests) == 5  # the second case goes straight to the form that works
     assert runner.backend.describe()["requests"] == [
-        {"output": "json_object", "max_tokens_field": "max_completion_tokens", "send_seed": False}]
+        {"output": "json_object", "max_tokens_field": "max_completion_tokens", "send_seed": False}
+    ]
 
 
 def test_azure_address_and_headers(serve: Any) -> None:
     server = serve(lambda i, stage, visit: "good")
     root = server.url.removesuffix("/v1")
-    for backend in (azure(root, "gpt 4", "2024-10-21", api_key="K"), azure(root, "gpt 4", "2024-10-21",
-                                                                          token=lambda: "T")):
+    for backend in (
+        azure(root, "gpt 4", "2024-10-21", api_key="K"),
+        azure(root, "gpt 4", "2024-10-21", token=lambda: "T"),
+    ):
         assert JudgeRunner(backend, JudgeSettings("gpt 4")).run([pair(1)])[0].status == "ok"
     (path, first, _), (_, second, _) = server.requests
     assert path == "/openai/deployments/gpt%204/chat/completions?api-version=2024-10-21"

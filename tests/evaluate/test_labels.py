@@ -424,8 +424,10 @@ def test_label(scheme: str, text: str, wanted: str) -> None:
 
 
 def test_what_was_not_assessed_is_no_finding() -> None:
-    text = ("FINDINGS:\nOne gallstone.\n\nNOT ASSESSED:\n- hepatic steatosis: the rule needs the non-contrast phase\n"
-            "- lymph nodes, ascites: no mask was provided\n")
+    text = (
+        "FINDINGS:\nOne gallstone.\n\nNOT ASSESSED:\n- hepatic steatosis: the rule needs the non-contrast phase\n"
+        "- lymph nodes, ascites: no mask was provided\n"
+    )
     labels = label_report(text, scheme="merlin")
     assert labels["gallstones"] == "present"
     assert labels["hepatic_steatosis"] == labels["ascites"] == labels["lymphadenopathy"] == "not mentioned"

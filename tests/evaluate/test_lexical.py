@@ -100,8 +100,17 @@ def test_vlm3d_equals_its_evaluation(pairs: Pairs, monkeypatch: pytest.MonkeyPat
     cands = [c + ' "_<|eot_id|>' for c in pairs[1]]
     _, cases, corpus = _scored("vlm3d", (refs, cands))
     gts = _coco([r.replace("\n", "").replace(" . ", ".").replace(" .", ".") for r in refs])
-    res = _coco([c.replace("\n", "").replace("<|eot_id|>", "").replace('"', "").replace("_", "").replace(" . ", ".")
-                 .replace(" .", ".") for c in cands])
+    res = _coco(
+        [
+            c.replace("\n", "")
+            .replace("<|eot_id|>", "")
+            .replace('"', "")
+            .replace("_", "")
+            .replace(" . ", ".")
+            .replace(" .", ".")
+            for c in cands
+        ]
+    )
     bleus, _ = Bleu(4).compute_score(gts, res, verbose=0)
     assert [corpus[f"bleu-{n}"] for n in range(1, 5)] == pytest.approx(bleus, abs=1e-9)
     assert corpus["bleu-mean"] == pytest.approx(np.mean(bleus), abs=1e-9)
@@ -142,15 +151,28 @@ def test_rouge_tokens_equal_rouge_score_on_any_text(text: str) -> None:
 
 def test_the_stemmer_equals_nltk() -> None:
     rng = random.Random(3)
-    endings = ["", *re.findall(r"\S+", (
-        "s es ies ied ed ing eed ational tional izer ization ator alism iveness fulness ousness aliti iviti biliti "
-        "fulli logi logy alli ally bli icate ative alize ical ful ness al ance er ic able ement ment ion sion tion ous "
-        "ive ize e le ll y ly ully s0 5mm"))]
+    endings = [
+        "",
+        *re.findall(
+            r"\S+",
+            (
+                "s es ies ied ed ing eed ational tional izer ization ator alism iveness fulness ousness aliti iviti "
+                "biliti "
+                "fulli logi logy alli ally bli icate ative alize ical ful ness al ance er ic able ement ment ion sion "
+                "tion ous "
+                "ive ize e le ll y ly ully s0 5mm"
+            ),
+        ),
+    ]
     stems = ["".join(rng.choices("bcdfglmnprstvwxyzaeiou", k=rng.randint(1, 7))) for _ in range(400)]
     words = [s + e for s in stems for e in rng.sample(endings, 12)]
-    words += re.findall(r"\S+", (
-        "skies sky dying lying news innings proceed cysts calcifications atelectasis effusions biopsies densities "
-        "dilated sclerotic hypodense attenuation measuring opacities normal"))
+    words += re.findall(
+        r"\S+",
+        (
+            "skies sky dying lying news innings proceed cysts calcifications atelectasis effusions biopsies densities "
+            "dilated sclerotic hypodense attenuation measuring opacities normal"
+        ),
+    )
     theirs = PorterStemmer()
     assert {w: stem(w) for w in words} == {w: theirs.stem(w) for w in words}
 
@@ -270,8 +292,10 @@ def test_common_subsequence_equals_the_table(a: list[int], b: list[int]) -> None
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.tuples(st.text("abc ", max_size=20), st.text("abc ", max_size=20)), min_size=1, max_size=5),
-       st.integers(1, 4))
+@given(
+    st.lists(st.tuples(st.text("abc ", max_size=20), st.text("abc ", max_size=20)), min_size=1, max_size=5),
+    st.integers(1, 4),
+)
 def test_matches_equal_a_plain_count(texts: list[tuple[str, str]], order: int) -> None:
     from collections import Counter
 
@@ -279,6 +303,6 @@ def test_matches_equal_a_plain_count(texts: list[tuple[str, str]], order: int) -
     ref, cand = encoder.encode([r for r, _ in texts]), encoder.encode([c for _, c in texts])
     expected = []
     for r, c in texts:
-        grams = [Counter(tuple(w[i:i + order]) for i in range(len(w) - order + 1)) for w in (r.split(), c.split())]
+        grams = [Counter(tuple(w[i : i + order]) for i in range(len(w) - order + 1)) for w in (r.split(), c.split())]
         expected.append((grams[0] & grams[1]).total())
     assert matches(count_grams(ref, order), count_grams(cand, order), len(texts)).tolist() == expected

@@ -44,8 +44,10 @@ class FakeRadGraph:
         assert (reward_level, model_type) == ("all", "radgraph-xl")
 
     def __call__(self, refs: list[str], hyps: list[str]) -> tuple[Any, ...]:
-        share = [float(len(set(h.split()) & set(r.split())) / max(len(r.split()), 1))
-                 for h, r in zip(hyps, refs, strict=True)]
+        share = [
+            float(len(set(h.split()) & set(r.split())) / max(len(r.split()), 1))
+            for h, r in zip(hyps, refs, strict=True)
+        ]
         return (0, 0, 0), (share, [s / 2 for s in share], [s / 4 for s in share]), [], []
 
 
@@ -56,8 +58,9 @@ def radgraph_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_radgraph_passes_sides_by_name_and_reads_the_three_levels(radgraph_package: Path,
-                                                                  capsys: pytest.CaptureFixture[str]) -> None:
+def test_radgraph_passes_sides_by_name_and_reads_the_three_levels(
+    radgraph_package: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (radgraph_package / "radgraph-xl").mkdir()
     (radgraph_package / "radgraph-xl" / "weights.th").write_bytes(b"x")
     found = score(m.radgraph(), "a b c d", "a b")
@@ -80,10 +83,13 @@ def test_radgraph_without_weights_is_one_clear_message(radgraph_package: Path) -
         m.radgraph("radgraph-xxl")
 
 
-@pytest.mark.parametrize(("make", "package"), [(m.radgraph, "radgraph"), (m.ratescore, "RaTEScore"),
-                                               (m.green, "green_score"), (m.radbert, "transformers")])
-def test_missing_package_says_what_to_get(make: Callable[[], m.ModelMetric], package: str,
-                                          monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("make", "package"),
+    [(m.radgraph, "radgraph"), (m.ratescore, "RaTEScore"), (m.green, "green_score"), (m.radbert, "transformers")],
+)
+def test_missing_package_says_what_to_get(
+    make: Callable[[], m.ModelMetric], package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(m, "find_spec", lambda name: None)
     with pytest.raises(MissingPackageError, match=f"{package} is not installed.*[Ll]icence"):
         make()
@@ -181,8 +187,12 @@ def test_radbert_labels_through_the_table(monkeypatch: pytest.MonkeyPatch, tmp_p
 
     monkeypatch.setattr(m, "_radbert_predictor", predictor)
     metric = m.radbert(str(checkpoint))
-    table = evaluate(["Atelectasis. Emphysema.", "Emphysema."], ["Atelectasis.", "Emphysema. Hiatal hernia."], [metric],
-                     baselines=False)
+    table = evaluate(
+        ["Atelectasis. Emphysema.", "Emphysema."],
+        ["Atelectasis.", "Emphysema. Hiatal hernia."],
+        [metric],
+        baselines=False,
+    )
     assert table.value("candidate", "radbert", "f1-micro") == pytest.approx(4 / 6)
     assert table.value("candidate", "radbert", "f1 Emphysema") == pytest.approx(2 / 3)
     assert table.value("candidate", "radbert", "f1-macro") == pytest.approx((1 + 2 / 3 + 0) / 3)
@@ -197,14 +207,22 @@ def test_radbert_reads_a_real_checkpoint(monkeypatch: pytest.MonkeyPatch, tmp_pa
     transformers = pytest.importorskip("transformers")
     tokenizers = pytest.importorskip("tokenizers")
     backbone, checkpoint = tmp_path / "backbone", tmp_path / "RadBertClassifier.pth"
-    config = transformers.RobertaConfig(vocab_size=12, hidden_size=8, num_hidden_layers=1, num_attention_heads=2,
-                                        intermediate_size=8, max_position_embeddings=520, pad_token_id=1)
+    config = transformers.RobertaConfig(
+        vocab_size=12,
+        hidden_size=8,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=8,
+        max_position_embeddings=520,
+        pad_token_id=1,
+    )
     config.save_pretrained(backbone)
     words = {w: i for i, w in enumerate(["<s>", "<pad>", "</s>", "<unk>", "no", "effusion", "nodule"])}
     raw = tokenizers.Tokenizer(tokenizers.models.WordLevel(words, unk_token="<unk>"))
     raw.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
     transformers.PreTrainedTokenizerFast(tokenizer_object=raw, pad_token="<pad>", unk_token="<unk>").save_pretrained(
-        backbone)
+        backbone
+    )
     torch.manual_seed(0)
     encoder = transformers.AutoModel.from_config(config).eval()
     head = torch.nn.Linear(8, 18)

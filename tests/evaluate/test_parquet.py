@@ -16,8 +16,12 @@ pa = pytest.importorskip("pyarrow", reason="Parquet needs pyarrow")
 pq = pytest.importorskip("pyarrow.parquet", reason="Parquet needs pyarrow")
 
 ROWS: list[dict[str, Any]] = [
-    {"id": f"c{n}", "findings": f"Ödem, \"{n} mm\" nodule in the right upper lobe.\nNo effusion.",
-     "impression": None if n % 3 else "Nodule.", "patient_id": f"p{n // 2}"}
+    {
+        "id": f"c{n}",
+        "findings": f'Ödem, "{n} mm" nodule in the right upper lobe.\nNo effusion.',
+        "impression": None if n % 3 else "Nodule.",
+        "patient_id": f"p{n // 2}",
+    }
     for n in range(7)
 ]
 
@@ -32,8 +36,11 @@ def jsonl(path: Path, rows: list[dict[str, Any]]) -> Path:
     return path
 
 
-@pytest.mark.parametrize("options", [{}, {"compression": "gzip", "row_group_size": 2}, {"use_dictionary": False}],
-                         ids=["plain", "gzip in groups", "no dictionary"])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"compression": "gzip", "row_group_size": 2}, {"use_dictionary": False}],
+    ids=["plain", "gzip in groups", "no dictionary"],
+)
 def test_the_same_reports_as_from_jsonl(tmp_path: Path, options: dict[str, Any]) -> None:
     first = read_reports(parquet(tmp_path / "x.parquet", ROWS, **options))
     second = read_reports(jsonl(tmp_path / "x.jsonl", ROWS))
@@ -44,15 +51,19 @@ def test_the_same_reports_as_from_jsonl(tmp_path: Path, options: dict[str, Any])
 
 
 def test_other_types_of_columns(tmp_path: Path) -> None:
-    table = pa.table({
-        "VolumeName": pa.array(["valid_1_a_1.nii.gz", "valid_1_b_1.nii.gz"]).dictionary_encode(),
-        "Findings_EN": pa.array(["Clear.", "A nodule."], pa.large_string()),
-        "Impressions_EN": pa.array(["Normal.", None], pa.string()),
-    })
+    table = pa.table(
+        {
+            "VolumeName": pa.array(["valid_1_a_1.nii.gz", "valid_1_b_1.nii.gz"]).dictionary_encode(),
+            "Findings_EN": pa.array(["Clear.", "A nodule."], pa.large_string()),
+            "Impressions_EN": pa.array(["Normal.", None], pa.string()),
+        }
+    )
     pq.write_table(table, tmp_path / "ctrate.parquet")
     reports = read_reports(tmp_path / "ctrate.parquet", Columns(patient_pattern=r"^(valid_\d+)_"))
     assert [(r.id, r.patient, r.impression) for r in reports] == [
-        ("valid_1_a_1.nii.gz", "valid_1", "Normal."), ("valid_1_b_1.nii.gz", "valid_1", None)]
+        ("valid_1_a_1.nii.gz", "valid_1", "Normal."),
+        ("valid_1_b_1.nii.gz", "valid_1", None),
+    ]
     numbers = parquet(tmp_path / "n.parquet", [{"id": 7, "text": "Normal."}])
     assert read_reports(numbers)[0].id == "7"
 
@@ -75,9 +86,25 @@ def test_the_command_gives_the_same_summary(tmp_path: Path) -> None:
         write(tmp_path / f"ref.{kind}", ROWS)
         write(tmp_path / f"sys.{kind}", said)
         out = tmp_path / kind
-        assert main(["evaluate", "--reference", str(tmp_path / f"ref.{kind}"), "--candidate",
-                     str(tmp_path / f"sys.{kind}"), "--bootstraps", "50", "--permutations", "50", "-q",
-                     "-o", str(out)]) == 0
+        assert (
+            main(
+                [
+                    "evaluate",
+                    "--reference",
+                    str(tmp_path / f"ref.{kind}"),
+                    "--candidate",
+                    str(tmp_path / f"sys.{kind}"),
+                    "--bootstraps",
+                    "50",
+                    "--permutations",
+                    "50",
+                    "-q",
+                    "-o",
+                    str(out),
+                ]
+            )
+            == 0
+        )
         summaries.append(json.loads((out / "summary.json").read_text()))
     assert summaries[0] == summaries[1]
     [wrong] = [v for v in summaries[0]["values"] if (v["system"], v["output"]) == ("sys", "wrong_location")]

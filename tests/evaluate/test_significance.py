@@ -40,8 +40,9 @@ def test_bca_equals_scipy() -> None:
     assert ours.high == pytest.approx(theirs.confidence_interval.high, abs=0.01)
     plain = Statistics(bootstraps=20_000, interval="percentile")
     ours = interval(_rows(values), mean_of_sums, bootstrap_weights(80, plain), plain)
-    theirs = scipy.stats.bootstrap((values,), np.mean, n_resamples=20_000, method="percentile",
-                                   rng=np.random.default_rng(1))
+    theirs = scipy.stats.bootstrap(
+        (values,), np.mean, n_resamples=20_000, method="percentile", rng=np.random.default_rng(1)
+    )
     assert ours.low == pytest.approx(theirs.confidence_interval.low, abs=0.01)
     assert ours.high == pytest.approx(theirs.confidence_interval.high, abs=0.01)
 
@@ -117,8 +118,10 @@ def test_p_is_never_zero_and_one_for_equal_systems() -> None:
 def test_p_values_are_uniform_when_nothing_differs() -> None:
     rng = np.random.default_rng(6)
     settings = Statistics(permutations=199)
-    p = [permutation_p_values([_rows(x)], [_rows(y)], [mean_of_sums], settings)[0][1]
-         for x, y in rng.random((300, 2, 40))]
+    p = [
+        permutation_p_values([_rows(x)], [_rows(y)], [mean_of_sums], settings)[0][1]
+        for x, y in rng.random((300, 2, 40))
+    ]
     assert 0.02 <= np.mean(np.array(p) <= 0.05) <= 0.09
     assert 0.4 <= np.mean(np.array(p) <= 0.5) <= 0.6
 
@@ -138,7 +141,8 @@ def test_ten_thousand_permutations_of_a_thousand_cases_take_less_than_a_second()
 
 def test_holm_by_hand() -> None:
     assert holm({"a": 0.01, "b": 0.04, "c": 0.03, "d": 0.005}) == pytest.approx(
-        {"a": 0.03, "b": 0.06, "c": 0.06, "d": 0.02})
+        {"a": 0.03, "b": 0.06, "c": 0.06, "d": 0.02}
+    )
     assert holm({"a": 0.6, "b": 0.7}) == {"a": 1.0, "b": 1.0}
     assert holm({}) == {}
 

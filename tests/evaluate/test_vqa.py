@@ -25,17 +25,44 @@ from radvlm.evaluate.significance import Statistics
 from radvlm.evaluate.vqa import VqaMetric, best_constants
 
 
-@pytest.mark.parametrize(("reference", "candidate", "right"), [
-    ("Yes", "yes, there is a cyst", True), ("No", "Yes", False), ("no", "there is none", False), ("yes", "", False),
-    ("B", "B) liver", True), ("B) liver", "Liver.", True), ("B", "C) liver", False), ("B", "banana", False),
-    ("12 mm", "1.2 cm", True), ("12 mm", "13.2 mm", True), ("12 mm", "13.3 mm", False), ("12 mm", "12", False),
-    ("4 mm", "5 mm", True), ("3", "3.0", True), ("3", "three", True), ("three", "4", False), ("100", "101", False),
-    ("-10 HU", "-14 HU", True), ("-10 HU", "-16 HU", False), ("-10 HU", "10 HU", False), ("20 mL", "21.9 cc", True),
-    ("20 mL", "0.021 L", True), ("20 mL", "20 mm", False), ("about 20 mL", "approximately 19 ml", True),
-    ("liver and spleen", "spleen, liver", True), ("liver and spleen", "liver", False),
-    ("The left kidney", "left kidney.", True), ("right oesophagus", "right esophagus", True), ("left", "right", False),
-    ("25 %", "26 percent", True), ("+", "-", False), ("+", "+", True), ("2 cm", "about 20 millimetres", True),
-])
+@pytest.mark.parametrize(
+    ("reference", "candidate", "right"),
+    [
+        ("Yes", "yes, there is a cyst", True),
+        ("No", "Yes", False),
+        ("no", "there is none", False),
+        ("yes", "", False),
+        ("B", "B) liver", True),
+        ("B) liver", "Liver.", True),
+        ("B", "C) liver", False),
+        ("B", "banana", False),
+        ("12 mm", "1.2 cm", True),
+        ("12 mm", "13.2 mm", True),
+        ("12 mm", "13.3 mm", False),
+        ("12 mm", "12", False),
+        ("4 mm", "5 mm", True),
+        ("3", "3.0", True),
+        ("3", "three", True),
+        ("three", "4", False),
+        ("100", "101", False),
+        ("-10 HU", "-14 HU", True),
+        ("-10 HU", "-16 HU", False),
+        ("-10 HU", "10 HU", False),
+        ("20 mL", "21.9 cc", True),
+        ("20 mL", "0.021 L", True),
+        ("20 mL", "20 mm", False),
+        ("about 20 mL", "approximately 19 ml", True),
+        ("liver and spleen", "spleen, liver", True),
+        ("liver and spleen", "liver", False),
+        ("The left kidney", "left kidney.", True),
+        ("right oesophagus", "right esophagus", True),
+        ("left", "right", False),
+        ("25 %", "26 percent", True),
+        ("+", "-", False),
+        ("+", "+", True),
+        ("2 cm", "about 20 millimetres", True),
+    ],
+)
 def test_answers(reference: str, candidate: str, right: bool) -> None:
     assert same_answer(reference, candidate) is right
 
@@ -57,8 +84,15 @@ def test_every_answer_equals_itself(text: str) -> None:
 
 
 def test_best_constant_counts_every_answer_that_it_would_satisfy() -> None:
-    asked = [("size", "10 mm"), ("size", "10.5 mm"), ("size", "30 mm"), ("size", "30 mm"), ("yn", "No"), ("yn", "no"),
-             ("yn", "Yes")]
+    asked = [
+        ("size", "10 mm"),
+        ("size", "10.5 mm"),
+        ("size", "30 mm"),
+        ("size", "30 mm"),
+        ("yn", "No"),
+        ("yn", "no"),
+        ("yn", "Yes"),
+    ]
     # 10 mm is right for 10 and 10.5; 30 mm twice as well: the tie goes to the alphabet.
     assert best_constants(asked) == {"size": "10 mm", "yn": "No"}
     assert best_constants([*asked, ("size", "30.5 mm")])["size"] in ("30 mm", "30.5 mm")
@@ -84,8 +118,10 @@ def test_accuracy_by_type_and_gain_in_the_table() -> None:
 
 
 def test_types_and_answers_from_sections_and_what_is_refused() -> None:
-    truth = [{"question": "Is there a cyst?", "type": "presence", "answer": "yes"},
-             {"question": "Which organ?", "type": "organ", "answer": "liver"}] * 3
+    truth = [
+        {"question": "Is there a cyst?", "type": "presence", "answer": "yes"},
+        {"question": "Which organ?", "type": "organ", "answer": "liver"},
+    ] * 3
     table = evaluate(truth, ["yes", "spleen"] * 3, [VqaMetric()], baselines=False)
     assert table.value("candidate", "vqa", "accuracy presence") == 1.0
     assert table.value("candidate", "vqa", "accuracy organ") == 0.0
@@ -194,9 +230,15 @@ def test_table_of_labels_with_unknown_cases_one_class_and_intervals() -> None:
     truth = {"a": y, "rare": np.zeros(n, dtype=int), "b": np.where(np.arange(n) < 50, y, -1)}
     ids = [f"t{i}" for i in range(n)]
     threshold = choose_threshold([0, 1], [0.2, 0.5], ["v1", "v2"])
-    found = score_classification(truth, dict.fromkeys(truth, p), ids, patient_ids=[f"p{i // 2}" for i in range(n)],
-                                 thresholds={"a": threshold}, known={"b": np.arange(n) < 50},
-                                 statistics=Statistics(bootstraps=300))
+    found = score_classification(
+        truth,
+        dict.fromkeys(truth, p),
+        ids,
+        patient_ids=[f"p{i // 2}" for i in range(n)],
+        thresholds={"a": threshold},
+        known={"b": np.arange(n) < 50},
+        statistics=Statistics(bootstraps=300),
+    )
     a, rare, b = found.labels
     assert a.rates["auroc"].value == pytest.approx(brute_auroc(y, p)) and b.n == 50
     assert b.rates["auroc"].value == pytest.approx(brute_auroc(y[:50], p[:50]))
@@ -221,8 +263,13 @@ PATIENTS = {"q": "P1", "own": "P1", "a": "P2", "a2": "P3", "b": "P4", "c": "P5",
 
 def test_own_patient_and_duplicates_take_no_place() -> None:
     groups = {"a": "g", "a2": "g", "q": "h", "copy": "h"}
-    found = score_retrieval({"q": ["own", "q", "copy", "a", "a2", "b", "c"]}, {"q": ["own", "b", "a2", "copy"]},
-                            PATIENTS, duplicates=groups, k=(1, 2, 3))
+    found = score_retrieval(
+        {"q": ["own", "q", "copy", "a", "a2", "b", "c"]},
+        {"q": ["own", "b", "a2", "copy"]},
+        PATIENTS,
+        duplicates=groups,
+        k=(1, 2, 3),
+    )
     # Left: group of a and a2, b, c. Relevant of those: the group and b.
     assert found.excluded == {"q": 4}
     assert {k: rows["q"].value for k, rows in found.recall.items()} == {1: 0.5, 2: 1.0, 3: 1.0}
@@ -236,8 +283,9 @@ def test_own_patient_and_duplicates_take_no_place() -> None:
 def test_paired_retrieval_keeps_its_counterpart_and_its_copies() -> None:
     patients = {"image": "P1", "report": "P1", "older": "P1", "copy": "P2", "x": "P3"}
     ranking = {"image": ["older", "copy", "x", "report"]}
-    found = score_retrieval(ranking, {"image": ["report"]}, patients, paired=True, k=(1, 2),
-                            duplicates={"report": "g", "copy": "g"})
+    found = score_retrieval(
+        ranking, {"image": ["report"]}, patients, paired=True, k=(1, 2), duplicates={"report": "g", "copy": "g"}
+    )
     assert found.recall[1]["image"].value == 1.0 and found.excluded["image"] == 2
     alone = score_retrieval(ranking, {"image": ["report"]}, patients, paired=True, k=(1, 3))
     assert alone.recall[1]["image"].value == 0.0 and alone.recall[3]["image"].value == 1.0
@@ -260,8 +308,9 @@ def test_nothing_relevant_is_undefined_and_a_short_ranking_is_refused() -> None:
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.permutations(["a", "a2", "b", "c", "own", "copy"]),
-       st.sets(st.sampled_from(["a", "b", "c", "own"]), min_size=1))
+@given(
+    st.permutations(["a", "a2", "b", "c", "own", "copy"]), st.sets(st.sampled_from(["a", "b", "c", "own"]), min_size=1)
+)
 def test_recall_equals_that_of_the_filtered_list(order: list[str], wanted: set[str]) -> None:
     found = score_retrieval({"q": order}, {"q": wanted}, PATIENTS, k=(1, 2, 5))
     left = [i for i in order if PATIENTS[i] != "P1"]

@@ -60,9 +60,15 @@ def make_geometry() -> Geometry:
 def make_region(name: str, mask: np.ndarray, geometry: Geometry) -> Region:
     where = np.argwhere(mask)
     box = Box(tuple(where.min(axis=0)), tuple(where.max(axis=0) + 1))
-    return Region(name, name.split("/")[0], box, len(where), len(where) * geometry.voxel_volume_mm3 / 1000,
-                  tuple(geometry.to_world(where.mean(axis=0)).tolist()),
-                  tuple(where[0].tolist()) if "/" in name else None)
+    return Region(
+        name,
+        name.split("/")[0],
+        box,
+        len(where),
+        len(where) * geometry.voxel_volume_mm3 / 1000,
+        tuple(geometry.to_world(where.mean(axis=0)).tolist()),
+        tuple(where[0].tolist()) if "/" in name else None,
+    )
 
 
 def make_numbers(region: Region, hu: np.ndarray) -> tuple[Measurement, ...]:
@@ -79,10 +85,12 @@ def make_axes(name: str, region: Region, geometry: Geometry) -> tuple[Measuremen
     ends = geometry.to_world([(i - a - 0.5, j, k), (i + a + 0.5, j, k), (i, j - b - 0.5, k), (i, j + b + 0.5, k)])
     points = [tuple(p) for p in ends.tolist()]
     return (
-        Measurement("long_axis", (2 * a + 1) * 3.0, "longest chord of the outline", 1.5, region.id,
-                    tuple(points[:2]), k),
-        Measurement("short_axis", (2 * b + 1) * 3.0, "largest perpendicular chord", 1.5, region.id,
-                    tuple(points[2:]), k),
+        Measurement(
+            "long_axis", (2 * a + 1) * 3.0, "longest chord of the outline", 1.5, region.id, tuple(points[:2]), k
+        ),
+        Measurement(
+            "short_axis", (2 * b + 1) * 3.0, "largest perpendicular chord", 1.5, region.id, tuple(points[2:]), k
+        ),
     )
 
 
@@ -110,55 +118,110 @@ def make_case(sentence_text: str = "", noise: float = 12.0) -> Case:
         numbers[n] = make_numbers(regions[n], hu[masks[n]])
     cut = {"lung_right": ("superior",), "aorta": ("inferior", "superior")}
     measurements = Measurements(
-        structures=tuple(StructureMeasurements(
-            n, regions[n], numbers[n], cut.get(n, ()),
-            (Omission("extent_superior_inferior", n, "cut by the field of view"),) if n in cut else (),
-        ) for n in names if "/" not in n),
-        lesions=tuple(LesionMeasurements(
-            "liver_lesion", int(n[-1]), regions[n], (*make_axes(n, regions[n], geometry), *numbers[n]), "liver",
-            ("liver_segment_6",) if n.endswith("1") else (), attenuation="hypoattenuating",
-        ) for n in names if "/" in n),
-        absent=("gallstone", "kidney_stone"), phase=Phase("portal venous", "liver 105 HU above aorta 150 HU", True),
-        geometry=geometry, decisions=(Decision("masks", "One crumb of 2 voxels was ignored.", True),),
+        structures=tuple(
+            StructureMeasurements(
+                n,
+                regions[n],
+                numbers[n],
+                cut.get(n, ()),
+                (Omission("extent_superior_inferior", n, "cut by the field of view"),) if n in cut else (),
+            )
+            for n in names
+            if "/" not in n
+        ),
+        lesions=tuple(
+            LesionMeasurements(
+                "liver_lesion",
+                int(n[-1]),
+                regions[n],
+                (*make_axes(n, regions[n], geometry), *numbers[n]),
+                "liver",
+                ("liver_segment_6",) if n.endswith("1") else (),
+                attenuation="hypoattenuating",
+            )
+            for n in names
+            if "/" in n
+        ),
+        absent=("gallstone", "kidney_stone"),
+        phase=Phase("portal venous", "liver 105 HU above aorta 150 HU", True),
+        geometry=geometry,
+        decisions=(Decision("masks", "One crumb of 2 voxels was ignored.", True),),
     )
     source = SourceFile("ct.nii.gz", 1234567, "ab" * 32)
     volume = Volume(hu, geometry, Study(modality="CT"), "LPS", (source,), (Decision("nifti", "Read as int16."),))
     manifest = {
-        "radvlm": "0.1.0", "inputs": [{"role": "ct", **asdict(source)}],
-        "versions": {"python": "3.11", "numpy": "2.4.6"}, "configuration": {"style": {"length": "full"}},
+        "radvlm": "0.1.0",
+        "inputs": [{"role": "ct", **asdict(source)}],
+        "versions": {"python": "3.11", "numpy": "2.4.6"},
+        "configuration": {"style": {"length": "full"}},
         "searched": ["liver", "spleen"],
         "decisions": [{"step": "masks", "what": "One crumb of 2 voxels was ignored.", "warning": True}],
     }
     return Case(make_report(regions, numbers, geometry, sentence_text), volume, region_map, measurements, manifest)
 
 
-def make_report(regions: dict[str, Region], numbers: dict[str, tuple[Measurement, ...]], geometry: Geometry,
-                sentence_text: str) -> Report:
+def make_report(
+    regions: dict[str, Region], numbers: dict[str, tuple[Measurement, ...]], geometry: Geometry, sentence_text: str
+) -> Report:
     rule = RuleReference("liver_lesion_size", "Example Society guideline 2020, table 2", "moderate")
     axes = make_axes("liver_lesion/1", regions["liver_lesion/1"], geometry)
     found = (
         Finding("F1", "coverage", Status.PRESENT, "", "technique", source=Source.HEADER),
         Finding("F2", "organ", Status.PRESENT, "lung_right", "lungs", (regions["lung_right"],)),
         Finding("F3", "organ", Status.PRESENT, "liver", "liver", (regions["liver"],), numbers["liver"][:1]),
-        Finding("F4", "liver_lesion", Status.PRESENT, "liver", "liver", (regions["liver_lesion/1"],), axes,
-                ("liver_segment_6",), "hypoattenuating", rule, importance=50),
+        Finding(
+            "F4",
+            "liver_lesion",
+            Status.PRESENT,
+            "liver",
+            "liver",
+            (regions["liver_lesion/1"],),
+            axes,
+            ("liver_segment_6",),
+            "hypoattenuating",
+            rule,
+            importance=50,
+        ),
         Finding("F5", "liver_lesion", Status.PRESENT, "liver", "liver", (regions["liver_lesion/2"],), importance=20),
         Finding("F6", "gallstone", Status.ABSENT, "gallbladder", "biliary"),
         Finding("F7", "organ", Status.PRESENT, "spleen", "spleen", (regions["spleen"],)),
         Finding("F8", "organ", Status.PRESENT, "kidney_right", "kidneys", (regions["kidney_right"],)),
         Finding("F9", "organ", Status.PRESENT, "vertebrae_L1", "bones", (regions["vertebrae_L1"],)),
-        Finding("F10", "pericholecystic_stranding", Status.PRESENT, "", "biliary", (regions["liver_lesion/2"],),
-                source=Source.MODEL, confidence=0.64),
-        Finding("F11", "splenomegaly", Status.NOT_ASSESSED, "spleen", "spleen", category="splenomegaly",
-                reason="the patient's sex and height are not known"),
+        Finding(
+            "F10",
+            "pericholecystic_stranding",
+            Status.PRESENT,
+            "",
+            "biliary",
+            (regions["liver_lesion/2"],),
+            source=Source.MODEL,
+            confidence=0.64,
+        ),
+        Finding(
+            "F11",
+            "splenomegaly",
+            Status.NOT_ASSESSED,
+            "spleen",
+            "spleen",
+            category="splenomegaly",
+            reason="the patient's sex and height are not known",
+        ),
         Finding("F12", "organ", Status.NOT_ASSESSED, "kidney_left", "kidneys", reason="outside the field of view"),
-        Finding("F13", "steatosis", Status.INDETERMINATE, "liver", "liver", (regions["liver"],),
-                reason="contrast is present"),
+        Finding(
+            "F13",
+            "steatosis",
+            Status.INDETERMINATE,
+            "liver",
+            "liver",
+            (regions["liver"],),
+            reason="contrast is present",
+        ),
         Finding("F14", "organ", Status.PRESENT, "aorta", "vessels", (regions["aorta"],)),
     )
     by_id = {f.id: f for f in found}
-    lesion = sentence_text or ("Hypoattenuating lesion in segment VI measuring 3.3 x 2.7 cm; a second one of 1.5 cm "
-                               "in the left lobe.")
+    lesion = sentence_text or (
+        "Hypoattenuating lesion in segment VI measuring 3.3 x 2.7 cm; a second one of 1.5 cm in the left lobe."
+    )
     said = [
         ("technique", "CT of the upper abdomen with intravenous contrast, portal venous phase.", ("F1",)),
         ("lungs", "The right lung base is clear; the lung is incompletely imaged.", ("F2",)),
@@ -175,7 +238,8 @@ def make_report(regions: dict[str, Region], numbers: dict[str, tuple[Measurement
         ("impression", "Possible fat stranding beside the gallbladder.", ("F10",)),
     ]
     return Report(
-        found, tuple(Sentence(text, section, tuple(by_id[i] for i in ids)) for section, text, ids in said),
+        found,
+        tuple(Sentence(text, section, tuple(by_id[i] for i in ids)) for section, text, ids in said),
         (("Examination", "CT abdomen"), ("Patient", "female, 63 years"), ("Comparison", "None.")),
         provenance={"radvlm": "0.1.0", "warnings": ["One crumb of 2 voxels was ignored."]},
     )
@@ -199,10 +263,18 @@ def browser() -> Iterator[Any]:
     if path is None:
         pytest.skip("no Chromium on this machine")
     with sync_api.sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=path, args=[
-            "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-            "--disable-component-update", "--disable-sync",
-        ])
+        running = playwright.chromium.launch(
+            executable_path=path,
+            args=[
+                "--no-sandbox",
+                "--disable-gpu",
+                "--disable-quic",
+                "--no-first-run",
+                "--disable-background-networking",
+                "--disable-component-update",
+                "--disable-sync",
+            ],
+        )
         yield running
         running.close()
 
@@ -212,6 +284,14 @@ def page_file(case: Case, tmp_path_factory: pytest.TempPathFactory) -> Path:
     from radvlm.export import render_page
 
     path = tmp_path_factory.mktemp("page") / "report.html"
-    path.write_text(render_page(case.report, volume=case.volume, regions=case.regions, measurements=case.measurements,
-                                manifest=case.manifest), encoding="utf-8")
+    path.write_text(
+        render_page(
+            case.report,
+            volume=case.volume,
+            regions=case.regions,
+            measurements=case.measurements,
+            manifest=case.manifest,
+        ),
+        encoding="utf-8",
+    )
     return path

@@ -57,7 +57,7 @@ def test_picture_is_the_native_crop_seen_from_the_feet(case) -> None:
     assert picture.width_mm >= 70
     # the lesion's middle (95, 42) is the middle of the picture; column 0 is the patient's rightmost, row 0 the front
     start_i, start_j = 95 - (columns - 1) // 2 - (columns - 1) % 2, 42 - (rows - 1) // 2 - (rows - 1) % 2
-    crop = case.volume.hu[start_i:start_i + columns, start_j:start_j + rows, 17]
+    crop = case.volume.hu[start_i : start_i + columns, start_j : start_j + rows, 17]
     assert (pixels == grey_levels(crop, WINDOWS["liver"])[::-1, ::-1].T).all()
     # outline: area of the mask in the slice
     mask = case.regions.labels[..., 17] == case.regions.row("liver_lesion/1").label

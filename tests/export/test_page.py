@@ -26,7 +26,7 @@ from radvlm.region_map import RegionMap
 from radvlm.report import NOTICE, Replacement, Report
 from radvlm.volume import Volume
 
-HOSTILE = '</script><script>alert(1)</script><!-- <img src=x onerror=alert(2)> "\' &amp; ]]> \u2028 {{ 7*7 }}'
+HOSTILE = "</script><script>alert(1)</script><!-- <img src=x onerror=alert(2)> \"' &amp; ]]> \u2028 {{ 7*7 }}"
 
 
 class Elements(HTMLParser):
@@ -62,8 +62,13 @@ class Elements(HTMLParser):
 
 
 def _render(case, **changes) -> str:
-    arguments = {"volume": case.volume, "regions": case.regions, "measurements": case.measurements,
-                 "manifest": case.manifest, **changes}
+    arguments = {
+        "volume": case.volume,
+        "regions": case.regions,
+        "measurements": case.measurements,
+        "manifest": case.manifest,
+        **changes,
+    }
     return render_page(arguments.pop("report", case.report), **arguments)
 
 
@@ -80,10 +85,19 @@ def test_everything_is_said(case, page: str) -> None:
     text = Elements(page).text
     for sentence in case.report.sentences:
         assert sentence.text in text
-    for words in ("Liver lesion 1", "Segment VI", "33.0 ± 1.5", "the patient's sex and height are not known",
-                  "Example Society guideline 2020, table 2", "One crumb of 2 voxels was ignored.", "abababababab",
-                  "cut by the field of view: inferior, superior", "model, p 0.64", "120 × 90 × 36 voxels",
-                  "Gallstone, renal stone"):
+    for words in (
+        "Liver lesion 1",
+        "Segment VI",
+        "33.0 ± 1.5",
+        "the patient's sex and height are not known",
+        "Example Society guideline 2020, table 2",
+        "One crumb of 2 voxels was ignored.",
+        "abababababab",
+        "cut by the field of view: inferior, superior",
+        "model, p 0.64",
+        "120 × 90 × 36 voxels",
+        "Gallstone, renal stone",
+    ):
         assert words in text, words
     assert text.count(NOTICE) == 2
     assert text.index("Impression") < text.index("Findings")
@@ -141,7 +155,20 @@ def test_regions_calipers_and_windows_reach_the_viewer(case, page: str) -> None:
     said = [[order[n] for n in s["regions"]] for s in data["sentences"]]
     assert said == [[r.id for r in s.regions] for s in case.report.sentences]
     assert [s["window"] for s in data["sentences"]] == [
-        "soft", "lung", "liver", "liver", "liver", "soft", "soft", "soft", "soft", "soft", "bone", "liver", "soft"]
+        "soft",
+        "lung",
+        "liver",
+        "liver",
+        "liver",
+        "soft",
+        "soft",
+        "soft",
+        "soft",
+        "soft",
+        "bone",
+        "liver",
+        "soft",
+    ]
     axis = next(c for c in data["calipers"] if order[c["region"]] == "liver_lesion/1" and c["words"] == "long axis")
     assert (axis["a"], axis["b"], axis["slice"], axis["label"]) == ([89.5, 42, 17], [100.5, 42, 17], 17, "33.0 mm")
 
@@ -164,17 +191,35 @@ def test_hostile_text_stays_text(case, make, monkeypatch: pytest.MonkeyPatch, pa
         monkeypatch.setattr(module, "structure", lambda name: words if name == "spleen" else structure(name))
     monkeypatch.setattr("radvlm.export.regions.structure", lambda name: words if name == "spleen" else structure(name))
     evil = make(HOSTILE)
-    report = replace(evil.report, examination=((HOSTILE, HOSTILE),),
-                     replacements=(Replacement(HOSTILE, HOSTILE, HOSTILE),),
-                     provenance={"warnings": [HOSTILE], HOSTILE: HOSTILE})
-    volume = Volume(evil.volume.hu, evil.volume.geometry, stored_axes="RAS", sources=(SourceFile(HOSTILE, 1, HOSTILE),),
-                    decisions=(Decision(HOSTILE, HOSTILE, True),))
-    manifest = {"radvlm": HOSTILE,
-                "inputs": [{"role": HOSTILE, "name": HOSTILE, "size_bytes": 3, "sha256": HOSTILE}],
-                "decisions": [{"step": HOSTILE, "what": HOSTILE, "warning": True}], HOSTILE: {HOSTILE: [HOSTILE]},
-                "searched": [HOSTILE], "configuration": {HOSTILE: HOSTILE}}
-    text = render_page(report, volume=volume, regions=evil.regions, measurements=evil.measurements, manifest=manifest,
-                       options=PageOptions(title=HOSTILE))
+    report = replace(
+        evil.report,
+        examination=((HOSTILE, HOSTILE),),
+        replacements=(Replacement(HOSTILE, HOSTILE, HOSTILE),),
+        provenance={"warnings": [HOSTILE], HOSTILE: HOSTILE},
+    )
+    volume = Volume(
+        evil.volume.hu,
+        evil.volume.geometry,
+        stored_axes="RAS",
+        sources=(SourceFile(HOSTILE, 1, HOSTILE),),
+        decisions=(Decision(HOSTILE, HOSTILE, True),),
+    )
+    manifest = {
+        "radvlm": HOSTILE,
+        "inputs": [{"role": HOSTILE, "name": HOSTILE, "size_bytes": 3, "sha256": HOSTILE}],
+        "decisions": [{"step": HOSTILE, "what": HOSTILE, "warning": True}],
+        HOSTILE: {HOSTILE: [HOSTILE]},
+        "searched": [HOSTILE],
+        "configuration": {HOSTILE: HOSTILE},
+    }
+    text = render_page(
+        report,
+        volume=volume,
+        regions=evil.regions,
+        measurements=evil.measurements,
+        manifest=manifest,
+        options=PageOptions(title=HOSTILE),
+    )
     parsed, plain = Elements(text), Elements(page)
     assert "<script>alert" not in text and "<img" not in text and "<!--" not in text
     assert parsed.count("script") == plain.count("script")
@@ -234,11 +279,22 @@ def test_size_of_a_small_page(page: str) -> None:
     assert len(page.encode()) < 1_500_000
 
 
-@pytest.mark.parametrize(("value", "unit", "text"), [
-    (23.44, "mm", "23.4"), (-0.04, "mm", "0.0"), (-12.3, "HU", "−12"), (-0.3, "HU", "0"), (1430.4, "mL", "1430"),
-    (12.34, "mL", "12.3"), (1.234, "mL", "1.23"), (0.0123, "mL", "0.012"), (3, "1", "3"), (0.7, "1", "0.70"),
-    (5.25, "degree", "5.2"),
-])
+@pytest.mark.parametrize(
+    ("value", "unit", "text"),
+    [
+        (23.44, "mm", "23.4"),
+        (-0.04, "mm", "0.0"),
+        (-12.3, "HU", "−12"),
+        (-0.3, "HU", "0"),
+        (1430.4, "mL", "1430"),
+        (12.34, "mL", "12.3"),
+        (1.234, "mL", "1.23"),
+        (0.0123, "mL", "0.012"),
+        (3, "1", "3"),
+        (0.7, "1", "0.70"),
+        (5.25, "degree", "5.2"),
+    ],
+)
 def test_numbers_are_printed_with_sense(value: float, unit: str, text: str) -> None:
     assert number_text(value, unit) == text
 

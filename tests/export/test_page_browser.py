@@ -67,7 +67,9 @@ class Opened:
         return self.tab.evaluate(
             """([plane, voxel]) => { const c = document.getElementById(plane), r = window.devicePixelRatio;
             const at = window.radvlmPage.locate(plane, voxel); return Array.from(c.getContext("2d").getImageData(
-            Math.round(at.x * r - 0.5), Math.round(at.y * r - 0.5), 1, 1).data.slice(0, 3)); }""", [plane, list(voxel)])
+            Math.round(at.x * r - 0.5), Math.round(at.y * r - 0.5), 1, 1).data.slice(0, 3)); }""",
+            [plane, list(voxel)],
+        )
 
     def slices(self) -> tuple[int, int, int]:
         """Displayed index along i, j, k as the canvases say."""
@@ -129,7 +131,8 @@ def test_right_is_left_and_front_is_up(plain: Opened, case) -> None:
         """() => { const c = document.getElementById("axial");
         const d = c.getContext("2d").getImageData(0, 0, c.width, c.height).data;
         let left = 0, right = 0; for (let n = 0; n < d.length; n += 4) if (d[n] > 150 && d[n] < 175)
-        if (n / 4 % c.width < c.width / 2) left++; else right++; return [left, right]; }""")
+        if (n / 4 % c.width < c.width / 2) left++; else right++; return [left, right]; }"""
+    )
     assert columns[0] > 3 * columns[1]  # the liver is more than three times the spleen
 
 
@@ -424,8 +427,14 @@ def test_no_sideways_scrolling(browser: Any, page_file: Path, width: int, height
 
 
 def test_phone_taps_and_tabs(browser: Any, page_file: Path) -> None:
-    page = Opened(browser, page_file, viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True,
-                  device_scale_factor=2)
+    page = Opened(
+        browser,
+        page_file,
+        viewport={"width": 390, "height": 844},
+        has_touch=True,
+        is_mobile=True,
+        device_scale_factor=2,
+    )
     page.tab.tap("#s11")
     page.settle()
     assert page.slices()[2] == 17
@@ -479,7 +488,8 @@ def test_regions_without_paint_are_boxed_and_regions_without_ct_are_drawn(browse
         coloured = page.tab.evaluate(
             """() => { const c = document.getElementById("axial");
             const d = c.getContext("2d").getImageData(0, 0, c.width, c.height).data;
-            let n = 0; for (let q = 0; q < d.length; q += 4) if (d[q + 2] - d[q] > 60) n++; return n; }""")
+            let n = 0; for (let q = 0; q < d.length; q += 4) if (d[q + 2] - d[q] > 60) n++; return n; }"""
+        )
         assert coloured > 100
         assert page.problems == []
         page.context.close()
@@ -487,8 +497,16 @@ def test_regions_without_paint_are_boxed_and_regions_without_ct_are_drawn(browse
 
 def test_reduced_page_shows_every_region(browser: Any, case, tmp_path: Path) -> None:
     path = tmp_path / "small.html"
-    path.write_text(render_page(case.report, volume=case.volume, regions=case.regions, measurements=case.measurements,
-                                options=PageOptions(max_in_plane=48, max_slices=20)), encoding="utf-8")
+    path.write_text(
+        render_page(
+            case.report,
+            volume=case.volume,
+            regions=case.regions,
+            measurements=case.measurements,
+            options=PageOptions(max_in_plane=48, max_slices=20),
+        ),
+        encoding="utf-8",
+    )
     page = Opened(browser, path)
     for name in ("cross", "calipers"):
         page.tab.click(f"[data-toggle={name}]")
@@ -507,7 +525,7 @@ def test_damaged_images_are_said_and_the_report_stays(browser: Any, page_file: P
     text = page_file.read_text(encoding="utf-8")
     start = text.index('id="hu-data">') + len('id="hu-data">')
     path = tmp_path / "damaged.html"
-    path.write_text(text[:start] + "AAAA" + text[start + 4:], encoding="utf-8")
+    path.write_text(text[:start] + "AAAA" + text[start + 4 :], encoding="utf-8")
     page = Opened(browser, path)
     assert page.ready is False
     assert page.tab.is_visible("#loading") and page.tab.inner_text("#loading")
@@ -528,8 +546,10 @@ def test_browser_without_decompression_says_so(browser: Any, page_file: Path) ->
 def test_hostile_text_runs_nothing(browser: Any, make, tmp_path: Path) -> None:
     evil = make("</script><img src=x onerror=alert(1)><svg onload=alert(2)>")
     path = tmp_path / "evil.html"
-    path.write_text(render_page(evil.report, volume=evil.volume, regions=evil.regions, measurements=evil.measurements),
-                    encoding="utf-8")
+    path.write_text(
+        render_page(evil.report, volume=evil.volume, regions=evil.regions, measurements=evil.measurements),
+        encoding="utf-8",
+    )
     page = Opened(browser, path)
     dialogs: list[str] = []
     page.tab.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))

@@ -30,8 +30,9 @@ GEOMETRY = Geometry((9, 7, 5), np.diag([2.0, 3.0, 4.0, 1.0]))
 
 
 @settings(max_examples=30, deadline=None)
-@given(arrays(np.int16, st.tuples(*[st.integers(1, 5)] * 3), elements=st.integers(-1024, 3071)),
-       st.sampled_from([1, 2, 4]))
+@given(
+    arrays(np.int16, st.tuples(*[st.integers(1, 5)] * 3), elements=st.integers(-1024, 3071)), st.sampled_from([1, 2, 4])
+)
 def test_packed_hu_come_back_within_half_a_step(copy: np.ndarray, step: int) -> None:
     back = unpack_hu(pack_hu(copy, step).text, copy.shape[::-1], step)
     assert np.abs(back.astype(int) - copy).max() <= step // 2
@@ -167,8 +168,10 @@ def test_lesion_whose_voxels_carry_several_labels_stays_whole_in_the_copy() -> N
 
 def test_instances_are_numbered_only_where_there_are_several() -> None:
     box = Box((0, 0, 0), (1, 1, 1))
-    regions = [Region(name, name.split("/")[0], box, 1, 1.0, (0.0, 0.0, 0.0))
-               for name in ("liver", "liver_cyst/1", "liver_lesion/1", "liver_lesion/2")]
+    regions = [
+        Region(name, name.split("/")[0], box, 1, 1.0, (0.0, 0.0, 0.0))
+        for name in ("liver", "liver_cyst/1", "liver_lesion/1", "liver_lesion/2")
+    ]
     assert list(region_names(regions).values()) == ["Liver", "Hepatic cyst", "Liver lesion 1", "Liver lesion 2"]
 
 

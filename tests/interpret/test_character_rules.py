@@ -26,14 +26,21 @@ def words(hand_made: ModuleType, lesion, kind: str, pixel: float = 0.8) -> list[
     return [f.category for f in interpret(numbers, patient=ADULT) if f.kind == kind]
 
 
-@pytest.mark.parametrize(("kind", "quantity", "value", "expected"), [
-    ("lesion_shape", "flatness", 0.67, ["round"]), ("lesion_shape", "flatness", 0.66, ["oval"]),
-    ("lesion_shape", "flatness", 0.39, ["elongated"]), ("lesion_contour", "solidity", 0.85, []),
-    ("lesion_contour", "solidity", 0.84, ["irregular in contour"]),
-    ("lesion_margin", "edge_width", 4.0, ["well-defined"]), ("lesion_margin", "edge_width", 5.0, []),
-    ("lesion_margin", "edge_width", 6.1, ["ill-defined"]), ("lesion_texture", "heterogeneity", 10.0, ["homogeneous"]),
-    ("lesion_texture", "heterogeneity", 15.1, ["heterogeneous"]),
-])
+@pytest.mark.parametrize(
+    ("kind", "quantity", "value", "expected"),
+    [
+        ("lesion_shape", "flatness", 0.67, ["round"]),
+        ("lesion_shape", "flatness", 0.66, ["oval"]),
+        ("lesion_shape", "flatness", 0.39, ["elongated"]),
+        ("lesion_contour", "solidity", 0.85, []),
+        ("lesion_contour", "solidity", 0.84, ["irregular in contour"]),
+        ("lesion_margin", "edge_width", 4.0, ["well-defined"]),
+        ("lesion_margin", "edge_width", 5.0, []),
+        ("lesion_margin", "edge_width", 6.1, ["ill-defined"]),
+        ("lesion_texture", "heterogeneity", 10.0, ["homogeneous"]),
+        ("lesion_texture", "heterogeneity", 15.1, ["heterogeneous"]),
+    ],
+)
 def test_limits(hand_made: ModuleType, kind: str, quantity: str, value: float, expected: list[str]) -> None:
     lesion = with_numbers(hand_made.lesion("liver_lesion", 1, 30, 20, host="liver"), **{quantity: value})
     assert words(hand_made, lesion, kind) == expected
@@ -49,9 +56,10 @@ def test_small_lesions_and_coarse_grids_get_no_word_and_no_complaint(hand_made: 
     assert not [f for f in found if f.kind.startswith("lesion_") and f.status is Status.NOT_ASSESSED]
 
 
-@pytest.mark.parametrize(("heterogeneity", "hu", "expected"), [
-    (4, 10, ["within the attenuation criteria of Bosniak class I"]), (12, 10, []), (4, 21, []), (None, 10, []),
-])
+@pytest.mark.parametrize(
+    ("heterogeneity", "hu", "expected"),
+    [(4, 10, ["within the attenuation criteria of Bosniak class I"]), (12, 10, []), (4, 21, []), (None, 10, [])],
+)
 def test_bosniak_attenuation_needs_homogeneity(hand_made: ModuleType, heterogeneity, hu, expected) -> None:
     cyst = hand_made.lesion("kidney_cyst_left", 1, 30, 28, hu, "kidney_left")
     if heterogeneity is not None:
@@ -59,9 +67,9 @@ def test_bosniak_attenuation_needs_homogeneity(hand_made: ModuleType, heterogene
     assert words(hand_made, cyst, "bosniak_attenuation") == expected
 
 
-@pytest.mark.parametrize(("share", "solid", "expected"), [
-    (0, None, ["ground-glass"]), (40, 5, ["part-solid"]), (95, 12, ["solid"]),
-])
+@pytest.mark.parametrize(
+    ("share", "solid", "expected"), [(0, None, ["ground-glass"]), (40, 5, ["part-solid"]), (95, 12, ["solid"])]
+)
 def test_nodule_types(hand_made: ModuleType, share, solid, expected) -> None:
     numbers = {"solid_fraction": share} | ({} if solid is None else {"solid_diameter": solid})
     nodule = with_numbers(hand_made.lesion("lung_nodule", 1, 14, 12, None, "lung_right"), **numbers)
@@ -78,9 +86,11 @@ def test_effusion_quartiles(hand_made: ModuleType, fraction: float, expected: st
 
 
 def test_the_value_stands_in_the_words_and_the_report_says_it(hand_made: ModuleType) -> None:
-    organs = [hand_made.organ("heart", 700, cardiothoracic_ratio=0.534),
-              hand_made.organ("skeletal_muscle", 9000, area_l3=12000.0),
-              hand_made.organ("kidney_left", 150, length=86.0)]
+    organs = [
+        hand_made.organ("heart", 700, cardiothoracic_ratio=0.534),
+        hand_made.organ("skeletal_muscle", 9000, area_l3=12000.0),
+        hand_made.organ("kidney_left", 150, length=86.0),
+    ]
     found = interpret(hand_made.numbers(organs), patient=ADULT)
     by_kind = {f.kind: f for f in found if f.rule is not None and f.status is Status.PRESENT}
     assert by_kind["cardiothoracic_ratio"].category == "cardiothoracic ratio 0.53, above 0.5"
@@ -91,8 +101,13 @@ def test_the_value_stands_in_the_words_and_the_report_says_it(hand_made: ModuleT
 
 
 def test_contacts_and_stations_are_said_with_the_lesion(hand_made: ModuleType) -> None:
-    near = (Neighbor("duodenum", 0.0, 60.0), Neighbor("stomach", 0.0, 90.0), Neighbor("colon", 0.0, 4.0),
-            Neighbor("aorta", 0.0, 50.0), Neighbor("spleen", 2.0))
+    near = (
+        Neighbor("duodenum", 0.0, 60.0),
+        Neighbor("stomach", 0.0, 90.0),
+        Neighbor("colon", 0.0, 4.0),
+        Neighbor("aorta", 0.0, 50.0),
+        Neighbor("spleen", 2.0),
+    )
     tumor = dataclasses.replace(hand_made.lesion("pancreas_tumor", 1, 30, 20, host="pancreas"), neighbors=near)
     node = dataclasses.replace(hand_made.lesion("lymph_node", 1, 18, 12), station="para-aortic")
     organs = [hand_made.organ(n) for n in ("pancreas", "duodenum", "stomach")]

@@ -52,10 +52,13 @@ def test_no_size_of_a_cut_structure_reaches_any_finding(hand_made: ModuleType) -
                 assert not {m.quantity for m in finding.measurements} & {"volume", "extent_superior_inferior"}
 
 
-@pytest.mark.parametrize(("patient", "reason"), [
-    (Patient(), "the age of the patient is not known"),
-    (Patient(age_years=12), "the rule is for patients of at least 18 years"),
-])
+@pytest.mark.parametrize(
+    ("patient", "reason"),
+    [
+        (Patient(), "the age of the patient is not known"),
+        (Patient(age_years=12), "the rule is for patients of at least 18 years"),
+    ],
+)
 def test_age_decides(hand_made: ModuleType, patient: Patient, reason: str) -> None:
     found = interpret(hand_made.numbers([hand_made.organ("spleen", 500.0)]), patient=patient)
     assert _one(found, "splenomegaly").status is Status.NOT_ASSESSED
@@ -78,27 +81,37 @@ def test_liver_size_uses_body_size_where_it_is_known(hand_made: ModuleType) -> N
     assert _one(interpret(numbers, patient=large), "hepatomegaly").status is Status.ABSENT
 
 
-@pytest.mark.parametrize(("liver", "spleen", "first", "second"), [
-    (35, 50, Status.PRESENT, Status.PRESENT), (45, 50, Status.INDETERMINATE, Status.INDETERMINATE),
-    (60, 50, Status.ABSENT, Status.ABSENT),
-])
-def test_steatosis_on_plain_ct(hand_made: ModuleType, liver: float, spleen: float, first: Status,
-                               second: Status) -> None:
+@pytest.mark.parametrize(
+    ("liver", "spleen", "first", "second"),
+    [
+        (35, 50, Status.PRESENT, Status.PRESENT),
+        (45, 50, Status.INDETERMINATE, Status.INDETERMINATE),
+        (60, 50, Status.ABSENT, Status.ABSENT),
+    ],
+)
+def test_steatosis_on_plain_ct(
+    hand_made: ModuleType, liver: float, spleen: float, first: Status, second: Status
+) -> None:
     found = _by(interpret(hand_made.plain_abdomen(liver, spleen), patient=ADULT), "steatosis")
     assert [f.status for f in found] == [first, second]
     assert found[1].measurement("difference_hu").value == liver - spleen
 
 
-@pytest.mark.parametrize(("phase", "certain", "reason"), [
-    ("portal venous", True, "the rule needs the non-contrast phase and this scan is in the portal venous phase"),
-    ("non-contrast", False, "the contrast phase is not certain"),
-    ("unknown", False, "the contrast phase is not certain"),
-    (None, True, "no CT was given, only masks"),
-])
-def test_steatosis_needs_a_certain_plain_phase(hand_made: ModuleType, phase: str | None, certain: bool,
-                                               reason: str) -> None:
-    numbers = hand_made.numbers([hand_made.organ("liver", 1500, 30), hand_made.organ("spleen", 200, 50)],
-                                phase=phase, certain=certain)
+@pytest.mark.parametrize(
+    ("phase", "certain", "reason"),
+    [
+        ("portal venous", True, "the rule needs the non-contrast phase and this scan is in the portal venous phase"),
+        ("non-contrast", False, "the contrast phase is not certain"),
+        ("unknown", False, "the contrast phase is not certain"),
+        (None, True, "no CT was given, only masks"),
+    ],
+)
+def test_steatosis_needs_a_certain_plain_phase(
+    hand_made: ModuleType, phase: str | None, certain: bool, reason: str
+) -> None:
+    numbers = hand_made.numbers(
+        [hand_made.organ("liver", 1500, 30), hand_made.organ("spleen", 200, 50)], phase=phase, certain=certain
+    )
     found = _by(interpret(numbers, patient=ADULT), "steatosis")
     assert [(f.status, f.reason) for f in found] == [(Status.NOT_ASSESSED, reason)]
 
@@ -117,14 +130,17 @@ def test_total_masks_do_not_answer_for_liver_lesions(hand_made: ModuleType) -> N
     renal = _one(found, "focal_renal_lesion")
     assert renal.status is Status.NOT_ASSESSED and renal.category == "renal lesions other than cysts"
     assert {f.kind for f in found if f.status is Status.ABSENT and f.kind.startswith("kidney_cyst")} == {
-        "kidney_cyst_left", "kidney_cyst_right"}
+        "kidney_cyst_left",
+        "kidney_cyst_right",
+    }
     assert not [f for f in found if f.status is Status.ABSENT and "liver" in f.kind]
 
 
 def test_absent_lesion_of_a_missing_or_cut_host(hand_made: ModuleType) -> None:
     absent = ("kidney_left", "kidney_cyst_left", "kidney_cyst_right", "liver_tumor")
-    numbers = hand_made.numbers([hand_made.organ("kidney_right", cut=("inferior",)), hand_made.organ("liver", 1500)],
-                                absent=absent)
+    numbers = hand_made.numbers(
+        [hand_made.organ("kidney_right", cut=("inferior",)), hand_made.organ("liver", 1500)], absent=absent
+    )
     found = interpret(numbers, patient=ADULT)
     assert _one(found, "kidney_cyst_left").status is Status.NOT_ASSESSED
     assert _one(found, "kidney_cyst_right").attribute("scope") == "imaged part"
@@ -139,11 +155,16 @@ def test_crumbs_are_not_organs(hand_made: ModuleType) -> None:
     assert _one(spleen, "splenomegaly").status is Status.NOT_ASSESSED
 
 
-@pytest.mark.parametrize(("hu", "phase", "size", "category"), [
-    (12, "non-contrast", 21, "fluid attenuation"), (35, "non-contrast", 21, "indeterminate attenuation"),
-    (85, "non-contrast", 21, "high attenuation"), (12, "portal venous", 21, "fluid attenuation"),
-    (12, "non-contrast", 9.9, "too small to characterize"),
-])
+@pytest.mark.parametrize(
+    ("hu", "phase", "size", "category"),
+    [
+        (12, "non-contrast", 21, "fluid attenuation"),
+        (35, "non-contrast", 21, "indeterminate attenuation"),
+        (85, "non-contrast", 21, "high attenuation"),
+        (12, "portal venous", 21, "fluid attenuation"),
+        (12, "non-contrast", 9.9, "too small to characterize"),
+    ],
+)
 def test_renal_lesion_attenuation(hand_made: ModuleType, hu: float, phase: str, size: float, category: str) -> None:
     lesion = hand_made.lesion("kidney_lesion_left", 1, size, size - 1, hu, "kidney_left")
     numbers = hand_made.numbers([hand_made.organ("kidney_left")], [lesion], phase=phase)
@@ -165,14 +186,18 @@ def test_enhanced_renal_lesion_above_fluid_is_not_classed(hand_made: ModuleType)
     assert finding.status is Status.NOT_ASSESSED and "portal venous" in finding.reason
 
 
-@pytest.mark.parametrize(("axes", "category"), [
-    ((6.0, 4.9), "smaller than 6 mm by mean diameter"),  # mean 5.45, rounded 5
-    ((6.0, 5.0), "6 to 8 mm by mean diameter"),  # mean 5.5, rounded 6
-    ((9.0, 7.9), "6 to 8 mm by mean diameter"),  # mean 8.45, rounded 8
-    ((9.0, 8.0), "larger than 8 mm by mean diameter"),  # mean 8.5, rounded 9
-])
-def test_fleischner_size_class_is_of_the_rounded_mean(hand_made: ModuleType, axes: tuple[float, float],
-                                                      category: str) -> None:
+@pytest.mark.parametrize(
+    ("axes", "category"),
+    [
+        ((6.0, 4.9), "smaller than 6 mm by mean diameter"),  # mean 5.45, rounded 5
+        ((6.0, 5.0), "6 to 8 mm by mean diameter"),  # mean 5.5, rounded 6
+        ((9.0, 7.9), "6 to 8 mm by mean diameter"),  # mean 8.45, rounded 8
+        ((9.0, 8.0), "larger than 8 mm by mean diameter"),  # mean 8.5, rounded 9
+    ],
+)
+def test_fleischner_size_class_is_of_the_rounded_mean(
+    hand_made: ModuleType, axes: tuple[float, float], category: str
+) -> None:
     lesion = hand_made.lesion("lung_nodule", 1, *axes, -20, "lung_right", ("lung_lower_lobe_right",))
     numbers = hand_made.numbers([hand_made.organ("lung_right")], [lesion])
     assert _one(interpret(numbers, patient=ADULT), "nodule_size_class").category == category
@@ -188,8 +213,9 @@ def _aorta(hand_made: ModuleType, diameter: float, height: float, *more: object)
 
 
 def test_aortic_diameter_is_judged_only_in_the_abdomen(hand_made: ModuleType) -> None:
-    assert _one(interpret(_aorta(hand_made, 34.0, 0), patient=ADULT), "abdominal_aortic_aneurysm").category \
-        == "aneurysmal"
+    assert (
+        _one(interpret(_aorta(hand_made, 34.0, 0), patient=ADULT), "abdominal_aortic_aneurysm").category == "aneurysmal"
+    )
     heart = hand_made.organ("heart")
     unknown = _one(interpret(_aorta(hand_made, 34.0, 0, heart), patient=ADULT), "abdominal_aortic_aneurysm")
     assert unknown.status is Status.NOT_ASSESSED
@@ -213,15 +239,18 @@ def test_aorta_without_a_diameter_says_so(hand_made: ModuleType) -> None:
 
 def test_limits_by_sex(hand_made: ModuleType) -> None:
     numbers = hand_made.numbers([hand_made.organ("pulmonary_artery", trunk_diameter=28.0)])
-    status = {sex: _one(interpret(numbers, patient=Patient(sex=sex, age_years=50)), "pulmonary_artery_dilation").status
-              for sex in ("F", "M", None)}
+    status = {
+        sex: _one(interpret(numbers, patient=Patient(sex=sex, age_years=50)), "pulmonary_artery_dilation").status
+        for sex in ("F", "M", None)
+    }
     assert status == {"F": Status.PRESENT, "M": Status.ABSENT, None: Status.NOT_ASSESSED}
 
 
 @pytest.mark.parametrize(("left", "status"), [(100.0, Status.ABSENT), (94.0, Status.PRESENT)])
 def test_kidney_asymmetry(hand_made: ModuleType, left: float, status: Status) -> None:
-    numbers = hand_made.numbers([hand_made.organ("kidney_right", extent_si=110.0),
-                                 hand_made.organ("kidney_left", extent_si=left)])
+    numbers = hand_made.numbers(
+        [hand_made.organ("kidney_right", extent_si=110.0), hand_made.organ("kidney_left", extent_si=left)]
+    )
     finding = _one(interpret(numbers, patient=ADULT), "kidney_asymmetry")
     assert finding.status is status and [m.value for m in finding.measurements] == [110.0, left]
 
@@ -244,14 +273,17 @@ def test_oblique_grid_uses_its_own_spacing(hand_made: ModuleType) -> None:
 
 def test_switched_off_and_own_rules(hand_made: ModuleType, tmp_path) -> None:
     path = tmp_path / "own.yaml"
-    path.write_text("""
+    path.write_text(
+        """
 version: 1
 rules:
   - {id: spleen_volume, finding: splenomegaly, words: spleen size, level: structure, structures: [spleen],
      quantity: volume, unit: mL,
      classes: [{up_to: 200}, {category: large by our limit, importance: 10, headline: large spleen}],
      source: our own, certainty: uncertain}
-""", encoding="utf-8")
+""",
+        encoding="utf-8",
+    )
     numbers = hand_made.numbers([hand_made.organ("spleen", 210.0)])
     for patient in (Patient(), ADULT):  # the rule of our own has no condition
         finding = _one(interpret(numbers, patient=patient, rules=load_rules(path)), "splenomegaly")
@@ -273,23 +305,29 @@ def test_every_lesion_structure_gives_a_finding(hand_made: ModuleType) -> None:
 
 def test_a_verdict_on_a_lesion_stands_in_the_section_of_the_lesion(hand_made: ModuleType) -> None:
     organs = [hand_made.organ(name) for name in ("spleen", "pancreas", "liver")]
-    lesions = [hand_made.lesion("spleen_cyst", 1, 23, 20, hu=3, host="spleen"),
-               hand_made.lesion("pancreas_cyst", 1, 14, 13, hu=12, host="pancreas")]
+    lesions = [
+        hand_made.lesion("spleen_cyst", 1, 23, 20, hu=3, host="spleen"),
+        hand_made.lesion("pancreas_cyst", 1, 14, 13, hu=12, host="pancreas"),
+    ]
     found = interpret(hand_made.numbers(organs, lesions), patient=ADULT)
     fluid = [f for f in found if f.kind == "fluid_attenuation" and f.status is Status.PRESENT]
     assert {(f.site, f.section) for f in fluid} == {("spleen", "spleen"), ("pancreas", "pancreas")}
 
 
-@pytest.mark.parametrize(("diameter", "cut", "status", "category"), [
-    (20.0, (), Status.ABSENT, "not dilated in the abdomen"),
-    (20.0, ("superior",), Status.ABSENT, "not dilated in the abdomen"),
-    (20.0, ("inferior",), Status.NOT_ASSESSED, "diameter of the abdominal aorta"),
-    (27.0, ("inferior",), Status.PRESENT, "ectatic"),
-    (29.9, (), Status.PRESENT, "aneurysmal"),  # 30 mm in whole millimetres, as it is printed
-    (29.4, (), Status.PRESENT, "ectatic"),
-])
+@pytest.mark.parametrize(
+    ("diameter", "cut", "status", "category"),
+    [
+        (20.0, (), Status.ABSENT, "not dilated in the abdomen"),
+        (20.0, ("superior",), Status.ABSENT, "not dilated in the abdomen"),
+        (20.0, ("inferior",), Status.NOT_ASSESSED, "diameter of the abdominal aorta"),
+        (27.0, ("inferior",), Status.PRESENT, "ectatic"),
+        (29.9, (), Status.PRESENT, "aneurysmal"),  # 30 mm in whole millimetres, as it is printed
+        (29.4, (), Status.PRESENT, "ectatic"),
+    ],
+)
 def test_the_aorta_is_called_normal_only_where_its_lower_end_is_imaged(
-        hand_made: ModuleType, diameter: float, cut: tuple[str, ...], status: Status, category: str) -> None:
+    hand_made: ModuleType, diameter: float, cut: tuple[str, ...], status: Status, category: str
+) -> None:
     found = interpret(hand_made.numbers([hand_made.organ("aorta", cut=cut, diameter=diameter)]), patient=ADULT)
     verdict = _one(found, "abdominal_aortic_aneurysm")
     assert (verdict.status, verdict.category) == (status, category)

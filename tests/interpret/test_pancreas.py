@@ -22,27 +22,30 @@ PATIENT = Patient(age_years=60, sex="M")
 SMA, CA, CHA = "superior_mesenteric_artery", "celiac_trunk", "hepatic_artery"
 
 
-@pytest.mark.parametrize(("angles", "place", "category", "because"), [
-    ({}, "head", RESECTABLE, "no arterial"),
-    ({SMA: 190}, "head", ADVANCED, "superior mesenteric artery"),
-    ({SMA: 180}, "head", BORDERLINE, "superior mesenteric artery"),
-    ({SMA: 180.1}, "body or tail", ADVANCED, "superior mesenteric artery"),
-    ({CA: 200}, "body or tail", ADVANCED, "celiac"),
-    ({CA: 200}, "head", ADVANCED, "celiac"),
-    ({CA: 60, "aorta": 40}, "body or tail", ADVANCED, "aorta"),
-    ({"aorta": 40}, "head", OPEN, "aorta alone"),
-    ({CA: 60}, "body or tail", BORDERLINE, "body or tail"),
-    ({CA: 60}, "head", OPEN, "head"),
-    ({CA: 60}, "", OPEN, "place not known"),
-    ({CHA: 300}, "head", BORDERLINE, "hepatic"),
-    ({CHA: 90, CA: 20}, "head", OPEN, "head"),
-    ({"portal_vein": 181}, "head", BORDERLINE, "vein"),
-    ({"superior_mesenteric_vein": 300}, "", BORDERLINE, "vein"),
-    ({"portal_vein": 180}, "head", OPEN, "vein"),
-    ({"inferior_vena_cava": 30}, "head", BORDERLINE, "cava"),
-    ({"inferior_vena_cava": 30, "portal_vein": 40}, "head", BORDERLINE, "cava"),
-    ({"splenic_artery": 360, "splenic_vein": 360}, "body or tail", RESECTABLE, "no arterial"),
-])
+@pytest.mark.parametrize(
+    ("angles", "place", "category", "because"),
+    [
+        ({}, "head", RESECTABLE, "no arterial"),
+        ({SMA: 190}, "head", ADVANCED, "superior mesenteric artery"),
+        ({SMA: 180}, "head", BORDERLINE, "superior mesenteric artery"),
+        ({SMA: 180.1}, "body or tail", ADVANCED, "superior mesenteric artery"),
+        ({CA: 200}, "body or tail", ADVANCED, "celiac"),
+        ({CA: 200}, "head", ADVANCED, "celiac"),
+        ({CA: 60, "aorta": 40}, "body or tail", ADVANCED, "aorta"),
+        ({"aorta": 40}, "head", OPEN, "aorta alone"),
+        ({CA: 60}, "body or tail", BORDERLINE, "body or tail"),
+        ({CA: 60}, "head", OPEN, "head"),
+        ({CA: 60}, "", OPEN, "place not known"),
+        ({CHA: 300}, "head", BORDERLINE, "hepatic"),
+        ({CHA: 90, CA: 20}, "head", OPEN, "head"),
+        ({"portal_vein": 181}, "head", BORDERLINE, "vein"),
+        ({"superior_mesenteric_vein": 300}, "", BORDERLINE, "vein"),
+        ({"portal_vein": 180}, "head", OPEN, "vein"),
+        ({"inferior_vena_cava": 30}, "head", BORDERLINE, "cava"),
+        ({"inferior_vena_cava": 30, "portal_vein": 40}, "head", BORDERLINE, "cava"),
+        ({"splenic_artery": 360, "splenic_vein": 360}, "body or tail", RESECTABLE, "no arterial"),
+    ],
+)
 def test_every_row_of_the_table_of_resectability(angles, place, category, because):
     verdict = resectability(angles, place)
     assert verdict.category == category and because in verdict.because
@@ -69,14 +72,27 @@ def judged(hand_made, size=24.0, structure="pancreas_pdac", cut=(), **more):
     numbers = hand_made.numbers([hand_made.organ("pancreas", 80), hand_made.organ(structure, 8)], [lesion])
     findings = interpret(numbers, patient=PATIENT)
     compose_report(findings)  # every sentence verified
-    return {kind: next((f for f in findings if f.kind == kind), None)
-            for kind in ("pancreatic_t_stage", "pancreatic_resectability")}, findings
+    return {
+        kind: next((f for f in findings if f.kind == kind), None)
+        for kind in ("pancreatic_t_stage", "pancreatic_resectability")
+    }, findings
 
 
-@pytest.mark.parametrize(("size", "stage"), [
-    (4.9, "cT1a"), (5.0, "cT1a"), (5.1, "cT1b"), (9.9, "cT1b"), (10, "cT1c"), (20, "cT1c"), (20.1, "cT2"), (40, "cT2"),
-    (40.1, "cT3"), (90, "cT3"),
-])
+@pytest.mark.parametrize(
+    ("size", "stage"),
+    [
+        (4.9, "cT1a"),
+        (5.0, "cT1a"),
+        (5.1, "cT1b"),
+        (9.9, "cT1b"),
+        (10, "cT1c"),
+        (20, "cT1c"),
+        (20.1, "cT2"),
+        (40, "cT2"),
+        (40.1, "cT3"),
+        (90, "cT3"),
+    ],
+)
 def test_t_stage_by_size(hand_made, size, stage):
     found, _ = judged(hand_made, size)
     assert found["pancreatic_t_stage"].category == f"stage {stage} by size (AJCC 8)"
@@ -128,8 +144,10 @@ def test_cut_tumors_and_other_lesions(hand_made):
 def test_the_sentences_state_angle_length_and_distance(hand_made):
     _, findings = judged(hand_made, angles={SMA: 151.3}, unknown=("splenic_vein",))
     text = compose_report(findings).text
-    assert ("Vessels beside the pancreatic lesion labeled as ductal adenocarcinoma: the superior mesenteric artery is "
-            "in contact (angle 151 degrees, length 1.2 cm); ") in text
+    assert (
+        "Vessels beside the pancreatic lesion labeled as ductal adenocarcinoma: the superior mesenteric artery is "
+        "in contact (angle 151 degrees, length 1.2 cm); "
+    ) in text
     assert "are not in contact" in text
     assert "stage cT4 by arterial contact (AJCC 8)" in text
     assert "borderline resectable by vascular contact (NCCN)" in text
@@ -139,9 +157,10 @@ def test_the_sentences_state_angle_length_and_distance(hand_made):
 def phantom_masks(tumor_at, radius=9.0, side=1.0):
     """Vessels as straight tubes and one tumour at an offset (mm) from one of them; 1 mm grid."""
     shape = (110, 80, 90)
-    x, y, z = np.ogrid[:shape[0], :shape[1], :shape[2]]
+    x, y, z = np.ogrid[: shape[0], : shape[1], : shape[2]]
     masks = {
-        "aorta": (x - 50) ** 2 + (y - 15) ** 2 <= 9**2, SMA: ((x - 52) ** 2 + (y - 38) ** 2 <= 4**2) & (z < 55),
+        "aorta": (x - 50) ** 2 + (y - 15) ** 2 <= 9**2,
+        SMA: ((x - 52) ** 2 + (y - 38) ** 2 <= 4**2) & (z < 55),
         "superior_mesenteric_vein": ((x - 68) ** 2 + (y - 40) ** 2 <= 5**2) & (z < 55),
         "inferior_vena_cava": (x - 80) ** 2 + (y - 15) ** 2 <= 9**2,
         "portal_vein": ((x - 70) ** 2 + (y - 40) ** 2 <= 6**2) & (z >= 55),
@@ -159,14 +178,21 @@ def phantom_masks(tumor_at, radius=9.0, side=1.0):
             tumor = tumor & ~mask
     masks["pancreas_pdac"] = tumor
     layers = tuple(m.astype(np.uint8) for m in masks.values())
-    return Segmentation(layers, {n: LabelPlace(i, 1) for i, n in enumerate(masks)}, frozenset(), Geometry(
-        shape, np.eye(4)))
+    return Segmentation(
+        layers, {n: LabelPlace(i, 1) for i, n in enumerate(masks)}, frozenset(), Geometry(shape, np.eye(4))
+    )
 
 
-@pytest.mark.parametrize(("tumor_at", "touched"), [
-    ((52, 50, 30), {SMA}), ((68, 53, 30), {"superior_mesenteric_vein"}), ((74, 53, 70), {"portal_vein", CHA}),
-    ((28, 55, 70), {"splenic_artery"}), ((90, 65, 20), set()),
-])
+@pytest.mark.parametrize(
+    ("tumor_at", "touched"),
+    [
+        ((52, 50, 30), {SMA}),
+        ((68, 53, 30), {"superior_mesenteric_vein"}),
+        ((74, 53, 70), {"portal_vein", CHA}),
+        ((28, 55, 70), {"splenic_artery"}),
+        ((90, 65, 20), set()),
+    ],
+)
 def test_each_vessel_and_each_branch_of_the_celiac_mask_on_its_own(tumor_at, touched):
     segmentation = phantom_masks(tumor_at)
     lesion = next(x for x in measure_scan(None, segmentation).lesions if x.structure == "pancreas_pdac")
@@ -183,17 +209,17 @@ def test_each_vessel_and_each_branch_of_the_celiac_mask_on_its_own(tumor_at, tou
 
 def cuff(axis, center, radius, degrees, span, facing=90.0, thick=5.0, shape=(110, 80, 90)):
     """Voxels within ``thick`` of a straight vessel along an axis, over an angle about a direction of its plane."""
-    grid = np.ogrid[:shape[0], :shape[1], :shape[2]]
+    grid = np.ogrid[: shape[0], : shape[1], : shape[2]]
     a, b = (n for n in range(3) if n != axis)
     u, v = grid[a] - center[0], grid[b] - center[1]
     away = np.abs((np.degrees(np.arctan2(v, u)) - facing + 180) % 360 - 180)
-    inside = (u**2 + v**2 > radius**2) & (u**2 + v**2 <= (radius + thick)**2) & (away <= degrees / 2)
+    inside = (u**2 + v**2 > radius**2) & (u**2 + v**2 <= (radius + thick) ** 2) & (away <= degrees / 2)
     return np.broadcast_to(inside & (grid[axis] >= span[0]) & (grid[axis] < span[1]), shape)
 
 
 def ball(center, radius, shape=(110, 80, 90)):
-    grid = np.ogrid[:shape[0], :shape[1], :shape[2]]
-    return np.broadcast_to(sum((g - c)**2 for g, c in zip(grid, center, strict=True)) <= radius**2, shape)
+    grid = np.ogrid[: shape[0], : shape[1], : shape[2]]
+    return np.broadcast_to(sum((g - c) ** 2 for g, c in zip(grid, center, strict=True)) <= radius**2, shape)
 
 
 SMA_CUFF = {"axis": 2, "center": (52, 38), "radius": 4, "span": (20, 40)}
@@ -201,21 +227,38 @@ PV_CUFF = {"axis": 2, "center": (70, 40), "radius": 6, "span": (75, 89), "facing
 CA_CUFF = {"axis": 1, "center": (50, 70), "radius": 4, "span": (27, 37), "facing": 180}
 
 
-@pytest.mark.parametrize(("tumor", "part", "stage", "verdict"), [
-    (ball((90, 60, 20), 2), "head", "cT1a", RESECTABLE), (ball((90, 60, 20), 3.5), "head", "cT1b", RESECTABLE),
-    (ball((90, 60, 20), 7), "head", "cT1c", RESECTABLE), (ball((90, 62, 22), 14), "head", "cT2", RESECTABLE),
-    (np.roll(ball((55, 40, 13), 12), (30, 24, 0), (0, 1, 2)) | ball((60, 70, 13), 8)
-     | ball((72, 68, 13), 9), "head", "cT3", RESECTABLE),
-    (cuff(degrees=230, **SMA_CUFF), "head", "cT4", ADVANCED), (cuff(degrees=90, **SMA_CUFF), "head", "cT4", BORDERLINE),
-    (cuff(degrees=240, **CA_CUFF), "tail", "cT4", ADVANCED), (cuff(degrees=90, **CA_CUFF), "tail", "cT4", BORDERLINE),
-    (cuff(degrees=90, **CA_CUFF), "head", "cT4", OPEN), (cuff(degrees=90, **CA_CUFF), "", "cT4", OPEN),
-    (ball((79, 51, 70), 5), "head", "cT4", BORDERLINE),
-    (cuff(2, (50, 15), 9, 60, (40, 60)), "head", "cT", OPEN),
-    (cuff(degrees=240, **PV_CUFF), "head", "cT", BORDERLINE), (cuff(degrees=90, **PV_CUFF), "head", "cT", OPEN),
-    (cuff(2, (80, 15), 9, 70, (20, 45), facing=0.0), "head", "cT", BORDERLINE),
-    (cuff(2, (50, 15), 9, 60, (58, 66), 90.0, 14.0) | cuff(1, (50, 70), 4, 120, (24, 34), -90.0), "tail", "cT4",
-     ADVANCED),
-])
+@pytest.mark.parametrize(
+    ("tumor", "part", "stage", "verdict"),
+    [
+        (ball((90, 60, 20), 2), "head", "cT1a", RESECTABLE),
+        (ball((90, 60, 20), 3.5), "head", "cT1b", RESECTABLE),
+        (ball((90, 60, 20), 7), "head", "cT1c", RESECTABLE),
+        (ball((90, 62, 22), 14), "head", "cT2", RESECTABLE),
+        (
+            np.roll(ball((55, 40, 13), 12), (30, 24, 0), (0, 1, 2)) | ball((60, 70, 13), 8) | ball((72, 68, 13), 9),
+            "head",
+            "cT3",
+            RESECTABLE,
+        ),
+        (cuff(degrees=230, **SMA_CUFF), "head", "cT4", ADVANCED),
+        (cuff(degrees=90, **SMA_CUFF), "head", "cT4", BORDERLINE),
+        (cuff(degrees=240, **CA_CUFF), "tail", "cT4", ADVANCED),
+        (cuff(degrees=90, **CA_CUFF), "tail", "cT4", BORDERLINE),
+        (cuff(degrees=90, **CA_CUFF), "head", "cT4", OPEN),
+        (cuff(degrees=90, **CA_CUFF), "", "cT4", OPEN),
+        (ball((79, 51, 70), 5), "head", "cT4", BORDERLINE),
+        (cuff(2, (50, 15), 9, 60, (40, 60)), "head", "cT", OPEN),
+        (cuff(degrees=240, **PV_CUFF), "head", "cT", BORDERLINE),
+        (cuff(degrees=90, **PV_CUFF), "head", "cT", OPEN),
+        (cuff(2, (80, 15), 9, 70, (20, 45), facing=0.0), "head", "cT", BORDERLINE),
+        (
+            cuff(2, (50, 15), 9, 60, (58, 66), 90.0, 14.0) | cuff(1, (50, 70), 4, 120, (24, 34), -90.0),
+            "tail",
+            "cT4",
+            ADVANCED,
+        ),
+    ],
+)
 def test_every_branch_of_both_tables_is_reached_from_masks(tumor, part, stage, verdict):
     whole = phantom_masks((0, 0, 0), radius=0.1)
     masks = {n: whole.layers[p.layer] == p.label for n, p in whole.places.items()}
@@ -228,8 +271,9 @@ def test_every_branch_of_both_tables_is_reached_from_masks(tumor, part, stage, v
     if part:
         masks[f"pancreas_{part}"] = masks["pancreas"]
     layers = tuple(m.astype(np.uint8) for m in masks.values())
-    numbers = measure_scan(None, Segmentation(layers, {n: LabelPlace(i, 1) for i, n in enumerate(masks)}, frozenset(),
-                                              whole.geometry))
+    numbers = measure_scan(
+        None, Segmentation(layers, {n: LabelPlace(i, 1) for i, n in enumerate(masks)}, frozenset(), whole.geometry)
+    )
     lesion = next(x for x in numbers.lesions if x.structure == "pancreas_pdac")
     angles = {c.vessel: m.value for c in lesion.contacts if (m := c.measurement("angle")) is not None}
     findings = interpret(numbers, patient=PATIENT)

@@ -12,8 +12,15 @@ from radvlm.interpret import load_rules, rules_markdown
 
 ROOT = Path(__file__).parents[2]
 RULE = {
-    "id": "my_rule", "finding": "big_spleen", "words": "spleen size", "level": "structure", "structures": ["spleen"],
-    "quantity": "volume", "unit": "mL", "classes": [{"below": 300}, {"category": "big"}], "source": "ours",
+    "id": "my_rule",
+    "finding": "big_spleen",
+    "words": "spleen size",
+    "level": "structure",
+    "structures": ["spleen"],
+    "quantity": "volume",
+    "unit": "mL",
+    "classes": [{"below": 300}, {"category": "big"}],
+    "source": "ours",
     "certainty": "medium",
 }
 
@@ -35,28 +42,31 @@ def test_every_rule_names_its_source_and_certainty() -> None:
     assert all(len(rule.source) > 10 and rule.certainty in ("high", "medium", "uncertain") for rule in rules)
 
 
-@pytest.mark.parametrize(("rule_id", "value", "category", "status"), [
-    ("spleen_volume", 107.1, "small for an adult", "present"),
-    ("spleen_volume", 107.2, "normal in size", "absent"),
-    ("spleen_volume", 314.5, "normal in size", "absent"),
-    ("spleen_volume", 314.6, "enlarged", "present"),
-    ("liver_attenuation", 40.0, "in the range of moderate to severe steatosis", "present"),
-    ("liver_attenuation", 48.1, "above the range of moderate to severe steatosis", "absent"),
-    ("liver_spleen_difference", -10.1, "in the range of steatosis", "present"),
-    ("liver_spleen_difference", -10.0, "slightly below the spleen", "indeterminate"),
-    ("liver_spleen_difference", 0.0, "outside the range of steatosis", "absent"),
-    ("renal_lesion_attenuation", 19.9, "fluid attenuation", "present"),
-    ("renal_lesion_attenuation", 20.0, "indeterminate attenuation", "indeterminate"),
-    ("renal_lesion_attenuation", 70.0, "indeterminate attenuation", "indeterminate"),
-    ("renal_lesion_attenuation", 70.1, "high attenuation", "present"),
-    ("adrenal_attenuation", 10.0, "in the attenuation range of a lipid-rich adenoma", "present"),
-    ("lymph_node_short_axis", 9.99, "not enlarged by short axis", "absent"),
-    ("lymph_node_short_axis", 10.0, "enlarged by short axis", "present"),
-    ("abdominal_aorta_diameter", 24.9, "not dilated in the abdomen", "absent"),
-    ("abdominal_aorta_diameter", 25.0, "ectatic", "present"),
-    ("abdominal_aorta_diameter", 30.0, "aneurysmal", "present"),
-    ("fleischner_size", 8.0, "6 to 8 mm by mean diameter", "present"),
-])
+@pytest.mark.parametrize(
+    ("rule_id", "value", "category", "status"),
+    [
+        ("spleen_volume", 107.1, "small for an adult", "present"),
+        ("spleen_volume", 107.2, "normal in size", "absent"),
+        ("spleen_volume", 314.5, "normal in size", "absent"),
+        ("spleen_volume", 314.6, "enlarged", "present"),
+        ("liver_attenuation", 40.0, "in the range of moderate to severe steatosis", "present"),
+        ("liver_attenuation", 48.1, "above the range of moderate to severe steatosis", "absent"),
+        ("liver_spleen_difference", -10.1, "in the range of steatosis", "present"),
+        ("liver_spleen_difference", -10.0, "slightly below the spleen", "indeterminate"),
+        ("liver_spleen_difference", 0.0, "outside the range of steatosis", "absent"),
+        ("renal_lesion_attenuation", 19.9, "fluid attenuation", "present"),
+        ("renal_lesion_attenuation", 20.0, "indeterminate attenuation", "indeterminate"),
+        ("renal_lesion_attenuation", 70.0, "indeterminate attenuation", "indeterminate"),
+        ("renal_lesion_attenuation", 70.1, "high attenuation", "present"),
+        ("adrenal_attenuation", 10.0, "in the attenuation range of a lipid-rich adenoma", "present"),
+        ("lymph_node_short_axis", 9.99, "not enlarged by short axis", "absent"),
+        ("lymph_node_short_axis", 10.0, "enlarged by short axis", "present"),
+        ("abdominal_aorta_diameter", 24.9, "not dilated in the abdomen", "absent"),
+        ("abdominal_aorta_diameter", 25.0, "ectatic", "present"),
+        ("abdominal_aorta_diameter", 30.0, "aneurysmal", "present"),
+        ("fleischner_size", 8.0, "6 to 8 mm by mean diameter", "present"),
+    ],
+)
 def test_limits_fall_on_the_published_side(rule_id: str, value: float, category: str, status: str) -> None:
     outcome = next(c for c in load_rules().rule(rule_id).classes if c.holds(value))
     assert (outcome.category, outcome.status) == (category, status)
@@ -78,26 +88,29 @@ def test_own_lesion_importance_comes_first(tmp_path: Path) -> None:
     assert load_rules().importance_of("brain_aneurysm") > load_rules().importance_of("kidney_stone")
 
 
-@pytest.mark.parametrize(("change", "message"), [
-    ({"colour": "red"}, "colour"),
-    ({"unit": "cm3"}, "measured in mL"),
-    ({"quantity": "weight"}, "weight"),
-    ({"structures": ["spleeen"]}, "spleeen"),
-    ({"structures": []}, "at least one"),
-    ({"certainty": "sure"}, "certainty"),
-    ({"classes": [{"below": 300, "category": "a"}]}, "last"),
-    ({"classes": [{"below": 300}, {"below": 200}, {"category": "x"}]}, "ascend"),
-    ({"classes": [{"below": 300, "up_to": 300}, {"category": "x"}]}, "not both"),
-    ({"classes": [{"below": float("nan")}, {"category": "x"}]}, "finite"),
-    ({"classes": [{"below": 1}, {"category": "x", "importance": 5}]}, "headline"),
-    ({"classes": [{"below": 1}, {"category": "x", "status": "indeterminate"}]}, "reason"),
-    ({"applies_when": {"phases": ["early"]}}, "early"),
-    ({"applies_when": {"moon": "full"}}, "moon"),
-    ({"level": "pair"}, "two"),
-    ({"scale": "bsa"}, "body_size_known"),
-    ({"classes_by_sex": {"F": [{"category": "x"}], "M": [{"category": "x"}]}}, "classes"),
-    ({"reference": "liver"}, "reference"),
-])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"colour": "red"}, "colour"),
+        ({"unit": "cm3"}, "measured in mL"),
+        ({"quantity": "weight"}, "weight"),
+        ({"structures": ["spleeen"]}, "spleeen"),
+        ({"structures": []}, "at least one"),
+        ({"certainty": "sure"}, "certainty"),
+        ({"classes": [{"below": 300, "category": "a"}]}, "last"),
+        ({"classes": [{"below": 300}, {"below": 200}, {"category": "x"}]}, "ascend"),
+        ({"classes": [{"below": 300, "up_to": 300}, {"category": "x"}]}, "not both"),
+        ({"classes": [{"below": float("nan")}, {"category": "x"}]}, "finite"),
+        ({"classes": [{"below": 1}, {"category": "x", "importance": 5}]}, "headline"),
+        ({"classes": [{"below": 1}, {"category": "x", "status": "indeterminate"}]}, "reason"),
+        ({"applies_when": {"phases": ["early"]}}, "early"),
+        ({"applies_when": {"moon": "full"}}, "moon"),
+        ({"level": "pair"}, "two"),
+        ({"scale": "bsa"}, "body_size_known"),
+        ({"classes_by_sex": {"F": [{"category": "x"}], "M": [{"category": "x"}]}}, "classes"),
+        ({"reference": "liver"}, "reference"),
+    ],
+)
 def test_bad_rules_are_refused_with_the_place(tmp_path: Path, change: dict, message: str) -> None:
     with pytest.raises(InputError, match=message) as caught:
         load_rules(_write(tmp_path, rules=[{**RULE, **change}]))

@@ -17,11 +17,16 @@ STEP = 32.0
 
 def vertebra(hand_made, level, height_mm, wedge=0.0, biconcave=0.0, crush=0.0, uncertainty=2.0, hu=None):
     record = hand_made.organ(f"vertebrae_{level}", 40, 180)
-    losses = [Measurement(q, v, "given", uncertainty, record.region.id) for q, v in (
-        ("wedge_loss", wedge), ("biconcave_loss", biconcave), ("crush_loss", crush))]
+    losses = [
+        Measurement(q, v, "given", uncertainty, record.region.id)
+        for q, v in (("wedge_loss", wedge), ("biconcave_loss", biconcave), ("crush_loss", crush))
+    ]
     extra = [] if hu is None else [Measurement("trabecular_hu", hu, "given", 1.0, record.region.id)]
-    return replace(record, measurements=(*record.measurements, *losses, *extra),
-                   region=replace(record.region, centroid_mm=(0.0, 0.0, height_mm)))
+    return replace(
+        record,
+        measurements=(*record.measurements, *losses, *extra),
+        region=replace(record.region, centroid_mm=(0.0, 0.0, height_mm)),
+    )
 
 
 def found(hand_made, vertebrae, phase="non-contrast"):
@@ -29,11 +34,17 @@ def found(hand_made, vertebrae, phase="non-contrast"):
     return findings, compose_report(findings).text
 
 
-@pytest.mark.parametrize(("losses", "words"), [
-    ({"wedge": 23}, "wedge deformity, Genant grade 1"), ({"biconcave": 31}, "biconcave deformity, Genant grade 2"),
-    ({"wedge": 45}, "wedge deformity, Genant grade 3"), ({"wedge": 45, "crush": 28}, "crush deformity, Genant grade 3"),
-    ({"biconcave": 25}, "biconcave deformity, Genant grade 2"), ({"crush": 40}, "crush deformity, Genant grade 2"),
-])
+@pytest.mark.parametrize(
+    ("losses", "words"),
+    [
+        ({"wedge": 23}, "wedge deformity, Genant grade 1"),
+        ({"biconcave": 31}, "biconcave deformity, Genant grade 2"),
+        ({"wedge": 45}, "wedge deformity, Genant grade 3"),
+        ({"wedge": 45, "crush": 28}, "crush deformity, Genant grade 3"),
+        ({"biconcave": 25}, "biconcave deformity, Genant grade 2"),
+        ({"crush": 40}, "crush deformity, Genant grade 2"),
+    ],
+)
 def test_grades(hand_made, losses, words):
     findings, text = found(hand_made, [vertebra(hand_made, "L1", 0, **losses), vertebra(hand_made, "L2", -STEP)])
     finding = next(f for f in findings if f.kind == "vertebral_height_loss" and f.status is Status.PRESENT)
@@ -51,15 +62,18 @@ def test_within_one_voxel_of_the_limit_nothing_is_claimed(hand_made):
         assert "Genant" not in text and "preserved" not in text
 
 
-@pytest.mark.parametrize(("levels", "words"), [
-    ({"T11": 64, "T12": 32, "L1": 0}, ""),
-    ({"T12": 64, "T13": 32, "L1": 0, "L2": -32}, "T13 labeled, a rare variant or an error of the labels"),
-    ({"L4": 64, "L5": 32, "L6": 0}, "L6 labeled, a rare variant or an error of the labels"),
-    ({"T10": 128, "T11": 96, "L1": 32, "L2": 0}, "T12 not labeled between T11 and L1"),
-    ({"T10": 128, "T11": 96, "L1": 64, "L2": 32}, "T12 left out, with no room for it between T11 and L1"),
-    ({"T8": 200, "T9": 168, "T12": 72, "L1": 40}, "T10 and T11 not labeled between T9 and T12"),
-    ({"T11": 32, "T12": 64, "L1": 0}, "labels out of order, T12 lies above T11"),
-])
+@pytest.mark.parametrize(
+    ("levels", "words"),
+    [
+        ({"T11": 64, "T12": 32, "L1": 0}, ""),
+        ({"T12": 64, "T13": 32, "L1": 0, "L2": -32}, "T13 labeled, a rare variant or an error of the labels"),
+        ({"L4": 64, "L5": 32, "L6": 0}, "L6 labeled, a rare variant or an error of the labels"),
+        ({"T10": 128, "T11": 96, "L1": 32, "L2": 0}, "T12 not labeled between T11 and L1"),
+        ({"T10": 128, "T11": 96, "L1": 64, "L2": 32}, "T12 left out, with no room for it between T11 and L1"),
+        ({"T8": 200, "T9": 168, "T12": 72, "L1": 40}, "T10 and T11 not labeled between T9 and T12"),
+        ({"T11": 32, "T12": 64, "L1": 0}, "labels out of order, T12 lies above T11"),
+    ],
+)
 def test_labels_are_checked_for_order_and_gaps(hand_made, levels, words):
     findings, text = found(hand_made, [vertebra(hand_made, level, z) for level, z in levels.items()])
     faults = [f.category for f in findings if f.kind == "vertebral_numbering"]
@@ -67,13 +81,16 @@ def test_labels_are_checked_for_order_and_gaps(hand_made, levels, words):
     assert words in text
 
 
-@pytest.mark.parametrize(("hu", "phase", "status", "words"), [
-    (95, "non-contrast", "present", "in the attenuation range of osteoporosis"),
-    (130, "non-contrast", "indeterminate", "between the limits for osteoporosis"),
-    (190, "non-contrast", "absent", "above the attenuation range of osteoporosis"),
-    (95, "portal venous", "present", "in the attenuation range of osteoporosis despite contrast"),
-    (150, "portal venous", "not assessed", ""),
-])
+@pytest.mark.parametrize(
+    ("hu", "phase", "status", "words"),
+    [
+        (95, "non-contrast", "present", "in the attenuation range of osteoporosis"),
+        (130, "non-contrast", "indeterminate", "between the limits for osteoporosis"),
+        (190, "non-contrast", "absent", "above the attenuation range of osteoporosis"),
+        (95, "portal venous", "present", "in the attenuation range of osteoporosis despite contrast"),
+        (150, "portal venous", "not assessed", ""),
+    ],
+)
 def test_bone_density_of_l1(hand_made, hu, phase, status, words):
     findings, text = found(hand_made, [vertebra(hand_made, "L1", 0, hu=hu)], phase)
     finding = next(f for f in findings if f.kind == "bone_density")

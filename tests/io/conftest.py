@@ -24,19 +24,40 @@ class SeriesWriter:
 
     shape = (20, 24, 32)  # slices, rows, columns
 
-    def world(self, position: Sequence[float], row: np.ndarray, column: np.ndarray, spacing: tuple[float, float],
-              shape: tuple[int, int]) -> np.ndarray:
+    def world(
+        self,
+        position: Sequence[float],
+        row: np.ndarray,
+        column: np.ndarray,
+        spacing: tuple[float, float],
+        shape: tuple[int, int],
+    ) -> np.ndarray:
         """(rows, columns, 3) RAS+ mm of the pixel centres of a slice given in LPS+."""
         r, c = np.meshgrid(np.arange(shape[0]), np.arange(shape[1]), indexing="ij")
-        lps = (np.asarray(position) + c[..., None] * spacing[1] * row + r[..., None] * spacing[0] * column)
+        lps = np.asarray(position) + c[..., None] * spacing[1] * row + r[..., None] * spacing[0] * column
         return lps * np.array([-1.0, -1.0, 1.0])
 
-    def write(self, folder: Path, *, positions: Sequence[Sequence[float]] | None = None, count: int = 20,
-              spacing: tuple[float, float] = (1.5, 1.25), step: float = 2.5, origin: Sequence[float] = (-20, -18, -40),
-              orientation: Sequence[float] = (1, 0, 0, 0, 1, 0), slope: Any = 1, intercept: Any = -1024,
-              hu: Callable[[np.ndarray], np.ndarray] = linear_hu, size: tuple[int, int] = (24, 32),
-              syntax: str = EXPLICIT, signed: bool = False, bits: int = 16, uid: str = "1", prefix: str = "im",
-              change: Callable[[Any, int], None] | None = None) -> list[Path]:
+    def write(
+        self,
+        folder: Path,
+        *,
+        positions: Sequence[Sequence[float]] | None = None,
+        count: int = 20,
+        spacing: tuple[float, float] = (1.5, 1.25),
+        step: float = 2.5,
+        origin: Sequence[float] = (-20, -18, -40),
+        orientation: Sequence[float] = (1, 0, 0, 0, 1, 0),
+        slope: Any = 1,
+        intercept: Any = -1024,
+        hu: Callable[[np.ndarray], np.ndarray] = linear_hu,
+        size: tuple[int, int] = (24, 32),
+        syntax: str = EXPLICIT,
+        signed: bool = False,
+        bits: int = 16,
+        uid: str = "1",
+        prefix: str = "im",
+        change: Callable[[Any, int], None] | None = None,
+    ) -> list[Path]:
         """Files named in a shuffled order, with InstanceNumber shuffled too. ``change(dataset, index)`` edits each."""
         from pydicom.dataset import Dataset, FileMetaDataset
         from pydicom.uid import UID

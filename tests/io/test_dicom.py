@@ -42,10 +42,19 @@ def test_regular_series_lands_in_world_space(writer, tmp_path, is_linear):
     assert len(volume.sources) == 20 and len({s.sha256 for s in volume.sources}) == 20
 
 
-@pytest.mark.parametrize("orientation", [
-    (1, 0, 0, 0, 1, 0), (-1, 0, 0, 0, -1, 0), (1, 0, 0, 0, -1, 0), (0, 1, 0, -1, 0, 0),
-    (0.8, 0.6, 0, -0.6, 0.8, 0), (0.96, 0, 0.28, 0, 1, 0), (0, 1, 0, 0, 0, -1), (1, 0, 0, 0, 0, -1),
-])
+@pytest.mark.parametrize(
+    "orientation",
+    [
+        (1, 0, 0, 0, 1, 0),
+        (-1, 0, 0, 0, -1, 0),
+        (1, 0, 0, 0, -1, 0),
+        (0, 1, 0, -1, 0, 0),
+        (0.8, 0.6, 0, -0.6, 0.8, 0),
+        (0.96, 0, 0.28, 0, 1, 0),
+        (0, 1, 0, 0, 0, -1),
+        (1, 0, 0, 0, 0, -1),
+    ],
+)
 def test_any_orientation(writer, tmp_path, is_linear, orientation):
     writer.write(tmp_path / "s", orientation=orientation)
     volume = load(tmp_path / "s")
@@ -63,14 +72,23 @@ def test_slices_from_the_head_down(writer, tmp_path, is_linear):
     is_linear(load(tmp_path / "s"), 0.5)
 
 
-@pytest.mark.parametrize("syntax", [
-    "1.2.840.10008.1.2", "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.5",
-    "1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.70",
-])
+@pytest.mark.parametrize(
+    "syntax",
+    [
+        "1.2.840.10008.1.2",
+        "1.2.840.10008.1.2.2",
+        "1.2.840.10008.1.2.1.99",
+        "1.2.840.10008.1.2.5",
+        "1.2.840.10008.1.2.4.90",
+        "1.2.840.10008.1.2.4.80",
+        "1.2.840.10008.1.2.4.70",
+    ],
+)
 @pytest.mark.parametrize(("signed", "bits"), [(False, 16), (False, 12), (True, 16)])
 def test_transfer_syntaxes(writer, tmp_path, is_linear, syntax, signed, bits):
     """Implicit, big endian, deflated, RLE, JPEG 2000, JPEG-LS, JPEG lossless."""
     if syntax.endswith("1.2.2"):
+
         def swap(ds, _):
             ds.PixelData = np.frombuffer(ds.PixelData, np.uint16).byteswap().tobytes()
     else:
@@ -82,8 +100,9 @@ def test_transfer_syntaxes(writer, tmp_path, is_linear, syntax, signed, bits):
 
 
 def test_each_slice_has_its_own_rescale(writer, tmp_path, is_linear):
-    writer.write(tmp_path / "s", slope=[0.5 + 0.1 * (k % 4) for k in range(20)],
-                 intercept=[-1000 - k for k in range(20)])
+    writer.write(
+        tmp_path / "s", slope=[0.5 + 0.1 * (k % 4) for k in range(20)], intercept=[-1000 - k for k in range(20)]
+    )
     volume = load(tmp_path / "s")
     is_linear(volume, 0.5)
     assert volume.hu.dtype == np.float32
@@ -106,6 +125,7 @@ def test_values_beyond_int16_become_float(writer, tmp_path):
 def _fill(value):
     def change(ds, _):
         ds.PixelData = np.full((ds.Rows, ds.Columns), value, np.uint16).tobytes()
+
     return change
 
 
@@ -116,6 +136,7 @@ def test_padding_becomes_air(writer, tmp_path, value):
         pixels[:3] = value
         ds.PixelData = pixels.tobytes()
         ds.add_new("PixelPaddingValue", "US", value % 65536)  # a signed value under the wrong VR, as scanners do
+
     writer.write(tmp_path / "s", signed=True, intercept=0, change=pad, count=5)
     volume = load(tmp_path / "s")
     assert (volume.hu[:, -3:] == -1024).all()  # the first rows of a slice are anterior
@@ -127,11 +148,13 @@ def test_overlay_bits_are_dropped(writer, tmp_path, is_linear):
         pixels = np.frombuffer(ds.PixelData, np.uint16).copy()
         pixels[::5] |= 0xF000
         ds.PixelData = pixels.tobytes()
+
     writer.write(tmp_path / "s", bits=12, change=overlay, count=5)
     is_linear(load(tmp_path / "s"), 0.5)
 
 
 # -- positions ---------------------------------------------------------------------------------------------------
+
 
 def test_one_missing_slice_is_interpolated(writer, tmp_path, is_linear):
     writer.write(tmp_path / "s", positions=[(-20, -18, 2.5 * k) for k in range(21) if k != 8])
@@ -203,8 +226,11 @@ def test_gantry_tilt_is_resampled(writer, tmp_path, is_linear, degrees):
 @pytest.mark.parametrize("drift", [(0.31, 0), (-0.27, 0), (0.2, -0.33), (0, 0.4)])
 def test_drift_in_both_directions_of_the_plane(writer, tmp_path, drift):
     """Origins that run sideways with height; away from the padded rim the linear phantom is kept."""
-    writer.write(tmp_path / "s", positions=[(-20 + drift[0] * 2.5 * k, -18 + drift[1] * 2.5 * k, 2.5 * k)
-                                            for k in range(12)], hu=lambda w: linear_hu(w) + 500)
+    writer.write(
+        tmp_path / "s",
+        positions=[(-20 + drift[0] * 2.5 * k, -18 + drift[1] * 2.5 * k, 2.5 * k) for k in range(12)],
+        hu=lambda w: linear_hu(w) + 500,
+    )
     volume = load(tmp_path / "s")
     index = np.stack(np.meshgrid(*(np.arange(n) for n in volume.hu.shape), indexing="ij"), -1)
     truth = linear_hu(volume.geometry.to_world(index)) + 500
@@ -218,8 +244,12 @@ def test_drift_in_both_directions_of_the_plane(writer, tmp_path, drift):
 
 def test_duplicates_with_the_same_pixels_are_dropped(writer, tmp_path, is_linear):
     writer.write(tmp_path / "s")
-    writer.write(tmp_path / "s" / "copy", positions=[(-20, -18, -40 + 2.5 * k) for k in (3, 7)], uid="1",
-                 change=lambda ds, k: setattr(ds, "SOPInstanceUID", ds.SOPInstanceUID + ".7"))
+    writer.write(
+        tmp_path / "s" / "copy",
+        positions=[(-20, -18, -40 + 2.5 * k) for k in (3, 7)],
+        uid="1",
+        change=lambda ds, k: setattr(ds, "SOPInstanceUID", ds.SOPInstanceUID + ".7"),
+    )
     volume = load(tmp_path / "s")
     is_linear(volume, 0.5)
     assert volume.geometry.shape[2] == 20
@@ -237,8 +267,12 @@ def test_a_folder_copied_into_itself(writer, tmp_path, is_linear):
 
 def test_different_images_at_one_position_are_refused(writer, tmp_path):
     writer.write(tmp_path / "s")
-    writer.write(tmp_path / "s" / "b", positions=[(-20, -18, -40 + 2.5 * 4)], hu=lambda w: np.zeros(w.shape[:-1]),
-                 change=lambda ds, k: setattr(ds, "SOPInstanceUID", "1.2.3.4"))
+    writer.write(
+        tmp_path / "s" / "b",
+        positions=[(-20, -18, -40 + 2.5 * 4)],
+        hu=lambda w: np.zeros(w.shape[:-1]),
+        change=lambda ds, k: setattr(ds, "SOPInstanceUID", "1.2.3.4"),
+    )
     with pytest.raises(GridError, match=r"two different images at -30\.0 mm"):
         load(tmp_path / "s")
 
@@ -251,10 +285,15 @@ def test_one_uid_for_different_images_is_refused(writer, tmp_path):
 
 def test_phases_in_one_series_are_told_apart(writer, tmp_path, is_linear):
     for phase in (1, 2):
-        writer.write(tmp_path / "s" / str(phase), uid="1", hu=lambda w, p=phase: np.full(w.shape[:-1], 100.0 * p)
-                     + np.arange(w.shape[1]),
-                     change=lambda ds, k, p=phase: (setattr(ds, "SOPInstanceUID", f"1.2.{p}.{k}"),
-                                                    setattr(ds, "AcquisitionNumber", p)))
+        writer.write(
+            tmp_path / "s" / str(phase),
+            uid="1",
+            hu=lambda w, p=phase: np.full(w.shape[:-1], 100.0 * p) + np.arange(w.shape[1]),
+            change=lambda ds, k, p=phase: (
+                setattr(ds, "SOPInstanceUID", f"1.2.{p}.{k}"),
+                setattr(ds, "AcquisitionNumber", p),
+            ),
+        )
     volume = load(tmp_path / "s")
     assert volume.geometry.shape[2] == 20
     assert volume.hu.max() < 200
@@ -263,6 +302,7 @@ def test_phases_in_one_series_are_told_apart(writer, tmp_path, is_linear):
 
 # -- what is in the folder ---------------------------------------------------------------------------------------
 
+
 def _localizer(ds, _):
     ds.ImageType = ["ORIGINAL", "PRIMARY", "LOCALIZER"]
 
@@ -270,8 +310,14 @@ def _localizer(ds, _):
 def test_other_things_in_the_folder(writer, tmp_path, is_linear):
     writer.write(tmp_path / "d" / "a", uid="1")
     writer.write(tmp_path / "d" / "b", uid="2", count=9)
-    writer.write(tmp_path / "d" / "scout", uid="1", prefix="x", orientation=(0, 1, 0, 0, 0, -1), count=1,
-                 change=lambda ds, k: (_localizer(ds, k), setattr(ds, "SOPInstanceUID", "1.2.5")))
+    writer.write(
+        tmp_path / "d" / "scout",
+        uid="1",
+        prefix="x",
+        orientation=(0, 1, 0, 0, 0, -1),
+        count=1,
+        change=lambda ds, k: (_localizer(ds, k), setattr(ds, "SOPInstanceUID", "1.2.5")),
+    )
     writer.write(tmp_path / "d" / "mr", uid="3", count=30, change=lambda ds, k: setattr(ds, "Modality", "MR"))
     writer.write(tmp_path / "d" / "cor", uid="4", count=40, orientation=(1, 0, 0, 0, 0, -1))
     (tmp_path / "d" / "readme.txt").write_text("hello")
@@ -285,11 +331,15 @@ def test_other_things_in_the_folder(writer, tmp_path, is_linear):
         assert part in said, part
     records = list_series(tmp_path / "d")
     assert [(r.number, r.plane, r.slices, r.chosen) for r in records] == [
-        ("1", "axial", 20, True), ("2", "axial", 9, False), ("4", "coronal", 40, False)]
+        ("1", "axial", 20, True),
+        ("2", "axial", 9, False),
+        ("4", "coronal", 40, False),
+    ]
 
 
-@pytest.mark.parametrize(("wanted", "slices"), [("2", 9), ("series 2", 9), (f"{'1.2.826.0.1.3680043.8.498.77'}.2", 9),
-                                                ("77.1", 20), (1, 20)])
+@pytest.mark.parametrize(
+    ("wanted", "slices"), [("2", 9), ("series 2", 9), (f"{'1.2.826.0.1.3680043.8.498.77'}.2", 9), ("77.1", 20), (1, 20)]
+)
 def test_series_by_name(writer, tmp_path, wanted, slices):
     writer.write(tmp_path / "a", uid="1")
     writer.write(tmp_path / "b", uid="2", count=9)
@@ -314,8 +364,14 @@ def test_two_patients_in_one_folder(writer, tmp_path):
 
 def test_single_odd_slice_is_set_aside(writer, tmp_path):
     writer.write(tmp_path / "a")
-    writer.write(tmp_path / "a", count=1, size=(40, 40), prefix="odd", origin=(-20, -18, 90),
-                 change=lambda ds, k: setattr(ds, "SOPInstanceUID", "1.2.8"))
+    writer.write(
+        tmp_path / "a",
+        count=1,
+        size=(40, 40),
+        prefix="odd",
+        origin=(-20, -18, 90),
+        change=lambda ds, k: setattr(ds, "SOPInstanceUID", "1.2.8"),
+    )
     volume = load(tmp_path / "a")
     assert volume.geometry.shape == (32, 24, 20)
     assert "another size" in warned(volume)
@@ -323,8 +379,14 @@ def test_single_odd_slice_is_set_aside(writer, tmp_path):
 
 def test_mixed_sizes_are_refused(writer, tmp_path):
     writer.write(tmp_path / "a")
-    writer.write(tmp_path / "a", count=10, size=(40, 40), prefix="odd", origin=(-20, -18, 90),
-                 change=lambda ds, k: setattr(ds, "SOPInstanceUID", f"1.2.8.{k}"))
+    writer.write(
+        tmp_path / "a",
+        count=10,
+        size=(40, 40),
+        prefix="odd",
+        origin=(-20, -18, 90),
+        change=lambda ds, k: setattr(ds, "SOPInstanceUID", f"1.2.8.{k}"),
+    )
     with pytest.raises(GridError, match="one matrix"):
         load(tmp_path / "a")
 
@@ -333,24 +395,28 @@ def test_a_slice_without_position_is_left_out_and_the_hole_noticed(writer, tmp_p
     def lose(ds, k):
         if k == 8:
             del ds.ImagePositionPatient
+
     writer.write(tmp_path / "a", count=21, change=lose)
     assert "interpolated" in warned(load(tmp_path / "a"))
 
 
-@pytest.mark.parametrize(("change", "message"), [
-    (lambda ds, k: ds.__delattr__("PixelData"), "pixel data"),
-    (lambda ds, k: ds.__delattr__("ImagePositionPatient"), "position"),
-    (lambda ds, k: ds.__delattr__("ImageOrientationPatient"), "position"),
-    (lambda ds, k: setattr(ds, "ImageOrientationPatient", ["1", "0", "0", "1", "0", "0"]), "position"),
-    (lambda ds, k: setattr(ds, "PixelSpacing", ["0", "0"]), "position"),
-    (lambda ds, k: setattr(ds, "Modality", "MR"), "hold a CT.*20 MR"),
-    (lambda ds, k: setattr(ds, "Modality", "RTSTRUCT"), "hold a CT.*20 RTSTRUCT"),
-    (_localizer, "20 localiser"),
-    (lambda ds, k: (setattr(ds, "SamplesPerPixel", 3)), "greyscale"),
-    (lambda ds, k: setattr(ds, "PixelData", ds.PixelData[:-40]), "decoded"),
-    (lambda ds, k: setattr(ds, "RescaleSlope", "0"), "RescaleSlope"),
-    (lambda ds, k: ds.__delattr__("Rows"), "greyscale"),
-])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda ds, k: ds.__delattr__("PixelData"), "pixel data"),
+        (lambda ds, k: ds.__delattr__("ImagePositionPatient"), "position"),
+        (lambda ds, k: ds.__delattr__("ImageOrientationPatient"), "position"),
+        (lambda ds, k: setattr(ds, "ImageOrientationPatient", ["1", "0", "0", "1", "0", "0"]), "position"),
+        (lambda ds, k: setattr(ds, "PixelSpacing", ["0", "0"]), "position"),
+        (lambda ds, k: setattr(ds, "Modality", "MR"), "hold a CT.*20 MR"),
+        (lambda ds, k: setattr(ds, "Modality", "RTSTRUCT"), "hold a CT.*20 RTSTRUCT"),
+        (_localizer, "20 localiser"),
+        (lambda ds, k: setattr(ds, "SamplesPerPixel", 3), "greyscale"),
+        (lambda ds, k: setattr(ds, "PixelData", ds.PixelData[:-40]), "decoded"),
+        (lambda ds, k: setattr(ds, "RescaleSlope", "0"), "RescaleSlope"),
+        (lambda ds, k: ds.__delattr__("Rows"), "greyscale"),
+    ],
+)
 def test_folders_that_cannot_be_read(writer, tmp_path, change, message):
     writer.write(tmp_path / "a", change=change)
     with pytest.raises(RadvlmError, match=message):
@@ -369,7 +435,7 @@ def test_broken_and_missing_files(writer, tmp_path):
     paths[2].write_bytes(paths[2].read_bytes()[:-300])
     with pytest.raises(FileFormatError):
         load(tmp_path / "a")
-    for empty in (tmp_path / "nothing", ):
+    for empty in (tmp_path / "nothing",):
         empty.mkdir()
         with pytest.raises(FileFormatError, match="holds DICOM"):
             load(empty)
@@ -401,6 +467,7 @@ def test_files_without_preamble(writer, tmp_path, is_linear):
 def test_series_without_uids(writer, tmp_path, is_linear):
     def clear(ds, _):
         ds.SOPInstanceUID = ds.SeriesInstanceUID = ds.SOPClassUID = ds.SeriesNumber = None
+
     writer.write(tmp_path / "a", change=clear)
     writer.write(tmp_path / "b", change=clear, count=9)
     volume = load(tmp_path)
@@ -419,8 +486,13 @@ def test_enhanced_multi_frame(writer, tmp_path, is_linear):
         stored = np.stack([np.rint(np.array([2, -3, 1]) @ w.reshape(-1, 3).T + 20 + 1000) for w in world[::-1]])
         ds.SOPClassUID = ds.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.2.1"
         ds.NumberOfFrames, ds.PixelData = 10, stored.astype(np.uint16).tobytes()
-        for keyword in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "RescaleSlope",
-                        "RescaleIntercept"):
+        for keyword in (
+            "ImagePositionPatient",
+            "ImageOrientationPatient",
+            "PixelSpacing",
+            "RescaleSlope",
+            "RescaleIntercept",
+        ):
             delattr(ds, keyword)
 
         def item(**values):
@@ -428,14 +500,24 @@ def test_enhanced_multi_frame(writer, tmp_path, is_linear):
             for keyword, value in values.items():
                 setattr(out, keyword, value)
             return out
-        ds.SharedFunctionalGroupsSequence = Sequence([item(
-            PlaneOrientationSequence=Sequence([item(ImageOrientationPatient=[1, 0, 0, 0, 1, 0])]),
-            PixelMeasuresSequence=Sequence([item(PixelSpacing=[1.5, 1.25])]),
-            PixelValueTransformationSequence=Sequence([item(RescaleSlope=1, RescaleIntercept=-1000)]))])
-        ds.PerFrameFunctionalGroupsSequence = Sequence([
-            item(PlanePositionSequence=Sequence([item(ImagePositionPatient=[-20, -18, -40 + 2.5 * k])]))
-            for k in reversed(range(10))])
-    path, = writer.write(tmp_path / "a", count=1, change=enhance)
+
+        ds.SharedFunctionalGroupsSequence = Sequence(
+            [
+                item(
+                    PlaneOrientationSequence=Sequence([item(ImageOrientationPatient=[1, 0, 0, 0, 1, 0])]),
+                    PixelMeasuresSequence=Sequence([item(PixelSpacing=[1.5, 1.25])]),
+                    PixelValueTransformationSequence=Sequence([item(RescaleSlope=1, RescaleIntercept=-1000)]),
+                )
+            ]
+        )
+        ds.PerFrameFunctionalGroupsSequence = Sequence(
+            [
+                item(PlanePositionSequence=Sequence([item(ImagePositionPatient=[-20, -18, -40 + 2.5 * k])]))
+                for k in reversed(range(10))
+            ]
+        )
+
+    (path,) = writer.write(tmp_path / "a", count=1, change=enhance)
     for source in (path, tmp_path / "a"):
         volume = load(source)
         is_linear(volume, 0.5)
@@ -444,10 +526,12 @@ def test_enhanced_multi_frame(writer, tmp_path, is_linear):
 
 # -- facts -------------------------------------------------------------------------------------------------------
 
+
 def test_study_facts_and_no_names(writer, tmp_path):
     def facts(ds, _):
         ds.PatientSex, ds.PatientBirthDate, ds.PatientSize, ds.PatientWeight = "F", "19610301", "1.70", "0"
         ds.ContrastBolusAgent, ds.BodyPartExamined, ds.ConvolutionKernel = "Iomeprol", "ABDOMEN", "B30f"
+
     writer.write(tmp_path / "a", change=facts)
     volume = load(tmp_path / "a")
     study = volume.study
@@ -486,13 +570,18 @@ def test_age(age, years):
 
 # -- real data, and a reference implementation -------------------------------------------------------------------
 
+
 def _dcm2niix(folder: Path, out: Path) -> np.ndarray:
     import dcm2niix
     import nibabel as nib
 
     out.mkdir()
-    subprocess.run([dcm2niix.bin, "-b", "n", "-z", "n", "-f", "x", "-o", str(out), str(folder)], check=True,
-                   capture_output=True, timeout=120)
+    subprocess.run(
+        [dcm2niix.bin, "-b", "n", "-z", "n", "-f", "x", "-o", str(out), str(folder)],
+        check=True,
+        capture_output=True,
+        timeout=120,
+    )
     return nib.as_closest_canonical(nib.load(next(out.glob("*.nii"))))
 
 
@@ -514,13 +603,19 @@ def test_oblique_series_equals_dcm2niix(writer, tmp_path):
 
 def test_axial_coronal_and_sagittal_series_agree(writer, tmp_path):
     """The same cube of voxels sliced in three directions gives the same Volume."""
+
     def cube(world):
         return np.rint(world @ np.array([1.0, 10.0, 3.0]))
+
     volumes = []
-    for name, orientation, origin in (("a", (1, 0, 0, 0, 1, 0), (0, 0, 0)), ("c", (1, 0, 0, 0, 0, -1), (0, 0, 38)),
-                                      ("s", (0, 1, 0, 0, 0, -1), (38, 0, 38))):
-        writer.write(tmp_path / name, orientation=orientation, origin=origin, spacing=(2, 2), step=2, size=(20, 20),
-                     hu=cube)
+    for name, orientation, origin in (
+        ("a", (1, 0, 0, 0, 1, 0), (0, 0, 0)),
+        ("c", (1, 0, 0, 0, 0, -1), (0, 0, 38)),
+        ("s", (0, 1, 0, 0, 0, -1), (38, 0, 38)),
+    ):
+        writer.write(
+            tmp_path / name, orientation=orientation, origin=origin, spacing=(2, 2), step=2, size=(20, 20), hu=cube
+        )
         volumes.append(load(tmp_path / name))
     for other in volumes[1:]:
         assert volumes[0].geometry.same_grid(other.geometry)

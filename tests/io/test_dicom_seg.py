@@ -54,8 +54,11 @@ def scan(series: list[Dataset], hu: float = 50) -> Volume:
     first = series[0]
     affine = np.diag([0.9, 0.8, 2.0, 1.0])
     affine[:3, 3] = (20.0 - 0.9 * (SHAPE[2] - 1), 30.0 - 0.8 * (SHAPE[1] - 1), 100.0)
-    study = Study(patient_key=patient_key(first), study_uid=first.StudyInstanceUID,
-                  frame_of_reference_uid=first.FrameOfReferenceUID)
+    study = Study(
+        patient_key=patient_key(first),
+        study_uid=first.StudyInstanceUID,
+        frame_of_reference_uid=first.FrameOfReferenceUID,
+    )
     return Volume(np.full(SHAPE[::-1], hu, np.int16), Geometry(SHAPE[::-1], affine), study, "LPS")
 
 
@@ -64,19 +67,26 @@ def to_ras(mask: np.ndarray) -> np.ndarray:
     return mask.transpose(2, 1, 0)[::-1, ::-1]
 
 
-def write(path: Path, series: list[Dataset], array: np.ndarray, kind: str, segments: list[tuple[str, Any]],
-          **options: Any) -> Path:
+def write(
+    path: Path, series: list[Dataset], array: np.ndarray, kind: str, segments: list[tuple[str, Any]], **options: Any
+) -> Path:
     import highdicom as hd
 
     described = [
-        hd.seg.SegmentDescription(segment_number=number, segment_label=label,
-                                  segmented_property_category=codes.SCT.Organ, segmented_property_type=code,
-                                  algorithm_type="MANUAL")
-        for number, (label, code) in enumerate(segments, start=1)]
+        hd.seg.SegmentDescription(
+            segment_number=number,
+            segment_label=label,
+            segmented_property_category=codes.SCT.Organ,
+            segmented_property_type=code,
+            algorithm_type="MANUAL",
+        )
+        for number, (label, code) in enumerate(segments, start=1)
+    ]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        seg = hd.seg.Segmentation(series, array, kind, described, generate_uid(), 2, generate_uid(), 1, "maker",
-                                  "model", "1", "1", **options)
+        seg = hd.seg.Segmentation(
+            series, array, kind, described, generate_uid(), 2, generate_uid(), 1, "maker", "model", "1", "1", **options
+        )
         seg.save_as(path)
     return path
 
@@ -116,8 +126,13 @@ def test_overlapping_segments_keep_every_voxel(tmp_path: Path) -> None:
     lesion = np.zeros(SHAPE, bool)
     lesion[3, 2:4, 3:5] = True
     array = np.stack([liver, lesion], axis=-1).astype(np.uint8)
-    path = write(tmp_path / "seg.dcm", series, array, "BINARY", [("Liver", codes.SCT.Liver),
-                                                                  ("Liver lesion 1", codes.SCT.Lesion)])
+    path = write(
+        tmp_path / "seg.dcm",
+        series,
+        array,
+        "BINARY",
+        [("Liver", codes.SCT.Liver), ("Liver lesion 1", codes.SCT.Lesion)],
+    )
     found = load_segmentation(path, like=scan(series))
     for name, mask in (("liver", liver), ("liver_lesion", lesion)):
         place = found.places[name]
@@ -138,8 +153,13 @@ def test_fractions_are_cut_at_one_half_and_recorded(tmp_path: Path) -> None:
 
 def test_several_segments_of_one_structure_are_united(tmp_path: Path) -> None:
     series = ct_series()
-    path = write(tmp_path / "seg.dcm", series, two_organs(), "BINARY",
-                 [("Liver lesion 1", codes.SCT.Lesion), ("Liver lesion 2", codes.SCT.Lesion)])
+    path = write(
+        tmp_path / "seg.dcm",
+        series,
+        two_organs(),
+        "BINARY",
+        [("Liver lesion 1", codes.SCT.Lesion), ("Liver lesion 2", codes.SCT.Lesion)],
+    )
     found = load_segmentation(path, like=scan(series))
     assert found.voxel_count("liver_lesion") == 24 + 8
     assert any("united" in decision.what for decision in found.decisions)
@@ -147,8 +167,9 @@ def test_several_segments_of_one_structure_are_united(tmp_path: Path) -> None:
 
 def test_unknown_segments_are_named(tmp_path: Path) -> None:
     series = ct_series()
-    path = write(tmp_path / "seg.dcm", series, two_organs(), "BINARY",
-                 [("Liver", codes.SCT.Liver), ("Thing", codes.SCT.Lesion)])
+    path = write(
+        tmp_path / "seg.dcm", series, two_organs(), "BINARY", [("Liver", codes.SCT.Liver), ("Thing", codes.SCT.Lesion)]
+    )
     with pytest.raises(StructureError, match=r"segment 2 'Thing' \(8 voxels"):
         load_segmentation(path, like=scan(series))
     found = load_segmentation(path, like=scan(series), scheme={1: "liver", 2: "gallbladder"})
@@ -205,17 +226,20 @@ def described(label: str, code: Any, side: str = "", region: Any = None) -> Data
     return item
 
 
-@pytest.mark.parametrize(("item", "structure"), [
-    (described("seg 1", codes.SCT.Kidney, "Left"), "kidney_left"),
-    (described("kidney", codes.SCT.Kidney, "Right"), "kidney_right"),
-    (described("kidney", codes.SCT.Kidney), "kidney"),
-    (described("Tumor", codes.SCT.Neoplasm, region=codes.SCT.Liver), "liver_tumor"),
-    (described("Liver", codes.SCT.Mass, region=codes.SCT.Liver), "liver_lesion"),
-    (described("x", codes.SCT.Cyst, "Left", codes.SCT.Kidney), "kidney_cyst_left"),
-    (described("Left kidney", codes.SCT.Lesion), "kidney_lesion_left"),
-    (described("x", codes.SCT.Mass), None),
-    (described("rib_left_3", codes.SCT.Rib, "Left"), "rib_left_3"),
-])
+@pytest.mark.parametrize(
+    ("item", "structure"),
+    [
+        (described("seg 1", codes.SCT.Kidney, "Left"), "kidney_left"),
+        (described("kidney", codes.SCT.Kidney, "Right"), "kidney_right"),
+        (described("kidney", codes.SCT.Kidney), "kidney"),
+        (described("Tumor", codes.SCT.Neoplasm, region=codes.SCT.Liver), "liver_tumor"),
+        (described("Liver", codes.SCT.Mass, region=codes.SCT.Liver), "liver_lesion"),
+        (described("x", codes.SCT.Cyst, "Left", codes.SCT.Kidney), "kidney_cyst_left"),
+        (described("Left kidney", codes.SCT.Lesion), "kidney_lesion_left"),
+        (described("x", codes.SCT.Mass), None),
+        (described("rib_left_3", codes.SCT.Rib, "Left"), "rib_left_3"),
+    ],
+)
 def test_names_from_labels_and_codes(item: Dataset, structure: str | None) -> None:
     assert segment_structure(item) == structure
 

@@ -98,9 +98,17 @@ def test_any_bytes(folder, content, name):
 @pytest.fixture(scope="module")
 def series(writer, tmp_path_factory) -> dict[str, list[Path]]:
     base = tmp_path_factory.mktemp("series")
-    return {syntax: writer.write(base / syntax, syntax=syntax, count=3, size=(40, 36)) for syntax in (
-        "1.2.840.10008.1.2.1", "1.2.840.10008.1.2", "1.2.840.10008.1.2.5", "1.2.840.10008.1.2.4.80",
-        "1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.70")}
+    return {
+        syntax: writer.write(base / syntax, syntax=syntax, count=3, size=(40, 36))
+        for syntax in (
+            "1.2.840.10008.1.2.1",
+            "1.2.840.10008.1.2",
+            "1.2.840.10008.1.2.5",
+            "1.2.840.10008.1.2.4.80",
+            "1.2.840.10008.1.2.4.90",
+            "1.2.840.10008.1.2.4.70",
+        )
+    }
 
 
 @settings(FUZZ, max_examples=200)

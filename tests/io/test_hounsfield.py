@@ -134,15 +134,18 @@ def _mr():
     return np.where(head, np.abs(rng.normal(900 + 400 * x, 220)), np.abs(rng.normal(0, 15, x.shape)))
 
 
-@pytest.mark.parametrize(("array", "message"), [
-    (np.rint(_mr()).astype(np.int16), "no values below 0"),
-    (np.rint(_mr() / 3).astype(np.int16), "no values below 0"),
-    ((_mr() - _mr().mean()) / _mr().std(), "normalised"),
-    ((_mr() / _mr().max()).astype(np.float32), "normalised"),
-    (np.clip(_mr() / 8, 0, 255).astype(np.uint8), "8-bit"),
-    (np.zeros((5, 5, 5), np.int16), "every voxel"),
-    (np.rint(np.random.default_rng(2).normal(1064, 15, (20, 20, 20))).astype(np.int16), "median 1064"),
-])
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (np.rint(_mr()).astype(np.int16), "no values below 0"),
+        (np.rint(_mr() / 3).astype(np.int16), "no values below 0"),
+        ((_mr() - _mr().mean()) / _mr().std(), "normalised"),
+        ((_mr() / _mr().max()).astype(np.float32), "normalised"),
+        (np.clip(_mr() / 8, 0, 255).astype(np.uint8), "8-bit"),
+        (np.zeros((5, 5, 5), np.int16), "every voxel"),
+        (np.rint(np.random.default_rng(2).normal(1064, 15, (20, 20, 20))).astype(np.int16), "median 1064"),
+    ],
+)
 def test_what_is_no_ct_is_refused_until_told_otherwise(array, message):
     with pytest.raises(InputError, match=message) as caught:
         load_volume(array, affine=AFFINE)
@@ -170,10 +173,13 @@ def test_wrong_rescale_argument(body, rescale):
 
 def test_dicom_in_hu_with_a_rescale_again(writer, tmp_path, body):
     """The same two mistakes in a DICOM series, where each slice was rescaled while reading."""
+
     def put(offset):
         def change(ds, k):
             ds.PixelData = (body[:, :, k].T + offset).astype(np.int16).tobytes()
+
         return change
+
     common = {"count": 30, "size": (36, 40), "signed": True}
     writer.write(tmp_path / "double", change=put(0), **common)
     writer.write(tmp_path / "raw", change=put(1024), intercept=0, **common)
@@ -187,6 +193,7 @@ def test_dicom_in_hu_with_a_rescale_again(writer, tmp_path, body):
 
 
 # -- arrays, nibabel, tensors --------------------------------------------------------------------------------------
+
 
 def test_array_needs_an_affine_and_three_axes(body):
     with pytest.raises(InputError, match="affine="):

@@ -23,8 +23,9 @@ from radvlm.segmentation import Segmentation
 from radvlm.volume import Volume
 
 AFFINE = np.array([[2.0, 0, 0, -10], [0, 1.5, 0, 20], [0, 0, 3.0, -40], [0, 0, 0, 1]])
-ORDERS = [(order, signs) for order in itertools.permutations(range(3))
-          for signs in itertools.product((1, -1), repeat=3)]
+ORDERS = [
+    (order, signs) for order in itertools.permutations(range(3)) for signs in itertools.product((1, -1), repeat=3)
+]
 
 
 def save(path: Path, array: np.ndarray, affine: np.ndarray = AFFINE, names: dict[int, str] | None = None) -> Path:
@@ -43,8 +44,9 @@ def block(*boxes: tuple[slice, slice, slice], shape: tuple[int, int, int] = (8, 
     return array
 
 
-def stored(array: np.ndarray, affine: np.ndarray, order: tuple[int, ...], signs: tuple[int, ...],
-           ) -> tuple[np.ndarray, np.ndarray]:
+def stored(
+    array: np.ndarray, affine: np.ndarray, order: tuple[int, ...], signs: tuple[int, ...]
+) -> tuple[np.ndarray, np.ndarray]:
     """The same image with other stored axes."""
     geometry = Geometry(array.shape, affine).reordered(order, signs)
     flips = tuple(slice(None, None, sign) for sign in signs)
@@ -68,6 +70,7 @@ LIVER, SPLEEN = (slice(4, 8), slice(1, 5), slice(2, 6)), (slice(0, 2), slice(5, 
 
 # -- sources --------------------------------------------------------------------------------------------------------
 
+
 def label_map() -> np.ndarray:
     array = block(LIVER, label=5)
     array[SPLEEN] = 1
@@ -90,13 +93,16 @@ def test_file_with_names_in_its_header(tmp_path: Path) -> None:
     assert any("header" in decision.what and not decision.warning for decision in found.decisions)
 
 
-@pytest.mark.parametrize(("name", "text"), [
-    ("seg.json", json.dumps({"1": "spleen", "5": "liver"})),
-    ("dataset.json", json.dumps({"labels": {"background": 0, "spleen": 1, "liver": 5}})),
-    ("seg.csv", "label,name,volume\n1,spleen,3\n5,liver,4\n"),
-    ("seg_labels.tsv", "index\tname\n1\tspleen\n5\tliver\n"),
-    ("labels.txt", '# ITK-SNAP\n0 0 0 0 0 0 0 "Clear Label"\n1 255 0 0 1 1 1 "spleen"\n5 0 255 0 1 1 1 "liver"\n'),
-])
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("seg.json", json.dumps({"1": "spleen", "5": "liver"})),
+        ("dataset.json", json.dumps({"labels": {"background": 0, "spleen": 1, "liver": 5}})),
+        ("seg.csv", "label,name,volume\n1,spleen,3\n5,liver,4\n"),
+        ("seg_labels.tsv", "index\tname\n1\tspleen\n5\tliver\n"),
+        ("labels.txt", '# ITK-SNAP\n0 0 0 0 0 0 0 "Clear Label"\n1 255 0 0 1 1 1 "spleen"\n5 0 255 0 1 1 1 "liver"\n'),
+    ],
+)
 def test_table_beside_the_file(tmp_path: Path, name: str, text: str) -> None:
     path = save(tmp_path / "seg.nii.gz", label_map())
     (tmp_path / name).write_text(text)
@@ -221,6 +227,7 @@ def test_two_files_of_one_structure_are_united(tmp_path: Path) -> None:
 
 # -- schemes --------------------------------------------------------------------------------------------------------
 
+
 def test_unknown_labels_are_named_with_their_voxels() -> None:
     array = label_map()
     array[0, 0, :3] = 9
@@ -253,6 +260,7 @@ def test_scheme_of_the_wrong_kind() -> None:
 
 # -- bad input ------------------------------------------------------------------------------------------------------
 
+
 def test_all_zero_mask() -> None:
     with pytest.raises(InputError, match="every voxel is 0"):
         load_segmentation((block(), AFFINE))
@@ -261,10 +269,17 @@ def test_all_zero_mask() -> None:
     assert any(decision.warning for decision in found.decisions)
 
 
-@pytest.mark.parametrize(("value", "message"), [
-    (np.nan, "finite"), (np.inf, "finite"), (-1.0, "0 or more"), (-1024.0, "looks like an image"),
-    (0.5, "Threshold a probability"), (70000.0, "at most 65535"),
-])
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (np.nan, "finite"),
+        (np.inf, "finite"),
+        (-1.0, "0 or more"),
+        (-1024.0, "looks like an image"),
+        (0.5, "Threshold a probability"),
+        (70000.0, "at most 65535"),
+    ],
+)
 def test_float_masks_that_are_none(value: float, message: str) -> None:
     array = label_map().astype(np.float32)
     array[3, 3, 3] = value
@@ -293,13 +308,16 @@ def test_a_text_file_named_nii(tmp_path: Path) -> None:
 
 # -- orientation ----------------------------------------------------------------------------------------------------
 
+
 @given(data=st.data())
 @settings(max_examples=25, deadline=None)
 def test_stored_axes_never_matter(data: st.DataObject) -> None:
     shape = data.draw(hnp.array_shapes(min_dims=3, max_dims=3, min_side=2, max_side=5))
     array = data.draw(hnp.arrays(np.uint8, shape, elements=st.sampled_from([0, 1, 2, 5])))
-    other = Geometry((4, 5, 3), np.diag([1.7, 1.2, 2.9, 1]) + np.array([[0, 0, 0, -9.1], [0, 0, 0, 20.3],
-                                                                       [0, 0, 0, -39], [0, 0, 0, 0]]))
+    other = Geometry(
+        (4, 5, 3),
+        np.diag([1.7, 1.2, 2.9, 1]) + np.array([[0, 0, 0, -9.1], [0, 0, 0, 20.3], [0, 0, 0, -39], [0, 0, 0, 0]]),
+    )
     expected = load_segmentation((array, AFFINE), scheme="totalsegmentator")
     resampled = load_segmentation((array, AFFINE), scheme="totalsegmentator", like=other)
     for order, signs in data.draw(st.lists(st.sampled_from(ORDERS), min_size=6, max_size=6)):
@@ -317,6 +335,7 @@ def test_all_48_orientations_of_one_map(tmp_path: Path) -> None:
 
 
 # -- other grids ----------------------------------------------------------------------------------------------------
+
 
 def reference_nearest(labels: np.ndarray, source: Geometry, target: Geometry) -> np.ndarray:
     """Nearest neighbour, one voxel at a time."""
@@ -352,8 +371,9 @@ def test_resampling_equals_the_slow_reference(degrees: float, spacing: tuple[flo
     expected = reference_nearest(array, source, target)
     np.testing.assert_array_equal(found.layers[0], expected)
     assert any("resampled" in decision.what for decision in found.decisions)
-    by_file = load_segmentation({name: ((array == label).astype(np.uint8), source.affine)
-                                 for label, name in scheme.items()}, like=target)
+    by_file = load_segmentation(
+        {name: ((array == label).astype(np.uint8), source.affine) for label, name in scheme.items()}, like=target
+    )
     for label, name in scheme.items():
         np.testing.assert_array_equal(by_file.mask(name, whole(by_file)), expected == label)
 
@@ -378,8 +398,10 @@ def test_masks_elsewhere_are_refused() -> None:
 
 
 def test_a_small_crop_inside_a_large_scan_is_fine() -> None:
-    large = Geometry((110, 100, 105), np.diag([1.0, 1, 1, 1]) + np.array([[0, 0, 0, -50], [0, 0, 0, -30],
-                                                                         [0, 0, 0, -90], [0, 0, 0, 0]]))
+    large = Geometry(
+        (110, 100, 105),
+        np.diag([1.0, 1, 1, 1]) + np.array([[0, 0, 0, -50], [0, 0, 0, -30], [0, 0, 0, -90], [0, 0, 0, 0]]),
+    )
     found = load_segmentation((block(LIVER), AFFINE), like=large, scheme={1: "liver_lesion"})
     assert found.voxel_count("liver_lesion") == pytest.approx(64 * 2 * 1.5 * 3, rel=0.02)
 
@@ -387,13 +409,17 @@ def test_a_small_crop_inside_a_large_scan_is_fine() -> None:
 def test_a_structure_lost_in_resampling_counts_as_not_searched() -> None:
     array = label_map()
     array[7, 8, 9] = 52
-    coarse = Geometry((2, 3, 3), np.diag([8.0, 5, 10, 1]) + np.array([[0, 0, 0, -8], [0, 0, 0, 21], [0, 0, 0, -36],
-                                                                     [0, 0, 0, 0]]))
+    coarse = Geometry(
+        (2, 3, 3), np.diag([8.0, 5, 10, 1]) + np.array([[0, 0, 0, -8], [0, 0, 0, 21], [0, 0, 0, -36], [0, 0, 0, 0]])
+    )
     found = load_segmentation((array, AFFINE), like=coarse, scheme="totalsegmentator")
     assert "aorta" not in found.searched and "gallbladder" in found.searched
     assert any("aorta" in decision.what and decision.warning for decision in found.decisions)
-    masks = {"liver": (block(LIVER), AFFINE), "aorta": ((array == 52).astype(np.uint8), AFFINE),
-             "gallbladder": (block(), AFFINE)}
+    masks = {
+        "liver": (block(LIVER), AFFINE),
+        "aorta": ((array == 52).astype(np.uint8), AFFINE),
+        "gallbladder": (block(), AFFINE),
+    }
     assert load_segmentation(masks, like=coarse).searched == {"liver", "gallbladder"}
     again = load_segmentation(load_segmentation((array, AFFINE), scheme="totalsegmentator"), like=coarse)
     assert "aorta" not in again.searched and set(again.places) == set(found.places)
@@ -407,6 +433,7 @@ def test_like_may_be_stored_in_any_order() -> None:
 
 
 # -- packing --------------------------------------------------------------------------------------------------------
+
 
 @given(st.lists(hnp.arrays(bool, (4, 3, 5)), min_size=1, max_size=7))
 @settings(max_examples=60, deadline=None)
@@ -431,6 +458,7 @@ def test_more_than_255_masks_open_another_layer() -> None:
 
 
 # -- plausibility ---------------------------------------------------------------------------------------------------
+
 
 def scan_with(values: dict[str, float]) -> tuple[Volume, Segmentation]:
     hu = np.full((20, 20, 20), -1000, np.int16)
@@ -466,9 +494,24 @@ def test_numbers_with_the_anatomy_of_one_scheme() -> None:
     """Labels without names: only one numbering makes their densities, sides and levels come true."""
     hu = np.full((60, 20, 60), -1000, np.int16)
     labels = np.zeros(hu.shape, np.uint8)
-    places = {1: (0, 50), 2: (40, 50), 3: (10, 50), 4: (50, 20), 5: (45, 60), 6: (15, 40), 7: (30, 60), 8: (35, 50),
-              9: (25, 60), 10: (5, -850), 11: (6, -850), 12: (52, -850), 13: (54, -850), 14: (56, -850),
-              **dict.fromkeys(range(27, 45), (28, 250)), 52: (20, 60)}
+    places = {
+        1: (0, 50),
+        2: (40, 50),
+        3: (10, 50),
+        4: (50, 20),
+        5: (45, 60),
+        6: (15, 40),
+        7: (30, 60),
+        8: (35, 50),
+        9: (25, 60),
+        10: (5, -850),
+        11: (6, -850),
+        12: (52, -850),
+        13: (54, -850),
+        14: (56, -850),
+        **dict.fromkeys(range(27, 45), (28, 250)),
+        52: (20, 60),
+    }
     for number, (label, (x, value)) in enumerate(places.items()):
         level = label + 5 if 27 <= label <= 44 else number  # vertebrae from L5 upwards
         box = (slice(x, x + 4), slice(None), level)
@@ -489,6 +532,7 @@ def test_samples_are_exact_on_a_small_grid() -> None:
 
 
 # -- real scans -----------------------------------------------------------------------------------------------------
+
 
 def test_real_masks(real_data: Path) -> None:
     label_file = load_segmentation(real_data / "plain_abdomen" / "segmentation.nii.gz")

@@ -29,10 +29,12 @@ def nifti_bytes(array, affine=AFFINE, kind=nib.Nifti1Image, edit=None) -> bytes:
 @pytest.fixture
 def stored(tmp_path, body):
     """Write bytes under a name and give the path."""
+
     def put(content, name="ct.nii"):
         path = tmp_path / name
         path.write_bytes(content)
         return path
+
     return put
 
 
@@ -70,7 +72,8 @@ def test_all_48_axis_orders_load_to_the_same_volume(stored, body):
             np.testing.assert_array_equal(volume.hu, reference.hu)
             np.testing.assert_allclose(volume.geometry.affine, reference.geometry.affine, atol=1e-4)
             assert volume.geometry.reordered(*_as_stored(volume)).same_grid(
-                reference.geometry.reordered(*_as_stored(volume)))
+                reference.geometry.reordered(*_as_stored(volume))
+            )
 
 
 def _as_stored(volume):
@@ -80,12 +83,22 @@ def _as_stored(volume):
 
 # -- header ------------------------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize(("slope", "inter", "dtype", "truth"), [
-    (1.0, -1024.0, "i2", np.int16), (2.0, 0.0, "i2", np.int16), (0.3, 0.0, "i2", np.float32),
-    (0.5, 0.0, "i2", np.int16), (1.0, 0.25, "u1", np.float32), (1000.0, 0.0, "i2", np.float32),
-    (0.0, 5.0, "i2", np.int16),
-    (np.nan, np.nan, "i2", np.int16), (1.0, -40000.0, "u2", np.float32), (-1.0, 10.0, "u2", np.int16),
-])
+
+@pytest.mark.parametrize(
+    ("slope", "inter", "dtype", "truth"),
+    [
+        (1.0, -1024.0, "i2", np.int16),
+        (2.0, 0.0, "i2", np.int16),
+        (0.3, 0.0, "i2", np.float32),
+        (0.5, 0.0, "i2", np.int16),
+        (1.0, 0.25, "u1", np.float32),
+        (1000.0, 0.0, "i2", np.float32),
+        (0.0, 5.0, "i2", np.int16),
+        (np.nan, np.nan, "i2", np.int16),
+        (1.0, -40000.0, "u2", np.float32),
+        (-1.0, 10.0, "u2", np.int16),
+    ],
+)
 def test_rescale_once(stored, slope, inter, dtype, truth):
     array = np.arange(0, 240, 4).reshape(3, 4, 5).astype(dtype)
     content = patched(nifti_bytes(array), 112, "<ff", slope, inter)
@@ -105,6 +118,7 @@ def test_sform_and_qform(stored):
     def disagree(header):
         header.set_qform(moved, 1)
         header.set_sform(AFFINE, 1)
+
     both = nifti_bytes(array, edit=disagree)
     raw = read_nifti(stored(both))
     np.testing.assert_allclose(raw.affine, AFFINE, atol=1e-5)
@@ -124,13 +138,12 @@ def test_sform_and_qform(stored):
     assert broken_s.decisions[0].warning
 
 
-@pytest.mark.parametrize(("unit", "factor", "spacing"), [
-    ("meter", 1000, 0.0008), ("micron", 0.001, 800), ("meter", 1, 0.8),
-])
+@pytest.mark.parametrize(
+    ("unit", "factor", "spacing"), [("meter", 1000, 0.0008), ("micron", 0.001, 800), ("meter", 1, 0.8)]
+)
 def test_units(stored, unit, factor, spacing):
     affine = np.diag([spacing, spacing, spacing, 1])
-    raw = read_nifti(stored(nifti_bytes(np.zeros((3, 4, 5), np.int16), affine,
-                                        edit=lambda h: h.set_xyzt_units(unit))))
+    raw = read_nifti(stored(nifti_bytes(np.zeros((3, 4, 5), np.int16), affine, edit=lambda h: h.set_xyzt_units(unit))))
     np.testing.assert_allclose(np.diag(raw.affine)[:3], spacing * factor, rtol=1e-5)
     assert raw.decisions[0].warning
 
@@ -162,27 +175,41 @@ def test_analyze_is_refused(tmp_path):
 
 # -- names -------------------------------------------------------------------------------------------------------
 
+
 def with_extension(content: bytes):
-    return nifti_bytes(np.zeros((3, 4, 5), np.uint8),
-                       edit=lambda h: h.extensions.append(nib.nifti1.Nifti1Extension(0, content)))
+    return nifti_bytes(
+        np.zeros((3, 4, 5), np.uint8), edit=lambda h: h.extensions.append(nib.nifti1.Nifti1Extension(0, content))
+    )
 
 
-@pytest.mark.parametrize("content", [
-    b'<?xml version="1.0" encoding="UTF-8"?> <CaretExtension>\n <VolumeInformation Index="0"><LabelTable>'
-    b'<Label Key="5" Red="1"><![CDATA[liver]]></Label>\n<Label Key="1">spleen </Label></LabelTable>'
-    b'</VolumeInformation></CaretExtension>\n     ',
-    b'{"5": "liver", "1": "spleen"}', b'{"labels": {"background": 0, "liver": 5, "spleen": 1}}',
-    b'[{"value": 5, "name": "liver"}, {"value": 1, "name": "spleen"}]',
-])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b'<?xml version="1.0" encoding="UTF-8"?> <CaretExtension>\n <VolumeInformation Index="0"><LabelTable>'
+        b'<Label Key="5" Red="1"><![CDATA[liver]]></Label>\n<Label Key="1">spleen </Label></LabelTable>'
+        b"</VolumeInformation></CaretExtension>\n     ",
+        b'{"5": "liver", "1": "spleen"}',
+        b'{"labels": {"background": 0, "liver": 5, "spleen": 1}}',
+        b'[{"value": 5, "name": "liver"}, {"value": 1, "name": "spleen"}]',
+    ],
+)
 def test_label_names(stored, content):
     assert dict(read_nifti(stored(with_extension(content))).names) == {1: "spleen", 5: "liver"}
 
 
-@pytest.mark.parametrize("content", [
-    b"<CaretExtension><Label", b"<a>" * 5000, b'<?xml version="1.0" encoding="nonsense"?><a/>', b"{]", b"[" * 100000,
-    b'<!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/passwd">]><a><Label Key="1">&x;</Label></a>', b"\xff\xfe",
-    b"plain text",
-])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"<CaretExtension><Label",
+        b"<a>" * 5000,
+        b'<?xml version="1.0" encoding="nonsense"?><a/>',
+        b"{]",
+        b"[" * 100000,
+        b'<!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/passwd">]><a><Label Key="1">&x;</Label></a>',
+        b"\xff\xfe",
+        b"plain text",
+    ],
+)
 def test_damaged_label_names_never_stop_the_reading(stored, content):
     raw = read_nifti(stored(with_extension(content)))
     assert not raw.names
@@ -200,6 +227,7 @@ def test_real_names(real_data):
 
 
 # -- damage ------------------------------------------------------------------------------------------------------
+
 
 @pytest.fixture(scope="module")
 def whole(body):
@@ -230,33 +258,36 @@ def test_gzip_in_several_members_and_zero_padding(stored, whole, body):
         load_volume(stored(gzip.compress(whole) + b"junk", "ct.nii.gz"))
 
 
-@pytest.mark.parametrize(("edit", "error", "message"), [
-    (lambda c: c[:-100], FileFormatError, "truncated"),
-    (lambda c: c[:200], FileFormatError, "is NIfTI"),
-    (lambda c: b"", FileFormatError, "empty|0 bytes"),
-    (lambda c: b"just some notes\n" * 40, FileFormatError, "a text file"),
-    (lambda c: b"version https://git-lfs.github.com/spec/v1\n" * 9, FileFormatError, "Git LFS"),
-    (lambda c: b"\x89PNG\r\n\x1a\n" + bytes(600), FileFormatError, "PNG"),
-    (lambda c: patched(c, 344, "<4s", b"nope"), FileFormatError, "magic"),
-    (lambda c: patched(c, 42, "<hhh", 30000, 30000, 30000), GridError, "1 to 16384"),
-    (lambda c: patched(c, 42, "<hhh", 16000, 16000, 16000), FileFormatError, "GiB"),
-    (lambda c: patched(c, 42, "<hhh", 1000, 1000, 1000), FileFormatError, "promises"),
-    (lambda c: patched(c, 42, "<hhh", 4, 4, 4), FileFormatError, "ends after"),
-    (lambda c: patched(c, 42, "<hhh", 40, -36, 30), GridError, "voxels"),
-    (lambda c: patched(c, 42, "<hhh", 0, 36, 30), GridError, "voxels"),
-    (lambda c: patched(c, 40, "<h", 2), GridError, "3D"),
-    (lambda c: patched(c, 40, "<h", 12000), GridError, "dimensions"),
-    (lambda c: patched(c, 40, "<hhhhh", 4, 40, 36, 15, 2), GridError, "time series"),
-    (lambda c: patched(c, 70, "<h", 128), FileFormatError, "RGB"),
-    (lambda c: patched(c, 70, "<h", 32), FileFormatError, "complex"),
-    (lambda c: patched(c, 70, "<h", 999), FileFormatError, "datatype"),
-    (lambda c: patched(c, 108, "<f", np.nan), FileFormatError, "voxels start"),
-    (lambda c: patched(c, 108, "<f", 1e20), FileFormatError, "voxels start"),
-    (lambda c: patched(c, 112, "<ff", np.inf, 0), FileFormatError, "finite"),
-    (lambda c: patched(c, 280, "<f", np.nan), GridError, "orientation"),
-    (lambda c: patched(patched(c, 252, "<hh", 0, 0), 80, "<fff", 0, 0, 0), GridError, "voxel sizes"),
-    (lambda c: patched(c, 280, "<ffff", 1e-9, 0, 0, 0), GridError, "orientation|spacing"),
-])
+@pytest.mark.parametrize(
+    ("edit", "error", "message"),
+    [
+        (lambda c: c[:-100], FileFormatError, "truncated"),
+        (lambda c: c[:200], FileFormatError, "is NIfTI"),
+        (lambda c: b"", FileFormatError, "empty|0 bytes"),
+        (lambda c: b"just some notes\n" * 40, FileFormatError, "a text file"),
+        (lambda c: b"version https://git-lfs.github.com/spec/v1\n" * 9, FileFormatError, "Git LFS"),
+        (lambda c: b"\x89PNG\r\n\x1a\n" + bytes(600), FileFormatError, "PNG"),
+        (lambda c: patched(c, 344, "<4s", b"nope"), FileFormatError, "magic"),
+        (lambda c: patched(c, 42, "<hhh", 30000, 30000, 30000), GridError, "1 to 16384"),
+        (lambda c: patched(c, 42, "<hhh", 16000, 16000, 16000), FileFormatError, "GiB"),
+        (lambda c: patched(c, 42, "<hhh", 1000, 1000, 1000), FileFormatError, "promises"),
+        (lambda c: patched(c, 42, "<hhh", 4, 4, 4), FileFormatError, "ends after"),
+        (lambda c: patched(c, 42, "<hhh", 40, -36, 30), GridError, "voxels"),
+        (lambda c: patched(c, 42, "<hhh", 0, 36, 30), GridError, "voxels"),
+        (lambda c: patched(c, 40, "<h", 2), GridError, "3D"),
+        (lambda c: patched(c, 40, "<h", 12000), GridError, "dimensions"),
+        (lambda c: patched(c, 40, "<hhhhh", 4, 40, 36, 15, 2), GridError, "time series"),
+        (lambda c: patched(c, 70, "<h", 128), FileFormatError, "RGB"),
+        (lambda c: patched(c, 70, "<h", 32), FileFormatError, "complex"),
+        (lambda c: patched(c, 70, "<h", 999), FileFormatError, "datatype"),
+        (lambda c: patched(c, 108, "<f", np.nan), FileFormatError, "voxels start"),
+        (lambda c: patched(c, 108, "<f", 1e20), FileFormatError, "voxels start"),
+        (lambda c: patched(c, 112, "<ff", np.inf, 0), FileFormatError, "finite"),
+        (lambda c: patched(c, 280, "<f", np.nan), GridError, "orientation"),
+        (lambda c: patched(patched(c, 252, "<hh", 0, 0), 80, "<fff", 0, 0, 0), GridError, "voxel sizes"),
+        (lambda c: patched(c, 280, "<ffff", 1e-9, 0, 0, 0), GridError, "orientation|spacing"),
+    ],
+)
 def test_damaged_headers(stored, whole, edit, error, message):
     content = edit(whole)
     for path in (stored(content), stored(gzip.compress(content), "ct.nii.gz")):

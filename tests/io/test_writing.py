@@ -30,8 +30,9 @@ def labels():
 @pytest.mark.parametrize("axes", AXES)
 def test_round_trip_in_every_axis_order(tmp_path, labels, axes):
     geometry = Geometry(labels.shape, AFFINE)
-    path = save_labels(tmp_path / "m.nii.gz", labels, geometry, names={5: "liver", 17: "tumour <1> & Ö"},
-                       stored_axes=axes)
+    path = save_labels(
+        tmp_path / "m.nii.gz", labels, geometry, names={5: "liver", 17: "tumour <1> & Ö"}, stored_axes=axes
+    )
     raw = read_nifti(path)
     array, back, stored = raw.canonical()
     np.testing.assert_array_equal(array, labels)
@@ -83,8 +84,10 @@ def test_volume_round_trip(tmp_path, body, dtype, name):
     assert again.hu.dtype == dtype and again.stored_axes == "LPS" and again.geometry.same_grid(volume.geometry, 1e-4)
 
 
-@pytest.mark.parametrize(("dtype", "high", "stored"), [(bool, 1, np.uint8), (np.int64, 255, np.uint8),
-                                                       (np.int32, 256, np.uint16), (np.uint16, 65535, np.uint16)])
+@pytest.mark.parametrize(
+    ("dtype", "high", "stored"),
+    [(bool, 1, np.uint8), (np.int64, 255, np.uint8), (np.int32, 256, np.uint16), (np.uint16, 65535, np.uint16)],
+)
 def test_label_types(tmp_path, dtype, high, stored):
     labels = np.zeros((3, 4, 5), dtype)
     labels[1, 2, 3] = high
@@ -92,16 +95,31 @@ def test_label_types(tmp_path, dtype, high, stored):
     assert raw.array.dtype == stored and raw.array[1, 2, 3] == high
 
 
-@pytest.mark.parametrize(("change", "error"), [
-    ({"labels": np.zeros((2, 2, 2), np.uint8)}, GridError), ({"labels": np.zeros((6, 5, 4), np.float32)}, InputError),
-    ({"labels": np.full((6, 5, 4), -1)}, InputError), ({"labels": np.full((6, 5, 4), 70000)}, InputError),
-    ({"names": {0: "x"}}, InputError), ({"names": {1: ""}}, InputError), ({"stored_axes": "RAR"}, InputError),
-    ({"stored_axes": "XYZ"}, InputError), ({"stored_axes": "RA"}, InputError), ({"path": "m.png"}, InputError),
-    ({"path": "absent/m.nii.gz"}, FileFormatError),
-])
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        ({"labels": np.zeros((2, 2, 2), np.uint8)}, GridError),
+        ({"labels": np.zeros((6, 5, 4), np.float32)}, InputError),
+        ({"labels": np.full((6, 5, 4), -1)}, InputError),
+        ({"labels": np.full((6, 5, 4), 70000)}, InputError),
+        ({"names": {0: "x"}}, InputError),
+        ({"names": {1: ""}}, InputError),
+        ({"stored_axes": "RAR"}, InputError),
+        ({"stored_axes": "XYZ"}, InputError),
+        ({"stored_axes": "RA"}, InputError),
+        ({"path": "m.png"}, InputError),
+        ({"path": "absent/m.nii.gz"}, FileFormatError),
+    ],
+)
 def test_what_cannot_be_written(tmp_path, labels, change, error):
-    arguments = {"path": "m.nii.gz", "labels": labels, "geometry": Geometry(labels.shape, AFFINE), "names": {},
-                 "stored_axes": "RAS", **change}
+    arguments = {
+        "path": "m.nii.gz",
+        "labels": labels,
+        "geometry": Geometry(labels.shape, AFFINE),
+        "names": {},
+        "stored_axes": "RAS",
+        **change,
+    }
     with pytest.raises(error):
         save_labels(tmp_path / arguments.pop("path"), arguments.pop("labels"), arguments.pop("geometry"), **arguments)
     assert not list(tmp_path.iterdir())
@@ -113,6 +131,7 @@ def test_nothing_is_half_written(tmp_path, monkeypatch):
 
     def fail(*_):
         raise OSError(28, "No space left on device")
+
     monkeypatch.setattr("os.replace", fail)
     with pytest.raises(FileFormatError, match="No space left"):
         write_text_atomically(target, "new")

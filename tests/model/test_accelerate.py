@@ -40,8 +40,12 @@ def images() -> Tensor:
 
 def largest_difference(a: EncoderOutput, b: EncoderOutput) -> float:
     assert a.token_grid == b.token_grid and a.embedding is not None and b.embedding is not None
-    pairs = ((a.tokens, b.tokens), (a.pooled, b.pooled), (a.embedding, b.embedding),
-             (a.logits("phenotype"), b.logits("phenotype")))
+    pairs = (
+        (a.tokens, b.tokens),
+        (a.pooled, b.pooled),
+        (a.embedding, b.embedding),
+        (a.logits("phenotype"), b.logits("phenotype")),
+    )
     return max(float((x - y).abs().max()) for x, y in pairs)
 
 
@@ -112,8 +116,9 @@ def test_a_difference_that_is_lost_is_refused_though_the_plain_cosine_is_high(en
     assert float(str(caught.value).split("Received: ")[1].split(" ")[0]) > 0.999
 
 
-def test_openvino_gives_the_same_and_caches_by_the_weights(encoder: MerlinImageEncoder, images: Tensor,
-                                                           tmp_path: Path) -> None:
+def test_openvino_gives_the_same_and_caches_by_the_weights(
+    encoder: MerlinImageEncoder, images: Tensor, tmp_path: Path
+) -> None:
     pytest.importorskip("openvino", reason="the openvino extra is not installed")
     fast = accelerate(encoder, backend="openvino", cache_folder=tmp_path)
     with torch.no_grad():
@@ -128,13 +133,15 @@ def test_openvino_gives_the_same_and_caches_by_the_weights(encoder: MerlinImageE
     other = MerlinImageEncoder("phenotype", blocks=(1, 2, 1, 1), width=16).eval()
     accelerate(other, backend="openvino", cache_folder=tmp_path)(images[:1])
     assert len(list(tmp_path.iterdir())) == 4
-    low = accelerate(encoder, backend="openvino", precision="bfloat16", cache_folder=tmp_path,
-                     probes=random_probes(SHAPE))
+    low = accelerate(
+        encoder, backend="openvino", precision="bfloat16", cache_folder=tmp_path, probes=random_probes(SHAPE)
+    )
     assert low.check is not None and low.check.cosine >= 0.999
 
 
-def test_openvino_that_is_not_installed_is_one_clear_message(encoder: MerlinImageEncoder,
-                                                             monkeypatch: pytest.MonkeyPatch) -> None:
+def test_openvino_that_is_not_installed_is_one_clear_message(
+    encoder: MerlinImageEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(fast_module.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(MissingPackageError, match=r"radvlm\[openvino\]"):
         accelerate(encoder, backend="openvino")

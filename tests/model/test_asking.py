@@ -24,32 +24,45 @@ from radvlm.reading import FindingScore
 KNOWN = Subjects.from_dict(subjects())
 
 
-@pytest.mark.parametrize(("question", "kind", "findings", "side"), [
-    ("Is there a hepatic cyst?", "presence", {"liver_cyst"}, ""),
-    ("Are there any liver cysts?", "presence", {"liver_cyst"}, ""),
-    ("Is a lung mass present?", "presence", {"lung_tumor"}, ""),
-    ("Is there a ground-glass pulmonary nodule?", "presence", {"ground_glass_nodule"}, ""),
-    ("Is there hepatomegaly?", "presence", {"hepatomegaly"}, ""),
-    ("Is the spleen enlarged?", "presence", {"splenomegaly"}, ""),
-    ("Is there a left renal cyst?", "presence", {"kidney_cyst"}, "left"),
-    ("Is there a lesion in the spleen?", "presence", {"spleen_lesion", "spleen_cyst"}, ""),
-    ("Is there a splenic lesion?", "presence", {"spleen_lesion"}, ""),
-    ("Is there a lesion in the right kidney?", "presence", {"kidney_cyst", "kidney_tumor"}, "right"),
-    ("Is there any abnormality in the spleen?", "presence", {"splenomegaly", "spleen_cyst", "spleen_lesion"}, ""),
-    ("Is the spleen normal?", "healthy", {"splenomegaly", "spleen_cyst", "spleen_lesion"}, ""),
-    ("Where is the stone?", "organ", {"gallstone", "kidney_stone"}, ""),
-    ("How large is the renal cyst?", "measure", {"kidney_cyst"}, ""),
-    ("What is the volume of the spleen?", "measure", {"splenomegaly", "spleen_cyst", "spleen_lesion"}, "")])
+@pytest.mark.parametrize(
+    ("question", "kind", "findings", "side"),
+    [
+        ("Is there a hepatic cyst?", "presence", {"liver_cyst"}, ""),
+        ("Are there any liver cysts?", "presence", {"liver_cyst"}, ""),
+        ("Is a lung mass present?", "presence", {"lung_tumor"}, ""),
+        ("Is there a ground-glass pulmonary nodule?", "presence", {"ground_glass_nodule"}, ""),
+        ("Is there hepatomegaly?", "presence", {"hepatomegaly"}, ""),
+        ("Is the spleen enlarged?", "presence", {"splenomegaly"}, ""),
+        ("Is there a left renal cyst?", "presence", {"kidney_cyst"}, "left"),
+        ("Is there a lesion in the spleen?", "presence", {"spleen_lesion", "spleen_cyst"}, ""),
+        ("Is there a splenic lesion?", "presence", {"spleen_lesion"}, ""),
+        ("Is there a lesion in the right kidney?", "presence", {"kidney_cyst", "kidney_tumor"}, "right"),
+        ("Is there any abnormality in the spleen?", "presence", {"splenomegaly", "spleen_cyst", "spleen_lesion"}, ""),
+        ("Is the spleen normal?", "healthy", {"splenomegaly", "spleen_cyst", "spleen_lesion"}, ""),
+        ("Where is the stone?", "organ", {"gallstone", "kidney_stone"}, ""),
+        ("How large is the renal cyst?", "measure", {"kidney_cyst"}, ""),
+        ("What is the volume of the spleen?", "measure", {"splenomegaly", "spleen_cyst", "spleen_lesion"}, ""),
+    ],
+)
 def test_questions_that_people_ask(question: str, kind: str, findings: set[str], side: str) -> None:
     asked = understand(question, KNOWN)
     assert asked is not None
     assert (asked.kind, set(asked.findings), asked.side) == (kind, findings, side)
 
 
-@pytest.mark.parametrize("question", [
-    "Is there a hepatic cyst or a splenic cyst?", "Is there a lesion in the liver or the spleen?", "Is there a tooth?",
-    "Does the liver cyst look malignant?", "Has the renal cyst grown since last year?", "Describe the liver.",
-    "Is the cyst in the liver compressing the portal vein?", ""])
+@pytest.mark.parametrize(
+    "question",
+    [
+        "Is there a hepatic cyst or a splenic cyst?",
+        "Is there a lesion in the liver or the spleen?",
+        "Is there a tooth?",
+        "Does the liver cyst look malignant?",
+        "Has the renal cyst grown since last year?",
+        "Describe the liver.",
+        "Is the cyst in the liver compressing the portal vein?",
+        "",
+    ],
+)
 def test_what_asks_more_or_something_else_is_not_understood(question: str) -> None:
     assert understand(question, KNOWN) is None
 
@@ -64,8 +77,9 @@ def _score(p: float, status: Status, finding: str = "kidney_cyst", site: str = "
 
 
 def test_no_is_said_only_of_what_a_report_would_call_absent() -> None:
-    gone, open_, there = (_score(p, s) for p, s in ((0.05, Status.ABSENT), (0.3, Status.INDETERMINATE),
-                                                    (0.25, Status.PRESENT)))
+    gone, open_, there = (
+        _score(p, s) for p, s in ((0.05, Status.ABSENT), (0.3, Status.INDETERMINATE), (0.25, Status.PRESENT))
+    )
     assert verdict("presence", [gone]) == ("No", 0.95)
     assert verdict("presence", [gone, open_]) == ("Yes", 0.3)
     assert verdict("presence", [open_, there]) == ("Yes", 0.25), "what is present leads, however it is calibrated"
@@ -74,36 +88,57 @@ def test_no_is_said_only_of_what_a_report_would_call_absent() -> None:
 
 
 def test_sides_and_parts() -> None:
-    left, right, none = _score(0.5, Status.PRESENT), _score(0.4, Status.PRESENT, site="kidney_right"), _score(
-        0.3, Status.PRESENT, "liver_cyst", "liver")
+    left, right, none = (
+        _score(0.5, Status.PRESENT),
+        _score(0.4, Status.PRESENT, site="kidney_right"),
+        _score(0.3, Status.PRESENT, "liver_cyst", "liver"),
+    )
     assert of_side([left, right, none], "left") == [left, none]
     assert of_side([left, right, none], "") == [left, right, none]
     where = Asked("location", ("kidney_cyst",))
     assert property_of(where, [left], Shown(0, 0, 1, {"Upper pole": 0.2, "Lower pole": 0.7})) == (
-        "Lower pole", pytest.approx(0.35))
+        "Lower pole",
+        pytest.approx(0.35),
+    )
     assert property_of(where, [left], Shown(0, 0, 1, {})) == ("", 0.0)
 
 
 def test_sizes_come_from_the_lines_of_the_masks() -> None:
-    facts = {"spleen": "spleen | volume 177 mL | 40 HU\nspleen | volume 177 mL | normal in size\nabsent: splenic cyst",
-             "kidneys": "renal cyst | left kidney | 3.6 x 3.3 cm | 4 HU\nleft kidney | volume 179 mL\nimaged: ureter",
-             "impression": "renal cyst | left kidney | 3.6 x 3.3 cm | 4 HU"}
+    facts = {
+        "spleen": "spleen | volume 177 mL | 40 HU\nspleen | volume 177 mL | normal in size\nabsent: splenic cyst",
+        "kidneys": "renal cyst | left kidney | 3.6 x 3.3 cm | 4 HU\nleft kidney | volume 179 mL\nimaged: ureter",
+        "impression": "renal cyst | left kidney | 3.6 x 3.3 cm | 4 HU",
+    }
     assert measured_in("How large is the spleen?", facts) == (
-        "Spleen: volume 177 mL, 40 HU; Spleen: volume 177 mL, normal in size")
+        "Spleen: volume 177 mL, 40 HU; Spleen: volume 177 mL, normal in size"
+    )
     assert measured_in("What is the size of the renal cysts?", facts) == "Renal cyst: left kidney, 3.6 x 3.3 cm, 4 HU"
     assert measured_in("What is the volume of the left kidney?", facts) == "Left kidney: volume 179 mL"
     assert measured_in("How large is the liver?", facts) == "" and measured_in("How large is the spleen?", {}) == ""
 
 
-@pytest.mark.parametrize(("question", "told"), [
-    ("Is there a renal cyst?", True), ("Is there a left renal cyst?", True), ("Is there a right renal cyst?", None),
-    ("Is there a renal tumor?", False), ("Is there a left renal tumor?", False), ("Is there a renal stone?", None),
-    ("Is there a lesion in the kidneys?", True), ("Is there a splenic cyst?", False),
-    ("Is there a lesion in the spleen?", None), ("Is there a pulmonary nodule?", None)])
+@pytest.mark.parametrize(
+    ("question", "told"),
+    [
+        ("Is there a renal cyst?", True),
+        ("Is there a left renal cyst?", True),
+        ("Is there a right renal cyst?", None),
+        ("Is there a renal tumor?", False),
+        ("Is there a left renal tumor?", False),
+        ("Is there a renal stone?", None),
+        ("Is there a lesion in the kidneys?", True),
+        ("Is there a splenic cyst?", False),
+        ("Is there a lesion in the spleen?", None),
+        ("Is there a pulmonary nodule?", None),
+    ],
+)
 def test_masks_tell_what_is_there(question: str, told: bool | None) -> None:
-    facts = {"kidneys": "renal cyst | left kidney | 3.6 x 3.3 cm\nabsent: right renal tumor, left renal tumor, "
-                        "left renal stone", "spleen": "absent: splenic cyst",
-             "lungs": "absent in the imaged part: pulmonary nodule"}
+    facts = {
+        "kidneys": "renal cyst | left kidney | 3.6 x 3.3 cm\nabsent: right renal tumor, left renal tumor, "
+        "left renal stone",
+        "spleen": "absent: splenic cyst",
+        "lungs": "absent in the imaged part: pulmonary nodule",
+    }
     asked = understand(question, KNOWN)
     assert asked is not None and told_by_masks(asked, KNOWN, facts) is told
     assert told_by_masks(asked, KNOWN, {}) is None

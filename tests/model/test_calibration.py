@@ -22,8 +22,10 @@ def _direct(logits: np.ndarray, truth: np.ndarray) -> np.ndarray:
         x = v[0] * logits + v[1]
         return float(np.sum(np.logaddexp(0, x) - target * x) + 5e-4 * (v[0] - 1) ** 2)
 
-    runs = [minimize(loss, start, method="Nelder-Mead", options={"xatol": 1e-8, "fatol": 1e-12, "maxiter": 5000})
-            for start in ([1.0, 0.0], [0.1, -1.0], [0.01, 0.0])]
+    runs = [
+        minimize(loss, start, method="Nelder-Mead", options={"xatol": 1e-8, "fatol": 1e-12, "maxiter": 5000})
+        for start in ([1.0, 0.0], [0.1, -1.0], [0.01, 0.0])
+    ]
     return min(runs, key=lambda r: r.fun).x
 
 
@@ -61,8 +63,11 @@ def _f1(called: np.ndarray, truth: np.ndarray) -> float:
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.lists(st.tuples(st.integers(0, 12), st.booleans()), min_size=1, max_size=25).filter(
-    lambda rows: any(t for _, t in rows)))
+@given(
+    st.lists(st.tuples(st.integers(0, 12), st.booleans()), min_size=1, max_size=25).filter(
+        lambda rows: any(t for _, t in rows)
+    )
+)
 def test_threshold_has_the_best_f1_of_all(rows: list[tuple[int, bool]]) -> None:
     p = np.array([v / 12 for v, _ in rows])
     truth = np.array([float(t) for _, t in rows])
@@ -118,12 +123,19 @@ def test_what_is_not_known_has_no_say() -> None:
 def test_status_and_thresholds() -> None:
     made = Calibration(("a", "b"), (1, 1), (0, 0), (0.2, 0), (0.6, 0.5))
     assert [made.status(0, p) for p in (0.0, 0.19, 0.2, 0.59, 0.6, 1.0)] == [
-        Status.ABSENT, Status.ABSENT, Status.INDETERMINATE, Status.INDETERMINATE, Status.PRESENT, Status.PRESENT]
+        Status.ABSENT,
+        Status.ABSENT,
+        Status.INDETERMINATE,
+        Status.INDETERMINATE,
+        Status.PRESENT,
+        Status.PRESENT,
+    ]
     assert made.status(1, 0.0) is Status.INDETERMINATE, "nothing is below 0"
     assert made.thresholds == {"a": (0.2, 0.6), "b": (0.0, 0.5)}
     assert Calibration.from_dict(made.to_dict()) == made
     assert made.probability(np.array([[0.0, 1e6], [-1e6, np.log(3)]])) == pytest.approx(
-        np.array([[0.5, 1.0], [0.0, 0.75]]), abs=1e-9)
+        np.array([[0.5, 1.0], [0.0, 0.75]]), abs=1e-9
+    )
 
 
 def test_bad_input() -> None:

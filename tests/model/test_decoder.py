@@ -15,8 +15,9 @@ from radvlm.model.decoder import Decoder, LlamaShape, LoraSettings, collate
 from radvlm.model.decoding import WritingLimits, reference_loop, score_choices
 from radvlm.model.tokenizer import load_tokenizer, train_tokenizer
 
-TEXTS = [f"The liver measures {i} mm. No lesion in the spleen; left kidney {i / 10} cm, unremarkable.\n"
-         for i in range(200)]
+TEXTS = [
+    f"The liver measures {i} mm. No lesion in the spleen; left kidney {i / 10} cm, unremarkable.\n" for i in range(200)
+]
 PROMPTS = ["liver###\n", "spleen measures 12.5 mm ###\n", "k", "No lesion in the left kidney, unremarkable. liver"]
 WIDTH, PREFIX = 64, 11
 STEPS = 350
@@ -34,8 +35,18 @@ def _llama(tokenizer: PreTrainedTokenizerFast, kv_heads: int = 4, seed: int = 0)
 
 
 def _gpt2(tokenizer: PreTrainedTokenizerFast) -> Decoder:
-    config = GPT2Config(vocab_size=320, n_embd=WIDTH, n_layer=2, n_head=4, n_positions=256, initializer_range=0.3,
-                        bos_token_id=1, eos_token_id=2, attn_pdrop=0.3, resid_pdrop=0.3)
+    config = GPT2Config(
+        vocab_size=320,
+        n_embd=WIDTH,
+        n_layer=2,
+        n_head=4,
+        n_positions=256,
+        initializer_range=0.3,
+        bos_token_id=1,
+        eos_token_id=2,
+        attn_pdrop=0.3,
+        resid_pdrop=0.3,
+    )
     return Decoder.from_config(config, tokenizer).eval()
 
 
@@ -67,8 +78,11 @@ def _naive(decoder: Decoder, prefix: torch.Tensor, prompt: str, limits: WritingL
             logits = decoder.model(inputs_embeds=embeddings).logits[0, -1]
             scores = logits.clone()
             for token in set(written):
-                scores[token] = scores[token] / limits.repetition_penalty if scores[token] > 0 else \
-                    scores[token] * limits.repetition_penalty
+                scores[token] = (
+                    scores[token] / limits.repetition_penalty
+                    if scores[token] > 0
+                    else scores[token] * limits.repetition_penalty
+                )
             written.append(int(scores.argmax()))
             total += float(logits.log_softmax(0)[written[-1]])
             if written[-1] in (2, *limits.stop_ids):
@@ -99,8 +113,13 @@ def test_without_penalty_too(llama: Decoder) -> None:
 def test_the_prefix_is_read_once_and_the_image_matters(llama: Decoder, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
     plain = llama.logits
-    monkeypatch.setattr(llama, "logits", lambda embeddings, *rest, **more: (
-        calls.append(tuple(embeddings.shape[:2])), plain(embeddings, *rest, **more))[1])
+    monkeypatch.setattr(
+        llama,
+        "logits",
+        lambda embeddings, *rest, **more: (calls.append(tuple(embeddings.shape[:2])), plain(embeddings, *rest, **more))[
+            1
+        ],
+    )
     one = llama.generate_sections(_prefix(), PROMPTS, WritingLimits(6))
     assert calls[0] == (1, PREFIX)
     assert [length for _, length in calls[1:]] == [max(len(llama.encode(p)) for p in PROMPTS)] + [1] * 5
@@ -112,7 +131,7 @@ def test_four_cases_at_once_are_four_single_cases(decoder: Decoder) -> None:
     prompts = [PROMPTS, PROMPTS[:1], [], PROMPTS[1:3]]
     together = decoder.generate(prefixes, prompts, limits)
     for case, texts in enumerate(prompts):
-        single = decoder.generate_sections(prefixes[case: case + 1], texts, limits)
+        single = decoder.generate_sections(prefixes[case : case + 1], texts, limits)
         assert [g.token_ids for g in together[case]] == [g.token_ids for g in single]
 
 
@@ -124,15 +143,16 @@ def test_padding_has_no_influence_even_without_an_image(tokenizer: PreTrainedTok
         single = [decoder.generate_sections(prefix, [p], WritingLimits(16))[0] for p in PROMPTS]
         together = decoder.generate_sections(prefix, PROMPTS, WritingLimits(16))
         assert [g.token_ids for g in together] == [g.token_ids for g in single]
-        assert [g.mean_log_probability for g in together] == pytest.approx([g.mean_log_probability for g in single],
-                                                                           abs=1e-4)
+        assert [g.mean_log_probability for g in together] == pytest.approx(
+            [g.mean_log_probability for g in single], abs=1e-4
+        )
 
 
 def test_prefixes_of_different_length_are_masked(decoder: Decoder) -> None:
     limits, short, long = WritingLimits(12), _prefix(1, 5), _prefix(1, 9, seed=5)
     for before in (0, 2, 4):  # padding at the end, on both sides, at the beginning
         padded = torch.full((1, 9, WIDTH), 7.0)
-        padded[:, before: before + 5] = short
+        padded[:, before : before + 5] = short
         mask = torch.ones(2, 9, dtype=torch.bool)
         mask[0] = (torch.arange(9) >= before) & (torch.arange(9) < before + 5)
         together = decoder.generate(torch.cat([padded, long]), [PROMPTS[:2]] * 2, limits, prefix_mask=mask)
@@ -158,15 +178,16 @@ def test_rows_end_one_by_one(decoder: Decoder) -> None:
 def test_stop_texts_cut_the_row_where_they_begin(llama: Decoder) -> None:
     free = llama.generate_sections(_prefix(), PROMPTS, WritingLimits(20))
     whole = free[1].text
-    stop = next(whole[i: i + 2] for i in range(5, len(whole) - 2) if "�" not in whole[i: i + 2])
+    stop = next(whole[i : i + 2] for i in range(5, len(whole) - 2) if "�" not in whole[i : i + 2])
     stopped = llama.generate_sections(_prefix(), PROMPTS, WritingLimits(20, stop=(stop,)))
     assert stopped[1].text == whole[: whole.index(stop)]
     assert stopped[1].ended_by == "stop"
     assert len(stopped[1].token_ids) < 20
     for before, after in zip(free, stopped, strict=True):
         assert after.text == before.text.split(stop)[0]
-    assert [text for text, _ in reference_loop(llama, _prefix, PROMPTS, WritingLimits(20, stop=(stop,)))] == \
-        [g.text for g in stopped]
+    assert [text for text, _ in reference_loop(llama, _prefix, PROMPTS, WritingLimits(20, stop=(stop,)))] == [
+        g.text for g in stopped
+    ]
 
 
 def test_a_constraint_is_obeyed_row_by_row(llama: Decoder) -> None:
@@ -195,8 +216,8 @@ def test_choices_are_scored_as_if_each_stood_alone(decoder: Decoder) -> None:
             head, tail = decoder.encode(prompts[case]), decoder.encode(text, end=True)
             with torch.no_grad():
                 words = decoder.embed(torch.tensor([[*head, *tail]]))
-                logits = decoder.model(inputs_embeds=torch.cat([prefixes[case: case + 1], words], dim=1)).logits[0]
-            steps = logits.log_softmax(-1)[PREFIX + len(head) - 1: -1]
+                logits = decoder.model(inputs_embeds=torch.cat([prefixes[case : case + 1], words], dim=1)).logits[0]
+            steps = logits.log_softmax(-1)[PREFIX + len(head) - 1 : -1]
             truth = sum(float(steps[i, token]) for i, token in enumerate(tail))
             assert choice.log_probability == pytest.approx(truth, abs=1e-3)
             assert (choice.text, choice.n_tokens) == (text, len(tail))
@@ -221,7 +242,7 @@ def test_the_loss_is_the_hand_computed_one_on_targets_alone(decoder: Decoder) ->
         head, tail = decoder.encode(prompts[row]), [*decoder.encode(targets[row]), 2]
         with torch.no_grad():
             words = decoder.embed(torch.tensor([[*head, *tail]]))
-            logits = decoder.model(inputs_embeds=torch.cat([prefix[row: row + 1], words], dim=1)).logits[0]
+            logits = decoder.model(inputs_embeds=torch.cat([prefix[row : row + 1], words], dim=1)).logits[0]
         for step, token in enumerate(tail):
             row_logits = logits[PREFIX + len(head) + step - 1].double()
             total -= float(row_logits[token] - row_logits.exp().sum().log())
@@ -316,8 +337,9 @@ def test_merged_equals_unmerged(decoder: Decoder) -> None:
     decoder.merge()
     assert not decoder.has_lora
     assert decoder.loss(_prefix(4), batch).item() == pytest.approx(apart, rel=1e-5)
-    assert [g.token_ids for g in decoder.generate_sections(_prefix(), PROMPTS, WritingLimits(12))] == \
-        [g.token_ids for g in text]
+    assert [g.token_ids for g in decoder.generate_sections(_prefix(), PROMPTS, WritingLimits(12))] == [
+        g.token_ids for g in text
+    ]
     with pytest.raises(InputError, match="only a decoder with adapters"):
         decoder.save_adapter("unused")
 
@@ -440,8 +462,9 @@ def test_limits_are_checked(bad: dict) -> None:
         LlamaShape(hidden=30, heads=4)
 
 
-def test_adapters_of_another_base_are_refused(llama: Decoder, tokenizer: PreTrainedTokenizerFast,
-                                              tmp_path: Path) -> None:
+def test_adapters_of_another_base_are_refused(
+    llama: Decoder, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
     llama.add_lora(LoraSettings(2)).save_adapter(tmp_path)
     with pytest.raises(FileFormatError, match="adapters fit the base"):
         Decoder.new_llama(tokenizer, LlamaShape(32, 2, 4)).load_adapter(tmp_path)
@@ -450,9 +473,17 @@ def test_adapters_of_another_base_are_refused(llama: Decoder, tokenizer: PreTrai
 
 
 def test_a_sliding_window_is_the_context(tokenizer: PreTrainedTokenizerFast) -> None:
-    config = MistralConfig(vocab_size=320, hidden_size=64, intermediate_size=64, num_hidden_layers=1,
-                           num_attention_heads=4, num_key_value_heads=2, sliding_window=48,
-                           max_position_embeddings=4096, initializer_range=0.3)
+    config = MistralConfig(
+        vocab_size=320,
+        hidden_size=64,
+        intermediate_size=64,
+        num_hidden_layers=1,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        sliding_window=48,
+        max_position_embeddings=4096,
+        initializer_range=0.3,
+    )
     decoder = Decoder.from_config(config, tokenizer).eval()
     assert decoder.context == 48
     limits = WritingLimits(48 - PREFIX - max(len(decoder.encode(p)) for p in PROMPTS))

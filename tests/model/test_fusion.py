@@ -46,8 +46,12 @@ def _run(module: nn.Module, rows: int = 2) -> torch.Tensor:
     if isinstance(module, PerceiverResampler):
         return module(_random(rows, 24, 6), 100 * _random(24, 3, seed=1))
     if isinstance(module, RegionTokens):
-        return module(_random(rows, 6, 4, 3, 2), _random(rows, 3, 4, 3, 2, seed=1).clamp(0, 1),
-                      _random(rows, 3, 8, seed=2).abs(), torch.arange(3).expand(rows, -1))
+        return module(
+            _random(rows, 6, 4, 3, 2),
+            _random(rows, 3, 4, 3, 2, seed=1).clamp(0, 1),
+            _random(rows, 3, 8, seed=2).abs(),
+            torch.arange(3).expand(rows, -1),
+        )
     if isinstance(module, EvidenceTokens):
         return module(_random(rows, 7, 4))
     return module(_random(rows, 24, 6))
@@ -80,7 +84,7 @@ def test_pooling_averages_neighbours_on_the_token_grid() -> None:
     tokens = torch.arange(24.0).reshape(1, 24, 1)  # grid (4, 3, 2), last axis fastest
     pooled = pool_tokens(tokens, (4, 3, 2), (2, 1, 2))[0, :, 0]
     by_hand = np.arange(24.0).reshape(4, 3, 2)
-    expected = [by_hand[a: a + 2, :, c].mean() for a in (0, 2) for c in (0, 1)]
+    expected = [by_hand[a : a + 2, :, c].mean() for a in (0, 2) for c in (0, 1)]
     assert pooled.tolist() == pytest.approx(expected)
     module = LinearResampler(LinearConfig(1, 4, pooled_grid=(2, 1, 2)))
     assert module(tokens, (4, 3, 2)).shape == (1, 4, 4)
@@ -180,8 +184,9 @@ def test_region_tokens_keep_size_and_place() -> None:
 def test_a_linear_reader_recovers_size_and_place_from_region_tokens() -> None:
     module = RegionTokens(RegionConfig(2, 64, hidden=64))
     generator = torch.Generator().manual_seed(0)
-    facts = torch.rand(600, 1, 8, generator=generator) * torch.tensor([30.0, 60, 60, 60, 200, 150, 300, 100]) + \
-        torch.tensor([0.1, 3, 3, 3, -100, -75, -150, -20])
+    facts = torch.rand(600, 1, 8, generator=generator) * torch.tensor(
+        [30.0, 60, 60, 60, 200, 150, 300, 100]
+    ) + torch.tensor([0.1, 3, 3, 3, -100, -75, -150, -20])
     with torch.no_grad():
         tokens = module(torch.zeros(600, 2, 1, 1, 1), torch.ones(600, 1, 1, 1, 1), facts)[:, 0]
     tokens = torch.cat([tokens / tokens.std(), torch.ones(600, 1)], dim=1)
@@ -209,10 +214,15 @@ def test_evidence_is_standardised_entry_by_entry() -> None:
         module.set_statistics(tables[:1])
 
 
-@pytest.mark.parametrize("make", [
-    lambda: PerceiverConfig(6, 16, inner=10, heads=4), lambda: LinearResampler(LinearConfig(0, 16)),
-    lambda: EvidenceTokens(EvidenceConfig(7, 4, 0)), lambda: LinearResampler(LinearConfig(6, 16))(torch.zeros(1, 3, 5)),
-])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: PerceiverConfig(6, 16, inner=10, heads=4),
+        lambda: LinearResampler(LinearConfig(0, 16)),
+        lambda: EvidenceTokens(EvidenceConfig(7, 4, 0)),
+        lambda: LinearResampler(LinearConfig(6, 16))(torch.zeros(1, 3, 5)),
+    ],
+)
 def test_sizes_are_checked(make: object) -> None:
     with pytest.raises(InputError):
         make()

@@ -14,8 +14,11 @@ from radvlm.quantify import paint_regions, region_mask
 from radvlm.segmentation import Segmentation
 
 
-def _grids(turn_deg: float = 0.0, spacing: tuple[float, float, float] = (2.3, 1.7, 5.1),
-           offset: tuple[float, float, float] = (3.137, -2.2141, 4.4333)) -> tuple[np.ndarray, Geometry]:
+def _grids(
+    turn_deg: float = 0.0,
+    spacing: tuple[float, float, float] = (2.3, 1.7, 5.1),
+    offset: tuple[float, float, float] = (3.137, -2.2141, 4.4333),
+) -> tuple[np.ndarray, Geometry]:
     """Coarse affine (6 mm cells) and an offset, anisotropic CT grid of the same directions."""
     angle = np.deg2rad(turn_deg)
     turn = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1.0]])
@@ -79,8 +82,9 @@ def test_voxels_are_those_of_the_nearest_cell(turn: float, spacing: tuple[float,
 
 def test_instances_of_one_structure_are_told_apart() -> None:
     coarse, geometry = _grids()
-    segmentation, regions = to_scan([_patch("a", "lung_nodule", _cells(A)), _patch("b", "lung_nodule", _cells(B))],
-                                    coarse, geometry)
+    segmentation, regions = to_scan(
+        [_patch("a", "lung_nodule", _cells(A)), _patch("b", "lung_nodule", _cells(B))], coarse, geometry
+    )
     assert segmentation is not None and len(segmentation.layers) == 1 and set(segmentation.places) == {"lung_nodule"}
     assert [regions[k].id for k in "ab"] == ["lung_nodule/1", "lung_nodule/2"]
     for key, box in (("a", A), ("b", B)):
@@ -98,8 +102,9 @@ def test_an_instance_is_where_most_of_its_patch_lies() -> None:
     """A patch of a large and a small piece beside another patch: its region is the large piece."""
     coarse, geometry = _grids()
     small = (slice(1, 2), slice(1, 2), slice(9, 10))
-    segmentation, regions = to_scan([_patch("a", "lung_nodule", _cells(A, small)),
-                                     _patch("b", "lung_nodule", _cells(B))], coarse, geometry)
+    segmentation, regions = to_scan(
+        [_patch("a", "lung_nodule", _cells(A, small)), _patch("b", "lung_nodule", _cells(B))], coarse, geometry
+    )
     assert segmentation is not None
     assert regions["a"].voxels == _nearest(_cells(A), coarse, geometry).sum()
     assert _mask(segmentation, "lung_nodule").sum() == _nearest(_cells(A, B, small), coarse, geometry).sum()
@@ -108,8 +113,9 @@ def test_an_instance_is_where_most_of_its_patch_lies() -> None:
 def test_touching_patches_are_one_instance_for_both() -> None:
     coarse, geometry = _grids()
     beside = (slice(4, 6), slice(2, 5), slice(1, 5))
-    segmentation, regions = to_scan([_patch("a", "bone_lesion", _cells(A)), _patch("b", "bone_lesion", _cells(beside))],
-                                    coarse, geometry)
+    segmentation, regions = to_scan(
+        [_patch("a", "bone_lesion", _cells(A)), _patch("b", "bone_lesion", _cells(beside))], coarse, geometry
+    )
     assert segmentation is not None
     both = _nearest(_cells(A, beside), coarse, geometry)
     assert label(both, np.ones((3, 3, 3)))[1] == 1
@@ -120,9 +126,13 @@ def test_touching_patches_are_one_instance_for_both() -> None:
 def test_overlapping_structures_lie_in_layers_and_none_is_lost() -> None:
     coarse, geometry = _grids()
     shifted = (slice(2, 5), slice(3, 6), slice(2, 6))
-    patches = [_patch("l", "liver", _cells(A), whole=True), _patch("m", "liver", _cells(A), whole=True),
-               _patch("c", "liver_cyst", _cells(shifted)), _patch("s", "spleen", _cells(B), whole=True),
-               _patch("n", "liver_tumor", _cells(shifted))]
+    patches = [
+        _patch("l", "liver", _cells(A), whole=True),
+        _patch("m", "liver", _cells(A), whole=True),
+        _patch("c", "liver_cyst", _cells(shifted)),
+        _patch("s", "spleen", _cells(B), whole=True),
+        _patch("n", "liver_tumor", _cells(shifted)),
+    ]
     segmentation, regions = to_scan(patches, coarse, geometry)
     assert segmentation is not None
     places = segmentation.places
@@ -138,8 +148,9 @@ def test_overlapping_structures_lie_in_layers_and_none_is_lost() -> None:
 
 def test_outside_the_field_of_view() -> None:
     coarse, geometry = _grids(offset=(40.0, 0.0, 0.0))  # the CT begins at cell 6.7
-    segmentation, regions = to_scan([_patch("a", "lung_nodule", _cells(A)), _patch("b", "liver_cyst", _cells(B))],
-                                    coarse, geometry)
+    segmentation, regions = to_scan(
+        [_patch("a", "lung_nodule", _cells(A)), _patch("b", "liver_cyst", _cells(B))], coarse, geometry
+    )
     assert segmentation is not None and set(regions) == {"b"} and set(segmentation.places) == {"liver_cyst"}
     expected = _nearest(_cells(B), coarse, geometry)
     assert expected[0].any() and np.array_equal(_mask(segmentation, "liver_cyst"), expected), "cut at the border"

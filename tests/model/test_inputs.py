@@ -46,19 +46,18 @@ def stored(case: str) -> tuple[np.ndarray, np.ndarray]:
 def monai_input(array: np.ndarray, affine: np.ndarray) -> tuple[torch.Tensor, np.ndarray]:
     """MONAI's transforms in the order of the published preprocessing, (X, Y, Z) and affine."""
     from monai.data import MetaTensor
-    from monai.transforms import (
-        CenterSpatialCrop,
-        Compose,
-        Orientation,
-        ScaleIntensityRange,
-        Spacing,
-        SpatialPad,
-    )
+    from monai.transforms import CenterSpatialCrop, Compose, Orientation, ScaleIntensityRange, Spacing, SpatialPad
 
     labels = (("L", "R"), ("P", "A"), ("I", "S"))
-    chain = Compose([Orientation("RAS", labels=labels), Spacing((1.5, 1.5, 3.0), mode="bilinear"),
-                     ScaleIntensityRange(-1000, 1000, 0.0, 1.0, clip=True), SpatialPad((224, 224, 160)),
-                     CenterSpatialCrop((224, 224, 160))])
+    chain = Compose(
+        [
+            Orientation("RAS", labels=labels),
+            Spacing((1.5, 1.5, 3.0), mode="bilinear"),
+            ScaleIntensityRange(-1000, 1000, 0.0, 1.0, clip=True),
+            SpatialPad((224, 224, 160)),
+            CenterSpatialCrop((224, 224, 160)),
+        ]
+    )
     out = chain(MetaTensor(torch.from_numpy(array.astype(np.float32))[None], affine=affine))
     return out.as_tensor()[0], np.asarray(out.affine)
 
@@ -108,11 +107,16 @@ def test_same_tensor_as_the_published_transforms_from_a_file(tmp_path: Path) -> 
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.tuples(*[st.integers(1, 12)] * 3), st.tuples(*[st.floats(0.4, 6)] * 3), st.tuples(*[st.floats(0.4, 6)] * 3),
-       st.permutations(range(3)), st.integers(0, 7))
-def test_resampling_is_linear_interpolation_at_the_same_places(shape: tuple[int, ...], spacing: tuple[float, ...],
-                                                               wanted: tuple[float, ...], order: list[int],
-                                                               flips: int) -> None:
+@given(
+    st.tuples(*[st.integers(1, 12)] * 3),
+    st.tuples(*[st.floats(0.4, 6)] * 3),
+    st.tuples(*[st.floats(0.4, 6)] * 3),
+    st.permutations(range(3)),
+    st.integers(0, 7),
+)
+def test_resampling_is_linear_interpolation_at_the_same_places(
+    shape: tuple[int, ...], spacing: tuple[float, ...], wanted: tuple[float, ...], order: list[int], flips: int
+) -> None:
     array = np.random.default_rng(1).normal(size=shape).astype(np.float32)
     view = array.transpose(order)[tuple(slice(None, None, -1 if flips >> axis & 1 else 1) for axis in range(3))]
     spacing = tuple(spacing[axis] for axis in order)
@@ -154,10 +158,16 @@ def test_air_that_is_cut_is_noted_and_body_that_is_cut_is_a_warning() -> None:
     assert ends.warning and "60 mm inferior, 60 mm superior" in ends.what and "50%" in ends.what
 
 
-@pytest.mark.parametrize(("hu", "words"), [
-    ((body().astype(np.float32) + 1000) / 1400, "as if normalised"), (body() + np.int16(1024), "none is below 0"),
-    (body() * np.int16(12), "below air"), (np.where(body() > 0, 9000, -1000).astype(np.int16), "above 4100"),
-    (np.where(body() > 0, 900, -1000).astype(np.int16), "hardly any")])
+@pytest.mark.parametrize(
+    ("hu", "words"),
+    [
+        ((body().astype(np.float32) + 1000) / 1400, "as if normalised"),
+        (body() + np.int16(1024), "none is below 0"),
+        (body() * np.int16(12), "below air"),
+        (np.where(body() > 0, 9000, -1000).astype(np.int16), "above 4100"),
+        (np.where(body() > 0, 900, -1000).astype(np.int16), "hardly any"),
+    ],
+)
 def test_values_that_are_no_hu_are_a_warning(hu: np.ndarray, words: str) -> None:
     notes = prepare(volume(hu), InputSpec((3.0, 3.0, 3.0), (60, 60, 40))).notes
     assert [note.warning for note in notes] == [True] and words in notes[0].what

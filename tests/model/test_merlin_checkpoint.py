@@ -136,8 +136,9 @@ class _Bomb:
 
 @pytest.mark.parametrize("modern", [True, False])
 def test_code_in_a_pickle_does_not_run(tmp_path: Path, modern: bool) -> None:
-    torch.save({"conv1.weight": _Bomb(tmp_path / "exploded")}, tmp_path / "bomb.pt",
-               _use_new_zipfile_serialization=modern)
+    torch.save(
+        {"conv1.weight": _Bomb(tmp_path / "exploded")}, tmp_path / "bomb.pt", _use_new_zipfile_serialization=modern
+    )
     (tmp_path / "plain.pt").write_bytes(pickle.dumps({"a": _Bomb(tmp_path / "exploded")}))
     for name in ("bomb.pt", "plain.pt"):
         with pytest.raises(FileFormatError, match="holds tensors and nothing that runs") as caught:
@@ -209,8 +210,9 @@ def test_another_sha256_is_refused(folder: Path) -> None:
 
 # --- conversion ---------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("shard_bytes", [2 << 30, 20_000])
-def test_conversion_keeps_every_tensor(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-                                       shard_bytes: int) -> None:
+def test_conversion_keeps_every_tensor(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shard_bytes: int
+) -> None:
     monkeypatch.setattr(module, "_SHARD_BYTES", shard_bytes)
     for task in TASKS:
         convert(folder / FILES[task], tmp_path, shape=SMALL_SHAPE)
@@ -238,8 +240,12 @@ def test_equal_trunks_are_stored_and_run_once(tmp_path: Path, volume: Volume, mo
     for task in TASKS:
         convert(files, tmp_path / "new", task=task, shape=SMALL_SHAPE)
     assert len(list((tmp_path / "new").glob("trunk-*"))) == 1
-    shared = MerlinModel.load(tmp_path / "new", text_tokenizer=files / "text_tokenizer", spec=SPEC,
-                              report_tokenizer=files / "report_tokenizer")
+    shared = MerlinModel.load(
+        tmp_path / "new",
+        text_tokenizer=files / "text_tokenizer",
+        spec=SPEC,
+        report_tokenizer=files / "report_tokenizer",
+    )
     passes = []
     original = type(shared._encoders["default"]).feature_map
 
@@ -393,8 +399,11 @@ def test_phenotypes_need_the_published_names(model: MerlinModel, folder: Path, v
     found = named.phenotypes(volume)
     assert (found[7].code, found[7].name) == ("7.0", "name 7")
     assert found[7].probability == pytest.approx(float(named.features(volume).phenotypes[7]))
-    for bad in ("phecode,phecode_str\n" + "\n".join(rows[:-1]), "code,name\n1,2\n",
-                "phecode,phecode_str\n" + "\n".join([*rows[:-1], rows[0]])):
+    for bad in (
+        "phecode,phecode_str\n" + "\n".join(rows[:-1]),
+        "code,name\n1,2\n",
+        "phecode,phecode_str\n" + "\n".join([*rows[:-1], rows[0]]),
+    ):
         names.write_text(bad)
         with pytest.raises(FileFormatError, match="phenotypes"):
             MerlinModel.load(folder, tasks=("default",), shape=SMALL_SHAPE, phenotypes=names)
@@ -423,14 +432,16 @@ def test_tasks_that_are_not_there_are_named(model: MerlinModel, folder: Path, vo
             model.classify(volume, findings)
 
 
-def test_saving_and_loading_give_the_same_model(model: MerlinModel, folder: Path, volume: Volume,
-                                                tmp_path: Path) -> None:
+def test_saving_and_loading_give_the_same_model(
+    model: MerlinModel, folder: Path, volume: Volume, tmp_path: Path
+) -> None:
     model.save_pretrained(tmp_path)
     again = MerlinModel.load(tmp_path, text_tokenizer=folder / "text_tokenizer", spec=SPEC)
     assert np.array_equal(again.embed(volume), model.embed(volume))
     assert again.digest == model.digest
-    assert [s.margin for s in again.zero_shot(volume)] == pytest.approx([s.margin for s in model.zero_shot(volume)],
-                                                                        abs=1e-6)
+    assert [s.margin for s in again.zero_shot(volume)] == pytest.approx(
+        [s.margin for s in model.zero_shot(volume)], abs=1e-6
+    )
 
 
 # --- prompts ------------------------------------------------------------------------------------------------------
@@ -485,8 +496,14 @@ def test_a_bank_of_ones_own(tmp_path: Path) -> None:
     row = "{finding: a, words: b, section: liver, site: liver, positive: [x], negative: [y]}"
     path.write_text(f"- {row}\n")
     assert load_prompts(path)["a"].positive == ("x",)
-    for bad in (f"- {row}\n- {row}\n", row, "- {finding: a}\n", "- [", f"- {row}\n".replace("[y]", "[]"),
-                f"- {row}\n".replace("section: liver", "section: toe")):
+    for bad in (
+        f"- {row}\n- {row}\n",
+        row,
+        "- {finding: a}\n",
+        "- [",
+        f"- {row}\n".replace("[y]", "[]"),
+        f"- {row}\n".replace("section: liver", "section: toe"),
+    ):
         path.write_text(bad)
         with pytest.raises(FileFormatError, match="file of prompts"):
             load_prompts(path)

@@ -127,10 +127,14 @@ def test_same_outputs_at_full_depth_and_full_input_size() -> None:
     assert (output.embedding - F.normalize(contrastive, dim=-1)).abs().max() < 1e-4
 
 
-@pytest.mark.parametrize(("title", "layout", "head"), [
-    ("default_image_encoder(prefix encode_image.)", "default", "phenotype"),
-    ("five_year_checkpoint(keys relative to i3_resnet)", "five_year", "five_year"),
-    ("report_image_encoder(prefix encode_image.)", "report", None)])
+@pytest.mark.parametrize(
+    ("title", "layout", "head"),
+    [
+        ("default_image_encoder(prefix encode_image.)", "default", "phenotype"),
+        ("five_year_checkpoint(keys relative to i3_resnet)", "five_year", "five_year"),
+        ("report_image_encoder(prefix encode_image.)", "report", None),
+    ],
+)
 def test_keys_and_shapes_are_those_of_the_published_files(title: str, layout: str, head: str | None) -> None:
     if not PUBLISHED.is_file():
         pytest.skip("the published key lists are not beside this checkout")

@@ -45,8 +45,21 @@ def image() -> torch.Tensor:
 
 def test_prompts_are_the_published_ones() -> None:
     assert section_prompt("lower thorax") == "Generate a radiology report for lower thorax###\n"
-    assert list(SECTIONS) == ["lower thorax", "liver", "gallbladder", "spleen", "pancreas", "adrenal glands", "kidneys",
-                              "bowel", "peritoneum", "pelvic", "circulatory", "lymph nodes", "musculoskeletal"]
+    assert list(SECTIONS) == [
+        "lower thorax",
+        "liver",
+        "gallbladder",
+        "spleen",
+        "pancreas",
+        "adrenal glands",
+        "kidneys",
+        "bowel",
+        "peritoneum",
+        "pelvic",
+        "circulatory",
+        "lymph nodes",
+        "musculoskeletal",
+    ]
     assert set(SECTIONS.values()) <= set(BODY)
     assert len(set(SECTIONS.values())) == 13, "a reading holds one draft a section"
     assert (LIMITS.max_new_tokens, LIMITS.repetition_penalty, LIMITS.stop) == (128, 1.2, ("###",))
@@ -92,8 +105,9 @@ def test_rotary_frequencies_are_not_left_on_meta_nor_in_half_precision(folder: P
     assert half.adapter.weight.dtype == torch.float32
 
 
-def test_fast_and_reference_write_the_same(model: MerlinReportModel, image: torch.Tensor,
-                                           monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fast_and_reference_write_the_same(
+    model: MerlinReportModel, image: torch.Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
     passes = []
     original = model.encoder.feature_map
 
@@ -129,8 +143,9 @@ def test_merging_changes_no_word_here(model: MerlinReportModel, folder: Path, im
     assert [t.text for t in one] == [t.text for t in other]
 
 
-def test_text_is_cut_at_the_stop_mark(model: MerlinReportModel, image: torch.Tensor,
-                                      monkeypatch: pytest.MonkeyPatch) -> None:
+def test_text_is_cut_at_the_stop_mark(
+    model: MerlinReportModel, image: torch.Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
     decode = model.decoder.decode
     monkeypatch.setattr(model.decoder, "decode", lambda ids: "normal. ### more" if len(ids) >= 5 else decode(ids))
     (text,) = model.write(image[:1], ("spleen",), limits=SHORT)[0]
@@ -188,7 +203,8 @@ def test_tokenizer_mismatches_are_named(folder: Path, tmp_path: Path) -> None:
 def test_remote_code_beside_the_tokenizer_is_not_read(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "tokenizer.model").write_bytes((folder / "report_tokenizer" / "tokenizer.model").read_bytes())
     (tmp_path / "tokenizer_config.json").write_text(
-        '{"tokenizer_class": "OwnTokenizer", "auto_map": {"AutoTokenizer": ["own.OwnTokenizer", null]}}')
+        '{"tokenizer_class": "OwnTokenizer", "auto_map": {"AutoTokenizer": ["own.OwnTokenizer", null]}}'
+    )
     (tmp_path / "own.py").write_text("raise SystemExit('ran')")
     assert len(load_report_tokenizer(tmp_path, SHAPE).get_vocab()) == 400
 

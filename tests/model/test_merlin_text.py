@@ -40,10 +40,19 @@ def encoder() -> MerlinTextEncoder:
 
 def longformer(model: MerlinTextEncoder) -> LongformerModel:
     config = LongformerConfig(
-        vocab_size=SHAPE.vocabulary, hidden_size=SHAPE.hidden, num_hidden_layers=SHAPE.layers,
-        num_attention_heads=SHAPE.heads, intermediate_size=SHAPE.feed_forward, attention_window=[512] * SHAPE.layers,
-        max_position_embeddings=SHAPE.positions, layer_norm_eps=1e-5, type_vocab_size=1, pad_token_id=1,
-        bos_token_id=0, eos_token_id=2)
+        vocab_size=SHAPE.vocabulary,
+        hidden_size=SHAPE.hidden,
+        num_hidden_layers=SHAPE.layers,
+        num_attention_heads=SHAPE.heads,
+        intermediate_size=SHAPE.feed_forward,
+        attention_window=[512] * SHAPE.layers,
+        max_position_embeddings=SHAPE.positions,
+        layer_norm_eps=1e-5,
+        type_vocab_size=1,
+        pad_token_id=1,
+        bos_token_id=0,
+        eos_token_id=2,
+    )
     reference = LongformerModel(config).eval()
     reference.load_state_dict(model.text_encoder.state_dict())  # strict: the keys are the same
     return reference
@@ -75,8 +84,9 @@ def batch(*lengths: int) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("lengths", [(1,), (7,), (257,), (258,), (700,), (1024,), (5, 9), (3, 257, 258), (300, 900)])
-def test_equals_the_chunked_longformer(pair: tuple[MerlinTextEncoder, LongformerModel],
-                                       lengths: tuple[int, ...]) -> None:
+def test_equals_the_chunked_longformer(
+    pair: tuple[MerlinTextEncoder, LongformerModel], lengths: tuple[int, ...]
+) -> None:
     own, reference = pair
     ids = batch(*lengths)
     with torch.inference_mode():
@@ -104,8 +114,13 @@ def test_mask_by_hand() -> None:
     assert padded[1, 0, 0].tolist() == [True, True, True, False, False]
     band = attention_mask(ids, 1)
     assert band is not None
-    assert band[0, 0].int().tolist() == [[1, 1, 0, 0, 0], [1, 1, 1, 0, 0], [0, 1, 1, 1, 0], [0, 0, 1, 1, 1],
-                                         [0, 0, 0, 1, 1]]
+    assert band[0, 0].int().tolist() == [
+        [1, 1, 0, 0, 0],
+        [1, 1, 1, 0, 0],
+        [0, 1, 1, 1, 0],
+        [0, 0, 1, 1, 1],
+        [0, 0, 0, 1, 1],
+    ]
     assert band[1, 0].any(-1).all(), "no row is empty, or its softmax is NaN"
 
 
@@ -123,12 +138,15 @@ def test_published_keys_and_shapes() -> None:
 def test_key_lists_of_all_three_layouts() -> None:
     if not KEYS.is_dir():
         pytest.skip("key lists are not beside this checkout")
-    image = [{key: tuple(size) for key, size in keys.items()} for keys in
-             json.loads((KEYS / "merlin-image-encoder-state-dict.json").read_text()).values()]
+    image = [
+        {key: tuple(size) for key, size in keys.items()}
+        for keys in json.loads((KEYS / "merlin-image-encoder-state-dict.json").read_text()).values()
+    ]
     words = json.loads((KEYS / "merlin-report-llm-keys.json").read_text())
     default = expected_keys("default")
     assert {k: v for k, v in default.items() if k.startswith("encode_image.")} == {
-        f"encode_image.{key}": size for key, size in image[0].items()}
+        f"encode_image.{key}": size for key, size in image[0].items()
+    }
     assert len(default) == 934 + 271 + 2 + 1
     assert expected_keys("five_year") == image[1]
     report = {f"encode_image.{key}": size for key, size in image[2].items()}
@@ -138,20 +156,27 @@ def test_key_lists_of_all_three_layouts() -> None:
     assert set(HEAD_OF_LAYOUT) == {"default", "five_year", "report"}
 
 
-@pytest.mark.parametrize(("text", "expected"), [
-    ("No focal lesion.", "no focal lesion ."),
-    ("1.2 x 3-cm  (segment VI)\n", "1 . 2 x 3 - cm ( segment vi )"),
-    ("T2-weighted; don't", "t2 - weighted ; don ' t"),
-    ("a...b", "a ... b"),
-    ("Übergröße_1", "übergröße_1"),
-])
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("No focal lesion.", "no focal lesion ."),
+        ("1.2 x 3-cm  (segment VI)\n", "1 . 2 x 3 - cm ( segment vi )"),
+        ("T2-weighted; don't", "t2 - weighted ; don ' t"),
+        ("a...b", "a ... b"),
+        ("Übergröße_1", "übergröße_1"),
+    ],
+)
 def test_text_preparation_by_hand(text: str, expected: str) -> None:
     assert prepare_text(text) == expected
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.text(st.characters(categories=("L", "Nd", "P", "Sm", "Sc", "Zs"), include_characters="\n\t",
-                             exclude_characters="İ"), max_size=60))
+@given(
+    st.text(
+        st.characters(categories=("L", "Nd", "P", "Sm", "Sc", "Zs"), include_characters="\n\t", exclude_characters="İ"),
+        max_size=60,
+    )
+)
 def test_text_preparation_is_wordpunct(text: str) -> None:
     """Without superscripts, combining marks and control characters, on which versions of NLTK differ."""
     tokenize = pytest.importorskip("nltk.tokenize").wordpunct_tokenize
@@ -199,8 +224,9 @@ def test_a_text_does_not_depend_on_its_neighbours(text_model: MerlinTextModel, m
 
 
 @pytest.mark.filterwarnings("ignore:`gradient_checkpointing_enable` is deprecated:FutureWarning")
-def test_published_package_gives_the_same_text_features(text_model: MerlinTextModel, folder: Path,
-                                                        monkeypatch: pytest.MonkeyPatch) -> None:
+def test_published_package_gives_the_same_text_features(
+    text_model: MerlinTextModel, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """``TextEncoder`` of merlin-vlm, its downloads replaced by the same weights and tokenizer."""
     for name in ("merlin", "nltk"):
         pytest.importorskip(name)

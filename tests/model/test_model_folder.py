@@ -64,8 +64,10 @@ def test_a_loaded_model_says_the_same(made: Any, volume: Volume, tmp_path: Path)
     assert after[3].confidence == pytest.approx(before[3].confidence, abs=0.02)
     assert not loaded.writer.decoder.has_lora
     again = load_model(save(loaded, tmp_path / "again"))
-    assert all(torch.equal(a, b) for a, b in zip(loaded.encoder.state_dict().values(),
-                                                 again.encoder.state_dict().values(), strict=True))
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(loaded.encoder.state_dict().values(), again.encoder.state_dict().values(), strict=True)
+    )
     assert again.digest == loaded.digest, "half precision is rounded once"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["again", "deep"], "nothing is left beside them"
 
@@ -112,13 +114,18 @@ def test_settings_round_trip(little: TableModel) -> None:
     assert settings_from_dict(data) == little.settings
 
 
-@pytest.mark.parametrize(("change", "words"), [
-    (lambda t: t.pop("encoder.voxels.head.bias"), "1 missing: voxels.head.bias"),
-    (lambda t: t.update({"text.more": torch.ones(2)}), "1 extra: more"),
-    (lambda t: t.update({"strange.more": torch.ones(2)}), r"1 extra: strange\.more"),
-    (lambda t: t.update({"writer.tokens.mean": torch.ones(2)}), r"1 of another shape: tokens\.mean")])
-def test_keys_that_do_not_fit_are_named(folder: Path, change: Callable[[dict[str, torch.Tensor]], None],
-                                        words: str) -> None:
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda t: t.pop("encoder.voxels.head.bias"), "1 missing: voxels.head.bias"),
+        (lambda t: t.update({"text.more": torch.ones(2)}), "1 extra: more"),
+        (lambda t: t.update({"strange.more": torch.ones(2)}), r"1 extra: strange\.more"),
+        (lambda t: t.update({"writer.tokens.mean": torch.ones(2)}), r"1 of another shape: tokens\.mean"),
+    ],
+)
+def test_keys_that_do_not_fit_are_named(
+    folder: Path, change: Callable[[dict[str, torch.Tensor]], None], words: str
+) -> None:
     _rewrite(folder, change)
     with pytest.raises(FileFormatError, match=words):
         load_model(folder)
@@ -147,8 +154,16 @@ def test_damaged_files(folder: Path) -> None:
         load_model(folder)
 
 
-@pytest.mark.parametrize("change", [{"settings": {}}, {"encoder": {"spacing_mm": 3}}, {"text": {"no": 1}},
-                                    {"version": "x"}, {"evidence_tokens": None}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"settings": {}},
+        {"encoder": {"spacing_mm": 3}},
+        {"text": {"no": 1}},
+        {"version": "x"},
+        {"evidence_tokens": None},
+    ],
+)
 def test_a_config_with_holes(folder: Path, change: dict[str, Any]) -> None:
     _edit(folder, **change)
     with pytest.raises(RadvlmError):
@@ -210,7 +225,10 @@ def test_a_model_of_ours_on_a_hub(folder: Path, tmp_path: Path, monkeypatch: pyt
     loaded = load_model("someone/little", revision=COMMIT)
     assert loaded.name == f"little (someone/little@{COMMIT[:12]})"
     assert (asked[0]["repository"], asked[0]["revision"], asked[0]["local_files_only"]) == (
-        "someone/little", COMMIT, True)
+        "someone/little",
+        COMMIT,
+        True,
+    )
     assert not [p for p in asked[0]["allow_patterns"] if p.endswith((".bin", ".pt", ".py", "*"))]
     load_model("someone/little", revision=COMMIT, offline=False)
     assert asked[1]["local_files_only"] is False
@@ -282,10 +300,12 @@ def test_foreign_folders_are_left_alone(little: TableModel, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("at", ["save_file", "rename"])
-def test_an_interrupted_save_leaves_the_old_model(made: Any, little: TableModel, folder: Path, at: str,
-                                                  monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_save_leaves_the_old_model(
+    made: Any, little: TableModel, folder: Path, at: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     digest = load_model(folder).digest
     if at == "save_file":
+
         def stopped(*_: Any, **__: Any) -> None:
             raise KeyboardInterrupt
 

@@ -55,8 +55,16 @@ def test_the_encoder_of_a_swinunetr_gives_its_coarsest_map() -> None:
 
 def vit(classification: bool) -> ViT:
     torch.manual_seed(0)
-    return ViT(1, SPEC.shape, (16, 16, 16), hidden_size=24, mlp_dim=32, num_layers=1, num_heads=2,
-               classification=classification).eval()
+    return ViT(
+        1,
+        SPEC.shape,
+        (16, 16, 16),
+        hidden_size=24,
+        mlp_dim=32,
+        num_layers=1,
+        num_heads=2,
+        classification=classification,
+    ).eval()
 
 
 def test_tokens_of_a_vit_keep_their_places() -> None:
@@ -76,8 +84,9 @@ def test_tokens_of_a_vit_keep_their_places() -> None:
 
 
 def test_gradients_reach_the_backbone() -> None:
-    encoder = MonaiEncoder(DenseNet(3, 1, 5, init_features=8, growth_rate=4, block_config=(1, 1)), SPEC,
-                           heads={"findings": 3})
+    encoder = MonaiEncoder(
+        DenseNet(3, 1, 5, init_features=8, growth_rate=4, block_config=(1, 1)), SPEC, heads={"findings": 3}
+    )
     encoder(image()).logits("findings").sum().backward()
     assert next(encoder.network.parameters()).grad is not None
     assert encoder.network.training

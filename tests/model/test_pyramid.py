@@ -16,8 +16,13 @@ ML = CELL_MM**3 / 1000
 
 
 def _config(made: Any, **other: Any) -> PyramidConfig:
-    given: dict[str, Any] = {"anatomy": ("outside", "soft_tissue", "liver", "lung"), "findings": ("cyst", "nodule"),
-                             "parents": ("liver", "lung"), "parts": ("none", "segment_1"), "context": ("liver",)}
+    given: dict[str, Any] = {
+        "anatomy": ("outside", "soft_tissue", "liver", "lung"),
+        "findings": ("cyst", "nodule"),
+        "parents": ("liver", "lung"),
+        "parts": ("none", "segment_1"),
+        "context": ("liver",),
+    }
     return made.config(**{**given, **other})
 
 
@@ -29,14 +34,14 @@ class Drawn:
         n = len(config.anatomy) + len(config.findings) + len(config.parts)
         self.maps = torch.zeros(1, n, *shape)
         self.maps[:, 0] = 40.0
-        self.maps[:, len(config.anatomy):len(config.anatomy) + len(config.findings)] = -40.0
+        self.maps[:, len(config.anatomy) : len(config.anatomy) + len(config.findings)] = -40.0
         self.maps[:, len(config.anatomy) + len(config.findings)] = 40.0
         self.hu = torch.full((1, 1, *(2 * s for s in shape)), -1000.0)
 
     def put(self, name: str, box: tuple[slice, slice, slice], hu: float | None = None, logit: float = 40.0) -> None:
         config = self.config
         if name in config.anatomy:
-            self.maps[0, :len(config.anatomy)][(slice(None), *box)] = 0
+            self.maps[0, : len(config.anatomy)][(slice(None), *box)] = 0
             self.maps[0, config.anatomy.index(name)][box] = logit
         elif name in config.findings:
             self.maps[0, len(config.anatomy) + config.findings.index(name)][box] = logit
@@ -180,7 +185,7 @@ def test_the_batch_changes_nothing(made: Any) -> None:
     encoder = PyramidEncoder(_config(made)).eval()
     hu = torch.randn(3, 1, 20, 18, 16) * 300
     with torch.no_grad():
-        together, alone = encoder(hu), [encoder(hu[n:n + 1]) for n in range(3)]
+        together, alone = encoder(hu), [encoder(hu[n : n + 1]) for n in range(3)]
     for n, one in enumerate(alone):
         assert torch.allclose(together.logits("findings")[n], one.logits("findings")[0], atol=1e-4)
         assert torch.allclose(together.embedding[n], one.embedding[0], atol=1e-4)  # type: ignore[index]
@@ -223,10 +228,16 @@ def test_a_finding_is_weighed_against_its_rivals_in_the_same_organ_alone(made: A
     assert after[2] == before[2], "the nodule has not"
 
 
-@pytest.mark.parametrize(("change", "words"), [
-    ({"channels": (4, 4)}, "five levels"), ({"blocks": (1,) * 6}, "five levels"),
-    ({"parents": ("liver",)}, "parent class"), ({"parents": ("liver", "knee")}, "knee"),
-    ({"context": ("aorta",)}, "aorta")])
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"channels": (4, 4)}, "five levels"),
+        ({"blocks": (1,) * 6}, "five levels"),
+        ({"parents": ("liver",)}, "parent class"),
+        ({"parents": ("liver", "knee")}, "knee"),
+        ({"context": ("aorta",)}, "aorta"),
+    ],
+)
 def test_bad_configs(made: Any, change: dict[str, Any], words: str) -> None:
     with pytest.raises(InputError, match=words):
         _config(made, **change)

@@ -61,8 +61,10 @@ def test_the_picture_is_well_formed_and_says_its_numbers() -> None:
     assert float(low.get("cx", 0)) < float(high.get("cx", 0)) and float(low.get("cy", 0)) > float(high.get("cy", 0))
 
 
-@pytest.mark.parametrize(("p", "t", "bins"), [([0.1], [0, 1], 5), ([], [], 5), ([1.2], [1], 5), ([0.1], [-1], 5),
-                                              ([float("nan")], [1], 5), ([0.1], [1], 1)])
+@pytest.mark.parametrize(
+    ("p", "t", "bins"),
+    [([0.1], [0, 1], 5), ([], [], 5), ([1.2], [1], 5), ([0.1], [-1], 5), ([float("nan")], [1], 5), ([0.1], [1], 1)],
+)
 def test_bad_input(p: list[float], t: list[int], bins: int) -> None:
     with pytest.raises(InputError):
         reliability(np.array(p), np.array(t), bins)

@@ -21,9 +21,11 @@ PREPROCESS = {"mean": [0.48, 0.45, 0.40], "std": [0.26, 0.26, 0.27]}
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """OpenAI's layout: a vision transformer and a text transformer of open_clip's own."""
     folder = tmp_path_factory.mktemp("clip")
-    config = {"embed_dim": 16, "vision_cfg": {"image_size": 32, "layers": 1, "width": 32, "head_width": 16,
-                                              "patch_size": 16},
-              "text_cfg": {"context_length": 8, "vocab_size": 50, "width": 16, "heads": 2, "layers": 1}}
+    config = {
+        "embed_dim": 16,
+        "vision_cfg": {"image_size": 32, "layers": 1, "width": 32, "head_width": 16, "patch_size": 16},
+        "text_cfg": {"context_length": 8, "vocab_size": 50, "width": 16, "heads": 2, "layers": 1},
+    }
     (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": config, "preprocess_cfg": PREPROCESS}))
     return folder
 
@@ -34,14 +36,31 @@ def biomedical(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from transformers import BertConfig
 
     folder = tmp_path_factory.mktemp("biomed")
-    BertConfig(vocab_size=50, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16,
-               max_position_embeddings=16).save_pretrained(folder)
-    config = {"embed_dim": 16,
-              "vision_cfg": {"timm_model_name": "vit_tiny_patch16_224", "timm_model_pretrained": True, "timm_pool": "",
-                             "timm_proj": "linear", "image_size": 224},
-              "text_cfg": {"hf_model_name": "microsoft/BiomedNLP", "hf_tokenizer_name": "microsoft/BiomedNLP",
-                           "hf_proj_type": "mlp", "hf_pooler_type": "cls_last_hidden_state_pooler",
-                           "context_length": 8}}
+    BertConfig(
+        vocab_size=50,
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=16,
+        max_position_embeddings=16,
+    ).save_pretrained(folder)
+    config = {
+        "embed_dim": 16,
+        "vision_cfg": {
+            "timm_model_name": "vit_tiny_patch16_224",
+            "timm_model_pretrained": True,
+            "timm_pool": "",
+            "timm_proj": "linear",
+            "image_size": 224,
+        },
+        "text_cfg": {
+            "hf_model_name": "microsoft/BiomedNLP",
+            "hf_tokenizer_name": "microsoft/BiomedNLP",
+            "hf_proj_type": "mlp",
+            "hf_pooler_type": "cls_last_hidden_state_pooler",
+            "context_length": 8,
+        },
+    }
     (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": config, "preprocess_cfg": PREPROCESS}))
     return folder
 

@@ -51,7 +51,7 @@ def test_long_texts_are_cut(text: HashedTextEncoder) -> None:
 def test_pieces() -> None:
     pieces = _pieces("cyst", 64, 12)
     assert len(pieces) == 12 and all(0 <= p <= 64 for p in pieces)
-    groups = {g for n in (3, 4, 5) for g in ("<cyst>"[i:i + n] for i in range(7 - n))}
+    groups = {g for n in (3, 4, 5) for g in ("<cyst>"[i : i + n] for i in range(7 - n))}
     assert sum(p > 0 for p in pieces) == 1 + len(groups) == 10
     assert sum(p > 0 for p in _pieces("of", 64, 12)) == 1, "a short word has no letter groups"
     assert all(_pieces("extraordinarily", 64, 12)), "and a long one is cut at twelve"

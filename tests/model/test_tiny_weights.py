@@ -95,12 +95,14 @@ def test_four_scans_at_once_are_written_as_four_single_runs(tiny: TableModel, si
     tables = [tiny.encode(scan.volume) for scan in (sick, healthy)]
     cases = [tables[0], tables[1], tables[1], tables[0]]
     prefix = torch.cat([tiny.writer.prefix(c.table, torch.from_numpy(c.logits)[None]) for c in cases])
-    prompts = [[section_prompt(s) for s in sections] for sections in
-               (("liver", "spleen", "pleura"), ("bones",), ("kidneys", "lungs"), ("spleen",))]
+    prompts = [
+        [section_prompt(s) for s in sections]
+        for sections in (("liver", "spleen", "pleura"), ("bones",), ("kidneys", "lungs"), ("spleen",))
+    ]
     limits = WritingLimits(max_new_tokens=60)
     together = tiny.writer.decoder.generate(prefix, prompts, limits)
     for n, texts in enumerate(prompts):
-        single = tiny.writer.decoder.generate_sections(prefix[n:n + 1], texts, limits)
+        single = tiny.writer.decoder.generate_sections(prefix[n : n + 1], texts, limits)
         assert [g.text for g in together[n]] == [g.text for g in single]
 
 

@@ -111,12 +111,17 @@ def _peaks(left: float, right: float) -> dict[str, float]:
     return {"peak_left": left, "peak_right": right}
 
 
-@pytest.mark.parametrize(("left", "right", "expected"), [
-    (3.0, -4.0, [("left", 1.0)]), (-4.0, 3.0, [("right", 1.0)]),
-    (1.0, 0.0, [("left", 1.0), ("right", (1 / 2) / (1 / (1 + np.exp(-1.0))))]),
-])
-def test_sides(little: TableModel, volume: Volume, left: float, right: float,
-               expected: list[tuple[str, float]]) -> None:
+@pytest.mark.parametrize(
+    ("left", "right", "expected"),
+    [
+        (3.0, -4.0, [("left", 1.0)]),
+        (-4.0, 3.0, [("right", 1.0)]),
+        (1.0, 0.0, [("left", 1.0), ("right", (1 / 2) / (1 / (1 + np.exp(-1.0))))]),
+    ],
+)
+def test_sides(
+    little: TableModel, volume: Volume, left: float, right: float, expected: list[tuple[str, float]]
+) -> None:
     encoded = little.encode(volume)
     table = encoded.table.clone()
     for name, value in _peaks(left, right).items():
@@ -164,8 +169,15 @@ def test_places_are_parts_of_the_own_organ_and_side_near_the_peak(made: Any) -> 
     half = encoded.parts.shape[0] // 2
     anatomy = np.ones_like(encoded.anatomy)
 
-    def places(finding: str, shown: dict[str, float], side: str, status: Status = Status.PRESENT, *, at: int = half,
-               glow: str = "") -> tuple[str, ...]:
+    def places(
+        finding: str,
+        shown: dict[str, float],
+        side: str,
+        status: Status = Status.PRESENT,
+        *,
+        at: int = half,
+        glow: str = "",
+    ) -> tuple[str, ...]:
         n = config.findings.index(finding)
         maps, parts = np.zeros_like(encoded.findings), np.zeros_like(encoded.parts)
         if glow:  # faint, everywhere far from the peak: more in sum than the finding itself
@@ -218,10 +230,14 @@ def test_free_text_is_judged_by_the_shared_space(little: TableModel, volume: Vol
         assert score.probability == pytest.approx(p, abs=1e-5)
         assert score.status is (Status.PRESENT if p >= high else Status.ABSENT if p < low else Status.INDETERMINATE)
     assert found[0].section == "kidneys" and found[2].section == "soft_tissues"
-    assert found[1] == little.classify(volume, ["liver_cyst"])[0] == next(
-        s for s in little.classify(volume) if s.finding == "liver_cyst")
+    assert (
+        found[1]
+        == little.classify(volume, ["liver_cyst"])[0]
+        == next(s for s in little.classify(volume) if s.finding == "liver_cyst")
+    )
     assert len(little.classify(volume, ["liver_cyst", "kidney_cyst"])) == 1 + len(
-        [s for s in little.classify(volume) if s.finding == "kidney_cyst"])
+        [s for s in little.classify(volume) if s.finding == "kidney_cyst"]
+    )
     for bad in ("", "   "):
         with pytest.raises(InputError, match="word"):
             little.classify(volume, [bad])
@@ -231,8 +247,9 @@ def test_free_text_is_judged_by_the_shared_space(little: TableModel, volume: Vol
 class _Said:
     """A decoder that says what it is told to, and keeps what it was asked."""
 
-    def __init__(self, decoder: Any, text: str, ended_by: str = "end",
-                 choices: tuple[float, float] = (-1.0, -3.0)) -> None:
+    def __init__(
+        self, decoder: Any, text: str, ended_by: str = "end", choices: tuple[float, float] = (-1.0, -3.0)
+    ) -> None:
         self.decoder, self.text, self.ended_by, self.choices = decoder, text, ended_by, choices
         self.prompts: list[str] = []
         self.asked: list[str] = []
@@ -257,8 +274,9 @@ def say(little: TableModel, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     return said
 
 
-def test_what_is_no_known_question_goes_to_the_decoder(little: TableModel, volume: Volume, say: Any,
-                                                       monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_no_known_question_goes_to_the_decoder(
+    little: TableModel, volume: Volume, say: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(vlm, "_contradicts", lambda *_: False)
     said = say("Yes")
     given = little.answer(volume, " Does the hepatic cyst look benign? ")
@@ -278,19 +296,32 @@ def test_what_is_no_known_question_goes_to_the_decoder(little: TableModel, volum
     say("  ")
     silent = little.answer(volume, "What is beside the cyst?")
     assert (silent.text, silent.status, silent.confidence, silent.region) == (
-        "No answer", Status.NOT_ASSESSED, 0.0, None)
+        "No answer",
+        Status.NOT_ASSESSED,
+        0.0,
+        None,
+    )
 
 
-def test_an_answer_of_the_decoder_against_the_scores_is_indeterminate(little: TableModel, volume: Volume, say: Any,
-                                                                      monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_answer_of_the_decoder_against_the_scores_is_indeterminate(
+    little: TableModel, volume: Volume, say: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def scores(*held: tuple[str, float, Status]) -> list[FindingScore]:
         return [FindingScore(f, "a finding", "liver", "liver", p, status) for f, p, status in held]
 
     gone, there = ("liver_cyst", 0.02, Status.ABSENT), ("liver_cyst", 0.9, Status.PRESENT)
     perhaps, other = ("liver_cyst", 0.3, Status.INDETERMINATE), ("gallstone", 0.02, Status.ABSENT)
-    expected = [("Yes", (gone,), True), ("No", (there,), True), ("Yes", (there,), False), ("No", (gone,), False),
-                ("Yes", (perhaps,), False), ("No", (perhaps,), False), ("Yes", (gone, other), False),
-                ("Yes", (), False), ("Segment VI", (gone,), False)]
+    expected = [
+        ("Yes", (gone,), True),
+        ("No", (there,), True),
+        ("Yes", (there,), False),
+        ("No", (gone,), False),
+        ("Yes", (perhaps,), False),
+        ("No", (perhaps,), False),
+        ("Yes", (gone, other), False),
+        ("Yes", (), False),
+        ("Segment VI", (gone,), False),
+    ]
     for text, held, disagrees in expected:
         assert vlm._contradicts(text, scores(*held)) is disagrees, (text, held)
     say("Yes")
@@ -303,15 +334,20 @@ def test_an_answer_of_the_decoder_against_the_scores_is_indeterminate(little: Ta
     assert given.status is Status.PRESENT and "disagree" not in given.evidence[0]
 
 
-def test_presence_is_answered_from_the_scores(little: TableModel, volume: Volume, say: Any,
-                                              monkeypatch: pytest.MonkeyPatch) -> None:
+def test_presence_is_answered_from_the_scores(
+    little: TableModel, volume: Volume, say: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     said = say("Segment VI")
     for p, status, text, confidence, stands in (
-            (0.9, Status.PRESENT, "Yes", 0.9, Status.PRESENT), (0.3, Status.PRESENT, "Yes", 0.3, Status.PRESENT),
-            (0.02, Status.ABSENT, "No", 0.98, Status.ABSENT), (0.2, Status.INDETERMINATE, "Yes", 0.2,
-                                                               Status.INDETERMINATE)):
-        held = [FindingScore("spleen_cyst", "splenic cyst", "spleen", "spleen", p, status),
-                FindingScore("spleen_lesion", "splenic lesion", "spleen", "spleen", 0.01, Status.ABSENT)]
+        (0.9, Status.PRESENT, "Yes", 0.9, Status.PRESENT),
+        (0.3, Status.PRESENT, "Yes", 0.3, Status.PRESENT),
+        (0.02, Status.ABSENT, "No", 0.98, Status.ABSENT),
+        (0.2, Status.INDETERMINATE, "Yes", 0.2, Status.INDETERMINATE),
+    ):
+        held = [
+            FindingScore("spleen_cyst", "splenic cyst", "spleen", "spleen", p, status),
+            FindingScore("spleen_lesion", "splenic lesion", "spleen", "spleen", 0.01, Status.ABSENT),
+        ]
         monkeypatch.setattr(little, "_scores_of", lambda *_, h=held: h)
         for question in ("Is there a splenic cyst?", "Is there a lesion in the spleen?"):
             given = little.answer(volume, question)
@@ -330,21 +366,26 @@ def test_presence_is_answered_from_the_scores(little: TableModel, volume: Volume
     assert said.prompts == [], "the decoder was not asked"
 
 
-def test_what_makes_an_organ_not_normal_is_shown(little: TableModel, volume: Volume,
-                                                 monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_makes_an_organ_not_normal_is_shown(
+    little: TableModel, volume: Volume, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shown = next(s for s in little.classify(volume) if s.region is not None)
     score = replace(shown, finding="spleen_cyst", site="spleen", locations=(), probability=0.9, status=Status.PRESENT)
     monkeypatch.setattr(little, "_scores_of", lambda *_: [score])
-    for question, text in (("Is the spleen normal?", "No"), ("Is the spleen normal or abnormal?", "Abnormal"),
-                           ("Is there a splenic cyst?", "Yes")):
+    for question, text in (
+        ("Is the spleen normal?", "No"),
+        ("Is the spleen normal or abnormal?", "Abnormal"),
+        ("Is there a splenic cyst?", "Yes"),
+    ):
         given = little.answer(volume, question)
         assert (given.text, given.status, given.region) == (text, Status.PRESENT, score.region), question
     given = little.answer(volume, "Is there a splenic cyst?", facts={"spleen": "absent: splenic cyst"})
     assert (given.text, given.region) == ("No", None)
 
 
-def test_side_place_number_and_organ_come_from_the_evidence(made: Any, say: Any, monkeypatch: pytest.MonkeyPatch
-                                                            ) -> None:
+def test_side_place_number_and_organ_come_from_the_evidence(
+    made: Any, say: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = made.model()
     scan = made.volume(shape=(48, 30, 30), spacing_mm=(6.0, 6.0, 6.0))
     encoded, config = model.encode(scan), model.encoder.config
@@ -360,8 +401,11 @@ def test_side_place_number_and_organ_come_from_the_evidence(made: Any, say: Any,
     maps[n, 5, 5, 5], parts[5, 5, 5] = 0.8, config.parts.index("liver_segment_7")
     held = replace(encoded, table=table, findings=maps, parts=parts)
     monkeypatch.setattr(model, "encode", lambda _: held)
-    score = {("kidney_cyst", "kidney_left"): (0.9, Status.PRESENT), ("liver_cyst", "liver"): (0.6, Status.PRESENT),
-             ("spleen_cyst", "spleen"): (0.2, Status.ABSENT)}
+    score = {
+        ("kidney_cyst", "kidney_left"): (0.9, Status.PRESENT),
+        ("liver_cyst", "liver"): (0.6, Status.PRESENT),
+        ("spleen_cyst", "spleen"): (0.2, Status.ABSENT),
+    }
     scores = [FindingScore(f, "words", "liver", site, p, status) for (f, site), (p, status) in score.items()]
     monkeypatch.setattr(model, "_scores_of", lambda *_: scores)
     for left, right, side in ((3.0, -2.0, "Left"), (-2.0, 3.0, "Right"), (3.0, 2.0, "Both sides"), (-1, -2.0, "Left")):
@@ -408,15 +452,17 @@ def test_drafts_from_facts_and_what_is_too_long(little: TableModel, volume: Volu
     assert little.read(volume, facts=FACTS)[0].drafts[0].text == ""
 
 
-def test_a_question_that_does_not_fit_is_one_clear_error(made: Any, volume: Volume,
-                                                         monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_question_that_does_not_fit_is_one_clear_error(
+    made: Any, volume: Volume, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(vlm, "LONGEST_SECTION", 200)
     model = made.model(context=128)
     with pytest.raises(InputError, match="context"):
         model.answer(volume, "why " * 120)
     reading, _ = model.read(volume)
     assert reading.drafts == () and len([w for w in reading.warnings if "prose" in w.what]) == len(
-        model.settings.sections)
+        model.settings.sections
+    )
 
 
 def test_an_unfamiliar_scan_is_warned_of(little: TableModel, volume: Volume) -> None:
@@ -433,7 +479,7 @@ def test_what_is_strange_is_named(little: TableModel) -> None:
     table = reader.mean[None].clone()
     for organ, amount in (("spleen", 9.0), ("heart", 5.0), ("lung", 2.0)):
         row = config.anatomy.index(organ)
-        table[:, row, :len(FEATURES)] += amount * reader.scale[row, :len(FEATURES)]
+        table[:, row, : len(FEATURES)] += amount * reader.scale[row, : len(FEATURES)]
     assert vlm.strangest(little.encoder, table) == ["spleen", "heart", "lung"]
 
 
@@ -444,13 +490,21 @@ def test_strangeness_by_hand(little: TableModel) -> None:
     organs = len(config.anatomy)
     off = table + 2 * reader.scale
     off[:, organs:] += 100  # findings are what scans differ by: they do not count
-    off[:, :, len(FEATURES):] += 100
+    off[:, :, len(FEATURES) :] += 100
     assert vlm.strangeness(little.encoder, torch.cat([table, off])) == pytest.approx([0.0, 2.0], abs=1e-4)
 
 
-@pytest.mark.parametrize("options", [
-    {"turn_deg": 17.0}, {"spacing_mm": (3.0, 9.0, 12.0), "shape": (100, 28, 22)}, {"shape": (4, 5, 3)},
-    {"shape": (1, 20, 20)}, {"shape": (20, 20, 1)}, {"origin": (900.0, -2000.0, 5000.0)}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"turn_deg": 17.0},
+        {"spacing_mm": (3.0, 9.0, 12.0), "shape": (100, 28, 22)},
+        {"shape": (4, 5, 3)},
+        {"shape": (1, 20, 20)},
+        {"shape": (20, 20, 1)},
+        {"origin": (900.0, -2000.0, 5000.0)},
+    ],
+)
 def test_any_grid(little: TableModel, made: Any, options: dict[str, Any]) -> None:
     scan = made.volume(**options)
     reading, own = little.read(scan)
@@ -501,8 +555,11 @@ def test_bfloat16_is_close(little: TableModel, volume: Volume) -> None:
 def test_generate_report_with_and_without_masks(little: TableModel) -> None:
     from radvlm.phantom import LesionSpec, PhantomSpec, make_phantom
 
-    phantom = make_phantom(PhantomSpec(seed=5, shape=(60, 60, 60), spacing_mm=(7.0, 7.0, 8.0), lesions=(
-        LesionSpec("liver_cyst", size=45.0),)))
+    phantom = make_phantom(
+        PhantomSpec(
+            seed=5, shape=(60, 60, 60), spacing_mm=(7.0, 7.0, 8.0), lesions=(LesionSpec("liver_cyst", size=45.0),)
+        )
+    )
     for masks in (None, phantom.segmentation):
         made = radvlm.generate_report(phantom.volume, segmentation=masks, model=little)
         assert "MODEL: little" in made.text

@@ -21,12 +21,23 @@ OPTIONS: dict[str, Any] = {"spacing_mm": 10.0, "crowded": 1.0, "reports": False}
 @pytest.fixture(scope="module")
 def phantom() -> Phantom:
     """Findings of every kind of label: two that share a structure, fluids, a stone, one of a whole organ."""
-    return make_phantom(PhantomSpec(seed=6, spacing_mm=(6.0, 6.0, 6.0), lesions=(
-        LesionSpec("liver_cyst", 40), LesionSpec("liver_metastasis", 35), LesionSpec("kidney_cyst", 20, side="left"),
-        LesionSpec("lytic_bone_lesion", 18, location="vertebrae_L3"),
-        LesionSpec("sclerotic_bone_lesion", 14, location="vertebrae_T10"),
-        LesionSpec("hydronephrosis", 28, side="right"), LesionSpec("pleural_effusion", 40, side="right"),
-        LesionSpec("gallstone", 14), LesionSpec("splenomegaly", 600))))
+    return make_phantom(
+        PhantomSpec(
+            seed=6,
+            spacing_mm=(6.0, 6.0, 6.0),
+            lesions=(
+                LesionSpec("liver_cyst", 40),
+                LesionSpec("liver_metastasis", 35),
+                LesionSpec("kidney_cyst", 20, side="left"),
+                LesionSpec("lytic_bone_lesion", 18, location="vertebrae_L3"),
+                LesionSpec("sclerotic_bone_lesion", 14, location="vertebrae_T10"),
+                LesionSpec("hydronephrosis", 28, side="right"),
+                LesionSpec("pleural_effusion", 40, side="right"),
+                LesionSpec("gallstone", 14),
+                LesionSpec("splenomegaly", 600),
+            ),
+        )
+    )
 
 
 def _mask(phantom: Phantom, name: str) -> np.ndarray:
@@ -53,8 +64,14 @@ def test_findings_are_exactly_their_masks(phantom: Phantom) -> None:
         covered |= mask
     assert np.array_equal(covered, np.isin(classes, [names.index(f.name) for f in findings().values() if f.structure]))
     held = {names[v] for v in np.unique(classes)}
-    assert {"liver_cyst", "liver_metastasis", "kidney_cyst", "pleural_effusion", "lytic_bone_lesion",
-            "sclerotic_bone_lesion"} <= held
+    assert {
+        "liver_cyst",
+        "liver_metastasis",
+        "kidney_cyst",
+        "pleural_effusion",
+        "lytic_bone_lesion",
+        "sclerotic_bone_lesion",
+    } <= held
 
 
 def test_kinds_that_share_a_structure_are_told_apart_by_place(phantom: Phantom) -> None:

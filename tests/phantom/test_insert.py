@@ -65,8 +65,12 @@ def test_insertion_is_repeatable_and_the_input_is_untouched(scan: Phantom) -> No
 
 
 def test_insertion_refuses_what_it_cannot_do(scan: Phantom) -> None:
-    for lesion in (LesionSpec("ascites"), LesionSpec("splenomegaly"), LesionSpec("uterine_fibroid"),
-                   LesionSpec("kidney_cyst", 40)):
+    for lesion in (
+        LesionSpec("ascites"),
+        LesionSpec("splenomegaly"),
+        LesionSpec("uterine_fibroid"),
+        LesionSpec("kidney_cyst", 40),
+    ):
         with pytest.raises(InputError):
             insert_lesions(scan.volume, scan.segmentation, (lesion,))
     affine = scan.volume.geometry.affine.copy()

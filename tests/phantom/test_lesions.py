@@ -7,8 +7,9 @@ import pytest
 
 from radvlm.phantom import LESION_KINDS, LesionSpec, Phantom, PhantomSpec, make_phantom
 
-FOCAL = [k.name for k in LESION_KINDS.values()
-         if k.placement not in ("organ", "fluid") and k.name != "vertebral_fracture"]
+FOCAL = [
+    k.name for k in LESION_KINDS.values() if k.placement not in ("organ", "fluid") and k.name != "vertebral_fracture"
+]
 FLUID = [k.name for k in LESION_KINDS.values() if k.placement == "fluid"]
 
 
@@ -17,8 +18,14 @@ def make(*lesions: LesionSpec, seed: int = 2, **more: object) -> Phantom:
     low, high = LESION_KINDS[lesions[0].kind].region_z
     below = "abdomen" if low > -215 else "abdomen-pelvis"
     region = "chest" if low >= 60 else "chest-abdomen-pelvis" if high > 150 else below
-    settings: dict = {"seed": seed, "region": region, "spacing_mm": (4.5, 4.5, 4.5), "noise_hu": 0, "sex": sex,
-                      "crop": ((0.05, 0.95), (0.2, 0.8), (0, 1))}
+    settings: dict = {
+        "seed": seed,
+        "region": region,
+        "spacing_mm": (4.5, 4.5, 4.5),
+        "noise_hu": 0,
+        "sex": sex,
+        "crop": ((0.05, 0.95), (0.2, 0.8), (0, 1)),
+    }
     return make_phantom(PhantomSpec(**{**settings, **more}, lesions=lesions))
 
 
@@ -59,11 +66,17 @@ def test_a_focal_lesion_is_where_it_says_with_the_size_and_hu_it_says(kind: str)
     assert truth.diameter_3d_mm == pytest.approx(truth.size)
 
 
-@pytest.mark.parametrize(("kind", "location"), [
-    *[("liver_cyst", f"liver_segment_{n}") for n in (1, 2, 3, 4, 5, 6, 7, 8)],
-    ("pancreas_tumor", "pancreas_head"), ("pancreas_cyst", "pancreas_tail"), ("lung_nodule", "lung_middle_lobe_right"),
-    ("lung_nodule", "lung_lower_lobe_left"), ("sclerotic_bone_lesion", "vertebrae_L2"),
-])
+@pytest.mark.parametrize(
+    ("kind", "location"),
+    [
+        *[("liver_cyst", f"liver_segment_{n}") for n in (1, 2, 3, 4, 5, 6, 7, 8)],
+        ("pancreas_tumor", "pancreas_head"),
+        ("pancreas_cyst", "pancreas_tail"),
+        ("lung_nodule", "lung_middle_lobe_right"),
+        ("lung_nodule", "lung_lower_lobe_left"),
+        ("sclerotic_bone_lesion", "vertebrae_L2"),
+    ],
+)
 def test_a_lesion_lies_in_the_place_asked_for(kind: str, location: str) -> None:
     phantom = make(LesionSpec(kind, 8, location=location))
     truth = phantom.truth.lesions[0]
@@ -106,8 +119,9 @@ def test_a_larger_effusion_is_deeper_and_larger() -> None:
 
 def test_organ_wide_kinds_change_the_organ() -> None:
     plain = make(LesionSpec("gallstone", 6))
-    ill = make(LesionSpec("steatosis", 12), LesionSpec("splenomegaly", 600),
-               LesionSpec("hydronephrosis", 28, side="left"))
+    ill = make(
+        LesionSpec("steatosis", 12), LesionSpec("splenomegaly", 600), LesionSpec("hydronephrosis", 28, side="left")
+    )
     volume = {p: {s.name: s.volume_ml for s in p.truth.structures} for p in (plain, ill)}
     assert ill.truth.structure("spleen").volume_ml == pytest.approx(600)
     counted = ill.segmentation.voxel_count("spleen") * ill.volume.geometry.voxel_volume_mm3 / 1000
@@ -132,8 +146,9 @@ def test_hepatomegaly_reaches_its_volume() -> None:
 
 @pytest.mark.parametrize("diameter", [35, 55])
 def test_the_aneurysm_has_the_stated_diameter_at_its_centre(diameter: float) -> None:
-    phantom = make(LesionSpec("aortic_aneurysm", diameter), spacing_mm=(1.5, 1.5, 3.0),
-                   crop=((0.3, 0.6), (0.3, 0.75), (0.25, 0.5)))
+    phantom = make(
+        LesionSpec("aortic_aneurysm", diameter), spacing_mm=(1.5, 1.5, 3.0), crop=((0.3, 0.6), (0.3, 0.75), (0.25, 0.5))
+    )
     truth = phantom.truth.lesions[0]
     assert truth.facts == (("diameter", pytest.approx(diameter, rel=0.01), "mm"),)
     k = round(phantom.volume.geometry.to_index(truth.centre_mm)[2])
@@ -158,8 +173,15 @@ def test_a_fractured_vertebra_has_lost_the_stated_anterior_height() -> None:
 
 
 def test_lesions_keep_clear_of_each_other() -> None:
-    phantom = make_phantom(PhantomSpec(seed=9, shape=(96, 96, 80), region="abdomen", noise_hu=0, lesions={
-        "liver_metastasis": 6, "liver_cyst": 3, "kidney_cyst": 2, "lymph_node": 2}))
+    phantom = make_phantom(
+        PhantomSpec(
+            seed=9,
+            shape=(96, 96, 80),
+            region="abdomen",
+            noise_hu=0,
+            lesions={"liver_metastasis": 6, "liver_cyst": 3, "kidney_cyst": 2, "lymph_node": 2},
+        )
+    )
     truths = [t for t in phantom.truth.lesions if t.semi_axes_mm]
     for n, a in enumerate(truths):
         for b in truths[n + 1 :]:

@@ -24,8 +24,17 @@ COARSE = (70, 70, 116)  # about 6 mm, whole trunk
 @pytest.fixture(scope="module")
 def healthy() -> Phantom:
     """A woman, abdomen to pelvis, 3 mm, no noise."""
-    return make_phantom(PhantomSpec(seed=4, region="abdomen-pelvis", spacing_mm=(3.0, 3.0, 3.0), noise_hu=0, sex="F",
-                                    crop=((0.1, 0.9), (0.2, 0.8), (0.1, 1)), healthy=True))
+    return make_phantom(
+        PhantomSpec(
+            seed=4,
+            region="abdomen-pelvis",
+            spacing_mm=(3.0, 3.0, 3.0),
+            noise_hu=0,
+            sex="F",
+            crop=((0.1, 0.9), (0.2, 0.8), (0.1, 1)),
+            healthy=True,
+        )
+    )
 
 
 @pytest.fixture(scope="module")
@@ -71,8 +80,14 @@ def test_voxel_based_volumes_say_so_and_equal_the_masks(healthy: Phantom) -> Non
 @pytest.mark.parametrize("phase", PHASE_NAMES)
 def test_organs_have_the_hu_of_the_phase(phase: str) -> None:
     phantom = make_phantom(PhantomSpec(seed=2, region="abdomen", spacing_mm=(4, 4, 4), phase=phase, noise_hu=0))
-    for name, material in (("liver", "liver"), ("spleen", "spleen"), ("aorta", "artery"), ("gallbladder", "bile"),
-                           ("inferior_vena_cava", "vein"), ("autochthon_left", "muscle")):
+    for name, material in (
+        ("liver", "liver"),
+        ("spleen", "spleen"),
+        ("aorta", "artery"),
+        ("gallbladder", "bile"),
+        ("inferior_vena_cava", "vein"),
+        ("autochthon_left", "muscle"),
+    ):
         assert np.median(deep_hu(phantom, name)) == pytest.approx(tissue_hu(material, phase), abs=1.0), name
         truth = phantom.truth.structure(name)
         assert truth is not None and truth.hu == pytest.approx(tissue_hu(material, phase))
@@ -119,8 +134,16 @@ def test_many_capsules_at_once_equal_one_at_a_time() -> None:
 
     affine = np.eye(4)
     affine[:3, :3] = rotation(5, 9, -12) * np.array([1.5, 1.5, 2.5])
-    pieces = tuple(Capsule((10 + 6 * n, 30 + 3 * n, 20 + 2 * n), (16 + 6 * n, 33 + 3 * n, 22 + 2 * n), 7 - n, 6 - n,
-                           front_of=33.0 if n == 1 else None) for n in range(4))
+    pieces = tuple(
+        Capsule(
+            (10 + 6 * n, 30 + 3 * n, 20 + 2 * n),
+            (16 + 6 * n, 33 + 3 * n, 22 + 2 * n),
+            7 - n,
+            6 - n,
+            front_of=33.0 if n == 1 else None,
+        )
+        for n in range(4)
+    )
     masks = []
     for limit in (0, 10**9):
         render._SPARSE_VOXELS, before = limit, render._SPARSE_VOXELS
@@ -153,8 +176,9 @@ def test_bending_keeps_the_volume_and_the_bounds_hold(bends: tuple) -> None:
 def test_anatomy_varies_within_normal_adult_ranges() -> None:
     seen = []
     for seed in range(4):
-        phantom = make_phantom(PhantomSpec(seed=seed, shape=(60, 60, 76), region="abdomen-pelvis", sex="FM"[seed % 2],
-                                           noise_hu=0))
+        phantom = make_phantom(
+            PhantomSpec(seed=seed, shape=(60, 60, 76), region="abdomen-pelvis", sex="FM"[seed % 2], noise_hu=0)
+        )
         volumes = {s.name: s.volume_ml for s in phantom.truth.structures}
         seen.append(round(volumes["liver"]))
         assert 1150 < volumes["liver"] < 1850
@@ -211,16 +235,33 @@ def test_paired_structures_lie_on_their_side(trunk: Phantom) -> None:
 
 
 def test_parts_lie_in_their_parents_and_organs_do_not_overlap() -> None:
-    phantom = make_phantom(PhantomSpec(seed=5, shape=COARSE, noise_hu=0, sex="F", lesions={
-        "liver_cyst": 1, "kidney_tumor": 1, "lung_nodule": 1, "spleen_lesion": 1, "pancreas_tumor": 1}))
+    phantom = make_phantom(
+        PhantomSpec(
+            seed=5,
+            shape=COARSE,
+            noise_hu=0,
+            sex="F",
+            lesions={"liver_cyst": 1, "kidney_tumor": 1, "lung_nodule": 1, "spleen_lesion": 1, "pancreas_tumor": 1},
+        )
+    )
     for name in phantom.segmentation.present:
         parent = structure(name).parent
-        if parent in ("liver", "pancreas", "lung_right", "lung_left", "heart", "spleen", "kidney_left",
-                      "kidney_right") and not name.startswith("renal_pelvis"):
+        if parent in (
+            "liver",
+            "pancreas",
+            "lung_right",
+            "lung_left",
+            "heart",
+            "spleen",
+            "kidney_left",
+            "kidney_right",
+        ) and not name.startswith("renal_pelvis"):
             assert not (mask_of(phantom, name) & ~mask_of(phantom, parent)).any(), name
-    for host, parts in (("liver", [f"liver_segment_{n}" for n in range(1, 9)]),
-                        ("pancreas", ["pancreas_head", "pancreas_body", "pancreas_tail"]),
-                        ("lung_left", ["lung_upper_lobe_left", "lung_lower_lobe_left"])):
+    for host, parts in (
+        ("liver", [f"liver_segment_{n}" for n in range(1, 9)]),
+        ("pancreas", ["pancreas_head", "pancreas_body", "pancreas_tail"]),
+        ("lung_left", ["lung_upper_lobe_left", "lung_lower_lobe_left"]),
+    ):
         total = sum(mask_of(phantom, part).sum() for part in parts if part in phantom.segmentation.places)
         assert total == mask_of(phantom, host).sum()
 
@@ -236,28 +277,41 @@ def test_everything_it_can_hold_is_searched() -> None:
 
 
 def test_trabecular_bone_follows_age() -> None:
-    young, old = (make_phantom(PhantomSpec(seed=1, shape=(64, 64, 64), region="abdomen", age_years=a, noise_hu=0))
-                  for a in (25, 85))
+    young, old = (
+        make_phantom(PhantomSpec(seed=1, shape=(64, 64, 64), region="abdomen", age_years=a, noise_hu=0))
+        for a in (25, 85)
+    )
     assert young.truth.trabecular_hu - old.truth.trabecular_hu == pytest.approx(2.5 * 55)
     assert np.percentile(deep_hu(young, "vertebrae_L3"), 20) > np.percentile(deep_hu(old, "vertebrae_L3"), 20) + 80
 
 
 # ---- grids -----------------------------------------------------------------------------------------------------
 
-LESIONS = (LesionSpec("liver_cyst", 40), LesionSpec("kidney_cyst", 20, side="left"), LesionSpec("splenomegaly", 500),
-           LesionSpec("lymph_node", 22))
+LESIONS = (
+    LesionSpec("liver_cyst", 40),
+    LesionSpec("kidney_cyst", 20, side="left"),
+    LesionSpec("splenomegaly", 500),
+    LesionSpec("lymph_node", 22),
+)
 
 
-@pytest.mark.parametrize("change", [
-    {"stored_axes": "PIR"}, {"rotation_deg": (9.0, -6.0, 12.0)}, {"spacing_mm": (3.0, 3.0, 5.0)},
-    {"noise_hu": 30.0}, {"crop": ((0, 1), (0.1, 0.9), (0.2, 1))},
-])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"stored_axes": "PIR"},
+        {"rotation_deg": (9.0, -6.0, 12.0)},
+        {"spacing_mm": (3.0, 3.0, 5.0)},
+        {"noise_hu": 30.0},
+        {"crop": ((0, 1), (0.1, 0.9), (0.2, 1))},
+    ],
+)
 def test_the_truth_does_not_depend_on_the_grid(change: dict) -> None:
     base = PhantomSpec(seed=8, region="abdomen", spacing_mm=(4.5, 4.5, 4.5), noise_hu=0, lesions=LESIONS)
     first, second = make_phantom(base), make_phantom(replace(base, **change))
     assert second.truth.lesions == tuple(
         replace(lesion, in_field=other.in_field)
-        for lesion, other in zip(first.truth.lesions, second.truth.lesions, strict=True))
+        for lesion, other in zip(first.truth.lesions, second.truth.lesions, strict=True)
+    )
     for lesion in second.truth.lesions:
         if lesion.semi_axes_mm and lesion.in_field == "inside":
             assert np.linalg.norm(centre(second, lesion.structure) - lesion.centre_mm) < 2.0
@@ -289,8 +343,9 @@ def test_axes_in_an_oblique_plane_are_those_of_its_ellipse() -> None:
 
 
 def test_truncation_cuts_organs_and_says_so() -> None:
-    spec = PhantomSpec(seed=1, region="abdomen", spacing_mm=(4, 4, 4), noise_hu=0,
-                       lesions=(LesionSpec("liver_cyst", 30),))
+    spec = PhantomSpec(
+        seed=1, region="abdomen", spacing_mm=(4, 4, 4), noise_hu=0, lesions=(LesionSpec("liver_cyst", 30),)
+    )
     whole, part = make_phantom(spec), make_phantom(replace(spec, crop=((0, 1), (0, 1), (0.6, 0.8))))
     assert whole.truth.structure("spleen").complete and not part.truth.structure("spleen").complete  # type: ignore[union-attr]
     assert part.truth.structure("spleen").volume_basis == "voxels"  # type: ignore[union-attr]
@@ -300,8 +355,10 @@ def test_truncation_cuts_organs_and_says_so() -> None:
     k = round(whole.volume.geometry.to_index(part.volume.geometry.to_world((0, 0, 0)))[2])
     window = slice(k, k + part.volume.hu.shape[2])
     for ours, theirs in zip(whole.segmentation.layers, part.segmentation.layers, strict=True):
-        names = [{p.label: n for n, p in ph.segmentation.places.items() if ph.segmentation.layers[p.layer] is layer}
-                 for ph, layer in ((whole, ours), (part, theirs))]
+        names = [
+            {p.label: n for n, p in ph.segmentation.places.items() if ph.segmentation.layers[p.layer] is layer}
+            for ph, layer in ((whole, ours), (part, theirs))
+        ]
         assert set(names[1].values()) <= set(names[0].values())
     for name in ("liver", "spleen", "aorta", "vertebrae_T12"):
         assert (mask_of(whole, name)[:, :, window] == mask_of(part, name)).all()
@@ -333,12 +390,14 @@ def test_lesions_do_not_change_the_anatomy_and_later_ones_do_not_move_earlier_on
     base = PhantomSpec(seed=6, region="abdomen", shape=(56, 56, 56), noise_hu=0)
     plain = make_phantom(base)
     one = make_phantom(replace(base, lesions=(LesionSpec("liver_cyst", 25),)))
-    two = make_phantom(replace(base, lesions=(LesionSpec("liver_cyst", 25),
-                                              LesionSpec("kidney_stone", 6, side="left"))))
+    two = make_phantom(
+        replace(base, lesions=(LesionSpec("liver_cyst", 25), LesionSpec("kidney_stone", 6, side="left")))
+    )
     assert (plain.segmentation.layers[0] == one.segmentation.layers[0]).all()
     assert one.truth.lesions[0] == two.truth.lesions[0]
     changed = plain.volume.hu != one.volume.hu
     from scipy.ndimage import binary_dilation
+
     assert not (changed & ~binary_dilation(mask_of(one, "liver_cyst"), iterations=2)).any()
 
 
@@ -352,23 +411,45 @@ def test_the_truth_is_json_and_random_phantoms_can_be_made() -> None:
     assert Phantom.random(1, lesions=0, shape=(24, 24, 24)).truth.healthy
 
 
-@pytest.mark.parametrize("arguments", [
-    {"seed": -1}, {"region": "arm"}, {"phase": "late"}, {"sex": "X"}, {"age_years": 5}, {"noise_hu": -1},
-    {"shape": (0, 4, 4)}, {"shape": (4, 4)}, {"spacing_mm": (1, 1, 99)}, {"stored_axes": "RAX"}, {"stored_axes": "RLS"},
-    {"rotation_deg": (0, 0, 80)}, {"crop": ((0.5, 0.5), (0, 1), (0, 1))}, {"lesions": {"wart": 1}},
-    {"lesions": {"liver_cyst": -1}}, {"healthy": True, "lesions": {"liver_cyst": 1}}, {"lesions": ("liver_cyst",)},
-    {"sex": "M", "lesions": {"uterine_fibroid": 1}}, {"noise_hu": float("nan")},
-])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"seed": -1},
+        {"region": "arm"},
+        {"phase": "late"},
+        {"sex": "X"},
+        {"age_years": 5},
+        {"noise_hu": -1},
+        {"shape": (0, 4, 4)},
+        {"shape": (4, 4)},
+        {"spacing_mm": (1, 1, 99)},
+        {"stored_axes": "RAX"},
+        {"stored_axes": "RLS"},
+        {"rotation_deg": (0, 0, 80)},
+        {"crop": ((0.5, 0.5), (0, 1), (0, 1))},
+        {"lesions": {"wart": 1}},
+        {"lesions": {"liver_cyst": -1}},
+        {"healthy": True, "lesions": {"liver_cyst": 1}},
+        {"lesions": ("liver_cyst",)},
+        {"sex": "M", "lesions": {"uterine_fibroid": 1}},
+        {"noise_hu": float("nan")},
+    ],
+)
 def test_bad_parameters_are_refused(arguments: dict) -> None:
     with pytest.raises(InputError):
         PhantomSpec(**arguments)
 
 
-@pytest.mark.parametrize("arguments", [
-    {"kind": "liver_cyst", "side": "left"}, {"kind": "liver_cyst", "size": 500},
-    {"kind": "liver_cyst", "location": "spleen"},
-    {"kind": "lung_nodule", "side": "left", "location": "lung_upper_lobe_right"}, {"kind": "kidney_cyst", "side": "up"},
-])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"kind": "liver_cyst", "side": "left"},
+        {"kind": "liver_cyst", "size": 500},
+        {"kind": "liver_cyst", "location": "spleen"},
+        {"kind": "lung_nodule", "side": "left", "location": "lung_upper_lobe_right"},
+        {"kind": "kidney_cyst", "side": "up"},
+    ],
+)
 def test_bad_lesions_are_refused(arguments: dict) -> None:
     with pytest.raises(InputError):
         LesionSpec(**arguments)
@@ -376,7 +457,8 @@ def test_bad_lesions_are_refused(arguments: dict) -> None:
 
 def test_a_lesion_that_does_not_fit_is_refused() -> None:
     with pytest.raises(InputError, match="fits into its host"):
-        make_phantom(PhantomSpec(shape=(16, 16, 16),
-                                 lesions=(LesionSpec("liver_cyst", 80, location="liver_segment_2"),)))
+        make_phantom(
+            PhantomSpec(shape=(16, 16, 16), lesions=(LesionSpec("liver_cyst", 80, location="liver_segment_2"),))
+        )
     with pytest.raises(InputError, match="at most once"):
         make_phantom(PhantomSpec(shape=(16, 16, 16), lesions={"splenomegaly": 2}))

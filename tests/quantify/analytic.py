@@ -55,8 +55,17 @@ def tube(kind: str, radius, spacing, rng: np.random.Generator, length: float = 1
     return ((distance <= radii[nearest]) & inside).reshape(shape)
 
 
-def vessel_and_tumor(kind: str, spacing, radius: float, degrees: float, rng: np.random.Generator, *, gap: float = 0.0,
-                     thick: float = 8.0, length: float = 20.0) -> tuple[np.ndarray, np.ndarray]:
+def vessel_and_tumor(
+    kind: str,
+    spacing,
+    radius: float,
+    degrees: float,
+    rng: np.random.Generator,
+    *,
+    gap: float = 0.0,
+    thick: float = 8.0,
+    length: float = 20.0,
+) -> tuple[np.ndarray, np.ndarray]:
     """A vessel 60 mm long and a tumour that covers an arc of its wall along ``length`` of it, ``gap`` away from it."""
     points = line(kind, 60.0)
     places, shape = grid(points, radius + gap + thick, spacing, rng)
@@ -72,14 +81,29 @@ def vessel_and_tumor(kind: str, spacing, radius: float, degrees: float, rng: np.
     angle = (np.degrees(np.arctan2(y, x)) - rng.uniform(0, 360)) % 360
     along = (nearest / 399 - 0.5) * 60.0
     vessel = (distance <= radius) & inside
-    tumor = ((distance > radius + gap) & (distance <= radius + gap + thick) & inside & (angle < degrees)
-             & (np.abs(along) < length / 2))
+    tumor = (
+        (distance > radius + gap)
+        & (distance <= radius + gap + thick)
+        & inside
+        & (angle < degrees)
+        & (np.abs(along) < length / 2)
+    )
     return vessel.reshape(shape), tumor.reshape(shape)
 
 
-def vertebra(anterior: float, middle: float, posterior: float, spacing, rng: np.random.Generator, *,
-             depth: float = 34.0, width: float = 44.0, tilt_degrees: float = 0.0, box: tuple | None = None,
-             center=(0.0, 0.0, 0.0)) -> tuple[np.ndarray, np.ndarray]:
+def vertebra(
+    anterior: float,
+    middle: float,
+    posterior: float,
+    spacing,
+    rng: np.random.Generator,
+    *,
+    depth: float = 34.0,
+    width: float = 44.0,
+    tilt_degrees: float = 0.0,
+    box: tuple | None = None,
+    center=(0.0, 0.0, 0.0),
+) -> tuple[np.ndarray, np.ndarray]:
     """A body with the three heights (endplates are parabolas through them), pedicles, canal and spinous process.
 
     Returns the mask and the body alone. ``box``: (low, shape) of the grid in mm, by default one that holds it.

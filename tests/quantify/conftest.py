@@ -23,8 +23,9 @@ def geometry_of(shape, spacing=(1.0, 1.0, 1.0), rotation=None, origin=(0.0, 0.0,
     return Geometry(tuple(shape), affine)
 
 
-def segmentation_of(masks: Mapping[str, np.ndarray], geometry: Geometry | None = None, *, searched=(),
-                    one_layer: bool = False) -> Segmentation:
+def segmentation_of(
+    masks: Mapping[str, np.ndarray], geometry: Geometry | None = None, *, searched=(), one_layer: bool = False
+) -> Segmentation:
     """Each mask in a layer of its own, or all in one layer where a later mask covers an earlier one."""
     shape = next(iter(masks.values())).shape
     geometry = geometry or geometry_of(shape)

@@ -43,7 +43,7 @@ def test_axes_of_a_tilted_ellipsoid(make):
 
 def test_two_balls_joined_by_a_bar_are_not_solid():
     x, y, z = np.meshgrid(*[np.arange(60)] * 3, indexing="ij")
-    mask = ((x - 15)**2 + (y - 30)**2 + (z - 30)**2 < 100) | ((x - 45)**2 + (y - 30)**2 + (z - 30)**2 < 100)
+    mask = ((x - 15) ** 2 + (y - 30) ** 2 + (z - 30) ** 2 < 100) | ((x - 45) ** 2 + (y - 30) ** 2 + (z - 30) ** 2 < 100)
     mask |= (abs(y - 30) < 2) & (abs(z - 30) < 2) & (x > 15) & (x < 45)
     assert solidity(mask, (1.0, 1.0, 1.0)) < 0.7
     assert measure_shape(mask, (1.0, 1.0, 1.0)).sphericity < 0.85
@@ -174,7 +174,7 @@ def test_nodule(make):
     found = nodule_scene(make, solid=6)
     assert value(found, "mean_diameter") == pytest.approx(18.5, abs=1)
     assert value(found, "solid_diameter") == pytest.approx(12.5, abs=1)
-    assert value(found, "solid_fraction") == pytest.approx(100 * (6 / 7.45)**3, abs=6)
+    assert value(found, "solid_fraction") == pytest.approx(100 * (6 / 7.45) ** 3, abs=6)
     assert value(found, "distance_to_pleura") == pytest.approx(6, abs=1.01)
     assert value(found, "vessels_touching") == 2 and value(found, "vessels_pointing") == 0
     reasons = {o.quantity: o.reason for o in found.omissions}
@@ -184,8 +184,10 @@ def test_nodule(make):
 def test_ground_glass_has_no_solid_part_and_a_solid_nodule_has_no_other(make):
     glass, solid = nodule_scene(make, 0), nodule_scene(make, 9)
     assert value(glass, "solid_fraction") < 1
-    assert any(o.quantity == "solid_diameter" and o.reason == "it has no solid part" for o in glass.omissions) \
+    assert (
+        any(o.quantity == "solid_diameter" and o.reason == "it has no solid part" for o in glass.omissions)
         or value(glass, "solid_diameter") < 2
+    )
     assert value(solid, "solid_fraction") == 100
 
 
@@ -201,8 +203,12 @@ def test_character_does_not_depend_on_the_orientation_or_on_a_shift(make):
         flip = tuple(slice(None, None, s) for s in signs)
         flipped = make.segmentation({n: np.ascontiguousarray(m[flip]) for n, m in masks.items()})
         record = measure_scan(make.volume(np.ascontiguousarray(hu[flip])), flipped).lesions[0]
-        seen.append((sorted((m.quantity, round(m.value, 6)) for m in record.measurements),
-                     [(n.structure, round(n.distance_mm, 6), round(n.contact_mm2, 6)) for n in record.neighbors]))
+        seen.append(
+            (
+                sorted((m.quantity, round(m.value, 6)) for m in record.measurements),
+                [(n.structure, round(n.distance_mm, 6), round(n.contact_mm2, 6)) for n in record.neighbors],
+            )
+        )
     assert all(s == seen[0] for s in seen)
 
 

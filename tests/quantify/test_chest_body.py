@@ -24,7 +24,7 @@ def chest(make, level: int, shape=(80, 40, 20)):
     masks = {n: np.zeros(shape, bool) for n in ("lung_right", "lung_left", "heart", "pleural_effusion_right")}
     masks["lung_left"][2:38, 5:35, 2:18] = True
     masks["lung_right"][42:78, 5:35, 2:18] = True
-    masks["pleural_effusion_right"][42:78, 5:5 + level, 2:10] = True
+    masks["pleural_effusion_right"][42:78, 5 : 5 + level, 2:10] = True
     masks["lung_right"] &= ~masks["pleural_effusion_right"]
     masks["heart"][28:52, 12:28, 5:15] = True
     for side in ("left", "right"):
@@ -57,8 +57,10 @@ def test_heart_to_thorax(make):
     assert value(found, "cardiothoracic_ratio") == pytest.approx(24 / 76)
     masks = chest(make, 6)
     del masks["lung_left"]
-    assert reason(measure_scan(None, make.segmentation(masks)).structure("heart"),
-                  "cardiothoracic_ratio") == "both lungs are not in the masks"
+    assert (
+        reason(measure_scan(None, make.segmentation(masks)).structure("heart"), "cardiothoracic_ratio")
+        == "both lungs are not in the masks"
+    )
 
 
 def test_pericardial_fluid_of_known_width(make):
@@ -72,7 +74,7 @@ def test_trachea(make):
     shape, spacing = (40, 40, 60), (1.0, 1.0, 1.0)
     x, y, z = np.meshgrid(*[np.arange(n) for n in shape], indexing="ij")
     narrow = np.where(abs(z - 30) < 5, 0.7, 1.0)
-    mask = ((x - 19.5) / (7 * narrow))**2 + ((y - 19.5) / (10 * narrow))**2 <= 1
+    mask = ((x - 19.5) / (7 * narrow)) ** 2 + ((y - 19.5) / (10 * narrow)) ** 2 <= 1
     found = measure_scan(None, make.segmentation({"trachea": mask}, make.geometry(shape, spacing))).structure("trachea")
     assert value(found, "minimum_area") == pytest.approx(np.pi * 70 * 0.49, rel=0.05)
     assert value(found, "tracheal_index") == pytest.approx(0.7, abs=0.04)

@@ -52,8 +52,10 @@ def test_a_finer_grid_comes_nearer(analytic):
     errors = []
     for step in (2.0, 1.0, 0.75):
         rng = np.random.default_rng(5)
-        found = [measure_contact(*analytic.vessel_and_tumor("curved", (step,) * 3, 5.0, 150, rng)[::-1], (step,) * 3)
-                 for _ in range(3)]
+        found = [
+            measure_contact(*analytic.vessel_and_tumor("curved", (step,) * 3, 5.0, 150, rng)[::-1], (step,) * 3)
+            for _ in range(3)
+        ]
         errors.append(np.abs([f.angle_degrees - 150 for f in found]).mean())
     assert errors[-1] < 6 and errors[-1] <= errors[0] + 1, errors
 

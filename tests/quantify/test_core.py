@@ -38,8 +38,15 @@ def test_the_core_of_a_blurred_cyst_is_nearer_to_the_truth() -> None:
     from radvlm.phantom import LesionSpec, PhantomSpec, make_phantom
     from radvlm.quantify import measure_scan
 
-    phantom = make_phantom(PhantomSpec(seed=7, region="abdomen", spacing_mm=(2.0, 2.0, 3.0), noise_hu=0,
-                                       lesions=(LesionSpec("kidney_cyst", 18, side="left"),)))
+    phantom = make_phantom(
+        PhantomSpec(
+            seed=7,
+            region="abdomen",
+            spacing_mm=(2.0, 2.0, 3.0),
+            noise_hu=0,
+            lesions=(LesionSpec("kidney_cyst", 18, side="left"),),
+        )
+    )
     found = measure_scan(phantom.volume, phantom.segmentation).lesions
     lesion = next(x for x in found if x.structure == "kidney_cyst_left")
     truth = next(x for x in phantom.truth.lesions if x.kind == "kidney_cyst").mean_hu

@@ -26,8 +26,9 @@ RIGHT_KIDNEY, LEFT_KIDNEY = block((28, 36), (4, 10), (4, 25)), block((4, 12), (4
 
 
 @pytest.mark.parametrize("one_layer", [False, True])
-@pytest.mark.parametrize(("z", "pole"), [
-    ((5, 8), "lower pole"), ((13, 16), "interpolar region"), ((20, 24), "upper pole")])
+@pytest.mark.parametrize(
+    ("z", "pole"), [((5, 8), "lower pole"), ((13, 16), "interpolar region"), ((20, 24), "upper pole")]
+)
 def test_kidney_side_and_pole(make, z, pole, one_layer):
     cyst = block((6, 10), (5, 9), z)
     masks = {"kidney_right": RIGHT_KIDNEY, "kidney_left": LEFT_KIDNEY, "kidney_cyst": cyst}
@@ -59,16 +60,24 @@ def test_the_only_kidney_in_the_masks_is_not_blamed_for_a_far_lesion(make):
     assert lesions(make, {"kidney_right": RIGHT_KIDNEY, "kidney_cyst": block((6, 10), (5, 9), (12, 16))})[0].host == ""
 
 
-SEGMENTS = {"liver_segment_6": block((20, 30), (4, 14), (4, 15)), "liver_segment_7": block((20, 30), (4, 14), (15, 26)),
-            "liver_segment_4": block((10, 20), (4, 14), (4, 26))}
+SEGMENTS = {
+    "liver_segment_6": block((20, 30), (4, 14), (4, 15)),
+    "liver_segment_7": block((20, 30), (4, 14), (15, 26)),
+    "liver_segment_4": block((10, 20), (4, 14), (4, 26)),
+}
 LIVER = block((10, 30), (4, 14), (4, 26))
 
 
 @pytest.mark.parametrize("with_liver", [True, False])
-@pytest.mark.parametrize(("z", "expected"), [
-    ((6, 12), ("liver_segment_6",)), ((9, 17), ("liver_segment_6", "liver_segment_7")),
-    ((12, 22), ("liver_segment_7", "liver_segment_6")), ((5, 16), ("liver_segment_6",)),
-])
+@pytest.mark.parametrize(
+    ("z", "expected"),
+    [
+        ((6, 12), ("liver_segment_6",)),
+        ((9, 17), ("liver_segment_6", "liver_segment_7")),
+        ((12, 22), ("liver_segment_7", "liver_segment_6")),
+        ((5, 16), ("liver_segment_6",)),
+    ],
+)
 def test_liver_segments_by_share(make, z, expected, with_liver):
     masks = {**({"liver": LIVER} if with_liver else {}), **SEGMENTS, "liver_lesion": block((22, 26), (6, 10), z)}
     lesion = lesions(make, masks)[0]
@@ -82,34 +91,49 @@ def test_segments_around_a_lesion_that_replaced_them(make):
 
 
 def test_lung_nodule_by_lobes_alone(make):
-    masks = {"lung_upper_lobe_right": block((22, 38), (4, 26), (15, 28)),
-             "lung_lower_lobe_right": block((22, 38), (4, 26), (2, 15)),
-             "lung_lower_lobe_left": block((2, 18), (4, 26), (2, 28)), "lung_nodule": block((30, 33), (10, 13), (6, 9))}
+    masks = {
+        "lung_upper_lobe_right": block((22, 38), (4, 26), (15, 28)),
+        "lung_lower_lobe_right": block((22, 38), (4, 26), (2, 15)),
+        "lung_lower_lobe_left": block((2, 18), (4, 26), (2, 28)),
+        "lung_nodule": block((30, 33), (10, 13), (6, 9)),
+    }
     lesion = lesions(make, masks)[0]
     assert (lesion.host, lesion.locations) == ("lung_right", ("lung_lower_lobe_right",))
 
 
 def test_pancreas_parts_and_ducts(make):
-    masks = {"pancreas": block((10, 34), (8, 14), (10, 16)), "pancreas_head": block((26, 34), (8, 14), (10, 16)),
-             "pancreas_tail": block((10, 18), (8, 14), (10, 16)),
-             "pancreatic_duct": block((10, 34), (10, 12), (12, 14)),
-             "pancreas_cyst": block((27, 31), (9, 13), (11, 15))}
+    masks = {
+        "pancreas": block((10, 34), (8, 14), (10, 16)),
+        "pancreas_head": block((26, 34), (8, 14), (10, 16)),
+        "pancreas_tail": block((10, 18), (8, 14), (10, 16)),
+        "pancreatic_duct": block((10, 34), (10, 12), (12, 14)),
+        "pancreas_cyst": block((27, 31), (9, 13), (11, 15)),
+    }
     lesion = lesions(make, masks)[0]
     assert (lesion.host, lesion.locations) == ("pancreas", ("pancreas_head",))
 
 
 def test_bone_lesion_and_vertebral_level(make):
-    masks = {"vertebrae_L1": block((16, 24), (2, 8), (16, 24)), "vertebrae_L2": block((16, 24), (2, 8), (6, 15)),
-             "rib_left_12": block((4, 14), (2, 4), (20, 23)), "bone_lesion": block((18, 22), (3, 6), (9, 13))}
+    masks = {
+        "vertebrae_L1": block((16, 24), (2, 8), (16, 24)),
+        "vertebrae_L2": block((16, 24), (2, 8), (6, 15)),
+        "rib_left_12": block((4, 14), (2, 4), (20, 23)),
+        "bone_lesion": block((18, 22), (3, 6), (9, 13)),
+    }
     lesion = lesions(make, masks)[0]
     assert (lesion.host, lesion.level, lesion.locations) == ("vertebrae_L2", "vertebrae_L2", ())
 
 
-@pytest.mark.parametrize(("z", "level"), [
-    ((17, 21), "vertebrae_L1"), ((8, 12), "vertebrae_L2"), ((24, 27), "vertebrae_L1"), ((0, 3), "vertebrae_L2")])
+@pytest.mark.parametrize(
+    ("z", "level"),
+    [((17, 21), "vertebrae_L1"), ((8, 12), "vertebrae_L2"), ((24, 27), "vertebrae_L1"), ((0, 3), "vertebrae_L2")],
+)
 def test_level_of_any_lesion(make, z, level):
-    masks = {"vertebrae_L1": block((16, 24), (2, 8), (14, 24)), "vertebrae_L2": block((16, 24), (2, 8), (4, 15)),
-             "lymph_node": block((26, 29), (12, 16), z)}
+    masks = {
+        "vertebrae_L1": block((16, 24), (2, 8), (14, 24)),
+        "vertebrae_L2": block((16, 24), (2, 8), (4, 15)),
+        "lymph_node": block((26, 29), (12, 16), z),
+    }
     lesion = lesions(make, masks)[0]
     assert (lesion.level, lesion.host) == (level, "")
 
@@ -120,8 +144,10 @@ def test_no_level_far_from_any_vertebra(make):
 
 
 def test_side_of_pleural_fluid(make):
-    lungs = {"lung_lower_lobe_right": block((22, 38), (8, 26), (2, 28)),
-             "lung_lower_lobe_left": block((2, 18), (8, 26), (2, 28))}
+    lungs = {
+        "lung_lower_lobe_right": block((22, 38), (8, 26), (2, 28)),
+        "lung_lower_lobe_left": block((2, 18), (8, 26), (2, 28)),
+    }
     fluid = block((24, 36), (4, 8), (2, 12)) | block((4, 10), (4, 8), (2, 6))
     right, left = lesions(make, {**lungs, "pleural_effusion": fluid})
     assert (right.locations, left.locations) == (("lung_right",), ("lung_left",))
@@ -139,11 +165,18 @@ def test_fluid_has_no_contrast_to_an_organ(make):
     assert "fluid has no host organ" in {o.reason for o in fluid.omissions}
 
 
-@pytest.mark.parametrize(("host", "difference", "sd", "word"), [
-    ("liver", -10.0, 12.0, "isoattenuating"), ("liver", -10.1, 12.0, "hypoattenuating"),
-    ("liver", 14.9, 30.0, "isoattenuating"), ("liver", 15.1, 30.0, "hyperattenuating"),
-    ("lung_right", 800.0, 100.0, ""), ("vertebrae_L1", 300.0, 100.0, ""), ("colon", 300.0, 100.0, ""),
-])
+@pytest.mark.parametrize(
+    ("host", "difference", "sd", "word"),
+    [
+        ("liver", -10.0, 12.0, "isoattenuating"),
+        ("liver", -10.1, 12.0, "hypoattenuating"),
+        ("liver", 14.9, 30.0, "isoattenuating"),
+        ("liver", 15.1, 30.0, "hyperattenuating"),
+        ("lung_right", 800.0, 100.0, ""),
+        ("vertebrae_L1", 300.0, 100.0, ""),
+        ("colon", 300.0, 100.0, ""),
+    ],
+)
 def test_attenuation_band(host, difference, sd, word):
     assert attenuation_word(host, difference, sd) == word
 
@@ -159,6 +192,9 @@ def test_a_stray_voxel_of_overlap_does_not_decide(make):
 def test_where_two_vertebrae_overlap_the_nearer_centre_decides(make):
     """The spinous process of L1 reaches down to the body of L2."""
     upper = block((16, 24), (6, 14), (15, 24)) | block((19, 21), (2, 6), (9, 15))
-    masks = {"vertebrae_L1": upper, "vertebrae_L2": block((16, 24), (6, 14), (5, 14)),
-             "lymph_node": block((26, 29), (12, 16), (9, 12))}
+    masks = {
+        "vertebrae_L1": upper,
+        "vertebrae_L2": block((16, 24), (6, 14), (5, 14)),
+        "lymph_node": block((26, 29), (12, 16), (9, 12)),
+    }
     assert lesions(make, masks)[0].level == "vertebrae_L2"

@@ -29,15 +29,19 @@ def face_midpoints(mask: np.ndarray, spacing) -> np.ndarray:
 ISO = (1.0, 1.0, 1.0)
 
 
-@pytest.mark.parametrize(("mask", "spacing", "long_mm", "short_mm"), [
-    (mask_of("#"), ISO, 1.0, 1.0),
-    (mask_of("#"), (0.7, 0.7, 5.0), 0.7, 0.7),
-    (mask_of("####"), ISO, 4.0, 1.0),
-    (mask_of("####"), (2.0, 0.5, 1.0), 2.5, None),  # four pixels of 2 x 0.5 mm; (-1, 0) to (1, 1.5) mm
-    (mask_of("##", "##"), ISO, np.sqrt(5), None),
-    (mask_of("#.", ".#"), ISO, np.sqrt(5), None),  # touching at a corner: one piece; (-.5, 0) to (1.5, 1)
-    (mask_of("#..", "...", "..#"), ISO, 1.0, 1.0),  # two pieces, each one pixel
-], ids=["pixel", "small-pixel", "run", "flat-pixels", "square", "corner", "apart"])
+@pytest.mark.parametrize(
+    ("mask", "spacing", "long_mm", "short_mm"),
+    [
+        (mask_of("#"), ISO, 1.0, 1.0),
+        (mask_of("#"), (0.7, 0.7, 5.0), 0.7, 0.7),
+        (mask_of("####"), ISO, 4.0, 1.0),
+        (mask_of("####"), (2.0, 0.5, 1.0), 2.5, None),  # four pixels of 2 x 0.5 mm; (-1, 0) to (1, 1.5) mm
+        (mask_of("##", "##"), ISO, np.sqrt(5), None),
+        (mask_of("#.", ".#"), ISO, np.sqrt(5), None),  # touching at a corner: one piece; (-.5, 0) to (1.5, 1)
+        (mask_of("#..", "...", "..#"), ISO, 1.0, 1.0),  # two pieces, each one pixel
+    ],
+    ids=["pixel", "small-pixel", "run", "flat-pixels", "square", "corner", "apart"],
+)
 def test_hand_worked(mask, spacing, long_mm, short_mm):
     axes = planar_axes(mask, spacing)
     assert axes.long_mm == pytest.approx(long_mm)
@@ -117,8 +121,10 @@ def test_a_hole_does_not_break_the_chord():
     assert axes.short_mm > 17
 
 
-@given(arrays(bool, st.tuples(st.integers(1, 9), st.integers(1, 9), st.integers(1, 4)), elements=st.booleans()),
-       st.sampled_from([ISO, (0.7, 0.7, 5.0), (0.5, 1.3, 2.0)]))
+@given(
+    arrays(bool, st.tuples(st.integers(1, 9), st.integers(1, 9), st.integers(1, 4)), elements=st.booleans()),
+    st.sampled_from([ISO, (0.7, 0.7, 5.0), (0.5, 1.3, 2.0)]),
+)
 def test_long_axis_and_diameter_equal_brute_force(mask, spacing):
     from scipy.ndimage import label
 
@@ -211,8 +217,13 @@ def test_sphere_diameters_over_positions(make, spacing):
         nearest = min(abs(np.arange(shape[2]) * spacing[2] - centre[2]))
         axes = planar_axes(mask, spacing)
         disc = 2 * np.sqrt(radius**2 - nearest**2)
-        errors.append([(axes.long_mm - disc) / spacing[0], (axes.short_mm - disc) / spacing[0],
-                       (diameter_3d(mask, spacing)[0] - 2 * radius) / max(spacing)])
+        errors.append(
+            [
+                (axes.long_mm - disc) / spacing[0],
+                (axes.short_mm - disc) / spacing[0],
+                (diameter_3d(mask, spacing)[0] - 2 * radius) / max(spacing),
+            ]
+        )
     errors = np.array(errors)
     assert np.abs(errors).max() < 1.0
     bias = errors.mean(axis=0)
@@ -221,8 +232,11 @@ def test_sphere_diameters_over_positions(make, spacing):
     assert 0.4 < bias[2] < 0.95
 
 
-@pytest.mark.parametrize("mask", [np.ones((1, 1, 1), bool), np.ones((7, 1, 1), bool), np.ones((9, 12, 1), bool),
-                                  np.ones((1, 30, 30), bool)], ids=["voxel", "line", "plane", "large-plane"])
+@pytest.mark.parametrize(
+    "mask",
+    [np.ones((1, 1, 1), bool), np.ones((7, 1, 1), bool), np.ones((9, 12, 1), bool), np.ones((1, 30, 30), bool)],
+    ids=["voxel", "line", "plane", "large-plane"],
+)
 def test_flat_masks_have_a_diameter(mask):
     assert diameter_3d(mask, (1.0, 2.0, 3.0))[0] == pytest.approx(pdist(face_midpoints(mask, (1.0, 2.0, 3.0))).max())
 

@@ -35,9 +35,11 @@ def rotation(x: float, y: float, z: float) -> np.ndarray:
     return turns[0] @ turns[1] @ turns[2]
 
 
-@pytest.mark.parametrize(("spacing", "rotated"), [
-    ((1.0, 1.0, 1.0), False), ((0.7, 0.7, 5.0), False), ((0.8, 0.8, 2.5), True), ((1.0, 1.0, 1.0), True),
-], ids=["iso", "thick-slices", "oblique-thick", "oblique"])
+@pytest.mark.parametrize(
+    ("spacing", "rotated"),
+    [((1.0, 1.0, 1.0), False), ((0.7, 0.7, 5.0), False), ((0.8, 0.8, 2.5), True), ((1.0, 1.0, 1.0), True)],
+    ids=["iso", "thick-slices", "oblique-thick", "oblique"],
+)
 @pytest.mark.parametrize("radii", [(20, 20, 20), (26, 14, 18)], ids=["sphere", "ellipsoid"])
 def test_volume_and_diameters(make, spacing, rotated, radii):
     shape = tuple(int(60 / s) + 4 for s in spacing)
@@ -61,7 +63,8 @@ def test_volume_and_diameters(make, spacing, rotated, radii):
     ends = geometry.to_index(m.points_mm)
     assert ends[:, 2] == pytest.approx(m.slice_index)
     assert lesion.region.centroid_mm == pytest.approx(
-        geometry.to_world([c / s for c, s in zip(centre, spacing, strict=True)]), abs=0.1 * max(spacing))
+        geometry.to_world([c / s for c, s in zip(centre, spacing, strict=True)]), abs=0.1 * max(spacing)
+    )
 
 
 def scene(make):
@@ -137,8 +140,12 @@ def test_refining_the_grid_converges(make):
         mask = make.ellipsoid(shape, (step,) * 3, (27.7, 27.9, 27.3), (22, 12, 17), 33)
         lesion = measure_scan(None, make.segmentation({LESION: mask}, make.geometry(shape, (step,) * 3))).lesions[0]
         true = (44.0, 24.0, 44.0)
-        errors.append([abs(v - t) for v, t in zip(
-            (lesion.long_axis_mm, lesion.short_axis_mm, lesion.diameter_3d_mm), true, strict=True)])
+        errors.append(
+            [
+                abs(v - t)
+                for v, t in zip((lesion.long_axis_mm, lesion.short_axis_mm, lesion.diameter_3d_mm), true, strict=True)
+            ]
+        )
         assert max(errors[-1]) < step
         assert lesion.volume_ml == pytest.approx(4 / 3 * np.pi * 22 * 12 * 17 / 1000, rel=0.03 * step)
     assert max(errors[-1]) < 0.5
@@ -248,7 +255,8 @@ def test_small_components_are_ignored_and_counted(make):
     masks, _, _ = scene(make)
     found = measure_scan(None, make.segmentation(masks))
     assert [d.what for d in found.decisions if d.step == "instances"] == [
-        "1 component of liver_lesion below 4 voxels ignored."]
+        "1 component of liver_lesion below 4 voxels ignored."
+    ]
     all_of_them = measure_scan(None, make.segmentation(masks), min_lesion_voxels=1)
     assert len(all_of_them.lesions) == len(found.lesions) + 1
     none = measure_scan(None, make.segmentation(masks), min_lesion_ml=100.0)

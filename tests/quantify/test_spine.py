@@ -11,6 +11,7 @@ from radvlm.quantify.spine import HEIGHTS, normal_wedge
 
 def at_tenths(anterior, middle, posterior):
     """Heights at 10, 50 and 90 percent of the depth, where they are measured, of endplates that are parabolas."""
+
     def height(share):
         bow = 4 * middle - 2 * (anterior + posterior)
         return posterior * (1 - share) + anterior * share + bow * share * (1 - share)
@@ -112,8 +113,14 @@ def test_a_shift_and_a_crop_change_nothing(analytic, make):
     spacing = (1.0, 1.0, 1.5)
     mask, _ = analytic.vertebra(20, 23, 27, spacing, np.random.default_rng(5))
     wide = np.pad(mask, ((3, 8), (1, 4), (6, 2)))
-    one, two = (numbers(measure_scan(None, make.segmentation({"vertebrae_L1": m}, make.geometry(m.shape, spacing)))
-                        .structure("vertebrae_L1")) for m in (mask, wide))
+    one, two = (
+        numbers(
+            measure_scan(None, make.segmentation({"vertebrae_L1": m}, make.geometry(m.shape, spacing))).structure(
+                "vertebrae_L1"
+            )
+        )
+        for m in (mask, wide)
+    )
     assert {q: one[q] for q in HEIGHTS} == pytest.approx({q: two[q] for q in HEIGHTS}, abs=1e-6)
 
 
@@ -127,8 +134,9 @@ def test_real_vertebrae(real_data):
     whole = found.structure("vertebrae_L1")
     assert all(22 < numbers(whole)[q] < 32 for q in HEIGHTS) and 80 < numbers(whole)["trabecular_hu"] < 180
     for name in ("vertebrae_T11", "vertebrae_T12", "vertebrae_L2"):
-        assert {"anterior_height", "trabecular_hu"} <= {o.quantity for o in found.structure(name).omissions
-                                                        if o.reason == "cut by the field of view"}
+        assert {"anterior_height", "trabecular_hu"} <= {
+            o.quantity for o in found.structure(name).omissions if o.reason == "cut by the field of view"
+        }
     volume = load_volume(real_data / "upper_abdomen_dicom")
     masks = load_segmentation(real_data / "upper_abdomen_masks" / "segmentation.nii.gz", like=volume)
     found = measure_scan(volume, masks)

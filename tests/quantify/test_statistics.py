@@ -55,8 +55,12 @@ def test_tally_equals_whole_array_numpy(layout, dtype, monkeypatch):
     rng = np.random.default_rng(1)
     array = (rng.random((7, 6, 9)) < 0.4).astype(np.uint8) * 3
     hu = rng.integers(-1000, 2000, array.shape).astype(dtype)
-    lay = {"C": np.ascontiguousarray, "F": np.asfortranarray, "flipped": lambda a: a[::-1, ::-1].copy()[::-1, ::-1],
-           "transposed": lambda a: a.transpose(2, 0, 1).copy().transpose(1, 2, 0)}[layout]
+    lay = {
+        "C": np.ascontiguousarray,
+        "F": np.asfortranarray,
+        "flipped": lambda a: a[::-1, ::-1].copy()[::-1, ::-1],
+        "transposed": lambda a: a.transpose(2, 0, 1).copy().transpose(1, 2, 0),
+    }[layout]
     found = tally(lay(array), 3, hu)
     mask = array == 3
     assert found.voxels == mask.sum()

@@ -186,8 +186,9 @@ def aneurysm_finding(phantom):
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(6))
 def test_the_aneurysm_of_a_phantom(seed):
-    phantom = make_phantom(PhantomSpec(seed=seed, region="abdomen-pelvis", spacing_mm=(2, 2, 3),
-                                       lesions=(LesionSpec("aortic_aneurysm"),)))
+    phantom = make_phantom(
+        PhantomSpec(seed=seed, region="abdomen-pelvis", spacing_mm=(2, 2, 3), lesions=(LesionSpec("aortic_aneurysm"),))
+    )
     finding = aneurysm_finding(phantom)
     truth = {name: value for name, value, _ in phantom.truth.lesions[0].facts}["diameter"]
     assert finding.category == "aneurysmal"

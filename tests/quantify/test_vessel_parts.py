@@ -25,7 +25,7 @@ def test_area_and_length_of_a_tube(analytic, make, kind, spacing):
 @pytest.mark.parametrize("kind", ["straight", "oblique"])
 def test_a_taper_and_an_aneurysm(analytic, make, kind, spacing):
     along = np.linspace(0, 1, 400)
-    for radii, truth in ((12 - 5 * along, None), (9 + 8 * np.exp(-((along - 0.5) / 0.13) ** 2), 34.0)):
+    for radii, truth in ((12 - 5 * along, None), (9 + 8 * np.exp(-(((along - 0.5) / 0.13) ** 2)), 34.0)):
         mask = analytic.tube(kind, radii, spacing, np.random.default_rng(2))
         sections, _ = vessel_sections(make.segmentation({"aorta": mask}, make.geometry(mask.shape, spacing)), "aorta")
         widths = [s.largest_mm for s in sections]

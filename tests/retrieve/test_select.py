@@ -87,12 +87,16 @@ def test_no_hit_is_an_answer() -> None:
 
 def test_a_whole_report_becomes_a_hint_for_each_section() -> None:
     text = "There is a hepatic cyst in segment IV. It is simple. Renal stone in the left kidney of 4 mm. Liver abscess."
-    chosen = select([replace(hit(1, 5.0, text), section="", level="report"), hit(2, 4.9, "A 3 mm splenic cyst.")],
-                    SelectSettings(drop_normal=False))
+    chosen = select(
+        [replace(hit(1, 5.0, text), section="", level="report"), hit(2, 4.9, "A 3 mm splenic cyst.")],
+        SelectSettings(drop_normal=False),
+    )
     hints = make_hints(chosen, "d")
     assert [(h.number, h.section, h.text) for h in hints] == [
         (1, "liver", "There is a hepatic cyst in segment IV. It is simple. Liver abscess."),
-        (2, "kidneys", "Renal stone in the left kidney of 4 mm."), (3, "liver", "A 3 mm splenic cyst.")]
+        (2, "kidneys", "Renal stone in the left kidney of 4 mm."),
+        (3, "liver", "A 3 mm splenic cyst."),
+    ]
     assert {h.source for h in hints} == {"S1/sentence/0", "S2/sentence/0"}
 
 

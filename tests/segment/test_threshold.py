@@ -16,8 +16,9 @@ SPACING = (2.0, 2.0, 4.0)
 SHAPE = (180, 150, 60)
 
 
-def trunk(lung_hu: float | None = -850, lung_from: int = 20, gas: bool = True, table: bool = True,
-          noise: float = 15.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def trunk(
+    lung_hu: float | None = -850, lung_from: int = 20, gas: bool = True, table: bool = True, noise: float = 15.0
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """HU, true body and true lung of an elliptic trunk with two lungs, a trachea, bowel gas and a table."""
     x, y, z = np.ogrid[: SHAPE[0], : SHAPE[1], : SHAPE[2]]
     hu = np.full(SHAPE, -1000.0)
@@ -70,12 +71,15 @@ def test_float_volumes_and_a_finer_grid_give_the_same() -> None:
     assert layer(found, "lung").sum() / 4 == pytest.approx(lung.sum(), rel=0.03)
 
 
-@pytest.mark.parametrize("options", [
-    {"lung_hu": None},  # bowel gas only
-    {"lung_hu": -300},  # consolidated
-    {"lung_hu": -990},  # a bubble, not a lung
-    {"lung_hu": -850, "lung_from": 60},  # above the scan
-])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"lung_hu": None},  # bowel gas only
+        {"lung_hu": -300},  # consolidated
+        {"lung_hu": -990},  # a bubble, not a lung
+        {"lung_hu": -850, "lung_from": 60},  # above the scan
+    ],
+)
 def test_no_lung_where_there_is_none_to_be_sure_of(options: dict) -> None:
     found = segmented(trunk(**options)[0])
     assert found.absent == ("lung",) and "body" in found.places

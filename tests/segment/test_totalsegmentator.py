@@ -38,14 +38,27 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
     """Install a stand-in whose totalsegmentator() calls ``run(image, libs, api)``; returns what it was called with."""
 
     def put(run: Callable[..., Any] | None = None, classes: dict[str, dict[int, str]] | None = None) -> dict[str, Any]:
-        package, api, libs, table = (types.ModuleType(name) for name in (
-            "totalsegmentator", "totalsegmentator.python_api", "totalsegmentator.libs",
-            "totalsegmentator.map_to_binary"))
+        package, api, libs, table = (
+            types.ModuleType(name)
+            for name in (
+                "totalsegmentator",
+                "totalsegmentator.python_api",
+                "totalsegmentator.libs",
+                "totalsegmentator.map_to_binary",
+            )
+        )
         package.__path__ = []  # type: ignore[attr-defined]
         seen: dict[str, Any] = {"downloads": 0, "reports": 0}
 
-        def totalsegmentator(input: Any, output: Any = None, ml: bool = False, fast: bool = False, task: str = "total",
-                             device: str = "gpu", quiet: bool = False) -> Any:
+        def totalsegmentator(
+            input: Any,
+            output: Any = None,
+            ml: bool = False,
+            fast: bool = False,
+            task: str = "total",
+            device: str = "gpu",
+            quiet: bool = False,
+        ) -> Any:
             seen.update(input=input, output=output, ml=ml, fast=fast, task=task, device=device, quiet=quiet)
             sys.stdout.write("chatter of the package\n")
             api.send_usage_stats({}, {})  # type: ignore[attr-defined]

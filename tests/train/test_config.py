@@ -31,28 +31,46 @@ def _load(tmp_path: Path, **changes: Any) -> TrainConfig:
 
 def test_the_recipe_of_tiny(tmp_path: Path) -> None:
     config = TrainConfig.load(TINY)
-    assert config.name == "tiny" and "phantoms" in config.notice and "means nothing" in config.notice.replace(
-        "mean nothing", "means nothing")
+    assert (
+        config.name == "tiny"
+        and "phantoms" in config.notice
+        and "means nothing" in config.notice.replace("mean nothing", "means nothing")
+    )
     assert config.encoder.channels and isinstance(config.encoder.channels, tuple)
     assert config.voxels.learning_rate > 0 and config.voxel_batch.crop is not None
     assert config.voxel_scans.reports is not None, "prose from facts needs reports"
     assert _load(tmp_path) == config
 
 
-@pytest.mark.parametrize(("change", "words"), [
-    ({"lerning_rate": 1}, "lerning_rate"), ({"voxels__lerning_rate": 1}, "voxels .*lerning_rate"),
-    ({"seed": None}, "missing seed"), ({"voxels__steps": None}, "steps"), ({"voxel_scans__folder": None}, "folder"),
-    ({"voxels": 3}, "voxels is a mapping"), ({"voxels__learning_rate": "2e-3"}, "YAML reads 2e-3 as text"),
-    ({"voxels__steps": 10.5}, "steps of the voxels is int"), ({"voxels__steps": 0}, "at least one step"),
-    ({"seed": True}, "seed"), ({"encoder__channels": [1, "b"]}, "channels"), ({"voxel_batch__crop": [64, 64]}, "crop"),
-    ({"voxel_batch__crop": [64, 63, 64]}, "even"), ({"head_batch__size": 0}, "at least one case"),
-    ({"threads": 0}, "thread"), ({"head_scans__crowded": 2.0}, "crowded"), ({"name": " "}, "names its model"),
-    ({"head_scans__seeds": [5, 5]}, "seeds"), ({"head_scans__seeds": [5]}, "seeds"),
-    ({"head_scans__noise_hu": [9, 3]}, "noise_hu"),
-    ({"validation_scans__folder": "corpus/heads"}, "head_scans and validation_scans"),
-    ({"validation_scans__folder": "./corpus/heads"}, "head_scans and validation_scans"),
-    ({"encoder__spacing_mm": 4.0}, "voxel_scans 3.0 mm, encoder 4.0 mm"),
-    ({"validation_scans__seeds": [1000999, 1001010]}, "voxel_scans .* and validation_scans")])
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"lerning_rate": 1}, "lerning_rate"),
+        ({"voxels__lerning_rate": 1}, "voxels .*lerning_rate"),
+        ({"seed": None}, "missing seed"),
+        ({"voxels__steps": None}, "steps"),
+        ({"voxel_scans__folder": None}, "folder"),
+        ({"voxels": 3}, "voxels is a mapping"),
+        ({"voxels__learning_rate": "2e-3"}, "YAML reads 2e-3 as text"),
+        ({"voxels__steps": 10.5}, "steps of the voxels is int"),
+        ({"voxels__steps": 0}, "at least one step"),
+        ({"seed": True}, "seed"),
+        ({"encoder__channels": [1, "b"]}, "channels"),
+        ({"voxel_batch__crop": [64, 64]}, "crop"),
+        ({"voxel_batch__crop": [64, 63, 64]}, "even"),
+        ({"head_batch__size": 0}, "at least one case"),
+        ({"threads": 0}, "thread"),
+        ({"head_scans__crowded": 2.0}, "crowded"),
+        ({"name": " "}, "names its model"),
+        ({"head_scans__seeds": [5, 5]}, "seeds"),
+        ({"head_scans__seeds": [5]}, "seeds"),
+        ({"head_scans__noise_hu": [9, 3]}, "noise_hu"),
+        ({"validation_scans__folder": "corpus/heads"}, "head_scans and validation_scans"),
+        ({"validation_scans__folder": "./corpus/heads"}, "head_scans and validation_scans"),
+        ({"encoder__spacing_mm": 4.0}, "voxel_scans 3.0 mm, encoder 4.0 mm"),
+        ({"validation_scans__seeds": [1000999, 1001010]}, "voxel_scans .* and validation_scans"),
+    ],
+)
 def test_what_is_refused(tmp_path: Path, change: dict[str, Any], words: str) -> None:
     with pytest.raises(InputError, match=words):
         _load(tmp_path, **change)

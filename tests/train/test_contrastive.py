@@ -32,12 +32,21 @@ from radvlm.train.prepared import Augment, PreparedScans
 from tests.train.tokens_made import open_masks, open_volume, write_study
 
 SPEC = InputSpec((4.0, 4.0, 4.0), (24, 24, 24))
-ORGANS = (Organ("liver", ("liver",), "liver", ("liver_lesion",)), Organ("spleen", ("spleen",), "spleen",
-                                                                        ("spleen_lesion",)))
+ORGANS = (
+    Organ("liver", ("liver",), "liver", ("liver_lesion",)),
+    Organ("spleen", ("spleen",), "spleen", ("spleen_lesion",)),
+)
 LABELS = ("liver_lesion", "spleen_lesion")
 TEXT = TextTowerConfig(embedding=16, shape={"width": 16, "layers": 1, "heads": 2, "buckets": 64})
-NETWORK = {"spatial_dims": 3, "in_channels": 1, "out_channels": 2, "init_features": 4, "growth_rate": 4,
-           "block_config": [1, 1], "norm": "instance"}
+NETWORK = {
+    "spatial_dims": 3,
+    "in_channels": 1,
+    "out_channels": 2,
+    "init_features": 4,
+    "growth_rate": 4,
+    "block_config": [1, 1],
+    "norm": "instance",
+}
 
 
 def unit(*shape: int, seed: int = 0) -> Tensor:
@@ -59,8 +68,7 @@ def naive(image: Tensor, text: Tensor, scale: float, there: Tensor, same: Tensor
         for one, other in ((image, text), (text, image)):
             for b in rows:
                 own = scale * float(one[b, r] @ other[b, r])
-                against = [own] + [scale * float(one[b, r] @ other[c, r]) for c in rows
-                                   if c != b and not same[r, b, c]]
+                against = [own] + [scale * float(one[b, r] @ other[c, r]) for c in rows if c != b and not same[r, b, c]]
                 total += (math.log(sum(math.exp(v - own) for v in against))) / 2
         groups.append(total / len(rows))
     return sum(groups) / len(groups) if groups else 0.0
@@ -102,7 +110,8 @@ def test_the_same_text_is_no_negative_of_itself() -> None:
     ids, normal = torch.tensor([[9], [9]]), torch.zeros(2, 1, dtype=torch.bool)
     assert float(info_nce(image, text, 5.0, same=same_meaning(ids, normal))) == 0.0
     assert float(info_nce(image, text, 5.0)) == pytest.approx(
-        naive(image, text, 5.0, torch.ones(2, 1, dtype=torch.bool), torch.zeros(1, 2, 2, dtype=torch.bool)), abs=1e-5)
+        naive(image, text, 5.0, torch.ones(2, 1, dtype=torch.bool), torch.zeros(1, 2, 2, dtype=torch.bool)), abs=1e-5
+    )
 
 
 def test_nobody_to_compare_with_is_no_loss_and_no_nan() -> None:
@@ -152,8 +161,16 @@ def scans(tmp_path_factory: pytest.TempPathFactory) -> tuple[list, PreparedScans
 
 
 def made_batches(parts: ContrastiveParts, scans: tuple[list, PreparedScans], batch: int = 4) -> ContrastiveBatches:
-    return ContrastiveBatches(parts, scans[0], scans[1], LABELS, batch=batch, seed=0, augment=Augment(),
-                              weights=ContrastiveWeights(section_share=0.0))
+    return ContrastiveBatches(
+        parts,
+        scans[0],
+        scans[1],
+        LABELS,
+        batch=batch,
+        seed=0,
+        augment=Augment(),
+        weights=ContrastiveWeights(section_share=0.0),
+    )
 
 
 def test_a_step_has_every_loss_and_is_the_same_when_asked_again(scans: tuple[list, PreparedScans]) -> None:
@@ -164,8 +181,9 @@ def test_a_step_has_every_loss_and_is_the_same_when_asked_again(scans: tuple[lis
     assert value(one["loss"]) == pytest.approx(value(one["reports"] + one["labels"] + 0.5 * one["organs"]), abs=1e-5)
 
 
-def test_a_batch_holds_a_patient_once_and_is_split_over_processes(scans: tuple[list, PreparedScans],
-                                                                  monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_batch_holds_a_patient_once_and_is_split_over_processes(
+    scans: tuple[list, PreparedScans], monkeypatch: pytest.MonkeyPatch
+) -> None:
     studies = [*scans[0], *(replace(s, name=f"{s.name} again") for s in scans[0])]
     whole = made_batches(made_parts(), (studies, scans[1]), batch=6).rows(5)
     assert len({studies[n].patient for n in whole}) == 6
@@ -183,7 +201,8 @@ def test_organs_are_normal_only_when_that_is_known(scans: tuple[list, PreparedSc
 
 
 def test_a_frozen_text_tower_stays_bit_for_bit_and_a_stopped_stage_goes_on_the_same(
-        scans: tuple[list, PreparedScans], tmp_path: Path) -> None:
+    scans: tuple[list, PreparedScans], tmp_path: Path
+) -> None:
     def train(folder: Path, stop: int | None) -> ContrastiveParts:
         parts = made_parts(trained=False)
         before = {k: v.clone() for k, v in parts.text.state_dict().items()}
@@ -213,8 +232,9 @@ def test_labels_alone_need_no_text_and_reports_need_some(scans: tuple[list, Prep
     parts = made_parts()
     with pytest.raises(InputError, match="needs reports"):
         ContrastiveBatches(parts, bare, scans[1], LABELS, batch=2, seed=0)
-    only = ContrastiveBatches(parts, bare, scans[1], LABELS, batch=2, seed=0,
-                              weights=ContrastiveWeights(reports=0.0, organs=0.0))
+    only = ContrastiveBatches(
+        parts, bare, scans[1], LABELS, batch=2, seed=0, weights=ContrastiveWeights(reports=0.0, organs=0.0)
+    )
     assert set(only(0)) == {"loss", "labels"}
     with pytest.raises(InputError, match="two patients"):
         ContrastiveBatches(parts, bare[:1], scans[1], LABELS, batch=2, seed=0)
@@ -237,8 +257,9 @@ def _two_processes(number: int, folder: str, studies: list, queue: object) -> No
 
 
 @pytest.mark.slow
-def test_two_processes_take_the_step_of_one_with_the_whole_batch(scans: tuple[list, PreparedScans], tmp_path: Path
-                                                                 ) -> None:
+def test_two_processes_take_the_step_of_one_with_the_whole_batch(
+    scans: tuple[list, PreparedScans], tmp_path: Path
+) -> None:
     context = torch.multiprocessing.get_context("spawn")
     queue = context.SimpleQueue()
     workers = [context.Process(target=_two_processes, args=(n, str(tmp_path), scans[0], queue)) for n in range(2)]

@@ -16,8 +16,13 @@ from radvlm.model.writer import question_prompt, section_prompt, seen_text
 from radvlm.train.language import make_lessons, seen_lesson, seen_whole
 from tests.dataset.conftest import document, lesion
 
-ROWS = [lesion("liver_cyst", location="liver_segment_7"), lesion("liver_cyst", location="liver_segment_2"),
-        lesion("kidney_stone", "left"), lesion("pleural_effusion", "right"), lesion("hepatomegaly")]
+ROWS = [
+    lesion("liver_cyst", location="liver_segment_7"),
+    lesion("liver_cyst", location="liver_segment_2"),
+    lesion("kidney_stone", "left"),
+    lesion("pleural_effusion", "right"),
+    lesion("hepatomegaly"),
+]
 
 
 @pytest.fixture
@@ -43,8 +48,11 @@ def test_prompts_by_hand() -> None:
 
 def test_the_whole_scan_by_hand(case: Case) -> None:
     assert seen_whole(case).splitlines() == [
-        "seen: pleural effusion | right lung", "seen: hepatic cyst | segment II | segment VII", "seen: hepatomegaly",
-        "seen: renal stone | left kidney"]
+        "seen: pleural effusion | right lung",
+        "seen: hepatic cyst | segment II | segment VII",
+        "seen: hepatomegaly",
+        "seen: renal stone | left kidney",
+    ]
 
 
 def test_a_lesson_says_what_was_seen_and_denies_only_what_was_ruled_out(case: Case) -> None:
@@ -54,10 +62,16 @@ def test_a_lesson_says_what_was_seen_and_denies_only_what_was_ruled_out(case: Ca
         for section in ("liver", "kidneys", "pleura", "lungs"):
             seen, said = seen_lesson(case, section, rng)
             lines = seen.splitlines()
-            ruled_out = {words[w] for w in lines[-1].removeprefix("not seen: ").split(", ")} if (
-                lines[-1].startswith("not seen")) else set()
-            there = {words[line.removeprefix("seen: ").split(" | ")[0]] for line in lines
-                     if line.startswith("seen: ") and line != "seen: nothing"}
+            ruled_out = (
+                {words[w] for w in lines[-1].removeprefix("not seen: ").split(", ")}
+                if (lines[-1].startswith("not seen"))
+                else set()
+            )
+            there = {
+                words[line.removeprefix("seen: ").split(" | ")[0]]
+                for line in lines
+                if line.startswith("seen: ") and line != "seen: nothing"
+            }
             assert there == {f for s in said if s.present for f in s.findings}
             assert there == {n for n, f in findings().items() if f.section == section and case.present(n)}
             assert {f for s in said if not s.present for f in s.findings} <= ruled_out

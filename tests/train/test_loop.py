@@ -21,8 +21,9 @@ class Net(nn.Module):
     def __init__(self, width: int = 8) -> None:
         super().__init__()
         torch.manual_seed(5)
-        self.body = nn.Sequential(nn.Linear(4, width), nn.BatchNorm1d(width), nn.ReLU(), nn.Dropout(0.3),
-                                  nn.Linear(width, 1))
+        self.body = nn.Sequential(
+            nn.Linear(4, width), nn.BatchNorm1d(width), nn.ReLU(), nn.Dropout(0.3), nn.Linear(width, 1)
+        )
         self.frozen = nn.Linear(4, 4)
         for p in self.frozen.parameters():
             p.requires_grad = False
@@ -78,8 +79,9 @@ def test_early_stopping_keeps_the_best_weights_also_over_an_interruption(tmp_pat
 
         return value
 
-    config = LoopConfig(steps=12, learning_rate=0.02, warmup=3, log_every=2, save_every_s=0.0, validate_every=2,
-                        patience=3)
+    config = LoopConfig(
+        steps=12, learning_rate=0.02, warmup=3, log_every=2, save_every_s=0.0, validate_every=2, patience=3
+    )
     net, states = Net(), []
     log = run_stage("s", net, _loss(net), config, tmp_path / "a", validate=validate(net, states))
     assert len(states) == 5, "three validations without a better one end the stage"

@@ -50,13 +50,31 @@ def make_case(folder: Path, number: int, lesions: list[tuple[str, str, str]], pa
     rows = []
     for kind, side, location in lesions:
         volumes[findings()[kind].structure.format(side=side)] = 5.0
-        rows.append({"kind": kind, "in_field": "inside", "side": side, "location": location, "pole": "", "level": "",
-                     "size": 20.0, "size_means": "diameter (mm)", "long_axis_mm": 20.0, "short_axis_mm": 18.0,
-                     "centre_mm": [0, 0, 0], "cut": False})
+        rows.append(
+            {
+                "kind": kind,
+                "in_field": "inside",
+                "side": side,
+                "location": location,
+                "pole": "",
+                "level": "",
+                "size": 20.0,
+                "size_means": "diameter (mm)",
+                "long_axis_mm": 20.0,
+                "short_axis_mm": 18.0,
+                "centre_mm": [0, 0, 0],
+                "cut": False,
+            }
+        )
     place = folder / f"phantom-{number}"
     place.mkdir(parents=True)
-    data = {"patient": patient or place.name, "affine_ras_mm": np.diag([6.0, 6, 6, 1]).tolist(), "shape": [24, 20, 28],
-            "volumes_ml": volumes, "truth": {"sex": "F", "phase": "portal venous", "lesions": rows}}
+    data = {
+        "patient": patient or place.name,
+        "affine_ras_mm": np.diag([6.0, 6, 6, 1]).tolist(),
+        "shape": [24, 20, 28],
+        "volumes_ml": volumes,
+        "truth": {"sex": "F", "phase": "portal venous", "lesions": rows},
+    }
     (place / "case.json").write_text(json.dumps(data))
     rng = np.random.default_rng(number)
     grid = np.stack(np.meshgrid(*[np.linspace(-1, 1, n) for n in (24, 20, 28)], indexing="ij"), -1)
@@ -90,22 +108,46 @@ def pairs(cases: list[Case]) -> Pairs:
 # -- wordings of sites -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("finding", "side", "sites", "there_is", "is_seen"), [
-    ("liver_cyst", "", ("liver_segment_4",), "There is a hepatic cyst in segment IV.",
-     "Hepatic cyst is seen in segment IV."),
-    ("liver_cyst", "", ("liver_segment_4", "liver_segment_6"), "There are hepatic cysts in segment IV and segment VI.",
-     "Hepatic cysts are seen in segment IV and segment VI."),
-    ("adrenal_lesion", "left", ("adrenal_gland_left",), "There is an adrenal lesion in the left adrenal gland.",
-     "Adrenal lesion is seen in the left adrenal gland."),
-    ("ascites", "", (), "There is ascites.", "Ascites is seen."),
-    ("steatosis", "", (), "There is hepatic steatosis.", "Hepatic steatosis is seen."),
-    ("aortic_aneurysm", "", (), "There is an abdominal aortic aneurysm.", "Abdominal aortic aneurysm is seen."),
-    ("pleural_effusion", "left", (), "There is a left pleural effusion.", "Left pleural effusion is seen."),
-    ("lytic_bone_lesion", "", ("vertebrae_T10",), "There is a lytic bone lesion at T10.",
-     "Lytic bone lesion is seen at T10."),
-])
-def test_sites_word_one_finding_differently(finding: str, side: str, sites: tuple[str, ...], there_is: str,
-                                            is_seen: str) -> None:
+@pytest.mark.parametrize(
+    ("finding", "side", "sites", "there_is", "is_seen"),
+    [
+        (
+            "liver_cyst",
+            "",
+            ("liver_segment_4",),
+            "There is a hepatic cyst in segment IV.",
+            "Hepatic cyst is seen in segment IV.",
+        ),
+        (
+            "liver_cyst",
+            "",
+            ("liver_segment_4", "liver_segment_6"),
+            "There are hepatic cysts in segment IV and segment VI.",
+            "Hepatic cysts are seen in segment IV and segment VI.",
+        ),
+        (
+            "adrenal_lesion",
+            "left",
+            ("adrenal_gland_left",),
+            "There is an adrenal lesion in the left adrenal gland.",
+            "Adrenal lesion is seen in the left adrenal gland.",
+        ),
+        ("ascites", "", (), "There is ascites.", "Ascites is seen."),
+        ("steatosis", "", (), "There is hepatic steatosis.", "Hepatic steatosis is seen."),
+        ("aortic_aneurysm", "", (), "There is an abdominal aortic aneurysm.", "Abdominal aortic aneurysm is seen."),
+        ("pleural_effusion", "left", (), "There is a left pleural effusion.", "Left pleural effusion is seen."),
+        (
+            "lytic_bone_lesion",
+            "",
+            ("vertebrae_T10",),
+            "There is a lytic bone lesion at T10.",
+            "Lytic bone lesion is seen at T10.",
+        ),
+    ],
+)
+def test_sites_word_one_finding_differently(
+    finding: str, side: str, sites: tuple[str, ...], there_is: str, is_seen: str
+) -> None:
     plain = plain_words(finding, side, sites)
     said = Statement(plain, findings()[finding].section, (finding,), True, sites)
     assert [framed(said, frame) for frame in FRAMES] == [plain, there_is, is_seen]
@@ -132,9 +174,16 @@ def test_a_true_sentence_in_the_wording_of_a_site_may_stand_in_a_report(finding:
 
 
 def test_only_labelled_lines_of_the_section_are_hints() -> None:
-    block = "\n".join(["Wording from reports of OTHER patients.", "[other patient 1; liver] Hepatic cyst.",
-                       "[other patient 2; spleen] Splenic cyst.", "[other patient 3] Ascites.", "Splenomegaly.",
-                       "[other patient 4; liver] Hepatic cyst."])
+    block = "\n".join(
+        [
+            "Wording from reports of OTHER patients.",
+            "[other patient 1; liver] Hepatic cyst.",
+            "[other patient 2; spleen] Splenic cyst.",
+            "[other patient 3] Ascites.",
+            "Splenomegaly.",
+            "[other patient 4; liver] Hepatic cyst.",
+        ]
+    )
     assert hints_for(block, "liver") == ("Hepatic cyst.", "Ascites.")
     assert hints_for(block, "spleen") == ("Splenic cyst.", "Ascites.")
     assert hints_for("", "liver") == ()
@@ -249,14 +298,17 @@ def test_a_sequence_is_as_probable_as_its_tokens(decoder: Decoder) -> None:
     both = sequence_log_probability(decoder, prefix, decoder.text_batch(prompts, targets))
     for n in range(2):
         batch = decoder.text_batch([prompts[n]], [targets[n]])
-        alone = sequence_log_probability(decoder, prefix[n:n + 1], batch)
+        alone = sequence_log_probability(decoder, prefix[n : n + 1], batch)
         assert float(both[n]) == pytest.approx(float(alone[0]), abs=1e-4)
-        mean = float(decoder.loss(prefix[n:n + 1], batch))
+        mean = float(decoder.loss(prefix[n : n + 1], batch))
         assert float(alone[0]) == pytest.approx(-mean * batch.n_targets, abs=1e-3)
 
 
-ROWS = [("report liver:", " Hepatic cyst in segment IV.", " No hepatic cyst."),
-        ("report kidneys:", " No.", " Splenic cyst. Hepatic cyst."), ("liver:", " Hepatic cyst.", " Splenic cyst.")]
+ROWS = [
+    ("report liver:", " Hepatic cyst in segment IV.", " No hepatic cyst."),
+    ("report kidneys:", " No.", " Splenic cyst. Hepatic cyst."),
+    ("liver:", " Hepatic cyst.", " Splenic cyst."),
+]
 
 
 @pytest.mark.slow
@@ -269,16 +321,40 @@ def test_loss_and_gradient_are_those_of_trl(decoder: Decoder, tmp_path: Path) ->
 
     policy, reference = deepcopy(decoder.model), deepcopy(decoder.model).merge_and_unload()
     with decoder.model.disable_adapter():
-        reference.load_state_dict({k.replace("base_model.model.", "").replace(".base_layer", ""): v
-                                   for k, v in decoder.model.state_dict().items() if "lora_" not in k})
-    args = trl.DPOConfig(output_dir=str(tmp_path), beta=0.3, loss_type=["sigmoid", "sft"], loss_weights=[1.0, 0.1],
-                         use_cpu=True, bf16=False, report_to="none", gradient_checkpointing=False)
-    trainer = trl.DPOTrainer(model=policy, ref_model=reference, args=args, processing_class=decoder.tokenizer,
-                             train_dataset=datasets.Dataset.from_list(
-                                 [{"prompt": p, "chosen": c, "rejected": r} for p, c, r in ROWS]))
-    batch = DataCollatorForPreference(pad_token_id=decoder.pad_id)([
-        {"prompt_ids": decoder.encode(p), "chosen_ids": decoder.encode(c, end=True),
-         "rejected_ids": decoder.encode(r, end=True)} for p, c, r in ROWS])
+        reference.load_state_dict(
+            {
+                k.replace("base_model.model.", "").replace(".base_layer", ""): v
+                for k, v in decoder.model.state_dict().items()
+                if "lora_" not in k
+            }
+        )
+    args = trl.DPOConfig(
+        output_dir=str(tmp_path),
+        beta=0.3,
+        loss_type=["sigmoid", "sft"],
+        loss_weights=[1.0, 0.1],
+        use_cpu=True,
+        bf16=False,
+        report_to="none",
+        gradient_checkpointing=False,
+    )
+    trainer = trl.DPOTrainer(
+        model=policy,
+        ref_model=reference,
+        args=args,
+        processing_class=decoder.tokenizer,
+        train_dataset=datasets.Dataset.from_list([{"prompt": p, "chosen": c, "rejected": r} for p, c, r in ROWS]),
+    )
+    batch = DataCollatorForPreference(pad_token_id=decoder.pad_id)(
+        [
+            {
+                "prompt_ids": decoder.encode(p),
+                "chosen_ids": decoder.encode(c, end=True),
+                "rejected_ids": decoder.encode(r, end=True),
+            }
+            for p, c, r in ROWS
+        ]
+    )
     theirs = trainer.compute_loss(policy, batch)
     theirs.backward()
 
@@ -327,8 +403,9 @@ def test_only_the_adapter_learns_and_the_reference_stays(decoder: Decoder) -> No
 @pytest.fixture(scope="module")
 def makers() -> ModuleType:
     """tests/model/conftest.py: a very small model with random weights."""
-    spec = importlib.util.spec_from_file_location("radvlm_test_model_makers",
-                                                  Path(__file__).parents[1] / "model" / "conftest.py")
+    spec = importlib.util.spec_from_file_location(
+        "radvlm_test_model_makers", Path(__file__).parents[1] / "model" / "conftest.py"
+    )
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
@@ -338,10 +415,20 @@ def makers() -> ModuleType:
 
 def _recipe(folder: Path, **other: Any) -> Path:
     loop = {"learning_rate": 0.01, "warmup": 2, "log_every": 1}
-    data = {"kind": "preference", "name": "little with hints", "notice": "Test.", "model": "little", "threads": 1,
-            "scans": {"folder": str(folder / "corpus")}, "hints": {**loop, "steps": 6},
-            "preference": {**loop, "steps": 12, "learning_rate": 0.02}, "hints_batch": 6, "preference_batch": 6,
-            "lora": {"rank": 4, "alpha": 8.0}, **other}
+    data = {
+        "kind": "preference",
+        "name": "little with hints",
+        "notice": "Test.",
+        "model": "little",
+        "threads": 1,
+        "scans": {"folder": str(folder / "corpus")},
+        "hints": {**loop, "steps": 6},
+        "preference": {**loop, "steps": 12, "learning_rate": 0.02},
+        "hints_batch": 6,
+        "preference_batch": 6,
+        "lora": {"rank": 4, "alpha": 8.0},
+        **other,
+    }
     path = folder / "recipe.yaml"
     path.write_text(yaml.safe_dump(data))
     return path
@@ -367,8 +454,10 @@ def trained(makers: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 
 def test_a_run_goes_on_and_leaves_a_model_that_reads_hints(trained: Path, makers: ModuleType) -> None:
-    logs = {p.name.split(".")[0]: [json.loads(x) for x in p.read_text().splitlines()]
-            for p in (trained / "out").glob("*.log.jsonl")}
+    logs = {
+        p.name.split(".")[0]: [json.loads(x) for x in p.read_text().splitlines()]
+        for p in (trained / "out").glob("*.log.jsonl")
+    }
     assert [r["step"] for r in logs["hints"]] == list(range(1, 7)), "the first stage was not done twice"
     assert [r["step"] for r in logs["preference"]] == list(range(1, 13))
     assert np.mean([r["dpo"] for r in logs["preference"][-4:]]) < math.log(2)
@@ -378,8 +467,9 @@ def test_a_run_goes_on_and_leaves_a_model_that_reads_hints(trained: Path, makers
     assert (start.uses_hints, hinted.uses_hints, model.uses_hints) == (False, True, True)
     assert model.name == "little with hints" and model.settings.training["preference"]["scans"] == 6
     scan = makers.blob_volume()
-    assert [(s.finding, s.probability) for s in model.classify(scan)] == \
-        [(s.finding, s.probability) for s in start.classify(scan)], "findings do not change"
+    assert [(s.finding, s.probability) for s in model.classify(scan)] == [
+        (s.finding, s.probability) for s in start.classify(scan)
+    ], "findings do not change"
     assert np.array_equal(model.embed(scan), start.embed(scan))
     assert model.draft(scan) == model.read(scan)[0].drafts
     plain = {d.section: d.text for d in model.draft(scan)}
@@ -407,8 +497,12 @@ def test_hints_that_do_not_fit_are_left_out_before_the_section_is(makers: Module
 
 def test_bad_recipes_are_refused(trained: Path, tmp_path: Path) -> None:
     good = PreferenceConfig.load(trained / "recipe.yaml")
-    for wrong, said in (({"beta": 0.0}, "beta"), ({"shares": (1.0,)}, "shares"), ({"kind": "tokens"}, "kind"),
-                        ({"hints_batch": 0}, "row")):
+    for wrong, said in (
+        ({"beta": 0.0}, "beta"),
+        ({"shares": (1.0,)}, "shares"),
+        ({"kind": "tokens"}, "kind"),
+        ({"hints_batch": 0}, "row"),
+    ):
         with pytest.raises(InputError, match=said):
             replace(good, **wrong)
     with pytest.raises(InputError, match="betta"):

@@ -112,12 +112,16 @@ def test_image_and_organs_are_shifted_alike_and_nothing_is_mirrored() -> None:
 
 def test_intensities_vary_as_much_as_is_said_and_stay_in_the_window() -> None:
     scan = PreparedScan(torch.full((1, 20, 24, 26), 0.5), None, np.eye(4), "k")  # 0 HU
-    offsets = [float(augmented(scan, Augment(0.0, 0.0, 10.0, 0.0), SPEC, np.random.Generator(np.random.PCG64(n)))[0]
-                     .mean()) for n in range(50)]
+    offsets = [
+        float(augmented(scan, Augment(0.0, 0.0, 10.0, 0.0), SPEC, np.random.Generator(np.random.PCG64(n)))[0].mean())
+        for n in range(50)
+    ]
     hu = (np.array(offsets) - 0.5) * 2000
     assert 8 < np.abs(hu).max() <= 10.001
-    gained = [float(augmented(scan, Augment(0.0, 0.1, 0.0, 0.0), SPEC, np.random.Generator(np.random.PCG64(n)))[0]
-                    .mean()) for n in range(50)]
+    gained = [
+        float(augmented(scan, Augment(0.0, 0.1, 0.0, 0.0), SPEC, np.random.Generator(np.random.PCG64(n)))[0].mean())
+        for n in range(50)
+    ]
     assert 80 < np.abs((np.array(gained) - 0.5) * 2000).max() <= 100.001  # a tenth of 0 - (-1000) HU
     bright = PreparedScan(torch.ones(1, 20, 24, 26), None, np.eye(4), "k")
     noisy, _ = augmented(bright, Augment(), SPEC, np.random.Generator(np.random.PCG64(1)))

@@ -44,8 +44,13 @@ def test_cells_are_in_the_order_of_the_tokens() -> None:
     assert made.shape == (1, 6, 8)
     for n, (z, x, y) in enumerate(np.ndindex(3, 1, 2)):
         for m, (dz, dx, dy) in enumerate(np.ndindex(2, 2, 2)):
-            part = volume[0, 0, 4 * x + 2 * dx:4 * x + 2 * dx + 2, 4 * y + 2 * dy:4 * y + 2 * dy + 2,
-                          4 * z + 2 * dz:4 * z + 2 * dz + 2]
+            part = volume[
+                0,
+                0,
+                4 * x + 2 * dx : 4 * x + 2 * dx + 2,
+                4 * y + 2 * dy : 4 * y + 2 * dy + 2,
+                4 * z + 2 * dz : 4 * z + 2 * dz + 2,
+            ]
             assert float(made[0, n, m]) == pytest.approx(float(part.mean()), abs=1e-6)
 
 
@@ -100,8 +105,10 @@ def test_both_losses_reach_the_trunk_and_no_label_is_read(tmp_path: Path) -> Non
         grads = [p.grad for p in module.encoder.trunk.parameters()]
         assert all(g is not None and torch.isfinite(g).all() for g in grads)
         assert sum(float(g.abs().sum()) for g in grads if g is not None) > 0
-    assert set(SelfSupervisedBatches(parts("masked"), bare, PreparedScans(SPEC, open_volume), batch=2, seed=0)(0)
-               ) == {"loss", "rebuilt"}
+    assert set(SelfSupervisedBatches(parts("masked"), bare, PreparedScans(SPEC, open_volume), batch=2, seed=0)(0)) == {
+        "loss",
+        "rebuilt",
+    }
 
 
 def test_settings_out_of_range_are_refused() -> None:

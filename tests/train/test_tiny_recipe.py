@@ -27,18 +27,40 @@ from radvlm.training import train_model
 
 LOOP = {"learning_rate": 0.002, "warmup": 2, "log_every": 1}
 RECIPE: dict[str, Any] = {
-    "name": "mini", "notice": "Trained for a moment in a test.", "trained_on": "nine phantoms", "seed": 1, "threads": 1,
+    "name": "mini",
+    "notice": "Trained for a moment in a test.",
+    "trained_on": "nine phantoms",
+    "seed": 1,
+    "threads": 1,
     "voxel_scans": {"folder": "corpus/voxels", "seeds": [10, 12], "spacing_mm": 12.0, "reports": 11, "crowded": 1.0},
     "head_scans": {"folder": "corpus/heads", "seeds": [20, 25], "spacing_mm": 12.0, "crowded": 1.0},
     "validation_scans": {"folder": "corpus/validation", "seeds": [30, 34], "spacing_mm": 12.0},
-    "encoder": {"spacing_mm": 12.0, "channels": [4, 4, 4, 4, 4], "blocks": [0, 0, 0, 0, 0], "width": 4, "embedding": 16,
-                "hidden": 12},
-    "decoder": {"vocabulary": 400, "hidden": 16, "layers": 1, "heads": 2, "feed_forward": 32, "context": 1024,
-                "lora_rank": 2, "lora_alpha": 4.0},
-    "voxels": {**LOOP, "steps": 3}, "voxel_batch": {"size": 2, "crop": [24, 20, 16]},
-    "heads": {**LOOP, "steps": 4, "validate_every": 2, "patience": 3}, "head_batch": {"size": 5},
-    "base": {**LOOP, "steps": 2, "precision": "bfloat16"}, "base_batch": {"size": 4},
-    "instruct": {**LOOP, "steps": 5, "precision": "bfloat16"}, "instruct_batch": {"size": 4},
+    "encoder": {
+        "spacing_mm": 12.0,
+        "channels": [4, 4, 4, 4, 4],
+        "blocks": [0, 0, 0, 0, 0],
+        "width": 4,
+        "embedding": 16,
+        "hidden": 12,
+    },
+    "decoder": {
+        "vocabulary": 400,
+        "hidden": 16,
+        "layers": 1,
+        "heads": 2,
+        "feed_forward": 32,
+        "context": 1024,
+        "lora_rank": 2,
+        "lora_alpha": 4.0,
+    },
+    "voxels": {**LOOP, "steps": 3},
+    "voxel_batch": {"size": 2, "crop": [24, 20, 16]},
+    "heads": {**LOOP, "steps": 4, "validate_every": 2, "patience": 3},
+    "head_batch": {"size": 5},
+    "base": {**LOOP, "steps": 2, "precision": "bfloat16"},
+    "base_batch": {"size": 4},
+    "instruct": {**LOOP, "steps": 5, "precision": "bfloat16"},
+    "instruct_batch": {"size": 4},
 }
 
 
@@ -47,8 +69,9 @@ def _no(*_: Any, **__: Any) -> Any:
 
 
 @pytest.mark.slow
-def test_a_recipe_runs_is_interrupted_goes_on_and_its_model_loads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-                                                                  ) -> None:
+def test_a_recipe_runs_is_interrupted_goes_on_and_its_model_loads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     recipe, out = tmp_path / "mini.yaml", tmp_path / "out"
     recipe.write_text(yaml.safe_dump(RECIPE))
     told: list[str] = []
@@ -69,7 +92,11 @@ def test_a_recipe_runs_is_interrupted_goes_on_and_its_model_loads(tmp_path: Path
     assert min(model.settings.training["lessons"]) > 0, "sections, answers and facts were taught"
     logs = {p.name.split(".")[0]: [json.loads(x) for x in p.read_text().splitlines()] for p in out.glob("*.log.jsonl")}
     assert {n: [r["step"] for r in rows if "loss" in r] for n, rows in logs.items()} == {
-        "voxels": [1, 2, 3], "heads": [1, 2, 3, 4], "base": [1, 2], "instruct": [1, 2, 3, 4, 5]}
+        "voxels": [1, 2, 3],
+        "heads": [1, 2, 3, 4],
+        "base": [1, 2],
+        "instruct": [1, 2, 3, 4, 5],
+    }
     assert len([r for r in logs["heads"] if "validation" in r]) == 2
     assert {"sections", "answers", "facts"} <= {key for row in logs["instruct"] for key in row}
     svg = ElementTree.parse(out / "losses.svg").getroot()
@@ -97,8 +124,9 @@ def test_a_recipe_runs_is_interrupted_goes_on_and_its_model_loads(tmp_path: Path
 def test_an_empty_corpus_is_said_before_training(tmp_path: Path) -> None:
     data = {**RECIPE, "voxel_scans": {"folder": "nothing"}}
     (tmp_path / "r.yaml").write_text(yaml.safe_dump(data))
-    config = replace(TrainConfig.load(tmp_path / "r.yaml"), head_scans=CorpusConfig("h"),
-                     validation_scans=CorpusConfig("v"))
+    config = replace(
+        TrainConfig.load(tmp_path / "r.yaml"), head_scans=CorpusConfig("h"), validation_scans=CorpusConfig("v")
+    )
     with pytest.raises((InputError, FileFormatError), match="nothing"):
         stages.run(config, tmp_path / "out")
 
@@ -136,9 +164,16 @@ def test_evidence_is_kept_and_a_torn_file_is_never_left(tmp_path: Path, monkeypa
 def _on_disk(folder: Path, number: int) -> Case:
     place = folder / f"s{number}"
     place.mkdir()
-    (place / "case.json").write_text(json.dumps({
-        "affine_ras_mm": np.diag([12.0, 12, 12, 1]).tolist(), "shape": [20, 18, 16], "volumes_ml": {},
-        "truth": {"sex": "F", "phase": "portal venous", "lesions": []}}))
+    (place / "case.json").write_text(
+        json.dumps(
+            {
+                "affine_ras_mm": np.diag([12.0, 12, 12, 1]).tolist(),
+                "shape": [20, 18, 16],
+                "volumes_ml": {},
+                "truth": {"sex": "F", "phase": "portal venous", "lesions": []},
+            }
+        )
+    )
     np.save(place / "hu.npy", np.random.default_rng(number).normal(0, 300, (20, 18, 16)).astype(np.int16))
     return Case(place)
 
@@ -161,11 +196,14 @@ def test_organs_are_swapped_whole_with_their_labels(tmp_path: Path) -> None:
     batches = HeadBatches.__new__(HeadBatches)
     batches.config = config
     rows = torch.arange(size, dtype=torch.float32)
-    given = (rows[:, None, None].expand(-1, len(config.classes), config.columns).clone(),
-             *(rows[:, None].expand(-1, len(config.findings)).clone() for _ in range(2)))
+    given = (
+        rows[:, None, None].expand(-1, len(config.classes), config.columns).clone(),
+        *(rows[:, None].expand(-1, len(config.findings)).clone() for _ in range(2)),
+    )
     table, truth, known = batches._swapped(*given, np.random.default_rng(0))
-    assert torch.equal(table[:WITH_TEXTS], given[0][:WITH_TEXTS]) and torch.equal(truth[:WITH_TEXTS],
-                                                                                  given[1][:WITH_TEXTS])
+    assert torch.equal(table[:WITH_TEXTS], given[0][:WITH_TEXTS]) and torch.equal(
+        truth[:WITH_TEXTS], given[1][:WITH_TEXTS]
+    )
     assert torch.equal(given[0][:, 0, 0], rows), "the batch itself stays"
     anatomy, swapped = list(config.anatomy), 0
     for parent in set(config.parents):
@@ -179,7 +217,7 @@ def test_organs_are_swapped_whole_with_their_labels(tmp_path: Path) -> None:
         swapped += int((donor != rows).sum())
     share = swapped / (30 * len(set(config.parents)))
     assert 0.25 < share < 0.55
-    few = tuple(t[:WITH_TEXTS + 3] for t in given)
+    few = tuple(t[: WITH_TEXTS + 3] for t in given)
     assert all(a is b for a, b in zip(batches._swapped(*few, np.random.default_rng(0)), few, strict=True))
 
 
@@ -193,9 +231,14 @@ def test_macro_auroc_by_hand() -> None:
         macro_auroc(scores, np.zeros_like(truth))
 
 
-@pytest.mark.parametrize(("text", "expected"), [
-    ("No hepatic cyst. The liver is unremarkable.", False), ("Hepatic cyst in segment VI. No stone.", True),
-    ("", False)])
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("No hepatic cyst. The liver is unremarkable.", False),
+        ("Hepatic cyst in segment VI. No stone.", True),
+        ("", False),
+    ],
+)
 def test_says_something(text: str, expected: bool) -> None:
     assert says_something(text) is expected
 

@@ -22,8 +22,10 @@ def table(folder: Path, text: str, name: str = "t.csv") -> Path:
 
 
 def test_a_csv_with_unknown_labels_and_headings(tmp_path: Path) -> None:
-    rows = ('p1,s1,a.nii.gz,m.nii.gz,"Lower thorax: Clear.\nKIDNEYS: A cyst,\n left.\nTechnique notes: none",,1,-1\n'
-            "p2,s2,a.nii.gz,,,Normal liver.,0,\n")
+    rows = (
+        'p1,s1,a.nii.gz,m.nii.gz,"Lower thorax: Clear.\nKIDNEYS: A cyst,\n left.\nTechnique notes: none",,1,-1\n'
+        "p2,s2,a.nii.gz,,,Normal liver.,0,\n"
+    )
     found = load_table(table(tmp_path, HEAD + rows))
     one, two = found.studies
     assert found.labels == ("ascites", "cyst")
@@ -36,8 +38,15 @@ def test_a_csv_with_unknown_labels_and_headings(tmp_path: Path) -> None:
 
 
 def test_json_lines_hold_questions_and_facts(tmp_path: Path) -> None:
-    row = {"patient": "p", "study": 7, "volume": "a.nii.gz", "sections": {"spleen": "Large."}, "labels": {"x": True},
-           "questions": [{"question": "Large?", "answer": "Yes"}], "facts": {"spleen": "spleen | 400 mL"}}
+    row = {
+        "patient": "p",
+        "study": 7,
+        "volume": "a.nii.gz",
+        "sections": {"spleen": "Large."},
+        "labels": {"x": True},
+        "questions": [{"question": "Large?", "answer": "Yes"}],
+        "facts": {"spleen": "spleen | 400 mL"},
+    }
     study = load_table(table(tmp_path, json.dumps(row) + "\n\n", "t.jsonl")).studies[0]
     assert study.name == "7" and study.questions == (("Large?", "Yes"),) and study.facts["spleen"] == "spleen | 400 mL"
 

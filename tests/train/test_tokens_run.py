@@ -98,8 +98,11 @@ def test_adapter_then_lora_leave_the_encoder_and_the_base_bit_for_bit(tmp_path: 
     assert not any("decoder" in k for k in torch.load(tmp_path / "adapter.done.pt", weights_only=True))
     writer.decoder.add_lora(LoraSettings(rank=2))
     run_stage("instruct", writer, batches, LoopConfig(3, 0.01, warmup=1), tmp_path)
-    changed = {k for k, v in writer.decoder.base_model.state_dict().items()
-               if (plain := f"model.{k.replace('.base_layer', '')}") in base and not torch.equal(v, base[plain])}
+    changed = {
+        k
+        for k, v in writer.decoder.base_model.state_dict().items()
+        if (plain := f"model.{k.replace('.base_layer', '')}") in base and not torch.equal(v, base[plain])
+    }
     assert not changed
     lora = [p for n, p in writer.named_parameters() if "lora_B" in n]
     assert lora and all(float(p.detach().abs().max()) > 0 for p in lora)
@@ -131,8 +134,9 @@ def test_hidden_regions_have_no_influence(tmp_path: Path) -> None:
     lessons = token_lessons([study])[:1]
 
     def loss(hide: float) -> float:
-        batches = TokenInstructBatches(writer, FrozenScans(encoder, scans, tmp_path / "t"), [study], lessons, batch=1,
-                                       seed=0, hide_regions=hide)
+        batches = TokenInstructBatches(
+            writer, FrozenScans(encoder, scans, tmp_path / "t"), [study], lessons, batch=1, seed=0, hide_regions=hide
+        )
         return float(batches.loss(lessons, np.random.Generator(np.random.PCG64(0))).detach())
 
     hidden, shown = loss(1.0), loss(0.0)
@@ -202,8 +206,14 @@ def test_a_whole_recipe_learns_and_a_run_that_goes_on_gives_the_same_model(tmp_p
     told: list[str] = []
 
     def run() -> Path:
-        return run_tokens(config, tmp_path / "out", load_volume=open_volume, load_masks=open_masks, folder=tmp_path,
-                          progress=told.append)
+        return run_tokens(
+            config,
+            tmp_path / "out",
+            load_volume=open_volume,
+            load_masks=open_masks,
+            folder=tmp_path,
+            progress=told.append,
+        )
 
     model = load_model(run())
     losses = [json.loads(x) for x in (tmp_path / "out" / "contrastive.log.jsonl").read_text().splitlines()]

@@ -20,14 +20,26 @@ ANATOMY = ("outside", "soft_tissue", "liver", "renal_pelvis", "aorta", "lung")
 FINDINGS = ("liver_cyst", "steatosis", "hydronephrosis", "aortic_aneurysm", "lung_nodule")
 PARENTS = ("liver", "liver", "renal_pelvis", "aorta", "lung")
 CLASSES = (*ANATOMY, "liver_cyst", "lung_nodule")
-CONFIG = PyramidConfig(3.0, (4, 4, 4, 4, 4), (0, 0, 0, 0, 0), 4, ANATOMY, FINDINGS, PARENTS, ("none", "segment"),
-                       ("liver",), embedding=8, hidden=8)
+CONFIG = PyramidConfig(
+    3.0,
+    (4, 4, 4, 4, 4),
+    (0, 0, 0, 0, 0),
+    4,
+    ANATOMY,
+    FINDINGS,
+    PARENTS,
+    ("none", "segment"),
+    ("liver",),
+    embedding=8,
+    hidden=8,
+)
 SHAPE = (24, 20, 40)
 ORIGIN = (-36.0, -30.0, 100.0)
 
 
-def _lesion(kind: str, index: tuple[float, float, float] | None = None, side: str = "", in_field: str = "inside"
-            ) -> dict[str, Any]:
+def _lesion(
+    kind: str, index: tuple[float, float, float] | None = None, side: str = "", in_field: str = "inside"
+) -> dict[str, Any]:
     centre = None if index is None else [3.0 * i + o for i, o in zip(index, ORIGIN, strict=True)]
     return {"kind": kind, "centre_mm": centre, "side": side, "in_field": in_field}
 
@@ -52,8 +64,13 @@ def _scan(folder: Path, lesions: list[dict[str, Any]]) -> LabelledScan:
     return LabelledScan.open(folder)
 
 
-ALL = [_lesion("liver_cyst", (16, 7, 11)), _lesion("steatosis"), _lesion("hydronephrosis", side="right"),
-       _lesion("aortic_aneurysm", (12, 14, 20)), _lesion("lung_nodule", (1, 1, 1), in_field="outside")]
+ALL = [
+    _lesion("liver_cyst", (16, 7, 11)),
+    _lesion("steatosis"),
+    _lesion("hydronephrosis", side="right"),
+    _lesion("aortic_aneurysm", (12, 14, 20)),
+    _lesion("lung_nodule", (1, 1, 1), in_field="outside"),
+]
 
 
 def _whole(scan: LabelledScan) -> tuple[Tensor, Tensor, Tensor, dict[str, np.ndarray]]:
@@ -109,10 +126,13 @@ def test_crops_depend_on_seed_and_step_alone(tmp_path: Path) -> None:
         return Crops(scans, CONFIG, CLASSES, shape=(16, 16, 16), batch=3, seed=seed)
 
     def equal(a: Any, b: Any) -> bool:
-        return (all(torch.equal(x, y) for x, y in zip(a[:3], b[:3], strict=True))
-                and [[n for n, _ in row] for row in a[3]] == [[n for n, _ in row] for row in b[3]]
-                and all(torch.equal(x, y) for r, s in zip(a[3], b[3], strict=True)
-                        for (_, x), (_, y) in zip(r, s, strict=True)))
+        return (
+            all(torch.equal(x, y) for x, y in zip(a[:3], b[:3], strict=True))
+            and [[n for n, _ in row] for row in a[3]] == [[n for n, _ in row] for row in b[3]]
+            and all(
+                torch.equal(x, y) for r, s in zip(a[3], b[3], strict=True) for (_, x), (_, y) in zip(r, s, strict=True)
+            )
+        )
 
     one, other = crops(1), crops(1)
     ordered = [one(n) for n in range(4)]
@@ -175,12 +195,16 @@ def _plain_loss(maps: Tensor, batch: Any, kept: Tensor) -> Tensor:
         for index in kept[row].nonzero().tolist():
             v = maps[(row, slice(None), *index)]
             organ.append(F.cross_entropy(v[None, :a], anatomy[(row, *index)][None]))
-            part.append(F.cross_entropy(v[None, a + len(FINDINGS):], parts[(row, *index)][None]))
+            part.append(F.cross_entropy(v[None, a + len(FINDINGS) :], parts[(row, *index)][None]))
             for f in range(len(FINDINGS)):
                 if not (f in taken and taken[f][tuple(index)]):
                     negative.append(v[a + f].sigmoid() ** 2 * F.softplus(v[a + f]))
-    return (torch.stack(organ).mean() + 0.3 * torch.stack(part).mean() + 2 * torch.stack(positive).sum() / count
-            + torch.stack(negative).sum() / (40.0 * len(found)))
+    return (
+        torch.stack(organ).mean()
+        + 0.3 * torch.stack(part).mean()
+        + 2 * torch.stack(positive).sum() / count
+        + torch.stack(negative).sum() / (40.0 * len(found))
+    )
 
 
 def test_the_loss_and_its_gradient_against_a_plain_one() -> None:

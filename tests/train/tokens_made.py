@@ -30,7 +30,7 @@ def scan(number: int) -> tuple[np.ndarray, np.ndarray, bool]:
     ill = number % 2 == 0
     if ill:
         x = int(rng.integers(12, 15))
-        hu[x:x + 5, 8:14, 10:15] = 400
+        hu[x : x + 5, 8:14, 10:15] = 400
     return hu + rng.normal(0, 5, SHAPE).astype(np.float32), labels, ill
 
 
@@ -40,22 +40,48 @@ def write_study(folder: Path, number: int) -> Study:
     np.save(folder / f"{number}.npy", hu)
     np.save(folder / f"{number}.masks.npy", labels)
     sections = {"liver": "A dense liver lesion." if ill else "The liver is normal.", "spleen": "The spleen is normal."}
-    return Study(f"ct-{number}", f"p{number}", folder / f"{number}.npy", folder / f"{number}.masks.npy",
-                 sections=sections, labels={"liver_lesion": ill, "spleen_lesion": False},
-                 questions=(("Is there a liver lesion?", "Yes" if ill else "No"),),
-                 facts={"liver": "liver | 1.0 mL"})
+    return Study(
+        f"ct-{number}",
+        f"p{number}",
+        folder / f"{number}.npy",
+        folder / f"{number}.masks.npy",
+        sections=sections,
+        labels={"liver_lesion": ill, "spleen_lesion": False},
+        questions=(("Is there a liver lesion?", "Yes" if ill else "No"),),
+        facts={"liver": "liver | 1.0 mL"},
+    )
 
 
 def write_table(folder: Path, count: int) -> Path:
     """The same studies as a CSV of files."""
     with (folder / "studies.csv").open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["patient", "study", "volume", "masks", "section:liver", "section:spleen",
-                         "label:liver_lesion", "label:spleen_lesion"])
+        writer.writerow(
+            [
+                "patient",
+                "study",
+                "volume",
+                "masks",
+                "section:liver",
+                "section:spleen",
+                "label:liver_lesion",
+                "label:spleen_lesion",
+            ]
+        )
         for n in range(count):
             s = write_study(folder, n)
-            writer.writerow([s.patient, s.name, s.volume.name, s.masks.name if s.masks else "", s.sections["liver"],
-                             s.sections["spleen"], int(s.labels["liver_lesion"]), 0])
+            writer.writerow(
+                [
+                    s.patient,
+                    s.name,
+                    s.volume.name,
+                    s.masks.name if s.masks else "",
+                    s.sections["liver"],
+                    s.sections["spleen"],
+                    int(s.labels["liver_lesion"]),
+                    0,
+                ]
+            )
     return folder / "studies.csv"
 
 

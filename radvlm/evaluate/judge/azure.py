@@ -20,8 +20,15 @@ class _Azure(OpenAICompatible):
 
     name = "azure"
 
-    def __init__(self, url: str, headers: Callable[[], Mapping[str, str]], allow_remote: bool, timeout_s: float,
-                 wire: Wire, api_version: str) -> None:
+    def __init__(
+        self,
+        url: str,
+        headers: Callable[[], Mapping[str, str]],
+        allow_remote: bool,
+        timeout_s: float,
+        wire: Wire,
+        api_version: str,
+    ) -> None:
         super().__init__(url, allow_remote=allow_remote, timeout_s=timeout_s, wire=wire, headers=headers)
         self._url += f"?api-version={quote(api_version)}"
 
@@ -29,9 +36,17 @@ class _Azure(OpenAICompatible):
         return super().send(request, idempotency_key)
 
 
-def azure(endpoint: str, deployment: str, api_version: str, *, api_key: str = "",
-          token: Callable[[], str] | None = None, allow_remote: bool = False, timeout_s: float = 120.0,
-          wire: Wire = FIRST_WIRE) -> OpenAICompatible:
+def azure(
+    endpoint: str,
+    deployment: str,
+    api_version: str,
+    *,
+    api_key: str = "",
+    token: Callable[[], str] | None = None,
+    allow_remote: bool = False,
+    timeout_s: float = 120.0,
+    wire: Wire = FIRST_WIRE,
+) -> OpenAICompatible:
     """Backend for an Azure OpenAI deployment.
 
     Args:
@@ -45,8 +60,11 @@ def azure(endpoint: str, deployment: str, api_version: str, *, api_key: str = ""
     Raises InputError unless there is exactly one of key and token, or without consent.
     """
     if bool(api_key) == (token is not None):
-        raise InputError("Azure takes a key or a token, one of them", "both" if api_key else "neither",
-                         "Set AZURE_OPENAI_API_KEY, or pass a function that gives a token")
+        raise InputError(
+            "Azure takes a key or a token, one of them",
+            "both" if api_key else "neither",
+            "Set AZURE_OPENAI_API_KEY, or pass a function that gives a token",
+        )
     if not deployment or not api_version:
         raise InputError("Azure needs a deployment and an API version", f"{deployment!r}, {api_version!r}")
     check_destination(endpoint, allow_remote)

@@ -75,8 +75,16 @@ class BackendFailure(Exception):
         fatal: every other request would fail too (wrong key, unknown model, empty account).
     """
 
-    def __init__(self, status: str, message: str, *, retry: bool = False, wait_s: float | None = None,
-                 lost: bool = False, fatal: bool = False) -> None:
+    def __init__(
+        self,
+        status: str,
+        message: str,
+        *,
+        retry: bool = False,
+        wait_s: float | None = None,
+        lost: bool = False,
+        fatal: bool = False,
+    ) -> None:
         super().__init__(message)
         self.status, self.message = status, message
         self.retry, self.wait_s, self.lost, self.fatal = retry, wait_s, lost, fatal

@@ -59,8 +59,11 @@ class ReplyCache:
                 raise
         except (sqlite3.Error, OSError) as error:
             self._release()
-            raise FileFormatError("a judge's cache is an SQLite file that can be written", f"{path}: {error}",
-                                  "Give another file, or remove this one") from error
+            raise FileFormatError(
+                "a judge's cache is an SQLite file that can be written",
+                f"{path}: {error}",
+                "Give another file, or remove this one",
+            ) from error
         #: Requests that an earlier run had under way when it was killed.
         self.interrupted = self._interrupted()
 
@@ -82,14 +85,20 @@ class ReplyCache:
     def begin(self, key: str) -> None:
         """Write down that the request is about to be sent."""
         with self._lock:
-            self._db.execute("insert into sent (key, under_way) values (?, 1) "
-                             "on conflict (key) do update set under_way = under_way + 1", (key,))
+            self._db.execute(
+                "insert into sent (key, under_way) values (?, 1) "
+                "on conflict (key) do update set under_way = under_way + 1",
+                (key,),
+            )
 
     def settle(self, key: str, lost: bool) -> None:
         """The attempt ended without a reply: for certain, or with a reply that may have been made and lost."""
         with self._lock:
-            self._db.execute("update sent set under_way = max(under_way - 1, 0), lost = lost + ?, "
-                             "settled = settled + ? where key = ?", (int(lost), int(not lost), key))
+            self._db.execute(
+                "update sent set under_way = max(under_way - 1, 0), lost = lost + ?, "
+                "settled = settled + ? where key = ?",
+                (int(lost), int(not lost), key),
+            )
 
     def put(self, key: str, reply: Reply) -> None:
         """Keep a reply; on disk when this returns."""
@@ -110,8 +119,11 @@ class ReplyCache:
         with self._lock:
             for key in keys:
                 self._db.execute("delete from replies where key = ?", (key,))
-                self._db.execute("insert into sent (key, settled) values (?, 1) "
-                                 "on conflict (key) do update set settled = settled + 1", (key,))
+                self._db.execute(
+                    "insert into sent (key, settled) values (?, 1) "
+                    "on conflict (key) do update set settled = settled + 1",
+                    (key,),
+                )
 
     def history(self, key: str) -> tuple[int, int]:
         """(lost, settled) attempts of a request."""
@@ -142,8 +154,9 @@ class ReplyCache:
     def __enter__(self) -> ReplyCache:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
 
@@ -162,6 +175,9 @@ def _exclusive(path: Path) -> int | None:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         os.close(handle)
-        raise InputError("one run at a time uses a judge's cache, so that nothing is paid for twice", str(path),
-                         "Wait for the other run, or give another cache file") from error
+        raise InputError(
+            "one run at a time uses a judge's cache, so that nothing is paid for twice",
+            str(path),
+            "Wait for the other run, or give another cache file",
+        ) from error
     return handle

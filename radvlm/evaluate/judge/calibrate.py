@@ -99,15 +99,27 @@ def calibrate(metric: Metric, dataset: RatedSet, statistics: Statistics | None =
     names = {o.name: o for o in metric.outputs}
     counts = [(k, k) for k in COUNTS if k in names and k in dataset.keys]
     if not counts:
-        counts = [(o.name, k) for o in metric.outputs if o.headline for k in ("total", "significant")
-                  if k in dataset.keys]
-    rows = [_agreement(output, key, [names[output].case_value(s) for s in scored], dataset, statistics,
-                       output == key) for output, key in counts]
+        counts = [
+            (o.name, k) for o in metric.outputs if o.headline for k in ("total", "significant") if k in dataset.keys
+        ]
+    rows = [
+        _agreement(output, key, [names[output].case_value(s) for s in scored], dataset, statistics, output == key)
+        for output, key in counts
+    ]
     headline = [names[counts[0][0]].case_value(s) for s in scored] if counts else []
-    return Calibration(metric.name, metric.signature, dataset.name, len(dataset.cases),
-                       len({c.study for c in dataset.cases}), len(dataset.raters),
-                       sum(s.value is None and not s.failed for s in headline), sum(s.failed for s in headline),
-                       tuple(rows), dataset.notes, statistics)
+    return Calibration(
+        metric.name,
+        metric.signature,
+        dataset.name,
+        len(dataset.cases),
+        len({c.study for c in dataset.cases}),
+        len(dataset.raters),
+        sum(s.value is None and not s.failed for s in headline),
+        sum(s.failed for s in headline),
+        tuple(rows),
+        dataset.notes,
+        statistics,
+    )
 
 
 def _scores(metric: Metric, references: Sequence[ReportText], candidates: Sequence[ReportText]) -> list[Any]:
@@ -120,13 +132,15 @@ def _scores(metric: Metric, references: Sequence[ReportText], candidates: Sequen
         try:
             out.append(metric.score_case(reference, candidate))
         except Exception as error:  # noqa: BLE001 - a crashed case is a record
-            out.append(dict.fromkeys({o.case_key for o in metric.outputs},
-                                     Score.failure(f"{type(error).__name__}: {error}")))
+            out.append(
+                dict.fromkeys({o.case_key for o in metric.outputs}, Score.failure(f"{type(error).__name__}: {error}"))
+            )
     return out
 
 
-def _agreement(output: str, key: str, scores: Sequence[Score], dataset: RatedSet, statistics: Statistics,
-               is_count: bool) -> Agreement:
+def _agreement(
+    output: str, key: str, scores: Sequence[Score], dataset: RatedSet, statistics: Statistics, is_count: bool
+) -> Agreement:
     use = [i for i, s in enumerate(scores) if s.value is not None]
     none = Value(None)
     if not use:
@@ -177,8 +191,12 @@ def weighted_pearson(x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> np.nd
     vx, vy = weights @ (x * x) / n - mx * mx, weights @ (y * y) / n - my * my
     below = vx * vy
     good = (vx > 1e-12) & (vy > 1e-12)
-    return np.divide(weights @ (x * y) / n - mx * my, np.sqrt(np.where(good, below, 1.0)),
-                     out=np.full(len(weights), np.nan), where=good)
+    return np.divide(
+        weights @ (x * y) / n - mx * my,
+        np.sqrt(np.where(good, below, 1.0)),
+        out=np.full(len(weights), np.nan),
+        where=good,
+    )
 
 
 def _weighted_mean(x: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -186,8 +204,12 @@ def _weighted_mean(x: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return mean
 
 
-def _mean_over_raters(statistic: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray], rated: np.ndarray,
-                      others: np.ndarray, weights: np.ndarray) -> np.ndarray:
+def _mean_over_raters(
+    statistic: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray],
+    rated: np.ndarray,
+    others: np.ndarray,
+    weights: np.ndarray,
+) -> np.ndarray:
     """Mean over raters of the statistic of each against the mean of the others; NaN where any is undefined."""
     mean: np.ndarray = np.mean([statistic(rated[:, r], others[:, r], weights) for r in range(rated.shape[1])], axis=0)
     return mean
@@ -206,19 +228,30 @@ def _value(replicates: np.ndarray, confidence: float) -> Value:
 
 
 def _markdown(c: Calibration) -> str:
-    lines = [f"# Agreement of {c.metric} with radiologists: {c.dataset}", "",
-             f"{c.cases} cases of {c.studies} studies, raters: {c.raters}; {c.failed} failed, {c.undefined} "
-             f"undefined. {c.statistics.confidence:.0%} percentile intervals, {c.statistics.bootstraps} bootstraps "
-             "over studies.",
-             "", f"Signature: `{c.signature}`", "",
-             "| output | counts | n | tau-b | Pearson r | MAE, all raters | MAE, left-in | raters: tau-b | "
-             "raters: r | raters: MAE |", "|---|---|---|---|---|---|---|---|---|---|"]
+    lines = [
+        f"# Agreement of {c.metric} with radiologists: {c.dataset}",
+        "",
+        f"{c.cases} cases of {c.studies} studies, raters: {c.raters}; {c.failed} failed, {c.undefined} "
+        f"undefined. {c.statistics.confidence:.0%} percentile intervals, {c.statistics.bootstraps} bootstraps "
+        "over studies.",
+        "",
+        f"Signature: `{c.signature}`",
+        "",
+        "| output | counts | n | tau-b | Pearson r | MAE, all raters | MAE, left-in | raters: tau-b | "
+        "raters: r | raters: MAE |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
     for r in c.rows:
         cells = [r.tau, r.pearson, r.mae, r.mae_left_in, r.human_tau, r.human_pearson, r.human_mae]
         lines.append(f"| {r.output} | {r.counts} | {r.n} | " + " | ".join(map(_text, cells)) + " |")
-    lines += ["", "\"raters\" is each radiologist against the mean of the others; compare \"MAE, left-in\" with "
-              "\"raters: MAE\".", *(f"- {note}" for note in c.notes), "",
-              "Research software, not a medical device.", ""]
+    lines += [
+        "",
+        '"raters" is each radiologist against the mean of the others; compare "MAE, left-in" with "raters: MAE".',
+        *(f"- {note}" for note in c.notes),
+        "",
+        "Research software, not a medical device.",
+        "",
+    ]
     return "\n".join(lines)
 
 

@@ -24,8 +24,12 @@ class CallableBackend:
 
     place = "this process"
 
-    def __init__(self, function: Callable[[Sequence[Mapping[str, str]]], str | Reply], max_concurrency: int | None = 1,
-                 name: str = "callable") -> None:
+    def __init__(
+        self,
+        function: Callable[[Sequence[Mapping[str, str]]], str | Reply],
+        max_concurrency: int | None = 1,
+        name: str = "callable",
+    ) -> None:
         self.function = function
         self.max_concurrency = max_concurrency
         self.name = name

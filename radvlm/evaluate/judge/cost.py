@@ -62,12 +62,16 @@ class CostEstimate:
 
     def text(self) -> str:
         """A few lines for people."""
-        lines = [f"{self.cases} cases, {self.requests} requests, {self.kept} of them already in the cache",
-                 f"to send: {self.requests - self.kept} requests, about {self.input_tokens:,} tokens in and "
-                 f"{self.output_tokens:,} out (at most {self.output_tokens_at_most:,} out)"]
-        lines.append("cost: unknown; give --price-input and --price-output for a million tokens" if self.cost is None
-                     else f"cost: about {self.cost:.2f}, at most {self.cost_at_most:.2f}, repairs and retries not "
-                     "counted")
+        lines = [
+            f"{self.cases} cases, {self.requests} requests, {self.kept} of them already in the cache",
+            f"to send: {self.requests - self.kept} requests, about {self.input_tokens:,} tokens in and "
+            f"{self.output_tokens:,} out (at most {self.output_tokens_at_most:,} out)",
+        ]
+        lines.append(
+            "cost: unknown; give --price-input and --price-output for a million tokens"
+            if self.cost is None
+            else f"cost: about {self.cost:.2f}, at most {self.cost_at_most:.2f}, repairs and retries not counted"
+        )
         return "\n".join(lines)
 
 
@@ -79,5 +83,6 @@ def tokens(text: str) -> int:
 def estimate(cases: int, requests: int, to_send: Sequence[int], max_tokens: int, prices: Prices) -> CostEstimate:
     """From the estimated input tokens of each request that is not in the cache."""
     n_in, n_out, most = sum(to_send), min(EXPECTED_OUTPUT_TOKENS, max_tokens) * len(to_send), max_tokens * len(to_send)
-    return CostEstimate(cases, requests, requests - len(to_send), n_in, n_out, most, prices.cost(n_in, n_out),
-                        prices.cost(n_in, most))
+    return CostEstimate(
+        cases, requests, requests - len(to_send), n_in, n_out, most, prices.cost(n_in, n_out), prices.cost(n_in, most)
+    )

@@ -15,9 +15,12 @@ from radvlm.evaluate.errors import CATEGORIES
 
 #: The side whose words an error of the category must quote. A finding that is only in one report has no other side.
 NEEDED: Mapping[str, tuple[str, ...]] = {
-    "false_finding": ("candidate",), "omission": ("reference",),
-    "wrong_location": ("reference", "candidate"), "wrong_severity": ("reference", "candidate"),
-    "false_comparison": ("candidate",), "omitted_comparison": ("reference",),
+    "false_finding": ("candidate",),
+    "omission": ("reference",),
+    "wrong_location": ("reference", "candidate"),
+    "wrong_severity": ("reference", "candidate"),
+    "false_comparison": ("candidate",),
+    "omitted_comparison": ("reference",),
 }
 
 
@@ -66,8 +69,10 @@ class Judgement:
         """Number of errors, of one category or all, significant, insignificant or both."""
         if category is not None and category not in CATEGORIES:
             raise InputError("a category is one of " + ", ".join(CATEGORIES), repr(category))
-        return sum((category is None or e.category == category)
-                   and (significant is None or e.significant == significant) for e in self.errors)
+        return sum(
+            (category is None or e.category == category) and (significant is None or e.significant == significant)
+            for e in self.errors
+        )
 
     @property
     def counts(self) -> tuple[int, ...]:
@@ -100,17 +105,36 @@ class Judgement:
     def to_dict(self) -> dict[str, Any]:
         """JSON form; the same keys as the rule-based ``ErrorCount`` where both have them."""
         return {
-            "counts": {c: {"significant": self.count(c, True), "insignificant": self.count(c, False)}
-                       for c in CATEGORIES},
-            "total": self.total, "significant": self.significant, "matched": self.matched,
+            "counts": {
+                c: {"significant": self.count(c, True), "insignificant": self.count(c, False)} for c in CATEGORIES
+            },
+            "total": self.total,
+            "significant": self.significant,
+            "matched": self.matched,
             "unlocated": self.unlocated,
-            "errors": [{"category": e.category, "significant": e.significant, "finding": e.finding,
-                        "reason": e.reason, "reference": [list(s) for s in e.reference],
-                        "candidate": [list(s) for s in e.candidate], "reference_quote": e.reference_quote,
-                        "candidate_quote": e.candidate_quote, "unlocated": list(e.unlocated)} for e in self.errors],
-            "matched_findings": [{"finding": m.finding, "reference": [list(s) for s in m.reference],
-                                  "candidate": [list(s) for s in m.candidate], "unlocated": list(m.unlocated)}
-                                 for m in self.matched_findings],
+            "errors": [
+                {
+                    "category": e.category,
+                    "significant": e.significant,
+                    "finding": e.finding,
+                    "reason": e.reason,
+                    "reference": [list(s) for s in e.reference],
+                    "candidate": [list(s) for s in e.candidate],
+                    "reference_quote": e.reference_quote,
+                    "candidate_quote": e.candidate_quote,
+                    "unlocated": list(e.unlocated),
+                }
+                for e in self.errors
+            ],
+            "matched_findings": [
+                {
+                    "finding": m.finding,
+                    "reference": [list(s) for s in m.reference],
+                    "candidate": [list(s) for s in m.candidate],
+                    "unlocated": list(m.unlocated),
+                }
+                for m in self.matched_findings
+            ],
         }
 
 

@@ -35,8 +35,11 @@ class LocalTransformers:
     def __init__(self, folder: str | Path, device: str = "auto", dtype: str = "auto") -> None:
         self._folder = Path(folder)
         if not (self._folder / "config.json").is_file():
-            raise FileFormatError("a model folder has config.json, tokenizer and weights", str(folder),
-                                  "Download the model once; nothing is downloaded here")
+            raise FileFormatError(
+                "a model folder has config.json, tokenizer and weights",
+                str(folder),
+                "Download the model once; nothing is downloaded here",
+            )
         if dtype not in ("auto", "float32", "bfloat16", "float16"):
             raise InputError("a dtype is auto, float32, bfloat16 or float16", repr(dtype))
         self._dtype = dtype
@@ -47,8 +50,13 @@ class LocalTransformers:
     def describe(self) -> Mapping[str, Any]:
         from importlib.metadata import version
 
-        return {"folder": self._folder.name, "device": self._device, "dtype": self._dtype,
-                "transformers": version("transformers"), "torch": version("torch")}
+        return {
+            "folder": self._folder.name,
+            "device": self._device,
+            "dtype": self._dtype,
+            "transformers": version("transformers"),
+            "torch": version("torch"),
+        }
 
     def _model(self) -> tuple[Any, Any]:
         if self._loaded is None:
@@ -58,14 +66,20 @@ class LocalTransformers:
             try:
                 tokenizer: Any = AutoTokenizer.from_pretrained(self._folder, local_files_only=True)
                 model: Any = AutoModelForCausalLM.from_pretrained(
-                    self._folder, local_files_only=True,
-                    dtype="auto" if self._dtype == "auto" else getattr(torch, self._dtype))
+                    self._folder,
+                    local_files_only=True,
+                    dtype="auto" if self._dtype == "auto" else getattr(torch, self._dtype),
+                )
             except (OSError, ValueError, KeyError) as error:
-                raise FileFormatError("a folder of a causal language model that Transformers can read",
-                                      f"{self._folder}: {error}") from error
+                raise FileFormatError(
+                    "a folder of a causal language model that Transformers can read", f"{self._folder}: {error}"
+                ) from error
             if not getattr(tokenizer, "chat_template", None):
-                raise InputError("a judge's model has a chat template", self._folder.name,
-                                 "Use the instruction-tuned variant of the model")
+                raise InputError(
+                    "a judge's model has a chat template",
+                    self._folder.name,
+                    "Use the instruction-tuned variant of the model",
+                )
             device = self._device
             if device == "auto":
                 device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -82,8 +96,9 @@ class LocalTransformers:
             except (FileFormatError, InputError) as error:
                 raise BackendFailure("server_error", str(error), fatal=True) from error
             messages = [{"role": role, "content": content} for role, content in request.messages]
-            inputs = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_tensors="pt",
-                                                   return_dict=True).to(model.device)
+            inputs = tokenizer.apply_chat_template(
+                messages, add_generation_prompt=True, return_tensors="pt", return_dict=True
+            ).to(model.device)
             n_input = int(inputs["input_ids"].shape[1])
             longest = getattr(model.config, "max_position_embeddings", None)
             if longest is not None and n_input >= longest:
@@ -91,8 +106,12 @@ class LocalTransformers:
             room = request.params.max_tokens if longest is None else min(request.params.max_tokens, longest - n_input)
             sampling: dict[str, Any] = {"do_sample": False}
             if request.params.temperature:
-                sampling = {"do_sample": True, "temperature": request.params.temperature,
-                            "top_p": request.params.top_p or 1.0, "top_k": 0}
+                sampling = {
+                    "do_sample": True,
+                    "temperature": request.params.temperature,
+                    "top_p": request.params.top_p or 1.0,
+                    "top_k": 0,
+                }
             devices = [model.device] if model.device.type == "cuda" else []
             try:
                 with torch.inference_mode(), torch.random.fork_rng(devices=devices):
@@ -102,8 +121,13 @@ class LocalTransformers:
                 raise BackendFailure("rejected", "not enough memory for this case") from error
             new = made[0, n_input:]
             finish = "length" if len(new) >= room else "stop"
-            return Reply(tokenizer.decode(new, skip_special_tokens=True), self._folder.name, finish=finish,
-                         input_tokens=n_input, output_tokens=len(new))
+            return Reply(
+                tokenizer.decode(new, skip_special_tokens=True),
+                self._folder.name,
+                finish=finish,
+                input_tokens=n_input,
+                output_tokens=len(new),
+            )
 
 
 def _padding(tokenizer: Any) -> int | None:

@@ -43,24 +43,40 @@ class JudgeMetric:
     #: All cases are handed over at once; the judge keeps its own replies, case by case.
     chunk: int | None = None
 
-    def __init__(self, backend: Backend, settings: JudgeSettings, cache: ReplyCache | None = None, name: str = "judge",
-                 progress: bool = False) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        settings: JudgeSettings,
+        cache: ReplyCache | None = None,
+        name: str = "judge",
+        progress: bool = False,
+    ) -> None:
         self.runner = JudgeRunner(backend, settings, cache)
         self.name = name
         self.progress = progress
         s, p = settings, settings.params
-        self.signature = "|".join([
-            "judge", "categories:6x2", f"model:{s.model}", f"prompt:{s.prompt.name}@{s.prompt.digest}",
-            f"schema:{digest(reply_schema())[:12]}", f"temperature:{p.temperature}", f"top_p:{p.top_p}",
-            f"seed:{p.seed}", f"max_tokens:{p.max_tokens}", f"votes:{s.votes}", f"radvlm:{__version__}"])
+        self.signature = "|".join(
+            [
+                "judge",
+                "categories:6x2",
+                f"model:{s.model}",
+                f"prompt:{s.prompt.name}@{s.prompt.digest}",
+                f"schema:{digest(reply_schema())[:12]}",
+                f"temperature:{p.temperature}",
+                f"top_p:{p.top_p}",
+                f"seed:{p.seed}",
+                f"max_tokens:{p.max_tokens}",
+                f"votes:{s.votes}",
+                f"radvlm:{__version__}",
+            ]
+        )
         self.outputs = judge_outputs()
         self._ended: dict[tuple[str, str], CaseOutcome] = {}
 
     def score_case(self, reference: ReportText, candidate: ReportText) -> Mapping[str, Score]:
         return self.score_cases([reference], [candidate])[0]
 
-    def score_cases(self, references: Sequence[ReportText],
-                    candidates: Sequence[ReportText]) -> list[dict[str, Score]]:
+    def score_cases(self, references: Sequence[ReportText], candidates: Sequence[ReportText]) -> list[dict[str, Score]]:
         """Scores in the order of the cases; a failed case has the status as its reason."""
         return [scores(outcome) for outcome in self.outcomes(references, candidates)]
 
@@ -77,13 +93,15 @@ class JudgeMetric:
         self._ended.update(zip(pairs, ended, strict=True))
         return ended
 
-    def estimate(self, references: Sequence[ReportText], candidates: Sequence[ReportText],
-                 prices: Prices = NO_PRICES) -> CostEstimate:
+    def estimate(
+        self, references: Sequence[ReportText], candidates: Sequence[ReportText], prices: Prices = NO_PRICES
+    ) -> CostEstimate:
         """What judging these cases would cost; sends nothing."""
         return self.runner.estimate([(r.text, c.text) for r, c in zip(references, candidates, strict=True)], prices)
 
-    def report(self, references: Sequence[ReportText], candidates: Sequence[ReportText],
-               prices: Prices = NO_PRICES) -> tuple[list[CaseOutcome], dict[str, Any]]:
+    def report(
+        self, references: Sequence[ReportText], candidates: Sequence[ReportText], prices: Prices = NO_PRICES
+    ) -> tuple[list[CaseOutcome], dict[str, Any]]:
         """How these cases ended, and the judge card; sends nothing.
 
         Cases that this object did not judge itself (their scores came from a journal) are read from the cache.
@@ -94,9 +112,12 @@ class JudgeMetric:
         return ended, judge_card(self.runner, ended, results, prices)
 
 
-def judge_errors(reference: str | ReportText | Report | Mapping[str, str],
-                 candidate: str | ReportText | Report | Mapping[str, str], backend: Backend,
-                 settings: JudgeSettings) -> CaseOutcome:
+def judge_errors(
+    reference: str | ReportText | Report | Mapping[str, str],
+    candidate: str | ReportText | Report | Mapping[str, str],
+    backend: Backend,
+    settings: JudgeSettings,
+) -> CaseOutcome:
     """One pair judged; ``outcome.judgement`` is None unless ``outcome.status`` is ``ok``. Nothing is kept."""
     with ReplyCache() as cache:
         runner = JudgeRunner(backend, settings, cache)
@@ -109,14 +130,35 @@ def judge_outputs() -> tuple[Output, ...]:
         Output("total", False, perfect=0.0, description="errors per report, all six categories"),
         Output("significant", False, perfect=0.0, description="clinically significant errors per report"),
         Output("error_free", True, perfect=1.0, description="share of reports without a significant error"),
-        Output("agreement", True, aggregate=_ratio, perfect=1.0, headline=False,
-               description="matched findings / (matched + significant errors), over all reports (GREEN's ratio)"),
-        *(Output(c, False, perfect=0.0, headline=False, description=f"{c.replace('_', ' ')}s per report")
-          for c in CATEGORIES),
-        *(Output(f"{c}_significant", False, perfect=0.0, headline=False,
-                 description=f"clinically significant {c.replace('_', ' ')}s per report") for c in CATEGORIES),
-        Output("unlocated", None, perfect=0.0, headline=False,
-               description="errors per report whose quote is not in the report: how careless the judge is"),
+        Output(
+            "agreement",
+            True,
+            aggregate=_ratio,
+            perfect=1.0,
+            headline=False,
+            description="matched findings / (matched + significant errors), over all reports (GREEN's ratio)",
+        ),
+        *(
+            Output(c, False, perfect=0.0, headline=False, description=f"{c.replace('_', ' ')}s per report")
+            for c in CATEGORIES
+        ),
+        *(
+            Output(
+                f"{c}_significant",
+                False,
+                perfect=0.0,
+                headline=False,
+                description=f"clinically significant {c.replace('_', ' ')}s per report",
+            )
+            for c in CATEGORIES
+        ),
+        Output(
+            "unlocated",
+            None,
+            perfect=0.0,
+            headline=False,
+            description="errors per report whose quote is not in the report: how careless the judge is",
+        ),
     )
 
 
@@ -132,8 +174,9 @@ def scores(outcome: CaseOutcome) -> dict[str, Score]:
         "total": Score(judgement.total, n=n, marks=marks(judgement)),
         "significant": Score(judgement.significant, n=n),
         "error_free": Score(float(judgement.significant == 0)),
-        "agreement": Score(stats[0] / stats[1], n=n, stats=stats) if stats[1] else Score(
-            None, "neither matched findings nor significant errors, so nothing to agree on", n=0, stats=stats),
+        "agreement": Score(stats[0] / stats[1], n=n, stats=stats)
+        if stats[1]
+        else Score(None, "neither matched findings nor significant errors, so nothing to agree on", n=0, stats=stats),
         "unlocated": Score(judgement.unlocated, n=judgement.total),
     }
     for category in CATEGORIES:

@@ -67,8 +67,9 @@ class OfflineBatch:
             row = json.loads(line)
             key, response, error = row["custom_id"], row.get("response"), row.get("error")
         except (ValueError, KeyError, TypeError, AttributeError) as problem:
-            raise FileFormatError("each line of a response file is a JSON object with custom_id and response",
-                                  where) from problem
+            raise FileFormatError(
+                "each line of a response file is a JSON object with custom_id and response", where
+            ) from problem
         if not isinstance(key, str) or len(key) != 64:
             raise InputError("a response has the custom_id of a request written here", f"{where}: {key!r}")
         body = response.get("body") if isinstance(response, Mapping) else None
@@ -91,8 +92,9 @@ class OfflineBatch:
     def send(self, request: JudgeRequest, idempotency_key: str) -> Reply:
         """Never replies: the request waits for the next file."""
         key = request.key
-        line = json.dumps({"custom_id": key, "method": "POST", "url": self._url, "body": request.body(self._wire)},
-                          ensure_ascii=True)
+        line = json.dumps(
+            {"custom_id": key, "method": "POST", "url": self._url, "body": request.body(self._wire)}, ensure_ascii=True
+        )
         with self._lock:
             self._waiting[key] = line
         before = f" (the last batch failed on it: {self._failed[key]})" if key in self._failed else ""

@@ -39,9 +39,16 @@ class OpenAICompatible:
     name = "openai"
     max_concurrency: int | None = None
 
-    def __init__(self, base_url: str, api_key: str = "", *, allow_remote: bool = False, timeout_s: float = 120.0,
-                 wire: Wire = FIRST_WIRE,
-                 headers: Mapping[str, str] | Callable[[], Mapping[str, str]] | None = None) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        api_key: str = "",
+        *,
+        allow_remote: bool = False,
+        timeout_s: float = 120.0,
+        wire: Wire = FIRST_WIRE,
+        headers: Mapping[str, str] | Callable[[], Mapping[str, str]] | None = None,
+    ) -> None:
         base = base_url.rstrip("/").removesuffix(_CHAT)
         self.place = check_destination(base, allow_remote)
         if not timeout_s > 0:
@@ -57,8 +64,13 @@ class OpenAICompatible:
     def describe(self) -> Mapping[str, Any]:
         parts = urlsplit(self._url)
         used = sorted(self._used, key=str) or [self._wire]
-        return {"host": parts.netloc, "path": parts.path, "encrypted": parts.scheme == "https",
-                "this_computer": is_local(self._url), "requests": [asdict(w) for w in used]}
+        return {
+            "host": parts.netloc,
+            "path": parts.path,
+            "encrypted": parts.scheme == "https",
+            "this_computer": is_local(self._url),
+            "requests": [asdict(w) for w in used],
+        }
 
     def send(self, request: JudgeRequest, idempotency_key: str) -> Reply:
         """One chat completion; raises BackendFailure."""
@@ -105,12 +117,19 @@ def read_completion(answer: Mapping[str, Any]) -> Reply:
         if isinstance(content, list):
             content = "".join(str(part.get("text", "")) for part in content)
         usage = answer.get("usage") or {}
-        return Reply(str(content), str(answer.get("model") or ""), str(answer.get("system_fingerprint") or ""),
-                     str(choice.get("finish_reason") or "stop"), str(message.get("refusal") or ""),
-                     _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens")))
+        return Reply(
+            str(content),
+            str(answer.get("model") or ""),
+            str(answer.get("system_fingerprint") or ""),
+            str(choice.get("finish_reason") or "stop"),
+            str(message.get("refusal") or ""),
+            _count(usage.get("prompt_tokens")),
+            _count(usage.get("completion_tokens")),
+        )
     except (KeyError, IndexError, TypeError, AttributeError):
-        raise BackendFailure("server_error", "the server's reply is not a chat completion", retry=True,
-                             lost=True) from None
+        raise BackendFailure(
+            "server_error", "the server's reply is not a chat completion", retry=True, lost=True
+        ) from None
 
 
 def _count(value: Any) -> int | None:

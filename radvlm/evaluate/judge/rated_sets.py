@@ -90,30 +90,43 @@ def load_calibration_set(kind: str, path: str | Path, blank_is_zero: bool = Fals
     Raises InputError for an unknown kind, FileFormatError when files or columns are missing, naming them.
     """
     loaders: dict[str, Callable[[Path, bool], RatedSet]] = {
-        "rexval": _rexval, "radevalx": _radevalx, "chest2error": _chest2error, "table": _table}
+        "rexval": _rexval,
+        "radevalx": _radevalx,
+        "chest2error": _chest2error,
+        "table": _table,
+    }
     if kind not in loaders:
         raise InputError("a rated set is " + ", ".join(loaders), repr(kind))
     path = Path(path)
     if not path.exists():
-        raise FileFormatError("the data set is on this computer", str(path),
-                              "radvlm ships and downloads none; see docs/judge.md for where to ask for it")
+        raise FileFormatError(
+            "the data set is on this computer",
+            str(path),
+            "radvlm ships and downloads none; see docs/judge.md for where to ask for it",
+        )
     return loaders[kind](path, blank_is_zero)
 
 
 def _rexval(path: Path, blank_is_zero: bool) -> RatedSet:
     reports, ratings = _rows(path / REXVAL_REPORTS), _rows(path / REXVAL_RATINGS)
     _need(reports, REXVAL_REPORTS, ("study_id", "gt_report"))
-    _need(ratings, REXVAL_RATINGS, ("study_number", "candidate_type", "error_category", "clinically_significant",
-                                    "rater_index", "num_errors"))
+    _need(
+        ratings,
+        REXVAL_RATINGS,
+        ("study_number", "candidate_type", "error_category", "clinically_significant", "rater_index", "num_errors"),
+    )
     kinds = [c for c in REXVAL_CANDIDATES if c in reports[0]]
     if not kinds:
-        raise FileFormatError("the reports of ReXVal have columns " + ", ".join(REXVAL_CANDIDATES),
-                              ", ".join(reports[0]))
+        raise FileFormatError(
+            "the reports of ReXVal have columns " + ", ".join(REXVAL_CANDIDATES), ", ".join(reports[0])
+        )
     numbers = {_number(r["study_number"], REXVAL_RATINGS, n) for n, r in enumerate(ratings, 2)}
     first = int(min(numbers))
     if first not in (0, 1) or numbers - set(range(first, first + len(reports))):
-        raise FileFormatError("study_number counts the rows of the reports from 0 or from 1",
-                              f"{first} to {int(max(numbers))} for {len(reports)} rows")
+        raise FileFormatError(
+            "study_number counts the rows of the reports from 0 or from 1",
+            f"{first} to {int(max(numbers))} for {len(reports)} rows",
+        )
     counts: dict[tuple[int, str], dict[str, dict[str, float]]] = {}
     for n, row in enumerate(ratings, 2):
         category = int(_number(row["error_category"], REXVAL_RATINGS, n))
@@ -121,8 +134,12 @@ def _rexval(path: Path, blank_is_zero: bool) -> RatedSet:
             raise FileFormatError("error_category is 1 to 6", f"{REXVAL_RATINGS} line {n}: {category}")
         key = (int(_number(row["study_number"], REXVAL_RATINGS, n)) - first, row["candidate_type"].strip())
         rater = counts.setdefault(key, {}).setdefault(row["rater_index"].strip(), dict.fromkeys(COUNTS, 0.0))
-        _add(rater, CATEGORIES[category - 1], _truth(row["clinically_significant"], REXVAL_RATINGS, n),
-             _count(row["num_errors"], blank_is_zero, REXVAL_RATINGS, n))
+        _add(
+            rater,
+            CATEGORIES[category - 1],
+            _truth(row["clinically_significant"], REXVAL_RATINGS, n),
+            _count(row["num_errors"], blank_is_zero, REXVAL_RATINGS, n),
+        )
     cases = []
     for number, row in enumerate(reports):
         for kind in kinds:
@@ -130,8 +147,9 @@ def _rexval(path: Path, blank_is_zero: bool) -> RatedSet:
                 study = row["study_id"].strip() or str(number)
                 cases.append(RatedCase(f"{study} {kind}", study, row["gt_report"], row[kind], counts[number, kind]))
     if not cases:
-        raise FileFormatError("candidate_type names columns of the reports",
-                              f"{sorted({k for _, k in counts})[:6]} and {kinds}")
+        raise FileFormatError(
+            "candidate_type names columns of the reports", f"{sorted({k for _, k in counts})[:6]} and {kinds}"
+        )
     return RatedSet("rexval", tuple(cases), _notes(blank_is_zero, "chest radiographs; reports are impressions"))
 
 
@@ -140,11 +158,16 @@ def _radevalx(path: Path, blank_is_zero: bool) -> RatedSet:
     id_name = _one_of(_IDS, significant[0], RADEVALX_SIGNIFICANT, "id")
     texts = significant
     if not (set(_plain(significant[0])) & set(_REFERENCES)):
-        texts = _rows(path / "reports.csv", "The counts hold no report text; make reports.csv with id, reference and "
-                                            "candidate from IU-Xray and the released M2Tr reports")
+        texts = _rows(
+            path / "reports.csv",
+            "The counts hold no report text; make reports.csv with id, reference and "
+            "candidate from IU-Xray and the released M2Tr reports",
+        )
     text_id = _one_of(_IDS, texts[0], "the reports", "id")
-    reference, candidate = (_one_of(names, texts[0], "the reports", what)
-                            for names, what in ((_REFERENCES, "reference"), (_CANDIDATES, "candidate")))
+    reference, candidate = (
+        _one_of(names, texts[0], "the reports", what)
+        for names, what in ((_REFERENCES, "reference"), (_CANDIDATES, "candidate"))
+    )
     pairs = {row[text_id].strip(): (row[reference], row[candidate]) for row in texts}
     counts: dict[str, dict[str, float]] = {}
     for rows, name, matters in ((significant, RADEVALX_SIGNIFICANT, True), (other, RADEVALX_INSIGNIFICANT, False)):
@@ -160,8 +183,15 @@ def _radevalx(path: Path, blank_is_zero: bool) -> RatedSet:
     if missing:
         raise FileFormatError("each rated report has its text", f"no text for {missing[0]!r} ({id_name})")
     cases = tuple(RatedCase(i, i, *pairs[i], {"consensus": c}) for i, c in counts.items())
-    return RatedSet("radevalx", cases, _notes(blank_is_zero, "chest radiographs; 8 categories, compared as totals; "
-                                              "one consensus of 2 raters, so no agreement between raters"))
+    return RatedSet(
+        "radevalx",
+        cases,
+        _notes(
+            blank_is_zero,
+            "chest radiographs; 8 categories, compared as totals; "
+            "one consensus of 2 raters, so no agreement between raters",
+        ),
+    )
 
 
 def _radevalx_columns(row: Mapping[str, str], name: str) -> list[str]:
@@ -173,40 +203,63 @@ def _radevalx_columns(row: Mapping[str, str], name: str) -> list[str]:
     known = {*_IDS, *_REFERENCES, *_CANDIDATES}
     rest = [column for low, column in plain.items() if low and low not in known]
     if len(rest) != 8:
-        raise FileFormatError("RadEvalX has eight count columns", f"{name}: {', '.join(row)}",
-                              "Name them one to eight, beside the id and the two reports")
+        raise FileFormatError(
+            "RadEvalX has eight count columns",
+            f"{name}: {', '.join(row)}",
+            "Name them one to eight, beside the id and the two reports",
+        )
     return rest
 
 
 def _chest2error(path: Path, blank_is_zero: bool) -> RatedSet:
     rows = _rows(path)
-    _need(rows, path.name, ("anchor_id", "reference_report", "candidate_report", "rad_error_count",
-                            "rad_critical_count"))
+    _need(
+        rows, path.name, ("anchor_id", "reference_report", "candidate_report", "rad_error_count", "rad_critical_count")
+    )
     cases = []
     for n, row in enumerate(rows, 2):
-        counts = {"total": _count(row["rad_error_count"], blank_is_zero, path.name, n),
-                  "significant": _count(row["rad_critical_count"], blank_is_zero, path.name, n)}
+        counts = {
+            "total": _count(row["rad_error_count"], blank_is_zero, path.name, n),
+            "significant": _count(row["rad_critical_count"], blank_is_zero, path.name, n),
+        }
         for column, value in row.items():
             number = column.removeprefix("rad_cat_count_")[:1]
             if column.startswith("rad_cat_count_") and number in "123456":
                 counts[CATEGORIES[int(number) - 1]] = _count(value, blank_is_zero, path.name, n)
         parts = [row["anchor_id"], row.get("reference_style", ""), row.get("variant_id", "")]
-        cases.append(RatedCase(" ".join(p for p in map(str, parts) if p), str(row["anchor_id"]),
-                               str(row["reference_report"]), str(row["candidate_report"]), {"radiologist": counts}))
-    return RatedSet("chest2error", tuple(cases), _notes(blank_is_zero, "chest CT; one radiologist, so no agreement "
-                                                        "between raters; 'critical' is taken for significant"))
+        cases.append(
+            RatedCase(
+                " ".join(p for p in map(str, parts) if p),
+                str(row["anchor_id"]),
+                str(row["reference_report"]),
+                str(row["candidate_report"]),
+                {"radiologist": counts},
+            )
+        )
+    return RatedSet(
+        "chest2error",
+        tuple(cases),
+        _notes(
+            blank_is_zero,
+            "chest CT; one radiologist, so no agreement between raters; 'critical' is taken for significant",
+        ),
+    )
 
 
 def _table(path: Path, blank_is_zero: bool) -> RatedSet:
     """One row for each pair and rater: id, reference, candidate, columns of ``COUNTS``; rater and study if known."""
     rows = _rows(path)
-    names = [_one_of(known, rows[0], path.name, what)
-             for known, what in ((_IDS, "id"), (_REFERENCES, "reference"), (_CANDIDATES, "candidate"))]
+    names = [
+        _one_of(known, rows[0], path.name, what)
+        for known, what in ((_IDS, "id"), (_REFERENCES, "reference"), (_CANDIDATES, "candidate"))
+    ]
     counted = [k for k in COUNTS if k in rows[0]]
     if not {"total", "significant"} & set(counted):
-        raise FileFormatError("a rated table has a column total or significant",
-                              f"{path.name}: {', '.join(rows[0])}",
-                              "Known columns: " + ", ".join(COUNTS))
+        raise FileFormatError(
+            "a rated table has a column total or significant",
+            f"{path.name}: {', '.join(rows[0])}",
+            "Known columns: " + ", ".join(COUNTS),
+        )
     found: dict[str, tuple[str, str, str, dict[str, dict[str, float]]]] = {}
     for n, row in enumerate(rows, 2):
         id, reference, candidate = (str(row[name]) for name in names)
@@ -250,8 +303,9 @@ def _one_of(names: Sequence[str], row: Mapping[str, Any], file: str, what: str) 
 def _need(rows: Sequence[Mapping[str, Any]], file: str, columns: Iterable[str]) -> None:
     missing = [c for c in columns if c not in rows[0]]
     if missing:
-        raise FileFormatError(f"{file} has the columns {', '.join(columns)}",
-                              f"no {', '.join(missing)} among {', '.join(rows[0])}")
+        raise FileFormatError(
+            f"{file} has the columns {', '.join(columns)}", f"no {', '.join(missing)} among {', '.join(rows[0])}"
+        )
 
 
 def _number(value: Any, file: str, line: int) -> float:
@@ -268,8 +322,11 @@ def _count(value: Any, blank_is_zero: bool, file: str, line: int) -> float:
     if value is None or not str(value).strip() or str(value).strip().lower() == "nan":
         if blank_is_zero:
             return 0.0
-        raise FileFormatError("every count is given", f"{file} line {line}: an empty count",
-                              "If empty means 0 in this set, say so with blank_is_zero=True (--blank-is-zero)")
+        raise FileFormatError(
+            "every count is given",
+            f"{file} line {line}: an empty count",
+            "If empty means 0 in this set, say so with blank_is_zero=True (--blank-is-zero)",
+        )
     number = _number(value, file, line)
     if number < 0:
         raise FileFormatError("a count is not negative", f"{file} line {line}: {value}")
@@ -316,7 +373,8 @@ def _parquet(path: Path) -> list[dict[str, Any]]:
     try:
         import pyarrow.parquet as parquet
     except ImportError as error:
-        raise MissingPackageError("reading Parquet needs pyarrow", path.name,
-                                  "pip install pyarrow, or save the table as CSV") from error
+        raise MissingPackageError(
+            "reading Parquet needs pyarrow", path.name, "pip install pyarrow, or save the table as CSV"
+        ) from error
     rows: list[dict[str, Any]] = parquet.read_table(path).to_pylist()
     return rows

@@ -18,10 +18,19 @@ from radvlm.evaluate.judge.quotes import locate
 
 #: Names that models use for the categories, by CheXprompt's letters and keys.
 _ALIASES = {
-    "a": "false_finding", "b": "omission", "c": "wrong_location", "d": "wrong_severity", "e": "false_comparison",
-    "f": "omitted_comparison", "false_positive_finding": "false_finding", "omission_finding": "omission",
-    "omitted_finding": "omission", "incorrect_location": "wrong_location", "incorrect_severity": "wrong_severity",
-    "false_positive_comparison": "false_comparison", "omission_comparison": "omitted_comparison",
+    "a": "false_finding",
+    "b": "omission",
+    "c": "wrong_location",
+    "d": "wrong_severity",
+    "e": "false_comparison",
+    "f": "omitted_comparison",
+    "false_positive_finding": "false_finding",
+    "omission_finding": "omission",
+    "omitted_finding": "omission",
+    "incorrect_location": "wrong_location",
+    "incorrect_severity": "wrong_severity",
+    "false_positive_comparison": "false_comparison",
+    "omission_comparison": "omitted_comparison",
 }
 _THINKING = re.compile(r"<think(?:ing)?>.*?</think(?:ing)?>", re.DOTALL | re.IGNORECASE)
 #: Most errors, and matched findings, in one reply; more is a model that repeats itself.
@@ -114,10 +123,20 @@ def _span(quote: str, text: str) -> tuple[tuple[int, int], ...]:
 def _error(e: _Error, reference: str, candidate: str) -> JudgedError:
     spans = {"reference": _span(e.reference_quote, reference), "candidate": _span(e.candidate_quote, candidate)}
     quotes = {"reference": e.reference_quote, "candidate": e.candidate_quote}
-    unlocated = tuple(side for side, span in spans.items()
-                      if not span and (side in NEEDED[e.category] or quotes[side].strip()))
-    return JudgedError(e.category, e.significant, e.finding.strip(), e.reason.strip(), spans["reference"],
-                       spans["candidate"], e.reference_quote, e.candidate_quote, unlocated)
+    unlocated = tuple(
+        side for side, span in spans.items() if not span and (side in NEEDED[e.category] or quotes[side].strip())
+    )
+    return JudgedError(
+        e.category,
+        e.significant,
+        e.finding.strip(),
+        e.reason.strip(),
+        spans["reference"],
+        spans["candidate"],
+        e.reference_quote,
+        e.candidate_quote,
+        unlocated,
+    )
 
 
 def _matched(m: _Item, reference: str, candidate: str) -> MatchedFinding:

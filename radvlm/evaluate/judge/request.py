@@ -54,8 +54,10 @@ class Prompt:
     def __post_init__(self) -> None:
         slots = {m[1] for m in _SLOT.finditer(self.user)}
         if slots != {"reference", "candidate"}:
-            raise InputError("a judge's prompt has the slots {reference} and {candidate}",
-                             f"{self.name}: {', '.join(sorted(slots)) or 'none'}")
+            raise InputError(
+                "a judge's prompt has the slots {reference} and {candidate}",
+                f"{self.name}: {', '.join(sorted(slots)) or 'none'}",
+            )
         if not self.system.strip() or "{problem}" not in self.repair:
             raise InputError("a judge's prompt has a system text and a repair text with {problem}", self.name)
 
@@ -87,8 +89,13 @@ def load_prompt(name: str | Path = DEFAULT_PROMPT) -> Prompt:
     missing = {"name", "system", "user", "repair"} - set(data if isinstance(data, dict) else ())
     if missing:
         raise FileFormatError("a prompt file has name, system, user and repair", f"{path.name}: no {sorted(missing)}")
-    return Prompt(str(data["name"]), str(data["system"]), str(data["user"]), str(data["repair"]),
-                  tuple(map(str, data.get("sources") or ())))
+    return Prompt(
+        str(data["name"]),
+        str(data["system"]),
+        str(data["user"]),
+        str(data["repair"]),
+        tuple(map(str, data.get("sources") or ())),
+    )
 
 
 @dataclass(frozen=True)
@@ -151,8 +158,15 @@ class JudgeRequest:
     @property
     def key(self) -> str:
         """SHA-256 (64 hex digits) of everything that makes the answer."""
-        return digest({"model": self.model, "messages": self.messages, "schema": reply_schema(),
-                       "params": asdict(self.params), "vote": self.vote})
+        return digest(
+            {
+                "model": self.model,
+                "messages": self.messages,
+                "schema": reply_schema(),
+                "params": asdict(self.params),
+                "vote": self.vote,
+            }
+        )
 
     @property
     def seed(self) -> int | None:
@@ -160,21 +174,29 @@ class JudgeRequest:
 
     def body(self, wire: Wire) -> dict[str, Any]:
         """Body of a chat completion."""
-        body: dict[str, Any] = {"model": self.model,
-                                "messages": [{"role": role, "content": content} for role, content in self.messages],
-                                wire.max_tokens_field: self.params.max_tokens}
-        for name, value in (("temperature", self.params.temperature), ("top_p", self.params.top_p),
-                            ("seed", self.seed if wire.send_seed else None)):
+        body: dict[str, Any] = {
+            "model": self.model,
+            "messages": [{"role": role, "content": content} for role, content in self.messages],
+            wire.max_tokens_field: self.params.max_tokens,
+        }
+        for name, value in (
+            ("temperature", self.params.temperature),
+            ("top_p", self.params.top_p),
+            ("seed", self.seed if wire.send_seed else None),
+        ):
             if value is not None:
                 body[name] = value
         if wire.output == "json_schema":
-            body["response_format"] = {"type": "json_schema", "json_schema": {
-                "name": "report_errors", "strict": True, "schema": reply_schema()}}
+            body["response_format"] = {
+                "type": "json_schema",
+                "json_schema": {"name": "report_errors", "strict": True, "schema": reply_schema()},
+            }
         elif wire.output == "json_object":
             body["response_format"] = {"type": "json_object"}
         return body
 
     def repaired(self, reply: str, message: str) -> JudgeRequest:
         """The same question with the unreadable reply and a request to mend it."""
-        return JudgeRequest(self.model, (*self.messages, ("assistant", reply), ("user", message)), self.params,
-                            self.vote)
+        return JudgeRequest(
+            self.model, (*self.messages, ("assistant", reply), ("user", message)), self.params, self.vote
+        )

@@ -60,8 +60,10 @@ class JudgeSettings:
         if self.votes < 1 or self.concurrency < 1:
             raise InputError("votes and concurrency are at least 1", f"{self.votes}, {self.concurrency}")
         if self.votes > 1 and self.params.temperature == 0:
-            raise InputError("several votes need a temperature above 0, or they are all the same",
-                             f"{self.votes} votes at temperature 0")
+            raise InputError(
+                "several votes need a temperature above 0, or they are all the same",
+                f"{self.votes} votes at temperature 0",
+            )
 
     def request(self, reference: str, candidate: str, vote: int = 0) -> JudgeRequest:
         return JudgeRequest(self.model, self.prompt.messages(reference, candidate), self.params, vote)
@@ -157,8 +159,10 @@ class JudgeRunner:
         done: queue.SimpleQueue[tuple[tuple[str, str], CaseOutcome]] = queue.SimpleQueue()
         for pair in unique:
             todo.put(pair)
-        threads = [threading.Thread(target=self._work, args=(todo, done, pace), daemon=True)
-                   for _ in range(min(workers, len(unique)))]
+        threads = [
+            threading.Thread(target=self._work, args=(todo, done, pace), daemon=True)
+            for _ in range(min(workers, len(unique)))
+        ]
         for thread in threads:
             todo.put(None)
             thread.start()
@@ -188,8 +192,9 @@ class JudgeRunner:
 
     def estimate(self, pairs: Sequence[tuple[str, str]], prices: Prices = NO_PRICES) -> CostEstimate:
         """What ``run`` would send; looks into the cache, sends nothing."""
-        requests = [self.settings.request(*pair, vote) for pair in dict.fromkeys(pairs)
-                    for vote in range(self.settings.votes)]
+        requests = [
+            self.settings.request(*pair, vote) for pair in dict.fromkeys(pairs) for vote in range(self.settings.votes)
+        ]
         fresh = [r for r in requests if self.cache.get(r.key) is None]
         sizes = [sum(tokens(content) for _, content in r.messages) for r in fresh]
         return estimate(len(pairs), len(requests), sizes, self.settings.params.max_tokens, prices)
@@ -238,15 +243,17 @@ class JudgeRunner:
         self.cache.forget(kept)
         return self._answer(request, pair, pace, [])
 
-    def _answer(self, request: JudgeRequest, pair: tuple[str, str], pace: Pace | None,
-                used: list[tuple[str, bool]]) -> tuple[Judgement, bool]:
+    def _answer(
+        self, request: JudgeRequest, pair: tuple[str, str], pace: Pace | None, used: list[tuple[str, bool]]
+    ) -> tuple[Judgement, bool]:
         reply = self._reply(request, pace, used)
         try:
             return self._read(reply, pair), False
         except MalformedReply as problem:
             if reply.finish == "length":
-                raise BackendFailure("malformed", f"cut off after {request.params.max_tokens} tokens; "
-                                     "allow more") from problem
+                raise BackendFailure(
+                    "malformed", f"cut off after {request.params.max_tokens} tokens; allow more"
+                ) from problem
             again = request.repaired(reply.text, self.settings.prompt.repair_message(str(problem)))
         mended = self._reply(again, pace, used)
         try:

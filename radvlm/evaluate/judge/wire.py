@@ -45,12 +45,17 @@ def check_destination(url: str, allow_remote: bool) -> str:
     except ValueError as error:
         raise InputError("a base URL is valid", f"{url!r}: {error}") from error
     if parts.scheme not in ("http", "https") or not host or parts.username or parts.query or parts.fragment:
-        raise InputError("a base URL is http(s)://host[:port]/path, without user, query or fragment",
-                         repr(url.split("?")[0] if not parts.username else "a URL with a user name"))
+        raise InputError(
+            "a base URL is http(s)://host[:port]/path, without user, query or fragment",
+            repr(url.split("?")[0] if not parts.username else "a URL with a user name"),
+        )
     if not allow_remote and not is_local(url):
-        raise InputError("reports leave this computer only with explicit consent", f"host {host}",
-                         "Reports are health data. If you may send them there, pass allow_remote=True "
-                         "(--allow-remote); otherwise use a server on this computer, or offline batch files")
+        raise InputError(
+            "reports leave this computer only with explicit consent",
+            f"host {host}",
+            "Reports are health data. If you may send them there, pass allow_remote=True "
+            "(--allow-remote); otherwise use a server on this computer, or offline batch files",
+        )
     return parts.netloc
 
 
@@ -65,8 +70,11 @@ def post_json(url: str, body: Mapping[str, Any], headers: Mapping[str, str], tim
     if is_local(url):
         handlers.append(urllib.request.ProxyHandler({}))
     opener = urllib.request.build_opener(*handlers)
-    request = urllib.request.Request(url, json.dumps(body).encode("ascii"), {
-        "Content-Type": "application/json", "Accept": "application/json", "User-Agent": "radvlm", **headers})
+    request = urllib.request.Request(
+        url,
+        json.dumps(body).encode("ascii"),
+        {"Content-Type": "application/json", "Accept": "application/json", "User-Agent": "radvlm", **headers},
+    )
     deadline = time.monotonic() + timeout_s
     try:
         with opener.open(request, timeout=timeout_s) as response:
@@ -112,8 +120,9 @@ def _broken(error: BaseException, url: str) -> BackendFailure:
     if isinstance(cause, ssl.SSLCertVerificationError):
         return BackendFailure("unreachable", f"{host}: {cause.verify_message}", fatal=True)
     if isinstance(cause, TimeoutError):
-        return BackendFailure("timeout", f"{host}: no {'connection' if unsent else 'reply'} in time", retry=True,
-                              lost=not unsent)
+        return BackendFailure(
+            "timeout", f"{host}: no {'connection' if unsent else 'reply'} in time", retry=True, lost=not unsent
+        )
     return BackendFailure("unreachable", f"{host}: {type(cause).__name__}: {cause}", retry=True, lost=not unsent)
 
 

@@ -44,12 +44,14 @@ from radvlm.provenance import SourceFile
 
 HUB_REPOSITORY = "stanfordmimi/Merlin"
 #: Task -> published file. ``report_two_stage`` is the older report file (its encoder was trained in two stages).
-FILES: Mapping[str, str] = MappingProxyType({
-    "default": "i3_resnet_clinical_longformer_best_clip_04-02-2024_23-21-36_epoch_99.pt",
-    "five_year": "resnet_clinical_longformer_five_year_disease_prediction.pt",
-    "report": "resnet_gpt2_best_stanford_report_generation_average_mtl.pt",
-    "report_two_stage": "resnet_gpt2_best_stanford_report_generation_average.pt",
-})
+FILES: Mapping[str, str] = MappingProxyType(
+    {
+        "default": "i3_resnet_clinical_longformer_best_clip_04-02-2024_23-21-36_epoch_99.pt",
+        "five_year": "resnet_clinical_longformer_five_year_disease_prediction.pt",
+        "report": "resnet_gpt2_best_stanford_report_generation_average_mtl.pt",
+        "report_two_stage": "resnet_gpt2_best_stanford_report_generation_average.pt",
+    }
+)
 MANIFEST = "manifest.json"
 _FORMAT, _VERSION = "radvlm-merlin", 1
 _SHARD_BYTES = 2 << 30
@@ -106,8 +108,15 @@ class MerlinCheckpoint:
         return self.stored_trunk_digest or tensor_digest(self.trunk)
 
 
-def open_checkpoint(source: str | Path, task: str | None = None, *, revision: str | None = None, offline: bool = True,
-                    sha256: str | None = None, shape: MerlinShape | None = None) -> MerlinCheckpoint:
+def open_checkpoint(
+    source: str | Path,
+    task: str | None = None,
+    *,
+    revision: str | None = None,
+    offline: bool = True,
+    sha256: str | None = None,
+    shape: MerlinShape | None = None,
+) -> MerlinCheckpoint:
     """Open a published checkpoint, in whichever form it is at hand.
 
     Args:
@@ -142,9 +151,11 @@ def open_checkpoint(source: str | Path, task: str | None = None, *, revision: st
         check_keys(state, expected_keys(layout, shape or PUBLISHED_SHAPE), path.name)
         checkpoint = MerlinCheckpoint(layout, state, shape or PUBLISHED_SHAPE, source_file(path), commit)
     if sha256 is not None and checkpoint.source.sha256 != sha256.lower():
-        raise FileFormatError("the file has the digest that was asked for",
-                              f"{checkpoint.source.name}: sha256 {checkpoint.source.sha256}, expected {sha256}",
-                              "Fetch it again from where you trust it")
+        raise FileFormatError(
+            "the file has the digest that was asked for",
+            f"{checkpoint.source.name}: sha256 {checkpoint.source.sha256}, expected {sha256}",
+            "Fetch it again from where you trust it",
+        )
     return checkpoint
 
 
@@ -181,8 +192,9 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
             with safe_open(path, framework="pt") as file:
                 return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (no mapping)
         except SafetensorError as error:
-            raise FileFormatError("a checkpoint can be read", f"{path.name}: {error}",
-                                  "Fetch or convert it again") from error
+            raise FileFormatError(
+                "a checkpoint can be read", f"{path.name}: {error}", "Fetch or convert it again"
+            ) from error
     return _tensors_only(_load_pickle(path), path.name)
 
 
@@ -197,12 +209,16 @@ def _load_pickle(path: Path) -> Any:
         reason = str(error)
         code = re.search(r"GLOBAL ([\w.]+)", reason)
         what = f"it refers to {code[1]}" if code else "it is no pickle of tensors, or is cut short"
-        raise FileFormatError("a checkpoint holds tensors and nothing that runs", f"{path.name}: {what}",
-                              "Ask its author for safetensors; do not load it in another way") from error
+        raise FileFormatError(
+            "a checkpoint holds tensors and nothing that runs",
+            f"{path.name}: {what}",
+            "Ask its author for safetensors; do not load it in another way",
+        ) from error
     except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0][:200]
-        raise FileFormatError("a checkpoint can be read", f"{path.name}: {reason}",
-                              "Fetch it again; it may be truncated") from error
+        raise FileFormatError(
+            "a checkpoint can be read", f"{path.name}: {reason}", "Fetch it again; it may be truncated"
+        ) from error
 
 
 def _tensors_only(loaded: Any, name: str) -> dict[str, Tensor]:
@@ -211,14 +227,23 @@ def _tensors_only(loaded: Any, name: str) -> dict[str, Tensor]:
     odd = [key for key, value in loaded.items() if not isinstance(key, str) or not isinstance(value, Tensor)]
     if odd:
         inner = next((key for key in odd if isinstance(loaded[key], Mapping)), None)
-        raise FileFormatError("a checkpoint maps names to tensors",
-                              f"{name}: {len(odd)} other entries, such as {odd[0]!r} ({type(loaded[odd[0]]).__name__})",
-                              f"Save its entry {inner!r} alone" if inner else "")
+        raise FileFormatError(
+            "a checkpoint maps names to tensors",
+            f"{name}: {len(odd)} other entries, such as {odd[0]!r} ({type(loaded[odd[0]]).__name__})",
+            f"Save its entry {inner!r} alone" if inner else "",
+        )
     return dict(loaded)
 
 
-def convert(checkpoint: str | Path | MerlinCheckpoint, folder: str | Path, *, task: str | None = None,
-            revision: str | None = None, offline: bool = True, shape: MerlinShape | None = None) -> Path:
+def convert(
+    checkpoint: str | Path | MerlinCheckpoint,
+    folder: str | Path,
+    *,
+    task: str | None = None,
+    revision: str | None = None,
+    offline: bool = True,
+    shape: MerlinShape | None = None,
+) -> Path:
     """Write a checkpoint as safetensors into ``folder``, beside others that were converted there before.
 
     ``manifest.json`` records for each task: the source file with its sha256, the revision, the digest of all tensors,
@@ -232,8 +257,11 @@ def convert(checkpoint: str | Path | MerlinCheckpoint, folder: str | Path, *, ta
     task = task or next((t for t, name in FILES.items() if name == checkpoint.source.name), checkpoint.layout)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    manifest: dict[str, Any] = _manifest(folder) if (folder / MANIFEST).is_file() else {
-        "format": _FORMAT, "version": _VERSION, "shape": checkpoint.shape.to_dict(), "tasks": {}}
+    manifest: dict[str, Any] = (
+        _manifest(folder)
+        if (folder / MANIFEST).is_file()
+        else {"format": _FORMAT, "version": _VERSION, "shape": checkpoint.shape.to_dict(), "tasks": {}}
+    )
     if MerlinShape.from_dict(manifest["shape"]) != checkpoint.shape:
         raise InputError("checkpoints in one folder have the same sizes", str(folder), "Convert into another folder")
     needed, free = sum(_bytes(t) for t in checkpoint.state.values()), shutil.disk_usage(folder).free
@@ -252,11 +280,17 @@ def convert(checkpoint: str | Path | MerlinCheckpoint, folder: str | Path, *, ta
         _write(shard, folder / name)
         files[name] = source_file(folder / name)
     manifest["tasks"][task] = {
-        "layout": checkpoint.layout, "revision": checkpoint.revision,
-        "source": {"name": checkpoint.source.name, "size_bytes": checkpoint.source.size_bytes,
-                   "sha256": checkpoint.source.sha256},
-        "tensors": len(checkpoint.state), "tensor_digest": tensor_digest(checkpoint.state),
-        "trunk": trunk_name, "trunk_digest": checkpoint.trunk_digest,
+        "layout": checkpoint.layout,
+        "revision": checkpoint.revision,
+        "source": {
+            "name": checkpoint.source.name,
+            "size_bytes": checkpoint.source.size_bytes,
+            "sha256": checkpoint.source.sha256,
+        },
+        "tensors": len(checkpoint.state),
+        "tensor_digest": tensor_digest(checkpoint.state),
+        "trunk": trunk_name,
+        "trunk_digest": checkpoint.trunk_digest,
         "files": {name: {"size_bytes": file.size_bytes, "sha256": file.sha256} for name, file in files.items()},
     }
     partial = folder / (MANIFEST + ".part")
@@ -275,8 +309,9 @@ def verify_folder(folder: str | Path) -> tuple[str, ...]:
     for name, entry in {name: entry for t in tasks.values() for name, entry in t["files"].items()}.items():
         found = source_file(folder / name).sha256
         if found != entry["sha256"]:
-            raise FileFormatError("a file has the digest of its manifest", f"{name}: sha256 {found}",
-                                  "Convert it again")
+            raise FileFormatError(
+                "a file has the digest of its manifest", f"{name}: sha256 {found}", "Convert it again"
+            )
     return tuple(tasks)
 
 
@@ -316,32 +351,42 @@ def _open_converted(folder: Path, task: str, shape: MerlinShape | None) -> Merli
         tensors = read_tensors(path)
         state |= published_layout(tensors, entry["layout"]) if name == entry["trunk"] else tensors
     check_keys(state, expected_keys(entry["layout"], own), str(folder))
-    return MerlinCheckpoint(entry["layout"], state, own, SourceFile(**entry["source"]), entry["revision"],
-                            entry["trunk_digest"])
+    return MerlinCheckpoint(
+        entry["layout"], state, own, SourceFile(**entry["source"]), entry["revision"], entry["trunk_digest"]
+    )
 
 
 def _manifest(folder: Path) -> dict[str, Any]:
     try:
         data = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         if data["format"] != _FORMAT or data["version"] != _VERSION:
-            raise FileFormatError(f"the manifest is {_FORMAT} version {_VERSION}",
-                                  f"{data['format']} version {data['version']}", "Convert the published file again")
+            raise FileFormatError(
+                f"the manifest is {_FORMAT} version {_VERSION}",
+                f"{data['format']} version {data['version']}",
+                "Convert the published file again",
+            )
         for entry in data["tasks"].values():
             if entry["layout"] not in LAYOUTS or not {"files", "trunk", "source", "revision"} <= set(entry):
                 raise KeyError("layout")
     except FileFormatError:
         raise
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise FileFormatError("the folder holds the manifest that convert wrote", f"{folder / MANIFEST}: {error!r}",
-                              "Convert the published file again") from error
+        raise FileFormatError(
+            "the folder holds the manifest that convert wrote",
+            f"{folder / MANIFEST}: {error!r}",
+            "Convert the published file again",
+        ) from error
     return data
 
 
 def _published_file(folder: Path, task: str) -> Path:
     path = folder / FILES[task]
     if not path.is_file():
-        raise FileFormatError(f"the folder holds the published file of task {task}", f"no {path.name} in {folder}",
-                              "Give the file itself if it has another name")
+        raise FileFormatError(
+            f"the folder holds the published file of task {task}",
+            f"no {path.name} in {folder}",
+            "Give the file itself if it has another name",
+        )
     return path
 
 
@@ -360,8 +405,11 @@ def _bytes(tensor: Tensor) -> int:
 def _refuse_not_finite(checkpoint: MerlinCheckpoint) -> None:
     odd = [key for key, value in checkpoint.state.items() if value.is_floating_point() and not value.isfinite().all()]
     if odd:
-        raise FileFormatError("weights are finite", f"{checkpoint.source.name}: {len(odd)} tensors, such as {odd[0]}",
-                              "The file is damaged; fetch it again")
+        raise FileFormatError(
+            "weights are finite",
+            f"{checkpoint.source.name}: {len(odd)} tensors, such as {odd[0]}",
+            "The file is damaged; fetch it again",
+        )
 
 
 def _shards(state: Mapping[str, Tensor]) -> Iterator[dict[str, Tensor]]:

@@ -32,8 +32,11 @@ EMBEDDING = 512
 #: Outputs of the classifier of each published checkpoint.
 HEADS: Mapping[str, int] = {"phenotype": 1692, "five_year": 6}
 #: Layout -> prefix of the image encoder's keys. Keys of the report layout number the modules instead of naming them.
-LAYOUTS: Mapping[str, str] = {"default": "encode_image.i3_resnet.", "five_year": "",
-                              "report": "encode_image.vision_model.features."}
+LAYOUTS: Mapping[str, str] = {
+    "default": "encode_image.i3_resnet.",
+    "five_year": "",
+    "report": "encode_image.vision_model.features.",
+}
 _NUMBERED = {"0": "conv1", "1": "bn1", "4": "layer1", "5": "layer2", "6": "layer3", "7": "layer4"}
 
 
@@ -51,8 +54,9 @@ class Bottleneck(nn.Module):
         self.bn3 = nn.BatchNorm3d(after)
         self.downsample: nn.Sequential | None = None
         if stride != 1 or before != after:
-            self.downsample = nn.Sequential(nn.Conv3d(before, after, 1, stride=stride, bias=False),
-                                            nn.BatchNorm3d(after))
+            self.downsample = nn.Sequential(
+                nn.Conv3d(before, after, 1, stride=stride, bias=False), nn.BatchNorm3d(after)
+            )
 
     def forward(self, x: Tensor) -> Tensor:
         out = F.relu(self.bn1(self.conv1(x)), inplace=True)
@@ -84,8 +88,14 @@ class MerlinImageEncoder(nn.Module):
     #: RAS+ axis (0 x, 1 y, 2 z) of each axis of the token grid.
     token_axes = (2, 0, 1)
 
-    def __init__(self, head: str | None = "phenotype", *, blocks: Sequence[int] = BLOCKS, width: int = WIDTH,
-                 checkpointing: bool = False) -> None:
+    def __init__(
+        self,
+        head: str | None = "phenotype",
+        *,
+        blocks: Sequence[int] = BLOCKS,
+        width: int = WIDTH,
+        checkpointing: bool = False,
+    ) -> None:
         super().__init__()
         if head is not None and head not in HEADS:
             raise InputError(f"the head is one of {', '.join(HEADS)}, or None", repr(head))
@@ -113,8 +123,9 @@ class MerlinImageEncoder(nn.Module):
     def feature_map(self, image: Tensor) -> Tensor:
         """(B, 1, X, Y, Z) -> (B, C, Z/16, X/32, Y/32), sizes rounded up."""
         if image.ndim != 5 or image.shape[1] != 1:
-            raise InputError("the image is (B, 1, X, Y, Z)", f"shape {tuple(image.shape)}",
-                             "Use radvlm.model.inputs.prepare")
+            raise InputError(
+                "the image is (B, 1, X, Y, Z)", f"shape {tuple(image.shape)}", "Use radvlm.model.inputs.prepare"
+            )
         x = image.permute(0, 1, 4, 2, 3)  # (B, 1, Z, X, Y)
         stem = self.conv1.weight.sum(1, keepdim=True)
         x = F.conv3d(x, stem, None, self.conv1.stride, self.conv1.padding)  # (B, 64, Z, X/2, Y/2)
@@ -133,8 +144,9 @@ class MerlinImageEncoder(nn.Module):
         return read_out(self, self.feature_map(image))
 
     def _checkpointed(self, block: nn.Module, x: Tensor) -> Tensor:
-        return checkpoint(block, x, use_reentrant=False,
-                          context_fn=lambda: (contextlib.nullcontext(), _frozen_statistics(block)))
+        return checkpoint(
+            block, x, use_reentrant=False, context_fn=lambda: (contextlib.nullcontext(), _frozen_statistics(block))
+        )
 
 
 def read_out(encoder: MerlinImageEncoder, features: Tensor) -> EncoderOutput:
@@ -192,14 +204,16 @@ def bare_keys(published: Mapping[str, Tensor]) -> PublishedImage:
                 if not key.startswith(prefix):
                     rest.append(key)
                     continue
-                name = key[len(prefix):]
+                name = key[len(prefix) :]
                 if layout == "report":
                     number, _, tail = name.partition(".")
                     name = f"{_NUMBERED.get(number, number)}.{tail}"
                 state[name] = value
             return PublishedImage(layout, state, tuple(rest))
-    raise InputError("the checkpoint holds Merlin's image encoder in one of its published layouts",
-                     f"{len(published)} keys, such as {', '.join(list(published)[:3])}")
+    raise InputError(
+        "the checkpoint holds Merlin's image encoder in one of its published layouts",
+        f"{len(published)} keys, such as {', '.join(list(published)[:3])}",
+    )
 
 
 def published_layout(state: Mapping[str, Tensor], layout: str) -> dict[str, Tensor]:
@@ -235,12 +249,16 @@ def image_encoder_from_state(published: Mapping[str, Tensor]) -> MerlinImageEnco
     expected = encoder.state_dict()
     problems = [f"missing {key}" for key in expected if key not in found.state]
     problems += [f"extra {key}" for key in found.state if key not in expected]
-    problems += [f"{key} is {tuple(found.state[key].shape)}, not {tuple(value.shape)}"
-                 for key, value in expected.items() if key in found.state and found.state[key].shape != value.shape]
+    problems += [
+        f"{key} is {tuple(found.state[key].shape)}, not {tuple(value.shape)}"
+        for key, value in expected.items()
+        if key in found.state and found.state[key].shape != value.shape
+    ]
     if problems:
         more = f" and {len(problems) - 5} more" if len(problems) > 5 else ""
-        raise InputError("the checkpoint's keys are exactly those of Merlin's image encoder",
-                         "; ".join(problems[:5]) + more)
+        raise InputError(
+            "the checkpoint's keys are exactly those of Merlin's image encoder", "; ".join(problems[:5]) + more
+        )
     encoder.load_state_dict(found.state, assign=True)
     return encoder.eval()
 

@@ -17,19 +17,38 @@ from radvlm.model.merlin.image import HEADS
 from radvlm.model.merlin.prompts import FindingPrompts
 from radvlm.provenance import Decision
 
-NOTICE = ("Merlin (Stanford MIMI) is a research model trained on abdominal CTs of one institution; it is not a medical "
-          "device, and what it says is unverified.")
+NOTICE = (
+    "Merlin (Stanford MIMI) is a research model trained on abdominal CTs of one institution; it is not a medical "
+    "device, and what it says is unverified."
+)
 #: Outputs of the five-year checkpoint, in order. The sixth: see ``SIXTH_LABEL``.
-FIVE_YEAR = ("cardiovascular disease", "ischemic heart disease", "hypertension", "diabetes mellitus",
-             "chronic kidney disease", "osteoporosis")
-SIXTH_LABEL = Decision("merlin", "Output 6 of the five-year model is taken as osteoporosis, as the dataset's columns "
-                       "have it; the published demo prints chronic liver disease there, which is almost certainly "
-                       "wrong. Do not rely on it before you have checked it.", warning=True)
-UNCALIBRATED = Decision("merlin", "Zero-shot probabilities are not calibrated: they grow with the margin of cosines, "
-                        "and present means that the positive sentences are nearer than the negative ones.",
-                        warning=True)
-PROSE = Decision("merlin", "Prose of the published report model tends to be boilerplate and to miss masses; compare it "
-                 "with the scores and with measurements.", warning=True)
+FIVE_YEAR = (
+    "cardiovascular disease",
+    "ischemic heart disease",
+    "hypertension",
+    "diabetes mellitus",
+    "chronic kidney disease",
+    "osteoporosis",
+)
+SIXTH_LABEL = Decision(
+    "merlin",
+    "Output 6 of the five-year model is taken as osteoporosis, as the dataset's columns "
+    "have it; the published demo prints chronic liver disease there, which is almost certainly "
+    "wrong. Do not rely on it before you have checked it.",
+    warning=True,
+)
+UNCALIBRATED = Decision(
+    "merlin",
+    "Zero-shot probabilities are not calibrated: they grow with the margin of cosines, "
+    "and present means that the positive sentences are nearer than the negative ones.",
+    warning=True,
+)
+PROSE = Decision(
+    "merlin",
+    "Prose of the published report model tends to be boilerplate and to miss masses; compare it "
+    "with the scores and with measurements.",
+    warning=True,
+)
 #: Margin of cosines -> logit where no calibration was given. A convention, not a measurement.
 MARGIN_SLOPE = 20.0
 
@@ -85,11 +104,14 @@ def load_phenotypes(path: str | Path) -> tuple[tuple[str, str], ...]:
             rows = list(csv.DictReader(file))
         names = tuple((row["phecode"], row["phecode_str"]) for row in rows)
     except (OSError, UnicodeDecodeError, KeyError, csv.Error) as error:
-        raise FileFormatError("a file of phenotypes has the columns phecode and phecode_str",
-                              f"{path}: {error}") from error
+        raise FileFormatError(
+            "a file of phenotypes has the columns phecode and phecode_str", f"{path}: {error}"
+        ) from error
     codes = {code for code, _ in names}
     if len(names) != HEADS["phenotype"] or len(codes) != len(names) or not all(code and name for code, name in names):
-        raise FileFormatError(f"a file of phenotypes has {HEADS['phenotype']} different codes with names",
-                              f"{len(names)} rows, {len(codes)} codes in {path}",
-                              "Use the csv published with the weights")
+        raise FileFormatError(
+            f"a file of phenotypes has {HEADS['phenotype']} different codes with names",
+            f"{len(names)} rows, {len(codes)} codes in {path}",
+            "Use the csv published with the weights",
+        )
     return names

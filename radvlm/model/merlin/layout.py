@@ -73,11 +73,13 @@ class MerlinShape:
     def from_dict(cls, data: Mapping[str, Any]) -> MerlinShape:
         """Undo ``to_dict``; FileFormatError for anything else."""
         try:
-            return cls(tuple(data["blocks"]), data["width"], TextShape(**data["text"]),
-                       LanguageShape(**data["language"]))
+            return cls(
+                tuple(data["blocks"]), data["width"], TextShape(**data["text"]), LanguageShape(**data["language"])
+            )
         except (KeyError, TypeError, InputError) as error:
-            raise FileFormatError("a manifest holds the sizes of the networks",
-                                  f"{type(error).__name__}: {error}") from error
+            raise FileFormatError(
+                "a manifest holds the sizes of the networks", f"{type(error).__name__}: {error}"
+            ) from error
 
 
 PUBLISHED_SHAPE = MerlinShape()
@@ -136,13 +138,22 @@ def check_keys(state: Mapping[str, Tensor], expected: Mapping[str, tuple[int, ..
     """One FileFormatError that names missing, extra and misshapen keys, the first ten of each, with counts."""
     missing = [key for key in expected if key not in state]
     extra = [key for key in state if key not in expected]
-    misshapen = [f"{key} {tuple(state[key].shape)} instead of {size}" for key, size in expected.items()
-                 if key in state and tuple(state[key].shape) != size]
-    parts = [f"{len(keys)} {what} ({', '.join(keys[:_NAMED])}{', ...' if len(keys) > _NAMED else ''})"
-             for keys, what in ((missing, "missing"), (extra, "extra"), (misshapen, "of another shape")) if keys]
+    misshapen = [
+        f"{key} {tuple(state[key].shape)} instead of {size}"
+        for key, size in expected.items()
+        if key in state and tuple(state[key].shape) != size
+    ]
+    parts = [
+        f"{len(keys)} {what} ({', '.join(keys[:_NAMED])}{', ...' if len(keys) > _NAMED else ''})"
+        for keys, what in ((missing, "missing"), (extra, "extra"), (misshapen, "of another shape"))
+        if keys
+    ]
     if parts:
-        raise FileFormatError("the keys of a checkpoint are exactly those of the published file", f"{name}: "
-                              + "; ".join(parts), "Is the file complete, and of the task that was asked for?")
+        raise FileFormatError(
+            "the keys of a checkpoint are exactly those of the published file",
+            f"{name}: " + "; ".join(parts),
+            "Is the file complete, and of the task that was asked for?",
+        )
 
 
 def _shapes(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:

@@ -54,10 +54,19 @@ class MerlinModel:
 
     notice = NOTICE
 
-    def __init__(self, checkpoints: Mapping[str, MerlinCheckpoint], *, text: MerlinTextModel | None = None,
-                 report: MerlinReportModel | None = None, prompts: Mapping[str, FindingPrompts] | None = None,
-                 calibration: Calibration | None = None, phenotype_names: Sequence[tuple[str, str]] | None = None,
-                 spec: InputSpec | None = None, device: str | torch.device = "cpu", name: str = "merlin") -> None:
+    def __init__(
+        self,
+        checkpoints: Mapping[str, MerlinCheckpoint],
+        *,
+        text: MerlinTextModel | None = None,
+        report: MerlinReportModel | None = None,
+        prompts: Mapping[str, FindingPrompts] | None = None,
+        calibration: Calibration | None = None,
+        phenotype_names: Sequence[tuple[str, str]] | None = None,
+        spec: InputSpec | None = None,
+        device: str | torch.device = "cpu",
+        name: str = "merlin",
+    ) -> None:
         self.checkpoints, self.text, self.report = dict(checkpoints), text, report
         self.prompts = published_findings() if prompts is None else prompts
         self.calibration, self.phenotype_names, self.name = calibration, phenotype_names, name
@@ -71,12 +80,23 @@ class MerlinModel:
         self._prompt_vectors: dict[tuple[str, ...], np.ndarray] = {}
 
     @classmethod
-    def load(cls, source: str | Path, *, tasks: Sequence[str] | None = None, revision: str | None = None,
-             offline: bool = True, text_tokenizer: str | Path | None = None,
-             report_tokenizer: str | Path | None = None, phenotypes: str | Path | None = None,
-             prompts: Mapping[str, FindingPrompts] | None = None, calibration: Calibration | None = None,
-             dtype: torch.dtype | None = None, device: str | torch.device = "cpu",
-             shape: MerlinShape | None = None, spec: InputSpec | None = None) -> MerlinModel:
+    def load(
+        cls,
+        source: str | Path,
+        *,
+        tasks: Sequence[str] | None = None,
+        revision: str | None = None,
+        offline: bool = True,
+        text_tokenizer: str | Path | None = None,
+        report_tokenizer: str | Path | None = None,
+        phenotypes: str | Path | None = None,
+        prompts: Mapping[str, FindingPrompts] | None = None,
+        calibration: Calibration | None = None,
+        dtype: torch.dtype | None = None,
+        device: str | torch.device = "cpu",
+        shape: MerlinShape | None = None,
+        spec: InputSpec | None = None,
+    ) -> MerlinModel:
         """From a folder (published or converted files), one file, or a hub id with its commit.
 
         Args:
@@ -104,13 +124,24 @@ class MerlinModel:
         for task in [task for task in opened if task.startswith("report")][:1]:
             words = _beside(report_tokenizer, folder, REPORT_TOKENIZER)
             if words is None:
-                raise InputError("the report model comes with its tokenizer", f"no {REPORT_TOKENIZER} in {folder}",
-                                 "Pass report_tokenizer=folder with tokenizer.model of StanfordAIMI/RadLLaMA-7b")
+                raise InputError(
+                    "the report model comes with its tokenizer",
+                    f"no {REPORT_TOKENIZER} in {folder}",
+                    "Pass report_tokenizer=folder with tokenizer.model of StanfordAIMI/RadLLaMA-7b",
+                )
             report = MerlinReportModel.load(opened[task], words, dtype=dtype, device=device)
         names = _beside(phenotypes, folder, PHENOTYPES)
-        return cls(opened, text=text, report=report, prompts=prompts, calibration=calibration, spec=spec, device=device,
-                   phenotype_names=None if names is None else load_phenotypes(names),
-                   name=path.name if path.exists() else f"{source}@{str(revision)[:12]}")
+        return cls(
+            opened,
+            text=text,
+            report=report,
+            prompts=prompts,
+            calibration=calibration,
+            spec=spec,
+            device=device,
+            phenotype_names=None if names is None else load_phenotypes(names),
+            name=path.name if path.exists() else f"{source}@{str(revision)[:12]}",
+        )
 
     # --- features ---------------------------------------------------------------------------------------------------
     def features(self, volume: Volume) -> MerlinFeatures:
@@ -135,9 +166,11 @@ class MerlinModel:
     def embed_text(self, texts: Sequence[str]) -> np.ndarray:
         """(N, 512) float32 of unit length."""
         if self.text is None:
-            raise InputError("text needs the default checkpoint and its tokenizer",
-                             f"tasks {', '.join(self.checkpoints)}",
-                             "Put vocab.json and merges.txt of yikuan8/Clinical-Longformer into text_tokenizer/")
+            raise InputError(
+                "text needs the default checkpoint and its tokenizer",
+                f"tasks {', '.join(self.checkpoints)}",
+                "Put vocab.json and merges.txt of yikuan8/Clinical-Longformer into text_tokenizer/",
+            )
         return self.text.embed(texts)
 
     # --- classification ---------------------------------------------------------------------------------------------
@@ -158,25 +191,32 @@ class MerlinModel:
         """
         self._need("default", "phenotypes")
         if self.phenotype_names is None:
-            raise InputError("phenotypes come with their names", "no phenotypes.csv was given",
-                             "Pass phenotypes=path to the published csv; its order is that of the outputs")
+            raise InputError(
+                "phenotypes come with their names",
+                "no phenotypes.csv was given",
+                "Pass phenotypes=path to the published csv; its order is that of the outputs",
+            )
         values = self.features(volume).phenotypes
         assert values is not None
-        return tuple(LabelledProbability(code, name, float(value))
-                     for (code, name), value in zip(self.phenotype_names, values, strict=True))
+        return tuple(
+            LabelledProbability(code, name, float(value))
+            for (code, name), value in zip(self.phenotype_names, values, strict=True)
+        )
 
     def five_year(self, volume: Volume) -> tuple[tuple[LabelledProbability, ...], tuple[Decision, ...]]:
         """Probabilities of six diseases within five years, and the warnings that belong to them (``SIXTH_LABEL``)."""
         self._need("five_year", "five-year risks")
         found = self.features(volume)
         assert found.five_year is not None
-        risks = tuple(LabelledProbability("", name, float(value))
-                      for name, value in zip(FIVE_YEAR, found.five_year, strict=True))
+        risks = tuple(
+            LabelledProbability("", name, float(value)) for name, value in zip(FIVE_YEAR, found.five_year, strict=True)
+        )
         return risks, (*found.notes, SIXTH_LABEL)
 
     # --- reading ----------------------------------------------------------------------------------------------------
-    def read(self, volume: Volume, *, facts: Mapping[str, str] | None = None,
-             segmentation: Segmentation | None = None) -> tuple[Reading, None]:
+    def read(
+        self, volume: Volume, *, facts: Mapping[str, str] | None = None, segmentation: Segmentation | None = None
+    ) -> tuple[Reading, None]:
         """Zero-shot scores of the whole bank (with text) and drafts of 13 sections (with the report file).
 
         ``facts`` and ``segmentation`` cannot be given to Merlin, whose prompts are fixed; a warning says so. There is
@@ -197,11 +237,17 @@ class MerlinModel:
             drafts = tuple(Draft(SECTIONS[text.section], text.text) for text in self._write(image, outputs))
             warnings.append(PROSE)
         if facts or segmentation is not None:
-            warnings.append(Decision("merlin", "Merlin's prompts are fixed; findings from masks were not given to it.",
-                                     warning=True))
+            warnings.append(
+                Decision(
+                    "merlin", "Merlin's prompts are fixed; findings from masks were not given to it.", warning=True
+                )
+            )
         if not scores and not drafts:
-            raise InputError("the loaded files can read a scan", f"tasks {', '.join(self.checkpoints)}",
-                             "Load the default file with its tokenizer, or the report file")
+            raise InputError(
+                "the loaded files can read a scan",
+                f"tasks {', '.join(self.checkpoints)}",
+                "Load the default file with its tokenizer, or the report file",
+            )
         limits = {s.finding: self._limits(s.finding) for s in scores}
         return Reading(self.name, self.digest, NOTICE, scores, drafts, tuple(warnings), limits), None
 
@@ -211,11 +257,18 @@ class MerlinModel:
         image, _ = self._prepare(volume)
         return report.write(image, mode=mode)[0] if mode != "fast" else self._write(image, self._outputs(image))
 
-    def answer(self, volume: Volume, question: str, *, facts: Mapping[str, str] | None = None,
-               segmentation: Segmentation | None = None) -> Answer:
+    def answer(
+        self,
+        volume: Volume,
+        question: str,
+        *,
+        facts: Mapping[str, str] | None = None,
+        segmentation: Segmentation | None = None,
+    ) -> Answer:
         """Always InputError: no published Merlin file was trained to answer questions."""
-        raise InputError("Merlin answers no questions", repr(question),
-                         'Use classify(volume, findings=["..."]) or another model')
+        raise InputError(
+            "Merlin answers no questions", repr(question), 'Use classify(volume, findings=["..."]) or another model'
+        )
 
     def save_pretrained(self, folder: str | Path) -> Path:
         """Convert every loaded file into ``folder`` (safetensors and manifest). Tokenizers and csv are not copied."""
@@ -256,9 +309,12 @@ class MerlinModel:
             return None if value is None else value[0].float().cpu().numpy()
 
         return MerlinFeatures(
-            bare(default.pooled if default else None), bare(default.embedding if default else None),
+            bare(default.pooled if default else None),
+            bare(default.embedding if default else None),
             bare(default.probabilities("phenotype") if default else None),
-            bare(later.probabilities("five_year") if later else None), notes)
+            bare(later.probabilities("five_year") if later else None),
+            notes,
+        )
 
     def _write(self, image: Tensor, outputs: Mapping[str, EncoderOutput]) -> list[SectionText]:
         report = self._report()
@@ -275,8 +331,11 @@ class MerlinModel:
     def _need(self, task: str, what: str) -> None:
         held = any(t.startswith("report") for t in self.checkpoints) if task == "report" else task in self.checkpoints
         if not held or (task == "report" and self.report is None):
-            raise InputError(f"{what} needs Merlin's {task} file", f"loaded: {', '.join(self.checkpoints)}",
-                             f"Load it with tasks=[..., {task!r}]")
+            raise InputError(
+                f"{what} needs Merlin's {task} file",
+                f"loaded: {', '.join(self.checkpoints)}",
+                f"Load it with tasks=[..., {task!r}]",
+            )
 
     def _asked(self, findings: Sequence[str] | None) -> tuple[FindingPrompts, ...]:
         if isinstance(findings, str):
@@ -294,8 +353,14 @@ class MerlinModel:
         vectors = dict(zip(flat, self.embed_text(flat), strict=True)) if flat else {}
         for kind in wanted:
             self._prompt_vectors[kind] = np.stack([vectors[text] for text in kind])
-        return tuple(ZeroShotScore(p, float((self._prompt_vectors[p.positive] @ embedding).mean()),
-                                   float((self._prompt_vectors[p.negative] @ embedding).mean())) for p in asked)
+        return tuple(
+            ZeroShotScore(
+                p,
+                float((self._prompt_vectors[p.positive] @ embedding).mean()),
+                float((self._prompt_vectors[p.negative] @ embedding).mean()),
+            )
+            for p in asked
+        )
 
     @property
     def _calibrated(self) -> tuple[str, ...]:
@@ -316,16 +381,19 @@ class MerlinModel:
         margins = np.zeros(len(calibration.names))
         margins[index] = score.margin
         probability = float(calibration.probability(margins)[index])
-        return FindingScore(asked.finding, asked.words, asked.section, asked.site, probability,
-                            calibration.status(index, probability))
+        return FindingScore(
+            asked.finding, asked.words, asked.section, asked.site, probability, calibration.status(index, probability)
+        )
 
 
-def _image_encoder(checkpoint: MerlinCheckpoint, others: Mapping[str, MerlinImageEncoder],
-                   checkpoints: Mapping[str, MerlinCheckpoint]) -> MerlinImageEncoder:
+def _image_encoder(
+    checkpoint: MerlinCheckpoint, others: Mapping[str, MerlinImageEncoder], checkpoints: Mapping[str, MerlinCheckpoint]
+) -> MerlinImageEncoder:
     """The encoder of a checkpoint; its trunk is that of another one, in memory too, where the digests are equal."""
     with torch.device("meta"):
-        encoder = MerlinImageEncoder(HEAD_OF_LAYOUT[checkpoint.layout], blocks=checkpoint.shape.blocks,
-                                     width=checkpoint.shape.width)
+        encoder = MerlinImageEncoder(
+            HEAD_OF_LAYOUT[checkpoint.layout], blocks=checkpoint.shape.blocks, width=checkpoint.shape.width
+        )
     state = dict(checkpoint.image)
     twin = next((t for t in others if checkpoints[t].trunk_digest == checkpoint.trunk_digest), None)
     if twin is not None:

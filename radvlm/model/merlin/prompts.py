@@ -45,8 +45,9 @@ class FindingPrompts:
 
     def __post_init__(self) -> None:
         if self.section not in SECTIONS or self.section in ("technique", "impression"):
-            raise InputError("a section is a key of radvlm.anatomy.SECTIONS and of the body",
-                             f"{self.finding}: {self.section!r}")
+            raise InputError(
+                "a section is a key of radvlm.anatomy.SECTIONS and of the body", f"{self.finding}: {self.section!r}"
+            )
         if self.site:
             structure(self.site)
         for kind in (self.positive, self.negative):
@@ -79,14 +80,23 @@ def prompts_for(text: str) -> FindingPrompts:
     if not any(sign.isalnum() for sign in words):
         raise InputError("a finding is described by words", repr(text))
     section, site = _place(words.lower())
-    return FindingPrompts(text, words, section, site, tuple(around.format(words) for around in _AROUND_POSITIVE),
-                          tuple(around.format(words) for around in _AROUND_NEGATIVE))
+    return FindingPrompts(
+        text,
+        words,
+        section,
+        site,
+        tuple(around.format(words) for around in _AROUND_POSITIVE),
+        tuple(around.format(words) for around in _AROUND_NEGATIVE),
+    )
 
 
 def _place(words: str) -> tuple[str, str]:
     padded = f" {words} "
-    found = [(padded.index(f" {s.words} "), -len(s.words), s) for s in structures().values()
-             if s.kind == "organ" and not s.side and f" {s.words} " in padded]
+    found = [
+        (padded.index(f" {s.words} "), -len(s.words), s)
+        for s in structures().values()
+        if s.kind == "organ" and not s.side and f" {s.words} " in padded
+    ]
     if not found:
         return "soft_tissues", ""
     organ = min(found, key=lambda item: item[:2])[2]
@@ -103,6 +113,7 @@ def _parse(text: str, name: str) -> Mapping[str, FindingPrompts]:
                 raise InputError("a finding is in a file of prompts once", prompts.finding)
             bank[prompts.finding] = prompts
     except (yaml.YAMLError, TypeError, KeyError, InputError) as error:
-        raise FileFormatError("a file of prompts lists findings with words, section, site, positive and negative",
-                              f"{name}: {error}") from error
+        raise FileFormatError(
+            "a file of prompts lists findings with words, section, site, positive and negative", f"{name}: {error}"
+        ) from error
     return MappingProxyType(bank)

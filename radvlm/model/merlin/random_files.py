@@ -21,13 +21,20 @@ from radvlm.model.merlin.text import TextShape
 
 #: Everything a hundredth of the published size.
 SMALL_SHAPE = MerlinShape(
-    blocks=(1, 1, 1, 1), width=4,
+    blocks=(1, 1, 1, 1),
+    width=4,
     text=TextShape(vocabulary=320, hidden=32, layers=3, heads=4, feed_forward=64, positions=1100),
-    language=LanguageShape(vocabulary=400, hidden=64, feed_forward=96, layers=2, heads=4, positions=1024, lora_rank=8,
-                           lora_alpha=16))
+    language=LanguageShape(
+        vocabulary=400, hidden=64, feed_forward=96, layers=2, heads=4, positions=1024, lora_rank=8, lora_alpha=16
+    ),
+)
 TEXT_TOKENIZER, REPORT_TOKENIZER = "text_tokenizer", "report_tokenizer"
-_SENTENCES = ("the liver is normal in size and attenuation .", "no focal lesion . no hydronephrosis .",
-              "small pleural effusion on the right .", "gallstones are present without wall thickening .")
+_SENTENCES = (
+    "the liver is normal in size and attenuation .",
+    "no focal lesion . no hydronephrosis .",
+    "small pleural effusion on the right .",
+    "gallstones are present without wall thickening .",
+)
 
 
 def random_state(layout: str, shape: MerlinShape = SMALL_SHAPE, *, seed: int = 0) -> dict[str, Tensor]:
@@ -36,8 +43,13 @@ def random_state(layout: str, shape: MerlinShape = SMALL_SHAPE, *, seed: int = 0
     return {key: _draw(key, size, generator) for key, size in expected_keys(layout, shape).items()}
 
 
-def write_random_files(folder: str | Path, shape: MerlinShape = SMALL_SHAPE, *,
-                       tasks: tuple[str, ...] = ("default", "five_year", "report"), seed: int = 0) -> Path:
+def write_random_files(
+    folder: str | Path,
+    shape: MerlinShape = SMALL_SHAPE,
+    *,
+    tasks: tuple[str, ...] = ("default", "five_year", "report"),
+    seed: int = 0,
+) -> Path:
     """Checkpoints of ``tasks`` under their published names, and both tokenizers in folders beside them."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -54,8 +66,13 @@ def write_text_tokenizer(folder: str | Path, vocabulary: int) -> Path:
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer = ByteLevelBPETokenizer()
-    tokenizer.train_from_iterator(_SENTENCES, vocab_size=vocabulary, min_frequency=1, show_progress=False,
-                                  special_tokens=["<s>", "<pad>", "</s>", "<unk>", "<mask>"])
+    tokenizer.train_from_iterator(
+        _SENTENCES,
+        vocab_size=vocabulary,
+        min_frequency=1,
+        show_progress=False,
+        special_tokens=["<s>", "<pad>", "</s>", "<unk>", "<mask>"],
+    )
     tokenizer.save_model(str(folder))
     return folder
 
@@ -67,9 +84,20 @@ def write_report_tokenizer(folder: str | Path, vocabulary: int) -> Path:
     lines = [*(section_prompt(section).strip() for section in SECTIONS), *_SENTENCES]
     with warnings.catch_warnings():
         SentencePieceTrainer.train(
-            sentence_iterator=iter(lines * 4), model_prefix=str(folder / "tokenizer"), vocab_size=vocabulary,
-            model_type="bpe", byte_fallback=True, unk_id=0, bos_id=1, eos_id=2, pad_id=-1, minloglevel=2,
-            normalization_rule_name="identity", remove_extra_whitespaces=False, split_digits=True)
+            sentence_iterator=iter(lines * 4),
+            model_prefix=str(folder / "tokenizer"),
+            vocab_size=vocabulary,
+            model_type="bpe",
+            byte_fallback=True,
+            unk_id=0,
+            bos_id=1,
+            eos_id=2,
+            pad_id=-1,
+            minloglevel=2,
+            normalization_rule_name="identity",
+            remove_extra_whitespaces=False,
+            split_digits=True,
+        )
     (folder / "tokenizer.vocab").unlink()
     return folder
 

@@ -30,11 +30,23 @@ from radvlm.model.merlin.image import MerlinImageEncoder
 from radvlm.model.merlin.layout import LanguageShape, MerlinShape
 
 #: The published sections in their order -> the section of a radvlm report that holds them.
-SECTIONS: Mapping[str, str] = MappingProxyType({
-    "lower thorax": "lungs", "liver": "liver", "gallbladder": "biliary", "spleen": "spleen", "pancreas": "pancreas",
-    "adrenal glands": "adrenals", "kidneys": "kidneys", "bowel": "bowel", "peritoneum": "peritoneum",
-    "pelvic": "reproductive", "circulatory": "vessels", "lymph nodes": "nodes", "musculoskeletal": "bones",
-})
+SECTIONS: Mapping[str, str] = MappingProxyType(
+    {
+        "lower thorax": "lungs",
+        "liver": "liver",
+        "gallbladder": "biliary",
+        "spleen": "spleen",
+        "pancreas": "pancreas",
+        "adrenal glands": "adrenals",
+        "kidneys": "kidneys",
+        "bowel": "bowel",
+        "peritoneum": "peritoneum",
+        "pelvic": "reproductive",
+        "circulatory": "vessels",
+        "lymph nodes": "nodes",
+        "musculoskeletal": "bones",
+    }
+)
 STOP = "###"
 #: Greedy; the penalty falls on written tokens only, because the prompt enters as embeddings (published demo).
 LIMITS = WritingLimits(max_new_tokens=128, repetition_penalty=1.2, stop=(STOP,))
@@ -79,13 +91,28 @@ def build_language_model(state: Mapping[str, Tensor], shape: LanguageShape, *, m
     from peft import LoraConfig, get_peft_model
 
     config = LlamaConfig(
-        vocab_size=shape.vocabulary, hidden_size=shape.hidden, intermediate_size=shape.feed_forward,
-        num_hidden_layers=shape.layers, num_attention_heads=shape.heads, num_key_value_heads=shape.heads,
-        max_position_embeddings=shape.positions, rms_norm_eps=shape.rms_norm_eps,
-        rope_parameters={"rope_type": "default", "rope_theta": shape.rope_theta}, tie_word_embeddings=False,
-        bos_token_id=1, eos_token_id=2, pad_token_id=None)
-    lora = LoraConfig(r=shape.lora_rank, lora_alpha=shape.lora_alpha, lora_dropout=0.1, bias="none",
-                      target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM")
+        vocab_size=shape.vocabulary,
+        hidden_size=shape.hidden,
+        intermediate_size=shape.feed_forward,
+        num_hidden_layers=shape.layers,
+        num_attention_heads=shape.heads,
+        num_key_value_heads=shape.heads,
+        max_position_embeddings=shape.positions,
+        rms_norm_eps=shape.rms_norm_eps,
+        rope_parameters={"rope_type": "default", "rope_theta": shape.rope_theta},
+        tie_word_embeddings=False,
+        bos_token_id=1,
+        eos_token_id=2,
+        pad_token_id=None,
+    )
+    lora = LoraConfig(
+        r=shape.lora_rank,
+        lora_alpha=shape.lora_alpha,
+        lora_dropout=0.1,
+        bias="none",
+        target_modules=["q_proj", "v_proj"],
+        task_type="CAUSAL_LM",
+    )
     with warnings.catch_warnings(), torch.device("meta"):
         warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", category=FutureWarning)
         model: Any = get_peft_model(LlamaForCausalLM(config), lora)
@@ -117,27 +144,38 @@ def load_report_tokenizer(folder: str | Path, shape: LanguageShape | None = None
                 shutil.copyfile(pieces, Path(alone) / pieces.name)
                 tokenizer: PreTrainedTokenizerBase = LlamaTokenizer.from_pretrained(alone, local_files_only=True)
         elif whole.is_file():
-            tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(whole), bos_token="<s>", eos_token="</s>",
-                                                unk_token="<unk>", clean_up_tokenization_spaces=False)
+            tokenizer = PreTrainedTokenizerFast(
+                tokenizer_file=str(whole),
+                bos_token="<s>",
+                eos_token="</s>",
+                unk_token="<unk>",
+                clean_up_tokenization_spaces=False,
+            )
         else:
-            raise FileFormatError("the folder holds the Llama tokenizer of the report model", str(folder),
-                                  "Put tokenizer.model of StanfordAIMI/RadLLaMA-7b there")
+            raise FileFormatError(
+                "the folder holds the Llama tokenizer of the report model",
+                str(folder),
+                "Put tokenizer.model of StanfordAIMI/RadLLaMA-7b there",
+            )
     except FileFormatError:
         raise
     except Exception as error:  # tokenizers and sentencepiece raise what they like
-        raise FileFormatError("the folder holds a readable Llama tokenizer", f"{folder}: {error}".splitlines()[0]
-                              ) from error
+        raise FileFormatError(
+            "the folder holds a readable Llama tokenizer", f"{folder}: {error}".splitlines()[0]
+        ) from error
     _check_tokenizer(tokenizer, folder, shape, pieces if pieces.is_file() else None)
     return tokenizer
 
 
-def _check_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path, shape: LanguageShape,
-                     pieces: Path | None) -> None:
+def _check_tokenizer(
+    tokenizer: PreTrainedTokenizerBase, folder: Path, shape: LanguageShape, pieces: Path | None
+) -> None:
     rule, remedy = "the tokenizer belongs to the report model", "Use the files of StanfordAIMI/RadLLaMA-7b"
     vocabulary = tokenizer.get_vocab()
     if len(vocabulary) != shape.vocabulary:
-        raise FileFormatError(rule, f"{len(vocabulary)} tokens in {folder}, {shape.vocabulary} rows in the weights",
-                              remedy)
+        raise FileFormatError(
+            rule, f"{len(vocabulary)} tokens in {folder}, {shape.vocabulary} rows in the weights", remedy
+        )
     control = {name: vocabulary.get(name) for name in ("<unk>", "<s>", "</s>")}
     if list(control.values()) != [0, 1, 2]:
         raise FileFormatError(rule, f"control tokens {control} in {folder}, expected 0, 1, 2", remedy)
@@ -161,15 +199,26 @@ class MerlinReportModel:
 
     def __init__(self, encoder: MerlinImageEncoder, adapter: nn.Linear, decoder: Decoder) -> None:
         if adapter.in_features != encoder.channels or adapter.out_features != decoder.width:
-            raise InputError("the adapter leads from image tokens to the decoder's embeddings",
-                             f"{adapter.in_features} to {adapter.out_features}, expected {encoder.channels} to "
-                             f"{decoder.width}")
+            raise InputError(
+                "the adapter leads from image tokens to the decoder's embeddings",
+                f"{adapter.in_features} to {adapter.out_features}, expected {encoder.channels} to {decoder.width}",
+            )
         self.encoder, self.adapter, self.decoder = encoder.eval(), adapter.eval(), decoder.eval()
 
     @classmethod
-    def load(cls, source: str | Path | MerlinCheckpoint, tokenizer: str | Path, *, task: str = "report",
-             revision: str | None = None, offline: bool = True, merge: bool = True, dtype: torch.dtype | None = None,
-             device: str | torch.device = "cpu", shape: MerlinShape | None = None) -> MerlinReportModel:
+    def load(
+        cls,
+        source: str | Path | MerlinCheckpoint,
+        tokenizer: str | Path,
+        *,
+        task: str = "report",
+        revision: str | None = None,
+        offline: bool = True,
+        merge: bool = True,
+        dtype: torch.dtype | None = None,
+        device: str | torch.device = "cpu",
+        shape: MerlinShape | None = None,
+    ) -> MerlinReportModel:
         """From the published file, a converted folder or a hub id (see ``checkpoint.open_checkpoint``).
 
         Args:
@@ -178,8 +227,11 @@ class MerlinReportModel:
             dtype: of the decoder; None for that of the file (float32, 28 GB). bfloat16 halves memory and may change
                 words. Encoder and adapter stay float32.
         """
-        checkpoint = (source if isinstance(source, MerlinCheckpoint) else
-                      open_checkpoint(source, task, revision=revision, offline=offline, shape=shape))
+        checkpoint = (
+            source
+            if isinstance(source, MerlinCheckpoint)
+            else open_checkpoint(source, task, revision=revision, offline=offline, shape=shape)
+        )
         if checkpoint.layout != "report":
             raise InputError("reports are written by the report checkpoint", f"layout {checkpoint.layout}")
         sizes = checkpoint.shape
@@ -188,8 +240,9 @@ class MerlinReportModel:
             encoder = MerlinImageEncoder(None, blocks=sizes.blocks, width=sizes.width)
             adapter = nn.Linear(sizes.channels, sizes.language.hidden)
         encoder.load_state_dict(dict(checkpoint.trunk), assign=True)
-        adapter.load_state_dict({key.removeprefix("linear2."): value for key, value in checkpoint.adapter.items()},
-                                assign=True)
+        adapter.load_state_dict(
+            {key.removeprefix("linear2."): value for key, value in checkpoint.adapter.items()}, assign=True
+        )
         encoder.requires_grad_(False)
         adapter.requires_grad_(False)
         model = build_language_model(checkpoint.language, sizes.language, merge=merge)
@@ -212,8 +265,14 @@ class MerlinReportModel:
         """(B, N, channels) image tokens -> (B, N, hidden) embeddings that stand before the prompt."""
         return self.adapter(tokens.to(self.adapter.weight))
 
-    def write(self, image: Tensor, sections: Sequence[str] = tuple(SECTIONS), *, mode: str = "fast",
-              limits: WritingLimits = LIMITS) -> list[list[SectionText]]:
+    def write(
+        self,
+        image: Tensor,
+        sections: Sequence[str] = tuple(SECTIONS),
+        *,
+        mode: str = "fast",
+        limits: WritingLimits = LIMITS,
+    ) -> list[list[SectionText]]:
         """Report sections of each prepared image (B, 1, X, Y, Z), in the order asked for.
 
         Args:
@@ -227,22 +286,37 @@ class MerlinReportModel:
             return self.write_from_tokens(self.tokens(image), sections, limits=limits)
         return [self._reference(case[None], sections, prompts, limits) for case in image]
 
-    def write_from_tokens(self, tokens: Tensor, sections: Sequence[str] = tuple(SECTIONS), *,
-                          limits: WritingLimits = LIMITS) -> list[list[SectionText]]:
+    def write_from_tokens(
+        self, tokens: Tensor, sections: Sequence[str] = tuple(SECTIONS), *, limits: WritingLimits = LIMITS
+    ) -> list[list[SectionText]]:
         """As ``write`` in the fast mode, from image tokens that another pass of an equal trunk has made."""
         prompts = [section_prompt(section) for section in sections]
         written = self.decoder.generate(self.prefix(tokens), [prompts] * len(tokens), limits)
-        return [[SectionText(section, one.text.strip(), one.token_ids, one.ended_by, one.mean_log_probability)
-                 for section, one in zip(sections, row, strict=True)] for row in written]
+        return [
+            [
+                SectionText(section, one.text.strip(), one.token_ids, one.ended_by, one.mean_log_probability)
+                for section, one in zip(sections, row, strict=True)
+            ]
+            for row in written
+        ]
 
-    def _reference(self, image: Tensor, sections: Sequence[str], prompts: Sequence[str],
-                   limits: WritingLimits) -> list[SectionText]:
+    def _reference(
+        self, image: Tensor, sections: Sequence[str], prompts: Sequence[str], limits: WritingLimits
+    ) -> list[SectionText]:
         found = []
-        for section, (text, ids) in zip(sections, reference_loop(
-                self.decoder, lambda: self.prefix(self.tokens(image)), prompts, limits), strict=True):
+        for section, (text, ids) in zip(
+            sections,
+            reference_loop(self.decoder, lambda: self.prefix(self.tokens(image)), prompts, limits),
+            strict=True,
+        ):
             whole = self.decoder.decode(ids)
-            ended = ("stop" if any(stop in whole for stop in limits.stop) else
-                     "end" if ids and ids[-1] == self.decoder.end_id else "length")
+            ended = (
+                "stop"
+                if any(stop in whole for stop in limits.stop)
+                else "end"
+                if ids and ids[-1] == self.decoder.end_id
+                else "length"
+            )
             found.append(SectionText(section, text.strip(), ids, ended, None))
         return found
 

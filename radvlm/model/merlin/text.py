@@ -68,7 +68,8 @@ class _SelfAttention(nn.Module):
         super().__init__()
         self.heads = shape.heads
         self.query, self.key, self.value, self.query_global, self.key_global, self.value_global = (
-            nn.Linear(shape.hidden, shape.hidden) for _ in range(6))
+            nn.Linear(shape.hidden, shape.hidden) for _ in range(6)
+        )
 
     def forward(self, x: Tensor, mask: Tensor | None, wanted: int) -> Tensor:
         batch, length, hidden = x.shape
@@ -77,8 +78,11 @@ class _SelfAttention(nn.Module):
             return y.view(batch, rows, self.heads, hidden // self.heads).transpose(1, 2)  # (B, heads, n, c)
 
         out = functional.scaled_dot_product_attention(
-            split(self.query(x[:, :wanted]), wanted), split(self.key(x), length), split(self.value(x), length),
-            attn_mask=None if mask is None else mask[..., :wanted, :])
+            split(self.query(x[:, :wanted]), wanted),
+            split(self.key(x), length),
+            split(self.value(x), length),
+            attn_mask=None if mask is None else mask[..., :wanted, :],
+        )
         return out.transpose(1, 2).reshape(batch, wanted, hidden)
 
 
@@ -130,8 +134,9 @@ class _Embeddings(nn.Module):
     def forward(self, ids: Tensor) -> Tensor:
         real = ids != _PAD
         positions = real.cumsum(1) * real + _PAD  # (B, n): 2, 3, 4 ... for tokens, 1 for padding
-        return self.LayerNorm(self.word_embeddings(ids) + self.position_embeddings(positions)
-                              + self.token_type_embeddings.weight[0])
+        return self.LayerNorm(
+            self.word_embeddings(ids) + self.position_embeddings(positions) + self.token_type_embeddings.weight[0]
+        )
 
 
 class _Encoder(nn.Module):
@@ -219,8 +224,11 @@ def load_text_tokenizer(folder: str | Path, shape: TextShape = TextShape()) -> T
         elif whole.is_file():
             tokenizer = Tokenizer.from_file(str(whole))
         else:
-            raise FileFormatError("the folder holds a RoBERTa tokenizer", str(folder),
-                                  "Put vocab.json and merges.txt of yikuan8/Clinical-Longformer there")
+            raise FileFormatError(
+                "the folder holds a RoBERTa tokenizer",
+                str(folder),
+                "Put vocab.json and merges.txt of yikuan8/Clinical-Longformer there",
+            )
     except FileFormatError:
         raise
     except Exception as error:  # tokenizers raises bare Exception
@@ -231,8 +239,9 @@ def load_text_tokenizer(folder: str | Path, shape: TextShape = TextShape()) -> T
     tokenizer.add_special_tokens([AddedToken(name, lstrip=name == "<mask>") for name in known])
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.post_processor = processors.RobertaProcessing(("</s>", CONTROL_IDS["</s>"]), ("<s>", CONTROL_IDS["<s>"]),
-                                                            add_prefix_space=False)
+    tokenizer.post_processor = processors.RobertaProcessing(
+        ("</s>", CONTROL_IDS["</s>"]), ("<s>", CONTROL_IDS["<s>"]), add_prefix_space=False
+    )
     tokenizer.enable_truncation(min(MAX_TOKENS, shape.positions - 2))
     return tokenizer
 
@@ -244,8 +253,11 @@ def _check_tokenizer(tokenizer: Tokenizer, folder: Path, shape: TextShape) -> No
         raise FileFormatError(rule, f"{size} tokens in {folder}, {shape.vocabulary} rows in the weights", remedy)
     if not isinstance(tokenizer.model, models.BPE) or tokenizer.normalizer is not None:
         raise FileFormatError(rule, f"{type(tokenizer.model).__name__} in {folder}, expected byte-level BPE", remedy)
-    wrong = {name: tokenizer.token_to_id(name) for name, wanted in CONTROL_IDS.items()
-             if tokenizer.token_to_id(name) != wanted}
+    wrong = {
+        name: tokenizer.token_to_id(name)
+        for name, wanted in CONTROL_IDS.items()
+        if tokenizer.token_to_id(name) != wanted
+    }
     if wrong:
         raise FileFormatError(rule, f"ids {json.dumps(wrong)} in {folder}, expected {json.dumps(CONTROL_IDS)}", remedy)
     lost = [sign for sign in sorted(pre_tokenizers.ByteLevel.alphabet()) if tokenizer.token_to_id(sign) is None]
@@ -280,7 +292,7 @@ class MerlinTextModel:
             longest = len(ids[order[-1]])
             padded = [ids[i] + [_PAD] * (longest - len(ids[i])) for i in chosen]
             out[torch.tensor(chosen, device=out.device)] = self.encoder(torch.tensor(padded, device=out.device))
-            del order[-len(chosen):]
+            del order[-len(chosen) :]
         return out
 
     def embed(self, texts: Sequence[str]) -> np.ndarray:
