@@ -24,9 +24,9 @@ import torch.nn.functional as F
 from record import write_result
 from torch import Tensor, nn
 
-import radvlm.model.accelerate as acceleration
-from radvlm.model.accelerate import accelerate, fold
+import radvlm.model.merlin.accelerate as acceleration
 from radvlm.model.inputs import MERLIN_INPUT, InputSpec, prepare
+from radvlm.model.merlin.accelerate import accelerate, fold
 from radvlm.model.merlin.image import BLOCKS, image_encoder_from_state
 from radvlm.phantom import LesionSpec, PhantomSpec, make_phantom
 

@@ -27,10 +27,10 @@ from typing import Any
 import numpy as np
 from record import write_result
 
-from radvlm.evaluate.lexical import LexicalMetric
+from radvlm.evaluate.metrics.lexical import LexicalMetric
 from radvlm.evaluate.run import evaluate
-from radvlm.evaluate.significance import Statistics, bootstrap_weights, interval, permutation_p_values
-from radvlm.evaluate.text import ReportText
+from radvlm.evaluate.statistics.resampling import Statistics, bootstrap_weights, interval, permutation_p_values
+from radvlm.report_reader.report_text import ReportText
 
 PLACES = (
     "right upper lobe",

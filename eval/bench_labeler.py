@@ -15,9 +15,10 @@ from collections.abc import Callable
 
 from record import write_result
 
-from radvlm.evaluate import count_errors, errors, label_report
-from radvlm.evaluate import frames as reading
+from radvlm.evaluate import count_errors, label_report
 from radvlm.evaluate.inject import pairs
+from radvlm.evaluate.metrics import errors
+from radvlm.report_reader import frames as reading
 
 ROUNDS = 5
 
@@ -84,7 +85,7 @@ def main() -> None:
         for _ in range(7)
     ]
     load = (
-        "import time; from radvlm.evaluate.lexicon import load_lexicon; t = time.process_time(); load_lexicon(); "
+        "import time; from radvlm.report_reader.lexicon import load_lexicon; t = time.process_time(); load_lexicon(); "
         "print(time.process_time() - t)"
     )
     compiled = [

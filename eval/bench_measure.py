@@ -25,10 +25,10 @@ from record import write_result
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from radvlm.geometry import Geometry
 from radvlm.quantify import measure_scan
-from radvlm.segmentation import LabelPlace, Segmentation
-from radvlm.volume import Volume
+from radvlm.types.geometry import Geometry
+from radvlm.types.segmentation import LabelPlace, Segmentation
+from radvlm.types.volume import Volume
 
 SPACING = (0.8, 0.8, 1.0)
 STRUCTURES, LESIONS, LESION_MM = 61, 30, 20.0
@@ -38,7 +38,7 @@ RADGPT_SECONDS = 4.5
 
 def structure_names() -> list[str]:
     """61 structures of the task ``total`` of which most is asked: organs, aorta, vertebrae, lobes, muscles."""
-    from radvlm.scheme import scheme_named
+    from radvlm.types.label_scheme import scheme_named
 
     first = [
         "liver",

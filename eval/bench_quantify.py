@@ -28,7 +28,7 @@ STRUCTURES, LESIONS = 60, 10
 
 
 def structure_names() -> list[str]:
-    from radvlm.anatomy import structures
+    from radvlm.types.anatomy import structures
 
     kinds = [s.name for s in structures().values() if s.kind in ("organ", "vessel", "bone", "muscle")]
     first = ["liver", "spleen", "pancreas", "kidney_right", "kidney_left", "aorta", "portal_vein_and_splenic_vein"]
@@ -70,10 +70,10 @@ def peak_mb() -> float:
 
 def run_method(folder: Path, method: str, repeats: int) -> dict[str, object]:
     """Times in CPU seconds (best of the repeats) and peak resident memory of this process."""
-    from radvlm.geometry import Geometry
     from radvlm.quantify import measure_scan, paint_regions
-    from radvlm.segmentation import LabelPlace, Segmentation
-    from radvlm.volume import Volume
+    from radvlm.types.geometry import Geometry
+    from radvlm.types.segmentation import LabelPlace, Segmentation
+    from radvlm.types.volume import Volume
 
     hu, labels, lesions = (np.load(folder / f"{name}.npy") for name in ("hu", "labels", "lesions"))
     loaded = peak_mb()

@@ -39,8 +39,8 @@ def memory_mb(key: str) -> float:
 
 def one_run(folder: Path) -> None:
     from radvlm.io import load_segmentation, load_volume
-    from radvlm.pipeline import generate_report
-    from radvlm.segmentation import LabelPlace, Segmentation
+    from radvlm.types.segmentation import LabelPlace, Segmentation
+    from radvlm.workflows.report import generate_report
 
     start = time.process_time()
     volume = load_volume(folder / "ct.nii.gz")

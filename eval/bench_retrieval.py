@@ -78,9 +78,9 @@ def one_size(n: int, kinds: list[str], source: Source, queries: int, folder: Pat
     """Build, load and search shelves of one size; every kind beside exact search of the same vectors."""
     import faiss
 
-    from radvlm.retrieve.plan import choose
-    from radvlm.retrieve.shelf import BLOCK, exact_batch, open_shelf, recall_of, write_shelf
+    from radvlm.retrieve.index_kind import choose
     from radvlm.retrieve.transform import learn
+    from radvlm.retrieve.vector_files import BLOCK, exact_batch, open_shelf, recall_of, write_shelf
 
     rng = np.random.default_rng(n)
     transform = learn({"text": source.draw(20_000, rng)}, "whiten")

@@ -17,9 +17,9 @@ from collections.abc import Callable
 import torch
 from record import write_result
 
-from radvlm.model.decoder import Decoder, LlamaShape, train_tokenizer
-from radvlm.model.decoding import WritingLimits, reference_loop
-from radvlm.model.fusion import LinearConfig, LinearResampler
+from radvlm.model.decoder.causal_lm import Decoder, LlamaShape, train_tokenizer
+from radvlm.model.decoder.fusion import LinearConfig, LinearResampler
+from radvlm.model.decoder.generation import WritingLimits, reference_loop
 from radvlm.model.merlin.image import MerlinImageEncoder
 
 SECTIONS = (

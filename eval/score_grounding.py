@@ -21,13 +21,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from eval.record import write_result
 from radvlm.dataset.vocabulary import findings
-from radvlm.finding import Status
-from radvlm.geometry import Geometry
-from radvlm.phantom.corpus import corpus_spec
 from radvlm.phantom.make import Phantom, make_phantom
 from radvlm.quantify import region_mask
-from radvlm.reading import FindingScore
-from radvlm.segmentation import Segmentation
+from radvlm.types.finding import Status
+from radvlm.types.geometry import Geometry
+from radvlm.types.model_output import FindingScore
+from radvlm.types.segmentation import Segmentation
+from radvlm.workflows.phantom_corpus import corpus_spec
 
 FIRST_SEED = 6_000_000
 
@@ -44,8 +44,8 @@ def main() -> None:
     for seed in range(FIRST_SEED, FIRST_SEED + chosen.cases):
         spec = corpus_spec(seed, spacing_mm=3.0, crowded=0.0, noise_hu=(12.0, 12.0))
         phantom = make_phantom(spec)
-        reading, own = model.read(phantom.volume)
-        for score in reading.scores:
+        model_output, own = model.read(phantom.volume)
+        for score in model_output.scores:
             if score.status is Status.PRESENT and findings()[score.finding].structure:
                 row = one(score, phantom, own)
                 if row is not None:

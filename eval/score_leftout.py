@@ -26,12 +26,12 @@ from eval.record import write_result
 from radvlm.dataset.case import Corpus
 from radvlm.dataset.sentences import organs
 from radvlm.dataset.vocabulary import findings
-from radvlm.model.text import HashedTextConfig, HashedTextEncoder
-from radvlm.train import run as stages
-from radvlm.train.config import TrainConfig
+from radvlm.model.hashed_text import HashedTextConfig, HashedTextEncoder
+from radvlm.train import tiny_run as stages
 from radvlm.train.heads import HeadBatches, Heads, Tables, evidence_tables
 from radvlm.train.loop import run_stage
-from radvlm.train.run import macro_auroc, prompt_scores
+from radvlm.train.tiny_config import TrainConfig
+from radvlm.train.tiny_run import macro_auroc, prompt_scores
 
 ROOT = Path(__file__).resolve().parents[1]
 NAMES = tuple(findings())

@@ -4,10 +4,11 @@
     python eval/score_retrieval.py --index-cases out/tiny-preference/corpus/heads --query-cases CORPUS \\
         --tuned out/tiny-preference [--model tiny] [--cases 100]
 
-Two folders of phantoms (``radvlm.phantom.corpus.write_corpus``): those with prior reports, and those that are asked
-about, none of which the model was trained on. Three sites word what is there each in their way
-(``radvlm.train.pairs.FRAMES``), each has an index of its own, and a scan asks that of its site. Drafts are written from
-kept evidence (one pass of the encoder); ``--public`` scans also go through ``generate_report`` as a user would call it.
+Two folders of phantoms (``radvlm.workflows.phantom_corpus.write_corpus``): those with prior reports, and those that
+are asked about, none of which the model was trained on. Three sites word what is there each in their way
+(``radvlm.train.pairs.FRAMES``), each has an index of its own, and a scan asks that of its site. Drafts are written
+from kept evidence (one pass of the encoder); ``--public`` scans also go through ``generate_report`` as a user would
+call it.
 
 Conditions: ``none``; ``in-domain``: the site's index; ``poisoned``: the same index, whose reports keep their scans and
 confidently state findings that those scans do not have; ``forced``: a hint of one wrong finding put into the prompt of
@@ -38,13 +39,13 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from eval.record import write_result
-from radvlm.anatomy import SECTIONS
 from radvlm.dataset.case import Case, Corpus
 from radvlm.dataset.sentences import TINY_SECTIONS, Statement, plain_words, random_of, statements, wording
 from radvlm.dataset.vocabulary import findings
-from radvlm.finding import Source, Status
-from radvlm.geometry import Geometry
-from radvlm.volume import Volume
+from radvlm.types.anatomy import SECTIONS
+from radvlm.types.finding import Source, Status
+from radvlm.types.geometry import Geometry
+from radvlm.types.volume import Volume
 
 NAMES = tuple(findings())
 ORDERS = (
@@ -206,12 +207,12 @@ def score_case(
 ) -> dict[str, Any]:
     """Everything that one scan gives. ``evidence``: its table (classes, columns), finding logits and embedding."""
     from radvlm.compose import guided_report
-    from radvlm.reading import Draft, Reading
+    from radvlm.types.model_output import Draft, ModelOutput
 
     table, logits, _ = evidence
     scores = scores_of(models["plain"], table, logits)
-    reading = Reading("tiny", "0" * 64, "Phantoms only.", scores, ())
-    bare = guided_report((), reading)
+    model_output = ModelOutput("tiny", "0" * 64, "Phantoms only.", scores, ())
+    bare = guided_report((), model_output)
     blocks, stated = {"none": ""}, {"none": []}
     for kind in ("in-domain", "poisoned"):
         blocks[kind], stated[kind] = hints_of(indexes[frame, kind], bare.findings, evidence[2])
@@ -230,7 +231,7 @@ def score_case(
         written = write(models[name], table, logits, scores, blocks)
         for condition in CONDITIONS:
             drafts = tuple(Draft(s, t) for s, t in written[condition].items())
-            report = guided_report((), replace(reading, drafts=drafts))
+            report = guided_report((), replace(model_output, drafts=drafts))
             prose = [s for t in written[condition].values() for s in _sentences(t) if said_findings(s)]
             stands = [
                 s.text
@@ -257,7 +258,7 @@ def _sentences(text: str) -> list[str]:
 
 def scores_of(model: Any, table: Any, logits: np.ndarray) -> tuple[Any, ...]:
     """The model's calibrated scores without their regions, which need the maps of the whole scan."""
-    from radvlm.reading import FindingScore
+    from radvlm.types.model_output import FindingScore
 
     calibration, out = model.settings.calibration, []
     for n, (term, p) in enumerate(zip(model.settings.terms, calibration.probability(logits), strict=True)):
@@ -271,7 +272,7 @@ def scores_of(model: Any, table: Any, logits: np.ndarray) -> tuple[Any, ...]:
 
 
 def _sides(row: Any) -> tuple[str, ...]:
-    from radvlm.model.pyramid import FEATURES
+    from radvlm.model.tiny.encoder import FEATURES
 
     left, right = (float(row[FEATURES.index(f"peak_{s}")]) for s in ("left", "right"))
     return ("left",) if left >= right else ("right",)
@@ -279,8 +280,8 @@ def _sides(row: Any) -> tuple[str, ...]:
 
 def hints_of(index: Any, found: Sequence[Any], vector: np.ndarray) -> tuple[str, list[str]]:
     """(block, findings in it): findings are looked up in words, the scan by its vector, as ``find_priors`` does."""
-    from radvlm.prior import query_words
     from radvlm.retrieve import SelectSettings, make_hints, render_hints, select
+    from radvlm.workflows.prior_reports import query_words
 
     hints: list[Any] = []
     for words, section in query_words(found)[:12]:
@@ -299,10 +300,10 @@ def write(
     """Condition -> section -> prose; all prompts of a scan in one batch."""
     import torch
 
-    from radvlm.model.decoder import WritingLimits
-    from radvlm.model.hinted import hinted_prompt, hints_for
-    from radvlm.model.vlm import seen_in
-    from radvlm.model.writer import section_prompt
+    from radvlm.model.decoder.causal_lm import WritingLimits
+    from radvlm.model.decoder.prior_text import hinted_prompt, hints_for
+    from radvlm.model.decoder.writer import section_prompt
+    from radvlm.model.tiny.model import seen_in
 
     keys = [(condition, section) for condition in blocks for section in TINY_SECTIONS]
     prompts = [hinted_prompt(hints_for(blocks[c], s), section_prompt(s, seen_in(scores, s))) for c, s in keys]
@@ -336,7 +337,7 @@ def _public(scan: Volume, model: Any, frame: str, indexes: Mapping[tuple[str, st
     for kind in ("in-domain", "poisoned", "orders"):
         made = generate_report(scan, model=model, index=indexes[frame, kind], patient_not_indexed=True)
         record = made.report.provenance["retrieval"]
-        prose = " ".join(d.text for d in made.reading.drafts)
+        prose = " ".join(d.text for d in made.model_output.drafts)
         out[kind] = {
             "same_findings": made.findings == alone.findings,
             "report": _found(made.report),
@@ -346,7 +347,7 @@ def _public(scan: Volume, model: Any, frame: str, indexes: Mapping[tuple[str, st
             "changed": bool(record["changed"]),
             "orders_left": sum(o[:12] in h["text"] for h in record["hints"] for o in ORDERS),
         }
-    out["drafted_alone"] = sorted(said_findings(" ".join(d.text for d in alone.reading.drafts)))
+    out["drafted_alone"] = sorted(said_findings(" ".join(d.text for d in alone.model_output.drafts)))
     return out
 
 
@@ -372,7 +373,7 @@ def votes(
     model: Any, index: Any, vectors: np.ndarray, logits: np.ndarray, cases: Sequence[Case], n: int
 ) -> dict[str, Any]:
     """F1 of the model's findings with and without the calibrated vote of neighbours; fitted on the last cases."""
-    from radvlm.votes import _shares, fit_votes
+    from radvlm.workflows.neighbor_votes import _shares, fit_votes
 
     words = [findings()[name].words for name in NAMES]
     own = model.settings.calibration.probability(logits)

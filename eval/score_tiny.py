@@ -31,9 +31,9 @@ from radvlm.dataset.questions import balanced, constant_baseline, questions
 from radvlm.dataset.sentences import report_text
 from radvlm.dataset.vocabulary import findings
 from radvlm.errors import InputError
-from radvlm.finding import Source, Status
-from radvlm.phantom.corpus import case_name, corpus_spec, write_truth
 from radvlm.phantom.make import Phantom, make_phantom
+from radvlm.types.finding import Source, Status
+from radvlm.workflows.phantom_corpus import case_name, corpus_spec, write_truth
 
 FIRST_SEED = 5_000_000
 #: Questions asked of one phantom.
@@ -135,9 +135,9 @@ def _row(
     peak = {n: max((s.probability for s in scores if s.finding == n), default=0.0) for n in NAMES}
     present = {s.finding for s in scores if s.status is Status.PRESENT}
     asked = balanced_pool(case)
-    from radvlm.model.decoder import WritingLimits
-    from radvlm.model.vlm import seen_in
-    from radvlm.model.writer import question_prompt
+    from radvlm.model.decoder.causal_lm import WritingLimits
+    from radvlm.model.decoder.writer import question_prompt
+    from radvlm.model.tiny.model import seen_in
 
     prefix = model.writer.prefix(encoded.table, _logits(encoded))
     seen = seen_in(scores)
@@ -166,7 +166,7 @@ def _row(
                 if f.status is Status.PRESENT and f.source is Source.MODEL
             }
         )
-        row["drafts"] = {d.section: d.text for d in report.reading.drafts}
+        row["drafts"] = {d.section: d.text for d in report.model_output.drafts}
         row["replaced"], row["sentences"] = len(report.report.replacements), len(report.sentences)
     if with_masks:
         row["masks"] = _with_masks(phantom, model, generate_report)
@@ -201,7 +201,7 @@ def balanced_pool(case: Case) -> list[dict[str, str]]:
 
 def _with_masks(phantom: Phantom, model: Any, generate_report: Any) -> dict[str, Any]:
     """With masks: sentences that contradict them (as ``verify`` sees it), and how many were the decoder's own."""
-    from radvlm.compose.verify import verify_sentence
+    from radvlm.compose.verify.sentence import verify_sentence
 
     report = generate_report(phantom.volume, segmentation=phantom.segmentation, model=model)
     wrong = [s.text for s in report.sentences if verify_sentence(s)]

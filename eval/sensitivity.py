@@ -15,10 +15,10 @@ from collections import Counter, defaultdict
 import numpy as np
 from record import write_result
 
-from radvlm.evaluate.errors import count_errors
 from radvlm.evaluate.inject import CATEGORIES, CONTROLS, STRENGTHS, Pair, pairs
+from radvlm.evaluate.metrics.errors import count_errors
 from radvlm.evaluate.registry import make_metrics
-from radvlm.evaluate.text import ReportText
+from radvlm.report_reader.report_text import ReportText
 
 #: Outputs shown: metric, case key, whether larger is better.
 SHOWN = (

@@ -20,12 +20,12 @@ from record import RESULTS, write_result
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from radvlm.geometry import Geometry
 from radvlm.quantify import measure_scan
 from radvlm.quantify.texture import TEN_TO_NINETY
-from radvlm.segmentation import LabelPlace, Segmentation
-from radvlm.study import Study
-from radvlm.volume import Volume
+from radvlm.types.geometry import Geometry
+from radvlm.types.segmentation import LabelPlace, Segmentation
+from radvlm.types.study import Study
+from radvlm.types.volume import Volume
 
 SPACINGS = ((1.0, 1.0, 1.0), (0.7, 0.7, 3.0), (0.8, 0.8, 1.5))
 Pair = dict[str, tuple[float, float | None]]  # quantity -> (truth, measured or None)
@@ -294,7 +294,7 @@ def tubes(rng: np.random.Generator) -> Pair:
 
 def growth(rng: np.random.Generator) -> Pair:
     """A lesion that grows in a patient who lies differently: pairing, growth, doubling time, error of alignment."""
-    from radvlm.comparison import compare
+    from radvlm.workflows.compare_studies import compare
 
     organs = (
         "liver",

@@ -20,13 +20,13 @@ from types import ModuleType
 import numpy as np
 from record import RESULTS, write_result
 
-from radvlm.geometry import Geometry
 from radvlm.quantify import measure_scan
 from radvlm.quantify.contact import measure_contact
 from radvlm.quantify.spine import HEIGHTS
 from radvlm.quantify.vessel import vessel_sections
 from radvlm.quantify.vessel_parts import whole_length
-from radvlm.segmentation import LabelPlace, Segmentation
+from radvlm.types.geometry import Geometry
+from radvlm.types.segmentation import LabelPlace, Segmentation
 
 GRIDS = ((1.0, 1.0, 1.0), (0.7, 0.7, 3.0), (2.0, 2.0, 3.0))
 KINDS = ("straight", "oblique", "curved")

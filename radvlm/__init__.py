@@ -5,51 +5,52 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from radvlm.version import __version__
 
 #: Public name -> module that defines it. Nothing below is imported before it is used.
 _HOME = {
     "load_volume": "radvlm.io",
     "load_segmentation": "radvlm.io",
-    "measure": "radvlm.pipeline",
-    "generate_report": "radvlm.pipeline",
-    "compare": "radvlm.comparison",
-    "GeneratedReport": "radvlm.pipeline",
-    "load_model": "radvlm.neural",
-    "classify_findings": "radvlm.neural",
-    "answer": "radvlm.neural",
-    "embed": "radvlm.neural",
-    "embed_text": "radvlm.neural",
+    "measure": "radvlm.workflows.report",
+    "generate_report": "radvlm.workflows.report",
+    "compare": "radvlm.workflows.compare_studies",
+    "GeneratedReport": "radvlm.workflows.saved_report",
+    "load_model": "radvlm.workflows.models",
+    "classify_findings": "radvlm.workflows.models",
+    "answer": "radvlm.workflows.models",
+    "embed": "radvlm.workflows.models",
+    "embed_text": "radvlm.workflows.models",
     "ReportIndex": "radvlm.retrieve",
-    "Config": "radvlm.config",
-    "Patient": "radvlm.study",
-    "Volume": "radvlm.volume",
-    "Segmentation": "radvlm.segmentation",
-    "Geometry": "radvlm.geometry",
-    "Measurements": "radvlm.measurements",
-    "Finding": "radvlm.finding",
-    "Report": "radvlm.report",
+    "Config": "radvlm.workflows.config",
+    "Patient": "radvlm.types.study",
+    "Volume": "radvlm.types.volume",
+    "Segmentation": "radvlm.types.segmentation",
+    "Geometry": "radvlm.types.geometry",
+    "Measurements": "radvlm.types.scan_measurements",
+    "Finding": "radvlm.types.finding",
+    "Report": "radvlm.types.report",
     "Phantom": "radvlm.phantom",
     "RadvlmError": "radvlm.errors",
 }
 __all__ = sorted([*_HOME, "__version__"])
 
 if TYPE_CHECKING:
-    from radvlm.comparison import compare
-    from radvlm.config import Config
     from radvlm.errors import RadvlmError
-    from radvlm.finding import Finding
-    from radvlm.geometry import Geometry
     from radvlm.io import load_segmentation, load_volume
-    from radvlm.measurements import Measurements
-    from radvlm.neural import answer, classify_findings, embed, embed_text, load_model
     from radvlm.phantom import Phantom
-    from radvlm.pipeline import GeneratedReport, generate_report, measure
-    from radvlm.report import Report
     from radvlm.retrieve import ReportIndex
-    from radvlm.segmentation import Segmentation
-    from radvlm.study import Patient
-    from radvlm.volume import Volume
+    from radvlm.types.finding import Finding
+    from radvlm.types.geometry import Geometry
+    from radvlm.types.report import Report
+    from radvlm.types.scan_measurements import Measurements
+    from radvlm.types.segmentation import Segmentation
+    from radvlm.types.study import Patient
+    from radvlm.types.volume import Volume
+    from radvlm.workflows.compare_studies import compare
+    from radvlm.workflows.config import Config
+    from radvlm.workflows.models import answer, classify_findings, embed, embed_text, load_model
+    from radvlm.workflows.report import generate_report, measure
+    from radvlm.workflows.saved_report import GeneratedReport
 
 
 def __getattr__(name: str) -> Any:

@@ -4,6 +4,6 @@ from __future__ import annotations
 
 import sys
 
-from radvlm.cli import main
+from radvlm.cli.main import main
 
 sys.exit(main())

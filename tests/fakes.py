@@ -1,4 +1,4 @@
-"""A model of a few lines that follows the protocol of ``radvlm.neural``: it says what the test tells it to."""
+"""A model of a few lines that follows ``radvlm.model.protocol``: it says what the test tells it to."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 
 from radvlm.dataset.vocabulary import findings as vocabulary
-from radvlm.finding import Region, Status
-from radvlm.geometry import Box
-from radvlm.provenance import Decision
-from radvlm.reading import Answer, Draft, FindingScore, Reading
-from radvlm.segmentation import LabelPlace, Segmentation
-from radvlm.volume import Volume
+from radvlm.types.finding import Status
+from radvlm.types.geometry import Box
+from radvlm.types.model_output import Answer, Draft, FindingScore, ModelOutput
+from radvlm.types.provenance import Decision
+from radvlm.types.region import Region
+from radvlm.types.segmentation import LabelPlace, Segmentation
+from radvlm.types.volume import Volume
 
 NOTICE = "Trained on phantoms only; never validated on patients."
 
@@ -94,10 +95,10 @@ class FakeModel:
 
     def read(
         self, volume: Volume, *, facts: Mapping[str, str] | None = None, segmentation: Segmentation | None = None
-    ) -> tuple[Reading, Segmentation | None]:
+    ) -> tuple[ModelOutput, Segmentation | None]:
         self.calls.append(("read", facts))
         own = globals()["segmentation"](volume, self.masks, self.searched) if self.masks else None
-        reading = Reading(
+        model_output = ModelOutput(
             self.name,
             "0" * 64,
             self.notice,
@@ -106,7 +107,7 @@ class FakeModel:
             (Decision("model", "The field of view is unlike that of the training.", True),),
             {"liver_cyst": (0.3, 0.7)},
         )
-        return reading, own
+        return model_output, own
 
     def classify(self, volume: Volume, findings: Sequence[str] | None = None) -> tuple[FindingScore, ...]:
         self.calls.append(("classify", findings))

@@ -32,10 +32,10 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
 
 
 def test_measure_stays_a_function_after_the_steps_are_loaded() -> None:
-    code = "import radvlm; import radvlm.pipeline, radvlm.quantify; assert callable(radvlm.measure)"
+    code = "import radvlm; import radvlm.workflows.report, radvlm.quantify; assert callable(radvlm.measure)"
     _modules_after(code)
 
 
 def test_the_command_line_parses_without_numpy_or_torch() -> None:
-    code = "import radvlm.cli; radvlm.cli.build_parser().format_help()"
+    code = "import radvlm.cli; radvlm.cli.main.build_parser().format_help()"
     assert not _modules_after(code) & {"numpy", "torch", "scipy", "nibabel", "pydicom"}

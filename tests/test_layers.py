@@ -1,129 +1,146 @@
-"""Who may import whom, checked on the source."""
+"""Who may import whom, checked on the source: the table of floors, no circle, no private name of another file."""
 
 from __future__ import annotations
 
 import ast
+import sys
 from pathlib import Path
 
 import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "radvlm"
-
-NOUNS: dict[str, set[str]] = {
+BELOW = {"errors", "version", "types", "files", "wording"}
+#: Room -> the rooms that it may import beside itself. See docs/architecture.md.
+ROOMS: dict[str, set[str]] = {
     "errors": set(),
-    "provenance": set(),
-    "geometry": {"errors"},
-    "study": {"errors"},
-    "anatomy": {"errors"},
-    "scheme": {"anatomy", "errors"},
-    "volume": {"errors", "geometry", "provenance", "study"},
-    "segmentation": {"anatomy", "errors", "geometry", "provenance"},
-    "finding": {"anatomy", "errors", "geometry"},
-    "measurements": {"anatomy", "errors", "finding", "geometry", "provenance"},
-    "report": {"anatomy", "errors", "finding", "geometry"},
-    "region_map": {"errors", "finding", "geometry"},
-    "reading": {"anatomy", "errors", "finding", "provenance", "report"},
+    "version": set(),
+    "types": {"errors", "version"},
+    "files": {"errors", "version", "types"},
+    "wording": {"errors", "version", "types", "files"},
+    "report_reader": BELOW,
+    # steps: none imports another, save those that read reports and training, which is a model joined with its data
+    **{step: BELOW for step in ("io", "segment", "quantify", "interpret", "export", "model", "phantom")},
+    **{step: BELOW | {"report_reader"} for step in ("compose", "dataset", "evaluate", "retrieve")},
+    "train": BELOW | {"model", "dataset", "report_reader"},
 }
-STEPS: dict[str, set[str]] = {
-    "io": set(NOUNS),
-    "segment": set(NOUNS),
-    "quantify": set(NOUNS),
-    "interpret": {"anatomy", "errors", "finding", "geometry", "measurements", "study"},
-    "compose": {"anatomy", "errors", "finding", "reading", "report", "study"},
-    "export": set(NOUNS),
-    "evaluate": {"anatomy", "errors", "finding", "geometry", "region_map", "report"},
-    "dataset": set(NOUNS),
-    "model": set(NOUNS),
-    # the one step that joins two others: a training run is a model and the data that it is trained on
-    "train": {*NOUNS, "model", "dataset"},
-    "retrieve": {"anatomy", "errors", "finding", "geometry", "provenance", "reading", "report", "study"},
-}
-JOINS = {
-    "__init__",
-    "__main__",
-    "config",
-    "comparison",
-    "phantom",
-    "pipeline",
-    "neural",
-    "prior",
-    "votes",
-    "training",
-    "cli",
-    "info",
-}
+STEPS = set(ROOMS) - BELOW
+WORKFLOWS = BELOW | STEPS | {"workflows"}
 #: Third-party packages that cost too much to be imported before they are needed.
 HEAVY = {"torch", "transformers", "peft", "monai", "open_clip", "faiss", "sentencepiece", "totalsegmentator"}
-#: Packages whose modules (not their ``__init__``) may import them on top, because nothing else imports these on top.
+#: Rooms whose modules (not their ``__init__``) may import them on top, because nothing else imports these on top.
 NEURAL = {"model", "train", "retrieve"}
-#: What a noun may import at module level beside the standard library.
-NOUN_THIRD_PARTY = {"numpy"}
+#: Modules of those rooms that are light, so that others may import them on top.
+LIGHT = {"radvlm.model.protocol"}
+#: What a type may import at module level beside the standard library.
+TYPES_THIRD_PARTY = {"numpy"}
 
 
-def _modules() -> list[tuple[str, Path]]:
-    found = []
-    for path in sorted(PACKAGE.rglob("*.py")):
-        parts = path.relative_to(PACKAGE).with_suffix("").parts
-        found.append((parts[0], path))
-    return found
+def _name(path: Path) -> str:
+    return ".".join(("radvlm", *path.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__")
 
 
-def _imports(path: Path, top_level_only: bool) -> set[str]:
-    """Dotted names imported; with top_level_only those that run at import time."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    names: set[str] = set()
+MODULES = {_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+
+
+def _room(module: str) -> str:
+    return (module.split(".") + [""])[1]
+
+
+def _imports(path: Path, *, when_imported: bool = False) -> set[tuple[str, str]]:
+    """(module, name) of each import, typing included; with ``when_imported`` only those that run at import time."""
+    found: set[tuple[str, str]] = set()
 
     def visit(node: ast.AST) -> None:
         for child in ast.iter_child_nodes(node):
-            if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.dump(child.test):
+            if when_imported and isinstance(child, ast.If) and "TYPE_CHECKING" in ast.dump(child.test):
                 continue
             if isinstance(child, ast.Import):
-                names.update(alias.name for alias in child.names)
+                found.update((alias.name, "") for alias in child.names)
             elif isinstance(child, ast.ImportFrom):
                 assert child.level == 0, f"{path}: relative import"
-                names.add(child.module or "")
-                names.update(f"{child.module}.{alias.name}" for alias in child.names)
-            if top_level_only and isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                found.update((child.module or "", alias.name) for alias in child.names)
+            if when_imported and isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef)):
                 continue
             visit(child)
 
-    visit(tree)
-    return names
+    visit(ast.parse(path.read_text(encoding="utf-8")))
+    return found
 
 
-def _own(names: set[str]) -> set[str]:
-    parts = [name.split(".") for name in names if name.startswith("radvlm.")]
-    return {p[1] for p in parts if (PACKAGE / f"{p[1]}.py").exists() or (PACKAGE / p[1]).is_dir()}
+def _own(path: Path, *, when_imported: bool = False) -> set[str]:
+    """Modules of radvlm that a file imports."""
+    pairs = _imports(path, when_imported=when_imported)
+    return {f"{m}.{n}" if f"{m}.{n}" in MODULES else m for m, n in pairs if m.split(".")[0] == "radvlm"}
 
 
-@pytest.mark.parametrize(("module", "path"), _modules(), ids=lambda v: v if isinstance(v, str) else v.stem)
-def test_imports_follow_the_architecture(module: str, path: Path) -> None:
-    used = _own(_imports(path, top_level_only=False))
-    if module in NOUNS:
-        assert used <= NOUNS[module] | {module}, f"noun {path.name} may not import {used - NOUNS[module]}"
-    elif module in STEPS:
-        assert used <= STEPS[module] | {module}, f"step {path} may not import {used - STEPS[module]}"
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_follow_the_table(module: str) -> None:
+    room = _room(module)
+    used = {_room(name) for name in _own(MODULES[module])} - {room}
+    if room in ROOMS:
+        assert used <= ROOMS[room], f"{module} may not import {sorted(used - ROOMS[room])}"
+    elif room == "workflows":
+        assert used <= WORKFLOWS, f"{module} may not import {sorted(used - WORKFLOWS)}"
     else:
-        assert module in JOINS, f"{path} is neither noun, step nor join: add it to the table and docs/architecture.md"
+        assert room in ("", "__main__", "cli"), f"{module} is in no room of the table in docs/architecture.md"
 
 
-@pytest.mark.parametrize(("module", "path"), _modules(), ids=lambda v: v if isinstance(v, str) else v.stem)
-def test_heavy_packages_are_imported_late(module: str, path: Path) -> None:
-    imported = _imports(path, top_level_only=True)
-    names = {name.split(".")[0] for name in imported}
-    if module not in NEURAL or path.name == "__init__.py":
-        assert not names & HEAVY
-    if module not in NEURAL:
-        assert not _own(imported) & NEURAL, f"{path} imports {_own(imported) & NEURAL} on top: do so inside a function"
-    if module in NOUNS:
-        import sys
+@pytest.mark.parametrize("module", MODULES)
+def test_heavy_packages_are_imported_late(module: str) -> None:
+    room, path = _room(module), MODULES[module]
+    packages = {name.split(".")[0] for name, _ in _imports(path, when_imported=True)}
+    if room not in NEURAL or path.name == "__init__.py" or module in LIGHT:
+        assert not packages & HEAVY
+    if room not in NEURAL:
+        heavy = {m for m in _own(path, when_imported=True) if _room(m) in NEURAL} - LIGHT
+        assert not heavy, f"{module} imports {sorted(heavy)} on top: do so inside a function"
+    if room == "types":
+        assert packages - {"radvlm", "__future__"} - set(sys.stdlib_module_names) <= TYPES_THIRD_PARTY
 
-        outside = names - {"radvlm", "__future__", ""} - set(sys.stdlib_module_names)
-        assert outside <= NOUN_THIRD_PARTY
+
+@pytest.mark.parametrize("module", MODULES)
+def test_private_names_stay_in_their_file(module: str) -> None:
+    taken = {(m, n) for m, n in _imports(MODULES[module]) if m.startswith("radvlm") and n.startswith("_")}
+    assert {n for _, n in taken} <= {"__version__"}, f"{module} imports private names: {sorted(taken)}"
+
+
+def _circles(graph: dict[str, set[str]]) -> list[list[str]]:
+    """Strongly connected groups of more than one module (Tarjan 1972), and modules that import themselves."""
+    index: dict[str, int] = {}
+    low: dict[str, int] = {}
+    stack: list[str] = []
+    found: list[list[str]] = []
+
+    def visit(node: str) -> None:
+        index[node] = low[node] = len(index)
+        stack.append(node)
+        for other in sorted(graph[node]):
+            if other not in index:
+                visit(other)
+                low[node] = min(low[node], low[other])
+            elif other in stack:
+                low[node] = min(low[node], index[other])
+        if low[node] == index[node]:
+            group = stack[stack.index(node) :]
+            del stack[stack.index(node) :]
+            if len(group) > 1 or node in graph[node]:
+                found.append(sorted(group))
+
+    for node in sorted(graph):
+        if node not in index:
+            visit(node)
+    return found
+
+
+def test_no_circle_of_any_kind() -> None:
+    """Not even for typing or inside functions."""
+    graph = {name: {m for m in _own(path) if m in MODULES} for name, path in MODULES.items()}
+    assert _circles(graph) == []
 
 
 def test_the_checker_sees_a_violation(tmp_path: Path) -> None:
     bad = tmp_path / "bad.py"
-    bad.write_text("from radvlm import pipeline\ndef f():\n    from radvlm.io import nifti\n    import torch\n")
-    assert _own(_imports(bad, top_level_only=False)) == {"pipeline", "io"}
-    assert "torch" not in _imports(bad, top_level_only=True)
+    bad.write_text("from radvlm import workflows\ndef f():\n    from radvlm.io import nifti\n    import torch\n")
+    assert _own(bad) == {"radvlm.workflows", "radvlm.io.nifti"}
+    assert ("torch", "") not in _imports(bad, when_imported=True)
+    assert _circles({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}, "e": {"e"}}) == [["a", "b", "c"], ["e"]]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from radvlm.cli import main
+from radvlm.cli.main import main
 
 README = Path(__file__).resolve().parents[1] / "README.md"
 BLOCK = re.compile(r"```(\w+)\n(.*?)```", re.S)

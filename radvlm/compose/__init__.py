@@ -5,9 +5,9 @@ With a model, ``guided_report`` also takes what it saw and wrote, marked and ver
 
 from __future__ import annotations
 
-from radvlm.compose.guided import guided_report
+from radvlm.compose.guided_report import guided_report
 from radvlm.compose.report import compose_report, template_sentences
-from radvlm.compose.style import Style
-from radvlm.compose.verify import verify_report, verify_sentence
+from radvlm.compose.verify.sentence import verify_report, verify_sentence
+from radvlm.wording.style import Style
 
 __all__ = ["Style", "compose_report", "guided_report", "template_sentences", "verify_report", "verify_sentence"]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from radvlm.anatomy import structure
-from radvlm.compose.lexicon import noun
-from radvlm.compose.names import be, level_runs, place, structure_list
-from radvlm.compose.numbers import hu_text, length_text, rounded
-from radvlm.compose.style import Style
-from radvlm.finding import Finding, Status
-from radvlm.report import Sentence
+from radvlm.types.anatomy import structure
+from radvlm.types.finding import Finding, Status
+from radvlm.types.report import Sentence
+from radvlm.wording.numbers import hu_text, length_text, rounded
+from radvlm.wording.structure_names import be, level_runs, place, structure_list
+from radvlm.wording.style import Style
+from radvlm.wording.vocabulary import noun
 
 #: A vessel that is not in contact but this near gets its distance said (mm).
 NEAR_MM = 10.0

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from radvlm.anatomy import structure
 from radvlm.compose.lesions import cited, impression_text, lesion_groups
-from radvlm.compose.lexicon import tokenize
-from radvlm.compose.marked import headlines, is_model, pertinent_absences
-from radvlm.compose.names import be, capital, joined, structure_list
-from radvlm.compose.numbers import rounded
-from radvlm.compose.style import Style
-from radvlm.compose.subjects import is_lesion_kind
+from radvlm.compose.model_sentences import headlines, is_model, pertinent_absences
+from radvlm.compose.referents import is_lesion_kind
 from radvlm.compose.template import quantity_text
-from radvlm.finding import Finding, Status
-from radvlm.report import Sentence
+from radvlm.types.anatomy import structure
+from radvlm.types.finding import Finding, Status
+from radvlm.types.report import Sentence
+from radvlm.wording.numbers import rounded
+from radvlm.wording.structure_names import be, capital, joined, structure_list
+from radvlm.wording.style import Style
+from radvlm.wording.vocabulary import tokenize
 
 #: The lesions that readers ask for first.
 _ASKED = ("focal_liver_lesion", "focal_pancreatic_lesion", "focal_renal_lesion", "pulmonary_nodule")

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from radvlm.anatomy import structure
-from radvlm.compose.lexicon import base_name, lexicon, noun, number_word
-from radvlm.compose.names import capital, joined, place
-from radvlm.compose.numbers import axes_text, hu_text, length_text, volume_text
-from radvlm.compose.style import Style
-from radvlm.compose.subjects import is_lesion_kind, size_quantities
-from radvlm.finding import Finding, Status
+from radvlm.compose.referents import is_lesion_kind, size_quantities
+from radvlm.types.anatomy import structure
+from radvlm.types.finding import Finding, Status
+from radvlm.wording.numbers import axes_text, hu_text, length_text, volume_text
+from radvlm.wording.structure_names import capital, joined, place
+from radvlm.wording.style import Style
+from radvlm.wording.vocabulary import base_name, lexicon, noun, number_word
 
 
 @dataclass(frozen=True)

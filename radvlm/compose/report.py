@@ -7,13 +7,13 @@ from dataclasses import replace
 from typing import Any
 
 from radvlm.compose.impression import impression
-from radvlm.compose.lexicon import to_uk
-from radvlm.compose.style import Style
 from radvlm.compose.template import template_sentences
-from radvlm.compose.verify import verify_report
-from radvlm.finding import Finding
-from radvlm.report import Report, Sentence
-from radvlm.study import Study
+from radvlm.compose.verify.sentence import verify_report
+from radvlm.types.finding import Finding
+from radvlm.types.report import Report, Sentence
+from radvlm.types.study import Study
+from radvlm.wording.style import Style
+from radvlm.wording.vocabulary import to_uk
 
 
 def compose_report(

@@ -9,17 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from radvlm.anatomy import SECTIONS, structure
 from radvlm.compose.anatomy_sentences import contact_sentences, vertebra_sentences
 from radvlm.compose.lesions import cited, group_sentence, lesion_groups
-from radvlm.compose.lexicon import base_name, base_words, lexicon, noun, plural
-from radvlm.compose.marked import is_model, marked_sentences
-from radvlm.compose.names import be, capital, joined, level_runs, structure_list
-from radvlm.compose.numbers import hu_text, length_text, rounded, spacing_text, volume_text
-from radvlm.compose.style import Style
-from radvlm.compose.subjects import is_lesion_kind
-from radvlm.finding import Finding, Status
-from radvlm.report import Sentence
+from radvlm.compose.model_sentences import is_model, marked_sentences
+from radvlm.compose.referents import is_lesion_kind
+from radvlm.types.anatomy import SECTIONS, structure
+from radvlm.types.finding import Finding, Status
+from radvlm.types.report import Sentence
+from radvlm.wording.numbers import hu_text, length_text, rounded, spacing_text, volume_text
+from radvlm.wording.structure_names import be, capital, joined, level_runs, structure_list
+from radvlm.wording.style import Style
+from radvlm.wording.vocabulary import base_name, base_words, lexicon, noun, plural
 
 #: Sections whose heading names the organ, so that its sentences need no subject.
 _SINGLE = {"liver": "liver", "spleen": "spleen", "pancreas": "pancreas"}

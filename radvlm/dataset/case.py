@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from radvlm.anatomy import structure
 from radvlm.dataset.vocabulary import FindingKind, finding_kind, findings
 from radvlm.errors import FileFormatError, InputError
+from radvlm.types.anatomy import structure
 
 #: Organ-wide kinds: a lesion of that kind counts from this parameter on (its ``size``; unit behind it). The limits are
 #: those that the rules of ``radvlm.interpret`` judge by where they have one, else the lowest that a phantom accepts.
@@ -105,7 +105,8 @@ class Case:
             if isinstance(error, InputError):
                 raise
             raise FileFormatError(
-                "case.json is what radvlm.phantom.corpus writes", f"{self.folder.name}: {type(error).__name__}: {error}"
+                "case.json is what radvlm.workflows.phantom_corpus writes",
+                f"{self.folder.name}: {type(error).__name__}: {error}",
             ) from error
         if self.affine_ras_mm.shape != (4, 4) or len(self.shape) != 3:
             raise FileFormatError(
@@ -213,7 +214,7 @@ class Corpus(Sequence[Case]):
             raise FileFormatError(
                 "a corpus is a folder of folders with case.json",
                 str(folder),
-                "Make one with radvlm.phantom.corpus.write_corpus",
+                "Make one with radvlm.workflows.phantom_corpus.write_corpus",
             )
         self._folders = tuple(found)
         self._cases: dict[int, Case] = {}

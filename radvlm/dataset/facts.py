@@ -16,11 +16,13 @@ from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
-from radvlm.anatomy import SECTIONS, structure, structures
 from radvlm.dataset.case import Case
 from radvlm.errors import FileFormatError, InputError
-from radvlm.finding import Finding, Measurement, Region, RuleReference, Status
-from radvlm.report import Sentence, region_from_dict
+from radvlm.types.anatomy import SECTIONS, structure, structures
+from radvlm.types.finding import Finding, RuleReference, Status
+from radvlm.types.measurement import Measurement
+from radvlm.types.region import Region
+from radvlm.types.report import Sentence, region_from_dict
 
 UNITS_OF_PAIRS = ("section", "sentence")
 #: Organs whose volume and attenuation are told; of the others only that they are in the picture.
@@ -98,7 +100,7 @@ def facts_of(findings: Iterable[Finding], section: str) -> str:
     Order: organs with their verdicts, lesions (largest first as given), what is absent, what is merely imaged.
     """
     if section not in SECTIONS:
-        raise InputError("a section is a key of radvlm.anatomy.SECTIONS", repr(section))
+        raise InputError("a section is a key of radvlm.types.anatomy.SECTIONS", repr(section))
     held = list(findings)
     return _impression(held) if section == "impression" else _lines([f for f in held if f.section == section])
 
@@ -117,7 +119,7 @@ def fact_pairs(case: Case, unit: str = "section") -> list[FactPair]:
     """Pairs from ``report.json`` of a case, in reading order; [] when the case has none.
 
     ``unit``: one pair for each ``section`` (its findings, its sentences), or for each ``sentence`` (what it cites).
-    Raises FileFormatError when the report is not what ``radvlm.phantom.corpus`` writes.
+    Raises FileFormatError when the report is not what ``radvlm.workflows.phantom_corpus`` writes.
     """
     if unit not in UNITS_OF_PAIRS:
         raise InputError(f"a unit is one of {', '.join(UNITS_OF_PAIRS)}", repr(unit))
@@ -341,7 +343,7 @@ def _subjects(finding: Finding) -> set[str]:
     return {value for key, value in finding.attributes if key == "subject"}
 
 
-# -- numbers: as radvlm.compose.numbers writes them (tests compare the two) ---------------------------------------
+# -- numbers: as radvlm.wording.numbers writes them (tests compare the two) ---------------------------------------
 
 
 def _number(m: Measurement) -> str:

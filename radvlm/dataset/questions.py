@@ -18,12 +18,12 @@ from typing import Any
 import numpy as np
 import yaml
 
-from radvlm.anatomy import structure
 from radvlm.dataset.case import Case
 from radvlm.dataset.prompts import SPLITS
 from radvlm.dataset.sentences import organs, random_of, wording
 from radvlm.dataset.vocabulary import findings
 from radvlm.errors import InputError
+from radvlm.types.anatomy import structure
 
 KINDS = ("presence", "lesion", "side", "location", "organ", "count", "size", "normal")
 YES_NO = ("Yes", "No")
@@ -135,7 +135,7 @@ def answers() -> tuple[str, ...]:
 def subjects() -> dict[str, Any]:
     """Words by which questions name findings, organs and kinds of lesions: what a model stores to understand them.
 
-    Keys and values as in ``radvlm.model.asking.Subjects``.
+    Keys and values as in ``radvlm.model.questions.Subjects``.
     """
     nouns = {
         name: [

@@ -21,10 +21,10 @@ from typing import Any
 import numpy as np
 import yaml
 
-from radvlm.anatomy import SECTIONS, structure
 from radvlm.dataset.case import Case, Lesion
 from radvlm.dataset.vocabulary import FindingKind, findings
 from radvlm.errors import InputError
+from radvlm.types.anatomy import SECTIONS, structure
 
 STYLES = ("plain", "varied")
 #: Sections that can hold a finding of findings.csv, in the order of a report.

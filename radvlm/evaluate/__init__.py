@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 #: Public name -> module that defines it.
 _HOME = {
     "evaluate": "radvlm.evaluate.run",
-    "EvaluationTable": "radvlm.evaluate.table",
-    "ReportText": "radvlm.evaluate.text",
+    "EvaluationTable": "radvlm.evaluate.results.table",
+    "ReportText": "radvlm.report_reader.report_text",
     "Score": "radvlm.evaluate.score",
     "Mark": "radvlm.evaluate.score",
     "Metric": "radvlm.evaluate.metric",
     "Output": "radvlm.evaluate.metric",
     "read_reports": "radvlm.evaluate.inputs",
-    "compare_systems": "radvlm.evaluate.significance",
-    "label_report": "radvlm.evaluate.labels",
-    "count_errors": "radvlm.evaluate.errors",
+    "compare_systems": "radvlm.evaluate.statistics.resampling",
+    "label_report": "radvlm.evaluate.metrics.labels",
+    "count_errors": "radvlm.evaluate.metrics.errors",
 }
 __all__ = [
     "EvaluationTable",
@@ -37,15 +37,15 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from radvlm.evaluate.errors import count_errors
     from radvlm.evaluate.inputs import read_reports
-    from radvlm.evaluate.labels import label_report
     from radvlm.evaluate.metric import Metric, Output
+    from radvlm.evaluate.metrics.errors import count_errors
+    from radvlm.evaluate.metrics.labels import label_report
+    from radvlm.evaluate.results.table import EvaluationTable
     from radvlm.evaluate.run import evaluate
     from radvlm.evaluate.score import Mark, Score
-    from radvlm.evaluate.significance import compare_systems
-    from radvlm.evaluate.table import EvaluationTable
-    from radvlm.evaluate.text import ReportText
+    from radvlm.evaluate.statistics.resampling import compare_systems
+    from radvlm.report_reader.report_text import ReportText
 
 
 def __getattr__(name: str) -> Any:

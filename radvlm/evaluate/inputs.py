@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from radvlm.errors import FileFormatError, InputError, MissingPackageError
-from radvlm.evaluate.text import ReportText
+from radvlm.report_reader.report_text import ReportText
 
 #: Longest report in characters. The longest CT reports have about 20,000; more is two columns swapped, or a whole file.
 MAX_REPORT_CHARACTERS = 100_000
@@ -195,7 +195,7 @@ def _report(row: Mapping[str, Any], found: Mapping[str, str], columns: Columns, 
 
 def _structured(id: str, value: Mapping[str, Any], patient: str, where: str) -> ReportText:
     if "schema_version" in value and "sentences" in value:
-        from radvlm.report import Report
+        from radvlm.types.report import Report
 
         return ReportText.from_report(id, Report.from_json(json.dumps(value)), patient, where)
     return ReportText.from_sections(id, {k: _string(v, where, str(k)) for k, v in value.items()}, patient, where)

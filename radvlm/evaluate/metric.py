@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from radvlm.evaluate.score import Score
-    from radvlm.evaluate.text import ReportText
+    from radvlm.report_reader.report_text import ReportText
 
 
 @dataclass(frozen=True)

@@ -14,17 +14,17 @@ from radvlm.evaluate.metric import Metric
 
 #: Name -> module and class.
 METRICS: Mapping[str, str] = {
-    "lexical": "radvlm.evaluate.lexical:LexicalMetric",
-    "meteor": "radvlm.evaluate.lexical:MeteorMetric",
-    "bertscore": "radvlm.evaluate.bertscore:BertScoreMetric",
-    "findings": "radvlm.evaluate.labels:FindingsMetric",
-    "errors": "radvlm.evaluate.errors:ErrorsMetric",
-    "grounding": "radvlm.evaluate.grounding:GroundingMetric",
-    "vqa": "radvlm.evaluate.vqa:VqaMetric",
-    "radgraph": "radvlm.evaluate.model_metrics:radgraph",
-    "radbert": "radvlm.evaluate.model_metrics:radbert",
-    "green": "radvlm.evaluate.model_metrics:green",
-    "ratescore": "radvlm.evaluate.model_metrics:ratescore",
+    "lexical": "radvlm.evaluate.metrics.lexical:LexicalMetric",
+    "meteor": "radvlm.evaluate.metrics.lexical:MeteorMetric",
+    "bertscore": "radvlm.evaluate.metrics.bertscore:BertScoreMetric",
+    "findings": "radvlm.evaluate.metrics.labels:FindingsMetric",
+    "errors": "radvlm.evaluate.metrics.errors:ErrorsMetric",
+    "grounding": "radvlm.evaluate.metrics.grounding:GroundingMetric",
+    "vqa": "radvlm.evaluate.metrics.vqa:VqaMetric",
+    "radgraph": "radvlm.evaluate.metrics.model_metrics:radgraph",
+    "radbert": "radvlm.evaluate.metrics.model_metrics:radbert",
+    "green": "radvlm.evaluate.metrics.model_metrics:green",
+    "ratescore": "radvlm.evaluate.metrics.model_metrics:ratescore",
 }
 #: What is computed when nothing is asked for: everything that needs neither weights nor a network.
 DEFAULT_METRICS = ("lexical", "findings", "errors")

@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from radvlm.errors import InputError
-from radvlm.evaluate.honesty import baselines as trivial_systems
-from radvlm.evaluate.honesty import collapse
+from radvlm.evaluate.baselines import baselines as trivial_systems
+from radvlm.evaluate.baselines import collapse
 from radvlm.evaluate.inputs import pair
-from radvlm.evaluate.journal import Journal
 from radvlm.evaluate.metric import BatchMetric, FittedMetric, Metric
 from radvlm.evaluate.registry import DEFAULT_METRICS, make_metrics
+from radvlm.evaluate.results.journal import Journal
+from radvlm.evaluate.results.table import CaseRecord, EvaluationTable, MetricInfo, System, summarise
 from radvlm.evaluate.score import Score
-from radvlm.evaluate.significance import Statistics
-from radvlm.evaluate.table import CaseRecord, EvaluationTable, MetricInfo, System, summarise
-from radvlm.evaluate.text import ReportText, Section
+from radvlm.evaluate.statistics.resampling import Statistics
+from radvlm.report_reader.report_text import ReportText, Section
 
 SECTIONS = ("all", "findings", "impression")
 #: Cases handed to a slow metric at a time; what is lost when a run is killed.

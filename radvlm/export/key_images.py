@@ -14,14 +14,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from radvlm.anatomy import structure
 from radvlm.export.regions import Caliper, caliper_slice
 from radvlm.export.windows import WINDOWS, Window, grey_levels
-from radvlm.finding import Finding, Region, Status
-from radvlm.measurements import Measurements
-from radvlm.region_map import RegionMap
-from radvlm.report import Report
-from radvlm.volume import Volume
+from radvlm.types.anatomy import structure
+from radvlm.types.finding import Finding, Status
+from radvlm.types.region import Region
+from radvlm.types.region_map import RegionMap
+from radvlm.types.report import Report
+from radvlm.types.scan_measurements import Measurements
+from radvlm.types.volume import Volume
 
 #: Narrowest field of a key image, so that a small nodule is seen in its surroundings.
 SMALLEST_FIELD_MM = 70.0

@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from radvlm.anatomy import structures
-from radvlm.finding import Finding, Status
-from radvlm.report import Replacement, Report
+from radvlm.types.anatomy import structures
+from radvlm.types.finding import Finding, Status
+from radvlm.types.report import Replacement, Report
 
 #: How a finding of a model was tied to a place, in words for the badge and for its explanation.
 _GROUNDED = {

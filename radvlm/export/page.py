@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 
-from radvlm.anatomy import SECTIONS, structure
 from radvlm.export import tables
 from radvlm.export.key_images import KeyImage, key_images
 from radvlm.export.model_part import model_badge, model_context, whole_notice
@@ -37,12 +36,14 @@ from radvlm.export.regions import (
 )
 from radvlm.export.view import LOWEST_HU, PackedHu, ViewGrid, choose_view, fit_grid, pack_labels, view_labels
 from radvlm.export.windows import WINDOWS, Window, section_window
-from radvlm.finding import Region, Source, Status
-from radvlm.geometry import Geometry
-from radvlm.measurements import Measurements
-from radvlm.region_map import RegionMap
-from radvlm.report import NOTICE, Report, Sentence
-from radvlm.volume import Volume
+from radvlm.types.anatomy import SECTIONS, structure
+from radvlm.types.finding import Source, Status
+from radvlm.types.geometry import Geometry
+from radvlm.types.region import Region
+from radvlm.types.region_map import RegionMap
+from radvlm.types.report import NOTICE, Report, Sentence
+from radvlm.types.scan_measurements import Measurements
+from radvlm.types.volume import Volume
 
 #: Colour group of each kind of structure; the colours are in page.js and page.css.
 KIND_GROUP = {"lesion": "lesion", "fluid": "fluid", "device": "device", "vessel": "vessel", "bone": "bone"}

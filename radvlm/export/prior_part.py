@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from radvlm.anatomy import SECTIONS
-from radvlm.report import Report
+from radvlm.types.anatomy import SECTIONS
+from radvlm.types.report import Report
 
 
 @dataclass(frozen=True)

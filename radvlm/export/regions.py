@@ -14,13 +14,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from radvlm.anatomy import structure
 from radvlm.export.view import ViewGrid
-from radvlm.finding import Measurement, Region, Source
-from radvlm.measurements import Measurements
-from radvlm.reading import MODEL_REGION
-from radvlm.region_map import RegionMap
-from radvlm.report import Report
+from radvlm.types.anatomy import structure
+from radvlm.types.finding import Source
+from radvlm.types.measurement import Measurement
+from radvlm.types.model_output import MODEL_REGION
+from radvlm.types.region import Region
+from radvlm.types.region_map import RegionMap
+from radvlm.types.report import Report
+from radvlm.types.scan_measurements import Measurements
 
 #: How a caliper is called on the page.
 CALIPER_WORDS = {"long_axis": "long axis", "short_axis": "short axis", "diameter_3d": "3D diameter"}

@@ -9,13 +9,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from radvlm.anatomy import structure, structures
 from radvlm.export.regions import region_name, sentence_case
-from radvlm.finding import Finding, Measurement, RuleReference
-from radvlm.measurements import LesionMeasurements, Measurements, StructureMeasurements
-from radvlm.provenance import Decision
-from radvlm.report import Report
-from radvlm.volume import Volume
+from radvlm.types.anatomy import structure, structures
+from radvlm.types.finding import Finding, RuleReference
+from radvlm.types.measurement import Measurement
+from radvlm.types.provenance import Decision
+from radvlm.types.report import Report
+from radvlm.types.scan_measurements import LesionMeasurements, Measurements, StructureMeasurements
+from radvlm.types.volume import Volume
 
 #: Units as they are printed.
 UNIT_WORDS = {"mm": "mm", "mm2": "mm²", "mL": "mL", "HU": "HU", "degree": "°", "percent": "%", "1": ""}

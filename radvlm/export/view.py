@@ -16,11 +16,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from radvlm.anatomy import structure
 from radvlm.errors import GridError
 from radvlm.export.options import PageOptions
-from radvlm.geometry import Box, Geometry
-from radvlm.region_map import RegionLabel, RegionMap
+from radvlm.types.anatomy import structure
+from radvlm.types.geometry import Box, Geometry
+from radvlm.types.region_map import RegionLabel, RegionMap
 
 #: Range of HU that CT scanners store in 12 bits; values outside are shown as its ends.
 LOWEST_HU, HIGHEST_HU = -1024, 3071

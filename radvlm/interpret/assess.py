@@ -11,12 +11,13 @@ import math
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
 
-from radvlm.anatomy import ABDOMINAL_LEVELS, structure
-from radvlm.finding import Finding, Measurement, Omission, RuleReference, Source, Status
+from radvlm.interpret.report_checklist import load_survey
 from radvlm.interpret.rules import Rule, RuleClass, Rules
-from radvlm.interpret.survey import load_survey
-from radvlm.measurements import NOT_IMAGED, LesionMeasurements, Measurements, StructureMeasurements
-from radvlm.study import Patient, Study
+from radvlm.types.anatomy import ABDOMINAL_LEVELS, structure
+from radvlm.types.finding import Finding, RuleReference, Source, Status
+from radvlm.types.measurement import Measurement, Omission
+from radvlm.types.scan_measurements import NOT_IMAGED, LesionMeasurements, Measurements, StructureMeasurements
+from radvlm.types.study import Patient, Study
 
 Record = StructureMeasurements | LesionMeasurements
 #: An organ of fewer voxels than this is a crumb of the segmentation, not something seen.

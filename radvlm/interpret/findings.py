@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from radvlm.anatomy import SECTIONS, structure
-from radvlm.finding import Finding, Measurement, Source, Status
 from radvlm.interpret.assess import (
     HOST_NOT_SEEN,
     NO_CT,
@@ -27,11 +25,14 @@ from radvlm.interpret.assess import (
 )
 from radvlm.interpret.pancreas import pancreas_findings
 from radvlm.interpret.relations import relations
+from radvlm.interpret.report_checklist import Survey, load_survey
 from radvlm.interpret.rules import Rules, load_rules
 from radvlm.interpret.spine import spine_findings
-from radvlm.interpret.survey import Survey, load_survey
-from radvlm.measurements import LesionMeasurements, Measurements, StructureMeasurements
-from radvlm.study import Patient, Study
+from radvlm.types.anatomy import SECTIONS, structure
+from radvlm.types.finding import Finding, Source, Status
+from radvlm.types.measurement import Measurement
+from radvlm.types.scan_measurements import LesionMeasurements, Measurements, StructureMeasurements
+from radvlm.types.study import Patient, Study
 
 _LESION_KINDS = ("lesion", "fluid")
 #: Organs of one sex.

@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from radvlm.anatomy import structure
-from radvlm.finding import Finding, Measurement, Status
 from radvlm.interpret.assess import Case, classify, cut_reason, measured, not_assessed, reference
-from radvlm.measurements import LesionMeasurements, VesselContact
+from radvlm.types.anatomy import structure
+from radvlm.types.finding import Finding, Status
+from radvlm.types.measurement import Measurement
+from radvlm.types.scan_measurements import LesionMeasurements, VesselContact
 
 #: Tumours that the tables of ductal adenocarcinoma are applied to.
 STAGED = ("pancreas_pdac", "pancreas_tumor")

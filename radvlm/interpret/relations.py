@@ -6,9 +6,9 @@ beside a pancreatic lesion are left to the rules on vascular contact, which meas
 
 from __future__ import annotations
 
-from radvlm.anatomy import structure
-from radvlm.finding import Finding, Status
-from radvlm.measurements import LesionMeasurements, Measurements
+from radvlm.types.anatomy import structure
+from radvlm.types.finding import Finding, Status
+from radvlm.types.scan_measurements import LesionMeasurements, Measurements
 
 #: Smaller contacts (mm2) are what a voxel or two of either mask make.
 MIN_CONTACT_MM2 = 10.0

@@ -16,10 +16,10 @@ from typing import Annotated, Literal, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from radvlm.anatomy import SECTIONS, structures
 from radvlm.errors import FileFormatError, InputError
-from radvlm.finding import QUANTITIES
-from radvlm.measurements import PHASES
+from radvlm.types.anatomy import SECTIONS, structures
+from radvlm.types.measurement import QUANTITIES
+from radvlm.types.scan_measurements import PHASES
 
 Text = Annotated[str, Field(min_length=1, max_length=400)]
 Importance = Annotated[int, Field(ge=0, le=100)]
@@ -81,7 +81,7 @@ class Criterion(_Strict):
     @model_validator(mode="after")
     def _check(self) -> Criterion:
         if self.quantity not in QUANTITIES:
-            raise ValueError(f"quantity {self.quantity!r} is not in radvlm.finding.QUANTITIES")
+            raise ValueError(f"quantity {self.quantity!r} is not in radvlm.types.measurement.QUANTITIES")
         if self.at_least is None and self.at_most is None:
             raise ValueError("a criterion has `at_least`, `at_most` or both")
         return self
@@ -133,7 +133,8 @@ class Rule(_Strict):
             ``lesion`` each lesion instance, ``scan`` the acquisition; ``table`` gives the limits of a published table
             whose other conditions are code (pancreas.py, spine.py).
         structures: whom it judges. For ``pair`` exactly two.
-        quantity: key of ``radvlm.finding.QUANTITIES``. For lesions also ``mean_of_axes`` (mean of long and short
+        quantity: key of ``radvlm.types.measurement.QUANTITIES``. For lesions also ``mean_of_axes`` (mean of long and
+        short
             axis); for a structure also ``difference_hu`` (its mean HU minus that of ``reference``).
         reference: the other structure of ``difference_hu``.
         unit: unit of the limits, must be that of the quantity.
@@ -177,7 +178,7 @@ class Rule(_Strict):
     def _check(self) -> Rule:
         unit = "mm" if self.quantity == "mean_of_axes" else QUANTITIES.get(self.quantity)
         if unit is None:
-            raise ValueError(f"quantity {self.quantity!r} is not in radvlm.finding.QUANTITIES")
+            raise ValueError(f"quantity {self.quantity!r} is not in radvlm.types.measurement.QUANTITIES")
         if unit != self.unit:
             raise ValueError(f"{self.quantity} is measured in {unit}, not {self.unit}")
         unknown = [n for n in (*self.structures, *filter(None, [self.reference])) if n not in structures()]
@@ -188,7 +189,7 @@ class Rule(_Strict):
         if (self.quantity == "difference_hu") != bool(self.reference):
             raise ValueError("difference_hu, and nothing else, has a `reference` structure")
         if self.section and self.section not in SECTIONS:
-            raise ValueError(f"section {self.section!r} is not in radvlm.anatomy.SECTIONS")
+            raise ValueError(f"section {self.section!r} is not in radvlm.types.anatomy.SECTIONS")
         if bool(self.classes) == bool(self.classes_by_sex):
             raise ValueError("a rule has `classes` or `classes_by_sex`")
         if self.classes_by_sex and (set(self.classes_by_sex) != {"F", "M"} or not self.applies_when.sex_known):

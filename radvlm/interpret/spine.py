@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from radvlm.anatomy import structure
-from radvlm.finding import Finding, Measurement, Status
 from radvlm.interpret.assess import SMALLEST_ORGAN_VOXELS, Case, classify, measured, not_assessed, reference
-from radvlm.measurements import StructureMeasurements
+from radvlm.types.anatomy import structure
+from radvlm.types.finding import Finding, Status
+from radvlm.types.measurement import Measurement
+from radvlm.types.scan_measurements import StructureMeasurements
 
 #: Losses in the order in which one names the deformity: a low back makes it a crush, whatever else is low.
 DEFORMITIES = {

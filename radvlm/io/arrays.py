@@ -14,7 +14,7 @@ import numpy as np
 from radvlm.errors import FileFormatError, GridError, InputError
 from radvlm.io.hounsfield import Rescale, to_hu
 from radvlm.io.raw import RawImage
-from radvlm.provenance import Decision
+from radvlm.types.provenance import Decision
 
 
 def is_nibabel_image(source: object) -> bool:

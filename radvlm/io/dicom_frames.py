@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from radvlm.errors import FileFormatError
-from radvlm.geometry import MAX_AXIS
 from radvlm.io.dicom_files import DicomFile, parsing
+from radvlm.types.geometry import MAX_AXIS
 
 #: What may tell complete stacks at the same positions apart, in the order in which they are tried.
 DISCRIMINATORS = (

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from radvlm.errors import GridError
-from radvlm.provenance import Decision
+from radvlm.types.provenance import Decision
 
 #: Slices may lie this share of the spacing away from a regular grid (DICOM rounds positions to text).
 POSITION_TOLERANCE = 0.1

@@ -18,7 +18,7 @@ from radvlm.errors import FileFormatError, MissingPackageError
 from radvlm.io.dicom_files import DicomFile, parsing, read_dataset
 from radvlm.io.dicom_frames import Frame
 from radvlm.io.hounsfield import LOWEST_HU
-from radvlm.provenance import SourceFile
+from radvlm.types.provenance import SourceFile
 
 #: Decoders of pydicom in the order in which they are tried, for compressed transfer syntaxes; the first one that is
 #: installed reads every slice. gdcm reads all of them; the others are a second opinion where it is missing.

@@ -19,13 +19,13 @@ from typing import Any
 
 import numpy as np
 
-from radvlm.anatomy import structure, structures
 from radvlm.errors import FileFormatError, InputError, StructureError
 from radvlm.io.dicom_files import parsing
 from radvlm.io.raw import RawImage
-from radvlm.provenance import Decision, SourceFile
-from radvlm.scheme import near_names, structure_from_name
-from radvlm.study import Study
+from radvlm.types.anatomy import structure, structures
+from radvlm.types.label_scheme import near_names, structure_from_name
+from radvlm.types.provenance import Decision, SourceFile
+from radvlm.types.study import Study
 
 SEG_CLASSES: Mapping[str, str] = MappingProxyType(
     {

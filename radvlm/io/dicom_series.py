@@ -17,7 +17,7 @@ from pathlib import Path
 from radvlm.errors import FileFormatError, GridError, InputError
 from radvlm.io.dicom_files import read_headers
 from radvlm.io.dicom_frames import DISCRIMINATORS, TAGS, Frame, frames_of, short_text
-from radvlm.provenance import Decision
+from radvlm.types.provenance import Decision
 
 #: |cosine| between a slice normal and the body axis from which a stack counts as axial (37 degrees; gantry tilt is
 #: at most 30).

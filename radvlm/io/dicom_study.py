@@ -9,7 +9,7 @@ from typing import Any
 from radvlm.errors import InputError
 from radvlm.io.dicom_files import PARSER_ERRORS, parsing
 from radvlm.io.dicom_frames import patient_key, short_text
-from radvlm.study import Patient, Study
+from radvlm.types.study import Patient, Study
 
 _DAYS_PER_UNIT = {"D": 1.0, "W": 7.0, "M": 30.4375, "Y": 365.25}
 

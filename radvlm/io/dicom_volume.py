@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 
 from radvlm.errors import FileFormatError, GridError
-from radvlm.geometry import canonical_order
 from radvlm.io.dicom_frames import Frame
 from radvlm.io.dicom_grid import Shear, SlicePlan, plan_shear, plan_slices, shifted
 from radvlm.io.dicom_pixels import SliceReader
@@ -22,7 +21,8 @@ from radvlm.io.dicom_study import study_of
 from radvlm.io.hounsfield import LOWEST_HU, Rescale, clipped, correct_rescaled
 from radvlm.io.raw import RawImage
 from radvlm.io.rescale import INT16, refuse_nonfinite
-from radvlm.provenance import Decision
+from radvlm.types.geometry import canonical_order
+from radvlm.types.provenance import Decision
 
 #: More voxels than this in one series is refused.
 MAX_VOXELS = 4 * 2**30

@@ -23,7 +23,7 @@ import numpy as np
 
 from radvlm.errors import InputError
 from radvlm.io.rescale import compact, refuse_nonfinite, rescaled, slabs
-from radvlm.provenance import Decision
+from radvlm.types.provenance import Decision
 
 #: Everything below is padding or reconstruction overshoot; CT numbers end at air.
 LOWEST_HU = -1024

@@ -14,13 +14,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from radvlm.anatomy import structure
 from radvlm.errors import InputError
-from radvlm.geometry import Geometry
-from radvlm.provenance import Decision
-from radvlm.scheme import Scheme
-from radvlm.segmentation import Segmentation
-from radvlm.volume import Volume
+from radvlm.types.anatomy import structure
+from radvlm.types.geometry import Geometry
+from radvlm.types.label_scheme import Scheme
+from radvlm.types.provenance import Decision
+from radvlm.types.segmentation import Segmentation
+from radvlm.types.volume import Volume
 
 #: Voxels looked at per layer, about.
 MAX_SAMPLES = 2_000_000
@@ -113,8 +113,11 @@ def sample_labels(labels: np.ndarray, geometry: Geometry, hu: np.ndarray | None)
         centre = geometry.to_world(index[start:stop].mean(axis=0) * world_steps + first)
         median = None if values is None else float(np.median(values[start:stop]))
         samples[int(found[start])] = LabelSample(
-            int(stop - start), float((stop - start) * voxel_ml), tuple(float(c) for c in centre), median
-        )  # type: ignore[arg-type]
+            int(stop - start),
+            float((stop - start) * voxel_ml),
+            tuple(float(c) for c in centre),  # type: ignore[arg-type]
+            median,
+        )
     return samples
 
 

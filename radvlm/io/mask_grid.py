@@ -13,7 +13,7 @@ import itertools
 import numpy as np
 
 from radvlm.errors import GridError
-from radvlm.geometry import Box, Geometry
+from radvlm.types.geometry import Box, Geometry
 
 #: Grids count as parallel when their axes drift apart by less than this many source voxels across the target.
 PARALLEL_DRIFT = 0.05

@@ -9,9 +9,9 @@ from __future__ import annotations
 import numpy as np
 
 from radvlm.errors import InputError
-from radvlm.geometry import Box, Geometry
-from radvlm.provenance import Decision
-from radvlm.segmentation import LabelPlace
+from radvlm.types.geometry import Box, Geometry
+from radvlm.types.provenance import Decision
+from radvlm.types.segmentation import LabelPlace
 
 MAX_LABEL = 65535
 #: A float this close to a whole number is that number (files rescaled by a header slope).

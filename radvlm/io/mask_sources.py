@@ -16,12 +16,12 @@ from typing import Any, TypeVar
 import numpy as np
 
 from radvlm.errors import FileFormatError, InputError
-from radvlm.geometry import Geometry, canonical_order
 from radvlm.io.label_names import names_from_extension
 from radvlm.io.raw import RawImage
-from radvlm.provenance import Decision
-from radvlm.scheme import fold
-from radvlm.volume import Volume
+from radvlm.types.geometry import Geometry, canonical_order
+from radvlm.types.label_scheme import fold
+from radvlm.types.provenance import Decision
+from radvlm.types.volume import Volume
 
 #: Files read ahead while one is packed; each may be as large as a label map.
 READ_AHEAD = 2

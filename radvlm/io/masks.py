@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 
 from radvlm.errors import FileFormatError, InputError, StructureError
-from radvlm.geometry import Box, Geometry
 from radvlm.io.dicom_seg import DicomSeg, is_dicom_seg, read_dicom_seg, require_same_patient, unnamed_segments
 from radvlm.io.mask_check import check_masks_fit, sample_labels, scheme_plausibility
 from radvlm.io.mask_grid import coverage, label_box, onto_box, onto_grid, require_overlap
@@ -25,8 +24,8 @@ from radvlm.io.mask_layers import LayerPacker, count_labels, whole_labels
 from radvlm.io.mask_sources import canonical_grid, mask_files, raw_from_object, read_ahead, sidecar_names, stem_of
 from radvlm.io.nifti import read_nifti
 from radvlm.io.raw import RawImage
-from radvlm.provenance import Decision, SourceFile
-from radvlm.scheme import (
+from radvlm.types.geometry import Box, Geometry
+from radvlm.types.label_scheme import (
     Scheme,
     SchemeEntry,
     detect_scheme,
@@ -35,8 +34,9 @@ from radvlm.scheme import (
     structure_from_name,
     unknown_names,
 )
-from radvlm.segmentation import LabelPlace, Segmentation
-from radvlm.volume import Volume
+from radvlm.types.provenance import Decision, SourceFile
+from radvlm.types.segmentation import LabelPlace, Segmentation
+from radvlm.types.volume import Volume
 
 __all__ = ["check_masks_fit", "load_segmentation"]
 

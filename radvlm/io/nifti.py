@@ -18,11 +18,11 @@ from typing import Any, Literal
 import numpy as np
 
 from radvlm.errors import FileFormatError, GridError
-from radvlm.geometry import MAX_AXIS, SAME_GRID_MM
 from radvlm.io.label_names import names_from_extension
 from radvlm.io.raw import RawImage
 from radvlm.io.rescale import refuse_nonfinite, rescaled
-from radvlm.provenance import Decision, SourceFile
+from radvlm.types.geometry import MAX_AXIS, SAME_GRID_MM
+from radvlm.types.provenance import Decision, SourceFile
 
 #: More voxel bytes than this in one file is refused (16 times a 1024 x 1024 x 256 CT in int16).
 MAX_VOXEL_BYTES = 8 * 2**30

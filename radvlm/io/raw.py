@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from radvlm.geometry import Geometry, to_canonical
-from radvlm.provenance import Decision, SourceFile
-from radvlm.study import Study
+from radvlm.types.geometry import Geometry, to_canonical
+from radvlm.types.provenance import Decision, SourceFile
+from radvlm.types.study import Study
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,7 +16,7 @@ import numpy as np
 from radvlm.errors import FileFormatError, InputError
 from radvlm.io.hounsfield import Rescale, checked_rescale, to_hu
 from radvlm.io.raw import RawImage
-from radvlm.volume import Volume
+from radvlm.types.volume import Volume
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

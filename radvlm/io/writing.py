@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from radvlm.errors import FileFormatError, GridError, InputError
-from radvlm.geometry import Geometry, reorder_array
 from radvlm.io.label_names import table_as_xml
-from radvlm.volume import Volume
+from radvlm.types.geometry import Geometry, reorder_array
+from radvlm.types.volume import Volume
 
 _WORLD_AXIS = {"R": (0, 1), "L": (0, -1), "A": (1, 1), "P": (1, -1), "S": (2, 1), "I": (2, -1)}
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from radvlm.errors import InputError
-from radvlm.finding import Status
+from radvlm.types.finding import Status
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,9 @@ import numpy as np
 import torch
 
 from radvlm.errors import InputError
-from radvlm.geometry import Geometry
-from radvlm.provenance import Decision
-from radvlm.volume import Volume
+from radvlm.types.geometry import Geometry
+from radvlm.types.provenance import Decision
+from radvlm.types.volume import Volume
 
 #: An axis whose spacing is this close (mm) to the wanted one is not resampled (MONAI's AFFINE_TOL).
 SAME_SPACING_MM = 1e-3

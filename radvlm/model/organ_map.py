@@ -13,10 +13,10 @@ from fnmatch import fnmatchcase
 
 import numpy as np
 
-from radvlm.anatomy import SECTIONS
 from radvlm.errors import InputError
-from radvlm.geometry import Geometry
-from radvlm.segmentation import Segmentation
+from radvlm.types.anatomy import SECTIONS
+from radvlm.types.geometry import Geometry
+from radvlm.types.segmentation import Segmentation
 
 #: Organs of a table: an organ map is uint8 and 0 is none.
 MOST_ORGANS = 255
@@ -41,7 +41,7 @@ class Organ:
             raise InputError("an organ has a name and at least one structure", repr(self))
         if self.section not in SECTIONS:
             raise InputError(
-                "an organ's section is a key of radvlm.anatomy.SECTIONS",
+                "an organ's section is a key of radvlm.types.anatomy.SECTIONS",
                 f"{self.name}: {self.section}",
                 f"Choose one of {', '.join(SECTIONS)}",
             )

@@ -12,15 +12,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from radvlm.errors import GridError, InputError
-from radvlm.geometry import Box
 from radvlm.phantom.hu import PHASE_NAMES, phase_index
 from radvlm.phantom.kinds import LESION_KINDS, LesionKind
 from radvlm.phantom.shapes import Ellipsoid, GridCoords, rotation
 from radvlm.phantom.spec import LesionSpec
 from radvlm.phantom.truth import LesionTruth, attenuation_words, plane_axes
-from radvlm.provenance import Decision
-from radvlm.segmentation import LabelPlace, Segmentation
-from radvlm.volume import Volume
+from radvlm.types.geometry import Box
+from radvlm.types.provenance import Decision
+from radvlm.types.segmentation import LabelPlace, Segmentation
+from radvlm.types.volume import Volume
 
 #: Placements that need only a host mask.
 _INSERTABLE = ("inside", "stone", "vertebra")

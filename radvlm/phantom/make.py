@@ -7,9 +7,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from radvlm.anatomy import structures
 from radvlm.errors import InputError
-from radvlm.geometry import Geometry
 from radvlm.phantom.frame import VERTEBRAE, Frame
 from radvlm.phantom.hu import PHASE_NAMES, phase_index
 from radvlm.phantom.kinds import LESION_KINDS
@@ -22,10 +20,12 @@ from radvlm.phantom.shapes import Ellipsoid, rotation
 from radvlm.phantom.spec import IN_PLANE_FOV_MM, REGIONS, LesionSpec, PhantomSpec
 from radvlm.phantom.truth import LesionTruth, PhantomTruth, StructureTruth, attenuation_words, plane_axes
 from radvlm.phantom.tubes import abdominal_aorta_mm, aneurysm_center
-from radvlm.provenance import Decision
-from radvlm.segmentation import LabelPlace, Segmentation
-from radvlm.study import Patient, Study
-from radvlm.volume import Volume
+from radvlm.types.anatomy import structures
+from radvlm.types.geometry import Geometry
+from radvlm.types.provenance import Decision
+from radvlm.types.segmentation import LabelPlace, Segmentation
+from radvlm.types.study import Patient, Study
+from radvlm.types.volume import Volume
 
 #: Structures that are one shape which nothing covers: their volume is a formula.
 ANALYTIC = ("spleen", "urinary_bladder", "prostate", "gallbladder")
@@ -280,11 +280,11 @@ def _lesion_truth(frame: Frame, scene: Scene, p: Placed, segmentation: Segmentat
         size=p.size,
         level="" if centre is None else _level(frame, float(centre[2])),
         size_means=p.kind.size_means,
-        centre_mm=centre_world,
+        centre_mm=centre_world,  # type: ignore[arg-type]
         semi_axes_mm=semi,
         axes=axes,
         long_axis_mm=long_axis,
-        short_axis_mm=short_axis,  # type: ignore[arg-type]
+        short_axis_mm=short_axis,
         diameter_3d_mm=diameter,
         volume_ml=volume,
         volume_basis=basis,

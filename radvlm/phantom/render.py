@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from radvlm.geometry import Geometry
 from radvlm.phantom.capsules import CapsulePairs
 from radvlm.phantom.scene import Item, Scene
 from radvlm.phantom.shapes import Bounds, Capsule, GridCoords, Shape
+from radvlm.types.geometry import Geometry
 
 _SLAB_VOXELS = 2_000_000
 #: Capsules whose boxes hold fewer voxels than this on average are painted together.
@@ -218,8 +218,8 @@ class Canvas:
                     padded.matrix,
                     padded.origin,
                     tuple(s + 1 for s in padded.start),  # type: ignore[arg-type]
-                    tuple(n - 2 for n in padded.shape),
-                )  # type: ignore[arg-type]
+                    tuple(n - 2 for n in padded.shape),  # type: ignore[arg-type]
+                )
                 mask = self.layers[ORGAN][box] == host
                 if mask.any():
                     np.copyto(self.layers[PART][box], labels[partition.classify(coords)], where=mask)

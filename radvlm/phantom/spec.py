@@ -6,10 +6,10 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from radvlm.anatomy import structure
 from radvlm.errors import InputError
 from radvlm.phantom.hu import phase_index
 from radvlm.phantom.kinds import LESION_KINDS, lesion_kind
+from radvlm.types.anatomy import structure
 
 #: Region -> lowest and highest height in the patient's frame (mm; 0 is the T12/L1 disc).
 REGIONS: Mapping[str, tuple[float, float]] = {

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from radvlm.anatomy import structure
-from radvlm.measurements import Measurements
-from radvlm.provenance import Decision
+from radvlm.types.anatomy import structure
+from radvlm.types.provenance import Decision
+from radvlm.types.scan_measurements import Measurements
 
 #: Organs that move or fill by themselves and tell nothing about where the patient lies.
 _MOVING = (

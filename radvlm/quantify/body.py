@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from radvlm.finding import Measurement, Omission
-from radvlm.measurements import Phase
 from radvlm.quantify.diameter import diameter_3d
-from radvlm.segmentation import Segmentation
+from radvlm.types.measurement import Measurement, Omission
+from radvlm.types.scan_measurements import Phase
+from radvlm.types.segmentation import Segmentation
 
 #: Tissue or muscle -> HU window (both ends belong to it). Muscle: Mourtzakis 2008 and, for the cut-offs, Derstine
 #: 2018 (PMC6063941); fat: -190 to -30 HU, visceral -150 to -50 HU (Mitsiopoulos 1998, Yoshizumi 1999).

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from radvlm.anatomy import structure
-from radvlm.finding import Measurement
-from radvlm.measurements import LesionMeasurements, Measurements
 from radvlm.quantify.alignment import Alignment
+from radvlm.types.anatomy import structure
+from radvlm.types.measurement import Measurement
+from radvlm.types.scan_measurements import LesionMeasurements, Measurements
 
 #: Lesions farther apart after alignment (mm) are not the same, unless they are larger than that themselves.
 GATE_MM = 15.0
@@ -179,6 +179,6 @@ def _not_seen(other: Measurements, lesion: LesionMeasurements, alignment: Alignm
 
 
 def _known() -> frozenset[str]:
-    from radvlm.anatomy import structures
+    from radvlm.types.anatomy import structures
 
     return frozenset(structures())

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from radvlm.anatomy import structure
-from radvlm.finding import Measurement, Omission
-from radvlm.geometry import Box
-from radvlm.segmentation import Segmentation
-from radvlm.study import Study
+from radvlm.types.anatomy import structure
+from radvlm.types.geometry import Box
+from radvlm.types.measurement import Measurement, Omission
+from radvlm.types.segmentation import Segmentation
+from radvlm.types.study import Study
 
 #: HU below which lung counts as emphysema on inspiratory CT (COPDGene; Schroeder 2013, PMC4067052).
 EMPHYSEMA_HU = -950

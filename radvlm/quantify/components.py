@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from radvlm.geometry import Box
-from radvlm.quantify.tally import memory_order, slabs
+from radvlm.quantify.voxel_counts import memory_order, slabs
+from radvlm.types.geometry import Box
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from radvlm.geometry import Box
 from radvlm.quantify.centerline import (
     RAYS,
     Branch,
@@ -23,6 +22,7 @@ from radvlm.quantify.centerline import (
     to_centroid,
     wall,
 )
+from radvlm.types.geometry import Box
 
 #: Farthest distance that is stated; beyond it a tumour is simply "not near".
 REACH_MM = 20.0
@@ -153,8 +153,8 @@ def _touching_box(lesion: np.ndarray, vessel: np.ndarray, spacing: np.ndarray) -
     inner = Box.from_slices(held[0])
     part = Box(
         tuple(a + b for a, b in zip(inner.start, around.start, strict=True)),  # type: ignore[arg-type]
-        tuple(a + b for a, b in zip(inner.stop, around.start, strict=True)),
-    )  # type: ignore[arg-type]
+        tuple(a + b for a, b in zip(inner.stop, around.start, strict=True)),  # type: ignore[arg-type]
+    )
     return part.grown([int(np.ceil(4.0 / s)) + 1 for s in spacing], lesion.shape)
 
 

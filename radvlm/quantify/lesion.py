@@ -12,19 +12,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from radvlm.anatomy import structure
-from radvlm.finding import Measurement, Omission
-from radvlm.geometry import Box
-from radvlm.measurements import LesionMeasurements
-from radvlm.quantify.character import character_of
 from radvlm.quantify.components import Component, first_voxel
 from radvlm.quantify.diameter import diameter_3d
+from radvlm.quantify.lesion_character import character_of
 from radvlm.quantify.location import Locator, Place
 from radvlm.quantify.organ import HU_QUANTITIES, NO_CT, cut_faces, hu_measurements, region_of, volume_measurement
 from radvlm.quantify.outline import planar_axes
 from radvlm.quantify.statistics import HuStatistics
-from radvlm.quantify.tally import tally
-from radvlm.segmentation import Segmentation
+from radvlm.quantify.voxel_counts import tally
+from radvlm.types.anatomy import structure
+from radvlm.types.geometry import Box
+from radvlm.types.measurement import Measurement, Omission
+from radvlm.types.scan_measurements import LesionMeasurements
+from radvlm.types.segmentation import Segmentation
 
 #: Smallest difference to the host (HU) that is called hypo- or hyperattenuating: below it CT does not count a
 #: change as real (Bosniak 2019 and its predecessors: less than 10 HU is no enhancement).
@@ -57,8 +57,8 @@ def measure_instance(
     geometry = segmentation.geometry
     box = Box(
         tuple(a + b for a, b in zip(component.box.start, outer.start, strict=True)),  # type: ignore[arg-type]
-        tuple(a + b for a, b in zip(component.box.stop, outer.start, strict=True)),
-    )  # type: ignore[arg-type]
+        tuple(a + b for a, b in zip(component.box.stop, outer.start, strict=True)),  # type: ignore[arg-type]
+    )
     crop = numbered[component.box.slices]
     counted = tally(crop, component.value, None if hu is None else hu[box.slices])
     mask = crop == component.value

@@ -14,9 +14,9 @@ from functools import cached_property
 
 import numpy as np
 
-from radvlm.anatomy import children, structure, structures
-from radvlm.geometry import Box
-from radvlm.segmentation import Segmentation
+from radvlm.types.anatomy import children, structure, structures
+from radvlm.types.geometry import Box
+from radvlm.types.segmentation import Segmentation
 
 #: How far from a lesion a structure may lie to count as its host when they do not touch.
 NEAR_MM = 5.0

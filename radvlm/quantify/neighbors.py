@@ -10,10 +10,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from radvlm.anatomy import children, structure
-from radvlm.geometry import Box
-from radvlm.measurements import Neighbor
-from radvlm.segmentation import Segmentation
+from radvlm.types.anatomy import children, structure
+from radvlm.types.geometry import Box
+from radvlm.types.scan_measurements import Neighbor
+from radvlm.types.segmentation import Segmentation
 
 #: Farther structures (mm) are not listed.
 REACH_MM = 5.0

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from radvlm.anatomy import structure
-from radvlm.finding import Measurement, Omission
-from radvlm.geometry import Box
 from radvlm.quantify.components import components
 from radvlm.quantify.location import dilated
 from radvlm.quantify.outline import planar_axes
 from radvlm.quantify.shape import principal_axes
-from radvlm.segmentation import Segmentation
+from radvlm.types.anatomy import structure
+from radvlm.types.geometry import Box
+from radvlm.types.measurement import Measurement, Omission
+from radvlm.types.segmentation import Segmentation
 
 #: HU from which a voxel of a nodule is solid: thresholds of -250 and -300 HU agreed best with readers in 102 subsolid
 #: nodules (thesis, globethesis 2334330536486386); -300 HU is also common in the literature.

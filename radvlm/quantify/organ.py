@@ -10,14 +10,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from radvlm.anatomy import structure
-from radvlm.finding import Measurement, Omission, Region
-from radvlm.geometry import Box, Geometry
-from radvlm.measurements import StructureMeasurements
 from radvlm.quantify.location import members
 from radvlm.quantify.statistics import PERCENTILES, HuStatistics, HuTally
-from radvlm.quantify.tally import Tally, memory_order, slabs, tally, volume_uncertainty_ml
-from radvlm.segmentation import FACES, Segmentation
+from radvlm.quantify.voxel_counts import Tally, memory_order, slabs, tally, volume_uncertainty_ml
+from radvlm.types.anatomy import structure
+from radvlm.types.geometry import Box, Geometry
+from radvlm.types.measurement import Measurement, Omission
+from radvlm.types.region import Region
+from radvlm.types.scan_measurements import StructureMeasurements
+from radvlm.types.segmentation import FACES, Segmentation
 
 #: A structure (not a lesion) with fewer voxels, or less volume, is a crumb of the segmentation, not an organ.
 CRUMB_VOXELS, CRUMB_ML = 4, 0.05

@@ -17,8 +17,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from radvlm.measurements import Phase, StructureMeasurements
-from radvlm.provenance import Decision
+from radvlm.types.provenance import Decision
+from radvlm.types.scan_measurements import Phase, StructureMeasurements
 
 #: Median HU of blood up to which nothing suggests contrast; from ENHANCED_HU on contrast is sure.
 UNENHANCED_HU, ENHANCED_HU = 70.0, 90.0

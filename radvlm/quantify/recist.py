@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from radvlm.measurements import LesionMeasurements, Measurements
 from radvlm.quantify.change import LesionChange, headline_size, lesion_family
+from radvlm.types.scan_measurements import LesionMeasurements, Measurements
 
 #: Lesion structures (without side) that may be targets: solid lesions that are not called benign by their name.
 TARGET_FAMILIES = (

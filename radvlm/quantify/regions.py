@@ -11,14 +11,14 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from radvlm.anatomy import structure
 from radvlm.errors import InputError
-from radvlm.finding import Region
-from radvlm.geometry import Box
 from radvlm.quantify.components import connected_components
-from radvlm.quantify.tally import memory_order, slabs
-from radvlm.region_map import RegionLabel, RegionMap
-from radvlm.segmentation import Segmentation
+from radvlm.quantify.voxel_counts import memory_order, slabs
+from radvlm.types.anatomy import structure
+from radvlm.types.geometry import Box
+from radvlm.types.region import Region
+from radvlm.types.region_map import RegionLabel, RegionMap
+from radvlm.types.segmentation import Segmentation
 
 #: Kinds in the order of painting; a kind that is not listed comes with the organs.
 _PAINT_FIRST = {"body": 0, "cavity": 1, "tissue": 2, "muscle": 3}

@@ -12,24 +12,24 @@ from functools import cache
 
 import numpy as np
 
-from radvlm.anatomy import structure
 from radvlm.errors import GridError, InputError
-from radvlm.finding import Measurement
-from radvlm.measurements import LesionMeasurements, Measurements, Phase
-from radvlm.provenance import Decision
 from radvlm.quantify.components import components
-from radvlm.quantify.extras import with_extras
 from radvlm.quantify.lesion import measure_instance
 from radvlm.quantify.location import Locator
 from radvlm.quantify.organ import INSTANCE_KINDS, healthy_statistics, is_crumb, measure_structure
+from radvlm.quantify.organ_indices import with_extras
 from radvlm.quantify.phase import estimate_phase
 from radvlm.quantify.spine import with_spine
 from radvlm.quantify.statistics import HuStatistics
 from radvlm.quantify.tumor_vessels import tumor_contacts
 from radvlm.quantify.vessel_parts import with_vessels
-from radvlm.segmentation import Segmentation
-from radvlm.study import Study
-from radvlm.volume import Volume
+from radvlm.types.anatomy import structure
+from radvlm.types.measurement import Measurement
+from radvlm.types.provenance import Decision
+from radvlm.types.scan_measurements import LesionMeasurements, Measurements, Phase
+from radvlm.types.segmentation import Segmentation
+from radvlm.types.study import Study
+from radvlm.types.volume import Volume
 
 #: Components with fewer voxels are ignored: the edge of so small a mask is all there is to it.
 MIN_LESION_VOXELS = 4

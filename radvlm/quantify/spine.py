@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from radvlm.anatomy import structure
-from radvlm.finding import Measurement, Omission
-from radvlm.geometry import Geometry
-from radvlm.measurements import StructureMeasurements
 from radvlm.quantify.centerline import smoothed
-from radvlm.segmentation import Segmentation
+from radvlm.types.anatomy import structure
+from radvlm.types.geometry import Geometry
+from radvlm.types.measurement import Measurement, Omission
+from radvlm.types.scan_measurements import StructureMeasurements
+from radvlm.types.segmentation import Segmentation
 
 #: Normal angle (degrees) between the two endplates, larger in front when negative: mean of women and men in Masharawi
 #: et al. 2010 (PMC2899959, Table 1, 240 spines); above T9 that of T9, T13 and L6 those of their neighbours.

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from radvlm.finding import Measurement, Omission
-from radvlm.geometry import Box
 from radvlm.quantify.location import dilated, members
 from radvlm.quantify.organ import foreign_labels
-from radvlm.segmentation import Segmentation
+from radvlm.types.geometry import Box
+from radvlm.types.measurement import Measurement, Omission
+from radvlm.types.segmentation import Segmentation
 
 #: How far around a lesion HU are looked at.
 MARGIN_MM = 9.0

@@ -11,14 +11,14 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from radvlm.finding import Measurement
-from radvlm.geometry import Box
-from radvlm.measurements import LesionMeasurements, VesselContact
 from radvlm.quantify.centerline import Branch, center_lines, smoothed
 from radvlm.quantify.contact import REACH_MM, measure_contact
 from radvlm.quantify.regions import region_mask
 from radvlm.quantify.vessel_parts import portal_midline
-from radvlm.segmentation import Segmentation
+from radvlm.types.geometry import Box
+from radvlm.types.measurement import Measurement
+from radvlm.types.scan_measurements import LesionMeasurements, VesselContact
+from radvlm.types.segmentation import Segmentation
 
 #: Lesions whose vessels are judged.
 PANCREATIC = ("pancreas_pdac", "pancreas_tumor", "pancreas_lesion", "pancreas_pnet")

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from radvlm.finding import Measurement, Omission
-from radvlm.geometry import Box, Geometry
 from radvlm.quantify.centerline import edges, finite, graph, local_line, ray_directions, smoothed, to_centroid, wall
-from radvlm.segmentation import Segmentation
+from radvlm.types.geometry import Box, Geometry
+from radvlm.types.measurement import Measurement, Omission
+from radvlm.types.segmentation import Segmentation
 
 #: Structures whose mask is one tube, so that its widest section is a diameter.
 TUBES = ("aorta", "iliac_artery_left", "iliac_artery_right")

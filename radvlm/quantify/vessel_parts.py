@@ -11,11 +11,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from radvlm.anatomy import ABDOMINAL_LEVELS, structure
-from radvlm.finding import AORTA_PARTS, PORTAL_PARTS, PULMONARY_PARTS, Measurement, Omission
-from radvlm.geometry import Geometry
-from radvlm.measurements import NOT_IMAGED, StructureMeasurements
-from radvlm.provenance import Decision
 from radvlm.quantify.centerline import Branch, center_lines, smoothed
 from radvlm.quantify.vessel import (
     MAX_RATIO,
@@ -29,7 +24,12 @@ from radvlm.quantify.vessel import (
     sections_along,
     vessel_sections,
 )
-from radvlm.segmentation import Segmentation
+from radvlm.types.anatomy import ABDOMINAL_LEVELS, structure
+from radvlm.types.geometry import Geometry
+from radvlm.types.measurement import AORTA_PARTS, PORTAL_PARTS, PULMONARY_PARTS, Measurement, Omission
+from radvlm.types.provenance import Decision
+from radvlm.types.scan_measurements import NOT_IMAGED, StructureMeasurements
+from radvlm.types.segmentation import Segmentation
 
 #: A vein is flat: its sections may be this many times as long as wide.
 VEIN_RATIO = 3.0

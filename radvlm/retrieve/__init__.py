@@ -33,9 +33,9 @@ _HOME = {
     "random_report": "radvlm.retrieve.baselines",
     "neighbour_vote": "radvlm.retrieve.baselines",
     "similar_cases_page": "radvlm.retrieve.similar",
-    "VectorStore": "radvlm.retrieve.store",
-    "StoreIndex": "radvlm.retrieve.store",
-    "ArrayStore": "radvlm.retrieve.store",
+    "VectorStore": "radvlm.retrieve.external_store",
+    "StoreIndex": "radvlm.retrieve.external_store",
+    "ArrayStore": "radvlm.retrieve.external_store",
     "LanceStore": "radvlm.retrieve.lance",
 }
 __all__ = [
@@ -71,6 +71,7 @@ if TYPE_CHECKING:
     from radvlm.retrieve.baselines import copy_only, neighbour_vote, random_report
     from radvlm.retrieve.context import QueryContext, context_of
     from radvlm.retrieve.embedder import Embedder, FunctionEmbedder, HashedText
+    from radvlm.retrieve.external_store import ArrayStore, StoreIndex, VectorStore
     from radvlm.retrieve.hints import Hint, make_hints, render_hints
     from radvlm.retrieve.index import ReportIndex
     from radvlm.retrieve.knowledge import KnowledgeBase
@@ -80,7 +81,6 @@ if TYPE_CHECKING:
     from radvlm.retrieve.selection import Selection, SelectSettings, select
     from radvlm.retrieve.settings import IndexSettings
     from radvlm.retrieve.similar import similar_cases_page
-    from radvlm.retrieve.store import ArrayStore, StoreIndex, VectorStore
 
 
 def __getattr__(name: str) -> Any:

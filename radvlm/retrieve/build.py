@@ -20,12 +20,12 @@ import numpy as np
 from radvlm.errors import FileFormatError, InputError
 from radvlm.retrieve import duplicates, storage
 from radvlm.retrieve.embedder import Embedder, unit_vectors
+from radvlm.retrieve.index_segment import MODALITY, Row, Segment, write_catalog, write_vectors
 from radvlm.retrieve.records import LEVELS, Entry, Record, entries
 from radvlm.retrieve.scrub import scrub
-from radvlm.retrieve.segment import MODALITY, Row, Segment, write_catalog, write_vectors
 from radvlm.retrieve.settings import IndexSettings
-from radvlm.retrieve.shelf import exact_batch, recall_of, sample_queries
 from radvlm.retrieve.transform import Transform, learn
+from radvlm.retrieve.vector_files import exact_batch, recall_of, sample_queries
 
 if TYPE_CHECKING:
     from radvlm.retrieve.index import ReportIndex

@@ -11,9 +11,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from radvlm.anatomy import structure
 from radvlm.errors import InputError
-from radvlm.provenance import Decision
+from radvlm.types.anatomy import structure
+from radvlm.types.provenance import Decision
 
 #: Section of the anatomy table -> body region. Vessels, bones, nodes and soft tissues run through several.
 _REGION_OF_SECTION: Mapping[str, str] = {

@@ -17,19 +17,19 @@ from typing import Any
 
 import numpy as np
 
-from radvlm.anatomy import SECTIONS, structures
 from radvlm.errors import FileFormatError, InputError, VerificationError
-from radvlm.provenance import Decision
 from radvlm.retrieve import build, storage
-from radvlm.retrieve.calibrate import BACKGROUND, background_rows, z_scores
 from radvlm.retrieve.context import QueryContext
 from radvlm.retrieve.embedder import Embedder, HashedText, unit_vectors
+from radvlm.retrieve.index_segment import Segment
 from radvlm.retrieve.records import LEVELS, Record
 from radvlm.retrieve.result import Hit, SearchResult
-from radvlm.retrieve.segment import Segment
+from radvlm.retrieve.row_filter import Where
+from radvlm.retrieve.score_calibration import BACKGROUND, background_rows, z_scores
 from radvlm.retrieve.settings import IndexSettings
 from radvlm.retrieve.transform import Transform
-from radvlm.retrieve.where import Where
+from radvlm.types.anatomy import SECTIONS, structures
+from radvlm.types.provenance import Decision
 
 #: Split of the records that an evaluation may draw from.
 TRAINING_SPLIT = "train"

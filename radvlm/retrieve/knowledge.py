@@ -18,8 +18,8 @@ from radvlm.errors import FileFormatError, InputError
 from radvlm.retrieve import storage
 from radvlm.retrieve.bm25 import BM25
 from radvlm.retrieve.build import check_encoder
-from radvlm.retrieve.calibrate import z_scores
 from radvlm.retrieve.embedder import Embedder, unit_vectors
+from radvlm.retrieve.score_calibration import z_scores
 from radvlm.retrieve.transform import Transform, learn
 
 #: Of reciprocal rank fusion, as in the paper.

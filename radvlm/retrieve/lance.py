@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from radvlm.errors import InputError, MissingPackageError
-from radvlm.retrieve.store import Conditions, StoredRow
+from radvlm.retrieve.external_store import Conditions, StoredRow
 
 _FIELDS = tuple(f.name for f in fields(StoredRow))
 #: Hits of a search; related rows are read in pages of this size.

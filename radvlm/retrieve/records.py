@@ -1,7 +1,7 @@
 """Reports as they enter an index, and their division into organ paragraphs and sentences.
 
-Unusual: organs are found by the words of ``radvlm.anatomy`` and a short list of adjectives (hepatic, renal); a sentence
-without any stays with the organ of the sentence before it. Indication, history, technique, comparison and
+Unusual: organs are found by the words of ``radvlm.types.anatomy`` and a short list of adjectives (hepatic, renal); a
+sentence without any stays with the organ of the sentence before it. Indication, history, technique, comparison and
 recommendation are never indexed: they speak of the patient, not of a scan.
 """
 
@@ -16,8 +16,8 @@ from datetime import date as calendar_date
 from functools import cache
 from pathlib import Path
 
-from radvlm.anatomy import SECTIONS, structures
 from radvlm.errors import FileFormatError, InputError
+from radvlm.types.anatomy import SECTIONS, structures
 
 #: What a row of an index stands for.
 LEVELS = ("image", "report", "paragraph", "sentence")
@@ -64,7 +64,7 @@ class Record:
                     "Without a patient nobody could be excluded" if name == "patient" else "",
                 )
         if self.section and self.section not in SECTIONS:
-            raise InputError("section is a key of radvlm.anatomy.SECTIONS", repr(self.section))
+            raise InputError("section is a key of radvlm.types.anatomy.SECTIONS", repr(self.section))
         if self.date:
             check_date(self.date)
         if not self.id:

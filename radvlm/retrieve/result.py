@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from radvlm.provenance import Decision
+from radvlm.types.provenance import Decision
 
 
 @dataclass(frozen=True)

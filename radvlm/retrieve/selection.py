@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from radvlm.errors import InputError
-from radvlm.retrieve.calibrate import strength
 from radvlm.retrieve.records import sentences
 from radvlm.retrieve.result import Hit
+from radvlm.retrieve.score_calibration import strength
 
 _NORMAL = re.compile(
     r"(?i)\b(?:normal|unremarkable|within normal limits|no (?:evidence|sign|significant|acute|abnormal|"

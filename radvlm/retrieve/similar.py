@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from html import escape
 
 from radvlm.errors import InputError
-from radvlm.report import NOTICE
 from radvlm.retrieve.result import SearchResult
+from radvlm.types.report import NOTICE
 
 _STYLE = """body{font:15px/1.5 system-ui,sans-serif;margin:0 auto;max-width:72rem;padding:1rem;
 color:#1b1b1b;background:#fff}

@@ -19,10 +19,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from radvlm.geometry import Geometry
-from radvlm.provenance import Decision
-from radvlm.segmentation import LabelPlace, Segmentation
-from radvlm.volume import Volume
+from radvlm.types.geometry import Geometry
+from radvlm.types.provenance import Decision
+from radvlm.types.segmentation import LabelPlace, Segmentation
+from radvlm.types.volume import Volume
 
 #: Size of the coarse voxels in mm.
 COARSE_MM = 3.0

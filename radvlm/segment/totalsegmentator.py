@@ -18,11 +18,11 @@ from unittest import mock
 import numpy as np
 
 from radvlm.errors import FileFormatError, GridError, InputError, MissingPackageError, StructureError
-from radvlm.geometry import Geometry, to_canonical
-from radvlm.provenance import Decision
-from radvlm.scheme import Scheme, SchemeEntry, scheme_named, structure_from_name
-from radvlm.segmentation import LabelPlace, Segmentation
-from radvlm.volume import Volume
+from radvlm.types.geometry import Geometry, to_canonical
+from radvlm.types.label_scheme import Scheme, SchemeEntry, scheme_named, structure_from_name
+from radvlm.types.provenance import Decision
+from radvlm.types.segmentation import LabelPlace, Segmentation
+from radvlm.types.volume import Volume
 
 _EXTRA = "Install the extra: pip install 'radvlm[totalsegmentator]'"
 _DEVICES = ("auto", "cpu", "gpu", "mps")

@@ -23,8 +23,8 @@ from torch import Tensor, nn
 
 from radvlm.errors import InputError
 from radvlm.model.organ_map import Organ
-from radvlm.model.text_towers import TextTower
-from radvlm.model.tokens_encoder import LABELS, TokenEncoder, token_occupancy
+from radvlm.model.tokens.encoder import LABELS, TokenEncoder, token_occupancy
+from radvlm.model.tokens.text_towers import TextTower
 from radvlm.train.data import Study, label_arrays
 from radvlm.train.gather import alone, gathered, processes, summed
 from radvlm.train.prepared import Ahead, Augment, PreparedScans, augmented

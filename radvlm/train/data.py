@@ -20,9 +20,9 @@ from typing import Any
 
 import numpy as np
 
-from radvlm.anatomy import SECTIONS
 from radvlm.dataset.case import PARTS, part_of
 from radvlm.errors import FileFormatError, InputError
+from radvlm.types.anatomy import SECTIONS
 
 SECTION, LABEL = "section:", "label:"
 _TEXT = ("patient", "study", "volume", "masks", "report")
@@ -238,7 +238,7 @@ def _study(row: Mapping[str, Any], base: Path, where: str) -> Study:
     unknown = sorted(set(sections) - set(SECTIONS))
     if unknown:
         raise InputError(
-            "a section is a key of radvlm.anatomy.SECTIONS",
+            "a section is a key of radvlm.types.anatomy.SECTIONS",
             f"{where}: {', '.join(unknown)}",
             f"Choose one of {', '.join(SECTIONS)}",
         )

@@ -24,8 +24,8 @@ from torch import Tensor, nn
 from radvlm.dataset.case import Case
 from radvlm.dataset.prompts import prompts
 from radvlm.dataset.sentences import organ_text, organs, report_text, sentence_of
-from radvlm.model.pyramid import FEATURES, EvidenceReader, PyramidConfig, PyramidEncoder, evidence
-from radvlm.model.text import HashedTextEncoder
+from radvlm.model.hashed_text import HashedTextEncoder
+from radvlm.model.tiny.encoder import FEATURES, EvidenceReader, PyramidConfig, PyramidEncoder, evidence
 
 #: Reports of one step.
 REPORTS = 40

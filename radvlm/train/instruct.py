@@ -19,15 +19,15 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from radvlm.anatomy import SECTIONS
 from radvlm.errors import InputError
-from radvlm.model.tokens_encoder import TokenEncoder
-from radvlm.model.visual_prefix import ScanTokens, TokenWriter, scan_tokens, stacked
-from radvlm.model.writer import facts_prompt, question_prompt, section_prompt
+from radvlm.model.decoder.writer import facts_prompt, question_prompt, section_prompt
+from radvlm.model.tokens.encoder import TokenEncoder
+from radvlm.model.tokens.visual_prefix import ScanTokens, TokenWriter, scan_tokens, stacked
 from radvlm.train.data import Study
 from radvlm.train.gather import processes
 from radvlm.train.prepared import PreparedScans
 from radvlm.train.throughput import Throughput
+from radvlm.types.anatomy import SECTIONS
 
 KINDS = ("sections", "answers", "facts")
 
@@ -87,8 +87,8 @@ class FrozenScans:
         grid = tuple(int(n) for n in tensors["grid"])
         return ScanTokens(
             tensors["tokens"].float(),
-            grid,
-            tensors["positions_mm"],  # type: ignore[arg-type]
+            grid,  # type: ignore[arg-type]
+            tensors["positions_mm"],
             tensors.get("occupancy"),
             tensors.get("facts"),
             tensors.get("there"),

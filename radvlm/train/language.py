@@ -15,14 +15,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from radvlm.anatomy import structure
 from radvlm.dataset.case import Case
 from radvlm.dataset.facts import fact_pairs
 from radvlm.dataset.questions import Question, balanced, questions
 from radvlm.dataset.sentences import TINY_SECTIONS, Statement, may_deny, report_text, statements
 from radvlm.dataset.vocabulary import findings
-from radvlm.model.decoder import Decoder
-from radvlm.model.writer import ReportWriter, facts_prompt, question_prompt, section_prompt, seen_text
+from radvlm.model.decoder.causal_lm import Decoder
+from radvlm.model.decoder.writer import ReportWriter, facts_prompt, question_prompt, section_prompt, seen_text
+from radvlm.types.anatomy import structure
 
 #: Share of lessons in which places are not told, and of denials that are left open: a detector is not always sure.
 WITHOUT_PLACES, OPEN = 0.3, 0.15

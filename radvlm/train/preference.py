@@ -26,18 +26,18 @@ from torch import Tensor
 
 from radvlm.dataset.case import Case
 from radvlm.errors import InputError
-from radvlm.model.checkpoint import load_model, save
-from radvlm.model.decoder import IGNORED, Decoder, LoraSettings, TextBatch, positions_of
-from radvlm.model.hinted import hinted_prompt
-from radvlm.model.vlm import TableModel
-from radvlm.model.writer import ReportWriter, logits_of
-from radvlm.train.config import CorpusConfig
+from radvlm.model.decoder.causal_lm import IGNORED, Decoder, LoraSettings, TextBatch, positions_of
+from radvlm.model.decoder.prior_text import hinted_prompt
+from radvlm.model.decoder.writer import ReportWriter, logits_of
+from radvlm.model.store import load_model, save
+from radvlm.model.tiny.model import TableModel
 from radvlm.train.heads import Tables, evidence_tables
 from radvlm.train.language import LONGEST, Lesson, Lessons, make_lessons
 from radvlm.train.loop import LoopConfig, run_stage
 from radvlm.train.pairs import KINDS, Pair, Pairs
-from radvlm.train.recipe import read_recipe
-from radvlm.train.run import corpus_folder
+from radvlm.train.tiny_config import CorpusConfig
+from radvlm.train.tiny_run import corpus_folder
+from radvlm.train.tokens_config import read_recipe
 
 Progress = Callable[[str], None]
 #: Scans with a report of their masks that facts lessons are taken from, and scans that answers are taken from: they

@@ -26,9 +26,9 @@ from torch import Tensor
 from radvlm.errors import FileFormatError, InputError
 from radvlm.model.inputs import InputSpec, prepare
 from radvlm.model.organ_map import Organ, organ_map
-from radvlm.segmentation import Segmentation
 from radvlm.train.data import Study
-from radvlm.volume import Volume
+from radvlm.types.segmentation import Segmentation
+from radvlm.types.volume import Volume
 
 #: Opens a scan; given by the join, because training knows no files.
 LoadVolume = Callable[[Path], Volume]

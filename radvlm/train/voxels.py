@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from radvlm.errors import InputError
-from radvlm.model.pyramid import PyramidConfig, VoxelNetwork, split_maps
+from radvlm.model.tiny.encoder import PyramidConfig, VoxelNetwork, split_maps
 
 #: Findings without voxels of their own -> the class whose voxels show them.
 ORGAN_FINDINGS = {

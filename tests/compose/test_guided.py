@@ -12,17 +12,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from radvlm.compose import Style, compose_report, guided_report, verify_report, verify_sentence
-from radvlm.compose.drafts import split_sentences
-from radvlm.compose.reconcile import conflicts, masks_say
-from radvlm.compose.vocabulary import model_findings
+from radvlm.compose.check_drafts import split_sentences
+from radvlm.compose.merge_model import conflicts, masks_say
 from radvlm.dataset.vocabulary import findings as vocabulary
 from radvlm.errors import InputError, VerificationError
-from radvlm.finding import Finding, Region, Source, Status
-from radvlm.geometry import Box
 from radvlm.interpret import interpret, load_rules
-from radvlm.reading import Draft, FindingScore, Reading
-from radvlm.report import Report, Sentence
-from radvlm.study import Patient
+from radvlm.types.finding import Finding, Source, Status
+from radvlm.types.finding_kinds import model_findings
+from radvlm.types.geometry import Box
+from radvlm.types.model_output import Draft, FindingScore, ModelOutput
+from radvlm.types.region import Region
+from radvlm.types.report import Report, Sentence
+from radvlm.types.study import Patient
 
 ADULT = Patient(sex="F", age_years=63)
 SETTINGS = settings(
@@ -32,8 +33,8 @@ SETTINGS = settings(
 )
 
 
-def _reading(scores: tuple[FindingScore, ...], *drafts: Draft) -> Reading:
-    return Reading("tiny", "ab" * 32, "Trained on phantoms only.", scores, drafts)
+def _reading(scores: tuple[FindingScore, ...], *drafts: Draft) -> ModelOutput:
+    return ModelOutput("tiny", "ab" * 32, "Trained on phantoms only.", scores, drafts)
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +58,7 @@ def test_the_table_knows_every_finding_of_the_vocabulary() -> None:
     assert list(model_findings()) == list(vocabulary())
     rules = load_rules()
     known = {r.finding for r in rules.rules}
-    from radvlm.anatomy import structures
+    from radvlm.types.anatomy import structures
 
     for row in model_findings().values():
         for kind in (*row.same, *row.narrower, *row.broader):
@@ -498,14 +499,14 @@ def test_a_score_is_valid_or_refused(change: dict, match: str) -> None:
 def test_a_reading_survives_json_and_refuses_doubles(fakes: ModuleType) -> None:
     region = Region("liver", "liver", Box((0, 0, 0), (2, 2, 2)), 8, 0.1, (0.0, 0.0, 0.0), (1, 1, 1))
     scores = fakes.scores({"liver_cyst": 0.9}, {"liver_cyst": region}, {"liver_cyst": ("liver_segment_2",)})
-    reading = replace(_reading(scores, Draft("liver", "Cyst.")), thresholds={"liver_cyst": (0.2, 0.6)})
-    assert Reading.from_json(reading.to_json()) == reading
-    assert reading.score("liver_cyst").probability == 0.9 and reading.score("nothing") is None
+    model_output = replace(_reading(scores, Draft("liver", "Cyst.")), thresholds={"liver_cyst": (0.2, 0.6)})
+    assert ModelOutput.from_json(model_output.to_json()) == model_output
+    assert model_output.score("liver_cyst").probability == 0.9 and model_output.score("nothing") is None
     with pytest.raises(InputError, match="scored once"):
         _reading((*scores, scores[0]))
     with pytest.raises(InputError, match="one draft"):
         _reading((), Draft("liver", "a"), Draft("liver", "b"))
     with pytest.raises(InputError, match=r"what Reading\.to_json wrote"):
-        Reading.from_json("{}")
+        ModelOutput.from_json("{}")
     with pytest.raises(InputError, match="absent lies below present"):
-        replace(reading, thresholds={"a": (0.6, 0.2)})
+        replace(model_output, thresholds={"a": (0.6, 0.2)})

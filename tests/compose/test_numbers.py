@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 
 from radvlm.compose import Style
-from radvlm.compose.numbers import axes_text, hu_text, length_text, renderings, rounded, spacing_text, volume_text
-from radvlm.finding import QUANTITIES, Measurement
+from radvlm.types.measurement import QUANTITIES, Measurement
+from radvlm.wording.numbers import axes_text, hu_text, length_text, renderings, rounded, spacing_text, volume_text
 
 AUTO = Style()
 

@@ -10,12 +10,12 @@ import hypothesis.strategies as st
 from hypothesis import HealthCheck, given, settings
 
 from radvlm.compose import Style, compose_report, verify_sentence
-from radvlm.compose.numbers import renderings
-from radvlm.finding import Status
 from radvlm.interpret import interpret
-from radvlm.measurements import PHASES, Measurements
-from radvlm.report import Report, Sentence
-from radvlm.study import Patient
+from radvlm.types.finding import Status
+from radvlm.types.report import Report, Sentence
+from radvlm.types.scan_measurements import PHASES, Measurements
+from radvlm.types.study import Patient
+from radvlm.wording.numbers import renderings
 
 ORGANS = (
     "liver",

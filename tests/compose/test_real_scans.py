@@ -10,7 +10,7 @@ from radvlm.compose import compose_report
 from radvlm.interpret import interpret
 from radvlm.io import load_segmentation, load_volume
 from radvlm.quantify import measure_scan
-from radvlm.report import Report
+from radvlm.types.report import Report
 
 
 def _report(folder: Path, ct: str, masks: str) -> Report:

@@ -7,13 +7,13 @@ from types import ModuleType
 
 import pytest
 
-from radvlm.anatomy import SECTIONS, structures
 from radvlm.compose import Style, compose_report, verify_sentence
 from radvlm.errors import InputError
-from radvlm.finding import Status
 from radvlm.interpret import interpret
-from radvlm.report import Report
-from radvlm.study import Patient, Study
+from radvlm.types.anatomy import SECTIONS, structures
+from radvlm.types.finding import Status
+from radvlm.types.report import Report
+from radvlm.types.study import Patient, Study
 
 ADULT = Patient(sex="F", age_years=63)
 STYLES = (

@@ -8,12 +8,12 @@ from types import ModuleType
 import pytest
 
 from radvlm.compose import Style, compose_report, verify_report, verify_sentence
-from radvlm.compose.lexicon import tokenize
 from radvlm.errors import VerificationError
-from radvlm.finding import Finding, Status
 from radvlm.interpret import interpret
-from radvlm.report import Report, Sentence
-from radvlm.study import Patient
+from radvlm.types.finding import Finding, Status
+from radvlm.types.report import Report, Sentence
+from radvlm.types.study import Patient
+from radvlm.wording.vocabulary import tokenize
 
 ADULT = Patient(sex="F", age_years=63)
 

@@ -11,15 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from radvlm.compose import Style
-from radvlm.compose.numbers import axes_text, hu_text, length_text, volume_text
 from radvlm.dataset import facts as module
 from radvlm.dataset.facts import fact_pairs, facts_by_section, facts_of, finding_of
 from radvlm.errors import FileFormatError, InputError
-from radvlm.finding import Finding, Measurement, Region, Source, Status
-from radvlm.geometry import Box
 from radvlm.phantom.make import make_phantom
 from radvlm.phantom.spec import LesionSpec, PhantomSpec
-from radvlm.pipeline import generate_report
+from radvlm.types.finding import Finding, Source, Status
+from radvlm.types.geometry import Box
+from radvlm.types.measurement import Measurement
+from radvlm.types.region import Region
+from radvlm.wording.numbers import axes_text, hu_text, length_text, volume_text
+from radvlm.workflows.report import generate_report
 from tests.dataset.conftest import MakeCase
 
 NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?: x \d+(?:\.\d+)?)? (?:mm|cm|mL|HU)")

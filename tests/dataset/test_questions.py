@@ -10,7 +10,7 @@ from radvlm.dataset.case import Case
 from radvlm.dataset.questions import GROUPS, KINDS, Question, answers, balanced, constant_baseline, questions, subjects
 from radvlm.dataset.vocabulary import findings
 from radvlm.errors import InputError
-from radvlm.model.asking import Subjects, understand
+from radvlm.model.questions import Subjects, understand
 from tests.dataset.conftest import MakeCase, lesion
 
 

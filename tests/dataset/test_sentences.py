@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from radvlm.anatomy import structure
 from radvlm.compose import guided_report
 from radvlm.dataset.case import Case
 from radvlm.dataset.sentences import (
@@ -27,9 +26,11 @@ from radvlm.dataset.sentences import (
 )
 from radvlm.dataset.vocabulary import finding_kind, findings, voxel_classes
 from radvlm.errors import InputError
-from radvlm.evaluate.labels import label_report
-from radvlm.finding import Finding, Measurement, Source, Status
-from radvlm.reading import Draft, FindingScore, Reading
+from radvlm.evaluate.metrics.labels import label_report
+from radvlm.types.anatomy import structure
+from radvlm.types.finding import Finding, Source, Status
+from radvlm.types.measurement import Measurement
+from radvlm.types.model_output import Draft, FindingScore, ModelOutput
 from tests.dataset.conftest import PARTS, SIZES, MakeCase, document, lesion
 from tests.dataset.test_prompts import LABELS
 
@@ -122,13 +123,13 @@ def test_plain_prose_is_never_replaced_when_the_model_is_right(section: str, cas
     scores = tuple(s for s in _scores(case, places) if s.section == section)
     text = section_text(case, section, places=places)
     drafts = (Draft(section, text),) if text else ()
-    assert not guided_report(MEASURED, Reading("m", "", "a test", scores, drafts)).replacements
+    assert not guided_report(MEASURED, ModelOutput("m", "", "a test", scores, drafts)).replacements
 
 
 def test_plain_prose_about_something_else_is_replaced(make_case: MakeCase) -> None:
     case = make_case([lesion("liver_cyst", location="liver_segment_6")])
     for wrong in ("Liver abscess in segment VI.", "Hepatic cyst in segment II.", "No hepatic cyst."):
-        report = guided_report(MEASURED, Reading("m", "", "a test", _scores(case, True), (Draft("liver", wrong),)))
+        report = guided_report(MEASURED, ModelOutput("m", "", "a test", _scores(case, True), (Draft("liver", wrong),)))
         assert [r.rejected for r in report.replacements] == [wrong]
 
 

@@ -12,13 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from radvlm.errors import InputError
-from radvlm.evaluate.errors import CATEGORIES, ErrorsMetric, assign, count_errors
-from radvlm.evaluate.labels import FindingsMetric
+from radvlm.evaluate.metrics.clinical_significance import TIERS, load_significance
+from radvlm.evaluate.metrics.errors import CATEGORIES, ErrorsMetric, assign, count_errors
+from radvlm.evaluate.metrics.labels import FindingsMetric
 from radvlm.evaluate.score import Score
-from radvlm.evaluate.significance_table import TIERS, load_significance
-from radvlm.evaluate.text import ReportText
-from radvlm.finding import Finding, Measurement, Source, Status
-from radvlm.report import Report, Sentence
+from radvlm.report_reader.report_text import ReportText
+from radvlm.types.finding import Finding, Source, Status
+from radvlm.types.measurement import Measurement
+from radvlm.types.report import Report, Sentence
 
 A, B, C, D, E, F = CATEGORIES
 #: reference, candidate, expected errors as (category, significant).
@@ -188,8 +189,8 @@ def test_a_structured_report_meets_a_plain_one() -> None:
 
 
 def test_every_lesion_of_the_anatomy_table_has_a_kind() -> None:
-    from radvlm.anatomy import structures
-    from radvlm.evaluate.lexicon import load_lexicon
+    from radvlm.report_reader.lexicon import load_lexicon
+    from radvlm.types.anatomy import structures
 
     lexicon = load_lexicon()
     skipped = {"brain_lesion", "intracerebral_hemorrhage", "brain_aneurysm", "hip_implant"}
@@ -203,7 +204,7 @@ def test_every_lesion_of_the_anatomy_table_has_a_kind() -> None:
 
 
 def test_the_significance_table_is_sourced_and_names_known_kinds() -> None:
-    from radvlm.evaluate.lexicon import load_lexicon
+    from radvlm.report_reader.lexicon import load_lexicon
 
     table = load_significance()
     assert set(table.kinds) <= set(load_lexicon().kinds)

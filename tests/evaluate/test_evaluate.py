@@ -15,8 +15,8 @@ import pytest
 
 from radvlm.errors import InputError
 from radvlm.evaluate import EvaluationTable, Mark, Output, ReportText, Score, compare_systems, evaluate
-from radvlm.evaluate.significance import Statistics
-from radvlm.evaluate.writing import file_name
+from radvlm.evaluate.results.writing import file_name
+from radvlm.evaluate.statistics.resampling import Statistics
 
 QUICK = Statistics(bootstraps=200, permutations=199)
 
@@ -221,7 +221,7 @@ def test_files(tmp_path: Path) -> None:
 def test_the_page_is_offline_and_escapes_what_reports_say() -> None:
     refs = [f'<script>alert("{i}")</script> cyst of {i} mm' for i in range(10)]
     table = _evaluate(refs, {"<i>A</i>": [r + " and 77 more" for r in refs], "B": refs}, metrics=["lexical", Lengths()])
-    from radvlm.evaluate.page import page
+    from radvlm.evaluate.results.page import page
 
     html = page(table)
     assert not re.search(r"https?://|src=|@import|url\(", html)
@@ -232,8 +232,8 @@ def test_the_page_is_offline_and_escapes_what_reports_say() -> None:
 
 
 def test_overlapping_marks_are_cut_at_their_ends() -> None:
-    from radvlm.evaluate.page import marked
-    from radvlm.evaluate.table import CaseRecord
+    from radvlm.evaluate.results.page import marked
+    from radvlm.evaluate.results.table import CaseRecord
 
     marks = (
         Mark("candidate", 0, 5, "omission", "first", False),
@@ -252,7 +252,7 @@ def test_overlapping_marks_are_cut_at_their_ends() -> None:
 def _command(tmp_path: Path, *arguments: str) -> int:
     import argparse
 
-    from radvlm.evaluate.command import add_arguments, run
+    from radvlm.cli.evaluate import add_arguments, run
 
     parser = argparse.ArgumentParser()
     add_arguments(parser)
@@ -295,7 +295,7 @@ def test_the_command_writes_files_and_tells_of_failed_cases(tmp_path: Path, pair
 
 def test_importing_is_light() -> None:
     code = (
-        "import time, sys; t = time.perf_counter(); import radvlm.evaluate, radvlm.evaluate.command; "
+        "import time, sys; t = time.perf_counter(); import radvlm.evaluate, radvlm.cli.evaluate; "
         "print(time.perf_counter() - t); print(*sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

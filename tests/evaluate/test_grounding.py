@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from radvlm.errors import GridError, InputError
 from radvlm.evaluate import evaluate
-from radvlm.evaluate.grounding import GroundingMetric, case_scores, masks_by_report
-from radvlm.evaluate.grounding_case import (
+from radvlm.evaluate.metrics.grounding import GroundingMetric, case_scores, masks_by_report
+from radvlm.evaluate.metrics.grounding_case import (
     GroundedReport,
     GroundingRules,
     _assign,
@@ -24,14 +24,16 @@ from radvlm.evaluate.grounding_case import (
     ground_case,
     statements_of,
 )
-from radvlm.evaluate.measurement_error import errors_against_truth, stated_sizes, summarise_errors
-from radvlm.evaluate.overlap import Place, RegionMasks, dice, iou, on_grid, pointing_voxel, shared_voxels, union
+from radvlm.evaluate.metrics.measurement_error import errors_against_truth, stated_sizes, summarise_errors
+from radvlm.evaluate.metrics.overlap import Place, RegionMasks, dice, iou, on_grid, pointing_voxel, shared_voxels, union
 from radvlm.evaluate.registry import make_metric
-from radvlm.evaluate.text import ReportText
-from radvlm.finding import Finding, Measurement, Region, Source, Status
-from radvlm.geometry import Box, Geometry
-from radvlm.region_map import RegionLabel, RegionMap
-from radvlm.report import Report, Sentence
+from radvlm.report_reader.report_text import ReportText
+from radvlm.types.finding import Finding, Source, Status
+from radvlm.types.geometry import Box, Geometry
+from radvlm.types.measurement import Measurement
+from radvlm.types.region import Region
+from radvlm.types.region_map import RegionLabel, RegionMap
+from radvlm.types.report import Report, Sentence
 
 GRID = Geometry((20, 20, 20), np.diag([2.0, 2.0, 5.0, 1.0]))
 Voxels = tuple[tuple[int, int, int], tuple[int, int, int]]

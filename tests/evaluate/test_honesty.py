@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from radvlm.evaluate.honesty import baselines, collapse, normal_report, self_bleu, tf_idf
-from radvlm.evaluate.text import ReportText
-from radvlm.evaluate.tokenizers import TOKENIZERS, Encoder
+from radvlm.evaluate.baselines import baselines, collapse, normal_report, self_bleu, tf_idf
+from radvlm.evaluate.metrics.tokenizers import TOKENIZERS, Encoder
+from radvlm.report_reader.report_text import ReportText
 
 
 def _reports(texts: list[str], per_patient: int = 1) -> list[ReportText]:

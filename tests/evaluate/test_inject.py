@@ -10,9 +10,9 @@ import pytest
 
 import radvlm.evaluate.inject
 from radvlm.errors import InputError
-from radvlm.evaluate.errors import count_errors
 from radvlm.evaluate.inject import CATEGORIES, CONTROLS, STRENGTHS, inject_text, pairs
 from radvlm.evaluate.inject_grammar import TOPICS
+from radvlm.evaluate.metrics.errors import count_errors
 
 
 def test_errors_of_every_kind_are_found_and_controls_are_clean() -> None:

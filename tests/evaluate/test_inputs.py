@@ -9,7 +9,7 @@ import pytest
 
 from radvlm.errors import FileFormatError, InputError, MissingPackageError, RadvlmError
 from radvlm.evaluate.inputs import Columns, pair, read_reports
-from radvlm.evaluate.text import ReportText, find_sections
+from radvlm.report_reader.report_text import ReportText, find_sections
 
 
 def _write(tmp_path: Path, name: str, content: str | bytes) -> Path:

@@ -16,10 +16,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from radvlm.cli import judge as judge_command
 from radvlm.errors import FileFormatError, InputError
 from radvlm.evaluate import evaluate
-from radvlm.evaluate.errors import CATEGORIES, ErrorsMetric
-from radvlm.evaluate.judge import command
 from radvlm.evaluate.judge.backend import BackendFailure, Reply
 from radvlm.evaluate.judge.cache import ReplyCache
 from radvlm.evaluate.judge.callable import CallableBackend
@@ -35,7 +34,8 @@ from radvlm.evaluate.judge.reply import MalformedReply, read_reply
 from radvlm.evaluate.judge.request import PROMPTS, JudgeRequest, Params, load_prompt, reply_schema
 from radvlm.evaluate.judge.runner import JudgeRunner, JudgeSettings
 from radvlm.evaluate.judge.wire import is_local
-from radvlm.evaluate.text import ReportText
+from radvlm.evaluate.metrics.errors import CATEGORIES, ErrorsMetric
+from radvlm.report_reader.report_text import ReportText
 
 REFERENCE = "A 12 mm nodule in the right upper lobe.\nSmall left pleural effusion, unchanged. Simple renal cyst."
 CANDIDATE = "A 12 mm nodule in the left upper lobe. Small left pleural effusion."
@@ -398,7 +398,7 @@ def test_the_judge_in_a_table_beside_the_rules(tmp_path: Path) -> None:
     assert table.value("normal report", "judge", "total") is None  # nobody pays for baselines
 
     table.save(tmp_path, page=True)
-    card = command.save_judge(metric, table, tmp_path, Prices(1.0, 2.0))
+    card = judge_command.save_judge(metric, table, tmp_path, Prices(1.0, 2.0))
     assert (card["cases"], card["judged"], card["failed"]) == (7, 6, 1)
     assert card["statuses"] == {"ok": 6, "server_error": 1} and card["errors"] == 8
     assert card["prompt"]["digest"] == load_prompt().digest
@@ -549,13 +549,13 @@ def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
 
 def arguments(*given: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
-    command.add_judge_arguments(parser)
+    judge_command.add_judge_arguments(parser)
     return parser.parse_args(given)
 
 
 def test_the_command_needs_no_third_party_package_to_tell_its_arguments() -> None:
     code = (
-        "import sys, argparse; before = set(sys.modules); import radvlm.evaluate.judge.command as c; "
+        "import sys, argparse; before = set(sys.modules); import radvlm.cli.judge as c; "
         "p = argparse.ArgumentParser(); c.add_judge_arguments(p); q = argparse.ArgumentParser(); "
         "c.add_calibrate_arguments(q); p.format_help(); "
         "bad = {'numpy', 'pydantic', 'torch', 'yaml', 'tqdm'} & set(sys.modules); assert not bad, bad"
@@ -565,7 +565,7 @@ def test_the_command_needs_no_third_party_package_to_tell_its_arguments() -> Non
 
 def test_the_command_makes_the_judge_that_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "secret")
-    local = command.open_judge(
+    local = judge_command.open_judge(
         arguments(
             "--judge",
             "openai",
@@ -588,8 +588,8 @@ def test_the_command_makes_the_judge_that_is_asked_for(tmp_path: Path, monkeypat
     local.runner.cache.close()
     far = ("--judge", "openai", "--model", "m", "--base-url", "https://api.x.org/v1")
     with pytest.raises(InputError, match="explicit consent"):
-        command.open_judge(arguments(*far), tmp_path)
-    remote = command.open_judge(arguments(*far, "--allow-remote"), tmp_path)
+        judge_command.open_judge(arguments(*far), tmp_path)
+    remote = judge_command.open_judge(arguments(*far, "--allow-remote"), tmp_path)
     assert remote.runner.backend._key == "secret"  # type: ignore[attr-defined]
     assert "secret" not in json.dumps(remote.report([], [])[1])
     remote.runner.cache.close()
@@ -612,7 +612,7 @@ def test_the_command_makes_the_judge_that_is_asked_for(tmp_path: Path, monkeypat
         ),
     ):
         with pytest.raises(InputError, match=problem):
-            command.open_judge(arguments(*bad), tmp_path)
+            judge_command.open_judge(arguments(*bad), tmp_path)
 
 
 def test_a_dry_run_writes_and_sends_nothing(tmp_path: Path) -> None:
@@ -630,12 +630,12 @@ def test_a_dry_run_writes_and_sends_nothing(tmp_path: Path) -> None:
         "--price-output",
         "4",
     )
-    metric = command.open_judge(args, out)
+    metric = judge_command.open_judge(args, out)
     refs = [ReportText.from_text(str(i), f"FINDINGS: {REFERENCE} {i}\nIMPRESSION: Nodule.") for i in range(3)]
     systems: dict[str, list[ReportText | None]] = {"A": [refs[0], None, refs[2]], "B": [*refs]}
-    text = command.dry_run(metric, refs, systems, "all", command.prices_of(args))
+    text = judge_command.dry_run(metric, refs, systems, "all", judge_command.prices_of(args))
     assert "5 cases, 3 requests" in text and "cost: about" in text and "localhost:1" in text
-    assert "5 cases, 1 requests" in command.dry_run(metric, refs, systems, "impression", Prices())
+    assert "5 cases, 1 requests" in judge_command.dry_run(metric, refs, systems, "impression", Prices())
     assert not out.exists()
 
 

@@ -13,12 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from radvlm.errors import InputError
-from radvlm.evaluate import meteor
-from radvlm.evaluate.lexical import PROFILES, LexicalMetric, MeteorMetric
-from radvlm.evaluate.ngrams import common_subsequence, count_grams, matches
-from radvlm.evaluate.stemmer import stem
-from radvlm.evaluate.text import ReportText
-from radvlm.evaluate.tokenizers import TOKENIZERS, Encoder
+from radvlm.evaluate.metrics import meteor
+from radvlm.evaluate.metrics.lexical import PROFILES, LexicalMetric, MeteorMetric
+from radvlm.evaluate.metrics.ngrams import common_subsequence, count_grams, matches
+from radvlm.evaluate.metrics.stemmer import stem
+from radvlm.evaluate.metrics.tokenizers import TOKENIZERS, Encoder
+from radvlm.report_reader.report_text import ReportText
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")

@@ -15,8 +15,8 @@ import pytest
 
 from radvlm.errors import InputError, MissingPackageError
 from radvlm.evaluate import evaluate
-from radvlm.evaluate import model_metrics as m
-from radvlm.evaluate.text import ReportText
+from radvlm.evaluate.metrics import model_metrics as m
+from radvlm.report_reader.report_text import ReportText
 
 
 def fake(monkeypatch: pytest.MonkeyPatch, name: str, **names: Any) -> ModuleType:

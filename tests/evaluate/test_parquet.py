@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from radvlm.cli import main
+from radvlm.cli.main import main
 from radvlm.errors import FileFormatError, InputError
 from radvlm.evaluate.inputs import Columns, read_reports
 

@@ -10,7 +10,7 @@ import pytest
 import scipy.stats
 
 from radvlm.errors import InputError
-from radvlm.evaluate.significance import (
+from radvlm.evaluate.statistics.resampling import (
     Statistics,
     bootstrap_weights,
     holm,

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from radvlm.errors import InputError
 from radvlm.evaluate import evaluate
-from radvlm.evaluate.answers import Tolerance, normalise, number_of, same_answer
-from radvlm.evaluate.classification import (
+from radvlm.evaluate.metrics.answers import Tolerance, normalise, number_of, same_answer
+from radvlm.evaluate.metrics.classification import (
     auprc,
     auroc,
     brier,
@@ -20,9 +20,9 @@ from radvlm.evaluate.classification import (
     choose_threshold,
     score_classification,
 )
-from radvlm.evaluate.retrieval import score_retrieval
-from radvlm.evaluate.significance import Statistics
-from radvlm.evaluate.vqa import VqaMetric, best_constants
+from radvlm.evaluate.metrics.retrieval import score_retrieval
+from radvlm.evaluate.metrics.vqa import VqaMetric, best_constants
+from radvlm.evaluate.statistics.resampling import Statistics
 
 
 @pytest.mark.parametrize(

@@ -11,14 +11,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from radvlm.finding import Finding, Measurement, Omission, Region, RuleReference, Source, Status
-from radvlm.geometry import Box, Geometry
-from radvlm.measurements import LesionMeasurements, Measurements, Phase, StructureMeasurements
-from radvlm.provenance import Decision, SourceFile
-from radvlm.region_map import RegionLabel, RegionMap
-from radvlm.report import Report, Sentence
-from radvlm.study import Study
-from radvlm.volume import Volume
+from radvlm.types.finding import Finding, RuleReference, Source, Status
+from radvlm.types.geometry import Box, Geometry
+from radvlm.types.measurement import Measurement, Omission
+from radvlm.types.provenance import Decision, SourceFile
+from radvlm.types.region import Region
+from radvlm.types.region_map import RegionLabel, RegionMap
+from radvlm.types.report import Report, Sentence
+from radvlm.types.scan_measurements import LesionMeasurements, Measurements, Phase, StructureMeasurements
+from radvlm.types.study import Study
+from radvlm.types.volume import Volume
 
 SHAPE, SPACING = (120, 90, 36), (3.0, 3.0, 5.0)
 #: structure or lesion -> (centre in voxels, half-axes in voxels, HU); the liver lies at high i: the patient's right.

@@ -15,16 +15,16 @@ import numpy as np
 import pytest
 
 import radvlm.export.page as page_module
-from radvlm.anatomy import structure
 from radvlm.errors import GridError
 from radvlm.export import PageOptions, render_page
 from radvlm.export.tables import number_text, uncertainty_text
 from radvlm.export.view import unpack_hu
-from radvlm.geometry import Geometry
-from radvlm.provenance import Decision, SourceFile
-from radvlm.region_map import RegionMap
-from radvlm.report import NOTICE, Replacement, Report
-from radvlm.volume import Volume
+from radvlm.types.anatomy import structure
+from radvlm.types.geometry import Geometry
+from radvlm.types.provenance import Decision, SourceFile
+from radvlm.types.region_map import RegionMap
+from radvlm.types.report import NOTICE, Replacement, Report
+from radvlm.types.volume import Volume
 
 HOSTILE = "</script><script>alert(1)</script><!-- <img src=x onerror=alert(2)> \"' &amp; ]]> \u2028 {{ 7*7 }}"
 

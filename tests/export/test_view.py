@@ -22,9 +22,9 @@ from radvlm.export.view import (
     unpack_labels,
     view_labels,
 )
-from radvlm.finding import Region
-from radvlm.geometry import Box, Geometry
-from radvlm.region_map import RegionLabel, RegionMap
+from radvlm.types.geometry import Box, Geometry
+from radvlm.types.region import Region
+from radvlm.types.region_map import RegionLabel, RegionMap
 
 GEOMETRY = Geometry((9, 7, 5), np.diag([2.0, 3.0, 4.0, 1.0]))
 

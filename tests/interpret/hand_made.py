@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from radvlm.finding import Measurement, Region
-from radvlm.geometry import Box, Geometry
-from radvlm.measurements import LesionMeasurements, Measurements, Phase, StructureMeasurements
+from radvlm.types.geometry import Box, Geometry
+from radvlm.types.measurement import Measurement
+from radvlm.types.region import Region
+from radvlm.types.scan_measurements import LesionMeasurements, Measurements, Phase, StructureMeasurements
 
 ABDOMEN = (
     "liver",

@@ -8,10 +8,11 @@ from types import ModuleType
 import pytest
 
 from radvlm.compose import compose_report
-from radvlm.finding import Measurement, Status
 from radvlm.interpret import interpret
-from radvlm.measurements import Neighbor
-from radvlm.study import Patient
+from radvlm.types.finding import Status
+from radvlm.types.measurement import Measurement
+from radvlm.types.scan_measurements import Neighbor
+from radvlm.types.study import Patient
 
 ADULT = Patient(sex="M", age_years=60)
 

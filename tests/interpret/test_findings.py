@@ -8,11 +8,12 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from radvlm.finding import Finding, Measurement, Status
-from radvlm.geometry import Geometry
 from radvlm.interpret import interpret, load_rules
-from radvlm.measurements import Measurements, Phase
-from radvlm.study import Patient, Study
+from radvlm.types.finding import Finding, Status
+from radvlm.types.geometry import Geometry
+from radvlm.types.measurement import Measurement
+from radvlm.types.scan_measurements import Measurements, Phase
+from radvlm.types.study import Patient, Study
 
 ADULT = Patient(sex="M", age_years=60)
 
@@ -294,7 +295,7 @@ rules:
 
 
 def test_every_lesion_structure_gives_a_finding(hand_made: ModuleType) -> None:
-    from radvlm.anatomy import structures
+    from radvlm.types.anatomy import structures
 
     kinds = [s.name for s in structures().values() if s.kind in ("lesion", "fluid")]
     lesions = [hand_made.lesion(name, 1, 22.0, 17.0) for name in kinds]

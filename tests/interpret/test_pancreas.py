@@ -8,15 +8,16 @@ import numpy as np
 import pytest
 
 from radvlm.compose.report import compose_report
-from radvlm.finding import Measurement, Status
-from radvlm.geometry import Geometry
 from radvlm.interpret import interpret
 from radvlm.interpret.pancreas import ADVANCED, BORDERLINE, OPEN, RESECTABLE, resectability
-from radvlm.measurements import VesselContact
 from radvlm.quantify import measure_scan
 from radvlm.quantify.tumor_vessels import VESSELS
-from radvlm.segmentation import LabelPlace, Segmentation
-from radvlm.study import Patient
+from radvlm.types.finding import Status
+from radvlm.types.geometry import Geometry
+from radvlm.types.measurement import Measurement
+from radvlm.types.scan_measurements import VesselContact
+from radvlm.types.segmentation import LabelPlace, Segmentation
+from radvlm.types.study import Patient
 
 PATIENT = Patient(age_years=60, sex="M")
 SMA, CA, CHA = "superior_mesenteric_artery", "celiac_trunk", "hepatic_artery"

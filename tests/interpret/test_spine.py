@@ -7,9 +7,10 @@ from dataclasses import replace
 import pytest
 
 from radvlm.compose.report import compose_report
-from radvlm.finding import Measurement, Status
 from radvlm.interpret import interpret
-from radvlm.study import Patient
+from radvlm.types.finding import Status
+from radvlm.types.measurement import Measurement
+from radvlm.types.study import Patient
 
 PATIENT = Patient(age_years=70, sex="F")
 STEP = 32.0

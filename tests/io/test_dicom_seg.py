@@ -14,12 +14,12 @@ from pydicom.sr.codedict import codes
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 from radvlm.errors import FileFormatError, InputError, StructureError
-from radvlm.geometry import Geometry
 from radvlm.io.dicom_frames import patient_key
 from radvlm.io.dicom_seg import is_dicom_seg, read_dicom_seg, segment_structure
 from radvlm.io.masks import load_segmentation
-from radvlm.study import Study
-from radvlm.volume import Volume
+from radvlm.types.geometry import Geometry
+from radvlm.types.study import Study
+from radvlm.types.volume import Volume
 
 SHAPE = (6, 8, 10)  # slices, rows, columns
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from radvlm.errors import RadvlmError
 from radvlm.io import load_volume
 from radvlm.io.label_names import table_as_xml
-from radvlm.volume import Volume
+from radvlm.types.volume import Volume
 
 FUZZ = settings(max_examples=250, deadline=None, suppress_health_check=list(HealthCheck))
 

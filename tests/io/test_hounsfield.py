@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from radvlm.errors import GridError, InputError, RadvlmError
-from radvlm.geometry import Geometry
 from radvlm.io import load_volume
-from radvlm.volume import Volume
+from radvlm.types.geometry import Geometry
+from radvlm.types.volume import Volume
 
 AFFINE = np.diag([0.8, 0.8, 2.5, 1.0])
 

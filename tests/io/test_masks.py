@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from radvlm.errors import FileFormatError, GridError, InputError, StructureError
-from radvlm.geometry import Box, Geometry
 from radvlm.io.label_names import table_as_xml
 from radvlm.io.mask_check import check_masks_fit, sample_labels
 from radvlm.io.mask_layers import LayerPacker, whole_labels
 from radvlm.io.masks import load_segmentation
-from radvlm.segmentation import Segmentation
-from radvlm.volume import Volume
+from radvlm.types.geometry import Box, Geometry
+from radvlm.types.segmentation import Segmentation
+from radvlm.types.volume import Volume
 
 AFFINE = np.array([[2.0, 0, 0, -10], [0, 1.5, 0, 20], [0, 0, 3.0, -40], [0, 0, 0, 1]])
 ORDERS = [

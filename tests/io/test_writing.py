@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from radvlm.errors import FileFormatError, GridError, InputError
-from radvlm.geometry import Geometry
 from radvlm.io import load_volume, save_labels
 from radvlm.io.nifti import read_nifti
 from radvlm.io.writing import save_volume, write_text_atomically
+from radvlm.types.geometry import Geometry
 
 AFFINE = np.array([[0.8, 0, 0, -12.0], [0, 0.7, 0, 5.0], [0, 0, 2.5, -40.0], [0, 0, 0, 1.0]])
 AXES = ["".join(codes) for order in itertools.permutations(("RL", "AP", "SI")) for codes in itertools.product(*order)]

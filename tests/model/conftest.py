@@ -13,16 +13,16 @@ import torch
 from radvlm.dataset.questions import subjects
 from radvlm.dataset.sentences import TINY_SECTIONS
 from radvlm.dataset.vocabulary import anatomy_classes, findings, part_classes
-from radvlm.geometry import Geometry
-from radvlm.model.asking import Subjects
 from radvlm.model.calibration import Calibration
-from radvlm.model.decoder import Decoder, LlamaShape, train_tokenizer
-from radvlm.model.fusion import EvidenceConfig
-from radvlm.model.pyramid import PyramidConfig, PyramidEncoder, context_names
-from radvlm.model.text import HashedTextConfig, HashedTextEncoder
-from radvlm.model.vlm import Settings, TableModel, Term
-from radvlm.model.writer import MARKERS, ReportWriter
-from radvlm.volume import Volume
+from radvlm.model.decoder.causal_lm import Decoder, LlamaShape, train_tokenizer
+from radvlm.model.decoder.fusion import EvidenceConfig
+from radvlm.model.decoder.writer import MARKERS, ReportWriter
+from radvlm.model.hashed_text import HashedTextConfig, HashedTextEncoder
+from radvlm.model.questions import Subjects
+from radvlm.model.tiny.encoder import PyramidConfig, PyramidEncoder, context_names
+from radvlm.model.tiny.model import Settings, TableModel, Term
+from radvlm.types.geometry import Geometry
+from radvlm.types.volume import Volume
 
 NOTICE = "Random weights for tests; means nothing."
 TEXTS = [

@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-import radvlm.model.accelerate as fast_module
+import radvlm.model.merlin.accelerate as fast_module
 from radvlm.errors import InputError, MissingPackageError
-from radvlm.model.accelerate import accelerate, checked, fold, random_probes, weight_digest
+from radvlm.model.encoder_output import EncoderOutput
+from radvlm.model.merlin.accelerate import accelerate, checked, fold, random_probes, weight_digest
 from radvlm.model.merlin.image import MerlinImageEncoder
-from radvlm.model.output import EncoderOutput
 
 SHAPE = (48, 48, 32)
 

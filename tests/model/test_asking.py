@@ -7,8 +7,7 @@ from dataclasses import asdict
 import pytest
 
 from radvlm.dataset.questions import subjects
-from radvlm.finding import Status
-from radvlm.model.asking import (
+from radvlm.model.questions import (
     Asked,
     Shown,
     Subjects,
@@ -19,7 +18,8 @@ from radvlm.model.asking import (
     understand,
     verdict,
 )
-from radvlm.reading import FindingScore
+from radvlm.types.finding import Status
+from radvlm.types.model_output import FindingScore
 
 KNOWN = Subjects.from_dict(subjects())
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from scipy.optimize import brentq, minimize
 
 from radvlm.errors import InputError
-from radvlm.finding import Status
 from radvlm.model.calibration import Calibration, _offset, _platt, best_threshold, fit
+from radvlm.types.finding import Status
 
 
 def _direct(logits: np.ndarray, truth: np.ndarray) -> np.ndarray:

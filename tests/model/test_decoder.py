@@ -11,9 +11,9 @@ from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig, MistralC
 from transformers.models.llama.modeling_llama import LlamaForCausalLM
 
 from radvlm.errors import FileFormatError, InputError
-from radvlm.model.decoder import Decoder, LlamaShape, LoraSettings, collate
-from radvlm.model.decoding import WritingLimits, reference_loop, score_choices
-from radvlm.model.tokenizer import load_tokenizer, train_tokenizer
+from radvlm.model.decoder.causal_lm import Decoder, LlamaShape, LoraSettings, collate
+from radvlm.model.decoder.generation import WritingLimits, reference_loop, score_choices
+from radvlm.model.decoder.tokenizer import load_tokenizer, train_tokenizer
 
 TEXTS = [
     f"The liver measures {i} mm. No lesion in the spleen; left kidney {i / 10} cm, unremarkable.\n" for i in range(200)

@@ -10,8 +10,7 @@ import torch
 from torch import nn
 
 from radvlm.errors import InputError
-from radvlm.geometry import Geometry
-from radvlm.model.fusion import (
+from radvlm.model.decoder.fusion import (
     EvidenceConfig,
     EvidenceTokens,
     LinearConfig,
@@ -27,6 +26,7 @@ from radvlm.model.fusion import (
     region_facts,
     token_positions_mm,
 )
+from radvlm.types.geometry import Geometry
 
 GRID = Geometry((8, 6, 4), np.diag([2.0, 3.0, 5.0, 1.0]))
 MODULES = [

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from scipy.ndimage import label
 
-from radvlm.geometry import Geometry
-from radvlm.model.grounding import Patch, cells_of, to_scan
+from radvlm.model.tiny.grounding import Patch, cells_of, to_scan
 from radvlm.quantify import paint_regions, region_mask
-from radvlm.segmentation import Segmentation
+from radvlm.types.geometry import Geometry
+from radvlm.types.segmentation import Segmentation
 
 
 def _grids(

@@ -14,10 +14,10 @@ from scipy.spatial.transform import Rotation
 
 import radvlm
 from radvlm.errors import InputError
-from radvlm.geometry import Geometry, to_canonical
 from radvlm.model.inputs import MERLIN_INPUT, InputSpec, prepare, resample_linear, resampling_grid, sample_linear
-from radvlm.study import Study
-from radvlm.volume import Volume
+from radvlm.types.geometry import Geometry, to_canonical
+from radvlm.types.study import Study
+from radvlm.types.volume import Volume
 
 #: shape, spacing_mm, Euler degrees, order of the axes, their signs
 CASES = {

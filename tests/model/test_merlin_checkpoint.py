@@ -14,8 +14,6 @@ from safetensors.torch import load_file, save_file
 
 import radvlm
 from radvlm.errors import FileFormatError, InputError, MissingPackageError
-from radvlm.finding import Status
-from radvlm.geometry import Geometry
 from radvlm.model.calibration import Calibration
 from radvlm.model.inputs import InputSpec
 from radvlm.model.merlin import checkpoint as module
@@ -36,7 +34,9 @@ from radvlm.model.merlin.layout import MerlinShape, check_keys, expected_keys
 from radvlm.model.merlin.model import MerlinModel
 from radvlm.model.merlin.prompts import FindingPrompts, load_prompts, prompts_for, published_findings
 from radvlm.model.merlin.random_files import SMALL_SHAPE, random_state, write_random_files
-from radvlm.volume import Volume
+from radvlm.types.finding import Status
+from radvlm.types.geometry import Geometry
+from radvlm.types.volume import Volume
 
 SPEC = InputSpec((1.5, 1.5, 3.0), (64, 64, 32))
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -375,18 +375,18 @@ def test_calibration_replaces_the_convention(model: MerlinModel, volume: Volume)
     (score,) = own.classify(volume, ["ascites"])
     assert score.probability == pytest.approx(1 / (1 + np.exp(-(3 * margin - 1))), abs=1e-9)
     assert score.status is Status.INDETERMINATE
-    reading, _ = own.read(volume)
-    assert reading.thresholds["ascites"] == (0.2, 0.9)
-    assert UNCALIBRATED in reading.warnings, "28 findings have none"
+    model_output, _ = own.read(volume)
+    assert model_output.thresholds["ascites"] == (0.2, 0.9)
+    assert UNCALIBRATED in model_output.warnings, "28 findings have none"
 
 
 def test_reading_without_the_report_file(model: MerlinModel, volume: Volume) -> None:
-    reading, segmentation = model.read(volume, facts={"liver": "no lesion"})
+    model_output, segmentation = model.read(volume, facts={"liver": "no lesion"})
     assert segmentation is None
-    assert [s.finding for s in reading.scores] == list(published_findings())
-    assert reading.drafts == ()
-    assert reading.digest == model.checkpoints["default"].source.sha256
-    assert any("were not given" in w.what for w in reading.warnings)
+    assert [s.finding for s in model_output.scores] == list(published_findings())
+    assert model_output.drafts == ()
+    assert model_output.digest == model.checkpoints["default"].source.sha256
+    assert any("were not given" in w.what for w in model_output.warnings)
 
 
 def test_phenotypes_need_the_published_names(model: MerlinModel, folder: Path, volume: Volume, tmp_path: Path) -> None:

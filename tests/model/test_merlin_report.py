@@ -8,9 +8,8 @@ import pytest
 import torch
 from tokenizers import Tokenizer
 
-from radvlm.anatomy import SECTIONS as BODY
 from radvlm.errors import FileFormatError, InputError
-from radvlm.model.decoder import WritingLimits
+from radvlm.model.decoder.causal_lm import WritingLimits
 from radvlm.model.merlin.checkpoint import FILES, open_checkpoint
 from radvlm.model.merlin.layout import LanguageShape
 from radvlm.model.merlin.random_files import SMALL_SHAPE, write_random_files
@@ -23,6 +22,7 @@ from radvlm.model.merlin.report import (
     load_report_tokenizer,
     section_prompt,
 )
+from radvlm.types.anatomy import SECTIONS as BODY
 
 SHAPE = SMALL_SHAPE.language
 SHORT = WritingLimits(max_new_tokens=12, repetition_penalty=1.2, stop=("###",))

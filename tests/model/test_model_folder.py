@@ -14,18 +14,19 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from radvlm.errors import FileFormatError, InputError, MissingPackageError, RadvlmError
-from radvlm.model import checkpoint, vlm
-from radvlm.model.checkpoint import load_model, save, settings_from_dict, settings_to_dict
-from radvlm.model.tokenizer import train_tokenizer
-from radvlm.model.vlm import TableModel
-from radvlm.model.writer import MARKERS
-from radvlm.volume import Volume
+from radvlm.model import store
+from radvlm.model.decoder.tokenizer import train_tokenizer
+from radvlm.model.decoder.writer import MARKERS
+from radvlm.model.store import load_model, save, settings_from_dict, settings_to_dict
+from radvlm.model.tiny import model as tiny_model
+from radvlm.model.tiny.model import TableModel
+from radvlm.types.volume import Volume
 
 
 @pytest.fixture(autouse=True)
 def _short(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(vlm, "LONGEST_SECTION", 8)
-    monkeypatch.setattr(vlm, "LONGEST_ANSWER", 4)
+    monkeypatch.setattr(tiny_model, "LONGEST_SECTION", 8)
+    monkeypatch.setattr(tiny_model, "LONGEST_ANSWER", 4)
 
 
 @pytest.fixture
@@ -39,7 +40,7 @@ def _rewrite(folder: Path, change: Callable[[dict[str, torch.Tensor]], None]) ->
     change(tensors)
     save_file(tensors, folder / "model.safetensors")
     config = json.loads((folder / "config.json").read_text())
-    config["sha256"] = checkpoint._sha256(folder / "model.safetensors")
+    config["sha256"] = store._sha256(folder / "model.safetensors")
     (folder / "config.json").write_text(json.dumps(config))
 
 
@@ -97,7 +98,7 @@ def test_half_precision_only_where_it_fits(folder: Path, little: TableModel) -> 
     assert stored["encoder.voxels.head.bias"].dtype == torch.float32
     assert stored["encoder.voxels.down.0.1.num_batches_tracked"].dtype == torch.int64
     assert not any(k.endswith("lm_head.weight") for k in stored), "tied weights are stored once"
-    assert checkpoint._stored("x", torch.full((2, 2), 7e4)).dtype == torch.float32
+    assert store._stored("x", torch.full((2, 2), 7e4)).dtype == torch.float32
 
 
 def test_weights_that_are_not_finite_are_not_saved(made: Any, tmp_path: Path) -> None:
@@ -137,7 +138,7 @@ def test_damaged_files(folder: Path) -> None:
     weights.write_bytes(whole[:-100])
     with pytest.raises(FileFormatError, match="sha256"):
         load_model(folder)
-    _edit(folder, sha256=checkpoint._sha256(weights))
+    _edit(folder, sha256=store._sha256(weights))
     with pytest.raises(FileFormatError, match="Copy the folder again"):
         load_model(folder)
     weights.unlink()
@@ -171,7 +172,7 @@ def test_a_config_with_holes(folder: Path, change: dict[str, Any]) -> None:
 
 
 def test_a_newer_version(folder: Path) -> None:
-    _edit(folder, version=checkpoint.VERSION + 1)
+    _edit(folder, version=store.VERSION + 1)
     with pytest.raises(FileFormatError, match="Update radvlm"):
         load_model(folder)
 
@@ -256,7 +257,7 @@ def test_a_revision_is_of_a_hub_id_alone(folder: Path) -> None:
 
 
 def test_an_installation_without_the_weights_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(checkpoint, "files", lambda _: tmp_path)
+    monkeypatch.setattr(store, "files", lambda _: tmp_path)
     with pytest.raises(FileFormatError, match=r"tiny ships with the package.*not in this installation.*train"):
         load_model("tiny")
 

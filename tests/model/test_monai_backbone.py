@@ -8,8 +8,8 @@ from monai.networks.nets import DenseNet, SwinUNETR, UNet, ViT, resnet10
 from torch import nn
 
 from radvlm.errors import InputError
+from radvlm.model.adapters.monai_backbone import MonaiEncoder
 from radvlm.model.inputs import InputSpec
-from radvlm.model.monai_backbone import MonaiEncoder
 
 SPEC = InputSpec((3.0, 3.0, 3.0), (32, 32, 64))
 

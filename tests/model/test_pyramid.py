@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from radvlm.errors import InputError
-from radvlm.model.pyramid import FEATURES, PyramidConfig, PyramidEncoder, evidence, split_maps
+from radvlm.model.tiny.encoder import FEATURES, PyramidConfig, PyramidEncoder, evidence, split_maps
 
 CELL_MM = 12.0  # twice the spacing of 6
 ML = CELL_MM**3 / 1000

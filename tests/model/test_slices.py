@@ -10,8 +10,8 @@ import torch
 from safetensors.torch import save_file
 
 from radvlm.errors import FileFormatError, InputError
+from radvlm.model.adapters.slices import SliceEncoder, SlicePooling, load_slice_encoder
 from radvlm.model.inputs import InputSpec
-from radvlm.model.slices import SliceEncoder, SlicePooling, load_slice_encoder
 
 SPEC = InputSpec((8.0, 8.0, 20.0), (48, 40, 6))
 PREPROCESS = {"mean": [0.48, 0.45, 0.40], "std": [0.26, 0.26, 0.27]}

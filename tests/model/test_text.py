@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from radvlm.errors import InputError
-from radvlm.model.text import HashedTextConfig, HashedTextEncoder, _pieces
+from radvlm.model.hashed_text import HashedTextConfig, HashedTextEncoder, _pieces
 
 
 @pytest.fixture(scope="module")

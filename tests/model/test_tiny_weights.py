@@ -12,12 +12,12 @@ import pytest
 import torch
 
 import radvlm
-from radvlm.finding import Source, Status
-from radvlm.model.checkpoint import SHIPPED
-from radvlm.model.decoder import WritingLimits
-from radvlm.model.vlm import TableModel
-from radvlm.model.writer import section_prompt
+from radvlm.model.decoder.causal_lm import WritingLimits
+from radvlm.model.decoder.writer import section_prompt
+from radvlm.model.store import SHIPPED
+from radvlm.model.tiny.model import TableModel
 from radvlm.phantom import LesionSpec, Phantom, PhantomSpec, make_phantom
+from radvlm.types.finding import Source, Status
 
 WEIGHTS = Path(str(files("radvlm"))) / "weights"
 LARGEST = 16 * 1024 * 1024

@@ -13,16 +13,16 @@ import torch
 
 import radvlm
 from radvlm.errors import InputError
-from radvlm.finding import Status
-from radvlm.geometry import Geometry
-from radvlm.model import vlm
-from radvlm.model.decoding import Choice, Generation
-from radvlm.model.pyramid import FEATURES
-from radvlm.model.vlm import TableModel
-from radvlm.neural import VisionLanguageModel
+from radvlm.model.decoder.generation import Choice, Generation
+from radvlm.model.tiny import model as tiny_model
+from radvlm.model.tiny.encoder import FEATURES
+from radvlm.model.tiny.model import TableModel
 from radvlm.quantify import region_mask
-from radvlm.reading import FindingScore, Reading
-from radvlm.volume import Volume
+from radvlm.types.finding import Status
+from radvlm.types.geometry import Geometry
+from radvlm.types.model_output import FindingScore, ModelOutput
+from radvlm.types.volume import Volume
+from radvlm.workflows.models import VisionLanguageModel
 
 FACTS = {"liver": "hepatic cyst: segment VI, 31 mm"}
 
@@ -30,8 +30,8 @@ FACTS = {"liver": "hepatic cyst: segment VI, 31 mm"}
 @pytest.fixture(autouse=True)
 def _short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Random weights never end a text."""
-    monkeypatch.setattr(vlm, "LONGEST_SECTION", 8)
-    monkeypatch.setattr(vlm, "LONGEST_ANSWER", 4)
+    monkeypatch.setattr(tiny_model, "LONGEST_SECTION", 8)
+    monkeypatch.setattr(tiny_model, "LONGEST_ANSWER", 4)
 
 
 def _with(model: TableModel, **changes: Any) -> TableModel:
@@ -44,14 +44,14 @@ def _row(model: TableModel, finding: str) -> int:
 
 def test_it_follows_the_protocol(little: TableModel, volume: Volume) -> None:
     assert isinstance(little, VisionLanguageModel)
-    reading, own = little.read(volume)
-    assert isinstance(reading, Reading) and Reading.from_json(reading.to_json()) == reading
-    assert reading.model == "little" and reading.notice == little.notice
-    assert set(reading.thresholds) == set(little.encoder.config.findings)
-    assert {s.finding for s in reading.scores} == set(little.encoder.config.findings)
+    model_output, own = little.read(volume)
+    assert isinstance(model_output, ModelOutput) and ModelOutput.from_json(model_output.to_json()) == model_output
+    assert model_output.model == "little" and model_output.notice == little.notice
+    assert set(model_output.thresholds) == set(little.encoder.config.findings)
+    assert {s.finding for s in model_output.scores} == set(little.encoder.config.findings)
     assert own is not None and own.geometry.same_grid(volume.geometry)
-    assert [d.section for d in reading.drafts] == list(little.settings.sections)
-    shown = [s for s in reading.scores if s.region is not None]
+    assert [d.section for d in model_output.drafts] == list(little.settings.sections)
+    shown = [s for s in model_output.scores if s.region is not None]
     assert shown, "a random model of this seed shows something"
     for score in shown:
         assert score.region is not None
@@ -214,7 +214,7 @@ def test_organs_out_of_sight_are_said_to_be(made: Any) -> None:
     assert own is not None and not own.places
     assert {"liver", "uterus", "kidney_right", "lung_left"} <= own.searched
     assert "kidney_left" not in own.searched
-    assert radvlm.neural.unseen_structures(own) == own.searched
+    assert radvlm.workflows.models.unseen_structures(own) == own.searched
 
 
 def test_free_text_is_judged_by_the_shared_space(little: TableModel, volume: Volume) -> None:
@@ -277,10 +277,10 @@ def say(little: TableModel, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 def test_what_is_no_known_question_goes_to_the_decoder(
     little: TableModel, volume: Volume, say: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(vlm, "_contradicts", lambda *_: False)
+    monkeypatch.setattr(tiny_model, "_contradicts", lambda *_: False)
     said = say("Yes")
     given = little.answer(volume, " Does the hepatic cyst look benign? ")
-    seen = vlm.seen_in(little.classify(volume))
+    seen = tiny_model.seen_in(little.classify(volume))
     assert said.prompts == [f"<facts> {seen}\n<question> Does the hepatic cyst look benign? <answer>"]
     assert said.asked == [" Yes", " No"], "as the targets of the training, which follow a space"
     assert given.text == "Yes" and given.status is Status.PRESENT
@@ -323,7 +323,7 @@ def test_an_answer_of_the_decoder_against_the_scores_is_indeterminate(
         ("Segment VI", (gone,), False),
     ]
     for text, held, disagrees in expected:
-        assert vlm._contradicts(text, scores(*held)) is disagrees, (text, held)
+        assert tiny_model._contradicts(text, scores(*held)) is disagrees, (text, held)
     say("Yes")
     monkeypatch.setattr(little, "_related", lambda _, held: list(held))
     monkeypatch.setattr(little, "_scores_of", lambda *_: scores(gone))
@@ -437,14 +437,14 @@ def test_answers_cite_the_masks(little: TableModel, volume: Volume, say: Any) ->
 
 def test_drafts_from_facts_and_what_is_too_long(little: TableModel, volume: Volume, say: Any) -> None:
     said = say("A cyst.")
-    reading, _ = little.read(volume, facts=FACTS)
+    model_output, _ = little.read(volume, facts=FACTS)
     assert said.prompts == [f"<facts> {FACTS['liver']}\n<report> liver:"]
-    assert [(d.section, d.text) for d in reading.drafts] == [("liver", "A cyst.")]
-    assert not [w for w in reading.warnings if "prose" in w.what]
+    assert [(d.section, d.text) for d in model_output.drafts] == [("liver", "A cyst.")]
+    assert not [w for w in model_output.warnings if "prose" in w.what]
     say("A cyst.")
-    reading, _ = little.read(volume, facts={**FACTS, "spleen": "cyst of 12 mm; " * 200})
-    assert [d.section for d in reading.drafts] == ["liver"]
-    warned = [w for w in reading.warnings if "no prose for spleen" in w.what]
+    model_output, _ = little.read(volume, facts={**FACTS, "spleen": "cyst of 12 mm; " * 200})
+    assert [d.section for d in model_output.drafts] == ["liver"]
+    warned = [w for w in model_output.warnings if "no prose for spleen" in w.what]
     assert len(warned) == 1 and warned[0].warning
     say("A cyst of 3.4 cm. No stone. No lesion in the le", ended_by="length")
     assert little.read(volume, facts=FACTS)[0].drafts[0].text == "A cyst of 3.4 cm. No stone."
@@ -455,21 +455,21 @@ def test_drafts_from_facts_and_what_is_too_long(little: TableModel, volume: Volu
 def test_a_question_that_does_not_fit_is_one_clear_error(
     made: Any, volume: Volume, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(vlm, "LONGEST_SECTION", 200)
+    monkeypatch.setattr(tiny_model, "LONGEST_SECTION", 200)
     model = made.model(context=128)
     with pytest.raises(InputError, match="context"):
         model.answer(volume, "why " * 120)
-    reading, _ = model.read(volume)
-    assert reading.drafts == () and len([w for w in reading.warnings if "prose" in w.what]) == len(
+    model_output, _ = model.read(volume)
+    assert model_output.drafts == () and len([w for w in model_output.warnings if "prose" in w.what]) == len(
         model.settings.sections
     )
 
 
 def test_an_unfamiliar_scan_is_warned_of(little: TableModel, volume: Volume) -> None:
-    value = vlm.strangeness(little.encoder, little.encode(volume).table)[0]
+    value = tiny_model.strangeness(little.encoder, little.encode(volume).table)[0]
     for limit, warned in ((value * 0.99, True), (value * 1.01, False)):
-        reading, _ = _with(little, familiar=limit).read(volume)
-        assert any("unlike" in w.what and w.warning for w in reading.warnings) is warned
+        model_output, _ = _with(little, familiar=limit).read(volume)
+        assert any("unlike" in w.what and w.warning for w in model_output.warnings) is warned
         given = _with(little, familiar=limit).answer(volume, "Is there a hepatic cyst?")
         assert any("unlike" in line for line in given.evidence) is warned
 
@@ -480,18 +480,18 @@ def test_what_is_strange_is_named(little: TableModel) -> None:
     for organ, amount in (("spleen", 9.0), ("heart", 5.0), ("lung", 2.0)):
         row = config.anatomy.index(organ)
         table[:, row, : len(FEATURES)] += amount * reader.scale[row, : len(FEATURES)]
-    assert vlm.strangest(little.encoder, table) == ["spleen", "heart", "lung"]
+    assert tiny_model.strangest(little.encoder, table) == ["spleen", "heart", "lung"]
 
 
 def test_strangeness_by_hand(little: TableModel) -> None:
     config, reader = little.encoder.config, little.encoder.reader
     table = reader.mean[None].clone()
-    assert vlm.strangeness(little.encoder, table) == pytest.approx([0.0])
+    assert tiny_model.strangeness(little.encoder, table) == pytest.approx([0.0])
     organs = len(config.anatomy)
     off = table + 2 * reader.scale
     off[:, organs:] += 100  # findings are what scans differ by: they do not count
     off[:, :, len(FEATURES) :] += 100
-    assert vlm.strangeness(little.encoder, torch.cat([table, off])) == pytest.approx([0.0, 2.0], abs=1e-4)
+    assert tiny_model.strangeness(little.encoder, torch.cat([table, off])) == pytest.approx([0.0, 2.0], abs=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -507,9 +507,9 @@ def test_strangeness_by_hand(little: TableModel) -> None:
 )
 def test_any_grid(little: TableModel, made: Any, options: dict[str, Any]) -> None:
     scan = made.volume(**options)
-    reading, own = little.read(scan)
+    model_output, own = little.read(scan)
     assert own is None or own.geometry.same_grid(scan.geometry)
-    for score in reading.scores:
+    for score in model_output.scores:
         assert 0 <= score.probability <= 1
         if score.region is not None and own is not None:
             box, mask = region_mask(own, score.region)

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from radvlm.errors import GridError, InputError
-from radvlm.geometry import Geometry
 from radvlm.phantom import LesionSpec, Phantom, PhantomSpec, insert_lesions, make_phantom
-from radvlm.segmentation import Segmentation
-from radvlm.volume import Volume
+from radvlm.types.geometry import Geometry
+from radvlm.types.segmentation import Segmentation
+from radvlm.types.volume import Volume
 
 
 @pytest.fixture(scope="module")

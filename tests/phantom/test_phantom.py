@@ -8,7 +8,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from radvlm.anatomy import structure
 from radvlm.errors import InputError
 from radvlm.phantom import LESION_KINDS, LesionSpec, Phantom, PhantomSpec, make_phantom, random_spec
 from radvlm.phantom.frame import VERTEBRAE, Anatomy, Frame
@@ -17,6 +16,7 @@ from radvlm.phantom.patient import build_scene
 from radvlm.phantom.render import Canvas
 from radvlm.phantom.searched import SEARCHED
 from radvlm.phantom.shapes import Capsule, Ellipsoid, rotation
+from radvlm.types.anatomy import structure
 
 COARSE = (70, 70, 116)  # about 6 mm, whole trunk
 
@@ -114,7 +114,7 @@ def test_streaks_lie_along_rows_with_bone() -> None:
 
 def test_partial_volume_keeps_the_mass_of_an_ellipsoid() -> None:
     """Blended HU integrate to the analytic volume better than a mask does, on a thick-slice oblique grid."""
-    from radvlm.geometry import Geometry
+    from radvlm.types.geometry import Geometry
 
     affine = np.eye(4)
     affine[:3, :3] = rotation(8, -11, 14) * np.array([2.0, 2.0, 5.0])
@@ -128,9 +128,9 @@ def test_partial_volume_keeps_the_mass_of_an_ellipsoid() -> None:
 
 
 def test_many_capsules_at_once_equal_one_at_a_time() -> None:
-    from radvlm.geometry import Geometry
     from radvlm.phantom import render
     from radvlm.phantom.scene import Item
+    from radvlm.types.geometry import Geometry
 
     affine = np.eye(4)
     affine[:3, :3] = rotation(5, 9, -12) * np.array([1.5, 1.5, 2.5])

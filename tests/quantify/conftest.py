@@ -10,10 +10,10 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from radvlm.geometry import Geometry
 from radvlm.io.raw import RawImage
-from radvlm.segmentation import LabelPlace, Segmentation
-from radvlm.volume import Volume
+from radvlm.types.geometry import Geometry
+from radvlm.types.segmentation import LabelPlace, Segmentation
+from radvlm.types.volume import Volume
 
 
 def geometry_of(shape, spacing=(1.0, 1.0, 1.0), rotation=None, origin=(0.0, 0.0, 0.0)) -> Geometry:

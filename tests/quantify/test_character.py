@@ -11,8 +11,8 @@ from radvlm.quantify import measure_scan
 from radvlm.quantify.neighbors import contact_area, neighbors, node_station
 from radvlm.quantify.shape import measure_shape, solidity, surface_area
 from radvlm.quantify.texture import fit_step, signed_distance
-from radvlm.study import Study
-from radvlm.volume import Volume
+from radvlm.types.study import Study
+from radvlm.types.volume import Volume
 
 BLUR_TO_WIDTH = 2.5631
 

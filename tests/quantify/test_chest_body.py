@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from radvlm.measurements import Phase
 from radvlm.quantify import measure_scan
 from radvlm.quantify.body import liver_spleen_ratio
+from radvlm.types.scan_measurements import Phase
 
 
 def value(record, quantity):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from radvlm.finding import Measurement, Region
-from radvlm.geometry import Box
-from radvlm.measurements import StructureMeasurements
 from radvlm.quantify import estimate_phase
+from radvlm.types.geometry import Box
+from radvlm.types.measurement import Measurement
+from radvlm.types.region import Region
+from radvlm.types.scan_measurements import StructureMeasurements
 
 
 def records(voxels=1000, **medians):

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from radvlm.errors import GridError, InputError
 from radvlm.quantify import measure_scan, region_mask
 from radvlm.quantify.components import components
-from radvlm.segmentation import Segmentation
-from radvlm.study import Study
-from radvlm.volume import Volume
+from radvlm.types.segmentation import Segmentation
+from radvlm.types.study import Study
+from radvlm.types.volume import Volume
 
 LESION = "liver_lesion"
 

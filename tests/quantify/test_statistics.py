@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from radvlm.quantify.statistics import PERCENTILES, HuTally
-from radvlm.quantify.tally import tally, volume_uncertainty_ml
+from radvlm.quantify.voxel_counts import tally, volume_uncertainty_ml
 
 
 def described(pieces):
@@ -51,7 +51,7 @@ def test_the_values_given_are_left_alone():
 @pytest.mark.parametrize("layout", ["C", "F", "flipped", "transposed"])
 @pytest.mark.parametrize("dtype", [np.int16, np.float32])
 def test_tally_equals_whole_array_numpy(layout, dtype, monkeypatch):
-    monkeypatch.setattr("radvlm.quantify.tally.SLAB_VOXELS", 40)  # many slabs
+    monkeypatch.setattr("radvlm.quantify.voxel_counts.SLAB_VOXELS", 40)  # many slabs
     rng = np.random.default_rng(1)
     array = (rng.random((7, 6, 9)) < 0.4).astype(np.uint8) * 3
     hu = rng.integers(-1000, 2000, array.shape).astype(dtype)

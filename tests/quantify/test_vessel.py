@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from radvlm.finding import Measurement, Omission
 from radvlm.interpret import interpret
 from radvlm.io import load_segmentation, load_volume
 from radvlm.phantom import LesionSpec, PhantomSpec, make_phantom
 from radvlm.quantify import measure_scan
 from radvlm.quantify.vessel import measure_diameter, vessel_sections
+from radvlm.types.measurement import Measurement, Omission
 
 GRIDS = ((1.0, 1.0, 1.0), (0.7, 0.7, 3.0), (2.0, 2.0, 5.0))
 TURN = np.array([[0.96, -0.28, 0.0], [0.28, 0.96, 0.0], [0.0, 0.0, 1.0]])

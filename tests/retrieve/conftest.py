@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from radvlm.retrieve import HashedText, Record
-from radvlm.study import Study
+from radvlm.types.study import Study
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from radvlm.errors import FileFormatError, InputError
-from radvlm.retrieve import FunctionEmbedder, HashedText, IndexSettings, Record, ReportIndex, shelf
-from radvlm.study import Study
+from radvlm.retrieve import FunctionEmbedder, HashedText, IndexSettings, Record, ReportIndex
+from radvlm.retrieve import vector_files
+from radvlm.types.study import Study
 
 
 @pytest.fixture
@@ -214,7 +215,7 @@ def test_damage_is_one_clear_error(tmp_path: Path, index: ReportIndex, encoder: 
 def test_approximate_kinds_find_what_exact_search_finds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, records: Any, encoder: Any, kind: str
 ) -> None:
-    monkeypatch.setattr(shelf, "EXACT_ROWS", 0)
+    monkeypatch.setattr(vector_files, "EXACT_ROWS", 0)
     index = ReportIndex.build(records(400, patients=40), encoder, tmp_path / "i", settings=IndexSettings(kind=kind))
     part = index.segments[0].shelves["sentence"]
     assert part.kind == kind

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from radvlm.errors import InputError, VerificationError
-from radvlm.retrieve import HashedText, IndexSettings, Record, ReportIndex, random_report, shelf
-from radvlm.study import Study
+from radvlm.retrieve import HashedText, IndexSettings, Record, ReportIndex, random_report
+from radvlm.retrieve import vector_files
+from radvlm.types.study import Study
 
 WORDS = ("cyst", "tumor", "stone", "abscess", "clip")
 PLACES = ("liver", "spleen", "pancreas", "left kidney")
@@ -178,7 +179,7 @@ class Leaks(RuleBasedStateMachine):
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["flat", "hnsw", "ivf_flat", "ivf_sq8", "ivf_pq"])
 def test_no_leak_in_any_way(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shelf, "EXACT_ROWS", 0)  # so that small indexes go through faiss too
+    monkeypatch.setattr(vector_files, "EXACT_ROWS", 0)  # so that small indexes go through faiss too
     machine = type("Leaks_" + kind, (Leaks,), {"kind": kind})
     run_state_machine_as_test(
         machine,
@@ -234,6 +235,6 @@ def test_a_leak_inside_is_never_silent(
     def ignore(self: Any, query: Any, k: int, allowed: np.ndarray, count: int) -> np.ndarray:
         return np.arange(len(allowed))
 
-    monkeypatch.setattr(shelf.Shelf, "_candidates", ignore)
+    monkeypatch.setattr(vector_files.Shelf, "_candidates", ignore)
     with pytest.raises(VerificationError, match="allowed rows only"):
         index.search("cyst", exclude_patient="P1")

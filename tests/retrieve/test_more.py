@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from radvlm.cli.index import add_arguments, run
 from radvlm.errors import FileFormatError, InputError, StructureError
 from radvlm.retrieve import (
     ArrayStore,
@@ -28,9 +29,8 @@ from radvlm.retrieve import (
 )
 from radvlm.retrieve.baselines import recall_at_k
 from radvlm.retrieve.bm25 import BM25
-from radvlm.retrieve.command import add_arguments, run
+from radvlm.retrieve.index_kind import choose
 from radvlm.retrieve.knowledge import chunk
-from radvlm.retrieve.plan import choose
 from radvlm.retrieve.transform import Transform, learn
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(8)
@@ -205,7 +205,7 @@ def test_a_store_answers_as_the_index_does(store: Any, tmp_path: Path, records: 
 
 
 def _level(name: str) -> Any:
-    from radvlm.retrieve.store import Conditions
+    from radvlm.retrieve.external_store import Conditions
 
     return Conditions(name)
 
@@ -285,7 +285,7 @@ def test_help_imports_nothing_heavy() -> None:
     import sys
 
     code = (
-        "import argparse, sys; from radvlm.retrieve.command import add_arguments; p = argparse.ArgumentParser();"
+        "import argparse, sys; from radvlm.cli.index import add_arguments; p = argparse.ArgumentParser();"
         "add_arguments(p); p.format_help(); print(sorted({'numpy', 'faiss', 'scipy', 'lancedb'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

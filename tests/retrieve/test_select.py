@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from radvlm.errors import InputError
 from radvlm.retrieve import Hit, SelectSettings, make_hints, select
-from radvlm.retrieve.calibrate import background_rows, strength, z_scores
+from radvlm.retrieve.score_calibration import background_rows, strength, z_scores
 from radvlm.retrieve.selection import gap_cut, is_normal
 
 

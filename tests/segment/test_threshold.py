@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from radvlm.geometry import Geometry
 from radvlm.segment import segment_by_threshold
-from radvlm.segmentation import Segmentation
-from radvlm.volume import Volume
+from radvlm.types.geometry import Geometry
+from radvlm.types.segmentation import Segmentation
+from radvlm.types.volume import Volume
 
 SPACING = (2.0, 2.0, 4.0)
 SHAPE = (180, 150, 60)

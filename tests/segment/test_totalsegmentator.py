@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from radvlm.errors import GridError, InputError, MissingPackageError, StructureError
-from radvlm.geometry import Geometry
-from radvlm.scheme import scheme_named
 from radvlm.segment import segment_with_totalsegmentator
-from radvlm.volume import Volume
+from radvlm.types.geometry import Geometry
+from radvlm.types.label_scheme import scheme_named
+from radvlm.types.volume import Volume
 
 AFFINE = np.array([[2.0, 0, 0, -10], [0, 1.5, 0, 20], [0, 0, 3.0, -40], [0, 0, 0, 1]])
 VOLUME = Volume(np.arange(8 * 9 * 10, dtype=np.int16).reshape(8, 9, 10), Geometry((8, 9, 10), AFFINE))

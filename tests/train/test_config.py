@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from radvlm.errors import InputError
-from radvlm.train.config import TrainConfig
+from radvlm.train.tiny_config import TrainConfig
 
 TINY = Path(__file__).parents[2] / "configs" / "tiny.yaml"
 

@@ -15,8 +15,8 @@ from torch import Tensor
 from radvlm.errors import InputError
 from radvlm.model.inputs import InputSpec
 from radvlm.model.organ_map import Organ
-from radvlm.model.text_towers import TextTower, TextTowerConfig
-from radvlm.model.tokens_encoder import TokenEncoder, TokenEncoderConfig, token_occupancy
+from radvlm.model.tokens.encoder import TokenEncoder, TokenEncoderConfig, token_occupancy
+from radvlm.model.tokens.text_towers import TextTower, TextTowerConfig
 from radvlm.train import contrastive, gather
 from radvlm.train.contrastive import (
     ContrastiveBatches,

@@ -23,12 +23,10 @@ from radvlm.dataset.case import Case
 from radvlm.dataset.sentences import Statement, plain_absent_words, plain_words, wording
 from radvlm.dataset.vocabulary import findings
 from radvlm.errors import InputError
-from radvlm.finding import Status
-from radvlm.model.decoder import Decoder, LlamaShape, LoraSettings
-from radvlm.model.hinted import MOST_HINTS, hinted_prompt, hints_for
-from radvlm.model.tokenizer import train_tokenizer
-from radvlm.model.writer import section_prompt
-from radvlm.reading import Draft, FindingScore, Reading
+from radvlm.model.decoder.causal_lm import Decoder, LlamaShape, LoraSettings
+from radvlm.model.decoder.prior_text import MOST_HINTS, hinted_prompt, hints_for
+from radvlm.model.decoder.tokenizer import train_tokenizer
+from radvlm.model.decoder.writer import section_prompt
 from radvlm.train.pairs import FRAMES, KINDS, Pairs, framed
 from radvlm.train.preference import (
     PreferenceBatches,
@@ -37,7 +35,9 @@ from radvlm.train.preference import (
     run_preference,
     sequence_log_probability,
 )
-from radvlm.training import train_model
+from radvlm.types.finding import Status
+from radvlm.types.model_output import Draft, FindingScore, ModelOutput
+from radvlm.workflows.train_model import train_model
 
 NAMES = list(findings())
 
@@ -164,8 +164,8 @@ def test_a_true_sentence_in_the_wording_of_a_site_may_stand_in_a_report(finding:
     kind = findings()[finding]
     score = FindingScore(finding, kind.words, kind.section, kind.site, 0.9, Status.PRESENT)
     text = framed(Statement(plain_words(finding), kind.section, (finding,), True), frame)
-    reading = Reading("m", "d" * 64, "n", (score,), (Draft(kind.section, text),))
-    report = guided_report((), reading, examination=(), provenance={}, unseen=frozenset())
+    model_output = ModelOutput("m", "d" * 64, "n", (score,), (Draft(kind.section, text),))
+    report = guided_report((), model_output, examination=(), provenance={}, unseen=frozenset())
     assert report.replacements == ()
     assert any(s.text.startswith(text.rstrip(".")) for s in report.sentences)
 

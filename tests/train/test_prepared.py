@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from radvlm.errors import InputError
-from radvlm.geometry import Geometry
 from radvlm.model.inputs import InputSpec, prepare
 from radvlm.model.organ_map import Organ, nearest, organ_map
-from radvlm.segmentation import LabelPlace, Segmentation
 from radvlm.train.prepared import Augment, PreparedScan, PreparedScans, augmented, shifted
+from radvlm.types.geometry import Geometry
+from radvlm.types.segmentation import LabelPlace, Segmentation
 from tests.train.tokens_made import open_masks, open_volume, write_study
 
 SPEC = InputSpec((4.0, 4.0, 4.0), (20, 24, 26))

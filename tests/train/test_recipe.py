@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from radvlm.errors import InputError
-from radvlm.train.recipe import TokensConfig, recipe_kind
+from radvlm.train.tokens_config import TokensConfig, recipe_kind
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 LEAST = """

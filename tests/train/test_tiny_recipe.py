@@ -17,13 +17,13 @@ import radvlm
 from radvlm.dataset.case import Case
 from radvlm.errors import FileFormatError, InputError
 from radvlm.phantom import PhantomSpec, make_phantom
-from radvlm.train import run as stages
-from radvlm.train.config import CorpusConfig, TrainConfig
+from radvlm.train import tiny_run as stages
 from radvlm.train.heads import WITH_TEXTS, HeadBatches, evidence_tables
 from radvlm.train.language import says_something
 from radvlm.train.plots import plot_losses
-from radvlm.train.run import macro_auroc, recall_of_own_report
-from radvlm.training import train_model
+from radvlm.train.tiny_config import CorpusConfig, TrainConfig
+from radvlm.train.tiny_run import macro_auroc, recall_of_own_report
+from radvlm.workflows.train_model import train_model
 
 LOOP = {"learning_rate": 0.002, "warmup": 2, "log_every": 1}
 RECIPE: dict[str, Any] = {

@@ -10,21 +10,21 @@ import pytest
 import torch
 
 from radvlm.errors import FileFormatError, InputError
-from radvlm.model.checkpoint import load_model
-from radvlm.model.decoder import Decoder, LlamaShape, LoraSettings, train_tokenizer
+from radvlm.model.decoder.causal_lm import Decoder, LlamaShape, LoraSettings, train_tokenizer
+from radvlm.model.decoder.writer import MARKERS
 from radvlm.model.inputs import InputSpec
 from radvlm.model.organ_map import Organ
-from radvlm.model.text_towers import TextTower, TextTowerConfig
-from radvlm.model.tokens_encoder import TokenEncoder, TokenEncoderConfig
-from radvlm.model.tokens_model import LabelTerm, TokensModel, TokensSettings, load_tokens_model
-from radvlm.model.visual_prefix import PrefixConfig, TokenWriter, VisualPrefix
-from radvlm.model.writer import MARKERS
-from radvlm.reading import Reading
+from radvlm.model.store import load_model
+from radvlm.model.tokens.encoder import TokenEncoder, TokenEncoderConfig
+from radvlm.model.tokens.model import LabelTerm, TokensModel, TokensSettings, load_tokens_model
+from radvlm.model.tokens.text_towers import TextTower, TextTowerConfig
+from radvlm.model.tokens.visual_prefix import PrefixConfig, TokenWriter, VisualPrefix
 from radvlm.train.instruct import FrozenScans, TokenInstructBatches, token_lessons
 from radvlm.train.loop import LoopConfig, run_stage
 from radvlm.train.prepared import PreparedScans
-from radvlm.train.recipe import TokensConfig
-from radvlm.train.tokens import run_tokens
+from radvlm.train.tokens_config import TokensConfig
+from radvlm.train.tokens_run import run_tokens
+from radvlm.types.model_output import ModelOutput
 from tests.train.tokens_made import open_masks, open_volume, write_study, write_table
 
 SPEC = InputSpec((4.0, 4.0, 4.0), (24, 24, 24))
@@ -155,15 +155,15 @@ def made_model() -> TokensModel:
 def test_a_model_without_a_decoder_says_so_and_is_read_back(tmp_path: Path) -> None:
     model = made_model()
     volume = open_volume(write_study(tmp_path, 0).volume)
-    reading, regions = model.read(volume)
-    assert isinstance(reading, Reading) and not reading.drafts and regions is None
-    assert any("not calibrated" in w.what for w in reading.warnings)
+    model_output, regions = model.read(volume)
+    assert isinstance(model_output, ModelOutput) and not model_output.drafts and regions is None
+    assert any("not calibrated" in w.what for w in model_output.warnings)
     with pytest.raises(InputError, match="trained without one"):
         model.answer(volume, "Is there a lesion?")
     back = load_model(model.save_pretrained(tmp_path / "model"))
     np.testing.assert_array_equal(back.embed(volume), model.embed(volume))
     np.testing.assert_array_equal(back.embed_text(["a lesion"]), model.embed_text(["a lesion"]))
-    assert back.read(volume)[0].scores == reading.scores
+    assert back.read(volume)[0].scores == model_output.scores
     assert back.classify(volume, ["ascites"])[0].probability == model.classify(volume, ["ascites"])[0].probability
     assert str(tmp_path) not in (tmp_path / "model" / "config.json").read_text()
     model.save_pretrained(tmp_path / "model")  # over an older model
@@ -223,8 +223,8 @@ def test_a_whole_recipe_learns_and_a_run_that_goes_on_gives_the_same_model(tmp_p
     assert {"scans_per_s", "tflops", "mfu"} <= set(losses[-2])
     assert (tmp_path / "out" / "losses.svg").read_text().count("<polyline") == 8
     volume = open_volume(tmp_path / "0.npy")
-    reading, _ = model.read(volume, segmentation=open_masks(tmp_path / "0.masks.npy", volume))
-    assert {d.section for d in reading.drafts} == {"liver", "spleen"} and reading.thresholds
+    model_output, _ = model.read(volume, segmentation=open_masks(tmp_path / "0.masks.npy", volume))
+    assert {d.section for d in model_output.drafts} == {"liver", "spleen"} and model_output.thresholds
     scores = {n: model.classify(open_volume(tmp_path / f"{n}.npy"), ["liver_lesion"])[0].probability for n in range(8)}
     assert min(scores[n] for n in (0, 2, 4, 6)) > max(scores[n] for n in (1, 3, 5, 7))
     answer = model.answer(volume, "Is there a liver lesion?")

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from radvlm.errors import InputError
-from radvlm.model.pyramid import PyramidConfig, VoxelNetwork
+from radvlm.model.tiny.encoder import PyramidConfig, VoxelNetwork
 from radvlm.train.voxels import Crops, LabelledScan, _any_of_two, _FocalNegative, voxel_loss
 
 ANATOMY = ("outside", "soft_tissue", "liver", "renal_pelvis", "aorta", "lung")

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from radvlm.geometry import Geometry
-from radvlm.segmentation import LabelPlace, Segmentation
 from radvlm.train.data import Study
-from radvlm.volume import Volume
+from radvlm.types.geometry import Geometry
+from radvlm.types.segmentation import LabelPlace, Segmentation
+from radvlm.types.volume import Volume
 
 SHAPE = (24, 24, 24)
 SPACING_MM = 4.0

@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from radvlm import __version__
 from radvlm.evaluate.judge.rated_sets import COUNTS, RatedSet
 from radvlm.evaluate.metric import BatchMetric, Metric
 from radvlm.evaluate.score import Score
-from radvlm.evaluate.significance import Statistics, bootstrap_weights
-from radvlm.evaluate.text import ReportText
+from radvlm.evaluate.statistics.resampling import Statistics, bootstrap_weights
+from radvlm.report_reader.report_text import ReportText
+from radvlm.version import __version__
 
 #: Fewer studies than this give no interval; replicates where a value is undefined are left out up to this share.
 MIN_STUDIES, MAX_UNDEFINED = 5, 0.05

@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from radvlm import __version__
 from radvlm.evaluate.judge.backend import STATUSES
 from radvlm.evaluate.judge.cost import NO_PRICES, Prices
 from radvlm.evaluate.judge.request import digest, reply_schema
 from radvlm.evaluate.judge.runner import CaseOutcome, JudgeRunner, Tally
+from radvlm.version import __version__
 
 
 def judge_card(

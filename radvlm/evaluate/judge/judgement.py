@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from radvlm.errors import InputError
-from radvlm.evaluate.errors import CATEGORIES
+from radvlm.evaluate.metrics.errors import CATEGORIES
 
 #: The side whose words an error of the category must quote. A finding that is only in one report has no other side.
 NEEDED: Mapping[str, tuple[str, ...]] = {

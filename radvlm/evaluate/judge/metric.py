@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from radvlm import __version__
-from radvlm.evaluate.errors import CATEGORIES
 from radvlm.evaluate.judge.backend import Backend
 from radvlm.evaluate.judge.cache import ReplyCache
 from radvlm.evaluate.judge.card import judge_card
@@ -21,11 +19,13 @@ from radvlm.evaluate.judge.judgement import Judgement
 from radvlm.evaluate.judge.request import digest, reply_schema
 from radvlm.evaluate.judge.runner import CaseOutcome, JudgeRunner, JudgeSettings
 from radvlm.evaluate.metric import Output
+from radvlm.evaluate.metrics.errors import CATEGORIES
 from radvlm.evaluate.score import Mark, Score
-from radvlm.evaluate.text import ReportText
+from radvlm.report_reader.report_text import ReportText
+from radvlm.version import __version__
 
 if TYPE_CHECKING:
-    from radvlm.report import Report
+    from radvlm.types.report import Report
 
 
 class JudgeMetric:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from radvlm.errors import FileFormatError, InputError, MissingPackageError
-from radvlm.evaluate.errors import CATEGORIES
+from radvlm.evaluate.metrics.errors import CATEGORIES
 
 #: Keys under which raters' counts are kept; the same as the outputs of ``errors`` and of a judge.
 COUNTS = ("total", "significant", *CATEGORIES, *(f"{c}_significant" for c in CATEGORIES))

@@ -12,9 +12,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
-from radvlm.evaluate.errors import CATEGORIES
 from radvlm.evaluate.judge.judgement import NEEDED, JudgedError, Judgement, MatchedFinding
 from radvlm.evaluate.judge.quotes import locate
+from radvlm.evaluate.metrics.errors import CATEGORIES
 
 #: Names that models use for the categories, by CheXprompt's letters and keys.
 _ALIASES = {

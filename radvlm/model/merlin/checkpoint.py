@@ -40,7 +40,7 @@ from radvlm.model.merlin.layout import (
     expected_keys,
     layout_of,
 )
-from radvlm.provenance import SourceFile
+from radvlm.types.provenance import SourceFile
 
 HUB_REPOSITORY = "stanfordmimi/Merlin"
 #: Task -> published file. ``report_two_stage`` is the older report file (its encoder was trained in two stages).

@@ -21,8 +21,8 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from radvlm.errors import InputError
+from radvlm.model.encoder_output import EncoderOutput
 from radvlm.model.inputs import MERLIN_INPUT, InputSpec
-from radvlm.model.output import EncoderOutput
 
 #: Bottlenecks in each of the four stages of a ResNet-152.
 BLOCKS = (3, 8, 36, 3)

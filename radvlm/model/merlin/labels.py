@@ -15,7 +15,7 @@ import numpy as np
 from radvlm.errors import FileFormatError
 from radvlm.model.merlin.image import HEADS
 from radvlm.model.merlin.prompts import FindingPrompts
-from radvlm.provenance import Decision
+from radvlm.types.provenance import Decision
 
 NOTICE = (
     "Merlin (Stanford MIMI) is a research model trained on abdominal CTs of one institution; it is not a medical "

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from radvlm.errors import InputError
 from radvlm.model.calibration import Calibration
+from radvlm.model.encoder_output import EncoderOutput
 from radvlm.model.inputs import InputSpec, prepare
 from radvlm.model.merlin.checkpoint import MerlinCheckpoint, convert, open_checkpoint, tasks_at
 from radvlm.model.merlin.image import MerlinImageEncoder
@@ -36,11 +37,10 @@ from radvlm.model.merlin.layout import HEAD_KEYS, HEAD_OF_LAYOUT, MerlinShape
 from radvlm.model.merlin.prompts import FindingPrompts, prompts_for, published_findings
 from radvlm.model.merlin.report import SECTIONS, MerlinReportModel, SectionText
 from radvlm.model.merlin.text import MerlinTextEncoder, MerlinTextModel, load_text_tokenizer
-from radvlm.model.output import EncoderOutput
-from radvlm.provenance import Decision
-from radvlm.reading import Answer, Draft, FindingScore, Reading
-from radvlm.segmentation import Segmentation
-from radvlm.volume import Volume
+from radvlm.types.model_output import Answer, Draft, FindingScore, ModelOutput
+from radvlm.types.provenance import Decision
+from radvlm.types.segmentation import Segmentation
+from radvlm.types.volume import Volume
 
 TEXT_TOKENIZER, REPORT_TOKENIZER, PHENOTYPES = "text_tokenizer", "report_tokenizer", "phenotypes.csv"
 
@@ -216,7 +216,7 @@ class MerlinModel:
     # --- reading ----------------------------------------------------------------------------------------------------
     def read(
         self, volume: Volume, *, facts: Mapping[str, str] | None = None, segmentation: Segmentation | None = None
-    ) -> tuple[Reading, None]:
+    ) -> tuple[ModelOutput, None]:
         """Zero-shot scores of the whole bank (with text) and drafts of 13 sections (with the report file).
 
         ``facts`` and ``segmentation`` cannot be given to Merlin, whose prompts are fixed; a warning says so. There is
@@ -249,7 +249,7 @@ class MerlinModel:
                 "Load the default file with its tokenizer, or the report file",
             )
         limits = {s.finding: self._limits(s.finding) for s in scores}
-        return Reading(self.name, self.digest, NOTICE, scores, drafts, tuple(warnings), limits), None
+        return ModelOutput(self.name, self.digest, NOTICE, scores, drafts, tuple(warnings), limits), None
 
     def write_sections(self, volume: Volume, *, mode: str = "fast") -> list[SectionText]:
         """The 13 sections under Merlin's own names; ``mode`` as in ``MerlinReportModel.write``."""

@@ -17,8 +17,8 @@ from typing import Any
 
 import yaml
 
-from radvlm.anatomy import SECTIONS, structure, structures
 from radvlm.errors import FileFormatError, InputError
+from radvlm.types.anatomy import SECTIONS, structure, structures
 
 _AROUND_POSITIVE = ("{}.", "There is {}.", "Findings are consistent with {}.", "{} is seen.")
 _AROUND_NEGATIVE = ("No {}.", "No evidence of {}.", "There is no {}.", "Normal, without {}.")
@@ -46,7 +46,8 @@ class FindingPrompts:
     def __post_init__(self) -> None:
         if self.section not in SECTIONS or self.section in ("technique", "impression"):
             raise InputError(
-                "a section is a key of radvlm.anatomy.SECTIONS and of the body", f"{self.finding}: {self.section!r}"
+                "a section is a key of radvlm.types.anatomy.SECTIONS and of the body",
+                f"{self.finding}: {self.section!r}",
             )
         if self.site:
             structure(self.site)

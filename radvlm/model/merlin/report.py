@@ -24,7 +24,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, LlamaTokenizer, PreTrain
 from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
 from radvlm.errors import FileFormatError, InputError
-from radvlm.model.decoder import Decoder, WritingLimits, reference_loop
+from radvlm.model.decoder.causal_lm import Decoder, WritingLimits, reference_loop
 from radvlm.model.merlin.checkpoint import MerlinCheckpoint, open_checkpoint
 from radvlm.model.merlin.image import MerlinImageEncoder
 from radvlm.model.merlin.layout import LanguageShape, MerlinShape
@@ -193,8 +193,8 @@ def _check_tokenizer(
 class MerlinReportModel:
     """Image encoder trunk, adapter and decoder of the report checkpoint.
 
-    Build one with ``load``. ``decoder`` is a ``radvlm.model.decoder.Decoder``, so compiling it for a GPU is the same
-    as for any other.
+    Build one with ``load``. ``decoder`` is a ``radvlm.model.decoder.causal_lm.Decoder``, so compiling it for a GPU is
+    the same as for any other.
     """
 
     def __init__(self, encoder: MerlinImageEncoder, adapter: nn.Linear, decoder: Decoder) -> None:

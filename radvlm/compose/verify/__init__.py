@@ -1,0 +1,1 @@
+"""Proof that a sentence says nothing but what its cited findings say."""

@@ -1,0 +1,572 @@
+"""Proof that a sentence says nothing but what its cited findings say. Needs no model and no voxels.
+
+A sentence is read as claims (``scan``) and each claim is checked against the *subjects* it cites:
+
+* every number is one of the few renderings of a measurement of the subject named in the same part of the sentence;
+* "a x b" is long by short axis of one lesion; no lesion's size is stated twice; "the largest" is the largest;
+* every structure named is cited; "both", "kidneys" and "T10 to L2" need all of them, and no more;
+* every side and pole is that of the subject;
+* every "no" covers only absent findings, every absent finding is covered by one, and every positive mention is seen;
+* counts are the number of cited lesions; each cited lesion is counted or described;
+* any other word is neutral (a closed list) or stands in the cited findings.
+
+What only a model saw has rules of its own before these (``attribution``).
+
+Parts are separated by commas, brackets, colons, "and", "or" and "with"; clauses by ";" and ".". A part that names
+nothing speaks of what the part before it named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from radvlm.compose.merge_model import conflicts, would_deny
+from radvlm.compose.referents import Subject, is_lesion_kind, subjects_of
+from radvlm.compose.verify.claims import Count, LevelRange, Mark, Named, Number, Refusal, Said, Token, scan
+from radvlm.compose.verify.model_claims import check_attribution
+from radvlm.errors import VerificationError
+from radvlm.types.anatomy import structure, structures
+from radvlm.types.finding import Finding, Source, Status
+from radvlm.types.measurement import AORTA_PARTS, PORTAL_PARTS, PULMONARY_PARTS, Measurement
+from radvlm.types.report import Report, Sentence
+from radvlm.wording.numbers import renderings
+from radvlm.wording.vocabulary import LEVELS, Term, base_name, to_us, tokenize
+
+#: Kinds of absent findings that one negative sentence may list.
+_LISTED = ("organ", "vessel_contact")
+_VESSEL_PARTS = (*AORTA_PARTS, *PULMONARY_PARTS, *PORTAL_PARTS)
+#: Words beside a number -> the quantities it may then be.
+_CUES: tuple[tuple[str, frozenset[str]], ...] = (
+    ("pixel spacing", frozenset({"pixel_spacing"})),
+    ("spacing", frozenset({"slice_spacing"})),
+    ("coverage", frozenset({"coverage"})),
+    ("cover", frozenset({"coverage"})),
+    ("covers", frozenset({"coverage"})),
+    ("short axis", frozenset({"short_axis"})),
+    ("long axis", frozenset({"long_axis"})),
+    ("diameter", frozenset({"diameter"})),
+    ("thickness", frozenset({"thickness"})),
+    ("depth", frozenset({"depth"})),
+    ("craniocaudal", frozenset({"extent_superior_inferior"})),
+    ("length", frozenset({"length"})),
+    ("difference", frozenset({"difference_hu"})),
+    ("minus", frozenset({"difference_hu"})),
+    ("median", frozenset({"median_hu"})),
+    ("volume", frozenset({"volume"})),
+    ("angle", frozenset({"angle"})),
+    ("distance", frozenset({"distance"})),
+    ("trabecular", frozenset({"trabecular_hu"})),
+    ("height loss", frozenset({"wedge_loss", "biconcave_loss", "crush_loss"})),
+    *((f"{part.replace('_', ' ')} diameter", frozenset({f"{part}_diameter"})) for part in _VESSEL_PARTS),
+)
+_BY_UNIT = {
+    "mm": frozenset({"long_axis", "diameter"}),
+    "mL": frozenset({"volume"}),
+    "HU": frozenset({"mean_hu"}),
+    "percent": frozenset({"fraction"}),
+    "degree": frozenset({"angle"}),
+    "1": frozenset({"count"}),
+}
+_CUE_UNIT = {
+    "slice_spacing": "mm",
+    "pixel_spacing": "mm",
+    "coverage": "mm",
+    "short_axis": "mm",
+    "long_axis": "mm",
+    "diameter": "mm",
+    "thickness": "mm",
+    "depth": "mm",
+    "extent_superior_inferior": "mm",
+    "length": "mm",
+    "difference_hu": "HU",
+    "median_hu": "HU",
+    "volume": "mL",
+    "angle": "degree",
+    "distance": "mm",
+    "trabecular_hu": "HU",
+    "wedge_loss": "percent",
+    "biconcave_loss": "percent",
+    "crush_loss": "percent",
+    **{f"{part}_diameter": "mm" for part in _VESSEL_PARTS},
+}
+_SPELLING = {"cm": "mm"}
+
+
+class _Refused(Refusal):
+    """A claim does not hold; the message is the reason."""
+
+
+@dataclass
+class _Part:
+    """Tokens between two separators. ``opens`` is the separator before it."""
+
+    opens: str
+    tokens: list[Token] = field(default_factory=list)
+
+    def of(self, kind: type) -> list:
+        return [t for t in self.tokens if isinstance(t, kind)]
+
+    def marks(self, kind: str) -> list[str]:
+        return [t.text for t in self.tokens if isinstance(t, Mark) and t.kind == kind]
+
+    @property
+    def words(self) -> str:
+        return " ".join(t.text if not isinstance(t, (Number, Count)) else "#" for t in self.tokens)
+
+    @property
+    def only_names(self) -> bool:
+        """A member of a list ("the liver"): it names something and claims nothing yet."""
+        return bool(self.of(Named) or self.of(LevelRange)) and not (
+            self.of(Number) or self.of(Count) or self.of(Said) or self.marks("negation")
+        )
+
+
+def verify_sentence(sentence: Sentence) -> str | None:
+    """Why the sentence contradicts or exceeds the findings it cites, or None when it is true to them."""
+    try:
+        tokens = check_attribution(scan(to_us(sentence.text), sentence.findings), sentence.findings)
+        if tokens:
+            _Check(sentence.findings, _clauses(tokens)).run()
+    except Refusal as refusal:
+        return str(refusal)
+    return None
+
+
+def verify_report(report: Report) -> None:
+    """Check every sentence, that counted lesions are all there are, and that no model speaks against the masks.
+
+    Raises VerificationError naming the first sentence that fails.
+    """
+    for sentence in report.sentences:
+        reason = verify_sentence(sentence) or overlooked(sentence, report.findings)
+        if reason:
+            raise VerificationError("every sentence is true to the findings it cites", f"{sentence.text!r}: {reason}")
+    settled = conflicts(report.findings)
+    if settled:
+        raise VerificationError("a model says nothing of what the masks have settled", settled[0])
+
+
+def overlooked(sentence: Sentence, findings: Sequence[Finding]) -> str | None:
+    """A count is of all lesions of that kind in the report, so citing only some of them is refused.
+
+    So is a model's "no splenic lesion" beside a splenic cyst.
+    """
+    denied = next(
+        (
+            f
+            for f in sentence.findings
+            if f.source is Source.MODEL and f.status is Status.ABSENT and would_deny(f, findings)
+        ),
+        None,
+    )
+    if denied is not None:
+        return f"'no {denied.category}' would deny what the report states"
+    words = set(tokenize(sentence.text))
+    tokens = scan(to_us(sentence.text), sentence.findings)
+    if not any(isinstance(t, Count) for t in tokens) and not words & {"only", "largest"}:
+        return None
+    cited = {f.id for f in sentence.findings}
+    kinds = {base_name(f.kind) for f in sentence.findings if is_lesion_kind(f.kind) and f.status is Status.PRESENT}
+    missed = [
+        f.id
+        for f in findings
+        if is_lesion_kind(f.kind)
+        and f.status is Status.PRESENT
+        and f.source is not Source.MODEL
+        and base_name(f.kind) in kinds
+        and f.id not in cited
+    ]
+    sited = {f.site for f in sentence.findings}
+    missed = [i for i in missed if any(f.id == i and f.site in sited for f in findings)]
+    return f"it counts lesions but leaves out {', '.join(missed)}" if missed else None
+
+
+def _clauses(tokens: list[Token]) -> list[list[_Part]]:
+    clauses: list[list[_Part]] = [[_Part("")]]
+    for token in tokens:
+        if isinstance(token, Mark) and token.kind == "separator":
+            if token.text in (";", "."):
+                clauses.append([])
+            clauses[-1].append(_Part(token.text))
+        else:
+            clauses[-1][-1].tokens.append(token)
+    return [[p for p in clause if p.tokens] for clause in clauses if any(p.tokens for p in clause)]
+
+
+class _Check:
+    """One pass over the clauses of a sentence; raises _Refused at the first claim that does not hold."""
+
+    def __init__(self, findings: tuple[Finding, ...], clauses: list[list[_Part]]) -> None:
+        self.findings, self.clauses = findings, clauses
+        self.subjects = list(subjects_of(findings).values())
+        self.current = list(self.subjects)
+        self.claims: dict[str, list[tuple[str, tuple[str, ...]]]] = {}  # quantity -> (text, subjects that fit)
+        self.counted: set[str] = set()  # lesion subjects covered by a count
+        self.described: set[str] = set()  # lesion subjects described by a number or a place
+        self.negated: set[str] = set()  # finding ids covered by "no"
+        self.cues: frozenset[str] = frozenset()
+
+    def run(self) -> None:
+        for clause in self.clauses:
+            if self.counted:  # each item of "three lesions: ...; ...; ..." may be any of them
+                self.current = [s for s in self.subjects if s.key in self.counted]
+            self._clause(clause)
+        for quantity, claims in self.claims.items():
+            owners = _one_to_one(claims)
+            if owners is None:
+                raise _Refused(f"{quantity} is stated more often than there are lesions or organs of which it is true")
+            self.described |= {s.key for s in self.subjects if s.lesion and s.key in owners}
+        self._everything_said()
+
+    # -- clauses ---------------------------------------------------------------------------------------------
+
+    def _clause(self, parts: list[_Part]) -> None:
+        negations = [(n, word) for n, part in enumerate(parts) for word in part.marks("negation")]
+        if len(negations) > 1:
+            raise _Refused(f"negated more than once: {', '.join(word for _, word in negations)}")
+        if negations and negations[0][1] in ("no", "without"):
+            start = negations[0][0]
+            if any(isinstance(t, Named) for t in _before(parts[start], "negation")):
+                raise _Refused("a structure stands before the negation in the same part")
+            self._positive(parts[:start])
+            self._negative(parts[start:])
+        elif negations:
+            self._not_assessed(parts)
+        else:
+            self._positive(parts)
+
+    def _not_assessed(self, parts: list[_Part]) -> None:
+        """ "... not assessed": everything named must be in findings that were not assessed."""
+        open_findings = [f for f in self.findings if f.status is Status.NOT_ASSESSED]
+        if not open_findings:
+            raise _Refused("it says that something was not assessed, and cites no such finding")
+        said = [t for part in parts for t in part.of(Said)]
+        for token in said:
+            if not any(f.status is Status.NOT_ASSESSED for f in token.findings):
+                raise _Refused(f"{token.text!r} was assessed")
+            self.negated |= {f.id for f in token.findings if f.status is Status.NOT_ASSESSED}
+        for part in parts:
+            if part.of(Number) or part.of(Count) or part.marks("side") or part.marks("pole"):
+                raise _Refused("a clause about what was not assessed states a number or a side")
+            for token in part.of(Named):
+                if not any(t.names & {f.site, *_parents(f.site)} for t in token.options for f in open_findings):
+                    raise _Refused(f"{token.text!r} was assessed, or is not cited")
+        if not said:
+            raise _Refused("it does not say what was not assessed")
+
+    def _negative(self, parts: list[_Part]) -> None:
+        """ "no ...": every lesion named after it is absent, and nothing else is claimed."""
+        absent = {f.kind: f for f in self.findings if f.status is Status.ABSENT and is_lesion_kind(f.kind)}
+        hosts = {n for f in absent.values() for n in (f.site, *_parents(f.site), f.attribute("host"))}
+        covered = 0
+        for part in parts:
+            if part.of(Number) or part.of(Count) or part.marks("side") or part.marks("pole"):
+                raise _Refused("a negated clause states a number or a side of its own")
+            for said in part.of(Said):
+                if not all(
+                    (f.status is Status.ABSENT and f.attribute("scope") == said.text) or f.attribute("cut")
+                    for f in said.findings
+                ):
+                    raise _Refused(f"{said.text!r} is negated")
+            for named in part.of(Named):
+                lesions = [t for t in named.options if all(is_lesion_kind(n) for n in t.names)]
+                if not lesions:
+                    if not any(t.names & hosts for t in named.options):
+                        raise _Refused(f"{named.text!r} is not in the cited findings")
+                    continue
+                if not any(_all_absent(t, absent) for t in lesions):
+                    raise _Refused(f"no cited finding says that {named.text!r} is absent")
+                self.negated |= {f.id for kind, f in absent.items() if any(kind in t.names for t in lesions)}
+                covered += 1
+        if not covered:
+            raise _Refused("a negation covers no absent finding")
+
+    def _positive(self, parts: list[_Part]) -> None:
+        levels = [
+            t.text
+            for part in parts
+            for t in part.of(Named)
+            if any("vertebrae_" + t.text.upper() in o.names for o in t.options)
+        ]
+        if len(set(levels)) < len(levels):
+            raise _Refused("a vertebral level is named twice")
+        pending: list[_Part] = []
+        for part in parts:
+            if part.opens not in (",", "and", "or", ""):
+                pending = []
+            self._part(part, pending)
+            pending = [*pending, part] if part.only_names else []
+
+    # -- one part --------------------------------------------------------------------------------------------
+
+    def _part(self, part: _Part, pending: list[_Part]) -> None:
+        named: list[Named] = part.of(Named)
+        self._names_are_cited(part, named)
+        told = [(cue, q) for cue, q in _CUES if f" {cue} " in f" {part.words} "]
+        cues = frozenset().union(
+            *(
+                q
+                for cue, q in told
+                if not any(  # "ascending diameter" is not "diameter"
+                    cue != longer and f" {cue} " in f" {longer} " for longer, _ in told
+                )
+            )
+        )
+        self.cues = cues or (self.cues if part.opens == "(" else frozenset())
+        candidates = self._candidates(part, named)
+        for said in part.of(Said):
+            candidates = self._said(said, part, candidates, pending)
+        for count in part.of(Count):
+            self._count(count, part, candidates)
+        for number in part.of(Number):
+            candidates = self._number(number, part, candidates)
+        if candidates:
+            self.current = candidates
+
+    def _names_are_cited(self, part: _Part, named: list[Named]) -> None:
+        absent_category = any(
+            f.status is Status.ABSENT and _is_category(s, f) for s in part.of(Said) for f in s.findings
+        )
+        seen = [s for s in self.subjects if s.is_seen]
+        for token in named:
+            readings = [t for t in token.options if self._cited(t, self.subjects)]
+            if not readings:
+                raise _Refused(f"{token.text!r} is not in the cited findings")
+            if not absent_category and not any(self._cited(t, seen) for t in readings) and not self._is_list(token):
+                raise _Refused(f"{token.text!r} is mentioned as if it were seen")
+        duplicates = [t.text for t in named if sum(o.text == t.text for o in named) > 1]
+        if duplicates:
+            raise _Refused(f"{duplicates[0]!r} is named twice")
+        sides = part.marks("side")
+        for side in sides:
+            if side in ("both", "bilateral"):
+                if not any(t.every and self._cited(t, self.subjects) for token in named for t in token.options):
+                    raise _Refused(f"{side!r} stands beside no paired structure")
+            elif not any(side in s.sides for s in self.subjects):
+                raise _Refused(f"no cited finding is on the {side}")
+
+    def _is_list(self, token: Named) -> bool:
+        """A name in a list whose end says "not seen": checked there."""
+        return any(
+            isinstance(t, Said) and any(f.status is Status.ABSENT and f.kind in _LISTED for f in t.findings)
+            for clause in self.clauses
+            for part in clause
+            for t in part.tokens
+            if any(token in p.tokens for p in clause)
+        )
+
+    @staticmethod
+    def _cited(term: Term, subjects: list[Subject]) -> bool:
+        allowed = {n for s in subjects for n in s.names}
+        return term.names <= allowed if term.every else bool(term.names & allowed)
+
+    def _candidates(self, part: _Part, named: list[Named]) -> list[Subject]:
+        """Subjects that agree with every name, side and pole of the part."""
+        sides = [s for s in part.marks("side") if s in ("left", "right")]
+        poles = part.marks("pole")
+        if not (named or sides or poles or part.of(LevelRange)):
+            return list(self.current)
+
+        def agrees(subject: Subject) -> bool:
+            return (
+                all(any(t.names & subject.names for t in token.options) for token in named)
+                and all(side in subject.sides for side in sides)
+                and all(pole in subject.poles for pole in poles)
+            )
+
+        narrowed = [s for s in self.current if agrees(s)]
+        found = narrowed or [s for s in self.subjects if agrees(s)]
+        own = [s for s in found if all(any(t.names & s.own for t in token.options) for token in named)] if named else []
+        if own:
+            found = own
+        if not found and (sides or poles):
+            raise _Refused(f"no cited finding is {' '.join([*sides, *poles])} there")
+        for levels in part.of(LevelRange):
+            self._levels(levels, part)
+        if poles or (named and any(s.lesion for s in found)):
+            self.described |= {s.key for s in found if s.lesion} if len(found) == 1 else set()
+        return found
+
+    def _levels(self, levels: LevelRange, part: _Part) -> None:
+        said = [f for s in part.of(Said) for f in s.findings]
+        held = {n for f in said or self.findings for n in (f.site, *f.locations)}
+        missing = [n for n in levels.names if n not in held]
+        if missing:
+            raise _Refused(f"{levels.text!r} includes {structure(missing[0]).words}, which is not cited")
+        order = [f"vertebrae_{level}" for level in LEVELS if level not in ("T13", "L6")]
+        for end, step in ((levels.names[0], -1), (levels.names[-1], 1)):
+            if end in order:
+                neighbour = order.index(end) + step
+                if 0 <= neighbour < len(order) and order[neighbour] in held:
+                    raise _Refused(f"{levels.text!r} leaves out {structure(order[neighbour]).words}")
+
+    def _said(self, said: Said, part: _Part, candidates: list[Subject], pending: list[_Part]) -> list[Subject]:
+        """A phrase of cited findings: it holds for the subject named with it, and for the list before it."""
+        if all(f.status is Status.NOT_ASSESSED for f in said.findings):
+            raise _Refused(f"{said.text!r} was not assessed")
+        holders = [s for s in self.subjects if any(f in s.findings for f in said.findings)]
+        names = part.of(Named)
+        keys = {h.key for h in holders}
+        agreed = [s for s in candidates if s.key in keys]
+        after = bool(names) and not agreed
+        if after:
+            raise _Refused(f"{said.text!r} is not said of {names[0].text!r}")
+        for earlier in [*pending, part]:
+            for token in earlier.of(Named):
+                if not any(_holds(t, holders) for t in token.options):
+                    raise _Refused(f"{said.text!r} is not said of {token.text!r}")
+            for levels in earlier.of(LevelRange):
+                if not set(levels.names) <= {n for h in holders for n in h.names}:
+                    raise _Refused(f"{said.text!r} is not said of all of {levels.text!r}")
+        self._no_duplicates([*pending, part])
+        return agreed or holders
+
+    @staticmethod
+    def _no_duplicates(parts: list[_Part]) -> None:
+        texts = [token.text for part in parts for token in part.of(Named)]
+        twice = next((t for t in texts if texts.count(t) > 1), None)
+        if twice is not None:
+            raise _Refused(f"{twice!r} is named twice in a list")
+
+    def _count(self, count: Count, part: _Part, candidates: list[Subject]) -> None:
+        terms = [t for token in part.of(Named) for t in token.options]
+        lesions = [s for s in self.subjects if s.lesion and s.is_seen and any(s.lesion in t.names for t in terms)]
+        hosts = [
+            t
+            for token in part.of(Named)
+            for t in token.options
+            if not any(is_lesion_kind(n) or n.startswith("vertebrae_") for n in t.names)
+        ]
+        for term in hosts:
+            lesions = [s for s in lesions if term.names & s.names] or lesions
+        if lesions:
+            for said in part.of(Said):
+                unlike = [s for s in lesions if not any(f in s.findings for f in said.findings)]
+                if unlike:
+                    raise _Refused(f"{said.text!r} is not said of all that are counted")
+            number = len(lesions)
+            if number < count.least or (count.most is not None and number > count.most):
+                raise _Refused(f"{count.word!r} is stated, and {number} are cited")
+            self.counted |= {s.key for s in lesions}
+            return
+        if count.least == count.most and "slices" in tokenize(part.words):
+            values = [m for f in self.findings for m in f.measurements if m.quantity == "count"]
+            if any((count.word, "1") in renderings(m) for m in values):
+                return
+        raise _Refused(f"{count.word!r} counts nothing that is cited")
+
+    def _number(self, number: Number, part: _Part, candidates: list[Subject]) -> list[Subject]:
+        largest = bool(part.marks("superlative"))
+        fits = [s for s in candidates if self._matches(number, s)]
+        shown = f"{' x '.join(number.values)} {number.unit}"
+        if not fits:
+            raise _Refused(f"{shown} is not a measurement of {_who(candidates)}")
+        quantity = "axes" if len(number.values) == 2 else number.unit + " ".join(sorted(self.cues))
+        if largest:
+            kinds = {base_name(s.lesion) for s in fits if s.lesion}
+            peers = [s for s in self.subjects if s.lesion and base_name(s.lesion) in kinds]
+            fits = [s for s in fits if s.size >= max(p.size for p in peers)] if peers else []
+            if not fits:
+                raise _Refused(f"{shown} is not the largest")
+        self.claims.setdefault(quantity, []).append((shown, tuple(s.key for s in fits)))
+        return fits
+
+    def _matches(self, number: Number, subject: Subject) -> bool:
+        if len(number.values) == 2:
+            pairs = zip(number.values, ("long_axis", "short_axis"), strict=True)
+            return all(self._is(value, number.unit, subject.measurements, frozenset({q})) for value, q in pairs)
+        unit = _SPELLING.get(number.unit, number.unit)
+        cues = frozenset(q for q in self.cues if _CUE_UNIT[q] == unit)
+        quantities = cues or _BY_UNIT[unit]
+        if not cues and unit == "HU" and any(m.quantity == "core_mean_hu" for m in subject.measurements):
+            quantities = frozenset({"core_mean_hu"})  # of a lesion, attenuation is told away from its edge
+        return self._is(number.values[0], number.unit, subject.measurements, quantities)
+
+    @staticmethod
+    def _is(digits: str, unit: str, measurements: list[Measurement], quantities: frozenset[str]) -> bool:
+        return any((digits, unit) in renderings(m) for m in measurements if m.quantity in quantities)
+
+    # -- the end ---------------------------------------------------------------------------------------------
+
+    def _everything_said(self) -> None:
+        """Each cited absent or open finding is stated as such; each cited lesion is counted or described."""
+        said = {
+            f.id
+            for clause in self.clauses
+            for part in clause
+            for t in part.of(Said)
+            for f in t.findings
+            if _is_category(t, f)
+        }
+        for finding in self.findings:
+            if finding.status is Status.ABSENT and finding.id not in self.negated | said:
+                raise _Refused(f"{finding.id} ({finding.kind}) is absent and the sentence does not say so")
+            if finding.status is Status.NOT_ASSESSED and finding.id not in self.negated:
+                raise _Refused(f"{finding.id} ({finding.kind}) is not assessed and the sentence does not say so")
+        lesions = [s for s in self.subjects if s.lesion and s.is_seen]
+        for subject in lesions:
+            alone = sum(base_name(o.lesion) == base_name(subject.lesion) for o in lesions) == 1
+            mentioned = any(
+                subject.lesion in t.names
+                for clause in self.clauses
+                for part in clause
+                for token in part.of(Named)
+                for t in token.options
+            )
+            mentioned = mentioned or any(f.source is Source.MODEL for f in subject.findings)  # see attribution
+            if subject.key not in self.counted | self.described and not (alone and mentioned):
+                raise _Refused(f"{subject.findings[0].id} ({subject.lesion}) is cited and not stated")
+
+
+def _one_to_one(claims: list[tuple[str, tuple[str, ...]]]) -> set[str] | None:
+    """Subjects when each claim can have one of its own (augmenting paths), else None."""
+    owner: dict[str, int] = {}
+
+    def place(claim: int, tried: set[str]) -> bool:
+        for key in claims[claim][1]:
+            if key not in tried:
+                tried.add(key)
+                if key not in owner or place(owner[key], tried):
+                    owner[key] = claim
+                    return True
+        return False
+
+    return set(owner) if all(place(n, set()) for n in range(len(claims))) else None
+
+
+def _is_category(said: Said, finding: Finding) -> bool:
+    """Whether the phrase is what the finding says, not merely the extent that it speaks of."""
+    return said.text == " ".join(tokenize(finding.category))
+
+
+def _before(part: _Part, kind: str) -> list[Token]:
+    index = next((n for n, t in enumerate(part.tokens) if isinstance(t, Mark) and t.kind == kind), len(part.tokens))
+    return part.tokens[:index]
+
+
+def _parents(name: str) -> tuple[str, ...]:
+    parent = structure(name).parent if name else ""
+    return (parent, *_parents(parent)) if parent else ()
+
+
+def _all_absent(term: Term, absent: dict[str, Finding]) -> bool:
+    """Every structure that the term names is absent; a pair answers for the unsided one and the reverse."""
+    left = set(term.names) - set(absent)
+    for name in list(left):
+        variants = {n for n in structures() if base_name(n) == base_name(name)}
+        sided = {n for n in variants if structure(n).side}
+        unsided = variants - sided
+        if (name in unsided and sided and sided <= set(absent)) or (name in sided and unsided & set(absent)):
+            left.discard(name)
+    return not left
+
+
+def _holds(term: Term, holders: list[Subject]) -> bool:
+    names = {n for h in holders for n in h.names}
+    return term.names <= names if term.every else bool(term.names & names)
+
+
+def _who(candidates: list[Subject]) -> str:
+    sites = dict.fromkeys(s.findings[0].site or s.key for s in candidates)
+    return ", ".join(sites) if sites else "anything cited there"

@@ -1,0 +1,1 @@
+"""What is scored: one module a metric or a part that several metrics share."""

@@ -1,0 +1,224 @@
+"""Labels of a report (present, absent, uncertain, not mentioned) and how well a candidate's agree with the reference's.
+
+Unusual: a label is a set of finding kinds (``lexicon/schemes.json``), so one reading of a report serves every scheme:
+the 18 CT-RATE labels, Merlin's 30 findings, or every kind that radvlm knows. Labels that neither report has are left
+out of macro averages; they are undefined, not zero and not one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from radvlm.errors import InputError
+from radvlm.evaluate.metric import Output
+from radvlm.evaluate.score import Mark, Score
+from radvlm.report_reader.frames import Frame, Reading, read_frames
+from radvlm.report_reader.lexicon import Lexicon, load_lexicon
+from radvlm.report_reader.report_text import ReportText
+
+if TYPE_CHECKING:
+    from radvlm.types.report import Report
+
+STATES = ("present", "absent", "uncertain", "not mentioned")
+#: What "uncertain" counts as when a label has to be yes or no.
+UNCERTAIN_AS = ("present", "absent")
+
+
+def label_report(
+    report: str | ReportText | Report | Mapping[str, str], scheme: str = "ct-rate", lexicon: Lexicon | None = None
+) -> dict[str, str]:
+    """Label -> ``present``, ``absent``, ``uncertain`` or ``not mentioned``.
+
+    Args:
+        report: text, sections, ReportText or a structured radvlm Report.
+        scheme: ``ct-rate``, ``merlin``, ``radvlm`` (every kind), or one that ``lexicon`` adds.
+        lexicon: defaults to the built-in one; ``load_lexicon(path)`` adds a user's terms and schemes.
+
+    One present mention makes a label present; an uncertain one counts before an absent one; an organ called normal
+    makes its own labels absent (a normal spleen is not enlarged). Raises InputError for an unknown scheme.
+    """
+    from radvlm.evaluate.metrics.errors import reading_of
+
+    lexicon = lexicon or load_lexicon()
+    if isinstance(report, str):
+        return label_frames(read_frames(report, lexicon), scheme, lexicon)
+    return label_frames(reading_of(ReportText.of("report", report), lexicon), scheme, lexicon)
+
+
+def label_frames(reading: Reading, scheme: str, lexicon: Lexicon) -> dict[str, str]:
+    """Labels from a reading; as ``label_report``."""
+    labels = lexicon.labels(scheme)
+    enlarged_only = lexicon.schemes[scheme].get("nodes") == "enlarged"
+    states: dict[str, set[str]] = {}
+    for frame in reading.frames:
+        states.setdefault(frame.kind, set()).add(frame.status)
+        if enlarged_only and frame.kind == "lymph_node":
+            states.setdefault("lymph_node enlarged", set()).add(_enlarged(frame))
+    out = {}
+    for label, kinds in labels.items():
+        if enlarged_only and "lymphadenopathy" in kinds:
+            kinds = ("lymphadenopathy", "lymph_node enlarged")
+        seen = {state for kind in kinds for state in states.get(kind, ())}
+        state = next((s for s in ("present", "uncertain", "absent") if s in seen), "")
+        if not state and any(
+            site in reading.normal_sites
+            for kind in kinds
+            if kind in lexicon.kinds
+            for site in lexicon.kinds[kind].normal
+        ):
+            state = "absent"
+        out[label] = state or "not mentioned"
+    return out
+
+
+def _enlarged(node: Frame) -> str:
+    """Status of a node where only an enlarged one counts: its smaller stated dimension from 10 mm (RECIST 1.1)."""
+    if node.status not in ("present", "uncertain"):
+        return node.status
+    if node.sizes_mm:
+        return "present" if node.sizes_mm[-1] >= 10 else "absent"
+    return "absent" if node.small else ""
+
+
+class FindingsMetric:
+    """Agreement of finding labels, for ``evaluate(..., metrics=["findings"])`` or ``["findings:merlin"]``.
+
+    Args:
+        scheme: label scheme.
+        uncertain_as: what an uncertain label counts as, ``present`` (default) or ``absent``; not mentioned is absent.
+    """
+
+    def __init__(self, scheme: str = "ct-rate", uncertain_as: str = "present", lexicon: Lexicon | None = None) -> None:
+        if uncertain_as not in UNCERTAIN_AS:
+            raise InputError("uncertain labels count as present or absent", repr(uncertain_as))
+        self.lexicon = lexicon or load_lexicon()
+        self.scheme, self._positive = scheme, {"present"} | ({"uncertain"} if uncertain_as == "present" else set())
+        self.labels = tuple(self.lexicon.labels(scheme))
+        self.name = "findings"
+        self.signature = (
+            f"findings|scheme:{scheme}|labels:{len(self.labels)}|uncertain:{uncertain_as}|not-mentioned:absent|"
+            f"lexicon:{self.lexicon.digest}|macro:labels-with-positives"
+        )
+        rows: list[tuple[str, Callable[[np.ndarray], np.ndarray], bool, str]] = [
+            ("f1-micro", lambda t: _f1(t.sum(-2)), True, "F1 over all labels and reports"),
+            ("f1-macro", lambda t: _macro(_f1(t)), True, "mean F1 of labels that either side has"),
+            ("f1-weighted", lambda t: _weighted(_f1(t), t), False, "mean F1 weighted by positives of the reference"),
+            (
+                "precision-micro",
+                lambda t: _divide(t.sum(-2)[..., 0], t.sum(-2)[..., 0] + t.sum(-2)[..., 1]),
+                False,
+                "precision over all labels",
+            ),
+            (
+                "recall-micro",
+                lambda t: _divide(t.sum(-2)[..., 0], t.sum(-2)[..., 0] + t.sum(-2)[..., 2]),
+                False,
+                "recall over all labels",
+            ),
+            (
+                "precision-macro",
+                lambda t: _macro(_divide(t[..., 0], t[..., 0] + t[..., 1])),
+                False,
+                "mean precision of labels",
+            ),
+            (
+                "recall-macro",
+                lambda t: _macro(_divide(t[..., 0], t[..., 0] + t[..., 2])),
+                False,
+                "mean recall of labels",
+            ),
+            ("crg", _crg, True, "CRG score; a report that says nothing gets 1/3, so 1/3 is its zero"),
+        ]
+        rows += [(f"f1 {label}", _One(i), False, f"F1 of {label}") for i, label in enumerate(self.labels)]
+        self.outputs = tuple(
+            Output(
+                name,
+                True,
+                source="labels",
+                aggregate=_Table(len(self.labels), value),
+                perfect=1.0,
+                headline=headline,
+                description=text,
+            )
+            for name, value, headline, text in rows
+        )
+
+    def score_case(self, reference: ReportText, candidate: ReportText) -> Mapping[str, Score]:
+        """One score, ``labels``: the case's own F1, and per label the four counts that corpus values are made of."""
+        from radvlm.evaluate.metrics.errors import reading_of
+
+        truth, said = reading_of(reference, self.lexicon), reading_of(candidate, self.lexicon)
+        wanted, got = label_frames(truth, self.scheme, self.lexicon), label_frames(said, self.scheme, self.lexicon)
+        stats: list[float] = []
+        found: list[Mark] = []
+        for label in self.labels:
+            a, b = wanted[label] in self._positive, got[label] in self._positive
+            stats += [float(a and b), float(b and not a), float(a and not b), float(not a and not b)]
+            if a != b:
+                found += self._marks(label, truth if a else said, "reference" if a else "candidate")
+        tp, fp, fn = (sum(stats[i::4]) for i in range(3))
+        n = int(tp + fn)
+        if tp + fp + fn == 0:
+            return {"labels": Score.undefined("neither report has any of the labels", n=n, stats=tuple(stats))}
+        return {"labels": Score(2 * tp / (2 * tp + fp + fn), n=n, stats=tuple(stats), marks=tuple(found))}
+
+    def _marks(self, label: str, reading: Reading, side: str) -> list[Mark]:
+        kinds = self.lexicon.labels(self.scheme)[label]
+        reason = f"{label}: only in the {side}"
+        return [
+            Mark(side, f.start, f.stop, "label", reason, None, label)
+            for f in reading.frames
+            if f.kind in kinds and f.status in self._positive
+        ][:1]
+
+
+class _One:
+    """F1 of one label of a table."""
+
+    def __init__(self, label: int) -> None:
+        self.label = label
+
+    def __call__(self, table: np.ndarray) -> np.ndarray:
+        return _f1(table[..., self.label, :])
+
+
+class _Table:
+    """Sums of ``stats`` as (..., labels, 4) for a function of true and false positives, misses and true negatives."""
+
+    def __init__(self, labels: int, value: Callable[[np.ndarray], np.ndarray]) -> None:
+        self.labels, self.value = labels, value
+
+    def __call__(self, stats: np.ndarray) -> np.ndarray:
+        return self.value(stats.reshape(*stats.shape[:-1], self.labels, 4))
+
+
+def _divide(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(b > 0, a / b, np.nan)
+
+
+def _f1(table: np.ndarray) -> np.ndarray:
+    return _divide(2 * table[..., 0], 2 * table[..., 0] + table[..., 1] + table[..., 2])
+
+
+def _macro(values: np.ndarray) -> np.ndarray:
+    known = ~np.isnan(values)
+    return _divide(np.where(known, values, 0.0).sum(-1), known.sum(-1).astype(float))
+
+
+def _weighted(values: np.ndarray, table: np.ndarray) -> np.ndarray:
+    weights = table[..., 0] + table[..., 2]
+    return _divide(np.where(np.isnan(values), 0.0, values * weights).sum(-1), weights.sum(-1))
+
+
+def _crg(table: np.ndarray) -> np.ndarray:
+    """CRG = U / (2U - s), U = (X - A) / 2, s = r TP - r FN - FP, r = (X - A) / 2A; X all labels, A positives."""
+    total = table.sum((-2, -1))
+    tp, fp, fn = table[..., 0].sum(-1), table[..., 1].sum(-1), table[..., 2].sum(-1)
+    positives = tp + fn
+    rate = _divide(total - positives, 2 * positives)
+    unit = (total - positives) / 2
+    return _divide(unit, 2 * unit - (rate * tp - rate * fn - fp))

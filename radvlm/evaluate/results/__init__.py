@@ -1,0 +1,1 @@
+"""The result of an evaluation and the files it is written to."""

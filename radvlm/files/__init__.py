@@ -1,0 +1,1 @@
+"""Files on disk: atomic writing, settings, tables of columns, optional packages."""

@@ -1,0 +1,51 @@
+"""What every model offers. A test can follow it in a few lines of Python; nothing here imports PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+
+from radvlm.types.model_output import Answer, FindingScore, ModelOutput
+from radvlm.types.segmentation import Segmentation
+from radvlm.types.volume import Volume
+
+
+@runtime_checkable
+class VisionLanguageModel(Protocol):
+    """What every model offers; ``load_model`` returns one.
+
+    ``name`` and ``notice`` say who speaks and how far to trust it.
+    ``facts``: section -> structured findings as text (``radvlm.dataset.facts``), where masks exist.
+
+    A model that was taught to use prior texts also has ``uses_hints = True`` and ``draft(volume, *, facts=None,
+    segmentation=None, hints="") -> tuple[Draft, ...]``. Hints reach nothing else of it, so they can change prose only.
+    """
+
+    name: str
+    notice: str
+
+    def read(
+        self, volume: Volume, *, facts: Mapping[str, str] | None = None, segmentation: Segmentation | None = None
+    ) -> tuple[ModelOutput, Segmentation | None]:
+        """Scores and prose, and the model's own regions on the grid of ``volume``."""
+
+    def classify(self, volume: Volume, findings: Sequence[str] | None = None) -> tuple[FindingScore, ...]:
+        """Calibrated probabilities of its own findings, or of any text."""
+
+    def answer(
+        self,
+        volume: Volume,
+        question: str,
+        *,
+        facts: Mapping[str, str] | None = None,
+        segmentation: Segmentation | None = None,
+    ) -> Answer:
+        """The answer to one question."""
+
+    def embed(self, volume: Volume) -> np.ndarray:
+        """(D,) float32 of unit length."""
+
+    def embed_text(self, texts: Sequence[str]) -> np.ndarray:
+        """(N, D) float32 of unit length."""

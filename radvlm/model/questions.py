@@ -1,0 +1,369 @@
+"""What a question to a model asks: which findings, and which of their properties.
+
+Unusual: a question of a known kind is never left to a decoder. It is understood here by its words, and answered from
+the scores and the evidence that a report would be written from, so that an answer and a report of the same scan cannot
+disagree. What is not understood here goes to the decoder.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from radvlm.types.finding import Status
+from radvlm.types.model_output import FindingScore
+
+#: How a question begins that is answered by yes or no.
+_YES_NO = re.compile(
+    r"(is|are) (there|a|an|any|the)\b|(does|do|did|has|have|can|could|would|should|any)\b|"
+    r"(is|are) .*\b(present|seen|visible)\b"
+)
+_ENLARGED = frozenset({"enlarged", "enlargement", "larger", "large", "increased"})
+_ABNORMAL = frozenset({"abnormal", "abnormality", "abnormalities", "anything"})
+_MEASURES = frozenset(
+    {
+        "large",
+        "big",
+        "size",
+        "volume",
+        "diameter",
+        "attenuation",
+        "density",
+        "hu",
+        "measure",
+        "long",
+        "wide",
+        "heavy",
+        "far",
+    }
+)
+_WHERE = frozenset({"segment", "lobe", "part", "where", "segments", "lobes"})
+_SEVERAL = ("how many", "several", "more than one", "single", "one or")
+#: A second side is answered when its peak logit is above 0 and at most this far below the first one's; this gap was
+#: right most often on validation phantoms.
+BOTH_SIDES_GAP = 2.0
+#: Words of a question that ask nothing of their own: with any other, "is there" is not all that is asked.
+_NEUTRAL = frozenset(
+    [
+        "a",
+        "abnormal",
+        "abnormality",
+        "abnormalities",
+        "an",
+        "and",
+        "any",
+        "anything",
+        "are",
+        "area",
+        "areas",
+        "as",
+        "be",
+        "can",
+        "chest",
+        "abdomen",
+        "could",
+        "ct",
+        "did",
+        "do",
+        "does",
+        "demonstrate",
+        "demonstrated",
+        "evidence",
+        "examination",
+        "exam",
+        "find",
+        "finding",
+        "focal",
+        "for",
+        "found",
+        "had",
+        "has",
+        "have",
+        "here",
+        "how",
+        "i",
+        "image",
+        "images",
+        "in",
+        "included",
+        "is",
+        "it",
+        "lesion",
+        "lesions",
+        "left",
+        "let",
+        "me",
+        "normal",
+        "of",
+        "on",
+        "or",
+        "please",
+        "patient",
+        "present",
+        "report",
+        "reported",
+        "right",
+        "s",
+        "scan",
+        "seen",
+        "see",
+        "should",
+        "show",
+        "shown",
+        "shows",
+        "side",
+        "sign",
+        "signs",
+        "study",
+        "tell",
+        "the",
+        "them",
+        "there",
+        "they",
+        "this",
+        "visible",
+        "was",
+        "were",
+        "with",
+        "would",
+        "you",
+        "your",
+        "either",
+        "both",
+        "kind",
+        "one",
+        "some",
+        "contain",
+        "contains",
+        "suspicious",
+    ]
+)
+#: Kinds of questions on whether something is there -> the answers if it is, and if not.
+VERDICTS = {"presence": ("Yes", "No"), "normal": ("Abnormal", "Normal"), "healthy": ("No", "Yes")}
+
+
+@dataclass(frozen=True)
+class Subjects:
+    """What can be asked about: words that training stored beside the weights.
+
+    Attributes:
+        nouns: finding -> its names, singular and plural.
+        organs: organ word -> findings of it. lesions: organ word -> those that are focal lesions.
+        sizes: organ word -> the finding that it is enlarged.
+        groups: noun of a kind of lesion ("cyst") -> organ as an answer ("Kidneys") -> finding.
+        parts: finding -> structures (segments, lobes) by which its place is told.
+    """
+
+    nouns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    organs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    lesions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    sizes: Mapping[str, str] = field(default_factory=dict)
+    groups: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    parts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Subjects:
+        def lists(key: str) -> dict[str, tuple[str, ...]]:
+            return {k: tuple(v) for k, v in data.get(key, {}).items()}
+
+        return cls(
+            lists("nouns"),
+            lists("organs"),
+            lists("lesions"),
+            dict(data.get("sizes", {})),
+            {k: dict(v) for k, v in data.get("groups", {}).items()},
+            lists("parts"),
+        )
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a question asks.
+
+    Attributes:
+        kind: presence, normal, healthy ("is it normal?"), side, location, count, organ, or measure, which no model
+            here can answer.
+        findings: that the answer is about. side: "left", "right" or "" as the question narrows it.
+        answers: finding -> answer, for the kind organ.
+    """
+
+    kind: str
+    findings: tuple[str, ...]
+    side: str = ""
+    answers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Where a finding is, from the evidence: peak logits of both sides, pieces, part -> share of the finding."""
+
+    peak_left: float
+    peak_right: float
+    pieces: float
+    parts: Mapping[str, float]
+
+
+def understand(question: str, subjects: Subjects) -> Asked | None:
+    """The kind and subject of a question, None where it is of no known kind or names none or several subjects.
+
+    The longest name counts: "lung mass" is no "mass", "ground-glass pulmonary nodule" is no "pulmonary nodule".
+    """
+    words = re.findall(r"[a-z0-9-]+", question.lower())
+    said, held = f" {' '.join(words)} ", frozenset(words)
+    named = _longest(said, subjects.nouns)
+    organ = _organ_asked(said, subjects)
+    sides = {"left", "right"} & held
+    side = "".join(sides) if len(sides) == 1 else ""
+    if len(named) > 1:
+        return None
+    if named:
+        return _of_finding(named[0], said, held, sides, side, subjects)
+    if organ:
+        return _of_organ(organ, held, side, subjects, _YES_NO.match(said.strip()) is not None)
+    groups = _longest(said, {g: (g, f"{g}s") for g in subjects.groups})
+    if len(groups) == 1 and ("organ" in held or "where" in held):
+        answers = subjects.groups[groups[0]]
+        return Asked("organ", tuple(answers.values()), "", {f: a for a, f in answers.items()})
+    return None
+
+
+def _of_finding(
+    name: str, said: str, held: frozenset[str], sides: set[str], side: str, subjects: Subjects
+) -> Asked | None:
+    if _is_measure(held):
+        return Asked("measure", (name,), side)
+    if "side" in held or len(sides) == 2:
+        return Asked("side", (name,))
+    if _WHERE & held and name in subjects.parts:
+        return Asked("location", (name,), side)
+    if any(s in said for s in _SEVERAL):
+        return Asked("count", (name,), side)
+    if _YES_NO.match(said.strip()) and _asks_no_more(held, [*subjects.nouns[name], *subjects.organs]):
+        return Asked("presence", (name,), side)
+    return None
+
+
+def _of_organ(organ: str, held: frozenset[str], side: str, subjects: Subjects, yes_no: bool) -> Asked | None:
+    if _is_measure(held):
+        return Asked("measure", subjects.organs[organ], side)
+    if _ENLARGED & held and organ in subjects.sizes and yes_no:
+        sizes = [*subjects.organs, " ".join(_ENLARGED), "size too than usual normal"]
+        return Asked("presence", (subjects.sizes[organ],)) if _asks_no_more(held, sizes) else None
+    if not _asks_no_more(held, list(subjects.organs)):
+        return None
+    if "normal" in held:
+        if "abnormal" in held:
+            return Asked("normal", subjects.organs[organ], side)
+        return Asked("healthy", subjects.organs[organ], side) if yes_no else None
+    if _ABNORMAL & held and yes_no:
+        return Asked("presence", subjects.organs[organ], side)
+    if {"lesion", "lesions"} & held and subjects.lesions.get(organ) and yes_no:
+        return Asked("presence", subjects.lesions[organ], side)
+    return None
+
+
+def _is_measure(held: frozenset[str]) -> bool:
+    return bool({"how", "what"} & held and _MEASURES & held) and not {"many", "normal"} & held
+
+
+def _asks_no_more(held: frozenset[str], names: Sequence[str]) -> bool:
+    """Whether the question has no word beside neutral ones and those of the names."""
+    return held <= _NEUTRAL | {word for name in names for word in name.split()}
+
+
+def _longest(said: str, names: Mapping[str, Sequence[str]]) -> list[str]:
+    """Keys whose longest name in the text is the longest of all, and others that are not inside one of those."""
+    found = {
+        key: max((f" {n} " for n in forms if f" {n} " in said), key=len, default="") for key, forms in names.items()
+    }
+    kept = {key: n for key, n in found.items() if n}
+    return [key for key, n in kept.items() if not any(n != other and n.strip() in other for other in kept.values())]
+
+
+def _organ_asked(said: str, subjects: Subjects) -> str:
+    named = _longest(said, {o: (o,) for o in subjects.organs})
+    same = {subjects.organs[o] for o in named}
+    return named[0] if len(same) == 1 else ""
+
+
+def of_side(scores: Sequence[FindingScore], side: str) -> list[FindingScore]:
+    """The scores of one side, those without a side among them; all where the question names none."""
+    other = {"left": "_right", "right": "_left"}.get(side)
+    return [s for s in scores if other is None or not s.site.endswith(other)]
+
+
+def verdict(kind: str, scores: Sequence[FindingScore]) -> tuple[str, float]:
+    """Answer and its confidence to whether something is there.
+
+    "No" only where all are absent, as a report would say; where the model is open, the answer is the cautious one and
+    its confidence the probability of the finding, which may be below one half.
+    """
+    there, gone = VERDICTS[kind]
+    first = max(scores, key=lambda s: (s.status is Status.PRESENT, s.status is not Status.ABSENT, s.probability))
+    if first.status is Status.ABSENT:
+        return gone, 1 - max(s.probability for s in scores)
+    return there, first.probability
+
+
+def property_of(asked: Asked, scores: Sequence[FindingScore], shown: Shown) -> tuple[str, float]:
+    """Answer and confidence to which organ, side, part or how many; the confidence is the finding's probability times
+    the share of the answer, and no calibrated number."""
+    best = max(scores, key=lambda s: s.probability)
+    if asked.kind == "organ":
+        of_finding = {f: max((s.probability for s in scores if s.finding == f), default=0.0) for f in asked.answers}
+        total = sum(of_finding.values())
+        return asked.answers[best.finding], best.probability * best.probability / max(total, 1e-9)
+    if asked.kind == "side":
+        low, high = sorted((shown.peak_left, shown.peak_right))
+        if low > 0 and high - low < BOTH_SIDES_GAP:
+            return "Both sides", best.probability * 0.5
+        text = "Left" if shown.peak_left > shown.peak_right else "Right"
+        return text, best.probability
+    if asked.kind == "count":
+        return ("More than one" if shown.pieces >= 2 else "One"), best.probability
+    if not shown.parts:
+        return "", 0.0
+    part = max(shown.parts, key=lambda p: shown.parts[p])
+    return part, best.probability * shown.parts[part]
+
+
+def told_by_masks(asked: Asked, subjects: Subjects, facts: Mapping[str, str]) -> bool | None:
+    """Whether lines of facts from masks say that one of the asked findings is there, or that none is; None for neither.
+
+    ``renal cyst | left kidney | 1.2 x 1.0 cm`` says that it is there, ``absent: right renal cyst, left renal cyst``
+    that it is not; what is absent in the imaged part alone says nothing.
+    """
+    there, gone = set(), set()
+    for line in (line for held in facts.values() for line in held.splitlines()):
+        if line.startswith("absent: "):
+            gone |= {name.strip() for name in line.removeprefix("absent: ").split(",")}
+        elif " | " in line and asked.side in line:
+            there.add(line.split(" | ")[0])
+    ruled_out = []
+    for finding in asked.findings:
+        names = set(subjects.nouns.get(finding, ()))
+        if names & there:
+            return True
+        sides = [f"{asked.side} "] if asked.side else ["left ", "right "]
+        ruled_out.append(bool(names & gone) or all(any(f"{side}{n}" in gone for n in names) for side in sides))
+    return False if ruled_out and all(ruled_out) else None
+
+
+def measured_in(question: str, facts: Mapping[str, str]) -> str:
+    """What lines of facts from masks say of the things that a question names, "" for nothing: the only source of sizes.
+
+    ``spleen | volume 177 mL | normal in size`` answers "How large is the spleen?" as "Spleen: volume 177 mL, normal in
+    size". A line counts where every word of its name is in the question and it states a number.
+    """
+
+    def stems(text: str) -> set[str]:
+        return {word.rstrip("s") for word in re.findall(r"[a-z0-9-]+", text.lower())}
+
+    asked, found = stems(question), []
+    for line in dict.fromkeys(line for held in facts.values() for line in held.splitlines()):
+        name, *said = line.split(" | ")
+        if any(c.isdigit() for part in said for c in part) and stems(name) and stems(name) <= asked:
+            found.append(f"{name[:1].upper()}{name[1:]}: {', '.join(said)}")
+    return "; ".join(found)

@@ -1,0 +1,1 @@
+"""The model that ships: a small 3D pyramid, evidence tokens and a small decoder."""

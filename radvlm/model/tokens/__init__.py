@@ -1,0 +1,1 @@
+"""A model around any encoder that gives tokens: what `radvlm train` with `kind: tokens` makes."""

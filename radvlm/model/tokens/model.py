@@ -1,0 +1,471 @@
+"""A vision-language model around any token encoder: what ``radvlm train`` with ``kind: tokens`` makes.
+
+    my-model/  config.json  model.safetensors  text/ (tokenizer)  decoder/base, decoder/adapter
+
+Unusual: parts may be missing. A model that was trained with contrast alone has no decoder and says so when it is asked
+to write; one without masks has no region tokens; one without labels scores findings only by text. Nothing is localised:
+a token encoder has no voxel head, and the model does not pretend to one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from radvlm.errors import FileFormatError, InputError
+from radvlm.model.calibration import Calibration
+from radvlm.model.decoder.causal_lm import Decoder, WritingLimits
+from radvlm.model.decoder.writer import facts_prompt, question_prompt, section_prompt
+from radvlm.model.inputs import InputSpec, prepare
+from radvlm.model.organ_map import Organ, organ_map
+from radvlm.model.tokens.encoder import LABELS, TokenEncoder, TokenEncoderConfig
+from radvlm.model.tokens.text_towers import TextTower, TextTowerConfig
+from radvlm.model.tokens.visual_prefix import PrefixConfig, ScanTokens, TokenWriter, VisualPrefix, scan_tokens
+from radvlm.types.anatomy import SECTIONS, structure
+from radvlm.types.finding import Status
+from radvlm.types.geometry import Geometry
+from radvlm.types.model_output import Answer, Draft, FindingScore, ModelOutput
+from radvlm.types.provenance import Decision
+from radvlm.types.segmentation import Segmentation
+from radvlm.types.volume import Volume
+
+FORMAT = "radvlm-tokens-model"
+VERSION = 1
+_SLICE_FILES = ("*.json", "*.txt", "*.model")
+
+
+@dataclass(frozen=True)
+class LabelTerm:
+    """One label: its column in the table, how a report calls it, its section and (canonical) site, "" for none."""
+
+    name: str
+    words: str
+    section: str
+    site: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.name or not self.words.strip():
+            raise InputError("a label has a name and words", repr(self))
+        if self.section not in SECTIONS or self.section in ("technique", "impression"):
+            raise InputError(
+                "a label's section is one of the body, a key of radvlm.types.anatomy.SECTIONS",
+                f"{self.name}: {self.section}",
+            )
+        if self.site:
+            structure(self.site)
+
+
+@dataclass(frozen=True)
+class TokensSettings:
+    """What a saved model says of itself beside its weights.
+
+    Attributes:
+        name, notice, trained_on: who it is and how far to trust it.
+        terms: labels, in the order of the label head. sections: sections it writes.
+        calibration: of the labels, from validation data; None when there were not enough.
+        zero_shot: slope and offset of a text's score and its two thresholds; None when not calibrated.
+        training: seeds, counts, minutes.
+    """
+
+    name: str
+    notice: str
+    trained_on: str
+    terms: tuple[LabelTerm, ...] = ()
+    sections: tuple[str, ...] = ()
+    calibration: Calibration | None = None
+    zero_shot: tuple[float, float, float, float] | None = None
+    training: Mapping[str, Any] = field(default_factory=dict)
+
+
+#: Slope, offset and thresholds of a text's score without calibration: the cosine contrast at CLIP's temperature.
+UNCALIBRATED_ZERO_SHOT = (1 / 0.07, 0.0, 0.5, 0.5)
+UNCALIBRATED = Decision(
+    "model", "Probabilities of this model were not calibrated: there were not enough validation scans.", True
+)
+
+
+class TokensModel:
+    """Follows ``VisionLanguageModel``; what a missing part would be needed for is an InputError that names it."""
+
+    def __init__(
+        self,
+        encoder: TokenEncoder,
+        text: TextTower,
+        settings: TokensSettings,
+        *,
+        writer: TokenWriter | None = None,
+        organs: Sequence[Organ] = (),
+        digest: str = "",
+        device: str = "cpu",
+        precision: str = "float32",
+    ) -> None:
+        if encoder.config.labels != len(settings.terms):
+            raise InputError(
+                "the label head has one output for each label",
+                f"{encoder.config.labels} outputs, {len(settings.terms)} labels",
+            )
+        if precision not in ("float32", "bfloat16"):
+            raise InputError('precision is "float32" or "bfloat16"', repr(precision))
+        self.encoder, self.text = encoder.eval().to(device), text.eval().to(device)
+        self.writer = None if writer is None else writer.eval().to(device)
+        self.settings, self.organs, self.digest = settings, tuple(organs), digest
+        self.device, self.precision = device, precision
+        self.name, self.notice = settings.name, settings.notice
+
+    @property
+    def spec(self) -> InputSpec:
+        return self.encoder.spec
+
+    # --- the protocol -----------------------------------------------------------------------------------------------
+    def read(
+        self, volume: Volume, *, facts: Mapping[str, str] | None = None, segmentation: Segmentation | None = None
+    ) -> tuple[ModelOutput, None]:
+        """Scores of the labels, and prose of each section where there is a decoder; with ``facts`` from them."""
+        image, affine, notes = self._prepared(volume)
+        scores = self._label_scores(image)
+        drafts = () if self.writer is None else self._drafts(image, affine, facts or {}, segmentation)
+        warnings = list(notes)
+        calibration = self.settings.calibration
+        if scores and calibration is None:
+            warnings.append(UNCALIBRATED)
+        if not scores and not drafts:
+            raise InputError(
+                "the model can read a scan",
+                "it has neither labels nor a decoder",
+                "Use classify with texts, or train it with labels",
+            )
+        limits = {} if calibration is None else calibration.thresholds
+        return ModelOutput(self.name, self.digest, self.notice, scores, drafts, tuple(warnings), limits), None
+
+    def classify(self, volume: Volume, findings: Sequence[str] | None = None) -> tuple[FindingScore, ...]:
+        """Own labels by the label head (None for all), any other text by the space shared with text."""
+        own = {t.name for t in self.settings.terms}
+        image, _, _ = self._prepared(volume)
+        if findings is None:
+            if not own:
+                raise InputError(
+                    "a model without labels is asked for texts", "findings=None", 'Pass findings=["ascites", ...]'
+                )
+            return self._label_scores(image)
+        labelled = {s.finding: s for s in self._label_scores(image)} if own & set(findings) else {}
+        texts = [f for f in findings if f not in own]
+        asked: dict[str, float] = {}
+        if texts:
+            vector = self._embedding(image)
+            asked = dict(zip(texts, self.zero_shot(vector[None], texts)[0].tolist(), strict=True))
+        _, _, low, high = self.settings.zero_shot or UNCALIBRATED_ZERO_SHOT
+        out = []
+        for text in findings:
+            if text in labelled:
+                out.append(labelled[text])
+                continue
+            p = asked[text]
+            status = Status.PRESENT if p >= high else Status.ABSENT if p < low else Status.INDETERMINATE
+            out.append(FindingScore(text, text, "soft_tissues", "", p, status))
+        return tuple(out)
+
+    def zero_shot(self, embeddings: np.ndarray, texts: Sequence[str]) -> np.ndarray:
+        """Probability (N, T) that each text is true of each embedding (N, D), against "no" and the same text."""
+        vectors = self.embed_text([*texts, *(f"No {t[:1].lower()}{t[1:]}" for t in texts)])
+        slope, offset, _, _ = self.settings.zero_shot or UNCALIBRATED_ZERO_SHOT
+        raw = embeddings @ (vectors[: len(texts)] - vectors[len(texts) :]).T
+        return 1 / (1 + np.exp(-np.clip(slope * raw + offset, -60, 60)))
+
+    def answer(
+        self,
+        volume: Volume,
+        question: str,
+        *,
+        facts: Mapping[str, str] | None = None,
+        segmentation: Segmentation | None = None,
+    ) -> Answer:
+        """The decoder's answer; confidence is the probability of "Yes" against "No", else that of its tokens."""
+        writer = self._needs_writer("answers")
+        image, affine, _ = self._prepared(volume)
+        prefix, mask = self._prefix(image, affine, segmentation)
+        prompt = question_prompt(question)
+        written = writer.decoder.generate_sections(
+            prefix, [prompt], WritingLimits(max_new_tokens=24), prefix_mask=mask
+        )[0]
+        text = written.text.strip() or "No answer"
+        confidence = float(np.exp(written.mean_log_probability))
+        if text.rstrip(".") in ("Yes", "No"):
+            scored = writer.decoder.score_choices(prefix, prompt, (" Yes", " No"), prefix_mask=mask)
+            odds = torch.tensor([c.log_probability for c in scored]).softmax(0).tolist()
+            text, confidence = max(zip(("Yes", "No"), odds, strict=True), key=lambda pair: pair[1])
+        status = {"Yes": Status.PRESENT, "No": Status.ABSENT}.get(text, Status.PRESENT)
+        if confidence < 0.6:
+            status = Status.INDETERMINATE
+        lines = tuple(f"masks: {line}" for held in (facts or {}).values() for line in held.splitlines()[:4])
+        return Answer(text, min(1.0, max(0.0, confidence)), status, None, lines)
+
+    def embed(self, volume: Volume) -> np.ndarray:
+        """(D,) float32 of unit length."""
+        return self._embedding(self._prepared(volume)[0])
+
+    def embed_text(self, texts: Sequence[str]) -> np.ndarray:
+        """(N, D) float32 of unit length."""
+        with torch.inference_mode():
+            return self.text.encode(texts).cpu().numpy().astype(np.float32)
+
+    def save_pretrained(self, folder: str | os.PathLike[str]) -> Path:
+        """Write the folder that ``load_model`` reads."""
+        return save_tokens_model(self, folder)
+
+    # --- parts ------------------------------------------------------------------------------------------------------
+    def _prepared(self, volume: Volume) -> tuple[Tensor, np.ndarray, tuple[Decision, ...]]:
+        prepared = prepare(volume, self.spec)
+        return prepared.tensor.to(self.device), prepared.affine_ras_mm, prepared.notes
+
+    def _run(self, image: Tensor) -> Any:
+        with (
+            torch.inference_mode(),
+            torch.autocast(self.device.split(":")[0], torch.bfloat16, enabled=self.precision == "bfloat16"),
+        ):
+            return self.encoder(image)
+
+    def _embedding(self, image: Tensor) -> np.ndarray:
+        return self._run(image).embedding[0].float().cpu().numpy()
+
+    def _label_scores(self, image: Tensor) -> tuple[FindingScore, ...]:
+        terms, calibration = self.settings.terms, self.settings.calibration
+        if not terms:
+            return ()
+        logits = self._run(image).logits(LABELS)[0].float().cpu().numpy()
+        held = calibration or plain_calibration([t.name for t in terms])
+        probability = held.probability(logits)
+        return tuple(
+            FindingScore(t.name, t.words, t.section, t.site, float(p), held.status(n, float(p)))
+            for n, (t, p) in enumerate(zip(terms, probability, strict=True))
+        )
+
+    def _scan(self, image: Tensor, affine: np.ndarray, segmentation: Segmentation | None) -> ScanTokens:
+        grid = Geometry(tuple(image.shape[2:]), affine)  # type: ignore[arg-type]
+        organs = None if segmentation is None or not self.organs else organ_map(segmentation, self.organs, grid)
+        with torch.autocast(self.device.split(":")[0], torch.bfloat16, enabled=self.precision == "bfloat16"):
+            return scan_tokens(self.encoder, image, affine, organs, len(self.organs))
+
+    def _prefix(self, image: Tensor, affine: np.ndarray, segmentation: Segmentation | None) -> tuple[Tensor, Tensor]:
+        writer = self._needs_writer("prose")
+        scan = self._scan(image, affine, segmentation)
+        with torch.inference_mode():
+            prefix, mask = writer.prefix(replace(scan, tokens=scan.tokens.float()))
+        return prefix.to(writer.decoder.dtype), mask
+
+    def _drafts(
+        self, image: Tensor, affine: np.ndarray, facts: Mapping[str, str], segmentation: Segmentation | None
+    ) -> tuple[Draft, ...]:
+        writer = self._needs_writer("prose")
+        sections = list(dict.fromkeys((*self.settings.sections, *facts)))
+        prompts = [facts_prompt(s, facts[s]) if s in facts else section_prompt(s) for s in sections]
+        if not prompts:
+            return ()
+        prefix, mask = self._prefix(image, affine, segmentation)
+        room = (writer.decoder.context or 10**9) - prefix.shape[1]
+        most = min(200, room // 3)
+        kept = [(s, p) for s, p in zip(sections, prompts, strict=True) if len(writer.decoder.encode(p)) + most <= room]
+        if not kept:
+            return ()
+        written = writer.decoder.generate_sections(
+            prefix, [p for _, p in kept], WritingLimits(max_new_tokens=most), prefix_mask=mask
+        )
+        return tuple(Draft(s, w.text.strip()) for (s, _), w in zip(kept, written, strict=True))
+
+    def _needs_writer(self, what: str) -> TokenWriter:
+        if self.writer is None:
+            raise InputError(
+                f"{what} need a decoder",
+                f"{self.name} was trained without one",
+                "Train the stages adapter and instruct",
+            )
+        return self.writer
+
+
+def plain_calibration(names: Sequence[str]) -> Calibration:
+    """Sigmoid as it is, everything from one half on present: what is used when nothing was calibrated."""
+    n = len(names)
+    return Calibration(tuple(names), (1.0,) * n, (0.0,) * n, (0.5,) * n, (0.5,) * n)
+
+
+# --- saving and loading ----------------------------------------------------------------------------------------------
+def save_tokens_model(model: TokensModel, folder: str | os.PathLike[str]) -> Path:
+    """Write a model; the folder is complete or absent. Raises InputError where something else lies there."""
+    from safetensors.torch import save_file
+
+    target = Path(folder)
+    if target.exists() and not (target.is_dir() and (not any(target.iterdir()) or _is_ours(target))):
+        raise InputError(
+            "a model is saved to a new folder or over an older model", target.name, "Choose another folder"
+        )
+    target.parent.mkdir(parents=True, exist_ok=True)
+    beside = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    try:
+        tensors = {
+            f"{part}.{key}": value.detach().cpu().contiguous().clone()
+            for part, module in _modules(model).items()
+            for key, value in module.state_dict().items()
+        }
+        save_file(tensors, beside / "model.safetensors")
+        model.text.save_files(beside / "text")
+        if model.encoder.config.kind == "slices":
+            _copy_descriptions(Path(model.encoder.config.folder), beside / "slices")
+        if model.writer is not None:
+            model.writer.decoder.save_pretrained(beside / "decoder")
+        (beside / "config.json").write_text(json.dumps(_description(model, beside), indent=1), encoding="utf-8")
+        beside.chmod(0o755)
+        old = beside.with_name(f"{beside.name}.old")
+        if target.exists():
+            target.rename(old)
+        beside.rename(target)
+        shutil.rmtree(old, ignore_errors=True)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    return target
+
+
+def load_tokens_model(
+    folder: str | os.PathLike[str], *, device: str = "cpu", precision: str = "float32"
+) -> TokensModel:
+    """Read a folder that ``save_tokens_model`` wrote; nothing is unpickled or downloaded.
+
+    Raises FileFormatError for a folder that is not whole (a file whose sha256 is another one, missing or extra keys).
+    """
+    path = Path(folder)
+    try:
+        said = json.loads((path / "config.json").read_text(encoding="utf-8"))
+        if said.get("format") != FORMAT or int(said["version"]) > VERSION:
+            raise FileFormatError(
+                f"config.json is of the format {FORMAT} {VERSION}",
+                f"{said.get('format')} {said.get('version')}",
+                "Update radvlm",
+            )
+        for name, wanted in said["sha256"].items():
+            if (found := _sha256(path / name)) != wanted:
+                raise FileFormatError(
+                    "every file of a model is the one that config.json names",
+                    f"{name} has sha256 {found[:12]}...",
+                    "Copy the folder again",
+                )
+        return _build(path, said, device, precision)
+    except (KeyError, TypeError, ValueError, OSError, AttributeError) as error:
+        if isinstance(error, (FileFormatError, InputError)):
+            raise
+        raise FileFormatError(
+            "a model folder holds config.json, model.safetensors and the folders it names",
+            f"{path.name}: {type(error).__name__}: {error}",
+            "Copy the folder again",
+        ) from error
+
+
+def _build(path: Path, said: Mapping[str, Any], device: str, precision: str) -> TokensModel:
+    from safetensors.torch import load_file
+
+    organs = tuple(Organ(**_tuples(o)) for o in said["organs"])
+    encoder_config = TokenEncoderConfig(**_tuples(said["encoder"]))
+    if encoder_config.kind == "slices":
+        encoder_config = replace(encoder_config, folder=str(path / "slices"))
+    text_config = TextTowerConfig(**_tuples(said["text"]))
+    if text_config.folder:
+        text_config = replace(text_config, folder=str(path / "text"), start="")
+    encoder = TokenEncoder(encoder_config, InputSpec(**_tuples(said["input"])))
+    text = TextTower(text_config, random_weights=True)
+    writer = None
+    if said["prefix"] is not None:
+        decoder = Decoder.from_pretrained(path / "decoder")
+        decoder = decoder.merge() if decoder.has_lora else decoder
+        prefix = VisualPrefix(PrefixConfig(**_tuples(said["prefix"])), encoder.channels, decoder.width, len(organs))
+        writer = TokenWriter(prefix, decoder)
+    tensors = load_file(path / "model.safetensors")
+    held = said["settings"]
+    settings = TokensSettings(
+        held["name"],
+        held["notice"],
+        held["trained_on"],
+        tuple(LabelTerm(**t) for t in held["terms"]),
+        tuple(held["sections"]),
+        None if held["calibration"] is None else Calibration.from_dict(held["calibration"]),
+        None if held["zero_shot"] is None else tuple(held["zero_shot"]),
+        held["training"],
+    )
+    model = TokensModel(
+        encoder,
+        text,
+        settings,
+        writer=writer,
+        organs=organs,
+        device=device,
+        precision=precision,
+        digest=said["sha256"]["model.safetensors"],
+    )
+    for part, module in _modules(model).items():
+        _fill(module, {k.removeprefix(f"{part}."): v for k, v in tensors.items() if k.startswith(f"{part}.")}, part)
+    return model
+
+
+def _modules(model: TokensModel) -> dict[str, nn.Module]:
+    found: dict[str, nn.Module] = {"encoder": model.encoder, "text": model.text}
+    return found if model.writer is None else {**found, "prefix": model.writer.prefix}
+
+
+def _fill(module: nn.Module, held: Mapping[str, Tensor], part: str) -> None:
+    wanted = module.state_dict()
+    wrong = sorted(set(wanted) ^ set(held)) or sorted(k for k, v in held.items() if v.shape != wanted[k].shape)
+    if wrong:
+        raise FileFormatError(
+            f"the weights of the {part} fit its configuration", ", ".join(wrong[:5]), "Copy the folder again"
+        )
+    module.load_state_dict(dict(held))
+
+
+def _description(model: TokensModel, folder: Path) -> dict[str, Any]:
+    settings = asdict(model.settings)
+    settings["training"] = dict(model.settings.training)
+    encoder, text = asdict(model.encoder.config), asdict(model.text.config)
+    encoder["folder"] = "slices" if encoder["folder"] else ""  # never a path of this machine
+    text |= {"folder": "text" if text["folder"] else "", "start": ""}
+    weights = sorted(folder.rglob("*.safetensors"))
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "sha256": {str(f.relative_to(folder)): _sha256(f) for f in weights},
+        "input": asdict(model.spec),
+        "encoder": encoder,
+        "text": text,
+        "organs": [asdict(o) for o in model.organs],
+        "prefix": None if model.writer is None else asdict(model.writer.prefix.config),
+        "settings": settings,
+    }
+
+
+def _copy_descriptions(source: Path, target: Path) -> None:
+    target.mkdir()
+    for pattern in _SLICE_FILES:
+        for file in source.glob(pattern):
+            shutil.copyfile(file, target / file.name)
+
+
+def _tuples(data: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
+
+
+def _is_ours(folder: Path) -> bool:
+    try:
+        return bool(json.loads((folder / "config.json").read_text(encoding="utf-8")).get("format") == FORMAT)
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,76 @@
+"""Numbers of whole structures beyond volume, extents and HU: lengths, indices of the chest, body composition.
+
+Unusual: each structure has its own list of what is asked of it, so a structure costs nothing that nobody asks for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from radvlm.quantify import body, chest
+from radvlm.quantify.organ import SMALL_FOR_SHAPE_VOXELS
+from radvlm.types.measurement import Measurement, Omission
+from radvlm.types.scan_measurements import Phase, StructureMeasurements
+from radvlm.types.segmentation import Segmentation
+from radvlm.types.study import Study
+
+
+def with_extras(
+    segmentation: Segmentation,
+    records: tuple[StructureMeasurements, ...],
+    hu: np.ndarray | None,
+    study: Study,
+    phase: Phase | None,
+) -> tuple[StructureMeasurements, ...]:
+    """Every record with the numbers that are asked of its structure, or the reasons why they are missing."""
+    means = {r.structure: r.mean_hu for r in records}
+    kept = []
+    for record in records:
+        found, missing = _of(segmentation, record, hu, study)
+        if record.structure == "liver":
+            more, gone = body.liver_spleen_ratio(means["liver"], means.get("spleen"), phase)
+            found, missing = found + more, missing + gone
+        if found or missing:
+            record = replace(
+                record, measurements=(*record.measurements, *found), omissions=(*record.omissions, *missing)
+            )
+        kept.append(record)
+    return tuple(kept)
+
+
+def _of(
+    segmentation: Segmentation, record: StructureMeasurements, hu: np.ndarray | None, study: Study
+) -> tuple[list[Measurement], list[Omission]]:
+    name = record.structure
+    found: list[Measurement] = []
+    missing: list[Omission] = []
+
+    def add(result: tuple[list[Measurement], list[Omission]]) -> None:
+        found.extend(result[0])
+        missing.extend(result[1])
+
+    if record.region.voxels < SMALL_FOR_SHAPE_VOXELS:
+        return [], []
+    if name in body.LENGTHS:
+        add(body.organ_length(segmentation, name))
+    if name == "liver":
+        add(body.midclavicular_length(segmentation))
+    if name in body.WINDOWS:
+        add(body.area_at_l3(segmentation, name, hu))
+    if chest.is_lung(name):
+        add(chest.emphysema_index(segmentation, name, hu, study))
+    if name == "trachea":
+        add(chest.trachea_measurements(segmentation))
+    if name == "heart":
+        add(chest.cardiothoracic_ratio(segmentation))
+    if name == "pericardial_effusion":
+        add(chest.pericardial_thickness(segmentation))
+    if name in ("pleural_effusion_right", "pleural_effusion_left"):
+        add(
+            chest.effusion_depth(
+                segmentation, name, name, name.rsplit("_", 1)[1], segmentation.boxes[name], segmentation.mask(name)
+            )
+        )
+    return found, missing

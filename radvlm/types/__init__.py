@@ -1,0 +1,1 @@
+"""Types that flow between steps: frozen, valid once made, and free of files, prints and pictures."""

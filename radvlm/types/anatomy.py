@@ -1,0 +1,107 @@
+"""The table of structures: names, sides, parents, report sections and SNOMED CT codes.
+
+Canonical names are those of TotalSegmentator v2 where it has the structure (``kidney_left``,
+``vertebrae_L1``), so that masks from it need no translation; every other label scheme is mapped to them by
+``radvlm.types.label_scheme``. The table itself is data (``anatomy.csv``, one row a structure); this module only reads
+it. A code that could not be confirmed is left empty rather than guessed.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from types import MappingProxyType
+
+from radvlm.errors import StructureError
+
+#: Report sections in the order in which they are written: key -> heading.
+SECTIONS: Mapping[str, str] = MappingProxyType(
+    {
+        "technique": "Technique",
+        "devices": "Lines and devices",
+        "head": "Head",
+        "neck": "Neck and thyroid",
+        "heart": "Heart and pericardium",
+        "mediastinum": "Mediastinum",
+        "airways": "Airways",
+        "lungs": "Lungs",
+        "pleura": "Pleura",
+        "breast": "Chest wall and breast",
+        "liver": "Liver",
+        "biliary": "Gallbladder and bile ducts",
+        "spleen": "Spleen",
+        "pancreas": "Pancreas",
+        "adrenals": "Adrenal glands",
+        "kidneys": "Kidneys, ureters and bladder",
+        "bowel": "Stomach and bowel",
+        "peritoneum": "Peritoneum",
+        "nodes": "Lymph nodes",
+        "vessels": "Vessels",
+        "reproductive": "Reproductive organs",
+        "bones": "Bones",
+        "soft_tissues": "Soft tissues",
+        "impression": "Impression",
+    }
+)
+
+#: What a structure is. ``part`` divides an organ, ``lesion`` and ``fluid`` are counted as instances.
+KINDS = ("organ", "part", "vessel", "bone", "muscle", "tissue", "cavity", "body", "lesion", "fluid", "device")
+
+
+#: Vertebrae beside the part of the aorta that the rule for the abdominal (infrarenal) aorta is about.
+ABDOMINAL_LEVELS = tuple(f"vertebrae_{level}" for level in ("L1", "L2", "L3", "L4", "L5", "L6", "S1"))
+
+
+@dataclass(frozen=True)
+class Structure:
+    """One row of the table.
+
+    Attributes:
+        name: canonical identifier, snake case.
+        words: how a report calls it (``left kidney``, ``segment VI``), without an article.
+        side: ``left``, ``right`` or ``""`` for midline, paired-as-one and not sided.
+        parent: the structure it is a part of or, for a lesion, lies in; ``""`` for none.
+        kind: one of ``KINDS``.
+        section: one of ``SECTIONS``.
+        snomed_code, snomed_meaning: SNOMED CT concept of the structure (side is a separate modifier).
+        rank: position in the table.
+    """
+
+    name: str
+    words: str
+    side: str
+    parent: str
+    kind: str
+    section: str
+    snomed_code: str
+    snomed_meaning: str
+    rank: int
+
+
+@cache
+def structures() -> Mapping[str, Structure]:
+    """Every known structure by name, in table order."""
+    text = files("radvlm.types").joinpath("anatomy.csv").read_text(encoding="utf-8")
+    rows = csv.DictReader(line for line in text.splitlines() if line and not line.startswith("#"))
+    table = {row["name"]: Structure(**row, rank=rank) for rank, row in enumerate(rows)}
+    return MappingProxyType(table)
+
+
+def structure(name: str) -> Structure:
+    """The structure of that canonical name; StructureError with near names otherwise."""
+    try:
+        return structures()[name]
+    except KeyError:
+        import difflib
+
+        near = difflib.get_close_matches(name, structures(), n=3)
+        remedy = f"Did you mean {', '.join(near)}?" if near else "`radvlm info --structures` lists all names"
+        raise StructureError("structures are named as in the anatomy table", repr(name), remedy) from None
+
+
+def children(parent: str, kind: str | None = None) -> tuple[Structure, ...]:
+    """Structures whose parent is ``parent``, optionally of one kind, in table order."""
+    return tuple(s for s in structures().values() if s.parent == parent and (kind is None or s.kind == kind))

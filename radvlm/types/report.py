@@ -1,0 +1,238 @@
+"""Sentences and reports, and their JSON form.
+
+Unusual: a Sentence holds the findings it states, so its regions and numbers are theirs and cannot disagree
+with them; JSON stores the ids. The JSON form is versioned (``SCHEMA_VERSION``) and published as
+docs/report.schema.json; ``from_json(to_json(r)) == r``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from radvlm.errors import InputError, VerificationError
+from radvlm.types.anatomy import SECTIONS
+from radvlm.types.finding import Finding, RuleReference, Status
+from radvlm.types.geometry import Box
+from radvlm.types.measurement import Measurement
+from radvlm.types.region import Region
+
+SCHEMA_VERSION = "1.0"
+#: Printed on every report.
+NOTICE = "Research software, not a medical device. Not for clinical decisions. Not reviewed by a radiologist."
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """One sentence, the section it stands in, and the findings it states (at least one)."""
+
+    text: str
+    section: str
+    findings: tuple[Finding, ...]
+
+    def __post_init__(self) -> None:
+        if not self.text.strip():
+            raise InputError("a sentence has words", repr(self.text))
+        if self.section not in SECTIONS:
+            raise InputError("a section is a key of radvlm.types.anatomy.SECTIONS", repr(self.section))
+        if not self.findings:
+            raise InputError("every sentence cites at least one finding", self.text)
+
+    @property
+    def finding_ids(self) -> tuple[str, ...]:
+        return tuple(f.id for f in self.findings)
+
+    @property
+    def regions(self) -> tuple[Region, ...]:
+        """Regions of the cited findings, each once."""
+        return tuple({r.id: r for f in self.findings for r in f.regions}.values())
+
+    @property
+    def measurements(self) -> tuple[Measurement, ...]:
+        return tuple(m for f in self.findings for m in f.measurements)
+
+
+@dataclass(frozen=True)
+class Replacement:
+    """A sentence of the language model that failed verification, why, and what stands in its place."""
+
+    rejected: str
+    reason: str
+    replaced_by: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """A grounded structured report.
+
+    Attributes:
+        findings: every finding, also those not assessed.
+        sentences: in reading order; the impression is the section ``impression``.
+        examination: title lines for the head: (label, text) pairs such as ("Examination", "CT abdomen").
+        replacements: decoder sentences that verification rejected.
+        provenance: JSON-ready facts: radvlm version, configuration digest, phase, scheme, ...
+
+    Raises VerificationError when a sentence cites a finding that is not in ``findings``, when a present
+    finding is said in no sentence, or when ids repeat.
+    """
+
+    findings: tuple[Finding, ...]
+    sentences: tuple[Sentence, ...]
+    examination: tuple[tuple[str, str], ...] = ()
+    replacements: tuple[Replacement, ...] = ()
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    schema_version: str = SCHEMA_VERSION
+
+    def __post_init__(self) -> None:
+        by_id = {f.id: f for f in self.findings}
+        if len(by_id) != len(self.findings):
+            raise VerificationError("finding ids are unique in a report")
+        cited: set[str] = set()
+        for sentence in self.sentences:
+            for finding in sentence.findings:
+                if by_id.get(finding.id) != finding:
+                    raise VerificationError(
+                        "a sentence cites findings of its own report", f"{finding.id}: {sentence.text}"
+                    )
+                cited.add(finding.id)
+        unsaid = [f.id for f in self.findings if f.status is Status.PRESENT and f.id not in cited]
+        if unsaid:
+            raise VerificationError("no present finding is left unsaid", ", ".join(unsaid))
+
+    @property
+    def impression(self) -> tuple[Sentence, ...]:
+        return tuple(s for s in self.sentences if s.section == "impression")
+
+    @property
+    def regions(self) -> tuple[Region, ...]:
+        """Every cited region once, in order of first citation."""
+        return tuple({r.id: r for s in self.sentences for r in s.regions}.values())
+
+    @property
+    def not_assessed(self) -> tuple[Finding, ...]:
+        return tuple(f for f in self.findings if f.status is Status.NOT_ASSESSED)
+
+    @property
+    def text(self) -> str:
+        """The report as plain text: head, findings by section, numbered impression, what was not assessed."""
+        lines = [f"{label.upper()}: {text}" for label, text in self.examination]
+        for section, heading in SECTIONS.items():
+            said = [s.text for s in self.sentences if s.section == section]
+            if section == "technique" and said:
+                lines += ["", "TECHNIQUE: " + " ".join(said), "", "FINDINGS:"]
+            elif section == "impression":
+                if not any(line == "FINDINGS:" for line in lines):
+                    lines += ["", "FINDINGS:"]
+                lines += ["", "IMPRESSION:"] + [f"{n}. {text}" for n, text in enumerate(said, 1)]
+            elif said:
+                lines.append(f"{heading}: " + " ".join(said))
+        if self.not_assessed:
+            lines += ["", "NOT ASSESSED:"]
+            grouped: dict[str, list[str]] = {}
+            for finding in self.not_assessed:
+                what = finding.category or finding.kind.replace("_", " ")
+                grouped.setdefault(finding.reason, []).append(what)
+            lines += [f"- {_listed(tuple(dict.fromkeys(names)))}: {reason}" for reason, names in grouped.items()]
+        return "\n".join([*lines, "", NOTICE, ""]).lstrip("\n")
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "schema_version": self.schema_version,
+            "notice": NOTICE,
+            "examination": [list(pair) for pair in self.examination],
+            "findings": [asdict(f) for f in self.findings],
+            "sentences": [
+                {
+                    "text": s.text,
+                    "section": s.section,
+                    "finding_ids": list(s.finding_ids),
+                    "region_ids": [r.id for r in s.regions],
+                }
+                for s in self.sentences
+            ],
+            "replacements": [asdict(r) for r in self.replacements],
+            "provenance": dict(self.provenance),
+        }
+
+    def to_json(self) -> str:
+        return json.dumps(self.to_dict(), indent=2, ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> Report:
+        """Read a report back; InputError for another major schema version or a malformed document."""
+        try:
+            data = json.loads(text)
+            version = str(data["schema_version"])
+            if version.split(".")[0] != SCHEMA_VERSION.split(".")[0]:
+                raise InputError(
+                    f"report.json has schema version {SCHEMA_VERSION.split('.')[0]}.x",
+                    version,
+                    "Read it with the radvlm release that wrote it",
+                )
+            findings = tuple(_finding(f) for f in data["findings"])
+            by_id = {f.id: f for f in findings}
+            sentences = tuple(
+                Sentence(s["text"], s["section"], tuple(by_id[i] for i in s["finding_ids"])) for s in data["sentences"]
+            )
+            return cls(
+                findings,
+                sentences,
+                tuple((a, b) for a, b in data["examination"]),
+                tuple(Replacement(**r) for r in data["replacements"]),
+                data["provenance"],
+                version,
+            )
+        except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
+            raise InputError(
+                "report.json follows docs/report.schema.json", f"{type(error).__name__}: {error}"
+            ) from error
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    """Names as a list in which what several share is said once: ``contact of the tumor with the aorta and the spleen``.
+
+    Only " of the ..." and " with the ..." are shared, by names that follow each other.
+    """
+    items: list[tuple[str, list[str], str]] = []  # (what goes before, what differs, what follows)
+    for name in names:
+        head, comma, tail = name.rpartition(" with the ")
+        first, _, last = name.partition(" of the ")
+        entry = (f"{head} with the ", [tail], "") if comma else ("", [first], f" of the {last}" if last else "")
+        same = items and items[-1][::2] == entry[::2] and entry[::2] != ("", "")
+        if same:
+            items[-1][1].extend(entry[1])
+        else:
+            items.append(entry)
+    return ", ".join(before + _joined(parts) + after for before, parts, after in items)
+
+
+def _joined(parts: list[str]) -> str:
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
+def _known(cls: type, data: dict[str, Any]) -> dict[str, Any]:
+    names = {f.name for f in fields(cls)}
+    return {key: value for key, value in data.items() if key in names}
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(_tuples(v) for v in value) if isinstance(value, list) else value
+
+
+def region_from_dict(data: dict[str, Any]) -> Region:
+    """Undo ``asdict`` of a Region, also after JSON made lists of its tuples."""
+    box = Box(tuple(data["box"]["start"]), tuple(data["box"]["stop"]))
+    rest = {k: _tuples(v) for k, v in _known(Region, data).items() if k != "box"}
+    return Region(box=box, **rest)
+
+
+def _finding(data: dict[str, Any]) -> Finding:
+    values = {k: _tuples(v) for k, v in _known(Finding, data).items()}
+    values["regions"] = tuple(region_from_dict(r) for r in data["regions"])
+    values["measurements"] = tuple(
+        Measurement(**{k: _tuples(v) for k, v in _known(Measurement, m).items()}) for m in data["measurements"]
+    )
+    values["rule"] = RuleReference(**data["rule"]) if data["rule"] else None
+    return Finding(**values)

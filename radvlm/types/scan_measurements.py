@@ -1,0 +1,372 @@
+"""All numbers of one scan: what ``radvlm.measure`` returns.
+
+Plain records; the computing lives in ``radvlm.quantify``. A number that could not be measured is not in the
+record but in ``omissions`` with its reason.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from radvlm.errors import InputError
+from radvlm.types.anatomy import structure
+from radvlm.types.geometry import Box, Geometry
+from radvlm.types.measurement import Measurement, Omission
+from radvlm.types.provenance import Decision
+from radvlm.types.region import Region
+
+#: Why a part of a vessel has no number when the scan does not reach it; nothing is said of such a part.
+NOT_IMAGED = "no section of this part is imaged"
+#: Contrast phases that can be told apart from organ HU.
+PHASES = ("non-contrast", "arterial", "portal venous", "delayed", "unknown")
+
+
+@dataclass(frozen=True)
+class Phase:
+    """Contrast phase with the reason for it. ``name`` is one of PHASES; ``certain`` is False near a boundary."""
+
+    name: str
+    reason: str
+    certain: bool = False
+
+
+def _value(measurements: tuple[Measurement, ...], quantity: str) -> float | None:
+    return next((m.value for m in measurements if m.quantity == quantity), None)
+
+
+@dataclass(frozen=True)
+class StructureMeasurements:
+    """Numbers of one present structure. ``cut_by`` names the faces of the field of view that it touches."""
+
+    structure: str
+    region: Region
+    measurements: tuple[Measurement, ...]
+    cut_by: tuple[str, ...] = ()
+    omissions: tuple[Omission, ...] = ()
+
+    @property
+    def volume_ml(self) -> float:
+        return self.region.volume_ml
+
+    @property
+    def mean_hu(self) -> float | None:
+        return _value(self.measurements, "mean_hu")
+
+    @property
+    def median_hu(self) -> float | None:
+        return _value(self.measurements, "median_hu")
+
+    @property
+    def is_complete(self) -> bool:
+        """True when no face of the field of view cuts the structure."""
+        return not self.cut_by
+
+    def measurement(self, quantity: str) -> Measurement | None:
+        return next((m for m in self.measurements if m.quantity == quantity), None)
+
+
+@dataclass(frozen=True)
+class Neighbor:
+    """A structure near a lesion: the gap between both surfaces in mm (0 where they touch) and, where they touch, the
+    area of the lesion's surface that does, in mm2."""
+
+    structure: str
+    distance_mm: float
+    contact_mm2: float = 0.0
+
+
+@dataclass(frozen=True)
+class VesselContact:
+    """How one lesion lies to one vessel or branch.
+
+    Attributes:
+        vessel: structure name, also of a branch that was told apart within a larger mask.
+        touches: None when it could not be judged; ``reason`` says why.
+        measurements: ``angle`` and ``length`` of a contact, else ``distance`` (none when farther than 2 cm).
+    """
+
+    vessel: str
+    touches: bool | None
+    measurements: tuple[Measurement, ...] = ()
+    reason: str = ""
+
+    def measurement(self, quantity: str) -> Measurement | None:
+        return next((m for m in self.measurements if m.quantity == quantity), None)
+
+
+@dataclass(frozen=True)
+class LesionMeasurements:
+    """Numbers of one 26-connected instance of a lesion or fluid structure.
+
+    Attributes:
+        structure: lesion structure, such as ``liver_lesion``.
+        instance: 1 for the largest of its structure, then by falling volume.
+        host: structure it lies in (``liver``, ``kidney_left``), "" when none was searched or touched.
+        locations: finer places, largest overlap first (``liver_segment_6``, ``lung_upper_lobe_left``,
+            ``pancreas_head``).
+        pole: ``upper pole``, ``interpolar region`` or ``lower pole`` of a kidney, else "".
+        level: vertebra at the height of the centroid (``vertebrae_L2``), else "".
+        attenuation: ``hypoattenuating``, ``isoattenuating`` or ``hyperattenuating`` to the host, else "".
+        neighbors: structures that are neither the host nor a part of it, nearest first.
+        station: where a lymph node lies, by the nearest landmark (``para-aortic``), else "".
+    """
+
+    structure: str
+    instance: int
+    region: Region
+    measurements: tuple[Measurement, ...]
+    host: str = ""
+    locations: tuple[str, ...] = ()
+    pole: str = ""
+    level: str = ""
+    attenuation: str = ""
+    cut_by: tuple[str, ...] = ()
+    omissions: tuple[Omission, ...] = ()
+    neighbors: tuple[Neighbor, ...] = ()
+    station: str = ""
+    contacts: tuple[VesselContact, ...] = ()
+
+    def measurement(self, quantity: str) -> Measurement | None:
+        return next((m for m in self.measurements if m.quantity == quantity), None)
+
+    @property
+    def volume_ml(self) -> float:
+        return self.region.volume_ml
+
+    @property
+    def long_axis_mm(self) -> float | None:
+        return _value(self.measurements, "long_axis")
+
+    @property
+    def short_axis_mm(self) -> float | None:
+        return _value(self.measurements, "short_axis")
+
+    @property
+    def diameter_3d_mm(self) -> float | None:
+        return _value(self.measurements, "diameter_3d")
+
+    @property
+    def mean_hu(self) -> float | None:
+        return _value(self.measurements, "mean_hu")
+
+    @property
+    def is_complete(self) -> bool:
+        return not self.cut_by
+
+
+def _contact_rows(
+    head: dict[str, str | float | int | None], contact: VesselContact
+) -> list[dict[str, str | float | int | None]]:
+    """Rows of one contact; ``location`` is the vessel. A contact without a number has its reason."""
+    rows = [
+        {
+            **head,
+            "quantity": m.quantity,
+            "value": round(m.value, 4),
+            "unit": m.unit,
+            "uncertainty": None if m.uncertainty is None else round(m.uncertainty, 4),
+            "method": m.method,
+            "slice": m.slice_index,
+            "reason_missing": "",
+        }
+        for m in contact.measurements
+    ]
+    if not rows:
+        quantity, reason = ("angle", contact.reason) if contact.reason else ("distance", "farther than 20 mm")
+        rows.append(
+            {
+                **head,
+                "quantity": quantity,
+                "value": None,
+                "unit": "",
+                "uncertainty": None,
+                "method": "",
+                "slice": None,
+                "reason_missing": reason,
+            }
+        )
+    return rows
+
+
+def _neighbor_rows(
+    head: dict[str, str | float | int | None], near: Neighbor
+) -> list[dict[str, str | float | int | None]]:
+    """Gap (mm) and, where they touch, area of contact (mm2); ``location`` is the neighbour."""
+    known = [("gap", near.distance_mm, "mm", "surface to surface")]
+    if near.contact_mm2 > 0:
+        known.append(("contact_area", near.contact_mm2, "mm2", "shared voxel faces x 2/3"))
+    return [
+        {
+            **head,
+            "quantity": quantity,
+            "value": round(value, 4),
+            "unit": unit,
+            "uncertainty": None,
+            "method": method,
+            "slice": None,
+            "reason_missing": "",
+        }
+        for quantity, value, unit, method in known
+    ]
+
+
+@dataclass(frozen=True)
+class Measurements:
+    """Everything measured on one scan.
+
+    Attributes:
+        structures: one record per present structure (lesions and fluid as a whole included), table order.
+        lesions: one record per instance, grouped by structure, largest first.
+        absent: structures searched for and not found.
+        phase: contrast phase, None without a CT.
+        geometry: grid of the masks.
+        decisions: what was decided on the way (crumbs ignored, phase, ...).
+    """
+
+    structures: tuple[StructureMeasurements, ...]
+    lesions: tuple[LesionMeasurements, ...]
+    absent: tuple[str, ...]
+    phase: Phase | None
+    geometry: Geometry
+    decisions: tuple[Decision, ...] = ()
+
+    def structure(self, name: str) -> StructureMeasurements | None:
+        """The record of a structure, None when it is not present."""
+        return next((s for s in self.structures if s.structure == name), None)
+
+    def searched(self, name: str) -> bool:
+        return name in self.absent or self.structure(name) is not None
+
+    def rows(self) -> list[dict[str, str | float | int | None]]:
+        """One flat row per number, the form of ``to_csv``."""
+        rows: list[dict[str, str | float | int | None]] = []
+        records: list[StructureMeasurements | LesionMeasurements] = [*self.structures, *self.lesions]
+        for record in records:
+            head: dict[str, str | float | int | None] = {
+                "region": record.region.id,
+                "structure": record.structure,
+                "instance": record.instance if isinstance(record, LesionMeasurements) else None,
+                "level": "lesion" if isinstance(record, LesionMeasurements) else "structure",
+                "host": record.host if isinstance(record, LesionMeasurements) else structure(record.structure).parent,
+                "location": " ".join(record.locations) if isinstance(record, LesionMeasurements) else "",
+                "cut_by": " ".join(record.cut_by),
+            }
+            for m in record.measurements:
+                rows.append(
+                    {
+                        **head,
+                        "quantity": m.quantity,
+                        "value": round(m.value, 4),
+                        "unit": m.unit,
+                        "uncertainty": None if m.uncertainty is None else round(m.uncertainty, 4),
+                        "method": m.method,
+                        "slice": m.slice_index,
+                        "reason_missing": "",
+                    }
+                )
+            for omission in record.omissions:
+                rows.append(
+                    {
+                        **head,
+                        "quantity": omission.quantity,
+                        "value": None,
+                        "unit": "",
+                        "uncertainty": None,
+                        "method": "",
+                        "slice": None,
+                        "reason_missing": omission.reason,
+                    }
+                )
+            for contact in record.contacts if isinstance(record, LesionMeasurements) else ():
+                rows += _contact_rows({**head, "level": "contact", "location": contact.vessel}, contact)
+            for near in record.neighbors if isinstance(record, LesionMeasurements) else ():
+                rows += _neighbor_rows({**head, "level": "neighbor", "location": near.structure}, near)
+        return rows
+
+    def to_csv(self) -> str:
+        """CSV text, one line per number; an empty ``value`` always has a ``reason_missing``."""
+        out = io.StringIO()
+        columns = (
+            "region",
+            "structure",
+            "instance",
+            "level",
+            "host",
+            "location",
+            "cut_by",
+            "quantity",
+            "value",
+            "unit",
+            "uncertainty",
+            "method",
+            "slice",
+            "reason_missing",
+        )
+        writer = csv.DictWriter(out, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.rows())
+        return out.getvalue()
+
+    def to_json(self) -> str:
+        """JSON text with the full records, indented."""
+        return json.dumps(
+            {
+                "structures": [asdict(s) for s in self.structures],
+                "lesions": [asdict(lesion) for lesion in self.lesions],
+                "absent": list(self.absent),
+                "phase": None if self.phase is None else asdict(self.phase),
+                "grid": {
+                    "shape": list(self.geometry.shape),
+                    "affine": self.geometry.affine.tolist(),
+                    "spacing_mm": list(self.geometry.spacing_mm),
+                },
+                "decisions": [asdict(d) for d in self.decisions],
+            },
+            indent=2,
+        )
+
+    @classmethod
+    def from_json(cls, text: str) -> Measurements:
+        """Read ``to_json`` back; InputError for anything else."""
+        try:
+            data = json.loads(text)
+            return cls(
+                tuple(StructureMeasurements(**_record(s)) for s in data["structures"]),
+                tuple(LesionMeasurements(**_record(s)) for s in data["lesions"]),
+                tuple(data["absent"]),
+                None if data["phase"] is None else Phase(**data["phase"]),
+                Geometry(tuple(data["grid"]["shape"]), np.array(data["grid"]["affine"])),
+                tuple(Decision(**d) for d in data["decisions"]),
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise InputError("measurements.json is what radvlm wrote", f"{type(error).__name__}: {error}") from error
+
+
+def _record(data: dict[str, Any]) -> dict[str, Any]:
+    """The fields of one record, its parts rebuilt and its lists made tuples again."""
+    region = dict(data["region"])
+    box = Box(tuple(region["box"]["start"]), tuple(region["box"]["stop"]))
+    rest = {k: _tuples(v) for k, v in data.items()}
+    rest["region"] = Region(**{**{k: _tuples(v) for k, v in region.items()}, "box": box})
+    rest["measurements"] = _measured(data["measurements"])
+    rest["omissions"] = tuple(Omission(**o) for o in data["omissions"])
+    if "contacts" in data:
+        rest["contacts"] = tuple(
+            VesselContact(**{**c, "measurements": _measured(c["measurements"])}) for c in data["contacts"]
+        )
+        rest["neighbors"] = tuple(Neighbor(**n) for n in data["neighbors"])
+    return rest
+
+
+def _measured(items: list[dict[str, Any]]) -> tuple[Measurement, ...]:
+    return tuple(Measurement(**{k: _tuples(v) for k, v in m.items()}) for m in items)
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(_tuples(v) for v in value) if isinstance(value, list) else value

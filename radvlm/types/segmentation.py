@@ -1,0 +1,164 @@
+"""Masks on the grid of a scan, and what was searched for.
+
+Unusual: structures overlap (a segment lies in the liver, a lesion in a segment), so labels are kept in
+*layers*, each a plain label map; a structure lives at one (layer, label). And three things are kept apart:
+a structure that is present, one that was searched for and not found, and one that nobody looked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from types import MappingProxyType
+
+import numpy as np
+
+from radvlm.errors import GridError, InputError, StructureError
+from radvlm.types.anatomy import structure
+from radvlm.types.geometry import Box, Geometry
+from radvlm.types.provenance import Decision, SourceFile
+
+#: The six faces of a RAS+ grid: (axis, 0 for the low side or 1 for the high side) -> name.
+FACES: Mapping[tuple[int, int], str] = MappingProxyType(
+    {(0, 0): "left", (0, 1): "right", (1, 0): "posterior", (1, 1): "anterior", (2, 0): "inferior", (2, 1): "superior"}
+)
+
+
+@dataclass(frozen=True)
+class LabelPlace:
+    """Where a structure's voxels are: which layer, and which value in it."""
+
+    layer: int
+    label: int
+
+
+@dataclass(frozen=True, eq=False)
+class Segmentation:
+    """Label maps on one RAS+ grid.
+
+    Attributes:
+        layers: each (I, J, K), uint8 or uint16, 0 = background, on ``geometry``.
+        places: structure name -> LabelPlace, for every structure with at least one voxel.
+        searched: every structure that was looked for; a superset of the structures in ``places``.
+        geometry: the grid, in RAS+ order.
+        scheme: name of the label scheme that the labels came in.
+        sources, decisions: provenance, as in Volume.
+
+    Raises InputError when a non-zero label has no name, StructureError for an unknown structure.
+    """
+
+    layers: tuple[np.ndarray, ...]
+    places: Mapping[str, LabelPlace]
+    searched: frozenset[str]
+    geometry: Geometry
+    scheme: str = ""
+    sources: tuple[SourceFile, ...] = ()
+    decisions: tuple[Decision, ...] = ()
+    _counts: tuple[np.ndarray, ...] = field(init=False, repr=False, default=())
+
+    def __post_init__(self) -> None:
+        if not self.geometry.is_canonical:
+            raise GridError(
+                "a Segmentation is in RAS+ order",
+                self.geometry.axis_codes,
+                "Use radvlm.load_segmentation, which reorders from the affine",
+            )
+        for layer in self.layers:
+            if layer.shape != self.geometry.shape:
+                raise GridError("every layer has the shape of the grid", f"{layer.shape}, grid {self.geometry.shape}")
+            if layer.dtype not in (np.dtype(np.uint8), np.dtype(np.uint16)):
+                raise InputError("labels are uint8 or uint16", str(layer.dtype))
+        for name in set(self.places) | set(self.searched):
+            structure(name)
+        counts = tuple(_count_labels(layer) for layer in self.layers)
+        named = {(place.layer, place.label) for place in self.places.values()}
+        if len(named) != len(self.places):
+            raise InputError("each structure has a label of its own", str(dict(self.places)))
+        for number, count in enumerate(counts):
+            held = {(number, int(label)) for label in np.flatnonzero(count) if label}
+            if held - named:
+                raise StructureError(
+                    "every non-zero label is named",
+                    f"labels {sorted(v for _, v in held - named)}",
+                    "Pass scheme= or a {label: structure} mapping",
+                )
+        empty = [n for n, p in self.places.items() if p.layer >= len(counts) or counts[p.layer][p.label] == 0]
+        if empty:
+            raise InputError(
+                "a placed structure has at least one voxel", ", ".join(sorted(empty)), "List it in `searched` only"
+            )
+        object.__setattr__(self, "places", MappingProxyType(dict(self.places)))
+        object.__setattr__(self, "searched", frozenset(self.searched) | frozenset(self.places))
+        object.__setattr__(self, "_counts", counts)
+
+    def __repr__(self) -> str:
+        return (
+            f"Segmentation({len(self.places)} structures present of {len(self.searched)} searched, "
+            f"{self.scheme or 'own names'}, {self.geometry!r})"
+        )
+
+    @property
+    def present(self) -> tuple[str, ...]:
+        """Names of the structures with at least one voxel, in the order of the anatomy table."""
+        return tuple(sorted(self.places, key=lambda name: structure(name).rank))
+
+    @property
+    def absent(self) -> tuple[str, ...]:
+        """Names of the structures that were searched for and not found."""
+        return tuple(sorted(self.searched - set(self.places), key=lambda name: structure(name).rank))
+
+    def voxel_count(self, name: str) -> int:
+        """Voxels of a structure; 0 when it was searched and not found. Raises when it was not searched."""
+        place = self.places.get(name)
+        if place is not None:
+            return int(self._counts[place.layer][place.label])
+        if name in self.searched:
+            return 0
+        raise StructureError("the structure was searched for", name, "Ask `name in segmentation.searched` first")
+
+    @cached_property
+    def boxes(self) -> Mapping[str, Box]:
+        """Tight bounding box of every present structure."""
+        from scipy.ndimage import find_objects
+
+        found = [
+            find_objects(layer, max_label=len(count) - 1)
+            for layer, count in zip(self.layers, self._counts, strict=True)
+        ]
+        return MappingProxyType(
+            {name: Box.from_slices(found[place.layer][place.label - 1]) for name, place in self.places.items()}
+        )
+
+    def mask(self, name: str, box: Box | None = None) -> np.ndarray:
+        """Boolean mask of a present structure inside ``box`` (default: its own tight box, see ``boxes``)."""
+        if name not in self.places:
+            raise StructureError(
+                "the structure is present in the masks", name, "Ask `name in segmentation.places` first"
+            )
+        place = self.places[name]
+        window = self.boxes[name] if box is None else box
+        return self.layers[place.layer][window.slices] == place.label
+
+    def cut_faces(self, name: str) -> tuple[str, ...]:
+        """Faces of the field of view that a structure touches, such as ``("inferior",)``; () when none.
+
+        A structure in the outermost voxel layer continues, as far as anyone can tell, beyond the scan.
+        A face counts only along an axis that is more than one voxel long.
+        """
+        box, shape = self.boxes[name], self.geometry.shape
+        return tuple(
+            face
+            for (axis, end), face in FACES.items()
+            if shape[axis] > 1 and (box.start[axis] == 0 if end == 0 else box.stop[axis] == shape[axis])
+        )
+
+
+def _count_labels(layer: np.ndarray) -> np.ndarray:
+    """Voxels per label value, slice by slice so that no large temporary is made."""
+    size = 256 if layer.dtype == np.uint8 else int(layer.max(initial=0)) + 1
+    total = np.zeros(size, dtype=np.int64)
+    slowest = int(np.argmax(np.abs(layer.strides)))
+    for part in np.moveaxis(layer, slowest, 0):  # views: `take` would copy a Fortran-ordered array each time
+        total += np.bincount(part.ravel(order="K"), minlength=size)
+    return total

@@ -1,0 +1,1 @@
+"""Words that several steps share: numbers, names of structures, vocabulary, style."""

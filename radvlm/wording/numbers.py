@@ -1,0 +1,93 @@
+"""Writing a number, and the closed set of ways in which a measured number may be written.
+
+Unusual: ``verify`` does not parse a number and compare within a tolerance; it asks whether the text is one of the
+few renderings that the measurement allows, so "2 cm" for 2.3 cm, "2.30 cm" and "2,3 cm" are all refused. Halves
+round away from zero, as people round, not to even.
+"""
+
+from __future__ import annotations
+
+from decimal import ROUND_HALF_UP, Decimal
+
+from radvlm.types.measurement import Measurement
+from radvlm.wording.style import Style
+
+
+def rounded(value: float, step: str) -> str:
+    """``value`` rounded half away from zero to a multiple of ``step`` ("1", "0.1", "10"), never "-0"."""
+    quantum = Decimal(step)
+    number = (Decimal(repr(float(value))) / quantum).quantize(Decimal(1), ROUND_HALF_UP) * quantum
+    number = number.quantize(min(quantum, Decimal(1)))
+    return str(abs(number)) if number == 0 else str(number)
+
+
+def visible(value: float, step: str) -> str:
+    """As ``rounded``, with finer steps until a measured amount does not read as none: 0.04 mL, not 0.0 mL."""
+    text = rounded(value, step)
+    while Decimal(text) == 0 and abs(value) > 1e-9:
+        step = str(Decimal(step) / 10)
+        text = rounded(value, step)
+    return text
+
+
+def uses_cm(value_mm: float, style: Style) -> bool:
+    """Whether a length is written in cm: from 10 mm on, after rounding."""
+    return style.length_unit == "cm" or (style.length_unit == "auto" and Decimal(rounded(value_mm, "1")) >= 10)
+
+
+def length_text(value_mm: float, style: Style) -> str:
+    """``2.3 cm`` or ``7 mm``."""
+    return f"{visible(value_mm / 10, '0.1')} cm" if uses_cm(value_mm, style) else f"{visible(value_mm, '1')} mm"
+
+
+def axes_text(long_mm: float, short_mm: float, style: Style) -> str:
+    """``2.3 x 1.8 cm`` or ``7 x 5 mm``; the unit is that of the long axis."""
+    if uses_cm(long_mm, style):
+        return f"{visible(long_mm / 10, '0.1')} x {visible(short_mm / 10, '0.1')} cm"
+    return f"{visible(long_mm, '1')} x {visible(short_mm, '1')} mm"
+
+
+def volume_text(value_ml: float) -> str:
+    """Three figures at most: ``1510 mL``, ``210 mL``, ``8.4 mL``, ``0.3 mL``."""
+    step = "10" if value_ml >= 1000 else "1" if value_ml >= 10 else "0.1"
+    return f"{visible(value_ml, step)} mL"
+
+
+def hu_text(value_hu: float) -> str:
+    return f"{rounded(value_hu, '1')} HU"
+
+
+def spacing_text(value_mm: float) -> str:
+    """``2 mm``, ``2.5 mm``, ``0.98 mm``."""
+    text = rounded(value_mm, "0.01")
+    return f"{text.rstrip('0').rstrip('.')} mm"
+
+
+def renderings(measurement: Measurement) -> frozenset[tuple[str, str]]:
+    """Every (digits, unit) in which the measurement may be written.
+
+    mm: whole mm or one decimal, and cm with one decimal (spacing: up to two decimals in mm). mL: whole or one decimal,
+    from 1000 mL also to the nearest 10. More decimals only where a length or volume would read as none. HU and degrees:
+    whole. Counts: whole. Percent: whole or one decimal.
+    """
+    value, unit = measurement.value, measurement.unit
+    if measurement.quantity in ("slice_spacing", "pixel_spacing", "thickness"):
+        digits, name = spacing_text(value).split()
+        return frozenset({(digits, name)})
+    if unit == "mm":
+        found = {(visible(value, "1"), "mm"), (visible(value, "0.1"), "mm"), (visible(value / 10, "0.1"), "cm")}
+    elif unit == "mL":
+        found = {(visible(value, "1"), "mL"), (visible(value, "0.1"), "mL")}
+        if value >= 1000:
+            found.add((rounded(value, "10"), "mL"))
+    elif unit == "HU":
+        found = {(rounded(value, "1"), "HU")}
+    elif unit == "percent":
+        found = {(rounded(value, "1"), "percent"), (rounded(value, "0.1"), "percent")}
+    elif unit == "degree":
+        found = {(rounded(value, "1"), "degree")}
+    elif measurement.quantity == "count":
+        found = {(rounded(value, "1"), "1")}
+    else:
+        found = {(rounded(value, "0.01"), "1"), (rounded(value, "0.1"), "1")}
+    return frozenset(found)

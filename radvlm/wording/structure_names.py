@@ -1,0 +1,128 @@
+"""Putting structures into words: lists, pairs, vertebral ranges, and where a lesion lies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from radvlm.types.anatomy import structure
+from radvlm.types.finding import Finding
+from radvlm.wording.vocabulary import LEVELS, base_words, lexicon, plural, tokenize
+
+_SPINE = [level for level in LEVELS if level not in ("T13", "L6")]
+
+
+def joined(words: Sequence[str], last: str = "and") -> str:
+    """``a``, ``a and b``, ``a, b and c``."""
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} {last} {words[-1]}"
+
+
+def capital(text: str) -> str:
+    return text[0].upper() + text[1:]
+
+
+def structure_list(names: Iterable[str], pair: str = "both", first: str = "") -> tuple[str, bool]:
+    """Names in table order as one phrase, both sides of a pair as "both kidneys"; True when the phrase is plural.
+
+    ``pair`` is the word before a pair: "both", or "the" where the sentence is negative. ``first`` is a plural phrase
+    that opens the list, such as "the ribs".
+    """
+    rows = sorted((structure(n) for n in dict.fromkeys(names)), key=lambda row: row.rank)
+    words: list[str] = [first] if first else []
+    pairs: set[str] = set()
+    for row in rows:
+        base = base_words(row)
+        longer = any(o.words.startswith(f"{row.words} and ") for o in rows)  # "trachea" in "trachea and bronchi"
+        if base in pairs or row.words in {plural(p) for p in pairs} or longer:
+            continue
+        twin = any(o.side and row.side and o.side != row.side and base_words(o) == base for o in rows)
+        if twin:
+            phrase = plural(base) if pair == "the" and words else f"{pair} {plural(base)}"
+            pairs.add(base)
+        else:
+            phrase = row.words if words and not words[-1].startswith("both ") else f"the {row.words}"
+        words.append(phrase)
+    many = len(words) > 1 or bool(pairs) or _is_plural_word(words[0])
+    return joined(words), many
+
+
+def _is_plural_word(words: str) -> bool:
+    last = words.split()[-1]
+    return last.endswith("s") and last not in (
+        "pancreas",
+        "pelvis",
+        "esophagus",
+        "uterus",
+        "trapezius",
+        "maximus",
+        "medius",
+        "minimus",
+        "abdominis",
+        "humerus",
+        "ascites",
+        "radius",
+        "sartorius",
+        "transversospinalis",
+        "brachii",
+        "pancreas",
+    )
+
+
+def be(many: bool) -> str:
+    return "are" if many else "is"
+
+
+def level_runs(names: Iterable[str]) -> str:
+    """``T10 to L2``, ``C7, T2 and T5 to T7``: contiguous levels as ranges."""
+    held = {n.removeprefix("vertebrae_") for n in names}
+    runs: list[list[str]] = []
+    previous = -2
+    for level in LEVELS:
+        if level not in held:
+            continue
+        if level not in _SPINE:
+            runs.append([level])
+            continue
+        place = _SPINE.index(level)
+        if place == previous + 1 and runs:
+            runs[-1].append(level)
+        else:
+            runs.append([level])
+        previous = place
+    return joined([w for r in runs for w in (r if len(r) < 3 else [f"{r[0]} to {r[-1]}"])])
+
+
+def place(finding: Finding, noun_words: str) -> str:
+    """Where a lesion lies: ``in segment VI``, ``in the upper pole of the left kidney``, ``at L2``; "" when it is said
+    by the noun already."""
+    if finding.kind in lexicon().says_place:
+        return ""
+    sites = [n for n in finding.locations if not n.startswith("vertebrae_")]
+    level = finding.attribute("level")
+    if finding.kind in ("vertebra_fracture", "bone_lesion") and level:
+        return f"at {level.removeprefix('vertebrae_')}"
+    if finding.kind in ("vertebra_fracture", "bone_lesion") and finding.locations:
+        return f"at {finding.locations[0].removeprefix('vertebrae_')}" if not sites else f"in the {_words(sites[0])}"
+    host = finding.attribute("host") or structure(finding.kind).parent
+    if finding.attribute("pole") and host:
+        return f"in the {finding.attribute('pole')} of the {_words(host)}"
+    if sites:
+        first = _words(sites[0])
+        return f"in {first}" if first.startswith("segment ") else f"in the {first}"
+    if host and not _is_said(host, noun_words):
+        return f"in the {_words(host)}"
+    if level and finding.section in ("nodes", "peritoneum", "soft_tissues"):
+        return f"at the level of {level.removeprefix('vertebrae_')}"
+    return ""
+
+
+def _words(name: str) -> str:
+    return structure(name).words
+
+
+def _is_said(host: str, noun_words: str) -> bool:
+    """Whether the noun names the host already ("liver lesion", "right renal cyst")."""
+    tokens = tokenize(noun_words)
+    row = structure(host)
+    if row.side and row.side not in tokens:
+        return False
+    return any(host in term.names for word in tokens for term in lexicon().terms.get(word, ()) if len(term.tokens) == 1)

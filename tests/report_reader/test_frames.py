@@ -1,0 +1,286 @@
+"""Frames of sentences: kind, status, side, place, size, severity, change and span, one row a sentence."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from radvlm.errors import InputError
+from radvlm.report_reader.frames import Frame, read_frames
+from radvlm.report_reader.lexicon import expand, load_lexicon
+from radvlm.report_reader.sentences import sentences
+
+#: text -> kind, and what else has to hold of the first frame of that kind.
+ROWS: list[tuple[str, str, dict[str, object]]] = [
+    (
+        "A 2.3 x 1.8 cm mass in the left lower lobe.",
+        "lung_mass",
+        {"sizes_mm": (23.0, 18.0), "sides": {"left"}, "locations": {"lower_lobe"}},
+    ),
+    (
+        "13x9.3 mm lymph node in the right paratracheal area",
+        "lymph_node",
+        {"sizes_mm": (13.0, 9.3), "locations": {"paratracheal"}, "sides": {"right"}},
+    ),
+    ("Nodules measuring up to 1,5 cm in both lungs.", "lung_nodule", {"sizes_mm": (15.0,), "sides": {"left", "right"}}),
+    (
+        "Nodule measuring 4 - 6 mm in the lingula.",
+        "lung_nodule",
+        {"sizes_mm": (6.0,), "sides": {"left"}, "locations": {"lingula"}},
+    ),
+    (
+        "4.2 x 3.1 x 2.8 cm hypodense lesion in hepatic segment VII.",
+        "liver_lesion",
+        {"sizes_mm": (42.0, 31.0, 28.0), "locations": {"liver_segment_7"}},
+    ),
+    ("RUL nodule, 7mm.", "lung_nodule", {"sizes_mm": (7.0,), "sides": {"right"}, "locations": {"upper_lobe"}}),
+    (
+        "There is a mass in the uncinate process of the pancreas measuring 3 cm.",
+        "pancreatic_mass",
+        {"sizes_mm": (30.0,), "locations": {"pancreas_head"}},
+    ),
+    (
+        "Nonobstructing 4 mm calculus in the lower pole of the right kidney.",
+        "kidney_stone",
+        {"sizes_mm": (4.0,), "sides": {"right"}, "locations": {"kidney_lower_pole"}},
+    ),
+    ("Compression fracture of L1, severe.", "fracture", {"locations": {"L1"}, "grade": 4.0}),
+    ("Mild to moderate bilateral pleural effusions.", "pleural_effusion", {"grade": 2.25, "sides": {"left", "right"}}),
+    (
+        "Trace right pleural effusion, decreased from prior.",
+        "pleural_effusion",
+        {"grade": 1.0, "sides": {"right"}, "change": "decreased"},
+    ),
+    (
+        "Small left effusion with adjacent right lower lobe atelectasis.",
+        "pleural_effusion",
+        {"grade": 1.5, "sides": {"left"}},
+    ),
+    (
+        "Small left effusion with moderate right lower lobe atelectasis.",
+        "atelectasis",
+        {"grade": 3.0, "sides": {"right"}, "locations": {"lower_lobe"}},
+    ),
+    ("New 9 mm nodule in the left upper lobe.", "lung_nodule", {"change": "new"}),
+    ("Nodule in the left upper lobe, unchanged since 2019.", "lung_nodule", {"change": "stable"}),
+    (
+        "No significant interval change in the 6 mm right lower lobe nodule.",
+        "lung_nodule",
+        {"change": "stable", "status": "present"},
+    ),
+    (
+        "The right upper lobe nodule has increased in size, now 14 mm (previously 9 mm).",
+        "lung_nodule",
+        {"change": "increased", "sizes_mm": (14.0,)},
+    ),
+    (
+        "There is a lesion in the pancreatic head. It measures 2.1 cm. This lesion is new compared with 2020.",
+        "pancreatic_lesion",
+        {"sizes_mm": (21.0,), "change": "new"},
+    ),
+    ("Multiple hepatic cysts. The largest measures 4 cm.", "liver_cyst", {"sizes_mm": (40.0,)}),
+    ("The liver is normal in size. There is a 2 cm cyst.", "liver_cyst", {"sizes_mm": (20.0,)}),
+    (
+        "Right kidney: 2.4 cm exophytic cyst, upper pole.",
+        "kidney_cyst",
+        {"sides": {"right"}, "locations": {"kidney_upper_pole"}, "sizes_mm": (24.0,)},
+    ),
+    (
+        "Atelectasis and consolidation in the left lower lobe.",
+        "atelectasis",
+        {"sides": {"left"}, "locations": {"lower_lobe"}},
+    ),
+    (
+        "Mild right hydronephrosis secondary to a 5 mm calculus at the right ureterovesical junction.",
+        "hydronephrosis",
+        {"sizes_mm": (), "grade": 1.5},
+    ),
+    ("Subcentimetre mediastinal lymph nodes.", "lymph_node", {"small": True}),
+    ("Lymph nodes smaller than 1 cm in the axilla.", "lymph_node", {"small": True}),
+    ("Endotracheal tube tip is 3 cm above the carina.", "device", {"sizes_mm": ()}),
+    ("Mass in the right lower lobe, series 4 image 56.", "lung_mass", {"sizes_mm": ()}),
+    ("Patient with a history of lung cancer.", "lung_mass", {"status": "history"}),
+    ("Evaluate for pulmonary embolism.", "pulmonary_embolism", {"status": "hypothetical"}),
+    ("S/p repair of abdominal aortic aneurysm.", "abdominal_aortic_aneurysm", {"status": "history"}),
+]
+
+
+@pytest.mark.parametrize(("text", "kind", "wanted"), ROWS)
+def test_frame(text: str, kind: str, wanted: dict[str, object]) -> None:
+    frame = next((f for f in read_frames(text).frames if f.kind == kind), None)
+    assert frame is not None, [f.kind for f in read_frames(text).frames]
+    got = {name: getattr(frame, name) for name in wanted}
+    assert got == {name: frozenset(value) if isinstance(value, set) else value for name, value in wanted.items()}
+
+
+def test_a_list_of_sizes_and_places_is_several_findings() -> None:
+    frames = read_frames("Two hepatic cysts: 3.2 x 2.7 cm in segment VII, 5 HU; 1.8 x 1.4 cm in segment II.").frames
+    assert [(f.kind, f.sizes_mm, set(f.locations)) for f in frames] == [
+        ("liver_cyst", (32.0, 27.0), {"liver_segment_7"}),
+        ("liver_cyst", (18.0, 14.0), {"liver_segment_2"}),
+    ]
+    nodules = read_frames("Nodules measuring 5 mm in the right upper lobe and 8 mm in the left lower lobe.").frames
+    assert [(f.sizes_mm, set(f.sides)) for f in nodules] == [((5.0,), {"right"}), ((8.0,), {"left"})]
+    one = read_frames("Cyst in the right kidney measuring 4 cm in length and 2 cm in width.").frames
+    assert [f.sizes_mm for f in one] == [(40.0,)]
+
+
+def test_spans_point_at_the_words() -> None:
+    text = (
+        "FINDINGS: The lungs are clear.\nSmall LEFT Pleural Effusion, new since the prior examination.\n"
+        "IMPRESSION:\n1. Small left effusion."
+    )
+    frames = read_frames(text).frames
+    assert [text[f.start : f.stop] for f in frames] == ["Pleural Effusion", "effusion"]
+    assert text[slice(*frames[0].change_span)] == "new since" or text[slice(*frames[0].change_span)].startswith("new")
+    assert [f.section for f in frames] == ["findings", "impression"]
+    assert text[slice(*frames[0].sentence)].strip().startswith("Small LEFT")
+
+
+def test_sections_that_state_nothing_are_left_out() -> None:
+    text = (
+        "EXAM: CT chest\nCLINICAL HISTORY: pneumonia, r/o PE\nTECHNIQUE: 5 mm slices\n"
+        "COMPARISON: nodule on CT of 2020\n\n"
+        "FINDINGS: Emphysema.\nIMPRESSION: 1. Emphysema.\n2. No PE."
+    )
+    assert {f.kind for f in read_frames(text).frames} == {"emphysema", "pulmonary_embolism"}
+    one_line = "Indication: suspected appendicitis. Findings: Gallstones. Impression: Gallstones."
+    assert [f.kind for f in read_frames(one_line).frames] == ["gallstone", "gallstone"]
+    no_findings_heading = "INDICATION: pneumonia\n\nSmall pleural effusion."
+    assert [f.kind for f in read_frames(no_findings_heading).frames] == ["pleural_effusion"]
+    organ_heading = "HISTORY: lymphoma\nLiver: Steatosis."
+    assert [f.kind for f in read_frames(organ_heading).frames] == ["hepatic_steatosis"]
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("A 2.5 cm nodule. No effusion.", ["A 2.5 cm nodule.", "No effusion."]),
+        ("Nodule of 2.5 cm. in the lung.", ["Nodule of 2.5 cm. in the lung."]),
+        ("Cyst, 4.6 cm. 4.5 x 3.7 cm stone.", ["Cyst, 4.6 cm.", "4.5 x 3.7 cm stone."]),
+        ("Normal.The liver is large.", ["Normal.", "The liver is large."]),
+        ('Effusion. "" Cardiomegaly.""Nodule', ["Effusion.", "Cardiomegaly.", "Nodule"]),
+        ("No effusion\nNo nodule\n- cyst", ["No effusion", "No nodule", "- cyst"]),
+        (
+            "There is a nodule in the right upper lobe, which measures\nabout 5 mm.",
+            ["There is a nodule in the right upper lobe, which measures\nabout 5 mm."],
+        ),
+        (
+            "Mosaic attenuation (small airway disease? small vessel disease?). Cyst.",
+            ["Mosaic attenuation (small airway disease? small vessel disease?).", "Cyst."],
+        ),
+    ],
+)
+def test_sentences(text: str, wanted: list[str]) -> None:
+    assert [text[s.start : s.stop].strip() for s in sentences(text)] == wanted
+
+
+def test_a_run_on_of_a_megabyte_is_read_in_time() -> None:
+    text = "nodule, " * 120_000
+    spans = sentences(text)
+    assert max(s.stop - s.start for s in spans) <= 1500
+    assert spans[0].start == 0 and all(a.stop == b.start for a, b in itertools.pairwise(spans))
+    assert len(read_frames(text).frames) == 120_000
+
+
+def test_a_turkish_capital_does_not_shift_spans() -> None:
+    text = "İİİ. Small pleural effusion."
+    frame = read_frames(text).frames[0]
+    assert text[frame.start : frame.stop] == "pleural effusion"
+
+
+_WORDS = [
+    *("no", "without", "nodule", "effusion", ",", ".", ";", ":", "(", ")", "?", "and", "or", "with", "right", "left"),
+    *("5", "mm", "x", "3", "cm", "liver", "the", "is", "not", "seen", "new"),
+]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.text(max_size=300) | st.lists(st.sampled_from([*_WORDS, "\n"]), max_size=60).map(" ".join))
+def test_any_text_is_read_and_spans_stay_inside(text: str) -> None:
+    reading = read_frames(text)
+    for frame in reading.frames:
+        assert 0 <= frame.start <= frame.stop <= len(text)
+        assert frame.status in ("present", "absent", "uncertain", "history", "hypothetical")
+    assert read_frames(text) == reading
+
+
+def test_reading_again_in_another_context_is_not_confused_by_the_cache() -> None:
+    assert [f.kind for f in read_frames("The pancreas is seen. There is a 2 cm cyst.").frames] == ["pancreatic_cyst"]
+    assert [f.kind for f in read_frames("The liver is seen. There is a 2 cm cyst.").frames] == ["liver_cyst"]
+    assert [f.kind for f in read_frames("Kidneys: There is a 2 cm cyst.").frames] == ["kidney_cyst"]
+
+
+def test_a_users_lexicon_adds_terms_kinds_and_schemes(tmp_path: Path) -> None:
+    extra = tmp_path / "mine.json"
+    extra.write_text(
+        json.dumps(
+            {
+                "findings": {
+                    "kinds": {
+                        "left_sided_svc": {
+                            "words": "left-sided SVC",
+                            "home": "vein",
+                            "family": "left_sided_svc",
+                            "terms": ["left {sided|} svc", "persistent left svc"],
+                        },
+                        "emphysema": {"terms": ["vanishing lung"]},
+                    }
+                },
+                "schemes": {"mine": {"labels": {"Variant": ["left_sided_svc"], "Emphysema": ["emphysema"]}}},
+            }
+        )
+    )
+    from radvlm.evaluate.metrics.labels import label_report
+
+    lexicon = load_lexicon(extra)
+    assert label_report("Persistent left SVC. Vanishing lung.", "mine", lexicon) == {
+        "Variant": "present",
+        "Emphysema": "present",
+    }
+    assert label_report("No left-sided SVC.", "mine", lexicon)["Variant"] == "absent"
+    assert lexicon.digest != load_lexicon().digest
+    assert label_report("Vanishing lung.", "ct-rate")["Emphysema"] == "not mentioned"
+
+
+@pytest.mark.parametrize(
+    "content", ["not json", '{"unknown": {}}', '{"schemes": {"x": {"labels": {"A": ["no_such_kind"]}}}}']
+)
+def test_a_bad_lexicon_is_one_clear_error(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "bad.json"
+    path.write_text(content)
+    with pytest.raises(InputError):
+        load_lexicon(path)
+
+
+def test_an_unknown_scheme_is_one_clear_error() -> None:
+    from radvlm.evaluate.metrics.labels import label_report
+
+    with pytest.raises(InputError, match="label scheme"):
+        label_report("Normal.", "chexpert")
+
+
+def test_terms_expand() -> None:
+    assert expand("a {b|c|} d") == ["a b d", "a c d", "a d"]
+    assert expand("{a {b|c}|d}") == ["a b", "a c", "d"]
+
+
+def test_every_site_names_known_structures_and_every_kind_has_a_home() -> None:
+    from radvlm.types.anatomy import structures
+
+    lexicon = load_lexicon()
+    for site in lexicon.sites.values():
+        assert set(site.structures) <= set(structures()), site.id
+    for kind in lexicon.kinds.values():
+        assert kind.home == "" or kind.home in lexicon.sites, kind.id
+        assert set(kind.normal) <= set(lexicon.sites)
+
+
+def test_frames_are_plain_values() -> None:
+    assert Frame("ascites", "present", "peritoneum") == Frame("ascites", "present", "peritoneum")
+    assert Frame("ascites", "present", "peritoneum").size_mm is None

@@ -1,0 +1,95 @@
+"""report.json follows the published schema, and reading it back gives the same report."""
+
+from __future__ import annotations
+
+import copy
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from radvlm.compose import compose_report
+from radvlm.errors import InputError
+from radvlm.interpret import interpret
+from radvlm.types.anatomy import SECTIONS
+from radvlm.types.finding import Source, Status
+from radvlm.types.measurement import QUANTITIES
+from radvlm.types.report import Report
+from radvlm.types.study import Patient
+
+ROOT = Path(__file__).parents[2]
+
+
+def _cases():
+    spec = importlib.util.spec_from_file_location("hand_made_json", ROOT / "tests" / "interpret" / "hand_made.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+CASES = _cases()
+
+
+@pytest.fixture(scope="module")
+def validator() -> Draft202012Validator:
+    schema = json.loads((ROOT / "docs" / "report.schema.json").read_text(encoding="utf-8"))
+    Draft202012Validator.check_schema(schema)
+    return Draft202012Validator(schema)
+
+
+def _report(name: str) -> Report:
+    findings = interpret(getattr(CASES, name)(), patient=Patient(sex="F", age_years=63))
+    return compose_report(findings, examination=(("Examination", "CT abdomen"),), provenance={"phase": "portal venous"})
+
+
+@pytest.mark.parametrize("name", ["upper_abdomen_stack", "plain_abdomen", "complete_abdomen", "lungs_only"])
+def test_reports_follow_the_schema_and_read_back_the_same(name: str, validator: Draft202012Validator) -> None:
+    report = _report(name)
+    text = report.to_json()
+    assert [e.message for e in validator.iter_errors(json.loads(text))] == []
+    assert Report.from_json(text) == report
+    assert Report.from_json(text).text == report.text
+
+
+def test_schema_lists_what_the_types_allow(validator: Draft202012Validator) -> None:
+    defs = validator.schema["$defs"]
+    assert defs["measurement"]["properties"]["quantity"]["enum"] == list(QUANTITIES)
+    assert defs["finding"]["properties"]["status"]["enum"] == [s.value for s in Status]
+    assert defs["finding"]["properties"]["source"]["enum"] == [s.value for s in Source]
+    assert defs["sentence"]["properties"]["section"]["enum"] == list(SECTIONS)
+
+
+def _broken(change):
+    data = json.loads(_report("complete_abdomen").to_json())
+    spoiled = copy.deepcopy(data)
+    change(spoiled)
+    assert spoiled != data
+    return spoiled
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda d: d.pop("notice"),
+        lambda d: d.update(extra=1),
+        lambda d: d.update(schema_version="2.0"),
+        lambda d: d["sentences"][0].update(finding_ids=[]),
+        lambda d: d["sentences"][0].update(section="appendix"),
+        lambda d: d["findings"][0].update(status="maybe"),
+        lambda d: d["findings"][0].update(confidence=1.5),
+        lambda d: d["findings"][0]["measurements"][0].update(quantity="weight"),
+        lambda d: d["findings"][0]["measurements"][0].update(value="12"),
+    ],
+)
+def test_schema_refuses(change, validator: Draft202012Validator) -> None:
+    assert list(validator.iter_errors(_broken(change)))
+
+
+def test_another_major_version_is_refused() -> None:
+    data = json.loads(_report("lungs_only").to_json())
+    data["schema_version"] = "2.0"
+    with pytest.raises(InputError, match="schema version"):
+        Report.from_json(json.dumps(data))
