@@ -69,16 +69,16 @@ def structure_names() -> list[str]:
     return [*first, *(n for n in named if n not in first)][:STRUCTURES]
 
 
-def ellipsoid(array: np.ndarray, label: int, centre: np.ndarray, radii: np.ndarray) -> None:
-    lo = np.maximum(0, np.floor(centre - radii)).astype(int)
-    hi = np.minimum(array.shape, np.ceil(centre + radii) + 1).astype(int)
+def ellipsoid(array: np.ndarray, label: int, center: np.ndarray, radii: np.ndarray) -> None:
+    lo = np.maximum(0, np.floor(center - radii)).astype(int)
+    hi = np.minimum(array.shape, np.ceil(center + radii) + 1).astype(int)
     grid = np.ogrid[tuple(slice(a, b) for a, b in zip(lo, hi, strict=True))]
-    inside = sum(((g - c) / r) ** 2 for g, c, r in zip(grid, centre, radii, strict=True)) <= 1
+    inside = sum(((g - c) / r) ** 2 for g, c, r in zip(grid, center, radii, strict=True)) <= 1
     array[tuple(slice(a, b) for a, b in zip(lo, hi, strict=True))][inside] = label
 
 
 def make_scan(shape: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray, tuple[np.ndarray, np.ndarray]]:
-    """HU, labels 1 to 61 (the liver is 1 and largest), and centre and radii of the liver in voxels."""
+    """HU, labels 1 to 61 (the liver is 1 and largest), and center and radii of the liver in voxels."""
     rng = np.random.default_rng(0)
     scale = np.array(shape) / (488, 404, 448)
     sizes = [
@@ -101,12 +101,12 @@ def make_lesions(
     """``count`` balls, apart from each other, on shells inside the liver."""
     array = np.zeros(shape, np.uint8)
     radius = diameter_mm / 2 / np.array(SPACING)
-    centre, radii = liver
+    center, radii = liver
     placed: list[np.ndarray] = []
     rng = np.random.default_rng(1)
     while len(placed) < count:
-        where = centre + rng.uniform(-0.85, 0.85, 3) * radii
-        inside = (((where - centre) / (radii * 0.95)) ** 2).sum() <= 1
+        where = center + rng.uniform(-0.85, 0.85, 3) * radii
+        inside = (((where - center) / (radii * 0.95)) ** 2).sum() <= 1
         if inside and all((np.abs(where - other) > 2.3 * radius).any() for other in placed):
             ellipsoid(array, 1, where, radius)
             placed.append(where)
@@ -136,7 +136,7 @@ def timed(call: Any, repeats: int) -> tuple[float, Any]:
 
 
 def lesion_seconds(volume: Volume, labels: np.ndarray, lesions: np.ndarray, repeats: int) -> tuple[float, int, int]:
-    """CPU seconds for all lesions alone (host, neighbours and texture included), how many, and their voxels."""
+    """CPU seconds for all lesions alone (host, neighbors and texture included), how many, and their voxels."""
     from radvlm.quantify.location import Locator
     from radvlm.quantify.organ import healthy_statistics
     from radvlm.quantify.scan import _instances

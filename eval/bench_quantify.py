@@ -41,11 +41,11 @@ def write_scan(folder: Path, shape: tuple[int, int, int]) -> None:
     labels, lesions = np.zeros(shape, np.uint8), np.zeros(shape, np.uint8)
     scale = np.array(shape) / (512, 512, 300)
 
-    def paint(array: np.ndarray, label: int, centre: np.ndarray, radii: np.ndarray) -> None:
-        lo = np.maximum(0, np.floor(centre - radii)).astype(int)
-        hi = np.minimum(shape, np.ceil(centre + radii) + 1).astype(int)
+    def paint(array: np.ndarray, label: int, center: np.ndarray, radii: np.ndarray) -> None:
+        lo = np.maximum(0, np.floor(center - radii)).astype(int)
+        hi = np.minimum(shape, np.ceil(center + radii) + 1).astype(int)
         grid = np.ogrid[tuple(slice(a, b) for a, b in zip(lo, hi, strict=True))]
-        inside = sum(((g - c) / r) ** 2 for g, c, r in zip(grid, centre, radii, strict=True)) <= 1
+        inside = sum(((g - c) / r) ** 2 for g, c, r in zip(grid, center, radii, strict=True)) <= 1
         array[tuple(slice(a, b) for a, b in zip(lo, hi, strict=True))][inside] = label
 
     sizes = [(np.exp(rng.uniform(np.log(8), np.log(90), 3)), rng.uniform(0.15, 0.85, 3)) for _ in range(STRUCTURES)]
@@ -54,8 +54,8 @@ def write_scan(folder: Path, shape: tuple[int, int, int]) -> None:
         paint(labels, label + 1, sizes[label][1] * shape, sizes[label][0] * scale)
     for number in range(LESIONS):
         turn = 2 * np.pi * number / LESIONS
-        centre = np.array([0.6, 0.55, 0.6]) * shape + np.array([np.cos(turn) * 75, np.sin(turn) * 62, 0]) * scale
-        paint(lesions, 1, centre, rng.uniform(5, 18, 3) * scale)
+        center = np.array([0.6, 0.55, 0.6]) * shape + np.array([np.cos(turn) * 75, np.sin(turn) * 62, 0]) * scale
+        paint(lesions, 1, center, rng.uniform(5, 18, 3) * scale)
     np.save(folder / "labels.npy", labels)
     np.save(folder / "lesions.npy", lesions)
     hu = np.lib.format.open_memmap(folder / "hu.npy", mode="w+", dtype=np.int16, shape=shape)

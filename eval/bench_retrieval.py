@@ -3,7 +3,7 @@
     python eval/bench_retrieval.py [--sizes 1000,10000,1000000] [--kinds auto] [--queries 200] [--threads 2]
 
 How the vectors are made ("clustered like report embeddings"): sentences of reports are a few thousand things to say
-(topics), each in a few wordings, with numbers and sides that differ. A topic's centre is the sum of a section (20 of
+(topics), each in a few wordings, with numbers and sides that differ. A topic's center is the sum of a section (20 of
 them) and a finding; topics have Zipf sizes (the thousandth is a thousandth as frequent as the first); each topic has 12
 wordings; a vector is its wording plus noise whose spectrum falls as a power law (a few directions carry most). As in
 collapsed CT encoders all share a mean and two dominant directions. The unit vectors go through the transform that
@@ -47,7 +47,7 @@ class Source:
         findings = rng.standard_normal((TOPICS, DIMENSION)).astype(np.float32) @ self.basis
         topics = 0.7 * sections[rng.integers(20, size=TOPICS)] + 0.7 * findings
         wordings = rng.standard_normal((TOPICS, WORDINGS, DIMENSION)).astype(np.float32) @ self.basis
-        self.centres = (topics[:, None, :] + 0.45 * wordings).reshape(-1, DIMENSION)
+        self.centers = (topics[:, None, :] + 0.45 * wordings).reshape(-1, DIMENSION)
         weight = 1.0 / np.arange(1, TOPICS + 1)
         self.share = weight / weight.sum()
         self.mean = rng.standard_normal(DIMENSION).astype(np.float32)
@@ -59,7 +59,7 @@ class Source:
         noise = rng.standard_normal((n, DIMENSION), dtype=np.float32) @ self.basis
         if self.clustered:
             topic = rng.choice(TOPICS, n, p=self.share) * WORDINGS + rng.integers(WORDINGS, size=n)
-            noise = self.centres[topic] + 0.35 * noise
+            noise = self.centers[topic] + 0.35 * noise
         noise += self.mean + 1.5 * rng.standard_normal((n, 2), dtype=np.float32) @ self.dominant
         return noise / np.linalg.norm(noise, axis=1, keepdims=True)
 

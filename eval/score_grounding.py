@@ -3,7 +3,7 @@
     python eval/score_grounding.py [--cases 60] [--model tiny]
 
 Unusual: two questions are kept apart. Of the findings that are there and that the model calls present, how many does
-its region meet (any common voxel), and how far does its centre lie from the lesion? And Dice, which must stay low: the
+its region meet (any common voxel), and how far does its center lie from the lesion? And Dice, which must stay low: the
 maps have cells of 6 mm, so a region says where and not how large. The trivial baseline beside it is the host organ as a
 whole, which is what a report without a voxel head could point at.
 """
@@ -87,9 +87,9 @@ def dice(one_mask: np.ndarray, other: np.ndarray) -> float:
 
 
 def distance(seen: np.ndarray, true: np.ndarray, geometry: Geometry) -> float:
-    """From the centre of ``seen`` to the nearest voxel centre of ``true``, mm; 0 inside."""
-    centre = geometry.to_world(np.argwhere(seen).mean(0))
-    return float(np.linalg.norm(geometry.to_world(np.argwhere(true)) - centre, axis=1).min())
+    """From the center of ``seen`` to the nearest voxel center of ``true``, mm; 0 inside."""
+    center = geometry.to_world(np.argwhere(seen).mean(0))
+    return float(np.linalg.norm(geometry.to_world(np.argwhere(true)) - center, axis=1).min())
 
 
 def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -105,7 +105,7 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
     drawn = [share([r for s in rng.choice(seeds, len(seeds)) for r in by_seed[s]]) for _ in range(1000)]
     return {
         "regions": len(rows),
-        "not_localised": len(rows) - len(shown),
+        "not_localized": len(rows) - len(shown),
         "region_meets_the_finding": {
             "value": round(share(rows), 4),
             "low": round(float(np.quantile(drawn, 0.025)), 4),

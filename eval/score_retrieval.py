@@ -16,7 +16,7 @@ every section, whatever a search would say; ``orders``: every report of the inde
 Models: ``hinted``, taught to read prior texts; ``preferred``, the same after preference tuning.
 
 Copy rate: of the wrong findings that hints state and the same model does not write without hints, the share that it
-writes with them. Over-reliance: of the judgements on findings named by hints that were right without, the share that is
+writes with them. Over-reliance: of the judgments on findings named by hints that were right without, the share that is
 wrong with them. Drafts are the decoder's prose before verification; reports are verified. Intervals are percentile
 bootstraps over scans. Every scan is one line of a journal, so a stopped run goes on.
 """
@@ -58,7 +58,7 @@ MODELS = ("hinted", "preferred")
 CONDITIONS = ("none", "in-domain", "poisoned", "forced")
 #: Scans that the vote is calibrated on: the last of the query cases.
 CALIBRATION = 100
-NEIGHBOURS, TEMPERATURE = 16, 0.1
+NEIGHBORS, TEMPERATURE = 16, 0.1
 
 
 # -- reading text ----------------------------------------------------------------------------------------------------
@@ -372,7 +372,7 @@ def vectors_of(model: Any, cases: Sequence[Case], file: Path) -> tuple[Any, np.n
 def votes(
     model: Any, index: Any, vectors: np.ndarray, logits: np.ndarray, cases: Sequence[Case], n: int
 ) -> dict[str, Any]:
-    """F1 of the model's findings with and without the calibrated vote of neighbours; fitted on the last cases."""
+    """F1 of the model's findings with and without the calibrated vote of neighbors; fitted on the last cases."""
     from radvlm.workflows.neighbor_votes import _shares, fit_votes
 
     words = [findings()[name].words for name in NAMES]
@@ -383,7 +383,7 @@ def votes(
     nearest = []
     for i in range(len(cases)):
         result = index.search(
-            vectors[i], NEIGHBOURS, patient_not_indexed=True, level="image", modality="image", evaluation=True
+            vectors[i], NEIGHBORS, patient_not_indexed=True, level="image", modality="image", evaluation=True
         )
         nearest.append([h.record for h in result])
         for j, found in enumerate(map(_shares(result, words, TEMPERATURE).get, words)):
@@ -394,7 +394,7 @@ def votes(
     fitted[-CALIBRATION:] = True
     use = known & fitted[:, None]
     made = fit_votes(
-        own[use], share[use], voters[use], truth[use].astype(float), neighbours=NEIGHBOURS, temperature=TEMPERATURE
+        own[use], share[use], voters[use], truth[use].astype(float), neighbors=NEIGHBORS, temperature=TEMPERATURE
     )
     guess = np.array(
         [
@@ -444,7 +444,7 @@ def similar(nearest: Sequence[Sequence[str]], truth: np.ndarray, stored: Mapping
 # -- the summary -----------------------------------------------------------------------------------------------------
 
 
-def summarise(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def summarize(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Figures of the decoder and of the reports over scans."""
     n = len(rows)
     out: dict[str, Any] = {"n": n, "draft_micro_f1_of_the_model_before_hints": _f1_of(rows, lambda r: r["plain"])}
@@ -615,7 +615,7 @@ def main() -> None:
         "model": models["preferred"].name,
         "site_wordings": list(FRAMES),
         "prior_reports": len(stored_cases),
-        **summarise(rows),
+        **summarize(rows),
     }
     whole = {
         kind: votes(models["plain"], indexes["", kind], queries[2], queries[1], asked, args.cases)
@@ -684,7 +684,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--cases", type=int, default=100)
     parser.add_argument("--public", type=int, default=20, help="cases that also go through generate_report")
     parser.add_argument("--journal", default="out/score_retrieval")
-    parser.add_argument("--part", type=int, default=0, help="1 to --parts for a share of the scans; 0 to summarise all")
+    parser.add_argument("--part", type=int, default=0, help="1 to --parts for a share of the scans; 0 to summarize all")
     parser.add_argument("--parts", type=int, default=1)
     parser.add_argument("--no-write", action="store_true")
     return parser.parse_args()

@@ -87,7 +87,7 @@ def main() -> None:
         print(f"{number + 1}/{len(seeds)} {row['seconds']} s", file=sys.stderr)
     if args.part == 0 and args.parts == 1:
         rows = [done[s] for s in seeds if s in done]
-        result = summarise(rows, model)
+        result = summarize(rows, model)
         print(json.dumps(result, indent=1))
         write_result(f"tiny_{args.shift}", len(rows), result)
 
@@ -101,7 +101,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--masks", type=int, default=60, help="cases that are also reported with their masks")
     parser.add_argument("--answers", type=int, default=500, help="cases of which the public call is asked too")
     parser.add_argument("--journal", default="out/score")
-    parser.add_argument("--part", type=int, default=0, help="of --parts processes; run once more without to summarise")
+    parser.add_argument("--part", type=int, default=0, help="of --parts processes; run once more without to summarize")
     parser.add_argument("--parts", type=int, default=1)
     return parser.parse_args()
 
@@ -213,7 +213,7 @@ def _with_masks(phantom: Phantom, model: Any, generate_report: Any) -> dict[str,
     }
 
 
-def summarise(rows: list[dict[str, Any]], model: Any) -> dict[str, Any]:
+def summarize(rows: list[dict[str, Any]], model: Any) -> dict[str, Any]:
     """All figures with 95 % bootstrap intervals over cases (1,000 resamples, seed 0)."""
     truth, known = np.array([r["truth"] for r in rows]), np.array([r["known"] for r in rows]).astype(bool)
     logits, probability = np.array([r["logits"] for r in rows]), np.array([r["probability"] for r in rows])

@@ -52,9 +52,9 @@ def shapes(n: int) -> list[tuple[np.ndarray, tuple[float, float, float]]]:
         q, _ = np.linalg.qr(rng.normal(size=(3, 3)))
         reach = float(radii.max()) * 2.2
         size = [int(2 * reach / s) + 4 for s in spacing]
-        centre = np.array([(m - 1) * s / 2 for m, s in zip(size, spacing, strict=True)])
+        center = np.array([(m - 1) * s / 2 for m, s in zip(size, spacing, strict=True)])
         grid = np.stack(np.meshgrid(*[np.arange(m) * s for m, s in zip(size, spacing, strict=True)], indexing="ij"), -1)
-        local = (grid - centre - rng.uniform(-0.5, 0.5, 3) * spacing) @ q
+        local = (grid - center - rng.uniform(-0.5, 0.5, 3) * spacing) @ q
         kind = number % 4
         if kind == 3:
             mask = (np.abs(local) <= radii * 0.7).all(-1)

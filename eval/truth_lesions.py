@@ -50,7 +50,7 @@ class Scene:
         self.spacing, self.rng = spacing, rng
         self.shape = tuple(int(np.ceil(e / s)) + 1 for e, s in zip(extents, spacing, strict=True))
         middle = [(n - 1) * s / 2 for n, s in zip(self.shape, spacing, strict=True)]
-        self.centre = np.array(middle) + rng.uniform(-0.5, 0.5, 3) * spacing
+        self.center = np.array(middle) + rng.uniform(-0.5, 0.5, 3) * spacing
         self.geometry = Geometry(self.shape, np.diag([*spacing, 1.0]))  # type: ignore[arg-type]
 
     def share(
@@ -60,12 +60,12 @@ class Scene:
         at: np.ndarray | None = None,
         reach_mm: float = 1e3,
     ) -> np.ndarray:
-        """Mean of ``inside`` (0 to 1, of (..., 3) mm relative to the centre) over each voxel, (I, J, K).
+        """Mean of ``inside`` (0 to 1, of (..., 3) mm relative to the center) over each voxel, (I, J, K).
 
         Only voxels within ``reach_mm`` of ``at`` along each axis are asked; the others are 0.
         """
         parts = [max(1, int(np.ceil(s / step_mm))) for s in self.spacing]
-        middle = self.centre + (0 if at is None else at)
+        middle = self.center + (0 if at is None else at)
         low = [max(0, int((m - reach_mm) / s)) for m, s in zip(middle, self.spacing, strict=True)]
         high = [min(n, int((m + reach_mm) / s) + 2) for n, m, s in zip(self.shape, middle, self.spacing, strict=True)]
         whole = np.zeros(self.shape)
@@ -76,7 +76,7 @@ class Scene:
                     shift = [((q + 0.5) / p - 0.5) * s for q, p, s in zip((i, j, k), parts, self.spacing, strict=True)]
                     axes = [
                         np.arange(a, b) * s + d - c
-                        for a, b, s, d, c in zip(low, high, self.spacing, shift, self.centre, strict=True)
+                        for a, b, s, d, c in zip(low, high, self.spacing, shift, self.center, strict=True)
                     ]
                     total += inside(np.stack(np.meshgrid(*axes, indexing="ij"), -1))
         whole[tuple(slice(a, b) for a, b in zip(low, high, strict=True))] = total / np.prod(parts)
@@ -184,7 +184,7 @@ def nodule(rng: np.random.Generator) -> Pair:
     }
 
 
-def neighbour(rng: np.random.Generator) -> Pair:
+def neighbor(rng: np.random.Generator) -> Pair:
     """A ball and a larger one beside it, apart or in contact."""
     radius, other, gap = float(rng.uniform(5, 12)), float(rng.uniform(15, 30)), float(rng.uniform(0, 4.5))
     direction = rotation(rng)[0]
@@ -356,7 +356,7 @@ SAMPLERS = {
     "shape": lesion_shape,
     "texture": lesion_texture,
     "nodule": nodule,
-    "neighbor": neighbour,
+    "neighbor": neighbor,
     "organ": organ_length,
     "chest": chest,
     "body": body,

@@ -1,4 +1,4 @@
-"""Errors of vessels, tumour contact and vertebrae on random shapes of known size: mean, mean absolute and worst.
+"""Errors of vessels, tumor contact and vertebrae on random shapes of known size: mean, mean absolute and worst.
 
     python eval/truth_vessels.py [--samples 200] [--name truth_vessels]
 

@@ -44,7 +44,7 @@ def scores(
             status = status_of(chance)
             region = (regions or {}).get(key) if key and status is not Status.ABSENT else None
             own = region is not None and region.structure.startswith(kind.structure.split("{")[0] or "?")
-            grounding = "not localised" if region is None else "voxel head" if own else "organ"
+            grounding = "not localized" if region is None else "voxel head" if own else "organ"
             where = (locations or {}).get(key, ()) if status is not Status.ABSENT else ()
             made.append(
                 FindingScore(kind.name, kind.words, kind.section, site, chance, status, region, grounding, where)
@@ -63,14 +63,14 @@ def region_of(volume: Volume, name: str, mask: np.ndarray) -> Region:
     where = np.argwhere(mask)
     lo, hi = where.min(axis=0), where.max(axis=0) + 1
     affine = volume.geometry.affine
-    centre = affine[:3, :3] @ where.mean(axis=0) + affine[:3, 3]
+    center = affine[:3, :3] @ where.mean(axis=0) + affine[:3, 3]
     return Region(
         name,
         name,
         Box(tuple(map(int, lo)), tuple(map(int, hi))),
         len(where),
         len(where) * volume.geometry.voxel_volume_mm3 / 1000,
-        tuple(float(v) for v in centre),
+        tuple(float(v) for v in center),
     )
 
 

@@ -19,7 +19,7 @@ ROOMS: dict[str, set[str]] = {
     "wording": {"errors", "version", "types", "files"},
     "report_reader": BELOW,
     # steps: none imports another, save those that read reports and training, which is a model joined with its data
-    **{step: BELOW for step in ("io", "segment", "quantify", "interpret", "export", "model", "phantom")},
+    **dict.fromkeys(("io", "segment", "quantify", "interpret", "export", "model", "phantom"), BELOW),
     **{step: BELOW | {"report_reader"} for step in ("compose", "dataset", "evaluate", "retrieve")},
     "train": BELOW | {"model", "dataset", "report_reader"},
 }
@@ -43,7 +43,7 @@ MODULES = {_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
 
 
 def _room(module: str) -> str:
-    return (module.split(".") + [""])[1]
+    return (module.split(".")[1:2] or [""])[0]
 
 
 def _imports(path: Path, *, when_imported: bool = False) -> set[tuple[str, str]]:

@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="all",
         help="score this part of each report (default all)",
     )
-    files.add_argument("--id-column", default="", metavar="NAME", help="column of the case id (default: recognised)")
+    files.add_argument("--id-column", default="", metavar="NAME", help="column of the case id (default: recognized)")
     files.add_argument("--text-column", default="", metavar="NAME", help="column of the whole report")
     files.add_argument("--findings-column", default="", metavar="NAME")
     files.add_argument("--impression-column", default="", metavar="NAME")

@@ -341,13 +341,13 @@ def _classify(args: argparse.Namespace) -> None:
 
 
 def _vote_words(score: Any) -> str:
-    """What the neighbours of an index say of a finding; "" without an index."""
-    if not hasattr(score, "neighbours"):
+    """What the neighbors of an index say of a finding; "" without an index."""
+    if not hasattr(score, "neighbors"):
         return ""
     if score.share is None:
-        return "; no neighbour votes"
+        return "; no neighbor votes"
     how = "counted" if score.is_calibrated else "uncalibrated, not counted"
-    return f"; {score.share:.2f} of {score.neighbours} neighbours ({how})"
+    return f"; {score.share:.2f} of {score.neighbors} neighbors ({how})"
 
 
 def _ask(args: argparse.Namespace) -> None:

@@ -1,4 +1,4 @@
-"""Sentences about vessels beside a tumour and about vertebrae: contact, distance, preserved height, bone density."""
+"""Sentences about vessels beside a tumor and about vertebrae: contact, distance, preserved height, bone density."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NEAR_MM = 10.0
 
 
 def contact_sentences(section: str, findings: Sequence[Finding], style: Style) -> list[Sentence]:
-    """One sentence a tumour: vessels in contact with their angle, near ones with their distance, then all others."""
+    """One sentence a tumor: vessels in contact with their angle, near ones with their distance, then all others."""
     sentences: list[Sentence] = []
     held = [f for f in findings if f.kind == "vessel_contact" and f.status is not Status.NOT_ASSESSED]
     for region in dict.fromkeys(f.attribute("lesion") for f in held):

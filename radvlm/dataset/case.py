@@ -1,4 +1,4 @@
-"""One labelled scan of a training corpus, and a corpus: a folder of them.
+"""One labeled scan of a training corpus, and a corpus: a folder of them.
 
 Unusual: nothing is read before it is asked for (arrays are memory-mapped, truth is one small JSON), and the split is a
 hash of the patient, so that a corpus that grows never moves a patient from training to validation.
@@ -49,7 +49,7 @@ class Lesion:
         size: the parameter of its kind, see ``size_means`` (a diameter in mm for most).
         size_means: meaning and unit of ``size``.
         long_axis_mm, short_axis_mm: in the axial plane; None when it is no ellipsoid.
-        centre_mm: RAS+ mm; None for what has no centre.
+        center_mm: RAS+ mm; None for what has no center.
         cut: the field of view cuts it.
     """
 
@@ -62,7 +62,7 @@ class Lesion:
     size_means: str
     long_axis_mm: float | None
     short_axis_mm: float | None
-    centre_mm: tuple[float, float, float] | None
+    center_mm: tuple[float, float, float] | None
     cut: bool
 
     @property
@@ -265,7 +265,7 @@ def _lesions(rows: Sequence[Mapping[str, Any]], volumes_ml: Mapping[str, float])
         for name in (row["location"], row["level"]):
             if name:
                 structure(name)
-        centre = row["centre_mm"]
+        center = row["center_mm"]
         lesion = Lesion(
             row["kind"],
             row["side"],
@@ -276,7 +276,7 @@ def _lesions(rows: Sequence[Mapping[str, Any]], volumes_ml: Mapping[str, float])
             row["size_means"],
             row["long_axis_mm"],
             row["short_axis_mm"],
-            None if centre is None else (float(centre[0]), float(centre[1]), float(centre[2])),
+            None if center is None else (float(center[0]), float(center[1]), float(center[2])),
             row["in_field"] == "cut",
         )
         if _shows(lesion, volumes_ml):

@@ -1,7 +1,7 @@
 """What ``tiny`` is taught to see: the findings and the classes of its voxel head, as data.
 
 Unusual: the model package knows nothing of radiology. A model stores the names below in its own config; these tables
-are what a training corpus is labelled with (``radvlm.workflows.phantom_corpus``) and what prompts are made from.
+are what a training corpus is labeled with (``radvlm.workflows.phantom_corpus``) and what prompts are made from.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from radvlm.report_reader.report_text import ReportText
 
 #: Longest report in characters. The longest CT reports have about 20,000; more is two columns swapped, or a whole file.
 MAX_REPORT_CHARACTERS = 100_000
-#: Column names that are recognised when none is given, compared without case, blanks, dashes and underscores.
+#: Column names that are recognized when none is given, compared without case, blanks, dashes and underscores.
 KNOWN_COLUMNS: Mapping[str, tuple[str, ...]] = {
     "id": (
         "id",
@@ -45,7 +45,7 @@ KNOWN_COLUMNS: Mapping[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Columns:
-    """Names of the columns (CSV, Parquet) or fields (JSONL); "" to recognise the usual names.
+    """Names of the columns (CSV, Parquet) or fields (JSONL); "" to recognize the usual names.
 
     A report is either one text, or findings and impression, or both sections of which one may be missing.
     ``patient_pattern`` is a regular expression with one group that cuts the patient out of the id, for data such as

@@ -26,7 +26,7 @@ class Output:
         source: key of ``score_case`` whose ``stats`` (or, without an aggregate, values) make the number; "" for the
             same name. Several outputs may share one source (macro and micro F1, BLEU-1 to BLEU-4).
         aggregate: from the sum of ``Score.stats`` over cases, shape (..., K), to values of shape (...), NaN where
-            undefined; vectorised over leading axes, which are bootstrap or permutation replicates. None: the
+            undefined; vectorized over leading axes, which are bootstrap or permutation replicates. None: the
             corpus value is the mean of the defined case values.
         perfect: value for identical reports; None when it depends on them.
         headline: shown in the short table and tested between systems.
@@ -59,7 +59,7 @@ class Metric(Protocol):
 
     Attributes:
         name: lower case, unique in a table (``bleu``, ``findings``, ``errors``).
-        signature: everything that changes the value: profile, tokeniser, smoothing, version, lexicon digest.
+        signature: everything that changes the value: profile, tokenizer, smoothing, version, lexicon digest.
         outputs: the numbers it gives.
     """
 

@@ -17,7 +17,7 @@ from radvlm.evaluate.inputs import pair
 from radvlm.evaluate.metric import BatchMetric, FittedMetric, Metric
 from radvlm.evaluate.registry import DEFAULT_METRICS, make_metrics
 from radvlm.evaluate.results.journal import Journal
-from radvlm.evaluate.results.table import CaseRecord, EvaluationTable, MetricInfo, System, summarise
+from radvlm.evaluate.results.table import CaseRecord, EvaluationTable, MetricInfo, System, summarize
 from radvlm.evaluate.score import Score
 from radvlm.evaluate.statistics.resampling import Statistics
 from radvlm.report_reader.report_text import ReportText, Section
@@ -102,7 +102,7 @@ def evaluate(
         if any(_is_slow(m) for m in made):
             notes.append("Baselines are not scored by slow metrics: " + ", ".join(m.name for m in made if _is_slow(m)))
     say("Intervals and tests")
-    estimates, comparisons = summarise(rows, fitted, statistics)
+    estimates, comparisons = summarize(rows, fitted, statistics)
     return EvaluationTable(
         tuple(rows),
         tuple(MetricInfo(m.name, m.signature, m.outputs) for m in fitted),

@@ -1,6 +1,6 @@
 """Key images: one native axial crop per lesion or important finding, for the page and for paper.
 
-Unusual: the grey image is a PNG at the resolution of the scan, never enlarged or smoothed here; outline and calipers
+Unusual: the gray image is a PNG at the resolution of the scan, never enlarged or smoothed here; outline and calipers
 are drawn over it as vectors along the voxel edges, in mm, so they stay sharp in print and show the mask exactly.
 """
 
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from radvlm.export.regions import Caliper, caliper_slice
-from radvlm.export.windows import WINDOWS, Window, grey_levels
+from radvlm.export.windows import WINDOWS, Window, gray_levels
 from radvlm.types.anatomy import structure
 from radvlm.types.finding import Finding, Status
 from radvlm.types.region import Region
@@ -107,17 +107,17 @@ def key_image(
         lo, hi = lo + where.min(axis=0), lo + where.max(axis=0) + 1
     crop = _field(lo, hi, shape, spacing)
     window_hu = volume.hu[crop[0], crop[1], k]
-    grey = grey_levels(window_hu, window)[::-1, ::-1].T  # rows: anterior first; columns: patient's right first
+    gray = gray_levels(window_hu, window)[::-1, ::-1].T  # rows: anterior first; columns: patient's right first
     placed = None
     if flat is not None:
         placed = np.zeros(window_hu.shape, dtype=bool)
         _paste(placed, flat, (box.start[0] - crop[0].start, box.start[1] - crop[1].start))
-    width, height = grey.shape[1] * spacing[0], grey.shape[0] * spacing[1]
+    width, height = gray.shape[1] * spacing[0], gray.shape[0] * spacing[1]
     outline = _box_outline(lo, hi, crop, spacing) if placed is None else mask_outline(placed[::-1, ::-1].T, spacing[:2])
     z = float(volume.geometry.to_world(((crop[0].start + crop[0].stop) / 2, (crop[1].start + crop[1].stop) / 2, k))[2])
     drawn = tuple(_line(line, crop, spacing) for line in lines if _in_slice(line, k))
     bar = 50 if width > 180 else 20 if width > 75 else 10
-    return KeyImage(region, _png(grey), width, height, outline, drawn, k, z, window, bar)
+    return KeyImage(region, _png(gray), width, height, outline, drawn, k, z, window, bar)
 
 
 def _mask(region_map: RegionMap | None, region: Region) -> np.ndarray | None:
@@ -163,13 +163,13 @@ def mask_outline(mask: np.ndarray, spacing_mm: tuple[float, float]) -> str:
         steps.setdefault(start, []).append(stop)
 
     inside = padded[1:-1, 1:-1]
-    for neighbour, start, stop in (
+    for neighbor, start, stop in (
         (padded[:-2, 1:-1], (0, 0), (1, 0)),
         (padded[1:-1, 2:], (1, 0), (1, 1)),
         (padded[2:, 1:-1], (1, 1), (0, 1)),
         (padded[1:-1, :-2], (0, 1), (0, 0)),
     ):
-        for row, column in np.argwhere(inside & ~neighbour).tolist():
+        for row, column in np.argwhere(inside & ~neighbor).tolist():
             add((column + start[0], row + start[1]), (column + stop[0], row + stop[1]))
     parts = []
     while steps:
@@ -216,11 +216,11 @@ def _line(line: Caliper, crop: tuple[slice, slice], spacing: tuple[float, ...]) 
     return KeyLine(x1, y1, x2, y2, f"{line.value:.0f} {line.unit}", line.quantity)
 
 
-def _png(grey: np.ndarray) -> str:
+def _png(gray: np.ndarray) -> str:
     from PIL import Image
 
     out = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(grey)).save(out, format="PNG", optimize=True)
+    Image.fromarray(np.ascontiguousarray(gray)).save(out, format="PNG", optimize=True)
     return base64.b64encode(out.getvalue()).decode("ascii")
 
 

@@ -18,7 +18,7 @@ from radvlm.types.report import Replacement, Report
 _GROUNDED = {
     "voxel head": ("", "outlined by the model itself, not measured"),
     "organ": ("organ only", "the region is the whole organ, not the finding"),
-    "not localised": ("no place", "the model does not say where"),
+    "not localized": ("no place", "the model does not say where"),
 }
 
 

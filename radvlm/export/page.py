@@ -45,7 +45,7 @@ from radvlm.types.report import NOTICE, Report, Sentence
 from radvlm.types.scan_measurements import Measurements
 from radvlm.types.volume import Volume
 
-#: Colour group of each kind of structure; the colours are in page.js and page.css.
+#: Color group of each kind of structure; the colors are in page.js and page.css.
 KIND_GROUP = {"lesion": "lesion", "fluid": "fluid", "device": "device", "vessel": "vessel", "bone": "bone"}
 GROUP_WORDS = {
     "lesion": "Lesion",

@@ -68,7 +68,7 @@ def prior_context(report: Report) -> PriorPart | None:
     if not isinstance(facts, Mapping):
         return None
     use = (
-        "The model was shown the kept texts as labelled data, for its wording only."
+        "The model was shown the kept texts as labeled data, for its wording only."
         if facts.get("given_to_model")
         else str(facts.get("why_not", ""))
     )

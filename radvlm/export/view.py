@@ -2,7 +2,7 @@
 
 Unusual: the copy is for looking only, no number is taken from it. Whole blocks of voxels are averaged, so the
 grid keeps its axes and a native index maps to the copy by one shift and one scale. HU become 12-bit steps above
--1024; each voxel is predicted from its neighbours to the left, above and in the slice before, and only the
+-1024; each voxel is predicted from its neighbors to the left, above and in the slice before, and only the
 differences are stored, low bytes then high bytes, in gzip and base64. ``page.js`` undoes the same steps;
 ``unpack_hu`` is the reference for both.
 """
@@ -50,7 +50,7 @@ class ViewGrid:
         return self.factors == (1, 1, 1)
 
     def to_view(self, index: np.ndarray) -> np.ndarray:
-        """Native fractional index (..., 3) to fractional index of the copy; whole numbers are voxel centres."""
+        """Native fractional index (..., 3) to fractional index of the copy; whole numbers are voxel centers."""
         factors = np.array(self.factors, dtype=float)
         return (np.asarray(index, dtype=float) - (factors - 1) / 2) / factors
 
@@ -125,7 +125,7 @@ def _coarser(grid: ViewGrid) -> ViewGrid | None:
 def block_mean(hu: np.ndarray, factors: tuple[int, int, int]) -> np.ndarray:
     """Mean of each block as int16 in page order (k, j, i), clipped to the 12-bit range.
 
-    A block that the end of an axis cuts repeats its last voxel, so every block has the same centre rule.
+    A block that the end of an axis cuts repeats its last voxel, so every block has the same center rule.
     """
     fi, fj, fk = factors
     ni, nj, nk = (-(-n // f) for n, f in zip(hu.shape, factors, strict=True))

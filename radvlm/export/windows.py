@@ -1,6 +1,6 @@
 """Display windows, and which one a report section is read in.
 
-Widths and levels are the usual settings of abdominal and chest reading; the grey value follows DICOM's LINEAR
+Widths and levels are the usual settings of abdominal and chest reading; the gray value follows DICOM's LINEAR
 function (PS3.3 C.11.2.1.2).
 """
 
@@ -41,7 +41,7 @@ def section_window(section: str) -> Window:
     return WINDOWS[SECTION_WINDOW.get(section, "soft")]
 
 
-def grey_levels(hu: np.ndarray, window: Window) -> np.ndarray:
-    """uint8 grey values: ((HU - (level - 0.5)) / (width - 1) + 0.5) x 255, clipped and rounded."""
+def gray_levels(hu: np.ndarray, window: Window) -> np.ndarray:
+    """uint8 gray values: ((HU - (level - 0.5)) / (width - 1) + 0.5) x 255, clipped and rounded."""
     scaled = ((hu.astype(np.float32) - (window.level - 0.5)) / (window.width - 1) + 0.5) * 255
     return np.rint(np.clip(scaled, 0, 255)).astype(np.uint8)

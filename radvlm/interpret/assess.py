@@ -285,7 +285,7 @@ def _structure_finding(rule: Rule, case: Case, name: str) -> tuple[Finding | Non
             return not_assessed(rule, name, HOST_NOT_SEEN), False
         return (None if organ is None else not_assessed(rule, name, NO_MASK, organ.words)), False
     if record.region.voxels < SMALLEST_ORGAN_VOXELS:
-        return not_assessed(rule, name, "only a few voxels are labelled"), False
+        return not_assessed(rule, name, "only a few voxels are labeled"), False
     value, missing = value_of(rule, case, record)
     reason = unmet_condition(rule, case, (record,))
     if reason is not None and (value is not None or rule.quantity not in _NOT_IN_THIS_VERSION):

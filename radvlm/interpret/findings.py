@@ -189,8 +189,7 @@ def _organs(case: Case, survey: Survey) -> list[Finding]:
                     row.name,
                     row.section,
                     (record.region,),
-                    reason=f"fewer than {SMALLEST_ORGAN_VOXELS} voxels are labelled, "
-                    "which may be an error of the masks",
+                    reason=f"fewer than {SMALLEST_ORGAN_VOXELS} voxels are labeled, which may be an error of the masks",
                 )
             )
             continue
@@ -239,7 +238,7 @@ def _lesions(case: Case) -> list[Finding]:
                     row.parent or row.name,
                     row.section,
                     (record.region,),
-                    reason="only crumbs too small to count as a lesion are labelled",
+                    reason="only crumbs too small to count as a lesion are labeled",
                 )
             )
     return found

@@ -1,4 +1,4 @@
-"""Pancreatic tumours: contact with each vessel, T stage (AJCC 8) and resectability (NCCN), and what forbids them.
+"""Pancreatic tumors: contact with each vessel, T stage (AJCC 8) and resectability (NCCN), and what forbids them.
 
 Unusual: a vessel that was not judged is not a free vessel. A stage that no further vessel can change (T4, locally
 advanced) is given all the same; any other one then is "cannot be staged" with the vessel's name. Neither table looks
@@ -16,7 +16,7 @@ from radvlm.types.finding import Finding, Status
 from radvlm.types.measurement import Measurement
 from radvlm.types.scan_measurements import LesionMeasurements, VesselContact
 
-#: Tumours that the tables of ductal adenocarcinoma are applied to.
+#: Tumors that the tables of ductal adenocarcinoma are applied to.
 STAGED = ("pancreas_pdac", "pancreas_tumor")
 #: Arteries whose involvement is T4.
 T4_ARTERIES = ("celiac_trunk", "superior_mesenteric_artery", "hepatic_artery")
@@ -42,7 +42,7 @@ OPEN = "resectability left open by vascular contact"
 
 
 def pancreas_findings(case: Case) -> list[Finding]:
-    """Contacts of every pancreatic tumour; stage and resectability of those in ``STAGED``."""
+    """Contacts of every pancreatic tumor; stage and resectability of those in ``STAGED``."""
     found: list[Finding] = []
     for lesion in case.measurements.lesions:
         if not lesion.contacts:

@@ -134,7 +134,7 @@ def _numbering(vertebrae: list[StructureMeasurements]) -> list[Finding]:
 
 
 def _usual_step(heights: dict[str, float], order: list[str], upper: str, lower: str) -> float | None:
-    """Median distance of neighbouring vertebrae, the pair in question left out; None without another pair."""
+    """Median distance of neighboring vertebrae, the pair in question left out; None without another pair."""
     steps = sorted(
         heights[a] - heights[b]
         for a, b in pairwise(order)

@@ -1,7 +1,7 @@
 """One record per image frame of a DICOM header, the same for classic CT (one frame a file) and enhanced CT.
 
 Unusual: nothing is assumed of UIDs. Anonymisers empty them, so a series without a UID is told apart by its folder,
-and images are recognised by what they hold rather than by their SOP class.
+and images are recognized by what they hold rather than by their SOP class.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ def frames_of(file: DicomFile, header: Any) -> list[Frame]:
         if not header.get("Rows") or not header.get("Columns"):
             return []
         if int(header.get("SamplesPerPixel") or 1) != 1:
-            return []  # a colour screenshot stored under Modality CT
+            return []  # a color screenshot stored under Modality CT
         shared = _first(header, "SharedFunctionalGroupsSequence")
         per_frame = header.get("PerFrameFunctionalGroupsSequence") or []
         count = int(header.get("NumberOfFrames") or 1)

@@ -87,7 +87,7 @@ def _fits(offsets_mm: np.ndarray, index: np.ndarray, spacing: float) -> bool:
 
 
 def _filled(offsets_mm: np.ndarray, steps: np.ndarray, index: np.ndarray) -> SlicePlan:
-    """One missing slice here and there, interpolated from its neighbours."""
+    """One missing slice here and there, interpolated from its neighbors."""
     missing, total = int((steps - 1).sum()), int(index[-1]) + 1
     places = [f"{offsets_mm[i]:.1f} and {offsets_mm[i + 1]:.1f} mm" for i in np.flatnonzero(steps > 1)]
     where = "; ".join(places[:5]) + ("; ..." if len(places) > 5 else "")
@@ -107,7 +107,7 @@ def _filled(offsets_mm: np.ndarray, steps: np.ndarray, index: np.ndarray) -> Sli
         (
             Decision(
                 "dicom",
-                f"{missing} missing slice(s) interpolated from the neighbours, between {where} along the slice normal.",
+                f"{missing} missing slice(s) interpolated from the neighbors, between {where} along the slice normal.",
                 warning=True,
             ),
         ),
@@ -188,7 +188,7 @@ def plan_shear(
     """In-plane shifts that put slices with drifting origins (gantry tilt) on one perpendicular grid; None when none.
 
     Args:
-        positions_mm: (N, 3) centre of the first pixel of each slice.
+        positions_mm: (N, 3) center of the first pixel of each slice.
         offsets_mm: (N,) position of each slice along the normal.
         row, column, normal: unit vectors; ``row`` points along increasing column index.
         spacing_mm: between rows, between columns.

@@ -1,6 +1,6 @@
 """Which images of a folder belong together, and which stack of them is read.
 
-Unusual: a series is not trusted to be one stack. Its images are split by orientation and size; localisers and single
+Unusual: a series is not trusted to be one stack. Its images are split by orientation and size; localizers and single
 odd images are set aside and counted; complete stacks at the same positions (phases, reconstructions) are told apart.
 The axial CT stack with most slice positions is chosen, and the decision names what else there was.
 """
@@ -85,7 +85,7 @@ class SeriesRecord:
 
 
 @dataclass(frozen=True)
-class Catalogue:
+class Catalog:
     """Every CT stack found, and in words what was left out."""
 
     stacks: tuple[Stack, ...]
@@ -95,7 +95,7 @@ class Catalogue:
 def list_series(source: str | Path | Sequence[str | Path]) -> tuple[SeriesRecord, ...]:
     """The CT stacks in a folder, a zip or a list of files, largest first, without reading pixels."""
     paths = Path(source) if isinstance(source, (str, Path)) else [Path(path) for path in source]
-    stacks = sorted(catalogue(paths).stacks, key=_rank, reverse=True)
+    stacks = sorted(catalog(paths).stacks, key=_rank, reverse=True)
     return tuple(
         SeriesRecord(
             s.first.series_uid,
@@ -111,7 +111,7 @@ def list_series(source: str | Path | Sequence[str | Path]) -> tuple[SeriesRecord
     )
 
 
-def catalogue(source: Path | Sequence[Path]) -> Catalogue:
+def catalog(source: Path | Sequence[Path]) -> Catalog:
     """Scan headers and build the stacks.
 
     Raises FileFormatError when there is no DICOM, no CT, no image, or no image with position and orientation.
@@ -137,7 +137,7 @@ def catalogue(source: Path | Sequence[Path]) -> Catalogue:
     if not frames:
         raise FileFormatError(
             "the CT files hold images",
-            f"{where}: {modalities['CT']} CT objects without a greyscale image",
+            f"{where}: {modalities['CT']} CT objects without a grayscale image",
             "Pass the folder of the image series",
         )
     skipped = Counter(found.skipped)
@@ -150,7 +150,7 @@ def catalogue(source: Path | Sequence[Path]) -> Catalogue:
     stacks, unplaced = [], 0
     for members in by_series.values():
         placed = [frame for frame in members if frame.has_place and not frame.is_localizer]
-        skipped["localiser images"] += sum(frame.is_localizer for frame in members)
+        skipped["localizer images"] += sum(frame.is_localizer for frame in members)
         lost = [frame for frame in members if not frame.has_place and not frame.is_localizer]
         if lost and placed and len(lost) > max(1, ODD_SHARE * len(placed)):
             raise _no_place(lost)
@@ -167,10 +167,10 @@ def catalogue(source: Path | Sequence[Path]) -> Catalogue:
     decisions = []
     if +skipped:
         decisions.append(Decision("dicom", f"Left out: {_words(+skipped)}.", warning=unplaced > 0))
-    return Catalogue(tuple(stacks), tuple(decisions))
+    return Catalog(tuple(stacks), tuple(decisions))
 
 
-def choose(found: Catalogue, series: str | int | None = None) -> tuple[Stack, tuple[Decision, ...]]:
+def choose(found: Catalog, series: str | int | None = None) -> tuple[Stack, tuple[Decision, ...]]:
     """The stack to read: the axial one with most slice positions, or the one that ``series`` names.
 
     ``series`` is a SeriesInstanceUID or its ending, a SeriesNumber, or part of the description.

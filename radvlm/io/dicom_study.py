@@ -46,7 +46,7 @@ def patient_of(dataset: Any) -> Patient:
         "height_cm": None if height is None else height * 100,
         "weight_kg": _number(dataset, "PatientWeight"),
     }
-    if height is not None and height > 3:  # some consoles write cm where DICOM asks for metres
+    if height is not None and height > 3:  # some consoles write cm where DICOM asks for meters
         facts["height_cm"] = height
     return Patient(**{name: value for name, value in facts.items() if value is not None and _possible(name, value)})
 

@@ -16,7 +16,7 @@ from radvlm.errors import FileFormatError, GridError
 from radvlm.io.dicom_frames import Frame
 from radvlm.io.dicom_grid import Shear, SlicePlan, plan_shear, plan_slices, shifted
 from radvlm.io.dicom_pixels import SliceReader
-from radvlm.io.dicom_series import SAME_POSITION_MM, Stack, catalogue, choose, one_stack
+from radvlm.io.dicom_series import SAME_POSITION_MM, Stack, catalog, choose, one_stack
 from radvlm.io.dicom_study import study_of
 from radvlm.io.hounsfield import LOWEST_HU, Rescale, clipped, correct_rescaled
 from radvlm.io.raw import RawImage
@@ -49,7 +49,7 @@ def read_dicom(source: Path | Sequence[Path], series: str | int | None = None, r
     Raises:
         FileFormatError, GridError, InputError: see the modules for each step.
     """
-    stack, decisions = choose(catalogue(source), series)
+    stack, decisions = choose(catalog(source), series)
     stack, more = one_stack(stack)
     own = {"auto": None, "header": None, "none": (1.0, 0.0)}
     reader = SliceReader(own[rescale] if isinstance(rescale, str) else rescale)

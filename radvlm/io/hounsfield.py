@@ -1,6 +1,6 @@
 """Are these values Hounsfield units? Decided from the histogram, conservatively, and always recorded.
 
-Unusual: three mistakes that circulate in public CT data are recognised. Values already in HU whose header asks for
+Unusual: three mistakes that circulate in public CT data are recognized. Values already in HU whose header asks for
 the rescale once more (CT-RATE v2); stored scanner values that were never rescaled; and images that are no CT. Only an
 unambiguous histogram changes anything; a doubtful one ends in an error that names the explicit ways out.
 
@@ -11,7 +11,7 @@ The rules, on a sample of at most a million voxels (shares of all voxels; HU):
   and with it either that air lands deep or the tissue vanishes (below 2 %).
 * 1024 is subtracted when no value is below 0, there is air at 0 to 150, and above 200 most values (60 %) lie between
   824 and 1274 with a third of them inside some 150 wide window of soft tissue.
-* Refused: one constant value; 8-bit values; a spread below 30 in fractions (normalised); 1 % of varied values below
+* Refused: one constant value; 8-bit values; a spread below 30 in fractions (normalized); 1 % of varied values below
   -1100; 1 % above 4100; nothing below 0, unless 98 % lie within 200 HU (a crop of soft tissue); neither air nor tissue.
 """
 
@@ -104,7 +104,7 @@ def to_hu(
 
 
 def correct_rescaled(hu: np.ndarray, slope: float, intercept: float, name: str) -> tuple[np.ndarray, list[Decision]]:
-    """The same judgement for a DICOM series, whose rescale was applied while reading.
+    """The same judgment for a DICOM series, whose rescale was applied while reading.
 
     The header says CT, so what is merely unusual becomes a warning; only the two unambiguous mistakes are undone.
     ``hu`` is changed in place.
@@ -239,7 +239,7 @@ def _refusal(values: np.ndarray, dtype: np.dtype) -> str:
     if dtype.itemsize == 1:
         return f"8-bit values from {low:g} to {high:g}, like a picture"
     if high - low < 30 and not np.array_equal(values, np.rint(values)):
-        return f"fractions from {low:.3g} to {high:.3g}, as if normalised"
+        return f"fractions from {low:.3g} to {high:.3g}, as if normalized"
     look = _look(values)
     if look.deep > 0.01:
         return f"{look.deep:.0%} of the voxels lie below air (lowest {low:g}), as if rescaled twice"

@@ -41,15 +41,15 @@ def table_as_xml(names: Mapping[int, str]) -> bytes:
     volume = ElementTree.SubElement(root, "VolumeInformation", Index="0")
     table = ElementTree.SubElement(volume, "LabelTable")
     for label, name in sorted(names.items()):
-        red, green, blue = _colour(label)
+        red, green, blue = _color(label)
         element = ElementTree.SubElement(table, "Label", Key=str(label), Red=red, Green=green, Blue=blue, Alpha="1")
         element.text = name
     ElementTree.SubElement(volume, "VolumeType").text = "Label"
     return b'<?xml version="1.0" encoding="UTF-8"?>' + ElementTree.tostring(root, encoding="unicode").encode()
 
 
-def _colour(label: int) -> tuple[str, str, str]:
-    """A colour of its own for each label: hues a golden ratio apart."""
+def _color(label: int) -> tuple[str, str, str]:
+    """A color of its own for each label: hues a golden ratio apart."""
     import colorsys
 
     return tuple(f"{part:.4f}" for part in colorsys.hsv_to_rgb(label * 0.618034 % 1, 0.75, 0.9))  # type: ignore[return-value]

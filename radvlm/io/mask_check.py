@@ -85,7 +85,7 @@ class LabelSample:
 
     voxels: int
     volume_ml: float
-    centre_mm: tuple[float, float, float]
+    center_mm: tuple[float, float, float]
     median_hu: float | None
 
 
@@ -110,12 +110,12 @@ def sample_labels(labels: np.ndarray, geometry: Geometry, hu: np.ndarray | None)
     voxel_ml = geometry.voxel_volume_mm3 * float(np.prod(steps)) / 1000
     samples = {}
     for start, stop in zip(starts, np.r_[starts[1:], found.size], strict=True):
-        centre = geometry.to_world(index[start:stop].mean(axis=0) * world_steps + first)
+        center = geometry.to_world(index[start:stop].mean(axis=0) * world_steps + first)
         median = None if values is None else float(np.median(values[start:stop]))
         samples[int(found[start])] = LabelSample(
             int(stop - start),
             float((stop - start) * voxel_ml),
-            tuple(float(c) for c in centre),  # type: ignore[arg-type]
+            tuple(float(c) for c in center),  # type: ignore[arg-type]
             median,
         )
     return samples
@@ -178,13 +178,13 @@ def scheme_plausibility(scheme: Scheme, samples: Mapping[int, LabelSample]) -> t
             votes += [usual[0] <= sample.median_hu <= usual[1]] * 2
         mirror = placed.get(name.replace("right", "left")) if "right" in name else None
         if mirror is not None and structure(name).side == "right":
-            votes.append(sample.centre_mm[0] > mirror.centre_mm[0])
+            votes.append(sample.center_mm[0] > mirror.center_mm[0])
     levels = [name for name in _LEVELS if name in placed]
-    heights = [placed[name].centre_mm[2] for name in levels]
+    heights = [placed[name].center_mm[2] for name in levels]
     votes += [above > below for above, below in itertools.pairwise(heights)]
     for right, left in (("liver", "spleen"), ("liver", "stomach"), ("inferior_vena_cava", "aorta")):
         if right in placed and left in placed:
-            votes.append(placed[right].centre_mm[0] > placed[left].centre_mm[0])
+            votes.append(placed[right].center_mm[0] > placed[left].center_mm[0])
     return sum(votes), len(votes)
 
 

@@ -1,8 +1,8 @@
-"""Label maps onto another grid by nearest neighbour, both in RAS+ order.
+"""Label maps onto another grid by nearest neighbor, both in RAS+ order.
 
 Unusual: when the axes of the two grids are parallel (nearly always), resampling is three index lookups and never an
 interpolation; a rotated grid goes through ``scipy.ndimage.affine_transform`` on the box that holds labels only.
-Halfway positions round towards the higher index, with a small allowance for float noise, so that the result does
+Halfway positions round toward the higher index, with a small allowance for float noise, so that the result does
 not depend on how a file was stored.
 """
 
@@ -23,7 +23,7 @@ _HALF = 0.5 + 1e-4
 
 
 def onto_grid(labels: np.ndarray, source: Geometry, target: Geometry) -> np.ndarray:
-    """``labels`` (source.shape) at the voxel centres of ``target``; 0 where the source has no voxel."""
+    """``labels`` (source.shape) at the voxel centers of ``target``; 0 where the source has no voxel."""
     out = np.zeros(target.shape, labels.dtype, order="F")
     placed = onto_box(labels, source, target)
     if placed is not None:
@@ -117,7 +117,7 @@ def _resample(labels: np.ndarray, source: Geometry, target: Geometry, out: np.nd
     from scipy.ndimage import affine_transform
 
     step = np.linalg.inv(source.affine) @ target.affine
-    padded = np.pad(labels, 1)  # so that "nearest" reaches half a voxel beyond the outermost centres
+    padded = np.pad(labels, 1)  # so that "nearest" reaches half a voxel beyond the outermost centers
     affine_transform(
         padded,
         step[:3, :3],

@@ -63,7 +63,7 @@ def _from_float(array: np.ndarray, dtype: np.dtype, name: str) -> np.ndarray:
             raise InputError(
                 "a mask holds whole numbers",
                 f"{name}: a value of {float(odd):.4g}",
-                "Threshold a probability map first, such as (p > 0.5), and resample masks with nearest neighbour",
+                "Threshold a probability map first, such as (p > 0.5), and resample masks with nearest neighbor",
             )
         part_out[...] = whole
     return out

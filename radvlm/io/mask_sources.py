@@ -227,7 +227,7 @@ def _table(path: Path) -> dict[int, str]:
 
 
 def _rows(text: str) -> dict[int, str]:
-    """Tables with a header row, ITK-SNAP's label descriptions, and 3D Slicer's colour tables."""
+    """Tables with a header row, ITK-SNAP's label descriptions, and 3D Slicer's color tables."""
     lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
     names: dict[int, str] = {}
     if not lines:

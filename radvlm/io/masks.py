@@ -53,7 +53,7 @@ def load_segmentation(source: Any, *, like: Volume | Geometry | None = None, sch
         source: a multi-label NIfTI file; a folder of binary NIfTI masks named after structures (its
             ``segmentations`` subfolder is found); a DICOM SEG file or a folder with one; (array, affine); a nibabel
             image; a MONAI MetaTensor; {structure: any of these}; a Segmentation.
-        like: the scan (or its Geometry). Masks on another grid are resampled to it by nearest neighbour. With a
+        like: the scan (or its Geometry). Masks on another grid are resampled to it by nearest neighbor. With a
             Volume the masks are also checked against its voxels (``check_masks_fit``).
         scheme: name of a label scheme (``totalsegmentator``, ``abdomenatlas`` ...) or {label: structure}; for a
             folder also {file stem: structure}; for a DICOM SEG {segment number: structure}. None: detected from the
@@ -200,7 +200,7 @@ def _chosen_scheme(
         ) from None
     by_numbers = "number" in reason
     return chosen, Decision(
-        "masks", f"Labels of {name} follow the scheme {chosen.name}, recognised {reason}.", warning=by_numbers
+        "masks", f"Labels of {name} follow the scheme {chosen.name}, recognized {reason}.", warning=by_numbers
     )
 
 
@@ -280,7 +280,7 @@ def _from_folder(folder: Path, like: Volume | Geometry | None, scheme: SchemeLik
     note = Decision(
         "masks",
         f"{len(masks)} mask files follow the scheme {chosen.name}"
-        + (f", {'recognised ' if scheme is None else ''}{reason}." if reason else "."),
+        + (f", {'recognized ' if scheme is None else ''}{reason}." if reason else "."),
     )
     return _from_masks(masks, like, chosen.name, (note,))
 
@@ -488,7 +488,7 @@ def _grid_decisions(target: Geometry, source: Geometry, sparse: bool = False) ->
         else [
             Decision(
                 "masks",
-                f"Masks were resampled by nearest neighbour from {_grid_words(source)} onto the scan's grid of "
+                f"Masks were resampled by nearest neighbor from {_grid_words(source)} onto the scan's grid of "
                 f"{_grid_words(target)}.",
                 warning=change >= 0.01,
             )

@@ -38,13 +38,13 @@ _NUMBER_TYPES = {2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: 
 _OTHER_TYPES = {
     1: "1-bit",
     32: "complex",
-    128: "RGB colour",
+    128: "RGB color",
     1536: "128-bit float",
     1792: "complex",
     2048: "complex",
-    2304: "RGBA colour",
+    2304: "RGBA color",
 }
-_MM_PER_UNIT = {1: ("metre", 1000.0), 3: ("micrometre", 0.001)}
+_MM_PER_UNIT = {1: ("meter", 1000.0), 3: ("micrometer", 0.001)}
 _SIGNATURES = (
     (b"\x89PNG", "a PNG picture"),
     (b"\xff\xd8\xff", "a JPEG picture"),
@@ -87,7 +87,7 @@ def read_nifti(path: str | PathLike[str]) -> RawImage:
         otherwise int16 where every result is a whole number that fits, else float32.
 
     Raises:
-        FileFormatError: missing, truncated, damaged, not NIfTI, not finite, colour or complex voxels.
+        FileFormatError: missing, truncated, damaged, not NIfTI, not finite, color or complex voxels.
         GridError: not one 3D image, or no usable orientation.
     """
     stored = read_stored_nifti(path)
@@ -473,7 +473,7 @@ def _corner_distance(first: np.ndarray, second: np.ndarray, header: Any) -> floa
 
 
 def _in_mm(affine: np.ndarray, unit: int, name: str, decisions: list[Decision]) -> np.ndarray:
-    """Convert metres and micrometres to mm, unless only the unconverted numbers make sense for a scan."""
+    """Convert meters and micrometers to mm, unless only the unconverted numbers make sense for a scan."""
     if unit not in _MM_PER_UNIT:
         return affine
     word, factor = _MM_PER_UNIT[unit]

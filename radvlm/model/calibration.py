@@ -78,8 +78,8 @@ def fit(
 ) -> Calibration:
     """Fit on validation data, (N, F) logits and truth of 0 and 1.
 
-    One slope and offset over all findings first; each finding's offset then moves towards its own optimum as far as
-    its positives weigh against ``shrink`` pseudo-cases. ``present_from`` maximises F1 over all findings together, moved
+    One slope and offset over all findings first; each finding's offset then moves toward its own optimum as far as
+    its positives weigh against ``shrink`` pseudo-cases. ``present_from`` maximizes F1 over all findings together, moved
     for a finding only where it has positives enough; ``absent_below`` is ``band`` times it.
 
     Raises InputError without a positive or without a negative case.
@@ -127,7 +127,7 @@ def _platt(logits: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
     """Newton's method on the log likelihood of (slope, offset), with Platt's smoothed targets.
 
     A step that does not lower the loss is halved (Lin et al. 2007), or well separated logits would diverge. A weak
-    pull of the slope towards 1 keeps it finite.
+    pull of the slope toward 1 keeps it finite.
     """
     positives, negatives = truth.sum(), (1 - truth).sum()
     target = np.where(truth > 0, (positives + 1) / (positives + 2), 1 / (negatives + 2))

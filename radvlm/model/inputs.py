@@ -1,8 +1,8 @@
 """From a Volume to the tensor that an encoder was trained on.
 
-Unusual: the resampling follows MONAI's ``Spacing`` to the last rule, because published weights depend on it. Centres
+Unusual: the resampling follows MONAI's ``Spacing`` to the last rule, because published weights depend on it. Centers
 of voxel 0 are aligned (no half-voxel shift), except for rotated scans whose axes are not perpendicular to the last
-digit (nearly all that come from files), where the centres of the grids are. There is no anti-aliasing, an axis within
+digit (nearly all that come from files), where the centers of the grids are. There is no anti-aliasing, an axis within
 0.001 mm of the wanted spacing is left alone, and rotated scans stay rotated. It is separable and computes only what
 survives the crop, one slab at a time in the array's own memory order, so a thin-slice scan costs a fraction of a
 second and is never copied as floats. A shear below ``geometry.PERPENDICULAR_COSINE`` is not interpolated.
@@ -43,8 +43,8 @@ class InputSpec:
     """What an encoder expects.
 
     Attributes:
-        spacing_mm: distance of voxel centres along x, y, z.
-        shape: (X, Y, Z) voxels after centred padding and cropping, or None for whatever the scan gives.
+        spacing_mm: distance of voxel centers along x, y, z.
+        shape: (X, Y, Z) voxels after centered padding and cropping, or None for whatever the scan gives.
         hu_window: (low, high) HU, mapped linearly to 0 and 1 and clipped; padding has the low value. None keeps HU,
             with padding of air (-1000).
         multiple_of: with ``shape=None``, each axis is padded up to a multiple of this.
@@ -171,7 +171,7 @@ def sample_linear(array: np.ndarray, positions: Sequence[np.ndarray]) -> np.ndar
     """
     order = sorted(range(3), key=lambda axis: -abs(array.strides[axis]))
     source = array.transpose(order)
-    slow, middle, fast = (_neighbours(positions[axis], array.shape[axis]) for axis in order)
+    slow, middle, fast = (_neighbors(positions[axis], array.shape[axis]) for axis in order)
     out = np.empty(tuple(len(p[2]) for p in (slow, middle, fast)), np.float32)
     if 0 in out.shape:
         return out.transpose(np.argsort(order))
@@ -192,11 +192,11 @@ def sample_linear(array: np.ndarray, positions: Sequence[np.ndarray]) -> np.ndar
 
 
 def _first_position(geometry: Geometry, ratios: Sequence[float], sizes: Sequence[int]) -> tuple[float, ...]:
-    """Input index at which output voxel 0 of each axis lies: 0, or what aligns the centres of the two grids.
+    """Input index at which output voxel 0 of each axis lies: 0, or what aligns the centers of the two grids.
 
     MONAI aligns voxel 0 where it is the lowest corner on every axis of the output grid, to 1e-8 voxels. Between rotated
     axes that are perpendicular only as far as float32 or decimal headers say, some corner is lower by more than that,
-    and it aligns the centres: a shift of up to half an output voxel, which the published networks saw in training.
+    and it aligns the centers: a shift of up to half an output voxel, which the published networks saw in training.
     """
     columns = geometry.affine[:3, :3]
     upper = np.linalg.cholesky(columns.T @ columns).T  # the columns in the frame of the nearest rotation
@@ -207,7 +207,7 @@ def _first_position(geometry: Geometry, ratios: Sequence[float], sizes: Sequence
     return tuple(n / 2 - m / 2 * r for n, m, r in zip(geometry.shape, sizes, ratios, strict=True))
 
 
-def _neighbours(position: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _neighbors(position: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Lower and upper input index and the weight of the upper one, for each position clamped to 0..size-1."""
     clamped = np.clip(position, 0.0, size - 1.0)
     lower = np.minimum(clamped.astype(np.intp), max(size - 2, 0))
@@ -241,7 +241,7 @@ def _hu_notes(sample: np.ndarray) -> list[Decision]:
     low, high = float(sample.min()), float(sample.max())
     reason = ""
     if high - low < 30:
-        reason = f"they reach only from {low:.3g} to {high:.3g}, as if normalised"
+        reason = f"they reach only from {low:.3g} to {high:.3g}, as if normalized"
     elif low >= 0:
         reason = f"none is below 0 (highest {high:g}), so there is neither air nor fat"
     elif np.mean(sample < -1100) > 0.01:

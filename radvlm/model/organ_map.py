@@ -63,7 +63,7 @@ def organ_map(segmentation: Segmentation, organs: Sequence[Organ], grid: Geometr
 
 
 def nearest(values: np.ndarray, geometry: Geometry, grid: Geometry) -> np.ndarray:
-    """Values (I, J, K) on ``geometry`` read at the voxel centres of ``grid``, nearest neighbour; 0 outside."""
+    """Values (I, J, K) on ``geometry`` read at the voxel centers of ``grid``, nearest neighbor; 0 outside."""
     change = np.linalg.inv(geometry.affine) @ grid.affine  # index of grid -> index of geometry
     out = np.zeros(grid.shape, values.dtype)
     rows = np.stack(np.meshgrid(*(np.arange(n) for n in grid.shape[:2]), indexing="ij"), -1)  # (X, Y, 2)

@@ -8,7 +8,7 @@ from radvlm.phantom.frame import EX, EY, EZ, Frame
 from radvlm.phantom.shapes import Bounds, Coords, Ellipsoid, Field, Shape, smooth_min
 from radvlm.phantom.thorax import heart_shape, lung
 
-#: Nodal stations: centre of the box in which a node may lie and its half sizes (mm, before scaling).
+#: Nodal stations: center of the box in which a node may lie and its half sizes (mm, before scaling).
 STATIONS: dict[str, tuple[tuple[float, float, float], tuple[float, float, float]]] = {
     "para-aortic left": ((-30, 0, -85), (12, 12, 40)),
     "aortocaval": ((4, 14, -95), (10, 10, 30)),
@@ -29,7 +29,7 @@ def node_station(frame: Frame, rng: np.random.Generator, size: float) -> Bounds:
 
 
 def fluid(frame: Frame, kind: str, side: str, size: float) -> tuple[Shape, frozenset[str], str | None]:
-    """Shape, structures that it may cover ("" = fat and other unlabelled tissue), and what the organ layer becomes."""
+    """Shape, structures that it may cover ("" = fat and other unlabeled tissue), and what the organ layer becomes."""
     match kind:
         case "pleural_effusion" | "lung_atelectasis":
             organ = "" if kind == "pleural_effusion" else None

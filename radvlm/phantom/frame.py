@@ -14,7 +14,7 @@ from radvlm.phantom.hu import tissue_hu, trabecular_hu
 from radvlm.phantom.shapes import Coords, Profile, rotation, smooth_max
 
 EX, EY, EZ = np.eye(3)
-#: Vertebra -> height of its body's centre, and half height of the body, in mm before scaling.
+#: Vertebra -> height of its body's center, and half height of the body, in mm before scaling.
 VERTEBRAE: dict[str, tuple[float, float]] = {
     "C7": (309, 6.5),
     "T1": (291, 7.5),
@@ -95,7 +95,7 @@ class Frame:
         return np.array([x * self.sx, y * self.sy, z * self.sz, radius])
 
     def vertebra(self, level: str) -> tuple[np.ndarray, float]:
-        """Centre of a vertebral body and half its height, in mm."""
+        """Center of a vertebral body and half its height, in mm."""
         z, half = VERTEBRAE[level]
         return np.array([0.0, self.spine_y.at(z * self.sz), z * self.sz]), half * self.sz
 
@@ -124,14 +124,14 @@ class Frame:
         heights: tuple[float, ...],
         half_x: tuple[float, ...],
         half_y: tuple[float, ...],
-        centre_y: tuple[float, ...],
+        center_y: tuple[float, ...],
         extra: float,
     ) -> tuple[Profile, Profile, Profile]:
         z = [h * self.sz for h in heights]
         return (
             Profile(z, [v * self.sx + extra for v in half_x]),
             Profile(z, [v * self.sy + extra for v in half_y]),
-            Profile(z, [v * self.sy for v in centre_y]),
+            Profile(z, [v * self.sy for v in center_y]),
         )
 
 

@@ -231,7 +231,7 @@ def _truth(
         level="",
         size=2 * semi[0],
         size_means=kind.size_means,
-        centre_mm=tuple(float(v) for v in ellipsoid.center),  # type: ignore[arg-type]
+        center_mm=tuple(float(v) for v in ellipsoid.center),  # type: ignore[arg-type]
         semi_axes_mm=semi,
         axes=tuple(tuple(float(v) for v in row) for row in ellipsoid.directions),
         long_axis_mm=long_axis,

@@ -31,7 +31,7 @@ class LesionKind:
 
     Attributes:
         name: key of ``LESION_KINDS``.
-        structure: structure it is labelled as in the lesion layer, ``{side}`` filled in; "" when it shows only
+        structure: structure it is labeled as in the lesion layer, ``{side}`` filled in; "" when it shows only
             in the organ itself (steatosis, splenomegaly, aneurysm).
         host: structure it lies in, ``{side}`` filled in; "" for none.
         placement: ``inside`` (an ellipsoid wholly inside the host), ``stone``, ``node``, ``adrenal``, ``vertebra``,

@@ -193,7 +193,7 @@ def _sphere(count: int = 60) -> np.ndarray:
 
 
 def _filling(shape: Ellipsoid) -> np.ndarray:
-    """Positions 2 mm apart (closer in small lesions) that fill an ellipsoid: thin neighbours are found too."""
+    """Positions 2 mm apart (closer in small lesions) that fill an ellipsoid: thin neighbors are found too."""
     step = min(2.0, min(shape.semi) / 3)
     axes = [np.arange(-v, v + step, step) for v in shape.semi]
     local = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
@@ -246,18 +246,18 @@ def _search(
     directions = _sphere()
     upright = p.kind.placement == "vertebra"
     for _ in range(12):
-        centres = rng.uniform(low, high, (96, 3))
+        centers = rng.uniform(low, high, (96, 3))
         turns = rng.uniform(-180, 180, (96, 3))
-        good = _allowed(scene, p, centres)
+        good = _allowed(scene, p, centers)
         if wanted:
-            good &= partition.classify(PointCoords(centres)) == partition.parts.index(wanted)  # type: ignore[union-attr]
+            good &= partition.classify(PointCoords(centers)) == partition.parts.index(wanted)  # type: ignore[union-attr]
         chosen = np.flatnonzero(good)[:12]
         for start in range(0, len(chosen), 4):  # a few at a time: the first often fits
             ellipsoids, surfaces = [], []
             for n in chosen[start : start + 4]:
                 axes = rotation(0, 0, turns[n][2]) if upright else rotation(*turns[n])
-                ellipsoids.append(Ellipsoid(centres[n], semi, axes))
-                surfaces.append(centres[n] + directions * (np.array(semi) + HOST_MARGIN_MM) @ axes.T)
+                ellipsoids.append(Ellipsoid(centers[n], semi, axes))
+                surfaces.append(centers[n] + directions * (np.array(semi) + HOST_MARGIN_MM) @ axes.T)
             inside = _allowed(scene, p, np.concatenate(surfaces)).reshape(len(ellipsoids), -1).all(axis=1)
             for shape, surface, ok in zip(ellipsoids, surfaces, np.asarray(inside).tolist(), strict=True):
                 if not ok or not _apart(shape, surface, done) or not _allowed(scene, p, _filling(shape)).all():
@@ -272,7 +272,7 @@ def _search(
 
 
 def _where(frame: Frame, scene: Scene, p: Placed, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Box in which centres are sampled."""
+    """Box in which centers are sampled."""
     if p.kind.placement == "node":
         return fluids.node_station(frame, rng, p.size)
     if p.kind.placement == "adrenal":

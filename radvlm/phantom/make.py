@@ -197,8 +197,8 @@ def grid(spec: PhantomSpec) -> Geometry:
     )
     affine = np.eye(4)
     affine[:3, :3] = turn * spacing
-    centre = np.array([0.0, 0.0, (low + high) / 2])
-    affine[:3, 3] = centre + affine[:3, :3] @ (start - (shape - 1) / 2)
+    center = np.array([0.0, 0.0, (low + high) / 2])
+    affine[:3, 3] = center + affine[:3, :3] @ (start - (shape - 1) / 2)
     return Geometry(tuple(int(n) for n in stop - start), affine)  # type: ignore[arg-type]
 
 
@@ -239,7 +239,7 @@ def _structure_truth(scene: Scene, segmentation: Segmentation) -> tuple[Structur
 def _lesion_truth(frame: Frame, scene: Scene, p: Placed, segmentation: Segmentation) -> LesionTruth:
     world = frame.tilt.T
     column = phase_index(frame.phase)
-    mean_hu, centre, facts = None, None, p.facts
+    mean_hu, center, facts = None, None, p.facts
     semi: tuple[float, ...] = ()
     axes: tuple[tuple[float, ...], ...] = ()
     long_axis = short_axis = diameter = volume = None
@@ -250,24 +250,24 @@ def _lesion_truth(frame: Frame, scene: Scene, p: Placed, segmentation: Segmentat
             share = p.kind.core[0] ** 3
             mean_hu = mean_hu * (1 - share) + p.kind.core[1][column] * share
     if p.ellipsoid is not None:
-        centre = np.asarray(p.ellipsoid.center)
+        center = np.asarray(p.ellipsoid.center)
         turned = world @ p.ellipsoid.directions
         semi = tuple(float(v) for v in p.ellipsoid.semi)
         axes = tuple(tuple(float(v) for v in row) for row in turned)
         long_axis, short_axis = plane_axes(turned, semi, np.array([0, 0, 1.0]))
         diameter, volume, basis = 2 * max(semi), p.ellipsoid.volume_ml, "analytic"
     elif p.kind.name == "aortic_aneurysm":
-        centre, widest = aneurysm_center(frame)
+        center, widest = aneurysm_center(frame)
         facts = (("diameter", widest, "mm"),)
     elif p.kind.placement == "vertebra":
-        centre = np.asarray(frame.vertebra(p.location[10:])[0])
+        center = np.asarray(frame.vertebra(p.location[10:])[0])
     elif p.kind.name == "splenomegaly":
         volume, basis = p.size, "analytic"
     counted = "liver" if p.kind.name == "hepatomegaly" else p.structure
     if volume is None and counted in segmentation.places:
         volume, basis = segmentation.voxel_count(counted) * segmentation.geometry.voxel_volume_mm3 / 1000, "voxels"
     host_hu = _host_hu(frame, scene, p.host)
-    centre_world = None if centre is None else tuple(float(v) for v in world @ centre)
+    center_world = None if center is None else tuple(float(v) for v in world @ center)
     return LesionTruth(
         id=f"L{p.number + 1}",
         kind=p.kind.name,
@@ -278,9 +278,9 @@ def _lesion_truth(frame: Frame, scene: Scene, p: Placed, segmentation: Segmentat
         side=p.side or _side(p.location),
         pole=_pole(scene, p),
         size=p.size,
-        level="" if centre is None else _level(frame, float(centre[2])),
+        level="" if center is None else _level(frame, float(center[2])),
         size_means=p.kind.size_means,
-        centre_mm=centre_world,  # type: ignore[arg-type]
+        center_mm=center_world,  # type: ignore[arg-type]
         semi_axes_mm=semi,
         axes=axes,
         long_axis_mm=long_axis,
@@ -290,7 +290,7 @@ def _lesion_truth(frame: Frame, scene: Scene, p: Placed, segmentation: Segmentat
         volume_basis=basis,
         mean_hu=mean_hu,
         attenuation="" if host_hu is None or mean_hu is None else attenuation_words(mean_hu, host_hu),
-        in_field=_in_field(p, centre_world, axes, semi, segmentation),
+        in_field=_in_field(p, center_world, axes, semi, segmentation),
         facts=facts,
     )
 
@@ -329,14 +329,14 @@ def _level(frame: Frame, z: float) -> str:
 
 def _in_field(
     p: Placed,
-    centre: Sequence[float] | None,
+    center: Sequence[float] | None,
     axes: tuple[tuple[float, ...], ...],
     semi: tuple[float, ...],
     segmentation: Segmentation,
 ) -> str:
     geometry = segmentation.geometry
-    if semi and centre is not None:
-        index = geometry.to_index(centre)
+    if semi and center is not None:
+        index = geometry.to_index(center)
         inverse = np.linalg.inv(geometry.affine[:3, :3])
         reach = np.sqrt(np.square(inverse @ np.array(axes) * np.array(semi)).sum(axis=1))
         top = np.array(geometry.shape) - 0.5

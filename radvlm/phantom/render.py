@@ -1,7 +1,7 @@
 """Voxels from a scene.
 
-Rules. A voxel belongs to a structure when its *centre* does. Its HU is blended by the share of the voxel that
-a surface covers, from the signed value at the centre and the change of that value across the voxel, so thick
+Rules. A voxel belongs to a structure when its *center* does. Its HU is blended by the share of the voxel that
+a surface covers, from the signed value at the center and the change of that value across the voxel, so thick
 slices get thick partial volume. Shapes are evaluated only inside their boxes and in slabs of a few million
 voxels; arrays are (k, j, i) inside and handed out as RAS+ views.
 """
@@ -175,7 +175,7 @@ class Canvas:
         hu: float | None,
         allowed: np.ndarray | None,
     ) -> np.ndarray | None:
-        """Blend HU over the part of the box where ``value < level``; returns the mask by voxel centre."""
+        """Blend HU over the part of the box where ``value < level``; returns the mask by voxel center."""
         core = value[1:-1, 1:-1, 1:-1]
         inside = core < level
         near = np.abs(core - level) < self.reach if level else np.abs(core) < self.reach
@@ -225,7 +225,7 @@ class Canvas:
                     np.copyto(self.layers[PART][box], labels[partition.classify(coords)], where=mask)
 
     def add_noise(self, noise_hu: float, streak_hu: float, seed: int) -> None:
-        """Gaussian noise, correlated over neighbouring voxels, and streaks along rows through much bone."""
+        """Gaussian noise, correlated over neighboring voxels, and streaks along rows through much bone."""
         if noise_hu == 0 and streak_hu == 0:
             return
         rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, 2])))

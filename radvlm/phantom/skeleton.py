@@ -142,7 +142,7 @@ def _on_wall(frame: Frame, angle_deg: float, z: float, outside_mm: float, s: int
 
 
 def _front(frame: Frame, z: float) -> float:
-    """y of the sternum's centre at an unscaled height."""
+    """y of the sternum's center at an unscaled height."""
     return frame.cavity[1].at(z * frame.sz) + frame.cavity[2].at(z * frame.sz) + 5.0
 
 

@@ -77,7 +77,7 @@ class PhantomSpec:
         spacing_mm: one per axis; None derives it from the region and ``shape``. With neither: 2.5 x 2.5 x 2.5 mm.
         crop: kept share of each axis, (low, high) in 0..1: truncation.
         stored_axes: axis codes that a file of this scan would have (``LPS``); the arrays are RAS+ all the same.
-        rotation_deg: rotation of the grid about its centre (x, y, z): an oblique acquisition. The patient and
+        rotation_deg: rotation of the grid about its center (x, y, z): an oblique acquisition. The patient and
             the truth stay where they are.
         phase: non-contrast, arterial, portal venous or delayed.
         noise_hu: standard deviation of the (correlated) noise.

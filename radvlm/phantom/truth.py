@@ -25,13 +25,13 @@ class LesionTruth:
         kind, words: key of ``LESION_KINDS`` and how a radiologist would call it.
         structure: label in the lesion layer; "" when it shows only in the organ.
         host: structure it lies in, "" for none.
-        location: liver segment, pancreas part, lobe or vertebra at its centre, "" for none.
+        location: liver segment, pancreas part, lobe or vertebra at its center, "" for none.
         side: left, right or "". pole: ``upper pole``, ``interpolar region``, ``lower pole`` of a kidney, or "".
         level: vertebra nearest in height, "" for what fills a cavity.
         size, size_means: the parameter and its meaning with unit.
-        centre_mm: RAS+ mm; None for what has no single centre.
+        center_mm: RAS+ mm; None for what has no single center.
         semi_axes_mm, axes: of the ellipsoid; column a of ``axes`` is the direction of semi-axis a (world). () if none.
-        long_axis_mm, short_axis_mm: in the world's axial plane through the centre; None when not an ellipsoid.
+        long_axis_mm, short_axis_mm: in the world's axial plane through the center; None when not an ellipsoid.
         diameter_3d_mm: largest diameter in any direction.
         volume_ml, volume_basis: see the module docstring.
         mean_hu: noise-free mean; None when the HU are the organ's own.
@@ -51,7 +51,7 @@ class LesionTruth:
     level: str
     size: float
     size_means: str
-    centre_mm: Point | None
+    center_mm: Point | None
     semi_axes_mm: tuple[float, ...]
     axes: tuple[tuple[float, ...], ...]
     long_axis_mm: float | None
@@ -65,7 +65,7 @@ class LesionTruth:
     facts: tuple[tuple[str, float, str], ...] = ()
 
     def plane_axes_mm(self, normal: tuple[float, float, float]) -> tuple[float, float] | None:
-        """Long and short axis in the plane through the centre with that normal (world); None if no ellipsoid.
+        """Long and short axis in the plane through the center with that normal (world); None if no ellipsoid.
 
         On an oblique grid the axial slices have another normal than (0, 0, 1).
         """

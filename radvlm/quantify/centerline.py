@@ -1,4 +1,4 @@
-"""Centre lines of a tubular mask that may branch: a tree of smooth lines, and sections across each of them.
+"""Center lines of a tubular mask that may branch: a tree of smooth lines, and sections across each of them.
 
 Unusual: no skeleton is thinned. A line is the path from an end that runs deepest inside the mask, found on a coarse
 copy of it; what is left farther from that path than its radius becomes a branch of its own, the longest first. The
@@ -32,7 +32,7 @@ class Branch:
     """One unbranched stretch of a vessel, from its root outwards.
 
     Attributes:
-        points_mm: (n, 3) about every millimetre, in mm from the centre of the first voxel of the array.
+        points_mm: (n, 3) about every millimeter, in mm from the center of the first voxel of the array.
         radius_mm: (n,) distance to the nearest wall.
         parent: index of the branch that it leaves, -1 for a root.
         leaves_at_mm: where it leaves its parent, in mm along the parent.
@@ -68,7 +68,7 @@ def center_lines(
     *,
     min_branch_mm: float = MIN_BRANCH_MM,
 ) -> list[Branch]:
-    """The tree of centre lines of the largest piece of a vessel; [] when it has fewer than two voxels across.
+    """The tree of center lines of the largest piece of a vessel; [] when it has fewer than two voxels across.
 
     Args:
         field: (I, J, K) in 0..1, the vessel where it is at least one half.
@@ -176,7 +176,7 @@ def finite(distances: np.ndarray) -> np.ndarray:
 
 
 def edges(piece: np.ndarray, nodes: np.ndarray, voxel_mm: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Neighbours (26) of a piece: node numbers of both ends, and the length in mm."""
+    """Neighbors (26) of a piece: node numbers of both ends, and the length in mm."""
     number = np.full(np.array(piece.shape) + 2, -1, dtype=np.int32)
     number[1:-1, 1:-1, 1:-1][piece] = np.arange(len(nodes), dtype=np.int32)
     offsets = np.argwhere(np.ones((3, 3, 3))) - 1

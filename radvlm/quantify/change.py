@@ -33,7 +33,7 @@ class LesionChange:
         volume_change_percent: the same of the volume.
         doubling_days: volume doubling time; negative is a halving time; None when the dates are not known or the
             volume did not change beyond its uncertainty.
-        distance_mm: between both centres after alignment.
+        distance_mm: between both centers after alignment.
     """
 
     status: str
@@ -71,7 +71,7 @@ def pair_lesions(
 ) -> tuple[tuple[LesionMeasurements | None, LesionMeasurements | None, float | None], ...]:
     """(current, prior, distance in mm) of every lesion, each used once; the total distance of all pairs is smallest.
 
-    A pair has the same kind of lesion and centres nearer than ``GATE_MM``, the error of the alignment, or the radius of
+    A pair has the same kind of lesion and centers nearer than ``GATE_MM``, the error of the alignment, or the radius of
     the larger one. Fluid is no lesion here.
     """
     from scipy.optimize import linear_sum_assignment
@@ -140,16 +140,16 @@ def _pair(now: LesionMeasurements, then: LesionMeasurements, apart: float | None
             distance_mm=apart,
             reason="cut by the field of view in one of the scans",
         )
-    millimetres = a.value - b.value
+    millimeters = a.value - b.value
     doubt = math.hypot(a.uncertainty or 0.0, b.uncertainty or 0.0)
-    status = "unchanged" if abs(millimetres) <= doubt else "grown" if millimetres > 0 else "shrunk"
+    status = "unchanged" if abs(millimeters) <= doubt else "grown" if millimeters > 0 else "shrunk"
     volume = 100 * (volume_a.value / volume_b.value - 1)
     sure = abs(volume_a.value - volume_b.value) > math.hypot(volume_a.uncertainty or 0.0, volume_b.uncertainty or 0.0)
     doubling = None
     if days is not None and days > 0 and sure:
         doubling = doubling_time(volume_b.value, volume_a.value, days)
     return LesionChange(
-        status, now, then, _size(now), millimetres, 100 * millimetres / b.value, volume, doubling, apart
+        status, now, then, _size(now), millimeters, 100 * millimeters / b.value, volume, doubling, apart
     )
 
 

@@ -1,8 +1,8 @@
-"""How far round a vessel a tumour touches it: the angle about the centre line, the length, or the distance.
+"""How far round a vessel a tumor touches it: the angle about the center line, the length, or the distance.
 
 Unusual: nothing is dilated. The two masks are brought to one fine grid by shape, points are put on the wall of the
-vessel round its centre line, and each is asked for its distance to the tumour. The angle within a distance t grows
-linearly with t where a tumour turns away from the wall, and does not grow where it ends abruptly; so the angle is
+vessel round its center line, and each is asked for its distance to the tumor. The angle within a distance t grows
+linearly with t where a tumor turns away from the wall, and does not grow where it ends abruptly; so the angle is
 read for several t and extrapolated to t = 0. That makes it unbiased for both, where any single t > 0 is too large.
 """
 
@@ -24,7 +24,7 @@ from radvlm.quantify.centerline import (
 )
 from radvlm.types.geometry import Box
 
-#: Farthest distance that is stated; beyond it a tumour is simply "not near".
+#: Farthest distance that is stated; beyond it a tumor is simply "not near".
 REACH_MM = 20.0
 #: The fine grid on which angles are read is at least and at most this fine (mm).
 FINEST_MM, COARSEST_MM = 0.5, 1.0
@@ -32,7 +32,7 @@ FINEST_MM, COARSEST_MM = 0.5, 1.0
 _READ_AT = (1.0, 1.25, 1.5, 1.75, 2.0, 2.25, 2.5, 2.75, 3.0)
 #: Angles are averaged over this length of vessel (mm), or over half of a shorter contact.
 WINDOW_MM = 5.0
-#: A wall that comes this near to the tumour (steps of the fine grid) touches it.
+#: A wall that comes this near to the tumor (steps of the fine grid) touches it.
 _TOUCHES = 0.75
 #: A ray this many times as long as the median of its section runs into a branch.
 _LONG_RAY = 2.0
@@ -57,8 +57,8 @@ class Contact:
         touches: whether they touch.
         distance_mm: smallest distance of the two surfaces; 0 when they touch, None when beyond ``REACH_MM``.
         uncertainty_mm: size of a voxel along that distance; None with it.
-        angle_degrees: largest angle about the centre line, None when they do not touch or there is no centre line.
-        length_mm: length of the centre line along which they touch; None as above.
+        angle_degrees: largest angle about the center line, None when they do not touch or there is no center line.
+        length_mm: length of the center line along which they touch; None as above.
         points_mm: the nearest points of vessel and lesion in RAS+ mm, () when not near.
         reason: why there is no angle although they touch.
     """
@@ -99,7 +99,7 @@ def surface_distance(
 
 
 def _rim(mask: np.ndarray) -> np.ndarray:
-    """(n, 3) voxels of a mask with a face neighbour outside it."""
+    """(n, 3) voxels of a mask with a face neighbor outside it."""
     from scipy.ndimage import binary_erosion
 
     return np.argwhere(mask & ~binary_erosion(mask))
@@ -164,7 +164,7 @@ def _touching_box(lesion: np.ndarray, vessel: np.ndarray, spacing: np.ndarray) -
 def finer(lesion: np.ndarray, vessel: np.ndarray, spacing: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
     """Both masks on a cubic grid, by interpolating their signed distances; with the step of that grid in mm.
 
-    The first voxel keeps its centre. Signed distances are taken within the slices across the coarsest axis, so that a
+    The first voxel keeps its center. Signed distances are taken within the slices across the coarsest axis, so that a
     slanting vessel keeps its course between slices.
     """
     step = float(np.clip(spacing.min(), FINEST_MM, COARSEST_MM))
@@ -210,7 +210,7 @@ def signed_distance(mask: np.ndarray, spacing: np.ndarray) -> np.ndarray:
 
 
 def _half(mask: np.ndarray, spacing: np.ndarray) -> np.ndarray:
-    """Half a voxel towards the outline: distances run from centre to centre."""
+    """Half a voxel toward the outline: distances run from center to center."""
     return np.where(mask, 0.5, -0.5) * float(spacing.min())
 
 
@@ -302,7 +302,7 @@ def _judged(profiles: list[Profile], step: float, apart: tuple[float, float]) ->
 
 
 def _running_mean(values: np.ndarray, width: int) -> np.ndarray:
-    """(n, m) mean over ``width`` neighbouring rows; the mean of all where there are fewer."""
+    """(n, m) mean over ``width`` neighboring rows; the mean of all where there are fewer."""
     if len(values) <= width:
         return np.asarray(values.mean(axis=0, keepdims=True))
     total = np.concatenate([np.zeros((1, values.shape[1])), np.cumsum(values, axis=0)])
@@ -312,8 +312,8 @@ def _running_mean(values: np.ndarray, width: int) -> np.ndarray:
 def _extrapolated(values: np.ndarray) -> np.ndarray:
     """(n, readings) -> (n,) value at distance zero: a straight line through the readings, never above the first."""
     at = np.array(_READ_AT)
-    centred = at - at.mean()
-    slope = (values * centred).sum(axis=1) / (centred**2).sum()
+    centered = at - at.mean()
+    slope = (values * centered).sum(axis=1) / (centered**2).sum()
     return np.clip(values.mean(axis=1) - slope * (at.mean() - _LOST), 0.0, values[:, 0])
 
 

@@ -20,14 +20,14 @@ def diameter_3d(
     from scipy.spatial import ConvexHull, QhullError
 
     spacing = np.array(spacing_mm)
-    centres = corner_voxels(mask).astype(float)
-    if len(centres) > 50:
-        # hull(centres + octahedron) = hull(centres) + octahedron, so most voxels can go first; Qhull refuses voxels
+    centers = corner_voxels(mask).astype(float)
+    if len(centers) > 50:
+        # hull(centers + octahedron) = hull(centers) + octahedron, so most voxels can go first; Qhull refuses voxels
         # that lie in one plane or line, but never the face midpoints below, which span all three axes.
         with contextlib.suppress(QhullError):
-            centres = centres[ConvexHull(centres * spacing).vertices]
+            centers = centers[ConvexHull(centers * spacing).vertices]
     steps = np.concatenate([np.eye(3), -np.eye(3)]) * 0.5
-    points = (centres[:, None, :] + steps[None]).reshape(-1, 3)
+    points = (centers[:, None, :] + steps[None]).reshape(-1, 3)
     points = points[ConvexHull(points * spacing).vertices]
     points = points[np.lexsort(points.T[::-1])]
     best, ends = -1.0, (0, 0)

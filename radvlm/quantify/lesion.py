@@ -65,8 +65,8 @@ def measure_instance(
     region_id = f"{name}/{number}"
     seed = tuple(a + b for a, b in zip(first_voxel(numbered, component), outer.start, strict=True))
     region = region_of(region_id, name, geometry, box, counted, seed)  # type: ignore[arg-type]
-    centre = tuple(c + lo for c, lo in zip(counted.centre, box.start, strict=True))
-    place = locator.place(name, box, mask, centre)  # type: ignore[arg-type]
+    center = tuple(c + lo for c, lo in zip(counted.center, box.start, strict=True))
+    place = locator.place(name, box, mask, center)  # type: ignore[arg-type]
     omissions = [Omission(quantity, name, reason) for quantity, reason in place.notes]
     measurements = _sizes(segmentation, region_id, box, mask)
     measurements.append(volume_measurement(region, counted, geometry))
@@ -83,8 +83,8 @@ def measure_instance(
             omissions.append(Omission("core_mean_hu", name, NO_CORE))
         else:
             measurements.append(Measurement("core_mean_hu", core.mean, f"mean of {core.part}", core.error, region_id))
-        centre_hu = counted.hu.mean if core is None else core.mean
-        contrast, missing, attenuation = _contrast(name, region_id, place, centre_hu, host_statistics)
+        center_hu = counted.hu.mean if core is None else core.mean
+        contrast, missing, attenuation = _contrast(name, region_id, place, center_hu, host_statistics)
         measurements += contrast
         omissions += missing
     record = LesionMeasurements(
@@ -152,9 +152,9 @@ class Core:
 
 
 def core_values(mask: np.ndarray, hu: np.ndarray) -> Core | None:
-    """HU of the voxels whose neighbours all belong to the lesion, as a reader's region of interest avoids the edge.
+    """HU of the voxels whose neighbors all belong to the lesion, as a reader's region of interest avoids the edge.
 
-    Neighbours are those across the six faces; where fewer than ``MIN_CORE_VOXELS`` remain, those across the four
+    Neighbors are those across the six faces; where fewer than ``MIN_CORE_VOXELS`` remain, those across the four
     in-plane faces, so that a lesion of one or two thick slices still has a core. None when there is none either way.
 
     Args:

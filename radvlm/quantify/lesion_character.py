@@ -1,4 +1,4 @@
-"""Character of one lesion: shape, unevenness, edge, neighbours, and what nodules, nodes and effusions are asked.
+"""Character of one lesion: shape, unevenness, edge, neighbors, and what nodules, nodes and effusions are asked.
 
 Unusual: everything is computed on a box around the lesion, so the cost follows the lesion and not the scan. Words
 ("round", "ill-defined") are not chosen here; rules that name their source do that.
@@ -40,7 +40,7 @@ def character_of(
 
     Args:
         box, mask: where the instance is. hu: the whole scan or None. core: SD and number of the voxels off the edge.
-        ignored: structures too small to be named as neighbours.
+        ignored: structures too small to be named as neighbors.
     """
     name, region_id = lesion.structure, lesion.region.id
     found: list[Measurement] = []

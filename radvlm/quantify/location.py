@@ -1,7 +1,7 @@
 """Where a lesion lies: host organ, segment, part or lobe, kidney pole, vertebral level, side of an effusion.
 
 Unusual: many label maps cut the lesion out of its organ, so the overlap with the organ is zero. What counts then
-is the neighbourhood: the labels in the one-voxel shell around the lesion, and if that is empty those within 5 mm.
+is the neighborhood: the labels in the one-voxel shell around the lesion, and if that is empty those within 5 mm.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from radvlm.types.segmentation import Segmentation
 
 #: How far from a lesion a structure may lie to count as its host when they do not touch.
 NEAR_MM = 5.0
-#: Smallest share of a lesion (or of its neighbours) for a part to be named.
+#: Smallest share of a lesion (or of its neighbors) for a part to be named.
 MIN_SHARE = 0.10
 #: Farthest, above or below the nearest vertebra, at which a level is still named.
 LEVEL_REACH_MM = 10.0
@@ -87,20 +87,20 @@ class Locator:
             if name not in ignored:
                 self._names[place.layer][place.label] = name
 
-    def place(self, lesion: str, box: Box, mask: np.ndarray, centre: tuple[float, float, float]) -> Place:
-        """Place of one instance: boolean ``mask`` of the shape of ``box``, ``centre`` its mean index."""
-        around = _Neighbourhood(self._segmentation, self._names, box, mask)
+    def place(self, lesion: str, box: Box, mask: np.ndarray, center: tuple[float, float, float]) -> Place:
+        """Place of one instance: boolean ``mask`` of the shape of ``box``, ``center`` its mean index."""
+        around = _Neighborhood(self._segmentation, self._names, box, mask)
         candidates = host_candidates(self._segmentation, lesion)
         host = candidates[0] if candidates == (structure(lesion).parent,) else ""
         if candidates and not host:
             found = self._shares(around, {m: c for c in candidates for m in members(self._segmentation, c)}, 0.0)
             host = found[0] if found else ""
-        locations = self._locations(around, lesion, host, centre)
-        pole, notes = self._pole(host, centre)
-        return Place(host, locations, pole, self._level(centre[2]), notes)
+        locations = self._locations(around, lesion, host, center)
+        pole, notes = self._pole(host, center)
+        return Place(host, locations, pole, self._level(center[2]), notes)
 
-    def _shares(self, around: _Neighbourhood, roles: Mapping[str, str], least: float) -> tuple[str, ...]:
-        """Roles by falling share, from the overlap, else the shell, else the neighbourhood of 5 mm."""
+    def _shares(self, around: _Neighborhood, roles: Mapping[str, str], least: float) -> tuple[str, ...]:
+        """Roles by falling share, from the overlap, else the shell, else the neighborhood of 5 mm."""
         for counts, total in around.rings():
             tally: Counter[str] = Counter()
             for name, role in roles.items():
@@ -112,7 +112,7 @@ class Locator:
         return ()
 
     def _locations(
-        self, around: _Neighbourhood, lesion: str, host: str, centre: tuple[float, float, float]
+        self, around: _Neighborhood, lesion: str, host: str, center: tuple[float, float, float]
     ) -> tuple[str, ...]:
         if lesion in _AROUND_LUNG:
             sides = {
@@ -120,7 +120,7 @@ class Locator:
                 for n in self._segmentation.places
                 if n.startswith("lung_") and structure(n).side and structure(n).kind in ("organ", "part")
             }
-            return self._shares(around, sides, MIN_SHARE) or self._side_of_midline(centre[0])
+            return self._shares(around, sides, MIN_SHARE) or self._side_of_midline(center[0])
         parts = (
             {
                 p.name: p.name
@@ -140,13 +140,13 @@ class Locator:
         middle = float(np.mean([(b.start[0] + b.stop[0] - 1) / 2 for b in spine]))
         return ("lung_right",) if right_index > middle else ("lung_left",)
 
-    def _pole(self, host: str, centre: tuple[float, float, float]) -> tuple[str, tuple[tuple[str, str], ...]]:
+    def _pole(self, host: str, center: tuple[float, float, float]) -> tuple[str, tuple[tuple[str, str], ...]]:
         if host not in ("kidney_right", "kidney_left"):
             return "", ()
         if {"inferior", "superior"} & set(self._segmentation.cut_faces(host)):
             return "", (("pole", f"the {structure(host).words} is cut by the field of view"),)
         box = self._segmentation.boxes[host]
-        third = (centre[2] - (box.start[2] - 0.5)) / (box.stop[2] - box.start[2]) * 3
+        third = (center[2] - (box.start[2] - 0.5)) / (box.stop[2] - box.start[2]) * 3
         return _POLES[min(2, max(0, int(np.floor(third))))], ()
 
     @cached_property
@@ -177,7 +177,7 @@ class Locator:
         return min(options)[2] if options else ""
 
 
-class _Neighbourhood:
+class _Neighborhood:
     """Counts of structures under and around one instance, each computed only when it is asked for."""
 
     def __init__(self, segmentation: Segmentation, names: list[dict[int, str]], box: Box, mask: np.ndarray) -> None:
@@ -210,7 +210,7 @@ class _Neighbourhood:
 
 
 def dilated(mask: np.ndarray, reach: tuple[int, ...]) -> np.ndarray:
-    """Boolean mask grown by ``reach`` voxels along each axis (a box-shaped neighbourhood)."""
+    """Boolean mask grown by ``reach`` voxels along each axis (a box-shaped neighborhood)."""
     grown = mask.copy()
     for axis, steps in enumerate(reach):
         for _ in range(steps):

@@ -1,7 +1,7 @@
 """What lies next to a lesion: gap and contact to each structure, and the station of a lymph node.
 
-Unusual: the gap is from surface to surface, not between voxel centres, so structures whose voxels share a face are 0 mm
-apart. A structure that holds the lesion, or is a part of one that does, is no neighbour.
+Unusual: the gap is from surface to surface, not between voxel centers, so structures whose voxels share a face are 0 mm
+apart. A structure that holds the lesion, or is a part of one that does, is no neighbor.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from radvlm.types.segmentation import Segmentation
 REACH_MM = 5.0
 #: How far (mm) the landmark of a node's station may lie.
 STATION_REACH_MM = 30.0
-#: Kinds that can be a neighbour; a tissue class or a cavity holds everything and says nothing.
+#: Kinds that can be a neighbor; a tissue class or a cavity holds everything and says nothing.
 _KINDS = ("organ", "part", "vessel", "bone", "muscle")
 #: Landmark -> station of a node beside it, as CT reports call it.
 STATIONS = {

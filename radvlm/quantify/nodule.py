@@ -180,8 +180,8 @@ def tubes_near(
     touching = sum(bool((rim[c.box.slices] & (numbered[c.box.slices] == c.value)).any()) for c in pieces)
     numbered, pieces = components(tubes & (far <= POINT_MM))
     points_in = np.argwhere(inside) * spacing
-    centre = points_in.mean(axis=0)
-    radius = float(np.sqrt(5 / 3 * ((points_in - centre) ** 2).sum(axis=1).mean())) + float(spacing.max()) / 2
+    center = points_in.mean(axis=0)
+    radius = float(np.sqrt(5 / 3 * ((points_in - center) ** 2).sum(axis=1).mean())) + float(spacing.max()) / 2
     pointing = 0
     for piece in pieces:
         own = numbered[piece.box.slices] == piece.value
@@ -193,6 +193,6 @@ def tubes_near(
         points = (np.argwhere(own) + piece.box.start) * spacing
         middle = points.mean(axis=0)
         direction = np.linalg.eigh(np.cov(points.T))[1][:, -1]
-        offset = (centre - middle) - ((centre - middle) @ direction) * direction
+        offset = (center - middle) - ((center - middle) @ direction) * direction
         pointing += float(np.linalg.norm(offset)) <= radius
     return float(touching), float(pointing)

@@ -60,14 +60,14 @@ def measure_structure(
 def region_of(
     region_id: str, name: str, geometry: Geometry, box: Box, counted: Tally, seed: tuple[int, int, int] | None
 ) -> Region:
-    centre = geometry.to_world([c + lo for c, lo in zip(counted.centre, box.start, strict=True)])
+    center = geometry.to_world([c + lo for c, lo in zip(counted.center, box.start, strict=True)])
     return Region(
         region_id,
         name,
         box,
         counted.voxels,
         counted.voxels * geometry.voxel_volume_mm3 / 1000,
-        (float(centre[0]), float(centre[1]), float(centre[2])),
+        (float(center[0]), float(center[1]), float(center[2])),
         seed,
     )
 

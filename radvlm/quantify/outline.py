@@ -1,8 +1,8 @@
 """Axial long and short axis of a mask, edge to edge.
 
 Unusual: the outline of a mask in a slice is its marching-squares contour at one half, whose vertices are the
-midpoints of pixel edges. So one pixel of 1 mm measures 1 mm (its corners would give 1.4 mm, its centre 0 mm), a
-run of n pixels measures n, and a digitised disc is wrong by less than one pixel in every direction. Pixels that
+midpoints of pixel edges. So one pixel of 1 mm measures 1 mm (its corners would give 1.4 mm, its center 0 mm), a
+run of n pixels measures n, and a digitized disc is wrong by less than one pixel in every direction. Pixels that
 touch at a corner belong together. The short axis is the longest chord inside that outline at a right angle to
 the long axis; it never crosses a gap, so a U-shape is not measured across its opening.
 Definition of the axes: RECIST 1.1 (longest diameter in the axial plane), WHO (largest perpendicular to it).
@@ -177,7 +177,7 @@ def longest_chord(
 ) -> tuple[float, tuple[np.ndarray, np.ndarray]]:
     """Longest chord inside a closed outline at a right angle to a direction: (mm, its two ends in index units).
 
-    The length of a chord is linear between two neighbouring vertices, so the longest one lies at a vertex; it is
+    The length of a chord is linear between two neighboring vertices, so the longest one lies at a vertex; it is
     taken at both ends of every gap between vertices. Outlines with more than 4096 such places are sampled.
     """
     along = direction_mm / np.linalg.norm(direction_mm)

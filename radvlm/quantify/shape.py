@@ -2,7 +2,7 @@
 
 Unusual: the surface is that of Crofton's formula (how often lines in 13 directions cross the outline, each direction
 weighted by the part of the sphere that is nearest to it on this grid), because adding up voxel faces or triangles
-overestimates a smooth surface by 8 to 50 %. A digitised sphere gives 1 within a few percent, in any orientation and
+overestimates a smooth surface by 8 to 50 %. A digitized sphere gives 1 within a few percent, in any orientation and
 on thick slices. Formula: Lehmann and Legland, Insight Journal 2012 (the "Crofton perimeter").
 """
 
@@ -72,7 +72,7 @@ def surface_area(mask: np.ndarray, spacing_mm: tuple[float, float, float]) -> fl
 
 @lru_cache(maxsize=32)
 def _directions(spacing_mm: tuple[float, float, float]) -> tuple[tuple[tuple[int, int, int], ...], tuple[float, ...]]:
-    """The 13 half directions to neighbouring voxels, and the share of the sphere nearest to each (sum 1)."""
+    """The 13 half directions to neighboring voxels, and the share of the sphere nearest to each (sum 1)."""
     from scipy.spatial import SphericalVoronoi
 
     steps = [s for s in itertools.product((-1, 0, 1), repeat=3) if any(s)]
@@ -87,7 +87,7 @@ def solidity(mask: np.ndarray, spacing_mm: tuple[float, float, float]) -> float:
     """Share of the voxels inside the convex hull of the mask that belong to it, above 0 and at most 1.
 
     Voxels are counted on both sides of the division, so every convex shape gives 1 on every grid. (A volume of the
-    hull would depend on whether it joins centres or edges: 5 to 13 % of a small lesion.) A mask within one plane gives
+    hull would depend on whether it joins centers or edges: 5 to 13 % of a small lesion.) A mask within one plane gives
     1: it has no hull to compare with.
     """
     from scipy.spatial import ConvexHull, QhullError

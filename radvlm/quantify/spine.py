@@ -3,7 +3,7 @@
 Unusual: the body is found inside the mask of a whole vertebra, as the deepest part of it, and measured along the
 spine's own axis, so a tilted vertebra is not shortened. A loss of height is judged against what is expected at that
 level: normal wedging by level, shifted by what the patient's other vertebrae show, and the posterior height of the
-neighbours. Without these corrections a healthy T12 or L5 reads as fractured.
+neighbors. Without these corrections a healthy T12 or L5 reads as fractured.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from radvlm.types.scan_measurements import StructureMeasurements
 from radvlm.types.segmentation import Segmentation
 
 #: Normal angle (degrees) between the two endplates, larger in front when negative: mean of women and men in Masharawi
-#: et al. 2010 (PMC2899959, Table 1, 240 spines); above T9 that of T9, T13 and L6 those of their neighbours.
+#: et al. 2010 (PMC2899959, Table 1, 240 spines); above T9 that of T9, T13 and L6 those of their neighbors.
 NORMAL_WEDGE_DEGREES = {
     "T9": 3.8,
     "T10": 3.2,
@@ -242,7 +242,7 @@ def _columns(
 def _reach(
     field: np.ndarray, origin: Geometry, center: np.ndarray, direction: np.ndarray, across: np.ndarray, up: np.ndarray
 ) -> float | None:
-    """Distance from the centre to the front or back of the body: the median over a small patch of its middle."""
+    """Distance from the center to the front or back of the body: the median over a small patch of its middle."""
     patch = (np.linspace(-3, 3, 3)[:, None, None] * across + np.linspace(-2, 2, 3)[None, :, None] * up).reshape(-1, 3)
     found = _walls(field, origin, center + patch, direction)
     found = found[np.isfinite(found)]
@@ -339,7 +339,7 @@ def _neighbors(level: str, bodies: dict[str, Body]) -> list[Body]:
 def _expected_posterior(level: str, near: list[Body]) -> float | None:
     """Posterior height from the nearest vertebra above and below (the mean of both), else from the one there is.
 
-    Of two on one side the larger counts, so that a fractured neighbour does not hide a second fracture.
+    Of two on one side the larger counts, so that a fractured neighbor does not hide a second fracture.
     """
     at = ORDER.index(level)
     sides = [[b.heights["posterior"] for b in near if (ORDER.index(b.level) < at) is above] for above in (True, False)]

@@ -136,7 +136,7 @@ def edge_width(near: Surroundings) -> tuple[float, float] | str:
 
 
 def signed_distance(mask: np.ndarray, spacing_mm: tuple[float, float, float]) -> tuple[np.ndarray, np.ndarray]:
-    """Distance in mm of every voxel centre from the outline of the mask (inside negative), and the size of a voxel in
+    """Distance in mm of every voxel center from the outline of the mask (inside negative), and the size of a voxel in
     the direction of the nearest outline point. The outline lies midway between a voxel and the nearest other one."""
     from scipy.ndimage import distance_transform_edt
 
@@ -168,9 +168,9 @@ def fit_step(d: np.ndarray, hu: np.ndarray, weight: np.ndarray) -> tuple[float, 
         shift, spread = (g.ravel() for g in np.meshgrid(shifts, spreads, indexing="ij"))
         step = ndtr((d - shift[:, None]) / spread[:, None])  # (candidates, bins)
         mean_step, mean_hu = step @ w / w.sum(), float(w @ hu / w.sum())
-        centred = step - mean_step[:, None]
-        variance = centred**2 @ w
-        covariance = centred @ (w * (hu - mean_hu))
+        centered = step - mean_step[:, None]
+        variance = centered**2 @ w
+        covariance = centered @ (w * (hu - mean_hu))
         usable = variance > 1e-6 * w.sum()
         if not usable.any():
             return None

@@ -1,7 +1,7 @@
-"""Which vessels a pancreatic tumour touches, how far round, over what length, and how near the others lie.
+"""Which vessels a pancreatic tumor touches, how far round, over what length, and how near the others lie.
 
 Unusual: one mask often holds several vessels. The coeliac mask is split into trunk, hepatic and splenic artery at its
-fork, and the portal mask into portal and splenic vein at the superior mesenteric artery, by the nearest centre line; a
+fork, and the portal mask into portal and splenic vein at the superior mesenteric artery, by the nearest center line; a
 part that cannot be told apart is "not judged" with the reason, never taken as free.
 """
 
@@ -50,7 +50,7 @@ Voxels = tuple[Box, np.ndarray]
 def tumor_contacts(
     segmentation: Segmentation, lesions: tuple[LesionMeasurements, ...]
 ) -> dict[str, tuple[VesselContact, ...]]:
-    """Region id of each pancreatic tumour -> its contacts, in the order of ``VESSELS``."""
+    """Region id of each pancreatic tumor -> its contacts, in the order of ``VESSELS``."""
     tumors = [lesion for lesion in lesions if lesion.structure in PANCREATIC]
     if not tumors:
         return {}

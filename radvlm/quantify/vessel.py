@@ -1,10 +1,10 @@
-"""Largest diameter of a tubular vessel, in the plane perpendicular to its centre line.
+"""Largest diameter of a tubular vessel, in the plane perpendicular to its center line.
 
-Unusual: a section is not an image but the lengths of rays from the centre line to the wall, so one array (sections,
+Unusual: a section is not an image but the lengths of rays from the center line to the wall, so one array (sections,
 rays) holds the whole vessel. A median along the vessel then removes what only one or two sections show, such as the
-mouth of a small branch, and the centre line is the row of centroids of those outlines, not a skeleton. The wall is
+mouth of a small branch, and the center line is the row of centroids of those outlines, not a skeleton. The wall is
 the half level of the mask smoothed by half a voxel, as the outline of ``outline.py`` but in 3D.
-Definition of the diameter: ACR incidental findings 2013 (perpendicular to the centre line, outer wall to outer wall).
+Definition of the diameter: ACR incidental findings 2013 (perpendicular to the center line, outer wall to outer wall).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ TUBES = ("aorta", "iliac_artery_left", "iliac_artery_right")
 METHOD = "largest chord perpendicular to the center line"
 #: A section longer than this many times its width is cut obliquely, or is a branching.
 MAX_RATIO = 1.6
-#: Distance of neighbouring sections, and of samples along a ray.
+#: Distance of neighboring sections, and of samples along a ray.
 STEP_MM, RAY_STEP_MM = 3.0, 0.75
 #: A narrower tube has too few voxels across for a direction (in voxels of the largest spacing).
 MIN_RADIUS_VOXELS = 0.75
@@ -42,7 +42,7 @@ NO_ROUND = "no section perpendicular to its center line is round enough to be a 
 
 @dataclass(frozen=True)
 class Section:
-    """One section of a vessel by the plane perpendicular to its centre line.
+    """One section of a vessel by the plane perpendicular to its center line.
 
     Attributes:
         largest_mm: largest distance of two points of its outline.
@@ -50,8 +50,8 @@ class Section:
         ends_mm: both ends of the largest chord in RAS+ mm.
         voxel_mm: size of a voxel in the direction of that chord.
         area_mm2: area inside the outline.
-        center_mm: where the centre line crosses the section, RAS+ mm.
-        piece: number of the piece of the vessel, largest first. along_mm: place along the centre line of that piece.
+        center_mm: where the center line crosses the section, RAS+ mm.
+        piece: number of the piece of the vessel, largest first. along_mm: place along the center line of that piece.
     """
 
     largest_mm: float

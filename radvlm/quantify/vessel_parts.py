@@ -1,6 +1,6 @@
 """Largest diameter, area and length of the named parts of vessels: aorta, pulmonary artery, portal vein, vena cava.
 
-Unusual: parts are found from the course of the centre line and from neighbours that are in the masks (vertebrae, renal
+Unusual: parts are found from the course of the center line and from neighbors that are in the masks (vertebrae, renal
 arteries, branches of the arch, heart); what cannot be told apart is an omission with its reason, not a guess.
 """
 
@@ -101,7 +101,7 @@ def measure_parts(segmentation: Segmentation, name: str, cuts: tuple[list[Sectio
 
 
 def whole_length(sections: Sequence[Section]) -> float:
-    """Length (mm) of the centre line between the outermost sections, every piece of the vessel added."""
+    """Length (mm) of the center line between the outermost sections, every piece of the vessel added."""
     pieces: dict[int, list[float]] = {}
     for section in sections:
         pieces.setdefault(section.piece, []).append(section.along_mm)
@@ -162,7 +162,7 @@ def aorta_parts(segmentation: Segmentation, cuts: tuple[list[Section], str] | No
 
 
 def spine_points(segmentation: Segmentation) -> dict[str, np.ndarray]:
-    """Vertebra -> centre of its box in RAS+ mm."""
+    """Vertebra -> center of its box in RAS+ mm."""
     found = {}
     for name in segmentation.present:
         if name.startswith("vertebrae_") and structure(name).kind == "bone":
@@ -217,7 +217,7 @@ def _arch_ends(segmentation: Segmentation, points: np.ndarray, top: int) -> tupl
 
 
 def _lowest_point(segmentation: Segmentation, name: str) -> np.ndarray:
-    """Centre of the lowest slice of a structure in RAS+ mm: where a branch of the arch leaves it."""
+    """Center of the lowest slice of a structure in RAS+ mm: where a branch of the arch leaves it."""
     box = segmentation.boxes[name]
     plane = np.argwhere(segmentation.mask(name)[:, :, 0]).mean(axis=0)
     return segmentation.geometry.to_world([plane[0] + box.start[0], plane[1] + box.start[1], box.start[2]])

@@ -23,14 +23,14 @@ class Tally:
 
     Attributes:
         voxels: number of voxels.
-        centre: mean index along each axis, counted from the start of the box.
+        center: mean index along each axis, counted from the start of the box.
         faces: voxel faces between the mask and something else, per axis of their normal. Faces on the border of
             the box count, those on the border of the scan too.
         hu: statistics of the HU, None without a CT.
     """
 
     voxels: int
-    centre: tuple[float, float, float]
+    center: tuple[float, float, float]
     faces: tuple[int, int, int]
     hu: HuStatistics | None
 
@@ -74,19 +74,19 @@ def tally(array: np.ndarray, value: int, hu: np.ndarray | None) -> Tally:
             values.add(hu_view[part][mask])
     faces[0] += int(np.count_nonzero(last))
     voxels = int(profiles[0].sum())
-    centre = [0.0, 0.0, 0.0]
+    center = [0.0, 0.0, 0.0]
     ordered_faces = [0, 0, 0]
     for position, axis in enumerate(order):
         profile = profiles[position]
-        centre[axis] = float((profile * np.arange(len(profile))).sum() / max(voxels, 1))
+        center[axis] = float((profile * np.arange(len(profile))).sum() / max(voxels, 1))
         ordered_faces[axis] = faces[position]
-    return Tally(voxels, tuple(centre), tuple(ordered_faces), values.result())  # type: ignore[arg-type]
+    return Tally(voxels, tuple(center), tuple(ordered_faces), values.result())  # type: ignore[arg-type]
 
 
 def volume_uncertainty_ml(faces: tuple[int, int, int], voxel_ml: float) -> float:
     """Change of volume in mL when the whole outline moves by half a voxel.
 
-    The faces of a voxelised surface add up to 3/2 of the area of a smooth one (mean of |cos| over directions), so
+    The faces of a voxelized surface add up to 3/2 of the area of a smooth one (mean of |cos| over directions), so
     half a voxel times two thirds of the faces, i.e. a third of a voxel per exposed face.
     """
     return sum(faces) * voxel_ml / 3

@@ -1,7 +1,7 @@
 """Side, place, size, severity and change of a mention, from the words of its zone.
 
-Unusual: neighbours divide the sentence at the last conjunction between them, so "small effusion with moderate
-atelectasis" gives each its own severity; joined neighbours share a side and a place that only one of them states.
+Unusual: neighbors divide the sentence at the last conjunction between them, so "small effusion with moderate
+atelectasis" gives each its own severity; joined neighbors share a side and a place that only one of them states.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _INSIDE: dict[tuple[str, tuple[str, ...]], tuple[str, ...]] = {}
 
 
 def zone_of(index: int, mentions: list[Mention], parsed: Parsed) -> tuple[int, int]:
-    """Words whose attributes belong to a mention: up to the last conjunction towards each neighbour."""
+    """Words whose attributes belong to a mention: up to the last conjunction toward each neighbor."""
     mention = mentions[index]
     causes = (a for name in ("cause", "relation") for a, b in parsed.scope.cues.get(name, ()) if b - a > 1)
     breaks = sorted([*parsed.scope.hard, *causes, *(s for s in parsed.scope.soft if parsed.words[s] != ")")])
@@ -201,7 +201,7 @@ def listed(mention: Mention, parsed: Parsed) -> list[tuple[int, int]]:
 
 
 def share(own: list[tuple[Mention, Frame]], parsed: Parsed, lexicon: Lexicon) -> list[tuple[Mention, Frame]]:
-    """Neighbours joined by a conjunction share a place that one of them states ("A and B in the left lower lobe")."""
+    """Neighbors joined by a conjunction share a place that one of them states ("A and B in the left lower lobe")."""
     out = list(own)
     for i in range(len(out) - 1):
         (m, f), (n, g) = out[i], out[i + 1]

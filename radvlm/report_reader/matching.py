@@ -47,7 +47,7 @@ class Size:
 
 @dataclass(slots=True)
 class Parsed:
-    """A sentence read once: normalised words with their spans, hits (start, stop, meanings), scope, sizes."""
+    """A sentence read once: normalized words with their spans, hits (start, stop, meanings), scope, sizes."""
 
     text: str
     words: list[str]

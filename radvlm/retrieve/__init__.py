@@ -31,7 +31,7 @@ _HOME = {
     "KnowledgeBase": "radvlm.retrieve.knowledge",
     "copy_only": "radvlm.retrieve.baselines",
     "random_report": "radvlm.retrieve.baselines",
-    "neighbour_vote": "radvlm.retrieve.baselines",
+    "neighbor_vote": "radvlm.retrieve.baselines",
     "similar_cases_page": "radvlm.retrieve.similar",
     "VectorStore": "radvlm.retrieve.external_store",
     "StoreIndex": "radvlm.retrieve.external_store",
@@ -59,7 +59,7 @@ __all__ = [
     "context_of",
     "copy_only",
     "make_hints",
-    "neighbour_vote",
+    "neighbor_vote",
     "random_report",
     "read_records",
     "render_hints",
@@ -68,7 +68,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from radvlm.retrieve.baselines import copy_only, neighbour_vote, random_report
+    from radvlm.retrieve.baselines import copy_only, neighbor_vote, random_report
     from radvlm.retrieve.context import QueryContext, context_of
     from radvlm.retrieve.embedder import Embedder, FunctionEmbedder, HashedText
     from radvlm.retrieve.external_store import ArrayStore, StoreIndex, VectorStore

@@ -39,22 +39,22 @@ def random_report(
 
 @dataclass(frozen=True)
 class Vote:
-    """Share of the neighbours' weight that has a finding (0 to 1), and how many neighbours were counted."""
+    """Share of the neighbors' weight that has a finding (0 to 1), and how many neighbors were counted."""
 
     share: float
-    neighbours: int
+    neighbors: int
 
 
-def neighbour_vote(
+def neighbor_vote(
     result: SearchResult, labels: Mapping[str, Mapping[str, bool]], finding: str, temperature: float = 0.1
 ) -> Vote | None:
-    """Retrieval-augmented zero-shot: the neighbours of a scan vote on a finding, weighted by softmax of their scores.
+    """Retrieval-augmented zero-shot: the neighbors of a scan vote on a finding, weighted by softmax of their scores.
 
     Args:
-        labels: record id -> finding -> present; neighbours without a label do not vote.
+        labels: record id -> finding -> present; neighbors without a label do not vote.
         temperature: of the softmax over cosines; fit it, and a calibration of the share, on a validation split.
 
-    Returns None when no neighbour has a label.
+    Returns None when no neighbor has a label.
     """
     if not temperature > 0:
         raise InputError("temperature is above 0", repr(temperature))

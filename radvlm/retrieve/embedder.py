@@ -71,7 +71,7 @@ class HashedText:
     """Words and word pairs hashed onto signed axes (feature hashing, Weinberger et al. 2009); no weights, no download.
 
     Deterministic across machines. Finds wording, not meaning, and knows nothing of scans; good for trying things out,
-    for tests, and as the lexical baseline of a learnt encoder. ``no`` and ``without`` count, other stop words do not.
+    for tests, and as the lexical baseline of a learned encoder. ``no`` and ``without`` count, other stop words do not.
     """
 
     dimension: int = 512

@@ -1,7 +1,7 @@
 """Another engine behind the same search: a small protocol for those who outgrow one folder.
 
 Unusual: the protocol speaks of conditions, not of row numbers, because that is what a database can apply before its
-nearest-neighbour search; an engine that could only filter afterwards must not implement it. ``ArrayStore`` is the
+nearest-neighbor search; an engine that could only filter afterwards must not implement it. ``ArrayStore`` is the
 reference that every engine is tested against; ``lance.LanceStore`` stands on LanceDB.
 """
 
@@ -61,7 +61,7 @@ class Conditions:
 
 
 class VectorStore(Protocol):
-    """What an engine must do. ``search`` applies the conditions before it looks for neighbours."""
+    """What an engine must do. ``search`` applies the conditions before it looks for neighbors."""
 
     def add(self, rows: Sequence[StoredRow], vectors: np.ndarray) -> None: ...
     def search(

@@ -1,4 +1,4 @@
-"""Prior text on its way into a prompt: labelled data, never instructions.
+"""Prior text on its way into a prompt: labeled data, never instructions.
 
 Unusual: a report in the index may give orders to the model, by accident or on purpose. Characters that hide text,
 markers that chat templates use, and sentences that address a machine are taken out here, each line carries its label,
@@ -58,7 +58,7 @@ class Hint:
 
     Attributes:
         number: as cited, from 1.
-        text: neutralised.
+        text: neutralized.
         section: where it may be of use.
         source: row of the index it came from.
         index_digest: of the index.
@@ -73,7 +73,7 @@ class Hint:
     removed: tuple[str, ...] = ()
 
 
-def neutralise(text: str) -> Neutral:
+def neutralize(text: str) -> Neutral:
     """Normal characters, no template markers, no roles, no sentence that gives orders."""
     removed: list[str] = []
     plain = unicodedata.normalize("NFKC", text).translate(_LOOKALIKES)
@@ -106,7 +106,7 @@ def make_hints(selection: Selection, index_digest: str) -> tuple[Hint, ...]:
     """
     hints: list[Hint] = []
     for verdict in selection.kept:
-        neutral = neutralise(verdict.text)
+        neutral = neutralize(verdict.text)
         parts = {verdict.hit.section: neutral.text} if verdict.hit.section else _by_section(neutral.text)
         for section, text in parts.items():
             if text:

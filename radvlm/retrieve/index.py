@@ -1,7 +1,7 @@
 """``ReportIndex``: prior reports, their organ paragraphs, sentences and scans, searchable without leaks.
 
 Unusual: a search must know whose scan is asked about. It takes the patient from the scan's own header where the index
-can match it, from ``exclude_patient`` otherwise, and refuses to guess. Exclusion happens inside the nearest-neighbour
+can match it, from ``exclude_patient`` otherwise, and refuses to guess. Exclusion happens inside the nearest-neighbor
 search (``shelf``), reaches copies of the patient's reports under other names (``duplicates``), and is checked again
 before a hit leaves. An open index never changes: ``add``, ``remove``, ``rebuild`` write a new generation and return it.
 """
@@ -195,7 +195,7 @@ class ReportIndex:
         vectors: Mapping[str, np.ndarray] | None = None,
         progress: Callable[[str], None] | None = None,
     ) -> ReportIndex:
-        """Append records with the transform learnt at build; the new generation. Others may go on reading this one.
+        """Append records with the transform learned at build; the new generation. Others may go on reading this one.
 
         Raises InputError for an id that is already there (also a removed one, until ``rebuild``), or when another
         writer has written since this generation was opened.
@@ -541,7 +541,7 @@ class ReportIndex:
         )
 
     def _check_name(self, field: str, name: str) -> None:
-        """A misspelt filter would look like an honest "nothing found"."""
+        """A misspelled filter would look like an honest "nothing found"."""
         if not name or name in SECTIONS or name in structures():
             return
         fields = ("section", "organ", "region") if field == "region" else (field,)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 #: Exact search of this many takes a few tens of milliseconds on two cores; nothing is lost and nothing is trained.
 FLAT_UP_TO = 50_000
-#: Up to here one byte a dimension fits the memory of one machine; beyond, product quantisation.
+#: Up to here one byte a dimension fits the memory of one machine; beyond, product quantization.
 SQ8_UP_TO = 20_000_000
 #: Fewer allowed rows than this are compared one by one, whatever the index: exact, and faster than a filtered graph.
 EXACT_ROWS = 20_000

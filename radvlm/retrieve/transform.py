@@ -90,11 +90,11 @@ def learn(samples: Mapping[str, np.ndarray], kind: str) -> Transform:
     dimension = next(iter(means.values())).shape[0]
     if kind == "centre" or (kind == "auto" and n < 2 * dimension):
         return Transform("centre", means, n=n)
-    centred = np.concatenate([x.astype(np.float32) - means[name] for name, x in samples.items()]).astype(np.float64)
-    covariance = centred.T @ centred / n
+    centered = np.concatenate([x.astype(np.float32) - means[name] for name, x in samples.items()]).astype(np.float64)
+    covariance = centered.T @ centered / n
     sphere = np.trace(covariance) / dimension
     apart = float(((covariance - sphere * np.eye(dimension)) ** 2).sum())
-    noise = float((np.einsum("nd,nd->n", centred, centred) ** 2).sum() / n**2 - (covariance**2).sum() / n)
+    noise = float((np.einsum("nd,nd->n", centered, centered) ** 2).sum() / n**2 - (covariance**2).sum() / n)
     shrinkage = float(np.clip(noise / apart if apart > 0 else 1.0, LEAST_SHRINKAGE, 1.0))
     values, directions = np.linalg.eigh((1 - shrinkage) * covariance + shrinkage * sphere * np.eye(dimension))
     scale = 1.0 / np.sqrt(np.maximum(values, 1e-12 * max(float(values[-1]), 1e-30)))

@@ -1,4 +1,4 @@
-"""The vectors of one level in one segment, on disk, and nearest-neighbour search among the allowed rows.
+"""The vectors of one level in one segment, on disk, and nearest-neighbor search among the allowed rows.
 
 Unusual: a search always gets the set of rows that may be found, as a bitmap that faiss consults while it searches
 (``IDSelectorBitmap``). Nothing is filtered afterwards, so a forbidden row cannot take the place of an allowed one, and

@@ -10,7 +10,7 @@ Limits. Arms beside the trunk are not body unless they touch it; a limb on its o
 of the field of view cuts open is filled neither as body nor as lung. Consolidated or
 collapsed lung, effusion and most of severe emphysema are not in the lung mask, so its volume is that of *aerated* lung
 and a low one proves nothing. Slivers of lung base (below 20 ml) are not reported. Unusual: it would rather find
-nothing than something wrong, so "absent" here means not recognised.
+nothing than something wrong, so "absent" here means not recognized.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def segment_by_threshold(volume: Volume) -> Segmentation:
     layers = {"body": _refined_body(volume, body, steps)}
     if lung is not None:
         layers["lung"] = _refined_lung(volume, lung, steps)
-    return _result(volume, layers, "lung was not recognised" if lung is None else "body and aerated lung were found")
+    return _result(volume, layers, "lung was not recognized" if lung is None else "body and aerated lung were found")
 
 
 def _result(volume: Volume, found: dict[str, np.ndarray], what: str) -> Segmentation:
@@ -99,7 +99,7 @@ def _block_mean(hu: np.ndarray, steps: list[int]) -> np.ndarray:
 
 
 def _ball(radius_mm: float, spacing: list[float]) -> np.ndarray:
-    """Ellipsoid of that radius as a boolean array; at least the six neighbours along axes that are fine enough."""
+    """Ellipsoid of that radius as a boolean array; at least the six neighbors along axes that are fine enough."""
     reach = [int(radius_mm // s) for s in spacing]
     grid = np.meshgrid(*[np.arange(-r, r + 1) * s for r, s in zip(reach, spacing, strict=True)], indexing="ij")
     return sum(g**2 for g in grid) <= radius_mm**2 + 1e-6

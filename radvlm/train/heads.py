@@ -1,6 +1,6 @@
 """From kept evidence to findings and to text: BCE of findings, InfoNCE of reports, prompts, and organs.
 
-Unusual: the voxel network is frozen and every scan passes it once; what is learnt here works on the evidence tables,
+Unusual: the voxel network is frozen and every scan passes it once; what is learned here works on the evidence tables,
 also those of the scans that the voxel head was trained on: it saw a dozen crops of each, and separates the findings in
 them no better than in others (macro AUROC of its peaks 0.901 against 0.899 on validation phantoms).
 Merlin's recipe (reports and phenotypes together) plus organ-level pairs, in which two normal organs are no negatives of

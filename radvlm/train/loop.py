@@ -29,7 +29,7 @@ class LoopConfig:
     """How long and how fast.
 
     Attributes:
-        steps: optimiser steps. learning_rate: peak of a cosine with ``warmup`` steps of linear rise.
+        steps: optimizer steps. learning_rate: peak of a cosine with ``warmup`` steps of linear rise.
         minutes: stop the stage after so many minutes of this run and finish the schedule early; None for no limit.
         precision: float32 or bfloat16 (autocast). save_every_s: seconds between checkpoints.
         validate_every: steps between validations; patience: validations without a better value before the stage ends
@@ -76,7 +76,7 @@ def run_stage(
     """Train ``module`` so that ``loss_of(step)["loss"]`` falls; returns the stage's log (JSON lines).
 
     Only parameters that require a gradient are trained, and only they and buffers are kept. ``validate`` returns a
-    value to be maximised. A stage that was finished in ``folder`` is loaded and not trained again; an interrupted one
+    value to be maximized. A stage that was finished in ``folder`` is loaded and not trained again; an interrupted one
     goes on from its last checkpoint. Raises InputError when the loss is not finite, naming the step.
     """
     from accelerate import Accelerator
@@ -88,14 +88,14 @@ def run_stage(
         return log
     accelerator = Accelerator(cpu=device == "cpu")  # precision is ours: accelerate allows one for a whole process
     trained = [p for p in module.parameters() if p.requires_grad]
-    optimiser = torch.optim.AdamW(trained, lr=config.learning_rate, weight_decay=config.weight_decay, betas=(0.9, 0.98))
+    optimizer = torch.optim.AdamW(trained, lr=config.learning_rate, weight_decay=config.weight_decay, betas=(0.9, 0.98))
     wrapped = accelerator.prepare_model(module, evaluation_mode=True)  # device and precision, no wrapper
-    optimiser = accelerator.prepare_optimizer(optimiser)
+    optimizer = accelerator.prepare_optimizer(optimizer)
     step, spent, best, stale, best_state = 0, 0.0, -math.inf, 0, None
     if state_file.exists():
         state = torch.load(state_file, weights_only=True, map_location=device)
         _load(module, state["module"], state_file)
-        optimiser.load_state_dict(state["optimiser"])
+        optimizer.load_state_dict(state["optimizer"])
         step, spent = int(state["step"]), float(state["spent"])
         best, stale, best_state = state.get("best", best), state.get("stale", stale), state.get("best_state")
     if accelerator.is_main_process:
@@ -108,7 +108,7 @@ def run_stage(
         share = _agreed(share, accelerator)
         if share >= 1:
             break
-        for group in optimiser.param_groups:
+        for group in optimizer.param_groups:
             group["lr"] = config.learning_rate * rate(step, share, config.warmup)
         torch.manual_seed(_seed(name, step) + accelerator.process_index)
         for part in range(config.accumulate):
@@ -130,14 +130,14 @@ def run_stage(
                 f"{name}, step {step}: {float(length)}",
                 "Lower the learning rate, or train in float32",
             )
-        optimiser.step()
-        optimiser.zero_grad(set_to_none=True)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
         step += 1
         if step % config.log_every == 0 and accelerator.is_main_process:
             row = {
                 "step": step,
                 "seconds": round(elapsed, 1),
-                "lr": optimiser.param_groups[0]["lr"],
+                "lr": optimizer.param_groups[0]["lr"],
                 **{k: round(float(v.detach()), 5) for k, v in losses.items()},
             }
             with log.open("a", encoding="utf-8") as file:
@@ -162,7 +162,7 @@ def run_stage(
             _save(
                 {
                     "module": changing(module),
-                    "optimiser": optimiser.state_dict(),
+                    "optimizer": optimizer.state_dict(),
                     "step": step,
                     "spent": spent + time.monotonic() - start,
                     "best": best,

@@ -98,7 +98,7 @@ class Pair:
 
 
 class Pairs:
-    """Lessons and pairs from labelled scans, drawn by a generator: no pair has hints of its own patient.
+    """Lessons and pairs from labeled scans, drawn by a generator: no pair has hints of its own patient.
 
     Args:
         cases: of the training part. embeddings: (N, D) of unit length; donors are mostly drawn near a scan, as

@@ -6,7 +6,7 @@ front of one prompt. trl's ``DPOTrainer`` takes token ids alone and gives both s
 here; a test holds it against trl's. The reference policy is the same network with the adapter switched off.
 
 Two stages, each a LoRA adapter on the frozen base: ``hints`` (supervised; the evidence tokens learn with it, answers
-and facts are among the lessons so that nothing is unlearnt), merged; then ``preference``, the adapter alone. Encoder,
+and facts are among the lessons so that nothing is unlearned), merged; then ``preference``, the adapter alone. Encoder,
 findings and their probabilities stay untouched.
 """
 
@@ -41,7 +41,7 @@ from radvlm.train.tokens_config import read_recipe
 
 Progress = Callable[[str], None]
 #: Scans with a report of their masks that facts lessons are taken from, and scans that answers are taken from: they
-#: only keep what was learnt before.
+#: only keep what was learned before.
 FACT_CASES, ANSWER_CASES = 60, 150
 
 
@@ -51,7 +51,7 @@ class PreferenceConfig:
 
     Attributes:
         model: name or folder of the finished model (``tiny``); relative folders start at the recipe.
-        scans: labelled scans whose findings and texts teach; best those that the voxel head was not trained on.
+        scans: labeled scans whose findings and texts teach; best those that the voxel head was not trained on.
         fact_scans: scans with reports of their masks, so that the model goes on copying measurements; None for none.
         hints, hints_batch: the supervised stage. preference, preference_batch: DPO; a batch counts pairs.
         beta: of DPO. keep: weight of the cross entropy of the chosen text beside it.

@@ -1,4 +1,4 @@
-"""A start without any label: rebuild what was hidden, or recognise two views of one scan.
+"""A start without any label: rebuild what was hidden, or recognize two views of one scan.
 
 Unusual: it works on any encoder that gives tokens. Each token rebuilds its own cell of the volume, averaged to
 ``detail`` values along each axis, by one linear layer (SimMIM, arXiv:2111.09886), so no decoder has to mirror the
@@ -30,7 +30,7 @@ TEMPERATURE = 0.1
 
 @dataclass(frozen=True)
 class SelfSupervision:
-    """What is learnt from scans alone.
+    """What is learned from scans alone.
 
     Attributes:
         method: ``masked``, ``contrast`` or ``both``.

@@ -2,7 +2,7 @@
 
 Unusual: the floating-point operations of a forward pass are counted on the network itself (on tensors without data),
 not taken from a table, so they are right for any size. A training step counts as three forward passes (the backward
-pass is two); what gradient checkpointing computes twice does not count, as is usual for model FLOP utilisation (PaLM,
+pass is two); what gradient checkpointing computes twice does not count, as is usual for model FLOP utilization (PaLM,
 arXiv:2204.02311, appendix B).
 """
 
@@ -44,7 +44,7 @@ class Throughput:
 
     Args:
         scans: of one call, over all processes. flops: of one scan's training (3 forward passes); None if unknown.
-        peak_tflops: dense peak of all devices together in the precision used; None to leave utilisation out.
+        peak_tflops: dense peak of all devices together in the precision used; None to leave utilization out.
     """
 
     def __init__(self, scans: int, flops: int | None = None, peak_tflops: float | None = None) -> None:

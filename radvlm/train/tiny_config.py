@@ -17,7 +17,7 @@ from radvlm.train.loop import LoopConfig
 
 @dataclass(frozen=True)
 class CorpusConfig:
-    """Labelled scans of one use.
+    """Labeled scans of one use.
 
     Attributes:
         folder: where the cases are, relative to the output folder or absolute.

@@ -1,4 +1,4 @@
-"""A recipe from labelled scans to a model folder: voxels, heads, text base, instruction, calibration.
+"""A recipe from labeled scans to a model folder: voxels, heads, text base, instruction, calibration.
 
 Unusual: every stage leaves a file, and a stage whose file is there is not done again, so a run that was stopped goes on
 where it was. Calibration, thresholds and the limit of what is familiar come from validation scans alone.
@@ -36,7 +36,7 @@ from radvlm.train.language import BaseBatches, InstructBatches, Lessons, make_le
 from radvlm.train.loop import run_stage
 from radvlm.train.plots import plot_losses
 from radvlm.train.tiny_config import TrainConfig
-from radvlm.train.voxels import Crops, LabelledScan, voxel_loss
+from radvlm.train.voxels import Crops, Labeledscan, voxel_loss
 
 Progress = Callable[[str], None]
 #: Scans with a report of their masks that facts are taken from; more say the same again.
@@ -131,7 +131,7 @@ def _voxels(config: TrainConfig, encoder: PyramidEncoder, output: Path, tell: Pr
         return
     folder = corpus_folder(config.voxel_scans.folder, output)
     scans = [
-        LabelledScan.open(path)
+        Labeledscan.open(path)
         for path in sorted(folder.glob("*/"))
         if (path / "case.json").is_file() and not path.name.startswith(".")
     ]

@@ -43,7 +43,7 @@ class DataConfig:
         root: folder that the table's relative paths start from; "" for the folder of the table.
         validation, test: shares of the patients; the test part is never looked at.
         labels: CSV with columns name, words, section, site, for long lists; "" to use ``labels`` of the recipe.
-        scheme: label scheme of the masks, "" to recognise it (as in ``radvlm.load_segmentation``).
+        scheme: label scheme of the masks, "" to recognize it (as in ``radvlm.load_segmentation``).
         cache: folder of prepared scans, relative to the output folder or absolute.
     """
 

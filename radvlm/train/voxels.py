@@ -1,4 +1,4 @@
-"""Voxel supervision: crops of labelled scans teach the voxel head where organs and findings are.
+"""Voxel supervision: crops of labeled scans teach the voxel head where organs and findings are.
 
 Unusual: findings that are a property of a whole organ (steatosis, an aneurysm) are painted on that organ's voxels, so
 that every finding has a map and can be shown. Crops are the whole section of the body and a stack of slices around a
@@ -38,7 +38,7 @@ OFTEN = 3.0
 
 
 @dataclass(frozen=True)
-class LabelledScan:
+class Labeledscan:
     """One case of a corpus folder; arrays are memory-mapped."""
 
     folder: Path
@@ -47,7 +47,7 @@ class LabelledScan:
     lesions: tuple[dict[str, Any], ...]
 
     @classmethod
-    def open(cls, folder: Path) -> LabelledScan:
+    def open(cls, folder: Path) -> Labeledscan:
         case = json.loads((folder / "case.json").read_text(encoding="utf-8"))
         affine = np.array(case["affine_ras_mm"])
         lesions = tuple(t for t in case["truth"]["lesions"] if t["in_field"] != "outside")
@@ -62,7 +62,7 @@ class Crops:
 
     def __init__(
         self,
-        scans: Sequence[LabelledScan],
+        scans: Sequence[Labeledscan],
         config: PyramidConfig,
         voxel_classes: Sequence[str],
         *,
@@ -128,12 +128,12 @@ class Crops:
         )
 
     def _start(
-        self, scan: LabelledScan, finding: str, shape: tuple[int, ...], rng: np.random.Generator
+        self, scan: Labeledscan, finding: str, shape: tuple[int, ...], rng: np.random.Generator
     ) -> tuple[int, ...]:
-        lesions = [t for t in scan.lesions if t["kind"] == finding and t["centre_mm"] is not None]
+        lesions = [t for t in scan.lesions if t["kind"] == finding and t["center_mm"] is not None]
         if lesions:
             lesion = lesions[int(rng.integers(0, len(lesions)))]
-            point = np.linalg.inv(scan.affine) @ np.array([*lesion["centre_mm"], 1.0])
+            point = np.linalg.inv(scan.affine) @ np.array([*lesion["center_mm"], 1.0])
             z = int(point[2] - self.shape[2] * rng.uniform(0.15, 0.85))
         else:
             z = int(rng.integers(-8, max(1, shape[2] - self.shape[2] + 8)))
@@ -144,7 +144,7 @@ class Crops:
             out.append(slack // 2 + int(rng.integers(-4, 5)))
         return (*out, z)
 
-    def _findings(self, scan: LabelledScan, labels: np.ndarray, start: np.ndarray) -> list[tuple[int, Tensor]]:
+    def _findings(self, scan: Labeledscan, labels: np.ndarray, start: np.ndarray) -> list[tuple[int, Tensor]]:
         out: list[tuple[int, np.ndarray]] = []
         for value in np.unique(labels):
             if self.to_finding[value] >= 0:
@@ -155,7 +155,7 @@ class Crops:
                 continue
             mask = labels == self.classes.index(organ)
             if lesion["kind"] == "aortic_aneurysm":
-                point = np.linalg.inv(scan.affine) @ np.array([*lesion["centre_mm"], 1.0])
+                point = np.linalg.inv(scan.affine) @ np.array([*lesion["center_mm"], 1.0])
                 z = np.arange(labels.shape[2]) + start[2]
                 mask = mask & (np.abs(z - point[2]) * scan.spacing_mm <= ANEURYSM_REACH_MM)[None, None]
             elif lesion["side"]:

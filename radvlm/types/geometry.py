@@ -1,8 +1,8 @@
 """The voxel grid of a scan in world space.
 
-World coordinates are RAS+ millimetres everywhere (x grows to the patient's right, y to anterior, z to
+World coordinates are RAS+ millimeters everywhere (x grows to the patient's right, y to anterior, z to
 superior), as in nibabel. DICOM's LPS+ is converted in ``radvlm.io`` and nowhere else. An index (i, j, k)
-names the *centre* of a voxel; a voxel reaches half a voxel further on each side, so the extent of a grid is
+names the *center* of a voxel; a voxel reaches half a voxel further on each side, so the extent of a grid is
 edge to edge. Grids are compared by the distance of their corners in mm, never by comparing floats, because
 headers store float32.
 """
@@ -131,7 +131,7 @@ class Geometry:
 
     @cached_property
     def spacing_mm(self) -> tuple[float, float, float]:
-        """Distance of neighbouring voxel centres along each axis, in mm."""
+        """Distance of neighboring voxel centers along each axis, in mm."""
         return tuple(float(s) for s in np.linalg.norm(self.affine[:3, :3], axis=0))  # type: ignore[return-value]
 
     @cached_property
@@ -169,7 +169,7 @@ class Geometry:
         return float(np.degrees(np.arccos(min(1.0, best))))
 
     def to_world(self, index: np.ndarray | Sequence[float]) -> np.ndarray:
-        """Index (..., 3) to RAS+ mm (..., 3); whole numbers are voxel centres."""
+        """Index (..., 3) to RAS+ mm (..., 3); whole numbers are voxel centers."""
         return np.asarray(index, dtype=float) @ self.affine[:3, :3].T + self.affine[:3, 3]
 
     def to_index(self, point_mm: np.ndarray | Sequence[float]) -> np.ndarray:

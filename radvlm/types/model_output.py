@@ -23,7 +23,7 @@ from radvlm.types.region import Region
 from radvlm.types.report import region_from_dict
 
 #: How a score was tied to a place: voxels of the finding itself, the organ that it lies in, or nothing.
-GROUNDINGS = ("voxel head", "organ", "not localised")
+GROUNDINGS = ("voxel head", "organ", "not localized")
 #: Regions of a model are named ``model:liver_cyst/1`` in a report, because masks may name the same structure.
 MODEL_REGION = "model:"
 #: What a score may say; "not assessed" is no outcome of a model.
@@ -57,8 +57,8 @@ class FindingScore:
         site: canonical structure, with its side where that is known (``kidney_left``); "" for none.
         probability: calibrated, 0 to 1.
         status: present, absent or indeterminate, by the thresholds stored with the model.
-        region: in the model's own segmentation; None where the model did not localise it, and where it is absent.
-        grounding: one of ``GROUNDINGS``; "not localised" exactly when there is no region.
+        region: in the model's own segmentation; None where the model did not localize it, and where it is absent.
+        grounding: one of ``GROUNDINGS``; "not localized" exactly when there is no region.
         locations: finer places that the model gives, most probable first (``liver_segment_6``); () for none.
 
     Raises InputError where one of these does not hold.
@@ -71,7 +71,7 @@ class FindingScore:
     probability: float
     status: Status
     region: Region | None = None
-    grounding: str = "not localised"
+    grounding: str = "not localized"
     locations: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -89,9 +89,9 @@ class FindingScore:
             raise InputError("a score is present, absent or indeterminate", f"{self.finding}: {self.status}")
         if self.grounding not in GROUNDINGS:
             raise InputError(f"a grounding is one of {', '.join(GROUNDINGS)}", repr(self.grounding))
-        if (self.region is None) != (self.grounding == "not localised"):
+        if (self.region is None) != (self.grounding == "not localized"):
             raise InputError(
-                'a score is "not localised" exactly when it has no region',
+                'a score is "not localized" exactly when it has no region',
                 f"{self.finding}: {self.grounding}, region {self.region and self.region.id}",
             )
         if self.status is Status.ABSENT and self.region is not None:

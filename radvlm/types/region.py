@@ -20,7 +20,7 @@ class Region:
         box: tight bounding box in voxels of the RAS+ grid.
         voxels: number of voxels, at least 1.
         volume_ml: volume in mL.
-        centroid_mm: centre of mass, RAS+ mm.
+        centroid_mm: center of mass, RAS+ mm.
         seed: index of one voxel of the instance; None for a whole structure.
     """
 

@@ -197,7 +197,7 @@ def _contact_rows(
 def _neighbor_rows(
     head: dict[str, str | float | int | None], near: Neighbor
 ) -> list[dict[str, str | float | int | None]]:
-    """Gap (mm) and, where they touch, area of contact (mm2); ``location`` is the neighbour."""
+    """Gap (mm) and, where they touch, area of contact (mm2); ``location`` is the neighbor."""
     known = [("gap", near.distance_mm, "mm", "surface to surface")]
     if near.contact_mm2 > 0:
         known.append(("contact_area", near.contact_mm2, "mm2", "shared voxel faces x 2/3"))

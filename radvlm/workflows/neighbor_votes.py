@@ -2,7 +2,7 @@
 
 Unusual: a vote changes a probability only through a calibration that was fitted on validation cases for this very model
 and index. Without one the model's score stays as it is, and the vote stands beside it with ``is_calibrated=False``.
-What a neighbour has is read from its report by the labels of ``radvlm.evaluate``: present or not. A report that does
+What a neighbor has is read from its report by the labels of ``radvlm.evaluate``: present or not. A report that does
 not mention a finding counts as without it, an uncertain one does not vote. Sides are not told apart.
 """
 
@@ -25,8 +25,8 @@ from radvlm.types.volume import Volume
 if TYPE_CHECKING:
     from radvlm.retrieve import ReportIndex, SearchResult
 
-#: Neighbours that vote, and the temperature of the softmax over their cosines, unless a calibration says otherwise.
-NEIGHBOURS, TEMPERATURE = 16, 0.1
+#: Neighbors that vote, and the temperature of the softmax over their cosines, unless a calibration says otherwise.
+NEIGHBORS, TEMPERATURE = 16, 0.1
 #: Name of the calibration in the folder of an index; it is read from there when none is passed.
 CALIBRATION_FILE = "votes.json"
 _FORMAT = "radvlm-vote-calibration"
@@ -34,17 +34,17 @@ _FORMAT = "radvlm-vote-calibration"
 
 @dataclass(frozen=True)
 class VotedScore(FindingScore):
-    """A score with the vote of the neighbours beside it.
+    """A score with the vote of the neighbors beside it.
 
     Attributes:
-        share: of the neighbours' weight that has the finding, 0 to 1; None when none of them says.
-        neighbours: that voted.
+        share: of the neighbors' weight that has the finding, 0 to 1; None when none of them says.
+        neighbors: that voted.
         is_calibrated: True when ``probability`` and ``status`` take the vote into account; False when they are the
             model's own.
     """
 
     share: float | None = None
-    neighbours: int = 0
+    neighbors: int = 0
     is_calibrated: bool = False
 
 
@@ -52,13 +52,13 @@ class VotedScore(FindingScore):
 class VoteCalibration:
     """p = sigmoid(bias + model_weight * logit(model) + vote_weight * logit(share)), fitted on validation cases.
 
-    ``share`` is smoothed by half a neighbour on each side, so that it is never 0 or 1. Bound to one model and one
+    ``share`` is smoothed by half a neighbor on each side, so that it is never 0 or 1. Bound to one model and one
     generation of an index by their digests.
 
     Attributes:
         bias, model_weight, vote_weight: of the logistic regression.
         absent_below, present_from: limits of the status; what lies between is indeterminate.
-        neighbours, temperature: of the vote.
+        neighbors, temperature: of the vote.
         cases: pairs of scan and finding that it was fitted on.
         model_digest, index_digest: what it holds for.
     """
@@ -68,7 +68,7 @@ class VoteCalibration:
     vote_weight: float
     absent_below: float
     present_from: float
-    neighbours: int
+    neighbors: int
     temperature: float
     cases: int
     model_digest: str
@@ -79,14 +79,14 @@ class VoteCalibration:
             raise InputError("0 <= absent below <= present from <= 1", f"{self.absent_below}, {self.present_from}")
         if not all(np.isfinite([self.bias, self.model_weight, self.vote_weight])):
             raise InputError("weights of a calibration are finite", f"{self.bias}, {self.model_weight}")
-        if self.neighbours < 1 or not self.temperature > 0:
+        if self.neighbors < 1 or not self.temperature > 0:
             raise InputError(
-                "at least one neighbour votes, at a temperature above 0", f"{self.neighbours}, {self.temperature}"
+                "at least one neighbor votes, at a temperature above 0", f"{self.neighbors}, {self.temperature}"
             )
 
-    def probability(self, model: float, share: float, neighbours: int) -> float:
+    def probability(self, model: float, share: float, neighbors: int) -> float:
         """Of a finding, from the model's probability and the vote."""
-        a, b = _features(np.array([model]), np.array([share]), np.array([neighbours]))
+        a, b = _features(np.array([model]), np.array([share]), np.array([neighbors]))
         x = self.bias + self.model_weight * a[0] + self.vote_weight * b[0]
         return float(1 / (1 + np.exp(-np.clip(x, -60, 60))))
 
@@ -148,8 +148,8 @@ def vote(
                 "Fit it for these with calibrate_votes",
             )
         calibration = None
-    result = _neighbours(
-        scan, index, calibration.neighbours if calibration else NEIGHBOURS, exclude_patient, patient_not_indexed
+    result = _neighbors(
+        scan, index, calibration.neighbors if calibration else NEIGHBORS, exclude_patient, patient_not_indexed
     )
     shares = _shares(result, [s.words for s in scores], calibration.temperature if calibration else TEMPERATURE)
     return tuple(_voted(s, shares[s.words], calibration) for s in scores)
@@ -160,29 +160,29 @@ def _voted(score: FindingScore, share: tuple[float, int] | None, calibration: Vo
     if share is None:
         return VotedScore(**own)
     if calibration is None:
-        return VotedScore(**own, share=share[0], neighbours=share[1])
+        return VotedScore(**own, share=share[0], neighbors=share[1])
     p = calibration.probability(score.probability, *share)
     status = calibration.status(p)
     if status is Status.ABSENT:
-        own |= {"region": None, "grounding": "not localised", "locations": ()}
+        own |= {"region": None, "grounding": "not localized", "locations": ()}
     return VotedScore(
-        **{**own, "probability": p, "status": status}, share=share[0], neighbours=share[1], is_calibrated=True
+        **{**own, "probability": p, "status": status}, share=share[0], neighbors=share[1], is_calibrated=True
     )
 
 
-def _neighbours(scan: Volume, index: ReportIndex, k: int, exclude_patient: Any, not_indexed: bool) -> SearchResult:
+def _neighbors(scan: Volume, index: ReportIndex, k: int, exclude_patient: Any, not_indexed: bool) -> SearchResult:
     from radvlm.workflows.prior_reports import reads_scans
 
     if not reads_scans(index):
         raise InputError(
-            "neighbours of a scan need an index whose encoder reads scans",
+            "neighbors of a scan need an index whose encoder reads scans",
             str(index.manifest["encoder"]["id"]),
             "Build it with --encoder tiny",
         )
     level = next((name for name in ("image", "report") if name in index.levels), "")
     if not level:
         raise InputError(
-            "neighbours that vote are whole reports",
+            "neighbors that vote are whole reports",
             ", ".join(index.levels),
             "Build the index with the level image or report",
         )
@@ -190,9 +190,9 @@ def _neighbours(scan: Volume, index: ReportIndex, k: int, exclude_patient: Any, 
 
 
 def _shares(result: SearchResult, asked: Iterable[str], temperature: float) -> dict[str, tuple[float, int] | None]:
-    """Words of a finding -> (share, neighbours), None where no label fits them or no neighbour says."""
+    """Words of a finding -> (share, neighbors), None where no label fits them or no neighbor says."""
     from radvlm.evaluate import label_report
-    from radvlm.retrieve import neighbour_vote
+    from radvlm.retrieve import neighbor_vote
 
     said = {h.record: label_report(h.text, "radvlm") for h in result}
     out: dict[str, tuple[float, int] | None] = {}
@@ -203,8 +203,8 @@ def _shares(result: SearchResult, asked: Iterable[str], temperature: float) -> d
             states = {labels[n] for n in names}
             if names and (states == {"present"} or "uncertain" not in states):
                 table[record] = {words: states == {"present"}}
-        found = neighbour_vote(result, table, words, temperature)
-        out[words] = None if found is None else (found.share, found.neighbours)
+        found = neighbor_vote(result, table, words, temperature)
+        out[words] = None if found is None else (found.share, found.neighbors)
     return out
 
 
@@ -221,7 +221,7 @@ def calibrate_votes(
     model: Any,
     index: ReportIndex,
     *,
-    neighbours: int = NEIGHBOURS,
+    neighbors: int = NEIGHBORS,
     temperature: float = TEMPERATURE,
 ) -> VoteCalibration:
     """Fit the calibration on validation cases; ``save`` it as ``INDEX/votes.json`` to have it used.
@@ -234,7 +234,7 @@ def calibrate_votes(
     rows: list[tuple[float, float, int, bool]] = []
     for scan, patient, truth in cases:
         scores = {s.words: s for s in model.classify(scan, list(truth))}
-        result = _neighbours(scan, index, neighbours, patient, patient is None)
+        result = _neighbors(scan, index, neighbors, patient, patient is None)
         for words, share in _shares(result, truth, temperature).items():
             if share is not None and words in scores:
                 rows.append((scores[words].probability, *share, bool(truth[words])))
@@ -244,7 +244,7 @@ def calibrate_votes(
         table[:, 1],
         table[:, 2],
         table[:, 3],
-        neighbours=neighbours,
+        neighbors=neighbors,
         temperature=temperature,
         model_digest=str(getattr(model, "digest", "")),
         index_digest=index.digest,
@@ -257,7 +257,7 @@ def fit_votes(
     voters: np.ndarray,
     truth: np.ndarray,
     *,
-    neighbours: int = NEIGHBOURS,
+    neighbors: int = NEIGHBORS,
     temperature: float = TEMPERATURE,
     model_digest: str = "",
     index_digest: str = "",
@@ -266,7 +266,7 @@ def fit_votes(
     """Logistic regression of truth (N,) on the logits of the model's probabilities and of the shares.
 
     A Gaussian prior of precision ``pull`` draws the weights to (1, 0) and the bias to 0, "the model alone", so that few
-    cases change little. ``present_from`` maximises F1 on the cases; ``absent_below`` is half of it.
+    cases change little. ``present_from`` maximizes F1 on the cases; ``absent_below`` is half of it.
     """
     y = np.asarray(truth, dtype=float)
     if not 0 < y.sum() < len(y):
@@ -299,7 +299,7 @@ def fit_votes(
         float(w[2]),
         high / 2,
         high,
-        neighbours,
+        neighbors,
         temperature,
         len(y),
         model_digest,
@@ -308,7 +308,7 @@ def fit_votes(
 
 
 def _features(model: np.ndarray, share: np.ndarray, voters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Logits of the model's probability and of the share, smoothed by half a neighbour on each side."""
+    """Logits of the model's probability and of the share, smoothed by half a neighbor on each side."""
     p = np.clip(np.asarray(model, float), 1e-6, 1 - 1e-6)
     n = np.asarray(voters, float)
     q = (np.asarray(share, float) * n + 0.5) / (n + 1)

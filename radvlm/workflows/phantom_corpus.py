@@ -1,4 +1,4 @@
-"""A folder of labelled phantoms to train a model on: images, voxel classes, truth and the report of the masks.
+"""A folder of labeled phantoms to train a model on: images, voxel classes, truth and the report of the masks.
 
     write_corpus("corpus/train", seeds=range(1000, 2000), spacing_mm=3.0)
 
@@ -189,7 +189,7 @@ def voxel_labels(phantom: Phantom) -> tuple[np.ndarray, np.ndarray]:
     """Class and part of every voxel, uint8 (I, J, K): indices into ``voxel_classes()`` and ``part_classes()``.
 
     A finding covers the organ it lies in. Kinds that share one structure (lytic and sclerotic bone lesions,
-    solid and ground-glass nodules) are told apart by the nearest true centre.
+    solid and ground-glass nodules) are told apart by the nearest true center.
     """
     segmentation = phantom.segmentation
     names = voxel_classes()
@@ -255,7 +255,7 @@ def _kinds_at(phantom: Phantom, structure: str, where: tuple[np.ndarray, ...]) -
         return np.full(where[0].shape, names.index(next(iter(kinds))), np.uint8)
     affine = phantom.segmentation.geometry.affine
     points = np.stack(where, axis=1) @ affine[:3, :3].T + affine[:3, 3]
-    centres = np.array([t.centre_mm for t in lesions if t.centre_mm is not None])
-    numbers = np.array([names.index(t.kind) for t in lesions if t.centre_mm is not None], np.uint8)
-    nearest = np.square(points[:, None, :] - centres[None]).sum(axis=2).argmin(axis=1)
+    centers = np.array([t.center_mm for t in lesions if t.center_mm is not None])
+    numbers = np.array([names.index(t.kind) for t in lesions if t.center_mm is not None], np.uint8)
+    nearest = np.square(points[:, None, :] - centers[None]).sum(axis=2).argmin(axis=1)
     return numbers[nearest]

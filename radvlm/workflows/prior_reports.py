@@ -1,7 +1,7 @@
 """Where prior reports meet a new one: the encoder of an index, what is asked of it, and how little may come of it.
 
 Unusual: a report is complete before anything is retrieved, so that retrieval cannot be the reason for a finding. Prior
-text reaches a model only as labelled data, only where the model says that it was taught to use it (``uses_hints``), and
+text reaches a model only as labeled data, only where the model says that it was taught to use it (``uses_hints``), and
 only the part of it that writes prose; scores, regions and measurements are those from before. What the prose then says
 is verified like any other prose, and the findings of both reports are compared.
 """
@@ -164,7 +164,7 @@ class Priors:
     Attributes:
         index, index_digest, encoder: which index answered.
         asked: every query with every hit and why it was kept or dropped.
-        hints: what is left of the kept ones, neutralised and numbered over all queries.
+        hints: what is left of the kept ones, neutralized and numbered over all queries.
         decisions: how the search was routed and whom it left out.
     """
 
@@ -489,9 +489,9 @@ def scan_picture(scan: Volume, *, height_px: int = 240) -> bytes:
     slices = ((scan.hu[::-1, ::-1, k // 2].T, (i * x, j * y)), (scan.hu[::-1, j // 2, ::-1].T, (i * x, k * z)))
     parts = []
     for hu, (wide_mm, high_mm) in slices:  # (rows, columns)
-        grey = np.clip((hu.astype(np.float32) - low) / (high - low) * 255, 0, 255).astype(np.uint8)
+        gray = np.clip((hu.astype(np.float32) - low) / (high - low) * 255, 0, 255).astype(np.uint8)
         size = (max(1, round(height_px * wide_mm / high_mm)), height_px)
-        parts.append(Image.fromarray(np.ascontiguousarray(grey)).resize(size, Image.Resampling.BILINEAR))
+        parts.append(Image.fromarray(np.ascontiguousarray(gray)).resize(size, Image.Resampling.BILINEAR))
     whole = Image.new("L", (sum(p.width for p in parts) + 4, height_px))
     whole.paste(parts[0], (0, 0))
     whole.paste(parts[1], (parts[0].width + 4, 0))
@@ -517,7 +517,7 @@ def uses_hints(model: Any) -> bool:
 def hinted_drafts(
     model: Any, scan: Volume, facts: Mapping[str, str] | None, masks: Segmentation | None, priors: Priors
 ) -> tuple[Draft, ...]:
-    """Prose of a model that was shown the hints, as a labelled block; InputError for anything but drafts."""
+    """Prose of a model that was shown the hints, as a labeled block; InputError for anything but drafts."""
     drafts = tuple(model.draft(scan, facts=facts, segmentation=masks, hints=priors.rendered()))
     if not all(isinstance(d, Draft) for d in drafts):
         raise InputError("draft returns Draft objects", ", ".join(sorted({type(d).__name__ for d in drafts})))

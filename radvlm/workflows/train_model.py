@@ -1,6 +1,6 @@
 """From a recipe file to a model: makes the phantoms that are missing, then trains.
 
-A join: ``radvlm.train`` knows labelled scans but not where they come from, and ``radvlm.phantom`` knows no network.
+A join: ``radvlm.train`` knows labeled scans but not where they come from, and ``radvlm.phantom`` knows no network.
 """
 
 from __future__ import annotations

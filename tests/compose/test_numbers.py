@@ -46,7 +46,7 @@ def test_halves_round_away_from_zero(value: float, step: str, text: str) -> None
         (0.6, "1 mm"),
     ],
 )
-def test_lengths_change_unit_at_one_centimetre(mm: float, text: str) -> None:
+def test_lengths_change_unit_at_one_centimeter(mm: float, text: str) -> None:
     assert length_text(mm, AUTO) == text
 
 

@@ -62,7 +62,7 @@ def lesion(
         "size_means": "largest diameter, mm",
         "long_axis_mm": 15.0,
         "short_axis_mm": 12.0,
-        "centre_mm": [1.0, 2.0, 3.0],
+        "center_mm": [1.0, 2.0, 3.0],
         "in_field": in_field,
     }
 

@@ -24,7 +24,7 @@ from radvlm.evaluate.metrics.grounding_case import (
     ground_case,
     statements_of,
 )
-from radvlm.evaluate.metrics.measurement_error import errors_against_truth, stated_sizes, summarise_errors
+from radvlm.evaluate.metrics.measurement_error import errors_against_truth, stated_sizes, summarize_errors
 from radvlm.evaluate.metrics.overlap import Place, RegionMasks, dice, iou, on_grid, pointing_voxel, shared_voxels, union
 from radvlm.evaluate.registry import make_metric
 from radvlm.report_reader.report_text import ReportText
@@ -49,8 +49,8 @@ def region(
     """A cuboid of voxels."""
     box = Box(start, stop)
     voxels = int(np.prod(box.shape))
-    centre = grid.to_world((np.array(start) + np.array(stop) - 1) / 2)
-    return Region(id, structure, box, voxels, voxels * grid.voxel_volume_mm3 / 1000, tuple(centre.tolist()), start)
+    center = grid.to_world((np.array(start) + np.array(stop) - 1) / 2)
+    return Region(id, structure, box, voxels, voxels * grid.voxel_volume_mm3 / 1000, tuple(center.tolist()), start)
 
 
 def finding(
@@ -139,18 +139,18 @@ def test_a_mask_on_a_flipped_and_finer_grid_comes_back_on_the_reference_grid() -
     fine = Geometry((40, 40, 40), np.array([[-1.0, 0, 0, 38.5], [0, 1.0, 0, -0.5], [0, 0, 2.5, -1.25], [0, 0, 0, 1]]))
     coarse = np.zeros(GRID.shape, dtype=bool)
     coarse[A.box.slices] = True
-    centres = np.stack(np.meshgrid(*[np.arange(40)] * 3, indexing="ij"), -1).reshape(-1, 3)
-    nearest = np.rint(GRID.to_index(fine.to_world(centres))).astype(int)
+    centers = np.stack(np.meshgrid(*[np.arange(40)] * 3, indexing="ij"), -1).reshape(-1, 3)
+    nearest = np.rint(GRID.to_index(fine.to_world(centers))).astype(int)
     inside = ((nearest >= 0) & (nearest < 20)).all(axis=1)
-    mask = np.zeros(len(centres), dtype=bool)
+    mask = np.zeros(len(centers), dtype=bool)
     mask[inside] = coarse[tuple(nearest[inside].T)]
     back = on_grid(Place(Box((0, 0, 0), (40, 40, 40)), mask.reshape(fine.shape)), fine, GRID)
     assert back.voxels == 64 and shared_voxels(back, Place(A.box, np.ones((4, 4, 4), dtype=bool))) == 64
     finer = on_grid(Place(A.box, np.ones((4, 4, 4), dtype=bool)), GRID, fine)
     assert finer.voxels == 64 * 8  # each voxel of 2 x 2 x 5 mm is eight of 1 x 1 x 2.5 mm
     assert finer.box is not None and finer.mask is not None
-    centre = fine.to_world(np.argwhere(finer.mask).mean(axis=0) + np.array(finer.box.start))
-    assert np.allclose(centre, A.centroid_mm)
+    center = fine.to_world(np.argwhere(finer.mask).mean(axis=0) + np.array(finer.box.start))
+    assert np.allclose(center, A.centroid_mm)
     away = Geometry((5, 5, 5), np.array([[2.0, 0, 0, 500], [0, 2, 0, 0], [0, 0, 5, 0], [0, 0, 0, 1]]))
     assert on_grid(Place(Box((0, 0, 0), (5, 5, 5)), np.ones((5, 5, 5), dtype=bool)), away, GRID).voxels == 0
 
@@ -186,7 +186,7 @@ def test_a_case_worked_by_hand() -> None:
         replace(stone, id="C4"),
     )
     got = scores(reference, candidate)
-    # Pairs: R1-C1 by place. R2 goes to the localised C3 rather than to C2: both agree in words, C3 lies nearer.
+    # Pairs: R1-C1 by place. R2 goes to the localized C3 rather than to C2: both agree in words, C3 lies nearer.
     assert got["logical-precision"] == pytest.approx(3 / 4) and got["logical-recall"] == 1.0
     assert got["logical-f1"] == pytest.approx(2 * 3 / 7)
     assert got["dice"] == pytest.approx((0.75 + 0.0) / 2) and got["iou"] == pytest.approx((0.6 + 0.0) / 2)
@@ -363,7 +363,7 @@ def test_registry_names() -> None:
 @dataclass(frozen=True)
 class Lesion:
     id: str
-    centre_mm: tuple[float, float, float] | None
+    center_mm: tuple[float, float, float] | None
     long_axis_mm: float | None
     structure: str = "liver_lesion"
     short_axis_mm: float | None = None
@@ -396,10 +396,10 @@ def test_errors_against_known_lesions() -> None:
     }
     assert found.missed == ("L3",) and found.extra == ("F3",) and found.left_out == ("L4", "L5")
     assert found.unstated == (("F1", "short_axis"),)
-    mm = summarise_errors(found.errors)["mm"]
+    mm = summarize_errors(found.errors)["mm"]
     assert (mm.n, mm.bias, mm.mean_absolute, mm.root_mean_square, mm.largest) == (2, 0.0, 1.0, 1.0, 1.0)
     assert mm.mean_absolute_relative == pytest.approx((1 / 8 + 1 / 4) / 2)
-    assert summarise_errors(found.errors)["HU"].mean_absolute_relative is None
+    assert summarize_errors(found.errors)["HU"].mean_absolute_relative is None
     with pytest.raises(InputError):
         errors_against_truth(mine, truth, stated="guessed")
 
@@ -460,7 +460,7 @@ def test_a_phantom_from_voxels_to_grounding() -> None:
     whole = radvlm.generate_report(phantom.volume, segmentation=phantom.segmentation, patient=phantom.patient)
     truth = errors_against_truth(whole.report, phantom.truth.lesions)
     assert not truth.missed and not truth.extra and {e.truth_id for e in truth.errors} == {"L1", "L2", "L3"}
-    summary = summarise_errors(truth.errors)
+    summary = summarize_errors(truth.errors)
     assert summary["mm"].mean_absolute < 4.0 and summary["mL"].mean_absolute < 2.0
     same = ground_case(GroundedReport.of(whole.report, whole.regions), GroundedReport.of(whole.report, whole.regions))
     assert all(p.dice == 1.0 and p.hit for p in same.pairs if p.reference and p.reference.regions)

@@ -65,7 +65,7 @@ def test_parquet_or_a_clear_message(tmp_path: Path) -> None:
     assert read_reports(path)[0].text == "Normal."
 
 
-def test_columns_of_public_datasets_are_recognised(tmp_path: Path) -> None:
+def test_columns_of_public_datasets_are_recognized(tmp_path: Path) -> None:
     path = _write(
         tmp_path,
         "ctrate.csv",

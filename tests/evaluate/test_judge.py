@@ -24,7 +24,7 @@ from radvlm.evaluate.judge.cache import ReplyCache
 from radvlm.evaluate.judge.callable import CallableBackend
 from radvlm.evaluate.judge.card import card_text
 from radvlm.evaluate.judge.cost import Prices
-from radvlm.evaluate.judge.judgement import JudgedError, Judgement, central
+from radvlm.evaluate.judge.judgment import JudgedError, Judgment, central
 from radvlm.evaluate.judge.local_transformers import LocalTransformers
 from radvlm.evaluate.judge.metric import JudgeMetric, judge_errors, marks
 from radvlm.evaluate.judge.offline_batch import OfflineBatch
@@ -340,9 +340,9 @@ def error(category: str, significant: bool = True) -> JudgedError:
 
 
 def test_the_central_vote_is_a_real_one() -> None:
-    votes = [Judgement((error("omission"),) * n) for n in (0, 3, 2, 2, 9)]
+    votes = [Judgment((error("omission"),) * n) for n in (0, 3, 2, 2, 9)]
     assert central(votes) == (2, 0.4)
-    assert central([Judgement(), Judgement((error("omission"),))]) == (0, 0.5)
+    assert central([Judgment(), Judgment((error("omission"),))]) == (0, 0.5)
 
 
 def test_votes_need_a_majority_of_valid_answers() -> None:
@@ -363,7 +363,7 @@ def test_votes_need_a_majority_of_valid_answers() -> None:
     assert outcome.status == "malformed" and outcome.votes == 1  # one valid answer of three is none
     failing = judge("?", votes=2, params=hot)
     outcome = failing.outcomes([ReportText("1", REFERENCE)], [ReportText("1", CANDIDATE)])[0]
-    assert outcome.status == "malformed" and outcome.judgement is None and "2 of 2 votes" in outcome.reason
+    assert outcome.status == "malformed" and outcome.judgment is None and "2 of 2 votes" in outcome.reason
     with pytest.raises(InputError, match="temperature above 0"):
         JudgeSettings("m", votes=3)
 
@@ -415,7 +415,7 @@ def test_order_of_cases_changes_nothing_and_one_pair_is_easy() -> None:
     backward = JudgeRunner(CallableBackend(answer, max_concurrency=4), JudgeSettings("m")).run(pairs[::-1])
     assert forward == backward[::-1]
     one = judge_errors(REFERENCE, CANDIDATE, CallableBackend(answer), JudgeSettings("m"))
-    assert one == forward[0] and one.judgement is not None and one.judgement.total == 2
+    assert one == forward[0] and one.judgment is not None and one.judgment.total == 2
 
 
 def test_a_function_that_gives_no_text_stops_the_run() -> None:
@@ -473,7 +473,7 @@ def test_batch_files_there_and_back(tmp_path: Path) -> None:
         with ReplyCache(tmp_path / "judge.sqlite") as cache:
             metric = JudgeMetric(OfflineBatch(folder), JudgeSettings("m"), cache)
             outcomes = metric.outcomes(references, candidates)
-            assert all((o.judgement is None) == (o.status != "ok") for o in outcomes)
+            assert all((o.judgment is None) == (o.status != "ok") for o in outcomes)
             assert metric.report(references, candidates)[1]["requests"]["sent"] == 0
             return [o.status for o in outcomes]
 
@@ -534,7 +534,7 @@ def test_a_tiny_random_model_gives_a_status(tmp_path: Path) -> None:
     assert a == c and a != b
     assert torch.equal(state, torch.random.get_rng_state())  # the caller's random numbers are left alone
     outcome = judge_errors("a nodule", "no nodule", backend, JudgeSettings("tiny", params=Params(max_tokens=64)))
-    assert outcome.status == "malformed" and outcome.judgement is None
+    assert outcome.status == "malformed" and outcome.judgment is None
     long = judge_errors("nodule " * 3000, "x", backend, JudgeSettings("tiny", params=Params(max_tokens=64)))
     assert long.status == "rejected" and "the model takes 2048" in long.reason
 

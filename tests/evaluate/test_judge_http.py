@@ -74,8 +74,8 @@ def totals(outcomes: list[CaseOutcome]) -> Counter[str]:
     """Every count summed over cases."""
     out: Counter[str] = Counter()
     for outcome in outcomes:
-        assert outcome.judgement is not None
-        for category, sides in outcome.judgement.to_dict()["counts"].items():
+        assert outcome.judgment is not None
+        for category, sides in outcome.judgment.to_dict()["counts"].items():
             for side, n in sides.items():
                 out[f"{category} {side}"] += n
     return out
@@ -266,11 +266,11 @@ def test_a_thousand_pairs_with_faults_and_a_kill(serve: Any, tmp_path: Path) -> 
         )
         assert totals(outcomes) == totals(clean)
         assert sum(totals(outcomes).values()) == sum(i % 4 for i in range(1000))
-        assert [o.judgement for o in outcomes] == [o.judgement for o in clean]
+        assert [o.judgment for o in outcomes] == [o.judgment for o in clean]
 
         made = sum(map(len, server.made.values()))
         again, runner = ask(server, list(range(1000)), cache)  # everything is kept: not one request more
-        assert [o.judgement for o in again] == [o.judgement for o in outcomes]
+        assert [o.judgment for o in again] == [o.judgment for o in outcomes]
         assert sum(map(len, server.made.values())) == made
         assert runner.tally.events["sent"] == 0
 
@@ -317,7 +317,7 @@ def test_every_way_to_fail_is_a_status_and_never_zero_errors(serve: Any) -> None
         "timeout",
         "malformed",
     ]
-    assert all((o.judgement is None) == (o.status != "ok") for o in outcomes)
+    assert all((o.judgment is None) == (o.status != "ok") for o in outcomes)
     assert "cut off after 4096 tokens" in outcomes[9].reason
     assert "matched_findings: Field required" in outcomes[13].reason
     assert server.visits[3, "first"] == 2 and server.visits[4, "first"] == 1

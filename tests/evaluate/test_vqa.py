@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from radvlm.errors import InputError
 from radvlm.evaluate import evaluate
-from radvlm.evaluate.metrics.answers import Tolerance, normalise, number_of, same_answer
+from radvlm.evaluate.metrics.answers import Tolerance, normalize, number_of, same_answer
 from radvlm.evaluate.metrics.classification import (
     auprc,
     auroc,
@@ -70,7 +70,7 @@ def test_answers(reference: str, candidate: str, right: bool) -> None:
 def test_numbers_and_words() -> None:
     assert number_of("1.5 cm") == (15.0, "mm") and number_of("−8 HU.") == (-8.0, "HU")
     assert number_of("two lesions") is None and number_of("") is None and number_of("2 x 3 cm") is None
-    assert normalise(" The  Left-sided haematoma, two! ") == "left sided hematoma 2"
+    assert normalize(" The  Left-sided haematoma, two! ") == "left sided hematoma 2"
     assert same_answer("12 mm", "12", Tolerance(unit_optional=True))
     with pytest.raises(InputError):
         Tolerance(relative=-0.1)

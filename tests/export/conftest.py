@@ -23,7 +23,7 @@ from radvlm.types.study import Study
 from radvlm.types.volume import Volume
 
 SHAPE, SPACING = (120, 90, 36), (3.0, 3.0, 5.0)
-#: structure or lesion -> (centre in voxels, half-axes in voxels, HU); the liver lies at high i: the patient's right.
+#: structure or lesion -> (center in voxels, half-axes in voxels, HU); the liver lies at high i: the patient's right.
 PARTS = {
     "body": ((60, 45, 18), (55, 38, 40), 20),
     "lung_right": ((85, 48, 36), (20, 24, 7), -820),
@@ -48,9 +48,9 @@ class Case:
 
 
 def ellipsoid(name: str) -> np.ndarray:
-    centre, half, _ = PARTS[name]
+    center, half, _ = PARTS[name]
     grid = np.indices(SHAPE, dtype=np.float32)
-    return sum(((axis - c) / h) ** 2 for axis, c, h in zip(grid, centre, half, strict=True)) <= 1.0
+    return sum(((axis - c) / h) ** 2 for axis, c, h in zip(grid, center, half, strict=True)) <= 1.0
 
 
 def make_geometry() -> Geometry:
@@ -234,7 +234,7 @@ def make_report(
         ("biliary", "Possible fat stranding beside the gallbladder.", ("F10",)),
         ("spleen", "The spleen is unremarkable.", ("F7",)),
         ("kidneys", "The right kidney is unremarkable.", ("F8",)),
-        ("vessels", "The aorta is of normal calibre.", ("F14",)),
+        ("vessels", "The aorta is of normal caliber.", ("F14",)),
         ("bones", "No focal lesion of the L1 vertebra.", ("F9",)),
         ("impression", "Hypoattenuating liver lesions, the largest 3.3 cm in segment VI.", ("F4", "F5")),
         ("impression", "Possible fat stranding beside the gallbladder.", ("F10",)),

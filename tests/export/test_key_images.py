@@ -15,7 +15,7 @@ from PIL import Image
 
 from radvlm.export.key_images import key_image, mask_outline
 from radvlm.export.regions import calipers
-from radvlm.export.windows import WINDOWS, grey_levels
+from radvlm.export.windows import WINDOWS, gray_levels
 
 
 def _loops(path: str) -> list[list[tuple[float, float]]]:
@@ -58,7 +58,7 @@ def test_picture_is_the_native_crop_seen_from_the_feet(case) -> None:
     # the lesion's middle (95, 42) is the middle of the picture; column 0 is the patient's rightmost, row 0 the front
     start_i, start_j = 95 - (columns - 1) // 2 - (columns - 1) % 2, 42 - (rows - 1) // 2 - (rows - 1) % 2
     crop = case.volume.hu[start_i : start_i + columns, start_j : start_j + rows, 17]
-    assert (pixels == grey_levels(crop, WINDOWS["liver"])[::-1, ::-1].T).all()
+    assert (pixels == gray_levels(crop, WINDOWS["liver"])[::-1, ::-1].T).all()
     # outline: area of the mask in the slice
     mask = case.regions.labels[..., 17] == case.regions.row("liver_lesion/1").label
     assert sum(map(_area, _loops(picture.outline))) == pytest.approx(mask.sum() * 9.0)
@@ -86,6 +86,6 @@ def test_without_a_region_map_the_box_is_drawn(case) -> None:
     assert size.tolist() == pytest.approx([region.box.shape[0] * 3.0, region.box.shape[1] * 3.0])
 
 
-def test_grey_levels_follow_the_dicom_formula() -> None:
+def test_gray_levels_follow_the_dicom_formula() -> None:
     hu = np.array([-161, -160, 39.5, 239, 240, 500], np.float32)
-    assert grey_levels(hu, WINDOWS["soft"]).tolist() == [0, 0, 128, 255, 255, 255]
+    assert gray_levels(hu, WINDOWS["soft"]).tolist() == [0, 0, 128, 255, 255, 255]

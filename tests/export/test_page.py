@@ -113,8 +113,8 @@ def test_headings_and_landmarks(page: str) -> None:
     assert all(b <= a + 1 for a, b in itertools.pairwise(levels))
     ids = [attrs["id"] for _, attrs in parsed.tags if "id" in attrs]
     assert len(ids) == len(set(ids))
-    labelled = [attrs["aria-labelledby"] for _, attrs in parsed.tags if "aria-labelledby" in attrs]
-    assert set(labelled) <= set(ids)
+    labeled = [attrs["aria-labelledby"] for _, attrs in parsed.tags if "aria-labelledby" in attrs]
+    assert set(labeled) <= set(ids)
 
 
 def test_policy_names_exactly_the_script_and_style_of_the_page(page: str) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from radvlm.export import PageOptions, render_page
-from radvlm.export.windows import WINDOWS, grey_levels
+from radvlm.export.windows import WINDOWS, gray_levels
 
 pytestmark = pytest.mark.browser
 
@@ -63,7 +63,7 @@ class Opened:
         return self.tab.evaluate("([p, v]) => window.radvlmPage.locate(p, v)", [plane, list(voxel)])
 
     def pixel(self, plane: str, voxel: tuple[int, int, int]) -> list[int]:
-        """Colour of the canvas at the middle of a voxel."""
+        """Color of the canvas at the middle of a voxel."""
         return self.tab.evaluate(
             """([plane, voxel]) => { const c = document.getElementById(plane), r = window.devicePixelRatio;
             const at = window.radvlmPage.locate(plane, voxel); return Array.from(c.getContext("2d").getImageData(
@@ -136,7 +136,7 @@ def test_right_is_left_and_front_is_up(plain: Opened, case) -> None:
     assert columns[0] > 3 * columns[1]  # the liver is more than three times the spleen
 
 
-def test_grey_value_is_the_window_formula(plain: Opened, case) -> None:
+def test_gray_value_is_the_window_formula(plain: Opened, case) -> None:
     plain.click_voxel("axial", (60, 60, 18))
     voxels = [(i, j, plain.slices()[2]) for i in range(6, 114, 9) for j in (30, 36, 42, 48, 60)]
     for key, window in (("1", "soft"), ("2", "lung"), ("3", "bone"), ("4", "liver"), ("5", "brain")):
@@ -144,7 +144,7 @@ def test_grey_value_is_the_window_formula(plain: Opened, case) -> None:
         plain.tab.keyboard.press("Escape")
         plain.settle()
         for at in voxels:
-            expected = int(grey_levels(case.volume.hu[at][None], WINDOWS[window])[0])
+            expected = int(gray_levels(case.volume.hu[at][None], WINDOWS[window])[0])
             assert plain.pixel("axial", at) == [expected] * 3, at
     plain.tab.fill("#window-width", "300")
     plain.tab.fill("#window-level", "-20")
@@ -180,11 +180,11 @@ def test_each_sentence_lights_up_its_regions_on_their_best_slice(plain: Opened, 
         home = next(r["home"] for r in data["regions"] if r["id"] == region.id)
         assert plain.slices() == tuple(home)
         lit = [plain.pixel(plane, tuple(home)) for plane in ("axial", "coronal", "sagittal")]
-        assert all(max(colour) - min(colour) > 15 for colour in lit), (sentence.text, lit)
+        assert all(max(color) - min(color) > 15 for color in lit), (sentence.text, lit)
         plain.tab.keyboard.press("Escape")
         plain.settle()
         off = [plain.pixel(plane, tuple(home)) for plane in ("axial", "coronal", "sagittal")]
-        assert all(max(colour) == min(colour) for colour in off), (sentence.text, off)
+        assert all(max(color) == min(color) for color in off), (sentence.text, off)
 
 
 def test_best_slice_has_the_largest_area_or_the_calipers(plain: Opened, case) -> None:
@@ -207,8 +207,8 @@ def test_highlight_ends_where_the_mask_ends(plain: Opened, case) -> None:
     random = np.random.default_rng(2)
     for wanted, where in ((True, np.argwhere(inner)), (False, np.argwhere(outer))):
         for i, j in random.permutation(where)[:40].tolist():
-            colour = plain.pixel("axial", (i, j, k))
-            assert (max(colour) - min(colour) > 15) == wanted, (i, j, colour)
+            color = plain.pixel("axial", (i, j, k))
+            assert (max(color) - min(color) > 15) == wanted, (i, j, color)
 
 
 def test_hover_previews_and_leaves_everything_as_it_was(opened: Opened) -> None:
@@ -301,7 +301,7 @@ def test_keyboard_alone(opened: Opened) -> None:
     press("a")
     assert opened.tab.evaluate("document.activeElement.id") == "axial"
     press("PageDown")
-    press("ArrowLeft")  # towards the patient's right: i grows
+    press("ArrowLeft")  # toward the patient's right: i grows
     press("ArrowUp")
     opened.settle()
     assert opened.slices() == (before[0] + 1, before[1] + 1, before[2])
@@ -441,8 +441,8 @@ def test_phone_taps_and_tabs(browser: Any, page_file: Path) -> None:
     page.tab.tap("[data-tab=coronal]")
     page.settle()
     assert page.tab.is_visible("#coronal") and page.tab.is_hidden("#axial")
-    colour = page.pixel("coronal", (97, 42, 18))
-    assert max(colour) - min(colour) > 15
+    color = page.pixel("coronal", (97, 42, 18))
+    assert max(color) - min(color) > 15
     page.context.close()
 
 
@@ -485,12 +485,12 @@ def test_regions_without_paint_are_boxed_and_regions_without_ct_are_drawn(browse
         page = Opened(browser, path)
         page.tab.click("[data-toggle=cross]")
         page.choose(7)
-        coloured = page.tab.evaluate(
+        colored = page.tab.evaluate(
             """() => { const c = document.getElementById("axial");
             const d = c.getContext("2d").getImageData(0, 0, c.width, c.height).data;
             let n = 0; for (let q = 0; q < d.length; q += 4) if (d[q + 2] - d[q] > 60) n++; return n; }"""
         )
-        assert coloured > 100
+        assert colored > 100
         assert page.problems == []
         page.context.close()
 
@@ -514,8 +514,8 @@ def test_reduced_page_shows_every_region(browser: Any, case, tmp_path: Path) -> 
         if sentence.regions:
             page.tab.keyboard.press("Escape")
             page.choose(number)
-            colour = page.pixel("axial", page.slices())
-            assert max(colour) - min(colour) > 15, sentence.text
+            color = page.pixel("axial", page.slices())
+            assert max(color) - min(color) > 15, sentence.text
     assert "mean of 3×2×2 voxels" in page.tab.inner_text("#point")
     assert page.problems == []
     page.context.close()

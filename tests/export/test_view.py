@@ -65,8 +65,8 @@ def test_values_outside_twelve_bits_are_shown_as_the_ends() -> None:
 
 def test_view_index_and_world_agree_with_the_native_grid() -> None:
     grid = ViewGrid(GEOMETRY, (3, 2, 2))
-    centre = grid.to_view(np.array([4.0, 2.5, 0.5]))  # middle of block (1, 1, 0)
-    assert centre.tolist() == [1.0, 1.0, 0.0]
+    center = grid.to_view(np.array([4.0, 2.5, 0.5]))  # middle of block (1, 1, 0)
+    assert center.tolist() == [1.0, 1.0, 0.0]
     world = grid.affine @ [1, 1, 0, 1]
     assert np.allclose(world[:3], GEOMETRY.to_world([4.0, 2.5, 0.5]))
     assert grid.spacing_mm == (6.0, 6.0, 8.0)

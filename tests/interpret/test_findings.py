@@ -322,7 +322,7 @@ def test_a_verdict_on_a_lesion_stands_in_the_section_of_the_lesion(hand_made: Mo
         (20.0, ("superior",), Status.ABSENT, "not dilated in the abdomen"),
         (20.0, ("inferior",), Status.NOT_ASSESSED, "diameter of the abdominal aorta"),
         (27.0, ("inferior",), Status.PRESENT, "ectatic"),
-        (29.9, (), Status.PRESENT, "aneurysmal"),  # 30 mm in whole millimetres, as it is printed
+        (29.9, (), Status.PRESENT, "aneurysmal"),  # 30 mm in whole millimeters, as it is printed
         (29.4, (), Status.PRESENT, "ectatic"),
     ],
 )

@@ -54,7 +54,7 @@ def test_every_row_of_the_table_of_resectability(angles, place, category, becaus
 
 
 def contacts(angles=None, unknown=(), free=True):
-    """Contacts of one tumour: the given angles, unknown vessels, and all others free."""
+    """Contacts of one tumor: the given angles, unknown vessels, and all others free."""
     found = []
     for vessel in VESSELS:
         if vessel in (angles or {}):
@@ -156,7 +156,7 @@ def test_the_sentences_state_angle_length_and_distance(hand_made):
 
 
 def phantom_masks(tumor_at, radius=9.0, side=1.0):
-    """Vessels as straight tubes and one tumour at an offset (mm) from one of them; 1 mm grid."""
+    """Vessels as straight tubes and one tumor at an offset (mm) from one of them; 1 mm grid."""
     shape = (110, 80, 90)
     x, y, z = np.ogrid[: shape[0], : shape[1], : shape[2]]
     masks = {

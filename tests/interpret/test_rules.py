@@ -91,7 +91,7 @@ def test_own_lesion_importance_comes_first(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"colour": "red"}, "colour"),
+        ({"color": "red"}, "color"),
         ({"unit": "cm3"}, "measured in mL"),
         ({"quantity": "weight"}, "weight"),
         ({"structures": ["spleeen"]}, "spleeen"),

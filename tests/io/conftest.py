@@ -32,7 +32,7 @@ class SeriesWriter:
         spacing: tuple[float, float],
         shape: tuple[int, int],
     ) -> np.ndarray:
-        """(rows, columns, 3) RAS+ mm of the pixel centres of a slice given in LPS+."""
+        """(rows, columns, 3) RAS+ mm of the pixel centers of a slice given in LPS+."""
         r, c = np.meshgrid(np.arange(shape[0]), np.arange(shape[1]), indexing="ij")
         lps = np.asarray(position) + c[..., None] * spacing[1] * row + r[..., None] * spacing[0] * column
         return lps * np.array([-1.0, -1.0, 1.0])

@@ -202,10 +202,10 @@ def test_rounded_positions_are_regular(writer, tmp_path):
 def test_gantry_tilt_is_resampled(writer, tmp_path, is_linear, degrees):
     """Tilted slices stacked along the table: a sphere stays where it is, and so does the linear phantom."""
     angle = np.radians(degrees)
-    centre, radius = np.array([4.0, -6.0, 30.0]), 11.0
+    center, radius = np.array([4.0, -6.0, 30.0]), 11.0
 
     def sphere(world):
-        return np.where(np.linalg.norm(world - centre, axis=-1) < radius, 100.0, 0.0)
+        return np.where(np.linalg.norm(world - center, axis=-1) < radius, 100.0, 0.0)
 
     row, column = np.array([1.0, 0, 0]), np.array([0, np.cos(angle), -np.sin(angle)])
     positions = [(-40, -40 * np.cos(angle), 40 * np.sin(angle) + 1.5 * k) for k in range(44)]
@@ -215,7 +215,7 @@ def test_gantry_tilt_is_resampled(writer, tmp_path, is_linear, degrees):
     assert f"tilt of {abs(degrees):.1f} degrees" in warned(volume)
     inside = volume.hu > 50
     found = volume.geometry.to_world(np.argwhere(inside)).mean(axis=0)
-    assert np.linalg.norm(found - centre) < 0.3
+    assert np.linalg.norm(found - center) < 0.3
     assert inside.sum() * volume.geometry.voxel_volume_mm3 == pytest.approx(4 / 3 * np.pi * radius**3, rel=0.03)
     writer.write(tmp_path / "l", **common)
     linear = load(tmp_path / "l")
@@ -327,7 +327,7 @@ def test_other_things_in_the_folder(writer, tmp_path, is_linear):
     is_linear(volume, 0.5)
     assert volume.geometry.shape[2] == 20
     said = " ".join(d.what for d in volume.decisions)
-    for part in ("1 localiser images", "30 MR files", "1 DICOMDIR", "2 not DICOM", "Series 2", "40 coronal"):
+    for part in ("1 localizer images", "30 MR files", "1 DICOMDIR", "2 not DICOM", "Series 2", "40 coronal"):
         assert part in said, part
     records = list_series(tmp_path / "d")
     assert [(r.number, r.plane, r.slices, r.chosen) for r in records] == [
@@ -410,11 +410,11 @@ def test_a_slice_without_position_is_left_out_and_the_hole_noticed(writer, tmp_p
         (lambda ds, k: setattr(ds, "PixelSpacing", ["0", "0"]), "position"),
         (lambda ds, k: setattr(ds, "Modality", "MR"), "hold a CT.*20 MR"),
         (lambda ds, k: setattr(ds, "Modality", "RTSTRUCT"), "hold a CT.*20 RTSTRUCT"),
-        (_localizer, "20 localiser"),
-        (lambda ds, k: setattr(ds, "SamplesPerPixel", 3), "greyscale"),
+        (_localizer, "20 localizer"),
+        (lambda ds, k: setattr(ds, "SamplesPerPixel", 3), "grayscale"),
         (lambda ds, k: setattr(ds, "PixelData", ds.PixelData[:-40]), "decoded"),
         (lambda ds, k: setattr(ds, "RescaleSlope", "0"), "RescaleSlope"),
-        (lambda ds, k: ds.__delattr__("Rows"), "greyscale"),
+        (lambda ds, k: ds.__delattr__("Rows"), "grayscale"),
     ],
 )
 def test_folders_that_cannot_be_read(writer, tmp_path, change, message):

@@ -139,8 +139,8 @@ def _mr():
     [
         (np.rint(_mr()).astype(np.int16), "no values below 0"),
         (np.rint(_mr() / 3).astype(np.int16), "no values below 0"),
-        ((_mr() - _mr().mean()) / _mr().std(), "normalised"),
-        ((_mr() / _mr().max()).astype(np.float32), "normalised"),
+        ((_mr() - _mr().mean()) / _mr().std(), "normalized"),
+        ((_mr() / _mr().max()).astype(np.float32), "normalized"),
         (np.clip(_mr() / 8, 0, 255).astype(np.uint8), "8-bit"),
         (np.zeros((5, 5, 5), np.int16), "every voxel"),
         (np.rint(np.random.default_rng(2).normal(1064, 15, (20, 20, 20))).astype(np.int16), "median 1064"),

@@ -338,7 +338,7 @@ def test_all_48_orientations_of_one_map(tmp_path: Path) -> None:
 
 
 def reference_nearest(labels: np.ndarray, source: Geometry, target: Geometry) -> np.ndarray:
-    """Nearest neighbour, one voxel at a time."""
+    """Nearest neighbor, one voxel at a time."""
     out = np.zeros(target.shape, labels.dtype)
     for index in np.ndindex(*target.shape):
         at = np.floor(source.to_index(target.to_world(index)) + 0.5 + 1e-4).astype(int)
@@ -351,9 +351,9 @@ def rotated(degrees: float) -> np.ndarray:
     angle = np.radians(degrees)
     turn = np.eye(4)
     turn[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
-    centre = np.eye(4)
-    centre[:3, 3] = AFFINE[:3, :3] @ np.array([3.5, 4, 4.5]) + AFFINE[:3, 3]
-    return centre @ turn @ np.linalg.inv(centre) @ AFFINE
+    center = np.eye(4)
+    center[:3, 3] = AFFINE[:3, :3] @ np.array([3.5, 4, 4.5]) + AFFINE[:3, 3]
+    return center @ turn @ np.linalg.inv(center) @ AFFINE
 
 
 @pytest.mark.parametrize("degrees", [0.0, 12.0, 40.0])
@@ -528,7 +528,7 @@ def test_samples_are_exact_on_a_small_grid() -> None:
     found = sample_labels(labels, Geometry(labels.shape, AFFINE), hu)
     assert found[5].voxels == 64 and found[5].median_hu == float(np.median(hu[labels == 5]))
     assert found[5].volume_ml == pytest.approx(64 * 9 / 1000)
-    np.testing.assert_allclose(found[5].centre_mm, Geometry(labels.shape, AFFINE).to_world((5.5, 2.5, 3.5)))
+    np.testing.assert_allclose(found[5].center_mm, Geometry(labels.shape, AFFINE).to_world((5.5, 2.5, 3.5)))
 
 
 # -- real scans -----------------------------------------------------------------------------------------------------

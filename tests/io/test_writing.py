@@ -31,13 +31,13 @@ def labels():
 def test_round_trip_in_every_axis_order(tmp_path, labels, axes):
     geometry = Geometry(labels.shape, AFFINE)
     path = save_labels(
-        tmp_path / "m.nii.gz", labels, geometry, names={5: "liver", 17: "tumour <1> & Ö"}, stored_axes=axes
+        tmp_path / "m.nii.gz", labels, geometry, names={5: "liver", 17: "tumor <1> & Ö"}, stored_axes=axes
     )
     raw = read_nifti(path)
     array, back, stored = raw.canonical()
     np.testing.assert_array_equal(array, labels)
     assert stored == axes and back.same_grid(geometry, 1e-3)
-    assert dict(raw.names) == {5: "liver", 17: "tumour <1> & Ö"} and not raw.decisions
+    assert dict(raw.names) == {5: "liver", 17: "tumor <1> & Ö"} and not raw.decisions
     reference = nib.load(path)
     assert "".join(nib.aff2axcodes(reference.affine)) == axes
     assert int(reference.header["sform_code"]) == int(reference.header["qform_code"]) == 1

@@ -145,14 +145,14 @@ def blob_volume(
     )
     hu = np.full(shape, -1000.0)
     hu[(np.square(grid / np.array([130.0, 90.0, 1e9])).sum(-1)) < 1] = 30
-    for centre, radius, value in (
+    for center, radius, value in (
         ((60, 10, 20), 40, 110),
         ((-60, 0, 30), 30, 140),
         ((-20, -50, 0), 18, 400),
         ((30, 30, -60), 25, -300),
         ((70, 20, 30), 12, 5),
     ):
-        hu[np.linalg.norm(grid - np.array(centre), axis=-1) < radius] = value
+        hu[np.linalg.norm(grid - np.array(center), axis=-1) < radius] = value
     return Volume((hu + rng.normal(0, 6, shape)).astype(np.float32), Geometry(shape, affine))
 
 

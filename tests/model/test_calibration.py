@@ -1,4 +1,4 @@
-"""Platt scaling against a direct optimiser, thresholds against brute force."""
+"""Platt scaling against a direct optimizer, thresholds against brute force."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from radvlm.types.finding import Status
 
 
 def _direct(logits: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """The same loss, written anew, by a general optimiser from several starts."""
+    """The same loss, written anew, by a general optimizer from several starts."""
     positives, negatives = truth.sum(), (1 - truth).sum()
     target = np.where(truth > 0, (positives + 1) / (positives + 2), 1 / (negatives + 2))
 
@@ -30,7 +30,7 @@ def _direct(logits: np.ndarray, truth: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize(("spread", "shift", "noise"), [(1, 0, 1), (6, -3, 2), (0.2, 1, 0.5), (40, 0, 1), (300, 50, 1)])
-def test_platt_against_a_direct_optimiser(spread: float, shift: float, noise: float) -> None:
+def test_platt_against_a_direct_optimizer(spread: float, shift: float, noise: float) -> None:
     """Also where logits are so far apart that an undamped Newton step leaves for good."""
     rng = np.random.default_rng(3)
     truth = (rng.random(300) < 0.2).astype(float)

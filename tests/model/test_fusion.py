@@ -80,7 +80,7 @@ def test_merlins_adapter_is_one_linear_layer() -> None:
     assert set(adapter.state_dict()) == {"project.weight", "project.bias"}
 
 
-def test_pooling_averages_neighbours_on_the_token_grid() -> None:
+def test_pooling_averages_neighbors_on_the_token_grid() -> None:
     tokens = torch.arange(24.0).reshape(1, 24, 1)  # grid (4, 3, 2), last axis fastest
     pooled = pool_tokens(tokens, (4, 3, 2), (2, 1, 2))[0, :, 0]
     by_hand = np.arange(24.0).reshape(4, 3, 2)
@@ -196,7 +196,7 @@ def test_a_linear_reader_recovers_size_and_place_from_region_tokens() -> None:
     assert error.max() < 0.35  # most of each number's variance is readable before any training
 
 
-def test_evidence_is_standardised_entry_by_entry() -> None:
+def test_evidence_is_standardized_entry_by_entry() -> None:
     module = EvidenceTokens(EvidenceConfig(7, 4, 16, hidden=8))
     tables = 50 + 20 * _random(40, 7, 4)
     tables[:, 2, 1] = 3.0  # constant

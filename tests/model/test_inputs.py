@@ -161,7 +161,7 @@ def test_air_that_is_cut_is_noted_and_body_that_is_cut_is_a_warning() -> None:
 @pytest.mark.parametrize(
     ("hu", "words"),
     [
-        ((body().astype(np.float32) + 1000) / 1400, "as if normalised"),
+        ((body().astype(np.float32) + 1000) / 1400, "as if normalized"),
         (body() + np.int16(1024), "none is below 0"),
         (body() * np.int16(12), "below air"),
         (np.where(body() > 0, 9000, -1000).astype(np.int16), "above 4100"),

@@ -215,7 +215,7 @@ def test_texts_of_any_length_give_the_reference_vectors(text_model: MerlinTextMo
     assert text_model.embed([]).shape == (0, SHAPE.embedding)
 
 
-def test_a_text_does_not_depend_on_its_neighbours(text_model: MerlinTextModel, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_text_does_not_depend_on_its_neighbors(text_model: MerlinTextModel, monkeypatch: pytest.MonkeyPatch) -> None:
     texts = ["Ascites.", "the spleen is enlarged", "no focal lesion . " * 100, "b", "pleural effusion " * 30]
     alone = np.concatenate([text_model.embed([text]) for text in texts])
     assert np.abs(text_model.embed(texts) - alone).max() < 1e-5

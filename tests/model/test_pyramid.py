@@ -191,16 +191,16 @@ def test_the_batch_changes_nothing(made: Any) -> None:
         assert torch.allclose(together.embedding[n], one.embedding[0], atol=1e-4)  # type: ignore[index]
 
 
-def test_standardisation(made: Any) -> None:
+def test_standardization(made: Any) -> None:
     reader = PyramidEncoder(_config(made)).reader
     tables = torch.randn(200, *reader.mean.shape) * 3 + 5
     tables[:, 1, 1] = 7.0  # constant: the spread has a floor
     reader.fit_scale(tables)
-    scaled = reader.standardise(tables)
+    scaled = reader.standardize(tables)
     assert torch.allclose(reader.mean, tables.mean(0)) and reader.scale[1, 1] == pytest.approx(0.05)
     assert scaled.mean(0).abs().max() < 0.05 and scaled[:, 1, 1].abs().max() < 1e-3
     assert (scaled[:, 0].std(0) - 1).abs().max() < 0.05
-    assert reader.standardise(tables + 1e9).max() == 6 and reader.standardise(tables - 1e9).min() == -6
+    assert reader.standardize(tables + 1e9).max() == 6 and reader.standardize(tables - 1e9).min() == -6
     assert {"mean", "scale"} <= set(reader.state_dict()), "kept with the weights"
 
 
@@ -222,7 +222,7 @@ def test_a_finding_is_weighed_against_its_rivals_in_the_same_organ_alone(made: A
     with torch.no_grad():
         before = reader(table)[0][0]
         stronger = table.clone()
-        stronger[0, len(config.anatomy) + 1, 0] += 5  # the tumour's peak
+        stronger[0, len(config.anatomy) + 1, 0] += 5  # the tumor's peak
         after = reader(stronger)[0][0]
     assert after[0] != before[0], "the cyst has a rival"
     assert after[2] == before[2], "the nodule has not"

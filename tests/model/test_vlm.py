@@ -85,7 +85,7 @@ def test_logits_are_those_of_the_encoder_on_the_body(little: TableModel, volume:
     assert np.allclose(little.encode(own).logits, out.logits("findings")[0], atol=1e-4)
     assert np.allclose(little.embed(own), out.embedding[0], atol=1e-5)
     affine = little.encode(own).affine
-    assert np.allclose(affine[:3, 3], own.geometry.to_world(low + 0.5)), "a cell's centre lies between its two voxels"
+    assert np.allclose(affine[:3, 3], own.geometry.to_world(low + 0.5)), "a cell's center lies between its two voxels"
     assert np.allclose(affine[:3, :3], np.eye(3) * 12)
 
 
@@ -513,8 +513,8 @@ def test_any_grid(little: TableModel, made: Any, options: dict[str, Any]) -> Non
         assert 0 <= score.probability <= 1
         if score.region is not None and own is not None:
             box, mask = region_mask(own, score.region)
-            centre = scan.geometry.to_world(np.argwhere(mask).mean(0) + np.array(box.start))
-            assert np.allclose(centre, score.region.centroid_mm)
+            center = scan.geometry.to_world(np.argwhere(mask).mean(0) + np.array(box.start))
+            assert np.allclose(center, score.region.centroid_mm)
 
 
 def test_turning_the_patient_in_world_space_changes_no_score(little: TableModel, made: Any) -> None:

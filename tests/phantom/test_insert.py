@@ -26,8 +26,8 @@ def check(volume: Volume, masks: Segmentation, before: Volume, truth: object) ->
     counted = mask.sum() * geometry.voxel_volume_mm3 / 1000
     voxels = truth.volume_ml * 1000 / geometry.voxel_volume_mm3  # type: ignore[attr-defined]
     assert counted == pytest.approx(truth.volume_ml, rel=0.03 + 1 / np.sqrt(voxels))  # type: ignore[attr-defined]
-    centre = geometry.to_world(np.argwhere(mask).mean(axis=0))
-    assert np.linalg.norm(centre - truth.centre_mm) < 0.6 * max(geometry.spacing_mm)  # type: ignore[attr-defined]
+    center = geometry.to_world(np.argwhere(mask).mean(axis=0))
+    assert np.linalg.norm(center - truth.center_mm) < 0.6 * max(geometry.spacing_mm)  # type: ignore[attr-defined]
     host = masks.places[truth.host]  # type: ignore[attr-defined]
     assert (masks.layers[host.layer][mask] == host.label).all()
 
@@ -48,7 +48,7 @@ def test_inserted_lesions_have_their_size_place_and_hu(scan: Phantom) -> None:
     elsewhere = masks.layers[place.layer] == 0
     near = np.zeros_like(elsewhere)
     for truth in inserted.lesions:
-        i, j, k = np.round(scan.volume.geometry.to_index(truth.centre_mm)).astype(int)
+        i, j, k = np.round(scan.volume.geometry.to_index(truth.center_mm)).astype(int)
         near[i - 12 : i + 13, j - 12 : j + 13, max(0, k - 10) : k + 11] = True
     assert (volume.hu[~near] == scan.volume.hu[~near]).all()
     assert any(d.warning for d in volume.decisions)

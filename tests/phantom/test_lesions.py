@@ -47,21 +47,21 @@ def test_a_focal_lesion_is_where_it_says_with_the_size_and_hu_it_says(kind: str)
     assert truth.id == "L1" and truth.words and truth.level
     mask = mask_of(phantom, truth.structure)
     geometry = phantom.volume.geometry
-    assert np.linalg.norm(geometry.to_world(np.argwhere(mask).mean(axis=0)) - truth.centre_mm) < 2.0
+    assert np.linalg.norm(geometry.to_world(np.argwhere(mask).mean(axis=0)) - truth.center_mm) < 2.0
     counted = mask.sum() * geometry.voxel_volume_mm3 / 1000
     voxels = truth.volume_ml * 1000 / geometry.voxel_volume_mm3
     assert counted == pytest.approx(truth.volume_ml, rel=0.03 + 1.4 / np.sqrt(voxels)), "volume"
-    index = np.round(geometry.to_index(truth.centre_mm)).astype(int)
-    centre_hu = phantom.volume.hu[tuple(index)]
+    index = np.round(geometry.to_index(truth.center_mm)).astype(int)
+    center_hu = phantom.volume.hu[tuple(index)]
     expected = LESION_KINDS[kind].core[1][2] if LESION_KINDS[kind].core else LESION_KINDS[kind].hu[2]
     if min(truth.semi_axes_mm) > 4.5:
-        assert centre_hu == pytest.approx(expected, abs=3)
+        assert center_hu == pytest.approx(expected, abs=3)
     if truth.host and LESION_KINDS[kind].placement in ("inside", "adrenal", "vertebra"):
         assert not (mask & ~mask_of(phantom, truth.host)).any(), "outside its host"
     if truth.location:
         assert mask_of(phantom, truth.location)[tuple(index)]
     if truth.side:
-        assert (truth.centre_mm[0] > 0) == (truth.side == "right")
+        assert (truth.center_mm[0] > 0) == (truth.side == "right")
     assert truth.short_axis_mm <= truth.long_axis_mm <= truth.diameter_3d_mm + 1e-9
     assert truth.diameter_3d_mm == pytest.approx(truth.size)
 
@@ -145,13 +145,13 @@ def test_hepatomegaly_reaches_its_volume() -> None:
 
 
 @pytest.mark.parametrize("diameter", [35, 55])
-def test_the_aneurysm_has_the_stated_diameter_at_its_centre(diameter: float) -> None:
+def test_the_aneurysm_has_the_stated_diameter_at_its_center(diameter: float) -> None:
     phantom = make(
         LesionSpec("aortic_aneurysm", diameter), spacing_mm=(1.5, 1.5, 3.0), crop=((0.3, 0.6), (0.3, 0.75), (0.25, 0.5))
     )
     truth = phantom.truth.lesions[0]
     assert truth.facts == (("diameter", pytest.approx(diameter, rel=0.01), "mm"),)
-    k = round(phantom.volume.geometry.to_index(truth.centre_mm)[2])
+    k = round(phantom.volume.geometry.to_index(truth.center_mm)[2])
     section = mask_of(phantom, "aorta")[:, :, k].sum() * 1.5 * 1.5
     assert 2 * np.sqrt(section / np.pi) == pytest.approx(diameter, rel=0.04)
     assert phantom.truth.aorta_mm == diameter
@@ -185,7 +185,7 @@ def test_lesions_keep_clear_of_each_other() -> None:
     truths = [t for t in phantom.truth.lesions if t.semi_axes_mm]
     for n, a in enumerate(truths):
         for b in truths[n + 1 :]:
-            gap = np.linalg.norm(np.subtract(a.centre_mm, b.centre_mm)) - max(a.semi_axes_mm) - max(b.semi_axes_mm)
+            gap = np.linalg.norm(np.subtract(a.center_mm, b.center_mm)) - max(a.semi_axes_mm) - max(b.semi_axes_mm)
             assert gap > 3
     assert len(truths) == 13
 

@@ -48,7 +48,7 @@ def mask_of(phantom: Phantom, name: str) -> np.ndarray:
     return phantom.segmentation.layers[place.layer] == place.label
 
 
-def centre(phantom: Phantom, name: str) -> np.ndarray:
+def center(phantom: Phantom, name: str) -> np.ndarray:
     return phantom.volume.geometry.to_world(np.argwhere(mask_of(phantom, name)).mean(axis=0))
 
 
@@ -193,7 +193,7 @@ def test_anatomy_varies_within_normal_adult_ranges() -> None:
 
 
 def test_organs_are_where_they_belong(trunk: Phantom) -> None:
-    at = {name: centre(trunk, name) for name in trunk.segmentation.present}
+    at = {name: center(trunk, name) for name in trunk.segmentation.present}
     x, y, z = 0, 1, 2
     assert at["liver"][x] > 30 and at["spleen"][x] < -60 and at["stomach"][x] < -20
     assert at["gallbladder"][x] > 30 and at["gallbladder"][z] < at["liver"][z]
@@ -217,21 +217,21 @@ def test_organs_are_where_they_belong(trunk: Phantom) -> None:
 
 
 def test_vertebrae_and_ribs_are_in_order_and_sided(trunk: Phantom) -> None:
-    heights = [centre(trunk, f"vertebrae_{level}")[2] for level in VERTEBRAE]
+    heights = [center(trunk, f"vertebrae_{level}")[2] for level in VERTEBRAE]
     assert heights == sorted(heights, reverse=True)
-    assert centre(trunk, "sacrum")[2] < heights[-1]
+    assert center(trunk, "sacrum")[2] < heights[-1]
     for side, sign in (("right", 1), ("left", -1)):
-        ribs = [centre(trunk, f"rib_{side}_{n}") for n in range(1, 13)]
+        ribs = [center(trunk, f"rib_{side}_{n}") for n in range(1, 13)]
         assert all(sign * rib[0] > 0 for rib in ribs)
         assert [rib[2] for rib in ribs] == sorted((rib[2] for rib in ribs), reverse=True)
-        assert sign * centre(trunk, f"femur_{side}")[0] > 60
+        assert sign * center(trunk, f"femur_{side}")[0] > 60
 
 
 def test_paired_structures_lie_on_their_side(trunk: Phantom) -> None:
     for name in trunk.segmentation.present:
         side = structure(name).side
         if side and name != "brachiocephalic_vein_left":  # it crosses the midline
-            assert (centre(trunk, name)[0] > 0) == (side == "right"), name
+            assert (center(trunk, name)[0] > 0) == (side == "right"), name
 
 
 def test_parts_lie_in_their_parents_and_organs_do_not_overlap() -> None:
@@ -314,7 +314,7 @@ def test_the_truth_does_not_depend_on_the_grid(change: dict) -> None:
     )
     for lesion in second.truth.lesions:
         if lesion.semi_axes_mm and lesion.in_field == "inside":
-            assert np.linalg.norm(centre(second, lesion.structure) - lesion.centre_mm) < 2.0
+            assert np.linalg.norm(center(second, lesion.structure) - lesion.center_mm) < 2.0
             voxels = second.segmentation.voxel_count(lesion.structure) * second.volume.geometry.voxel_volume_mm3 / 1000
             count = second.segmentation.voxel_count(lesion.structure)
             assert voxels == pytest.approx(lesion.volume_ml, rel=0.03 + 1.4 / np.sqrt(count))

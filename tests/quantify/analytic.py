@@ -9,7 +9,7 @@ GRIDS = ((1.0, 1.0, 1.0), (0.7, 0.7, 3.0), (2.0, 2.0, 3.0))
 
 
 def line(kind: str, length: float) -> np.ndarray:
-    """(400, 3) points in mm of a centre line: straight along z, oblique, or an arc of 25 mm radius."""
+    """(400, 3) points in mm of a center line: straight along z, oblique, or an arc of 25 mm radius."""
     s = np.linspace(-length / 2, length / 2, 400)
     if kind == "curved":
         turn = s / max(25.0, length / np.pi)
@@ -33,7 +33,7 @@ def frames(points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def grid(points: np.ndarray, margin: float, spacing, rng: np.random.Generator) -> tuple[np.ndarray, tuple[int, ...]]:
-    """(n, 3) voxel centres that hold the points with a margin, at a random sub-voxel place, and the shape."""
+    """(n, 3) voxel centers that hold the points with a margin, at a random sub-voxel place, and the shape."""
     spacing = np.array(spacing)
     low = points.min(axis=0) - margin - 3 + rng.uniform(0, 1, 3) * spacing
     shape = np.ceil((points.max(axis=0) + margin + 3 - low) / spacing).astype(int)
@@ -66,7 +66,7 @@ def vessel_and_tumor(
     thick: float = 8.0,
     length: float = 20.0,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A vessel 60 mm long and a tumour that covers an arc of its wall along ``length`` of it, ``gap`` away from it."""
+    """A vessel 60 mm long and a tumor that covers an arc of its wall along ``length`` of it, ``gap`` away from it."""
     points = line(kind, 60.0)
     places, shape = grid(points, radius + gap + thick, spacing, rng)
     tree = cKDTree(points)

@@ -39,10 +39,10 @@ def segmentation_of(
     return Segmentation(layers, {n: LabelPlace(i, 1) for i, n in enumerate(masks)}, frozenset(searched), geometry)
 
 
-def ellipsoid(shape, spacing, centre_mm, radii_mm, degrees: float = 0.0) -> np.ndarray:
-    """Voxels whose centre lies in an ellipsoid, turned about the third axis; mm from the centre of voxel 0."""
+def ellipsoid(shape, spacing, center_mm, radii_mm, degrees: float = 0.0) -> np.ndarray:
+    """Voxels whose center lies in an ellipsoid, turned about the third axis; mm from the center of voxel 0."""
     grid = np.meshgrid(*[np.arange(n) * s for n, s in zip(shape, spacing, strict=True)], indexing="ij", sparse=True)
-    x, y, z = (g - c for g, c in zip(grid, centre_mm, strict=True))
+    x, y, z = (g - c for g, c in zip(grid, center_mm, strict=True))
     turn = np.radians(degrees)
     u, v = x * np.cos(turn) + y * np.sin(turn), -x * np.sin(turn) + y * np.cos(turn)
     return (u / radii_mm[0]) ** 2 + (v / radii_mm[1]) ** 2 + (z / radii_mm[2]) ** 2 <= 1
@@ -68,7 +68,7 @@ def make() -> Callable:
 
 @pytest.fixture(scope="session")
 def analytic() -> ModuleType:
-    """Tubes, tumours beside them and vertebrae whose numbers are formulas (analytic.py)."""
+    """Tubes, tumors beside them and vertebrae whose numbers are formulas (analytic.py)."""
     path = Path(__file__).parent / "analytic.py"
     spec = importlib.util.spec_from_file_location("analytic_shapes", path)
     assert spec is not None and spec.loader is not None

@@ -1,4 +1,4 @@
-"""Shape, texture, margin, neighbours, nodules, nodes: analytic truth and invariances."""
+"""Shape, texture, margin, neighbors, nodules, nodes: analytic truth and invariances."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def value(record, quantity):
 def test_surface_of_a_ball_in_every_direction_of_the_grid(make, spacing):
     radius = 15.0
     shape = tuple(int(2 * radius / s) + 6 for s in spacing)
-    centre = [(n - 1) * s / 2 + 0.2 for n, s in zip(shape, spacing, strict=True)]
-    mask = make.ellipsoid(shape, spacing, centre, (radius,) * 3)
+    center = [(n - 1) * s / 2 + 0.2 for n, s in zip(shape, spacing, strict=True)]
+    mask = make.ellipsoid(shape, spacing, center, (radius,) * 3)
     assert surface_area(mask, spacing) == pytest.approx(4 * np.pi * radius**2, rel=0.03)
     found = measure_shape(mask, spacing)
     assert found.sphericity > 0.98 and found.solidity == 1.0
@@ -134,7 +134,7 @@ def blocks(make):
     return make.segmentation(masks), masks
 
 
-def test_neighbours_with_their_gaps_and_contact(make):
+def test_neighbors_with_their_gaps_and_contact(make):
     segmentation, masks = blocks(make)
     box = segmentation.boxes["liver_lesion"]
     found = neighbors(segmentation, "liver_lesion", "liver", box, np.ones(box.shape, bool))

@@ -189,7 +189,7 @@ def test_a_stray_voxel_of_overlap_does_not_decide(make):
     assert lesions(make, masks)[0].host == "kidney_right"
 
 
-def test_where_two_vertebrae_overlap_the_nearer_centre_decides(make):
+def test_where_two_vertebrae_overlap_the_nearer_center_decides(make):
     """The spinous process of L1 reaches down to the body of L2."""
     upper = block((16, 24), (6, 14), (15, 24)) | block((19, 21), (2, 6), (9, 15))
     masks = {

@@ -192,10 +192,10 @@ def test_outline_is_closed():
 def test_ellipses_within_one_voxel(make, spacing, degrees):
     radii = (18.0, 9.0, 14.0)
     shape = tuple(int(44 / s) + 3 for s in spacing)
-    centre = [(n - 1) * s / 2 + 0.21 * s for n, s in zip(shape, spacing, strict=True)]
-    axes = planar_axes(make.ellipsoid(shape, spacing, centre, radii, degrees), spacing)
+    center = [(n - 1) * s / 2 + 0.21 * s for n, s in zip(shape, spacing, strict=True)]
+    axes = planar_axes(make.ellipsoid(shape, spacing, center, radii, degrees), spacing)
     pixel = max(spacing[:2])
-    scale = np.sqrt(1 - (min(abs(np.arange(shape[2]) * spacing[2] - centre[2])) / radii[2]) ** 2)
+    scale = np.sqrt(1 - (min(abs(np.arange(shape[2]) * spacing[2] - center[2])) / radii[2]) ** 2)
     assert axes.long_mm == pytest.approx(2 * radii[0] * scale, abs=pixel)
     assert axes.short_mm == pytest.approx(2 * radii[1] * scale, abs=pixel)
 
@@ -212,9 +212,9 @@ def test_sphere_diameters_over_positions(make, spacing):
     for _ in range(40):
         radius = rng.uniform(6, 12)
         shape = tuple(int(2 * radius / s) + 5 for s in spacing)
-        centre = [(n - 1) * s / 2 + rng.uniform(-0.5, 0.5) * s for n, s in zip(shape, spacing, strict=True)]
-        mask = make.ellipsoid(shape, spacing, centre, (radius,) * 3)
-        nearest = min(abs(np.arange(shape[2]) * spacing[2] - centre[2]))
+        center = [(n - 1) * s / 2 + rng.uniform(-0.5, 0.5) * s for n, s in zip(shape, spacing, strict=True)]
+        mask = make.ellipsoid(shape, spacing, center, (radius,) * 3)
+        nearest = min(abs(np.arange(shape[2]) * spacing[2] - center[2]))
         axes = planar_axes(mask, spacing)
         disc = 2 * np.sqrt(radius**2 - nearest**2)
         errors.append(
@@ -242,7 +242,7 @@ def test_flat_masks_have_a_diameter(mask):
 
 
 def test_diameter_beside_scipy_hull_and_simpleitk(make):
-    """ITK's Feret diameter joins voxel centres: about one voxel shorter than edge to edge."""
+    """ITK's Feret diameter joins voxel centers: about one voxel shorter than edge to edge."""
     import SimpleITK as sitk
 
     spacing = (0.9, 0.9, 1.5)

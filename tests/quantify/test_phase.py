@@ -26,7 +26,7 @@ def records(voxels=1000, **medians):
     ("medians", "name", "certain"),
     [
         ({"aorta": 43, "portal_vein": 38, "inferior_vena_cava": 39, "kidney_left": 14}, "non-contrast", True),
-        ({"aorta": 28, "liver": 60}, "non-contrast", True),  # anaemia
+        ({"aorta": 28, "liver": 60}, "non-contrast", True),  # anemia
         ({"aorta": 320, "portal_vein_and_splenic_vein": 145, "inferior_vena_cava": 90, "liver": 80}, "arterial", True),
         ({"aorta": 350, "liver": 65}, "arterial", True),
         ({"aorta": 210, "portal_vein_and_splenic_vein": 145}, "arterial", False),

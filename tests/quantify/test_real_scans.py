@@ -96,9 +96,9 @@ def test_inserted_lesion_in_a_real_liver(plain):
     """A 20 mm sphere 30 HU below the liver, written into the scan: found where it is, as large as it is."""
     volume, masks = plain
     middle_mm = measure_scan(None, masks).structure("liver").region.centroid_mm
-    centre = np.round(masks.geometry.to_index(middle_mm)).astype(int)
+    center = np.round(masks.geometry.to_index(middle_mm)).astype(int)
     grid = np.stack(np.meshgrid(*map(np.arange, masks.geometry.shape), indexing="ij"), -1)
-    ball = np.linalg.norm((grid - centre) * 3.0, axis=-1) <= 10
+    ball = np.linalg.norm((grid - center) * 3.0, axis=-1) <= 10
     hu = volume.hu.copy()
     hu[ball] = 15
     layers = (*masks.layers, ball.astype(np.uint8))

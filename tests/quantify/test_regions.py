@@ -100,7 +100,7 @@ def test_regions_of_another_segmentation_are_refused(make):
         region_mask(make.segmentation({"liver": mask}), region)
 
 
-def test_instance_is_told_from_its_neighbour_in_the_same_box(make):
+def test_instance_is_told_from_its_neighbor_in_the_same_box(make):
     mask = np.zeros((12, 12, 3), bool)
     mask[1:11, 1, 1] = mask[1, 1:11, 1] = True  # an L whose box holds the other one
     mask[5:9, 5:9, 1] = True

@@ -43,14 +43,14 @@ def rotation(x: float, y: float, z: float) -> np.ndarray:
 @pytest.mark.parametrize("radii", [(20, 20, 20), (26, 14, 18)], ids=["sphere", "ellipsoid"])
 def test_volume_and_diameters(make, spacing, rotated, radii):
     shape = tuple(int(60 / s) + 4 for s in spacing)
-    centre = [(n - 1) * s / 2 + 0.3 * s for n, s in zip(shape, spacing, strict=True)]
-    mask = make.ellipsoid(shape, spacing, centre, radii, 25)
+    center = [(n - 1) * s / 2 + 0.3 * s for n, s in zip(shape, spacing, strict=True)]
+    mask = make.ellipsoid(shape, spacing, center, radii, 25)
     geometry = make.geometry(shape, spacing, rotation(12, -8, 5) if rotated else None, (-30, 12, 400))
     lesion = measure_scan(None, make.segmentation({LESION: mask}, geometry)).lesions[0]
     true_ml = 4 / 3 * np.pi * np.prod(radii) / 1000
     assert lesion.volume_ml == pytest.approx(true_ml, rel=0.02)
     assert abs(lesion.volume_ml - true_ml) < lesion.measurement("volume").uncertainty
-    nearest = min(abs(np.arange(shape[2]) * spacing[2] - centre[2])) / radii[2]
+    nearest = min(abs(np.arange(shape[2]) * spacing[2] - center[2])) / radii[2]
     in_slice = 2 * np.sqrt(1 - nearest**2)
     assert lesion.long_axis_mm == pytest.approx(radii[0] * in_slice, abs=spacing[0])
     assert lesion.short_axis_mm == pytest.approx(radii[1] * in_slice, abs=spacing[0])
@@ -63,7 +63,7 @@ def test_volume_and_diameters(make, spacing, rotated, radii):
     ends = geometry.to_index(m.points_mm)
     assert ends[:, 2] == pytest.approx(m.slice_index)
     assert lesion.region.centroid_mm == pytest.approx(
-        geometry.to_world([c / s for c, s in zip(centre, spacing, strict=True)]), abs=0.1 * max(spacing)
+        geometry.to_world([c / s for c, s in zip(center, spacing, strict=True)]), abs=0.1 * max(spacing)
     )
 
 

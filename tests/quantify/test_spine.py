@@ -74,7 +74,7 @@ def test_normal_wedging_is_no_loss_and_a_fracture_is_one(analytic, make):
     assert 28 < l1["wedge_loss"] < 42 and l1["crush_loss"] < 10
     assert 33 < l3["biconcave_loss"] < 47 and l3["wedge_loss"] < 12
     assert l5["crush_loss"] == pytest.approx(100 * (1 - 16 / 26), abs=6)
-    assert numbers(found.structure("vertebrae_T12"))["crush_loss"] < 6  # a broken neighbour does not break it
+    assert numbers(found.structure("vertebrae_T12"))["crush_loss"] < 6  # a broken neighbor does not break it
 
 
 def test_what_cannot_be_measured_says_why(analytic, make):

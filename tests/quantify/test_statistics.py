@@ -64,7 +64,7 @@ def test_tally_equals_whole_array_numpy(layout, dtype, monkeypatch):
     found = tally(lay(array), 3, hu)
     mask = array == 3
     assert found.voxels == mask.sum()
-    assert found.centre == pytest.approx(np.argwhere(mask).mean(axis=0))
+    assert found.center == pytest.approx(np.argwhere(mask).mean(axis=0))
     padded = np.pad(mask, 1).astype(np.int8)
     assert found.faces == tuple(int(np.abs(np.diff(padded, axis=a)).sum()) for a in range(3))
     assert found.hu.mean == pytest.approx(hu[mask].mean(dtype=float))

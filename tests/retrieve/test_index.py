@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 
 from radvlm.errors import FileFormatError, InputError
-from radvlm.retrieve import FunctionEmbedder, HashedText, IndexSettings, Record, ReportIndex
-from radvlm.retrieve import vector_files
+from radvlm.retrieve import FunctionEmbedder, HashedText, IndexSettings, Record, ReportIndex, vector_files
 from radvlm.types.study import Study
 
 
@@ -267,7 +266,7 @@ def test_given_vectors_are_used(tmp_path: Path, records: Any, encoder: Any) -> N
         ReportIndex.build(records(40), encoder, tmp_path / "j", vectors={"image": vectors[:9]}, settings=settings)
 
 
-def test_centring_makes_collapsed_vectors_searchable(tmp_path: Path, records: Any) -> None:
+def test_centering_makes_collapsed_vectors_searchable(tmp_path: Path, records: Any) -> None:
     """With a shared mean a hundred times the differences, raw cosines all round to one; the transform undoes it."""
     rng = np.random.default_rng(1)
     mean = rng.standard_normal(32) * 100

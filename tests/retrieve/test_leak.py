@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from radvlm.errors import InputError, VerificationError
-from radvlm.retrieve import HashedText, IndexSettings, Record, ReportIndex, random_report
-from radvlm.retrieve import vector_files
+from radvlm.retrieve import HashedText, IndexSettings, Record, ReportIndex, random_report, vector_files
 from radvlm.types.study import Study
 
 WORDS = ("cyst", "tumor", "stone", "abscess", "clip")

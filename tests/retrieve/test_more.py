@@ -23,7 +23,7 @@ from radvlm.retrieve import (
     StoreIndex,
     context_of,
     copy_only,
-    neighbour_vote,
+    neighbor_vote,
     random_report,
     similar_cases_page,
 )
@@ -222,10 +222,10 @@ def test_baselines(tmp_path: Path, records: Any, encoder: Any) -> None:
     assert copy_only(found) == found[0].text
     labels = {h.record: {"cyst": h.rank <= 2} for h in found.hits[:3]}
     weights = [math.exp((h.score - found[0].score) / 0.1) for h in found.hits[:3]]
-    vote = neighbour_vote(found, labels, "cyst")
-    assert vote is not None and vote.neighbours == 3
+    vote = neighbor_vote(found, labels, "cyst")
+    assert vote is not None and vote.neighbors == 3
     assert vote.share == pytest.approx(sum(weights[:2]) / sum(weights))
-    assert neighbour_vote(found, labels, "stone") is None
+    assert neighbor_vote(found, labels, "stone") is None
     assert recall_at_k([found], [[found[2].record]], 3) == 1.0
     assert recall_at_k([found], [[found[2].record]], 2) == 0.0
     assert recall_at_k([found], [[]], 2) is None

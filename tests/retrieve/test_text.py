@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from radvlm.errors import FileFormatError, InputError
 from radvlm.retrieve import Record, read_records
 from radvlm.retrieve.duplicates import groups, jaccard, shingles, signature
-from radvlm.retrieve.hints import Hint, neutralise, render_hints
+from radvlm.retrieve.hints import Hint, neutralize, render_hints
 from radvlm.retrieve.records import Entry, entries, sentences
 from radvlm.retrieve.scrub import scrub
 
@@ -168,7 +168,7 @@ ATTACKS = [
 
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_orders_are_taken_out_and_the_finding_stays(attack: str) -> None:
-    got = neutralise(f"A 12 mm cyst is seen in segment VI. {attack}\nThe spleen is enlarged.")
+    got = neutralize(f"A 12 mm cyst is seen in segment VI. {attack}\nThe spleen is enlarged.")
     assert "A 12 mm cyst is seen in segment VI." in got.text and "The spleen is enlarged." in got.text
     assert got.removed
     low = got.text.lower()
@@ -190,16 +190,16 @@ def test_orders_are_taken_out_and_the_finding_stays(attack: str) -> None:
     ],
 )
 def test_plain_sentences_stay(sentence: str) -> None:
-    assert neutralise(sentence).text == " ".join(sentence.split())
+    assert neutralize(sentence).text == " ".join(sentence.split())
 
 
 @given(st.text(max_size=200))
 def test_neutral_text_holds_no_hidden_characters(text: str) -> None:
-    got = neutralise(text).text
+    got = neutralize(text).text
     assert not set(got) & set("<>{}[]`|\\\n\r\x00\u200b\u202e\ufeff")
 
 
-def test_hints_are_labelled_line_by_line() -> None:
+def test_hints_are_labeled_line_by_line() -> None:
     hints = [Hint(1, "A cyst.", "liver", "S1/sentence/0", "d"), Hint(2, "Ascites.", "", "S2/sentence/0", "d")]
     block = render_hints(hints)
     assert block.splitlines()[1:] == ["[other patient 1; liver] A cyst.", "[other patient 2] Ascites."]

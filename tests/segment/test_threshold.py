@@ -27,8 +27,8 @@ def trunk(
     hu[np.broadcast_to(((x - 90) / 80) ** 2 + ((y - 80) / 50) ** 2 < 0.85, SHAPE) & body & (z < 60)] = 50
     lung = np.zeros(SHAPE, bool)
     if lung_hu is not None:
-        for centre in (55, 125):
-            lung |= (((x - centre) / 25) ** 2 + ((y - 80) / 32) ** 2 < 1) & (z >= lung_from)
+        for center in (55, 125):
+            lung |= (((x - center) / 25) ** 2 + ((y - 80) / 32) ** 2 < 1) & (z >= lung_from)
         hu[lung] = lung_hu
         hu[np.broadcast_to(((x - 90) / 4) ** 2 + ((y - 85) / 4) ** 2 < 1, SHAPE) & (z >= lung_from + 10)] = -1000
     if gas:

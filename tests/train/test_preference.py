@@ -62,7 +62,7 @@ def make_case(folder: Path, number: int, lesions: list[tuple[str, str, str]], pa
                 "size_means": "diameter (mm)",
                 "long_axis_mm": 20.0,
                 "short_axis_mm": 18.0,
-                "centre_mm": [0, 0, 0],
+                "center_mm": [0, 0, 0],
                 "cut": False,
             }
         )
@@ -160,7 +160,7 @@ def test_sites_word_one_finding_differently(
 @pytest.mark.parametrize("frame", FRAMES[1:])
 @pytest.mark.parametrize("finding", [n for n in NAMES if n in wording()["nouns"] and not findings()[n].sided])
 def test_a_true_sentence_in_the_wording_of_a_site_may_stand_in_a_report(finding: str, frame: str) -> None:
-    """Otherwise all that is learnt here would be thrown away by the verifier."""
+    """Otherwise all that is learned here would be thrown away by the verifier."""
     kind = findings()[finding]
     score = FindingScore(finding, kind.words, kind.section, kind.site, 0.9, Status.PRESENT)
     text = framed(Statement(plain_words(finding), kind.section, (finding,), True), frame)
@@ -173,7 +173,7 @@ def test_a_true_sentence_in_the_wording_of_a_site_may_stand_in_a_report(finding:
 # -- prompts ---------------------------------------------------------------------------------------------------------
 
 
-def test_only_labelled_lines_of_the_section_are_hints() -> None:
+def test_only_labeled_lines_of_the_section_are_hints() -> None:
     block = "\n".join(
         [
             "Wording from reports of OTHER patients.",

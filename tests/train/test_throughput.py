@@ -35,7 +35,7 @@ def test_a_network_that_looks_at_values_is_not_counted() -> None:
     assert forward_flops(_Looks(), (1, 2)) is None
 
 
-def test_rate_and_utilisation(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rate_and_utilization(monkeypatch: pytest.MonkeyPatch) -> None:
     times = iter([0.0, 100.0, 102.0, 104.0])
     monkeypatch.setattr(throughput.time, "perf_counter", lambda: next(times))
     speed = Throughput(4, flops=10**12, peak_tflops=8.0)

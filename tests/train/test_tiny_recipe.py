@@ -153,7 +153,7 @@ def test_evidence_is_kept_and_a_torn_file_is_never_left(tmp_path: Path, monkeypa
     first = evidence_tables(encoder, scans, file)
     with torch.no_grad():
         direct = [encoder.eval()(torch.from_numpy(s.hu)[None, None]).tokens[0] for s in scans]
-    assert torch.allclose(encoder.reader.standardise(first.values), torch.stack(direct), atol=1e-4)
+    assert torch.allclose(encoder.reader.standardize(first.values), torch.stack(direct), atol=1e-4)
     with monkeypatch.context() as patch:
         patch.setattr(type(encoder.voxels), "forward", _no)
         again = evidence_tables(encoder, scans[::-1], file)

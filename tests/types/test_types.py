@@ -51,7 +51,7 @@ def test_the_anatomy_table_is_consistent() -> None:
     ]
 
 
-def test_an_unknown_structure_names_its_neighbours() -> None:
+def test_an_unknown_structure_names_its_neighbors() -> None:
     with pytest.raises(StructureError, match="kidney_left"):
         structure("kidny_left")
 

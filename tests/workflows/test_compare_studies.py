@@ -38,11 +38,11 @@ def turned(degrees: float) -> np.ndarray:
 
 
 def lesion(
-    number: int, centre, long: float, kind="liver_metastasis", short: float | None = None, host="liver", cut=()
+    number: int, center, long: float, kind="liver_metastasis", short: float | None = None, host="liver", cut=()
 ) -> LesionMeasurements:
     short = long * 0.8 if short is None else short
     ml = math.pi / 6 * long * short * short / 1000
-    region = Region(f"{kind}/{number}", kind, Box((5, 5, 5), (9, 9, 9)), 60, ml, tuple(map(float, centre)), (6, 6, 6))
+    region = Region(f"{kind}/{number}", kind, Box((5, 5, 5), (9, 9, 9)), 60, ml, tuple(map(float, center)), (6, 6, 6))
     numbers = tuple(
         Measurement(q, v, "given", u, region.id)
         for q, v, u in (
@@ -58,8 +58,8 @@ def lesion(
 def scan(lesions, matrix=None, shift=(0, 0, 0), absent=("liver_metastasis", "lymph_node"), organs=ORGANS, cut=()):
     matrix = np.eye(3) if matrix is None else matrix
     moved = []
-    for name, centre in organs.items():
-        at = matrix @ np.array(centre) + shift
+    for name, center in organs.items():
+        at = matrix @ np.array(center) + shift
         region = Region(name, name, Box((0, 0, 0), (9, 9, 9)), 5000, 200.0, tuple(map(float, at)))
         moved.append(
             StructureMeasurements(

@@ -1,4 +1,4 @@
-"""Votes of neighbours: read from reports, mixed in only through a calibration that belongs to model and index."""
+"""Votes of neighbors: read from reports, mixed in only through a calibration that belongs to model and index."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_without_a_calibration_the_vote_stands_beside_the_score(scan: Volume, mo
         (s.finding, s.site, s.probability, s.status) for s in plain
     ]
     cyst = one(voted, "liver_cyst")
-    assert cyst.neighbours == 12 and not cyst.is_calibrated
+    assert cyst.neighbors == 12 and not cyst.is_calibrated
     assert cyst.share is not None and 0.9 < cyst.share < 1
     stone = one(voted, "kidney_stone")
     assert stone.share == 0
@@ -85,7 +85,7 @@ def test_the_patient_does_not_vote(scan: Volume, model: Any, index: ReportIndex)
     with pytest.raises(InputError, match="whose it is"):
         radvlm.classify_findings(scan, model=model, index=index)
     voted = radvlm.classify_findings(scan, model=model, index=index, exclude_patient=[f"P{n}" for n in range(6)])
-    assert one(voted, "liver_cyst").share == 0 and one(voted, "liver_cyst").neighbours == 6
+    assert one(voted, "liver_cyst").share == 0 and one(voted, "liver_cyst").neighbors == 6
 
 
 def test_a_stored_calibration_is_used_where_it_belongs(scan: Volume, model: Any, index: ReportIndex) -> None:
@@ -154,7 +154,7 @@ def test_words_of_the_vocabulary_are_labels() -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"absent_below": 0.9}, {"bias": float("nan")}, {"neighbours": 0}, {"temperature": 0.0}]
+    "change", [{"absent_below": 0.9}, {"bias": float("nan")}, {"neighbors": 0}, {"temperature": 0.0}]
 )
 def test_a_calibration_that_cannot_be_is_refused(change: dict[str, Any]) -> None:
     good = VoteCalibration(0.0, 1.0, 0.0, 0.3, 0.6, 16, 0.1, 9, "", "")

@@ -79,7 +79,7 @@ def test_kinds_that_share_a_structure_are_told_apart_by_place(phantom: Phantom) 
     for kind in ("lytic_bone_lesion", "sclerotic_bone_lesion"):
         lesion = next(t for t in phantom.truth.lesions if t.kind == kind)
         where = np.argwhere(classes == voxel_classes().index(kind))
-        distance = np.linalg.norm(phantom.volume.geometry.to_world(where) - np.array(lesion.centre_mm), axis=1)
+        distance = np.linalg.norm(phantom.volume.geometry.to_world(where) - np.array(lesion.center_mm), axis=1)
         assert len(where) and distance.max() < max(lesion.semi_axes_mm) + 6 * np.sqrt(3)
 
 

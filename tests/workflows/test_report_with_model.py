@@ -1,4 +1,4 @@
-"""generate_report and its neighbours with a model: marked findings, overruled findings, regions, what is recorded."""
+"""generate_report and its neighbors with a model: marked findings, overruled findings, regions, what is recorded."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ def _ball(phantom: Phantom, structure: str, radius: float = 3.0) -> np.ndarray:
     """A ball around the middle of a structure: where a model may point."""
     place = phantom.segmentation.places[structure]
     inside = np.argwhere(phantom.segmentation.layers[place.layer] == place.label)
-    centre = inside[len(inside) // 2]
+    center = inside[len(inside) // 2]
     grid = np.indices(phantom.volume.geometry.shape).reshape(3, -1).T
-    return (np.linalg.norm(grid - centre, axis=1) <= radius).reshape(phantom.volume.geometry.shape)
+    return (np.linalg.norm(grid - center, axis=1) <= radius).reshape(phantom.volume.geometry.shape)
 
 
 @pytest.fixture(scope="session")

@@ -397,9 +397,9 @@ class _Check:
         order = [f"vertebrae_{level}" for level in LEVELS if level not in ("T13", "L6")]
         for end, step in ((levels.names[0], -1), (levels.names[-1], 1)):
             if end in order:
-                neighbour = order.index(end) + step
-                if 0 <= neighbour < len(order) and order[neighbour] in held:
-                    raise _Refused(f"{levels.text!r} leaves out {structure(order[neighbour]).words}")
+                neighbor = order.index(end) + step
+                if 0 <= neighbor < len(order) and order[neighbor] in held:
+                    raise _Refused(f"{levels.text!r} leaves out {structure(order[neighbor]).words}")
 
     def _said(self, said: Said, part: _Part, candidates: list[Subject], pending: list[_Part]) -> list[Subject]:
         """A phrase of cited findings: it holds for the subject named with it, and for the list before it."""

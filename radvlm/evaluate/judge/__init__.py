@@ -14,7 +14,7 @@ _HOME = {
     "JudgeMetric": "radvlm.evaluate.judge.metric",
     "JudgeSettings": "radvlm.evaluate.judge.runner",
     "judge_errors": "radvlm.evaluate.judge.metric",
-    "Judgement": "radvlm.evaluate.judge.judgement",
+    "Judgment": "radvlm.evaluate.judge.judgment",
     "OpenAICompatible": "radvlm.evaluate.judge.openai_compatible",
     "azure": "radvlm.evaluate.judge.azure",
     "CallableBackend": "radvlm.evaluate.judge.callable",
@@ -27,7 +27,7 @@ __all__ = [
     "CallableBackend",
     "JudgeMetric",
     "JudgeSettings",
-    "Judgement",
+    "Judgment",
     "LocalTransformers",
     "OfflineBatch",
     "OpenAICompatible",
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from radvlm.evaluate.judge.azure import azure
     from radvlm.evaluate.judge.calibrate import calibrate
     from radvlm.evaluate.judge.callable import CallableBackend
-    from radvlm.evaluate.judge.judgement import Judgement
+    from radvlm.evaluate.judge.judgment import Judgment
     from radvlm.evaluate.judge.local_transformers import LocalTransformers
     from radvlm.evaluate.judge.metric import JudgeMetric, judge_errors
     from radvlm.evaluate.judge.offline_batch import OfflineBatch

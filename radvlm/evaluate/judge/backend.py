@@ -16,7 +16,7 @@ from radvlm.evaluate.judge.request import JudgeRequest
 if TYPE_CHECKING:
     from radvlm.evaluate.judge.cache import ReplyCache
 
-#: How a case can end. Only ``ok`` has a judgement.
+#: How a case can end. Only ``ok`` has a judgment.
 STATUSES: Mapping[str, str] = {
     "ok": "judged",
     "malformed": "no valid answer, also after one request to repair it, or cut off at max_tokens",

@@ -29,7 +29,7 @@ def judge_card(
     """
     s = runner.settings
     events = runner.tally.events
-    good = [o.judgement for o in outcomes if o.judgement is not None]
+    good = [o.judgment for o in outcomes if o.judgment is not None]
     errors = sum(j.total for j in good)
     votes = [o.consistency for o in outcomes if o.consistency is not None]
     statuses = Counter(o.status for o in outcomes)

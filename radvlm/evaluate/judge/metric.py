@@ -15,7 +15,7 @@ from radvlm.evaluate.judge.backend import Backend
 from radvlm.evaluate.judge.cache import ReplyCache
 from radvlm.evaluate.judge.card import judge_card
 from radvlm.evaluate.judge.cost import NO_PRICES, CostEstimate, Prices
-from radvlm.evaluate.judge.judgement import Judgement
+from radvlm.evaluate.judge.judgment import Judgment
 from radvlm.evaluate.judge.request import digest, reply_schema
 from radvlm.evaluate.judge.runner import CaseOutcome, JudgeRunner, JudgeSettings
 from radvlm.evaluate.metric import Output
@@ -118,7 +118,7 @@ def judge_errors(
     backend: Backend,
     settings: JudgeSettings,
 ) -> CaseOutcome:
-    """One pair judged; ``outcome.judgement`` is None unless ``outcome.status`` is ``ok``. Nothing is kept."""
+    """One pair judged; ``outcome.judgment`` is None unless ``outcome.status`` is ``ok``. Nothing is kept."""
     with ReplyCache() as cache:
         runner = JudgeRunner(backend, settings, cache)
         return runner.run([(ReportText.of("reference", reference).text, ReportText.of("candidate", candidate).text)])[0]
@@ -163,32 +163,32 @@ def judge_outputs() -> tuple[Output, ...]:
 
 
 def scores(outcome: CaseOutcome) -> dict[str, Score]:
-    """Scores of one case by output; failures when it has no judgement."""
-    judgement = outcome.judgement
-    if judgement is None:
+    """Scores of one case by output; failures when it has no judgment."""
+    judgment = outcome.judgment
+    if judgment is None:
         failed = Score.failure(f"{outcome.status}: {outcome.reason}" if outcome.reason else outcome.status)
         return {output.name: failed for output in judge_outputs()}
-    n = judgement.matched + judgement.total
-    stats = (float(judgement.matched), float(judgement.matched + judgement.significant))
+    n = judgment.matched + judgment.total
+    stats = (float(judgment.matched), float(judgment.matched + judgment.significant))
     out = {
-        "total": Score(judgement.total, n=n, marks=marks(judgement)),
-        "significant": Score(judgement.significant, n=n),
-        "error_free": Score(float(judgement.significant == 0)),
+        "total": Score(judgment.total, n=n, marks=marks(judgment)),
+        "significant": Score(judgment.significant, n=n),
+        "error_free": Score(float(judgment.significant == 0)),
         "agreement": Score(stats[0] / stats[1], n=n, stats=stats)
         if stats[1]
         else Score(None, "neither matched findings nor significant errors, so nothing to agree on", n=0, stats=stats),
-        "unlocated": Score(judgement.unlocated, n=judgement.total),
+        "unlocated": Score(judgment.unlocated, n=judgment.total),
     }
     for category in CATEGORIES:
-        out[category] = Score(judgement.count(category), n=n)
-        out[f"{category}_significant"] = Score(judgement.count(category, True), n=n)
+        out[category] = Score(judgment.count(category), n=n)
+        out[f"{category}_significant"] = Score(judgment.count(category, True), n=n)
     return out
 
 
-def marks(judgement: Judgement) -> tuple[Mark, ...]:
+def marks(judgment: Judgment) -> tuple[Mark, ...]:
     """Located errors as marks in the two texts; those of one error share a group."""
     out = []
-    for number, error in enumerate(judgement.errors, 1):
+    for number, error in enumerate(judgment.errors, 1):
         reason = f"{error.finding}: {error.reason}" if error.finding else error.reason
         if error.unlocated:
             reason += f" (quote not found in the {' and the '.join(error.unlocated)})"

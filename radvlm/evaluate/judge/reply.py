@@ -1,4 +1,4 @@
-"""From a judge's reply to a judgement: find the JSON, validate it again, locate the quotes.
+"""From a judge's reply to a judgment: find the JSON, validate it again, locate the quotes.
 
 Unusual: the server may promise the schema, and the reply is validated all the same. What is missing is never filled in:
 a reply without ``matched_findings`` is malformed, because a ratio computed from it would be 0 for no reason.
@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
-from radvlm.evaluate.judge.judgement import NEEDED, JudgedError, Judgement, MatchedFinding
+from radvlm.evaluate.judge.judgment import NEEDED, JudgedError, Judgment, MatchedFinding
 from radvlm.evaluate.judge.quotes import locate
 from radvlm.evaluate.metrics.errors import CATEGORIES
 
@@ -71,8 +71,8 @@ class _Reply(BaseModel):
     matched_findings: list[_Item]
 
 
-def read_reply(text: str, reference: str, candidate: str) -> Judgement:
-    """The judgement in a reply about these two texts; MalformedReply when there is none."""
+def read_reply(text: str, reference: str, candidate: str) -> Judgment:
+    """The judgment in a reply about these two texts; MalformedReply when there is none."""
     try:
         reply = _Reply.model_validate(_json_object(text))
     except ValidationError as error:
@@ -83,7 +83,7 @@ def read_reply(text: str, reference: str, candidate: str) -> Judgement:
     errors = [_error(e, reference, candidate) for e in dict.fromkeys(reply.errors)]
     errors.sort(key=lambda e: CATEGORIES.index(e.category))
     matched = [_matched(m, reference, candidate) for m in dict.fromkeys(reply.matched_findings)]
-    return Judgement(tuple(errors), tuple(matched))
+    return Judgment(tuple(errors), tuple(matched))
 
 
 def _json_object(text: str) -> Any:

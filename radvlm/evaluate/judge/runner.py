@@ -19,7 +19,7 @@ from radvlm.errors import InputError
 from radvlm.evaluate.judge.backend import Backend, BackendFailure, FileBackend, Reply
 from radvlm.evaluate.judge.cache import ReplyCache
 from radvlm.evaluate.judge.cost import NO_PRICES, CostEstimate, Prices, estimate, tokens
-from radvlm.evaluate.judge.judgement import Judgement, central
+from radvlm.evaluate.judge.judgment import Judgment, central
 from radvlm.evaluate.judge.pace import Pace, Retry, Stopped
 from radvlm.evaluate.judge.reply import MalformedReply, read_reply
 from radvlm.evaluate.judge.request import JudgeRequest, Params, Prompt, load_prompt
@@ -34,7 +34,7 @@ class JudgeSettings:
         prompt: of this package, or the user's own.
         params: sampling.
         votes: independent answers for each pair; more than one needs a temperature above 0. The vote nearest to all
-            others counts (``judgement.central``); a pair without a majority of valid votes has none.
+            others counts (``judgment.central``); a pair without a majority of valid votes has none.
         concurrency: requests at a time.
         requests_per_minute, tokens_per_minute: caps; None for none.
         retry: attempts and waits.
@@ -74,7 +74,7 @@ class CaseOutcome:
     """How one pair ended.
 
     Attributes:
-        status: key of ``backend.STATUSES``; only ``ok`` has a judgement.
+        status: key of ``backend.STATUSES``; only ``ok`` has a judgment.
         reason: for a person; "" when ok.
         votes: valid answers; asked: answers asked for.
         consistency: share of valid votes with the same twelve counts as the one that counts; None for one vote.
@@ -83,7 +83,7 @@ class CaseOutcome:
 
     status: str
     reason: str = ""
-    judgement: Judgement | None = None
+    judgment: Judgment | None = None
     votes: int = 0
     asked: int = 1
     consistency: float | None = None
@@ -97,7 +97,7 @@ class CaseOutcome:
             out |= {"votes": self.votes, "asked": self.asked, "consistency": self.consistency}
         if self.repaired:
             out["repaired"] = self.repaired
-        return out | (self.judgement.to_dict() if self.judgement else {})
+        return out | (self.judgment.to_dict() if self.judgment else {})
 
 
 @dataclass
@@ -212,17 +212,17 @@ class JudgeRunner:
 
     def _judge(self, pair: tuple[str, str], pace: Pace | None) -> CaseOutcome:
         asked = self.settings.votes
-        votes: list[Judgement] = []
+        votes: list[Judgment] = []
         failures: list[BackendFailure] = []
         repaired = 0
         for vote in range(asked):
             request = self.settings.request(*pair, vote)
             try:
-                judgement, mended = self._vote(request, pair, pace)
+                judgment, mended = self._vote(request, pair, pace)
             except BackendFailure as failure:
                 failures.append(failure)
                 continue
-            votes.append(judgement)
+            votes.append(judgment)
             repaired += mended
         if 2 * len(votes) > asked:
             best, same = central(votes)
@@ -231,7 +231,7 @@ class JudgeRunner:
         reason = next(f.message for f in failures if f.status == status)
         return CaseOutcome(status, reason if asked == 1 else f"{n} of {asked} votes: {reason}", None, len(votes), asked)
 
-    def _vote(self, request: JudgeRequest, pair: tuple[str, str], pace: Pace | None) -> tuple[Judgement, bool]:
+    def _vote(self, request: JudgeRequest, pair: tuple[str, str], pace: Pace | None) -> tuple[Judgment, bool]:
         """One valid answer, and whether it had to be repaired; raises BackendFailure."""
         used: list[tuple[str, bool]] = []
         try:
@@ -245,7 +245,7 @@ class JudgeRunner:
 
     def _answer(
         self, request: JudgeRequest, pair: tuple[str, str], pace: Pace | None, used: list[tuple[str, bool]]
-    ) -> tuple[Judgement, bool]:
+    ) -> tuple[Judgment, bool]:
         reply = self._reply(request, pace, used)
         try:
             return self._read(reply, pair), False
@@ -257,14 +257,14 @@ class JudgeRunner:
             again = request.repaired(reply.text, self.settings.prompt.repair_message(str(problem)))
         mended = self._reply(again, pace, used)
         try:
-            judgement = self._read(mended, pair)
+            judgment = self._read(mended, pair)
         except MalformedReply as problem:
             raise BackendFailure("malformed", f"also after one repair: {problem}") from problem
         self.tally.add("repaired")
-        return judgement, True
+        return judgment, True
 
     @staticmethod
-    def _read(reply: Reply, pair: tuple[str, str]) -> Judgement:
+    def _read(reply: Reply, pair: tuple[str, str]) -> Judgment:
         if reply.finish == "content_filter":
             raise BackendFailure("filtered", "a content filter stopped the reply")
         if reply.refusal:

@@ -159,7 +159,7 @@ def choose_threshold(
 
     Args:
         ids: of the validation cases (or patients), so that ``Threshold.check`` can refuse to be applied to them.
-        criterion: ``youden`` (sensitivity + specificity - 1) or ``f1`` is maximised; ``sensitivity`` or ``specificity``
+        criterion: ``youden`` (sensitivity + specificity - 1) or ``f1`` is maximized; ``sensitivity`` or ``specificity``
             takes, among thresholds that reach ``at_least``, the one with most of the other.
 
     Candidates are the scores that occur. Among equally good ones the highest is taken. InputError where one class is

@@ -20,7 +20,7 @@ import numpy as np
 from radvlm.errors import InputError
 from radvlm.evaluate.metric import Output
 from radvlm.evaluate.metrics.clinical_significance import Significance, load_significance
-from radvlm.evaluate.metrics.facts import NEIGHBOURS, Fact, compatible, facts, places_agree
+from radvlm.evaluate.metrics.facts import NEIGHBORS, Fact, compatible, facts, places_agree
 from radvlm.evaluate.score import Mark, Score
 from radvlm.report_reader.frames import Reading, read_frames
 from radvlm.report_reader.lexicon import Lexicon, load_lexicon
@@ -242,7 +242,7 @@ def _cost(a: Fact, b: Fact, lexicon: Lexicon, table: Significance) -> float:
     elif bool(a.sides) != bool(b.sides):
         cost += 0.2
     if not places_agree(a.locations, b.locations, lexicon):
-        cost += 1.0 if _neighbours(a, b) else 2.0
+        cost += 1.0 if _neighbors(a, b) else 2.0
     elif a.locations != b.locations:
         cost += 0.1
     if a.sizes_mm and b.sizes_mm:
@@ -257,8 +257,8 @@ def _cost(a: Fact, b: Fact, lexicon: Lexicon, table: Significance) -> float:
     return max(cost, 0.0)
 
 
-def _neighbours(a: Fact, b: Fact) -> bool:
-    return any(frozenset({x, y}) in NEIGHBOURS for x in a.locations for y in b.locations)
+def _neighbors(a: Fact, b: Fact) -> bool:
+    return any(frozenset({x, y}) in NEIGHBORS for x in a.locations for y in b.locations)
 
 
 def _words(fact: Fact, lexicon: Lexicon) -> str:
@@ -282,7 +282,7 @@ def _location(a: Fact, b: Fact, lexicon: Lexicon, table: Significance) -> list[R
     places = not places_agree(a.locations, b.locations, lexicon)
     if not sides and not places:
         return []
-    matters = _significant(a, b, table) and not (not sides and _neighbours(a, b))
+    matters = _significant(a, b, table) and not (not sides and _neighbors(a, b))
     reason = f"{lexicon.kinds[a.kind].words}: the reference says {_place(a)}, the candidate {_place(b)}"
     return [ReportError("wrong_location", matters, a.kind, reason, a.spans, b.spans)]
 

@@ -26,7 +26,7 @@ OVERLAPS: dict[str, frozenset[str]] = {
     "retroperitoneum": frozenset({"abdomen", "mesentery"}),
 }
 #: Liver segments that touch: calling one the other is within what readers disagree on.
-NEIGHBOURS = frozenset(
+NEIGHBORS = frozenset(
     frozenset({f"liver_segment_{a}", f"liver_segment_{b}"})
     for a, b in ((2, 3), (2, 4), (3, 4), (4, 5), (4, 8), (5, 6), (5, 8), (6, 7), (7, 8))
 )

@@ -1,6 +1,6 @@
 """The grounding metric of the evaluation table: what ``ground_case`` finds in one case, as scores with their sums.
 
-Unusual: what is undefined for a case still adds its sums to the corpus where it can (a case without localised findings
+Unusual: what is undefined for a case still adds its sums to the corpus where it can (a case without localized findings
 says nothing of Dice, but its denials count in logical precision). Which regions were compared, masks or bounding boxes,
 is part of the signature: the two do not compare.
 """
@@ -121,22 +121,22 @@ def _outputs() -> tuple[Output, ...]:
         return Output(name, better, aggregate=_ratio, perfect=perfect, headline=headline, description=text)
 
     rows = [
-        ratio("dice", True, 1.0, True, "mean Dice of matched statements localised on both sides"),
+        ratio("dice", True, 1.0, True, "mean Dice of matched statements localized on both sides"),
         ratio("iou", True, 1.0, False, "mean IoU of the same"),
-        ratio("distance-mm", False, 0.0, False, "mean distance of their centres of mass, mm"),
-        ratio("hit-rate", True, 1.0, True, "localised statements of the reference in which the candidate points"),
+        ratio("distance-mm", False, 0.0, False, "mean distance of their centers of mass, mm"),
+        ratio("hit-rate", True, 1.0, True, "localized statements of the reference in which the candidate points"),
         ratio(
             "not-localised",
             False,
             0.0,
             False,
-            "matched statements that the reference localises and the candidate does not",
+            "matched statements that the reference localizes and the candidate does not",
         ),
-        ratio("grounding-precision", True, 1.0, False, "matched and localised statements that agree in place"),
+        ratio("grounding-precision", True, 1.0, False, "matched and localized statements that agree in place"),
     ]
     for key, text in (
         ("logical", "statements matched, place aside"),
-        ("spatial", "localised statements matched that agree in place"),
+        ("spatial", "localized statements matched that agree in place"),
         ("instance", "regions of one structure that overlap"),
     ):
         rows += [
@@ -166,16 +166,16 @@ def case_scores(case: CaseGrounding) -> dict[str, Score]:
     agreed = sum(bool(p.agrees) for p in both)
     where = case.no_place
     out = {
-        "dice": _mean([p.dice or 0.0 for p in both], where or "no matched statement is localised on both sides"),
-        "iou": _mean([p.iou or 0.0 for p in both], where or "no matched statement is localised on both sides"),
-        "distance-mm": _mean([d for d in far if d is not None], "no matched statement is localised on both sides"),
-        "hit-rate": _part(sum(bool(p.hit) for p in shown), len(shown), "the reference localises nothing", where),
+        "dice": _mean([p.dice or 0.0 for p in both], where or "no matched statement is localized on both sides"),
+        "iou": _mean([p.iou or 0.0 for p in both], where or "no matched statement is localized on both sides"),
+        "distance-mm": _mean([d for d in far if d is not None], "no matched statement is localized on both sides"),
+        "hit-rate": _part(sum(bool(p.hit) for p in shown), len(shown), "the reference localizes nothing", where),
         "not-localised": _part(
             sum(not p.candidate.regions for p in paired if p.candidate),
             len(paired),
-            "no matched statement is localised in the reference",
+            "no matched statement is localized in the reference",
         ),
-        "grounding-precision": _part(agreed, len(both), "no matched statement is localised on both sides", where),
+        "grounding-precision": _part(agreed, len(both), "no matched statement is localized on both sides", where),
     }
     matched = len(case.matched)
     tp, fp, fn = case.instances

@@ -2,8 +2,8 @@
 
 Unusual: logic first, place second. A statement of the candidate is paired with at most one of the reference that says
 the same (kind, status, related site, no opposite side), by the assignment with most pairs and then most overlap (Kuhn
-1955). Only then are voxels compared. A statement without a region is allowed: it is counted as not localised, not as a
-Dice of 0; a localised finding of the reference that is missed, or not localised, is no hit. Precision and recall follow
+1955). Only then are voxels compared. A statement without a region is allowed: it is counted as not localized, not as a
+Dice of 0; a localized finding of the reference that is missed, or not localized, is no hit. Precision and recall follow
 RadFact (Bannur et al. 2024, MAIRA-2), with matched findings in the place of a language model's entailment and voxels
 in the place of boxes. Organs that are merely named (kind ``organ``) are left out: they would drown the rest.
 """
@@ -169,7 +169,7 @@ class GroundedReport:
 class Pair:
     """One statement of the reference, of the candidate, or of both that say the same.
 
-    ``dice``, ``iou``, ``distance_mm``, ``hit`` and ``agrees`` are None unless both sides are localised.
+    ``dice``, ``iou``, ``distance_mm``, ``hit`` and ``agrees`` are None unless both sides are localized.
     """
 
     reference: Statement | None

@@ -37,10 +37,10 @@ def _unchanged(text: str) -> str:
 
 @dataclass(frozen=True)
 class Profile:
-    """Which metrics, with which tokeniser and formula; "" leaves a metric out.
+    """Which metrics, with which tokenizer and formula; "" leaves a metric out.
 
     Attributes:
-        bleu, rouge, rouge_l, cider: tokeniser of each (``tokenizers.TOKENIZERS``). ``rouge`` gives ROUGE-1 and -2.
+        bleu, rouge, rouge_l, cider: tokenizer of each (``tokenizers.TOKENIZERS``). ``rouge`` gives ROUGE-1 and -2.
         bleu_form: ``sacrebleu`` (0 to 100, smoothing exp) or ``coco`` (0 to 1).
         rouge_l_beta: 1 as in ``rouge-score``, 1.2 as in the COCO tools.
         chrf, meteor, bleu_mean: whether to compute them.

@@ -2,7 +2,7 @@
 
 Unusual: only numbers that a report states are judged; a size that it leaves out is counted as unstated, never as an
 error of the whole size. Truth may be another report (its measurements) or lesions whose size is known by construction,
-such as those of ``radvlm.phantom``; they are recognised by their attributes, so any object that has them will do.
+such as those of ``radvlm.phantom``; they are recognized by their attributes, so any object that has them will do.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class TrueLesion(Protocol):
 
     id: str
     structure: str
-    centre_mm: tuple[float, float, float] | None
+    center_mm: tuple[float, float, float] | None
     long_axis_mm: float | None
     short_axis_mm: float | None
     diameter_3d_mm: float | None
@@ -100,7 +100,7 @@ class TruthComparison:
         errors: of every size that is stated and known.
         missed: ids of lesions that no finding describes. extra: ids of findings of lesion structures without a lesion.
         unstated: (finding id, quantity) known but not stated.
-        left_out: ids of lesions without a centre, or cut by the field of view, whose true size cannot be seen.
+        left_out: ids of lesions without a center, or cut by the field of view, whose true size cannot be seen.
     """
 
     errors: tuple[SizeError, ...]
@@ -131,7 +131,7 @@ def errors_against_truth(
             out.
         stated: ``measurements`` takes the findings' numbers; ``text`` takes the numbers printed in sentences that state
             one region alone, rounded as they are printed, sizes after "previously" apart; printed HU count as a mean.
-        max_distance_mm: a region and a lesion further apart than this, centre to centre, are not the same.
+        max_distance_mm: a region and a lesion further apart than this, center to center, are not the same.
 
     Regions and lesions of one structure are paired one to one with the least sum of distances. Several findings of one
     region (a cyst, and its fluid attenuation) are one: the first that states a size counts.
@@ -141,7 +141,7 @@ def errors_against_truth(
     if not max_distance_mm > 0:
         raise InputError("a largest distance is positive", f"{max_distance_mm} mm")
     known = list(lesions)
-    usable = [x for x in known if x.centre_mm is not None and getattr(x, "in_field", "inside") == "inside"]
+    usable = [x for x in known if x.center_mm is not None and getattr(x, "in_field", "inside") == "inside"]
     left_out = tuple(x.id for x in known if not any(x is y for y in usable))
     wanted = {x.structure for x in known if x.structure}
     by_region: dict[str, list[Finding]] = {}
@@ -181,7 +181,7 @@ def _nearest(regions: Sequence[Region], lesions: Sequence[TrueLesion], limit: fl
     for i, region in enumerate(regions):
         for j, lesion in enumerate(lesions):
             if lesion.structure == region.structure:
-                apart = np.array(region.centroid_mm) - np.array(lesion.centre_mm, dtype=float)
+                apart = np.array(region.centroid_mm) - np.array(lesion.center_mm, dtype=float)
                 cost[i, j] = float(np.linalg.norm(apart))
     far = limit * (1 + len(regions) + len(lesions))  # any real pair is cheaper than leaving it out
     rows, columns = linear_sum_assignment(np.where(cost <= limit, cost, far))
@@ -229,7 +229,7 @@ def _printed(text: str, alone: str) -> Iterable[tuple[str, float, str]]:
         yield "mean_hu", float(match[1].replace("−", "-").replace(" ", "")), "HU"
 
 
-def summarise_errors(errors: Iterable[SizeError]) -> dict[str, ErrorSummary]:
+def summarize_errors(errors: Iterable[SizeError]) -> dict[str, ErrorSummary]:
     """Unit -> summary; a unit without errors is left out."""
     by_unit: dict[str, list[SizeError]] = {}
     for error in errors:

@@ -255,7 +255,7 @@ def radbert(checkpoint: str = "") -> ModelMetric:
     Args:
         checkpoint: path of ``RadBertClassifier.pth``; as a metric name ``radbert:/path/RadBertClassifier.pth``.
 
-    Raises MissingPackageError without the checkpoint; when scoring, without the backbone's configuration and tokeniser
+    Raises MissingPackageError without the checkpoint; when scoring, without the backbone's configuration and tokenizer
     in the Hugging Face cache. Weights are read with ``weights_only``.
     """
     _require("radbert")

@@ -2,7 +2,7 @@
 
 Unusual: nothing is painted into a full volume. A place is a bounding box and a boolean array of its shape, so two
 lesions in a 512 x 512 x 300 scan cost a few thousand voxels. Masks of another grid (a candidate computed on resampled
-images) are looked up voxel by voxel at the centres of the reference's voxels, nearest neighbour.
+images) are looked up voxel by voxel at the centers of the reference's voxels, nearest neighbor.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def union(places: Sequence[Place]) -> Place:
 
 
 def on_grid(place: Place, source: Geometry | None, target: Geometry | None) -> Place:
-    """The same place on another grid, nearest neighbour; as it is when the grids agree or one is unknown."""
+    """The same place on another grid, nearest neighbor; as it is when the grids agree or one is unknown."""
     if place.box is None or place.mask is None or source is None or target is None or source.same_grid(target):
         return place
     ends = np.array([[lo - 0.5, hi - 0.5] for lo, hi in zip(place.box.start, place.box.stop, strict=True)])
@@ -118,8 +118,8 @@ def on_grid(place: Place, source: Geometry | None, target: Geometry | None) -> P
     if (stop <= start).any():
         return NOWHERE
     box = Box(tuple(start), tuple(stop))
-    centres = np.stack(np.meshgrid(*[np.arange(a, b) for a, b in zip(start, stop, strict=True)], indexing="ij"), -1)
-    at = np.rint(source.to_index(target.to_world(centres.reshape(-1, 3)))).astype(int) - np.array(place.box.start)
+    centers = np.stack(np.meshgrid(*[np.arange(a, b) for a, b in zip(start, stop, strict=True)], indexing="ij"), -1)
+    at = np.rint(source.to_index(target.to_world(centers.reshape(-1, 3)))).astype(int) - np.array(place.box.start)
     inside = ((at >= 0) & (at < np.array(place.mask.shape))).all(axis=1)
     mask = np.zeros(len(at), dtype=bool)
     mask[inside] = place.mask[tuple(at[inside].T)]
@@ -152,7 +152,7 @@ def iou(first: Place, second: Place) -> float:
 
 
 def pointing_voxel(place: Place, spacing_mm: Sequence[float] = (1.0, 1.0, 1.0)) -> tuple[int, int, int] | None:
-    """The voxel of the place nearest to its own centre of mass: a point that surely lies in it; None when empty."""
+    """The voxel of the place nearest to its own center of mass: a point that surely lies in it; None when empty."""
     if place.mask is None or place.box is None or not place.mask.any():
         return None
     voxels = np.argwhere(place.mask)
@@ -169,6 +169,6 @@ def contains(place: Place, voxel: Sequence[int]) -> bool:
 
 
 def centroid_mm(regions: Sequence[Region]) -> np.ndarray:
-    """(3,) centre of mass of several regions in RAS+ mm, weighted by volume, from the regions themselves."""
+    """(3,) center of mass of several regions in RAS+ mm, weighted by volume, from the regions themselves."""
     weights = np.array([r.volume_ml for r in regions])
     return np.asarray((np.array([r.centroid_mm for r in regions]) * weights[:, None]).sum(axis=0) / weights.sum())

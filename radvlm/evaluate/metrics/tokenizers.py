@@ -1,7 +1,7 @@
-"""Word tokenisers of the lexical metrics, and the encoder that turns reports into arrays of token numbers.
+"""Word tokenizers of the lexical metrics, and the encoder that turns reports into arrays of token numbers.
 
-Unusual: every tokeniser here works on one whitespace-delimited word at a time, so each distinct word of a corpus is
-tokenised once. That this equals the reference implementations, which run over whole texts, is tested side by side.
+Unusual: every tokenizer here works on one whitespace-delimited word at a time, so each distinct word of a corpus is
+tokenized once. That this equals the reference implementations, which run over whole texts, is tested side by side.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Tokenizer:
         return [token for word in self.words(self.prepare(text)) for token in self.tokens(word)]
 
 
-# --- 13a: the tokeniser of mteval-v13a and of sacrebleu ---------------------------------------------------------------
+# --- 13a: the tokenizer of mteval-v13a and of sacrebleu ---------------------------------------------------------------
 _SYMBOLS = re.compile(r"([!-&(-+/:-@\[-`{-~])")
 _AFTER_NON_DIGIT = re.compile(r"([^0-9])([.,])")
 _BEFORE_NON_DIGIT = re.compile(r"([.,])([^0-9])")
@@ -70,7 +70,7 @@ def _tokens_rouge_stemmed(word: str) -> tuple[str, ...]:
     return tuple(stem(t) if len(t) > 3 else t for t in _tokens_rouge(word))
 
 
-# --- Penn-Treebank-like: the COCO caption tools run Stanford's tokeniser in Java, lower-case it and drop punctuation --
+# --- Penn-Treebank-like: the COCO caption tools run Stanford's tokenizer in Java, lower-case it and drop punctuation --
 _BRACKETS = {"(": "-lrb-", ")": "-rrb-", "[": "-lsb-", "]": "-rsb-", "{": "-lcb-", "}": "-rcb-"}
 _ABBREVIATIONS = frozenset(
     re.findall(

@@ -16,7 +16,7 @@ import numpy as np
 
 from radvlm.errors import InputError
 from radvlm.evaluate.metric import Output
-from radvlm.evaluate.metrics.answers import DEFAULT_TOLERANCE, Tolerance, normalise, number_of, same_answer
+from radvlm.evaluate.metrics.answers import DEFAULT_TOLERANCE, Tolerance, normalize, number_of, same_answer
 from radvlm.evaluate.score import Score
 from radvlm.report_reader.report_text import ReportText
 from radvlm.version import __version__
@@ -43,18 +43,18 @@ def best_constants(answers: Iterable[tuple[str, str]], tolerance: Tolerance = DE
         by_type.setdefault(kind, Counter())[answer.strip()] += 1
     out = {}
     for kind, counts in by_type.items():
-        # Identical spellings are compared once; a number can be right for its neighbours within the tolerance.
+        # Identical spellings are compared once; a number can be right for its neighbors within the tolerance.
         wins = {guess: sum(n for true, n in counts.items() if same_answer(true, guess, tolerance)) for guess in counts}
-        out[kind] = min(wins, key=lambda guess: (-wins[guess], normalise(guess), guess))
+        out[kind] = min(wins, key=lambda guess: (-wins[guess], normalize(guess), guess))
     return out
 
 
 @dataclass(frozen=True)
 class AnswerScore:
-    """One question: exactly the same text, the same once normalised, right within the tolerance, constant right."""
+    """One question: exactly the same text, the same once normalized, right within the tolerance, constant right."""
 
     exact: bool
-    normalised: bool
+    normalized: bool
     correct: bool
     constant: bool
 
@@ -64,8 +64,8 @@ def score_answer(
 ) -> AnswerScore:
     """Compare one answer; ``constant`` is the best constant answer of the question's type."""
     same = (
-        bool(normalise(candidate))
-        and normalise(reference) == normalise(candidate)
+        bool(normalize(candidate))
+        and normalize(reference) == normalize(candidate)
         and (number_of(reference) is None or number_of(reference) == number_of(candidate))
     )
     return AnswerScore(
@@ -125,7 +125,7 @@ class VqaMetric:
         return {
             "answers": Score(float(found.correct), stats=self._stats(kind, found)),
             "exact": Score(float(found.exact)),
-            "normalised": Score(float(found.normalised)),
+            "normalised": Score(float(found.normalized)),
         }
 
     def _kind(self, reference: ReportText) -> str:
@@ -168,7 +168,7 @@ def _outputs(kinds: Sequence[str]) -> tuple[Output, ...]:
             None,
             None,
         ),
-        Output("normalised", headline=False, description="equal once case, articles and spelling are normalised"),
+        Output("normalised", headline=False, description="equal once case, articles and spelling are normalized"),
         Output("exact", headline=False, description="letter by letter equal"),
     ]
     if kinds != (UNTYPED,):

@@ -1,6 +1,6 @@
 """The result of an evaluation: per-case records, values with intervals, tests, and how they are written.
 
-Unusual: the table is a pure function of the records (``summarise``). Cases are sorted by id before anything is summed,
+Unusual: the table is a pure function of the records (``summarize``). Cases are sorted by id before anything is summed,
 so their order changes nothing, not even the last digit.
 """
 
@@ -238,7 +238,7 @@ class EvaluationTable:
         return save(self, Path(folder), page)
 
 
-def summarise(
+def summarize(
     systems: Sequence[System], metrics: Sequence[Metric], statistics: Statistics
 ) -> tuple[tuple[Estimate, ...], tuple[Comparison, ...]]:
     """Values with intervals, and tests, from the records alone."""

@@ -50,7 +50,7 @@
   const citing = page.regions.map((_, n) => page.sentences.flatMap((s, at) => (s.regions.includes(n) ? [at] : [])));
   const state = {
     sentence: null, regions: [], main: null, cited: [], point: view ? view.shape.map((n) => n >> 1) : [0, 0, 0],
-    width: 400, level: 40, zoom: 1, centre: view ? view.shape.map((n) => n / 2) : [0, 0, 0], plane: 0,
+    width: 400, level: 40, zoom: 1, center: view ? view.shape.map((n) => n / 2) : [0, 0, 0], plane: 0,
     fill: true, outlines: false, calipers: true, cross: true, smooth: true,
   };
   const st = view ? [1, view.shape[0], view.shape[0] * view.shape[1]] : null;
@@ -90,7 +90,7 @@
   function goTo(n) {
     if (!view) return;
     state.point = page.regions[n].home.slice();
-    if (state.zoom > 1) state.centre = state.point.map((v) => v + 0.5);
+    if (state.zoom > 1) state.center = state.point.map((v) => v + 0.5);
   }
   function reveal() {
     if (!state.cited.length || narrow.matches) return;
@@ -141,7 +141,7 @@
   /* Sentences: hover previews, focus and click keep, Enter or Space goes to the next region. */
   let before = null; // what to go back to when the mouse leaves
   let hover = 0;
-  const keep = () => ({ ...state, point: state.point.slice(), centre: state.centre.slice() });
+  const keep = () => ({ ...state, point: state.point.slice(), center: state.center.slice() });
   function leave() {
     clearTimeout(hover);
     if (!before) return;
@@ -261,9 +261,9 @@
   function magnify(zoom, plane, at) {
     const next = Math.min(Math.max(zoom, 1), 12);
     if (plane && at) { // the voxel under the pointer stays where it is
-      const c = centre(plane);
-      [plane.h, plane.v].forEach((axis, n) => { state.centre[axis] = at[n] + (c[n] - at[n]) * (state.zoom / next); });
-    } else if (state.zoom === 1) state.centre = state.point.map((v) => v + 0.5);
+      const c = center(plane);
+      [plane.h, plane.v].forEach((axis, n) => { state.center[axis] = at[n] + (c[n] - at[n]) * (state.zoom / next); });
+    } else if (state.zoom === 1) state.center = state.point.map((v) => v + 0.5);
     state.zoom = next < 1.02 ? 1 : next;
     showWindow(); redraw();
   }
@@ -298,7 +298,7 @@
       fingers.set(event.pointerId, event);
       try { canvas.setPointerCapture(event.pointerId); } catch { /* a pointer that has already gone */ }
       const kind = event.button === 2 ? "window" : event.button === 1 || event.shiftKey ? "pan" : "point";
-      drag = fingers.size > 1 ? null : { kind, x: event.offsetX, y: event.offsetY, moved: false, rest: 0, width: state.width, level: state.level, centre: state.centre.slice() };
+      drag = fingers.size > 1 ? null : { kind, x: event.offsetX, y: event.offsetY, moved: false, rest: 0, width: state.width, level: state.level, center: state.center.slice() };
       if (kind === "pan" && state.zoom === 1) drag = null;
     });
     canvas.addEventListener("pointermove", (event) => {
@@ -320,8 +320,8 @@
         showWindow(); redraw();
       } else if (drag.kind === "pan") {
         const scale = scaleOf(plane);
-        state.centre[plane.h] = drag.centre[plane.h] + dx / scale[0];
-        state.centre[plane.v] = drag.centre[plane.v] + dy / scale[1];
+        state.center[plane.h] = drag.center[plane.h] + dx / scale[0];
+        state.center[plane.v] = drag.center[plane.v] + dy / scale[1];
         redraw();
       } else {
         const per = Math.min(Math.max(plane.high / view.shape[plane.n], 3), 14);
@@ -365,19 +365,19 @@
     const mm = Math.min(plane.wide / (view.shape[plane.h] * view.spacing[plane.h]), plane.high / (view.shape[plane.v] * view.spacing[plane.v]));
     return [mm * state.zoom * view.spacing[plane.h], mm * state.zoom * view.spacing[plane.v]];
   }
-  function centre(plane) {
+  function center(plane) {
     if (state.zoom === 1) return [view.shape[plane.h] / 2, view.shape[plane.v] / 2];
     const scale = scaleOf(plane);
     return [plane.h, plane.v].map((axis, n) => {
       const half = (n ? plane.high : plane.wide) / scale[n] / 2;
       const size = view.shape[axis];
-      return half * 2 >= size ? size / 2 : Math.min(Math.max(state.centre[axis], half), size - half);
+      return half * 2 >= size ? size / 2 : Math.min(Math.max(state.center[axis], half), size - half);
     });
   }
-  const xOf = (plane, index) => plane.wide / 2 + (centre(plane)[0] - index) * scaleOf(plane)[0];
-  const yOf = (plane, index) => plane.high / 2 + (centre(plane)[1] - index) * scaleOf(plane)[1];
+  const xOf = (plane, index) => plane.wide / 2 + (center(plane)[0] - index) * scaleOf(plane)[0];
+  const yOf = (plane, index) => plane.high / 2 + (center(plane)[1] - index) * scaleOf(plane)[1];
   function indexAt(plane, x, y) {
-    const scale = scaleOf(plane), c = centre(plane);
+    const scale = scaleOf(plane), c = center(plane);
     return [c[0] - (x - plane.wide / 2) / scale[0], c[1] - (y - plane.high / 2) / scale[1]];
   }
 
@@ -427,17 +427,17 @@
   }
 
   /* Drawing. */
-  const grey = new Uint32Array(4096);
-  let greyFor = "";
-  function greyTable() {
+  const gray = new Uint32Array(4096);
+  let grayFor = "";
+  function grayTable() {
     const key = `${state.width}/${state.level}`;
-    if (key === greyFor) return;
-    greyFor = key;
+    if (key === grayFor) return;
+    grayFor = key;
     const width = Math.max(state.width, 2);
     for (let value = 0; value < 4096; value++) { // DICOM PS3.3 C.11.2.1.2, LINEAR
       const scaled = ((view.lowest + view.step * value - (state.level - 0.5)) / (width - 1) + 0.5) * 255;
       const g = Math.round(Math.min(Math.max(scaled, 0), 255));
-      grey[value] = 0xff000000 | g << 16 | g << 8 | g;
+      gray[value] = 0xff000000 | g << 16 | g << 8 | g;
     }
   }
   function redraw() {
@@ -446,13 +446,13 @@
     requestAnimationFrame(() => { dirty = false; draw(); });
   }
   function draw() {
-    if (hu) greyTable();
-    const lut = colourTable();
+    if (hu) grayTable();
+    const lut = colorTable();
     for (const plane of planes) drawPlane(plane, lut);
     readout();
   }
   // label -> 1 + position in state.regions of the most specific chosen region that holds it
-  function colourTable() {
+  function colorTable() {
     if (!labels) return null;
     const lut = new Uint16Array(Math.max(owners.length, 1) + 1);
     owners.forEach((list, label) => {
@@ -478,14 +478,14 @@
     const nh = view.shape[h], nv = view.shape[v];
     const x0 = xOf(plane, nh), y0 = yOf(plane, nv), [sx, sy] = scaleOf(plane);
     if (hu) {
-      const key = `${slice}/${greyFor}`;
+      const key = `${slice}/${grayFor}`;
       if (plane.drawn !== key) {
         plane.drawn = key;
         const out = new Uint32Array(plane.pixels.data.buffer);
         let q = 0;
         for (let row = nv - 1; row >= 0; row--) {
           let from = slice * st[n] + row * st[v] + (nh - 1) * st[h];
-          for (let column = 0; column < nh; column++, from -= st[h]) out[q++] = grey[hu[from]];
+          for (let column = 0; column < nh; column++, from -= st[h]) out[q++] = gray[hu[from]];
         }
         plane.buffer.getContext("2d").putImageData(plane.pixels, 0, 0);
       }
@@ -510,7 +510,7 @@
       let run = 0, from = 0;
       for (let column = 0; column <= nh; column++) {
         const here = value(row, column), c = lut[here] || 0;
-        if (c !== run) { // runs of one colour make one rectangle
+        if (c !== run) { // runs of one color make one rectangle
           if (run && row < nv) { chosen[run - 1].fill.rect(x0 + from * sx, y0 + row * sy, (column - from) * sx, sy); chosen[run - 1].any = true; }
           run = c; from = column;
         }

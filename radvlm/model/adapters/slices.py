@@ -1,6 +1,6 @@
 """A CT read slice by slice with a 2D image-text model in open_clip's format, such as BiomedCLIP.
 
-Unusual: the three colour channels carry three CT windows instead of one grey picture three times, and the slices are
+Unusual: the three color channels carry three CT windows instead of one gray picture three times, and the slices are
 brought together by attention that starts as a plain mean, so a model without further training already gives the mean
 of its slices. Slices are turned as a radiologist sees them (anterior up, the patient's right on the left), because that
 is how figures in papers, on which such models were trained, show them. The model comes from a local folder
@@ -32,7 +32,7 @@ WEIGHTS = ("open_clip_model.safetensors", "model.safetensors")
 
 
 class SlicePooling(nn.Module):
-    """(B, S, C) slices -> (B, C): attention with one learnt query per head; the plain mean before any training."""
+    """(B, S, C) slices -> (B, C): attention with one learned query per head; the plain mean before any training."""
 
     def __init__(self, width: int, heads: int = 8) -> None:
         super().__init__()
@@ -116,17 +116,17 @@ class SliceEncoder(nn.Module):
         self.classifiers = nn.ModuleDict({name: nn.Linear(self.channels, n) for name, n in (heads or {}).items()})
 
     def pictures(self, image: Tensor) -> Tensor:
-        """(B, 1, X, Y, Z) -> (B * Z, 3, H, W): axial slices as seen on a screen, windowed and normalised."""
+        """(B, 1, X, Y, Z) -> (B * Z, 3, H, W): axial slices as seen on a screen, windowed and normalized."""
         if image.ndim != 5 or image.shape[1] != 1:
             raise InputError(
                 "the image is (B, 1, X, Y, Z)", f"shape {tuple(image.shape)}", "Use radvlm.model.inputs.prepare"
             )
         seen = image[:, 0].permute(0, 3, 2, 1).flip(2, 3)  # (B, Z, row: anterior first, column: right side first)
         flat = seen.flatten(0, 1)[:, None]  # (B*Z, 1, Y, X)
-        coloured = ((flat - self.low) / self.width).clamp(0, 1)  # (B*Z, 3, Y, X)
-        if tuple(coloured.shape[2:]) != self.picture_size:
-            coloured = F.interpolate(coloured, self.picture_size, mode="bilinear", antialias=True, align_corners=False)
-        return (coloured - self.mean) / self.std
+        colored = ((flat - self.low) / self.width).clamp(0, 1)  # (B*Z, 3, Y, X)
+        if tuple(colored.shape[2:]) != self.picture_size:
+            colored = F.interpolate(colored, self.picture_size, mode="bilinear", antialias=True, align_corners=False)
+        return (colored - self.mean) / self.std
 
     def forward(self, image: Tensor) -> EncoderOutput:
         batch, slices = image.shape[0], image.shape[-1]

@@ -2,7 +2,7 @@
 
 Unusual: the image reaches the language model as embeddings (a *prefix*), never as token ids, so one decoder serves
 every encoder. Prompts have no beginning-of-text token, because the prefix stands there. Text is encoded so that control
-tokens spelt out in a report or a question stay text. Writing itself is in ``radvlm.model.decoder.generation``.
+tokens spelled out in a report or a question stay text. Writing itself is in ``radvlm.model.decoder.generation``.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ __all__ = [
     "train_tokenizer",
 ]
 
-#: Label of a position that is not learnt from (the value PyTorch's cross entropy ignores by default).
+#: Label of a position that is not learned from (the value PyTorch's cross entropy ignores by default).
 IGNORED = -100
 BASE, ADAPTER = "base", "adapter"
 
@@ -119,7 +119,7 @@ class TextBatch:
 
     @property
     def n_targets(self) -> int:
-        """Tokens that are learnt from, over the whole batch."""
+        """Tokens that are learned from, over the whole batch."""
         return int((self.labels != IGNORED).sum())
 
     def to(self, device: torch.device | str) -> TextBatch:
@@ -360,10 +360,10 @@ class Decoder(nn.Module):
                 f"{prefix.shape[1]} + {embeddings.shape[1]} tokens, context {self.context}",
                 "Shorten the texts or use fewer image tokens",
             )
-        learnt = (batch.labels != IGNORED).any(dim=0).nonzero()
-        if learnt.numel() == 0:
+        learned = (batch.labels != IGNORED).any(dim=0).nonzero()
+        if learned.numel() == 0:
             raise InputError("a training batch has at least one target token", "none")
-        first = int(learnt[0])
+        first = int(learned[0])
         if first == 0 and prefix.shape[1] == 0:
             raise InputError(
                 "something stands before the first target token",

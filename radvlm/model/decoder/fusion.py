@@ -44,7 +44,7 @@ class LinearConfig:
         in_width: channels of the tokens. width: of the decoder.
         hidden: width between two layers; 0 for a single layer.
         pooled_grid: tokens are averaged to this grid first, in the encoder's own axis order; None to keep all.
-        rms: root mean square of the output at the start; None for no normalisation (as Merlin has it).
+        rms: root mean square of the output at the start; None for no normalization (as Merlin has it).
         seed: of the weights.
     """
 
@@ -58,7 +58,7 @@ class LinearConfig:
 
 @dataclass(frozen=True)
 class PerceiverConfig:
-    """Learnt queries that read the tokens by cross-attention (Perceiver IO, arXiv:2107.14795; Flamingo's resampler).
+    """Learned queries that read the tokens by cross-attention (Perceiver IO, arXiv:2107.14795; Flamingo's resampler).
 
     Attributes:
         in_width: channels of the tokens. width: of the decoder. queries: output tokens.
@@ -119,7 +119,7 @@ class EvidenceConfig:
 
 
 class _Scaled(nn.Module):
-    """Root-mean-square norm with a learnt gain that starts at ``rms``; the identity when ``rms`` is None."""
+    """Root-mean-square norm with a learned gain that starts at ``rms``; the identity when ``rms`` is None."""
 
     def __init__(self, width: int, rms: float | None) -> None:
         super().__init__()
@@ -224,7 +224,7 @@ class RegionTokens(nn.Module):
     """Feature map and masks -> one token for each region (RadGenome's and Reg2RG's idea), with size and place kept.
 
     A token is the projection of the mean and the maximum of the features inside the region, of its facts (logarithm of
-    the volume, extents, centroid, mean HU; ``region_facts``), and of a learnt vector for the structure it is in.
+    the volume, extents, centroid, mean HU; ``region_facts``), and of a learned vector for the structure it is in.
     """
 
     def __init__(self, config: RegionConfig) -> None:
@@ -282,8 +282,8 @@ class RegionTokens(nn.Module):
 class EvidenceTokens(nn.Module):
     """Table (B, n_classes, n_features) -> one token for each class, (B, n_classes, width).
 
-    Features are standardised entry by entry (``set_statistics``, from training data; the identity until then), go
-    through one small network shared by all classes, and get a learnt vector that says which class they are.
+    Features are standardized entry by entry (``set_statistics``, from training data; the identity until then), go
+    through one small network shared by all classes, and get a learned vector that says which class they are.
     """
 
     mean: Tensor
@@ -310,7 +310,7 @@ class EvidenceTokens(nn.Module):
 
     @torch.no_grad()
     def set_statistics(self, tables: Tensor) -> None:
-        """Standardise by mean and spread of training tables (n, n_classes, n_features); constant entries give 0."""
+        """Standardize by mean and spread of training tables (n, n_classes, n_features); constant entries give 0."""
         if tables.ndim != 3 or tables.shape[1:] != self.mean.shape or len(tables) < 2:
             raise InputError(
                 f"training tables are (n, {self.config.n_classes}, {self.config.n_features})",

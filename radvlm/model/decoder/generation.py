@@ -156,7 +156,7 @@ def _write(
     active = list(rows)
     for step in range(limits.max_new_tokens):
         logits = decoder.logits(decoder.embed(ids), mask, position, cache, keep=1)[:, -1].float()  # (R, V)
-        scores = _penalised(logits, seen, limits.repetition_penalty)
+        scores = _penalized(logits, seen, limits.repetition_penalty)
         if allowed is not None:
             scores = scores + _forbidden(decoder, active, scores, allowed)
         chosen = scores.argmax(dim=-1)  # (R,)
@@ -198,7 +198,7 @@ def _end(decoder: Decoder, row: _Row, is_end: bool, stop: tuple[str, ...], last:
         row.ended_by, row.text = "length", decoder.decode(row.ids)
 
 
-def _penalised(logits: Tensor, seen: Tensor, penalty: float) -> Tensor:
+def _penalized(logits: Tensor, seen: Tensor, penalty: float) -> Tensor:
     """Logits (R, V) with those of seen tokens divided (above 0) or multiplied (below 0) by the penalty."""
     if penalty == 1.0:
         return logits

@@ -16,7 +16,7 @@ _LINE = re.compile(r"^\[other patient \d+(?:; (?P<section>\w+))?\] (?P<text>.+)$
 
 
 def hints_for(block: str, section: str) -> tuple[str, ...]:
-    """Texts of a block of hints for one section, best first: those labelled with it, then those without a section.
+    """Texts of a block of hints for one section, best first: those labeled with it, then those without a section.
 
     Lines without the label of another patient are no hints and are left out.
     """

@@ -24,7 +24,7 @@ _PIECES = r"\p{N}| ?\p{L}+| ?[^\s\p{L}\p{N}]+|\s"
 def train_tokenizer(
     texts: Iterable[str], vocab_size: int = 4096, specials: Sequence[str] = (), min_frequency: int = 2
 ) -> PreTrainedTokenizerFast:
-    """Byte-level BPE over ``texts``; a word seen often becomes one token, any other is spelt from pieces.
+    """Byte-level BPE over ``texts``; a word seen often becomes one token, any other is spelled from pieces.
 
     Args:
         texts: the training corpus; read once.

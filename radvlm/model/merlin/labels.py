@@ -67,7 +67,7 @@ class ZeroShotScore:
 
 
 @dataclass(frozen=True)
-class LabelledProbability:
+class Labeledprobability:
     """One output of a classifier head: code ("" where there is none), name and probability (sigmoid of the logit)."""
 
     code: str
@@ -80,7 +80,7 @@ class MerlinFeatures:
     """What one pass over a scan gives; fields are None where the file for them was not loaded.
 
     Attributes:
-        pooled: (2048,) image embedding before any head, not normalised; not in the space of text.
+        pooled: (2048,) image embedding before any head, not normalized; not in the space of text.
         embedding: (512,) of unit length, in the space of text.
         phenotypes: (1692,) probabilities in the order of the published csv.
         five_year: (6,) probabilities in the order of ``FIVE_YEAR``.

@@ -28,7 +28,7 @@ from radvlm.model.merlin.labels import (
     PROSE,
     SIXTH_LABEL,
     UNCALIBRATED,
-    LabelledProbability,
+    Labeledprobability,
     MerlinFeatures,
     ZeroShotScore,
     load_phenotypes,
@@ -157,7 +157,7 @@ class MerlinModel:
         return found
 
     def embed_image(self, volume: Volume) -> np.ndarray:
-        """(2048,) float32, Merlin's image embedding before any head, not normalised and not in the space of text."""
+        """(2048,) float32, Merlin's image embedding before any head, not normalized and not in the space of text."""
         self._need("default", "the image embedding")
         found = self.features(volume).pooled
         assert found is not None
@@ -184,7 +184,7 @@ class MerlinModel:
         says so in its warnings). Without one, present means a positive margin."""
         return tuple(self._finding_score(score) for score in self.zero_shot(volume, findings))
 
-    def phenotypes(self, volume: Volume) -> tuple[LabelledProbability, ...]:
+    def phenotypes(self, volume: Volume) -> tuple[Labeledprobability, ...]:
         """1692 phecodes with their names, in the order of the published csv.
 
         Raises InputError without that csv; ``features(volume).phenotypes`` gives the bare numbers.
@@ -199,17 +199,17 @@ class MerlinModel:
         values = self.features(volume).phenotypes
         assert values is not None
         return tuple(
-            LabelledProbability(code, name, float(value))
+            Labeledprobability(code, name, float(value))
             for (code, name), value in zip(self.phenotype_names, values, strict=True)
         )
 
-    def five_year(self, volume: Volume) -> tuple[tuple[LabelledProbability, ...], tuple[Decision, ...]]:
+    def five_year(self, volume: Volume) -> tuple[tuple[Labeledprobability, ...], tuple[Decision, ...]]:
         """Probabilities of six diseases within five years, and the warnings that belong to them (``SIXTH_LABEL``)."""
         self._need("five_year", "five-year risks")
         found = self.features(volume)
         assert found.five_year is not None
         risks = tuple(
-            LabelledProbability("", name, float(value)) for name, value in zip(FIVE_YEAR, found.five_year, strict=True)
+            Labeledprobability("", name, float(value)) for name, value in zip(FIVE_YEAR, found.five_year, strict=True)
         )
         return risks, (*found.notes, SIXTH_LABEL)
 
@@ -220,7 +220,7 @@ class MerlinModel:
         """Zero-shot scores of the whole bank (with text) and drafts of 13 sections (with the report file).
 
         ``facts`` and ``segmentation`` cannot be given to Merlin, whose prompts are fixed; a warning says so. There is
-        no segmentation of its own, so nothing is localised.
+        no segmentation of its own, so nothing is localized.
         """
         image, notes = self._prepare(volume)
         outputs = self._outputs(image)

@@ -280,14 +280,14 @@ class MerlinTextModel:
 
     @torch.inference_mode()
     def project(self, texts: Sequence[str]) -> Tensor:
-        """(N, embedding) before normalisation, on the encoder's device. Texts of like length share a pass."""
+        """(N, embedding) before normalization, on the encoder's device. Texts of like length share a pass."""
         ids = self.token_ids(texts)
         weight = self.encoder.linear_layer.weight
         out = torch.empty(len(ids), weight.shape[0], device=weight.device, dtype=weight.dtype)
         order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
         while order:
             count = max(1, min(len(order), _TOKENS_A_BATCH // len(ids[order[-1]])))
-            # No text of up to 257 tokens goes through the band mask because of a longer neighbour.
+            # No text of up to 257 tokens goes through the band mask because of a longer neighbor.
             chosen = [i for i in order[-count:] if self._short(ids[i]) == self._short(ids[order[-1]])]
             longest = len(ids[order[-1]])
             padded = [ids[i] + [_PAD] * (longest - len(ids[i])) for i in chosen]

@@ -42,7 +42,7 @@ FEATURES = (
 )
 #: A piece is a connected set of cells above this share of the peak, where the peak is above LEAST_PEAK.
 PIECE_SHARE, LEAST_PEAK = 0.4, 0.2
-_NEIGHBOURS = [[[1] * 3] * 3] * 3
+_NEIGHBORS = [[[1] * 3] * 3] * 3
 
 
 @dataclass(frozen=True)
@@ -204,11 +204,11 @@ class EvidenceReader(nn.Module):
         self.rest = nn.Parameter(torch.randn(config.embedding) * 0.1)
 
     def fit_scale(self, tables: Tensor) -> None:
-        """Standardise every entry by the mean and spread over tables (N, classes, features)."""
+        """Standardize every entry by the mean and spread over tables (N, classes, features)."""
         self.mean.copy_(tables.mean(dim=0))
         self.scale.copy_(tables.std(dim=0).clamp_min(0.05))
 
-    def standardise(self, table: Tensor) -> Tensor:
+    def standardize(self, table: Tensor) -> Tensor:
         return ((table - self.mean) / self.scale).clamp(-6, 6)
 
     def forward(self, table: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -217,7 +217,7 @@ class EvidenceReader(nn.Module):
         ``shares`` are what each finding adds to the embedding; see ``organ_embeddings``.
         """
         organs = len(self.config.anatomy)
-        scaled = self.standardise(table)
+        scaled = self.standardize(table)
         anatomy, own = scaled[:, :organs], scaled[:, organs:]
         peaks = table[:, organs:, 0]
         # strongest sibling: another finding in the same organ that explains the voxels better
@@ -248,7 +248,7 @@ class PyramidEncoder(nn.Module):
         self.reader = EvidenceReader(config)
 
     def forward(self, hu: Tensor) -> EncoderOutput:
-        """hu (B, 1, X, Y, Z) -> EncoderOutput; ``tokens`` is the standardised evidence table (B, classes, features)."""
+        """hu (B, 1, X, Y, Z) -> EncoderOutput; ``tokens`` is the standardized evidence table (B, classes, features)."""
         maps, _ = self.voxels(hu)
         table = evidence(maps, hu, self.config)
         return self.read_table(table, maps)
@@ -256,7 +256,7 @@ class PyramidEncoder(nn.Module):
     def read_table(self, table: Tensor, maps: Tensor | None = None) -> EncoderOutput:
         """The same from a table (B, classes, features) that was kept."""
         logits, embedding, _ = self.reader(table)
-        scaled = self.reader.standardise(table)
+        scaled = self.reader.standardize(table)
         return EncoderOutput(scaled, (table.shape[1], 1, 1), scaled.flatten(1), embedding, {"findings": logits}, maps)
 
 
@@ -329,19 +329,19 @@ def _table(anatomy: Tensor, findings: Tensor, parts: Tensor, hu: Tensor, config:
 
 
 def _pieces(weights: Tensor) -> Tensor:
-    """(K, X, Y, Z) -> number of connected pieces of each map (26 neighbours), 0 where nothing stands out."""
+    """(K, X, Y, Z) -> number of connected pieces of each map (26 neighbors), 0 where nothing stands out."""
     from scipy.ndimage import label
 
     counts = torch.zeros(len(weights), device=weights.device)
     peaks = weights.flatten(1).amax(1).tolist()
     for n, (weight, peak) in enumerate(zip(weights, peaks, strict=True)):
         if peak >= LEAST_PEAK:
-            counts[n] = label((weight >= PIECE_SHARE * peak).cpu().numpy(), structure=_NEIGHBOURS)[1]
+            counts[n] = label((weight >= PIECE_SHARE * peak).cpu().numpy(), structure=_NEIGHBORS)[1]
     return counts
 
 
 def _middle(profile: Tensor) -> Tensor:
-    """Centre of mass of a profile, in indices."""
+    """Center of mass of a profile, in indices."""
     index = torch.arange(profile.numel(), device=profile.device, dtype=torch.float32)
     return (profile * index).sum() / profile.sum().clamp_min(1e-6)
 

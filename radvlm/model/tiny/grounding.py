@@ -46,7 +46,7 @@ def to_scan(
 ) -> tuple[Segmentation | None, Mapping[str, Region]]:
     """Patches as a Segmentation on the CT's grid, and the Region of each by key.
 
-    ``coarse_affine`` maps the index of a map cell's centre to RAS+ mm; the maps share the axes of the CT.
+    ``coarse_affine`` maps the index of a map cell's center to RAS+ mm; the maps share the axes of the CT.
     Patches of one structure share its label; where structures overlap, each has its own layer. A patch that no voxel
     of the CT falls into has no region. ``searched``: structures that were looked for, whether a patch shows them or
     not. None where no patch falls inside and nothing was searched.
@@ -146,13 +146,13 @@ def _region(
     voxels = np.argwhere(part) + start
     if within is not None:
         seed = tuple(int(v) for v in voxels[0])
-    centre = geometry.to_world(voxels.mean(axis=0))
+    center = geometry.to_world(voxels.mean(axis=0))
     return Region(
         name,
         structure,
         box,
         len(voxels),
         len(voxels) * geometry.voxel_volume_mm3 / 1000,
-        tuple(float(v) for v in centre),  # type: ignore[arg-type]
+        tuple(float(v) for v in center),  # type: ignore[arg-type]
         seed,  # type: ignore[arg-type]
     )

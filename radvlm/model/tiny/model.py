@@ -121,7 +121,7 @@ class Settings:
 
 @dataclass(frozen=True, eq=False)
 class Encoded:
-    """One scan after the encoder: evidence (1, classes, columns), logits (F,), maps on ``affine`` (cell centres).
+    """One scan after the encoder: evidence (1, classes, columns), logits (F,), maps on ``affine`` (cell centers).
 
     ``anatomy`` and ``parts`` (x, y, z) are numbers of classes, ``findings`` (F, x, y, z) probabilities.
     """
@@ -556,9 +556,9 @@ class TableModel:
 
 
 def strangeness(encoder: PyramidEncoder, tables: Tensor) -> list[float]:
-    """Root mean square of the standardised anatomy rows (N,): 1 is a usual training scan."""
+    """Root mean square of the standardized anatomy rows (N,): 1 is a usual training scan."""
     organs = len(encoder.config.anatomy)
-    scaled = encoder.reader.standardise(tables)[:, :organs, : len(FEATURES)]
+    scaled = encoder.reader.standardize(tables)[:, :organs, : len(FEATURES)]
     return [float(v) for v in scaled.square().mean(dim=(1, 2)).sqrt()]
 
 
@@ -586,7 +586,7 @@ def _side(site: str) -> str:
 def strangest(encoder: PyramidEncoder, table: Tensor, most: int = 3) -> list[str]:
     """The parts of the anatomy that differ most from usual in one table (1, classes, columns), most unusual first."""
     names = encoder.config.anatomy
-    scaled = encoder.reader.standardise(table)[0, : len(names), : len(FEATURES)]
+    scaled = encoder.reader.standardize(table)[0, : len(names), : len(FEATURES)]
     rows = scaled.square().mean(dim=1)  # (organs,)
     return [names[int(n)].replace("_", " ") for n in rows.argsort(descending=True)[:most]]
 
@@ -673,7 +673,7 @@ def _score(
 ) -> FindingScore:
     site = _site(term, side)
     kept = None if status is Status.ABSENT else region
-    grounding = "not localised" if kept is None else "voxel head" if term.structure else "organ"
+    grounding = "not localized" if kept is None else "voxel head" if term.structure else "organ"
     return FindingScore(
         term.finding,
         term.words,

@@ -3,7 +3,7 @@
     my-model/  config.json  model.safetensors  text/ (tokenizer)  decoder/base, decoder/adapter
 
 Unusual: parts may be missing. A model that was trained with contrast alone has no decoder and says so when it is asked
-to write; one without masks has no region tokens; one without labels scores findings only by text. Nothing is localised:
+to write; one without masks has no region tokens; one without labels scores findings only by text. Nothing is localized:
 a token encoder has no voxel head, and the model does not pretend to one.
 """
 
@@ -158,7 +158,7 @@ class TokensModel:
                     "a model without labels is asked for texts", "findings=None", 'Pass findings=["ascites", ...]'
                 )
             return self._label_scores(image)
-        labelled = {s.finding: s for s in self._label_scores(image)} if own & set(findings) else {}
+        labeled = {s.finding: s for s in self._label_scores(image)} if own & set(findings) else {}
         texts = [f for f in findings if f not in own]
         asked: dict[str, float] = {}
         if texts:
@@ -167,8 +167,8 @@ class TokensModel:
         _, _, low, high = self.settings.zero_shot or UNCALIBRATED_ZERO_SHOT
         out = []
         for text in findings:
-            if text in labelled:
-                out.append(labelled[text])
+            if text in labeled:
+                out.append(labeled[text])
                 continue
             p = asked[text]
             status = Status.PRESENT if p >= high else Status.ABSENT if p < low else Status.INDETERMINATE

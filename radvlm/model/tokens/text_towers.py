@@ -34,7 +34,7 @@ class TextTowerConfig:
         folder: see kind. start: weights for a longformer: a published Merlin checkpoint or Clinical-Longformer's own
             safetensors; "" for random ones.
         max_tokens: longer texts are cut. shape: sizes of a hashed or longformer tower other than the usual.
-        trained: False keeps the tower as it is and trains the images towards it.
+        trained: False keeps the tower as it is and trains the images toward it.
         seed: of random weights.
     """
 

@@ -59,7 +59,7 @@ class MatchedFinding:
 
 
 @dataclass(frozen=True)
-class Judgement:
+class Judgment:
     """Errors in the order of ``CATEGORIES``, and matched findings."""
 
     errors: tuple[JudgedError, ...] = ()
@@ -138,15 +138,15 @@ class Judgement:
         }
 
 
-def central(judgements: Sequence[Judgement]) -> tuple[int, float]:
+def central(judgments: Sequence[Judgment]) -> tuple[int, float]:
     """Number of the vote nearest to all others, and the share of votes with its twelve counts.
 
     Nearest by the sum of absolute differences of counts; of equals the first. An existing vote is taken rather than
     median counts, so that the counts always are those of errors that can be shown.
     """
-    if not judgements:
+    if not judgments:
         raise InputError("there is at least one vote", "none")
-    counts = [j.counts for j in judgements]
+    counts = [j.counts for j in judgments]
     far = [sum(sum(abs(a - b) for a, b in zip(x, y, strict=True)) for y in counts) for x in counts]
     best = far.index(min(far))
     return best, sum(c == counts[best] for c in counts) / len(counts)
