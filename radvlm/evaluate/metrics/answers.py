@@ -96,7 +96,7 @@ class Tolerance:
 DEFAULT_TOLERANCE = Tolerance()
 
 
-def normalise(answer: str) -> str:
+def normalize(answer: str) -> str:
     """Lower case, US spelling, numbers in digits; articles, punctuation and repeated blanks gone."""
     text = answer.strip().lower()
     for uk, us in _SPELLING:
@@ -125,7 +125,7 @@ def same_answer(reference: str, candidate: str, tolerance: Tolerance = DEFAULT_T
         given = _OPTION.match(candidate.strip())
         if given is not None:
             return given[1].lower() == option[1].lower()
-        return bool(option["text"]) and normalise(candidate) == normalise(option["text"])
+        return bool(option["text"]) and normalize(candidate) == normalize(option["text"])
     true = number_of(reference)
     if true is not None:
         found = number_of(candidate)
@@ -141,13 +141,13 @@ def same_answer(reference: str, candidate: str, tolerance: Tolerance = DEFAULT_T
     parts, given_parts = _parts(reference), _parts(candidate)
     if len(parts) > 1:
         return parts == given_parts
-    plain = normalise(reference)
-    return plain == normalise(candidate) if plain else reference.strip() == candidate.strip()
+    plain = normalize(reference)
+    return plain == normalize(candidate) if plain else reference.strip() == candidate.strip()
 
 
 def _polar(answer: str, whole: bool) -> bool | None:
     """True for yes, False for no; the whole answer, or only its first word ("Yes, there is one")."""
-    words = normalise(answer).split()
+    words = normalize(answer).split()
     if not words or (whole and len(words) > 1):
         return None
     return True if words[0] in _YES else False if words[0] in _NO else None
@@ -155,4 +155,4 @@ def _polar(answer: str, whole: bool) -> bool | None:
 
 def _parts(answer: str) -> frozenset[str]:
     """Members of a list, in any order."""
-    return frozenset(p for p in map(normalise, re.split(r"[,;/]|\band\b", answer, flags=re.IGNORECASE)) if p)
+    return frozenset(p for p in map(normalize, re.split(r"[,;/]|\band\b", answer, flags=re.IGNORECASE)) if p)
