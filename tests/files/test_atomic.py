@@ -197,7 +197,7 @@ def test_durable_reaches_the_disk_in_order(tmp_path, monkeypatch):
     sync, rename, replace = os.fsync, os.rename, os.replace
 
     def where(handle: int) -> str:
-        return next((p.name for p in [*tmp_path.rglob("*"), tmp_path] if p.stat().st_ino == os.fstat(handle).st_ino))
+        return next(p.name for p in [*tmp_path.rglob("*"), tmp_path] if p.stat().st_ino == os.fstat(handle).st_ino)
 
     monkeypatch.setattr(os, "fsync", lambda h: (done.append(re.sub(r"^\..*", "beside", where(h))), sync(h)))
     monkeypatch.setattr(os, "rename", lambda *a, **k: (done.append("rename"), rename(*a, **k)))
