@@ -171,7 +171,7 @@ class Report:
                     version,
                     "Read it with the radvlm release that wrote it",
                 )
-            findings = tuple(_finding(f) for f in data["findings"])
+            findings = tuple(finding_from_dict(f) for f in data["findings"])
             by_id = {f.id: f for f in findings}
             sentences = tuple(
                 Sentence(s["text"], s["section"], tuple(by_id[i] for i in s["finding_ids"])) for s in data["sentences"]
@@ -228,7 +228,8 @@ def region_from_dict(data: dict[str, Any]) -> Region:
     return Region(box=box, **rest)
 
 
-def _finding(data: dict[str, Any]) -> Finding:
+def finding_from_dict(data: dict[str, Any]) -> Finding:
+    """Undo ``asdict`` of a Finding, also after JSON made lists of its tuples."""
     values = {k: _tuples(v) for k, v in _known(Finding, data).items()}
     values["regions"] = tuple(region_from_dict(r) for r in data["regions"])
     values["measurements"] = tuple(
