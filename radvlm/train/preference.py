@@ -13,7 +13,6 @@ findings and their probabilities stay untouched.
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -28,7 +27,7 @@ from radvlm.dataset.case import Case
 from radvlm.errors import InputError
 from radvlm.model.decoder.causal_lm import IGNORED, Decoder, LoraSettings, TextBatch, positions_of
 from radvlm.model.decoder.prior_text import hinted_prompt
-from radvlm.model.store import load_model, save
+from radvlm.model.registry import load_model
 from radvlm.model.tiny.model import TableModel
 from radvlm.model.tiny.writer import ReportWriter, logits_of
 from radvlm.train.heads import Tables, evidence_tables
@@ -259,7 +258,7 @@ def run_preference(config: PreferenceConfig, output: Path, *, folder: Path, prog
     writer.decoder.merge()
     settings = replace(model.settings, name=config.name, notice=config.notice, uses_hints=True)
     hinted = TableModel(model.encoder, model.text, writer, replace(settings, name=f"{config.name} before preference"))
-    _saved(hinted, output / "hinted")
+    hinted.save_pretrained(output / "hinted")
     for parameter in writer.parameters():
         parameter.requires_grad_(False)
     writer.decoder.add_lora(replace(config.lora, seed=config.seed + 1))
@@ -274,7 +273,8 @@ def run_preference(config: PreferenceConfig, output: Path, *, folder: Path, prog
             "preference_steps": config.preference.steps,
         },
     }
-    return save(TableModel(model.encoder, model.text, writer, replace(settings, training=training)), output / "model")
+    tuned = TableModel(model.encoder, model.text, writer, replace(settings, training=training))
+    return tuned.save_pretrained(output / "model")
 
 
 def _start(config: PreferenceConfig, folder: Path) -> TableModel:
@@ -321,9 +321,3 @@ def _held_lessons(cases: Sequence[Case], extra: Sequence[Case], seed: int) -> Le
     first, second = make_lessons(cases[:ANSWER_CASES], seed=seed), make_lessons(extra, seed=seed)
     answers = (*first.answers, *(replace(x, case=x.case + len(cases)) for x in second.answers))
     return Lessons((), answers, tuple(replace(x, case=x.case + len(cases)) for x in second.facts))
-
-
-def _saved(model: TableModel, folder: Path) -> None:
-    """Save once; a folder that an interrupted run left complete is written anew all the same."""
-    shutil.rmtree(folder, ignore_errors=True)
-    save(model, folder)

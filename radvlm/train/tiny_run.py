@@ -29,7 +29,6 @@ from radvlm.model.decoder.prompts import MARKERS, seen_text
 from radvlm.model.decoder.tokenizer import train_tokenizer
 from radvlm.model.hashed_text import HashedTextConfig, HashedTextEncoder
 from radvlm.model.questions import Subjects
-from radvlm.model.store import save
 from radvlm.model.tiny.encoder import PyramidConfig, PyramidEncoder, context_names
 from radvlm.model.tiny.model import Settings, TableModel, Term, strangeness
 from radvlm.model.tiny.writer import ReportWriter, best_answers, logits_of
@@ -88,7 +87,7 @@ def run(config: TrainConfig, output: Path, *, progress: Progress | None = None) 
         settings = _settings(config, encoder, heads, writer, held, lessons, clock)
     plot_losses(output)
     model = TableModel(encoder, heads.text, writer, settings)
-    return save(model, output / "model")
+    return model.save_pretrained(output / "model")
 
 
 def make_encoder(config: TrainConfig) -> PyramidEncoder:

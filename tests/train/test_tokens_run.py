@@ -17,8 +17,8 @@ from radvlm.model.decoder.prompts import MARKERS
 from radvlm.model.decoder.tokenizer import train_tokenizer
 from radvlm.model.inputs import InputSpec
 from radvlm.model.organ_map import Organ
-from radvlm.model.store import load_model
-from radvlm.model.tokens.model import LabelTerm, TokensModel, TokensSettings, load_tokens_model
+from radvlm.model.registry import load_model
+from radvlm.model.tokens.model import LabelTerm, TokensModel, TokensSettings
 from radvlm.model.tokens.visual_prefix import PrefixConfig, TokenWriter, VisualPrefix
 from radvlm.train.instruct import FrozenScans, TokenInstructBatches, token_lessons
 from radvlm.train.loop import LoopConfig, run_stage
@@ -179,16 +179,16 @@ def test_a_damaged_folder_is_refused(tmp_path: Path) -> None:
     said = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**said, "encoder": {**said["encoder"], "width": 5}}))
     with pytest.raises(FileFormatError, match="weights of the encoder"):
-        load_tokens_model(folder)
+        TokensModel.load(folder)
     (folder / "config.json").write_text(json.dumps({**said, "version": 99}))
     with pytest.raises(FileFormatError, match="99"):
-        load_tokens_model(folder)
+        TokensModel.load(folder)
     (folder / "config.json").write_text(json.dumps(said))
     with (folder / "model.safetensors").open("r+b") as file:
         file.seek(-1, 2)
         file.write(b"\x7f")
     with pytest.raises(FileFormatError, match="sha256"):
-        load_tokens_model(folder)
+        TokensModel.load(folder)
 
 
 def test_labels_of_the_recipe_are_columns_of_the_table(tmp_path: Path) -> None:
