@@ -47,7 +47,8 @@ def _cyst() -> Finding:
         ),
         ("liver_segment_8",),
         importance=20,
-        attributes=(("host", "liver"), ("attenuation", "hypoattenuating")),
+        host="liver",
+        attenuation="hypoattenuating",
     )
 
 
@@ -60,7 +61,7 @@ def test_lines_by_hand() -> None:
         "liver",
         category="fluid attenuation",
         regions=(_region("liver_cyst/1", "liver_cyst"),),
-        attributes=(("subject", "liver_cyst/1"),),
+        subjects=("liver_cyst/1",),
     )
     liver = Finding(
         "F1",
