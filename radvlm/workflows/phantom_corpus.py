@@ -218,12 +218,10 @@ def voxel_labels(phantom: Phantom) -> tuple[np.ndarray, np.ndarray]:
         np.copyto(classes, values, where=values > 0)
         values = part_table[layer]
         np.copyto(parts, values, where=values > 0)
-    pelvis = [segmentation.places[n] for n in ("renal_pelvis_left", "renal_pelvis_right") if n in segmentation.places]
-    for place in pelvis:
-        classes[segmentation.layers[place.layer] == place.label] = names.index("renal_pelvis")
+    for pelvis in {"renal_pelvis_left", "renal_pelvis_right"} & set(segmentation.places):
+        classes[segmentation.mask(pelvis)] = names.index("renal_pelvis")
     for structure in sorted(lesion_structures & set(segmentation.places)):
-        place = segmentation.places[structure]
-        where = np.nonzero(segmentation.layers[place.layer] == place.label)
+        where = np.nonzero(segmentation.mask(structure))
         classes[where] = _kinds_at(phantom, structure, where)
     return classes, parts
 

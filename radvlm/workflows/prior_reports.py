@@ -328,7 +328,7 @@ def organ_view(scan: Volume, masks: Segmentation, region: str, *, margin_mm: flo
     )
     spacing_mm = scan.geometry.spacing_mm
     box = tight.grown([math.ceil(margin_mm / s) for s in spacing_mm], scan.geometry.shape)
-    inside = np.logical_or.reduce([masks.mask(n, box) for n in names])
+    inside = np.logical_or.reduce([masks.mask_in_box(n, box) for n in names])
     near = ndimage.distance_transform_edt(~inside, sampling=spacing_mm) <= margin_mm
     hu = np.where(near, scan.hu[box.slices], AIR_HU).astype(scan.hu.dtype)
     return replace(scan, hu=hu, geometry=scan.geometry.cropped(box))

@@ -262,7 +262,7 @@ CA_CUFF = {"axis": 1, "center": (50, 70), "radius": 4, "span": (27, 37), "facing
 )
 def test_every_branch_of_both_tables_is_reached_from_masks(tumor, part, stage, verdict):
     whole = phantom_masks((0, 0, 0), radius=0.1)
-    masks = {n: whole.layers[p.layer] == p.label for n, p in whole.places.items()}
+    masks = {n: whole.mask(n) for n in whole.places}
     free = tumor.copy()
     for name, mask in masks.items():
         if name not in ("pancreas", "pancreas_pdac"):

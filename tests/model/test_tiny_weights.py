@@ -73,8 +73,7 @@ def test_it_sees_large_findings_and_not_on_a_healthy_phantom(tiny: TableModel, s
     by_finding = {s.finding: s for s in tiny.classify(sick.volume)}
     region = by_finding["pleural_effusion"].region
     assert region is not None and region.structure == "pleural_effusion_right"
-    place = sick.segmentation.places["pleural_effusion_right"]
-    where = np.argwhere(sick.segmentation.layers[place.layer] == place.label)
+    where = np.argwhere(sick.segmentation.mask("pleural_effusion_right"))
     away = np.linalg.norm(sick.volume.geometry.to_world(where.mean(0)) - np.array(region.centroid_mm))
     assert away < 40
 

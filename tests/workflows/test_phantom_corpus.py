@@ -41,10 +41,9 @@ def phantom() -> Phantom:
 
 
 def _mask(phantom: Phantom, name: str) -> np.ndarray:
-    place = phantom.segmentation.places.get(name)
-    if place is None:
+    if name not in phantom.segmentation.places:
         return np.zeros(phantom.volume.geometry.shape, bool)
-    return phantom.segmentation.layers[place.layer] == place.label
+    return phantom.segmentation.mask(name)
 
 
 def test_findings_are_exactly_their_masks(phantom: Phantom) -> None:

@@ -33,8 +33,7 @@ def phantom() -> Phantom:
 
 def _ball(phantom: Phantom, structure: str, radius: float = 3.0) -> np.ndarray:
     """A ball around the middle of a structure: where a model may point."""
-    place = phantom.segmentation.places[structure]
-    inside = np.argwhere(phantom.segmentation.layers[place.layer] == place.label)
+    inside = np.argwhere(phantom.segmentation.mask(structure))
     center = inside[len(inside) // 2]
     grid = np.indices(phantom.volume.geometry.shape).reshape(3, -1).T
     return (np.linalg.norm(grid - center, axis=1) <= radius).reshape(phantom.volume.geometry.shape)
@@ -164,8 +163,7 @@ def test_a_region_of_both_is_kept_apart(phantom: Phantom, fakes: ModuleType) -> 
         {"hydronephrosis@kidney_right": 0.9}, masks={"liver": ball}, located={"hydronephrosis@kidney_right": "liver"}
     )
     made = radvlm.generate_report(phantom.volume, segmentation=phantom.segmentation, model=model)
-    place = phantom.segmentation.places["liver"]
-    truth = phantom.segmentation.layers[place.layer] == place.label
+    truth = phantom.segmentation.mask("liver")
     for name, mask in (("liver", truth), (f"{MODEL_REGION}liver", ball)):
         row = made.regions.row(name)
         assert row is not None and np.array_equal(np.isin(made.regions.labels, (row.label, *row.also)), mask)
