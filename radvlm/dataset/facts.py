@@ -11,18 +11,17 @@ sentences write them (long x short axis in cm from 10 mm on, whole HU), so that 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
-from typing import Any
 
 from radvlm.dataset.case import Case
 from radvlm.errors import FileFormatError, InputError
 from radvlm.types.anatomy import SECTIONS, structure, structures
-from radvlm.types.finding import Finding, RuleReference, Status
+from radvlm.types.finding import Finding, Status
+from radvlm.types.finding_json import finding_from_dict
 from radvlm.types.measurement import Measurement
-from radvlm.types.region import Region
-from radvlm.types.report import Sentence, region_from_dict
+from radvlm.types.report import Sentence
 
 UNITS_OF_PAIRS = ("section", "sentence")
 #: Organs whose volume and attenuation are told; of the others only that they are in the picture.
@@ -126,7 +125,7 @@ def fact_pairs(case: Case, unit: str = "section") -> list[FactPair]:
     if case.report is None:
         return []
     try:
-        by_id = {name: finding_of(row) for name, row in case.report["findings"].items()}
+        by_id = {name: finding_from_dict(row) for name, row in case.report["findings"].items()}
         said = [(s["section"], s["text"], [by_id[i] for i in s["findings"]]) for s in case.report["sentences"]]
     except (KeyError, TypeError, AttributeError) as error:
         raise FileFormatError(
@@ -138,41 +137,6 @@ def fact_pairs(case: Case, unit: str = "section") -> list[FactPair]:
     for section, text, _ in said:
         own.setdefault(section, []).append(text)
     return [FactPair(section, facts_of(by_id.values(), section), " ".join(texts)) for section, texts in own.items()]
-
-
-def finding_of(row: Mapping[str, Any]) -> Finding:
-    """A Finding from the dictionary that ``dataclasses.asdict`` and JSON made of it."""
-    regions: tuple[Region, ...] = tuple(region_from_dict(r) for r in row["regions"])
-    measurements = tuple(
-        Measurement(
-            m["quantity"],
-            m["value"],
-            m["method"],
-            m["uncertainty"],
-            m["region_id"],
-            tuple((p[0], p[1], p[2]) for p in m["points_mm"]),
-            m["slice_index"],
-        )
-        for m in row["measurements"]
-    )
-    rule = row["rule"]
-    return Finding(
-        row["id"],
-        row["kind"],
-        Status(row["status"]),
-        row["site"],
-        row["section"],
-        regions,
-        measurements,
-        tuple(row["locations"]),
-        row["category"],
-        None if rule is None else RuleReference(rule["id"], rule["source"], rule["certainty"]),
-        row["reason"],
-        row["source"],
-        row["confidence"],
-        row["importance"],
-        tuple((a, b) for a, b in row["attributes"]),
-    )
 
 
 # -- lines ---------------------------------------------------------------------------------------------------

@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 
 from radvlm.compose import Style
 from radvlm.dataset import facts as module
-from radvlm.dataset.facts import fact_pairs, facts_by_section, facts_of, finding_of
+from radvlm.dataset.facts import fact_pairs, facts_by_section, facts_of
 from radvlm.errors import FileFormatError, InputError
 from radvlm.phantom.make import make_phantom
 from radvlm.phantom.spec import LesionSpec, PhantomSpec
 from radvlm.types.finding import Finding, Source, Status
+from radvlm.types.finding_json import finding_from_dict
 from radvlm.types.geometry import Box
 from radvlm.types.measurement import Measurement
 from radvlm.types.region import Region
@@ -158,7 +159,7 @@ def test_findings_survive_json(made: dict) -> None:
     by_id = {f.id: f for f in made["report"].findings}
     assert made["json"]["findings"]
     for name, row in made["json"]["findings"].items():
-        assert finding_of(row) == by_id[name]
+        assert finding_from_dict(row) == by_id[name]
 
 
 @pytest.mark.slow
