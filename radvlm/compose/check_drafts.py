@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from itertools import combinations
 
 from radvlm.compose.model_sentences import SEEN, attributed, is_model
-from radvlm.compose.referents import is_lesion_kind
 from radvlm.compose.verify.claims import LevelRange, Named, Number, Refusal, Said, scan
 from radvlm.compose.verify.sentence import overlooked, verify_sentence
+from radvlm.types.anatomy import is_lesion_kind
 from radvlm.types.finding import Finding, Status
 from radvlm.types.finding_kinds import model_finding, side_of, vocabulary_name
 from radvlm.types.model_output import Draft

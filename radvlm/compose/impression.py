@@ -6,22 +6,19 @@ from collections.abc import Sequence
 
 from radvlm.compose.lesions import cited, impression_text, lesion_groups
 from radvlm.compose.model_sentences import headlines, is_model, pertinent_absences
-from radvlm.compose.referents import is_lesion_kind
 from radvlm.compose.template import quantity_text
-from radvlm.types.anatomy import structure
+from radvlm.types.anatomy import is_lesion_kind, structure
 from radvlm.types.finding import Finding, Status
 from radvlm.types.report import Sentence
 from radvlm.wording.numbers import rounded
 from radvlm.wording.structure_names import be, capital, joined, structure_list
 from radvlm.wording.style import Style
-from radvlm.wording.vocabulary import tokenize
+from radvlm.wording.vocabulary import lexicon, tokenize
 
 #: The lesions that readers ask for first.
 _ASKED = ("focal_liver_lesion", "focal_pancreatic_lesion", "focal_renal_lesion", "pulmonary_nodule")
 #: Measured findings below this importance may give way to what only a model saw.
 _INCIDENTAL = 50
-#: A scan that cuts two or more of these says so in its impression.
-_MAJOR = ("liver", "spleen", "pancreas", "kidney_right", "kidney_left", "heart", "brain")
 
 
 def impression(findings: Sequence[Finding], style: Style) -> list[Sentence]:
@@ -92,7 +89,7 @@ def _headline(finding: Finding, findings: Sequence[Finding], style: Style) -> Se
 
 
 def _limits(findings: Sequence[Finding]) -> list[Sentence]:
-    cut = [f for f in findings if f.kind == "organ" and f.site in _MAJOR and f.cut_by]
+    cut = [f for f in findings if f.kind == "organ" and f.site in lexicon().major and f.cut_by]
     coverage = next((f for f in findings if f.kind == "coverage" and f.status is Status.PRESENT), None)
     length = None if coverage is None else coverage.measurement("coverage")
     if len(cut) < 2:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from radvlm.compose.referents import is_lesion_kind, size_quantities
-from radvlm.types.anatomy import structure
+from radvlm.compose.referents import size_quantities
+from radvlm.types.anatomy import is_lesion_kind, structure
 from radvlm.types.finding import Finding, Status
 from radvlm.wording.numbers import axes_text, hu_text, length_text, volume_text
 from radvlm.wording.structure_names import capital, joined, place

@@ -9,18 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from radvlm.types.anatomy import structure, structures
+from radvlm.types.anatomy import is_lesion_kind, structure
 from radvlm.types.finding import Finding, Source, Status
 from radvlm.types.finding_kinds import model_finding, vocabulary_name
 from radvlm.types.measurement import Measurement
 from radvlm.wording.vocabulary import plural, tokenize
 
 _CUT_PHRASES = ("incompletely imaged", "partly imaged", "imaged part")
-
-
-def is_lesion_kind(kind: str) -> bool:
-    """Whether a finding's kind is a lesion or fluid structure."""
-    return kind in structures() and structure(kind).kind in ("lesion", "fluid")
 
 
 def size_quantities(kind: str) -> tuple[str, ...]:

@@ -12,8 +12,7 @@ from collections.abc import Iterable, Sequence
 from radvlm.compose.anatomy_sentences import contact_sentences, vertebra_sentences
 from radvlm.compose.lesions import cited, group_sentence, lesion_groups
 from radvlm.compose.model_sentences import is_model, marked_sentences
-from radvlm.compose.referents import is_lesion_kind
-from radvlm.types.anatomy import SECTIONS, structure
+from radvlm.types.anatomy import SECTIONS, is_lesion_kind, structure
 from radvlm.types.finding import Finding, Status
 from radvlm.types.report import Sentence
 from radvlm.wording.numbers import hu_text, length_text, rounded, spacing_text, volume_text

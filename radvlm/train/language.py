@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from radvlm.dataset.case import Case
-from radvlm.dataset.facts import fact_pairs
+from radvlm.dataset.fact_pairs import fact_pairs
 from radvlm.dataset.questions import Question, balanced, questions
 from radvlm.dataset.sentences import TINY_SECTIONS, Statement, may_deny, report_text, statements
 from radvlm.dataset.vocabulary import findings

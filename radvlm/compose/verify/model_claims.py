@@ -12,8 +12,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from radvlm.compose.model_sentences import SEEN, SEEN_ONLY, is_model, probability_words
-from radvlm.compose.referents import is_lesion_kind
 from radvlm.compose.verify.claims import Count, LevelRange, Mark, Named, Number, Probability, Refusal, Said, Token
+from radvlm.types.anatomy import is_lesion_kind
 from radvlm.types.finding import Finding, Status
 from radvlm.types.finding_kinds import base_kind, sharing, side_of, vocabulary_name
 from radvlm.wording.vocabulary import Term, base_name, noun, plural

@@ -22,11 +22,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from radvlm.compose.merge_model import conflicts, would_deny
-from radvlm.compose.referents import Subject, is_lesion_kind, subjects_of
+from radvlm.compose.referents import Subject, subjects_of
 from radvlm.compose.verify.claims import Count, LevelRange, Mark, Named, Number, Refusal, Said, Token, scan
 from radvlm.compose.verify.model_claims import check_attribution
 from radvlm.errors import VerificationError
-from radvlm.types.anatomy import structure, structures
+from radvlm.types.anatomy import is_lesion_kind, structure, structures
 from radvlm.types.finding import Finding, Source, Status
 from radvlm.types.measurement import AORTA_PARTS, PORTAL_PARTS, PULMONARY_PARTS, Measurement
 from radvlm.types.report import Report, Sentence

@@ -1,4 +1,4 @@
-"""Structured findings as short lines of text, and the sentences that say them: what a decoder learns prose from.
+"""Structured findings as short lines of text: what the prompt of a decoder holds of what masks show.
 
     hepatic cyst | segment VIII | 3.6 x 3.3 cm | 4 HU | fluid attenuation
     spleen | volume 177 mL | normal in size
@@ -12,57 +12,20 @@ sentences write them (long x short axis in cm from 10 mm on, whole HU), so that 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from decimal import ROUND_HALF_UP, Decimal
 
-from radvlm.dataset.case import Case
-from radvlm.errors import FileFormatError, InputError
-from radvlm.types.anatomy import SECTIONS, structure, structures
+from radvlm.errors import InputError
+from radvlm.types.anatomy import SECTIONS, is_lesion_kind, structure, structures
 from radvlm.types.finding import Finding, Status
-from radvlm.types.finding_json import finding_from_dict
 from radvlm.types.measurement import Measurement
 from radvlm.types.report import Sentence
+from radvlm.wording.numbers import axes_text, hu_text, length_text, rounded, spacing_text, volume_text
+from radvlm.wording.structure_names import runs_of_levels
+from radvlm.wording.style import Style
+from radvlm.wording.vocabulary import SPINE, lexicon
 
-UNITS_OF_PAIRS = ("section", "sentence")
-#: Organs whose volume and attenuation are told; of the others only that they are in the picture.
-_VOLUME_OF = (
-    "liver",
-    "spleen",
-    "pancreas",
-    "kidney_right",
-    "kidney_left",
-    "prostate",
-    "thyroid_gland",
-    "lung_right",
-    "lung_left",
-    "lung",
-    "brain",
-)
-_ATTENUATION_OF = ("liver", "spleen", "pancreas")
-#: A scan that cuts two or more of these says so in its impression.
-_MAJOR = ("liver", "spleen", "pancreas", "kidney_right", "kidney_left", "heart", "brain")
-_LEVELS = tuple(
-    f"vertebrae_{region}{n}" for region, last in (("C", 7), ("T", 12), ("L", 5)) for n in range(1, last + 1)
-)
-#: Lesions told by their volume, and lesions whose attenuation says nothing.
-_BY_VOLUME = ("lung_consolidation", "lung_atelectasis", "lung_covid_infiltrate")
-_WITHOUT_SIZE = ("vertebra_fracture",)
-_WITHOUT_HU = (
-    "vertebra_fracture",
-    "pneumothorax",
-    "pneumoperitoneum",
-    "gallstone",
-    "kidney_stone_left",
-    "kidney_stone_right",
-    "kidney_stone",
-    "ureter_stone",
-    "lung_nodule",
-    "lung_consolidation",
-    "lung_atelectasis",
-    "lung_covid_infiltrate",
-    "bone_lesion",
-    "liver_calcification",
-)
+_STYLE = Style()
+#: Vertebrae told as runs; the sacrum is named.
+_COUNTED_LEVELS = SPINE[:-1]
 _NAMES = {
     "extent_superior_inferior": "craniocaudal extent",
     "diameter": "diameter",
@@ -79,15 +42,6 @@ _NAMES = {
 }
 
 
-@dataclass(frozen=True)
-class FactPair:
-    """Facts and the text that says them. ``text`` may be one sentence or a whole section."""
-
-    section: str
-    facts: str
-    text: str
-
-
 def facts_of(findings: Iterable[Finding], section: str) -> str:
     """The findings of one section as lines; "" when it has none.
 
@@ -101,7 +55,7 @@ def facts_of(findings: Iterable[Finding], section: str) -> str:
     if section not in SECTIONS:
         raise InputError("a section is a key of radvlm.types.anatomy.SECTIONS", repr(section))
     held = list(findings)
-    return _impression(held) if section == "impression" else _lines([f for f in held if f.section == section])
+    return _impression(held) if section == "impression" else fact_lines([f for f in held if f.section == section])
 
 
 def facts_by_section(sentences: Iterable[Sentence]) -> dict[str, str]:
@@ -114,31 +68,6 @@ def facts_by_section(sentences: Iterable[Sentence]) -> dict[str, str]:
     return {section: facts_of(cited.values(), section) for section in dict.fromkeys(s.section for s in held)}
 
 
-def fact_pairs(case: Case, unit: str = "section") -> list[FactPair]:
-    """Pairs from ``report.json`` of a case, in reading order; [] when the case has none.
-
-    ``unit``: one pair for each ``section`` (its findings, its sentences), or for each ``sentence`` (what it cites).
-    Raises FileFormatError when the report is not what ``radvlm.workflows.phantom_corpus`` writes.
-    """
-    if unit not in UNITS_OF_PAIRS:
-        raise InputError(f"a unit is one of {', '.join(UNITS_OF_PAIRS)}", repr(unit))
-    if case.report is None:
-        return []
-    try:
-        by_id = {name: finding_from_dict(row) for name, row in case.report["findings"].items()}
-        said = [(s["section"], s["text"], [by_id[i] for i in s["findings"]]) for s in case.report["sentences"]]
-    except (KeyError, TypeError, AttributeError) as error:
-        raise FileFormatError(
-            "report.json holds sentences and the findings they cite", f"{case.folder}: {type(error).__name__}: {error}"
-        ) from error
-    if unit == "sentence":
-        return [FactPair(section, _lines(cited), text) for section, text, cited in said]
-    own: dict[str, list[str]] = {}
-    for section, text, _ in said:
-        own.setdefault(section, []).append(text)
-    return [FactPair(section, facts_of(by_id.values(), section), " ".join(texts)) for section, texts in own.items()]
-
-
 # -- lines ---------------------------------------------------------------------------------------------------
 
 
@@ -147,17 +76,18 @@ def _impression(findings: Sequence[Finding]) -> str:
     held = [f for f in stated if f.importance > 0]
     # a lesion and the verdicts on it are one line, whichever of them is important
     regions = {r for f in held for r in (_subjects(f) or {region.id for region in f.regions})}
-    lesions = {f.regions[0].id for f in stated if _is_lesion(f) and f.regions and f.regions[0].id in regions}
+    lesions = {f.regions[0].id for f in stated if is_lesion_kind(f.kind) and f.regions and f.regions[0].id in regions}
     weight = {
         r: max(f.importance for f in stated if r in _subjects(f) or any(g.id == r for g in f.regions)) for r in lesions
     }
     held += [
         f
         for f in stated
-        if f not in held and (_subjects(f) & lesions or (_is_lesion(f) and f.regions and f.regions[0].id in lesions))
+        if f not in held
+        and (_subjects(f) & lesions or (is_lesion_kind(f.kind) and f.regions and f.regions[0].id in lesions))
     ]
     held.sort(key=lambda f: -(weight.get(f.regions[0].id, f.importance) if f.regions else f.importance))
-    lines = [_lines(held)]
+    lines = [fact_lines(held)]
     if not held:
         sizes = ("volume", "diameter")
         lines = [
@@ -166,28 +96,34 @@ def _impression(findings: Sequence[Finding]) -> str:
             if f.status is Status.ABSENT
             and f.rule is not None
             and f.site
-            and not _is_lesion(f)
+            and not is_lesion_kind(f.kind)
             and f.measurements
             and f.measurements[0].quantity in sizes
         ]
-    cut = [f for f in findings if f.kind == "organ" and f.status is Status.PRESENT and f.site in _MAJOR and f.cut_by]
+    cut = [
+        f
+        for f in findings
+        if f.kind == "organ" and f.status is Status.PRESENT and f.site in lexicon().major and f.cut_by
+    ]
     if len(cut) > 1:
         lines += [_verdict(f) for f in findings if f.kind == "coverage"]
         lines.append(f"incompletely imaged: {', '.join(_words(f.site) for f in cut)}")
     return "\n".join(line for line in lines if line)
 
 
-def _lines(findings: Sequence[Finding]) -> str:
-    lesions = [f for f in findings if _is_lesion(f) and f.status is Status.PRESENT]
+def fact_lines(findings: Sequence[Finding]) -> str:
+    """Any findings as lines, in the order of ``facts_of``."""
+    words = lexicon()
+    lesions = [f for f in findings if is_lesion_kind(f.kind) and f.status is Status.PRESENT]
     regions = {f.regions[0].id for f in lesions if f.regions}
-    verdicts = [f for f in findings if not _is_lesion(f) and f.kind != "organ"]
+    verdicts = [f for f in findings if not is_lesion_kind(f.kind) and f.kind != "organ"]
     of_lesions = [v for v in verdicts if _subjects(v) & regions]
     organs = [f for f in findings if f.kind == "organ" and f.status is Status.PRESENT]
-    told = [o for o in organs if o.site in (*_VOLUME_OF, *_ATTENUATION_OF) and not o.cut_by]
+    told = [o for o in organs if o.site in words.volume_of | words.attenuation_of and not o.cut_by]
     lines = [_organ(o) for o in told]
     lines += [_verdict(v) for v in verdicts if v not in of_lesions and v.status is not Status.NOT_ASSESSED]
     lines += [_lesion(f, [v for v in of_lesions if f.regions and f.regions[0].id in _subjects(v)]) for f in lesions]
-    lines += _absent([f for f in findings if _is_lesion(f) and f.status is Status.ABSENT])
+    lines += _absent([f for f in findings if is_lesion_kind(f.kind) and f.status is Status.ABSENT])
     imaged = [o for o in organs if o not in told]
     for cut, label in ((False, "imaged"), (True, "incompletely imaged")):
         names = [o.site for o in imaged if bool(o.cut_by) is cut and not _is_part(o, organs)]
@@ -206,30 +142,31 @@ def _lesion(finding: Finding, verdicts: Sequence[Finding]) -> str:
     parts = [structure(finding.kind).words, _place(finding)]
     long, short, volume = (finding.measurement(q) for q in ("long_axis", "short_axis", "volume"))
     fluid = structure(finding.kind).kind == "fluid"
-    if finding.kind not in _WITHOUT_SIZE:
-        if (fluid or finding.kind in _BY_VOLUME) and volume is not None:
-            parts.append(_volume(volume.value))
+    words = lexicon()
+    if finding.kind not in words.without_size:
+        if (fluid or finding.kind in words.by_volume) and volume is not None:
+            parts.append(volume_text(volume.value))
         elif long is not None and short is not None:
-            parts.append(_axes(long.value, short.value))
+            parts.append(axes_text(long.value, short.value, _STYLE))
         elif long is not None:
-            parts.append(_length(long.value))
-    if finding.kind not in _WITHOUT_HU:
+            parts.append(length_text(long.value, _STYLE))
+    if finding.kind not in words.without_attenuation:
         parts.append(finding.attenuation)
         mean = finding.measurement("core_mean_hu") or finding.measurement("mean_hu")
-        parts.append("" if mean is None else f"{_rounded(mean.value, '1')} HU")
+        parts.append("" if mean is None else hu_text(mean.value))
     parts += [finding.category, *(v.category for v in verdicts), "cut" if finding.cut_by else ""]
     if finding.confidence is not None:
-        parts.append(f"probability {_rounded(finding.confidence, '0.01')}")
+        parts.append(f"probability {rounded(finding.confidence, '0.01')}")
     return _row(parts)
 
 
 def _organ(finding: Finding) -> str:
     parts = [_words(finding.site)]
     volume, mean = finding.measurement("volume"), finding.measurement("mean_hu")
-    if volume is not None and finding.site in _VOLUME_OF:
-        parts.append(f"volume {_volume(volume.value)}")
-    if mean is not None and finding.site in _ATTENUATION_OF:
-        parts.append(f"{_rounded(mean.value, '1')} HU")
+    if volume is not None and finding.site in lexicon().volume_of:
+        parts.append(f"volume {volume_text(volume.value)}")
+    if mean is not None and finding.site in lexicon().attenuation_of:
+        parts.append(hu_text(mean.value))
     return _row(parts)
 
 
@@ -263,18 +200,11 @@ def _place(finding: Finding) -> str:
 
 def _listed(names: Sequence[str]) -> list[str]:
     """Words for structures, with vertebrae as runs ("T1 to L5") and ribs as one."""
-    held = [n for n, level in enumerate(_LEVELS) if level in names]
-    runs: list[list[int]] = []
-    for n in held:
-        if runs and n == runs[-1][-1] + 1:
-            runs[-1].append(n)
-        else:
-            runs.append([n])
-    ends = [[_LEVELS[n].removeprefix("vertebrae_") for n in (run[0], run[-1])] for run in runs]
-    words = [first if first == last else f"{first} to {last}" for first, last in ends]
+    levels = [n for n in names if n.startswith("vertebrae_") and n.removeprefix("vertebrae_") in _COUNTED_LEVELS]
+    words = [run[0] if len(run) == 1 else f"{run[0]} to {run[-1]}" for run in runs_of_levels(levels)]
     if any(name.startswith("rib_") for name in names):
         words.append("ribs")
-    return [*words, *dict.fromkeys(_words(n) for n in names if n not in _LEVELS and not n.startswith("rib_"))]
+    return [*words, *dict.fromkeys(_words(n) for n in names if n not in levels and not n.startswith("rib_"))]
 
 
 def _row(parts: Iterable[str]) -> str:
@@ -283,10 +213,6 @@ def _row(parts: Iterable[str]) -> str:
 
 def _words(name: str) -> str:
     return structure(name).words
-
-
-def _is_lesion(finding: Finding) -> bool:
-    return finding.kind in structures() and structure(finding.kind).kind in ("lesion", "fluid")
 
 
 def _is_part(finding: Finding, held: Sequence[Finding]) -> bool:
@@ -303,50 +229,16 @@ def _subjects(finding: Finding) -> set[str]:
     return set(finding.subjects)
 
 
-# -- numbers: as radvlm.wording.numbers writes them (tests compare the two) ---------------------------------------
-
-
 def _number(m: Measurement) -> str:
     plain = m.unit == "HU" and m.quantity != "difference_hu"  # "55 HU" needs no name
     name = "" if plain else f"{_NAMES.get(m.quantity, m.quantity.replace('_', ' '))} "
     if m.quantity in ("slice_spacing", "thickness", "pixel_spacing"):
-        return f"{name}{_rounded(m.value, '0.01').rstrip('0').rstrip('.')} mm"
+        return f"{name}{spacing_text(m.value)}"
     if m.quantity == "coverage":
-        return f"{name}{_rounded(m.value, '1')} mm"
+        return f"{name}{rounded(m.value, '1')} mm"
     if m.unit == "mm":
-        return f"{name}{_length(m.value)}"
+        return f"{name}{length_text(m.value, _STYLE)}"
     if m.unit == "mL":
-        return f"{name}{_volume(m.value)}"
+        return f"{name}{volume_text(m.value)}"
     unit = {"HU": " HU", "percent": " percent", "degree": " degrees"}.get(m.unit, "")
-    return f"{name}{_rounded(m.value, '1' if m.unit != '1' or m.quantity == 'count' else '0.01')}{unit}"
-
-
-def _axes(long_mm: float, short_mm: float) -> str:
-    if Decimal(_rounded(long_mm, "1")) >= 10:
-        return f"{_visible(long_mm / 10, '0.1')} x {_visible(short_mm / 10, '0.1')} cm"
-    return f"{_visible(long_mm, '1')} x {_visible(short_mm, '1')} mm"
-
-
-def _length(value_mm: float) -> str:
-    large = Decimal(_rounded(value_mm, "1")) >= 10
-    return f"{_visible(value_mm / 10, '0.1')} cm" if large else f"{_visible(value_mm, '1')} mm"
-
-
-def _volume(value_ml: float) -> str:
-    return f"{_visible(value_ml, '10' if value_ml >= 1000 else '1' if value_ml >= 10 else '0.1')} mL"
-
-
-def _rounded(value: float, step: str) -> str:
-    quantum = Decimal(step)
-    number = (Decimal(repr(float(value))) / quantum).quantize(Decimal(1), ROUND_HALF_UP) * quantum
-    number = number.quantize(min(quantum, Decimal(1)))
-    return str(abs(number)) if number == 0 else str(number)
-
-
-def _visible(value: float, step: str) -> str:
-    """Finer steps until an amount does not read as none."""
-    text = _rounded(value, step)
-    while Decimal(text) == 0 and abs(value) > 1e-9:
-        step = str(Decimal(step) / 10)
-        text = _rounded(value, step)
-    return text
+    return f"{name}{rounded(m.value, '1' if m.unit != '1' or m.quantity == 'count' else '0.01')}{unit}"
