@@ -25,13 +25,13 @@ from torch import Tensor
 from radvlm.errors import FileFormatError, InputError
 from radvlm.model.calibration import Calibration
 from radvlm.model.decoder.fusion import EvidenceConfig
-from radvlm.model.decoder.writer import ReportWriter
 from radvlm.model.hashed_text import HashedTextConfig, HashedTextEncoder
 from radvlm.model.hub import commit_of, fetch_folder, is_hub_id
 from radvlm.model.merlin.checkpoint import is_merlin
 from radvlm.model.questions import Subjects
 from radvlm.model.tiny.encoder import PyramidConfig, PyramidEncoder
 from radvlm.model.tiny.model import Settings, TableModel, Term
+from radvlm.model.tiny.writer import ReportWriter
 
 FORMAT = "radvlm-table-model"
 VERSION = 1
@@ -244,7 +244,7 @@ def _llama(folder: Path) -> Any:
 
 
 def _tokenizer(folder: Path) -> Any:
-    from radvlm.model.decoder.causal_lm import load_tokenizer
+    from radvlm.model.decoder.tokenizer import load_tokenizer
 
     return load_tokenizer(folder)
 

@@ -22,9 +22,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from radvlm.errors import InputError
+from radvlm.model.adapters.text_towers import TextTower
+from radvlm.model.adapters.token_encoder import LABELS, TokenEncoder, token_occupancy
 from radvlm.model.organ_map import Organ
-from radvlm.model.tokens.encoder import LABELS, TokenEncoder, token_occupancy
-from radvlm.model.tokens.text_towers import TextTower
 from radvlm.train.data import Study, label_arrays
 from radvlm.train.gather import alone, gathered, processes, summed
 from radvlm.train.prepared import Ahead, Augment, PreparedScans, augmented

@@ -20,8 +20,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from radvlm.errors import InputError
-from radvlm.model.decoder.writer import facts_prompt, question_prompt, section_prompt
-from radvlm.model.tokens.encoder import TokenEncoder
+from radvlm.model.adapters.token_encoder import TokenEncoder
+from radvlm.model.decoder.prompts import facts_prompt, question_prompt, section_prompt
+from radvlm.model.tensor_files import tensor_digest
 from radvlm.model.tokens.visual_prefix import ScanTokens, TokenWriter, scan_tokens, stacked
 from radvlm.train.data import Study
 from radvlm.train.gather import processes
@@ -75,7 +76,7 @@ class FrozenScans:
     ) -> None:
         self.encoder, self.scans, self.folder, self.precision = encoder.eval(), scans, folder, precision
         folder.mkdir(parents=True, exist_ok=True)
-        self.digest = weights_digest(encoder) + precision
+        self.digest = tensor_digest(encoder.state_dict()) + precision
 
     def __call__(self, study: Study) -> ScanTokens:
         key = hashlib.sha256(f"{self.scans.key(study)}{self.digest}".encode()).hexdigest()[:32]
@@ -177,12 +178,3 @@ def validation_score(batches: TokenInstructBatches, lessons: Sequence[TokenLesso
         for s in range(0, len(chosen), batches.batch)
     ]
     return -float(np.average([v for v, _ in values], weights=[n for _, n in values]))
-
-
-def weights_digest(encoder: TokenEncoder) -> str:
-    """sha256 of every weight and buffer."""
-    whole = hashlib.sha256()
-    for name, value in encoder.state_dict().items():
-        whole.update(name.encode())
-        whole.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
-    return whole.hexdigest()

@@ -21,7 +21,8 @@ from radvlm.dataset.questions import Question, balanced, questions
 from radvlm.dataset.sentences import TINY_SECTIONS, Statement, may_deny, report_text, statements
 from radvlm.dataset.vocabulary import findings
 from radvlm.model.decoder.causal_lm import Decoder
-from radvlm.model.decoder.writer import ReportWriter, facts_prompt, question_prompt, section_prompt, seen_text
+from radvlm.model.decoder.prompts import facts_prompt, question_prompt, section_prompt, seen_text
+from radvlm.model.tiny.writer import ReportWriter
 from radvlm.types.anatomy import structure
 
 #: Share of lessons in which places are not told, and of denials that are left open: a detector is not always sure.

@@ -28,9 +28,9 @@ from radvlm.dataset.case import Case
 from radvlm.errors import InputError
 from radvlm.model.decoder.causal_lm import IGNORED, Decoder, LoraSettings, TextBatch, positions_of
 from radvlm.model.decoder.prior_text import hinted_prompt
-from radvlm.model.decoder.writer import ReportWriter, logits_of
 from radvlm.model.store import load_model, save
 from radvlm.model.tiny.model import TableModel
+from radvlm.model.tiny.writer import ReportWriter, logits_of
 from radvlm.train.heads import Tables, evidence_tables
 from radvlm.train.language import LONGEST, Lesson, Lessons, make_lessons
 from radvlm.train.loop import LoopConfig, run_stage

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from radvlm.errors import InputError
-from radvlm.model.tokens.encoder import TokenEncoder
+from radvlm.model.adapters.token_encoder import TokenEncoder
 from radvlm.train.data import Study
 from radvlm.train.gather import gathered, processes
 from radvlm.train.prepared import Ahead, Augment, PreparedScans, augmented

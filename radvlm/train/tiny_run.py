@@ -23,14 +23,16 @@ from radvlm.dataset.sentences import TINY_SECTIONS, report_text
 from radvlm.dataset.vocabulary import anatomy_classes, findings, part_classes, voxel_classes
 from radvlm.errors import InputError
 from radvlm.model.calibration import Calibration, fit
-from radvlm.model.decoder.causal_lm import Decoder, LlamaShape, LoraSettings, train_tokenizer
+from radvlm.model.decoder.causal_lm import Decoder, LlamaShape, LoraSettings
 from radvlm.model.decoder.fusion import EvidenceConfig
-from radvlm.model.decoder.writer import MARKERS, ReportWriter, best_answers, logits_of, seen_text
+from radvlm.model.decoder.prompts import MARKERS, seen_text
+from radvlm.model.decoder.tokenizer import train_tokenizer
 from radvlm.model.hashed_text import HashedTextConfig, HashedTextEncoder
 from radvlm.model.questions import Subjects
 from radvlm.model.store import save
 from radvlm.model.tiny.encoder import PyramidConfig, PyramidEncoder, context_names
 from radvlm.model.tiny.model import Settings, TableModel, Term, strangeness
+from radvlm.model.tiny.writer import ReportWriter, best_answers, logits_of
 from radvlm.train.heads import HeadBatches, Heads, Tables, evidence_tables
 from radvlm.train.language import BaseBatches, InstructBatches, Lessons, make_lessons, plain_texts
 from radvlm.train.loop import run_stage
@@ -183,7 +185,7 @@ def _language(
         decoder,
         EvidenceConfig(n_classes=values.shape[1], n_features=values.shape[2] + 1, width=decoder.width, hidden=192),
     )
-    from radvlm.model.decoder.writer import with_logits
+    from radvlm.model.tiny.writer import with_logits
 
     writer.tokens.set_statistics(with_logits(values, logits))
     batches = InstructBatches(writer, lessons, values, logits, batch=config.instruct_batch.size, seed=config.seed + 6)

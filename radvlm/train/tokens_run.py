@@ -20,12 +20,13 @@ import numpy as np
 import torch
 
 from radvlm.errors import InputError
+from radvlm.model.adapters.text_towers import TextTower
+from radvlm.model.adapters.token_encoder import LABELS, TokenEncoder, load_start
 from radvlm.model.calibration import fit
-from radvlm.model.decoder.causal_lm import Decoder, train_tokenizer
-from radvlm.model.decoder.writer import MARKERS
-from radvlm.model.tokens.encoder import LABELS, TokenEncoder, load_start
+from radvlm.model.decoder.causal_lm import Decoder
+from radvlm.model.decoder.prompts import MARKERS
+from radvlm.model.decoder.tokenizer import train_tokenizer
 from radvlm.model.tokens.model import UNCALIBRATED_ZERO_SHOT, LabelTerm, TokensModel, TokensSettings
-from radvlm.model.tokens.text_towers import TextTower
 from radvlm.model.tokens.visual_prefix import TokenWriter, VisualPrefix
 from radvlm.train.contrastive import ContrastiveBatches, ContrastiveParts, validation_loss
 from radvlm.train.data import StudyTable, label_arrays, load_table

@@ -17,23 +17,14 @@ from radvlm.errors import FileFormatError, InputError, MissingPackageError
 from radvlm.model.calibration import Calibration
 from radvlm.model.inputs import InputSpec
 from radvlm.model.merlin import checkpoint as module
-from radvlm.model.merlin.checkpoint import (
-    FILES,
-    convert,
-    fetch,
-    is_merlin,
-    open_checkpoint,
-    read_tensors,
-    tasks_at,
-    tensor_digest,
-    verify_folder,
-)
+from radvlm.model.merlin.checkpoint import FILES, convert, fetch, is_merlin, open_checkpoint, tasks_at, verify_folder
 from radvlm.model.merlin.image import HEADS, image_encoder_from_state, published_layout
 from radvlm.model.merlin.labels import SIXTH_LABEL, UNCALIBRATED
 from radvlm.model.merlin.layout import MerlinShape, check_keys, expected_keys
 from radvlm.model.merlin.model import MerlinModel
 from radvlm.model.merlin.prompts import FindingPrompts, load_prompts, prompts_for, published_findings
 from radvlm.model.merlin.random_files import SMALL_SHAPE, random_state, write_random_files
+from radvlm.model.tensor_files import read_tensors, tensor_digest
 from radvlm.types.finding import Status
 from radvlm.types.geometry import Geometry
 from radvlm.types.volume import Volume

@@ -9,7 +9,7 @@ import torch
 from tokenizers import Tokenizer
 
 from radvlm.errors import FileFormatError, InputError
-from radvlm.model.decoder.causal_lm import WritingLimits
+from radvlm.model.decoder.generation import WritingLimits
 from radvlm.model.merlin.checkpoint import FILES, open_checkpoint
 from radvlm.model.merlin.layout import LanguageShape
 from radvlm.model.merlin.random_files import SMALL_SHAPE, write_random_files

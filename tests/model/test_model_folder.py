@@ -15,8 +15,8 @@ from safetensors.torch import load_file, save_file
 
 from radvlm.errors import FileFormatError, InputError, MissingPackageError, RadvlmError
 from radvlm.model import store
+from radvlm.model.decoder.prompts import MARKERS
 from radvlm.model.decoder.tokenizer import train_tokenizer
-from radvlm.model.decoder.writer import MARKERS
 from radvlm.model.store import load_model, save, settings_from_dict, settings_to_dict
 from radvlm.model.tiny import model as tiny_model
 from radvlm.model.tiny.model import TableModel

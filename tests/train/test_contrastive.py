@@ -13,10 +13,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from radvlm.errors import InputError
+from radvlm.model.adapters.text_towers import TextTower, TextTowerConfig
+from radvlm.model.adapters.token_encoder import TokenEncoder, TokenEncoderConfig, token_occupancy
 from radvlm.model.inputs import InputSpec
 from radvlm.model.organ_map import Organ
-from radvlm.model.tokens.encoder import TokenEncoder, TokenEncoderConfig, token_occupancy
-from radvlm.model.tokens.text_towers import TextTower, TextTowerConfig
 from radvlm.train import contrastive, gather
 from radvlm.train.contrastive import (
     ContrastiveBatches,

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from radvlm.errors import InputError
+from radvlm.model.adapters.token_encoder import TokenEncoder, TokenEncoderConfig
 from radvlm.model.inputs import InputSpec
-from radvlm.model.tokens.encoder import TokenEncoder, TokenEncoderConfig
 from radvlm.train.data import Study
 from radvlm.train.prepared import PreparedScans
 from radvlm.train.selfsupervised import (

@@ -10,14 +10,15 @@ import pytest
 import torch
 
 from radvlm.errors import FileFormatError, InputError
-from radvlm.model.decoder.causal_lm import Decoder, LlamaShape, LoraSettings, train_tokenizer
-from radvlm.model.decoder.writer import MARKERS
+from radvlm.model.adapters.text_towers import TextTower, TextTowerConfig
+from radvlm.model.adapters.token_encoder import TokenEncoder, TokenEncoderConfig
+from radvlm.model.decoder.causal_lm import Decoder, LlamaShape, LoraSettings
+from radvlm.model.decoder.prompts import MARKERS
+from radvlm.model.decoder.tokenizer import train_tokenizer
 from radvlm.model.inputs import InputSpec
 from radvlm.model.organ_map import Organ
 from radvlm.model.store import load_model
-from radvlm.model.tokens.encoder import TokenEncoder, TokenEncoderConfig
 from radvlm.model.tokens.model import LabelTerm, TokensModel, TokensSettings, load_tokens_model
-from radvlm.model.tokens.text_towers import TextTower, TextTowerConfig
 from radvlm.model.tokens.visual_prefix import PrefixConfig, TokenWriter, VisualPrefix
 from radvlm.train.instruct import FrozenScans, TokenInstructBatches, token_lessons
 from radvlm.train.loop import LoopConfig, run_stage

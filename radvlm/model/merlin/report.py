@@ -24,7 +24,8 @@ from transformers import LlamaConfig, LlamaForCausalLM, LlamaTokenizer, PreTrain
 from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
 from radvlm.errors import FileFormatError, InputError
-from radvlm.model.decoder.causal_lm import Decoder, WritingLimits, reference_loop
+from radvlm.model.decoder.causal_lm import Decoder
+from radvlm.model.decoder.generation import WritingLimits, generate, reference_loop
 from radvlm.model.merlin.checkpoint import MerlinCheckpoint, open_checkpoint
 from radvlm.model.merlin.image import MerlinImageEncoder
 from radvlm.model.merlin.layout import LanguageShape, MerlinShape
@@ -291,7 +292,7 @@ class MerlinReportModel:
     ) -> list[list[SectionText]]:
         """As ``write`` in the fast mode, from image tokens that another pass of an equal trunk has made."""
         prompts = [section_prompt(section) for section in sections]
-        written = self.decoder.generate(self.prefix(tokens), [prompts] * len(tokens), limits)
+        written = generate(self.decoder, self.prefix(tokens), [prompts] * len(tokens), limits)
         return [
             [
                 SectionText(section, one.text.strip(), one.token_ids, one.ended_by, one.mean_log_probability)

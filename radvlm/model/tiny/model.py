@@ -20,15 +20,9 @@ from torch import Tensor
 
 from radvlm.errors import InputError
 from radvlm.model.calibration import Calibration
+from radvlm.model.decoder.generation import WritingLimits, generate_sections
 from radvlm.model.decoder.prior_text import hinted_prompt, hints_for
-from radvlm.model.decoder.writer import (
-    ReportWriter,
-    best_answers,
-    facts_prompt,
-    question_prompt,
-    section_prompt,
-    seen_text,
-)
+from radvlm.model.decoder.prompts import facts_prompt, question_prompt, section_prompt, seen_text
 from radvlm.model.hashed_text import HashedTextEncoder
 from radvlm.model.inputs import InputSpec, prepare
 from radvlm.model.questions import (
@@ -45,6 +39,7 @@ from radvlm.model.questions import (
 )
 from radvlm.model.tiny.encoder import FEATURES, PyramidConfig, PyramidEncoder, evidence, split_maps
 from radvlm.model.tiny.grounding import Patch, cells_of, to_scan
+from radvlm.model.tiny.writer import ReportWriter, best_answers
 from radvlm.types.anatomy import structure
 from radvlm.types.finding import Status
 from radvlm.types.geometry import Geometry
@@ -384,8 +379,8 @@ class TableModel:
         """What the decoder writes, and how sure it is: of yes or no calibrated, of other words their mean."""
         prefix = self.writer.prefix(encoded.table, torch.from_numpy(encoded.logits)[None].to(self.device))
         seen = seen_in(scores)
-        written = self.writer.decoder.generate_sections(
-            prefix, [question_prompt(question, seen)], self._limits(LONGEST_ANSWER)
+        written = generate_sections(
+            self.writer.decoder, prefix, [question_prompt(question, seen)], WritingLimits(LONGEST_ANSWER)
         )[0]
         text, confidence = written.text.strip(), float(np.exp(written.mean_log_probability))
         if text in ("Yes", "No"):
@@ -410,11 +405,6 @@ class TableModel:
         save(self, folder)
 
     # --- parts ------------------------------------------------------------------------------------------------------
-    def _limits(self, tokens: int) -> Any:
-        from radvlm.model.decoder.causal_lm import WritingLimits
-
-        return WritingLimits(max_new_tokens=tokens)
-
     def _drafts(
         self, encoded: Encoded, scores: Sequence[FindingScore], facts: Mapping[str, str], hints: str = ""
     ) -> tuple[tuple[Draft, ...], tuple[Decision, ...]]:
@@ -453,7 +443,7 @@ class TableModel:
         if not prompts:
             return (), tuple(left_out)
         prefix = self.writer.prefix(encoded.table, torch.from_numpy(encoded.logits)[None].to(self.device))
-        written = self.writer.decoder.generate_sections(prefix, prompts, self._limits(LONGEST_SECTION))
+        written = generate_sections(self.writer.decoder, prefix, prompts, WritingLimits(LONGEST_SECTION))
         return tuple(
             Draft(s, w.text.strip() if w.ended_by != "length" else _whole_sentences(w.text))
             for s, w in zip(kept, written, strict=True)

@@ -24,13 +24,14 @@ import torch
 from torch import Tensor, nn
 
 from radvlm.errors import FileFormatError, InputError
+from radvlm.model.adapters.text_towers import TextTower, TextTowerConfig
+from radvlm.model.adapters.token_encoder import LABELS, TokenEncoder, TokenEncoderConfig
 from radvlm.model.calibration import Calibration
-from radvlm.model.decoder.causal_lm import Decoder, WritingLimits
-from radvlm.model.decoder.writer import facts_prompt, question_prompt, section_prompt
+from radvlm.model.decoder.causal_lm import Decoder
+from radvlm.model.decoder.generation import WritingLimits, generate_sections, score_choices
+from radvlm.model.decoder.prompts import facts_prompt, question_prompt, section_prompt
 from radvlm.model.inputs import InputSpec, prepare
 from radvlm.model.organ_map import Organ, organ_map
-from radvlm.model.tokens.encoder import LABELS, TokenEncoder, TokenEncoderConfig
-from radvlm.model.tokens.text_towers import TextTower, TextTowerConfig
 from radvlm.model.tokens.visual_prefix import PrefixConfig, ScanTokens, TokenWriter, VisualPrefix, scan_tokens
 from radvlm.types.anatomy import SECTIONS, structure
 from radvlm.types.finding import Status
@@ -195,13 +196,13 @@ class TokensModel:
         image, affine, _ = self._prepared(volume)
         prefix, mask = self._prefix(image, affine, segmentation)
         prompt = question_prompt(question)
-        written = writer.decoder.generate_sections(
-            prefix, [prompt], WritingLimits(max_new_tokens=24), prefix_mask=mask
+        written = generate_sections(
+            writer.decoder, prefix, [prompt], WritingLimits(max_new_tokens=24), prefix_mask=mask
         )[0]
         text = written.text.strip() or "No answer"
         confidence = float(np.exp(written.mean_log_probability))
         if text.rstrip(".") in ("Yes", "No"):
-            scored = writer.decoder.score_choices(prefix, prompt, (" Yes", " No"), prefix_mask=mask)
+            scored = score_choices(writer.decoder, prefix, [prompt], [(" Yes", " No")], prefix_mask=mask)[0]
             odds = torch.tensor([c.log_probability for c in scored]).softmax(0).tolist()
             text, confidence = max(zip(("Yes", "No"), odds, strict=True), key=lambda pair: pair[1])
         status = {"Yes": Status.PRESENT, "No": Status.ABSENT}.get(text, Status.PRESENT)
@@ -277,8 +278,8 @@ class TokensModel:
         kept = [(s, p) for s, p in zip(sections, prompts, strict=True) if len(writer.decoder.encode(p)) + most <= room]
         if not kept:
             return ()
-        written = writer.decoder.generate_sections(
-            prefix, [p for _, p in kept], WritingLimits(max_new_tokens=most), prefix_mask=mask
+        written = generate_sections(
+            writer.decoder, prefix, [p for _, p in kept], WritingLimits(max_new_tokens=most), prefix_mask=mask
         )
         return tuple(Draft(s, w.text.strip()) for (s, _), w in zip(kept, written, strict=True))
 
