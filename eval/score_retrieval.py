@@ -321,7 +321,7 @@ def write(
 def _found(report: Any) -> list[str]:
     return sorted(
         {
-            str(f.attribute("finding") or f.kind)
+            str(f.model_term or f.kind)
             for f in report.findings
             if f.status is Status.PRESENT and f.source is Source.MODEL
         }

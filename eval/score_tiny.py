@@ -161,7 +161,7 @@ def _row(
         report = generate_report(phantom.volume, model=model)
         row["said"] = sorted(
             {
-                str(f.attribute("finding") or f.kind)
+                str(f.model_term or f.kind)
                 for f in report.findings
                 if f.status is Status.PRESENT and f.source is Source.MODEL
             }
