@@ -20,6 +20,7 @@ from radvlm.model.organ_map import Organ
 from radvlm.model.registry import load_model
 from radvlm.model.tokens.model import LabelTerm, TokensModel, TokensSettings
 from radvlm.model.tokens.visual_prefix import PrefixConfig, TokenWriter, VisualPrefix
+from radvlm.train.draws import Draws
 from radvlm.train.instruct import FrozenScans, TokenInstructBatches, token_lessons
 from radvlm.train.loop import LoopConfig, run_stage
 from radvlm.train.prepared import PreparedScans
@@ -92,7 +93,7 @@ def test_adapter_then_lora_leave_the_encoder_and_the_base_bit_for_bit(tmp_path: 
     prefix = {k: v.clone() for k, v in writer.prefix.state_dict().items()}
     scans = PreparedScans(SPEC, open_volume, load_masks=open_masks, organs=ORGANS, cache=tmp_path / "cache")
     frozen = FrozenScans(encoder, scans, tmp_path / "tokens")
-    batches = TokenInstructBatches(writer, frozen, studies, token_lessons(studies), batch=2, seed=0)
+    batches = TokenInstructBatches(writer, frozen, studies, token_lessons(studies), Draws(2, 0))
     run_stage("adapter", writer, batches, LoopConfig(3, 0.01, warmup=1), tmp_path)
     assert all(torch.equal(v, base[k]) for k, v in writer.decoder.state_dict().items())
     assert not all(torch.equal(v, prefix[k]) for k, v in writer.prefix.state_dict().items())
@@ -136,7 +137,7 @@ def test_hidden_regions_have_no_influence(tmp_path: Path) -> None:
 
     def loss(hide: float) -> float:
         batches = TokenInstructBatches(
-            writer, FrozenScans(encoder, scans, tmp_path / "t"), [study], lessons, batch=1, seed=0, hide_regions=hide
+            writer, FrozenScans(encoder, scans, tmp_path / "t"), [study], lessons, Draws(1, 0), hide_regions=hide
         )
         return float(batches.loss(lessons, np.random.Generator(np.random.PCG64(0))).detach())
 
