@@ -18,7 +18,7 @@ from radvlm.model.decoder.tokenizer import train_tokenizer
 from radvlm.model.inputs import InputSpec
 from radvlm.model.merlin import checkpoint
 from radvlm.model.merlin.checkpoint import FILES, verify_folder
-from radvlm.model.merlin.model import MerlinModel
+from radvlm.model.merlin.model import MerlinModel, MerlinOptions
 from radvlm.model.merlin.random_files import SMALL_SHAPE, random_state
 from radvlm.model.registry import FORMATS, load_model
 from radvlm.model.tokens.model import LabelTerm, TokensModel, TokensSettings
@@ -43,7 +43,7 @@ def _merlin(made: Any, place: Path, seed: int) -> MerlinModel:
     file = place / f"{seed}" / FILES["five_year"]
     file.parent.mkdir(parents=True)
     torch.save(random_state("five_year", SMALL_SHAPE, seed=seed), file)
-    return MerlinModel.load(file, shape=SMALL_SHAPE)
+    return MerlinModel.load(file, options=MerlinOptions(shape=SMALL_SHAPE))
 
 
 MAKERS: dict[str, Callable[[Any, Path, int], Any]] = {"tiny": _tiny, "tokens": _tokens, "merlin": _merlin}
