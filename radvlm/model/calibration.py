@@ -1,6 +1,6 @@
 """From logits to probabilities that mean what they say, and from probabilities to a status.
 
-Unusual: the three outcomes are all in here. Between ``absent below`` and ``present from`` a finding is indeterminate,
+The three outcomes are all in here. Between ``absent below`` and ``present from`` a finding is indeterminate,
 and the two limits come from validation data only; they are stored with the model.
 """
 

@@ -1,6 +1,6 @@
 """A small text encoder that needs no vocabulary file: words and their letter groups are hashed.
 
-Unusual: a word it has never met still has a vector, made from its letter groups (Bojanowski et al., Enriching word
+A word it has never met still has a vector, made from its letter groups (Bojanowski et al., Enriching word
 vectors with subword information, 2017), so any text can be asked; whether the answer means something is a matter of
 what it was trained on.
 """

@@ -1,6 +1,6 @@
 """Files of a model hub: a commit is required, nothing is fetched unless asked for, and one message says what is wrong.
 
-Unusual: a branch or tag is refused, so that what was loaded yesterday is what is loaded today.
+A branch or tag is refused, so that what was loaded yesterday is what is loaded today.
 """
 
 from __future__ import annotations

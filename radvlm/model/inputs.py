@@ -301,3 +301,11 @@ def _spacing_notes(spacing_in: Sequence[float], spacing_out: Sequence[float]) ->
         )
         for a, b, name in coarse
     ]
+
+
+def check_image(image: torch.Tensor) -> None:
+    """InputError unless an encoder's input has the shape (B, 1, X, Y, Z)."""
+    if image.ndim != 5 or image.shape[1] != 1:
+        raise InputError(
+            "the image is (B, 1, X, Y, Z)", f"shape {tuple(image.shape)}", "Use radvlm.model.inputs.prepare"
+        )

@@ -1,6 +1,6 @@
 """Masks of a user on the grid of an encoder's input: one small number a voxel says which organ it is in.
 
-Unusual: an organ is a list of name patterns (``lung_*``), so that one table serves every label scheme. Where organs
+An organ is a list of name patterns (``lung_*``), so that one table serves every label scheme. Where organs
 overlap, the later one in the table has the voxel. The map keeps the grid of the input and not of the masks, because
 only the encoder ever reads it.
 """

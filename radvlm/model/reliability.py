@@ -1,6 +1,6 @@
 """Whether probabilities mean what they say: bins of predicted against observed frequency, as numbers and as a picture.
 
-Unusual: the picture is SVG written by hand, so it needs no plotting package, and each point carries the Wilson interval
+The picture is SVG written by hand, so it needs no plotting package, and each point carries the Wilson interval
 of its bin, because most bins above 0.2 hold few cases of rare findings. Numpy only.
 """
 

@@ -25,6 +25,7 @@ from radvlm.errors import InputError
 from radvlm.model.adapters.text_towers import TextTower
 from radvlm.model.adapters.token_encoder import LABELS, TokenEncoder, token_occupancy
 from radvlm.model.organ_map import Organ
+from radvlm.model.precision import computing
 from radvlm.train.data import Study, label_arrays
 from radvlm.train.draws import Ahead, Draws, generator, own_share
 from radvlm.train.gather import alone, gathered, processes, summed
@@ -252,10 +253,7 @@ def validation_loss(batches: ContrastiveBatches, *, batch: int, precision: str =
     rows = range(len(batches.studies))
     for start in range(0, len(rows), batch):
         part = list(rows[start : start + batch])
-        with (
-            alone(),
-            torch.autocast(batches.draws.device.split(":")[0], torch.bfloat16, enabled=precision == "bfloat16"),
-        ):
+        with alone(), computing(precision, batches.draws.device):
             values.append((float(batches.losses(part)["loss"]), len(part)))
     return float(np.average([v for v, _ in values], weights=[n for _, n in values]))
 

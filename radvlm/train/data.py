@@ -3,7 +3,7 @@
     patient,study,volume,masks,report,section:liver,label:ascites
     p001,ct-1,scans/p001.nii.gz,masks/p001.nii.gz,"LIVER: Normal. ...",,0
 
-Unusual: the split is a hash of the patient (as in ``radvlm.dataset.case``), so a table that grows never moves a patient
+The split is a hash of the patient (as in ``radvlm.dataset.case``), so a table that grows never moves a patient
 from training to validation. A label is 1, 0, or nothing at all: an empty cell and -1 (what Merlin's tables write for
 "not mentioned") are unknown and teach neither way. Nothing is read but the table; volumes are opened when drawn.
 """

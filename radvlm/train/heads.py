@@ -1,6 +1,6 @@
 """From kept evidence to findings and to text: BCE of findings, InfoNCE of reports, prompts, and organs.
 
-Unusual: the voxel network is frozen and every scan passes it once; what is learned here works on the evidence tables,
+The voxel network is frozen and every scan passes it once; what is learned here works on the evidence tables,
 also those of the scans that the voxel head was trained on: it saw a dozen crops of each, and separates the findings in
 them no better than in others (macro AUROC of its peaks 0.901 against 0.899 on validation phantoms).
 Merlin's recipe (reports and phenotypes together) plus organ-level pairs, in which two normal organs are no negatives of
@@ -26,6 +26,7 @@ from radvlm.dataset.prompts import prompts
 from radvlm.dataset.sentences import organ_text, organs, report_text, sentence_of
 from radvlm.files.atomic import whole_file
 from radvlm.model.hashed_text import HashedTextEncoder
+from radvlm.model.precision import computing
 from radvlm.model.tiny.encoder import FEATURES, EvidenceReader, PyramidConfig, PyramidEncoder, evidence
 from radvlm.train.draws import generator
 
@@ -92,7 +93,7 @@ def _passes(
 
 def _one_pass(encoder: PyramidEncoder, case: Case, precision: str) -> Tensor:
     hu = torch.from_numpy(np.asarray(case.hu, np.float32))[None, None]
-    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
+    with torch.inference_mode(), computing(precision, "cpu"):
         maps, _ = encoder.voxels(hu)
     return evidence(maps, hu, encoder.config)[0].clone()
 

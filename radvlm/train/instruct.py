@@ -1,6 +1,6 @@
 """The writing half of a token model: the adapter first with everything else frozen, then LoRA with it.
 
-Unusual: the encoder is frozen, so each scan passes it once and its tokens are kept on disk in half precision; an epoch
+The encoder is frozen, so each scan passes it once and its tokens are kept on disk in half precision; an epoch
 over the lessons then costs the decoder alone. Lessons are sections from images, answers from images, and prose from
 structured findings (masks as text in the prompt); a share of the lessons of scans with masks hides the region tokens,
 because most scans at inference have none.
@@ -23,6 +23,7 @@ from radvlm.errors import InputError
 from radvlm.files.atomic import whole_file
 from radvlm.model.adapters.token_encoder import TokenEncoder
 from radvlm.model.decoder.prompts import facts_prompt, question_prompt, section_prompt
+from radvlm.model.precision import computing
 from radvlm.model.tensor_files import tensor_digest
 from radvlm.model.tokens.visual_prefix import ScanTokens, TokenWriter, scan_tokens, stacked
 from radvlm.train.data import Study
@@ -98,9 +99,8 @@ class FrozenScans:
 
     def _keep(self, study: Study, file: Path) -> None:
         scan = self.scans(study)
-        device = next(self.encoder.parameters()).device.type
         organs = None if scan.organs is None else scan.organs.numpy()
-        with torch.autocast(device, torch.bfloat16, enabled=self.precision == "bfloat16"):
+        with computing(self.precision, next(self.encoder.parameters()).device):
             made = scan_tokens(self.encoder, scan.image[None], scan.affine_ras_mm, organs, len(self.scans.organs))
         tensors = {
             "tokens": made.tokens.half(),

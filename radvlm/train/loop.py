@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from radvlm.errors import FileFormatError, InputError
 from radvlm.files.atomic import whole_file
+from radvlm.model.precision import check_precision, computing
 
 Progress = Callable[[str], None]
 
@@ -57,8 +58,7 @@ class LoopConfig:
                 "a stage has at least one step and a positive learning rate",
                 f"{self.steps} steps, {self.learning_rate}",
             )
-        if self.precision not in ("float32", "bfloat16"):
-            raise InputError('precision is "float32" or "bfloat16"', repr(self.precision))
+        check_precision(self.precision)
         if self.accumulate < 1:
             raise InputError("a step is made of at least one loss", f"accumulate: {self.accumulate}")
 
@@ -113,7 +113,7 @@ def run_stage(
             group["lr"] = config.learning_rate * rate(step, share, config.warmup)
         torch.manual_seed(_seed(name, step) + accelerator.process_index)
         for part in range(config.accumulate):
-            with torch.autocast(device.split(":")[0], torch.bfloat16, enabled=config.precision == "bfloat16"):
+            with computing(config.precision, device):
                 losses = loss_of(step * config.accumulate + part)
             if not torch.isfinite(losses["loss"]):
                 raise InputError(

@@ -1,6 +1,6 @@
 """A start without any label: rebuild what was hidden, or recognize two views of one scan.
 
-Unusual: it works on any encoder that gives tokens. Each token rebuilds its own cell of the volume, averaged to
+It works on any encoder that gives tokens. Each token rebuilds its own cell of the volume, averaged to
 ``detail`` values along each axis, by one linear layer (SimMIM, arXiv:2111.09886), so no decoder has to mirror the
 trunk. The two views of the contrast (SimCLR, arXiv:2002.05709) are crops of the same scan brought back to the input's
 size; they are never mirrored.

@@ -1,6 +1,6 @@
 """How fast a stage trains: scans a second, TFLOP/s, and the share of what the hardware could do.
 
-Unusual: the floating-point operations of a forward pass are counted on the network itself (on tensors without data),
+The floating-point operations of a forward pass are counted on the network itself (on tensors without data),
 not taken from a table, so they are right for any size. A training step counts as three forward passes (the backward
 pass is two); what gradient checkpointing computes twice does not count, as is usual for model FLOP utilization (PaLM,
 arXiv:2204.02311, appendix B).

@@ -1,6 +1,6 @@
 """A recipe from labeled scans to a model folder: voxels, heads, text base, instruction, calibration.
 
-Unusual: every stage leaves a file, and a stage whose file is there is not done again, so a run that was stopped goes on
+Every stage leaves a file, and a stage whose file is there is not done again, so a run that was stopped goes on
 where it was. Calibration, thresholds and the limit of what is familiar come from validation scans alone.
 """
 

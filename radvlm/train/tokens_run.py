@@ -1,6 +1,6 @@
 """A token model from a recipe: self-supervision, contrast, adapter, instruction, calibration, saving.
 
-Unusual: nothing here knows how a scan is read; ``radvlm.workflows.train_model`` passes ``load_volume`` and
+Nothing here knows how a scan is read; ``radvlm.workflows.train_model`` passes ``load_volume`` and
 ``load_masks``. As with ``run``, each stage leaves a file and a stage whose file is there is not done again. On
 several processes everything is computed everywhere and only the main process writes.
 """

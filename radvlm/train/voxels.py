@@ -1,6 +1,6 @@
 """Voxel supervision: crops of labeled scans teach the voxel head where organs and findings are.
 
-Unusual: findings that are a property of a whole organ (steatosis, an aneurysm) are painted on that organ's voxels, so
+Findings that are a property of a whole organ (steatosis, an aneurysm) are painted on that organ's voxels, so
 that every finding has a map and can be shown. Crops are the whole section of the body and a stack of slices around a
 finding that is drawn first; findings that are hard to see are drawn more often.
 """

@@ -1,6 +1,6 @@
 """Any MONAI network that gives a feature map, as an image encoder.
 
-Unusual: nothing is assumed about the network's class. It is run once on zeros when it is wrapped, and the *last*
+Nothing is assumed about the network's class. It is run once on zeros when it is wrapped, and the *last*
 feature map it gives is used, whether that comes as one tensor (B, C, x, y, z), as a list of them from fine to coarse
 (SwinUNETR's ``swinViT``), as a tuple of token sequence and hidden states (``ViT`` without classification), or as
 logits, in which case the modules before the pooling are used (``DenseNet``, ``ResNet``). Others are refused by name.
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from radvlm.errors import InputError
 from radvlm.model.encoder_output import EncoderOutput
-from radvlm.model.inputs import InputSpec
+from radvlm.model.inputs import InputSpec, check_image
 
 
 class MonaiEncoder(nn.Module):
@@ -58,10 +58,7 @@ class MonaiEncoder(nn.Module):
 
     def feature_map(self, image: Tensor) -> Tensor:
         """(B, 1, X, Y, Z) -> (B, C, x, y, z)."""
-        if image.ndim != 5 or image.shape[1] != 1:
-            raise InputError(
-                "the image is (B, 1, X, Y, Z)", f"shape {tuple(image.shape)}", "Use radvlm.model.inputs.prepare"
-            )
+        check_image(image)
         return self._features(self.network, image)
 
     def forward(self, image: Tensor) -> EncoderOutput:

@@ -21,7 +21,7 @@ from torch.utils.checkpoint import checkpoint
 
 from radvlm.errors import FileFormatError, InputError
 from radvlm.model.encoder_output import EncoderOutput
-from radvlm.model.inputs import InputSpec
+from radvlm.model.inputs import InputSpec, check_image
 
 #: HU windows of the red, green and blue channel: soft tissue, lung, bone.
 WINDOWS_HU = ((-160.0, 240.0), (-1000.0, 200.0), (-200.0, 1000.0))
@@ -117,10 +117,7 @@ class SliceEncoder(nn.Module):
 
     def pictures(self, image: Tensor) -> Tensor:
         """(B, 1, X, Y, Z) -> (B * Z, 3, H, W): axial slices as seen on a screen, windowed and normalized."""
-        if image.ndim != 5 or image.shape[1] != 1:
-            raise InputError(
-                "the image is (B, 1, X, Y, Z)", f"shape {tuple(image.shape)}", "Use radvlm.model.inputs.prepare"
-            )
+        check_image(image)
         seen = image[:, 0].permute(0, 3, 2, 1).flip(2, 3)  # (B, Z, row: anterior first, column: right side first)
         flat = seen.flatten(0, 1)[:, None]  # (B*Z, 1, Y, X)
         colored = ((flat - self.low) / self.width).clamp(0, 1)  # (B*Z, 3, Y, X)

@@ -1,6 +1,6 @@
 """Text encoders that can be trained against images: hashed words, Merlin's Longformer, or any encoder of transformers.
 
-Unusual: a tower owns its tokenizer, so that ``encode(texts)`` is all that training and inference know of it, and it is
+A tower owns its tokenizer, so that ``encode(texts)`` is all that training and inference know of it, and it is
 the same call with and without gradients. Files come from local folders; a tower rebuilt from a saved model needs only
 its tokenizer and configuration, because the weights are in the model's own file.
 """

@@ -1,6 +1,6 @@
 """Any encoder that gives tokens, with the heads that training needs: an embedding shared with text, labels, organs.
 
-Unusual: the trunk is Merlin's, a MONAI backbone or a slice encoder, and everything behind it is the same three linear
+The trunk is Merlin's, a MONAI backbone or a slice encoder, and everything behind it is the same three linear
 layers, so that one recipe trains them all. An organ's vector is the mean of the tokens in which the organ lies,
 weighted by how much of each cell it fills, so an organ smaller than a cell still has one.
 """

@@ -1,6 +1,6 @@
 """From what an encoder saw to embeddings that a decoder reads: resamplers, region tokens, evidence tokens.
 
-Unusual: a token keeps where it comes from. Positions are RAS+ mm from the middle of the imaged grid, as Fourier
+A token keeps where it comes from. Positions are RAS+ mm from the middle of the imaged grid, as Fourier
 features; a region token carries the size, place and attenuation of its mask in numbers beside the pooled features, so
 that the decoder can state them. Every module is made from one frozen config, with the same weights for the same seed,
 and gives (B, P, width) with the root mean square of ordinary word embeddings (``rms``), so that an untrained prefix
@@ -146,10 +146,6 @@ class LinearResampler(nn.Module):
                 self.project = nn.Linear(config.in_width, config.width)
         self.scaled = _Scaled(config.width, config.rms)
 
-    @classmethod
-    def from_config(cls, config: LinearConfig) -> LinearResampler:
-        return cls(config)
-
     def forward(self, tokens: Tensor, token_grid: Sequence[int] | None = None) -> Tensor:
         """``token_grid`` is that of the EncoderOutput; needed only to pool."""
         _check_tokens(tokens, self.config.in_width)
@@ -173,10 +169,6 @@ class PerceiverResampler(nn.Module):
             self.blocks = nn.ModuleList(_CrossBlock(config.inner, config.heads) for _ in range(config.depth))
             self.project = nn.Linear(config.inner, config.width)
         self.scaled = _Scaled(config.width, config.rms)
-
-    @classmethod
-    def from_config(cls, config: PerceiverConfig) -> PerceiverResampler:
-        return cls(config)
 
     def forward(self, tokens: Tensor, positions_mm: Tensor, token_mask: Tensor | None = None) -> Tensor:
         """``token_mask`` (B, N) true where a token counts; every scan needs one. Positions: ``token_positions_mm``."""
@@ -240,10 +232,6 @@ class RegionTokens(nn.Module):
             self.project = nn.Sequential(nn.GELU(), nn.Linear(config.hidden, config.width))
         self.scaled = _Scaled(config.width, config.rms)
 
-    @classmethod
-    def from_config(cls, config: RegionConfig) -> RegionTokens:
-        return cls(config)
-
     def forward(self, features: Tensor, occupancy: Tensor, facts: Tensor, structure: Tensor | None = None) -> Tensor:
         """One token for each region.
 
@@ -303,10 +291,6 @@ class EvidenceTokens(nn.Module):
         self.register_buffer("mean", torch.zeros(config.n_classes, config.n_features))
         self.register_buffer("spread", torch.ones(config.n_classes, config.n_features))
         self.scaled = _Scaled(config.width, config.rms)
-
-    @classmethod
-    def from_config(cls, config: EvidenceConfig) -> EvidenceTokens:
-        return cls(config)
 
     @torch.no_grad()
     def set_statistics(self, tables: Tensor) -> None:

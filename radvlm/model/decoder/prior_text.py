@@ -1,6 +1,6 @@
 """Prior texts in a prompt of a small decoder: which lines of a block belong to a section, and how they are written.
 
-Unusual: the block that arrives is the one of ``radvlm.retrieve`` with its statement for large language models; a
+The block that arrives is the one of ``radvlm.retrieve`` with its statement for large language models; a
 decoder that was taught what such lines are needs neither the statement nor the lines of other sections, and every
 token counts for it.
 """

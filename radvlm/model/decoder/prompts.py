@@ -33,7 +33,7 @@ def seen_text(seen: Sequence[tuple[str, Sequence[str]]], absent: Sequence[str] =
         seen: hepatic cyst | segment VII
         not seen: liver metastasis, gallstone
 
-    Unusual: evidence tokens alone never taught the small decoder what is there, however long it was trained; words did
+    Evidence tokens alone never taught the small decoder what is there, however long it was trained; words did
     at once. So the findings of its own encoder come to it as words.
     """
     lines = [f"seen: {' | '.join((words, *places))}" for words, places in seen] or ["seen: nothing"]

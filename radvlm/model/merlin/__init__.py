@@ -1,4 +1,4 @@
 """Merlin's published networks and files, drop-in compatible: image and text encoders, report model, loading.
 
-Unusual: importing this package imports nothing; its modules import torch.
+Importing this package imports nothing; its modules import torch.
 """

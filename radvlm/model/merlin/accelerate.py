@@ -26,11 +26,11 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from radvlm.errors import InputError, MissingPackageError
 from radvlm.model.encoder_output import EncoderOutput
-from radvlm.model.inputs import InputSpec
+from radvlm.model.inputs import InputSpec, check_image
 from radvlm.model.merlin.image import Bottleneck, MerlinImageEncoder, read_out
+from radvlm.model.precision import PRECISIONS
 from radvlm.model.tensor_files import tensor_digest
 
-PRECISIONS = ("float32", "bfloat16")
 BACKENDS = ("torch", "openvino")
 #: A reduced precision is refused when the pooled vector of any probe has a smaller cosine with float32's.
 SMALLEST_COSINE = 0.999
@@ -120,10 +120,7 @@ class FastEncoder(nn.Module):
 
     @torch.no_grad()
     def forward(self, image: Tensor) -> EncoderOutput:
-        if image.ndim != 5 or image.shape[1] != 1:
-            raise InputError(
-                "the image is (B, 1, X, Y, Z)", f"shape {tuple(image.shape)}", "Use radvlm.model.inputs.prepare"
-            )
+        check_image(image)
         return read_out(self.heads, self.trunk(image))
 
 

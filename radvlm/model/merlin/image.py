@@ -22,7 +22,7 @@ from torch.utils.checkpoint import checkpoint
 
 from radvlm.errors import InputError
 from radvlm.model.encoder_output import EncoderOutput
-from radvlm.model.inputs import MERLIN_INPUT, InputSpec
+from radvlm.model.inputs import MERLIN_INPUT, InputSpec, check_image
 
 #: Bottlenecks in each of the four stages of a ResNet-152.
 BLOCKS = (3, 8, 36, 3)
@@ -122,10 +122,7 @@ class MerlinImageEncoder(nn.Module):
 
     def feature_map(self, image: Tensor) -> Tensor:
         """(B, 1, X, Y, Z) -> (B, C, Z/16, X/32, Y/32), sizes rounded up."""
-        if image.ndim != 5 or image.shape[1] != 1:
-            raise InputError(
-                "the image is (B, 1, X, Y, Z)", f"shape {tuple(image.shape)}", "Use radvlm.model.inputs.prepare"
-            )
+        check_image(image)
         x = image.permute(0, 1, 4, 2, 3)  # (B, 1, Z, X, Y)
         stem = self.conv1.weight.sum(1, keepdim=True)
         x = F.conv3d(x, stem, None, self.conv1.stride, self.conv1.padding)  # (B, 64, Z, X/2, Y/2)

@@ -1,6 +1,6 @@
 """What Merlin's outputs are called, and the warnings that go with them.
 
-Unusual: a name is never invented. The 1692 phenotypes are named by the published csv or not at all, and the sixth
+A name is never invented. The 1692 phenotypes are named by the published csv or not at all, and the sixth
 five-year output carries a warning, because the published demo and the dataset disagree about it.
 """
 

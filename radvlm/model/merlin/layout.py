@@ -1,6 +1,6 @@
 """Sizes of Merlin's networks, and the exact keys and shapes of its three published files.
 
-Unusual: nothing is guessed from a file. A layout is computed from the sizes (on meta tensors where there is a module,
+Nothing is guessed from a file. A layout is computed from the sizes (on meta tensors where there is a module,
 spelled out for the language model), so a file either fits it key for key or is refused by name. Names of layouts are
 those of ``image.LAYOUTS``: ``default`` (image, text, phenotypes), ``five_year`` (image only), ``report`` (trunk,
 adapter, language model with LoRA).

@@ -1,6 +1,6 @@
 """Merlin, assembled from its published files: embeddings, zero-shot findings, phenotypes, five-year risks, reports.
 
-Unusual: one encoder pass serves every task whose file has the same trunk (compared by digest), and a task whose file is
+One encoder pass serves every task whose file has the same trunk (compared by digest), and a task whose file is
 not there is refused by name instead of being made up. Labels are never invented: the 1692 phenotypes need the published
 csv, and the sixth five-year output carries a warning, because demo and dataset disagree about it. Nothing here was
 calibrated by the authors of the weights; a ``Calibration`` fitted on one's own validation data can be given.

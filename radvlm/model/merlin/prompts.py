@@ -1,6 +1,6 @@
 """What zero-shot classification asks: several positive and several negative sentences for each finding.
 
-Unusual: a bare "X present" against "no X" is known to give wrong signs with Merlin, so a finding always has several of
+A bare "X present" against "no X" is known to give wrong signs with Merlin, so a finding always has several of
 either kind, in the words of reports. Those for the 30 published findings are in ``findings.yaml`` and can be replaced
 by one's own file; any other text gets sentences made around it.
 """

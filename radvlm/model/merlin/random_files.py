@@ -1,6 +1,6 @@
 """Files in the published layout with random weights: for tests, for trying an installation, never for a patient.
 
-Unusual: they are exactly what the published files are, key for key and file name for file name, only small; whatever
+They are exactly what the published files are, key for key and file name for file name, only small; whatever
 loads them loads the real ones. Tokenizers are trained on a few sentences so that every prompt can be encoded.
 """
 

@@ -1,6 +1,6 @@
 """From the voxel head's maps to regions on the CT's own grid.
 
-Unusual: the maps are on twice the encoder's spacing (6 mm for ``tiny``), so a region of a model is blocky and says
+The maps are on twice the encoder's spacing (6 mm for ``tiny``), so a region of a model is blocky and says
 where, not how large; it lies in a Segmentation of its own and is never measured.
 """
 

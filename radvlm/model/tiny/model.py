@@ -1,7 +1,7 @@
 """The vision-language model of our own format: encoder, text encoder, writer, calibration, in one object.
 
-Unusual: it knows no radiology. What its outputs are called, in which section they are reported and which structure
-shows them is data that training stored beside the weights (``Vocabulary``). It measures nothing: a probability, a place
+It knows no radiology. What its outputs are called, in which section they are reported and which structure
+shows them is data that training stored beside the weights (``Term``). It measures nothing: a probability, a place
 and prose are all it gives, and ``radvlm.compose`` decides what of that a report may say.
 """
 
@@ -29,6 +29,7 @@ from radvlm.model.decoder.prior_text import hinted_prompt, hints_for
 from radvlm.model.decoder.prompts import facts_prompt, question_prompt, section_prompt, seen_text
 from radvlm.model.hashed_text import HashedTextConfig, HashedTextEncoder
 from radvlm.model.inputs import InputSpec, prepare
+from radvlm.model.precision import check_precision, computing
 from radvlm.model.questions import (
     VERDICTS,
     Asked,
@@ -161,8 +162,7 @@ class TableModel:
         precision: str = "float32",
         device: str = "cpu",
     ) -> None:
-        if precision not in ("float32", "bfloat16"):
-            raise InputError('precision is "float32" or "bfloat16"', repr(precision))
+        check_precision(precision)
         if tuple(t.finding for t in settings.terms) != encoder.config.findings:
             raise InputError("the vocabulary names the encoder's findings in their order", "another list")
         if settings.calibration.names != encoder.config.findings:
@@ -189,10 +189,7 @@ class TableModel:
         prepared = prepare(volume, InputSpec((config.spacing_mm,) * 3, hu_window=None))
         hu, affine = _body(prepared.tensor, prepared.affine_ras_mm)
         hu = hu.to(self.device)
-        with (
-            torch.inference_mode(),
-            torch.autocast(self.device.split(":")[0], torch.bfloat16, enabled=self.precision == "bfloat16"),
-        ):
+        with torch.inference_mode(), computing(self.precision, self.device):
             maps, _ = self.encoder.voxels(hu)
         with torch.inference_mode():
             table = evidence(maps, hu, config)

@@ -24,7 +24,7 @@ class ReportWriter(nn.Module):
 
     def __init__(self, decoder: Decoder, config: EvidenceConfig) -> None:
         super().__init__()
-        self.tokens = EvidenceTokens.from_config(config)
+        self.tokens = EvidenceTokens(config)
         self.decoder = decoder
 
     def prefix(self, table: Tensor, logits: Tensor) -> Tensor:

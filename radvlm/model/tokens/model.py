@@ -2,7 +2,7 @@
 
     my-model/  config.json  model.safetensors  text/ (tokenizer)  decoder/base, decoder/adapter
 
-Unusual: parts may be missing. A model that was trained with contrast alone has no decoder and says so when it is asked
+Parts may be missing. A model that was trained with contrast alone has no decoder and says so when it is asked
 to write; one without masks has no region tokens; one without labels scores findings only by text. Nothing is localized:
 a token encoder has no voxel head, and the model does not pretend to one.
 """
@@ -29,6 +29,7 @@ from radvlm.model.decoder.generation import WritingLimits, generate_sections, sc
 from radvlm.model.decoder.prompts import facts_prompt, question_prompt, section_prompt
 from radvlm.model.inputs import InputSpec, prepare
 from radvlm.model.organ_map import Organ, organ_map
+from radvlm.model.precision import check_precision, computing
 from radvlm.model.store import ModelFormat, open_model, save_model, with_tuples
 from radvlm.model.tokens.visual_prefix import PrefixConfig, ScanTokens, TokenWriter, VisualPrefix, scan_tokens
 from radvlm.types.anatomy import SECTIONS, structure
@@ -122,8 +123,7 @@ class TokensModel:
                 "the label head has one output for each label",
                 f"{encoder.config.labels} outputs, {len(settings.terms)} labels",
             )
-        if precision not in ("float32", "bfloat16"):
-            raise InputError('precision is "float32" or "bfloat16"', repr(precision))
+        check_precision(precision)
         self.encoder, self.text = encoder.eval().to(device), text.eval().to(device)
         self.writer = None if writer is None else writer.eval().to(device)
         self.settings, self.organs, self.digest = settings, tuple(organs), digest
@@ -292,10 +292,7 @@ class TokensModel:
         return prepared.tensor.to(self.device), prepared.affine_ras_mm, prepared.notes
 
     def _run(self, image: Tensor) -> Any:
-        with (
-            torch.inference_mode(),
-            torch.autocast(self.device.split(":")[0], torch.bfloat16, enabled=self.precision == "bfloat16"),
-        ):
+        with torch.inference_mode(), computing(self.precision, self.device):
             return self.encoder(image)
 
     def _embedding(self, image: Tensor) -> np.ndarray:
@@ -316,7 +313,7 @@ class TokensModel:
     def _scan(self, image: Tensor, affine: np.ndarray, segmentation: Segmentation | None) -> ScanTokens:
         grid = Geometry(tuple(image.shape[2:]), affine)  # type: ignore[arg-type]
         organs = None if segmentation is None or not self.organs else organ_map(segmentation, self.organs, grid)
-        with torch.autocast(self.device.split(":")[0], torch.bfloat16, enabled=self.precision == "bfloat16"):
+        with computing(self.precision, self.device):
             return scan_tokens(self.encoder, image, affine, organs, len(self.organs))
 
     def _prefix(self, image: Tensor, affine: np.ndarray, segmentation: Segmentation | None) -> tuple[Tensor, Tensor]:

@@ -1,6 +1,6 @@
 """What a decoder is shown of a scan: resampled tokens, and one token for each organ where masks exist.
 
-Unusual: training and inference make the inputs of the prefix with one function (``scan_tokens``), and everything is
+Training and inference make the inputs of the prefix with one function (``scan_tokens``), and everything is
 computed from the encoder's own input grid, so that a scan gives the same prefix wherever it is read.
 """
 
