@@ -20,14 +20,14 @@ def contact_sentences(section: str, findings: Sequence[Finding], style: Style) -
     """One sentence a tumor: vessels in contact with their angle, near ones with their distance, then all others."""
     sentences: list[Sentence] = []
     held = [f for f in findings if f.kind == "vessel_contact" and f.status is not Status.NOT_ASSESSED]
-    for region in dict.fromkeys(f.attribute("lesion") for f in held):
+    for region in dict.fromkeys(f.lesion_id for f in held):
         lesion = next(
             f for f in findings if f.regions and f.regions[0].id == region and f.kind == f.regions[0].structure
         )
         words = noun(lesion.kind, 1)
         alone = sum(f.kind == lesion.kind and f.status is Status.PRESENT for f in findings) == 1
         tumor = f"the {words}" if alone else f"the {words} {place(lesion, words)}".rstrip()
-        own = [f for f in held if f.attribute("lesion") == region]
+        own = [f for f in held if f.lesion_id == region]
         far = [f for f in own if f.status is Status.ABSENT and not _is_near(f)]
         clauses = [
             f"the {structure(f.site).words} is {f.category}{_numbers(f, style)}"

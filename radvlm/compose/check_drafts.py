@@ -183,7 +183,7 @@ def _mentioned(text: str, findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
     said = {f.id for t in tokens if isinstance(t, Said) for f in t.findings}
     names = {n for t in tokens if isinstance(t, Named) for o in t.options for n in o.names}
     names |= {n for t in tokens if isinstance(t, LevelRange) for n in t.names}
-    subjects = {v for f in findings for k, v in f.attributes if k == "subject" and f.id in said}
+    subjects = {subject for f in findings if f.id in said for subject in f.subjects}
     return tuple(
         f
         for f in findings

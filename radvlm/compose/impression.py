@@ -63,17 +63,16 @@ def _one_each(items: list[tuple[int, Sentence]]) -> list[tuple[int, Sentence]]:
 
 def _of_lesion(finding: Finding, findings: Sequence[Finding]) -> bool:
     """Whether an assessment judges a lesion; it is then said with it."""
-    subjects = {value for key, value in finding.attributes if key == "subject"}
-    return any(is_lesion_kind(f.kind) and f.regions and f.regions[0].id in subjects for f in findings)
+    return any(is_lesion_kind(f.kind) and f.regions and f.regions[0].id in finding.subjects for f in findings)
 
 
 def _headline(finding: Finding, findings: Sequence[Finding], style: Style) -> Sentence:
     """``Splenomegaly (420 mL).`` With the side where there is one."""
-    words = finding.attribute("headline") or finding.category
+    words = finding.headline or finding.category
     site = structure(finding.site) if finding.site else None
-    pair = len([1 for key, _ in finding.attributes if key == "subject"]) == 2
+    pair = len(finding.subjects) == 2
     text = f"{site.words}, {words}" if site is not None and site.side and not pair else words
-    if finding.measurements and not pair and not finding.attribute("stated"):
+    if finding.measurements and not pair and not finding.says_value:
         value = quantity_text(finding, style)
         if "trabecular attenuation" in words:  # named already
             value = value.removeprefix("trabecular attenuation ")
@@ -90,7 +89,7 @@ def _headline(finding: Finding, findings: Sequence[Finding], style: Style) -> Se
 
 
 def _limits(findings: Sequence[Finding]) -> list[Sentence]:
-    cut = [f for f in findings if f.kind == "organ" and f.site in lexicon().major and f.attribute("cut")]
+    cut = [f for f in findings if f.kind == "organ" and f.site in lexicon().major and f.cut_by]
     coverage = next((f for f in findings if f.kind == "coverage" and f.status is Status.PRESENT), None)
     length = None if coverage is None else coverage.measurement("coverage")
     if len(cut) < 2:

@@ -110,7 +110,8 @@ def as_finding(score: FindingScore, number: str, is_unseen: bool = False) -> Fin
         source=Source.MODEL,
         confidence=score.probability,
         importance=row.importance if status is Status.PRESENT else 0,
-        attributes=(("finding", score.finding), ("grounding", score.grounding if regions else "not localized")),
+        model_term=score.finding,
+        grounding=score.grounding if regions else "not localized",
     )
 
 

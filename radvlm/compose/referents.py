@@ -60,9 +60,8 @@ class Subject:
 
 def keys_of(finding: Finding) -> tuple[str, ...]:
     """The subjects that a finding belongs to."""
-    listed = tuple(value for name, value in finding.attributes if name == "subject")
-    if listed:
-        return listed
+    if finding.subjects:
+        return finding.subjects
     if finding.status is Status.NOT_ASSESSED:
         return (f"not assessed {finding.id}",)
     if finding.status is Status.ABSENT:
@@ -90,8 +89,8 @@ def _add(subject: Subject, finding: Finding) -> None:
         subject.own.add(finding.kind)
     elif finding.site and finding.kind == "organ":
         subject.own.add(finding.site)
-    names = {finding.site, *finding.locations, *(r.structure for r in finding.regions)}
-    names |= {finding.attribute(key) for key in ("host", "level", "reference")}
+    names = {finding.site, finding.host, finding.level, finding.reference, *finding.locations}
+    names |= {r.structure for r in finding.regions}
     if is_lesion_kind(finding.kind):
         names.add(finding.kind)
     names.discard("")
@@ -102,8 +101,8 @@ def _add(subject: Subject, finding: Finding) -> None:
     subject.names |= names
     if is_lesion_kind(finding.kind):  # a lesion may be said to lie in the organ of its segment; a lobe is not its lung
         subject.names |= {structure(n).parent for n in names if structure(n).parent}
-    if finding.attribute("pole"):
-        subject.poles.add(finding.attribute("pole"))
+    if finding.pole:
+        subject.poles.add(finding.pole)
     own = len(keys_of(finding)) == 1
     subject.measurements += [m for m in finding.measurements if own or m.region_id in ("", subject.key)]
 
@@ -120,17 +119,17 @@ def phrases_of(findings: Iterable[Finding]) -> dict[tuple[str, ...], list[Findin
     """Token sequences that the cited findings allow, and which findings say them."""
     table: dict[tuple[str, ...], list[Finding]] = {}
     for finding in findings:
-        said = [finding.category, finding.attribute("headline"), finding.attribute("attenuation")]
+        said = [finding.category, finding.headline, finding.attenuation]
         if finding.source is Source.MODEL:
             said += _words_of_model(finding)
         if finding.status is Status.NOT_ASSESSED:
             said.append(finding.reason)
-        if finding.attribute("cut"):
+        if finding.cut_by:
             said += list(_CUT_PHRASES)
-        if finding.attribute("phase"):
-            said.append(f"in the {finding.attribute('phase')} phase")
-        if finding.attribute("scope"):
-            said.append(finding.attribute("scope"))
+        if finding.phase:
+            said.append(f"in the {finding.phase} phase")
+        if finding.scope:
+            said.append(finding.scope)
         if finding.kind == "contrast_phase" and finding.status is Status.INDETERMINATE:
             said += ["uncertain", "possibly"]
         for phrase in filter(None, said):

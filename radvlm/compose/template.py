@@ -157,14 +157,14 @@ def _organs(
     for finding in tops:
         if finding.id in said:
             continue
-        own = [j for j in judged if j.site == finding.site and _subjects(j) in ((), (finding.regions[0].id,))]
+        own = [j for j in judged if j.site == finding.site and j.subjects in ((), (finding.regions[0].id,))]
         alone = _SINGLE.get(section) == finding.site
         text, used = _statement(finding, own, style, alone)
         if text:
             sentences.append(Sentence(text, section, (finding, *used, *attached.get(finding.site, ()))))
             sentences += _difference(section, finding, own, style)
         else:
-            (cut if finding.attribute("cut") else complete).append(finding)
+            (cut if finding.cut_by else complete).append(finding)
     sentences += _pairs(section, tops, judged, style)
     for held, state in ((complete, "included in the scan"), (cut, "incompletely imaged")):
         if held:
@@ -198,7 +198,7 @@ def _normal_twins(
         )
         if left is None:
             continue
-        verdicts = [[j for j in judged if _subjects(j) == (f.regions[0].id,)] for f in (right, left)]
+        verdicts = [[j for j in judged if j.subjects == (f.regions[0].id,)] for f in (right, left)]
         if all(len(v) == 1 and v[0].status is Status.ABSENT for v in verdicts):
             (one,), (other,) = verdicts
             if one.category == other.category:
@@ -207,10 +207,6 @@ def _normal_twins(
                 parts = [p for f in (right, left) for p in attached.get(f.site, ())]  # such as the renal pelvis
                 sentences.append(Sentence(text, section, (right, left, one, other, *parts)))
     return sentences
-
-
-def _subjects(finding: Finding) -> tuple[str, ...]:
-    return tuple(value for key, value in finding.attributes if key == "subject")
 
 
 def _attenuation_of_cut(section: str, held: Sequence[Finding]) -> list[Sentence]:
@@ -225,7 +221,7 @@ def _attenuation_of_cut(section: str, held: Sequence[Finding]) -> list[Sentence]
 def _statement(finding: Finding, judged: Sequence[Finding], style: Style, alone: bool) -> tuple[str, list[Finding]]:
     """One sentence on one organ: size and its category, then attenuation and its category; "" when it has neither."""
     size, used = _size_words(finding, judged, style)
-    cut = bool(finding.attribute("cut"))
+    cut = bool(finding.cut_by)
     density, more = _density_words(finding, judged, style)
     if cut and not alone and not more:
         return "", []
@@ -278,7 +274,7 @@ def _density_words(finding: Finding, judged: Sequence[Finding], style: Style) ->
     abnormal = any(v.status is not Status.ABSENT for v in verdicts)
     if mean is None or not (wanted or abnormal):
         return "", []
-    where = "mean attenuation of the imaged part" if finding.attribute("cut") else "mean attenuation"
+    where = "mean attenuation of the imaged part" if finding.cut_by else "mean attenuation"
     return ", ".join([f"{where} {hu_text(mean.value)}", *(v.category for v in verdicts)]), verdicts
 
 
@@ -288,7 +284,7 @@ def _difference(section: str, finding: Finding, judged: Sequence[Finding], style
         difference = verdict.measurement("difference_hu")
         if difference is None or (verdict.status is Status.ABSENT and not style.is_full):
             continue
-        reference = structure(verdict.attribute("reference")).words
+        reference = structure(verdict.reference).words
         words = f"{structure(finding.site).words} minus {reference}"
         text = f"Attenuation difference {words} {hu_text(difference.value)}, {verdict.category}."
         sentences.append(Sentence(text, section, (finding, verdict)))
@@ -299,8 +295,8 @@ def _pairs(section: str, tops: Sequence[Finding], judged: Sequence[Finding], sty
     """Verdicts on two organs together, such as asymmetric kidneys."""
     sentences = []
     for verdict in judged:
-        organs = [f for f in tops if f.regions[0].id in _subjects(verdict)]
-        if len(_subjects(verdict)) == 2 and len(organs) == 2 and (verdict.status is not Status.ABSENT or style.is_full):
+        organs = [f for f in tops if f.regions[0].id in verdict.subjects]
+        if len(verdict.subjects) == 2 and len(organs) == 2 and (verdict.status is not Status.ABSENT or style.is_full):
             words, many = structure_list((f.site for f in organs), pair="the")
             sentences.append(Sentence(f"{capital(words)} {be(many)} {verdict.category}.", section, (*organs, verdict)))
     return sentences
@@ -312,7 +308,7 @@ def _bones(tops: Sequence[Finding], attached: dict[str, list[Finding]]) -> list[
     ribs = [f for f in tops if f.site.startswith("rib")]
     others = [f for f in tops if f not in spine and f not in ribs]
     if spine:
-        cut = [f for f in spine if f.attribute("cut")]
+        cut = [f for f in spine if f.cut_by]
         word = "Vertebra" if len(spine) == 1 else "Vertebrae"
         state = "incompletely imaged" if len(cut) == len(spine) else "included in the scan"
         text = f"{word} {level_runs(f.site for f in spine)} {be(len(spine) > 1)} {state}"
@@ -323,8 +319,8 @@ def _bones(tops: Sequence[Finding], attached: dict[str, list[Finding]]) -> list[
     if not grouped:
         others = sorted([*others, *ribs], key=lambda f: structure(f.site).rank)
     for cut_state, state in ((False, "included in the scan"), (True, "incompletely imaged")):
-        held = [f for f in others if bool(f.attribute("cut")) is cut_state]
-        here = ribs if grouped and any(f.attribute("cut") for f in ribs) is cut_state else []
+        held = [f for f in others if bool(f.cut_by) is cut_state]
+        here = ribs if grouped and any(f.cut_by for f in ribs) is cut_state else []
         if held or here:
             words, many = structure_list((f.site for f in held), first=_rib_words(here))
             if len({base_words(structure(f.site)) for f in held}) > _LONGEST_LIST[state]:
@@ -347,7 +343,7 @@ def _muscles(
 ) -> list[Sentence]:
     """One sentence; each muscle by name only in the full style and when there are few."""
     parts = tuple(p for f in muscles for p in attached.get(f.site, ()))
-    cut = [f for f in muscles if f.attribute("cut")]
+    cut = [f for f in muscles if f.cut_by]
     state = "incompletely imaged" if cut else "included in the scan"
     bases = dict.fromkeys(base_words(structure(f.site)) for f in muscles)
     if style.is_full and len(bases) <= _MUSCLE_LIST and len(cut) in (0, len(muscles)):
@@ -358,7 +354,7 @@ def _muscles(
 
 def _not_seen(section: str, findings: Sequence[Finding]) -> list[Sentence]:
     """Organs that one expects in the imaged part of the body, and that the masks did not find."""
-    held = [f for f in findings if f.kind == "organ" and f.status is Status.ABSENT and f.attribute("expected")]
+    held = [f for f in findings if f.kind == "organ" and f.status is Status.ABSENT and f.is_expected]
     if not held:
         return []
     words, many = structure_list((f.site for f in held), pair="the")
@@ -369,8 +365,8 @@ def _no_lesions(section: str, findings: Sequence[Finding]) -> list[Sentence]:
     """``No renal cyst or stone segmented.`` One sentence for each extent that was searched."""
     absent = [f for f in findings if f.status is Status.ABSENT and is_lesion_kind(f.kind)]
     sentences = []
-    for scope in dict.fromkeys(f.attribute("scope") for f in absent):
-        held = [f for f in absent if f.attribute("scope") == scope]
+    for scope in dict.fromkeys(f.scope for f in absent):
+        held = [f for f in absent if f.scope == scope]
         kinds = {f.kind for f in held}
         words = []
         for finding in held:
@@ -387,7 +383,7 @@ def _remaining(section: str, finding: Finding, style: Style) -> Sentence:
     """A present verdict that no other sentence stated."""
     first = finding.measurements[0] if finding.measurements else None
     site = structure(finding.site).words if finding.site and _SINGLE.get(section) != finding.site else ""
-    value = "" if first is None or finding.attribute("stated") else quantity_text(finding, style)
+    value = "" if first is None or finding.says_value else quantity_text(finding, style)
     if first is not None and first.quantity == "cardiothoracic_ratio":
         site = ""  # the heading says whose it is
     if first is not None and site and finding.status is Status.ABSENT:

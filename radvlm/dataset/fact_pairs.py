@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from radvlm.dataset.case import Case
 from radvlm.errors import FileFormatError, InputError
-from radvlm.types.report import finding_from_dict
+from radvlm.types.finding_json import finding_from_dict
 from radvlm.wording.fact_lines import fact_lines, facts_of
 
 UNITS_OF_PAIRS = ("section", "sentence")

@@ -83,7 +83,7 @@ def chosen_regions(report: Report, measurements: Measurements | None, limit: int
 
 def _pictured(finding: Finding) -> tuple[Region, ...]:
     """At most three regions of a finding, so that thirty ribs do not fill the page; no organ that a model points at."""
-    return () if finding.attribute("grounding") == "organ" else finding.regions[:3]
+    return () if finding.grounding == "organ" else finding.regions[:3]
 
 
 def key_image(

@@ -210,18 +210,11 @@ def assessed(
     """The finding of a class that has words."""
     status = Status(outcome.status)
     regions = () if status is Status.ABSENT else tuple(r.region for r in records)
-    attributes = [("subject", r.region.id) for r in records]
-    if rule.reference:
-        attributes.append(("reference", rule.reference))
     category, headline = outcome.category or "", outcome.headline
-    if "{value}" in category + headline:
+    says_value = "{value}" in category + headline
+    if says_value:
         value = stated(measurements[0])
         category, headline = category.replace("{value}", value), headline.replace("{value}", value)
-        attributes.append(("stated", "yes"))  # the number stands in the words already
-    if headline:
-        attributes.append(("headline", headline))
-    if rule.detail:
-        attributes.append(("detail", "yes"))
     lesion = next((r.structure for r in records if isinstance(r, LesionMeasurements)), "")
     section = rule.section or (structure(lesion).section if lesion else _section(rule, site))
     return Finding(
@@ -237,7 +230,11 @@ def assessed(
         reason=outcome.reason,
         source=Source.HEADER if rule.level == "scan" else Source.MASKS,
         importance=outcome.importance,
-        attributes=tuple(attributes),
+        headline=headline,
+        says_value=says_value,
+        is_detail=rule.detail,
+        reference=rule.reference,
+        subjects=tuple(r.region.id for r in records),
     )
 
 
@@ -255,7 +252,7 @@ def too_small(rule: Rule, lesion: LesionMeasurements, site: str) -> Finding:
         category=TOO_SMALL,
         rule=reference(rule),
         reason="shorter than 10 mm or than two slices, so its attenuation is mixed with its surroundings",
-        attributes=(("subject", lesion.region.id),),
+        subjects=(lesion.region.id,),
     )
 
 

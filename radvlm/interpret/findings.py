@@ -113,8 +113,6 @@ def _scan(case: Case) -> list[Finding]:
         ),
     )
     found = [coverage]
-    agent = case.study.contrast_agent if case.study is not None else ""
-    words = (("header_agent", agent),) if agent else ()
     if phase is None:
         found.append(
             Finding(
@@ -140,7 +138,6 @@ def _scan(case: Case) -> list[Finding]:
                 category=name,
                 reason=phase.reason,
                 source=Source.VOXELS,
-                attributes=words,
             )
         )
     else:
@@ -154,7 +151,6 @@ def _scan(case: Case) -> list[Finding]:
                 category=phase.name,
                 reason=phase.reason,
                 source=Source.VOXELS,
-                attributes=words,
             )
         )
     by_quantity = {m.quantity: m for m in coverage.measurements}
@@ -193,7 +189,6 @@ def _organs(case: Case, survey: Survey) -> list[Finding]:
                 )
             )
             continue
-        attributes = (("cut", " ".join(record.cut_by)),) if record.cut_by else ()
         found.append(
             Finding(
                 "?",
@@ -205,15 +200,16 @@ def _organs(case: Case, survey: Survey) -> list[Finding]:
                 _organ_numbers(record),
                 category="incompletely imaged" if record.cut_by else "",
                 reason=cut_reason(record.cut_by) if record.cut_by else "",
-                attributes=attributes,
+                cut_by=record.cut_by,
             )
         )
     expected = survey.expected_organs(case.measurements)
     for name in case.measurements.absent:
         row = structure(name)
         if row.kind not in _LESION_KINDS:
-            mention = (("expected", "yes"),) if name in expected else ()
-            found.append(Finding("?", "organ", Status.ABSENT, name, row.section, category=NOT_SEEN, attributes=mention))
+            found.append(
+                Finding("?", "organ", Status.ABSENT, name, row.section, category=NOT_SEEN, is_expected=name in expected)
+            )
     return found
 
 
@@ -264,7 +260,7 @@ def _fluid(case: Case, record: StructureMeasurements) -> Finding:
         places.pop() if len(places) == 1 and not row.side else (),
         reason=cut_reason(record.cut_by) if record.cut_by else "",
         importance=case.rules.importance_of(row.name),
-        attributes=(("cut", " ".join(record.cut_by)),) if record.cut_by else (),
+        cut_by=record.cut_by,
     )
 
 
@@ -273,14 +269,6 @@ def _lesion(case: Case, lesion: LesionMeasurements) -> Finding:
     rank = {q: n for n, q in enumerate(_HEADLINE_ORDER)}
     numbers = sorted(lesion.measurements, key=lambda m: rank.get(m.quantity, len(rank)))
     phase = case.measurements.phase
-    attributes = [
-        ("host", lesion.host),
-        ("pole", lesion.pole),
-        ("level", lesion.level),
-        ("attenuation", lesion.attenuation),
-        ("cut", " ".join(lesion.cut_by)),
-        ("phase", phase.name if phase is not None and phase.certain else ""),
-    ]
     locations = lesion.locations
     if lesion.level and lesion.level not in locations and row.section in ("bones", "nodes", "peritoneum"):
         locations = (*locations, lesion.level)
@@ -296,7 +284,12 @@ def _lesion(case: Case, lesion: LesionMeasurements) -> Finding:
         category=lesion.attenuation,
         reason=cut_reason(lesion.cut_by) if lesion.cut_by else "",
         importance=case.rules.importance_of(row.name),
-        attributes=tuple((k, v) for k, v in attributes if v),
+        host=lesion.host,
+        pole=lesion.pole,
+        level=lesion.level,
+        attenuation=lesion.attenuation,
+        cut_by=lesion.cut_by,
+        phase=phase.name if phase is not None and phase.certain else "",
     )
 
 
@@ -327,10 +320,7 @@ def _absent_lesions(case: Case, survey: Survey) -> list[Finding]:
         particular = bool(row.parent) or len(hosts) <= 2  # lies in an organ, not somewhere in the body
         whole = bool(seen) and particular and not any(r.cut_by for r in seen)
         scope = "" if whole else "imaged part" if seen and particular else "imaged range"
-        attributes = (("scope", scope),) if scope else ()
-        found.append(
-            Finding("?", name, Status.ABSENT, row.parent or name, row.section, category="", attributes=attributes)
-        )
+        found.append(Finding("?", name, Status.ABSENT, row.parent or name, row.section, scope=scope))
     return found
 
 

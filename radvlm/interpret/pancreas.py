@@ -55,11 +55,7 @@ def pancreas_findings(case: Case) -> list[Finding]:
 
 def _contact(lesion: LesionMeasurements, contact: VesselContact) -> Finding:
     words = structure(lesion.structure).words
-    attributes = (
-        ("subject", f"{lesion.region.id} {contact.vessel}"),
-        ("reference", lesion.structure),
-        ("lesion", lesion.region.id),
-    )
+    subjects = (f"{lesion.region.id} {contact.vessel}",)
     if contact.touches is None:
         return Finding(
             "?",
@@ -69,7 +65,9 @@ def _contact(lesion: LesionMeasurements, contact: VesselContact) -> Finding:
             "pancreas",
             category=f"contact of the {words} with the {structure(contact.vessel).words}",
             reason=contact.reason,
-            attributes=attributes,
+            subjects=subjects,
+            reference=lesion.structure,
+            lesion_id=lesion.region.id,
         )
     if not contact.touches:
         return Finding(
@@ -81,7 +79,9 @@ def _contact(lesion: LesionMeasurements, contact: VesselContact) -> Finding:
             (),
             contact.measurements,
             category=FREE,
-            attributes=attributes,
+            subjects=subjects,
+            reference=lesion.structure,
+            lesion_id=lesion.region.id,
         )
     return Finding(
         "?",
@@ -93,7 +93,9 @@ def _contact(lesion: LesionMeasurements, contact: VesselContact) -> Finding:
         contact.measurements,
         category=IN_CONTACT,
         reason=contact.reason,
-        attributes=attributes,
+        subjects=subjects,
+        reference=lesion.structure,
+        lesion_id=lesion.region.id,
     )
 
 
@@ -146,7 +148,7 @@ def _t_stage(case: Case, lesion: LesionMeasurements) -> Finding:
         category=category,
         rule=reference(rule),
         reason=doubt,
-        attributes=(("subject", lesion.region.id),),
+        subjects=(lesion.region.id,),
     )
 
 
@@ -243,5 +245,6 @@ def _resectability(case: Case, lesion: LesionMeasurements) -> Finding:
         category=f"{verdict.category} (NCCN)",
         rule=reference(rule),
         reason=verdict.reason,
-        attributes=(("subject", lesion.region.id), ("because", verdict.because)),
+        subjects=(lesion.region.id,),
+        because=verdict.because,
     )

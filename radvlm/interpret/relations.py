@@ -63,7 +63,6 @@ def _abutting(lesion: LesionMeasurements) -> str:
 
 def _beside(lesion: LesionMeasurements, kind: str, words: str, *, detail: bool) -> Finding:
     row = structure(lesion.structure)
-    attributes = (("subject", lesion.region.id), *((("detail", "yes"),) if detail else ()))
     return Finding(
         "?",
         kind,
@@ -72,5 +71,6 @@ def _beside(lesion: LesionMeasurements, kind: str, words: str, *, detail: bool) 
         row.section,
         (lesion.region,),
         category=words,
-        attributes=attributes,
+        subjects=(lesion.region.id,),
+        is_detail=detail,
     )

@@ -63,7 +63,7 @@ def _height(case: Case, record: StructureMeasurements) -> Finding | None:
     uncertain = worst.uncertainty or 0.0
     name, outcome = record.structure, classify(rule, case, worst.value)
     sure = classify(rule, case, max(0.0, worst.value - uncertain)).category is not None
-    attributes = (("subject", record.region.id),)
+    subjects = (record.region.id,)
     if outcome.category is None and classify(rule, case, worst.value + uncertain).category is None:
         return Finding(
             "?",
@@ -75,7 +75,7 @@ def _height(case: Case, record: StructureMeasurements) -> Finding | None:
             (worst,),
             category=PRESERVED,
             rule=reference(rule),
-            attributes=attributes,
+            subjects=subjects,
         )
     shown: tuple[Measurement, ...] = tuple(sorted(losses.values(), key=lambda m: m is not worst))
     if not sure:
@@ -88,7 +88,7 @@ def _height(case: Case, record: StructureMeasurements) -> Finding | None:
             (record.region,),
             shown,
             rule=reference(rule),
-            attributes=attributes,
+            subjects=subjects,
             reason=f"a loss of {worst.value:.0f} percent lies within one voxel ({uncertain:.0f} percent) of "
             "the limit of 20 percent",
         )
@@ -104,7 +104,8 @@ def _height(case: Case, record: StructureMeasurements) -> Finding | None:
         category=words,
         rule=reference(rule),
         importance=outcome.importance,
-        attributes=(*attributes, ("headline", f"{name.removeprefix('vertebrae_')} {words}")),
+        headline=f"{name.removeprefix('vertebrae_')} {words}",
+        subjects=subjects,
     )
 
 
@@ -152,5 +153,5 @@ def _fault(records: tuple[StructureMeasurements, ...], words: str) -> Finding:
         "bones",
         tuple(r.region for r in records),
         category=words,
-        attributes=(("subject", f"numbering {words}"),),
+        subjects=(f"numbering {words}",),
     )

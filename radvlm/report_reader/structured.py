@@ -59,7 +59,7 @@ def _frame(
             sides.add(suffix)
     home = lexicon.kinds[kind].home
     located = {places[name] for name in finding.locations if name in places}
-    pole = _POLES.get(finding.attribute("pole").split(" ")[0])
+    pole = _POLES.get(finding.pole.split(" ")[0])
     if pole and home == "kidney":
         located.add(pole)
     locations = frozenset(

@@ -63,7 +63,20 @@ class Finding:
         source: masks, voxels, header or model.
         confidence: probability from a model; None for everything measured.
         importance: 0 stays out of the impression; larger comes earlier.
-        attributes: further (name, value) words, such as ("attenuation", "hypoattenuating").
+        headline: words for the impression; "" to take the category.
+        says_value: the number stands in category and headline already.
+        is_detail: said only where a lesion is described in full.
+        subjects: ids of the regions that an assessment judges.
+        reference: the other structure of a comparison.
+        because: the row of the table that decided.
+        lesion_id: region of the lesion beside which something was measured.
+        host, pole, level: organ that a lesion lies in, part of the kidney, vertebra at its height.
+        attenuation: ``hypoattenuating``, ``fat``, ...; "" where it was not judged.
+        cut_by: faces of the field of view that cut it; () when it is complete.
+        phase: contrast phase in which its attenuation was measured; "" when that is not certain.
+        scope: ``imaged part`` or ``imaged range`` where an absence holds only there.
+        is_expected: its absence from the masks is worth a word, because that part of the body is imaged.
+        model_term: what the model calls it. grounding: how the model gave it a place.
     """
 
     id: str
@@ -80,7 +93,23 @@ class Finding:
     source: Source = Source.MASKS
     confidence: float | None = None
     importance: int = 0
-    attributes: tuple[tuple[str, str], ...] = ()
+    headline: str = ""
+    says_value: bool = False
+    is_detail: bool = False
+    subjects: tuple[str, ...] = ()
+    reference: str = ""
+    because: str = ""
+    lesion_id: str = ""
+    host: str = ""
+    pole: str = ""
+    level: str = ""
+    attenuation: str = ""
+    cut_by: tuple[str, ...] = ()
+    phase: str = ""
+    scope: str = ""
+    is_expected: bool = False
+    model_term: str = ""
+    grounding: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "status", Status(self.status))
@@ -111,7 +140,3 @@ class Finding:
     def measurement(self, quantity: str) -> Measurement | None:
         """The first measurement of that quantity, or None."""
         return next((m for m in self.measurements if m.quantity == quantity), None)
-
-    def attribute(self, name: str) -> str:
-        """The value of a further attribute, "" when it has none."""
-        return next((value for key, value in self.attributes if key == name), "")

@@ -84,7 +84,7 @@ def sharing(kind: str) -> frozenset[str]:
 
 def vocabulary_name(finding: Finding) -> str:
     """The model's name of a finding that has source model."""
-    return finding.attribute("finding") or finding.kind
+    return finding.model_term or finding.kind
 
 
 def base_kind(kind: str) -> str:

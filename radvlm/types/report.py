@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from radvlm.errors import InputError, VerificationError
 from radvlm.types.anatomy import SECTIONS
-from radvlm.types.finding import Finding, RuleReference, Status
-from radvlm.types.geometry import Box
+from radvlm.types.finding import Finding, Status
+from radvlm.types.finding_json import finding_from_dict, finding_to_dict
 from radvlm.types.measurement import Measurement
 from radvlm.types.region import Region
 
-SCHEMA_VERSION = "1.0"
+SCHEMA_VERSION = "2.0"
+#: Major versions that are read.
+_READABLE = ("1", "2")
 #: Printed on every report.
 NOTICE = "Research software, not a medical device. Not for clinical decisions. Not reviewed by a radiologist."
 
@@ -142,7 +144,7 @@ class Report:
             "schema_version": self.schema_version,
             "notice": NOTICE,
             "examination": [list(pair) for pair in self.examination],
-            "findings": [asdict(f) for f in self.findings],
+            "findings": [finding_to_dict(f) for f in self.findings],
             "sentences": [
                 {
                     "text": s.text,
@@ -161,13 +163,13 @@ class Report:
 
     @classmethod
     def from_json(cls, text: str) -> Report:
-        """Read a report back; InputError for another major schema version or a malformed document."""
+        """Read a report back, also one of schema 1; InputError for any other version and for a malformed document."""
         try:
             data = json.loads(text)
             version = str(data["schema_version"])
-            if version.split(".")[0] != SCHEMA_VERSION.split(".")[0]:
+            if version.split(".")[0] not in _READABLE:
                 raise InputError(
-                    f"report.json has schema version {SCHEMA_VERSION.split('.')[0]}.x",
+                    f"report.json has schema version {'.x or '.join(_READABLE)}.x",
                     version,
                     "Read it with the radvlm release that wrote it",
                 )
@@ -182,7 +184,6 @@ class Report:
                 tuple((a, b) for a, b in data["examination"]),
                 tuple(Replacement(**r) for r in data["replacements"]),
                 data["provenance"],
-                version,
             )
         except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
             raise InputError(
@@ -210,30 +211,3 @@ def _listed(names: tuple[str, ...]) -> str:
 
 def _joined(parts: list[str]) -> str:
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
-
-
-def _known(cls: type, data: dict[str, Any]) -> dict[str, Any]:
-    names = {f.name for f in fields(cls)}
-    return {key: value for key, value in data.items() if key in names}
-
-
-def _tuples(value: Any) -> Any:
-    return tuple(_tuples(v) for v in value) if isinstance(value, list) else value
-
-
-def region_from_dict(data: dict[str, Any]) -> Region:
-    """Undo ``asdict`` of a Region, also after JSON made lists of its tuples."""
-    box = Box(tuple(data["box"]["start"]), tuple(data["box"]["stop"]))
-    rest = {k: _tuples(v) for k, v in _known(Region, data).items() if k != "box"}
-    return Region(box=box, **rest)
-
-
-def finding_from_dict(data: dict[str, Any]) -> Finding:
-    """Undo ``asdict`` of a Finding, also after JSON made lists of its tuples."""
-    values = {k: _tuples(v) for k, v in _known(Finding, data).items()}
-    values["regions"] = tuple(region_from_dict(r) for r in data["regions"])
-    values["measurements"] = tuple(
-        Measurement(**{k: _tuples(v) for k, v in _known(Measurement, m).items()}) for m in data["measurements"]
-    )
-    values["rule"] = RuleReference(**data["rule"]) if data["rule"] else None
-    return Finding(**values)

@@ -103,7 +103,7 @@ def _impression(findings: Sequence[Finding]) -> str:
     cut = [
         f
         for f in findings
-        if f.kind == "organ" and f.status is Status.PRESENT and f.site in lexicon().major and f.attribute("cut")
+        if f.kind == "organ" and f.status is Status.PRESENT and f.site in lexicon().major and f.cut_by
     ]
     if len(cut) > 1:
         lines += [_verdict(f) for f in findings if f.kind == "coverage"]
@@ -119,20 +119,20 @@ def fact_lines(findings: Sequence[Finding]) -> str:
     verdicts = [f for f in findings if not is_lesion_kind(f.kind) and f.kind != "organ"]
     of_lesions = [v for v in verdicts if _subjects(v) & regions]
     organs = [f for f in findings if f.kind == "organ" and f.status is Status.PRESENT]
-    told = [o for o in organs if o.site in words.volume_of | words.attenuation_of and not o.attribute("cut")]
+    told = [o for o in organs if o.site in words.volume_of | words.attenuation_of and not o.cut_by]
     lines = [_organ(o) for o in told]
     lines += [_verdict(v) for v in verdicts if v not in of_lesions and v.status is not Status.NOT_ASSESSED]
     lines += [_lesion(f, [v for v in of_lesions if f.regions and f.regions[0].id in _subjects(v)]) for f in lesions]
     lines += _absent([f for f in findings if is_lesion_kind(f.kind) and f.status is Status.ABSENT])
     imaged = [o for o in organs if o not in told]
     for cut, label in ((False, "imaged"), (True, "incompletely imaged")):
-        names = [o.site for o in imaged if bool(o.attribute("cut")) is cut and not _is_part(o, organs)]
+        names = [o.site for o in imaged if bool(o.cut_by) is cut and not _is_part(o, organs)]
         if names:
             lines.append(f"{label}: {', '.join(_listed(names))}")
     lines += [
         f"not seen: {_words(f.site)}"
         for f in findings
-        if f.kind == "organ" and f.status is Status.ABSENT and f.attribute("expected")
+        if f.kind == "organ" and f.status is Status.ABSENT and f.is_expected
     ]
     return "\n".join(line for line in lines if line)
 
@@ -151,10 +151,10 @@ def _lesion(finding: Finding, verdicts: Sequence[Finding]) -> str:
         elif long is not None:
             parts.append(length_text(long.value, _STYLE))
     if finding.kind not in words.without_attenuation:
-        parts.append(finding.attribute("attenuation"))
+        parts.append(finding.attenuation)
         mean = finding.measurement("core_mean_hu") or finding.measurement("mean_hu")
         parts.append("" if mean is None else hu_text(mean.value))
-    parts += [finding.category, *(v.category for v in verdicts), "cut" if finding.attribute("cut") else ""]
+    parts += [finding.category, *(v.category for v in verdicts), "cut" if finding.cut_by else ""]
     if finding.confidence is not None:
         parts.append(f"probability {rounded(finding.confidence, '0.01')}")
     return _row(parts)
@@ -173,7 +173,7 @@ def _organ(finding: Finding) -> str:
 def _verdict(finding: Finding) -> str:
     """``spleen | volume 177 mL | normal in size``; of the scan: ``coverage | slices 233 | spacing 3 mm | ...``."""
     sites = [_words(finding.site)] if finding.site else [finding.kind.replace("_", " ")]
-    reference = finding.attribute("reference")
+    reference = finding.reference
     parts = [" minus ".join([*sites, _words(reference)]) if reference else sites[0]]
     parts += [_number(m) for m in finding.measurements]
     return _row([*parts, finding.category])
@@ -181,20 +181,20 @@ def _verdict(finding: Finding) -> str:
 
 def _absent(findings: Sequence[Finding]) -> list[str]:
     lines = []
-    for scope in dict.fromkeys(f.attribute("scope") for f in findings):
-        names = [structure(f.kind).words for f in findings if f.attribute("scope") == scope]
+    for scope in dict.fromkeys(f.scope for f in findings):
+        names = [structure(f.kind).words for f in findings if f.scope == scope]
         lines.append(f"absent{f' in the {scope}' if scope else ''}: {', '.join(dict.fromkeys(names))}")
     return lines
 
 
 def _place(finding: Finding) -> str:
-    host = finding.attribute("host") or (structures()[finding.kind].parent if finding.kind in structures() else "")
+    host = finding.host or (structures()[finding.kind].parent if finding.kind in structures() else "")
     parts = [name for name in finding.locations if not name.startswith("vertebrae_")]
-    level = finding.attribute("level") or next((n for n in finding.locations if n.startswith("vertebrae_")), "")
+    level = finding.level or next((n for n in finding.locations if n.startswith("vertebrae_")), "")
     if finding.kind in ("vertebra_fracture", "bone_lesion", "lymph_node") and level:
         return level.removeprefix("vertebrae_")
-    if finding.attribute("pole") and host:
-        return f"{finding.attribute('pole')} of the {_words(host)}"
+    if finding.pole and host:
+        return f"{finding.pole} of the {_words(host)}"
     return _words(parts[0]) if parts else _words(host) if host else _words(finding.site) if finding.site else ""
 
 
@@ -226,7 +226,7 @@ def _is_part(finding: Finding, held: Sequence[Finding]) -> bool:
 
 
 def _subjects(finding: Finding) -> set[str]:
-    return {value for key, value in finding.attributes if key == "subject"}
+    return set(finding.subjects)
 
 
 def _number(m: Measurement) -> str:

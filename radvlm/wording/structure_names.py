@@ -100,14 +100,14 @@ def place(finding: Finding, noun_words: str) -> str:
     if finding.kind in lexicon().says_place:
         return ""
     sites = [n for n in finding.locations if not n.startswith("vertebrae_")]
-    level = finding.attribute("level")
+    level = finding.level
     if finding.kind in ("vertebra_fracture", "bone_lesion") and level:
         return f"at {level.removeprefix('vertebrae_')}"
     if finding.kind in ("vertebra_fracture", "bone_lesion") and finding.locations:
         return f"at {finding.locations[0].removeprefix('vertebrae_')}" if not sites else f"in the {_words(sites[0])}"
-    host = finding.attribute("host") or structure(finding.kind).parent
-    if finding.attribute("pole") and host:
-        return f"in the {finding.attribute('pole')} of the {_words(host)}"
+    host = finding.host or structure(finding.kind).parent
+    if finding.pole and host:
+        return f"in the {finding.pole} of the {_words(host)}"
     if sites:
         first = _words(sites[0])
         return f"in {first}" if first.startswith("segment ") else f"in the {first}"

@@ -16,10 +16,10 @@ from radvlm.errors import FileFormatError, InputError
 from radvlm.phantom.make import make_phantom
 from radvlm.phantom.spec import LesionSpec, PhantomSpec
 from radvlm.types.finding import Finding, Source, Status
+from radvlm.types.finding_json import finding_from_dict
 from radvlm.types.geometry import Box
 from radvlm.types.measurement import Measurement
 from radvlm.types.region import Region
-from radvlm.types.report import finding_from_dict
 from radvlm.wording.fact_lines import facts_by_section, facts_of
 from radvlm.wording.numbers import axes_text, hu_text, length_text, volume_text
 from radvlm.workflows.report import generate_report
@@ -48,7 +48,8 @@ def _cyst() -> Finding:
         ),
         ("liver_segment_8",),
         importance=20,
-        attributes=(("host", "liver"), ("attenuation", "hypoattenuating")),
+        host="liver",
+        attenuation="hypoattenuating",
     )
 
 
@@ -65,7 +66,7 @@ def test_lines_by_hand() -> None:
         "liver",
         category="fluid attenuation",
         regions=(_region("liver_cyst/1", "liver_cyst"),),
-        attributes=(("subject", "liver_cyst/1"),),
+        subjects=("liver_cyst/1",),
     )
     liver = Finding(
         "F1",

@@ -49,7 +49,7 @@ def test_a_complete_spleen_is_judged_and_a_cut_one_is_not(hand_made: ModuleType)
 def test_no_size_of_a_cut_structure_reaches_any_finding(hand_made: ModuleType) -> None:
     for name in ("upper_abdomen_stack", "plain_abdomen"):
         for finding in interpret(getattr(hand_made, name)(), patient=ADULT):
-            if finding.attribute("cut") and finding.kind == "organ":
+            if finding.cut_by and finding.kind == "organ":
                 assert not {m.quantity for m in finding.measurements} & {"volume", "extent_superior_inferior"}
 
 
@@ -121,7 +121,7 @@ def test_absent_organs_are_not_seen_in_the_imaged_range(hand_made: ModuleType) -
     found = interpret(hand_made.upper_abdomen_stack(), patient=ADULT)
     kidney, brain = _one(found, "organ", "kidney_left"), _one(found, "organ", "brain")
     assert kidney.status is Status.ABSENT and kidney.category == "not seen in the imaged range"
-    assert kidney.attribute("expected") == "yes" and not brain.attribute("expected")
+    assert kidney.is_expected and not brain.is_expected
 
 
 def test_total_masks_do_not_answer_for_liver_lesions(hand_made: ModuleType) -> None:
@@ -144,9 +144,9 @@ def test_absent_lesion_of_a_missing_or_cut_host(hand_made: ModuleType) -> None:
     )
     found = interpret(numbers, patient=ADULT)
     assert _one(found, "kidney_cyst_left").status is Status.NOT_ASSESSED
-    assert _one(found, "kidney_cyst_right").attribute("scope") == "imaged part"
+    assert _one(found, "kidney_cyst_right").scope == "imaged part"
     liver = _one(found, "liver_tumor")
-    assert liver.status is Status.ABSENT and not liver.attribute("scope")
+    assert liver.status is Status.ABSENT and not liver.scope
 
 
 def test_crumbs_are_not_organs(hand_made: ModuleType) -> None:

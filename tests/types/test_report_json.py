@@ -15,6 +15,7 @@ from radvlm.errors import InputError
 from radvlm.interpret import interpret
 from radvlm.types.anatomy import SECTIONS
 from radvlm.types.finding import Source, Status
+from radvlm.types.finding_json import finding_from_dict
 from radvlm.types.measurement import QUANTITIES
 from radvlm.types.report import Report
 from radvlm.types.study import Patient
@@ -75,7 +76,7 @@ def _broken(change):
     [
         lambda d: d.pop("notice"),
         lambda d: d.update(extra=1),
-        lambda d: d.update(schema_version="2.0"),
+        lambda d: d.update(schema_version="3.0"),
         lambda d: d["sentences"][0].update(finding_ids=[]),
         lambda d: d["sentences"][0].update(section="appendix"),
         lambda d: d["findings"][0].update(status="maybe"),
@@ -90,6 +91,22 @@ def test_schema_refuses(change, validator: Draft202012Validator) -> None:
 
 def test_another_major_version_is_refused() -> None:
     data = json.loads(_report("lungs_only").to_json())
-    data["schema_version"] = "2.0"
+    data["schema_version"] = "3.0"
     with pytest.raises(InputError, match="schema version"):
         Report.from_json(json.dumps(data))
+
+
+def test_an_archived_report_of_schema_1_is_opened() -> None:
+    """Written by radvlm 0.1.0, cut to a few sections."""
+    text = (Path(__file__).parent / "data" / "report_schema1.json").read_text(encoding="utf-8")
+    old = json.loads(text)
+    report = Report.from_json(text)
+    assert report.schema_version == "2.0" and Report.from_json(report.to_json()) == report
+    assert [s.text for s in report.sentences] == [s["text"] for s in old["sentences"]]
+    lesion = next(f for f in report.findings if f.kind == "liver_lesion")
+    assert (lesion.host, lesion.attenuation, lesion.phase) == ("liver", "hypoattenuating", "portal venous")
+    spleen = next(f for f in report.findings if f.kind == "splenomegaly")
+    assert spleen.headline == "splenomegaly" and spleen.subjects == ("spleen",)
+    row = old["findings"][-1] | {"attributes": [["cut", "inferior left"], ["expected", "yes"], ["subject", "liver"]]}
+    finding = finding_from_dict(row)
+    assert finding.cut_by == ("inferior", "left") and finding.is_expected and finding.subjects == ("liver",)

@@ -258,16 +258,13 @@ class _Check:
     def _negative(self, parts: list[_Part]) -> None:
         """ "no ...": every lesion named after it is absent, and nothing else is claimed."""
         absent = {f.kind: f for f in self.findings if f.status is Status.ABSENT and is_lesion_kind(f.kind)}
-        hosts = {n for f in absent.values() for n in (f.site, *_parents(f.site), f.attribute("host"))}
+        hosts = {n for f in absent.values() for n in (f.site, *_parents(f.site), f.host)}
         covered = 0
         for part in parts:
             if part.of(Number) or part.of(Count) or part.marks("side") or part.marks("pole"):
                 raise _Refused("a negated clause states a number or a side of its own")
             for said in part.of(Said):
-                if not all(
-                    (f.status is Status.ABSENT and f.attribute("scope") == said.text) or f.attribute("cut")
-                    for f in said.findings
-                ):
+                if not all((f.status is Status.ABSENT and f.scope == said.text) or f.cut_by for f in said.findings):
                     raise _Refused(f"{said.text!r} is negated")
             for named in part.of(Named):
                 lesions = [t for t in named.options if all(is_lesion_kind(n) for n in t.names)]
