@@ -32,7 +32,7 @@ NEURAL = {"model", "train", "retrieve"}
 #: Modules of those rooms that are light, so that others may import them on top.
 LIGHT = {"radvlm.model.protocol"}
 #: Folder of ``model`` -> the other folders of it that it may import. Modules outside these folders import none of them,
-#: save the store, which knows the families by name.
+#: save the registry, which knows the families by name.
 FAMILIES: dict[str, set[str]] = {
     "decoder": set(),
     "adapters": {"decoder", "merlin"},
@@ -113,7 +113,7 @@ def test_no_model_family_imports_another(module: str) -> None:
         folder = (name.removeprefix("radvlm.model.").split(".") if name.startswith("radvlm.model.") else [""])[0]
         return folder if folder in FAMILIES else ""
 
-    if module == "radvlm.model.store":
+    if module == "radvlm.model.registry":
         return
     used = {family(name) for name in _own(MODULES[module])} - {family(module), ""}
     assert used <= FAMILIES.get(family(module), set()), f"{module} imports {sorted(used)}"

@@ -14,7 +14,7 @@ import torch
 import radvlm
 from radvlm.model.decoder.generation import WritingLimits, generate, generate_sections
 from radvlm.model.decoder.prompts import section_prompt
-from radvlm.model.store import SHIPPED
+from radvlm.model.registry import SHIPPED
 from radvlm.model.tiny.model import TableModel
 from radvlm.phantom import LesionSpec, Phantom, PhantomSpec, make_phantom
 from radvlm.types.finding import Source, Status

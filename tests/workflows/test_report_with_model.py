@@ -218,6 +218,6 @@ def test_what_is_no_model_is_refused(phantom: Phantom, fakes: ModuleType) -> Non
 
 @pytest.mark.slow  # imports PyTorch
 def test_a_model_that_does_not_exist_is_one_clear_error(phantom: Phantom) -> None:
-    pytest.importorskip("radvlm.model.store")
+    pytest.importorskip("radvlm.model.registry")
     with pytest.raises(RadvlmError):
         radvlm.generate_report(phantom.volume, model="no/such/model")

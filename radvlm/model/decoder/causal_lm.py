@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM, LlamaConfig, PretrainedConfig, PreTrainedTokenizerBase
+from transformers import AutoConfig, AutoModelForCausalLM, LlamaConfig, PretrainedConfig, PreTrainedTokenizerBase
 from transformers.pytorch_utils import Conv1D
 from transformers.utils import logging
 
@@ -191,6 +191,17 @@ class Decoder(nn.Module):
         if (path / ADAPTER).is_dir():
             decoder.load_adapter(path / ADAPTER)
         return decoder
+
+    @classmethod
+    def from_form(cls, folder: str | Path) -> Decoder:
+        """A decoder with random weights, of the configuration and tokenizer that ``save_form`` wrote."""
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        return cls.from_config(config, load_tokenizer(folder))
+
+    def save_form(self, folder: str | Path) -> None:
+        """Write configuration and tokenizer without any weight, for models that keep all weights in one file."""
+        self.base_model.config.save_pretrained(folder)
+        self.tokenizer.save_pretrained(folder)
 
     def save_pretrained(self, folder: str | Path) -> Path:
         """Write ``base/`` (weights, config, tokenizer) and ``adapter/`` when there are adapters; returns the folder."""

@@ -8,7 +8,6 @@ what was loaded yesterday is what is loaded today. Nothing is downloaded unless 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from collections.abc import Iterator, Mapping
@@ -22,6 +21,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from radvlm.errors import FileFormatError, InputError
+from radvlm.files.atomic import sha256_of, whole_file, write_text
 from radvlm.model.hub import commit_of, fetch, is_hub_id
 from radvlm.model.merlin.image import LAYOUTS, bare_keys, published_layout
 from radvlm.model.merlin.layout import (
@@ -187,7 +187,8 @@ def convert(
     """Write a checkpoint as safetensors into ``folder``, beside others that were converted there before.
 
     ``manifest.json`` records for each task: the source file with its sha256, the revision, the digest of all tensors,
-    and every file with its sha256. A trunk that is there already is not written again. Returns the folder.
+    and every file with its sha256. A trunk that is there already is not written again. Where a conversion fails, what
+    was in the folder before is there as it was. Returns the folder.
 
     Arguments are those of ``open_checkpoint``. Raises in addition InputError when the disk is too small, when a weight
     is not finite, and when the folder holds checkpoints of other sizes.
@@ -209,17 +210,40 @@ def convert(
         raise InputError("the disk holds the converted file", f"{needed / 1e9:.1f} GB, free {free / 1e9:.1f} GB")
     _refuse_not_finite(checkpoint)
     trunk_name = f"trunk-{checkpoint.trunk_digest[:16]}.safetensors"
-    if not _holds(folder / trunk_name, checkpoint.trunk_digest):
-        _write(checkpoint.trunk, folder / trunk_name)
-    files = {trunk_name: source_file(folder / trunk_name)}
     trunk_keys = set(published_layout(checkpoint.trunk, checkpoint.layout))
-    rest = {key: value for key, value in checkpoint.state.items() if key not in trunk_keys}
-    shards = list(_shards(rest))
-    for number, shard in enumerate(shards, 1):
-        name = f"{task}-{number:05}-of-{len(shards):05}.safetensors"
-        _write(shard, folder / name)
-        files[name] = source_file(folder / name)
-    manifest["tasks"][task] = {
+    shards = list(_shards({key: value for key, value in checkpoint.state.items() if key not in trunk_keys}))
+    digest = tensor_digest(checkpoint.state)
+    # the name says the content, so that no file of a checkpoint that is there is ever written over
+    parts = {
+        f"{task}-{digest[:16]}-{number:05}-of-{len(shards):05}.safetensors": shard
+        for number, shard in enumerate(shards, 1)
+    }
+    if not _holds(folder / trunk_name, checkpoint.trunk_digest):
+        parts[trunk_name] = dict(checkpoint.trunk)
+    before = manifest["tasks"].get(task, {"files": {}})["files"]
+    new = [folder / name for name in parts if not (folder / name).exists()]
+    try:
+        for name, part in parts.items():
+            with whole_file(folder / name) as beside:
+                save_file({key: value.contiguous().clone() for key, value in part.items()}, beside)
+        files = {name: source_file(folder / name) for name in sorted({trunk_name, *parts})}
+        manifest["tasks"][task] = _entry(checkpoint, digest, trunk_name, files)
+        write_text(folder / MANIFEST, json.dumps(manifest, indent=2) + "\n")
+    except BaseException:
+        for path in new:
+            path.unlink(missing_ok=True)
+        raise
+    named = {name for entry in manifest["tasks"].values() for name in entry["files"]}
+    for name in set(before) - named:
+        (folder / name).unlink(missing_ok=True)
+    return folder
+
+
+def _entry(
+    checkpoint: MerlinCheckpoint, digest: str, trunk_name: str, files: Mapping[str, SourceFile]
+) -> dict[str, Any]:
+    """What the manifest says of one task."""
+    return {
         "layout": checkpoint.layout,
         "revision": checkpoint.revision,
         "source": {
@@ -228,15 +252,11 @@ def convert(
             "sha256": checkpoint.source.sha256,
         },
         "tensors": len(checkpoint.state),
-        "tensor_digest": tensor_digest(checkpoint.state),
+        "tensor_digest": digest,
         "trunk": trunk_name,
         "trunk_digest": checkpoint.trunk_digest,
         "files": {name: {"size_bytes": file.size_bytes, "sha256": file.sha256} for name, file in files.items()},
     }
-    partial = folder / (MANIFEST + ".part")
-    partial.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
-    partial.replace(folder / MANIFEST)
-    return folder
 
 
 def verify_folder(folder: str | Path) -> tuple[str, ...]:
@@ -258,9 +278,7 @@ def verify_folder(folder: str | Path) -> tuple[str, ...]:
 def source_file(path: Path) -> SourceFile:
     """Name, size and sha256 of a file; FileFormatError when it is not there."""
     try:
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        return SourceFile(path.name, path.stat().st_size, digest)
+        return SourceFile(path.name, path.stat().st_size, sha256_of(path))
     except OSError as error:
         raise FileFormatError("a checkpoint can be read", f"{path.name}: {error.strerror}") from error
 
@@ -352,13 +370,6 @@ def _shards(state: Mapping[str, Tensor]) -> Iterator[dict[str, Tensor]]:
         shard[key] = value
     if shard:
         yield shard
-
-
-def _write(state: Mapping[str, Tensor], path: Path) -> None:
-    """Write beside the target and move into place, so that a file of that name is always whole."""
-    partial = path.with_suffix(".part")
-    save_file({key: value.contiguous().clone() for key, value in state.items()}, partial)
-    partial.replace(path)
 
 
 def _holds(path: Path, digest: str) -> bool:
