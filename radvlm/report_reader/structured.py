@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING
 
-from radvlm.report_reader.frames import Frame, Reading
+from radvlm.report_reader.frame import Frame, Reading
 from radvlm.report_reader.lexicon import Lexicon
 from radvlm.types.anatomy import structures
 from radvlm.types.finding import Citable, Finding, Status
