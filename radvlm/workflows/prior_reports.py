@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from radvlm.errors import GridError, InputError, VerificationError
 from radvlm.types.anatomy import structure, structures
-from radvlm.types.finding import Finding, Status
+from radvlm.types.finding import Citable, Finding, Status, citable
 from radvlm.types.geometry import Box
 from radvlm.types.model_output import Draft, ModelOutput
 from radvlm.types.provenance import Decision
@@ -377,7 +377,7 @@ def query_words(findings: Sequence[Finding]) -> list[tuple[str, str]]:
     """(words, section) of each present finding that matters, most important first; each once, without sizes."""
     seen = [
         f
-        for f in findings
+        for f in citable(findings)
         if f.status is Status.PRESENT
         and f.importance > 0
         and f.kind != "coverage"
@@ -387,9 +387,9 @@ def query_words(findings: Sequence[Finding]) -> list[tuple[str, str]]:
     return list(dict.fromkeys(row for row in rows if row[0]))
 
 
-def _words(finding: Finding) -> str:
+def _words(finding: Citable) -> str:
     site = structure(finding.site).words if finding.site else ""
-    if finding.kind in structures():
+    if isinstance(finding, Finding) and finding.kind in structures():
         words = structure(finding.kind).words
         place = next((structure(n).words for n in finding.locations), "")
     else:
