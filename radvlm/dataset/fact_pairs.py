@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from radvlm.dataset.case import Case
 from radvlm.errors import FileFormatError, InputError
-from radvlm.types.finding_json import finding_from_dict
+from radvlm.types.finding import citable
+from radvlm.types.finding_json import findings_from_dicts
 from radvlm.wording.fact_lines import fact_lines, facts_of
 
 UNITS_OF_PAIRS = ("section", "sentence")
@@ -32,7 +33,8 @@ def fact_pairs(case: Case, unit: str = "section") -> list[FactPair]:
     if case.report is None:
         return []
     try:
-        by_id = {name: finding_from_dict(row) for name, row in case.report["findings"].items()}
+        held = {c.id: c for c in citable(findings_from_dicts(case.report["findings"].values()))}
+        by_id = {i: held[i] for s in case.report["sentences"] for i in s["findings"]}
         said = [(s["section"], s["text"], [by_id[i] for i in s["findings"]]) for s in case.report["sentences"]]
     except (KeyError, TypeError, AttributeError) as error:
         raise FileFormatError(

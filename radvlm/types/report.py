@@ -14,8 +14,8 @@ from typing import Any
 
 from radvlm.errors import InputError, VerificationError
 from radvlm.types.anatomy import SECTIONS
-from radvlm.types.finding import Finding, Status
-from radvlm.types.finding_json import finding_from_dict, finding_to_dict
+from radvlm.types.finding import Citable, Finding, Status, citable
+from radvlm.types.finding_json import finding_to_dict, findings_from_dicts
 from radvlm.types.measurement import Measurement
 from radvlm.types.region import Region
 
@@ -28,11 +28,11 @@ NOTICE = "Research software, not a medical device. Not for clinical decisions. N
 
 @dataclass(frozen=True)
 class Sentence:
-    """One sentence, the section it stands in, and the findings it states (at least one)."""
+    """One sentence, the section it stands in, and the findings and assessments it states (at least one)."""
 
     text: str
     section: str
-    findings: tuple[Finding, ...]
+    findings: tuple[Citable, ...]
 
     def __post_init__(self) -> None:
         if not self.text.strip():
@@ -70,7 +70,7 @@ class Report:
     """A grounded structured report.
 
     Attributes:
-        findings: every finding, also those not assessed.
+        findings: every finding with its assessments, also what was not assessed.
         sentences: in reading order; the impression is the section ``impression``.
         examination: title lines for the head: (label, text) pairs such as ("Examination", "CT abdomen").
         replacements: decoder sentences that verification rejected.
@@ -88,8 +88,9 @@ class Report:
     schema_version: str = SCHEMA_VERSION
 
     def __post_init__(self) -> None:
-        by_id = {f.id: f for f in self.findings}
-        if len(by_id) != len(self.findings):
+        held = self.citable
+        by_id = {f.id: f for f in held}
+        if len(by_id) != len(held):
             raise VerificationError("finding ids are unique in a report")
         cited: set[str] = set()
         for sentence in self.sentences:
@@ -99,9 +100,14 @@ class Report:
                         "a sentence cites findings of its own report", f"{finding.id}: {sentence.text}"
                     )
                 cited.add(finding.id)
-        unsaid = [f.id for f in self.findings if f.status is Status.PRESENT and f.id not in cited]
+        unsaid = [f.id for f in held if f.status is Status.PRESENT and f.id not in cited]
         if unsaid:
             raise VerificationError("no present finding is left unsaid", ", ".join(unsaid))
+
+    @property
+    def citable(self) -> tuple[Citable, ...]:
+        """All that sentences may cite: each finding, followed by its assessments."""
+        return citable(self.findings)
 
     @property
     def impression(self) -> tuple[Sentence, ...]:
@@ -173,8 +179,8 @@ class Report:
                     version,
                     "Read it with the radvlm release that wrote it",
                 )
-            findings = tuple(finding_from_dict(f) for f in data["findings"])
-            by_id = {f.id: f for f in findings}
+            findings = findings_from_dicts(data["findings"])
+            by_id = {f.id: f for f in citable(findings)}
             sentences = tuple(
                 Sentence(s["text"], s["section"], tuple(by_id[i] for i in s["finding_ids"])) for s in data["sentences"]
             )

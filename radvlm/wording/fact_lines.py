@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 
 from radvlm.errors import InputError
 from radvlm.types.anatomy import SECTIONS, is_lesion_kind, structure, structures
-from radvlm.types.finding import Finding, Status
+from radvlm.types.finding import Assessment, Citable, Finding, Status
 from radvlm.types.measurement import Measurement
 from radvlm.types.report import Sentence
 from radvlm.wording.numbers import axes_text, hu_text, length_text, rounded, spacing_text, volume_text
@@ -42,19 +42,20 @@ _NAMES = {
 }
 
 
-def facts_of(findings: Iterable[Finding], section: str) -> str:
+def facts_of(cited: Iterable[Citable], section: str) -> str:
     """The findings of one section as lines; "" when it has none.
 
     Args:
-        findings: any findings; those of other sections are left out. ``impression`` takes the lines of all with
-            importance above 0, most important first, and what the field of view cuts; without any, the normal sizes.
+        cited: any findings and assessments; those of other sections are left out. ``impression`` takes the lines of
+            all with importance above 0, most important first, and what the field of view cuts; without any, the
+            normal sizes.
         section: key of ``anatomy.SECTIONS``; InputError otherwise.
 
     Order: organs with their verdicts, lesions (largest first as given), what is absent, what is merely imaged.
     """
     if section not in SECTIONS:
         raise InputError("a section is a key of radvlm.types.anatomy.SECTIONS", repr(section))
-    held = list(findings)
+    held = list(cited)
     return _impression(held) if section == "impression" else fact_lines([f for f in held if f.section == section])
 
 
@@ -71,58 +72,60 @@ def facts_by_section(sentences: Iterable[Sentence]) -> dict[str, str]:
 # -- lines ---------------------------------------------------------------------------------------------------
 
 
-def _impression(findings: Sequence[Finding]) -> str:
-    stated = [f for f in findings if f.status is not Status.NOT_ASSESSED and f.kind != "organ"]
-    held = [f for f in stated if f.importance > 0]
+def _impression(cited: Sequence[Citable]) -> str:
+    stated = [c for c in cited if c.status is not Status.NOT_ASSESSED and c.kind != "organ"]
     # a lesion and the verdicts on it are one line, whichever of them is important
-    regions = {r for f in held for r in (_subjects(f) or {region.id for region in f.regions})}
-    lesions = {f.regions[0].id for f in stated if is_lesion_kind(f.kind) and f.regions and f.regions[0].id in regions}
-    weight = {
-        r: max(f.importance for f in stated if r in _subjects(f) or any(g.id == r for g in f.regions)) for r in lesions
-    }
-    held += [
-        f
-        for f in stated
-        if f not in held
-        and (_subjects(f) & lesions or (is_lesion_kind(f.kind) and f.regions and f.regions[0].id in lesions))
-    ]
-    held.sort(key=lambda f: -(weight.get(f.regions[0].id, f.importance) if f.regions else f.importance))
+    lines_of = {f.id: [f, *_own(f, stated)] for f in stated if isinstance(f, Finding) and is_lesion_kind(f.kind)}
+    weight: dict[str, int] = {}
+    for line in lines_of.values():
+        heaviest = max(c.importance for c in line)
+        weight |= {c.id: heaviest if c.regions else c.importance for c in line if heaviest > 0}
+    held = [c for c in stated if c.importance > 0 or c.id in weight]
+    held.sort(key=lambda c: -weight.get(c.id, c.importance))
     lines = [fact_lines(held)]
     if not held:
         sizes = ("volume", "diameter")
         lines = [
-            _verdict(f)
-            for f in findings
-            if f.status is Status.ABSENT
-            and f.rule is not None
-            and f.site
-            and not is_lesion_kind(f.kind)
-            and f.measurements
-            and f.measurements[0].quantity in sizes
+            _verdict(c)
+            for c in stated
+            if c.status is Status.ABSENT
+            and c.rule is not None
+            and c.site
+            and c.measurements
+            and c.measurements[0].quantity in sizes
         ]
-    cut = [
-        f
-        for f in findings
-        if f.kind == "organ" and f.status is Status.PRESENT and f.site in lexicon().major and f.cut_by
-    ]
+    cut = [f for f in cited if isinstance(f, Finding) and f.kind == "organ" and f.cut_by and f.site in lexicon().major]
     if len(cut) > 1:
-        lines += [_verdict(f) for f in findings if f.kind == "coverage"]
+        lines += [_verdict(c) for c in cited if c.kind == "coverage"]
         lines.append(f"incompletely imaged: {', '.join(_words(f.site) for f in cut)}")
     return "\n".join(line for line in lines if line)
 
 
-def fact_lines(findings: Sequence[Finding]) -> str:
-    """Any findings as lines, in the order of ``facts_of``."""
+def _own(finding: Finding, cited: Sequence[Citable]) -> list[Citable]:
+    """Assessments of a lesion itself among what is cited, in that order."""
+    own = {a.id for a in finding.assessments if a.site == finding.site}
+    return [c for c in cited if c.id in own]
+
+
+def fact_lines(cited: Sequence[Citable]) -> str:
+    """Any findings and assessments as lines, in the order of ``facts_of``."""
     words = lexicon()
+    findings = [f for f in cited if isinstance(f, Finding)]
     lesions = [f for f in findings if is_lesion_kind(f.kind) and f.status is Status.PRESENT]
-    regions = {f.regions[0].id for f in lesions if f.regions}
-    verdicts = [f for f in findings if not is_lesion_kind(f.kind) and f.kind != "organ"]
-    of_lesions = [v for v in verdicts if _subjects(v) & regions]
+    of_lesions = {c.id for f in lesions for c in _own(f, cited)}
+    verdicts = [
+        c
+        for c in cited
+        if not is_lesion_kind(c.kind)
+        and c.kind != "organ"
+        and c.id not in of_lesions
+        and c.status is not Status.NOT_ASSESSED
+    ]
     organs = [f for f in findings if f.kind == "organ" and f.status is Status.PRESENT]
     told = [o for o in organs if o.site in words.volume_of | words.attenuation_of and not o.cut_by]
     lines = [_organ(o) for o in told]
-    lines += [_verdict(v) for v in verdicts if v not in of_lesions and v.status is not Status.NOT_ASSESSED]
-    lines += [_lesion(f, [v for v in of_lesions if f.regions and f.regions[0].id in _subjects(v)]) for f in lesions]
+    lines += [_verdict(v) for v in verdicts]
+    lines += [_lesion(f, _own(f, cited)) for f in lesions]
     lines += _absent([f for f in findings if is_lesion_kind(f.kind) and f.status is Status.ABSENT])
     imaged = [o for o in organs if o not in told]
     for cut, label in ((False, "imaged"), (True, "incompletely imaged")):
@@ -137,7 +140,7 @@ def fact_lines(findings: Sequence[Finding]) -> str:
     return "\n".join(line for line in lines if line)
 
 
-def _lesion(finding: Finding, verdicts: Sequence[Finding]) -> str:
+def _lesion(finding: Finding, verdicts: Sequence[Citable]) -> str:
     """``hepatic cyst | segment VIII | 3.6 x 3.3 cm | hypoattenuating | 4 HU | fluid attenuation``."""
     parts = [structure(finding.kind).words, _place(finding)]
     long, short, volume = (finding.measurement(q) for q in ("long_axis", "short_axis", "volume"))
@@ -170,13 +173,13 @@ def _organ(finding: Finding) -> str:
     return _row(parts)
 
 
-def _verdict(finding: Finding) -> str:
+def _verdict(item: Citable) -> str:
     """``spleen | volume 177 mL | normal in size``; of the scan: ``coverage | slices 233 | spacing 3 mm | ...``."""
-    sites = [_words(finding.site)] if finding.site else [finding.kind.replace("_", " ")]
-    reference = finding.reference
+    sites = [_words(item.site)] if item.site else [item.kind.replace("_", " ")]
+    reference = item.reference if isinstance(item, Assessment) else ""
     parts = [" minus ".join([*sites, _words(reference)]) if reference else sites[0]]
-    parts += [_number(m) for m in finding.measurements]
-    return _row([*parts, finding.category])
+    parts += [_number(m) for m in item.measurements]
+    return _row([*parts, item.category])
 
 
 def _absent(findings: Sequence[Finding]) -> list[str]:
@@ -223,10 +226,6 @@ def _is_part(finding: Finding, held: Sequence[Finding]) -> bool:
             return True
         parent = structure(parent).parent
     return False
-
-
-def _subjects(finding: Finding) -> set[str]:
-    return set(finding.subjects)
 
 
 def _number(m: Measurement) -> str:

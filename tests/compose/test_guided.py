@@ -452,7 +452,7 @@ def test_whatever_a_model_says_the_report_is_true_to_the_findings(
     verify_report(report)  # also that no model contradicts the masks
     assert not conflicts(report.findings)
     cited = {i for s in report.sentences for i in s.finding_ids}
-    assert all(f.id in cited for f in report.findings if f.status is Status.PRESENT)
+    assert all(f.id in cited for f in report.citable if f.status is Status.PRESENT)
     masks = [f for f in report.findings if f.source is not Source.MODEL]
     assert masks == list(found), "a model changes nothing that was measured"
     for sentence in report.sentences:
@@ -506,7 +506,7 @@ def test_a_reading_survives_json_and_refuses_doubles(fakes: ModuleType) -> None:
         _reading((*scores, scores[0]))
     with pytest.raises(InputError, match="one draft"):
         _reading((), Draft("liver", "a"), Draft("liver", "b"))
-    with pytest.raises(InputError, match=r"what Reading\.to_json wrote"):
+    with pytest.raises(InputError, match=r"what to_json wrote"):
         ModelOutput.from_json("{}")
     with pytest.raises(InputError, match="absent lies below present"):
         replace(model_output, thresholds={"a": (0.6, 0.2)})

@@ -15,8 +15,8 @@ from radvlm.dataset.fact_pairs import fact_pairs
 from radvlm.errors import FileFormatError, InputError
 from radvlm.phantom.make import make_phantom
 from radvlm.phantom.spec import LesionSpec, PhantomSpec
-from radvlm.types.finding import Finding, Source, Status
-from radvlm.types.finding_json import finding_from_dict
+from radvlm.types.finding import Assessment, Finding, Source, Status
+from radvlm.types.finding_json import findings_from_dicts
 from radvlm.types.geometry import Box
 from radvlm.types.measurement import Measurement
 from radvlm.types.region import Region
@@ -46,7 +46,7 @@ def _cyst() -> Finding:
             Measurement("core_mean_hu", 4.4, "m"),
             Measurement("mean_hu", 9.0, "m"),
         ),
-        ("liver_segment_8",),
+        locations=("liver_segment_8",),
         importance=20,
         host="liver",
         attenuation="hypoattenuating",
@@ -58,7 +58,7 @@ def _organ(name: str, section: str) -> Finding:
 
 
 def test_lines_by_hand() -> None:
-    verdict = Finding(
+    verdict = Assessment(
         "F3",
         "lesion_attenuation",
         Status.PRESENT,
@@ -66,7 +66,6 @@ def test_lines_by_hand() -> None:
         "liver",
         category="fluid attenuation",
         regions=(_region("liver_cyst/1", "liver_cyst"),),
-        subjects=("liver_cyst/1",),
     )
     liver = Finding(
         "F1",
@@ -81,13 +80,14 @@ def test_lines_by_hand() -> None:
         Finding(f"F{n}", kind, Status.ABSENT, "liver", "liver")
         for n, kind in ((4, "liver_abscess"), (5, "liver_tumor"))
     ]
-    assert facts_of([liver, _cyst(), verdict, *absent], "liver").splitlines() == [
+    cyst = replace(_cyst(), assessments=(verdict,))
+    assert facts_of([liver, cyst, verdict, *absent], "liver").splitlines() == [
         "liver | volume 1530 mL | 55 HU",
         "hepatic cyst | segment VIII | 3.6 x 3.3 cm | hypoattenuating | 4 HU | fluid attenuation",
         "absent: liver abscess, liver tumor",
     ]
-    assert facts_of([liver, _cyst(), verdict, *absent], "spleen") == ""
-    assert facts_of([liver, _cyst(), verdict], "impression").splitlines() == [
+    assert facts_of([liver, cyst, verdict, *absent], "spleen") == ""
+    assert facts_of([liver, cyst, verdict], "impression").splitlines() == [
         "hepatic cyst | segment VIII | 3.6 x 3.3 cm | hypoattenuating | 4 HU | fluid attenuation"
     ]
 
@@ -173,7 +173,7 @@ def test_findings_survive_json(made: dict) -> None:
     by_id = {f.id: f for f in made["report"].findings}
     assert made["json"]["findings"]
     for name, row in made["json"]["findings"].items():
-        assert finding_from_dict(row) == by_id[name]
+        assert findings_from_dicts([row]) == (by_id[name],)
 
 
 @pytest.mark.slow

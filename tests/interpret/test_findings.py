@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
 
 from radvlm.interpret import interpret, load_rules
-from radvlm.types.finding import Finding, Status
+from radvlm.types.finding import Finding, Status, citable
 from radvlm.types.geometry import Geometry
 from radvlm.types.measurement import Measurement
 from radvlm.types.scan_measurements import Measurements, Phase
@@ -18,11 +19,11 @@ from radvlm.types.study import Patient, Study
 ADULT = Patient(sex="M", age_years=60)
 
 
-def _by(found: tuple[Finding, ...], kind: str, site: str | None = None) -> list[Finding]:
-    return [f for f in found if f.kind == kind and site in (None, f.site)]
+def _by(found: tuple[Finding, ...], kind: str, site: str | None = None) -> list[Any]:
+    return [f for f in citable(found) if f.kind == kind and site in (None, f.site)]
 
 
-def _one(found: tuple[Finding, ...], kind: str, site: str | None = None) -> Finding:
+def _one(found: tuple[Finding, ...], kind: str, site: str | None = None) -> Any:
     matching = _by(found, kind, site)
     assert len(matching) == 1, matching
     return matching[0]
@@ -30,7 +31,7 @@ def _one(found: tuple[Finding, ...], kind: str, site: str | None = None) -> Find
 
 def test_ids_are_in_report_order_and_unique(hand_made: ModuleType) -> None:
     found = interpret(hand_made.complete_abdomen(), patient=ADULT)
-    assert [f.id for f in found] == [f"F{n}" for n in range(1, len(found) + 1)]
+    assert [c.id for c in citable(found)] == [f"F{n}" for n in range(1, len(citable(found)) + 1)]
 
 
 def test_a_complete_spleen_is_judged_and_a_cut_one_is_not(hand_made: ModuleType) -> None:
@@ -301,7 +302,7 @@ def test_every_lesion_structure_gives_a_finding(hand_made: ModuleType) -> None:
     lesions = [hand_made.lesion(name, 1, 22.0, 17.0) for name in kinds]
     wholes = [hand_made.organ(name, 20.0) for name in kinds]
     found = interpret(hand_made.numbers(wholes, lesions), patient=ADULT)
-    assert {f.kind for f in found if f.status is Status.PRESENT} >= set(kinds)
+    assert {f.kind for f in citable(found) if f.status is Status.PRESENT} >= set(kinds)
 
 
 def test_a_verdict_on_a_lesion_stands_in_the_section_of_the_lesion(hand_made: ModuleType) -> None:
@@ -311,7 +312,7 @@ def test_a_verdict_on_a_lesion_stands_in_the_section_of_the_lesion(hand_made: Mo
         hand_made.lesion("pancreas_cyst", 1, 14, 13, hu=12, host="pancreas"),
     ]
     found = interpret(hand_made.numbers(organs, lesions), patient=ADULT)
-    fluid = [f for f in found if f.kind == "fluid_attenuation" and f.status is Status.PRESENT]
+    fluid = [f for f in citable(found) if f.kind == "fluid_attenuation" and f.status is Status.PRESENT]
     assert {(f.site, f.section) for f in fluid} == {("spleen", "spleen"), ("pancreas", "pancreas")}
 
 
