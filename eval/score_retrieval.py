@@ -280,14 +280,16 @@ def _sides(row: Any) -> tuple[str, ...]:
 
 def hints_of(index: Any, found: Sequence[Any], vector: np.ndarray) -> tuple[str, list[str]]:
     """(block, findings in it): findings are looked up in words, the scan by its vector, as ``find_priors`` does."""
-    from radvlm.retrieve import SelectSettings, make_hints, render_hints, select
+    from radvlm.retrieve import SearchOptions, SelectSettings, make_hints, render_hints, select
     from radvlm.workflows.prior_reports import query_words
 
     hints: list[Any] = []
     for words, section in query_words(found)[:12]:
-        hits = index.search(words, 8, patient_not_indexed=True, section=section, evaluation=True)
+        hits = index.search(words, 8, SearchOptions(patient_not_indexed=True, section=section, evaluation=True))
         hints += make_hints(select(hits, SelectSettings(most=2)), index.digest)
-    near = index.search(vector, 8, patient_not_indexed=True, level="image", modality="image", evaluation=True)
+    near = index.search(
+        vector, 8, SearchOptions(patient_not_indexed=True, level="image", modality="image", evaluation=True)
+    )
     hints += make_hints(select(near, SelectSettings()), index.digest)
     unique = list({(h.section, h.text): h for h in hints}.values())
     hints = [replace(h, number=n) for n, h in enumerate(unique, 1)]
@@ -300,9 +302,9 @@ def write(
     """Condition -> section -> prose; all prompts of a scan in one batch."""
     import torch
 
-    from radvlm.model.decoder.causal_lm import WritingLimits
+    from radvlm.model.decoder.generation import WritingLimits, generate_sections
     from radvlm.model.decoder.prior_text import hinted_prompt, hints_for
-    from radvlm.model.decoder.writer import section_prompt
+    from radvlm.model.decoder.prompts import section_prompt
     from radvlm.model.tiny.model import seen_in
 
     keys = [(condition, section) for condition in blocks for section in TINY_SECTIONS]
@@ -310,7 +312,7 @@ def write(
     different = list(dict.fromkeys(prompts))
     with torch.inference_mode():
         prefix = model.writer.prefix(table[None], torch.from_numpy(logits)[None])
-        done = model.writer.decoder.generate_sections(prefix, different, WritingLimits(max_new_tokens=110))
+        done = generate_sections(model.writer.decoder, prefix, different, WritingLimits(max_new_tokens=110))
     text = {p: g.text.strip() for p, g in zip(different, done, strict=True)}
     out: dict[str, dict[str, str]] = {c: {} for c in blocks}
     for (condition, section), prompt in zip(keys, prompts, strict=True):
@@ -321,7 +323,7 @@ def write(
 def _found(report: Any) -> list[str]:
     return sorted(
         {
-            str(f.attribute("finding") or f.kind)
+            str(f.model_term or f.kind)
             for f in report.findings
             if f.status is Status.PRESENT and f.source is Source.MODEL
         }
@@ -373,6 +375,7 @@ def votes(
     model: Any, index: Any, vectors: np.ndarray, logits: np.ndarray, cases: Sequence[Case], n: int
 ) -> dict[str, Any]:
     """F1 of the model's findings with and without the calibrated vote of neighbors; fitted on the last cases."""
+    from radvlm.retrieve import SearchOptions
     from radvlm.workflows.neighbor_votes import _shares, fit_votes
 
     words = [findings()[name].words for name in NAMES]
@@ -383,7 +386,9 @@ def votes(
     nearest = []
     for i in range(len(cases)):
         result = index.search(
-            vectors[i], NEIGHBORS, patient_not_indexed=True, level="image", modality="image", evaluation=True
+            vectors[i],
+            NEIGHBORS,
+            SearchOptions(patient_not_indexed=True, level="image", modality="image", evaluation=True),
         )
         nearest.append([h.record for h in result])
         for j, found in enumerate(map(_shares(result, words, TEMPERATURE).get, words)):

@@ -13,7 +13,6 @@ import json
 import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,8 @@ from radvlm.files.atomic import whole_folder
 from radvlm.phantom.kinds import LESION_KINDS
 from radvlm.phantom.make import Phantom, make_phantom, random_spec
 from radvlm.phantom.spec import LesionSpec, PhantomSpec
+from radvlm.types.finding import citable
+from radvlm.types.finding_json import finding_to_dict
 
 #: Air around the body is left out beyond this many voxels.
 MARGIN_VOXELS = 4
@@ -148,7 +149,8 @@ def _save(folder: Path, phantom: Phantom, reports: bool) -> None:
         from radvlm.workflows.report import generate_report
 
         made = generate_report(phantom.volume, segmentation=phantom.segmentation)
-        keep = {f.id: asdict(f) for s in made.sentences for f in s.findings}
+        cited = {i for s in made.sentences for i in s.finding_ids}
+        keep = {f.id: finding_to_dict(f) for f in made.findings if cited & {c.id for c in citable([f])}}
         rows = [{"text": s.text, "section": s.section, "findings": list(s.finding_ids)} for s in made.sentences]
         (folder / "report.json").write_text(json.dumps({"sentences": rows, "findings": keep}), encoding="utf-8")
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from radvlm.errors import GridError, InputError, VerificationError
 from radvlm.types.anatomy import structure, structures
-from radvlm.types.finding import Finding, Status
+from radvlm.types.finding import Citable, Finding, Status, citable
 from radvlm.types.geometry import Box
 from radvlm.types.model_output import Draft, ModelOutput
 from radvlm.types.provenance import Decision
@@ -252,10 +252,17 @@ def find_priors(
 
     Raises InputError when it is not said whose scan it is.
     """
-    from radvlm.retrieve import SelectSettings, select
+    from radvlm.retrieve import SearchOptions, SelectSettings, select
 
     wanted = settings or PriorSettings()
-    patients, studies = index.whose(scan, exclude_patient, patient_not_indexed)
+    options = SearchOptions(exclude_patient, patient_not_indexed, context=context)
+    patients, studies = index.whose(scan, options)
+    options = replace(
+        options,
+        exclude_patient=patients or None,
+        exclude_studies=studies,
+        patient_not_indexed=patient_not_indexed or not patients,
+    )
     chosen = wanted.select or SelectSettings()
     tokens, most = chosen.token_budget, chosen.most
     queries: list[tuple[Any, str, str]] = [(words, words, section) for words, section in query_words(findings)]
@@ -268,16 +275,7 @@ def find_priors(
     hints: list[Hint] = []
     for query, words, section in queries:
         level = "image" if query is scan and "image" in index.levels else ""
-        result = index.search(
-            query,
-            wanted.hits,
-            exclude_patient=patients or None,
-            exclude_studies=studies,
-            patient_not_indexed=patient_not_indexed or not patients,
-            section=section,
-            level=level,
-            context=context,
-        )
+        result = index.search(query, wanted.hits, replace(options, section=section, level=level))
         selection = select(result, replace(chosen, token_budget=max(0, tokens), most=max(0, most)))
         fresh = _hints(selection, index.digest, hints)
         hints += fresh
@@ -379,7 +377,7 @@ def query_words(findings: Sequence[Finding]) -> list[tuple[str, str]]:
     """(words, section) of each present finding that matters, most important first; each once, without sizes."""
     seen = [
         f
-        for f in findings
+        for f in citable(findings)
         if f.status is Status.PRESENT
         and f.importance > 0
         and f.kind != "coverage"
@@ -389,9 +387,9 @@ def query_words(findings: Sequence[Finding]) -> list[tuple[str, str]]:
     return list(dict.fromkeys(row for row in rows if row[0]))
 
 
-def _words(finding: Finding) -> str:
+def _words(finding: Citable) -> str:
     site = structure(finding.site).words if finding.site else ""
-    if finding.kind in structures():
+    if isinstance(finding, Finding) and finding.kind in structures():
         words = structure(finding.kind).words
         place = next((structure(n).words for n in finding.locations), "")
     else:

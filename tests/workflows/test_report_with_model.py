@@ -64,9 +64,9 @@ def test_without_masks_everything_of_the_model_is_marked(image_only: GeneratedRe
         if any(f.source is Source.MODEL for f in sentence.findings):
             assert "seen by the model" in sentence.text
     cyst = next(f for f in image_only.findings if f.kind == "liver_cyst")
-    assert (cyst.confidence, cyst.status, cyst.attribute("grounding")) == (0.932, Status.PRESENT, "voxel head")
+    assert (cyst.confidence, cyst.status, cyst.grounding) == (0.932, Status.PRESENT, "voxel head")
     kidney = next(f for f in image_only.findings if f.kind == "kidney_cyst_left")
-    assert kidney.attribute("grounding") == "organ" and kidney.regions[0].id == f"{MODEL_REGION}kidney_left"
+    assert kidney.grounding == "organ" and kidney.regions[0].id == f"{MODEL_REGION}kidney_left"
 
 
 def test_the_notice_stands_at_the_head_and_in_the_decisions(image_only: GeneratedReport, fakes: ModuleType) -> None:
@@ -218,6 +218,6 @@ def test_what_is_no_model_is_refused(phantom: Phantom, fakes: ModuleType) -> Non
 
 @pytest.mark.slow  # imports PyTorch
 def test_a_model_that_does_not_exist_is_one_clear_error(phantom: Phantom) -> None:
-    pytest.importorskip("radvlm.model.store")
+    pytest.importorskip("radvlm.model.registry")
     with pytest.raises(RadvlmError):
         radvlm.generate_report(phantom.volume, model="no/such/model")
