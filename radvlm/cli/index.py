@@ -13,6 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from radvlm.files.atomic import write_text
+
 if TYPE_CHECKING:
     from radvlm.retrieve.embedder import Embedder
     from radvlm.retrieve.records import Record
@@ -236,7 +238,7 @@ def _search(args: argparse.Namespace, open_embedder: Any, load_volume: Any, pict
             images = {h.record: picture(load_volume(Path(args.volumes) / h.volume)) for h in result if h.volume}
         if picture is not None and args.ct:
             asked = picture(query)
-        Path(args.page).write_text(similar_cases_page(result, query_image=asked, images=images), encoding="utf-8")
+        write_text(args.page, similar_cases_page(result, query_image=asked, images=images))
     if args.json:
         print(json.dumps(result.to_dict(), indent=2))
         return 0

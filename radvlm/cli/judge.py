@@ -15,6 +15,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from radvlm.files.atomic import write_text
+
 if TYPE_CHECKING:
     from radvlm.evaluate.judge.backend import Backend
     from radvlm.evaluate.judge.cost import Prices
@@ -267,13 +269,13 @@ def save_judge(metric: JudgeMetric, table: EvaluationTable, out: Path, prices: P
     for (name, reference, _), outcome in zip(records, outcomes, strict=True):
         lines[name].append(json.dumps({"id": reference.id, **outcome.to_dict()}, ensure_ascii=False) + "\n")
     for name, rows in lines.items():
-        (out / f"{metric.name}-{file_name(name)}.jsonl").write_text("".join(rows), encoding="utf-8")
+        write_text(out / f"{metric.name}-{file_name(name)}.jsonl", "".join(rows))
     return _write_card(card, card_text(card), out, metric.name)
 
 
 def _write_card(card: dict[str, Any], text: str, out: Path, name: str) -> dict[str, Any]:
-    (out / f"{name}-card.json").write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    (out / f"{name}-card.md").write_text(text, encoding="utf-8")
+    write_text(out / f"{name}-card.json", json.dumps(card, indent=2, ensure_ascii=False) + "\n")
+    write_text(out / f"{name}-card.md", text)
     return card
 
 
@@ -350,8 +352,8 @@ def _calibrate(metric: Metric, dataset: Any, out: Path, args: argparse.Namespace
 
     result = calibrate(metric, dataset, Statistics(args.bootstraps, 0, args.confidence, "percentile"))
     out.mkdir(parents=True, exist_ok=True)
-    (out / "calibration.json").write_text(json.dumps(result.to_dict(), indent=2) + "\n", encoding="utf-8")
-    (out / "calibration.md").write_text(result.to_markdown(), encoding="utf-8")
+    write_text(out / "calibration.json", json.dumps(result.to_dict(), indent=2) + "\n")
+    write_text(out / "calibration.md", result.to_markdown())
     if not args.quiet:
         print(result.to_markdown())
     return EXIT_FAILED_CASES if result.failed else 0

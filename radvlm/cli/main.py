@@ -401,8 +401,8 @@ def _train(args: argparse.Namespace) -> None:
 
 
 def _measure(args: argparse.Namespace) -> None:
+    from radvlm.files.atomic import write_text
     from radvlm.io import load_volume
-    from radvlm.io.writing import write_text_atomically
     from radvlm.workflows.report import measure
 
     if args.series and not args.ct:
@@ -411,19 +411,19 @@ def _measure(args: argparse.Namespace) -> None:
     numbers = measure(volume, args.masks, config=_config(args), scheme=args.scheme)
     text = numbers.to_csv() if args.format == "csv" else numbers.to_json() + "\n"
     if args.output:
-        write_text_atomically(Path(args.output), text)
+        write_text(args.output, text)
     else:
         sys.stdout.write(text)
 
 
 def _compare(args: argparse.Namespace) -> None:
-    from radvlm.io.writing import write_text_atomically
+    from radvlm.files.atomic import write_text
     from radvlm.workflows.compare_studies import compare
 
     found = compare(args.current, args.prior, days=args.days, baseline_mm=args.baseline_mm, nadir_mm=args.nadir_mm)
     text = {"text": lambda: found.text, "csv": found.to_csv, "json": lambda: found.to_json() + "\n"}[args.format]()
     if args.output:
-        write_text_atomically(Path(args.output), text)
+        write_text(args.output, text)
     else:
         sys.stdout.write(text)
 

@@ -53,17 +53,17 @@ def whole_file(target: Path, *, durable: bool = False) -> Iterator[Path]:
 
 
 @contextmanager
-def whole_folder(target: Path, *, durable: bool = False) -> Iterator[Path]:
+def whole_folder(target: Path, *, replace: bool = True, durable: bool = False) -> Iterator[Path]:
     """Give an empty folder to fill; it becomes ``target``, in the place of an older one, when the block ends well.
 
-    Parents of ``target`` are made. Whether an older folder may be replaced is for the caller to check.
+    Parents of ``target`` are made. With ``replace=False`` an older folder stays, and OSError is raised at the end.
     """
     with _folder_beside(target) as beside:
         yield beside
         if durable:
             _flush_tree(beside)
         old = _beside(target, "old")
-        if target.exists():
+        if replace and target.exists():
             target.rename(old)
         try:
             beside.rename(target)

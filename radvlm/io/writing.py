@@ -1,19 +1,18 @@
-"""Writing results: label maps and volumes as NIfTI on the axes of the input, and text; whole files or none.
+"""Writing label maps and volumes as NIfTI on the axes of the input; whole files or none.
 
-Unusual: everything is written beside its target and renamed, so a crash leaves nothing half-written; and the same
-input gives the same bytes (no time stamp in gzip), so results can be compared by digest.
+The same input gives the same bytes (no time stamp in gzip), so results can be compared by digest.
 """
 
 from __future__ import annotations
 
 import gzip
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
-from radvlm.errors import FileFormatError, GridError, InputError
+from radvlm.errors import GridError, InputError
+from radvlm.files.atomic import write_bytes
 from radvlm.io.label_names import table_as_xml
 from radvlm.types.geometry import Geometry, reorder_array
 from radvlm.types.volume import Volume
@@ -46,30 +45,6 @@ def save_volume(path: str | Path, volume: Volume) -> Path:
     """Write a volume as ``.nii.gz`` (or ``.nii``) in int16 or float32 HU, in the axes it was read in."""
     stored, affine = _reordered(volume.hu, volume.geometry, volume.stored_axes)
     return _write_nifti(Path(path), stored, affine, None)
-
-
-def write_text_atomically(path: str | Path, text: str) -> Path:
-    """Write UTF-8 text beside its target, then rename; the target is never half-written."""
-    return write_bytes_atomically(path, text.encode("utf-8"))
-
-
-def write_bytes_atomically(path: str | Path, content: bytes) -> Path:
-    """Write bytes beside the target, then rename. Raises FileFormatError when the folder cannot be written."""
-    target = Path(path)
-    beside = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        with beside.open("wb") as file:
-            file.write(content)
-        os.replace(beside, target)  # noqa: PTH105
-    except OSError as error:
-        beside.unlink(missing_ok=True)
-        raise FileFormatError(
-            "the output can be written", f"{target}: {error.strerror or error}", "Create the folder, or choose another"
-        ) from error
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
-    return target
 
 
 def _as_labels(labels: np.ndarray) -> np.ndarray:
@@ -114,7 +89,7 @@ def _write_nifti(path: Path, array: np.ndarray, affine: np.ndarray, extension: b
     content = image.to_bytes()
     if name.endswith(".gz"):
         content = _gzip(content, noisy=array.dtype.itemsize > 1 and array.dtype.kind != "u")
-    return write_bytes_atomically(path, content)
+    return write_bytes(path, content)
 
 
 def _gzip(content: bytes, noisy: bool) -> bytes:

@@ -7,17 +7,15 @@ would drown in rounding.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from radvlm.errors import FileFormatError, InputError
+from radvlm.files.atomic import sha256_of, utc_now, whole_folder
 from radvlm.retrieve import duplicates, storage
 from radvlm.retrieve.embedder import Embedder, unit_vectors
 from radvlm.retrieve.generation import Generation
@@ -79,10 +77,11 @@ def build(
         draft = _draft(records, settings)
         if not draft.records:
             raise InputError("an index holds at least one report", "none")
-        with _staged(folder, "segments") as staged:
+        name = storage.new_name()
+        with whole_folder(folder / "segments" / name, durable=True) as staged:
             raw = _embed(draft, embedder, staged, volumes, settings, vectors, progress)
             transform = _learn(raw, settings)
-            name = _write_segment(folder, staged, draft, raw, transform, settings, progress)
+            _write_segment(staged, draft, raw, transform, settings, progress)
         encoder = {"id": embedder.encoder_id, "digest": embedder.digest, "dimension": int(embedder.dimension)}
         _publish(folder, old, encoder, settings, transform, [name], np.zeros(len(draft.records), bool), draft.scrubbed)
 
@@ -111,9 +110,10 @@ def add(
                 ", ".join(sorted(taken)[:5]),
                 "Remove the old ones and rebuild, or give the new ones other ids",
             )
-        with _staged(index.folder, "segments") as staged:
+        name = storage.new_name()
+        with whole_folder(index.folder / "segments" / name, durable=True) as staged:
             raw = _embed(draft, embedder, staged, volumes, settings, vectors, progress)
-            name = _write_segment(index.folder, staged, draft, raw, index.transform, settings, progress)
+            _write_segment(staged, draft, raw, index.transform, settings, progress)
         removed = np.concatenate([index.removed, np.zeros(len(draft.records), bool)])
         scrubbed = dict(manifest["scrubbed"])
         for kind, n in draft.scrubbed.items():
@@ -189,7 +189,8 @@ def merge(shards: Sequence[Generation], folder: Path, settings: IndexSettings, p
         _unique(draft.records)
         if not draft.records:
             raise InputError("an index holds at least one report", "none is left", "Delete the folder instead")
-        with _staged(folder, "segments") as staged:
+        name = storage.new_name()
+        with whole_folder(folder / "segments" / name, durable=True) as staged:
             raw = {}
             for level, parts in chosen.items():
                 n = sum(len(rows) for _, rows in parts)
@@ -201,7 +202,7 @@ def merge(shards: Sequence[Generation], folder: Path, settings: IndexSettings, p
                 )
                 raw[level] = _write_raw(staged, level, blocks, n, kind)
             transform = _learn(raw, settings)
-            name = _write_segment(folder, staged, draft, raw, transform, settings, progress)
+            _write_segment(staged, draft, raw, transform, settings, progress)
         _publish(folder, old, encoder, settings, transform, [name], np.zeros(len(draft.records), bool), scrubbed)
         if rebuilding:  # what was removed must be off the disk, so the generation before goes at once
             _sweep(folder, storage.read_current(folder)[1], keep_previous=False)
@@ -229,7 +230,7 @@ def check(index: Generation, queries: int) -> dict[str, Any]:
     problems = storage.verify_files(index.folder / "generations" / index.name, index.manifest["files"], True)
     recalls: dict[str, list[tuple[float, int]]] = {}
     for segment, named in zip(index.segments, index.manifest["segments"], strict=True):
-        if storage.sha256_of(segment.folder / "segment.json") != named["sha256"]:
+        if sha256_of(segment.folder / "segment.json") != named["sha256"]:
             problems.append(f"{segment.name}/segment.json was altered")
         problems += storage.verify_files(segment.folder, segment.facts["files"], contents=True)
         for level, shelf in segment.shelves.items():
@@ -414,30 +415,18 @@ def _learn(raw: Mapping[str, np.ndarray], settings: IndexSettings) -> Transform:
 
 
 def _write_segment(
-    folder: Path,
     staged: Path,
     draft: _Draft,
     raw: Mapping[str, np.ndarray],
     transform: Transform,
     settings: IndexSettings,
     progress: Progress,
-) -> str:
+) -> None:
     if progress is not None:
         progress("Building " + ", ".join(f"{level} ({len(v):,})" for level, v in raw.items()))
     facts = write_vectors(staged, raw, transform, settings.kind, settings.recall_target, settings.seed)
     write_catalog(staged, draft.records, draft.rows)
-    name = storage.new_name()
-    storage.finish(staged, folder / "segments" / name, {"levels": facts, "records": len(draft.records)}, "segment.json")
-    return name
-
-
-@contextmanager
-def _staged(folder: Path, kind: str) -> Iterator[Path]:
-    staged = storage.stage(folder, kind)
-    try:
-        yield staged
-    finally:
-        shutil.rmtree(staged, ignore_errors=True)  # it was renamed when all went well
+    storage.seal(staged, {"levels": facts, "records": len(draft.records)}, "segment.json")
 
 
 def _publish(
@@ -459,7 +448,7 @@ def _publish(
         parts = [
             {
                 "name": s.name,
-                "sha256": storage.sha256_of(s.folder / "segment.json"),
+                "sha256": sha256_of(s.folder / "segment.json"),
                 "records": len(s.records),
                 "levels": s.facts["levels"],
             }
@@ -468,14 +457,14 @@ def _publish(
     finally:
         for segment in segments:
             segment.close()
-    with _staged(folder, "generations") as staged:
+    with whole_folder(folder / "generations" / f"{number:06d}", durable=True) as staged:
         transform.save(staged / "transform.npz")
         np.save(staged / "removed.npy", removed)
         np.save(staged / "duplicates.npy", group)
         manifest = {
             "format": storage.FORMAT,
             "generation": number,
-            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "created": utc_now(),
             "encoder": dict(encoder),
             "settings": asdict(settings),
             "transform": {"kind": transform.kind, "n": transform.n, "shrinkage": transform.shrinkage},
@@ -489,7 +478,7 @@ def _publish(
             if old is None
             else {"generation": f"{int(old['generation']):06d}", "segments": [s["name"] for s in old["segments"]]},
         }
-        digest = storage.finish(staged, folder / "generations" / f"{number:06d}", manifest, "manifest.json")
+        digest = storage.seal(staged, manifest, "manifest.json")
     storage.publish(folder, f"{number:06d}", digest)
     _sweep(folder, manifest)
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from radvlm.errors import FileFormatError, InputError
+from radvlm.files.atomic import whole_folder
 from radvlm.retrieve import storage
 from radvlm.retrieve.bm25 import BM25
 from radvlm.retrieve.build import check_encoder
@@ -118,17 +119,13 @@ class KnowledgeBase:
         with storage.writer_lock(folder):
             number = int(storage.read_current(folder)[0]) + 1 if storage.exists(folder) else 1
             storage.sweep(folder, {f"{number - 1:06d}"}, set())
-            staged = storage.stage(folder, "generations")
-            np.save(staged / "vectors.npy", vectors)
-            learn({"text": vectors}, "auto").save(staged / "transform.npz")
-            (staged / "passages.jsonl").write_text("".join(json.dumps(asdict(p)) + "\n" for p in passages), "utf-8")
-            encoder = {"id": embedder.encoder_id, "digest": embedder.digest, "dimension": int(embedder.dimension)}
-            digest = storage.finish(
-                staged,
-                folder / "generations" / f"{number:06d}",
-                {"format": storage.FORMAT, "kind": "knowledge", "encoder": encoder},
-                "manifest.json",
-            )
+            with whole_folder(folder / "generations" / f"{number:06d}", durable=True) as staged:
+                np.save(staged / "vectors.npy", vectors)
+                learn({"text": vectors}, "auto").save(staged / "transform.npz")
+                (staged / "passages.jsonl").write_text("".join(json.dumps(asdict(p)) + "\n" for p in passages), "utf-8")
+                encoder = {"id": embedder.encoder_id, "digest": embedder.digest, "dimension": int(embedder.dimension)}
+                facts = {"format": storage.FORMAT, "kind": "knowledge", "encoder": encoder}
+                digest = storage.seal(staged, facts, "manifest.json")
             storage.publish(folder, f"{number:06d}", digest)
             storage.sweep(folder, {f"{number:06d}"}, set())
         return cls.load(folder, embedder)

@@ -19,14 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from radvlm.errors import FileFormatError, InputError
+from radvlm.files.atomic import sha256_of, whole_file
 
 FORMAT = "1"
 _POINTER = "CURRENT"
-
-
-def sha256_of(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def new_name() -> str:
@@ -56,18 +52,6 @@ def writer_lock(folder: Path) -> Iterator[None]:
         yield
 
 
-def flush_folder(folder: Path) -> None:
-    """Every file and the folder itself are on disk when this returns."""
-    for path in [*sorted(p for p in folder.rglob("*") if p.is_file()), folder]:
-        if path.is_dir() and os.name == "nt":
-            continue
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-
-
 def digests_of(folder: Path, leave_out: str = "") -> dict[str, dict[str, Any]]:
     return {
         p.name: {"bytes": p.stat().st_size, "sha256": sha256_of(p)}
@@ -76,41 +60,17 @@ def digests_of(folder: Path, leave_out: str = "") -> dict[str, dict[str, Any]]:
     }
 
 
-def finish(staged: Path, final: Path, facts: Mapping[str, Any], name: str) -> str:
-    """Write ``facts`` with the digests of all files as ``name``, flush, rename the folder; the sha256 of ``name``."""
-    document = {**facts, "files": digests_of(staged, name)}
-    (staged / name).write_text(json.dumps(document, indent=1, sort_keys=True), encoding="utf-8")
-    flush_folder(staged)
-    staged.rename(final)
-    flush_parent(final)
-    return sha256_of(final / name)
-
-
-def flush_parent(path: Path) -> None:
-    if os.name != "nt":
-        handle = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-
-
-def stage(folder: Path, kind: str) -> Path:
-    """An empty folder of a name that no reader follows, in ``segments`` or ``generations``."""
-    staged = folder / kind / f"tmp-{new_name()}"
-    staged.mkdir(parents=True)
-    return staged
+def seal(folder: Path, facts: Mapping[str, Any], name: str) -> str:
+    """Write ``facts`` with the digests of all other files of a folder as ``name``; the sha256 of that file."""
+    document = {**facts, "files": digests_of(folder, name)}
+    (folder / name).write_text(json.dumps(document, indent=1, sort_keys=True), encoding="utf-8")
+    return sha256_of(folder / name)
 
 
 def publish(folder: Path, generation: str, manifest_sha256: str) -> None:
     """Make a generation the current one: the moment at which a write happens."""
-    temporary = folder / f"{_POINTER}.{new_name()}"
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(f"{generation} {manifest_sha256}\n")
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(folder / _POINTER)
-    flush_parent(folder / _POINTER)
+    with whole_file(folder / _POINTER, durable=True) as beside:
+        beside.write_text(f"{generation} {manifest_sha256}\n", encoding="utf-8")
 
 
 def exists(folder: Path) -> bool:
@@ -167,5 +127,5 @@ def sweep(folder: Path, keep_generations: set[str], keep_segments: set[str]) -> 
         for path in (folder / kind).glob("*"):
             if path.name not in keep:
                 shutil.rmtree(path, ignore_errors=True)
-    for path in folder.glob(f"{_POINTER}.*"):
+    for path in folder.glob(f".{_POINTER}.*"):
         path.unlink(missing_ok=True)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from radvlm.errors import FileFormatError, InputError
+from radvlm.files.atomic import write_text
 from radvlm.report_reader.labels import label_report
 from radvlm.types.finding import Status
 from radvlm.types.model_output import FindingScore
@@ -101,9 +102,7 @@ class VoteCalibration:
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write it as JSON."""
-        target = Path(path)
-        target.write_text(json.dumps({"format": _FORMAT, **asdict(self)}, indent=1), encoding="utf-8")
-        return target
+        return write_text(path, json.dumps({"format": _FORMAT, **asdict(self)}, indent=1))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> VoteCalibration:

@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
@@ -23,6 +21,7 @@ import numpy as np
 
 from radvlm.dataset.vocabulary import anatomy_classes, class_of, findings, part_classes, voxel_classes
 from radvlm.errors import RadvlmError
+from radvlm.files.atomic import whole_folder
 from radvlm.phantom.kinds import LESION_KINDS
 from radvlm.phantom.make import Phantom, make_phantom, random_spec
 from radvlm.phantom.spec import LesionSpec, PhantomSpec
@@ -125,16 +124,13 @@ def _write_case(args: tuple[str, int, float | None, tuple[float, float], float, 
             if attempt == 4:
                 raise
     assert phantom is not None
-    beside = Path(tempfile.mkdtemp(prefix=".case.", dir=folder))
+    case = Path(folder) / case_name(seed)
     try:
-        _save(beside, phantom, reports)
-        beside.chmod(0o755)
-        beside.rename(Path(folder) / case_name(seed))
+        with whole_folder(case, replace=False) as beside:
+            _save(beside, phantom, reports)
     except OSError:
-        if not (Path(folder) / case_name(seed)).is_dir():
+        if not case.is_dir():  # else another process was faster
             raise
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
 
 
 def _fields(spec: PhantomSpec) -> dict[str, Any]:

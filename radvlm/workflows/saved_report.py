@@ -5,17 +5,15 @@ from __future__ import annotations
 import json
 import os
 import platform
-import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from radvlm.errors import FileFormatError, InputError, RadvlmError
+from radvlm.files.atomic import utc_now, whole_files
 from radvlm.types.finding import Finding
 from radvlm.types.model_output import MODEL_REGION, ModelOutput
 from radvlm.types.provenance import Decision, SourceFile
@@ -113,7 +111,7 @@ class GeneratedReport:
         study = self.volume.study
         return {
             "radvlm": __version__,
-            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "created": utc_now(),
             "inputs": [_input_row("ct", s) for s in self.volume.sources]
             + [_input_row("masks", s) for s in self.segmentation.sources],
             "geometry": {
@@ -186,34 +184,22 @@ class GeneratedReport:
         if page:
             texts["report.html"] = self.page()
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            beside = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-        except OSError as error:
-            raise FileFormatError(
-                "the output folder can be written",
-                f"{target}: {error.strerror}",
-                "Choose another -o or its permissions",
-            ) from error
-        try:
-            for name, text in texts.items():
-                (beside / name).write_text(text, encoding="utf-8")
-            names = {row.label: row.region.id for row in self.regions.rows}
-            save_labels(
-                beside / "regions.nii.gz",
-                self.regions.labels,
-                self.regions.geometry,
-                names=names,
-                stored_axes=self.volume.stored_axes,
-            )
-            _move_into_place(beside, target)
+            with whole_files(target, OUTPUT_FILES) as beside:
+                for name, text in texts.items():
+                    (beside / name).write_text(text, encoding="utf-8")
+                save_labels(
+                    beside / "regions.nii.gz",
+                    self.regions.labels,
+                    self.regions.geometry,
+                    names={row.label: row.region.id for row in self.regions.rows},
+                    stored_axes=self.volume.stored_axes,
+                )
         except OSError as error:
             raise FileFormatError(
                 "the output folder can be written",
                 f"{target}: {error.strerror or error}",
-                "Free some space or choose another -o",
+                "Free some space, or choose another -o or its permissions",
             ) from error
-        finally:
-            shutil.rmtree(beside, ignore_errors=True)
         return target
 
 
@@ -272,19 +258,6 @@ def _model_row(report: Report, model_output: ModelOutput) -> dict[str, Any]:
 
 def _input_row(role: str, source: SourceFile) -> dict[str, Any]:
     return {"role": role, **asdict(source)}
-
-
-def _move_into_place(beside: Path, target: Path) -> None:
-    """Rename the finished folder; where the target exists, its files of ours one by one."""
-    if not target.exists():
-        beside.chmod(0o755)
-        beside.rename(target)
-        return
-    for name in OUTPUT_FILES:
-        if (beside / name).exists():
-            (beside / name).replace(target / name)
-        else:
-            (target / name).unlink(missing_ok=True)
 
 
 def _version(package: str) -> str:

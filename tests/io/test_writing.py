@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from radvlm.errors import FileFormatError, GridError, InputError
+from radvlm.files.atomic import write_text
 from radvlm.io import load_volume, save_labels
 from radvlm.io.nifti import read_nifti
-from radvlm.io.writing import save_volume, write_text_atomically
+from radvlm.io.writing import save_volume
 from radvlm.types.geometry import Geometry
 
 AFFINE = np.array([[0.8, 0, 0, -12.0], [0, 0.7, 0, 5.0], [0, 0, 2.5, -40.0], [0, 0, 0, 1.0]])
@@ -126,7 +127,7 @@ def test_what_cannot_be_written(tmp_path, labels, change, error):
 
 
 def test_nothing_is_half_written(tmp_path, monkeypatch):
-    target = write_text_atomically(tmp_path / "report.txt", "old: µ")
+    target = write_text(tmp_path / "report.txt", "old: µ")
     assert target.read_bytes() == "old: µ".encode()
 
     def fail(*_):
@@ -134,7 +135,7 @@ def test_nothing_is_half_written(tmp_path, monkeypatch):
 
     monkeypatch.setattr("os.replace", fail)
     with pytest.raises(FileFormatError, match="No space left"):
-        write_text_atomically(target, "new")
+        write_text(target, "new")
     assert target.read_text(encoding="utf-8") == "old: µ" and [p.name for p in tmp_path.iterdir()] == ["report.txt"]
 
 

@@ -13,12 +13,12 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 
 from radvlm.errors import FileFormatError, InputError
 from radvlm.evaluate.judge.backend import Reply
+from radvlm.files.atomic import utc_now
 
 _TABLES = """
 create table if not exists replies (key text primary key, reply text not null, created text not null);
@@ -102,12 +102,11 @@ class ReplyCache:
 
     def put(self, key: str, reply: Reply) -> None:
         """Keep a reply; on disk when this returns."""
-        now = datetime.now(UTC).isoformat(timespec="seconds")
         text = json.dumps(reply.to_dict(), ensure_ascii=True)
         with self._lock:
             self._db.execute("begin immediate")
             try:
-                self._db.execute("insert or replace into replies values (?, ?, ?)", (key, text, now))
+                self._db.execute("insert or replace into replies values (?, ?, ?)", (key, text, utc_now()))
                 self._db.execute("update sent set under_way = max(under_way - 1, 0) where key = ?", (key,))
             except sqlite3.Error:
                 self._db.execute("rollback")

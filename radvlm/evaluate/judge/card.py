@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 from radvlm.evaluate.judge.backend import STATUSES
 from radvlm.evaluate.judge.cost import NO_PRICES, Prices
 from radvlm.evaluate.judge.request import digest, reply_schema
 from radvlm.evaluate.judge.runner import CaseOutcome, JudgeRunner, Tally
+from radvlm.files.atomic import utc_now
 from radvlm.version import __version__
 
 
@@ -34,7 +34,7 @@ def judge_card(
     votes = [o.consistency for o in outcomes if o.consistency is not None]
     statuses = Counter(o.status for o in outcomes)
     return {
-        "date": datetime.now(UTC).date().isoformat(),
+        "date": utc_now()[:10],
         "radvlm": __version__,
         "model": s.model,
         "models_in_replies": dict(results.models.most_common()),

@@ -19,6 +19,7 @@ from radvlm.evaluate.judge.backend import BackendFailure, Reply
 from radvlm.evaluate.judge.cache import ReplyCache
 from radvlm.evaluate.judge.openai_compatible import read_completion
 from radvlm.evaluate.judge.request import FIRST_WIRE, JudgeRequest, Wire
+from radvlm.files.atomic import write_text
 
 #: Limits of one batch file at the usual services.
 MAX_REQUESTS, MAX_BYTES = 50_000, 190_000_000
@@ -117,7 +118,7 @@ class OfflineBatch:
         for number, lines in enumerate(files, 1):
             if lines:
                 path = self.folder / ("requests.jsonl" if number == 1 else f"requests-{number}.jsonl")
-                path.write_text("\n".join(lines) + "\n", encoding="ascii")
+                write_text(path, "\n".join(lines) + "\n")
                 written.append(path)
         return written
 

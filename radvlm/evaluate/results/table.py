@@ -11,7 +11,6 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +30,7 @@ from radvlm.evaluate.statistics.resampling import (
     permutation_p_values,
     sum_by_cluster,
 )
+from radvlm.files.atomic import utc_now
 from radvlm.report_reader.report_text import ReportText
 from radvlm.types.report import NOTICE
 from radvlm.version import __version__
@@ -154,7 +154,7 @@ class EvaluationTable:
     section: str = "all"
     reference_collapse: Collapse | None = None
     notes: tuple[str, ...] = ()
-    created: str = field(default_factory=lambda: datetime.now(UTC).date().isoformat())
+    created: str = field(default_factory=lambda: utc_now()[:10])
 
     @property
     def cases(self) -> int:

@@ -1,19 +1,18 @@
 """The files of an evaluation: per-case JSONL, summary as JSON and Markdown, and the page.
 
-Unusual: everything is written beside its place and moved there when complete, so a killed run leaves the old files or
-the new ones, never half of one.
+Each file is whole or absent, so a killed run leaves the old files or the new ones, never half of one.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
 
 from radvlm.errors import FileFormatError, InputError
 from radvlm.evaluate.results.table import Estimate, EvaluationTable, MetricInfo
+from radvlm.files.atomic import whole_file
 
 
 def save(table: EvaluationTable, folder: Path, page: bool = True) -> Path:
@@ -61,13 +60,8 @@ def file_name(name: str) -> str:
 
 
 def _write(path: Path, parts: Iterable[str]) -> None:
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with beside.open("w", encoding="utf-8", errors="surrogatepass") as file:
-            file.writelines(parts)
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+    with whole_file(path) as beside, beside.open("w", encoding="utf-8", errors="surrogatepass") as file:
+        file.writelines(parts)
 
 
 def number(value: float | None) -> str:
