@@ -21,6 +21,7 @@ from radvlm.errors import FileFormatError, InputError
 from radvlm.types.finding import Status
 from radvlm.types.model_output import FindingScore
 from radvlm.types.volume import Volume
+from radvlm.workflows.open_index import reads_scans
 
 if TYPE_CHECKING:
     from radvlm.retrieve import ReportIndex, SearchResult
@@ -171,8 +172,6 @@ def _voted(score: FindingScore, share: tuple[float, int] | None, calibration: Vo
 
 
 def _neighbors(scan: Volume, index: ReportIndex, k: int, exclude_patient: Any, not_indexed: bool) -> SearchResult:
-    from radvlm.workflows.prior_reports import reads_scans
-
     if not reads_scans(index):
         raise InputError(
             "neighbors of a scan need an index whose encoder reads scans",
