@@ -17,8 +17,7 @@ from record import write_result
 
 from radvlm.evaluate import count_errors, label_report
 from radvlm.evaluate.inject import pairs
-from radvlm.evaluate.metrics import errors
-from radvlm.report_reader import frames as reading
+from radvlm.report_reader.reading import forget
 
 ROUNDS = 5
 
@@ -36,11 +35,6 @@ def best(work: Callable[[], None]) -> float:
         work()
         seconds.append(time.process_time() - start)
     return min(seconds)
-
-
-def forget() -> None:
-    reading.forget()
-    errors._READINGS.clear()
 
 
 def main() -> None:

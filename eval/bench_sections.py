@@ -17,9 +17,10 @@ from collections.abc import Callable
 import torch
 from record import write_result
 
-from radvlm.model.decoder.causal_lm import Decoder, LlamaShape, train_tokenizer
+from radvlm.model.decoder.causal_lm import Decoder, LlamaShape
 from radvlm.model.decoder.fusion import LinearConfig, LinearResampler
-from radvlm.model.decoder.generation import WritingLimits, reference_loop
+from radvlm.model.decoder.generation import WritingLimits, generate_sections, reference_loop
+from radvlm.model.decoder.tokenizer import train_tokenizer
 from radvlm.model.merlin.image import MerlinImageEncoder
 
 SECTIONS = (
@@ -87,8 +88,8 @@ def main() -> None:
     prefix = encode()  # warms up both arms
     assert torch.isfinite(prefix).all()
     reference_loop(decoder, lambda: prefix, prompts[:1], WritingLimits(2))
-    decoder.generate_sections(prefix, prompts[:2], WritingLimits(2))
-    shared, ours = arm(lambda: decoder.generate_sections(encode(), prompts, limits))
+    generate_sections(decoder, prefix, prompts[:2], WritingLimits(2))
+    shared, ours = arm(lambda: generate_sections(decoder, encode(), prompts, limits))
     plain, loop = arm(lambda: reference_loop(decoder, encode, prompts, limits))
     written = [generation.token_ids for generation in shared]  # type: ignore[attr-defined]
     same = [a == b for a, (_, b) in zip(written, plain, strict=True)]  # type: ignore[call-overload]

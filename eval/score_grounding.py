@@ -78,8 +78,7 @@ def one(score: FindingScore, phantom: Phantom, own: Segmentation | None) -> dict
 
 
 def mask_of(segmentation: Segmentation, name: str) -> np.ndarray | None:
-    place = segmentation.places.get(name)
-    return None if place is None else segmentation.layers[place.layer] == place.label
+    return segmentation.mask(name) if name in segmentation.places else None
 
 
 def dice(one_mask: np.ndarray, other: np.ndarray) -> float:

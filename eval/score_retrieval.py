@@ -300,9 +300,9 @@ def write(
     """Condition -> section -> prose; all prompts of a scan in one batch."""
     import torch
 
-    from radvlm.model.decoder.causal_lm import WritingLimits
+    from radvlm.model.decoder.generation import WritingLimits, generate_sections
     from radvlm.model.decoder.prior_text import hinted_prompt, hints_for
-    from radvlm.model.decoder.writer import section_prompt
+    from radvlm.model.decoder.prompts import section_prompt
     from radvlm.model.tiny.model import seen_in
 
     keys = [(condition, section) for condition in blocks for section in TINY_SECTIONS]
@@ -310,7 +310,7 @@ def write(
     different = list(dict.fromkeys(prompts))
     with torch.inference_mode():
         prefix = model.writer.prefix(table[None], torch.from_numpy(logits)[None])
-        done = model.writer.decoder.generate_sections(prefix, different, WritingLimits(max_new_tokens=110))
+        done = generate_sections(model.writer.decoder, prefix, different, WritingLimits(max_new_tokens=110))
     text = {p: g.text.strip() for p, g in zip(different, done, strict=True)}
     out: dict[str, dict[str, str]] = {c: {} for c in blocks}
     for (condition, section), prompt in zip(keys, prompts, strict=True):
@@ -321,7 +321,7 @@ def write(
 def _found(report: Any) -> list[str]:
     return sorted(
         {
-            str(f.attribute("finding") or f.kind)
+            str(f.model_term or f.kind)
             for f in report.findings
             if f.status is Status.PRESENT and f.source is Source.MODEL
         }

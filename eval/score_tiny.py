@@ -135,14 +135,14 @@ def _row(
     peak = {n: max((s.probability for s in scores if s.finding == n), default=0.0) for n in NAMES}
     present = {s.finding for s in scores if s.status is Status.PRESENT}
     asked = balanced_pool(case)
-    from radvlm.model.decoder.causal_lm import WritingLimits
-    from radvlm.model.decoder.writer import question_prompt
+    from radvlm.model.decoder.generation import WritingLimits, generate_sections
+    from radvlm.model.decoder.prompts import question_prompt
     from radvlm.model.tiny.model import seen_in
 
     prefix = model.writer.prefix(encoded.table, _logits(encoded))
     seen = seen_in(scores)
     asking = [question_prompt(q["text"], seen) for q in asked]
-    written = model.writer.decoder.generate_sections(prefix, asking, WritingLimits(max_new_tokens=24))
+    written = generate_sections(model.writer.decoder, prefix, asking, WritingLimits(max_new_tokens=24))
     row = {
         "truth": case.findings.astype(int).tolist(),
         "known": case.known.astype(int).tolist(),
@@ -161,7 +161,7 @@ def _row(
         report = generate_report(phantom.volume, model=model)
         row["said"] = sorted(
             {
-                str(f.attribute("finding") or f.kind)
+                str(f.model_term or f.kind)
                 for f in report.findings
                 if f.status is Status.PRESENT and f.source is Source.MODEL
             }

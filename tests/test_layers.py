@@ -31,6 +31,15 @@ HEAVY = {"torch", "transformers", "peft", "monai", "open_clip", "faiss", "senten
 NEURAL = {"model", "train", "retrieve"}
 #: Modules of those rooms that are light, so that others may import them on top.
 LIGHT = {"radvlm.model.protocol"}
+#: Folder of ``model`` -> the other folders of it that it may import. Modules outside these folders import none of them,
+#: save the registry, which knows the families by name.
+FAMILIES: dict[str, set[str]] = {
+    "decoder": set(),
+    "adapters": {"decoder", "merlin"},
+    "tiny": {"decoder"},
+    "tokens": {"adapters", "decoder"},
+    "merlin": {"decoder"},
+}
 #: What a type may import at module level beside the standard library.
 TYPES_THIRD_PARTY = {"numpy"}
 
@@ -96,6 +105,18 @@ def test_heavy_packages_are_imported_late(module: str) -> None:
         assert not heavy, f"{module} imports {sorted(heavy)} on top: do so inside a function"
     if room == "types":
         assert packages - {"radvlm", "__future__"} - set(sys.stdlib_module_names) <= TYPES_THIRD_PARTY
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if m.startswith("radvlm.model.")])
+def test_no_model_family_imports_another(module: str) -> None:
+    def family(name: str) -> str:
+        folder = (name.removeprefix("radvlm.model.").split(".") if name.startswith("radvlm.model.") else [""])[0]
+        return folder if folder in FAMILIES else ""
+
+    if module == "radvlm.model.registry":
+        return
+    used = {family(name) for name in _own(MODULES[module])} - {family(module), ""}
+    assert used <= FAMILIES.get(family(module), set()), f"{module} imports {sorted(used)}"
 
 
 @pytest.mark.parametrize("module", MODULES)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from radvlm.types.anatomy import structure
-from radvlm.types.finding import Finding, Status
+from radvlm.types.finding import Assessment, Finding, Status
 from radvlm.types.report import Sentence
 from radvlm.wording.numbers import hu_text, length_text, rounded
 from radvlm.wording.structure_names import be, level_runs, place, structure_list
@@ -19,15 +19,13 @@ NEAR_MM = 10.0
 def contact_sentences(section: str, findings: Sequence[Finding], style: Style) -> list[Sentence]:
     """One sentence a tumor: vessels in contact with their angle, near ones with their distance, then all others."""
     sentences: list[Sentence] = []
-    held = [f for f in findings if f.kind == "vessel_contact" and f.status is not Status.NOT_ASSESSED]
-    for region in dict.fromkeys(f.attribute("lesion") for f in held):
-        lesion = next(
-            f for f in findings if f.regions and f.regions[0].id == region and f.kind == f.regions[0].structure
-        )
+    for lesion in findings:
+        own = [a for a in lesion.assessments if a.kind == "vessel_contact"]
+        if not own:
+            continue
         words = noun(lesion.kind, 1)
         alone = sum(f.kind == lesion.kind and f.status is Status.PRESENT for f in findings) == 1
         tumor = f"the {words}" if alone else f"the {words} {place(lesion, words)}".rstrip()
-        own = [f for f in held if f.attribute("lesion") == region]
         far = [f for f in own if f.status is Status.ABSENT and not _is_near(f)]
         clauses = [
             f"the {structure(f.site).words} is {f.category}{_numbers(f, style)}"
@@ -42,12 +40,12 @@ def contact_sentences(section: str, findings: Sequence[Finding], style: Style) -
     return sentences
 
 
-def _is_near(finding: Finding) -> bool:
+def _is_near(finding: Assessment) -> bool:
     distance = finding.measurement("distance")
     return distance is not None and distance.value <= NEAR_MM
 
 
-def _numbers(finding: Finding, style: Style) -> str:
+def _numbers(finding: Assessment, style: Style) -> str:
     parts = []
     angle, length, distance = (finding.measurement(q) for q in ("angle", "length", "distance"))
     if angle is not None:
@@ -62,20 +60,16 @@ def _numbers(finding: Finding, style: Style) -> str:
 def vertebra_sentences(findings: Sequence[Finding]) -> list[Sentence]:
     """Vertebrae of preserved height in one sentence, and the trabecular attenuation of L1."""
     sentences = []
-    kept = [f for f in findings if f.kind == "vertebral_height_loss" and f.status is Status.ABSENT]
+    judged = [(f, a) for f in findings if f.kind == "organ" and f.status is Status.PRESENT for a in f.assessments]
+    kept = [(f, a) for f, a in judged if a.kind == "vertebral_height_loss" and a.status is Status.ABSENT]
     if kept:
         word = "Vertebra" if len(kept) == 1 else "Vertebrae"
-        text = f"{word} {level_runs(f.site for f in kept)} {be(len(kept) > 1)} {kept[0].category}."
-        sites = {f.site for f in kept}
-        organs = [f for f in findings if f.kind == "organ" and f.status is Status.PRESENT and f.site in sites]
-        sentences.append(Sentence(text, "bones", (*organs, *kept)))
-    for finding in findings:
-        value = finding.measurement("trabecular_hu")
-        organ = next(
-            (f for f in findings if f.kind == "organ" and f.site == finding.site and f.status is Status.PRESENT), None
-        )
-        if finding.kind == "bone_density" and value is not None and finding.category and organ is not None:
+        text = f"{word} {level_runs(f.site for f, _ in kept)} {be(len(kept) > 1)} {kept[0][1].category}."
+        sentences.append(Sentence(text, "bones", (*(f for f, _ in kept), *(a for _, a in kept))))
+    for finding, density in judged:
+        value = density.measurement("trabecular_hu")
+        if density.kind == "bone_density" and value is not None and density.category:
             level = finding.site.removeprefix("vertebrae_")
-            text = f"Trabecular attenuation of {level} {hu_text(value.value)}, {finding.category}."
-            sentences.append(Sentence(text, "bones", (organ, finding)))
+            text = f"Trabecular attenuation of {level} {hu_text(value.value)}, {density.category}."
+            sentences.append(Sentence(text, "bones", (finding, density)))
     return sentences

@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from itertools import combinations
 
 from radvlm.compose.model_sentences import SEEN, attributed, is_model
-from radvlm.compose.referents import is_lesion_kind
 from radvlm.compose.verify.claims import LevelRange, Named, Number, Refusal, Said, scan
 from radvlm.compose.verify.sentence import overlooked, verify_sentence
-from radvlm.types.finding import Finding, Status
+from radvlm.types.anatomy import is_lesion_kind
+from radvlm.types.finding import Citable, Finding, Status
 from radvlm.types.finding_kinds import model_finding, side_of, vocabulary_name
 from radvlm.types.model_output import Draft
 from radvlm.types.report import Replacement, Sentence
@@ -119,40 +119,39 @@ def _match(
     return None, first or "no finding of this section says so"
 
 
-def _tokens(text: str, findings: tuple[Finding, ...]) -> list:
+def _tokens(text: str, findings: tuple[Citable, ...]) -> list:
     try:
         return scan(to_us(text), findings)
     except Refusal:
         return []
 
 
-def _sentence(text: str, section: str, cited: tuple[Finding, ...]) -> Sentence | None:
+def _sentence(text: str, section: str, cited: tuple[Citable, ...]) -> Sentence | None:
     """The sentence as it would stand: a model's findings with the words that mark them."""
-    if not any(is_model(f) for f in cited):
-        return Sentence(text, section, cited)
-    if not all(is_model(f) for f in cited):
+    of_model = [f for f in cited if is_model(f)]
+    if not of_model or len(of_model) < len(cited):
         return Sentence(text, section, cited)
     bare = text.rstrip(" .")
     if all(f.status is Status.ABSENT for f in cited):
         return Sentence(f"{bare} {SEEN}.", section, cited)
     if len(cited) == 1 and cited[0].status is Status.PRESENT:
-        return Sentence(attributed(cited[0], bare, section != "impression"), section, cited)
+        return Sentence(attributed(of_model[0], bare, section != "impression"), section, cited)
     return None if any(f.status is Status.INDETERMINATE for f in cited) else Sentence(text, section, cited)
 
 
-def _citations(text: str, template: Sequence[Sentence]) -> Iterator[tuple[Finding, ...]]:
+def _citations(text: str, template: Sequence[Sentence]) -> Iterator[tuple[Citable, ...]]:
     """What the sentence may cite, nearest first: a template sentence, part of one, two or all of them."""
     words = set(tokenize(text))
     near = sorted(template, key=lambda s: -_overlap(words, s))
     seen: set[frozenset[str]] = set()
 
-    def fresh(cited: tuple[Finding, ...]) -> bool:
+    def fresh(cited: tuple[Citable, ...]) -> bool:
         key = frozenset(f.id for f in cited)
         new = bool(key) and key not in seen
         seen.add(key)
         return new
 
-    sets: list[tuple[Finding, ...]] = []
+    sets: list[tuple[Citable, ...]] = []
     for sentence in near[:6]:
         mentioned = _mentioned(text, sentence.findings)
         sets += [
@@ -172,18 +171,18 @@ def _citations(text: str, template: Sequence[Sentence]) -> Iterator[tuple[Findin
             yield cited
 
 
-def _by_name(findings: Sequence[Finding]) -> list[list[Finding]]:
+def _by_name(findings: Sequence[Citable]) -> list[list[Citable]]:
     names = dict.fromkeys(vocabulary_name(f) for f in findings)
     return [[f for f in findings if vocabulary_name(f) == name] for name in names]
 
 
-def _mentioned(text: str, findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
+def _mentioned(text: str, findings: tuple[Citable, ...]) -> tuple[Citable, ...]:
     """Those that a phrase or a name of the sentence speaks of."""
     tokens = _tokens(text, findings)
     said = {f.id for t in tokens if isinstance(t, Said) for f in t.findings}
     names = {n for t in tokens if isinstance(t, Named) for o in t.options for n in o.names}
     names |= {n for t in tokens if isinstance(t, LevelRange) for n in t.names}
-    subjects = {v for f in findings for k, v in f.attributes if k == "subject" and f.id in said}
+    regions = _judged_regions(findings, said)
     return tuple(
         f
         for f in findings
@@ -193,8 +192,16 @@ def _mentioned(text: str, findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
             if is_lesion_kind(f.kind)
             else f.site in names and (f.kind == "organ" or f.status is not Status.ABSENT)
         )
-        or any(r.id in subjects for r in f.regions)
+        or any(r.id in regions for r in f.regions)
     )
+
+
+def _judged_regions(findings: Sequence[Citable], said: set[str]) -> set[str]:
+    """Regions of the organs and lesions of which an assessment is said."""
+    held = [f for f in findings if isinstance(f, Finding)]
+    judged = [(f, a) for f in held for a in f.assessments if a.id in said and a.site == f.site]
+    twins = [f for _, a in judged for f in held if a.twin and f.kind == "organ" and f.site == a.twin]
+    return {r.id for f in (*(f for f, _ in judged), *twins) for r in f.regions}
 
 
 def _overlap(words: set[str], sentence: Sentence) -> float:
@@ -209,7 +216,7 @@ def _nearest(text: str, template: Sequence[Sentence]) -> Sentence | None:
     return best if best is not None and _overlap(words, best) > 0 else None
 
 
-def _denial(text: str, findings: Sequence[Finding]) -> list[Finding]:
+def _denial(text: str, findings: Sequence[Citable]) -> list[Finding]:
     """Absent findings of a model that a whole sentence of the table denies, on every side that they have."""
     said = " ".join(t for t in tokenize(to_us(text)) if t != ".")
     for name in {vocabulary_name(f) for f in findings if is_model(f)}:
@@ -221,7 +228,7 @@ def _denial(text: str, findings: Sequence[Finding]) -> list[Finding]:
     return []
 
 
-def _denial_of(text: str, section: str, findings: Sequence[Finding]) -> _True:
+def _denial_of(text: str, section: str, findings: Sequence[Citable]) -> _True:
     held = tuple(_denial(text, findings))
     return _True(Sentence(text, section, held), frozenset(("absent", f.id) for f in held))
 

@@ -6,22 +6,19 @@ from collections.abc import Sequence
 
 from radvlm.compose.lesions import cited, impression_text, lesion_groups
 from radvlm.compose.model_sentences import headlines, is_model, pertinent_absences
-from radvlm.compose.referents import is_lesion_kind
 from radvlm.compose.template import quantity_text
-from radvlm.types.anatomy import structure
-from radvlm.types.finding import Finding, Status
+from radvlm.types.anatomy import is_lesion_kind, structure
+from radvlm.types.finding import Assessment, Citable, Finding, Status
 from radvlm.types.report import Sentence
 from radvlm.wording.numbers import rounded
 from radvlm.wording.structure_names import be, capital, joined, structure_list
 from radvlm.wording.style import Style
-from radvlm.wording.vocabulary import tokenize
+from radvlm.wording.vocabulary import lexicon, tokenize
 
 #: The lesions that readers ask for first.
 _ASKED = ("focal_liver_lesion", "focal_pancreatic_lesion", "focal_renal_lesion", "pulmonary_nodule")
 #: Measured findings below this importance may give way to what only a model saw.
 _INCIDENTAL = 50
-#: A scan that cuts two or more of these says so in its impression.
-_MAJOR = ("liver", "spleen", "pancreas", "kidney_right", "kidney_left", "heart", "brain")
 
 
 def impression(findings: Sequence[Finding], style: Style) -> list[Sentence]:
@@ -37,8 +34,9 @@ def impression(findings: Sequence[Finding], style: Style) -> list[Sentence]:
             text = impression_text(group, style)
             items.append((group.importance, Sentence(text, "impression", cited(group, text))))
     for finding in findings:
-        if finding.importance > 0 and not is_lesion_kind(finding.kind) and not _of_lesion(finding, findings):
-            items.append((finding.importance, _headline(finding, findings, style)))
+        if not is_lesion_kind(finding.kind):  # what is judged of a lesion is said with it
+            said = [s for s in (finding, *finding.assessments) if s.importance > 0]
+            items += [(s.importance, _headline(s, finding, findings, style)) for s in said]
     items.sort(key=lambda item: -item[0])
     items = _one_each(items)
     limits = _limits(findings)
@@ -64,36 +62,24 @@ def _one_each(items: list[tuple[int, Sentence]]) -> list[tuple[int, Sentence]]:
     return kept
 
 
-def _of_lesion(finding: Finding, findings: Sequence[Finding]) -> bool:
-    """Whether an assessment judges a lesion; it is then said with it."""
-    subjects = {value for key, value in finding.attributes if key == "subject"}
-    return any(is_lesion_kind(f.kind) and f.regions and f.regions[0].id in subjects for f in findings)
-
-
-def _headline(finding: Finding, findings: Sequence[Finding], style: Style) -> Sentence:
-    """``Splenomegaly (420 mL).`` With the side where there is one."""
-    words = finding.attribute("headline") or finding.category
-    site = structure(finding.site) if finding.site else None
-    pair = len([1 for key, _ in finding.attributes if key == "subject"]) == 2
-    text = f"{site.words}, {words}" if site is not None and site.side and not pair else words
-    if finding.measurements and not pair and not finding.attribute("stated"):
-        value = quantity_text(finding, style)
+def _headline(said: Citable, holder: Finding, findings: Sequence[Finding], style: Style) -> Sentence:
+    """``Splenomegaly (420 mL).`` With the side where there is one. ``holder`` is or holds what is said."""
+    words = said.headline or said.category
+    twin = said.twin if isinstance(said, Assessment) else ""
+    site = structure(said.site) if said.site else None
+    text = f"{site.words}, {words}" if site is not None and site.side and not twin else words
+    if said.measurements and not twin and not said.says_value:
+        value = quantity_text(said, style)
         if "trabecular attenuation" in words:  # named already
             value = value.removeprefix("trabecular attenuation ")
         text += f" ({value})"
-    organ = tuple(
-        f
-        for f in findings
-        if f.kind == "organ"
-        and f.status is Status.PRESENT
-        and finding.regions
-        and f.regions[0].id in {r.id for r in finding.regions}
-    )
-    return Sentence(capital(text) + ".", "impression", (finding, *organ))
+    organs = [f for f in findings if f.kind == "organ" and f.status is Status.PRESENT]
+    seen = [f for f in organs if said.regions and (f is holder or f.site == twin)]
+    return Sentence(capital(text) + ".", "impression", (said, *seen))
 
 
 def _limits(findings: Sequence[Finding]) -> list[Sentence]:
-    cut = [f for f in findings if f.kind == "organ" and f.site in _MAJOR and f.attribute("cut")]
+    cut = [f for f in findings if f.kind == "organ" and f.site in lexicon().major and f.cut_by]
     coverage = next((f for f in findings if f.kind == "coverage" and f.status is Status.PRESENT), None)
     length = None if coverage is None else coverage.measurement("coverage")
     if len(cut) < 2:
@@ -107,26 +93,18 @@ def _limits(findings: Sequence[Finding]) -> list[Sentence]:
 
 def _nothing_abnormal(findings: Sequence[Finding]) -> list[Sentence]:
     """What was judged and found within its limits, and which lesions were searched for; else what was not judged."""
-    normal = [
-        f
-        for f in findings
-        if f.status is Status.ABSENT
-        and not is_lesion_kind(f.kind)
-        and f.kind != "organ"
-        and f.rule is not None
-        and f.site
-    ]
-    organs = {f.site: f for f in findings if f.kind == "organ" and f.status is Status.PRESENT}
     sizes = [
-        f
-        for f in normal
-        if f.measurements and f.measurements[0].quantity in ("volume", "diameter") and f.site in organs
+        (f, a)
+        for f in findings
+        if f.kind == "organ" and f.status is Status.PRESENT
+        for a in f.assessments
+        if a.status is Status.ABSENT and a.measurements and a.measurements[0].quantity in ("volume", "diameter")
     ]
     sentences = []
     if sizes:
-        parts = [f"{structure(f.site).words} {f.category}" for f in sizes]
+        parts = [f"{structure(f.site).words} {a.category}" for f, a in sizes]
         text = capital("; ".join(parts)) + "."
-        sentences.append(Sentence(text, "impression", tuple(x for f in sizes for x in (organs[f.site], f))))
+        sentences.append(Sentence(text, "impression", tuple(item for pair in sizes for item in pair)))
     lesions = [
         f
         for f in findings

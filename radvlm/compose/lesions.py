@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from radvlm.compose.referents import is_lesion_kind, size_quantities
-from radvlm.types.anatomy import structure
-from radvlm.types.finding import Finding, Status
+from radvlm.compose.referents import size_quantities
+from radvlm.types.anatomy import is_lesion_kind, structure
+from radvlm.types.finding import Assessment, Citable, Finding, Status
 from radvlm.wording.numbers import axes_text, hu_text, length_text, volume_text
 from radvlm.wording.structure_names import capital, joined, place
 from radvlm.wording.style import Style
@@ -16,42 +16,34 @@ from radvlm.wording.vocabulary import base_name, lexicon, noun, number_word
 
 @dataclass(frozen=True)
 class LesionGroup:
-    """Lesions of one kind, largest first, each with its assessments. Sides are merged ("renal cysts")."""
+    """Lesions of one kind, largest first. Sides are merged ("renal cysts")."""
 
     base: str
     lesions: tuple[Finding, ...]
-    assessments: dict[str, tuple[Finding, ...]]
 
     @property
-    def findings(self) -> tuple[Finding, ...]:
-        """Every finding of the group, each once."""
-        found = [f for lesion in self.lesions for f in (lesion, *self.of(lesion))]
-        return tuple({f.id: f for f in found}.values())
+    def findings(self) -> tuple[Citable, ...]:
+        """Every lesion, followed by what is said of it."""
+        return tuple(f for lesion in self.lesions for f in (lesion, *own_assessments(lesion)))
 
     @property
     def importance(self) -> int:
         return max(f.importance for f in self.findings)
 
-    def of(self, lesion: Finding) -> tuple[Finding, ...]:
-        return self.assessments.get(lesion.regions[0].id, ())
+
+def own_assessments(finding: Finding) -> tuple[Assessment, ...]:
+    """Judgements with words on the finding alone: not on a pair, not on a vessel beside it."""
+    return tuple(a for a in finding.assessments if a.category and a.site == finding.site and not a.twin)
 
 
 def lesion_groups(findings: Sequence[Finding]) -> list[LesionGroup]:
     """Present lesions grouped by kind (fluid with, lesions without side), groups in order of appearance."""
-    assessments: dict[str, tuple[Finding, ...]] = {}
-    for finding in findings:
-        if finding.category and not is_lesion_kind(finding.kind) and finding.status is not Status.NOT_ASSESSED:
-            for key, value in finding.attributes:
-                if key == "subject":
-                    assessments[value] = (*assessments.get(value, ()), finding)
     groups: dict[str, list[Finding]] = {}
     for finding in findings:
         if finding.status is Status.PRESENT and is_lesion_kind(finding.kind):
             fluid = structure(finding.kind).kind == "fluid"
             groups.setdefault(finding.kind if fluid else base_name(finding.kind), []).append(finding)
-    return [
-        LesionGroup(base, tuple(sorted(held, key=lambda f: -_size(f))), assessments) for base, held in groups.items()
-    ]
+    return [LesionGroup(base, tuple(sorted(held, key=lambda f: -_size(f)))) for base, held in groups.items()]
 
 
 def _size(finding: Finding) -> float:
@@ -81,18 +73,18 @@ def size_text(lesion: Finding, style: Style) -> str:
 def _details(lesion: Finding, group: LesionGroup, style: Style, attenuation_word: bool, brief: bool) -> list[str]:
     """What follows the place: attenuation words, HU, categories, completeness."""
     parts = []
-    word = lesion.attribute("attenuation")
+    word = lesion.attenuation
     plain = lesion.kind in lexicon().without_attenuation
     if word and not attenuation_word and not plain and not brief:
         parts.append(word)
     mean = lesion.measurement("core_mean_hu") or lesion.measurement("mean_hu")
-    small = any(f.status is Status.INDETERMINATE and "too small" in f.category for f in group.of(lesion))
+    small = any(f.status is Status.INDETERMINATE and "too small" in f.category for f in own_assessments(lesion))
     if style.is_full and style.attenuation and mean is not None and not (plain or brief or small):
-        phase = lesion.attribute("phase") if lesion is group.lesions[0] and lesion.attribute("host") else ""
+        phase = lesion.phase if lesion is group.lesions[0] and lesion.host else ""
         parts.append(hu_text(mean.value) + (f" in the {phase} phase" if phase else ""))
     full = style.is_full and not brief
-    parts += dict.fromkeys(f.category for f in group.of(lesion) if full or not f.attribute("detail"))
-    if lesion.attribute("cut"):
+    parts += dict.fromkeys(f.category for f in own_assessments(lesion) if full or not f.is_detail)
+    if lesion.cut_by:
         parts.append("incompletely imaged")
     return parts
 
@@ -101,10 +93,10 @@ def _single(lesion: Finding, group: LesionGroup, style: Style, brief: bool = Fal
     """``2.3 x 1.8 cm hypoattenuating liver lesion in segment VI, 45 HU, fluid attenuation``."""
     words = noun(lesion.kind, 1, with_side=True)
     where = place(lesion, words)
-    host = lesion.attribute("host") or structure(lesion.kind).parent
+    host = lesion.host or structure(lesion.kind).parent
     if structure(lesion.kind).side and host and f"the {structure(host).words}" in where:
         words = noun(lesion.kind, 1)  # "renal cyst in the upper pole of the left kidney"
-    attenuation = "" if lesion.kind in lexicon().without_attenuation else lesion.attribute("attenuation")
+    attenuation = "" if lesion.kind in lexicon().without_attenuation else lesion.attenuation
     size = size_text(lesion, style)
     fluid = structure(lesion.kind).kind == "fluid"
     sides = {structure(n).side for n in lesion.locations} if fluid and not structure(lesion.kind).side else set()
@@ -114,7 +106,7 @@ def _single(lesion: Finding, group: LesionGroup, style: Style, brief: bool = Fal
     text = f"{head} {where}".strip() if fluid else f"{size} {head} {where}".strip()
     details = _details(lesion, group, style, bool(attenuation), brief)
     if fluid and size:
-        details.insert(0, f"{size} in the imaged part" if lesion.attribute("cut") else size)
+        details.insert(0, f"{size} in the imaged part" if lesion.cut_by else size)
         details = [d for d in details if d != "incompletely imaged"]
     return ", ".join([text, *details])
 
@@ -122,7 +114,7 @@ def _single(lesion: Finding, group: LesionGroup, style: Style, brief: bool = Fal
 def group_sentence(group: LesionGroup, style: Style, names_phase: bool = True) -> str:
     """One sentence for all lesions of a kind; ``names_phase`` says the contrast phase beside the first HU."""
     text = _group_text(group, style)
-    phase = group.lesions[0].attribute("phase")
+    phase = group.lesions[0].phase
     return text if names_phase or not phase else text.replace(f" in the {phase} phase", "")
 
 
@@ -147,7 +139,7 @@ def _group_text(group: LesionGroup, style: Style) -> str:
 
 def _shared_attenuation(group: LesionGroup) -> str:
     """``hypoattenuating `` when all lesions of the group are, else ""."""
-    words = {lesion.attribute("attenuation") for lesion in group.lesions}
+    words = {lesion.attenuation for lesion in group.lesions}
     plain = group.lesions[0].kind in lexicon().without_attenuation
     return f"{words.pop()} " if len(words) == 1 and "" not in words and not plain else ""
 
@@ -183,7 +175,7 @@ def impression_text(group: LesionGroup, style: Style) -> str:
     return f"{many} {_shared_attenuation(group)}{words}, {_largest(group, style, brief=True)}."
 
 
-def cited(group: LesionGroup, text: str) -> tuple[Finding, ...]:
+def cited(group: LesionGroup, text: str) -> tuple[Citable, ...]:
     """The lesions and their assessments; those that say "not ..." only where the sentence says it."""
     low = text.lower()
     return tuple(f for f in group.findings if f.status is not Status.ABSENT or f.category.lower() in low)

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from radvlm.types.anatomy import structure, structures
-from radvlm.types.finding import Finding, Source, Status
+from radvlm.types.finding import Citable, Finding, Source, Status, citable
 from radvlm.types.finding_kinds import (
     ModelFinding,
     base_kind,
@@ -34,7 +34,7 @@ class Verdict:
     """
 
     status: Status
-    finding: Finding
+    finding: Citable
     why: str
     is_exact: bool = True
 
@@ -110,13 +110,14 @@ def as_finding(score: FindingScore, number: str, is_unseen: bool = False) -> Fin
         source=Source.MODEL,
         confidence=score.probability,
         importance=row.importance if status is Status.PRESENT else 0,
-        attributes=(("finding", score.finding), ("grounding", score.grounding if regions else "not localized")),
+        model_term=score.finding,
+        grounding=score.grounding if regions else "not localized",
     )
 
 
 def _renumbered(found: list[Finding]) -> tuple[Finding, ...]:
     """Ids of the model's findings are new, whatever ids the others have."""
-    taken = {f.id for f in found if f.source is not Source.MODEL}
+    taken = {f.id for f in citable(found) if f.source is not Source.MODEL}
     out, number = [], 0
     for finding in found:
         if finding.source is Source.MODEL:
@@ -149,7 +150,7 @@ def would_deny(finding: Finding, findings: Sequence[Finding]) -> bool:
     side = side_of(finding.site)
     for name in model_finding(vocabulary_name(finding)).words_deny:
         same = set(model_finding(name).same)
-        for other in findings:
+        for other in citable(findings):
             if other.status not in (Status.PRESENT, Status.INDETERMINATE):
                 continue
             named_so = vocabulary_name(other) == name if other.source is Source.MODEL else base_kind(other.kind) in same
@@ -159,7 +160,7 @@ def would_deny(finding: Finding, findings: Sequence[Finding]) -> bool:
 
 
 def _say(row: ModelFinding, site: str, findings: Sequence[Finding]) -> Verdict | None:
-    measured = [f for f in findings if f.source is not Source.MODEL and f.status is not Status.NOT_ASSESSED]
+    measured = [f for f in citable(findings) if f.source is not Source.MODEL and f.status is not Status.NOT_ASSESSED]
     side = side_of(site)
     for kind in row.same:
         verdict = _by_kind(kind, row, side, measured)
@@ -180,7 +181,7 @@ def _say(row: ModelFinding, site: str, findings: Sequence[Finding]) -> Verdict |
     return None
 
 
-def _by_kind(kind: str, row: ModelFinding, side: str, measured: Sequence[Finding]) -> Verdict | None:
+def _by_kind(kind: str, row: ModelFinding, side: str, measured: Sequence[Citable]) -> Verdict | None:
     held = [f for f in measured if base_kind(f.kind) == kind]
     if not held:
         return None
@@ -208,14 +209,15 @@ def _by_kind(kind: str, row: ModelFinding, side: str, measured: Sequence[Finding
     return None
 
 
-def _searched(words: str, finding: Finding) -> str:
+def _searched(words: str, finding: Citable) -> str:
     if finding.rule is not None:
         return f"it was measured and is {finding.category}"
     return f"the masks searched for {words} and found none"
 
 
-def _sides(finding: Finding) -> set[str]:
-    names = {finding.site, *finding.locations, *(r.structure for r in finding.regions)}
+def _sides(finding: Citable) -> set[str]:
+    locations = finding.locations if isinstance(finding, Finding) else ()
+    names = {finding.site, *locations, *(r.structure for r in finding.regions)}
     if finding.kind in structures():
         names.add(finding.kind)
     return {structure(n).side for n in names - {""}} - {""}

@@ -8,10 +8,11 @@ never plain facts.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeGuard
 
 from radvlm.compose.merge_model import would_deny
 from radvlm.types.anatomy import structure
-from radvlm.types.finding import Finding, Source, Status
+from radvlm.types.finding import Citable, Finding, Source, Status
 from radvlm.types.finding_kinds import model_finding, side_of, vocabulary_name
 from radvlm.types.report import Sentence
 from radvlm.wording.numbers import rounded
@@ -25,7 +26,7 @@ NOT_LOCALIZED = "not localized"
 PERTINENT = 4
 
 
-def is_model(finding: Finding) -> bool:
+def is_model(finding: Citable) -> TypeGuard[Finding]:
     return finding.source is Source.MODEL
 
 

@@ -1,7 +1,6 @@
-"""What a sentence may be about: the cited findings, joined by the organ or lesion that they speak of.
+"""What a sentence may be about: the cited findings, each with those of its assessments that are cited too.
 
-An assessment ("enlarged") and the organ it judges are two findings; here they become one subject, with its names,
-sides, numbers, statuses and the phrases that may be said of it.
+Together they are one subject, with its names, sides, numbers, statuses and the phrases that may be said of it.
 """
 
 from __future__ import annotations
@@ -9,18 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from radvlm.types.anatomy import structure, structures
-from radvlm.types.finding import Finding, Source, Status
+from radvlm.types.anatomy import is_lesion_kind, structure
+from radvlm.types.finding import Assessment, Citable, Finding, Source, Status
 from radvlm.types.finding_kinds import model_finding, vocabulary_name
 from radvlm.types.measurement import Measurement
 from radvlm.wording.vocabulary import plural, tokenize
 
 _CUT_PHRASES = ("incompletely imaged", "partly imaged", "imaged part")
-
-
-def is_lesion_kind(kind: str) -> bool:
-    """Whether a finding's kind is a lesion or fluid structure."""
-    return kind in structures() and structure(kind).kind in ("lesion", "fluid")
 
 
 def size_quantities(kind: str) -> tuple[str, ...]:
@@ -40,7 +34,7 @@ class Subject:
     """
 
     key: str
-    findings: list[Finding] = field(default_factory=list)
+    findings: list[Citable] = field(default_factory=list)
     lesion: str = ""
     names: set[str] = field(default_factory=set)
     own: set[str] = field(default_factory=set)
@@ -63,54 +57,43 @@ class Subject:
         return bool(self.statuses & {Status.PRESENT, Status.INDETERMINATE})
 
 
-def keys_of(finding: Finding) -> tuple[str, ...]:
-    """The subjects that a finding belongs to."""
-    listed = tuple(value for name, value in finding.attributes if name == "subject")
-    if listed:
-        return listed
-    if finding.status is Status.NOT_ASSESSED:
-        return (f"not assessed {finding.id}",)
-    if finding.status is Status.ABSENT:
-        return (f"absent {finding.kind} {finding.site}",)
-    if finding.regions:
-        return (finding.regions[0].id,)
-    return (finding.kind,)
-
-
-def subjects_of(findings: Iterable[Finding]) -> dict[str, Subject]:
+def subjects_of(cited: Iterable[Citable]) -> dict[str, Subject]:
+    """Subjects by id. What judges a pair, or the contact with a vessel, is a subject of its own."""
+    held = tuple(cited)
+    owner = {
+        assessment.id: finding.id
+        for finding in held
+        if isinstance(finding, Finding)
+        for assessment in finding.assessments
+        if assessment.site == finding.site and not assessment.twin
+    }
     found: dict[str, Subject] = {}
-    for finding in findings:
-        for key in keys_of(finding):
-            subject = found.setdefault(key, Subject(key))
-            _add(subject, finding)
+    for item in held:
+        key = owner.get(item.id, item.id)
+        _add(found.setdefault(key, Subject(key)), item)
     return found
 
 
-def _add(subject: Subject, finding: Finding) -> None:
-    subject.findings.append(finding)
-    subject.statuses.add(finding.status)
-    if is_lesion_kind(finding.kind):
-        if finding.status is not Status.NOT_ASSESSED:
-            subject.lesion = finding.kind
-        subject.own.add(finding.kind)
-    elif finding.site and finding.kind == "organ":
-        subject.own.add(finding.site)
-    names = {finding.site, *finding.locations, *(r.structure for r in finding.regions)}
-    names |= {finding.attribute(key) for key in ("host", "level", "reference")}
-    if is_lesion_kind(finding.kind):
-        names.add(finding.kind)
-    names.discard("")
-    for name in names:
-        row = structure(name)
-        if row.side:
-            subject.sides.add(row.side)
-    subject.names |= names
-    if is_lesion_kind(finding.kind):  # a lesion may be said to lie in the organ of its segment; a lobe is not its lung
-        subject.names |= {structure(n).parent for n in names if structure(n).parent}
-    if finding.attribute("pole"):
-        subject.poles.add(finding.attribute("pole"))
-    own = len(keys_of(finding)) == 1
-    subject.measurements += [m for m in finding.measurements if own or m.region_id in ("", subject.key)]
+def _add(subject: Subject, item: Citable) -> None:
+    subject.findings.append(item)
+    subject.statuses.add(item.status)
+    subject.names |= item.names
+    subject.sides |= {structure(name).side for name in item.names} - {""}
+    if is_lesion_kind(item.kind):
+        if item.status is not Status.NOT_ASSESSED:
+            subject.lesion = item.kind
+        subject.own.add(item.kind)
+        subject.sides |= {structure(item.kind).side} - {""}
+        names = {item.kind, *item.names}  # a lesion may be said to lie in the organ of its segment; a lobe is no lung
+        subject.names |= names | {structure(n).parent for n in names if structure(n).parent}
+    elif item.site and item.kind == "organ":
+        subject.own.add(item.site)
+    if isinstance(item, Finding) and item.pole:
+        subject.poles.add(item.pole)
+    if isinstance(item, Assessment) and item.twin:
+        subject.own |= {item.site, item.twin}  # both organs, and the numbers are theirs
+    else:
+        subject.measurements += item.measurements
 
 
 def _words_of_model(finding: Finding) -> list[str]:
@@ -121,25 +104,28 @@ def _words_of_model(finding: Finding) -> list[str]:
     return words
 
 
-def phrases_of(findings: Iterable[Finding]) -> dict[tuple[str, ...], list[Finding]]:
-    """Token sequences that the cited findings allow, and which findings say them."""
-    table: dict[tuple[str, ...], list[Finding]] = {}
-    for finding in findings:
-        said = [finding.category, finding.attribute("headline"), finding.attribute("attenuation")]
-        if finding.source is Source.MODEL:
-            said += _words_of_model(finding)
-        if finding.status is Status.NOT_ASSESSED:
-            said.append(finding.reason)
-        if finding.attribute("cut"):
-            said += list(_CUT_PHRASES)
-        if finding.attribute("phase"):
-            said.append(f"in the {finding.attribute('phase')} phase")
-        if finding.attribute("scope"):
-            said.append(finding.attribute("scope"))
-        if finding.kind == "contrast_phase" and finding.status is Status.INDETERMINATE:
-            said += ["uncertain", "possibly"]
+def phrases_of(cited: Iterable[Citable]) -> dict[tuple[str, ...], list[Citable]]:
+    """Token sequences that the cited findings allow, and which of them say them."""
+    table: dict[tuple[str, ...], list[Citable]] = {}
+    for item in cited:
+        said = [item.category, item.headline, *(_words_of_finding(item) if isinstance(item, Finding) else ())]
         for phrase in filter(None, said):
             holders = table.setdefault(tokenize(phrase), [])
-            if finding not in holders:
-                holders.append(finding)
+            if item not in holders:
+                holders.append(item)
     return table
+
+
+def _words_of_finding(finding: Finding) -> list[str]:
+    said = [finding.attenuation, finding.scope]
+    if finding.source is Source.MODEL:
+        said += _words_of_model(finding)
+    if finding.status is Status.NOT_ASSESSED:
+        said.append(finding.reason)
+    if finding.cut_by:
+        said += _CUT_PHRASES
+    if finding.phase:
+        said.append(f"in the {finding.phase} phase")
+    if finding.kind == "contrast_phase" and finding.status is Status.INDETERMINATE:
+        said += ["uncertain", "possibly"]
+    return said

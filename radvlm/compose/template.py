@@ -10,11 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from radvlm.compose.anatomy_sentences import contact_sentences, vertebra_sentences
-from radvlm.compose.lesions import cited, group_sentence, lesion_groups
+from radvlm.compose.lesions import cited, group_sentence, lesion_groups, own_assessments
 from radvlm.compose.model_sentences import is_model, marked_sentences
-from radvlm.compose.referents import is_lesion_kind
-from radvlm.types.anatomy import SECTIONS, structure
-from radvlm.types.finding import Finding, Status
+from radvlm.types.anatomy import SECTIONS, is_lesion_kind, structure
+from radvlm.types.finding import Assessment, Citable, Finding, Status, citable
 from radvlm.types.report import Sentence
 from radvlm.wording.numbers import hu_text, length_text, rounded, spacing_text, volume_text
 from radvlm.wording.structure_names import be, capital, joined, level_runs, structure_list
@@ -39,9 +38,16 @@ def template_sentences(findings: Sequence[Finding], style: Style) -> list[Senten
     sentences = _technique(findings, style)
     body = [f for f in findings if f.kind == "organ" and f.site and structure(f.site).kind in ("body", "cavity")]
     held = {f.id for s in sentences for f in s.findings} | {f.id for f in body}
+    judgements = [
+        c
+        for c in citable(findings)
+        if not is_lesion_kind(c.kind) and c.kind != "organ" and c.category and c.status is not Status.NOT_ASSESSED
+    ]
     for section in SECTIONS:
         if section not in ("technique", "impression"):
-            sentences += _section(section, [f for f in findings if f.section == section and f.id not in held], style)
+            own = [f for f in findings if f.section == section and f.id not in held]
+            judged = [c for c in judgements if c.section == section and c.id not in held]
+            sentences += _section(section, own, judged, style)
             sentences += marked_sentences(everything, section)
     return sentences
 
@@ -84,15 +90,8 @@ def _coverage_text(finding: Finding) -> str:
     )
 
 
-def _section(section: str, findings: Sequence[Finding], style: Style) -> list[Sentence]:
-    if not findings:
-        return []
+def _section(section: str, findings: Sequence[Finding], judged: Sequence[Citable], style: Style) -> list[Sentence]:
     organs = [f for f in findings if f.kind == "organ" and f.status is Status.PRESENT]
-    judged = [
-        f
-        for f in findings
-        if not is_lesion_kind(f.kind) and f.kind != "organ" and f.category and f.status is not Status.NOT_ASSESSED
-    ]
     tops, attached = _tops(organs)
     sentences: list[Sentence] = []
     if section == "bones":
@@ -100,9 +99,9 @@ def _section(section: str, findings: Sequence[Finding], style: Style) -> list[Se
     elif section in ("soft_tissues", "head", "neck") and sum(structure(f.site).kind == "muscle" for f in tops) > 0:
         muscles = [f for f in tops if structure(f.site).kind == "muscle"]
         rest = [f for f in tops if f not in muscles]
-        sentences += _organs(section, rest, attached, judged, style) + _muscles(section, muscles, attached, style)
+        sentences += _organs(section, rest, attached, style) + _muscles(section, muscles, attached, style)
     else:
-        sentences += _organs(section, tops, attached, judged, style)
+        sentences += _organs(section, tops, attached, style)
     sentences += _not_seen(section, findings)
     said = {f.id for s in sentences for f in s.findings}
     phase_said = False
@@ -121,7 +120,7 @@ def _section(section: str, findings: Sequence[Finding], style: Style) -> list[Se
     return sentences
 
 
-def _is_told_when_normal(finding: Finding) -> bool:
+def _is_told_when_normal(finding: Citable) -> bool:
     """Normal values that a reader looks for: calibers of vessels and the size of the heart."""
     quantity = finding.measurements[0].quantity if finding.measurements else ""
     return finding.status is Status.ABSENT and (quantity.endswith("diameter") or quantity == "cardiothoracic_ratio")
@@ -145,28 +144,26 @@ def _tops(organs: Sequence[Finding]) -> tuple[list[Finding], dict[str, list[Find
     return tops, attached
 
 
-def _organs(
-    section: str, tops: Sequence[Finding], attached: dict[str, list[Finding]], judged: Sequence[Finding], style: Style
-) -> list[Sentence]:
+def _organs(section: str, tops: Sequence[Finding], attached: dict[str, list[Finding]], style: Style) -> list[Sentence]:
     """Organs with something to say of their own one by one, the others in two lists: complete and cut."""
     sentences: list[Sentence] = []
     complete: list[Finding] = []
     cut: list[Finding] = []
-    twins = _normal_twins(section, tops, attached, judged, style)
+    twins = _normal_twins(section, tops, attached, style)
     sentences += twins
     said = {f.id for s in twins for f in s.findings}
     for finding in tops:
         if finding.id in said:
             continue
-        own = [j for j in judged if j.site == finding.site and _subjects(j) in ((), (finding.regions[0].id,))]
+        own = [a for a in own_assessments(finding) if a.section == section]
         alone = _SINGLE.get(section) == finding.site
         text, used = _statement(finding, own, style, alone)
         if text:
             sentences.append(Sentence(text, section, (finding, *used, *attached.get(finding.site, ()))))
             sentences += _difference(section, finding, own, style)
         else:
-            (cut if finding.attribute("cut") else complete).append(finding)
-    sentences += _pairs(section, tops, judged, style)
+            (cut if finding.cut_by else complete).append(finding)
+    sentences += _pairs(section, tops, style)
     for held, state in ((complete, "included in the scan"), (cut, "incompletely imaged")):
         if held:
             words, many = structure_list(f.site for f in held)
@@ -182,7 +179,7 @@ def _organs(
 
 
 def _normal_twins(
-    section: str, tops: Sequence[Finding], attached: dict[str, list[Finding]], judged: Sequence[Finding], style: Style
+    section: str, tops: Sequence[Finding], attached: dict[str, list[Finding]], style: Style
 ) -> list[Sentence]:
     """In the one-word style: "Both kidneys are of usual length", when both sides were judged and found so."""
     if style.detail != "normal-in-one-word":
@@ -199,7 +196,7 @@ def _normal_twins(
         )
         if left is None:
             continue
-        verdicts = [[j for j in judged if _subjects(j) == (f.regions[0].id,)] for f in (right, left)]
+        verdicts = [[a for a in own_assessments(f) if a.section == section] for f in (right, left)]
         if all(len(v) == 1 and v[0].status is Status.ABSENT for v in verdicts):
             (one,), (other,) = verdicts
             if one.category == other.category:
@@ -208,10 +205,6 @@ def _normal_twins(
                 parts = [p for f in (right, left) for p in attached.get(f.site, ())]  # such as the renal pelvis
                 sentences.append(Sentence(text, section, (right, left, one, other, *parts)))
     return sentences
-
-
-def _subjects(finding: Finding) -> tuple[str, ...]:
-    return tuple(value for key, value in finding.attributes if key == "subject")
 
 
 def _attenuation_of_cut(section: str, held: Sequence[Finding]) -> list[Sentence]:
@@ -223,10 +216,12 @@ def _attenuation_of_cut(section: str, held: Sequence[Finding]) -> list[Sentence]
     return [Sentence(text, section, tuple(f for f, m in known if m is not None))]
 
 
-def _statement(finding: Finding, judged: Sequence[Finding], style: Style, alone: bool) -> tuple[str, list[Finding]]:
+def _statement(
+    finding: Finding, judged: Sequence[Assessment], style: Style, alone: bool
+) -> tuple[str, list[Assessment]]:
     """One sentence on one organ: size and its category, then attenuation and its category; "" when it has neither."""
     size, used = _size_words(finding, judged, style)
-    cut = bool(finding.attribute("cut"))
+    cut = bool(finding.cut_by)
     density, more = _density_words(finding, judged, style)
     if cut and not alone and not more:
         return "", []
@@ -242,7 +237,7 @@ def _statement(finding: Finding, judged: Sequence[Finding], style: Style, alone:
     return capital(text) + ".", [*used, *more]
 
 
-def _size_words(finding: Finding, judged: Sequence[Finding], style: Style) -> tuple[str, list[Finding]]:
+def _size_words(finding: Finding, judged: Sequence[Assessment], style: Style) -> tuple[str, list[Assessment]]:
     """``volume 210 mL, normal in size``; the shortest true words in the one-word style."""
     parts, used = [], []
     volume = finding.measurement("volume") if finding.site in lexicon().volume_of else None
@@ -271,7 +266,7 @@ def _size_words(finding: Finding, judged: Sequence[Finding], style: Style) -> tu
     return "; ".join(parts), used
 
 
-def _density_words(finding: Finding, judged: Sequence[Finding], style: Style) -> tuple[str, list[Finding]]:
+def _density_words(finding: Finding, judged: Sequence[Assessment], style: Style) -> tuple[str, list[Assessment]]:
     """``mean attenuation 45 HU, borderline for steatosis``; bare attenuation only in the full style."""
     mean = finding.measurement("mean_hu")
     verdicts = [j for j in judged if j.measurements and j.measurements[0].quantity == "mean_hu"]
@@ -279,29 +274,29 @@ def _density_words(finding: Finding, judged: Sequence[Finding], style: Style) ->
     abnormal = any(v.status is not Status.ABSENT for v in verdicts)
     if mean is None or not (wanted or abnormal):
         return "", []
-    where = "mean attenuation of the imaged part" if finding.attribute("cut") else "mean attenuation"
+    where = "mean attenuation of the imaged part" if finding.cut_by else "mean attenuation"
     return ", ".join([f"{where} {hu_text(mean.value)}", *(v.category for v in verdicts)]), verdicts
 
 
-def _difference(section: str, finding: Finding, judged: Sequence[Finding], style: Style) -> list[Sentence]:
+def _difference(section: str, finding: Finding, judged: Sequence[Assessment], style: Style) -> list[Sentence]:
     sentences = []
     for verdict in judged:
         difference = verdict.measurement("difference_hu")
         if difference is None or (verdict.status is Status.ABSENT and not style.is_full):
             continue
-        reference = structure(verdict.attribute("reference")).words
+        reference = structure(verdict.reference).words
         words = f"{structure(finding.site).words} minus {reference}"
         text = f"Attenuation difference {words} {hu_text(difference.value)}, {verdict.category}."
         sentences.append(Sentence(text, section, (finding, verdict)))
     return sentences
 
 
-def _pairs(section: str, tops: Sequence[Finding], judged: Sequence[Finding], style: Style) -> list[Sentence]:
+def _pairs(section: str, tops: Sequence[Finding], style: Style) -> list[Sentence]:
     """Verdicts on two organs together, such as asymmetric kidneys."""
     sentences = []
-    for verdict in judged:
-        organs = [f for f in tops if f.regions[0].id in _subjects(verdict)]
-        if len(_subjects(verdict)) == 2 and len(organs) == 2 and (verdict.status is not Status.ABSENT or style.is_full):
+    for verdict in (a for f in tops for a in f.assessments if a.twin and a.category and a.section == section):
+        organs = [f for f in tops if f.site in (verdict.site, verdict.twin)]
+        if len(organs) == 2 and (verdict.status is not Status.ABSENT or style.is_full):
             words, many = structure_list((f.site for f in organs), pair="the")
             sentences.append(Sentence(f"{capital(words)} {be(many)} {verdict.category}.", section, (*organs, verdict)))
     return sentences
@@ -313,7 +308,7 @@ def _bones(tops: Sequence[Finding], attached: dict[str, list[Finding]]) -> list[
     ribs = [f for f in tops if f.site.startswith("rib")]
     others = [f for f in tops if f not in spine and f not in ribs]
     if spine:
-        cut = [f for f in spine if f.attribute("cut")]
+        cut = [f for f in spine if f.cut_by]
         word = "Vertebra" if len(spine) == 1 else "Vertebrae"
         state = "incompletely imaged" if len(cut) == len(spine) else "included in the scan"
         text = f"{word} {level_runs(f.site for f in spine)} {be(len(spine) > 1)} {state}"
@@ -324,8 +319,8 @@ def _bones(tops: Sequence[Finding], attached: dict[str, list[Finding]]) -> list[
     if not grouped:
         others = sorted([*others, *ribs], key=lambda f: structure(f.site).rank)
     for cut_state, state in ((False, "included in the scan"), (True, "incompletely imaged")):
-        held = [f for f in others if bool(f.attribute("cut")) is cut_state]
-        here = ribs if grouped and any(f.attribute("cut") for f in ribs) is cut_state else []
+        held = [f for f in others if bool(f.cut_by) is cut_state]
+        here = ribs if grouped and any(f.cut_by for f in ribs) is cut_state else []
         if held or here:
             words, many = structure_list((f.site for f in held), first=_rib_words(here))
             if len({base_words(structure(f.site)) for f in held}) > _LONGEST_LIST[state]:
@@ -348,7 +343,7 @@ def _muscles(
 ) -> list[Sentence]:
     """One sentence; each muscle by name only in the full style and when there are few."""
     parts = tuple(p for f in muscles for p in attached.get(f.site, ()))
-    cut = [f for f in muscles if f.attribute("cut")]
+    cut = [f for f in muscles if f.cut_by]
     state = "incompletely imaged" if cut else "included in the scan"
     bases = dict.fromkeys(base_words(structure(f.site)) for f in muscles)
     if style.is_full and len(bases) <= _MUSCLE_LIST and len(cut) in (0, len(muscles)):
@@ -359,7 +354,7 @@ def _muscles(
 
 def _not_seen(section: str, findings: Sequence[Finding]) -> list[Sentence]:
     """Organs that one expects in the imaged part of the body, and that the masks did not find."""
-    held = [f for f in findings if f.kind == "organ" and f.status is Status.ABSENT and f.attribute("expected")]
+    held = [f for f in findings if f.kind == "organ" and f.status is Status.ABSENT and f.is_expected]
     if not held:
         return []
     words, many = structure_list((f.site for f in held), pair="the")
@@ -370,8 +365,8 @@ def _no_lesions(section: str, findings: Sequence[Finding]) -> list[Sentence]:
     """``No renal cyst or stone segmented.`` One sentence for each extent that was searched."""
     absent = [f for f in findings if f.status is Status.ABSENT and is_lesion_kind(f.kind)]
     sentences = []
-    for scope in dict.fromkeys(f.attribute("scope") for f in absent):
-        held = [f for f in absent if f.attribute("scope") == scope]
+    for scope in dict.fromkeys(f.scope for f in absent):
+        held = [f for f in absent if f.scope == scope]
         kinds = {f.kind for f in held}
         words = []
         for finding in held:
@@ -384,11 +379,11 @@ def _no_lesions(section: str, findings: Sequence[Finding]) -> list[Sentence]:
     return sentences
 
 
-def _remaining(section: str, finding: Finding, style: Style) -> Sentence:
+def _remaining(section: str, finding: Citable, style: Style) -> Sentence:
     """A present verdict that no other sentence stated."""
     first = finding.measurements[0] if finding.measurements else None
     site = structure(finding.site).words if finding.site and _SINGLE.get(section) != finding.site else ""
-    value = "" if first is None or finding.attribute("stated") else quantity_text(finding, style)
+    value = "" if first is None or finding.says_value else quantity_text(finding, style)
     if first is not None and first.quantity == "cardiothoracic_ratio":
         site = ""  # the heading says whose it is
     if first is not None and site and finding.status is Status.ABSENT:
@@ -402,7 +397,7 @@ def _remaining(section: str, finding: Finding, style: Style) -> Sentence:
     return Sentence(capital(f"{site}{': ' if site else ''}{said}."), section, (finding,))
 
 
-def quantity_text(finding: Finding, style: Style) -> str:
+def quantity_text(finding: Citable, style: Style) -> str:
     """The headline number of a finding with its unit and, where it needs one, its name."""
     first = finding.measurements[0]
     if first.quantity == "difference_hu":

@@ -19,7 +19,7 @@ _HOME = {
     "Output": "radvlm.evaluate.metric",
     "read_reports": "radvlm.evaluate.inputs",
     "compare_systems": "radvlm.evaluate.statistics.resampling",
-    "label_report": "radvlm.evaluate.metrics.labels",
+    "label_report": "radvlm.report_reader.labels",
     "count_errors": "radvlm.evaluate.metrics.errors",
 }
 __all__ = [
@@ -40,11 +40,11 @@ if TYPE_CHECKING:
     from radvlm.evaluate.inputs import read_reports
     from radvlm.evaluate.metric import Metric, Output
     from radvlm.evaluate.metrics.errors import count_errors
-    from radvlm.evaluate.metrics.labels import label_report
     from radvlm.evaluate.results.table import EvaluationTable
     from radvlm.evaluate.run import evaluate
     from radvlm.evaluate.score import Mark, Score
     from radvlm.evaluate.statistics.resampling import compare_systems
+    from radvlm.report_reader.labels import label_report
     from radvlm.report_reader.report_text import ReportText
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from radvlm.export.regions import Caliper, caliper_slice
 from radvlm.export.windows import WINDOWS, Window, gray_levels
 from radvlm.types.anatomy import structure
-from radvlm.types.finding import Finding, Status
+from radvlm.types.finding import Citable, Finding, Status
 from radvlm.types.region import Region
 from radvlm.types.region_map import RegionMap
 from radvlm.types.report import Report
@@ -63,7 +63,7 @@ def chosen_regions(report: Report, measurements: Measurements | None, limit: int
     important = sorted(
         (
             f
-            for f in report.findings
+            for f in report.citable
             if f.status in (Status.PRESENT, Status.INDETERMINATE) and f.regions and f.importance > 0
         ),
         key=lambda f: -f.importance,
@@ -81,9 +81,9 @@ def chosen_regions(report: Report, measurements: Measurements | None, limit: int
     return tuple(chosen.values())[:limit]
 
 
-def _pictured(finding: Finding) -> tuple[Region, ...]:
+def _pictured(finding: Citable) -> tuple[Region, ...]:
     """At most three regions of a finding, so that thirty ribs do not fill the page; no organ that a model points at."""
-    return () if finding.attribute("grounding") == "organ" else finding.regions[:3]
+    return () if isinstance(finding, Finding) and finding.grounding == "organ" else finding.regions[:3]
 
 
 def key_image(

@@ -56,7 +56,7 @@ def model_badge(findings: Sequence[Finding]) -> tuple[str, str, str]:
         shown = f"{min(chances):.2f}" if len(chances) == 1 else f"{min(chances):.2f} to {max(chances):.2f}"
         return "model", "model", f"Not seen by the model (probability {shown}); nobody searched for it in masks"
     first = findings[0]
-    short, long = _GROUNDED.get(first.attribute("grounding"), ("", ""))
+    short, long = _GROUNDED.get(first.grounding, ("", ""))
     text = f"model, p {probability_words(min(chances))}" + (f", {short}" if short else "")
     state = "Left open" if first.status is Status.INDETERMINATE else "Stated"
     explanation = f"{state} by a model with probability {min(chances):.2f}; not measured in the masks"

@@ -37,7 +37,7 @@ from radvlm.export.regions import (
 from radvlm.export.view import LOWEST_HU, PackedHu, ViewGrid, choose_view, fit_grid, pack_labels, view_labels
 from radvlm.export.windows import WINDOWS, Window, section_window
 from radvlm.types.anatomy import SECTIONS, structure
-from radvlm.types.finding import Source, Status
+from radvlm.types.finding import Finding, Source, Status
 from radvlm.types.geometry import Geometry
 from radvlm.types.region import Region
 from radvlm.types.region_map import RegionMap
@@ -281,7 +281,7 @@ def _badge(sentence: Sentence) -> tuple[str, str, str] | None:
     """(class, text, explanation) for what was not measured in the masks; None for what was."""
     sources = {f.source: f for f in sentence.findings}
     if Source.MODEL in sources:
-        return model_badge([f for f in sentence.findings if f.source is Source.MODEL])
+        return model_badge([f for f in sentence.findings if isinstance(f, Finding) and f.source is Source.MODEL])
     if any(f.status is Status.INDETERMINATE for f in sentence.findings):
         reason = next(f.reason for f in sentence.findings if f.status is Status.INDETERMINATE)
         return "indeterminate", "indeterminate", reason

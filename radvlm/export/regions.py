@@ -86,7 +86,7 @@ def model_regions(report: Report) -> frozenset[str]:
 
 def calipers(report: Report, measurements: Measurements | None, to_index: np.ndarray) -> tuple[Caliper, ...]:
     """Every measurement with two end points, once. ``to_index``: 4x4, RAS+ mm to native index."""
-    numbers: list[Measurement] = [m for finding in report.findings for m in finding.measurements]
+    numbers: list[Measurement] = [m for item in report.citable for m in item.measurements]
     if measurements is not None:
         numbers += [m for lesion in measurements.lesions for m in lesion.measurements]
         numbers += [m for record in measurements.structures for m in record.measurements]

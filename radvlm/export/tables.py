@@ -236,7 +236,7 @@ def _number_row(region_id: str, name: str, m: Measurement) -> Row:
 def cited_rows(report: Report, names: Mapping[str, str]) -> list[Row]:
     """The numbers that findings cite, for a page without the full Measurements."""
     seen: dict[tuple[Any, ...], Row] = {}
-    for finding in report.findings:
+    for finding in report.citable:
         for m in finding.measurements:
             name = names.get(m.region_id) or (structure(finding.site).words if finding.site else "whole scan")
             seen.setdefault((m.region_id, name, m.quantity, m.value), _number_row(m.region_id, sentence_case(name), m))

@@ -1,25 +1,27 @@
-"""Applying one rule: the value it needs, the conditions it sets, and the finding that comes out.
+"""Applying one rule: the value it needs, the conditions it sets, and the assessment that comes out.
 
-Unusual: an assessment is a finding of its own beside the organ or lesion it judges (joined by ``site`` or by the
-attribute ``region``), so a category never overwrites a measurement. A class of status ``absent`` ("normal in size")
-is an absent finding ("splenomegaly") with the number that shows it.
+Unusual: an assessment has words and numbers of its own beside those of the finding that holds it, so a category never
+overwrites a measurement. A class of status ``absent`` ("normal in size") is an absent one ("splenomegaly") with the
+number that shows it. What could not be judged is a finding that was not assessed.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from decimal import ROUND_HALF_UP, Decimal
 
 from radvlm.interpret.report_checklist import load_survey
 from radvlm.interpret.rules import Rule, RuleClass, Rules
 from radvlm.types.anatomy import ABDOMINAL_LEVELS, structure
-from radvlm.types.finding import Finding, RuleReference, Source, Status
+from radvlm.types.finding import Assessment, Citable, Finding, RuleReference, Source, Status
 from radvlm.types.measurement import Measurement, Omission
 from radvlm.types.scan_measurements import NOT_IMAGED, LesionMeasurements, Measurements, StructureMeasurements
 from radvlm.types.study import Patient, Study
 
 Record = StructureMeasurements | LesionMeasurements
+#: What a rule says: a class with words, why there is none, or nothing.
+Outcome = Assessment | Finding | None
 #: An organ of fewer voxels than this is a crumb of the segmentation, not something seen.
 SMALLEST_ORGAN_VOXELS = 10
 TOO_SMALL = "too small to characterize"
@@ -186,6 +188,11 @@ def _half_up(value: float, step: str) -> str:
     return str(Decimal(repr(float(value))).quantize(Decimal(step), ROUND_HALF_UP))
 
 
+def site_of(lesion: LesionMeasurements) -> str:
+    """The organ that a lesion is reported under."""
+    return lesion.host or structure(lesion.structure).parent or lesion.structure
+
+
 def reference(rule: Rule) -> RuleReference:
     return RuleReference(rule.id, rule.source, rule.certainty)
 
@@ -206,25 +213,18 @@ def not_assessed(rule: Rule, site: str, reason: str, words: str = "") -> Finding
 
 def assessed(
     rule: Rule, outcome: RuleClass, site: str, records: tuple[Record, ...], measurements: tuple[Measurement, ...]
-) -> Finding:
-    """The finding of a class that has words."""
+) -> Assessment:
+    """The assessment of a class that has words."""
     status = Status(outcome.status)
     regions = () if status is Status.ABSENT else tuple(r.region for r in records)
-    attributes = [("subject", r.region.id) for r in records]
-    if rule.reference:
-        attributes.append(("reference", rule.reference))
     category, headline = outcome.category or "", outcome.headline
-    if "{value}" in category + headline:
+    says_value = "{value}" in category + headline
+    if says_value:
         value = stated(measurements[0])
         category, headline = category.replace("{value}", value), headline.replace("{value}", value)
-        attributes.append(("stated", "yes"))  # the number stands in the words already
-    if headline:
-        attributes.append(("headline", headline))
-    if rule.detail:
-        attributes.append(("detail", "yes"))
     lesion = next((r.structure for r in records if isinstance(r, LesionMeasurements)), "")
     section = rule.section or (structure(lesion).section if lesion else _section(rule, site))
-    return Finding(
+    return Assessment(
         "?",
         rule.finding,
         status,
@@ -237,25 +237,33 @@ def assessed(
         reason=outcome.reason,
         source=Source.HEADER if rule.level == "scan" else Source.MASKS,
         importance=outcome.importance,
-        attributes=tuple(attributes),
+        headline=headline,
+        says_value=says_value,
+        is_detail=rule.detail,
+        reference=rule.reference,
+        twin=records[1].structure if len(records) == 2 else "",
     )
 
 
-def too_small(rule: Rule, lesion: LesionMeasurements, site: str) -> Finding:
+def stand_alone(assessment: Assessment) -> Finding:
+    """The finding of what was judged and is no finding itself: the scan, the muscle at a level."""
+    return Finding(**{f.name: getattr(assessment, f.name) for f in fields(Citable)})
+
+
+def too_small(rule: Rule, lesion: LesionMeasurements) -> Assessment:
     """The lesion cannot be classed by attenuation: partial volume."""
     long = measured(lesion, "long_axis")
-    return Finding(
+    return Assessment(
         "?",
         rule.finding,
         Status.INDETERMINATE,
-        site,
+        site_of(lesion),
         rule.section or structure(lesion.structure).section,
         (lesion.region,),
         () if long is None else (long,),
         category=TOO_SMALL,
         rule=reference(rule),
         reason="shorter than 10 mm or than two slices, so its attenuation is mixed with its surroundings",
-        attributes=(("subject", lesion.region.id),),
     )
 
 
@@ -265,41 +273,39 @@ def _section(rule: Rule, site: str) -> str:
     return structure(site).section if site else "technique"
 
 
-def apply_structure_rule(rule: Rule, case: Case, name: str) -> tuple[Finding | None, bool]:
-    """Apply to one whole structure. Returns (finding or None, whether the rule gave a class with words)."""
-    finding, classed = _structure_finding(rule, case, name)
-    if rule.quiet and finding is not None and finding.status is Status.NOT_ASSESSED:
-        return None, False
-    return finding, classed
+def apply_structure_rule(rule: Rule, case: Case, name: str) -> Outcome:
+    """Apply to one whole structure."""
+    outcome = _of_structure(rule, case, name)
+    return None if rule.quiet and isinstance(outcome, Finding) else outcome
 
 
-def _structure_finding(rule: Rule, case: Case, name: str) -> tuple[Finding | None, bool]:
+def _of_structure(rule: Rule, case: Case, name: str) -> Outcome:
     record = case.measurements.structure(name)
     if record is None:
         if structure(name).kind in ("lesion", "fluid"):
-            return None, False
+            return None
         organ = load_survey().organ_of(name)
         if organ is None and structure(name).kind == "vessel":
-            return None, False  # nobody expects a word on an iliac artery that is outside the scan
+            return None  # nobody expects a word on an iliac artery that is outside the scan
         if name in case.measurements.absent:
-            return not_assessed(rule, name, HOST_NOT_SEEN), False
-        return (None if organ is None else not_assessed(rule, name, NO_MASK, organ.words)), False
+            return not_assessed(rule, name, HOST_NOT_SEEN)
+        return None if organ is None else not_assessed(rule, name, NO_MASK, organ.words)
     if record.region.voxels < SMALLEST_ORGAN_VOXELS:
-        return not_assessed(rule, name, "only a few voxels are labeled"), False
+        return not_assessed(rule, name, "only a few voxels are labeled")
     value, missing = value_of(rule, case, record)
     reason = unmet_condition(rule, case, (record,))
     if reason is not None and (value is not None or rule.quantity not in _NOT_IN_THIS_VERSION):
-        return not_assessed(rule, name, reason), False
+        return not_assessed(rule, name, reason)
     if value is None and missing == NOT_IMAGED:
-        return None, False
+        return None
     if value is None:
-        return not_assessed(rule, name, missing), False
+        return not_assessed(rule, name, missing)
     elsewhere = outside_abdomen(rule, case, value)
     if elsewhere is not None:
-        return not_assessed(rule, name, elsewhere), False
+        return not_assessed(rule, name, elsewhere)
     outcome = classify(rule, case, value.value)
     if outcome.category is None or unmet_criterion(rule, record):
-        return None, False
+        return None
     coarse = value.uncertainty or 0.0
     # a largest chord errs upwards by up to a voxel, so on a coarse grid the class must hold a voxel lower too
     if (
@@ -307,14 +313,14 @@ def _structure_finding(rule: Rule, case: Case, name: str) -> tuple[Finding | Non
         and coarse > COARSE_MM
         and classify(rule, case, value.value - coarse).category != outcome.category
     ):
-        return not_assessed(rule, name, f"its diameter lies within one voxel ({coarse:.1f} mm) of a limit"), False
+        return not_assessed(rule, name, f"its diameter lies within one voxel ({coarse:.1f} mm) of a limit")
     if rule.applies_when.level == "abdominal" and outcome.status == "absent" and "inferior" in record.cut_by:
         reason = "the lower abdominal aorta is not imaged, and what is imaged is not dilated"
-        return not_assessed(rule, name, reason), False
-    return assessed(rule, outcome, name, (record,), (value,)), True
+        return not_assessed(rule, name, reason)
+    return assessed(rule, outcome, name, (record,), (value,))
 
 
-def apply_pair_rule(rule: Rule, case: Case) -> Finding | None:
+def apply_pair_rule(rule: Rule, case: Case) -> Outcome:
     """Apply to the absolute difference of two structures."""
     records = tuple(r for r in (case.measurements.structure(n) for n in rule.structures) if r is not None)
     site = rule.structures[0]
@@ -330,24 +336,23 @@ def apply_pair_rule(rule: Rule, case: Case) -> Finding | None:
     return None if outcome.category is None else assessed(rule, outcome, site, records, pair)
 
 
-def apply_lesion_rule(rule: Rule, case: Case, lesion: LesionMeasurements) -> tuple[Finding | None, bool]:
-    """Apply to one lesion. Returns (finding or None, whether the rule gave a class with words)."""
-    finding, classed = _lesion_finding(rule, case, lesion)
-    too_little = finding is not None and (finding.status is Status.NOT_ASSESSED or finding.category == TOO_SMALL)
-    return (None, False) if rule.quiet and too_little else (finding, classed)
+def apply_lesion_rule(rule: Rule, case: Case, lesion: LesionMeasurements) -> Outcome:
+    """Apply to one lesion."""
+    outcome = _of_lesion(rule, case, lesion)
+    too_little = isinstance(outcome, Finding) or (outcome is not None and outcome.category == TOO_SMALL)
+    return None if rule.quiet and too_little else outcome
 
 
-def _lesion_finding(rule: Rule, case: Case, lesion: LesionMeasurements) -> tuple[Finding | None, bool]:
-    site = lesion.host or lesion.structure
+def _of_lesion(rule: Rule, case: Case, lesion: LesionMeasurements) -> Outcome:
     reason = unmet_condition(rule, case, (lesion,))
     if reason is not None:
-        return not_assessed(rule, lesion.structure, reason), False
+        return not_assessed(rule, lesion.structure, reason)
     value, reason = value_of(rule, case, lesion)
     if value is None:
-        return not_assessed(rule, lesion.structure, reason), False
+        return not_assessed(rule, lesion.structure, reason)
     if is_too_small(rule, case, lesion):
-        return too_small(rule, lesion, site), True
+        return too_small(rule, lesion)
     outcome = classify(rule, case, value.value)
     if outcome.category is None or unmet_criterion(rule, lesion):
-        return None, False
-    return assessed(rule, outcome, site, (lesion,), (value,)), True
+        return None
+    return assessed(rule, outcome, site_of(lesion), (lesion,), (value,))

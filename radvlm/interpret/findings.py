@@ -7,7 +7,9 @@ scan that stops short of it.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from itertools import count
 
 from radvlm.interpret.assess import (
     HOST_NOT_SEEN,
@@ -16,21 +18,25 @@ from radvlm.interpret.assess import (
     NOT_SEEN,
     SMALLEST_ORGAN_VOXELS,
     Case,
+    Outcome,
     apply_lesion_rule,
     apply_pair_rule,
     apply_structure_rule,
     assessed,
     classify,
     cut_reason,
+    site_of,
+    stand_alone,
 )
-from radvlm.interpret.pancreas import pancreas_findings
+from radvlm.interpret.pancreas import pancreas_outcomes
 from radvlm.interpret.relations import relations
 from radvlm.interpret.report_checklist import Survey, load_survey
 from radvlm.interpret.rules import Rules, load_rules
-from radvlm.interpret.spine import spine_findings
+from radvlm.interpret.spine import height_loss, spine_findings, vertebrae
 from radvlm.types.anatomy import SECTIONS, structure
-from radvlm.types.finding import Finding, Source, Status
+from radvlm.types.finding import Assessment, Finding, Source, Status
 from radvlm.types.measurement import Measurement
+from radvlm.types.region import Region
 from radvlm.types.scan_measurements import LesionMeasurements, Measurements, StructureMeasurements
 from radvlm.types.study import Patient, Study
 
@@ -63,20 +69,26 @@ def interpret(
     """
     case = Case(measurements, patient, load_rules() if rules is None else rules, study)
     survey = load_survey()
+    judged = _judge(case)
     found = [
         *_scan(case),
-        *_organs(case, survey),
-        *_lesions(case),
+        *_organs(case, survey, judged),
+        *_lesions(case, judged),
         *_absent_lesions(case, survey),
-        *_rule_findings(case),
-        *relations(case.measurements),
-        *pancreas_findings(case),
+        *judged.left(),
+        *judged.unjudged,
         *spine_findings(case),
         *_not_searched(case, survey),
     ]
     order = {name: rank for rank, name in enumerate(SECTIONS)}
     found.sort(key=lambda f: order[f.section])
-    return tuple(replace(f, id=f"F{n}") for n, f in enumerate(_deduplicated(found), 1))
+    numbers = count(1)
+    return tuple(_numbered(f, numbers) for f in _deduplicated(found))
+
+
+def _numbered(finding: Finding, numbers: Iterator[int]) -> Finding:
+    own = f"F{next(numbers)}"
+    return replace(finding, id=own, assessments=tuple(replace(a, id=f"F{next(numbers)}") for a in finding.assessments))
 
 
 def _deduplicated(found: list[Finding]) -> list[Finding]:
@@ -113,8 +125,6 @@ def _scan(case: Case) -> list[Finding]:
         ),
     )
     found = [coverage]
-    agent = case.study.contrast_agent if case.study is not None else ""
-    words = (("header_agent", agent),) if agent else ()
     if phase is None:
         found.append(
             Finding(
@@ -140,7 +150,6 @@ def _scan(case: Case) -> list[Finding]:
                 category=name,
                 reason=phase.reason,
                 source=Source.VOXELS,
-                attributes=words,
             )
         )
     else:
@@ -154,7 +163,6 @@ def _scan(case: Case) -> list[Finding]:
                 category=phase.name,
                 reason=phase.reason,
                 source=Source.VOXELS,
-                attributes=words,
             )
         )
     by_quantity = {m.quantity: m for m in coverage.measurements}
@@ -163,7 +171,7 @@ def _scan(case: Case) -> list[Finding]:
             value = by_quantity[rule.quantity]
             outcome = classify(rule, case, value.value)
             if outcome.category is not None:
-                found.append(assessed(rule, outcome, "", (), (value,)))
+                found.append(stand_alone(assessed(rule, outcome, "", (), (value,))))
     return found
 
 
@@ -174,7 +182,7 @@ def _organ_numbers(record: StructureMeasurements) -> tuple[Measurement, ...]:
     return tuple(sorted(kept, key=lambda m: rank.get(m.quantity, len(rank))))
 
 
-def _organs(case: Case, survey: Survey) -> list[Finding]:
+def _organs(case: Case, survey: Survey, judged: _Judgements) -> list[Finding]:
     found = []
     for record in case.measurements.structures:
         row = structure(record.structure)
@@ -190,10 +198,10 @@ def _organs(case: Case, survey: Survey) -> list[Finding]:
                     row.section,
                     (record.region,),
                     reason=f"fewer than {SMALLEST_ORGAN_VOXELS} voxels are labeled, which may be an error of the masks",
+                    assessments=judged.take(record.region),
                 )
             )
             continue
-        attributes = (("cut", " ".join(record.cut_by)),) if record.cut_by else ()
         found.append(
             Finding(
                 "?",
@@ -205,22 +213,24 @@ def _organs(case: Case, survey: Survey) -> list[Finding]:
                 _organ_numbers(record),
                 category="incompletely imaged" if record.cut_by else "",
                 reason=cut_reason(record.cut_by) if record.cut_by else "",
-                attributes=attributes,
+                cut_by=record.cut_by,
+                assessments=judged.take(record.region),
             )
         )
     expected = survey.expected_organs(case.measurements)
     for name in case.measurements.absent:
         row = structure(name)
         if row.kind not in _LESION_KINDS:
-            mention = (("expected", "yes"),) if name in expected else ()
-            found.append(Finding("?", "organ", Status.ABSENT, name, row.section, category=NOT_SEEN, attributes=mention))
+            found.append(
+                Finding("?", "organ", Status.ABSENT, name, row.section, category=NOT_SEEN, is_expected=name in expected)
+            )
     return found
 
 
-def _lesions(case: Case) -> list[Finding]:
+def _lesions(case: Case, judged: _Judgements) -> list[Finding]:
     """One finding per lesion instance; fluid is one finding per structure, save pleural fluid that has no side."""
     found = [
-        _lesion(case, lesion)
+        _lesion(case, lesion, judged.take(lesion.region))
         for lesion in case.measurements.lesions
         if structure(lesion.structure).kind == "lesion" or lesion.structure == "pleural_effusion"
     ]
@@ -228,7 +238,7 @@ def _lesions(case: Case) -> list[Finding]:
     for record in case.measurements.structures:
         row = structure(record.structure)
         if row.kind == "fluid" and row.name in counted and row.name != "pleural_effusion":
-            found.append(_fluid(case, record))
+            found.append(_fluid(case, record, judged.take(record.region)))
         elif row.kind in _LESION_KINDS and row.name not in counted:
             found.append(
                 Finding(
@@ -239,12 +249,13 @@ def _lesions(case: Case) -> list[Finding]:
                     row.section,
                     (record.region,),
                     reason="only crumbs too small to count as a lesion are labeled",
+                    assessments=judged.take(record.region),
                 )
             )
     return found
 
 
-def _fluid(case: Case, record: StructureMeasurements) -> Finding:
+def _fluid(case: Case, record: StructureMeasurements, assessments: tuple[Assessment, ...]) -> Finding:
     row = structure(record.structure)
     rank = {q: n for n, q in enumerate(_HEADLINE_ORDER)}
     largest = next(lesion for lesion in case.measurements.lesions if lesion.structure == record.structure)
@@ -261,26 +272,19 @@ def _fluid(case: Case, record: StructureMeasurements) -> Finding:
         row.section,
         (record.region,),
         tuple(numbers),
-        places.pop() if len(places) == 1 and not row.side else (),
+        locations=places.pop() if len(places) == 1 and not row.side else (),
         reason=cut_reason(record.cut_by) if record.cut_by else "",
         importance=case.rules.importance_of(row.name),
-        attributes=(("cut", " ".join(record.cut_by)),) if record.cut_by else (),
+        cut_by=record.cut_by,
+        assessments=assessments,
     )
 
 
-def _lesion(case: Case, lesion: LesionMeasurements) -> Finding:
+def _lesion(case: Case, lesion: LesionMeasurements, assessments: tuple[Assessment, ...]) -> Finding:
     row = structure(lesion.structure)
     rank = {q: n for n, q in enumerate(_HEADLINE_ORDER)}
     numbers = sorted(lesion.measurements, key=lambda m: rank.get(m.quantity, len(rank)))
     phase = case.measurements.phase
-    attributes = [
-        ("host", lesion.host),
-        ("pole", lesion.pole),
-        ("level", lesion.level),
-        ("attenuation", lesion.attenuation),
-        ("cut", " ".join(lesion.cut_by)),
-        ("phase", phase.name if phase is not None and phase.certain else ""),
-    ]
     locations = lesion.locations
     if lesion.level and lesion.level not in locations and row.section in ("bones", "nodes", "peritoneum"):
         locations = (*locations, lesion.level)
@@ -288,15 +292,21 @@ def _lesion(case: Case, lesion: LesionMeasurements) -> Finding:
         "?",
         row.name,
         Status.PRESENT,
-        lesion.host or row.parent or row.name,
+        site_of(lesion),
         row.section,
         (lesion.region,),
         tuple(numbers),
-        locations,
+        locations=locations,
         category=lesion.attenuation,
         reason=cut_reason(lesion.cut_by) if lesion.cut_by else "",
         importance=case.rules.importance_of(row.name),
-        attributes=tuple((k, v) for k, v in attributes if v),
+        host=lesion.host,
+        pole=lesion.pole,
+        level=lesion.level,
+        attenuation=lesion.attenuation,
+        cut_by=lesion.cut_by,
+        phase=phase.name if phase is not None and phase.certain else "",
+        assessments=assessments,
     )
 
 
@@ -327,51 +337,78 @@ def _absent_lesions(case: Case, survey: Survey) -> list[Finding]:
         particular = bool(row.parent) or len(hosts) <= 2  # lies in an organ, not somewhere in the body
         whole = bool(seen) and particular and not any(r.cut_by for r in seen)
         scope = "" if whole else "imaged part" if seen and particular else "imaged range"
-        attributes = (("scope", scope),) if scope else ()
-        found.append(
-            Finding("?", name, Status.ABSENT, row.parent or name, row.section, category="", attributes=attributes)
-        )
+        found.append(Finding("?", name, Status.ABSENT, row.parent or name, row.section, scope=scope))
     return found
 
 
-def _rule_findings(case: Case) -> list[Finding]:
-    found: list[Finding] = []
-    outcomes: dict[tuple[str, str], list[tuple[str, Finding | None, bool]]] = {}
-    for rule in case.rules.rules:
-        if not rule.enabled:
-            continue
+@dataclass
+class _Judgements:
+    """Assessments by the region that they judge, and what could not be judged."""
+
+    by_region: dict[str, list[Assessment]] = field(default_factory=dict)
+    unjudged: list[Finding] = field(default_factory=list)
+
+    def add(self, region_id: str, outcomes: Iterable[Outcome]) -> None:
+        for outcome in outcomes:
+            if isinstance(outcome, Assessment):
+                self.by_region.setdefault(region_id, []).append(outcome)
+            elif outcome is not None:
+                self.unjudged.append(outcome)
+
+    def take(self, region: Region) -> tuple[Assessment, ...]:
+        """Those of one region, which then are no longer here."""
+        return tuple(self.by_region.pop(region.id, ()))
+
+    def left(self) -> list[Finding]:
+        """Those of regions that are in no finding, such as the muscle at a level."""
+        alone = [stand_alone(a) for held in self.by_region.values() for a in held]
+        return sorted(alone, key=_rank)
+
+
+def _rank(finding: Finding) -> int:
+    return structure(finding.site).rank if finding.site else 0
+
+
+def _judge(case: Case) -> _Judgements:
+    """What every rule says of every organ and lesion."""
+    outcomes: dict[str, list[tuple[str, Outcome]]] = {}
+    for rule in sorted((r for r in case.rules.rules if r.enabled), key=lambda r: r.level != "pair"):
         if rule.level == "pair":
-            finding = apply_pair_rule(rule, case)
-            found += [] if finding is None else [finding]
+            outcomes.setdefault(rule.structures[0], []).append((rule.id, apply_pair_rule(rule, case)))
         elif rule.level == "structure":
             for name in rule.structures:
-                outcomes.setdefault((name, ""), []).append((rule.id, *apply_structure_rule(rule, case, name)))
+                outcomes.setdefault(name, []).append((rule.id, apply_structure_rule(rule, case, name)))
         elif rule.level == "lesion":
             for lesion in case.measurements.lesions:
                 if lesion.structure in rule.structures:
-                    key = (lesion.structure, lesion.region.id)
-                    outcomes.setdefault(key, []).append((rule.id, *apply_lesion_rule(rule, case, lesion)))
-    for results in outcomes.values():
-        found += _without_alternatives(case.rules, results)
-    found.sort(key=lambda f: f.site and structure(f.site).rank)
-    return found
+                    said = (rule.id, apply_lesion_rule(rule, case, lesion))
+                    outcomes.setdefault(lesion.region.id, []).append(said)
+    judged = _Judgements()
+    for region_id, results in outcomes.items():
+        judged.add(region_id, _without_alternatives(case.rules, results))
+    judged.unjudged.sort(key=_rank)
+    for lesion in case.measurements.lesions:
+        judged.add(lesion.region.id, relations(lesion))
+        judged.add(lesion.region.id, pancreas_outcomes(case, lesion))
+    for record in vertebrae(case.measurements):
+        judged.add(record.region.id, [height_loss(case, record)])
+    return judged
 
 
-def _without_alternatives(rules: Rules, results: list[tuple[str, Finding | None, bool]]) -> list[Finding]:
+def _without_alternatives(rules: Rules, results: list[tuple[str, Outcome]]) -> list[Assessment | Finding]:
     """Of a rule and its alternative, the one that gave a class.
 
     What one rule judged is not listed as "not assessed" because another rule on the same matter could not be applied.
     """
-    gave = {rule_id for rule_id, _, classed in results if classed}
-    judged = {finding.kind for rule_id, finding, _ in results if finding is not None and rule_id in gave}
+    gave = {rule_id: outcome.kind for rule_id, outcome in results if isinstance(outcome, Assessment)}
     alternatives = {r.id: r.alternative_to for r in rules.rules if r.alternative_to}
-    kept = []
-    for rule_id, finding, _ in results:
-        first = alternatives.get(rule_id, "")
-        superfluous = finding is not None and finding.status is Status.NOT_ASSESSED and finding.kind in judged
-        if finding is not None and first not in gave and not superfluous:
-            kept.append(finding)
-    return kept
+    return [
+        outcome
+        for rule_id, outcome in results
+        if outcome is not None
+        and alternatives.get(rule_id) not in gave
+        and not (isinstance(outcome, Finding) and outcome.kind in gave.values())
+    ]
 
 
 def _not_searched(case: Case, survey: Survey) -> list[Finding]:

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from radvlm.interpret.assess import Case, classify, cut_reason, measured, not_assessed, reference
+from radvlm.interpret.assess import Case, classify, cut_reason, measured, not_assessed, reference, site_of
 from radvlm.types.anatomy import structure
-from radvlm.types.finding import Finding, Status
+from radvlm.types.finding import Assessment, Finding, Status
 from radvlm.types.measurement import Measurement
 from radvlm.types.scan_measurements import LesionMeasurements, VesselContact
 
@@ -41,59 +41,37 @@ ADVANCED = "locally advanced by vascular contact"
 OPEN = "resectability left open by vascular contact"
 
 
-def pancreas_findings(case: Case) -> list[Finding]:
-    """Contacts of every pancreatic tumor; stage and resectability of those in ``STAGED``."""
-    found: list[Finding] = []
-    for lesion in case.measurements.lesions:
-        if not lesion.contacts:
-            continue
-        found += [_contact(lesion, contact) for contact in lesion.contacts]
-        if lesion.structure in STAGED:
-            found += [_t_stage(case, lesion), _resectability(case, lesion)]
+def pancreas_outcomes(case: Case, lesion: LesionMeasurements) -> list[Assessment | Finding]:
+    """Contacts of a pancreatic tumor; stage and resectability where it is one of ``STAGED``."""
+    found = [_contact(lesion, contact) for contact in lesion.contacts]
+    if found and lesion.structure in STAGED:
+        found += [_t_stage(case, lesion), _resectability(case, lesion)]
     return found
 
 
-def _contact(lesion: LesionMeasurements, contact: VesselContact) -> Finding:
-    words = structure(lesion.structure).words
-    attributes = (
-        ("subject", f"{lesion.region.id} {contact.vessel}"),
-        ("reference", lesion.structure),
-        ("lesion", lesion.region.id),
-    )
+def _contact(lesion: LesionMeasurements, contact: VesselContact) -> Assessment | Finding:
     if contact.touches is None:
+        words = f"contact of the {structure(lesion.structure).words} with the {structure(contact.vessel).words}"
         return Finding(
             "?",
             "vessel_contact",
             Status.NOT_ASSESSED,
             contact.vessel,
             "pancreas",
-            category=f"contact of the {words} with the {structure(contact.vessel).words}",
+            category=words,
             reason=contact.reason,
-            attributes=attributes,
         )
-    if not contact.touches:
-        return Finding(
-            "?",
-            "vessel_contact",
-            Status.ABSENT,
-            contact.vessel,
-            "pancreas",
-            (),
-            contact.measurements,
-            category=FREE,
-            attributes=attributes,
-        )
-    return Finding(
+    return Assessment(
         "?",
         "vessel_contact",
-        Status.PRESENT,
+        Status.PRESENT if contact.touches else Status.ABSENT,
         contact.vessel,
         "pancreas",
-        (lesion.region,),
+        (lesion.region,) if contact.touches else (),
         contact.measurements,
-        category=IN_CONTACT,
-        reason=contact.reason,
-        attributes=attributes,
+        category=IN_CONTACT if contact.touches else FREE,
+        reason=contact.reason if contact.touches else "",
+        reference=lesion.structure,
     )
 
 
@@ -111,7 +89,7 @@ def _unjudged(contacts: Mapping[str, VesselContact], vessels: tuple[str, ...]) -
     return f"cannot be staged: {words} {verb} not judged ({'; '.join(dict.fromkeys(c.reason for c in missing))})"
 
 
-def _t_stage(case: Case, lesion: LesionMeasurements) -> Finding:
+def _t_stage(case: Case, lesion: LesionMeasurements) -> Assessment | Finding:
     rule = case.rules.rule("pancreas_t_stage")
     contacts = _contacts(lesion)
     words = f"T stage of the {structure(lesion.structure).words}"
@@ -135,18 +113,17 @@ def _t_stage(case: Case, lesion: LesionMeasurements) -> Finding:
         if reason or long is None:
             return not_assessed(rule, lesion.structure, reason, words)
         category = classify(rule, case, long.value).category or ""
-    return Finding(
+    return Assessment(
         "?",
         rule.finding,
         status,
-        lesion.host or lesion.structure,
+        site_of(lesion),
         "pancreas",
         (lesion.region,),
         numbers,
         category=category,
         rule=reference(rule),
         reason=doubt,
-        attributes=(("subject", lesion.region.id),),
     )
 
 
@@ -208,7 +185,7 @@ def resectability(angles: Mapping[str, float], place: str) -> Verdict:
     return Verdict(RESECTABLE, "no arterial and no venous contact")
 
 
-def _resectability(case: Case, lesion: LesionMeasurements) -> Finding:
+def _resectability(case: Case, lesion: LesionMeasurements) -> Assessment | Finding:
     rule = case.rules.rule("pancreas_resectability")
     contacts = _contacts(lesion)
     words = f"resectability of the {structure(lesion.structure).words}"
@@ -232,16 +209,16 @@ def _resectability(case: Case, lesion: LesionMeasurements) -> Finding:
         m for v, c in contacts.items() if v in angles and (m := c.measurement("angle")) is not None
     )
     status = Status.INDETERMINATE if verdict.reason else Status.PRESENT
-    return Finding(
+    return Assessment(
         "?",
         rule.finding,
         status,
-        lesion.host or lesion.structure,
+        site_of(lesion),
         "pancreas",
         (lesion.region,),
         numbers,
         category=f"{verdict.category} (NCCN)",
         rule=reference(rule),
         reason=verdict.reason,
-        attributes=(("subject", lesion.region.id), ("because", verdict.because)),
+        because=verdict.because,
     )

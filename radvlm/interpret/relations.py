@@ -1,4 +1,4 @@
-"""What a lesion touches, and the station of a lymph node, as findings beside the lesion.
+"""What a lesion touches, and the station of a lymph node, as assessments of it.
 
 Unusual: "abutting" says that two masks share at least ``MIN_CONTACT_MM2`` of surface, nothing about invasion. Vessels
 beside a pancreatic lesion are left to the rules on vascular contact, which measure an angle.
@@ -6,9 +6,10 @@ beside a pancreatic lesion are left to the rules on vascular contact, which meas
 
 from __future__ import annotations
 
+from radvlm.interpret.assess import site_of
 from radvlm.types.anatomy import structure
-from radvlm.types.finding import Finding, Status
-from radvlm.types.scan_measurements import LesionMeasurements, Measurements
+from radvlm.types.finding import Assessment, Status
+from radvlm.types.scan_measurements import LesionMeasurements
 
 #: Smaller contacts (mm2) are what a voxel or two of either mask make.
 MIN_CONTACT_MM2 = 10.0
@@ -32,15 +33,14 @@ _SILENT = (
 )
 
 
-def relations(measurements: Measurements) -> list[Finding]:
-    """One finding per lesion that touches another structure, and one per lymph node with a station."""
+def relations(lesion: LesionMeasurements) -> list[Assessment]:
+    """What a lesion touches, and the station of a lymph node."""
     found = []
-    for lesion in measurements.lesions:
-        words = _abutting(lesion)
-        if words:
-            found.append(_beside(lesion, "lesion_contact", words, detail=True))
-        if lesion.station:
-            found.append(_beside(lesion, "node_station", f"{lesion.station} station", detail=False))
+    words = _abutting(lesion)
+    if words:
+        found.append(_beside(lesion, "lesion_contact", words, is_detail=True))
+    if lesion.station:
+        found.append(_beside(lesion, "node_station", f"{lesion.station} station", is_detail=False))
     return found
 
 
@@ -61,16 +61,14 @@ def _abutting(lesion: LesionMeasurements) -> str:
     return f"abutting the {listed}"
 
 
-def _beside(lesion: LesionMeasurements, kind: str, words: str, *, detail: bool) -> Finding:
-    row = structure(lesion.structure)
-    attributes = (("subject", lesion.region.id), *((("detail", "yes"),) if detail else ()))
-    return Finding(
+def _beside(lesion: LesionMeasurements, kind: str, words: str, *, is_detail: bool) -> Assessment:
+    return Assessment(
         "?",
         kind,
         Status.PRESENT,
-        lesion.host or row.parent or row.name,
-        row.section,
+        site_of(lesion),
+        structure(lesion.structure).section,
         (lesion.region,),
         category=words,
-        attributes=attributes,
+        is_detail=is_detail,
     )

@@ -10,9 +10,9 @@ from itertools import pairwise
 
 from radvlm.interpret.assess import SMALLEST_ORGAN_VOXELS, Case, classify, measured, not_assessed, reference
 from radvlm.types.anatomy import structure
-from radvlm.types.finding import Finding, Status
+from radvlm.types.finding import Assessment, Finding, Status
 from radvlm.types.measurement import Measurement
-from radvlm.types.scan_measurements import StructureMeasurements
+from radvlm.types.scan_measurements import Measurements, StructureMeasurements
 
 #: Losses in the order in which one names the deformity: a low back makes it a crush, whatever else is low.
 DEFORMITIES = {
@@ -28,29 +28,33 @@ RARE = ("T13", "L6")
 _ROOM = 1.5
 
 
-def spine_findings(case: Case) -> list[Finding]:
-    """Height loss of each measured vertebra and the faults of the labels."""
-    vertebrae = [
+def vertebrae(measurements: Measurements) -> list[StructureMeasurements]:
+    return [
         s
-        for s in case.measurements.structures
+        for s in measurements.structures
         if s.structure.removeprefix("vertebrae_") in LEVELS
         and structure(s.structure).kind == "bone"
         and s.region.voxels >= SMALLEST_ORGAN_VOXELS
     ]
-    heights = [f for f in (_height(case, record) for record in vertebrae) if f is not None]
-    return [*heights, *_too_coarse(case, vertebrae), *_numbering(vertebrae)]
 
 
-def _too_coarse(case: Case, vertebrae: list[StructureMeasurements]) -> list[Finding]:
+def spine_findings(case: Case) -> list[Finding]:
+    """That no height can be told, and the faults of the labels."""
+    measured_levels = vertebrae(case.measurements)
+    return [*_too_coarse(case, measured_levels), *_numbering(measured_levels)]
+
+
+def _too_coarse(case: Case, levels: list[StructureMeasurements]) -> list[Finding]:
     """One "not assessed" for all vertebrae of a grid on which no height can be told."""
     rule = case.rules.rule("vertebral_height_loss")
-    reasons = [o.reason for s in vertebrae for o in s.omissions if o.quantity == "wedge_loss" and "voxel" in o.reason]
+    reasons = [o.reason for s in levels for o in s.omissions if o.quantity == "wedge_loss" and "voxel" in o.reason]
     if not rule.enabled or not reasons:
         return []
     return [not_assessed(rule, "vertebrae", reasons[0], "height of the vertebrae")]
 
 
-def _height(case: Case, record: StructureMeasurements) -> Finding | None:
+def height_loss(case: Case, record: StructureMeasurements) -> Assessment | None:
+    """Height loss of one vertebra; None where it was not measured."""
     rule = case.rules.rule("vertebral_height_loss")
     losses = {q: m for q in DEFORMITIES if (m := measured(record, q)) is not None}
     if not rule.enabled or not losses:
@@ -63,23 +67,13 @@ def _height(case: Case, record: StructureMeasurements) -> Finding | None:
     uncertain = worst.uncertainty or 0.0
     name, outcome = record.structure, classify(rule, case, worst.value)
     sure = classify(rule, case, max(0.0, worst.value - uncertain)).category is not None
-    attributes = (("subject", record.region.id),)
     if outcome.category is None and classify(rule, case, worst.value + uncertain).category is None:
-        return Finding(
-            "?",
-            rule.finding,
-            Status.ABSENT,
-            name,
-            "bones",
-            (),
-            (worst,),
-            category=PRESERVED,
-            rule=reference(rule),
-            attributes=attributes,
+        return Assessment(
+            "?", rule.finding, Status.ABSENT, name, "bones", (), (worst,), category=PRESERVED, rule=reference(rule)
         )
     shown: tuple[Measurement, ...] = tuple(sorted(losses.values(), key=lambda m: m is not worst))
     if not sure:
-        return Finding(
+        return Assessment(
             "?",
             rule.finding,
             Status.INDETERMINATE,
@@ -88,12 +82,11 @@ def _height(case: Case, record: StructureMeasurements) -> Finding | None:
             (record.region,),
             shown,
             rule=reference(rule),
-            attributes=attributes,
             reason=f"a loss of {worst.value:.0f} percent lies within one voxel ({uncertain:.0f} percent) of "
             "the limit of 20 percent",
         )
     words = f"{DEFORMITIES[lead.quantity]}, {outcome.category}"
-    return Finding(
+    return Assessment(
         "?",
         rule.finding,
         Status.PRESENT,
@@ -104,13 +97,13 @@ def _height(case: Case, record: StructureMeasurements) -> Finding | None:
         category=words,
         rule=reference(rule),
         importance=outcome.importance,
-        attributes=(*attributes, ("headline", f"{name.removeprefix('vertebrae_')} {words}")),
+        headline=f"{name.removeprefix('vertebrae_')} {words}",
     )
 
 
-def _numbering(vertebrae: list[StructureMeasurements]) -> list[Finding]:
+def _numbering(levels: list[StructureMeasurements]) -> list[Finding]:
     """Rare levels, labels out of order, labels left out: said, because every level named elsewhere rests on them."""
-    by_level = {s.structure.removeprefix("vertebrae_"): s for s in vertebrae}
+    by_level = {s.structure.removeprefix("vertebrae_"): s for s in levels}
     order = [level for level in LEVELS if level in by_level]
     found = [
         _fault((by_level[level],), f"{level} labeled, a rare variant or an error of the labels")
@@ -152,5 +145,4 @@ def _fault(records: tuple[StructureMeasurements, ...], words: str) -> Finding:
         "bones",
         tuple(r.region for r in records),
         category=words,
-        attributes=(("subject", f"numbering {words}"),),
     )

@@ -163,3 +163,10 @@ def _offset(x: np.ndarray, truth: np.ndarray) -> float:
         else:
             high = middle
     return (low + high) / 2
+
+
+def fit_pooled(scores: np.ndarray, truth: np.ndarray, known: np.ndarray) -> tuple[float, float, float, float]:
+    """Slope, offset and both thresholds that all texts share, from the known entries of (scans, texts)."""
+    judged = known.astype(bool)
+    pooled = fit(("any",), scores[judged][:, None], truth[judged][:, None], shrink=1e9)
+    return pooled.slope[0], pooled.offset[0], pooled.absent_below[0], pooled.present_from[0]

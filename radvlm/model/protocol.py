@@ -17,7 +17,7 @@ class VisionLanguageModel(Protocol):
     """What every model offers; ``load_model`` returns one.
 
     ``name`` and ``notice`` say who speaks and how far to trust it.
-    ``facts``: section -> structured findings as text (``radvlm.dataset.facts``), where masks exist.
+    ``facts``: section -> structured findings as text (``radvlm.wording.fact_lines``), where masks exist.
 
     A model that was taught to use prior texts also has ``uses_hints = True`` and ``draft(volume, *, facts=None,
     segmentation=None, hints="") -> tuple[Draft, ...]``. Hints reach nothing else of it, so they can change prose only.

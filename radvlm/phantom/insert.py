@@ -134,7 +134,7 @@ def _place(
     from scipy.ndimage import distance_transform_edt
 
     box = segmentation.boxes[host].grown(1, segmentation.geometry.shape)
-    free = segmentation.mask(host, box) & (layer[box.slices] == 0)
+    free = segmentation.mask_in_box(host, box) & (layer[box.slices] == 0)
     padded = np.pad(free, 1)  # what the field of view cuts is not inside
     depth = distance_transform_edt(padded, sampling=segmentation.geometry.spacing_mm)[1:-1, 1:-1, 1:-1]
     voxel = max(segmentation.geometry.spacing_mm)
@@ -178,7 +178,7 @@ def _paint(
     )
     box = tight.grown(4, geometry.shape)
     scan = hu[box.slices].astype(np.float32)
-    around = segmentation.mask(host, box) & (layer[box.slices] == 0)
+    around = segmentation.mask_in_box(host, box) & (layer[box.slices] == 0)
     host_hu = float(np.median(scan[around]))
     texture = scan - uniform_filter(scan, 5, mode="nearest")
     quiet = np.abs(texture) < 4 * max(1.0, float(np.median(np.abs(texture[around])) * 1.48))

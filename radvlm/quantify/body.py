@@ -49,7 +49,7 @@ def l3_slice(segmentation: Segmentation) -> int | str:
         return "L3 is not in the masks"
     if {"inferior", "superior"} & set(segmentation.cut_faces(_L3)):
         return "L3 is cut by the field of view"
-    profile = segmentation.mask(_L3).sum(axis=(0, 1), dtype=np.int64)
+    profile = segmentation.mask_in_box(_L3).sum(axis=(0, 1), dtype=np.int64)
     middle = float((profile * np.arange(len(profile))).sum() / profile.sum())
     return segmentation.boxes[_L3].start[2] + int(np.floor(middle + 0.5))
 
@@ -67,7 +67,7 @@ def area_at_l3(segmentation: Segmentation, name: str, hu: np.ndarray | None) -> 
     box = segmentation.boxes[name]
     if not box.start[2] <= k < box.stop[2]:
         return [], [Omission(q, name, "it does not reach the middle of L3") for q in quantities]
-    mask = segmentation.mask(name)[:, :, k - box.start[2]]
+    mask = segmentation.mask_in_box(name)[:, :, k - box.start[2]]
     values = hu[box.slices][:, :, k - box.start[2]][mask]
     values = values[(values >= low) & (values <= high)]
     if values.size == 0:
@@ -88,7 +88,7 @@ def organ_length(segmentation: Segmentation, name: str) -> Found:
     if segmentation.cut_faces(name):
         return [], [Omission("length", name, "cut by the field of view")]
     box, geometry = segmentation.boxes[name], segmentation.geometry
-    length, a, b = diameter_3d(segmentation.mask(name), geometry.spacing_mm)
+    length, a, b = diameter_3d(segmentation.mask_in_box(name), geometry.spacing_mm)
     step = np.subtract(b, a) * geometry.spacing_mm
     voxel = float(np.linalg.norm(step / np.linalg.norm(step) * geometry.spacing_mm))
     ends = geometry.to_world(np.array([a, b]) + box.start)
@@ -109,7 +109,7 @@ def midclavicular_length(segmentation: Segmentation) -> Found:
     plane = int(np.floor((midline + box.stop[0] - 1) / 2 + 0.5))
     if not box.start[0] <= plane < box.stop[0]:
         return [], [Omission(quantity, name, "the mid-clavicular plane does not meet the liver")]
-    held = np.flatnonzero(segmentation.mask(name)[plane - box.start[0]].any(axis=0))
+    held = np.flatnonzero(segmentation.mask_in_box(name)[plane - box.start[0]].any(axis=0))
     if held.size == 0:
         return [], [Omission(quantity, name, "the mid-clavicular plane does not meet the liver")]
     spacing = segmentation.geometry.spacing_mm[2]

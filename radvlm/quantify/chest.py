@@ -64,7 +64,7 @@ def emphysema_index(segmentation: Segmentation, name: str, hu: np.ndarray | None
     if _SHARP.search(study.kernel):
         return [], [Omission(quantity, name, f"the kernel {study.kernel} is a sharp one, which falsifies the index")]
     box = segmentation.boxes[name]
-    mask = segmentation.mask(name)
+    mask = segmentation.mask_in_box(name)
     share = 100 * float(np.count_nonzero(hu[box.slices][mask] < EMPHYSEMA_HU)) / float(np.count_nonzero(mask))
     return [Measurement(quantity, share, "voxels below -950 HU", None, name)], []
 
@@ -72,7 +72,7 @@ def emphysema_index(segmentation: Segmentation, name: str, hu: np.ndarray | None
 def trachea_measurements(segmentation: Segmentation) -> Found:
     """Smallest axial area of the trachea and its coronal to sagittal diameter there (tracheal index)."""
     name, spacing = "trachea", segmentation.geometry.spacing_mm
-    mask, box = segmentation.mask(name), segmentation.boxes[name]
+    mask, box = segmentation.mask_in_box(name), segmentation.boxes[name]
     ends = int(np.ceil(TRACHEA_END_MM / spacing[2]))
     areas = mask.sum(axis=(0, 1)) * spacing[0] * spacing[1]
     if len(areas) - 2 * ends < 3:
@@ -126,7 +126,7 @@ def effusion_depth(
                 (outer.start[0] + i, outer.start[1], outer.start[2]),
                 (outer.start[0] + i + 1, outer.stop[1], outer.stop[2]),
             )
-            plane |= segmentation.mask(part, sheet)[0]
+            plane |= segmentation.mask_in_box(part, sheet)[0]
         plane |= fluid[i]
         lengths, starts = _longest_runs(fluid[i])
         k = int(lengths.argmax())
@@ -172,7 +172,7 @@ def pericardial_thickness(segmentation: Segmentation) -> Found:
     from radvlm.quantify.texture import signed_distance
 
     name = "pericardial_effusion"
-    distance, across = signed_distance(np.pad(segmentation.mask(name), 1), segmentation.geometry.spacing_mm)
+    distance, across = signed_distance(np.pad(segmentation.mask_in_box(name), 1), segmentation.geometry.spacing_mm)
     deepest = np.unravel_index(int(distance.argmin()), distance.shape)
     slice_index = int(deepest[2]) - 1 + segmentation.boxes[name].start[2]
     return [
@@ -212,7 +212,7 @@ def _widths(segmentation: Segmentation, names: Sequence[str]) -> np.ndarray:
     low, high = np.full(shape[2], shape[0]), np.full(shape[2], -1)
     for name in names:
         box = segmentation.boxes[name]
-        held: np.ndarray = np.any(segmentation.mask(name), axis=1)  # (I, K)
+        held: np.ndarray = np.any(segmentation.mask_in_box(name), axis=1)  # (I, K)
         some = held.any(axis=0)
         first = np.where(some, held.argmax(axis=0) + box.start[0], shape[0])
         last = np.where(some, box.stop[0] - 1 - held[::-1].argmax(axis=0), -1)

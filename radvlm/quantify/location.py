@@ -161,7 +161,7 @@ class Locator:
         heights = {}
         for name in self._vertebrae:
             box = self._segmentation.boxes[name]
-            profile = self._segmentation.mask(name).sum(axis=(0, 1))
+            profile = self._segmentation.mask_in_box(name).sum(axis=(0, 1))
             middle = float((profile * np.arange(len(profile))).sum() / profile.sum()) + box.start[2]
             heights[name] = (box.start[2], box.stop[2] - 1, middle)
         return heights

@@ -124,7 +124,7 @@ def pleural_distance(segmentation: Segmentation, box: Box, mask: np.ndarray) -> 
         lung[box.relative_to(outer).slices] = mask
         inside = lung.copy()
         for name in names:
-            lung |= segmentation.mask(name, outer)
+            lung |= segmentation.mask_in_box(name, outer)
         outside = _reaches_border(~lung)
         if not outside.any():
             continue
@@ -170,7 +170,7 @@ def tubes_near(
     inside[box.relative_to(outer).slices] = mask
     tubes = np.zeros(outer.shape, dtype=bool)
     for name in present:
-        tubes |= segmentation.mask(name, outer)
+        tubes |= segmentation.mask_in_box(name, outer)
     tubes &= ~inside
     if not tubes.any():
         return 0.0, 0.0

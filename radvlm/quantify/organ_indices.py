@@ -70,7 +70,12 @@ def _of(
     if name in ("pleural_effusion_right", "pleural_effusion_left"):
         add(
             chest.effusion_depth(
-                segmentation, name, name, name.rsplit("_", 1)[1], segmentation.boxes[name], segmentation.mask(name)
+                segmentation,
+                name,
+                name,
+                name.rsplit("_", 1)[1],
+                segmentation.boxes[name],
+                segmentation.mask_in_box(name),
             )
         )
     return found, missing

@@ -30,7 +30,7 @@ def region_mask(segmentation: Segmentation, region: Region) -> tuple[Box, np.nda
 
     Raises StructureError when the structure is not in the masks, InputError when the voxels are not there.
     """
-    mask = segmentation.mask(region.structure, region.box)
+    mask = segmentation.mask_in_box(region.structure, region.box)
     if region.seed is not None and np.count_nonzero(mask) != region.voxels:
         # Within its tight box an instance is complete, so its component here is its component in the scan.
         seed = tuple(s - lo for s, lo in zip(region.seed, region.box.start, strict=True))

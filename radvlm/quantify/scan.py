@@ -111,7 +111,7 @@ def _instances(
     min_ml: float,
 ) -> tuple[list[LesionMeasurements], list[Decision]]:
     box = segmentation.boxes[name]
-    numbered, found = components(segmentation.mask(name))
+    numbered, found = components(segmentation.mask_in_box(name))
     voxel_ml = segmentation.geometry.voxel_volume_mm3 / 1000
     kept = [c for c in found if c.voxels >= min_voxels and c.voxels * voxel_ml >= min_ml]
     decisions: list[Decision] = []

@@ -142,7 +142,7 @@ def measure_body(
     from scipy.ndimage import distance_transform_edt
 
     box = segmentation.boxes[name].grown(2, segmentation.geometry.shape)
-    mask = segmentation.mask(name, box)
+    mask = segmentation.mask_in_box(name, box)
     origin = segmentation.geometry.cropped(box)
     spacing = np.array(origin.spacing_mm)
     depth = distance_transform_edt(np.pad(mask, 1), sampling=spacing)[1:-1, 1:-1, 1:-1]

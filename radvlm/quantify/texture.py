@@ -51,7 +51,7 @@ def surroundings(segmentation: Segmentation, host: str, box: Box, mask: np.ndarr
     inside[box.relative_to(outer).slices] = mask
     tissue = np.zeros(outer.shape, dtype=bool)
     for name in members(segmentation, host) if host else ():
-        tissue |= segmentation.mask(name, outer)
+        tissue |= segmentation.mask_in_box(name, outer)
     for layer, lut in zip(segmentation.layers, foreign_labels(segmentation), strict=True):
         if lut is not None:
             tissue &= ~lut[layer[outer.slices]]

@@ -64,7 +64,7 @@ def vessel_masks(segmentation: Segmentation) -> tuple[dict[str, Voxels], dict[st
     reasons: dict[str, str] = {}
     for name in VESSELS:
         if name in segmentation.places:
-            masks[name] = (segmentation.boxes[name], segmentation.mask(name))
+            masks[name] = (segmentation.boxes[name], segmentation.mask_in_box(name))
         else:
             reasons[name] = NOT_SEEN if name in segmentation.searched else NO_MASK
     if "celiac_trunk" in masks and "hepatic_artery" not in masks:
@@ -86,7 +86,7 @@ def vessel_masks(segmentation: Segmentation) -> tuple[dict[str, Voxels], dict[st
 
 
 def _portal_sides(segmentation: Segmentation, name: str, middle_mm: float) -> dict[str, Voxels]:
-    box, mask = segmentation.boxes[name], segmentation.mask(name)
+    box, mask = segmentation.boxes[name], segmentation.mask_in_box(name)
     index = np.argwhere(mask)
     right = segmentation.geometry.to_world(index + np.array(box.start))[:, 0] > middle_mm
     found = {}
@@ -104,13 +104,13 @@ def celiac_parts(segmentation: Segmentation) -> dict[str, Voxels]:
     Only the trunk where the mask has no fork with one branch to each side.
     """
     name = "celiac_trunk"
-    box, mask = segmentation.boxes[name], segmentation.mask(name)
+    box, mask = segmentation.boxes[name], segmentation.mask_in_box(name)
     whole = {name: (box, mask)}
     grown = box.grown(2, segmentation.geometry.shape)
     spacing = np.array(segmentation.geometry.spacing_mm)
     origin = segmentation.geometry.cropped(grown)
     root = _origin_index(segmentation, grown)
-    branches = center_lines(smoothed(segmentation.mask(name, grown)), spacing, root * spacing)
+    branches = center_lines(smoothed(segmentation.mask_in_box(name, grown)), spacing, root * spacing)
     fork = _fork(branches, lambda points: origin.to_world(points / spacing)[:, 0])
     if fork is None:
         return whole
@@ -140,10 +140,10 @@ def _origin_index(segmentation: Segmentation, box: Box) -> np.ndarray:
     """Index within ``box`` where the coeliac trunk starts: nearest to the aorta, else its most posterior voxel."""
     from scipy.spatial import cKDTree
 
-    own = np.argwhere(segmentation.mask("celiac_trunk", box))
+    own = np.argwhere(segmentation.mask_in_box("celiac_trunk", box))
     if "aorta" in segmentation.places:
         near = box.grown([int(30 / s) + 1 for s in segmentation.geometry.spacing_mm], segmentation.geometry.shape)
-        aorta = np.argwhere(segmentation.mask("aorta", near))
+        aorta = np.argwhere(segmentation.mask_in_box("aorta", near))
         if len(aorta):
             shift = np.array(near.start) - np.array(box.start)
             spacing = np.array(segmentation.geometry.spacing_mm)

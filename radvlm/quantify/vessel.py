@@ -117,7 +117,7 @@ def vessel_sections(segmentation: Segmentation, name: str) -> tuple[list[Section
     geometry = segmentation.geometry
     box = segmentation.boxes[name].grown(2, geometry.shape)
     spacing = np.array(geometry.spacing_mm)
-    field = smoothed(segmentation.mask(name, box))
+    field = smoothed(segmentation.mask_in_box(name, box))
     limits = _limits(box, geometry)
     faces_mm = (limits + np.array([-1.0, 1.0])) * spacing[:, None]
     origin = geometry.cropped(box)

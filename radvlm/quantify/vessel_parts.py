@@ -219,7 +219,7 @@ def _arch_ends(segmentation: Segmentation, points: np.ndarray, top: int) -> tupl
 def _lowest_point(segmentation: Segmentation, name: str) -> np.ndarray:
     """Center of the lowest slice of a structure in RAS+ mm: where a branch of the arch leaves it."""
     box = segmentation.boxes[name]
-    plane = np.argwhere(segmentation.mask(name)[:, :, 0]).mean(axis=0)
+    plane = np.argwhere(segmentation.mask_in_box(name)[:, :, 0]).mean(axis=0)
     return segmentation.geometry.to_world([plane[0] + box.start[0], plane[1] + box.start[1], box.start[2]])
 
 
@@ -261,7 +261,7 @@ def _middle(segmentation: Segmentation, name: str) -> np.ndarray:
 def _tree_parts(segmentation: Segmentation, name: str, parts: Sequence[str]) -> Parts:
     """Trunk and main branches of the pulmonary artery, or the portal and the splenic part of one venous mask."""
     box = segmentation.boxes[name].grown(2, segmentation.geometry.shape)
-    field = smoothed(segmentation.mask(name, box))
+    field = smoothed(segmentation.mask_in_box(name, box))
     spacing = np.array(segmentation.geometry.spacing_mm)
     origin = segmentation.geometry.cropped(box)
     # the pulmonary trunk starts at its lowest point, at the right ventricle

@@ -11,22 +11,20 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from radvlm.report_reader.attributes import CHANGES, describe, listed, share, zone_of
-from radvlm.report_reader.frame import Frame, Reading, present
+from radvlm.report_reader.frame import Frame, Reading
 from radvlm.report_reader.lexicon import Lexicon, load_lexicon
 from radvlm.report_reader.matching import Parsed, parse
 from radvlm.report_reader.mentions import Mention, find_mentions, resolve
 from radvlm.report_reader.negation import status as status_of
 from radvlm.report_reader.sentences import Span, sentences
 
-__all__ = ["Frame", "Reading", "forget", "present", "read_frames"]
-
 #: Sentences remembered per lexicon.
 _CACHED = 100_000
 _CACHE: dict[str, dict[Any, Any]] = {}
 
 
-def forget() -> None:
-    """Drop the remembered sentences (for measurements of speed and memory)."""
+def forget_sentences() -> None:
+    """Drop the remembered sentences; see ``reading.forget``."""
     _CACHE.clear()
 
 

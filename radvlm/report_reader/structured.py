@@ -5,10 +5,10 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING
 
-from radvlm.report_reader.frames import Frame, Reading
+from radvlm.report_reader.frame import Frame, Reading
 from radvlm.report_reader.lexicon import Lexicon
 from radvlm.types.anatomy import structures
-from radvlm.types.finding import Finding, Status
+from radvlm.types.finding import Citable, Finding, Status
 
 if TYPE_CHECKING:
     from radvlm.types.report import Report
@@ -30,7 +30,7 @@ def report_frames(report: Report, text: str, lexicon: Lexicon) -> Reading:
     places = _places(lexicon.digest, lexicon)
     spans = _spans(report, text)
     frames = []
-    for finding in report.findings:
+    for finding in report.citable:
         kind = _kind(finding, lexicon)
         status = _STATUS.get(finding.status)
         if kind is None or status is None:
@@ -39,7 +39,7 @@ def report_frames(report: Report, text: str, lexicon: Lexicon) -> Reading:
     return Reading(tuple(frames), frozenset())
 
 
-def _kind(finding: Finding, lexicon: Lexicon) -> str | None:
+def _kind(finding: Citable, lexicon: Lexicon) -> str | None:
     """The lexicon's kind of a finding; None for facts about the scan and whole organs."""
     name = finding.kind.removesuffix("_left").removesuffix("_right")
     kind = lexicon.report_kinds.get(name, name)
@@ -47,19 +47,20 @@ def _kind(finding: Finding, lexicon: Lexicon) -> str | None:
 
 
 def _frame(
-    finding: Finding, kind: str, status: str, places: dict[str, str], span: tuple[int, int], lexicon: Lexicon
+    finding: Citable, kind: str, status: str, places: dict[str, str], span: tuple[int, int], lexicon: Lexicon
 ) -> Frame:
     sizes = sorted((m.value for q in _SIZES if (m := finding.measurement(q)) is not None), reverse=True)
     if not sizes:
         sizes = [m.value for q in _ALONE if (m := finding.measurement(q)) is not None][:1]
-    names = [name for name in (finding.site, *finding.locations, *(r.structure for r in finding.regions)) if name]
+    placed = finding.locations if isinstance(finding, Finding) else ()
+    names = [name for name in (finding.site, *placed, *(r.structure for r in finding.regions)) if name]
     sides = {structures()[name].side for name in names} - {""}
     for suffix in ("left", "right"):
         if finding.kind.endswith("_" + suffix):
             sides.add(suffix)
     home = lexicon.kinds[kind].home
-    located = {places[name] for name in finding.locations if name in places}
-    pole = _POLES.get(finding.attribute("pole").split(" ")[0])
+    located = {places[name] for name in placed if name in places}
+    pole = _POLES.get(finding.pole.split(" ")[0]) if isinstance(finding, Finding) else None
     if pole and home == "kidney":
         located.add(pole)
     locations = frozenset(

@@ -22,13 +22,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from radvlm.errors import InputError
+from radvlm.model.adapters.text_towers import TextTower
+from radvlm.model.adapters.token_encoder import LABELS, TokenEncoder, token_occupancy
 from radvlm.model.organ_map import Organ
-from radvlm.model.tokens.encoder import LABELS, TokenEncoder, token_occupancy
-from radvlm.model.tokens.text_towers import TextTower
 from radvlm.train.data import Study, label_arrays
+from radvlm.train.draws import Ahead, Draws, generator, own_share
 from radvlm.train.gather import alone, gathered, processes, summed
-from radvlm.train.prepared import Ahead, Augment, PreparedScans, augmented
-from radvlm.train.throughput import Throughput
+from radvlm.train.prepared import Augment, PreparedScans, augmented
 
 #: Logarithm of the inverse temperature at the start (1 / 0.07) and its upper limit (100), as in CLIP.
 FIRST_SCALE, LAST_SCALE = math.log(1 / 0.07), math.log(100.0)
@@ -123,7 +123,8 @@ class ContrastiveBatches:
     """Loss of the stage at a step.
 
     Args:
-        batch: scans of one process. throughput: told when a step starts.
+        labels: columns of the label head. draws: batches are of scans, one of a patient.
+        weights, augment: None for the usual weights, and for scans as they are.
     """
 
     def __init__(
@@ -132,17 +133,13 @@ class ContrastiveBatches:
         studies: Sequence[Study],
         scans: PreparedScans,
         labels: Sequence[str],
+        draws: Draws,
         *,
-        batch: int,
-        seed: int,
         weights: ContrastiveWeights | None = None,
         augment: Augment | None = None,
-        throughput: Throughput | None = None,
-        device: str = "cpu",
     ) -> None:
         self.parts, self.studies, self.scans, self.labels = parts, list(studies), scans, tuple(labels)
-        self.batch, self.seed, self.device = batch, seed, device
-        self.weights, self.augment, self.throughput = weights or ContrastiveWeights(), augment, throughput
+        self.draws, self.weights, self.augment = draws, weights or ContrastiveWeights(), augment
         self.truth, self.known = label_arrays(self.studies, self.labels)
         self._ahead = Ahead(self._drawn)
         by_patient: dict[str, list[int]] = {}
@@ -160,20 +157,15 @@ class ContrastiveBatches:
 
     def rows(self, step: int) -> list[int]:
         """Studies of this process at a step: one of each patient that was drawn for all processes."""
-        number, count = processes()
-        rng = _rng(self.seed, step)
-        wanted = min(self.batch * count, len(self.patients) - len(self.patients) % count)
-        drawn = rng.choice(len(self.patients), wanted, replace=False)
-        rows = [held[int(rng.integers(len(held)))] for held in (self.patients[n] for n in drawn)]
-        share = wanted // count
-        return rows[number * share : (number + 1) * share]
+        rng = generator(self.draws.seed, step)
+        drawn = self.draws.rows(len(self.patients), rng)
+        return own_share([held[int(rng.integers(len(held)))] for held in (self.patients[n] for n in drawn)])
 
     def __call__(self, step: int) -> dict[str, Tensor]:
-        if self.throughput is not None:
-            self.throughput.start()
+        self.draws.start()
         rows, images, organs = self._ahead(step)
         losses = self._losses(rows, images, organs, step)
-        return {**losses, **(self.throughput.values() if self.throughput else {})}
+        return {**losses, **self.draws.speed()}
 
     def losses(self, rows: Sequence[int]) -> dict[str, Tensor]:
         """Losses of the studies ``rows``, nothing varied, whole reports; gathered over processes."""
@@ -182,15 +174,15 @@ class ContrastiveBatches:
     def _losses(
         self, rows: Sequence[int], images: Tensor, organs: Tensor | None, step: int | None
     ) -> dict[str, Tensor]:
-        images = images.to(self.device)
-        organs = None if organs is None else organs.to(self.device)
+        images = images.to(self.draws.device)
+        organs = None if organs is None else organs.to(self.draws.device)
         out = self.parts.encoder(images)
         assert out.embedding is not None
         weights, found = self.weights, {}
         if weights.reports:
             found["reports"] = self._reports(rows, out.embedding, step)
         if weights.labels and LABELS in out.heads:
-            truth, known = (torch.from_numpy(a[list(rows)]).to(self.device) for a in (self.truth, self.known))
+            truth, known = (torch.from_numpy(a[list(rows)]).to(self.draws.device) for a in (self.truth, self.known))
             found["labels"] = label_loss(out.logits(LABELS), truth, known)
         if weights.organs and organs is not None and self.scans.organs:
             shares = token_occupancy(organs, len(self.scans.organs), out.token_grid, self.parts.encoder.token_axes)
@@ -211,7 +203,7 @@ class ContrastiveBatches:
             scan = self.scans(self.studies[row])
             image, organs = scan.image, scan.organs
             if step is not None and self.augment is not None:
-                image, organs = augmented(scan, self.augment, self.scans.spec, _rng(self.seed, step, row, 1))
+                image, organs = augmented(scan, self.augment, self.scans.spec, generator(self.draws.seed, step, row, 1))
             return image, torch.zeros(image.shape[1:], dtype=torch.uint8) if organs is None else organs
 
         images, maps = zip(*self._ahead.rows.map(one, rows), strict=True)
@@ -220,7 +212,7 @@ class ContrastiveBatches:
     def _reports(self, rows: Sequence[int], embedding: Tensor, step: int | None) -> Tensor:
         """Whole reports, or at a share of the steps (none without a step) one section of each."""
         texts = [self.studies[n].text for n in rows]
-        rng = _rng(self.seed, step or 0, 2)
+        rng = generator(self.draws.seed, step or 0, 2)
         if step is not None and rng.random() < self.weights.section_share:
             sections = sorted({key for s in self.studies for key in s.sections})
             if sections:
@@ -235,7 +227,7 @@ class ContrastiveBatches:
         encoded, ids, there = self._encoded(texts)
         there = there & (shares.sum(2) > 0)
         normal = torch.tensor(
-            [[organ_normal(self.studies[n], o) for o in self.scans.organs] for n in rows], device=self.device
+            [[organ_normal(self.studies[n], o) for o in self.scans.organs] for n in rows], device=self.draws.device
         )
         return self._contrast(image, encoded, ids, there, normal, 1)
 
@@ -260,7 +252,10 @@ def validation_loss(batches: ContrastiveBatches, *, batch: int, precision: str =
     rows = range(len(batches.studies))
     for start in range(0, len(rows), batch):
         part = list(rows[start : start + batch])
-        with alone(), torch.autocast(batches.device.split(":")[0], torch.bfloat16, enabled=precision == "bfloat16"):
+        with (
+            alone(),
+            torch.autocast(batches.draws.device.split(":")[0], torch.bfloat16, enabled=precision == "bfloat16"),
+        ):
             values.append((float(batches.losses(part)["loss"]), len(part)))
     return float(np.average([v for v, _ in values], weights=[n for _, n in values]))
 
@@ -268,7 +263,3 @@ def validation_loss(batches: ContrastiveBatches, *, batch: int, precision: str =
 def _text_id(text: str) -> int:
     words = " ".join(text.lower().split()).encode()
     return crc32(words) << 31 | crc32(words, 1) & 0x7FFFFFFF
-
-
-def _rng(*parts: int) -> np.random.Generator:
-    return np.random.Generator(np.random.PCG64(np.random.SeedSequence(list(parts))))

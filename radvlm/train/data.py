@@ -69,7 +69,7 @@ class Study:
         volume, masks: paths (masks None where there are none).
         report: whole text, "" for none. sections: key of SECTIONS -> text.
         labels: name -> whether the finding is there; names without a known value are left out.
-        questions: (question, answer). facts: section -> structured findings as text (``radvlm.dataset.facts``).
+        questions: (question, answer). facts: section -> structured findings as text (``radvlm.wording.fact_lines``).
     """
 
     name: str

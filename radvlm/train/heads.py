@@ -24,8 +24,10 @@ from torch import Tensor, nn
 from radvlm.dataset.case import Case
 from radvlm.dataset.prompts import prompts
 from radvlm.dataset.sentences import organ_text, organs, report_text, sentence_of
+from radvlm.files.atomic import whole_file
 from radvlm.model.hashed_text import HashedTextEncoder
 from radvlm.model.tiny.encoder import FEATURES, EvidenceReader, PyramidConfig, PyramidEncoder, evidence
+from radvlm.train.draws import generator
 
 #: Reports of one step.
 REPORTS = 40
@@ -65,9 +67,8 @@ def evidence_tables(
     for n, (name, table) in enumerate(_passes(encoder, missing, precision, workers), 1):
         kept[name] = table
         if n % 50 == 0 or n == len(missing):
-            beside = file.with_suffix(".tmp")
-            save_file(kept, beside)
-            beside.replace(file)
+            with whole_file(file) as beside:
+                save_file(kept, beside)
             if progress:
                 progress(f"evidence {n}/{len(missing)}")
     rows = [kept[case.name] for case in cases]
@@ -156,7 +157,7 @@ class HeadBatches:
         self.prompts = [prompts(f, "train") for f in config.findings]
 
     def __call__(self, step: int) -> dict[str, Tensor]:
-        rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([self.seed, step])))
+        rng = generator(self.seed, step)
         rows = rng.choice(len(self.tables.cases), min(self.batch, len(self.tables.cases)), replace=False)
         pick = torch.from_numpy(rows)
         reader = self.heads.reader

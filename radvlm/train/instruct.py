@@ -20,13 +20,15 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from radvlm.errors import InputError
-from radvlm.model.decoder.writer import facts_prompt, question_prompt, section_prompt
-from radvlm.model.tokens.encoder import TokenEncoder
+from radvlm.files.atomic import whole_file
+from radvlm.model.adapters.token_encoder import TokenEncoder
+from radvlm.model.decoder.prompts import facts_prompt, question_prompt, section_prompt
+from radvlm.model.tensor_files import tensor_digest
 from radvlm.model.tokens.visual_prefix import ScanTokens, TokenWriter, scan_tokens, stacked
 from radvlm.train.data import Study
+from radvlm.train.draws import Draws, generator
 from radvlm.train.gather import processes
 from radvlm.train.prepared import PreparedScans
-from radvlm.train.throughput import Throughput
 from radvlm.types.anatomy import SECTIONS
 
 KINDS = ("sections", "answers", "facts")
@@ -75,7 +77,7 @@ class FrozenScans:
     ) -> None:
         self.encoder, self.scans, self.folder, self.precision = encoder.eval(), scans, folder, precision
         folder.mkdir(parents=True, exist_ok=True)
-        self.digest = weights_digest(encoder) + precision
+        self.digest = tensor_digest(encoder.state_dict()) + precision
 
     def __call__(self, study: Study) -> ScanTokens:
         key = hashlib.sha256(f"{self.scans.key(study)}{self.digest}".encode()).hexdigest()[:32]
@@ -108,10 +110,8 @@ class FrozenScans:
             "there": made.there,
             "grid": torch.tensor(made.token_grid),
         }
-        number, _ = processes()
-        beside = file.with_suffix(f".{number}.tmp")
-        save_file({k: v.cpu().contiguous() for k, v in tensors.items() if v is not None}, beside)
-        beside.replace(file)
+        with whole_file(file) as beside:
+            save_file({k: v.cpu().contiguous() for k, v in tensors.items() if v is not None}, beside)
 
 
 class TokenInstructBatches:
@@ -123,37 +123,32 @@ class TokenInstructBatches:
         scans: FrozenScans,
         studies: Sequence[Study],
         lessons: Sequence[TokenLesson],
+        draws: Draws,
         *,
-        batch: int,
-        seed: int,
         hide_regions: float = 0.5,
         longest: int = 512,
-        throughput: Throughput | None = None,
-        device: str = "cpu",
     ) -> None:
         if not 0 <= hide_regions <= 1:
             raise InputError("a share lies between 0 and 1", f"hide_regions: {hide_regions}")
-        self.writer, self.scans, self.studies, self.device = writer, scans, list(studies), device
-        self.batch, self.seed, self.hide_regions, self.longest = batch, seed, hide_regions, longest
-        self.throughput = throughput
+        self.writer, self.scans, self.studies, self.draws = writer, scans, list(studies), draws
+        self.hide_regions, self.longest = hide_regions, longest
         by_kind = {kind: [x for x in lessons if x.kind == kind] for kind in KINDS}
         order = ("sections", "answers", "sections", "answers", "facts")
         self.turns = [(kind, by_kind[kind]) for kind in order if by_kind[kind]]
 
     def __call__(self, step: int) -> dict[str, Tensor]:
-        if self.throughput is not None:
-            self.throughput.start()
-        rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([self.seed, step, processes()[0]])))
+        self.draws.start()
+        rng = generator(self.draws.seed, step, processes()[0])
         kind, held = self.turns[step % len(self.turns)]
-        pool = sorted(rng.integers(0, len(held), 4 * self.batch), key=lambda n: len(held[n].target))
-        start = int(rng.integers(0, 4)) * self.batch  # texts of like length share a batch: less padding
-        rows = [held[n] for n in pool[start : start + self.batch]]
+        pool = sorted(rng.integers(0, len(held), 4 * self.draws.batch), key=lambda n: len(held[n].target))
+        start = int(rng.integers(0, 4)) * self.draws.batch  # texts of like length share a batch: less padding
+        rows = [held[n] for n in pool[start : start + self.draws.batch]]
         loss = self.loss(rows, rng)
-        return {"loss": loss, kind: loss, **(self.throughput.values() if self.throughput else {})}
+        return {"loss": loss, kind: loss, **self.draws.speed()}
 
     def loss(self, rows: Sequence[TokenLesson], rng: np.random.Generator | None = None) -> Tensor:
         """Mean loss of some lessons; regions are hidden at random where a generator is given."""
-        scan = stacked([self.scans(self.studies[x.study]) for x in rows]).to(self.device)
+        scan = stacked([self.scans(self.studies[x.study]) for x in rows]).to(self.draws.device)
         if rng is not None and scan.there is not None:
             kept = torch.from_numpy(rng.random(len(rows)) >= self.hide_regions).to(scan.there.device)
             scan = replace(scan, there=scan.there & kept[:, None])
@@ -173,16 +168,7 @@ def validation_score(batches: TokenInstructBatches, lessons: Sequence[TokenLesso
         raise InputError("validation needs lessons", "none in the validation part")
     chosen = [lessons[n] for n in np.linspace(0, len(lessons) - 1, min(most, len(lessons))).round().astype(int)]
     values = [
-        (float(batches.loss(chosen[s : s + batches.batch])), len(chosen[s : s + batches.batch]))
-        for s in range(0, len(chosen), batches.batch)
+        (float(batches.loss(chosen[s : s + batches.draws.batch])), len(chosen[s : s + batches.draws.batch]))
+        for s in range(0, len(chosen), batches.draws.batch)
     ]
     return -float(np.average([v for v, _ in values], weights=[n for _, n in values]))
-
-
-def weights_digest(encoder: TokenEncoder) -> str:
-    """sha256 of every weight and buffer."""
-    whole = hashlib.sha256()
-    for name, value in encoder.state_dict().items():
-        whole.update(name.encode())
-        whole.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
-    return whole.hexdigest()

@@ -16,12 +16,14 @@ import torch
 from torch import Tensor
 
 from radvlm.dataset.case import Case
-from radvlm.dataset.facts import fact_pairs
+from radvlm.dataset.fact_pairs import fact_pairs
 from radvlm.dataset.questions import Question, balanced, questions
 from radvlm.dataset.sentences import TINY_SECTIONS, Statement, may_deny, report_text, statements
 from radvlm.dataset.vocabulary import findings
 from radvlm.model.decoder.causal_lm import Decoder
-from radvlm.model.decoder.writer import ReportWriter, facts_prompt, question_prompt, section_prompt, seen_text
+from radvlm.model.decoder.prompts import facts_prompt, question_prompt, section_prompt, seen_text
+from radvlm.model.tiny.writer import ReportWriter
+from radvlm.train.draws import generator
 from radvlm.types.anatomy import structure
 
 #: Share of lessons in which places are not told, and of denials that are left open: a detector is not always sure.
@@ -63,7 +65,7 @@ def make_lessons(
 
     ``fact_cases``: only of so many cases that have a report of their masks; None for all.
     """
-    rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, 29])))
+    rng = generator(seed, 29)
     sections, answers, facts = [], [], []
     told = 0
     row = {case.name: n for n, case in enumerate(cases)}
@@ -131,7 +133,7 @@ class BaseBatches:
         self.texts = [t for t in texts if len(t) < 4 * LONGEST]
 
     def __call__(self, step: int) -> dict[str, Tensor]:
-        rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([self.seed, step])))
+        rng = generator(self.seed, step)
         pool = rng.integers(0, len(self.texts), 8 * self.batch)
         # texts of like length share a batch: less padding
         ordered = sorted(pool, key=lambda n: len(self.texts[n]))
@@ -171,20 +173,26 @@ class InstructBatches:
             self.weights[name] = weight / weight.sum()
 
     def __call__(self, step: int) -> dict[str, Tensor]:
-        rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([self.seed, step])))
+        rng = generator(self.seed, step)
         name, held = self.turns[step % len(self.turns)]
         size = self.batch if name != "facts" else max(4, self.batch // 4)
         picked = [held[n] for n in rng.choice(len(held), 4 * size, p=self.weights[name])]
         picked.sort(key=lambda x: len(x.prompt) + len(x.target))
         start = int(rng.integers(0, 4)) * size
         rows = [x for x in picked[start : start + size] if len(x.prompt) + len(x.target) < 5 * LONGEST] or picked[:size]
-        index = torch.tensor([x.case for x in rows])
-        table, logits = self.tables[index], self.logits[index]
-        spread = self.writer.tokens.spread[None, :, :-1]
-        table = table + self.jitter * spread * torch.randn_like(table)
-        batch = self.writer.decoder.text_batch([x.prompt for x in rows], [f" {x.target}" for x in rows])
-        loss = self.writer(table, logits, batch)
+        loss = lesson_loss(self.writer, rows, self.tables, self.logits, self.jitter)
         return {"loss": loss, name: loss}
+
+
+def lesson_loss(
+    writer: ReportWriter, lessons: Sequence[Lesson], tables: Tensor, logits: Tensor, jitter: float
+) -> Tensor:
+    """Mean loss of some lessons; every entry of their scans' evidence is moved by ``jitter`` times its spread."""
+    index = torch.tensor([x.case for x in lessons])
+    table = tables[index]
+    table = table + jitter * writer.tokens.spread[None, :, :-1] * torch.randn_like(table)
+    batch = writer.decoder.text_batch([x.prompt for x in lessons], [f" {x.target}" for x in lessons])
+    return writer(table, logits[index], batch)
 
 
 def says_something(text: str) -> bool:

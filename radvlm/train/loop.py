@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from radvlm.errors import FileFormatError, InputError
+from radvlm.files.atomic import whole_file
 
 Progress = Callable[[str], None]
 
@@ -261,6 +262,5 @@ def _seed(name: str, step: int) -> int:
 
 
 def _save(state: object, path: Path) -> None:
-    beside = path.with_suffix(".tmp")
-    torch.save(state, beside)
-    beside.replace(path)
+    with whole_file(path) as beside:
+        torch.save(state, beside)

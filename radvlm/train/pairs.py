@@ -18,7 +18,7 @@ from radvlm.dataset.case import Case
 from radvlm.dataset.sentences import TINY_SECTIONS, Statement, plain_absent_words, statements, wording
 from radvlm.errors import InputError
 from radvlm.model.decoder.prior_text import MOST_HINTS, hinted_prompt
-from radvlm.model.decoder.writer import section_prompt
+from radvlm.model.decoder.prompts import section_prompt
 from radvlm.train.language import seen_of_statements
 
 #: Ways in which a site words what is there; what is absent is worded alike everywhere.

@@ -13,8 +13,7 @@ findings and their probabilities stay untouched.
 from __future__ import annotations
 
 import os
-import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -24,22 +23,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from radvlm.dataset.case import Case
+from radvlm.dataset.case import Case, Corpus
 from radvlm.errors import InputError
 from radvlm.model.decoder.causal_lm import IGNORED, Decoder, LoraSettings, TextBatch, positions_of
 from radvlm.model.decoder.prior_text import hinted_prompt
-from radvlm.model.decoder.writer import ReportWriter, logits_of
-from radvlm.model.store import load_model, save
+from radvlm.model.registry import load_model
 from radvlm.model.tiny.model import TableModel
+from radvlm.model.tiny.writer import ReportWriter, logits_of
+from radvlm.train.draws import generator
 from radvlm.train.heads import Tables, evidence_tables
-from radvlm.train.language import LONGEST, Lesson, Lessons, make_lessons
+from radvlm.train.language import LONGEST, Lesson, Lessons, lesson_loss, make_lessons
 from radvlm.train.loop import LoopConfig, run_stage
 from radvlm.train.pairs import KINDS, Pair, Pairs
+from radvlm.train.stages import Progress, corpus_folder
 from radvlm.train.tiny_config import CorpusConfig
-from radvlm.train.tiny_run import corpus_folder
 from radvlm.train.tokens_config import read_recipe
 
-Progress = Callable[[str], None]
 #: Scans with a report of their masks that facts lessons are taken from, and scans that answers are taken from: they
 #: only keep what was learned before.
 FACT_CASES, ANSWER_CASES = 60, 150
@@ -138,7 +137,7 @@ class PreferenceBatches:
         self.shares = np.array(config.shares) / sum(config.shares)
 
     def __call__(self, step: int) -> dict[str, Tensor]:
-        rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([self.config.seed + 2, step])))
+        rng = generator(self.config.seed + 2, step)
         drawn = [
             self.pairs.draw(str(kind), rng) for kind in rng.choice(KINDS, self.config.preference_batch, p=self.shares)
         ]
@@ -201,14 +200,10 @@ class HintBatches:
         self.turns = [t for t in turns if t == "hints" or getattr(lessons, t)]
 
     def __call__(self, step: int) -> dict[str, Tensor]:
-        rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([self.seed, step])))
+        rng = generator(self.seed, step)
         turn = self.turns[step % len(self.turns)]
         rows = self._rows(turn, rng)
-        index = [x.case for x in rows]
-        table = self.tables[index]
-        table = table + self.jitter * self.writer.tokens.spread[None, :, :-1] * torch.randn_like(table)
-        batch = self.writer.decoder.text_batch([x.prompt for x in rows], [f" {x.target}" for x in rows])
-        loss = self.writer(table, self.logits[index], batch)
+        loss = lesson_loss(self.writer, rows, self.tables, self.logits, self.jitter)
         return {"loss": loss, turn: loss}
 
     def _rows(self, turn: str, rng: np.random.Generator) -> list[Any]:
@@ -259,7 +254,7 @@ def run_preference(config: PreferenceConfig, output: Path, *, folder: Path, prog
     writer.decoder.merge()
     settings = replace(model.settings, name=config.name, notice=config.notice, uses_hints=True)
     hinted = TableModel(model.encoder, model.text, writer, replace(settings, name=f"{config.name} before preference"))
-    _saved(hinted, output / "hinted")
+    hinted.save_pretrained(output / "hinted")
     for parameter in writer.parameters():
         parameter.requires_grad_(False)
     writer.decoder.add_lora(replace(config.lora, seed=config.seed + 1))
@@ -274,7 +269,8 @@ def run_preference(config: PreferenceConfig, output: Path, *, folder: Path, prog
             "preference_steps": config.preference.steps,
         },
     }
-    return save(TableModel(model.encoder, model.text, writer, replace(settings, training=training)), output / "model")
+    tuned = TableModel(model.encoder, model.text, writer, replace(settings, training=training))
+    return tuned.save_pretrained(output / "model")
 
 
 def _start(config: PreferenceConfig, folder: Path) -> TableModel:
@@ -304,8 +300,6 @@ def _start(config: PreferenceConfig, folder: Path) -> TableModel:
 
 def _evidence(config: PreferenceConfig, model: TableModel, output: Path, tell: Progress) -> tuple[Tables, Tables]:
     """Evidence of both corpora; its files bear the digest of the weights, so that none outlives its model."""
-    from radvlm.dataset.case import Corpus
-
     found = []
     for name, corpus in (("scans", config.scans), ("facts", config.fact_scans)):
         cases = [] if corpus is None else list(Corpus(corpus_folder(corpus.folder, output)))
@@ -321,9 +315,3 @@ def _held_lessons(cases: Sequence[Case], extra: Sequence[Case], seed: int) -> Le
     first, second = make_lessons(cases[:ANSWER_CASES], seed=seed), make_lessons(extra, seed=seed)
     answers = (*first.answers, *(replace(x, case=x.case + len(cases)) for x in second.answers))
     return Lessons((), answers, tuple(replace(x, case=x.case + len(cases)) for x in second.facts))
-
-
-def _saved(model: TableModel, folder: Path) -> None:
-    """Save once; a folder that an interrupted run left complete is written anew all the same."""
-    shutil.rmtree(folder, ignore_errors=True)
-    save(model, folder)

@@ -11,19 +11,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from radvlm.errors import FileFormatError, InputError
+from radvlm.files.atomic import whole_file
 from radvlm.model.inputs import InputSpec, prepare
 from radvlm.model.organ_map import Organ, organ_map
 from radvlm.train.data import Study
@@ -161,13 +158,11 @@ class PreparedScans:
 
     def _write(self, name: str, data: np.ndarray | bytes) -> None:
         assert self.cache is not None
-        handle, beside = tempfile.mkstemp(dir=self.cache)
-        with os.fdopen(handle, "wb") as file:
+        with whole_file(self.cache / name) as beside, beside.open("wb") as file:
             if isinstance(data, bytes):
                 file.write(data)
             else:
                 np.save(file, data, allow_pickle=False)
-        Path(beside).replace(self.cache / name)
 
     def _digest(self, path: Path) -> str:
         """sha256 of a file, or of the names and contents of a folder's files; hashed once for each change."""
@@ -181,25 +176,6 @@ class PreparedScans:
                     self._digests[mark] = hashlib.file_digest(stream, "sha256").hexdigest()
             whole.update(f"{file.relative_to(path) if path.is_dir() else ''}:{self._digests[mark]};".encode())
         return whole.hexdigest()
-
-
-class Ahead:
-    """``make(step)``, with the next step made meanwhile in a thread and its rows in parallel.
-
-    What is made depends on the step alone, so being early changes nothing.
-    """
-
-    def __init__(self, make: Callable[[int], Any], workers: int = 0) -> None:
-        self.make = make
-        self.rows = ThreadPoolExecutor(workers or min(8, os.cpu_count() or 1))
-        self._thread = ThreadPoolExecutor(1)
-        self._next: tuple[int, Future[Any]] | None = None
-
-    def __call__(self, step: int) -> Any:
-        early = self._next is not None and self._next[0] == step
-        made = self._next[1].result() if early and self._next is not None else self.make(step)
-        self._next = (step + 1, self._thread.submit(self.make, step + 1))
-        return made
 
 
 def augmented(

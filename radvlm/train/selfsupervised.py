@@ -17,11 +17,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from radvlm.errors import InputError
-from radvlm.model.tokens.encoder import TokenEncoder
+from radvlm.model.adapters.token_encoder import TokenEncoder
 from radvlm.train.data import Study
-from radvlm.train.gather import gathered, processes
-from radvlm.train.prepared import Ahead, Augment, PreparedScans, augmented
-from radvlm.train.throughput import Throughput
+from radvlm.train.draws import Ahead, Draws, generator, own_share
+from radvlm.train.gather import gathered
+from radvlm.train.prepared import Augment, PreparedScans, augmented
 
 METHODS = ("masked", "contrast", "both")
 #: Temperature of the two views (SimCLR's for long training).
@@ -132,46 +132,36 @@ class SelfSupervisedBatches:
         parts: SelfSupervisedParts,
         studies: Sequence[Study],
         scans: PreparedScans,
+        draws: Draws,
         *,
-        batch: int,
-        seed: int,
         augment: Augment | None = None,
-        throughput: Throughput | None = None,
-        device: str = "cpu",
     ) -> None:
         if len(studies) < 2:
             raise InputError("self-supervision needs at least two scans", str(len(studies)))
         self.parts, self.studies, self.scans = parts, list(studies), scans
-        self.batch, self.seed, self.augment, self.device = batch, seed, augment or Augment(), device
-        self.throughput = throughput
+        self.draws, self.augment = draws, augment or Augment()
         self._ahead = Ahead(self._drawn)
         self.block = [max(1, round(parts.settings.block_mm / s)) for s in scans.spec.spacing_mm]
 
     def __call__(self, step: int) -> dict[str, Tensor]:
-        if self.throughput is not None:
-            self.throughput.start()
+        self.draws.start()
         found = self.losses(*self._ahead(step))
-        return {**found, **(self.throughput.values() if self.throughput else {})}
+        return {**found, **self.draws.speed()}
 
     def _drawn(self, step: int) -> tuple[tuple[Tensor, Tensor] | None, tuple[Tensor, Tensor] | None]:
         """(images, hidden voxels) and two views of the scans of this process at a step, on the CPU."""
-        number, count = processes()
-        rng = _rng(self.seed, step)
-        wanted = min(self.batch * count, len(self.studies) - len(self.studies) % count)
-        drawn = rng.choice(len(self.studies), wanted, replace=False)
-        share = wanted // count
-        rows = [int(n) for n in drawn[number * share : (number + 1) * share]]
+        rows = own_share(list(self.draws.rows(len(self.studies), generator(self.draws.seed, step))))
         settings, spec = self.parts.settings, self.scans.spec
 
         def one(row: int) -> tuple[Tensor, ...]:
             scan, out = self.scans(self.studies[row]), []
             if settings.method != "contrast":
-                own = _rng(self.seed, step, row, 1)
+                own = generator(self.draws.seed, step, row, 1)
                 image = augmented(scan, self.augment, spec, own)[0]
                 out += [image, hidden_blocks(image.shape[1:], self.block, settings.hidden_share, own)]
             if settings.method != "masked":
                 for number in (2, 3):
-                    own = _rng(self.seed, step, row, number)
+                    own = generator(self.draws.seed, step, row, number)
                     out.append(random_crop(augmented(scan, self.augment, spec, own)[0], settings.smallest_crop, own))
             return tuple(out)
 
@@ -183,13 +173,11 @@ class SelfSupervisedBatches:
         """Losses of (images, hidden voxels) and of two views, each None where the method does not have it."""
         found = {}
         if masked is not None:
-            found["rebuilt"] = rebuilding_loss(self.parts, masked[0].to(self.device), masked[1].to(self.device))
+            found["rebuilt"] = rebuilding_loss(
+                self.parts, masked[0].to(self.draws.device), masked[1].to(self.draws.device)
+            )
         if views is not None:
-            seen = [self.parts.encoder.trunk(v.to(self.device)).pooled.float() for v in views]
+            seen = [self.parts.encoder.trunk(v.to(self.draws.device)).pooled.float() for v in views]
             first, second = (gathered(self.parts.view(v)) for v in seen)
             found["views"] = two_views_loss(first, second)
         return {"loss": torch.stack(list(found.values())).sum(), **found}
-
-
-def _rng(*parts: int) -> np.random.Generator:
-    return np.random.Generator(np.random.PCG64(np.random.SeedSequence(list(parts))))

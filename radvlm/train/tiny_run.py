@@ -6,12 +6,8 @@ where it was. Calibration, thresholds and the limit of what is familiar come fro
 
 from __future__ import annotations
 
-import json
-import shutil
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -22,23 +18,24 @@ from radvlm.dataset.questions import balanced, questions, subjects
 from radvlm.dataset.sentences import TINY_SECTIONS, report_text
 from radvlm.dataset.vocabulary import anatomy_classes, findings, part_classes, voxel_classes
 from radvlm.errors import InputError
-from radvlm.model.calibration import Calibration, fit
-from radvlm.model.decoder.causal_lm import Decoder, LlamaShape, LoraSettings, train_tokenizer
+from radvlm.model.calibration import Calibration, fit, fit_pooled
+from radvlm.model.decoder.causal_lm import Decoder, LlamaShape, LoraSettings
 from radvlm.model.decoder.fusion import EvidenceConfig
-from radvlm.model.decoder.writer import MARKERS, ReportWriter, best_answers, logits_of, seen_text
+from radvlm.model.decoder.prompts import MARKERS, seen_text
+from radvlm.model.decoder.tokenizer import train_tokenizer
 from radvlm.model.hashed_text import HashedTextConfig, HashedTextEncoder
 from radvlm.model.questions import Subjects
-from radvlm.model.store import save
 from radvlm.model.tiny.encoder import PyramidConfig, PyramidEncoder, context_names
 from radvlm.model.tiny.model import Settings, TableModel, Term, strangeness
+from radvlm.model.tiny.writer import ReportWriter, best_answers, logits_of, with_logits
 from radvlm.train.heads import HeadBatches, Heads, Tables, evidence_tables
 from radvlm.train.language import BaseBatches, InstructBatches, Lessons, make_lessons, plain_texts
 from radvlm.train.loop import run_stage
 from radvlm.train.plots import plot_losses
+from radvlm.train.stages import Minutes, Progress, corpus_folder, kept_decoder
 from radvlm.train.tiny_config import TrainConfig
 from radvlm.train.voxels import Crops, Labeledscan, voxel_loss
 
-Progress = Callable[[str], None]
 #: Scans with a report of their masks that facts are taken from; more say the same again.
 FACT_CASES = 150
 #: Validation scans whose distance may be larger than the limit of what is familiar.
@@ -55,13 +52,16 @@ def run(config: TrainConfig, output: Path, *, progress: Progress | None = None) 
     tell = progress or (lambda _: None)
     output.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(config.threads)
-    clock = _Clock(output / "minutes.json")
+    minutes = Minutes(output / "minutes.json")
     encoder = make_encoder(config)
-    with clock("voxels"):
+    with minutes("voxels"):
         _voxels(config, encoder, output, tell)
-    taught = (*_cases(config.head_scans, output), *_cases(config.voxel_scans, output))
-    held_cases = _cases(config.validation_scans, output)
-    with clock("evidence"):
+    taught = (
+        *Corpus(corpus_folder(config.head_scans.folder, output)),
+        *Corpus(corpus_folder(config.voxel_scans.folder, output)),
+    )
+    held_cases = Corpus(corpus_folder(config.validation_scans.folder, output))
+    with minutes("evidence"):
         tables = evidence_tables(
             encoder,
             taught,
@@ -78,15 +78,15 @@ def run(config: TrainConfig, output: Path, *, progress: Progress | None = None) 
             workers=config.threads,
             progress=tell,
         )
-    with clock("heads"):
+    with minutes("heads"):
         heads = _heads(config, encoder, tables, held, output, tell)
-    with clock("language"):
+    with minutes("language"):
         writer, lessons = _language(config, encoder, tables, output, tell)
-    with clock("calibration"):
-        settings = _settings(config, encoder, heads, writer, held, lessons, clock)
+    with minutes("calibration"):
+        settings = _settings(config, encoder, heads, writer, held, lessons, minutes)
     plot_losses(output)
     model = TableModel(encoder, heads.text, writer, settings)
-    return save(model, output / "model")
+    return model.save_pretrained(output / "model")
 
 
 def make_encoder(config: TrainConfig) -> PyramidEncoder:
@@ -111,32 +111,12 @@ def make_encoder(config: TrainConfig) -> PyramidEncoder:
     )
 
 
-def corpus_folder(folder: str, output: Path) -> Path:
-    path = Path(folder)
-    return path if path.is_absolute() else output / path
-
-
-def _cases(corpus: Any, output: Path) -> list[Case]:
-    folder = corpus_folder(corpus.folder, output)
-    cases = list(Corpus(folder))
-    if not cases:
-        raise InputError("a corpus has at least one case", folder.name, "Give its seeds, so that it is made")
-    return cases
-
-
 def _voxels(config: TrainConfig, encoder: PyramidEncoder, output: Path, tell: Progress) -> None:
     network = encoder.voxels.to(memory_format=torch.channels_last_3d)
     if (output / "voxels.done.pt").exists():
         run_stage("voxels", network, lambda _: {}, config.voxels, output)
         return
-    folder = corpus_folder(config.voxel_scans.folder, output)
-    scans = [
-        Labeledscan.open(path)
-        for path in sorted(folder.glob("*/"))
-        if (path / "case.json").is_file() and not path.name.startswith(".")
-    ]
-    if not scans:
-        raise InputError("a corpus has at least one case", folder.name, "Give its seeds, so that it is made")
+    scans = [Labeledscan.open(case.folder) for case in Corpus(corpus_folder(config.voxel_scans.folder, output))]
     crop = config.voxel_batch.crop or (128, 96, 80)
     crops = Crops(
         scans,
@@ -183,8 +163,6 @@ def _language(
         decoder,
         EvidenceConfig(n_classes=values.shape[1], n_features=values.shape[2] + 1, width=decoder.width, hidden=192),
     )
-    from radvlm.model.decoder.writer import with_logits
-
     writer.tokens.set_statistics(with_logits(values, logits))
     batches = InstructBatches(writer, lessons, values, logits, batch=config.instruct_batch.size, seed=config.seed + 6)
     run_stage("instruct", writer, batches, config.instruct, output, progress=tell)
@@ -192,31 +170,25 @@ def _language(
 
 
 def _base(config: TrainConfig, cases: Sequence[Case], lessons: Lessons, output: Path, tell: Progress) -> Decoder:
-    folder = output / "base"
-    if (folder / "base" / "config.json").exists():
-        return Decoder.from_pretrained(folder)
-    texts = plain_texts(cases, lessons)
+    """The small Llama of the recipe after it has read reports and lessons without their images."""
     shape = config.decoder
-    tokenizer = train_tokenizer(texts, vocab_size=shape.vocabulary, specials=MARKERS)
-    decoder = Decoder.new_llama(
-        tokenizer,
-        LlamaShape(
+
+    def make() -> Decoder:
+        texts = plain_texts(cases, lessons)
+        llama = LlamaShape(
             hidden=shape.hidden,
             layers=shape.layers,
             heads=shape.heads,
             feed_forward=shape.feed_forward,
             context=shape.context,
-        ),
-        seed=config.seed + 4,
-    )
-    batches = BaseBatches(decoder, texts, batch=config.base_batch.size, seed=config.seed + 4)
-    run_stage("base", decoder, batches, config.base, output, progress=tell)
-    beside = output / "base.tmp"
-    shutil.rmtree(beside, ignore_errors=True)
-    decoder.save_pretrained(beside)
-    shutil.rmtree(folder, ignore_errors=True)
-    beside.rename(folder)
-    return decoder
+        )
+        tokenizer = train_tokenizer(texts, vocab_size=shape.vocabulary, specials=MARKERS)
+        decoder = Decoder.new_llama(tokenizer, llama, seed=config.seed + 4)
+        batches = BaseBatches(decoder, texts, batch=config.base_batch.size, seed=config.seed + 4)
+        run_stage("base", decoder, batches, config.base, output, progress=tell)
+        return decoder
+
+    return kept_decoder(output / "base", make)
 
 
 def _settings(
@@ -226,7 +198,7 @@ def _settings(
     writer: ReportWriter,
     held: Tables,
     lessons: Lessons,
-    clock: _Clock,
+    minutes: Minutes,
 ) -> Settings:
     encoder.eval()
     heads.eval()
@@ -248,7 +220,7 @@ def _settings(
         familiar=_familiar(encoder, held),
         training={
             "seed": config.seed,
-            "minutes": clock.minutes,
+            "minutes": minutes.held,
             "voxel_scans": config.voxel_scans.seeds,
             "head_scans": config.head_scans.seeds,
             "validation_scans": config.validation_scans.seeds,
@@ -268,9 +240,7 @@ def _zero_shot(
 ) -> tuple[float, float, float, float]:
     """Slope, offset and the two thresholds of a text's score, from training wordings on validation scans."""
     scores = prompt_scores(heads.text, names, embedding)
-    judged = known.astype(bool)
-    pooled = fit(("any",), scores[judged][:, None], truth[judged][:, None], shrink=1e9)
-    return pooled.slope[0], pooled.offset[0], pooled.absent_below[0], pooled.present_from[0]
+    return fit_pooled(scores, truth, known)
 
 
 def prompt_scores(
@@ -334,26 +304,3 @@ def macro_auroc(scores: np.ndarray, truth: np.ndarray) -> float:
     if not values:
         raise InputError("AUROC needs positive and negative cases", "none for any finding", "Use more validation scans")
     return float(np.mean(values))
-
-
-class _Clock:
-    """Wall minutes of each stage, kept over interruptions."""
-
-    def __init__(self, file: Path) -> None:
-        self.file = file
-        self.minutes: dict[str, float] = json.loads(file.read_text()) if file.exists() else {}
-        self._name, self._start = "", 0.0
-
-    def __call__(self, name: str) -> _Clock:
-        self._name = name
-        return self
-
-    def __enter__(self) -> None:
-        self._start = time.monotonic()
-
-    def __exit__(self, *_: object) -> None:
-        spent = (time.monotonic() - self._start) / 60
-        self.minutes[self._name] = round(self.minutes.get(self._name, 0.0) + spent, 2)
-        beside = self.file.with_suffix(".tmp")
-        beside.write_text(json.dumps(self.minutes))
-        beside.replace(self.file)

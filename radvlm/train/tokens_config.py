@@ -17,12 +17,12 @@ from typing import Any
 import yaml
 
 from radvlm.errors import InputError
+from radvlm.model.adapters.text_towers import TextTowerConfig
+from radvlm.model.adapters.token_encoder import TokenEncoderConfig
 from radvlm.model.decoder.causal_lm import LlamaShape, LoraSettings
 from radvlm.model.inputs import MERLIN_INPUT, InputSpec
 from radvlm.model.organ_map import Organ
-from radvlm.model.tokens.encoder import TokenEncoderConfig
 from radvlm.model.tokens.model import LabelTerm
-from radvlm.model.tokens.text_towers import TextTowerConfig
 from radvlm.model.tokens.visual_prefix import PrefixConfig
 from radvlm.train.contrastive import ContrastiveWeights
 from radvlm.train.loop import LoopConfig
@@ -114,7 +114,7 @@ class TokensConfig:
 
     Attributes:
         name, notice, trained_on: shown wherever the model speaks.
-        start: weights of the encoder to begin with, see ``tokens_encoder.load_start``; "" for random ones.
+        start: weights of the encoder to begin with, see ``token_encoder.load_start``; "" for random ones.
         labels: the label head, in this order. organs: organ-level learning and region tokens.
         selfsupervised, contrastive, adapter, instruct: the stages; ``..._batch`` their batches.
     """

@@ -8,9 +8,7 @@ several processes everything is computed everywhere and only the main process wr
 from __future__ import annotations
 
 import csv
-import json
 import os
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,15 +18,17 @@ import numpy as np
 import torch
 
 from radvlm.errors import InputError
-from radvlm.model.calibration import fit
-from radvlm.model.decoder.causal_lm import Decoder, train_tokenizer
-from radvlm.model.decoder.writer import MARKERS
-from radvlm.model.tokens.encoder import LABELS, TokenEncoder, load_start
+from radvlm.model.adapters.text_towers import TextTower
+from radvlm.model.adapters.token_encoder import LABELS, TokenEncoder, load_start
+from radvlm.model.calibration import fit, fit_pooled
+from radvlm.model.decoder.causal_lm import Decoder
+from radvlm.model.decoder.prompts import MARKERS
+from radvlm.model.decoder.tokenizer import train_tokenizer
 from radvlm.model.tokens.model import UNCALIBRATED_ZERO_SHOT, LabelTerm, TokensModel, TokensSettings
-from radvlm.model.tokens.text_towers import TextTower
 from radvlm.model.tokens.visual_prefix import TokenWriter, VisualPrefix
 from radvlm.train.contrastive import ContrastiveBatches, ContrastiveParts, validation_loss
 from radvlm.train.data import StudyTable, label_arrays, load_table
+from radvlm.train.draws import Draws
 from radvlm.train.gather import processes
 from radvlm.train.instruct import FrozenScans, TokenInstructBatches, token_lessons, validation_score
 from radvlm.train.language import BaseBatches
@@ -36,10 +36,10 @@ from radvlm.train.loop import LoopConfig, run_stage
 from radvlm.train.plots import plot_losses
 from radvlm.train.prepared import LoadMasks, LoadVolume, PreparedScans
 from radvlm.train.selfsupervised import SelfSupervisedBatches, SelfSupervisedParts
+from radvlm.train.stages import Minutes, Progress, kept_decoder
 from radvlm.train.throughput import Throughput, forward_flops
 from radvlm.train.tokens_config import TokensConfig
 
-Progress = Callable[[str], None]
 #: Fewest positive and fewest negative known labels, over all labels, of a calibration.
 CALIBRATED_FROM = 5
 
@@ -69,13 +69,14 @@ class _Run:
         self.scans = PreparedScans(
             config.input, load_volume, load_masks=load_masks, organs=config.organs, cache=output / data.cache
         )
-        self.minutes = _Minutes(output / "minutes.json")
+        self.minutes = Minutes(output / "minutes.json")
         self.flops: int | None = None
 
-    def throughput(self, size: int, with_flops: bool = True) -> Throughput:
-        count = processes()[1]
+    def draws(self, size: int, number: int, *, with_flops: bool = True) -> Draws:
+        """Batches of the stage with that number, whose seed is its own; the speed is measured."""
         flops = None if self.flops is None or not with_flops else 3 * self.flops
-        return Throughput(size * count, flops, self.config.hardware.peak_tflops if with_flops else None)
+        speed = Throughput(size * processes()[1], flops, self.config.hardware.peak_tflops if with_flops else None)
+        return Draws(size, self.config.seed + number, self.device, speed)
 
     def stage(
         self,
@@ -86,7 +87,8 @@ class _Run:
         validate: Callable[[], float] | None = None,
     ) -> None:
         def progress(line: str) -> None:
-            speed = batches.throughput.words() if getattr(batches, "throughput", None) else ""
+            measured = batches.draws.throughput if hasattr(batches, "draws") else None
+            speed = measured.words() if measured else ""
             self.tell(f"{line}; {speed}" if speed else line)
 
         module.to(self.device)
@@ -168,16 +170,8 @@ def _selfsupervised(run: _Run, encoder: TokenEncoder) -> None:
     for layer in (encoder.project, encoder.organ_project, encoder.classify):  # heads that this stage does not use
         if layer is not None:
             layer.requires_grad_(False)
-    batches = SelfSupervisedBatches(
-        parts,
-        run.train,
-        run.scans,
-        batch=config.selfsupervised_batch.size,
-        seed=config.seed + 2,
-        augment=config.augment,
-        device=run.device,
-        throughput=run.throughput(config.selfsupervised_batch.size),
-    )
+    draws = run.draws(config.selfsupervised_batch.size, 2)
+    batches = SelfSupervisedBatches(parts, run.train, run.scans, draws, augment=config.augment)
     run.stage("selfsupervised", parts, batches, config.selfsupervised)
     encoder.requires_grad_(True)
 
@@ -188,21 +182,13 @@ def _contrastive(run: _Run, encoder: TokenEncoder, text: TextTower) -> None:
         return
     parts = ContrastiveParts(encoder, text)
     names = [t.name for t in run.terms]
-    common: dict[str, Any] = {"seed": config.seed + 3, "weights": config.weights, "device": run.device}
     size = config.contrastive_batch.size
-    batches = ContrastiveBatches(
-        parts,
-        run.train,
-        run.scans,
-        names,
-        batch=size,
-        augment=config.augment,
-        throughput=run.throughput(size),
-        **common,
-    )
+    draws, weights = run.draws(size, 3), config.weights
+    batches = ContrastiveBatches(parts, run.train, run.scans, names, draws, weights=weights, augment=config.augment)
     held = None
     if len({s.patient for s in run.held}) >= 2:
-        held = ContrastiveBatches(parts, run.held, run.scans, names, batch=size, **common)
+        quiet = replace(draws, throughput=None)
+        held = ContrastiveBatches(parts, run.held, run.scans, names, quiet, weights=weights)
 
     def validate() -> float:
         assert held is not None
@@ -231,41 +217,30 @@ def _writing(run: _Run, encoder: TokenEncoder) -> TokenWriter | None:
     frozen = FrozenScans(encoder, run.scans, run.output / config.data.cache, precision=config.adapter.precision)
     asked = token_lessons(run.held) if any(s.text or s.questions for s in run.held) else []
 
-    def batches(size: int, seed: int) -> TokenInstructBatches:
+    def batches(size: int, number: int) -> TokenInstructBatches:
         return TokenInstructBatches(
             writer,
             frozen,
             run.train,
             lessons,
-            batch=size,
-            seed=seed,
-            device=run.device,
+            run.draws(size, number, with_flops=False),
             hide_regions=writing.hide_regions,
             longest=writing.longest,
-            throughput=run.throughput(size, with_flops=False),
         )
 
-    judged = TokenInstructBatches(
-        writer,
-        frozen,
-        run.held,
-        asked,
-        batch=config.adapter_batch.size,
-        seed=0,
-        longest=writing.longest,
-        device=run.device,
-    )
+    plain = Draws(config.adapter_batch.size, 0, run.device)
+    judged = TokenInstructBatches(writer, frozen, run.held, asked, plain, longest=writing.longest)
 
     def validate() -> float:
         return validation_score(judged, asked)
 
     checked = validate if asked else None
-    run.stage("adapter", writer, batches(config.adapter_batch.size, config.seed + 4), config.adapter, checked)
+    run.stage("adapter", writer, batches(config.adapter_batch.size, 4), config.adapter, checked)
     if config.instruct is not None:
         decoder.add_lora(writing.lora)
         if writing.checkpointing:
             decoder.use_gradient_checkpointing()
-        run.stage("instruct", writer, batches(config.instruct_batch.size, config.seed + 5), config.instruct, checked)
+        run.stage("instruct", writer, batches(config.instruct_batch.size, 5), config.instruct, checked)
     return writer
 
 
@@ -274,24 +249,16 @@ def _decoder(run: _Run, texts: Sequence[str]) -> Decoder:
     config, writing = run.config, run.config.writing
     if writing.folder:
         return Decoder.from_pretrained(run.folder / writing.folder, dtype=getattr(torch, writing.dtype))
-    place = run.output / "base"
-    made = (place / "base" / "config.json").exists()
-    if processes()[1] > 1:
-        torch.distributed.barrier()  # all have looked before one writes
-    if made:
-        return Decoder.from_pretrained(place)
-    tokenizer = train_tokenizer(texts, vocab_size=writing.vocabulary, specials=MARKERS)
-    decoder = Decoder.new_llama(tokenizer, writing.shape, seed=config.seed + 6)
-    if config.base is not None:
-        run.stage(
-            "base",
-            decoder,
-            BaseBatches(decoder, texts, batch=config.adapter_batch.size, seed=config.seed + 6),
-            config.base,
-        )
-    if processes()[0] == 0:
-        decoder.save_pretrained(place)
-    return decoder
+
+    def make() -> Decoder:
+        tokenizer = train_tokenizer(texts, vocab_size=writing.vocabulary, specials=MARKERS)
+        decoder = Decoder.new_llama(tokenizer, writing.shape, seed=config.seed + 6)
+        if config.base is not None:
+            batches = BaseBatches(decoder, texts, batch=config.adapter_batch.size, seed=config.seed + 6)
+            run.stage("base", decoder, batches, config.base)
+        return decoder
+
+    return kept_decoder(run.output / "base", make)
 
 
 def _settings(run: _Run, encoder: TokenEncoder, text: TextTower) -> TokensSettings:
@@ -344,8 +311,7 @@ def _zero_shot(
     positive = text.encode([f"{w[:1].upper()}{w[1:]}." for w in words])
     direction = (positive - text.encode([f"No {w}." for w in words])).cpu().numpy()
     scores = embeddings @ direction.T  # (N, F)
-    pooled = fit(("any",), scores[known][:, None], truth[known][:, None], shrink=1e9)
-    return pooled.slope[0], pooled.offset[0], pooled.absent_below[0], pooled.present_from[0]
+    return fit_pooled(scores, truth, known)
 
 
 def _terms(config: TokensConfig, folder: Path) -> tuple[LabelTerm, ...]:
@@ -392,25 +358,3 @@ def _device(wanted: str) -> str:
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         PartialState(cpu=device == "cpu")
     return device
-
-
-class _Minutes:
-    """Wall minutes of each stage, kept over interruptions."""
-
-    def __init__(self, file: Path) -> None:
-        self.file = file
-        self.held: dict[str, float] = json.loads(file.read_text()) if file.exists() else {}
-        self._name, self._start = "", 0.0
-
-    def __call__(self, name: str) -> _Minutes:
-        self._name = name
-        return self
-
-    def __enter__(self) -> None:
-        self._start = time.monotonic()
-
-    def __exit__(self, *_: object) -> None:
-        spent = (time.monotonic() - self._start) / 60
-        self.held[self._name] = round(self.held.get(self._name, 0.0) + spent, 2)
-        if processes()[0] == 0:
-            self.file.write_text(json.dumps(self.held))

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from torch import Tensor
 
 from radvlm.errors import InputError
 from radvlm.model.tiny.encoder import PyramidConfig, VoxelNetwork, split_maps
+from radvlm.train.draws import Ahead, generator
 
 #: Findings without voxels of their own -> the class whose voxels show them.
 ORGAN_FINDINGS = {
@@ -87,18 +87,14 @@ class Crops:
             raise InputError("a finding that is drawn often is one of the model's", ", ".join(unknown))
         chances = np.array([OFTEN if name in often else 1.0 for name in config.findings])
         self.chances = chances / chances.sum()
-        self._pool = ThreadPoolExecutor(1)
-        self._next: tuple[int, Future[Any]] | None = None
+        self._ahead = Ahead(self._make)
 
     def __call__(self, step: int) -> tuple[Tensor, Tensor, Tensor, list[list[tuple[int, Tensor]]]]:
         """HU (B, 1, X, Y, Z); anatomy and part (B, x, y, z); for each crop (finding, voxels (x, y, z) bool)."""
-        ready = self._next is not None and self._next[0] == step
-        made = self._next[1].result() if ready and self._next is not None else self._make(step)
-        self._next = (step + 1, self._pool.submit(self._make, step + 1))
-        return made
+        return self._ahead(step)
 
     def _make(self, step: int) -> Any:
-        rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([self.seed, step])))
+        rng = generator(self.seed, step)
         crops = [self._crop(rng) for _ in range(self.batch)]
         hu, anatomy, parts, found = zip(*crops, strict=True)
         return torch.stack(hu)[:, None], torch.stack(anatomy), torch.stack(parts), list(found)

@@ -102,6 +102,11 @@ def structure(name: str) -> Structure:
         raise StructureError("structures are named as in the anatomy table", repr(name), remedy) from None
 
 
+def is_lesion_kind(kind: str) -> bool:
+    """Whether a finding's kind is a lesion or fluid structure."""
+    return kind in structures() and structure(kind).kind in ("lesion", "fluid")
+
+
 def children(parent: str, kind: str | None = None) -> tuple[Structure, ...]:
     """Structures whose parent is ``parent``, optionally of one kind, in table order."""
     return tuple(s for s in structures().values() if s.parent == parent and (kind is None or s.kind == kind))

@@ -1,17 +1,19 @@
 """Regions, measurements and findings: the facts that sentences may state.
 
-A Finding is the only thing a sentence can cite, and its regions and numbers are the only ones that sentence
-can have. Nothing here holds voxels; a region's mask is always recovered from the Segmentation
+A Finding, or an Assessment of one, is the only thing a sentence can cite, and their regions and numbers are the only
+ones that sentence can have. Nothing here holds voxels; a region's mask is always recovered from the Segmentation
 (``radvlm.quantify.region_mask``).
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
 from radvlm.errors import InputError
-from radvlm.types.anatomy import SECTIONS, Structure, structure
+from radvlm.types.anatomy import SECTIONS, structure
 from radvlm.types.measurement import Measurement
 from radvlm.types.region import Region
 
@@ -44,8 +46,8 @@ class RuleReference:
 
 
 @dataclass(frozen=True)
-class Finding:
-    """One statement about the patient that a sentence can cite.
+class Citable(ABC):
+    """What a sentence may cite: a ``Finding``, or an ``Assessment`` of one.
 
     Attributes:
         id: unique in a report (``F1``).
@@ -56,14 +58,13 @@ class Finding:
         section: key of ``anatomy.SECTIONS`` in which it is reported.
         regions: where it is; at least one when present and found by masks, none when absent.
         measurements: the numbers it states, headline first.
-        locations: structure names in which it lies (segments, lobes, levels), largest share first.
-        category: words for the category (``splenomegaly``, ``hypoattenuating``); "" for none.
+        category: words for the category (``enlarged``, ``hypoattenuating``); "" for none.
+        headline: words for the impression; "" to take the category.
+        says_value: the number stands in category and headline already.
         rule: the rule that gave the category.
         reason: why it is not assessed or indeterminate; required for both.
         source: masks, voxels, header or model.
-        confidence: probability from a model; None for everything measured.
         importance: 0 stays out of the impression; larger comes earlier.
-        attributes: further (name, value) words, such as ("attenuation", "hypoattenuating").
     """
 
     id: str
@@ -73,28 +74,85 @@ class Finding:
     section: str
     regions: tuple[Region, ...] = ()
     measurements: tuple[Measurement, ...] = ()
-    locations: tuple[str, ...] = ()
     category: str = ""
+    headline: str = ""
+    says_value: bool = False
     rule: RuleReference | None = None
     reason: str = ""
     source: Source = Source.MASKS
-    confidence: float | None = None
     importance: int = 0
-    attributes: tuple[tuple[str, str], ...] = ()
+
+    @property
+    @abstractmethod
+    def names(self) -> frozenset[str]:
+        """Structures that a sentence may name when it speaks of this."""
+
+    def measurement(self, quantity: str) -> Measurement | None:
+        """The first measurement of that quantity, or None."""
+        return next((m for m in self.measurements if m.quantity == quantity), None)
+
+
+@dataclass(frozen=True)
+class Assessment(Citable):
+    """The judgement of one rule about the finding that holds it: "enlarged", "fluid attenuation", "cT2".
+
+    What could not be judged is no assessment: it is a finding of its own that was not assessed, said once for all
+    lesions.
+
+    Attributes:
+        site: that of the finding; for the contact with a vessel, the vessel.
+        reference: the other structure of a comparison: the spleen of "liver minus spleen", the tumor of a contact.
+        twin: the other organ, where a pair was judged together.
+        is_detail: said only where a lesion is described in full.
+        because: the row of the table that decided.
+    """
+
+    reference: str = ""
+    twin: str = ""
+    is_detail: bool = False
+    because: str = ""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "status", Status(self.status))
-        object.__setattr__(self, "source", Source(self.source))
-        for name in (*((self.site,) if self.site else ()), *self.locations):
-            structure(name)
-        if self.section not in SECTIONS:
-            raise InputError("a section is a key of radvlm.types.anatomy.SECTIONS", repr(self.section))
-        if self.status is Status.PRESENT and self.source is Source.MASKS and not self.regions:
-            raise InputError("a finding present in the masks has a region", f"{self.id} {self.kind} {self.site}")
-        if self.status is Status.ABSENT and self.regions:
-            raise InputError("an absent finding has no region", f"{self.id} {self.kind} {self.site}")
-        if self.status in (Status.NOT_ASSESSED, Status.INDETERMINATE) and not self.reason:
-            raise InputError(f"a finding that is {self.status} says why", f"{self.id} {self.kind} {self.site}")
+        _check(self)
+
+    @property
+    def names(self) -> frozenset[str]:
+        return frozenset({self.site, self.reference, self.twin, *(r.structure for r in self.regions)} - {""})
+
+
+@dataclass(frozen=True)
+class Finding(Citable):
+    """One fact about the patient, with the judgements on it.
+
+    Attributes:
+        locations: structure names in which it lies (segments, lobes, levels), largest share first.
+        confidence: probability from a model; None for everything measured.
+        host, pole, level: organ that a lesion lies in, part of the kidney, vertebra at its height.
+        attenuation: ``hypoattenuating``, ``fat``, ...; "" where it was not judged.
+        cut_by: faces of the field of view that cut it; () when it is complete.
+        phase: contrast phase in which its attenuation was measured; "" when that is not certain.
+        scope: ``imaged part`` or ``imaged range`` where an absence holds only there.
+        is_expected: its absence from the masks is worth a word, because that part of the body is imaged.
+        model_term: what the model calls it. grounding: how the model gave it a place.
+        assessments: the judgements of rules about it.
+    """
+
+    locations: tuple[str, ...] = ()
+    confidence: float | None = None
+    host: str = ""
+    pole: str = ""
+    level: str = ""
+    attenuation: str = ""
+    cut_by: tuple[str, ...] = ()
+    phase: str = ""
+    scope: str = ""
+    is_expected: bool = False
+    model_term: str = ""
+    grounding: str = ""
+    assessments: tuple[Assessment, ...] = ()
+
+    def __post_init__(self) -> None:
+        _check(self)
         if (self.confidence is None) == (self.source is Source.MODEL):
             raise InputError(
                 "a model's finding, and no other, carries a probability",
@@ -102,16 +160,31 @@ class Finding:
             )
         if self.confidence is not None and not 0 <= self.confidence <= 1:
             raise InputError("a probability lies between 0 and 1", str(self.confidence))
+        for assessment in self.assessments:
+            if not self.regions or assessment.status is Status.NOT_ASSESSED:
+                raise InputError("an assessment judges something that is seen", f"{self.id} {assessment.kind}")
 
     @property
-    def structure(self) -> Structure | None:
-        """Row of the anatomy table for ``site``."""
-        return structure(self.site) if self.site else None
+    def names(self) -> frozenset[str]:
+        held = {self.site, self.host, self.level, *self.locations, *(r.structure for r in self.regions)}
+        return frozenset(held - {""})
 
-    def measurement(self, quantity: str) -> Measurement | None:
-        """The first measurement of that quantity, or None."""
-        return next((m for m in self.measurements if m.quantity == quantity), None)
 
-    def attribute(self, name: str) -> str:
-        """The value of a further attribute, "" when it has none."""
-        return next((value for key, value in self.attributes if key == name), "")
+def _check(item: Citable) -> None:
+    object.__setattr__(item, "status", Status(item.status))
+    object.__setattr__(item, "source", Source(item.source))
+    for name in item.names:
+        structure(name)
+    if item.section not in SECTIONS:
+        raise InputError("a section is a key of radvlm.types.anatomy.SECTIONS", repr(item.section))
+    if item.status is Status.PRESENT and item.source is Source.MASKS and not item.regions:
+        raise InputError("a finding present in the masks has a region", f"{item.id} {item.kind} {item.site}")
+    if item.status is Status.ABSENT and item.regions:
+        raise InputError("an absent finding has no region", f"{item.id} {item.kind} {item.site}")
+    if item.status in (Status.NOT_ASSESSED, Status.INDETERMINATE) and not item.reason:
+        raise InputError(f"a finding that is {item.status} says why", f"{item.id} {item.kind} {item.site}")
+
+
+def citable(findings: Iterable[Finding]) -> tuple[Citable, ...]:
+    """All that sentences may cite: each finding, followed by its assessments."""
+    return tuple(item for finding in findings for item in (finding, *finding.assessments))

@@ -17,7 +17,7 @@ from importlib.resources import files
 from types import MappingProxyType
 
 from radvlm.types.anatomy import structure, structures
-from radvlm.types.finding import Finding
+from radvlm.types.finding import Citable, Finding
 
 #: Importance in the impression of a finding that the table does not list.
 UNLISTED_IMPORTANCE = 50
@@ -82,9 +82,9 @@ def sharing(kind: str) -> frozenset[str]:
     return frozenset(row.finding for row in model_findings().values() if row.kind == base_kind(kind))
 
 
-def vocabulary_name(finding: Finding) -> str:
+def vocabulary_name(item: Citable) -> str:
     """The model's name of a finding that has source model."""
-    return finding.attribute("finding") or finding.kind
+    return (item.model_term if isinstance(item, Finding) else "") or item.kind
 
 
 def base_kind(kind: str) -> str:

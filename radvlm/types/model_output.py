@@ -18,9 +18,9 @@ from typing import Any
 from radvlm.errors import InputError
 from radvlm.types.anatomy import SECTIONS, structure
 from radvlm.types.finding import Status
+from radvlm.types.finding_json import region_from_dict
 from radvlm.types.provenance import Decision
 from radvlm.types.region import Region
-from radvlm.types.report import region_from_dict
 
 #: How a score was tied to a place: voxels of the finding itself, the organ that it lies in, or nothing.
 GROUNDINGS = ("voxel head", "organ", "not localized")

@@ -9,28 +9,30 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from radvlm.errors import InputError, VerificationError
 from radvlm.types.anatomy import SECTIONS
-from radvlm.types.finding import Finding, RuleReference, Status
-from radvlm.types.geometry import Box
+from radvlm.types.finding import Citable, Finding, Status, citable
+from radvlm.types.finding_json import finding_to_dict, findings_from_dicts
 from radvlm.types.measurement import Measurement
 from radvlm.types.region import Region
 
-SCHEMA_VERSION = "1.0"
+SCHEMA_VERSION = "2.0"
+#: Major versions that are read.
+_READABLE = ("1", "2")
 #: Printed on every report.
 NOTICE = "Research software, not a medical device. Not for clinical decisions. Not reviewed by a radiologist."
 
 
 @dataclass(frozen=True)
 class Sentence:
-    """One sentence, the section it stands in, and the findings it states (at least one)."""
+    """One sentence, the section it stands in, and the findings and assessments it states (at least one)."""
 
     text: str
     section: str
-    findings: tuple[Finding, ...]
+    findings: tuple[Citable, ...]
 
     def __post_init__(self) -> None:
         if not self.text.strip():
@@ -68,7 +70,7 @@ class Report:
     """A grounded structured report.
 
     Attributes:
-        findings: every finding, also those not assessed.
+        findings: every finding with its assessments, also what was not assessed.
         sentences: in reading order; the impression is the section ``impression``.
         examination: title lines for the head: (label, text) pairs such as ("Examination", "CT abdomen").
         replacements: decoder sentences that verification rejected.
@@ -86,8 +88,9 @@ class Report:
     schema_version: str = SCHEMA_VERSION
 
     def __post_init__(self) -> None:
-        by_id = {f.id: f for f in self.findings}
-        if len(by_id) != len(self.findings):
+        held = self.citable
+        by_id = {f.id: f for f in held}
+        if len(by_id) != len(held):
             raise VerificationError("finding ids are unique in a report")
         cited: set[str] = set()
         for sentence in self.sentences:
@@ -97,9 +100,14 @@ class Report:
                         "a sentence cites findings of its own report", f"{finding.id}: {sentence.text}"
                     )
                 cited.add(finding.id)
-        unsaid = [f.id for f in self.findings if f.status is Status.PRESENT and f.id not in cited]
+        unsaid = [f.id for f in held if f.status is Status.PRESENT and f.id not in cited]
         if unsaid:
             raise VerificationError("no present finding is left unsaid", ", ".join(unsaid))
+
+    @property
+    def citable(self) -> tuple[Citable, ...]:
+        """All that sentences may cite: each finding, followed by its assessments."""
+        return citable(self.findings)
 
     @property
     def impression(self) -> tuple[Sentence, ...]:
@@ -142,7 +150,7 @@ class Report:
             "schema_version": self.schema_version,
             "notice": NOTICE,
             "examination": [list(pair) for pair in self.examination],
-            "findings": [asdict(f) for f in self.findings],
+            "findings": [finding_to_dict(f) for f in self.findings],
             "sentences": [
                 {
                     "text": s.text,
@@ -161,18 +169,18 @@ class Report:
 
     @classmethod
     def from_json(cls, text: str) -> Report:
-        """Read a report back; InputError for another major schema version or a malformed document."""
+        """Read a report back, also one of schema 1; InputError for any other version and for a malformed document."""
         try:
             data = json.loads(text)
             version = str(data["schema_version"])
-            if version.split(".")[0] != SCHEMA_VERSION.split(".")[0]:
+            if version.split(".")[0] not in _READABLE:
                 raise InputError(
-                    f"report.json has schema version {SCHEMA_VERSION.split('.')[0]}.x",
+                    f"report.json has schema version {'.x or '.join(_READABLE)}.x",
                     version,
                     "Read it with the radvlm release that wrote it",
                 )
-            findings = tuple(_finding(f) for f in data["findings"])
-            by_id = {f.id: f for f in findings}
+            findings = findings_from_dicts(data["findings"])
+            by_id = {f.id: f for f in citable(findings)}
             sentences = tuple(
                 Sentence(s["text"], s["section"], tuple(by_id[i] for i in s["finding_ids"])) for s in data["sentences"]
             )
@@ -182,7 +190,6 @@ class Report:
                 tuple((a, b) for a, b in data["examination"]),
                 tuple(Replacement(**r) for r in data["replacements"]),
                 data["provenance"],
-                version,
             )
         except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
             raise InputError(
@@ -210,29 +217,3 @@ def _listed(names: tuple[str, ...]) -> str:
 
 def _joined(parts: list[str]) -> str:
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
-
-
-def _known(cls: type, data: dict[str, Any]) -> dict[str, Any]:
-    names = {f.name for f in fields(cls)}
-    return {key: value for key, value in data.items() if key in names}
-
-
-def _tuples(value: Any) -> Any:
-    return tuple(_tuples(v) for v in value) if isinstance(value, list) else value
-
-
-def region_from_dict(data: dict[str, Any]) -> Region:
-    """Undo ``asdict`` of a Region, also after JSON made lists of its tuples."""
-    box = Box(tuple(data["box"]["start"]), tuple(data["box"]["stop"]))
-    rest = {k: _tuples(v) for k, v in _known(Region, data).items() if k != "box"}
-    return Region(box=box, **rest)
-
-
-def _finding(data: dict[str, Any]) -> Finding:
-    values = {k: _tuples(v) for k, v in _known(Finding, data).items()}
-    values["regions"] = tuple(region_from_dict(r) for r in data["regions"])
-    values["measurements"] = tuple(
-        Measurement(**{k: _tuples(v) for k, v in _known(Measurement, m).items()}) for m in data["measurements"]
-    )
-    values["rule"] = RuleReference(**data["rule"]) if data["rule"] else None
-    return Finding(**values)

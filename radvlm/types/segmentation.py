@@ -130,15 +130,26 @@ class Segmentation:
             {name: Box.from_slices(found[place.layer][place.label - 1]) for name, place in self.places.items()}
         )
 
-    def mask(self, name: str, box: Box | None = None) -> np.ndarray:
-        """Boolean mask of a present structure inside ``box`` (default: its own tight box, see ``boxes``)."""
+    def mask(self, name: str) -> np.ndarray:
+        """Boolean mask of a present structure on the whole grid. Raises StructureError when it is not present."""
+        place = self._place(name)
+        return self.layers[place.layer] == place.label
+
+    def mask_in_box(self, name: str, box: Box | None = None) -> np.ndarray:
+        """The part of ``mask`` inside ``box`` (default: the structure's own tight box, see ``boxes``).
+
+        Reads no voxel outside the box. Raises StructureError when the structure is not present.
+        """
+        place = self._place(name)
+        window = self.boxes[name] if box is None else box
+        return self.layers[place.layer][window.slices] == place.label
+
+    def _place(self, name: str) -> LabelPlace:
         if name not in self.places:
             raise StructureError(
                 "the structure is present in the masks", name, "Ask `name in segmentation.places` first"
             )
-        place = self.places[name]
-        window = self.boxes[name] if box is None else box
-        return self.layers[place.layer][window.slices] == place.label
+        return self.places[name]
 
     def cut_faces(self, name: str) -> tuple[str, ...]:
         """Faces of the field of view that a structure touches, such as ``("inferior",)``; () when none.

@@ -6,9 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from radvlm.types.anatomy import structure
 from radvlm.types.finding import Finding
-from radvlm.wording.vocabulary import LEVELS, base_words, lexicon, plural, tokenize
-
-_SPINE = [level for level in LEVELS if level not in ("T13", "L6")]
+from radvlm.wording.vocabulary import LEVELS, SPINE, base_words, lexicon, plural, tokenize
 
 
 def joined(words: Sequence[str], last: str = "and") -> str:
@@ -71,24 +69,29 @@ def be(many: bool) -> str:
     return "are" if many else "is"
 
 
-def level_runs(names: Iterable[str]) -> str:
-    """``T10 to L2``, ``C7, T2 and T5 to T7``: contiguous levels as ranges."""
+def runs_of_levels(names: Iterable[str]) -> list[list[str]]:
+    """Vertebrae from the head down as runs of contiguous levels; T13 and L6 stand alone."""
     held = {n.removeprefix("vertebrae_") for n in names}
     runs: list[list[str]] = []
     previous = -2
     for level in LEVELS:
         if level not in held:
             continue
-        if level not in _SPINE:
+        if level not in SPINE:
             runs.append([level])
             continue
-        place = _SPINE.index(level)
+        place = SPINE.index(level)
         if place == previous + 1 and runs:
             runs[-1].append(level)
         else:
             runs.append([level])
         previous = place
-    return joined([w for r in runs for w in (r if len(r) < 3 else [f"{r[0]} to {r[-1]}"])])
+    return runs
+
+
+def level_runs(names: Iterable[str]) -> str:
+    """``T10 to L2``, ``C7, T2 and T5 to T7``: three and more contiguous levels as ranges."""
+    return joined([w for r in runs_of_levels(names) for w in (r if len(r) < 3 else [f"{r[0]} to {r[-1]}"])])
 
 
 def place(finding: Finding, noun_words: str) -> str:
@@ -97,14 +100,14 @@ def place(finding: Finding, noun_words: str) -> str:
     if finding.kind in lexicon().says_place:
         return ""
     sites = [n for n in finding.locations if not n.startswith("vertebrae_")]
-    level = finding.attribute("level")
+    level = finding.level
     if finding.kind in ("vertebra_fracture", "bone_lesion") and level:
         return f"at {level.removeprefix('vertebrae_')}"
     if finding.kind in ("vertebra_fracture", "bone_lesion") and finding.locations:
         return f"at {finding.locations[0].removeprefix('vertebrae_')}" if not sites else f"in the {_words(sites[0])}"
-    host = finding.attribute("host") or structure(finding.kind).parent
-    if finding.attribute("pole") and host:
-        return f"in the {finding.attribute('pole')} of the {_words(host)}"
+    host = finding.host or structure(finding.kind).parent
+    if finding.pole and host:
+        return f"in the {finding.pole} of the {_words(host)}"
     if sites:
         first = _words(sites[0])
         return f"in {first}" if first.startswith("segment ") else f"in the {first}"

@@ -21,6 +21,8 @@ _TOKEN = re.compile(r"\d+(?:[.,]\d+)*|[A-Za-z]+(?:[-'’][A-Za-z]+)*\d*|[^\sA-Za
 _SIDES = ("left", "right")
 #: Vertebral levels from the head down.
 LEVELS = (*(f"C{n}" for n in range(1, 8)), *(f"T{n}" for n in range(1, 14)), *(f"L{n}" for n in range(1, 7)), "S1")
+#: Those that a usual spine has.
+SPINE = tuple(level for level in LEVELS if level not in ("T13", "L6"))
 
 
 def tokenize(text: str) -> tuple[str, ...]:
@@ -46,6 +48,7 @@ class Lexicon:
     without_attenuation: frozenset[str]
     volume_of: frozenset[str]
     attenuation_of: frozenset[str]
+    major: frozenset[str]
     plurals: Mapping[str, str]
     numerals: tuple[str, ...]
     neutral: frozenset[str]
@@ -119,6 +122,7 @@ def lexicon() -> Lexicon:
         without_attenuation=frozenset(data["without_attenuation"]),
         volume_of=frozenset(data["volume_of"]),
         attenuation_of=frozenset(data["attenuation_of"]),
+        major=frozenset(data["major"]),
         plurals=MappingProxyType(data["plurals"]),
         numerals=tuple(data["numerals"]),
         neutral=frozenset(data["neutral"]),

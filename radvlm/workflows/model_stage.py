@@ -75,7 +75,7 @@ def facts_by_section(findings: Sequence[Finding]) -> dict[str, str]:
     from radvlm.compose import Style
     from radvlm.compose.impression import impression
     from radvlm.compose.template import template_sentences
-    from radvlm.dataset.facts import facts_by_section as facts_of_sentences
+    from radvlm.wording.fact_lines import facts_by_section as facts_of_sentences
 
     style = Style()
     lines = facts_of_sentences([*template_sentences(findings, style), *impression(findings, style)])

@@ -31,7 +31,7 @@ def load_model(
     Raises: MissingPackageError without PyTorch, InputError or FileFormatError for what cannot be loaded.
     """
     try:
-        from radvlm.model.store import load_model as load
+        from radvlm.model.registry import load_model as load
     except ImportError as error:
         if isinstance(error, MissingPackageError) or (error.name or "").startswith("radvlm"):
             raise

@@ -2,7 +2,7 @@
 
 Unusual: a vote changes a probability only through a calibration that was fitted on validation cases for this very model
 and index. Without one the model's score stays as it is, and the vote stands beside it with ``is_calibrated=False``.
-What a neighbor has is read from its report by the labels of ``radvlm.evaluate``: present or not. A report that does
+What a neighbor has is read from its report by the labels of ``report_reader``: present or not. A report that does
 not mention a finding counts as without it, an uncertain one does not vote. Sides are not told apart.
 """
 
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from radvlm.errors import FileFormatError, InputError
+from radvlm.report_reader.labels import label_report
 from radvlm.types.finding import Status
 from radvlm.types.model_output import FindingScore
 from radvlm.types.volume import Volume
@@ -190,7 +191,6 @@ def _neighbors(scan: Volume, index: ReportIndex, k: int, exclude_patient: Any, n
 
 def _shares(result: SearchResult, asked: Iterable[str], temperature: float) -> dict[str, tuple[float, int] | None]:
     """Words of a finding -> (share, neighbors), None where no label fits them or no neighbor says."""
-    from radvlm.evaluate import label_report
     from radvlm.retrieve import neighbor_vote
 
     said = {h.record: label_report(h.text, "radvlm") for h in result}

@@ -15,7 +15,6 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,8 @@ from radvlm.errors import RadvlmError
 from radvlm.phantom.kinds import LESION_KINDS
 from radvlm.phantom.make import Phantom, make_phantom, random_spec
 from radvlm.phantom.spec import LesionSpec, PhantomSpec
+from radvlm.types.finding import citable
+from radvlm.types.finding_json import finding_to_dict
 
 #: Air around the body is left out beyond this many voxels.
 MARGIN_VOXELS = 4
@@ -152,7 +153,8 @@ def _save(folder: Path, phantom: Phantom, reports: bool) -> None:
         from radvlm.workflows.report import generate_report
 
         made = generate_report(phantom.volume, segmentation=phantom.segmentation)
-        keep = {f.id: asdict(f) for s in made.sentences for f in s.findings}
+        cited = {i for s in made.sentences for i in s.finding_ids}
+        keep = {f.id: finding_to_dict(f) for f in made.findings if cited & {c.id for c in citable([f])}}
         rows = [{"text": s.text, "section": s.section, "findings": list(s.finding_ids)} for s in made.sentences]
         (folder / "report.json").write_text(json.dumps({"sentences": rows, "findings": keep}), encoding="utf-8")
 
@@ -218,12 +220,10 @@ def voxel_labels(phantom: Phantom) -> tuple[np.ndarray, np.ndarray]:
         np.copyto(classes, values, where=values > 0)
         values = part_table[layer]
         np.copyto(parts, values, where=values > 0)
-    pelvis = [segmentation.places[n] for n in ("renal_pelvis_left", "renal_pelvis_right") if n in segmentation.places]
-    for place in pelvis:
-        classes[segmentation.layers[place.layer] == place.label] = names.index("renal_pelvis")
+    for pelvis in {"renal_pelvis_left", "renal_pelvis_right"} & set(segmentation.places):
+        classes[segmentation.mask(pelvis)] = names.index("renal_pelvis")
     for structure in sorted(lesion_structures & set(segmentation.places)):
-        place = segmentation.places[structure]
-        where = np.nonzero(segmentation.layers[place.layer] == place.label)
+        where = np.nonzero(segmentation.mask(structure))
         classes[where] = _kinds_at(phantom, structure, where)
     return classes, parts
 

@@ -13,7 +13,7 @@ from scipy import ndimage
 from radvlm.errors import GridError, InputError
 from radvlm.model.protocol import VisionLanguageModel
 from radvlm.types.anatomy import structure, structures
-from radvlm.types.finding import Finding, Status
+from radvlm.types.finding import Citable, Finding, Status, citable
 from radvlm.types.geometry import Box
 from radvlm.types.provenance import Decision
 from radvlm.types.scan_measurements import Phase
@@ -34,7 +34,7 @@ def query_words(findings: Sequence[Finding]) -> list[tuple[str, str]]:
     """(words, section) of each present finding that matters, most important first; each once, without sizes."""
     seen = [
         f
-        for f in findings
+        for f in citable(findings)
         if f.status is Status.PRESENT
         and f.importance > 0
         and f.kind != "coverage"
@@ -44,9 +44,9 @@ def query_words(findings: Sequence[Finding]) -> list[tuple[str, str]]:
     return list(dict.fromkeys(row for row in rows if row[0]))
 
 
-def _words(finding: Finding) -> str:
+def _words(finding: Citable) -> str:
     site = structure(finding.site).words if finding.site else ""
-    if finding.kind in structures():
+    if isinstance(finding, Finding) and finding.kind in structures():
         words = structure(finding.kind).words
         place = next((structure(n).words for n in finding.locations), "")
     else:
@@ -85,7 +85,7 @@ def organ_view(scan: Volume, masks: Segmentation, region: str, *, margin_mm: flo
     )
     spacing_mm = scan.geometry.spacing_mm
     box = tight.grown([math.ceil(margin_mm / s) for s in spacing_mm], scan.geometry.shape)
-    inside = np.logical_or.reduce([masks.mask(n, box) for n in names])
+    inside = np.logical_or.reduce([masks.mask_in_box(n, box) for n in names])
     near = ndimage.distance_transform_edt(~inside, sampling=spacing_mm) <= margin_mm
     hu = np.where(near, scan.hu[box.slices], AIR_HU).astype(scan.hu.dtype)
     return replace(scan, hu=hu, geometry=scan.geometry.cropped(box))

@@ -53,7 +53,7 @@ def train_model(
 
 def _make_scans(name: str, corpus: CorpusConfig, place: Path, workers: int, tell: Progress) -> None:
     """The phantoms of a corpus that are missing; nothing for a corpus without seeds."""
-    from radvlm.train.tiny_run import corpus_folder
+    from radvlm.train.stages import corpus_folder
     from radvlm.workflows.phantom_corpus import write_corpus
 
     if corpus.seeds is None:

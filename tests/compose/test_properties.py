@@ -162,7 +162,7 @@ def _with(sentence: Sentence, text: str) -> str | None:
 def test_any_report_verifies_and_says_every_present_finding(data: st.DataObject, hand_made: ModuleType) -> None:
     report = _draw_report(data, hand_made)  # raises VerificationError otherwise
     cited = {i for s in report.sentences for i in s.finding_ids}
-    assert all(f.id in cited for f in report.findings if f.status is Status.PRESENT)
+    assert all(f.id in cited for f in report.citable if f.status is Status.PRESENT)
     assert "_" not in report.text and "  " not in report.text
     assert Report.from_json(report.to_json()) == report
 

@@ -226,7 +226,7 @@ def test_every_style_verifies_and_says_every_present_finding(hand_made: ModuleTy
         report = _report(getattr(hand_made, name)(), style, patient)
         assert all(verify_sentence(s) is None for s in report.sentences)
         cited = {i for s in report.sentences for i in s.finding_ids}
-        assert {f.id for f in report.findings if f.status is Status.PRESENT} <= cited
+        assert {f.id for f in report.citable if f.status is Status.PRESENT} <= cited
         assert 1 <= len(report.impression) <= style.impression_items
 
 

@@ -10,7 +10,7 @@ import pytest
 from radvlm.compose import Style, compose_report, verify_report, verify_sentence
 from radvlm.errors import VerificationError
 from radvlm.interpret import interpret
-from radvlm.types.finding import Finding, Status
+from radvlm.types.finding import Finding, Status, citable
 from radvlm.types.report import Report, Sentence
 from radvlm.types.study import Patient
 from radvlm.wording.vocabulary import tokenize
@@ -46,7 +46,7 @@ def two_kidneys(hand_made: ModuleType) -> tuple[Finding, ...]:
 
 def _said(found: tuple[Finding, ...], text: str, *kinds: str, section: str = "liver") -> str | None:
     """Verify ``text`` as citing every finding of the kinds, or of ``kind@site``."""
-    cited = tuple(f for f in found if f.kind in kinds or f"{f.kind}@{f.site}" in kinds)
+    cited = tuple(f for f in citable(found) if f.kind in kinds or f"{f.kind}@{f.site}" in kinds)
     assert cited, kinds
     return verify_sentence(Sentence(text, section, cited))
 
@@ -368,7 +368,12 @@ def test_tokenizer_keeps_numbers_and_levels_whole() -> None:
 
 
 def test_statuses_are_those_expected(findings: tuple[Finding, ...]) -> None:
-    assert {f.status for f in findings} == {Status.PRESENT, Status.ABSENT, Status.NOT_ASSESSED, Status.INDETERMINATE}
+    assert {f.status for f in citable(findings)} == {
+        Status.PRESENT,
+        Status.ABSENT,
+        Status.NOT_ASSESSED,
+        Status.INDETERMINATE,
+    }
     assert Report(findings, compose_report(findings).sentences)
 
 

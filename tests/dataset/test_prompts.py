@@ -8,7 +8,7 @@ from radvlm.dataset.prompts import heldout_words, normalized, prompts
 from radvlm.dataset.sentences import TINY_SECTIONS, statements
 from radvlm.dataset.vocabulary import findings
 from radvlm.errors import InputError
-from radvlm.evaluate.metrics.labels import label_report
+from radvlm.report_reader.labels import label_report
 from tests.dataset.conftest import MakeCase, lesion
 
 #: Finding -> labels of radvlm.evaluate that say it.

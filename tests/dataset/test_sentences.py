@@ -26,7 +26,7 @@ from radvlm.dataset.sentences import (
 )
 from radvlm.dataset.vocabulary import finding_kind, findings, voxel_classes
 from radvlm.errors import InputError
-from radvlm.evaluate.metrics.labels import label_report
+from radvlm.report_reader.labels import label_report
 from radvlm.types.anatomy import structure
 from radvlm.types.finding import Finding, Source, Status
 from radvlm.types.measurement import Measurement

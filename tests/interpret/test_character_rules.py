@@ -9,7 +9,7 @@ import pytest
 
 from radvlm.compose import compose_report
 from radvlm.interpret import interpret
-from radvlm.types.finding import Status
+from radvlm.types.finding import Status, citable
 from radvlm.types.measurement import Measurement
 from radvlm.types.scan_measurements import Neighbor
 from radvlm.types.study import Patient
@@ -24,7 +24,7 @@ def with_numbers(lesion, **numbers: float):
 
 def words(hand_made: ModuleType, lesion, kind: str, pixel: float = 0.8) -> list[str]:
     numbers = hand_made.numbers([hand_made.organ("liver", 1500)], [lesion], geometry=hand_made.grid(pixel=pixel))
-    return [f.category for f in interpret(numbers, patient=ADULT) if f.kind == kind]
+    return [f.category for f in citable(interpret(numbers, patient=ADULT)) if f.kind == kind]
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_small_lesions_and_coarse_grids_get_no_word_and_no_complaint(hand_made: 
     assert words(hand_made, large, "lesion_margin", pixel=3.5) == []
     bare = hand_made.lesion("liver_lesion", 1, 40, 30, host="liver")
     found = interpret(hand_made.numbers([hand_made.organ("liver", 1500)], [bare]), patient=ADULT)
-    assert not [f for f in found if f.kind.startswith("lesion_") and f.status is Status.NOT_ASSESSED]
+    assert not [f for f in citable(found) if f.kind.startswith("lesion_") and f.status is Status.NOT_ASSESSED]
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_effusion_quartiles(hand_made: ModuleType, fraction: float, expected: st
     record = hand_made.organ("pleural_effusion_right", 300, 6, fraction=fraction)
     lesion = hand_made.lesion("pleural_effusion_right", 1, 90, 30, 6, volume_ml=300)
     found = interpret(hand_made.numbers([record], [lesion]), patient=ADULT)
-    assert [f.category for f in found if f.kind == "pleural_effusion_size"] == [f"{expected} by depth"]
+    assert [f.category for f in citable(found) if f.kind == "pleural_effusion_size"] == [f"{expected} by depth"]
 
 
 def test_the_value_stands_in_the_words_and_the_report_says_it(hand_made: ModuleType) -> None:
@@ -93,7 +93,7 @@ def test_the_value_stands_in_the_words_and_the_report_says_it(hand_made: ModuleT
         hand_made.organ("kidney_left", 150, length=86.0),
     ]
     found = interpret(hand_made.numbers(organs), patient=ADULT)
-    by_kind = {f.kind: f for f in found if f.rule is not None and f.status is Status.PRESENT}
+    by_kind = {f.kind: f for f in citable(found) if f.rule is not None and f.status is Status.PRESENT}
     assert by_kind["cardiothoracic_ratio"].category == "cardiothoracic ratio 0.53, above 0.5"
     assert by_kind["low_muscle_area"].category.startswith("area 120.0 cm2 at L3, below")
     assert by_kind["kidney_size"].category == "short" and by_kind["kidney_size"].rule.id == "kidney_length_oriented"
@@ -113,7 +113,7 @@ def test_contacts_and_stations_are_said_with_the_lesion(hand_made: ModuleType) -
     node = dataclasses.replace(hand_made.lesion("lymph_node", 1, 18, 12), station="para-aortic")
     organs = [hand_made.organ(n) for n in ("pancreas", "duodenum", "stomach")]
     found = interpret(hand_made.numbers(organs, [tumor, node]), patient=ADULT)
-    contact = [f.category for f in found if f.kind == "lesion_contact"]
+    contact = [f.category for f in citable(found) if f.kind == "lesion_contact"]
     assert contact == ["abutting the stomach and duodenum"], "largest first; 4 mm2 and vessels are left out"
     text = compose_report(found).text
     assert "abutting the stomach and duodenum" in text and "para-aortic station" in text

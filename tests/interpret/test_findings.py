@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
 
 from radvlm.interpret import interpret, load_rules
-from radvlm.types.finding import Finding, Status
+from radvlm.types.finding import Finding, Status, citable
 from radvlm.types.geometry import Geometry
 from radvlm.types.measurement import Measurement
 from radvlm.types.scan_measurements import Measurements, Phase
@@ -18,11 +19,11 @@ from radvlm.types.study import Patient, Study
 ADULT = Patient(sex="M", age_years=60)
 
 
-def _by(found: tuple[Finding, ...], kind: str, site: str | None = None) -> list[Finding]:
-    return [f for f in found if f.kind == kind and site in (None, f.site)]
+def _by(found: tuple[Finding, ...], kind: str, site: str | None = None) -> list[Any]:
+    return [f for f in citable(found) if f.kind == kind and site in (None, f.site)]
 
 
-def _one(found: tuple[Finding, ...], kind: str, site: str | None = None) -> Finding:
+def _one(found: tuple[Finding, ...], kind: str, site: str | None = None) -> Any:
     matching = _by(found, kind, site)
     assert len(matching) == 1, matching
     return matching[0]
@@ -30,7 +31,7 @@ def _one(found: tuple[Finding, ...], kind: str, site: str | None = None) -> Find
 
 def test_ids_are_in_report_order_and_unique(hand_made: ModuleType) -> None:
     found = interpret(hand_made.complete_abdomen(), patient=ADULT)
-    assert [f.id for f in found] == [f"F{n}" for n in range(1, len(found) + 1)]
+    assert [c.id for c in citable(found)] == [f"F{n}" for n in range(1, len(citable(found)) + 1)]
 
 
 def test_a_complete_spleen_is_judged_and_a_cut_one_is_not(hand_made: ModuleType) -> None:
@@ -49,7 +50,7 @@ def test_a_complete_spleen_is_judged_and_a_cut_one_is_not(hand_made: ModuleType)
 def test_no_size_of_a_cut_structure_reaches_any_finding(hand_made: ModuleType) -> None:
     for name in ("upper_abdomen_stack", "plain_abdomen"):
         for finding in interpret(getattr(hand_made, name)(), patient=ADULT):
-            if finding.attribute("cut") and finding.kind == "organ":
+            if finding.cut_by and finding.kind == "organ":
                 assert not {m.quantity for m in finding.measurements} & {"volume", "extent_superior_inferior"}
 
 
@@ -121,7 +122,7 @@ def test_absent_organs_are_not_seen_in_the_imaged_range(hand_made: ModuleType) -
     found = interpret(hand_made.upper_abdomen_stack(), patient=ADULT)
     kidney, brain = _one(found, "organ", "kidney_left"), _one(found, "organ", "brain")
     assert kidney.status is Status.ABSENT and kidney.category == "not seen in the imaged range"
-    assert kidney.attribute("expected") == "yes" and not brain.attribute("expected")
+    assert kidney.is_expected and not brain.is_expected
 
 
 def test_total_masks_do_not_answer_for_liver_lesions(hand_made: ModuleType) -> None:
@@ -144,9 +145,9 @@ def test_absent_lesion_of_a_missing_or_cut_host(hand_made: ModuleType) -> None:
     )
     found = interpret(numbers, patient=ADULT)
     assert _one(found, "kidney_cyst_left").status is Status.NOT_ASSESSED
-    assert _one(found, "kidney_cyst_right").attribute("scope") == "imaged part"
+    assert _one(found, "kidney_cyst_right").scope == "imaged part"
     liver = _one(found, "liver_tumor")
-    assert liver.status is Status.ABSENT and not liver.attribute("scope")
+    assert liver.status is Status.ABSENT and not liver.scope
 
 
 def test_crumbs_are_not_organs(hand_made: ModuleType) -> None:
@@ -301,7 +302,7 @@ def test_every_lesion_structure_gives_a_finding(hand_made: ModuleType) -> None:
     lesions = [hand_made.lesion(name, 1, 22.0, 17.0) for name in kinds]
     wholes = [hand_made.organ(name, 20.0) for name in kinds]
     found = interpret(hand_made.numbers(wholes, lesions), patient=ADULT)
-    assert {f.kind for f in found if f.status is Status.PRESENT} >= set(kinds)
+    assert {f.kind for f in citable(found) if f.status is Status.PRESENT} >= set(kinds)
 
 
 def test_a_verdict_on_a_lesion_stands_in_the_section_of_the_lesion(hand_made: ModuleType) -> None:
@@ -311,7 +312,7 @@ def test_a_verdict_on_a_lesion_stands_in_the_section_of_the_lesion(hand_made: Mo
         hand_made.lesion("pancreas_cyst", 1, 14, 13, hu=12, host="pancreas"),
     ]
     found = interpret(hand_made.numbers(organs, lesions), patient=ADULT)
-    fluid = [f for f in found if f.kind == "fluid_attenuation" and f.status is Status.PRESENT]
+    fluid = [f for f in citable(found) if f.kind == "fluid_attenuation" and f.status is Status.PRESENT]
     assert {(f.site, f.section) for f in fluid} == {("spleen", "spleen"), ("pancreas", "pancreas")}
 
 

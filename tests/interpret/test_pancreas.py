@@ -12,7 +12,7 @@ from radvlm.interpret import interpret
 from radvlm.interpret.pancreas import ADVANCED, BORDERLINE, OPEN, RESECTABLE, resectability
 from radvlm.quantify import measure_scan
 from radvlm.quantify.tumor_vessels import VESSELS
-from radvlm.types.finding import Status
+from radvlm.types.finding import Status, citable
 from radvlm.types.geometry import Geometry
 from radvlm.types.measurement import Measurement
 from radvlm.types.scan_measurements import VesselContact
@@ -74,7 +74,7 @@ def judged(hand_made, size=24.0, structure="pancreas_pdac", cut=(), **more):
     findings = interpret(numbers, patient=PATIENT)
     compose_report(findings)  # every sentence verified
     return {
-        kind: next((f for f in findings if f.kind == kind), None)
+        kind: next((f for f in citable(findings) if f.kind == kind), None)
         for kind in ("pancreatic_t_stage", "pancreatic_resectability")
     }, findings
 
@@ -139,7 +139,7 @@ def test_cut_tumors_and_other_lesions(hand_made):
     assert "cut by" in found["pancreatic_t_stage"].reason and "cut by" in found["pancreatic_resectability"].reason
     found, findings = judged(hand_made, structure="pancreas_lesion", angles={SMA: 100.0})
     assert found == {"pancreatic_t_stage": None, "pancreatic_resectability": None}
-    assert any(f.kind == "vessel_contact" and f.site == SMA and f.status is Status.PRESENT for f in findings)
+    assert any(f.kind == "vessel_contact" and f.site == SMA and f.status is Status.PRESENT for f in citable(findings))
 
 
 def test_the_sentences_state_angle_length_and_distance(hand_made):
@@ -203,7 +203,7 @@ def test_each_vessel_and_each_branch_of_the_celiac_mask_on_its_own(tumor_at, tou
     for vessel in touched:
         assert 5 < by_vessel[vessel].measurement("angle").value < 170
     findings = interpret(measure_scan(None, segmentation), patient=PATIENT)
-    stage = next(f for f in findings if f.kind == "pancreatic_t_stage")
+    stage = next(f for f in citable(findings) if f.kind == "pancreatic_t_stage")
     assert ("cT4" in stage.category) == bool(touched & {SMA, CA, CHA}), stage
     compose_report(findings)
 
@@ -262,7 +262,7 @@ CA_CUFF = {"axis": 1, "center": (50, 70), "radius": 4, "span": (27, 37), "facing
 )
 def test_every_branch_of_both_tables_is_reached_from_masks(tumor, part, stage, verdict):
     whole = phantom_masks((0, 0, 0), radius=0.1)
-    masks = {n: whole.layers[p.layer] == p.label for n, p in whole.places.items()}
+    masks = {n: whole.mask(n) for n in whole.places}
     free = tumor.copy()
     for name, mask in masks.items():
         if name not in ("pancreas", "pancreas_pdac"):
@@ -278,7 +278,7 @@ def test_every_branch_of_both_tables_is_reached_from_masks(tumor, part, stage, v
     lesion = next(x for x in numbers.lesions if x.structure == "pancreas_pdac")
     angles = {c.vessel: m.value for c in lesion.contacts if (m := c.measurement("angle")) is not None}
     findings = interpret(numbers, patient=PATIENT)
-    found = {f.kind: f for f in findings if f.kind in ("pancreatic_t_stage", "pancreatic_resectability")}
+    found = {f.kind: f for f in citable(findings) if f.kind in ("pancreatic_t_stage", "pancreatic_resectability")}
     assert f"stage {stage}" in found["pancreatic_t_stage"].category, (lesion.long_axis_mm, angles)
     assert found["pancreatic_resectability"].category == f"{verdict} (NCCN)", (lesion.long_axis_mm, angles)
     compose_report(findings)

@@ -8,7 +8,7 @@ import pytest
 
 from radvlm.compose.report import compose_report
 from radvlm.interpret import interpret
-from radvlm.types.finding import Status
+from radvlm.types.finding import Status, citable
 from radvlm.types.measurement import Measurement
 from radvlm.types.study import Patient
 
@@ -48,7 +48,7 @@ def found(hand_made, vertebrae, phase="non-contrast"):
 )
 def test_grades(hand_made, losses, words):
     findings, text = found(hand_made, [vertebra(hand_made, "L1", 0, **losses), vertebra(hand_made, "L2", -STEP)])
-    finding = next(f for f in findings if f.kind == "vertebral_height_loss" and f.status is Status.PRESENT)
+    finding = next(f for f in citable(findings) if f.kind == "vertebral_height_loss" and f.status is Status.PRESENT)
     assert finding.category == words and finding.site == "vertebrae_L1"
     worst = max(losses.values())
     assert f"L1 vertebra: height loss {worst} percent, {words}." in text
@@ -58,7 +58,7 @@ def test_grades(hand_made, losses, words):
 def test_within_one_voxel_of_the_limit_nothing_is_claimed(hand_made):
     for loss, uncertainty in ((22, 4), (17, 4), (12, 11)):
         findings, text = found(hand_made, [vertebra(hand_made, "L1", 0, wedge=loss, uncertainty=uncertainty)])
-        finding = next(f for f in findings if f.kind == "vertebral_height_loss")
+        finding = next(f for f in citable(findings) if f.kind == "vertebral_height_loss")
         assert finding.status is Status.INDETERMINATE and "one voxel" in finding.reason
         assert "Genant" not in text and "preserved" not in text
 
@@ -94,7 +94,7 @@ def test_labels_are_checked_for_order_and_gaps(hand_made, levels, words):
 )
 def test_bone_density_of_l1(hand_made, hu, phase, status, words):
     findings, text = found(hand_made, [vertebra(hand_made, "L1", 0, hu=hu)], phase)
-    finding = next(f for f in findings if f.kind == "bone_density")
+    finding = next(f for f in citable(findings) if f.kind == "bone_density")
     assert finding.status == status
     if words:
         assert f"Trabecular attenuation of L1 {hu} HU, {words}." in text

@@ -113,8 +113,7 @@ def test_read_back_equal(tmp_path: Path, kind: str) -> None:
         assert found.absent == ("spleen",)
         assert found.geometry.same_grid(volume.geometry)
         for name, label in (("liver", 1), ("kidney_left", 2)):
-            place = found.places[name]
-            np.testing.assert_array_equal(found.layers[place.layer] == place.label, to_ras(two_organs() == label))
+            np.testing.assert_array_equal(found.mask(name), to_ras(two_organs() == label))
     assert not any(decision.warning for decision in found.decisions)
     alone = load_segmentation(path)  # only the filled slices come back
     assert alone.voxel_count("liver") == 24 and alone.geometry.shape == (10, 8, 2)
@@ -135,8 +134,7 @@ def test_overlapping_segments_keep_every_voxel(tmp_path: Path) -> None:
     )
     found = load_segmentation(path, like=scan(series))
     for name, mask in (("liver", liver), ("liver_lesion", lesion)):
-        place = found.places[name]
-        np.testing.assert_array_equal(found.layers[place.layer] == place.label, to_ras(mask))
+        np.testing.assert_array_equal(found.mask(name), to_ras(mask))
     assert len(found.layers) == 2
 
 

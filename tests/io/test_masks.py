@@ -58,11 +58,7 @@ def same(first: Segmentation, second: Segmentation) -> None:
     assert first.searched == second.searched
     assert first.geometry.corner_distance_mm(second.geometry) < 1e-6
     for name in first.places:
-        np.testing.assert_array_equal(first.mask(name, whole(first)), second.mask(name, whole(second)))
-
-
-def whole(segmentation: Segmentation) -> Box:
-    return Box((0, 0, 0), segmentation.geometry.shape)
+        np.testing.assert_array_equal(first.mask(name), second.mask(name))
 
 
 LIVER, SPLEEN = (slice(4, 8), slice(1, 5), slice(2, 6)), (slice(0, 2), slice(5, 8), slice(3, 9))
@@ -375,7 +371,7 @@ def test_resampling_equals_the_slow_reference(degrees: float, spacing: tuple[flo
         {name: ((array == label).astype(np.uint8), source.affine) for label, name in scheme.items()}, like=target
     )
     for label, name in scheme.items():
-        np.testing.assert_array_equal(by_file.mask(name, whole(by_file)), expected == label)
+        np.testing.assert_array_equal(by_file.mask(name), expected == label)
 
 
 def test_spacing_change_and_partial_cover_are_warned_of() -> None:
@@ -445,7 +441,7 @@ def test_packing_loses_no_voxel(masks: list[np.ndarray]) -> None:
             packer.add(name, mask, Box((0, 0, 0), (4, 3, 5)))
     found = Segmentation(packer.finished(), packer.places, frozenset(names), packer.geometry)
     for name, mask in zip(names, masks, strict=True):
-        kept = found.mask(name, whole(found)) if name in found.places else np.zeros_like(mask)
+        kept = found.mask(name) if name in found.places else np.zeros_like(mask)
         np.testing.assert_array_equal(kept, mask)
     assert len(found.layers) <= max(1, int(np.sum(masks, axis=0).max() * len(masks)))
 
@@ -542,7 +538,7 @@ def test_real_masks(real_data: Path) -> None:
     assert len(label_file.searched) == len(folder.searched) == 117
     assert label_file.voxel_count("lung_middle_lobe_right") == 1
     assert len(folder.layers) == 1
-    liver = [s.mask("liver", whole(s)) for s in (label_file, folder)]
+    liver = [s.mask("liver") for s in (label_file, folder)]
     assert 2 * (liver[0] & liver[1]).sum() / (liver[0].sum() + liver[1].sum()) > 0.95
 
 
@@ -552,7 +548,7 @@ def test_real_masks_on_their_dicom_series(real_data: Path) -> None:
     found = load_segmentation(real_data / "upper_abdomen_masks" / "segmentation.nii.gz", like=volume)
     assert found.geometry.same_grid(volume.geometry)
     assert not any(decision.warning for decision in found.decisions)
-    liver = volume.hu[found.boxes["liver"].slices][found.mask("liver")]
+    liver = volume.hu[found.mask("liver")]
     assert 50 < np.median(liver) < 200
     wrong = real_data / "plain_abdomen" / "segmentation.nii.gz"
     with pytest.raises(GridError):

@@ -14,13 +14,15 @@ from radvlm.dataset.questions import subjects
 from radvlm.dataset.sentences import TINY_SECTIONS
 from radvlm.dataset.vocabulary import anatomy_classes, findings, part_classes
 from radvlm.model.calibration import Calibration
-from radvlm.model.decoder.causal_lm import Decoder, LlamaShape, train_tokenizer
+from radvlm.model.decoder.causal_lm import Decoder, LlamaShape
 from radvlm.model.decoder.fusion import EvidenceConfig
-from radvlm.model.decoder.writer import MARKERS, ReportWriter
+from radvlm.model.decoder.prompts import MARKERS
+from radvlm.model.decoder.tokenizer import train_tokenizer
 from radvlm.model.hashed_text import HashedTextConfig, HashedTextEncoder
 from radvlm.model.questions import Subjects
 from radvlm.model.tiny.encoder import PyramidConfig, PyramidEncoder, context_names
 from radvlm.model.tiny.model import Settings, TableModel, Term
+from radvlm.model.tiny.writer import ReportWriter
 from radvlm.types.geometry import Geometry
 from radvlm.types.volume import Volume
 

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 import radvlm.model.merlin.accelerate as fast_module
 from radvlm.errors import InputError, MissingPackageError
 from radvlm.model.encoder_output import EncoderOutput
-from radvlm.model.merlin.accelerate import accelerate, checked, fold, random_probes, weight_digest
+from radvlm.model.merlin.accelerate import accelerate, checked, fold, random_probes
 from radvlm.model.merlin.image import MerlinImageEncoder
+from radvlm.model.tensor_files import tensor_digest
 
 SHAPE = (48, 48, 32)
 
@@ -50,7 +51,7 @@ def largest_difference(a: EncoderOutput, b: EncoderOutput) -> float:
 
 
 def test_folding_is_exact_and_leaves_the_encoder_alone(encoder: MerlinImageEncoder, images: Tensor) -> None:
-    before = weight_digest(encoder)
+    before = tensor_digest(encoder.state_dict())
     folded = fold(encoder)
     with torch.no_grad():
         plain = encoder(images)
@@ -58,7 +59,7 @@ def test_folding_is_exact_and_leaves_the_encoder_alone(encoder: MerlinImageEncod
     double = copy.deepcopy(encoder).double()
     with torch.no_grad():
         assert largest_difference(fold(double)(images.double()), double(images.double())) < 1e-10
-    assert weight_digest(encoder) == before
+    assert tensor_digest(encoder.state_dict()) == before
     assert not any("bn" in name for name, _ in folded.trunk.named_parameters())
     assert folded.precision == "float32" and folded.check is None
     assert not folded(images).tokens.requires_grad

@@ -12,7 +12,7 @@ from transformers.models.llama.modeling_llama import LlamaForCausalLM
 
 from radvlm.errors import FileFormatError, InputError
 from radvlm.model.decoder.causal_lm import Decoder, LlamaShape, LoraSettings, collate
-from radvlm.model.decoder.generation import WritingLimits, reference_loop, score_choices
+from radvlm.model.decoder.generation import WritingLimits, generate, generate_sections, reference_loop, score_choices
 from radvlm.model.decoder.tokenizer import load_tokenizer, train_tokenizer
 
 TEXTS = [
@@ -93,7 +93,7 @@ def _naive(decoder: Decoder, prefix: torch.Tensor, prompt: str, limits: WritingL
 # --- writing --------------------------------------------------------------------------------------------------------
 def test_shared_prefix_writes_what_the_plain_loops_write(decoder: Decoder) -> None:
     limits, prefix = WritingLimits(24, 1.2), _prefix()
-    shared = decoder.generate_sections(prefix, PROMPTS, limits)
+    shared = generate_sections(decoder, prefix, PROMPTS, limits)
     plain = reference_loop(decoder, lambda: prefix, PROMPTS, limits)
     for prompt, generation, (text, ids) in zip(PROMPTS, shared, plain, strict=True):
         naive, confidence = _naive(decoder, prefix, prompt, limits)
@@ -105,9 +105,9 @@ def test_shared_prefix_writes_what_the_plain_loops_write(decoder: Decoder) -> No
 
 def test_without_penalty_too(llama: Decoder) -> None:
     limits, prefix = WritingLimits(24), _prefix()
-    shared = llama.generate_sections(prefix, PROMPTS, limits)
+    shared = generate_sections(llama, prefix, PROMPTS, limits)
     assert [(g.text, g.token_ids) for g in shared] == reference_loop(llama, lambda: prefix, PROMPTS, limits)
-    assert shared != llama.generate_sections(prefix, PROMPTS, WritingLimits(24, 1.2))
+    assert shared != generate_sections(llama, prefix, PROMPTS, WritingLimits(24, 1.2))
 
 
 def test_the_prefix_is_read_once_and_the_image_matters(llama: Decoder, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,18 +120,18 @@ def test_the_prefix_is_read_once_and_the_image_matters(llama: Decoder, monkeypat
             1
         ],
     )
-    one = llama.generate_sections(_prefix(), PROMPTS, WritingLimits(6))
+    one = generate_sections(llama, _prefix(), PROMPTS, WritingLimits(6))
     assert calls[0] == (1, PREFIX)
     assert [length for _, length in calls[1:]] == [max(len(llama.encode(p)) for p in PROMPTS)] + [1] * 5
-    assert one != llama.generate_sections(_prefix(seed=4), PROMPTS, WritingLimits(6))
+    assert one != generate_sections(llama, _prefix(seed=4), PROMPTS, WritingLimits(6))
 
 
 def test_four_cases_at_once_are_four_single_cases(decoder: Decoder) -> None:
     limits, prefixes = WritingLimits(20, 1.1), _prefix(4)
     prompts = [PROMPTS, PROMPTS[:1], [], PROMPTS[1:3]]
-    together = decoder.generate(prefixes, prompts, limits)
+    together = generate(decoder, prefixes, prompts, limits)
     for case, texts in enumerate(prompts):
-        single = decoder.generate_sections(prefixes[case : case + 1], texts, limits)
+        single = generate_sections(decoder, prefixes[case : case + 1], texts, limits)
         assert [g.token_ids for g in together[case]] == [g.token_ids for g in single]
 
 
@@ -140,8 +140,8 @@ def test_padding_has_no_influence_even_without_an_image(tokenizer: PreTrainedTok
     decoder = _llama(tokenizer)
     decoder.model.set_attn_implementation(attention)
     for prefix in (None, _prefix()):
-        single = [decoder.generate_sections(prefix, [p], WritingLimits(16))[0] for p in PROMPTS]
-        together = decoder.generate_sections(prefix, PROMPTS, WritingLimits(16))
+        single = [generate_sections(decoder, prefix, [p], WritingLimits(16))[0] for p in PROMPTS]
+        together = generate_sections(decoder, prefix, PROMPTS, WritingLimits(16))
         assert [g.token_ids for g in together] == [g.token_ids for g in single]
         assert [g.mean_log_probability for g in together] == pytest.approx(
             [g.mean_log_probability for g in single], abs=1e-4
@@ -155,17 +155,17 @@ def test_prefixes_of_different_length_are_masked(decoder: Decoder) -> None:
         padded[:, before : before + 5] = short
         mask = torch.ones(2, 9, dtype=torch.bool)
         mask[0] = (torch.arange(9) >= before) & (torch.arange(9) < before + 5)
-        together = decoder.generate(torch.cat([padded, long]), [PROMPTS[:2]] * 2, limits, prefix_mask=mask)
+        together = generate(decoder, torch.cat([padded, long]), [PROMPTS[:2]] * 2, limits, prefix_mask=mask)
         for found, alone in zip(together, (short, long), strict=True):
-            expected = decoder.generate_sections(alone, PROMPTS[:2], limits)
+            expected = generate_sections(decoder, alone, PROMPTS[:2], limits)
             assert [g.token_ids for g in found] == [g.token_ids for g in expected]
 
 
 def test_rows_end_one_by_one(decoder: Decoder) -> None:
-    free = decoder.generate_sections(_prefix(), PROMPTS, WritingLimits(20))
+    free = generate_sections(decoder, _prefix(), PROMPTS, WritingLimits(20))
     stop_id = free[0].token_ids[4]
     limits = WritingLimits(20, stop_ids=(stop_id,))
-    ended = decoder.generate_sections(_prefix(), PROMPTS, limits)
+    ended = generate_sections(decoder, _prefix(), PROMPTS, limits)
     for before, after in zip(free, ended, strict=True):
         cut = before.token_ids.index(stop_id) + 1 if stop_id in before.token_ids else 20
         assert after.token_ids == before.token_ids[:cut]
@@ -176,10 +176,10 @@ def test_rows_end_one_by_one(decoder: Decoder) -> None:
 
 
 def test_stop_texts_cut_the_row_where_they_begin(llama: Decoder) -> None:
-    free = llama.generate_sections(_prefix(), PROMPTS, WritingLimits(20))
+    free = generate_sections(llama, _prefix(), PROMPTS, WritingLimits(20))
     whole = free[1].text
     stop = next(whole[i : i + 2] for i in range(5, len(whole) - 2) if "�" not in whole[i : i + 2])
-    stopped = llama.generate_sections(_prefix(), PROMPTS, WritingLimits(20, stop=(stop,)))
+    stopped = generate_sections(llama, _prefix(), PROMPTS, WritingLimits(20, stop=(stop,)))
     assert stopped[1].text == whole[: whole.index(stop)]
     assert stopped[1].ended_by == "stop"
     assert len(stopped[1].token_ids) < 20
@@ -197,14 +197,14 @@ def test_a_constraint_is_obeyed_row_by_row(llama: Decoder) -> None:
         assert case == 0
         return [words[prompt][len(written)]] if prompt < 2 else None
 
-    found = llama.generate_sections(_prefix(), PROMPTS[:3], WritingLimits(20), allowed=allowed)
+    found = generate_sections(llama, _prefix(), PROMPTS[:3], WritingLimits(20), allowed=allowed)
     assert [g.text for g in found[:2]] == ["liver 12 mm", "No lesion"]
-    assert found[2].token_ids == llama.generate_sections(_prefix(), PROMPTS[2:3], WritingLimits(20))[0].token_ids
+    assert found[2].token_ids == generate_sections(llama, _prefix(), PROMPTS[2:3], WritingLimits(20))[0].token_ids
     # the confidence of forced text is what the model thinks of it: the same as scoring it as a choice
-    scored = llama.score_choices(_prefix(), PROMPTS[0], ["liver 12 mm"])[0]
+    scored = score_choices(llama, _prefix(), PROMPTS[:1], [["liver 12 mm"]])[0][0]
     assert found[0].mean_log_probability == pytest.approx(scored.log_probability / scored.n_tokens, abs=1e-4)
     with pytest.raises(InputError, match="allows at least one token"):
-        llama.generate_sections(_prefix(), PROMPTS[:1], allowed=lambda case, prompt, written: [])
+        generate_sections(llama, _prefix(), PROMPTS[:1], allowed=lambda case, prompt, written: [])
 
 
 def test_choices_are_scored_as_if_each_stood_alone(decoder: Decoder) -> None:
@@ -221,15 +221,15 @@ def test_choices_are_scored_as_if_each_stood_alone(decoder: Decoder) -> None:
             truth = sum(float(steps[i, token]) for i, token in enumerate(tail))
             assert choice.log_probability == pytest.approx(truth, abs=1e-3)
             assert (choice.text, choice.n_tokens) == (text, len(tail))
-    single = decoder.score_choices(prefixes[:1], prompts[0], choices[0])
+    single = score_choices(decoder, prefixes[:1], prompts[:1], choices[:1])[0]
     assert [c.log_probability for c in single] == pytest.approx([c.log_probability for c in found[0]], abs=1e-3)
-    longer = decoder.score_choices(prefixes[:1], prompts[0], ["no"], end=False)[0]
+    longer = score_choices(decoder, prefixes[:1], prompts[:1], [["no"]], end=False)[0][0]
     assert longer.log_probability > single[2].log_probability
 
 
 def test_dropout_is_off_while_writing_and_back_on_afterwards(tokenizer: PreTrainedTokenizerFast) -> None:
     decoder = _gpt2(tokenizer).train()
-    first, second = (decoder.generate_sections(_prefix(), PROMPTS, WritingLimits(12)) for _ in range(2))
+    first, second = (generate_sections(decoder, _prefix(), PROMPTS, WritingLimits(12)) for _ in range(2))
     assert first == second
     assert decoder.model.training
 
@@ -297,7 +297,7 @@ def test_a_tiny_decoder_learns_to_copy_a_number_from_the_prompt(tokenizer: PreTr
         loss.backward()
         optimizer.step()
     unseen = [str(n) for n in sorted(held_out)]
-    written = decoder.generate_sections(None, [f"{n}#" for n in unseen], WritingLimits(9))
+    written = generate_sections(decoder, None, [f"{n}#" for n in unseen], WritingLimits(9))
     right = sum(g.text == f"is {n} mm." for g, n in zip(written, unseen, strict=True))
     assert right >= 0.95 * len(unseen)
     assert {g.ended_by for g in written} == {"end"}
@@ -333,11 +333,11 @@ def test_merged_equals_unmerged(decoder: Decoder) -> None:
     decoder.eval()
     batch = decoder.text_batch(PROMPTS, ["12 mm"] * 4)
     apart = decoder.loss(_prefix(4), batch).item()
-    text = decoder.generate_sections(_prefix(), PROMPTS, WritingLimits(12))
+    text = generate_sections(decoder, _prefix(), PROMPTS, WritingLimits(12))
     decoder.merge()
     assert not decoder.has_lora
     assert decoder.loss(_prefix(4), batch).item() == pytest.approx(apart, rel=1e-5)
-    assert [g.token_ids for g in decoder.generate_sections(_prefix(), PROMPTS, WritingLimits(12))] == [
+    assert [g.token_ids for g in generate_sections(decoder, _prefix(), PROMPTS, WritingLimits(12))] == [
         g.token_ids for g in text
     ]
     with pytest.raises(InputError, match="only a decoder with adapters"):
@@ -347,10 +347,10 @@ def test_merged_equals_unmerged(decoder: Decoder) -> None:
 def test_a_model_that_peft_wrapped_already_still_gets_positions(decoder: Decoder) -> None:
     """peft's forward does not name position_ids and passes them on; padding must not shift the words."""
     limits = WritingLimits(12)
-    expected = [g.token_ids for g in decoder.generate_sections(_prefix(), PROMPTS, limits)]
+    expected = [g.token_ids for g in generate_sections(decoder, _prefix(), PROMPTS, limits)]
     again = Decoder(decoder.add_lora().model, decoder.tokenizer)
     assert "position_ids" in again._parameters_of_forward and again.has_lora
-    assert [g.token_ids for g in again.generate_sections(_prefix(), PROMPTS, limits)] == expected  # B starts at zero
+    assert [g.token_ids for g in generate_sections(again, _prefix(), PROMPTS, limits)] == expected  # B starts at zero
 
 
 def test_saved_and_loaded_is_identical(decoder: Decoder, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -362,7 +362,9 @@ def test_saved_and_loaded_is_identical(decoder: Decoder, tmp_path: Path, capfd: 
     assert own.keys() == other.keys()
     assert all(torch.equal(own[name], other[name]) for name in own)
     limits = WritingLimits(12)
-    assert again.generate_sections(_prefix(), PROMPTS, limits) == decoder.generate_sections(_prefix(), PROMPTS, limits)
+    assert generate_sections(again, _prefix(), PROMPTS, limits) == generate_sections(
+        decoder, _prefix(), PROMPTS, limits
+    )
     names = {p.relative_to(tmp_path / "whole").as_posix() for p in (tmp_path / "whole").rglob("*") if p.is_file()}
     assert {"base/model.safetensors", "base/tokenizer.json", "adapter/adapter_model.safetensors"} <= names
     assert not any(name.endswith((".bin", ".pt", ".pkl")) for name in names)
@@ -372,7 +374,7 @@ def test_saved_and_loaded_is_identical(decoder: Decoder, tmp_path: Path, capfd: 
     plain = AutoModelForCausalLM.from_pretrained(tmp_path / "whole" / "base", local_files_only=True)
     base = Decoder(plain, load_tokenizer(tmp_path / "whole" / "base")).eval()
     base.load_adapter(tmp_path / "whole" / "adapter")
-    assert base.generate_sections(_prefix(), PROMPTS, limits) == decoder.generate_sections(_prefix(), PROMPTS, limits)
+    assert generate_sections(base, _prefix(), PROMPTS, limits) == generate_sections(decoder, _prefix(), PROMPTS, limits)
 
 
 def test_the_same_seed_gives_the_same_decoder(tokenizer: PreTrainedTokenizerFast) -> None:
@@ -389,7 +391,7 @@ def test_the_same_seed_gives_the_same_decoder(tokenizer: PreTrainedTokenizerFast
 def test_bfloat16_runs_and_keeps_its_type(llama: Decoder) -> None:
     llama.to(torch.bfloat16)
     assert llama.dtype == torch.bfloat16
-    assert all(g.text is not None for g in llama.generate_sections(_prefix(), PROMPTS, WritingLimits(5)))
+    assert all(g.text is not None for g in generate_sections(llama, _prefix(), PROMPTS, WritingLimits(5)))
     assert llama.loss(_prefix(1), llama.text_batch(PROMPTS[:1], ["12"])).dtype == torch.float32
 
 
@@ -416,23 +418,23 @@ def test_a_tokenizer_is_reproducible_and_survives_a_file(tokenizer: PreTrainedTo
 # --- bad input --------------------------------------------------------------------------------------------------------
 def test_bad_input_says_what_is_wrong(llama: Decoder, tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"context.*11 image tokens \+ prompt of .* context 256"):
-        llama.generate_sections(_prefix(), ["liver " * 400])
+        generate_sections(llama, _prefix(), ["liver " * 400])
     with pytest.raises(InputError, match="context"):
-        llama.generate_sections(_prefix(), ["liver"], WritingLimits(250))
+        generate_sections(llama, _prefix(), ["liver"], WritingLimits(250))
     with pytest.raises(InputError, match="context"):
-        llama.score_choices(_prefix(), "liver", ["yes " * 300])
+        score_choices(llama, _prefix(), ["liver"], [["yes " * 300]])
     with pytest.raises(InputError, match="context"):
         llama.loss(_prefix(), llama.text_batch(["liver"], ["x " * 300]))
     with pytest.raises(InputError, match=r"stop tokens are ids of tokens that exist.*48134"):
-        llama.generate_sections(_prefix(), ["liver"], WritingLimits(stop_ids=(48134,)))
+        generate_sections(llama, _prefix(), ["liver"], WritingLimits(stop_ids=(48134,)))
     with pytest.raises(InputError, match=r"exists in the vocabulary.*<image>"):
         llama.token_id("<image>")
     with pytest.raises(InputError, match="ids of tokens that exist"):
         llama.loss(_prefix(), collate([[4]], [[900, 2]], 0))
     with pytest.raises(InputError, match="prompt 1 of case 0 is empty"):
-        llama.generate_sections(_prefix(), ["liver", ""])
+        generate_sections(llama, _prefix(), ["liver", ""])
     with pytest.raises(InputError, match=r"shape \(1, P, 64\)"):
-        llama.generate_sections(torch.zeros(1, 3, 32), ["liver"])
+        generate_sections(llama, torch.zeros(1, 3, 32), ["liver"])
     with pytest.raises(InputError, match="before the first target"):
         llama.loss(None, collate([[]], [[4, 2]], 0))
     with pytest.raises(InputError, match="one target for each prompt"):
@@ -487,7 +489,7 @@ def test_a_sliding_window_is_the_context(tokenizer: PreTrainedTokenizerFast) -> 
     decoder = Decoder.from_config(config, tokenizer).eval()
     assert decoder.context == 48
     limits = WritingLimits(48 - PREFIX - max(len(decoder.encode(p)) for p in PROMPTS))
-    shared = decoder.generate_sections(_prefix(), PROMPTS, limits)
+    shared = generate_sections(decoder, _prefix(), PROMPTS, limits)
     assert [list(g.token_ids) for g in shared] == [_naive(decoder, _prefix(), p, limits)[0] for p in PROMPTS]
 
 

@@ -11,7 +11,6 @@ from scipy.ndimage import label
 from radvlm.model.tiny.grounding import Patch, cells_of, to_scan
 from radvlm.quantify import paint_regions, region_mask
 from radvlm.types.geometry import Geometry
-from radvlm.types.segmentation import Segmentation
 
 
 def _grids(
@@ -40,11 +39,6 @@ def _nearest(cells: np.ndarray, coarse: np.ndarray, geometry: Geometry) -> np.nd
     return out
 
 
-def _mask(segmentation: Segmentation, name: str) -> np.ndarray:
-    place = segmentation.places[name]
-    return segmentation.layers[place.layer] == place.label
-
-
 def _patch(key: str, structure: str, cells: np.ndarray, whole: bool = False) -> Patch:
     return Patch(key, structure, cells, tuple(int(v) for v in np.argwhere(cells)[0]), whole)  # type: ignore[arg-type]
 
@@ -69,7 +63,7 @@ def test_voxels_are_those_of_the_nearest_cell(turn: float, spacing: tuple[float,
     segmentation, regions = to_scan([_patch("a", "liver_cyst", cells)], coarse, geometry)
     assert segmentation is not None
     expected = _nearest(cells, coarse, geometry)
-    assert np.array_equal(_mask(segmentation, "liver_cyst"), expected)
+    assert np.array_equal(segmentation.mask("liver_cyst"), expected)
     region = regions["a"]
     where = np.argwhere(expected)
     assert (region.id, region.structure, region.seed) == ("liver_cyst", "liver_cyst", None)
@@ -107,7 +101,7 @@ def test_an_instance_is_where_most_of_its_patch_lies() -> None:
     )
     assert segmentation is not None
     assert regions["a"].voxels == _nearest(_cells(A), coarse, geometry).sum()
-    assert _mask(segmentation, "lung_nodule").sum() == _nearest(_cells(A, B, small), coarse, geometry).sum()
+    assert segmentation.mask("lung_nodule").sum() == _nearest(_cells(A, B, small), coarse, geometry).sum()
 
 
 def test_touching_patches_are_one_instance_for_both() -> None:
@@ -139,7 +133,7 @@ def test_overlapping_structures_lie_in_layers_and_none_is_lost() -> None:
     assert places["liver"].layer == places["spleen"].layer and len(segmentation.layers) == 3
     assert regions["l"] == regions["m"] and regions["l"].id == "liver" and regions["l"].seed is None
     for key, box in (("l", A), ("c", shifted), ("s", B), ("n", shifted)):
-        assert np.array_equal(_mask(segmentation, regions[key].structure), _nearest(_cells(box), coarse, geometry))
+        assert np.array_equal(segmentation.mask(regions[key].structure), _nearest(_cells(box), coarse, geometry))
     painted = paint_regions(segmentation, regions.values())
     for region in regions.values():
         row = painted.row(region.id)
@@ -153,7 +147,7 @@ def test_outside_the_field_of_view() -> None:
     )
     assert segmentation is not None and set(regions) == {"b"} and set(segmentation.places) == {"liver_cyst"}
     expected = _nearest(_cells(B), coarse, geometry)
-    assert expected[0].any() and np.array_equal(_mask(segmentation, "liver_cyst"), expected), "cut at the border"
+    assert expected[0].any() and np.array_equal(segmentation.mask("liver_cyst"), expected), "cut at the border"
     assert to_scan([_patch("a", "lung_nodule", _cells(A))], coarse, geometry) == (None, {})
     assert to_scan([], coarse, geometry) == (None, {})
     searched, regions = to_scan([_patch("a", "lung_nodule", _cells(A))], coarse, geometry, {"uterus"})

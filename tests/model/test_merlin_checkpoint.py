@@ -17,28 +17,20 @@ from radvlm.errors import FileFormatError, InputError, MissingPackageError
 from radvlm.model.calibration import Calibration
 from radvlm.model.inputs import InputSpec
 from radvlm.model.merlin import checkpoint as module
-from radvlm.model.merlin.checkpoint import (
-    FILES,
-    convert,
-    fetch,
-    is_merlin,
-    open_checkpoint,
-    read_tensors,
-    tasks_at,
-    tensor_digest,
-    verify_folder,
-)
+from radvlm.model.merlin.checkpoint import FILES, convert, fetch, is_merlin, open_checkpoint, tasks_at, verify_folder
 from radvlm.model.merlin.image import HEADS, image_encoder_from_state, published_layout
 from radvlm.model.merlin.labels import SIXTH_LABEL, UNCALIBRATED
 from radvlm.model.merlin.layout import MerlinShape, check_keys, expected_keys
-from radvlm.model.merlin.model import MerlinModel
+from radvlm.model.merlin.model import MerlinModel, MerlinOptions
 from radvlm.model.merlin.prompts import FindingPrompts, load_prompts, prompts_for, published_findings
 from radvlm.model.merlin.random_files import SMALL_SHAPE, random_state, write_random_files
+from radvlm.model.tensor_files import read_tensors, tensor_digest
 from radvlm.types.finding import Status
 from radvlm.types.geometry import Geometry
 from radvlm.types.volume import Volume
 
 SPEC = InputSpec((1.5, 1.5, 3.0), (64, 64, 32))
+SMALL = MerlinOptions(shape=SMALL_SHAPE, spec=SPEC)
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 TASKS = ("default", "five_year", "report")
 
@@ -50,7 +42,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def model(folder: Path) -> MerlinModel:
-    return MerlinModel.load(folder, tasks=("default", "five_year"), shape=SMALL_SHAPE, spec=SPEC)
+    return MerlinModel.load(folder, tasks=("default", "five_year"), options=SMALL)
 
 
 @pytest.fixture(scope="module")
@@ -242,9 +234,9 @@ def test_equal_trunks_are_stored_and_run_once(tmp_path: Path, volume: Volume, mo
     assert len(list((tmp_path / "new").glob("trunk-*"))) == 1
     shared = MerlinModel.load(
         tmp_path / "new",
-        text_tokenizer=files / "text_tokenizer",
-        spec=SPEC,
-        report_tokenizer=files / "report_tokenizer",
+        options=MerlinOptions(
+            text_tokenizer=files / "text_tokenizer", report_tokenizer=files / "report_tokenizer", spec=SPEC
+        ),
     )
     passes = []
     original = type(shared._encoders["default"]).feature_map
@@ -258,9 +250,9 @@ def test_equal_trunks_are_stored_and_run_once(tmp_path: Path, volume: Volume, mo
     assert pointers[0] == pointers[1], "one copy in memory"
     once, texts = shared.features(volume), shared.write_sections(volume)
     assert len(passes) == 2, "one for the features, one for the report"
-    alone = MerlinModel.load(files, tasks=("five_year",), shape=SMALL_SHAPE, spec=SPEC).features(volume)
+    alone = MerlinModel.load(files, tasks=("five_year",), options=SMALL).features(volume)
     assert np.allclose(once.five_year, alone.five_year, atol=1e-6)
-    single = MerlinModel.load(files, tasks=("report",), shape=SMALL_SHAPE, spec=SPEC)
+    single = MerlinModel.load(files, tasks=("report",), options=SMALL)
     assert [t.text for t in texts] == [t.text for t in single.write_sections(volume)]
 
 
@@ -307,7 +299,7 @@ def test_weights_that_are_not_finite_are_not_converted(folder: Path, tmp_path: P
 
 def test_the_published_file_is_not_written_to(folder: Path, volume: Volume) -> None:
     before = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.glob("*.pt")}
-    MerlinModel.load(folder, shape=SMALL_SHAPE, spec=SPEC).features(volume)
+    MerlinModel.load(folder, options=SMALL).features(volume)
     assert before == {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.glob("*.pt")}
 
 
@@ -364,14 +356,16 @@ def test_zero_shot_is_the_mean_of_cosines(model: MerlinModel, volume: Volume) ->
 def test_opposite_prompts_give_the_opposite_answer(model: MerlinModel, volume: Volume) -> None:
     asked = published_findings()["ascites"]
     turned = FindingPrompts("ascites", asked.words, asked.section, asked.site, asked.negative, asked.positive)
-    other = MerlinModel(model.checkpoints, text=model.text, prompts={"ascites": turned}, spec=SPEC)
+    other = MerlinModel(
+        model.checkpoints, text=model.text, options=MerlinOptions(prompts={"ascites": turned}, spec=SPEC)
+    )
     assert other.zero_shot(volume)[0].margin == pytest.approx(-model.zero_shot(volume, ["ascites"])[0].margin, abs=1e-6)
 
 
 def test_calibration_replaces_the_convention(model: MerlinModel, volume: Volume) -> None:
     margin = model.zero_shot(volume, ["ascites"])[0].margin
     calibration = Calibration(("fracture", "ascites"), (1.0, 3.0), (0.0, -1.0), (0.1, 0.2), (0.5, 0.9))
-    own = MerlinModel(model.checkpoints, text=model.text, calibration=calibration, spec=SPEC)
+    own = MerlinModel(model.checkpoints, text=model.text, options=MerlinOptions(calibration=calibration, spec=SPEC))
     (score,) = own.classify(volume, ["ascites"])
     assert score.probability == pytest.approx(1 / (1 + np.exp(-(3 * margin - 1))), abs=1e-9)
     assert score.status is Status.INDETERMINATE
@@ -395,7 +389,9 @@ def test_phenotypes_need_the_published_names(model: MerlinModel, folder: Path, v
     names = tmp_path / "phenotypes.csv"
     rows = [f"{number}.0,name {number}" for number in range(HEADS["phenotype"])]
     names.write_text("phecode,phecode_str\n" + "\n".join(rows) + "\n")
-    named = MerlinModel.load(folder, tasks=("default",), shape=SMALL_SHAPE, spec=SPEC, phenotypes=names)
+    named = MerlinModel.load(
+        folder, tasks=("default",), options=MerlinOptions(phenotypes=names, shape=SMALL_SHAPE, spec=SPEC)
+    )
     found = named.phenotypes(volume)
     assert (found[7].code, found[7].name) == ("7.0", "name 7")
     assert found[7].probability == pytest.approx(float(named.features(volume).phenotypes[7]))
@@ -406,7 +402,7 @@ def test_phenotypes_need_the_published_names(model: MerlinModel, folder: Path, v
     ):
         names.write_text(bad)
         with pytest.raises(FileFormatError, match="phenotypes"):
-            MerlinModel.load(folder, tasks=("default",), shape=SMALL_SHAPE, phenotypes=names)
+            MerlinModel.load(folder, tasks=("default",), options=MerlinOptions(phenotypes=names, shape=SMALL_SHAPE))
 
 
 def test_the_sixth_five_year_label_is_doubted(model: MerlinModel, volume: Volume) -> None:
@@ -421,7 +417,7 @@ def test_tasks_that_are_not_there_are_named(model: MerlinModel, folder: Path, vo
         model.write_sections(volume)
     with pytest.raises(InputError, match="answers no questions"):
         model.answer(volume, "Is there ascites?")
-    later = MerlinModel.load(folder / FILES["five_year"], shape=SMALL_SHAPE, spec=SPEC)
+    later = MerlinModel.load(folder / FILES["five_year"], options=SMALL)
     for call in (later.embed, later.phenotypes, later.embed_image, later.read):
         with pytest.raises(InputError):
             call(volume)
@@ -436,7 +432,7 @@ def test_saving_and_loading_give_the_same_model(
     model: MerlinModel, folder: Path, volume: Volume, tmp_path: Path
 ) -> None:
     model.save_pretrained(tmp_path)
-    again = MerlinModel.load(tmp_path, text_tokenizer=folder / "text_tokenizer", spec=SPEC)
+    again = MerlinModel.load(tmp_path, options=MerlinOptions(text_tokenizer=folder / "text_tokenizer", spec=SPEC))
     assert np.array_equal(again.embed(volume), model.embed(volume))
     assert again.digest == model.digest
     assert [s.margin for s in again.zero_shot(volume)] == pytest.approx(
@@ -452,7 +448,7 @@ def test_load_model_opens_them_too(folder: Path, volume: Volume, tmp_path: Path)
     assert isinstance(opened, MerlinModel) and "not a medical" in opened.notice
     opened.spec = SPEC
     risks, _ = opened.five_year(volume)
-    same, _ = MerlinModel.load(folder, tasks=("five_year",), shape=SMALL_SHAPE, spec=SPEC).five_year(volume)
+    same, _ = MerlinModel.load(folder, tasks=("five_year",), options=SMALL).five_year(volume)
     assert [r.probability for r in risks] == pytest.approx([r.probability for r in same], abs=1e-6)
     for source in (folder / FILES["default"], folder):
         with pytest.raises(FileFormatError, match=r"of another shape|missing"):
@@ -465,7 +461,9 @@ def test_a_hub_id_is_recorded_with_its_commit(folder: Path, monkeypatch: pytest.
     import huggingface_hub
 
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda repository, name, **_: str(folder / name))
-    opened = MerlinModel.load("stanfordmimi/Merlin", tasks=["five_year"], revision=COMMIT, shape=SMALL_SHAPE)
+    opened = MerlinModel.load(
+        "stanfordmimi/Merlin", tasks=["five_year"], revision=COMMIT, options=MerlinOptions(shape=SMALL_SHAPE)
+    )
     assert opened.name == f"stanfordmimi/Merlin@{COMMIT[:12]}"
     assert opened.checkpoints["five_year"].revision == COMMIT
     with pytest.raises(InputError, match="40 hex digits"):

@@ -9,7 +9,7 @@ import torch
 from tokenizers import Tokenizer
 
 from radvlm.errors import FileFormatError, InputError
-from radvlm.model.decoder.causal_lm import WritingLimits
+from radvlm.model.decoder.generation import WritingLimits
 from radvlm.model.merlin.checkpoint import FILES, open_checkpoint
 from radvlm.model.merlin.layout import LanguageShape
 from radvlm.model.merlin.random_files import SMALL_SHAPE, write_random_files
@@ -35,7 +35,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def model(folder: Path) -> MerlinReportModel:
-    return MerlinReportModel.load(folder, folder / "report_tokenizer", shape=SMALL_SHAPE)
+    return MerlinReportModel.load(open_checkpoint(folder, "report", shape=SMALL_SHAPE), folder / "report_tokenizer")
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +95,9 @@ def test_the_published_scale_of_lora_is_one_in_thirty_two() -> None:
 
 
 def test_rotary_frequencies_are_not_left_on_meta_nor_in_half_precision(folder: Path) -> None:
-    half = MerlinReportModel.load(folder, folder / "report_tokenizer", shape=SMALL_SHAPE, dtype=torch.bfloat16)
+    half = MerlinReportModel.load(
+        open_checkpoint(folder, "report", shape=SMALL_SHAPE), folder / "report_tokenizer", dtype=torch.bfloat16
+    )
     frequencies = half.decoder.model.model.rotary_emb.inv_freq
     size = SHAPE.hidden // SHAPE.heads
     expected = 1 / 10000 ** (torch.arange(0, size, 2) / size)
@@ -136,7 +138,9 @@ def test_a_batch_writes_what_single_runs_write(model: MerlinReportModel, image: 
 
 
 def test_merging_changes_no_word_here(model: MerlinReportModel, folder: Path, image: torch.Tensor) -> None:
-    beside = MerlinReportModel.load(folder, folder / "report_tokenizer", shape=SMALL_SHAPE, merge=False)
+    beside = MerlinReportModel.load(
+        open_checkpoint(folder, "report", shape=SMALL_SHAPE), folder / "report_tokenizer", merge=False
+    )
     assert beside.decoder.has_lora
     assert torch.allclose(beside.prefix(beside.tokens(image)), model.prefix(model.tokens(image)))
     one, other = (m.write(image[:1], ("liver", "spleen"), limits=SHORT)[0] for m in (model, beside))
@@ -211,4 +215,6 @@ def test_remote_code_beside_the_tokenizer_is_not_read(folder: Path, tmp_path: Pa
 
 def test_another_layout_is_refused(folder: Path) -> None:
     with pytest.raises(FileFormatError, match="missing"):
-        MerlinReportModel.load(folder / FILES["report"], folder / "report_tokenizer")  # the published size is expected
+        MerlinReportModel.load(
+            open_checkpoint(folder / FILES["report"]), folder / "report_tokenizer"
+        )  # the published size is expected

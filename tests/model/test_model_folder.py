@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,13 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from radvlm.errors import FileFormatError, InputError, MissingPackageError, RadvlmError
-from radvlm.model import store
+from radvlm.files.atomic import sha256_of
+from radvlm.model import registry, store
+from radvlm.model.decoder.prompts import MARKERS
 from radvlm.model.decoder.tokenizer import train_tokenizer
-from radvlm.model.decoder.writer import MARKERS
-from radvlm.model.store import load_model, save, settings_from_dict, settings_to_dict
+from radvlm.model.registry import load_model
 from radvlm.model.tiny import model as tiny_model
-from radvlm.model.tiny.model import TableModel
+from radvlm.model.tiny.model import FORMAT, Settings, TableModel
 from radvlm.types.volume import Volume
 
 
@@ -31,7 +33,7 @@ def _short(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def folder(little: TableModel, tmp_path: Path) -> Path:
-    return save(little, tmp_path / "little")
+    return little.save_pretrained(tmp_path / "little")
 
 
 def _rewrite(folder: Path, change: Callable[[dict[str, torch.Tensor]], None]) -> None:
@@ -40,7 +42,7 @@ def _rewrite(folder: Path, change: Callable[[dict[str, torch.Tensor]], None]) ->
     change(tensors)
     save_file(tensors, folder / "model.safetensors")
     config = json.loads((folder / "config.json").read_text())
-    config["sha256"] = store._sha256(folder / "model.safetensors")
+    config["sha256"] = {"model.safetensors": sha256_of(folder / "model.safetensors")}
     (folder / "config.json").write_text(json.dumps(config))
 
 
@@ -54,17 +56,17 @@ def test_a_loaded_model_says_the_same(made: Any, volume: Volume, tmp_path: Path)
     model = made.model(lora=True)
     question = "Is there a hepatic cyst?"
     before = model.read(volume)[0], model.embed(volume), model.embed_text(["a cyst"]), model.answer(volume, question)
-    folder = save(model, tmp_path / "deep" / "little")
+    folder = model.save_pretrained(tmp_path / "deep" / "little")
     loaded = load_model(folder)
     assert loaded.settings == model.settings and loaded.name == "little"
-    assert loaded.digest == json.loads((folder / "config.json").read_text())["sha256"]
+    assert loaded.digest == json.loads((folder / "config.json").read_text())["sha256"]["model.safetensors"]
     after = loaded.read(volume)[0], loaded.embed(volume), loaded.embed_text(["a cyst"]), loaded.answer(volume, question)
     assert [(s.finding, s.site) for s in after[0].scores] == [(s.finding, s.site) for s in before[0].scores]
     assert np.allclose([s.probability for s in after[0].scores], [s.probability for s in before[0].scores], atol=5e-3)
     assert before[1] @ after[1] > 0.9999 and before[2][0] @ after[2][0] > 0.9999
     assert after[3].confidence == pytest.approx(before[3].confidence, abs=0.02)
     assert not loaded.writer.decoder.has_lora
-    again = load_model(save(loaded, tmp_path / "again"))
+    again = load_model(loaded.save_pretrained(tmp_path / "again"))
     assert all(
         torch.equal(a, b)
         for a, b in zip(loaded.encoder.state_dict().values(), again.encoder.state_dict().values(), strict=True)
@@ -76,7 +78,7 @@ def test_a_loaded_model_says_the_same(made: Any, volume: Volume, tmp_path: Path)
 def test_merged_adapters_count(made: Any, volume: Volume, tmp_path: Path) -> None:
     """The saved base is the merged one: without the adapters the weights are others."""
     with_lora, without = made.model(lora=True), made.model()
-    a, b = load_model(save(with_lora, tmp_path / "a")), load_model(save(without, tmp_path / "b"))
+    a, b = load_model(with_lora.save_pretrained(tmp_path / "a")), load_model(without.save_pretrained(tmp_path / "b"))
     other = b.writer.decoder.state_dict()
     differ = [k for k, v in a.writer.decoder.state_dict().items() if not torch.equal(v, other[k])]
     assert differ and all("_proj" in k for k in differ)
@@ -87,7 +89,7 @@ def test_small_statistics_survive(made: Any, tmp_path: Path) -> None:
     with torch.no_grad():
         model.writer.tokens.spread.fill_(1.5e-6)
         model.encoder.reader.scale.fill_(0.0512345)
-    loaded = load_model(save(model, tmp_path / "m"))
+    loaded = load_model(model.save_pretrained(tmp_path / "m"))
     assert torch.equal(loaded.writer.tokens.spread, model.writer.tokens.spread)
     assert torch.equal(loaded.encoder.reader.scale, model.encoder.reader.scale)
 
@@ -98,7 +100,7 @@ def test_half_precision_only_where_it_fits(folder: Path, little: TableModel) -> 
     assert stored["encoder.voxels.head.bias"].dtype == torch.float32
     assert stored["encoder.voxels.down.0.1.num_batches_tracked"].dtype == torch.int64
     assert not any(k.endswith("lm_head.weight") for k in stored), "tied weights are stored once"
-    assert store._stored("x", torch.full((2, 2), 7e4)).dtype == torch.float32
+    assert store._stored("x", torch.full((2, 2), 7e4), half=True).dtype == torch.float32
 
 
 def test_weights_that_are_not_finite_are_not_saved(made: Any, tmp_path: Path) -> None:
@@ -106,13 +108,13 @@ def test_weights_that_are_not_finite_are_not_saved(made: Any, tmp_path: Path) ->
     with torch.no_grad():
         model.text.letters.weight[3, 2] = float("nan")
     with pytest.raises(InputError, match=r"text\.letters\.weight"):
-        save(model, tmp_path / "m")
+        model.save_pretrained(tmp_path / "m")
     assert not list(tmp_path.iterdir())
 
 
 def test_settings_round_trip(little: TableModel) -> None:
-    data = json.loads(json.dumps(settings_to_dict(little.settings)))
-    assert settings_from_dict(data) == little.settings
+    data = json.loads(json.dumps(asdict(little.settings)))
+    assert Settings.from_dict(data) == little.settings
 
 
 @pytest.mark.parametrize(
@@ -138,7 +140,7 @@ def test_damaged_files(folder: Path) -> None:
     weights.write_bytes(whole[:-100])
     with pytest.raises(FileFormatError, match="sha256"):
         load_model(folder)
-    _edit(folder, sha256=store._sha256(weights))
+    _edit(folder, sha256={"model.safetensors": sha256_of(weights)})
     with pytest.raises(FileFormatError, match="Copy the folder again"):
         load_model(folder)
     weights.unlink()
@@ -172,7 +174,7 @@ def test_a_config_with_holes(folder: Path, change: dict[str, Any]) -> None:
 
 
 def test_a_newer_version(folder: Path) -> None:
-    _edit(folder, version=store.VERSION + 1)
+    _edit(folder, version=FORMAT.version + 1)
     with pytest.raises(FileFormatError, match="Update radvlm"):
         load_model(folder)
 
@@ -257,7 +259,7 @@ def test_a_revision_is_of_a_hub_id_alone(folder: Path) -> None:
 
 
 def test_an_installation_without_the_weights_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(store, "files", lambda _: tmp_path)
+    monkeypatch.setattr(registry, "files", lambda _: tmp_path)
     with pytest.raises(FileFormatError, match=r"tiny ships with the package.*not in this installation.*train"):
         load_model("tiny")
 
@@ -289,41 +291,12 @@ def test_foreign_folders_are_left_alone(little: TableModel, tmp_path: Path) -> N
         for name, text in files.items():
             (other / name).write_text(text)
         with pytest.raises(InputError, match="new folder"):
-            save(little, other)
+            little.save_pretrained(other)
         assert {p.name: p.read_text() for p in other.iterdir()} == files
     file = tmp_path / "file"
     file.write_text("x")
     with pytest.raises(InputError, match="new folder"):
-        save(little, file)
+        little.save_pretrained(file)
     empty = tmp_path / "empty"
     empty.mkdir()
-    assert load_model(save(little, empty)).name == "little"
-
-
-@pytest.mark.parametrize("at", ["save_file", "rename"])
-def test_an_interrupted_save_leaves_the_old_model(
-    made: Any, little: TableModel, folder: Path, at: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    digest = load_model(folder).digest
-    if at == "save_file":
-
-        def stopped(*_: Any, **__: Any) -> None:
-            raise KeyboardInterrupt
-
-        monkeypatch.setattr("safetensors.torch.save_file", stopped)
-    else:
-        rename = Path.rename
-
-        def once(self: Path, target: Path) -> Path:
-            if Path(target) == folder and self.name != "model":
-                raise KeyboardInterrupt
-            return rename(self, target)
-
-        monkeypatch.setattr(Path, "rename", once)
-    with pytest.raises(KeyboardInterrupt):
-        save(made.model(seed=1), folder)
-    monkeypatch.undo()
-    assert load_model(folder).digest == digest
-    assert [p.name for p in folder.parent.iterdir()] == ["little"], "and nothing beside it"
-    save(made.model(seed=1), folder)
-    assert load_model(folder).digest != digest
+    assert load_model(little.save_pretrained(empty)).name == "little"

@@ -12,9 +12,9 @@ import pytest
 import torch
 
 import radvlm
-from radvlm.model.decoder.causal_lm import WritingLimits
-from radvlm.model.decoder.writer import section_prompt
-from radvlm.model.store import SHIPPED
+from radvlm.model.decoder.generation import WritingLimits, generate, generate_sections
+from radvlm.model.decoder.prompts import section_prompt
+from radvlm.model.registry import SHIPPED
 from radvlm.model.tiny.model import TableModel
 from radvlm.phantom import LesionSpec, Phantom, PhantomSpec, make_phantom
 from radvlm.types.finding import Source, Status
@@ -73,8 +73,7 @@ def test_it_sees_large_findings_and_not_on_a_healthy_phantom(tiny: TableModel, s
     by_finding = {s.finding: s for s in tiny.classify(sick.volume)}
     region = by_finding["pleural_effusion"].region
     assert region is not None and region.structure == "pleural_effusion_right"
-    place = sick.segmentation.places["pleural_effusion_right"]
-    where = np.argwhere(sick.segmentation.layers[place.layer] == place.label)
+    where = np.argwhere(sick.segmentation.mask("pleural_effusion_right"))
     away = np.linalg.norm(sick.volume.geometry.to_world(where.mean(0)) - np.array(region.centroid_mm))
     assert away < 40
 
@@ -100,9 +99,9 @@ def test_four_scans_at_once_are_written_as_four_single_runs(tiny: TableModel, si
         for sections in (("liver", "spleen", "pleura"), ("bones",), ("kidneys", "lungs"), ("spleen",))
     ]
     limits = WritingLimits(max_new_tokens=60)
-    together = tiny.writer.decoder.generate(prefix, prompts, limits)
+    together = generate(tiny.writer.decoder, prefix, prompts, limits)
     for n, texts in enumerate(prompts):
-        single = tiny.writer.decoder.generate_sections(prefix[n : n + 1], texts, limits)
+        single = generate_sections(tiny.writer.decoder, prefix[n : n + 1], texts, limits)
         assert [g.text for g in together[n]] == [g.text for g in single]
 
 

@@ -16,6 +16,7 @@ from radvlm.errors import InputError
 from radvlm.model.decoder.generation import Choice, Generation
 from radvlm.model.protocol import VisionLanguageModel
 from radvlm.model.tiny import model as tiny_model
+from radvlm.model.tiny import writer as tiny_writer
 from radvlm.model.tiny.encoder import FEATURES
 from radvlm.model.tiny.model import TableModel
 from radvlm.quantify import region_mask
@@ -248,28 +249,26 @@ def test_free_text_is_judged_by_the_shared_space(little: TableModel, volume: Vol
 class _Said:
     """A decoder that says what it is told to, and keeps what it was asked."""
 
-    def __init__(
-        self, decoder: Any, text: str, ended_by: str = "end", choices: tuple[float, float] = (-1.0, -3.0)
-    ) -> None:
-        self.decoder, self.text, self.ended_by, self.choices = decoder, text, ended_by, choices
+    def __init__(self, text: str, ended_by: str = "end", choices: tuple[float, float] = (-1.0, -3.0)) -> None:
+        self.text, self.ended_by, self.choices = text, ended_by, choices
         self.prompts: list[str] = []
         self.asked: list[str] = []
 
-    def generate_sections(self, prefix: Any, prompts: list[str], limits: Any) -> list[Generation]:
+    def generate_sections(self, decoder: Any, prefix: Any, prompts: list[str], limits: Any) -> list[Generation]:
         self.prompts += prompts
         return [Generation(self.text, (1,), -0.2, self.ended_by) for _ in prompts]  # type: ignore[arg-type]
 
-    def score_choices(self, prefix: Any, prompt: str, choices: list[str]) -> list[Choice]:
-        self.asked += choices
-        return [Choice(c, p, 1) for c, p in zip(choices, self.choices, strict=True)]
+    def score_choices(self, decoder: Any, prefix: Any, prompts: Any, choices: list[list[str]]) -> list[list[Choice]]:
+        self.asked += choices[0]
+        return [[Choice(c, p, 1) for c, p in zip(choices[0], self.choices, strict=True)]]
 
 
 @pytest.fixture
 def say(little: TableModel, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     def said(text: str, **options: Any) -> _Said:
-        made = _Said(little.writer.decoder, text, **options)
-        for name in ("generate_sections", "score_choices"):
-            monkeypatch.setattr(little.writer.decoder, name, getattr(made, name))
+        made = _Said(text, **options)
+        monkeypatch.setattr(tiny_model, "generate_sections", made.generate_sections)
+        monkeypatch.setattr(tiny_writer, "score_choices", made.score_choices)
         return made
 
     return said

@@ -20,8 +20,7 @@ def scan() -> Phantom:
 
 
 def check(volume: Volume, masks: Segmentation, before: Volume, truth: object) -> None:
-    place = masks.places[truth.structure]  # type: ignore[attr-defined]
-    mask = masks.layers[place.layer] == place.label
+    mask = masks.mask(truth.structure)  # type: ignore[attr-defined]
     geometry = volume.geometry
     counted = mask.sum() * geometry.voxel_volume_mm3 / 1000
     voxels = truth.volume_ml * 1000 / geometry.voxel_volume_mm3  # type: ignore[attr-defined]
@@ -41,11 +40,10 @@ def test_inserted_lesions_have_their_size_place_and_hu(scan: Phantom) -> None:
     cyst = inserted.lesions[0]
     from scipy.ndimage import binary_erosion
 
-    place = masks.places["liver_cyst"]
-    core = binary_erosion(masks.layers[place.layer] == place.label)
+    core = binary_erosion(masks.mask("liver_cyst"))
     assert volume.hu[core].mean() == pytest.approx(cyst.mean_hu, abs=4)
     assert 5 < volume.hu[core].std() < 20  # the texture of the scan stays
-    elsewhere = masks.layers[place.layer] == 0
+    elsewhere = masks.layers[masks.places["liver_cyst"].layer] == 0
     near = np.zeros_like(elsewhere)
     for truth in inserted.lesions:
         i, j, k = np.round(scan.volume.geometry.to_index(truth.center_mm)).astype(int)

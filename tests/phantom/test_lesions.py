@@ -30,8 +30,7 @@ def make(*lesions: LesionSpec, seed: int = 2, **more: object) -> Phantom:
 
 
 def mask_of(phantom: Phantom, name: str) -> np.ndarray:
-    place = phantom.segmentation.places[name]
-    return phantom.segmentation.layers[place.layer] == place.label
+    return phantom.segmentation.mask(name)
 
 
 def test_there_are_more_than_thirty_kinds_each_with_words() -> None:

@@ -44,8 +44,7 @@ def trunk() -> Phantom:
 
 
 def mask_of(phantom: Phantom, name: str) -> np.ndarray:
-    place = phantom.segmentation.places[name]
-    return phantom.segmentation.layers[place.layer] == place.label
+    return phantom.segmentation.mask(name)
 
 
 def center(phantom: Phantom, name: str) -> np.ndarray:

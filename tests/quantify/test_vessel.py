@@ -10,6 +10,7 @@ from radvlm.io import load_segmentation, load_volume
 from radvlm.phantom import LesionSpec, PhantomSpec, make_phantom
 from radvlm.quantify import measure_scan
 from radvlm.quantify.vessel import measure_diameter, vessel_sections
+from radvlm.types.finding import citable
 from radvlm.types.measurement import Measurement, Omission
 
 GRIDS = ((1.0, 1.0, 1.0), (0.7, 0.7, 3.0), (2.0, 2.0, 5.0))
@@ -180,7 +181,7 @@ def test_an_undivided_pulmonary_artery_is_a_trunk(make):
 
 def aneurysm_finding(phantom):
     found = interpret(measure_scan(None, phantom.segmentation), patient=phantom.patient)
-    return next(f for f in found if f.kind == "abdominal_aortic_aneurysm")
+    return next(f for f in citable(found) if f.kind == "abdominal_aortic_aneurysm")
 
 
 @pytest.mark.slow

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from radvlm.errors import InputError
-from radvlm.report_reader.frames import Frame, read_frames
+from radvlm.report_reader.frame import Frame
+from radvlm.report_reader.frames import read_frames
 from radvlm.report_reader.lexicon import expand, load_lexicon
 from radvlm.report_reader.sentences import sentences
 
@@ -236,7 +237,7 @@ def test_a_users_lexicon_adds_terms_kinds_and_schemes(tmp_path: Path) -> None:
             }
         )
     )
-    from radvlm.evaluate.metrics.labels import label_report
+    from radvlm.report_reader.labels import label_report
 
     lexicon = load_lexicon(extra)
     assert label_report("Persistent left SVC. Vanishing lung.", "mine", lexicon) == {
@@ -259,7 +260,7 @@ def test_a_bad_lexicon_is_one_clear_error(tmp_path: Path, content: str) -> None:
 
 
 def test_an_unknown_scheme_is_one_clear_error() -> None:
-    from radvlm.evaluate.metrics.labels import label_report
+    from radvlm.report_reader.labels import label_report
 
     with pytest.raises(InputError, match="label scheme"):
         label_report("Normal.", "chexpert")

@@ -44,10 +44,6 @@ def segmented(hu: np.ndarray, spacing: tuple[float, float, float] = SPACING) -> 
     return segment_by_threshold(Volume(hu, Geometry(hu.shape, np.diag([*spacing, 1.0]))))
 
 
-def layer(found: Segmentation, name: str) -> np.ndarray:
-    return found.layers[found.places[name].layer] == found.places[name].label
-
-
 def dice(first: np.ndarray, second: np.ndarray) -> float:
     return float(2 * (first & second).sum() / (first.sum() + second.sum()))
 
@@ -56,10 +52,10 @@ def test_body_and_lung_of_a_trunk_on_a_table() -> None:
     hu, body, lung = trunk()
     found = segmented(hu)
     assert found.searched == {"body", "lung"} and found.scheme == "threshold"
-    assert layer(found, "body").sum() == pytest.approx(body.sum(), rel=0.01)
-    assert not layer(found, "body")[:, :26].any()  # the table
-    assert dice(layer(found, "lung"), lung) > 0.97
-    assert not layer(found, "lung")[86:95, 81:90].any()  # the trachea
+    assert found.mask("body").sum() == pytest.approx(body.sum(), rel=0.01)
+    assert not found.mask("body")[:, :26].any()  # the table
+    assert dice(found.mask("lung"), lung) > 0.97
+    assert not found.mask("lung")[86:95, 81:90].any()  # the trachea
     assert found.decisions[0].warning
 
 
@@ -67,8 +63,8 @@ def test_float_volumes_and_a_finer_grid_give_the_same() -> None:
     hu, body, lung = trunk(noise=0)
     fine = np.repeat(np.repeat(hu, 2, axis=0), 2, axis=1).astype(np.float32)
     found = segmented(fine, (1.0, 1.0, 4.0))
-    assert layer(found, "body").sum() / 4 == pytest.approx(body.sum(), rel=0.01)
-    assert layer(found, "lung").sum() / 4 == pytest.approx(lung.sum(), rel=0.03)
+    assert found.mask("body").sum() / 4 == pytest.approx(body.sum(), rel=0.01)
+    assert found.mask("lung").sum() / 4 == pytest.approx(lung.sum(), rel=0.03)
 
 
 @pytest.mark.parametrize(
@@ -96,7 +92,7 @@ def test_stool_is_not_lung() -> None:
 def test_lung_base_that_reaches_the_top_of_the_scan() -> None:
     hu, _, lung = trunk(lung_from=55)
     found = segmented(hu)
-    assert dice(layer(found, "lung"), lung) > 0.9
+    assert dice(found.mask("lung"), lung) > 0.9
     thin = trunk(lung_from=57)[0]
     assert "lung" in segmented(thin).places
     assert segmented(thin[:, :, ::-1].copy()).absent == ("lung",)  # as small, but at the lower end of the scan
@@ -113,7 +109,7 @@ def test_nothing_in_an_empty_room() -> None:
 def test_body_cut_by_the_field_of_view_reaches_the_edge() -> None:
     hu, body, _ = trunk(lung_hu=None, table=False)
     found = segmented(hu[40:140])
-    assert layer(found, "body")[0].sum() == pytest.approx(body[40].sum(), rel=0.05)
+    assert found.mask("body")[0].sum() == pytest.approx(body[40].sum(), rel=0.05)
 
 
 def test_real_scans(real_data: Path) -> None:
@@ -123,8 +119,8 @@ def test_real_scans(real_data: Path) -> None:
     truth = masks.load_segmentation(real_data / "plain_abdomen" / "segmentation.nii.gz", like=plain)
     lung = np.isin(truth.layers[0], [10, 11, 12, 13, 14])
     found = segment_by_threshold(plain)
-    assert dice(layer(found, "lung"), lung) > 0.95
+    assert dice(found.mask("lung"), lung) > 0.95
     organs = np.isin(truth.layers[0], [1, 2, 3, 5, 51, 52, 63])
-    assert (layer(found, "body") & organs).sum() == organs.sum()
+    assert (found.mask("body") & organs).sum() == organs.sum()
     upper = segment_by_threshold(volumes.load_volume(real_data / "upper_abdomen_dicom"))
     assert upper.absent == ("lung",)  # 40 mm of upper abdomen with bowel gas and a sliver of lung

@@ -13,11 +13,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from radvlm.errors import InputError
+from radvlm.model.adapters.text_towers import TextTower, TextTowerConfig
+from radvlm.model.adapters.token_encoder import TokenEncoder, TokenEncoderConfig, token_occupancy
 from radvlm.model.inputs import InputSpec
 from radvlm.model.organ_map import Organ
-from radvlm.model.tokens.encoder import TokenEncoder, TokenEncoderConfig, token_occupancy
-from radvlm.model.tokens.text_towers import TextTower, TextTowerConfig
-from radvlm.train import contrastive, gather
+from radvlm.train import draws, gather
 from radvlm.train.contrastive import (
     ContrastiveBatches,
     ContrastiveParts,
@@ -27,6 +27,7 @@ from radvlm.train.contrastive import (
     organ_normal,
     same_meaning,
 )
+from radvlm.train.draws import Draws
 from radvlm.train.loop import LoopConfig, run_stage
 from radvlm.train.prepared import Augment, PreparedScans
 from tests.train.tokens_made import open_masks, open_volume, write_study
@@ -166,8 +167,7 @@ def made_batches(parts: ContrastiveParts, scans: tuple[list, PreparedScans], bat
         scans[0],
         scans[1],
         LABELS,
-        batch=batch,
-        seed=0,
+        Draws(batch, 0),
         augment=Augment(),
         weights=ContrastiveWeights(section_share=0.0),
     )
@@ -189,7 +189,7 @@ def test_a_batch_holds_a_patient_once_and_is_split_over_processes(
     assert len({studies[n].patient for n in whole}) == 6
     parts = []
     for number in range(2):
-        monkeypatch.setattr(contrastive, "processes", lambda number=number: (number, 2))
+        monkeypatch.setattr(draws, "processes", lambda number=number: (number, 2))
         parts += made_batches(made_parts(), (studies, scans[1]), batch=3).rows(5)
     assert parts == whole
 
@@ -231,13 +231,13 @@ def test_labels_alone_need_no_text_and_reports_need_some(scans: tuple[list, Prep
     bare = [s.__class__(s.name, s.patient, s.volume, labels=s.labels) for s in scans[0]]
     parts = made_parts()
     with pytest.raises(InputError, match="needs reports"):
-        ContrastiveBatches(parts, bare, scans[1], LABELS, batch=2, seed=0)
+        ContrastiveBatches(parts, bare, scans[1], LABELS, Draws(2, 0))
     only = ContrastiveBatches(
-        parts, bare, scans[1], LABELS, batch=2, seed=0, weights=ContrastiveWeights(reports=0.0, organs=0.0)
+        parts, bare, scans[1], LABELS, Draws(2, 0), weights=ContrastiveWeights(reports=0.0, organs=0.0)
     )
     assert set(only(0)) == {"loss", "labels"}
     with pytest.raises(InputError, match="two patients"):
-        ContrastiveBatches(parts, bare[:1], scans[1], LABELS, batch=2, seed=0)
+        ContrastiveBatches(parts, bare[:1], scans[1], LABELS, Draws(2, 0))
 
 
 def _two_processes(number: int, folder: str, studies: list, queue: object) -> None:

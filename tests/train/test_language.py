@@ -12,7 +12,7 @@ import pytest
 from radvlm.dataset.case import Case
 from radvlm.dataset.sentences import TINY_SECTIONS, sentence_of, wording
 from radvlm.dataset.vocabulary import findings
-from radvlm.model.decoder.writer import question_prompt, section_prompt, seen_text
+from radvlm.model.decoder.prompts import question_prompt, section_prompt, seen_text
 from radvlm.train.language import make_lessons, seen_lesson, seen_whole
 from tests.dataset.conftest import document, lesion
 

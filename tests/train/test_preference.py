@@ -24,9 +24,11 @@ from radvlm.dataset.sentences import Statement, plain_absent_words, plain_words,
 from radvlm.dataset.vocabulary import findings
 from radvlm.errors import InputError
 from radvlm.model.decoder.causal_lm import Decoder, LlamaShape, LoraSettings
+from radvlm.model.decoder.generation import generate_sections
 from radvlm.model.decoder.prior_text import MOST_HINTS, hinted_prompt, hints_for
+from radvlm.model.decoder.prompts import section_prompt
 from radvlm.model.decoder.tokenizer import train_tokenizer
-from radvlm.model.decoder.writer import section_prompt
+from radvlm.model.tiny import model as tiny_model
 from radvlm.train.pairs import FRAMES, KINDS, Pairs, framed
 from radvlm.train.preference import (
     PreferenceBatches,
@@ -478,17 +480,18 @@ def test_a_run_goes_on_and_leaves_a_model_that_reads_hints(trained: Path, makers
     assert {s for s in plain if plain[s] != with_hints[s]} <= {"liver"}, "a hint reaches its own section alone"
 
 
-def test_hints_that_do_not_fit_are_left_out_before_the_section_is(makers: ModuleType) -> None:
+def test_hints_that_do_not_fit_are_left_out_before_the_section_is(
+    makers: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = makers.small_model(context=420)
     scan = makers.blob_volume()
     asked: list[list[str]] = []
-    wrote = model.writer.decoder.generate_sections
 
-    def write(prefix: Any, prompts: list[str], limits: Any) -> Any:
+    def write(decoder: Any, prefix: Any, prompts: list[str], limits: Any) -> Any:
         asked.append(prompts)
-        return wrote(prefix, prompts, limits)
+        return generate_sections(decoder, prefix, prompts, limits)
 
-    model.writer.decoder.generate_sections = write
+    monkeypatch.setattr(tiny_model, "generate_sections", write)
     long = " ".join(["hepatic cyst"] * 40)
     model.draft(scan, hints=f"[other patient 1; liver] A cyst.\n[other patient 2; liver] {long}.")
     prompt = next(p for p in asked[0] if "liver" in p)

@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from radvlm.errors import InputError
+from radvlm.model.adapters.token_encoder import TokenEncoder, TokenEncoderConfig
 from radvlm.model.inputs import InputSpec
-from radvlm.model.tokens.encoder import TokenEncoder, TokenEncoderConfig
 from radvlm.train.data import Study
+from radvlm.train.draws import Draws
 from radvlm.train.prepared import PreparedScans
 from radvlm.train.selfsupervised import (
     SelfSupervisedBatches,
@@ -96,7 +97,7 @@ def test_both_losses_reach_the_trunk_and_no_label_is_read(tmp_path: Path) -> Non
     made = [write_study(tmp_path, n) for n in range(3)]
     bare = [Study(s.name, s.patient, s.volume) for s in made]
     module = parts()
-    batches = SelfSupervisedBatches(module, bare, PreparedScans(SPEC, open_volume), batch=2, seed=0)
+    batches = SelfSupervisedBatches(module, bare, PreparedScans(SPEC, open_volume), Draws(2, 0))
     losses = batches(0)
     assert set(losses) == {"loss", "rebuilt", "views"} and value(losses["loss"]) == value(batches(0)["loss"])
     for name in ("rebuilt", "views"):
@@ -105,7 +106,7 @@ def test_both_losses_reach_the_trunk_and_no_label_is_read(tmp_path: Path) -> Non
         grads = [p.grad for p in module.encoder.trunk.parameters()]
         assert all(g is not None and torch.isfinite(g).all() for g in grads)
         assert sum(float(g.abs().sum()) for g in grads if g is not None) > 0
-    assert set(SelfSupervisedBatches(parts("masked"), bare, PreparedScans(SPEC, open_volume), batch=2, seed=0)(0)) == {
+    assert set(SelfSupervisedBatches(parts("masked"), bare, PreparedScans(SPEC, open_volume), Draws(2, 0))(0)) == {
         "loss",
         "rebuilt",
     }

@@ -10,15 +10,17 @@ import pytest
 import torch
 
 from radvlm.errors import FileFormatError, InputError
-from radvlm.model.decoder.causal_lm import Decoder, LlamaShape, LoraSettings, train_tokenizer
-from radvlm.model.decoder.writer import MARKERS
+from radvlm.model.adapters.text_towers import TextTower, TextTowerConfig
+from radvlm.model.adapters.token_encoder import TokenEncoder, TokenEncoderConfig
+from radvlm.model.decoder.causal_lm import Decoder, LlamaShape, LoraSettings
+from radvlm.model.decoder.prompts import MARKERS
+from radvlm.model.decoder.tokenizer import train_tokenizer
 from radvlm.model.inputs import InputSpec
 from radvlm.model.organ_map import Organ
-from radvlm.model.store import load_model
-from radvlm.model.tokens.encoder import TokenEncoder, TokenEncoderConfig
-from radvlm.model.tokens.model import LabelTerm, TokensModel, TokensSettings, load_tokens_model
-from radvlm.model.tokens.text_towers import TextTower, TextTowerConfig
+from radvlm.model.registry import load_model
+from radvlm.model.tokens.model import LabelTerm, TokensModel, TokensSettings
 from radvlm.model.tokens.visual_prefix import PrefixConfig, TokenWriter, VisualPrefix
+from radvlm.train.draws import Draws
 from radvlm.train.instruct import FrozenScans, TokenInstructBatches, token_lessons
 from radvlm.train.loop import LoopConfig, run_stage
 from radvlm.train.prepared import PreparedScans
@@ -91,7 +93,7 @@ def test_adapter_then_lora_leave_the_encoder_and_the_base_bit_for_bit(tmp_path: 
     prefix = {k: v.clone() for k, v in writer.prefix.state_dict().items()}
     scans = PreparedScans(SPEC, open_volume, load_masks=open_masks, organs=ORGANS, cache=tmp_path / "cache")
     frozen = FrozenScans(encoder, scans, tmp_path / "tokens")
-    batches = TokenInstructBatches(writer, frozen, studies, token_lessons(studies), batch=2, seed=0)
+    batches = TokenInstructBatches(writer, frozen, studies, token_lessons(studies), Draws(2, 0))
     run_stage("adapter", writer, batches, LoopConfig(3, 0.01, warmup=1), tmp_path)
     assert all(torch.equal(v, base[k]) for k, v in writer.decoder.state_dict().items())
     assert not all(torch.equal(v, prefix[k]) for k, v in writer.prefix.state_dict().items())
@@ -135,7 +137,7 @@ def test_hidden_regions_have_no_influence(tmp_path: Path) -> None:
 
     def loss(hide: float) -> float:
         batches = TokenInstructBatches(
-            writer, FrozenScans(encoder, scans, tmp_path / "t"), [study], lessons, batch=1, seed=0, hide_regions=hide
+            writer, FrozenScans(encoder, scans, tmp_path / "t"), [study], lessons, Draws(1, 0), hide_regions=hide
         )
         return float(batches.loss(lessons, np.random.Generator(np.random.PCG64(0))).detach())
 
@@ -178,16 +180,16 @@ def test_a_damaged_folder_is_refused(tmp_path: Path) -> None:
     said = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**said, "encoder": {**said["encoder"], "width": 5}}))
     with pytest.raises(FileFormatError, match="weights of the encoder"):
-        load_tokens_model(folder)
+        TokensModel.load(folder)
     (folder / "config.json").write_text(json.dumps({**said, "version": 99}))
     with pytest.raises(FileFormatError, match="99"):
-        load_tokens_model(folder)
+        TokensModel.load(folder)
     (folder / "config.json").write_text(json.dumps(said))
     with (folder / "model.safetensors").open("r+b") as file:
         file.seek(-1, 2)
         file.write(b"\x7f")
     with pytest.raises(FileFormatError, match="sha256"):
-        load_tokens_model(folder)
+        TokensModel.load(folder)
 
 
 def test_labels_of_the_recipe_are_columns_of_the_table(tmp_path: Path) -> None:

@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 from jsonschema import Draft202012Validator
 
-from radvlm.compose import compose_report
+from radvlm.compose import compose_report, verify_report
 from radvlm.errors import InputError
 from radvlm.interpret import interpret
 from radvlm.types.anatomy import SECTIONS
 from radvlm.types.finding import Source, Status
+from radvlm.types.finding_json import findings_from_dicts
 from radvlm.types.measurement import QUANTITIES
 from radvlm.types.report import Report
 from radvlm.types.study import Patient
@@ -75,7 +76,7 @@ def _broken(change):
     [
         lambda d: d.pop("notice"),
         lambda d: d.update(extra=1),
-        lambda d: d.update(schema_version="2.0"),
+        lambda d: d.update(schema_version="3.0"),
         lambda d: d["sentences"][0].update(finding_ids=[]),
         lambda d: d["sentences"][0].update(section="appendix"),
         lambda d: d["findings"][0].update(status="maybe"),
@@ -90,6 +91,50 @@ def test_schema_refuses(change, validator: Draft202012Validator) -> None:
 
 def test_another_major_version_is_refused() -> None:
     data = json.loads(_report("lungs_only").to_json())
-    data["schema_version"] = "2.0"
+    data["schema_version"] = "3.0"
     with pytest.raises(InputError, match="schema version"):
         Report.from_json(json.dumps(data))
+
+
+def _archived() -> dict:
+    """Written by radvlm 0.1.0, cut to a few sections."""
+    return json.loads((Path(__file__).parent / "data" / "report_schema1.json").read_text(encoding="utf-8"))
+
+
+def test_an_archived_report_of_schema_1_is_opened(validator: Draft202012Validator) -> None:
+    old = _archived()
+    report = Report.from_json(json.dumps(old))
+    assert report.schema_version == "2.0" and Report.from_json(report.to_json()) == report
+    assert [e.message for e in validator.iter_errors(json.loads(report.to_json()))] == []
+    assert [s.text for s in report.sentences] == [s["text"] for s in old["sentences"]]
+    assert [s.finding_ids for s in report.sentences] == [tuple(s["finding_ids"]) for s in old["sentences"]]
+    assert [[r.id for r in s.regions] for s in report.sentences] == [s["region_ids"] for s in old["sentences"]]
+    assert {f.id for f in report.citable} == {f["id"] for f in old["findings"]}
+    assert verify_report(report) is None
+
+
+def test_words_and_assessments_of_schema_1_find_their_place() -> None:
+    report = Report.from_json(json.dumps(_archived()))
+    holder = {a.kind: f for f in report.findings for a in f.assessments}
+    assert {kind: f.site for kind, f in holder.items()} == {
+        "hepatomegaly": "liver",
+        "fluid_attenuation": "liver",
+        "splenomegaly": "spleen",
+        "kidney_size": "kidney_left",
+        "kidney_asymmetry": "kidney_right",
+        "renal_lesion_attenuation": "kidney_left",
+    }
+    lesion = holder["fluid_attenuation"]
+    assert (lesion.kind, lesion.host, lesion.attenuation) == ("liver_lesion", "liver", "hypoattenuating")
+    (spleen,) = holder["splenomegaly"].assessments
+    assert spleen.headline == "splenomegaly" and not spleen.twin
+    assert next(a.twin for a in holder["kidney_asymmetry"].assessments if a.kind == "kidney_asymmetry") == "kidney_left"
+    steatosis = next(f for f in report.findings if f.kind == "steatosis")
+    assert steatosis.status is Status.NOT_ASSESSED
+
+
+def test_pairs_of_schema_1_that_the_archived_report_lacks() -> None:
+    row = _archived()["findings"][-1]
+    row |= {"regions": [], "status": "absent", "attributes": [["cut", "inferior left"], ["expected", "yes"]]}
+    (finding,) = findings_from_dicts([row])
+    assert finding.cut_by == ("inferior", "left") and finding.is_expected

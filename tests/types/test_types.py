@@ -69,9 +69,19 @@ def test_presence_absence_and_not_searched_are_three_things() -> None:
 def test_overlapping_structures_keep_their_own_voxels() -> None:
     masks = segmentation()
     assert masks.boxes["liver"] == Box((1, 1, 0), (3, 4, 3))
-    assert masks.mask("liver").all()
-    whole = masks.mask("liver_lesion", Box((0, 0, 0), GRID.shape))
-    assert np.argwhere(whole).tolist() == [[1, 1, 1]]
+    assert masks.mask("liver").shape == GRID.shape
+    assert np.argwhere(masks.mask("liver_lesion")).tolist() == [[1, 1, 1]]
+
+
+def test_a_mask_is_the_whole_grid_and_a_boxed_one_says_so() -> None:
+    masks = segmentation()
+    whole, box = masks.mask("liver"), Box((0, 1, 0), (2, 5, 1))
+    assert whole.sum() == masks.voxel_count("liver")
+    assert masks.mask_in_box("liver").shape == masks.boxes["liver"].shape and masks.mask_in_box("liver").all()
+    np.testing.assert_array_equal(masks.mask_in_box("liver", box), whole[box.slices])
+    for asked in (masks.mask, masks.mask_in_box):
+        with pytest.raises(StructureError, match="present in the masks"):
+            asked("spleen")
 
 
 def test_a_structure_at_the_edge_is_cut() -> None:

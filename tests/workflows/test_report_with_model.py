@@ -33,8 +33,7 @@ def phantom() -> Phantom:
 
 def _ball(phantom: Phantom, structure: str, radius: float = 3.0) -> np.ndarray:
     """A ball around the middle of a structure: where a model may point."""
-    place = phantom.segmentation.places[structure]
-    inside = np.argwhere(phantom.segmentation.layers[place.layer] == place.label)
+    inside = np.argwhere(phantom.segmentation.mask(structure))
     center = inside[len(inside) // 2]
     grid = np.indices(phantom.volume.geometry.shape).reshape(3, -1).T
     return (np.linalg.norm(grid - center, axis=1) <= radius).reshape(phantom.volume.geometry.shape)
@@ -65,9 +64,9 @@ def test_without_masks_everything_of_the_model_is_marked(image_only: GeneratedRe
         if any(f.source is Source.MODEL for f in sentence.findings):
             assert "seen by the model" in sentence.text
     cyst = next(f for f in image_only.findings if f.kind == "liver_cyst")
-    assert (cyst.confidence, cyst.status, cyst.attribute("grounding")) == (0.932, Status.PRESENT, "voxel head")
+    assert (cyst.confidence, cyst.status, cyst.grounding) == (0.932, Status.PRESENT, "voxel head")
     kidney = next(f for f in image_only.findings if f.kind == "kidney_cyst_left")
-    assert kidney.attribute("grounding") == "organ" and kidney.regions[0].id == f"{MODEL_REGION}kidney_left"
+    assert kidney.grounding == "organ" and kidney.regions[0].id == f"{MODEL_REGION}kidney_left"
 
 
 def test_the_notice_stands_at_the_head_and_in_the_decisions(image_only: GeneratedReport, fakes: ModuleType) -> None:
@@ -164,8 +163,7 @@ def test_a_region_of_both_is_kept_apart(phantom: Phantom, fakes: ModuleType) -> 
         {"hydronephrosis@kidney_right": 0.9}, masks={"liver": ball}, located={"hydronephrosis@kidney_right": "liver"}
     )
     made = radvlm.generate_report(phantom.volume, segmentation=phantom.segmentation, model=model)
-    place = phantom.segmentation.places["liver"]
-    truth = phantom.segmentation.layers[place.layer] == place.label
+    truth = phantom.segmentation.mask("liver")
     for name, mask in (("liver", truth), (f"{MODEL_REGION}liver", ball)):
         row = made.regions.row(name)
         assert row is not None and np.array_equal(np.isin(made.regions.labels, (row.label, *row.also)), mask)
@@ -214,12 +212,12 @@ def test_what_is_no_model_is_refused(phantom: Phantom, fakes: ModuleType) -> Non
         def read(self, volume: object, **_: object) -> object:
             return {}, None
 
-    with pytest.raises(InputError, match="Reading"):
+    with pytest.raises(InputError, match="ModelOutput"):
         radvlm.generate_report(phantom.volume, model=Silent())
 
 
 @pytest.mark.slow  # imports PyTorch
 def test_a_model_that_does_not_exist_is_one_clear_error(phantom: Phantom) -> None:
-    pytest.importorskip("radvlm.model.store")
+    pytest.importorskip("radvlm.model.registry")
     with pytest.raises(RadvlmError):
         radvlm.generate_report(phantom.volume, model="no/such/model")

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from radvlm.compose.referents import phrases_of
-from radvlm.types.finding import Finding, Source
+from radvlm.types.finding import Citable, Source
 from radvlm.wording.vocabulary import LEVELS, Term, lexicon, tokenize
 
 _UNITS = {
@@ -74,7 +74,7 @@ class Said:
     """A phrase of cited findings."""
 
     text: str
-    findings: tuple[Finding, ...]
+    findings: tuple[Citable, ...]
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class UnknownWord(Refusal):
     """A word that states something no cited finding says."""
 
 
-def scan(text: str, findings: tuple[Finding, ...]) -> list[Token]:
+def scan(text: str, findings: tuple[Citable, ...]) -> list[Token]:
     """Read a sentence. Raises UnknownWord with a reason when some part of it cannot be read."""
     tokens, found, index = tokenize(text), [], 0
     phrases = sorted(phrases_of(findings).items(), key=lambda item: -len(item[0]))
@@ -116,7 +116,7 @@ def scan(text: str, findings: tuple[Finding, ...]) -> list[Token]:
 
 
 def _attribution(
-    tokens: tuple[str, ...], index: int, phrases: list[tuple[tuple[str, ...], list[Finding]]]
+    tokens: tuple[str, ...], index: int, phrases: list[tuple[tuple[str, ...], list[Citable]]]
 ) -> tuple[Token, int] | None:
     """The words with which a model's finding is marked; and the side before one ("left | lung mass", no left lung)."""
     if tokens[index] in ("left", "right"):
@@ -142,7 +142,7 @@ def _starts(tokens: tuple[str, ...], index: int, phrase: tuple[str, ...]) -> boo
 
 
 def _next(
-    tokens: tuple[str, ...], index: int, phrases: list[tuple[tuple[str, ...], list[Finding]]]
+    tokens: tuple[str, ...], index: int, phrases: list[tuple[tuple[str, ...], list[Citable]]]
 ) -> tuple[Token, int]:
     word, words = tokens[index], lexicon()
     said = next((item for item in phrases if _starts(tokens, index, item[0])), None)

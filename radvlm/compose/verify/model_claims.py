@@ -12,23 +12,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from radvlm.compose.model_sentences import SEEN, SEEN_ONLY, is_model, probability_words
-from radvlm.compose.referents import is_lesion_kind
 from radvlm.compose.verify.claims import Count, LevelRange, Mark, Named, Number, Probability, Refusal, Said, Token
-from radvlm.types.finding import Finding, Status
+from radvlm.types.anatomy import is_lesion_kind
+from radvlm.types.finding import Citable, Finding, Status
 from radvlm.types.finding_kinds import base_kind, sharing, side_of, vocabulary_name
 from radvlm.wording.vocabulary import Term, base_name, noun, plural
 
 _MARKS = ("model", "hedge", "grounding")
 
 
-def check_attribution(tokens: Sequence[Token], findings: Sequence[Finding]) -> list[Token]:
+def check_attribution(tokens: Sequence[Token], cited: Sequence[Citable]) -> list[Token]:
     """The tokens that are left to be checked as claims; [] when all has been checked here.
 
     Raises Refusal with the reason. Sentences without findings of a model pass unchanged.
     """
-    if not any(is_model(f) for f in findings):
+    findings = [f for f in cited if is_model(f)]
+    if not findings:
         return list(tokens)
-    if not all(is_model(f) for f in findings):
+    if len(findings) < len(cited):
         raise Refusal("what a model saw and what was measured stand in one sentence")
     statuses = {f.status for f in findings}
     if len(statuses) > 1:

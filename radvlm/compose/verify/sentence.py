@@ -22,12 +22,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from radvlm.compose.merge_model import conflicts, would_deny
-from radvlm.compose.referents import Subject, is_lesion_kind, subjects_of
+from radvlm.compose.model_sentences import is_model
+from radvlm.compose.referents import Subject, subjects_of
 from radvlm.compose.verify.claims import Count, LevelRange, Mark, Named, Number, Refusal, Said, Token, scan
 from radvlm.compose.verify.model_claims import check_attribution
 from radvlm.errors import VerificationError
-from radvlm.types.anatomy import structure, structures
-from radvlm.types.finding import Finding, Source, Status
+from radvlm.types.anatomy import is_lesion_kind, structure, structures
+from radvlm.types.finding import Citable, Finding, Source, Status
 from radvlm.types.measurement import AORTA_PARTS, PORTAL_PARTS, PULMONARY_PARTS, Measurement
 from radvlm.types.report import Report, Sentence
 from radvlm.wording.numbers import renderings
@@ -153,12 +154,7 @@ def overlooked(sentence: Sentence, findings: Sequence[Finding]) -> str | None:
     So is a model's "no splenic lesion" beside a splenic cyst.
     """
     denied = next(
-        (
-            f
-            for f in sentence.findings
-            if f.source is Source.MODEL and f.status is Status.ABSENT and would_deny(f, findings)
-        ),
-        None,
+        (f for f in sentence.findings if is_model(f) and f.status is Status.ABSENT and would_deny(f, findings)), None
     )
     if denied is not None:
         return f"'no {denied.category}' would deny what the report states"
@@ -197,7 +193,7 @@ def _clauses(tokens: list[Token]) -> list[list[_Part]]:
 class _Check:
     """One pass over the clauses of a sentence; raises _Refused at the first claim that does not hold."""
 
-    def __init__(self, findings: tuple[Finding, ...], clauses: list[list[_Part]]) -> None:
+    def __init__(self, findings: tuple[Citable, ...], clauses: list[list[_Part]]) -> None:
         self.findings, self.clauses = findings, clauses
         self.subjects = list(subjects_of(findings).values())
         self.current = list(self.subjects)
@@ -257,17 +253,14 @@ class _Check:
 
     def _negative(self, parts: list[_Part]) -> None:
         """ "no ...": every lesion named after it is absent, and nothing else is claimed."""
-        absent = {f.kind: f for f in self.findings if f.status is Status.ABSENT and is_lesion_kind(f.kind)}
-        hosts = {n for f in absent.values() for n in (f.site, *_parents(f.site), f.attribute("host"))}
+        absent = {f.kind: f for f in self.findings if isinstance(f, Finding) and _is_absent_lesion(f)}
+        hosts = {n for f in absent.values() for n in (f.site, *_parents(f.site), f.host)}
         covered = 0
         for part in parts:
             if part.of(Number) or part.of(Count) or part.marks("side") or part.marks("pole"):
                 raise _Refused("a negated clause states a number or a side of its own")
             for said in part.of(Said):
-                if not all(
-                    (f.status is Status.ABSENT and f.attribute("scope") == said.text) or f.attribute("cut")
-                    for f in said.findings
-                ):
+                if not all(_tells_extent(f, said.text) for f in said.findings):
                     raise _Refused(f"{said.text!r} is negated")
             for named in part.of(Named):
                 lesions = [t for t in named.options if all(is_lesion_kind(n) for n in t.names)]
@@ -390,7 +383,7 @@ class _Check:
 
     def _levels(self, levels: LevelRange, part: _Part) -> None:
         said = [f for s in part.of(Said) for f in s.findings]
-        held = {n for f in said or self.findings for n in (f.site, *f.locations)}
+        held = {n for f in said or self.findings for n in (f.site, *(f.locations if isinstance(f, Finding) else ()))}
         missing = [n for n in levels.names if n not in held]
         if missing:
             raise _Refused(f"{levels.text!r} includes {structure(missing[0]).words}, which is not cited")
@@ -535,7 +528,18 @@ def _one_to_one(claims: list[tuple[str, tuple[str, ...]]]) -> set[str] | None:
     return set(owner) if all(place(n, set()) for n in range(len(claims))) else None
 
 
-def _is_category(said: Said, finding: Finding) -> bool:
+def _is_absent_lesion(finding: Finding) -> bool:
+    return finding.status is Status.ABSENT and is_lesion_kind(finding.kind)
+
+
+def _tells_extent(item: Citable, text: str) -> bool:
+    """Whether the phrase is the extent in which something is absent, or the cut of an organ."""
+    if not isinstance(item, Finding):
+        return False
+    return bool(item.cut_by) or (item.status is Status.ABSENT and item.scope == text)
+
+
+def _is_category(said: Said, finding: Citable) -> bool:
     """Whether the phrase is what the finding says, not merely the extent that it speaks of."""
     return said.text == " ".join(tokenize(finding.category))
 
@@ -568,5 +572,5 @@ def _holds(term: Term, holders: list[Subject]) -> bool:
 
 
 def _who(candidates: list[Subject]) -> str:
-    sites = dict.fromkeys(s.findings[0].site or s.key for s in candidates)
+    sites = dict.fromkeys(s.findings[0].site or s.findings[0].kind for s in candidates)
     return ", ".join(sites) if sites else "anything cited there"

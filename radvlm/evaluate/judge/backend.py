@@ -8,13 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from radvlm.evaluate.judge.request import JudgeRequest
-
-if TYPE_CHECKING:
-    from radvlm.evaluate.judge.cache import ReplyCache
 
 #: How a case can end. Only ``ok`` has a judgment.
 STATUSES: Mapping[str, str] = {
@@ -110,17 +106,4 @@ class Backend(Protocol):
 
     def describe(self) -> Mapping[str, Any]:
         """Details for the judge card (output mode, versions); JSON-ready, without credentials."""
-        ...
-
-
-@runtime_checkable
-class FileBackend(Protocol):
-    """A backend whose replies arrive in files between two runs."""
-
-    def load(self, cache: ReplyCache) -> int:
-        """Bring replies into the cache, before a run."""
-        ...
-
-    def write(self) -> list[Path]:
-        """Write what waits for a reply, after a run."""
         ...

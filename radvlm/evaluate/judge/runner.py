@@ -13,16 +13,30 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
 
 from radvlm.errors import InputError
-from radvlm.evaluate.judge.backend import Backend, BackendFailure, FileBackend, Reply
+from radvlm.evaluate.judge.backend import Backend, BackendFailure, Reply
 from radvlm.evaluate.judge.cache import ReplyCache
 from radvlm.evaluate.judge.cost import NO_PRICES, CostEstimate, Prices, estimate, tokens
 from radvlm.evaluate.judge.judgment import Judgment, central
 from radvlm.evaluate.judge.pace import Pace, Retry, Stopped
 from radvlm.evaluate.judge.reply import MalformedReply, read_reply
 from radvlm.evaluate.judge.request import JudgeRequest, Params, Prompt, load_prompt
+
+
+@runtime_checkable
+class FileBackend(Protocol):
+    """A backend whose replies arrive in files between two runs."""
+
+    def load(self, cache: ReplyCache) -> int:
+        """Bring replies into the cache, before a run."""
+        ...
+
+    def write(self) -> list[Path]:
+        """Write what waits for a reply, after a run."""
+        ...
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,9 @@ from radvlm.evaluate.metric import Output
 from radvlm.evaluate.metrics.clinical_significance import Significance, load_significance
 from radvlm.evaluate.metrics.facts import NEIGHBORS, Fact, compatible, facts, places_agree
 from radvlm.evaluate.score import Mark, Score
-from radvlm.report_reader.frames import Reading, read_frames
+from radvlm.report_reader.frame import Reading
 from radvlm.report_reader.lexicon import Lexicon, load_lexicon
+from radvlm.report_reader.reading import read_report
 from radvlm.report_reader.report_text import ReportText
 
 if TYPE_CHECKING:
@@ -35,9 +36,6 @@ CATEGORIES = ("false_finding", "omission", "wrong_location", "wrong_severity", "
 _UNMATCHED = 3.0
 #: Up to this many findings of a family on the shorter side, the assignment is exact; beyond, greedy by cost.
 _EXACT = 8
-#: Reports whose reading is kept, since several metrics and systems ask for the same reference.
-_KEPT = 4096
-_READINGS: dict[tuple[str, str], Reading] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,25 +130,7 @@ def count_errors(
         table: defaults to the built-in significance table; ``load_significance(path)`` overrides it.
     """
     lexicon, table = lexicon or load_lexicon(), table or load_significance()
-    first, second = (
-        reading_of(ReportText.of("reference", reference), lexicon),
-        reading_of(ReportText.of("candidate", candidate), lexicon),
-    )
-    return compare(first, second, lexicon, table)
-
-
-def reading_of(report: ReportText, lexicon: Lexicon) -> Reading:
-    """Frames of a report: from its structured findings where it has them, otherwise from its text."""
-    if report.report is not None:
-        from radvlm.report_reader.structured import report_frames
-
-        return report_frames(report.report, report.text, lexicon)
-    done = _READINGS.get((lexicon.digest, report.text))
-    if done is None:
-        if len(_READINGS) >= _KEPT:
-            _READINGS.clear()
-        done = _READINGS[lexicon.digest, report.text] = read_frames(report.text, lexicon)
-    return done
+    return compare(read_report(reference, lexicon), read_report(candidate, lexicon), lexicon, table)
 
 
 def compare(reference: Reading, candidate: Reading, lexicon: Lexicon, table: Significance) -> ErrorCount:
@@ -462,7 +442,7 @@ class ErrorsMetric:
     def score_case(self, reference: ReportText, candidate: ReportText) -> Mapping[str, Score]:
         """Counts as scores; the marks of every error stand on ``total``."""
         found = compare(
-            reading_of(reference, self.lexicon), reading_of(candidate, self.lexicon), self.lexicon, self.table
+            read_report(reference, self.lexicon), read_report(candidate, self.lexicon), self.lexicon, self.table
         )
         n = found.n_reference
         stats = (float(found.matched), float(found.matched + found.significant))

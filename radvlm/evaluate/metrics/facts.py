@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from radvlm.evaluate.metrics.clinical_significance import Significance
-from radvlm.report_reader.frames import Frame, present
+from radvlm.report_reader.frame import Frame, present
 from radvlm.report_reader.lexicon import Lexicon
 
 #: Places that overlap although neither contains the other.

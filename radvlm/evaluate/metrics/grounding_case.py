@@ -31,7 +31,7 @@ from radvlm.evaluate.metrics.overlap import (
     pointing_voxel,
 )
 from radvlm.types.anatomy import structure
-from radvlm.types.finding import Finding, Status
+from radvlm.types.finding import Citable, Status
 from radvlm.types.region import Region
 
 if TYPE_CHECKING:
@@ -96,11 +96,11 @@ class Statement:
     says: frozenset[tuple[str, str]]
     sites: frozenset[str]
     sides: frozenset[str]
-    findings: tuple[Finding, ...]
+    findings: tuple[Citable, ...]
     regions: tuple[Region, ...]
 
     @classmethod
-    def of(cls, id: str, findings: Sequence[Finding]) -> Statement:
+    def of(cls, id: str, findings: Sequence[Citable]) -> Statement:
         regions = tuple({r.id: r for f in findings for r in f.regions}.values())
         names = [f.site for f in findings if f.site] + [r.structure for r in regions]
         return cls(
@@ -132,11 +132,11 @@ def _within(part: str, whole: str) -> bool:
 def statements_of(report: Report, unit: str, rules: GroundingRules) -> tuple[Statement, ...]:
     """Findings, or sentences of the body, that state something other than the ignored kinds."""
 
-    def counts(finding: Finding) -> bool:
+    def counts(finding: Citable) -> bool:
         return finding.kind not in rules.ignored_kinds and finding.status in rules.statuses
 
     if unit == "finding":
-        return tuple(Statement.of(f.id, (f,)) for f in report.findings if counts(f))
+        return tuple(Statement.of(f.id, (f,)) for f in report.citable if counts(f))
     if unit != "sentence":
         raise InputError("grounding is by " + " or ".join(UNITS), repr(unit))
     said = []
@@ -161,7 +161,7 @@ class GroundedReport:
     @cached_property
     def voxel_mm3(self) -> float | None:
         """Median voxel volume of the regions; None without regions."""
-        sizes = [1000 * r.volume_ml / r.voxels for f in self.report.findings for r in f.regions]
+        sizes = [1000 * r.volume_ml / r.voxels for f in self.report.citable for r in f.regions]
         return float(np.median(sizes)) if sizes else None
 
 

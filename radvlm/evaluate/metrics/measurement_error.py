@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 import numpy as np
 
 from radvlm.errors import InputError
-from radvlm.types.finding import Finding, Status
+from radvlm.types.finding import Citable, Status
 from radvlm.types.region import Region
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ class TruthComparison:
     left_out: tuple[str, ...]
 
 
-def paired_errors(candidate: Finding, reference: Finding) -> tuple[SizeError, ...]:
+def paired_errors(candidate: Citable, reference: Citable) -> tuple[SizeError, ...]:
     """Errors of the quantities that both findings measure (the first of each), in mm, mL and HU."""
     out = []
     for quantity in dict.fromkeys(m.quantity for m in reference.measurements):
@@ -144,8 +144,8 @@ def errors_against_truth(
     usable = [x for x in known if x.center_mm is not None and getattr(x, "in_field", "inside") == "inside"]
     left_out = tuple(x.id for x in known if not any(x is y for y in usable))
     wanted = {x.structure for x in known if x.structure}
-    by_region: dict[str, list[Finding]] = {}
-    for finding in report.findings:
+    by_region: dict[str, list[Citable]] = {}
+    for finding in report.citable:
         if finding.status is Status.PRESENT and len(finding.regions) == 1 and finding.regions[0].structure in wanted:
             by_region.setdefault(finding.regions[0].id, []).append(finding)
     pairs = _nearest([group[0].regions[0] for group in by_region.values()], usable, max_distance_mm)
@@ -188,12 +188,12 @@ def _nearest(regions: Sequence[Region], lesions: Sequence[TrueLesion], limit: fl
     return [(regions[i], lesions[j]) for i, j in zip(rows, columns, strict=True) if cost[i, j] <= limit]
 
 
-def _measured(findings: Sequence[Finding]) -> dict[str, tuple[float, str]]:
+def _measured(findings: Sequence[Citable]) -> dict[str, tuple[float, str]]:
     every = [m for f in findings for m in f.measurements if m.unit in UNIT_NAMES]
     return {m.quantity: (m.value, m.unit) for m in reversed(every)}
 
 
-def stated_sizes(report: Report, findings: Sequence[Finding]) -> dict[str, tuple[float, str]]:
+def stated_sizes(report: Report, findings: Sequence[Citable]) -> dict[str, tuple[float, str]]:
     """Quantity -> (value, unit) of the first numbers printed for these findings, which are of one region.
 
     Only sentences that state no other finding are read: in others a number cannot be given to one region. Two lengths

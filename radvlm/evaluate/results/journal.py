@@ -14,7 +14,7 @@ from pathlib import Path
 
 from radvlm.evaluate.metric import Metric
 from radvlm.evaluate.score import Mark, Score
-from radvlm.evaluate.text import ReportText
+from radvlm.report_reader.report_text import ReportText
 
 
 class Journal:

@@ -13,10 +13,10 @@ from importlib.resources import files
 from itertools import pairwise
 
 from radvlm.evaluate.metric import Output
-from radvlm.evaluate.plots import Row, distributions, intervals
+from radvlm.evaluate.results.plots import Row, distributions, intervals
+from radvlm.evaluate.results.table import CaseRecord, EvaluationTable, MetricInfo, System
+from radvlm.evaluate.results.writing import interval_text, number, p_text
 from radvlm.evaluate.score import Mark, Score
-from radvlm.evaluate.table import CaseRecord, EvaluationTable, MetricInfo, System
-from radvlm.evaluate.writing import interval_text, number, p_text
 
 #: Cases shown for each system.
 WORST = 5

@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 
 from radvlm.errors import InputError
-from radvlm.evaluate.honesty import Collapse
+from radvlm.evaluate.baselines import Collapse
 from radvlm.evaluate.metric import Metric, Output
 from radvlm.evaluate.score import Mark, Score
-from radvlm.evaluate.significance import (
+from radvlm.evaluate.statistics.resampling import (
     Aggregate,
     Statistics,
     bootstrap_weights,
@@ -31,7 +31,7 @@ from radvlm.evaluate.significance import (
     permutation_p_values,
     sum_by_cluster,
 )
-from radvlm.evaluate.text import ReportText
+from radvlm.report_reader.report_text import ReportText
 from radvlm.types.report import NOTICE
 from radvlm.version import __version__
 
@@ -227,13 +227,13 @@ class EvaluationTable:
         return json.dumps(self.to_dict(), indent=2, ensure_ascii=False)
 
     def to_markdown(self) -> str:
-        from radvlm.evaluate.writing import markdown
+        from radvlm.evaluate.results.writing import markdown
 
         return markdown(self)
 
     def save(self, folder: str | Path, page: bool = True) -> Path:
         """Write cases-NAME.jsonl, summary.json, summary.md and, with ``page``, evaluation.html; returns the folder."""
-        from radvlm.evaluate.writing import save
+        from radvlm.evaluate.results.writing import save
 
         return save(self, Path(folder), page)
 

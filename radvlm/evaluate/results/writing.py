@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from radvlm.errors import FileFormatError, InputError
-from radvlm.evaluate.table import Estimate, EvaluationTable, MetricInfo
+from radvlm.evaluate.results.table import Estimate, EvaluationTable, MetricInfo
 
 
 def save(table: EvaluationTable, folder: Path, page: bool = True) -> Path:
@@ -38,7 +38,7 @@ def save(table: EvaluationTable, folder: Path, page: bool = True) -> Path:
         _write(folder / "summary.json", [json.dumps(summary, indent=2, ensure_ascii=False) + "\n"])
         _write(folder / "summary.md", [table.to_markdown()])
         if page:
-            from radvlm.evaluate.page import page as make_page
+            from radvlm.evaluate.results.page import page as make_page
 
             _write(folder / "evaluation.html", [make_page(table)])
     except OSError as error:

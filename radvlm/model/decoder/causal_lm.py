@@ -1,8 +1,8 @@
-"""Any causal language model of transformers as the writing half: training loss, LoRA, saving, and batched writing.
+"""Any causal language model of transformers as the writing half: training loss, LoRA, saving.
 
 Unusual: the image reaches the language model as embeddings (a *prefix*), never as token ids, so one decoder serves
 every encoder. Prompts have no beginning-of-text token, because the prefix stands there. Text is encoded so that control
-tokens spelled out in a report or a question stay text. Writing itself is in ``radvlm.model.decoder.generation``.
+tokens spelled out in a report or a question stay text. What writes with it is ``radvlm.model.decoder.generation``.
 """
 
 from __future__ import annotations
@@ -17,34 +17,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM, LlamaConfig, PretrainedConfig, PreTrainedTokenizerBase
+from transformers import AutoConfig, AutoModelForCausalLM, LlamaConfig, PretrainedConfig, PreTrainedTokenizerBase
 from transformers.pytorch_utils import Conv1D
 from transformers.utils import logging
 
 from radvlm.errors import FileFormatError, InputError
-from radvlm.model.decoder.generation import (
-    Allowed,
-    Choice,
-    Generation,
-    WritingLimits,
-    generate,
-    reference_loop,
-    score_choices,
-)
-from radvlm.model.decoder.tokenizer import load_tokenizer, train_tokenizer
-
-__all__ = [
-    "Choice",
-    "Decoder",
-    "Generation",
-    "LlamaShape",
-    "LoraSettings",
-    "TextBatch",
-    "WritingLimits",
-    "load_tokenizer",
-    "reference_loop",
-    "train_tokenizer",
-]
+from radvlm.model.decoder.tokenizer import load_tokenizer
 
 #: Label of a position that is not learned from (the value PyTorch's cross entropy ignores by default).
 IGNORED = -100
@@ -213,6 +191,17 @@ class Decoder(nn.Module):
         if (path / ADAPTER).is_dir():
             decoder.load_adapter(path / ADAPTER)
         return decoder
+
+    @classmethod
+    def from_form(cls, folder: str | Path) -> Decoder:
+        """A decoder with random weights, of the configuration and tokenizer that ``save_form`` wrote."""
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        return cls.from_config(config, load_tokenizer(folder))
+
+    def save_form(self, folder: str | Path) -> None:
+        """Write configuration and tokenizer without any weight, for models that keep all weights in one file."""
+        self.base_model.config.save_pretrained(folder)
+        self.tokenizer.save_pretrained(folder)
 
     def save_pretrained(self, folder: str | Path) -> Path:
         """Write ``base/`` (weights, config, tokenizer) and ``adapter/`` when there are adapters; returns the folder."""
@@ -522,43 +511,6 @@ class Decoder(nn.Module):
         """
         self._compiled = torch.compile(self.model.forward, dynamic=True)
         return self
-
-    # --- writing ----------------------------------------------------------------------------------------------------
-    def generate(
-        self,
-        prefixes: Tensor | None,
-        prompts: Sequence[Sequence[str]],
-        limits: WritingLimits | None = None,
-        *,
-        prefix_mask: Tensor | None = None,
-        allowed: Allowed | None = None,
-    ) -> list[list[Generation]]:
-        """Answers to ``prompts[b]`` for each case b, all rows at once; see ``generate``."""
-        return generate(self, prefixes, prompts, limits or WritingLimits(), prefix_mask=prefix_mask, allowed=allowed)
-
-    def generate_sections(
-        self,
-        prefix: Tensor | None,
-        prompts: Sequence[str],
-        limits: WritingLimits | None = None,
-        *,
-        prefix_mask: Tensor | None = None,
-        allowed: Allowed | None = None,
-    ) -> list[Generation]:
-        """Answers to the prompts of one case from one prefix (1, P, width) that is read once."""
-        return self.generate(prefix, [prompts], limits, prefix_mask=prefix_mask, allowed=allowed)[0]
-
-    def score_choices(
-        self,
-        prefix: Tensor | None,
-        prompt: str,
-        choices: Sequence[str],
-        *,
-        prefix_mask: Tensor | None = None,
-        end: bool = True,
-    ) -> list[Choice]:
-        """Log probability of each answer to one prompt; see ``radvlm.model.decoder.generation.score_choices``."""
-        return score_choices(self, prefix, [prompt], [choices], prefix_mask=prefix_mask, end=end)[0]
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -20,9 +20,7 @@ from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
 from radvlm.errors import InputError
-
-if TYPE_CHECKING:
-    from radvlm.model.decoder.causal_lm import Decoder
+from radvlm.model.decoder.causal_lm import Decoder
 
 #: (case, prompt, ids written so far) -> ids that may come next, or None for all.
 Allowed = Callable[[int, int, tuple[int, ...]], Sequence[int] | None]
@@ -96,7 +94,7 @@ def generate(
     decoder: Decoder,
     prefixes: Tensor | None,
     prompts: Sequence[Sequence[str]],
-    limits: WritingLimits,
+    limits: WritingLimits = WritingLimits(),
     *,
     prefix_mask: Tensor | None = None,
     allowed: Allowed | None = None,
@@ -138,6 +136,19 @@ def generate(
             Generation(written.text, tuple(written.ids), written.log_probability / len(written.ids), written.ended_by)
         )
     return found
+
+
+def generate_sections(
+    decoder: Decoder,
+    prefix: Tensor | None,
+    prompts: Sequence[str],
+    limits: WritingLimits = WritingLimits(),
+    *,
+    prefix_mask: Tensor | None = None,
+    allowed: Allowed | None = None,
+) -> list[Generation]:
+    """Answers to the prompts of one case from one prefix (1, P, width) that is read once; see ``generate``."""
+    return generate(decoder, prefix, [prompts], limits, prefix_mask=prefix_mask, allowed=allowed)[0]
 
 
 def _write(

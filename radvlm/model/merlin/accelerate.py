@@ -9,7 +9,6 @@ OpenVINO (an extra) runs the folded network through ONNX; its file is cached und
 from __future__ import annotations
 
 import copy
-import hashlib
 import importlib.util
 import itertools
 import os
@@ -29,6 +28,7 @@ from radvlm.errors import InputError, MissingPackageError
 from radvlm.model.encoder_output import EncoderOutput
 from radvlm.model.inputs import InputSpec
 from radvlm.model.merlin.image import Bottleneck, MerlinImageEncoder, read_out
+from radvlm.model.tensor_files import tensor_digest
 
 PRECISIONS = ("float32", "bfloat16")
 BACKENDS = ("torch", "openvino")
@@ -235,7 +235,7 @@ class OpenVinoTrunk:
                 "the openvino backend needs OpenVINO", "it is not installed", 'pip install "radvlm[openvino]"'
             )
         self.folder = Path(cache_folder) if cache_folder else default_cache_folder()
-        self.digest = weight_digest(trunk)
+        self.digest = tensor_digest(trunk.state_dict())
         self.precision = precision
         self.threads = torch.get_num_threads()
         self._source = trunk
@@ -289,15 +289,6 @@ class OpenVinoTrunk:
             del model
             Path(scratch, "trunk.bin").replace(path.with_suffix(".bin"))
             Path(scratch, "trunk.xml").replace(path)
-
-
-def weight_digest(module: nn.Module) -> str:
-    """sha256 of names, shapes and bytes of a module's tensors."""
-    digest = hashlib.sha256()
-    for name, value in sorted(module.state_dict().items()):
-        digest.update(f"{name}{value.dtype}{tuple(value.shape)}".encode())
-        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
 
 
 def default_cache_folder() -> Path:

@@ -8,12 +8,8 @@ what was loaded yesterday is what is loaded today. Nothing is downloaded unless 
 
 from __future__ import annotations
 
-import hashlib
 import json
-import pickle
-import re
 import shutil
-import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,12 +17,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from radvlm.errors import FileFormatError, InputError
+from radvlm.files.atomic import sha256_of, whole_file, write_text
 from radvlm.model.hub import commit_of, fetch, is_hub_id
 from radvlm.model.merlin.image import LAYOUTS, bare_keys, published_layout
 from radvlm.model.merlin.layout import (
@@ -40,6 +35,7 @@ from radvlm.model.merlin.layout import (
     expected_keys,
     layout_of,
 )
+from radvlm.model.tensor_files import read_tensors, tensor_digest
 from radvlm.types.provenance import SourceFile
 
 HUB_REPOSITORY = "stanfordmimi/Merlin"
@@ -179,62 +175,6 @@ def tasks_at(source: str | Path) -> tuple[str, ...]:
     return tuple(task for task, name in FILES.items() if (folder / name).is_file())
 
 
-def read_tensors(path: str | Path) -> dict[str, Tensor]:
-    """Tensors of a ``.pt`` or ``.safetensors`` file, mapped where the format allows it; code in a pickle never runs.
-
-    Raises FileFormatError for a file that is absent, truncated, no mapping of names to tensors, or holds anything else.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise FileFormatError("a checkpoint is a file", str(path), "Check the path")
-    if path.suffix == ".safetensors":
-        try:
-            with safe_open(path, framework="pt") as file:
-                return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (no mapping)
-        except SafetensorError as error:
-            raise FileFormatError(
-                "a checkpoint can be read", f"{path.name}: {error}", "Fetch or convert it again"
-            ) from error
-    return _tensors_only(_load_pickle(path), path.name)
-
-
-def _load_pickle(path: Path) -> Any:
-    with path.open("rb") as file:
-        mapped = file.read(4) == b"PK\x03\x04"  # the older format cannot be mapped
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Detected pickle protocol", category=UserWarning)
-            return torch.load(path, map_location="cpu", mmap=mapped, weights_only=True)
-    except pickle.UnpicklingError as error:
-        reason = str(error)
-        code = re.search(r"GLOBAL ([\w.]+)", reason)
-        what = f"it refers to {code[1]}" if code else "it is no pickle of tensors, or is cut short"
-        raise FileFormatError(
-            "a checkpoint holds tensors and nothing that runs",
-            f"{path.name}: {what}",
-            "Ask its author for safetensors; do not load it in another way",
-        ) from error
-    except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0][:200]
-        raise FileFormatError(
-            "a checkpoint can be read", f"{path.name}: {reason}", "Fetch it again; it may be truncated"
-        ) from error
-
-
-def _tensors_only(loaded: Any, name: str) -> dict[str, Tensor]:
-    if not isinstance(loaded, Mapping):
-        raise FileFormatError("a checkpoint maps names to tensors", f"{name}: {type(loaded).__name__}")
-    odd = [key for key, value in loaded.items() if not isinstance(key, str) or not isinstance(value, Tensor)]
-    if odd:
-        inner = next((key for key in odd if isinstance(loaded[key], Mapping)), None)
-        raise FileFormatError(
-            "a checkpoint maps names to tensors",
-            f"{name}: {len(odd)} other entries, such as {odd[0]!r} ({type(loaded[odd[0]]).__name__})",
-            f"Save its entry {inner!r} alone" if inner else "",
-        )
-    return dict(loaded)
-
-
 def convert(
     checkpoint: str | Path | MerlinCheckpoint,
     folder: str | Path,
@@ -247,7 +187,8 @@ def convert(
     """Write a checkpoint as safetensors into ``folder``, beside others that were converted there before.
 
     ``manifest.json`` records for each task: the source file with its sha256, the revision, the digest of all tensors,
-    and every file with its sha256. A trunk that is there already is not written again. Returns the folder.
+    and every file with its sha256. A trunk that is there already is not written again. Where a conversion fails, what
+    was in the folder before is there as it was. Returns the folder.
 
     Arguments are those of ``open_checkpoint``. Raises in addition InputError when the disk is too small, when a weight
     is not finite, and when the folder holds checkpoints of other sizes.
@@ -269,17 +210,40 @@ def convert(
         raise InputError("the disk holds the converted file", f"{needed / 1e9:.1f} GB, free {free / 1e9:.1f} GB")
     _refuse_not_finite(checkpoint)
     trunk_name = f"trunk-{checkpoint.trunk_digest[:16]}.safetensors"
-    if not _holds(folder / trunk_name, checkpoint.trunk_digest):
-        _write(checkpoint.trunk, folder / trunk_name)
-    files = {trunk_name: source_file(folder / trunk_name)}
     trunk_keys = set(published_layout(checkpoint.trunk, checkpoint.layout))
-    rest = {key: value for key, value in checkpoint.state.items() if key not in trunk_keys}
-    shards = list(_shards(rest))
-    for number, shard in enumerate(shards, 1):
-        name = f"{task}-{number:05}-of-{len(shards):05}.safetensors"
-        _write(shard, folder / name)
-        files[name] = source_file(folder / name)
-    manifest["tasks"][task] = {
+    shards = list(_shards({key: value for key, value in checkpoint.state.items() if key not in trunk_keys}))
+    digest = tensor_digest(checkpoint.state)
+    # the name says the content, so that no file of a checkpoint that is there is ever written over
+    parts = {
+        f"{task}-{digest[:16]}-{number:05}-of-{len(shards):05}.safetensors": shard
+        for number, shard in enumerate(shards, 1)
+    }
+    if not _holds(folder / trunk_name, checkpoint.trunk_digest):
+        parts[trunk_name] = dict(checkpoint.trunk)
+    before = manifest["tasks"].get(task, {"files": {}})["files"]
+    new = [folder / name for name in parts if not (folder / name).exists()]
+    try:
+        for name, part in parts.items():
+            with whole_file(folder / name) as beside:
+                save_file({key: value.contiguous().clone() for key, value in part.items()}, beside)
+        files = {name: source_file(folder / name) for name in sorted({trunk_name, *parts})}
+        manifest["tasks"][task] = _entry(checkpoint, digest, trunk_name, files)
+        write_text(folder / MANIFEST, json.dumps(manifest, indent=2) + "\n")
+    except BaseException:
+        for path in new:
+            path.unlink(missing_ok=True)
+        raise
+    named = {name for entry in manifest["tasks"].values() for name in entry["files"]}
+    for name in set(before) - named:
+        (folder / name).unlink(missing_ok=True)
+    return folder
+
+
+def _entry(
+    checkpoint: MerlinCheckpoint, digest: str, trunk_name: str, files: Mapping[str, SourceFile]
+) -> dict[str, Any]:
+    """What the manifest says of one task."""
+    return {
         "layout": checkpoint.layout,
         "revision": checkpoint.revision,
         "source": {
@@ -288,15 +252,11 @@ def convert(
             "sha256": checkpoint.source.sha256,
         },
         "tensors": len(checkpoint.state),
-        "tensor_digest": tensor_digest(checkpoint.state),
+        "tensor_digest": digest,
         "trunk": trunk_name,
         "trunk_digest": checkpoint.trunk_digest,
         "files": {name: {"size_bytes": file.size_bytes, "sha256": file.sha256} for name, file in files.items()},
     }
-    partial = folder / (MANIFEST + ".part")
-    partial.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
-    partial.replace(folder / MANIFEST)
-    return folder
 
 
 def verify_folder(folder: str | Path) -> tuple[str, ...]:
@@ -315,22 +275,10 @@ def verify_folder(folder: str | Path) -> tuple[str, ...]:
     return tuple(tasks)
 
 
-def tensor_digest(state: Mapping[str, Tensor]) -> str:
-    """sha256 over names, dtypes, shapes and bytes of tensors in the order of their names, whatever the file format."""
-    digest = hashlib.sha256()
-    for key in sorted(state):
-        value = state[key].detach().cpu().contiguous()
-        digest.update(f"{key}\0{value.dtype}\0{tuple(value.shape)}\0".encode())
-        digest.update(value.reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
-
-
 def source_file(path: Path) -> SourceFile:
     """Name, size and sha256 of a file; FileFormatError when it is not there."""
     try:
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        return SourceFile(path.name, path.stat().st_size, digest)
+        return SourceFile(path.name, path.stat().st_size, sha256_of(path))
     except OSError as error:
         raise FileFormatError("a checkpoint can be read", f"{path.name}: {error.strerror}") from error
 
@@ -422,13 +370,6 @@ def _shards(state: Mapping[str, Tensor]) -> Iterator[dict[str, Tensor]]:
         shard[key] = value
     if shard:
         yield shard
-
-
-def _write(state: Mapping[str, Tensor], path: Path) -> None:
-    """Write beside the target and move into place, so that a file of that name is always whole."""
-    partial = path.with_suffix(".part")
-    save_file({key: value.contiguous().clone() for key, value in state.items()}, partial)
-    partial.replace(path)
 
 
 def _holds(path: Path, digest: str) -> bool:

@@ -9,6 +9,7 @@ calibrated by the authors of the weights; a ``Calibration`` fitted on one's own 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from torch import Tensor
 from radvlm.errors import InputError
 from radvlm.model.calibration import Calibration
 from radvlm.model.encoder_output import EncoderOutput
-from radvlm.model.inputs import InputSpec, prepare
+from radvlm.model.inputs import MERLIN_INPUT, InputSpec, prepare
 from radvlm.model.merlin.checkpoint import MerlinCheckpoint, convert, open_checkpoint, tasks_at
 from radvlm.model.merlin.image import MerlinImageEncoder
 from radvlm.model.merlin.labels import (
@@ -45,6 +46,29 @@ from radvlm.types.volume import Volume
 TEXT_TOKENIZER, REPORT_TOKENIZER, PHENOTYPES = "text_tokenizer", "report_tokenizer", "phenotypes.csv"
 
 
+@dataclass(frozen=True)
+class MerlinOptions:
+    """What is used beside the published weights; the defaults are what was published.
+
+    Attributes:
+        text_tokenizer, report_tokenizer, phenotypes: None looks for ``text_tokenizer/``, ``report_tokenizer/`` and
+            ``phenotypes.csv`` in the folder of the weights. Without the first there is no text; the second is needed
+            for reports.
+        prompts: findings of zero-shot reading, by name. calibration: of their margins, fitted on one's own scans.
+        dtype: of the report decoder, see ``MerlinReportModel.load``.
+        shape, spec: sizes and input other than the published ones.
+    """
+
+    text_tokenizer: str | Path | None = None
+    report_tokenizer: str | Path | None = None
+    phenotypes: str | Path | None = None
+    prompts: Mapping[str, FindingPrompts] | None = None
+    calibration: Calibration | None = None
+    dtype: torch.dtype | None = None
+    shape: MerlinShape | None = None
+    spec: InputSpec = MERLIN_INPUT
+
+
 class MerlinModel:
     """Merlin's tasks on radvlm Volumes. Build one with ``MerlinModel.load``.
 
@@ -60,17 +84,15 @@ class MerlinModel:
         *,
         text: MerlinTextModel | None = None,
         report: MerlinReportModel | None = None,
-        prompts: Mapping[str, FindingPrompts] | None = None,
-        calibration: Calibration | None = None,
         phenotype_names: Sequence[tuple[str, str]] | None = None,
-        spec: InputSpec | None = None,
+        options: MerlinOptions = MerlinOptions(),
         device: str | torch.device = "cpu",
         name: str = "merlin",
     ) -> None:
         self.checkpoints, self.text, self.report = dict(checkpoints), text, report
-        self.prompts = published_findings() if prompts is None else prompts
-        self.calibration, self.phenotype_names, self.name = calibration, phenotype_names, name
-        self.spec = spec or MerlinImageEncoder.spec
+        self.prompts = published_findings() if options.prompts is None else options.prompts
+        self.calibration, self.phenotype_names, self.name = options.calibration, phenotype_names, name
+        self.spec = options.spec
         self.device = torch.device(device)
         self._encoders: dict[str, MerlinImageEncoder] = {}
         for task in ("default", "five_year"):
@@ -87,25 +109,14 @@ class MerlinModel:
         tasks: Sequence[str] | None = None,
         revision: str | None = None,
         offline: bool = True,
-        text_tokenizer: str | Path | None = None,
-        report_tokenizer: str | Path | None = None,
-        phenotypes: str | Path | None = None,
-        prompts: Mapping[str, FindingPrompts] | None = None,
-        calibration: Calibration | None = None,
-        dtype: torch.dtype | None = None,
         device: str | torch.device = "cpu",
-        shape: MerlinShape | None = None,
-        spec: InputSpec | None = None,
+        options: MerlinOptions = MerlinOptions(),
     ) -> MerlinModel:
         """From a folder (published or converted files), one file, or a hub id with its commit.
 
         Args:
             tasks: keys of ``checkpoint.FILES``; None for everything in a folder (of two report files the newer), the
                 file's own task, or ``default``.
-            text_tokenizer, report_tokenizer, phenotypes: None looks for ``text_tokenizer/``, ``report_tokenizer/`` and
-                ``phenotypes.csv`` in the folder. Without the first there is no text; the second is needed for reports.
-            dtype: of the report decoder, see ``MerlinReportModel.load``.
-            shape, spec: sizes and input other than the published ones.
 
         Raises as ``checkpoint.open_checkpoint`` and the tokenizers do.
         """
@@ -116,30 +127,28 @@ class MerlinModel:
             tasks = tuple(t for t in held if t != "report_two_stage" or "report" not in held)
         opened = {}
         for task in tasks or (None,):
-            checkpoint = open_checkpoint(source, task, revision=revision, offline=offline, shape=shape)
+            checkpoint = open_checkpoint(source, task, revision=revision, offline=offline, shape=options.shape)
             opened[task or checkpoint.layout] = checkpoint
         text = report = None
-        if "default" in opened and (words := _beside(text_tokenizer, folder, TEXT_TOKENIZER)):
+        if "default" in opened and (words := _beside(options.text_tokenizer, folder, TEXT_TOKENIZER)):
             text = _text_model(opened["default"], words, device)
         for task in [task for task in opened if task.startswith("report")][:1]:
-            words = _beside(report_tokenizer, folder, REPORT_TOKENIZER)
+            words = _beside(options.report_tokenizer, folder, REPORT_TOKENIZER)
             if words is None:
                 raise InputError(
                     "the report model comes with its tokenizer",
                     f"no {REPORT_TOKENIZER} in {folder}",
-                    "Pass report_tokenizer=folder with tokenizer.model of StanfordAIMI/RadLLaMA-7b",
+                    "Pass MerlinOptions(report_tokenizer=folder with tokenizer.model of StanfordAIMI/RadLLaMA-7b)",
                 )
-            report = MerlinReportModel.load(opened[task], words, dtype=dtype, device=device)
-        names = _beside(phenotypes, folder, PHENOTYPES)
+            report = MerlinReportModel.load(opened[task], words, dtype=options.dtype, device=device)
+        names = _beside(options.phenotypes, folder, PHENOTYPES)
         return cls(
             opened,
             text=text,
             report=report,
-            prompts=prompts,
-            calibration=calibration,
-            spec=spec,
-            device=device,
             phenotype_names=None if names is None else load_phenotypes(names),
+            options=options,
+            device=device,
             name=path.name if path.exists() else f"{source}@{str(revision)[:12]}",
         )
 
@@ -194,7 +203,7 @@ class MerlinModel:
             raise InputError(
                 "phenotypes come with their names",
                 "no phenotypes.csv was given",
-                "Pass phenotypes=path to the published csv; its order is that of the outputs",
+                "Pass MerlinOptions(phenotypes=path to the published csv); its order is that of the outputs",
             )
         values = self.features(volume).phenotypes
         assert values is not None

@@ -24,10 +24,11 @@ from transformers import LlamaConfig, LlamaForCausalLM, LlamaTokenizer, PreTrain
 from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
 from radvlm.errors import FileFormatError, InputError
-from radvlm.model.decoder.causal_lm import Decoder, WritingLimits, reference_loop
-from radvlm.model.merlin.checkpoint import MerlinCheckpoint, open_checkpoint
+from radvlm.model.decoder.causal_lm import Decoder
+from radvlm.model.decoder.generation import WritingLimits, generate, reference_loop
+from radvlm.model.merlin.checkpoint import MerlinCheckpoint
 from radvlm.model.merlin.image import MerlinImageEncoder
-from radvlm.model.merlin.layout import LanguageShape, MerlinShape
+from radvlm.model.merlin.layout import LanguageShape
 
 #: The published sections in their order -> the section of a radvlm report that holds them.
 SECTIONS: Mapping[str, str] = MappingProxyType(
@@ -208,18 +209,14 @@ class MerlinReportModel:
     @classmethod
     def load(
         cls,
-        source: str | Path | MerlinCheckpoint,
+        checkpoint: MerlinCheckpoint,
         tokenizer: str | Path,
         *,
-        task: str = "report",
-        revision: str | None = None,
-        offline: bool = True,
         merge: bool = True,
         dtype: torch.dtype | None = None,
         device: str | torch.device = "cpu",
-        shape: MerlinShape | None = None,
     ) -> MerlinReportModel:
-        """From the published file, a converted folder or a hub id (see ``checkpoint.open_checkpoint``).
+        """From a report checkpoint that ``checkpoint.open_checkpoint`` opened.
 
         Args:
             tokenizer: folder with the language model's tokenizer files.
@@ -227,11 +224,6 @@ class MerlinReportModel:
             dtype: of the decoder; None for that of the file (float32, 28 GB). bfloat16 halves memory and may change
                 words. Encoder and adapter stay float32.
         """
-        checkpoint = (
-            source
-            if isinstance(source, MerlinCheckpoint)
-            else open_checkpoint(source, task, revision=revision, offline=offline, shape=shape)
-        )
         if checkpoint.layout != "report":
             raise InputError("reports are written by the report checkpoint", f"layout {checkpoint.layout}")
         sizes = checkpoint.shape
@@ -291,7 +283,7 @@ class MerlinReportModel:
     ) -> list[list[SectionText]]:
         """As ``write`` in the fast mode, from image tokens that another pass of an equal trunk has made."""
         prompts = [section_prompt(section) for section in sections]
-        written = self.decoder.generate(self.prefix(tokens), [prompts] * len(tokens), limits)
+        written = generate(self.decoder, self.prefix(tokens), [prompts] * len(tokens), limits)
         return [
             [
                 SectionText(section, one.text.strip(), one.token_ids, one.ended_by, one.mean_log_probability)

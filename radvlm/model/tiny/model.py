@@ -7,10 +7,12 @@ and prose are all it gives, and ``radvlm.compose`` decides what of that a report
 
 from __future__ import annotations
 
+import os
 import re
 import weakref
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,16 +22,12 @@ from torch import Tensor
 
 from radvlm.errors import InputError
 from radvlm.model.calibration import Calibration
+from radvlm.model.decoder.causal_lm import Decoder
+from radvlm.model.decoder.fusion import EvidenceConfig
+from radvlm.model.decoder.generation import WritingLimits, generate_sections
 from radvlm.model.decoder.prior_text import hinted_prompt, hints_for
-from radvlm.model.decoder.writer import (
-    ReportWriter,
-    best_answers,
-    facts_prompt,
-    question_prompt,
-    section_prompt,
-    seen_text,
-)
-from radvlm.model.hashed_text import HashedTextEncoder
+from radvlm.model.decoder.prompts import facts_prompt, question_prompt, section_prompt, seen_text
+from radvlm.model.hashed_text import HashedTextConfig, HashedTextEncoder
 from radvlm.model.inputs import InputSpec, prepare
 from radvlm.model.questions import (
     VERDICTS,
@@ -43,8 +41,10 @@ from radvlm.model.questions import (
     understand,
     verdict,
 )
+from radvlm.model.store import ModelFormat, open_model, save_model, with_tuples
 from radvlm.model.tiny.encoder import FEATURES, PyramidConfig, PyramidEncoder, evidence, split_maps
 from radvlm.model.tiny.grounding import Patch, cells_of, to_scan
+from radvlm.model.tiny.writer import ReportWriter, best_answers
 from radvlm.types.anatomy import structure
 from radvlm.types.finding import Status
 from radvlm.types.geometry import Geometry
@@ -54,6 +54,8 @@ from radvlm.types.region import Region
 from radvlm.types.segmentation import Segmentation
 from radvlm.types.volume import Volume
 
+#: Weights are stored in half precision and computed in float32, so that ``tiny`` fits in the package.
+FORMAT = ModelFormat("radvlm-table-model", 2)
 #: Body is cut out with this many voxels of air around it, as in training.
 MARGIN_VOXELS = 4
 BODY_HU = -400
@@ -117,6 +119,15 @@ class Settings:
     training: Mapping[str, Any]
     uses_hints: bool = False
     subjects: Subjects = field(default_factory=Subjects)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Settings:
+        """From what ``dataclasses.asdict`` made of them, after JSON."""
+        values = with_tuples(data)
+        values["terms"] = tuple(Term(**t) for t in data["terms"])
+        values["calibration"] = Calibration.from_dict(data["calibration"])
+        values["subjects"] = Subjects.from_dict(data.get("subjects", {}))
+        return cls(**values)
 
 
 @dataclass(frozen=True, eq=False)
@@ -384,8 +395,8 @@ class TableModel:
         """What the decoder writes, and how sure it is: of yes or no calibrated, of other words their mean."""
         prefix = self.writer.prefix(encoded.table, torch.from_numpy(encoded.logits)[None].to(self.device))
         seen = seen_in(scores)
-        written = self.writer.decoder.generate_sections(
-            prefix, [question_prompt(question, seen)], self._limits(LONGEST_ANSWER)
+        written = generate_sections(
+            self.writer.decoder, prefix, [question_prompt(question, seen)], WritingLimits(LONGEST_ANSWER)
         )[0]
         text, confidence = written.text.strip(), float(np.exp(written.mean_log_probability))
         if text in ("Yes", "No"):
@@ -403,18 +414,37 @@ class TableModel:
         with torch.inference_mode():
             return self.text.encode(texts).cpu().numpy().astype(np.float32)
 
-    def save_pretrained(self, folder: Any) -> None:
-        """Write the folder that ``load_model`` reads."""
-        from radvlm.model.store import save
+    def save_pretrained(self, folder: str | os.PathLike[str]) -> Path:
+        """Write the folder that ``load_model`` reads; returns it.
 
-        save(self, folder)
+        Adapters are merged into the base of this model first, which changes no output.
+        """
+        decoder = self.writer.decoder
+        if decoder.has_lora:
+            decoder.merge()
+        config = {
+            "encoder": asdict(self.encoder.config),
+            "text": asdict(self.text.config),
+            "evidence_tokens": asdict(self.writer.tokens.config),
+            "settings": asdict(self.settings),
+        }
+        networks = {"encoder": self.encoder, "text": self.text, "writer": self.writer}
+        return save_model(folder, FORMAT, networks, config, lambda at: decoder.save_form(at / "decoder"), half=True)
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike[str], *, device: str = "cpu", precision: str = "float32") -> TableModel:
+        """Read a folder that ``save_pretrained`` wrote; FileFormatError for one that is not whole."""
+        with open_model(folder, FORMAT) as saved:
+            said = saved.config
+            settings = Settings.from_dict(said["settings"])
+            encoder = PyramidEncoder(PyramidConfig(**with_tuples(said["encoder"])))
+            text = HashedTextEncoder(HashedTextConfig(**said["text"]))
+            decoder = Decoder.from_form(saved.folder / "decoder")
+            writer = ReportWriter(decoder, EvidenceConfig(**said["evidence_tokens"]))
+            saved.load_into({"encoder": encoder, "text": text, "writer": writer})
+        return cls(encoder, text, writer, settings, digest=saved.digest, precision=precision, device=device)
 
     # --- parts ------------------------------------------------------------------------------------------------------
-    def _limits(self, tokens: int) -> Any:
-        from radvlm.model.decoder.causal_lm import WritingLimits
-
-        return WritingLimits(max_new_tokens=tokens)
-
     def _drafts(
         self, encoded: Encoded, scores: Sequence[FindingScore], facts: Mapping[str, str], hints: str = ""
     ) -> tuple[tuple[Draft, ...], tuple[Decision, ...]]:
@@ -453,7 +483,7 @@ class TableModel:
         if not prompts:
             return (), tuple(left_out)
         prefix = self.writer.prefix(encoded.table, torch.from_numpy(encoded.logits)[None].to(self.device))
-        written = self.writer.decoder.generate_sections(prefix, prompts, self._limits(LONGEST_SECTION))
+        written = generate_sections(self.writer.decoder, prefix, prompts, WritingLimits(LONGEST_SECTION))
         return tuple(
             Draft(s, w.text.strip() if w.ended_by != "length" else _whole_sentences(w.text))
             for s, w in zip(kept, written, strict=True)

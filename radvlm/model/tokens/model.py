@@ -9,11 +9,8 @@ a token encoder has no voxel head, and the model does not pretend to one.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -23,14 +20,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from radvlm.errors import FileFormatError, InputError
+from radvlm.errors import InputError
+from radvlm.model.adapters.text_towers import TextTower, TextTowerConfig
+from radvlm.model.adapters.token_encoder import LABELS, TokenEncoder, TokenEncoderConfig
 from radvlm.model.calibration import Calibration
-from radvlm.model.decoder.causal_lm import Decoder, WritingLimits
-from radvlm.model.decoder.writer import facts_prompt, question_prompt, section_prompt
+from radvlm.model.decoder.causal_lm import Decoder
+from radvlm.model.decoder.generation import WritingLimits, generate_sections, score_choices
+from radvlm.model.decoder.prompts import facts_prompt, question_prompt, section_prompt
 from radvlm.model.inputs import InputSpec, prepare
 from radvlm.model.organ_map import Organ, organ_map
-from radvlm.model.tokens.encoder import LABELS, TokenEncoder, TokenEncoderConfig
-from radvlm.model.tokens.text_towers import TextTower, TextTowerConfig
+from radvlm.model.store import ModelFormat, open_model, save_model, with_tuples
 from radvlm.model.tokens.visual_prefix import PrefixConfig, ScanTokens, TokenWriter, VisualPrefix, scan_tokens
 from radvlm.types.anatomy import SECTIONS, structure
 from radvlm.types.finding import Status
@@ -40,8 +39,7 @@ from radvlm.types.provenance import Decision
 from radvlm.types.segmentation import Segmentation
 from radvlm.types.volume import Volume
 
-FORMAT = "radvlm-tokens-model"
-VERSION = 1
+FORMAT = ModelFormat("radvlm-tokens-model", 1)
 _SLICE_FILES = ("*.json", "*.txt", "*.model")
 
 
@@ -86,6 +84,15 @@ class TokensSettings:
     calibration: Calibration | None = None
     zero_shot: tuple[float, float, float, float] | None = None
     training: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> TokensSettings:
+        """From what ``dataclasses.asdict`` made of them, after JSON."""
+        values = with_tuples(data)
+        values["terms"] = tuple(LabelTerm(**t) for t in data["terms"])
+        if data["calibration"] is not None:
+            values["calibration"] = Calibration.from_dict(data["calibration"])
+        return cls(**values)
 
 
 #: Slope, offset and thresholds of a text's score without calibration: the cosine contrast at CLIP's temperature.
@@ -195,13 +202,13 @@ class TokensModel:
         image, affine, _ = self._prepared(volume)
         prefix, mask = self._prefix(image, affine, segmentation)
         prompt = question_prompt(question)
-        written = writer.decoder.generate_sections(
-            prefix, [prompt], WritingLimits(max_new_tokens=24), prefix_mask=mask
+        written = generate_sections(
+            writer.decoder, prefix, [prompt], WritingLimits(max_new_tokens=24), prefix_mask=mask
         )[0]
         text = written.text.strip() or "No answer"
         confidence = float(np.exp(written.mean_log_probability))
         if text.rstrip(".") in ("Yes", "No"):
-            scored = writer.decoder.score_choices(prefix, prompt, (" Yes", " No"), prefix_mask=mask)
+            scored = score_choices(writer.decoder, prefix, [prompt], [(" Yes", " No")], prefix_mask=mask)[0]
             odds = torch.tensor([c.log_probability for c in scored]).softmax(0).tolist()
             text, confidence = max(zip(("Yes", "No"), odds, strict=True), key=lambda pair: pair[1])
         status = {"Yes": Status.PRESENT, "No": Status.ABSENT}.get(text, Status.PRESENT)
@@ -220,8 +227,64 @@ class TokensModel:
             return self.text.encode(texts).cpu().numpy().astype(np.float32)
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> Path:
-        """Write the folder that ``load_model`` reads."""
-        return save_tokens_model(self, folder)
+        """Write the folder that ``load_model`` reads; returns it."""
+        encoder, text = asdict(self.encoder.config), asdict(self.text.config)
+        encoder["folder"] = "slices" if encoder["folder"] else ""  # never a path of this machine
+        text |= {"folder": "text" if text["folder"] else "", "start": ""}
+        config = {
+            "input": asdict(self.spec),
+            "encoder": encoder,
+            "text": text,
+            "organs": [asdict(o) for o in self.organs],
+            "prefix": None if self.writer is None else asdict(self.writer.prefix.config),
+            "settings": asdict(self.settings),
+        }
+        networks = _networks(self.encoder, self.text, self.writer)
+        return save_model(folder, FORMAT, networks, config, self._write_others)
+
+    def _write_others(self, folder: Path) -> None:
+        """Tokenizer of the text tower, descriptions of a slice encoder, and the decoder in its own format."""
+        self.text.save_files(folder / "text")
+        if self.encoder.config.kind == "slices":
+            (folder / "slices").mkdir()
+            for pattern in _SLICE_FILES:
+                for file in Path(self.encoder.config.folder).glob(pattern):
+                    shutil.copyfile(file, folder / "slices" / file.name)
+        if self.writer is not None:
+            self.writer.decoder.save_pretrained(folder / "decoder")
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike[str], *, device: str = "cpu", precision: str = "float32") -> TokensModel:
+        """Read a folder that ``save_pretrained`` wrote; FileFormatError for one that is not whole."""
+        with open_model(folder, FORMAT) as saved:
+            said = saved.config
+            settings = TokensSettings.from_dict(said["settings"])
+            organs = tuple(Organ(**with_tuples(o)) for o in said["organs"])
+            shape = TokenEncoderConfig(**with_tuples(said["encoder"]))
+            if shape.kind == "slices":
+                shape = replace(shape, folder=str(saved.folder / "slices"))
+            tower = TextTowerConfig(**with_tuples(said["text"]))
+            if tower.folder:
+                tower = replace(tower, folder=str(saved.folder / "text"))
+            encoder = TokenEncoder(shape, InputSpec(**with_tuples(said["input"])))
+            text = TextTower(tower, random_weights=True)
+            writer = None
+            if said["prefix"] is not None:
+                decoder = Decoder.from_pretrained(saved.folder / "decoder")
+                decoder = decoder.merge() if decoder.has_lora else decoder
+                form = PrefixConfig(**with_tuples(said["prefix"]))
+                writer = TokenWriter(VisualPrefix(form, encoder.channels, decoder.width, len(organs)), decoder)
+            saved.load_into(_networks(encoder, text, writer))
+        return cls(
+            encoder,
+            text,
+            settings,
+            writer=writer,
+            organs=organs,
+            digest=saved.digest,
+            device=device,
+            precision=precision,
+        )
 
     # --- parts ------------------------------------------------------------------------------------------------------
     def _prepared(self, volume: Volume) -> tuple[Tensor, np.ndarray, tuple[Decision, ...]]:
@@ -277,8 +340,8 @@ class TokensModel:
         kept = [(s, p) for s, p in zip(sections, prompts, strict=True) if len(writer.decoder.encode(p)) + most <= room]
         if not kept:
             return ()
-        written = writer.decoder.generate_sections(
-            prefix, [p for _, p in kept], WritingLimits(max_new_tokens=most), prefix_mask=mask
+        written = generate_sections(
+            writer.decoder, prefix, [p for _, p in kept], WritingLimits(max_new_tokens=most), prefix_mask=mask
         )
         return tuple(Draft(s, w.text.strip()) for (s, _), w in zip(kept, written, strict=True))
 
@@ -298,174 +361,7 @@ def plain_calibration(names: Sequence[str]) -> Calibration:
     return Calibration(tuple(names), (1.0,) * n, (0.0,) * n, (0.5,) * n, (0.5,) * n)
 
 
-# --- saving and loading ----------------------------------------------------------------------------------------------
-def save_tokens_model(model: TokensModel, folder: str | os.PathLike[str]) -> Path:
-    """Write a model; the folder is complete or absent. Raises InputError where something else lies there."""
-    from safetensors.torch import save_file
-
-    target = Path(folder)
-    if target.exists() and not (target.is_dir() and (not any(target.iterdir()) or _is_ours(target))):
-        raise InputError(
-            "a model is saved to a new folder or over an older model", target.name, "Choose another folder"
-        )
-    target.parent.mkdir(parents=True, exist_ok=True)
-    beside = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-    try:
-        tensors = {
-            f"{part}.{key}": value.detach().cpu().contiguous().clone()
-            for part, module in _modules(model).items()
-            for key, value in module.state_dict().items()
-        }
-        save_file(tensors, beside / "model.safetensors")
-        model.text.save_files(beside / "text")
-        if model.encoder.config.kind == "slices":
-            _copy_descriptions(Path(model.encoder.config.folder), beside / "slices")
-        if model.writer is not None:
-            model.writer.decoder.save_pretrained(beside / "decoder")
-        (beside / "config.json").write_text(json.dumps(_description(model, beside), indent=1), encoding="utf-8")
-        beside.chmod(0o755)
-        old = beside.with_name(f"{beside.name}.old")
-        if target.exists():
-            target.rename(old)
-        beside.rename(target)
-        shutil.rmtree(old, ignore_errors=True)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
-    return target
-
-
-def load_tokens_model(
-    folder: str | os.PathLike[str], *, device: str = "cpu", precision: str = "float32"
-) -> TokensModel:
-    """Read a folder that ``save_tokens_model`` wrote; nothing is unpickled or downloaded.
-
-    Raises FileFormatError for a folder that is not whole (a file whose sha256 is another one, missing or extra keys).
-    """
-    path = Path(folder)
-    try:
-        said = json.loads((path / "config.json").read_text(encoding="utf-8"))
-        if said.get("format") != FORMAT or int(said["version"]) > VERSION:
-            raise FileFormatError(
-                f"config.json is of the format {FORMAT} {VERSION}",
-                f"{said.get('format')} {said.get('version')}",
-                "Update radvlm",
-            )
-        for name, wanted in said["sha256"].items():
-            if (found := _sha256(path / name)) != wanted:
-                raise FileFormatError(
-                    "every file of a model is the one that config.json names",
-                    f"{name} has sha256 {found[:12]}...",
-                    "Copy the folder again",
-                )
-        return _build(path, said, device, precision)
-    except (KeyError, TypeError, ValueError, OSError, AttributeError) as error:
-        if isinstance(error, (FileFormatError, InputError)):
-            raise
-        raise FileFormatError(
-            "a model folder holds config.json, model.safetensors and the folders it names",
-            f"{path.name}: {type(error).__name__}: {error}",
-            "Copy the folder again",
-        ) from error
-
-
-def _build(path: Path, said: Mapping[str, Any], device: str, precision: str) -> TokensModel:
-    from safetensors.torch import load_file
-
-    organs = tuple(Organ(**_tuples(o)) for o in said["organs"])
-    encoder_config = TokenEncoderConfig(**_tuples(said["encoder"]))
-    if encoder_config.kind == "slices":
-        encoder_config = replace(encoder_config, folder=str(path / "slices"))
-    text_config = TextTowerConfig(**_tuples(said["text"]))
-    if text_config.folder:
-        text_config = replace(text_config, folder=str(path / "text"), start="")
-    encoder = TokenEncoder(encoder_config, InputSpec(**_tuples(said["input"])))
-    text = TextTower(text_config, random_weights=True)
-    writer = None
-    if said["prefix"] is not None:
-        decoder = Decoder.from_pretrained(path / "decoder")
-        decoder = decoder.merge() if decoder.has_lora else decoder
-        prefix = VisualPrefix(PrefixConfig(**_tuples(said["prefix"])), encoder.channels, decoder.width, len(organs))
-        writer = TokenWriter(prefix, decoder)
-    tensors = load_file(path / "model.safetensors")
-    held = said["settings"]
-    settings = TokensSettings(
-        held["name"],
-        held["notice"],
-        held["trained_on"],
-        tuple(LabelTerm(**t) for t in held["terms"]),
-        tuple(held["sections"]),
-        None if held["calibration"] is None else Calibration.from_dict(held["calibration"]),
-        None if held["zero_shot"] is None else tuple(held["zero_shot"]),
-        held["training"],
-    )
-    model = TokensModel(
-        encoder,
-        text,
-        settings,
-        writer=writer,
-        organs=organs,
-        device=device,
-        precision=precision,
-        digest=said["sha256"]["model.safetensors"],
-    )
-    for part, module in _modules(model).items():
-        _fill(module, {k.removeprefix(f"{part}."): v for k, v in tensors.items() if k.startswith(f"{part}.")}, part)
-    return model
-
-
-def _modules(model: TokensModel) -> dict[str, nn.Module]:
-    found: dict[str, nn.Module] = {"encoder": model.encoder, "text": model.text}
-    return found if model.writer is None else {**found, "prefix": model.writer.prefix}
-
-
-def _fill(module: nn.Module, held: Mapping[str, Tensor], part: str) -> None:
-    wanted = module.state_dict()
-    wrong = sorted(set(wanted) ^ set(held)) or sorted(k for k, v in held.items() if v.shape != wanted[k].shape)
-    if wrong:
-        raise FileFormatError(
-            f"the weights of the {part} fit its configuration", ", ".join(wrong[:5]), "Copy the folder again"
-        )
-    module.load_state_dict(dict(held))
-
-
-def _description(model: TokensModel, folder: Path) -> dict[str, Any]:
-    settings = asdict(model.settings)
-    settings["training"] = dict(model.settings.training)
-    encoder, text = asdict(model.encoder.config), asdict(model.text.config)
-    encoder["folder"] = "slices" if encoder["folder"] else ""  # never a path of this machine
-    text |= {"folder": "text" if text["folder"] else "", "start": ""}
-    weights = sorted(folder.rglob("*.safetensors"))
-    return {
-        "format": FORMAT,
-        "version": VERSION,
-        "sha256": {str(f.relative_to(folder)): _sha256(f) for f in weights},
-        "input": asdict(model.spec),
-        "encoder": encoder,
-        "text": text,
-        "organs": [asdict(o) for o in model.organs],
-        "prefix": None if model.writer is None else asdict(model.writer.prefix.config),
-        "settings": settings,
-    }
-
-
-def _copy_descriptions(source: Path, target: Path) -> None:
-    target.mkdir()
-    for pattern in _SLICE_FILES:
-        for file in source.glob(pattern):
-            shutil.copyfile(file, target / file.name)
-
-
-def _tuples(data: Mapping[str, Any]) -> dict[str, Any]:
-    return {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
-
-
-def _is_ours(folder: Path) -> bool:
-    try:
-        return bool(json.loads((folder / "config.json").read_text(encoding="utf-8")).get("format") == FORMAT)
-    except (OSError, ValueError, AttributeError):
-        return False
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _networks(encoder: TokenEncoder, text: TextTower, writer: TokenWriter | None) -> dict[str, nn.Module]:
+    """What is saved in one file; a decoder has files of its own."""
+    found: dict[str, nn.Module] = {"encoder": encoder, "text": text}
+    return found if writer is None else {**found, "prefix": writer.prefix}

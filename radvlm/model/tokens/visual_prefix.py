@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from radvlm.errors import InputError
+from radvlm.model.adapters.token_encoder import TokenEncoder, token_occupancy
 from radvlm.model.decoder.causal_lm import Decoder, TextBatch
 from radvlm.model.decoder.fusion import (
     REGION_FACTS,
@@ -27,7 +28,6 @@ from radvlm.model.decoder.fusion import (
     token_positions_mm,
 )
 from radvlm.model.inputs import InputSpec
-from radvlm.model.tokens.encoder import TokenEncoder, token_occupancy
 from radvlm.types.geometry import Geometry
 
 RESAMPLERS = ("linear", "perceiver")

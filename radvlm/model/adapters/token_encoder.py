@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from radvlm.errors import InputError
 from radvlm.model.encoder_output import EncoderOutput
 from radvlm.model.inputs import InputSpec
+from radvlm.model.tensor_files import read_tensors
 
 KINDS = ("merlin", "monai", "slices")
 #: Name of the head of finding labels.
@@ -142,7 +143,6 @@ def load_start(encoder: TokenEncoder, path: str | Path) -> list[str]:
 
     Raises InputError when nothing in the file fits, and for shapes that differ.
     """
-    from radvlm.model.merlin.checkpoint import read_tensors
     from radvlm.model.merlin.image import bare_keys, inflated_weights
 
     file = Path(path)

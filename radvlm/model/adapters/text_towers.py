@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from radvlm.errors import FileFormatError, InputError
 from radvlm.model.hashed_text import HashedTextConfig, HashedTextEncoder
 from radvlm.model.merlin.text import MerlinTextEncoder, TextShape, load_text_tokenizer, prepare_text
+from radvlm.model.tensor_files import read_tensors
 
 KINDS = ("hashed", "longformer", "transformers")
 
@@ -149,8 +150,6 @@ def _made(config: TextTowerConfig, random_weights: bool) -> tuple[Any, Any]:
 
 def _start_longformer(encoder: MerlinTextEncoder, path: str) -> None:
     """Weights of the whole text side (Merlin's file), or of the transformer alone (Clinical-Longformer's)."""
-    from radvlm.model.merlin.checkpoint import read_tensors
-
     state = read_tensors(path)
     held = encoder.state_dict()
     for prefix, inner in (("encode_text.", ""), ("longformer.", "text_encoder."), ("", "text_encoder.")):

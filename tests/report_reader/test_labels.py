@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from radvlm.evaluate.metrics.labels import label_report
+from radvlm.report_reader.labels import label_report
 
 KINDS = """
 No pleural or pericardial effusion. :: -pleural_effusion -pericardial_effusion

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from radvlm.compose import Style
-from radvlm.dataset import facts as module
-from radvlm.dataset.facts import fact_pairs, facts_by_section, facts_of, finding_of
+from radvlm.dataset.fact_pairs import fact_pairs
 from radvlm.errors import FileFormatError, InputError
 from radvlm.phantom.make import make_phantom
 from radvlm.phantom.spec import LesionSpec, PhantomSpec
-from radvlm.types.finding import Finding, Source, Status
+from radvlm.types.finding import Assessment, Finding, Source, Status
+from radvlm.types.finding_json import findings_from_dicts
 from radvlm.types.geometry import Box
 from radvlm.types.measurement import Measurement
 from radvlm.types.region import Region
+from radvlm.wording.fact_lines import facts_by_section, facts_of
 from radvlm.wording.numbers import axes_text, hu_text, length_text, volume_text
 from radvlm.workflows.report import generate_report
 from tests.dataset.conftest import MakeCase
@@ -45,14 +46,19 @@ def _cyst() -> Finding:
             Measurement("core_mean_hu", 4.4, "m"),
             Measurement("mean_hu", 9.0, "m"),
         ),
-        ("liver_segment_8",),
+        locations=("liver_segment_8",),
         importance=20,
-        attributes=(("host", "liver"), ("attenuation", "hypoattenuating")),
+        host="liver",
+        attenuation="hypoattenuating",
     )
 
 
+def _organ(name: str, section: str) -> Finding:
+    return Finding("F1", "organ", Status.PRESENT, name, section, regions=(_region(name, name),))
+
+
 def test_lines_by_hand() -> None:
-    verdict = Finding(
+    verdict = Assessment(
         "F3",
         "lesion_attenuation",
         Status.PRESENT,
@@ -60,7 +66,6 @@ def test_lines_by_hand() -> None:
         "liver",
         category="fluid attenuation",
         regions=(_region("liver_cyst/1", "liver_cyst"),),
-        attributes=(("subject", "liver_cyst/1"),),
     )
     liver = Finding(
         "F1",
@@ -75,13 +80,14 @@ def test_lines_by_hand() -> None:
         Finding(f"F{n}", kind, Status.ABSENT, "liver", "liver")
         for n, kind in ((4, "liver_abscess"), (5, "liver_tumor"))
     ]
-    assert facts_of([liver, _cyst(), verdict, *absent], "liver").splitlines() == [
+    cyst = replace(_cyst(), assessments=(verdict,))
+    assert facts_of([liver, cyst, verdict, *absent], "liver").splitlines() == [
         "liver | volume 1530 mL | 55 HU",
         "hepatic cyst | segment VIII | 3.6 x 3.3 cm | hypoattenuating | 4 HU | fluid attenuation",
         "absent: liver abscess, liver tumor",
     ]
-    assert facts_of([liver, _cyst(), verdict, *absent], "spleen") == ""
-    assert facts_of([liver, _cyst(), verdict], "impression").splitlines() == [
+    assert facts_of([liver, cyst, verdict, *absent], "spleen") == ""
+    assert facts_of([liver, cyst, verdict], "impression").splitlines() == [
         "hepatic cyst | segment VIII | 3.6 x 3.3 cm | hypoattenuating | 4 HU | fluid attenuation"
     ]
 
@@ -102,11 +108,21 @@ def test_a_finding_of_a_model_has_its_probability_and_no_number() -> None:
 
 @given(st.floats(0.01, 3000), st.floats(0.01, 3000))
 def test_numbers_are_written_as_sentences_write_them(a: float, b: float) -> None:
+    values = (("long_axis", a), ("short_axis", b), ("mean_hu", a - b))
+    cyst = replace(_cyst(), kind="liver_tumor", measurements=tuple(Measurement(q, v, "m") for q, v in values))
     style = Style()
-    assert module._axes(a, b) == axes_text(a, b, style)
-    assert module._length(a) == length_text(a, style)
-    assert module._volume(a) == volume_text(a)
-    assert f"{module._rounded(a - b, '1')} HU" == hu_text(a - b)
+    assert facts_of([cyst], "liver").split(" | ")[2:] == [axes_text(a, b, style), "hypoattenuating", hu_text(a - b)]
+    whole = replace(_organ("spleen", "spleen"), measurements=(Measurement("volume", a, "m"),))
+    assert facts_of([whole], "spleen") == f"spleen | volume {volume_text(a)}"
+    extent = Measurement("extent_superior_inferior", b, "m")
+    judged = replace(whole, kind="splenomegaly", category="enlarged", measurements=(extent,))
+    assert facts_of([judged], "spleen") == f"spleen | craniocaudal extent {length_text(b, style)} | enlarged"
+
+
+def test_vertebrae_are_told_as_runs() -> None:
+    names = ("vertebrae_T12", "vertebrae_T11", "vertebrae_L2", "vertebrae_L6", "vertebrae_S1", "rib_left_3", "sacrum")
+    imaged = [_organ(name, "bones") for name in names]
+    assert facts_of(imaged, "bones") == "imaged: T11 to T12, L2, ribs, L6 vertebra, S1 vertebra, sacrum"
 
 
 @pytest.fixture(scope="module")
@@ -157,7 +173,7 @@ def test_findings_survive_json(made: dict) -> None:
     by_id = {f.id: f for f in made["report"].findings}
     assert made["json"]["findings"]
     for name, row in made["json"]["findings"].items():
-        assert finding_of(row) == by_id[name]
+        assert findings_from_dicts([row]) == (by_id[name],)
 
 
 @pytest.mark.slow
