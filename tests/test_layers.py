@@ -160,7 +160,7 @@ STANDING_CIRCLES = [
         "radvlm.evaluate.results.table",
         "radvlm.evaluate.results.writing",
         "radvlm.evaluate.statistics.resampling",
-    ],
+    ]
 ]
 
 
