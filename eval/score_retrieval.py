@@ -281,7 +281,7 @@ def _sides(row: Any) -> tuple[str, ...]:
 def hints_of(index: Any, found: Sequence[Any], vector: np.ndarray) -> tuple[str, list[str]]:
     """(block, findings in it): findings are looked up in words, the scan by its vector, as ``find_priors`` does."""
     from radvlm.retrieve import SearchOptions, SelectSettings, make_hints, render_hints, select
-    from radvlm.workflows.prior_reports import query_words
+    from radvlm.workflows.prior_queries import query_words
 
     hints: list[Any] = []
     for words, section in query_words(found)[:12]:

@@ -11,15 +11,15 @@ from radvlm.version import __version__
 _HOME = {
     "load_volume": "radvlm.io",
     "load_segmentation": "radvlm.io",
-    "measure": "radvlm.workflows.report",
+    "measure": "radvlm.workflows.examine",
     "generate_report": "radvlm.workflows.report",
     "compare": "radvlm.workflows.compare_studies",
     "GeneratedReport": "radvlm.workflows.saved_report",
     "load_model": "radvlm.workflows.models",
-    "classify_findings": "radvlm.workflows.models",
-    "answer": "radvlm.workflows.models",
-    "embed": "radvlm.workflows.models",
-    "embed_text": "radvlm.workflows.models",
+    "classify_findings": "radvlm.workflows.examine",
+    "answer": "radvlm.workflows.examine",
+    "embed": "radvlm.workflows.examine",
+    "embed_text": "radvlm.workflows.examine",
     "ReportIndex": "radvlm.retrieve",
     "Config": "radvlm.workflows.config",
     "Patient": "radvlm.types.study",
@@ -48,8 +48,9 @@ if TYPE_CHECKING:
     from radvlm.types.volume import Volume
     from radvlm.workflows.compare_studies import compare
     from radvlm.workflows.config import Config
-    from radvlm.workflows.models import answer, classify_findings, embed, embed_text, load_model
-    from radvlm.workflows.report import generate_report, measure
+    from radvlm.workflows.examine import answer, classify_findings, embed, embed_text, measure
+    from radvlm.workflows.models import load_model
+    from radvlm.workflows.report import generate_report
     from radvlm.workflows.saved_report import GeneratedReport
 
 

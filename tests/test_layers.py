@@ -155,13 +155,12 @@ def _circles(graph: dict[str, set[str]]) -> list[list[str]]:
 
 #: Circles that still stand and have to go; the test fails when one is new, grown or gone.
 STANDING_CIRCLES = [
-    ["radvlm.workflows.models", "radvlm.workflows.neighbor_votes", "radvlm.workflows.prior_reports"],
     [
         "radvlm.evaluate.results.page",
         "radvlm.evaluate.results.table",
         "radvlm.evaluate.results.writing",
         "radvlm.evaluate.statistics.resampling",
-    ],
+    ]
 ]
 
 

@@ -302,14 +302,16 @@ def _demo(args: argparse.Namespace) -> None:
 
 def _index(args: argparse.Namespace) -> int:
     from radvlm.cli.index import run
+    from radvlm.export.scan_picture import scan_picture
     from radvlm.io import load_volume
-    from radvlm.workflows.prior_reports import open_embedder, scan_picture
+    from radvlm.workflows.open_index import open_embedder
 
     return run(args, open_embedder, load_volume, scan_picture)
 
 
 def _classify(args: argparse.Namespace) -> None:
-    from radvlm.workflows.models import classify_findings, load_model, notice_of
+    from radvlm.workflows.examine import classify_findings
+    from radvlm.workflows.models import load_model, notice_of
 
     model = load_model(args.model)
     scores = classify_findings(
@@ -351,7 +353,8 @@ def _vote_words(score: Any) -> str:
 
 
 def _ask(args: argparse.Namespace) -> None:
-    from radvlm.workflows.models import answer, load_model, notice_of
+    from radvlm.workflows.examine import answer
+    from radvlm.workflows.models import load_model, notice_of
 
     model = load_model(args.model)
     found = answer(args.ct, args.question, model=model, segmentation=args.masks, scheme=args.scheme, series=args.series)
@@ -403,7 +406,7 @@ def _train(args: argparse.Namespace) -> None:
 def _measure(args: argparse.Namespace) -> None:
     from radvlm.files.atomic import write_text
     from radvlm.io import load_volume
-    from radvlm.workflows.report import measure
+    from radvlm.workflows.examine import measure
 
     if args.series and not args.ct:
         raise InputError("--series chooses a series of the CT", "no CT")

@@ -6,7 +6,7 @@ Each quantity, its formula, its source and its limits are explained in docs/meas
 from __future__ import annotations
 
 from radvlm.quantify.phase import estimate_phase
-from radvlm.quantify.regions import paint_regions, region_mask
+from radvlm.quantify.regions import merge_maps, paint_regions, region_mask
 from radvlm.quantify.scan import measure_scan
 
-__all__ = ["estimate_phase", "measure_scan", "paint_regions", "region_mask"]
+__all__ = ["estimate_phase", "measure_scan", "merge_maps", "paint_regions", "region_mask"]

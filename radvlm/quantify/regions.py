@@ -7,7 +7,7 @@ of ``RegionLabel.label`` and ``RegionLabel.also``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -126,3 +126,30 @@ def _row(region: Region, combinations: list[tuple[str, ...]], counts: list[int])
     uppermost = [label for label in held if combinations[label][-1] == region.id]
     main = max(uppermost or held, key=lambda label: counts[label])
     return RegionLabel(main, region, tuple(label for label in held if label != main))
+
+
+def merge_maps(base: RegionMap, top: RegionMap) -> RegionMap:
+    """Two painted maps of one grid as one: each combination of their labels gets a label of its own."""
+    inside = top.labels > 0
+    under, over = base.labels[inside].astype(np.int64), top.labels[inside].astype(np.int64)
+    width = int(top.labels.max(initial=0)) + 1
+    codes, place = np.unique(under * width + over, return_inverse=True)
+    first = int(base.labels.max(initial=0)) + 1
+    if first + len(codes) > np.iinfo(np.uint16).max:
+        raise InputError("a region map has at most 65535 labels", f"{first + len(codes)} combinations of regions")
+    labels = base.labels.astype(np.uint16)
+    labels[inside] = (first + np.arange(len(codes), dtype=np.uint16))[place]
+    counts = np.bincount(labels.ravel(order="K"), minlength=first + len(codes))
+    used = [n for n in range(1, len(counts)) if counts[n]]
+    lut = np.zeros(len(counts), dtype=np.uint16 if len(used) > 255 else np.uint8)
+    lut[used] = np.arange(1, len(used) + 1)
+    pairs = [(first + n, int(code) // width, int(code) % width) for n, code in enumerate(codes)]
+
+    def row(old: RegionLabel, column: int, kept: Sequence[int]) -> RegionLabel:
+        own = {old.label, *old.also}
+        held = [n for n in kept if n in own and counts[n]] + [pair[0] for pair in pairs if pair[column] in own]
+        main = old.label if column == 1 and old.label in held else max(held, key=lambda n: int(counts[n]))
+        return RegionLabel(int(lut[main]), old.region, tuple(sorted(int(lut[n]) for n in held if n != main)))
+
+    rows = (*(row(r, 1, range(1, first)) for r in base.rows), *(row(r, 2, ()) for r in top.rows))
+    return RegionMap(lut[labels], base.geometry, rows)

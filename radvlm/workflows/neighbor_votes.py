@@ -23,6 +23,7 @@ from radvlm.report_reader.labels import label_report
 from radvlm.types.finding import Status
 from radvlm.types.model_output import FindingScore
 from radvlm.types.volume import Volume
+from radvlm.workflows.open_index import reads_scans
 
 if TYPE_CHECKING:
     from radvlm.retrieve import ReportIndex, SearchResult
@@ -172,7 +173,6 @@ def _voted(score: FindingScore, share: tuple[float, int] | None, calibration: Vo
 
 def _neighbors(scan: Volume, index: ReportIndex, k: int, exclude_patient: Any, not_indexed: bool) -> SearchResult:
     from radvlm.retrieve import SearchOptions
-    from radvlm.workflows.prior_reports import reads_scans
 
     if not reads_scans(index):
         raise InputError(

@@ -8,123 +8,32 @@ is verified like any other prose, and the findings of both reports are compared.
 
 from __future__ import annotations
 
-import math
-import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from radvlm.errors import GridError, InputError, VerificationError
-from radvlm.types.anatomy import structure, structures
-from radvlm.types.finding import Citable, Finding, Status, citable
-from radvlm.types.geometry import Box
-from radvlm.types.model_output import Draft, ModelOutput
+from radvlm.errors import InputError, VerificationError
+from radvlm.model.protocol import VisionLanguageModel
+from radvlm.types.finding import Finding
+from radvlm.types.model_output import Draft
 from radvlm.types.provenance import Decision
 from radvlm.types.report import Report
+from radvlm.types.scan_measurements import Phase
 from radvlm.types.segmentation import Segmentation
 from radvlm.types.volume import Volume
+from radvlm.workflows.model_stage import ModelReading, facts_by_section
+from radvlm.workflows.open_index import opened, reads_scans
+from radvlm.workflows.prior_queries import organ_queries, query_words, route
 
 if TYPE_CHECKING:
-    from radvlm.retrieve import (
-        Embedder,
-        FunctionEmbedder,
-        Hint,
-        QueryContext,
-        ReportIndex,
-        SearchResult,
-        Selection,
-        SelectSettings,
-    )
+    from radvlm.retrieve import Hint, QueryContext, ReportIndex, SearchResult, Selection, SelectSettings
 
-#: Names of the encoder that needs no weights.
-HASHED = ("hashed", "hashed-text")
-#: What lies outside of an organ that is looked at alone.
-AIR_HU = -1000
-#: Soft-tissue window of pictures of scans, HU.
-PICTURE_WINDOW_HU = (-160.0, 240.0)
 #: What every report with prior texts says of them.
 STATEMENT = (
     "Texts of other patients were looked up for wording. None of them is a finding of this scan: every "
     "finding was settled before they were read."
 )
-
-
-# -- encoders --------------------------------------------------------------------------------------------------------
-
-
-def open_embedder(name: str | os.PathLike[str]) -> Embedder:
-    """The encoder of an index by name: ``hashed`` (no weights, text only) or what ``load_model`` takes.
-
-    Raises InputError for a model without a digest of its weights, and whatever ``load_model`` raises.
-    """
-    from radvlm.retrieve import HashedText
-    from radvlm.workflows.models import load_model
-
-    text = os.fspath(name)
-    if text in HASHED or re.fullmatch(r"hashed-text-\d+", text):
-        size = text.rpartition("-")[2]
-        return HashedText(int(size)) if size.isdigit() else HashedText()
-    return model_embedder(load_model(text), text)
-
-
-def model_embedder(model: Any, name: str = "") -> FunctionEmbedder:
-    """A model (``VisionLanguageModel``) as an encoder; ``name`` is how it can be opened again."""
-    from radvlm.retrieve import FunctionEmbedder
-
-    digest = str(getattr(model, "digest", "") or "")
-    if not digest:
-        raise InputError(
-            "the encoder of an index has a digest of its weights",
-            f"none ({type(model).__name__})",
-            "Save the model and load it again",
-        )
-    size = int(model.embed_text(["size of a vector"]).shape[1])
-    return FunctionEmbedder(name or model.name, digest, size, model.embed_text, model.embed)
-
-
-@contextmanager
-def opened(index: Any, model: Any = None) -> Iterator[ReportIndex]:
-    """An index (or its folder) with its encoder; ``model`` is used where it has the weights of the index.
-
-    Raises InputError for anything else, FileFormatError for a damaged index.
-    """
-    from radvlm.retrieve import ReportIndex
-
-    if not isinstance(index, (str, os.PathLike, ReportIndex)):
-        raise InputError(
-            "an index is a folder or a ReportIndex",
-            type(index).__name__,
-            "Build one: radvlm index build --reports reports.jsonl -o INDEX",
-        )
-    found = index if isinstance(index, ReportIndex) else ReportIndex.load(Path(index))
-    mine = found if found is not index else None
-    try:
-        if found.embedder is None:
-            encoder = found.manifest["encoder"]
-            same = model is not None and getattr(model, "digest", "") == encoder["digest"]
-            embedder = model_embedder(model, encoder["id"]) if same else open_embedder(encoder["id"])
-            found = found.with_embedder(embedder)
-            if mine is not None:
-                mine.close()
-            mine = found
-        yield found
-    finally:
-        if mine is not None:
-            mine.close()
-
-
-def reads_scans(index: ReportIndex) -> bool:
-    """Whether the encoder of an index has an image side."""
-    from radvlm.retrieve import HashedText
-
-    embedder = index.embedder
-    return not isinstance(embedder, HashedText) and getattr(embedder, "volume", True) is not None
-
-
-# -- retrieval -------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -269,7 +178,7 @@ def find_priors(
     queries = queries[: wanted.most_queries]
     if reads_scans(index):
         if wanted.organ_views and masks is not None:
-            queries += _organ_queries(scan, masks, findings)
+            queries += organ_queries(scan, masks, findings)
         queries.append((scan, "the scan itself", ""))
     asked: list[Asked] = []
     hints: list[Hint] = []
@@ -290,46 +199,6 @@ def find_priors(
         tuple(hints),
         _decisions(asked, context, reads_scans(index)),
     )
-
-
-def _organ_queries(scan: Volume, masks: Segmentation, findings: Sequence[Finding]) -> list[tuple[Any, str, str]]:
-    """(organs alone, words, section) of each section in which something is there."""
-    made = []
-    for section in dict.fromkeys(section for _, section in query_words(findings)):
-        view = organ_view(scan, masks, section)
-        if view is not None:
-            made.append((view, f"the {section.replace('_', ' ')} of the scan", section))
-    return made
-
-
-def organ_view(scan: Volume, masks: Segmentation, region: str, *, margin_mm: float = 15.0) -> Volume | None:
-    """The structures of a section (``liver``), or one structure (``kidney_left``), with a margin; the rest is air.
-
-    A box alone would not do: the box around a liver holds a kidney. The voxels keep their place and the study of the
-    scan, so that a search still knows whose it is. Returns None when the masks hold none of it. Raises GridError for
-    masks of another grid, InputError for a negative margin.
-    """
-    import numpy as np
-    from scipy import ndimage
-
-    if not masks.geometry.same_grid(scan.geometry):
-        raise GridError("masks and CT share one grid", f"masks {masks.geometry}, CT {scan.geometry}")
-    if margin_mm < 0:
-        raise InputError("a margin is not negative", f"{margin_mm} mm")
-    names = [n for n in masks.places if n == region or structure(n).section == region]
-    if not names:
-        return None
-    boxes = [masks.boxes[n] for n in names]
-    tight = Box(
-        tuple(min(b.start[a] for b in boxes) for a in range(3)),  # type: ignore[arg-type]
-        tuple(max(b.stop[a] for b in boxes) for a in range(3)),  # type: ignore[arg-type]
-    )
-    spacing_mm = scan.geometry.spacing_mm
-    box = tight.grown([math.ceil(margin_mm / s) for s in spacing_mm], scan.geometry.shape)
-    inside = np.logical_or.reduce([masks.mask_in_box(n, box) for n in names])
-    near = ndimage.distance_transform_edt(~inside, sampling=spacing_mm) <= margin_mm
-    hu = np.where(near, scan.hu[box.slices], AIR_HU).astype(scan.hu.dtype)
-    return replace(scan, hu=hu, geometry=scan.geometry.cropped(box))
 
 
 def _hints(selection: Selection, digest: str, held: Sequence[Hint]) -> list[Hint]:
@@ -373,135 +242,52 @@ def _decisions(asked: Sequence[Asked], context: QueryContext | None, with_scan: 
     return tuple(dict.fromkeys(found))
 
 
-def query_words(findings: Sequence[Finding]) -> list[tuple[str, str]]:
-    """(words, section) of each present finding that matters, most important first; each once, without sizes."""
-    seen = [
-        f
-        for f in citable(findings)
-        if f.status is Status.PRESENT
-        and f.importance > 0
-        and f.kind != "coverage"
-        and f.section not in ("technique", "impression")
-    ]
-    rows = [(_words(f), f.section) for f in sorted(seen, key=lambda f: -f.importance)]
-    return list(dict.fromkeys(row for row in rows if row[0]))
+@dataclass(frozen=True)
+class PriorQuestion:
+    """Where a report looks for prior texts, whose scan it is, and whether a model may be shown them.
+
+    Attributes are those of ``generate_report``.
+    """
+
+    index: Any
+    exclude_patient: str | Sequence[str] | None = None
+    patient_not_indexed: bool = False
+    use_hints: bool = True
 
 
-def _words(finding: Citable) -> str:
-    site = structure(finding.site).words if finding.site else ""
-    if isinstance(finding, Finding) and finding.kind in structures():
-        words = structure(finding.kind).words
-        place = next((structure(n).words for n in finding.locations), "")
-    else:
-        words, place = finding.category.split(",")[0] or finding.kind.replace("_", " "), site
-    return f"{words} in {place}" if place and place not in words else words
-
-
-#: A phase or kind of study is decided from zero-shot scores when the best is this probable and all others this little.
-LIKELY, UNLIKELY = 0.7, 0.3
-
-
-def route(
+def look_up(
+    asked: PriorQuestion,
     scan: Volume,
     masks: Segmentation | None,
-    *,
-    index: ReportIndex,
-    phase: Any = None,
-    model: Any = None,
-    model_output: ModelOutput | None = None,
-    unseen: frozenset[str] = frozenset(),
-    has_map: bool = False,
-) -> QueryContext:
-    """Body region, phase and kind of study of a scan, for the choice of priors.
-
-    The region: from the masks where there are any; else from the organs that the model's own map shows (``has_map``;
-    ``unseen`` are those it does not); else from the model's zero-shot scores of the body regions. The phase: from what
-    was measured where that is certain, else zero-shot; the kind of study: zero-shot. Both among the words that the
-    records of the index use, and only where one of at least two stands out (``LIKELY``, ``UNLIKELY``); nothing is
-    routed away by a guess.
-    """
-    from radvlm.retrieve import context_of
-    from radvlm.retrieve.context import BODY_REGIONS
-
-    phases = {v for s in index.segments for v in s.values("phase")} - {""}
-    name = phase.name if phase is not None and phase.certain and phase.name in phases else ""
-    kind, told = "", list[Decision]()
-    if model is not None:
-        if not name:
-            name, told = _zero_shot(model, scan, phases, "{} phase", "phase")
-        kind, more = _zero_shot(
-            model, scan, {v for s in index.segments for v in s.values("kind")} - {""}, "{}", "kind of study"
+    phase: Phase | None,
+    findings: Sequence[Finding],
+    reading: ModelReading | None,
+) -> Priors:
+    """Prior texts for a finished report; ``masks`` are those that were given, None where thresholds stood in."""
+    model = None if reading is None else reading.model
+    with opened(asked.index, model) as index:
+        return find_priors(
+            index,
+            scan,
+            findings,
+            exclude_patient=asked.exclude_patient,
+            patient_not_indexed=asked.patient_not_indexed,
+            context=route(scan, masks, index=index, phase=phase, reading=reading),
         )
-        told += more
-    if masks is not None:
-        context = context_of(masks.places, phase=name, kind=kind)
-    elif model_output is None:
-        context = context_of((), phase=name, kind=kind)
-    elif has_map:
-        context = context_of(
-            {s.site for s in model_output.scores if s.site and s.site not in unseen}, phase=name, kind=kind
-        )
-        context = replace(
-            context,
-            decisions=tuple(
-                replace(d, what=d.what.replace("the structures in the masks", "the organs that the model shows"))
-                for d in context.decisions
-            ),
-        )
-    else:
-        scores = model.classify(scan, [f"CT of the {region}" for region in BODY_REGIONS])
-        regions = {r: s.probability for r, s in zip(BODY_REGIONS, scores, strict=True)}
-        context = context_of((), regions, phase=name, kind=kind)
-    return replace(context, decisions=(*context.decisions, *told))
 
 
-def _zero_shot(model: Any, scan: Volume, known: set[str], template: str, what: str) -> tuple[str, list[Decision]]:
-    """Which of the words of an index a scan is, "" where none stands out; nothing is asked of fewer than two."""
-    names = sorted(known)
-    if len(names) < 2:
-        return "", []
-    scores = [s.probability for s in model.classify(scan, [template.format(n) for n in names])]
-    best = max(range(len(names)), key=lambda n: scores[n])
-    if scores[best] < LIKELY or any(p > UNLIKELY for n, p in enumerate(scores) if n != best):
-        return "", [
-            Decision("retrieve", f"The {what} could not be decided from the image; priors of every one were searched.")
-        ]
-    said = f"Searched priors of the {what} {names[best]}, decided from the encoder's zero-shot scores"
-    return names[best], [Decision("retrieve", f"{said} ({scores[best]:.2f}).")]
+def why_not_shown(asked: PriorQuestion, priors: Priors, reading: ModelReading | None) -> str:
+    """Why a model is not shown the prior texts, "" where it is."""
+    if not priors.hints:
+        return "Nothing was near enough to be of use."
+    if reading is None:
+        return "They were not given to a model."
+    if not uses_hints(reading.model):
+        return f"The model {reading.output.model} was not taught to use them and did not see them."
+    return "" if asked.use_hints else "They were kept from the model, as asked."
 
 
-def scan_picture(scan: Volume, *, height_px: int = 240) -> bytes:
-    """PNG of the middle axial and coronal slices side by side, soft-tissue window, as radiologists look at them.
-
-    The patient's right is on the left of the picture, anterior and superior are up; both slices have square pixels.
-    For pages of similar cases (``radvlm.retrieve.similar_cases_page``).
-    """
-    import io
-
-    import numpy as np
-    from PIL import Image
-
-    low, high = PICTURE_WINDOW_HU
-    x, y, z = scan.geometry.spacing_mm
-    i, j, k = scan.hu.shape
-    slices = ((scan.hu[::-1, ::-1, k // 2].T, (i * x, j * y)), (scan.hu[::-1, j // 2, ::-1].T, (i * x, k * z)))
-    parts = []
-    for hu, (wide_mm, high_mm) in slices:  # (rows, columns)
-        gray = np.clip((hu.astype(np.float32) - low) / (high - low) * 255, 0, 255).astype(np.uint8)
-        size = (max(1, round(height_px * wide_mm / high_mm)), height_px)
-        parts.append(Image.fromarray(np.ascontiguousarray(gray)).resize(size, Image.Resampling.BILINEAR))
-    whole = Image.new("L", (sum(p.width for p in parts) + 4, height_px))
-    whole.paste(parts[0], (0, 0))
-    whole.paste(parts[1], (parts[0].width + 4, 0))
-    out = io.BytesIO()
-    whole.save(out, format="PNG", optimize=True)
-    return out.getvalue()
-
-
-# -- into a report ---------------------------------------------------------------------------------------------------
-
-
-def uses_hints(model: Any) -> bool:
+def uses_hints(model: VisionLanguageModel) -> bool:
     """Whether a model was taught to use prior texts: it says so, and can write prose apart from its scores."""
     if getattr(model, "uses_hints", False) is not True:
         return False
@@ -513,9 +299,11 @@ def uses_hints(model: Any) -> bool:
 
 
 def hinted_drafts(
-    model: Any, scan: Volume, facts: Mapping[str, str] | None, masks: Segmentation | None, priors: Priors
+    reading: ModelReading, scan: Volume, masks: Segmentation | None, findings: Sequence[Finding], priors: Priors
 ) -> tuple[Draft, ...]:
     """Prose of a model that was shown the hints, as a labeled block; InputError for anything but drafts."""
+    model: Any = reading.model
+    facts = None if masks is None else facts_by_section(findings)
     drafts = tuple(model.draft(scan, facts=facts, segmentation=masks, hints=priors.rendered()))
     if not all(isinstance(d, Draft) for d in drafts):
         raise InputError("draft returns Draft objects", ", ".join(sorted({type(d).__name__ for d in drafts})))

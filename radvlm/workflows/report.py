@@ -1,52 +1,54 @@
-"""The joins of the steps: measure a scan, generate its report.
+"""The report of one scan, in four stages: read; measure and interpret; ask the model and look up priors; compose.
 
-``generate_report`` is the main call: it reads, segments where nothing was given, measures, interprets, asks a model
-where one is given, composes and verifies. Its result holds what the report was made from, so that the page and the
-region file can be written later without another pass.
+The result holds what the report was made from, so that the page and the region file can be written later without
+another pass.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
-from typing import Any
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from radvlm.errors import GridError
+from radvlm.io import load_segmentation, load_volume
 from radvlm.types.finding import Finding
-from radvlm.types.geometry import Geometry
+from radvlm.types.report import Report
 from radvlm.types.scan_measurements import Measurements
 from radvlm.types.segmentation import Segmentation
 from radvlm.types.study import Patient, Study
 from radvlm.types.volume import Volume
 from radvlm.version import __version__
 from radvlm.workflows.config import Config
+from radvlm.workflows.model_stage import ModelReading, model_head, read_scan
+from radvlm.workflows.models import resolve_model
+from radvlm.workflows.prior_reports import PriorQuestion, hinted_drafts, look_up, why_not_shown, with_priors
 from radvlm.workflows.saved_report import GeneratedReport
+
+if TYPE_CHECKING:
+    from radvlm.interpret.rules import Rules
 
 Progress = Callable[[str], None]
 
 
+@dataclass(frozen=True, eq=False)
+class Examined:
+    """One scan read, measured and interpreted: all that a report without a model is made of.
+
+    ``given`` are the masks that were given, None where thresholds stood in for them.
+    """
+
+    volume: Volume
+    segmentation: Segmentation
+    given: Segmentation | None
+    measurements: Measurements
+    findings: tuple[Finding, ...]
+    patient: Patient
+    config: Config
+
+
 def _quiet(_: str) -> None:
     return None
-
-
-def measure(volume: Any, segmentation: Any, *, config: Config | None = None, scheme: Any = None) -> Measurements:
-    """Every number of a scan and its masks; ``measure(None, masks)`` gives geometry without HU.
-
-    Args:
-        volume: a Volume, anything that ``load_volume`` takes, or None.
-        segmentation: a Segmentation or anything that ``load_segmentation`` takes.
-        config: settings; only ``config.measuring`` is used.
-        scheme: label scheme of the masks, as in ``load_segmentation``.
-
-    Raises: InputError, FileFormatError, GridError, StructureError with one clear message.
-    """
-    from radvlm.io import load_segmentation, load_volume
-    from radvlm.quantify import measure_scan
-
-    settings = (config or Config()).measuring
-    scan = None if volume is None else load_volume(volume)
-    masks = load_segmentation(segmentation, like=scan, scheme=scheme)
-    return measure_scan(scan, masks, min_lesion_voxels=settings.min_lesion_voxels, min_lesion_ml=settings.min_lesion_ml)
 
 
 def generate_report(
@@ -87,137 +89,107 @@ def generate_report(
 
     Returns: GeneratedReport; every sentence of it has been verified against the findings it cites.
     """
-    from radvlm.compose import compose_report, guided_report
-    from radvlm.interpret import interpret, load_rules
-    from radvlm.io import load_segmentation, load_volume
-    from radvlm.quantify import measure_scan
+    from radvlm.interpret import load_rules
 
-    tell = progress or _quiet
-    settings = config or Config()
+    tell, settings = progress or _quiet, config or Config()
     rules = load_rules(settings.rules_file)
-    reader = None
     if model is not None:
-        from radvlm.workflows.models import for_patient, model_head, read_scan, resolve_model, unseen_structures
-
         tell("Loading the model")
-        reader = resolve_model(model)
+    reader = None if model is None else resolve_model(model)
+
     tell("Reading the CT")
     scan = load_volume(volume, affine=affine, series=series)
+    tell("Looking for body and lungs by thresholds" if segmentation is None else "Reading the masks")
+    masks = _masks_of(scan, segmentation, scheme)
+    given = None if segmentation is None else masks
+
+    tell("Measuring")
+    examined = _examine(scan, masks, given, patient, settings, rules)
+
+    if reader is not None:
+        tell("Reading with the model")
+    reading = None if reader is None else read_scan(reader, scan, given, examined.findings, examined.patient)
+
+    tell("Interpreting and writing")
+    report = _compose(examined, reading)
+    if index is not None:
+        tell("Looking for prior texts")
+        own = PriorQuestion(index, exclude_patient, patient_not_indexed, use_hints)
+        report, reading = _with_prior_texts(examined, reading, report, own)
+    return GeneratedReport(
+        report,
+        examined.measurements,
+        scan,
+        examined.segmentation,
+        settings,
+        examined.patient,
+        None if reading is None else reading.output,
+        None if reading is None else reading.segmentation,
+    )
+
+
+def _masks_of(scan: Volume, segmentation: Any, scheme: Any) -> Segmentation:
+    """The given masks on the grid of the scan, or body and lungs by thresholds where there are none."""
     if segmentation is None:
         from radvlm.segment import segment_by_threshold
 
-        tell("Looking for body and lungs by thresholds")
-        masks = segment_by_threshold(scan)
-    else:
-        tell("Reading the masks")
-        masks = load_segmentation(segmentation, like=scan, scheme=scheme)
+        return segment_by_threshold(scan)
+    masks = load_segmentation(segmentation, like=scan, scheme=scheme)
     if not masks.geometry.same_grid(scan.geometry):
         raise GridError(
             "masks and CT share one grid",
             f"masks {masks.geometry}, CT {scan.geometry}",
             "Load the masks with load_segmentation(..., like=volume)",
         )
-    tell("Measuring")
+    return masks
+
+
+def _examine(
+    scan: Volume, masks: Segmentation, given: Segmentation | None, patient: Patient | None, config: Config, rules: Rules
+) -> Examined:
+    """Numbers and findings of a scan."""
+    from radvlm.interpret import interpret
+    from radvlm.quantify import measure_scan
+
     numbers = measure_scan(
-        scan,
-        masks,
-        min_lesion_voxels=settings.measuring.min_lesion_voxels,
-        min_lesion_ml=settings.measuring.min_lesion_ml,
+        scan, masks, min_lesion_voxels=config.measuring.min_lesion_voxels, min_lesion_ml=config.measuring.min_lesion_ml
     )
     known = merge_patient(patient, scan.study.patient)
-    findings = interpret(numbers, patient=known, rules=rules, study=scan.study)
-    head, facts = examination(scan, masks, known), provenance(numbers, masks, scan, settings)
-    seen = None if segmentation is None else masks
-    if reader is None:
-        tell("Interpreting and writing")
-        report = compose_report(findings, style=settings.style, examination=head, provenance=facts)
-        made = GeneratedReport(report, numbers, scan, masks, settings, known)
-    else:
-        tell("Reading with the model")
-        model_output, own = read_scan(reader, scan, seen, findings)
-        model_output = for_patient(model_output, known)
-        tell("Interpreting and writing")
-        report = guided_report(
-            findings,
-            model_output,
-            style=settings.style,
-            examination=(*head, *model_head(model_output)),
-            provenance=facts,
-            unseen=unseen_structures(own),
-        )
-        made = GeneratedReport(report, numbers, scan, masks, settings, known, model_output, own)
-    if index is None:
-        return made
-    tell("Looking for prior texts")
-    return _look_up(made, index, reader, findings, seen, exclude_patient, patient_not_indexed, use_hints)
+    findings = tuple(interpret(numbers, patient=known, rules=rules, study=scan.study))
+    return Examined(scan, masks, given, numbers, findings, known, config)
 
 
-def _look_up(
-    made: GeneratedReport,
-    index: Any,
-    model: Any,
-    findings: Sequence[Finding],
-    masks: Segmentation | None,
-    exclude_patient: str | Sequence[str] | None,
-    patient_not_indexed: bool,
-    use_hints: bool,
-) -> GeneratedReport:
-    """A finished report with prior texts beside it; where the model uses them its prose is written, and verified, anew.
+def _compose(examined: Examined, reading: ModelReading | None) -> Report:
+    """Verified sentences from the findings, and from what a model said of the scan where one was asked."""
+    from radvlm.compose import compose_report, guided_report
 
-    ``masks`` are those that were given, None where thresholds stood in for them.
-    """
-    from radvlm.compose import guided_report
-    from radvlm.workflows.models import facts_by_section, unseen_structures
-    from radvlm.workflows.prior_reports import find_priors, hinted_drafts, opened, route, uses_hints, with_priors
-
-    own = made.model_segmentation
-    unseen = unseen_structures(own)
-    with opened(index, model) as priors_of:
-        context = route(
-            made.volume,
-            masks,
-            index=priors_of,
-            phase=made.measurements.phase,
-            model=model,
-            model_output=made.model_output,
-            unseen=unseen,
-            has_map=own is not None and bool(own.searched),
-        )
-        priors = find_priors(
-            priors_of,
-            made.volume,
-            made.findings,
-            exclude_patient=exclude_patient,
-            patient_not_indexed=patient_not_indexed,
-            context=context,
-        )
-    why_not = "" if priors.hints else "Nothing was near enough to be of use."
-    if priors.hints and (model is None or not uses_hints(model)):
-        why_not = (
-            "They were not given to a model."
-            if model is None
-            else f"The model {made.model_output.model if made.model_output else ''} was not taught to use them and "
-            "did not see them."
-        )
-    elif priors.hints and not use_hints:
-        why_not = "They were kept from the model, as asked."
-    if why_not or made.model_output is None:
-        return replace(made, report=with_priors(made.report, priors, fed=False, why_not=why_not))
-    facts = None if masks is None else facts_by_section(findings)
-    drafts = hinted_drafts(model, made.volume, facts, masks, priors)
-    model_output = replace(made.model_output, drafts=drafts)
-    base = {key: value for key, value in made.report.provenance.items() if key != "model"}
-    report = guided_report(
-        findings,
-        model_output,
-        style=made.config.style,
-        examination=made.report.examination,
-        provenance=base,
-        unseen=unseen,
+    head = examination(examined.volume, examined.segmentation, examined.patient)
+    facts = provenance(examined.measurements, examined.segmentation, examined.volume, examined.config)
+    style = examined.config.style
+    if reading is None:
+        return compose_report(examined.findings, style=style, examination=head, provenance=facts)
+    return guided_report(
+        examined.findings,
+        reading.output,
+        style=style,
+        examination=(*head, *model_head(reading.output)),
+        provenance=facts,
+        unseen=reading.unseen,
     )
-    return replace(
-        made, model_output=model_output, report=with_priors(report, priors, fed=True, before=made.report, drafts=drafts)
-    )
+
+
+def _with_prior_texts(
+    examined: Examined, reading: ModelReading | None, report: Report, asked: PriorQuestion
+) -> tuple[Report, ModelReading | None]:
+    """A report with prior texts beside it; where the model uses them its prose is written, and verified, anew."""
+    priors = look_up(asked, examined.volume, examined.given, examined.measurements.phase, report.findings, reading)
+    why_not = why_not_shown(asked, priors, reading)
+    if why_not or reading is None:
+        return with_priors(report, priors, fed=False, why_not=why_not), reading
+    drafts = hinted_drafts(reading, examined.volume, examined.given, examined.findings, priors)
+    informed = replace(reading, output=replace(reading.output, drafts=drafts))
+    rewritten = _compose(examined, informed)
+    return with_priors(rewritten, priors, fed=True, before=report, drafts=drafts), informed
 
 
 def merge_patient(given: Patient | None, header: Patient) -> Patient:
@@ -258,7 +230,7 @@ def _mask_words(segmentation: Segmentation) -> str:
 def provenance(numbers: Measurements, segmentation: Segmentation, volume: Volume, config: Config) -> Mapping[str, Any]:
     """JSON facts kept inside the report itself, so that report.json stands alone."""
     decisions = (*volume.decisions, *segmentation.decisions, *numbers.decisions)
-    geometry: Geometry = volume.geometry
+    geometry = volume.geometry
     return {
         "radvlm": __version__,
         "configuration_sha256": config.digest,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
@@ -17,6 +17,7 @@ from radvlm.files.atomic import utc_now, whole_files
 from radvlm.types.finding import Finding
 from radvlm.types.model_output import MODEL_REGION, ModelOutput
 from radvlm.types.provenance import Decision, SourceFile
+from radvlm.types.region import Region
 from radvlm.types.region_map import RegionLabel, RegionMap
 from radvlm.types.report import Report, Sentence
 from radvlm.types.scan_measurements import Measurements
@@ -82,13 +83,12 @@ class GeneratedReport:
     def regions(self) -> RegionMap:
         """Every cited region and every lesion instance, painted into one label map."""
         from radvlm.quantify import paint_regions
-        from radvlm.workflows.models import paint_with_model
 
         cited = {r.id: r for r in self.report.regions if not r.id.startswith(MODEL_REGION)}
         lesions = {lesion.region.id: lesion.region for lesion in self.measurements.lesions}
         measured = paint_regions(self.segmentation, tuple({**cited, **lesions}.values()))
         pointed_at = [r for r in self.report.regions if r.id.startswith(MODEL_REGION)]
-        return paint_with_model(measured, self.model_segmentation, pointed_at)
+        return _paint_with_model(measured, self.model_segmentation, pointed_at)
 
     @property
     def decisions(self) -> tuple[Decision, ...]:
@@ -100,7 +100,7 @@ class GeneratedReport:
             measured = (*prior_decisions(self.report), *measured)
         if self.model_output is None:
             return measured
-        from radvlm.workflows.models import model_decisions
+        from radvlm.workflows.model_stage import model_decisions
 
         return (*model_decisions(self.report, self.model_output), *measured)
 
@@ -265,3 +265,15 @@ def _version(package: str) -> str:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return "not installed"
+
+
+def _paint_with_model(base: RegionMap, own: Segmentation | None, regions: Sequence[Region]) -> RegionMap:
+    """``base`` with the model's regions (ids that start with ``model:``) painted over it; none of either is lost."""
+    if own is None or not regions:
+        return base
+    from radvlm.quantify import merge_maps, paint_regions
+
+    bare = [replace(r, id=r.id.removeprefix(MODEL_REGION)) for r in regions]
+    painted = paint_regions(own, bare)
+    rows = tuple(replace(row, region=replace(row.region, id=f"{MODEL_REGION}{row.region.id}")) for row in painted.rows)
+    return merge_maps(base, RegionMap(painted.labels, painted.geometry, rows))

@@ -14,6 +14,7 @@ import torch
 import radvlm
 from radvlm.errors import InputError
 from radvlm.model.decoder.generation import Choice, Generation
+from radvlm.model.protocol import VisionLanguageModel
 from radvlm.model.tiny import model as tiny_model
 from radvlm.model.tiny import writer as tiny_writer
 from radvlm.model.tiny.encoder import FEATURES
@@ -23,7 +24,7 @@ from radvlm.types.finding import Status
 from radvlm.types.geometry import Geometry
 from radvlm.types.model_output import FindingScore, ModelOutput
 from radvlm.types.volume import Volume
-from radvlm.workflows.models import VisionLanguageModel
+from radvlm.workflows.model_stage import ModelReading
 
 FACTS = {"liver": "hepatic cyst: segment VI, 31 mm"}
 
@@ -215,7 +216,7 @@ def test_organs_out_of_sight_are_said_to_be(made: Any) -> None:
     assert own is not None and not own.places
     assert {"liver", "uterus", "kidney_right", "lung_left"} <= own.searched
     assert "kidney_left" not in own.searched
-    assert radvlm.workflows.models.unseen_structures(own) == own.searched
+    assert ModelReading(model, ModelOutput("m", "", ""), own).unseen == own.searched
 
 
 def test_free_text_is_judged_by_the_shared_space(little: TableModel, volume: Volume) -> None:

@@ -16,25 +16,18 @@ import pytest
 import radvlm
 from radvlm.cli.main import main
 from radvlm.errors import InputError, VerificationError
+from radvlm.export.scan_picture import scan_picture
 from radvlm.io.writing import save_volume
 from radvlm.phantom import LesionSpec, Phantom, PhantomSpec, make_phantom
 from radvlm.retrieve import FunctionEmbedder, HashedText, Record, ReportIndex, SearchOptions
 from radvlm.types.anatomy import structure
 from radvlm.types.finding import Source, Status
-from radvlm.types.model_output import Draft, FindingScore
+from radvlm.types.model_output import Draft, FindingScore, ModelOutput
 from radvlm.types.report import Report
-from radvlm.workflows.prior_reports import (
-    STATEMENT,
-    PriorSettings,
-    find_priors,
-    open_embedder,
-    opened,
-    organ_view,
-    query_words,
-    route,
-    scan_picture,
-    with_priors,
-)
+from radvlm.workflows.model_stage import ModelReading
+from radvlm.workflows.open_index import model_embedder, open_embedder, opened
+from radvlm.workflows.prior_queries import organ_view, query_words, route
+from radvlm.workflows.prior_reports import STATEMENT, PriorSettings, find_priors, with_priors
 from radvlm.workflows.saved_report import GeneratedReport
 
 #: Confident, wrong, and in the very words of the template.
@@ -320,8 +313,6 @@ def test_another_encoder_is_one_clear_error(phantom: Phantom, fakes: ModuleType,
     with pytest.raises(InputError, match="folder or a ReportIndex"), opened(7):
         pass
     with pytest.raises(InputError, match="digest"):
-        from radvlm.workflows.prior_reports import model_embedder
-
         model_embedder(fakes.FakeModel())
 
 
@@ -342,17 +333,11 @@ def test_routes(phantom: Phantom, fakes: ModuleType, build: Callable[..., Path])
         assert route(phantom.volume, None, index=index).body_regions == ()
         model = fakes.FakeModel()
         model_output, _ = model.read(phantom.volume)
-        by_map = route(
-            phantom.volume,
-            None,
-            index=index,
-            model=model,
-            model_output=model_output,
-            has_map=True,
-            unseen=frozenset({"lung_left", "lung_right", "heart"}),
-        )
+        unseen = ["lung_left", "lung_right", "heart"]
+        own = fakes.segmentation(phantom.volume, {"liver": phantom.segmentation.layers[0] > 0}, unseen)
+        by_map = route(phantom.volume, None, index=index, reading=ModelReading(model, model_output, own))
         assert by_map.body_regions == ("abdomen",) and "organs that the model shows" in by_map.decisions[0].what
-        by_words = route(phantom.volume, None, index=index, model=model, model_output=model_output)
+        by_words = route(phantom.volume, None, index=index, reading=ModelReading(model, model_output, None))
         assert "zero-shot" in by_words.decisions[0].what and model.calls[-1][0] == "classify"
 
 
@@ -377,7 +362,8 @@ def test_phase_and_kind_of_study_are_decided_from_the_image_where_one_stands_out
     rows = [("arterial", "angiography"), ("portal venous", "low dose"), ("portal venous", "angiography"), ("", "")]
     records = [Record(f"P{n}", f"S{n}", f"Hepatic cyst {n}.", phase=p, kind=k) for n, (p, k) in enumerate(rows)]
     with ReportIndex.build(records, HashedText(), tmp_path / "INDEX") as index:
-        context = route(phantom.volume, phantom.segmentation, index=index, model=Seer())
+        seer = ModelReading(Seer(), ModelOutput("seer", "", ""), None)
+        context = route(phantom.volume, phantom.segmentation, index=index, reading=seer)
         assert (context.phase, context.kind) == (phase, kind)
         found = {
             h.record

@@ -1,0 +1,139 @@
+"""Everything that can be asked of one scan short of a report: its numbers, a model's findings, answers and vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from radvlm.errors import InputError
+from radvlm.io import load_segmentation, load_volume
+from radvlm.types.model_output import Answer, FindingScore
+from radvlm.types.scan_measurements import Measurements
+from radvlm.workflows.config import Config
+from radvlm.workflows.model_stage import facts_by_section
+from radvlm.workflows.models import resolve_model
+from radvlm.workflows.neighbor_votes import VoteCalibration, vote
+from radvlm.workflows.open_index import opened
+
+#: Longest question, in characters.
+LONGEST_QUESTION = 500
+
+
+def measure(volume: Any, segmentation: Any, *, config: Config | None = None, scheme: Any = None) -> Measurements:
+    """Every number of a scan and its masks; ``measure(None, masks)`` gives geometry without HU.
+
+    Args:
+        volume: a Volume, anything that ``load_volume`` takes, or None.
+        segmentation: a Segmentation or anything that ``load_segmentation`` takes.
+        config: settings; only ``config.measuring`` is used.
+        scheme: label scheme of the masks, as in ``load_segmentation``.
+
+    Raises: InputError, FileFormatError, GridError, StructureError with one clear message.
+    """
+    from radvlm.quantify import measure_scan
+
+    settings = (config or Config()).measuring
+    scan = None if volume is None else load_volume(volume)
+    masks = load_segmentation(segmentation, like=scan, scheme=scheme)
+    return measure_scan(scan, masks, min_lesion_voxels=settings.min_lesion_voxels, min_lesion_ml=settings.min_lesion_ml)
+
+
+def classify_findings(
+    volume: Any,
+    *,
+    model: Any = "tiny",
+    findings: Sequence[str] | None = None,
+    affine: Any = None,
+    series: str | None = None,
+    index: Any = None,
+    exclude_patient: str | Sequence[str] | None = None,
+    patient_not_indexed: bool = False,
+    vote_calibration: VoteCalibration | None = None,
+) -> tuple[FindingScore, ...]:
+    """How probable findings are, from the images alone.
+
+    Args:
+        volume: as in ``generate_report``.
+        model: a model, or what ``load_model`` takes.
+        findings: any texts (zero-shot), or None for the model's own vocabulary. A name of that vocabulary stands for
+            its finding.
+        index: a ReportIndex or its folder: the scans nearest to this one vote beside the model, and the scores are
+            ``radvlm.workflows.neighbor_votes.VotedScore``. The votes change probabilities only through
+            ``vote_calibration`` (default: the one stored with the index); without one they stand beside them,
+            ``is_calibrated=False``.
+        exclude_patient, patient_not_indexed: whose scan it is, as in ``ReportIndex.search``.
+
+    Returns: one score per finding and site, calibrated; ``status`` by the thresholds stored with the model.
+    """
+    texts = None if findings is None else _texts(findings, "findings")
+    asked, scan = resolve_model(model), load_volume(volume, affine=affine, series=series)
+    scores = asked.classify(scan, texts)
+    if index is None:
+        return scores
+    with opened(index, asked) as priors:
+        return vote(
+            asked,
+            scan,
+            priors,
+            scores,
+            exclude_patient=exclude_patient,
+            patient_not_indexed=patient_not_indexed,
+            calibration=vote_calibration,
+        )
+
+
+def answer(
+    volume: Any,
+    question: str,
+    *,
+    model: Any = "tiny",
+    segmentation: Any = None,
+    affine: Any = None,
+    scheme: Any = None,
+    series: str | None = None,
+) -> Answer:
+    """The answer to a question about one CT, with confidence, region and evidence.
+
+    With ``segmentation`` the answer rests on what was measured in the masks, where they say something.
+    """
+    if not isinstance(question, str) or not any(c.isalnum() for c in question):
+        raise InputError("a question has words", repr(question))
+    if len(question) > LONGEST_QUESTION:
+        raise InputError(f"a question has at most {LONGEST_QUESTION} characters", f"{len(question)}", "Ask in parts")
+    asked = resolve_model(model)
+    scan = load_volume(volume, affine=affine, series=series)
+    if segmentation is None:
+        return asked.answer(scan, question)
+    from radvlm.interpret import interpret
+    from radvlm.quantify import measure_scan
+
+    masks = load_segmentation(segmentation, like=scan, scheme=scheme)
+    findings = interpret(measure_scan(scan, masks), patient=scan.study.patient, study=scan.study)
+    return asked.answer(scan, question, facts=facts_by_section(findings), segmentation=masks)
+
+
+def embed(volume: Any, *, model: Any = "tiny", affine: Any = None, series: str | None = None) -> np.ndarray:
+    """(D,) float32 of unit length, in the space that ``embed_text`` shares."""
+    return resolve_model(model).embed(load_volume(volume, affine=affine, series=series))
+
+
+def embed_text(texts: Sequence[str], *, model: Any = "tiny") -> np.ndarray:
+    """(N, D) float32 of unit length, one row a text."""
+    return resolve_model(model).embed_text(_texts(texts, "texts"))
+
+
+def _texts(texts: Sequence[str], name: str) -> list[str]:
+    if isinstance(texts, str):
+        raise InputError(f"{name} is a list of texts", "one text", f"Pass {name}=[...]")
+    listed = list(texts)
+    if not listed:
+        raise InputError(f"{name} holds at least one text", "none")
+    for text in listed:
+        if not isinstance(text, str) or not text.strip():
+            raise InputError(f"each of {name} has words", repr(text))
+    twice = next((t for t in listed if listed.count(t) > 1), None)
+    if name == "findings" and twice is not None:
+        raise InputError("each finding is asked once", repr(twice))
+    return listed

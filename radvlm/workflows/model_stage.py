@@ -1,0 +1,111 @@
+"""The stage of a report in which a model is asked: its output checked for form, and what a reader is told of it.
+
+Nothing here knows what a model is made of; it only needs the methods of ``VisionLanguageModel``, so a test can pass a
+few lines of Python.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from radvlm.errors import GridError, InputError
+from radvlm.model.protocol import VisionLanguageModel
+from radvlm.types.anatomy import SECTIONS
+from radvlm.types.finding import Finding
+from radvlm.types.model_output import ModelOutput
+from radvlm.types.provenance import Decision
+from radvlm.types.report import Report
+from radvlm.types.segmentation import Segmentation
+from radvlm.types.study import Patient
+from radvlm.types.volume import Volume
+
+#: Organs of one sex only.
+_OF_SEX = {
+    "F": frozenset({"uterus", "ovary_left", "ovary_right"}),
+    "M": frozenset({"prostate", "seminal_vesicle", "seminal_vesicle_left", "seminal_vesicle_right"}),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class ModelReading:
+    """What one model said of a scan; ``segmentation`` holds its own regions, on the grid of the scan."""
+
+    model: VisionLanguageModel
+    output: ModelOutput
+    segmentation: Segmentation | None
+
+    @property
+    def unseen(self) -> frozenset[str]:
+        """What the model looked for and did not find."""
+        own = self.segmentation
+        return frozenset() if own is None else own.searched - set(own.places)
+
+    @property
+    def has_map(self) -> bool:
+        """Whether it says of organs where they are."""
+        return self.segmentation is not None and bool(self.segmentation.searched)
+
+
+def read_scan(
+    model: VisionLanguageModel, scan: Volume, masks: Segmentation | None, findings: Sequence[Finding], patient: Patient
+) -> ModelReading:
+    """What the model says of a patient's scan, checked for form; ``findings`` are those of the masks."""
+    facts = None if masks is None else facts_by_section(findings)
+    output, own = model.read(scan, facts=facts, segmentation=masks)
+    if not isinstance(output, ModelOutput):
+        raise InputError("a model returns a ModelOutput", type(output).__name__)
+    if own is not None and not own.geometry.same_grid(scan.geometry):
+        raise GridError("a model's regions lie on the grid of the CT", f"{own.geometry!r}, CT {scan.geometry!r}")
+    for score in output.scores:
+        if score.region is not None and (own is None or score.region.structure not in own.places):
+            raise InputError(
+                "a model's region lies in the segmentation that it returns",
+                f"{score.finding}: {score.region.structure}",
+            )
+    return ModelReading(model, for_patient(output, patient), own)
+
+
+def facts_by_section(findings: Sequence[Finding]) -> dict[str, str]:
+    """Measured findings as the lines of text that a decoder was taught to read; sections with nothing are left out.
+
+    They are those that the report without a model states, as in the training pairs: a verdict that no sentence of it
+    says is in no line.
+    """
+    from radvlm.compose import Style
+    from radvlm.compose.impression import impression
+    from radvlm.compose.template import template_sentences
+    from radvlm.wording.fact_lines import facts_by_section as facts_of_sentences
+
+    style = Style()
+    lines = facts_of_sentences([*template_sentences(findings, style), *impression(findings, style)])
+    return {section: lines[section] for section in SECTIONS if lines.get(section)}
+
+
+def for_patient(model_output: ModelOutput, patient: Patient) -> ModelOutput:
+    """Without scores of organs that a patient of that sex does not have; "no uterine lesion" is not said of a man."""
+    other = {"M": "F", "F": "M"}.get(patient.sex or "")
+    gone = [s for s in model_output.scores if other is not None and s.site in _OF_SEX[other]]
+    if not gone:
+        return model_output
+    words = ", ".join(dict.fromkeys(s.words for s in gone))
+    told = Decision("model", f"Not considered in a patient of this sex: {words}.")
+    kept = tuple(s for s in model_output.scores if s not in gone)
+    return replace(model_output, scores=kept, warnings=(*model_output.warnings, told))
+
+
+def model_head(model_output: ModelOutput) -> tuple[tuple[str, str], ...]:
+    """Lines for the head of a report: who the model is, and what it warns of, so that the bare text says it too."""
+    said = [w.what.strip().rstrip(".") for w in model_output.warnings if w.warning]
+    caution = " ".join(f"{text[:1].upper()}{text[1:]}." for text in said)
+    lines = [("Model", f"{model_output.model}. {model_output.notice}".strip()), ("Model caution", caution)]
+    return tuple(line for line in lines if line[1])
+
+
+def model_decisions(report: Report, model_output: ModelOutput) -> tuple[Decision, ...]:
+    """What a reader of the report should know of the model: its notice, its warnings, where the masks overruled it."""
+    said = report.provenance.get("model") or {}
+    notice = (Decision("model", model_output.notice, True),) if model_output.notice else ()
+    overruled = tuple(Decision("model", text, True) for text in said.get("disagreements", ()))
+    left_out = tuple(Decision("model", text) for text in said.get("left_out", ()))
+    return (*notice, *model_output.warnings, *overruled, *left_out)
