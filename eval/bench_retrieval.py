@@ -146,7 +146,7 @@ def one_size(n: int, kinds: list[str], source: Source, queries: int, folder: Pat
 
 def whole_index(n_records: int, folder: Path) -> dict[str, Any]:
     """A whole index of reports with 20 sentences each: build, load, search with text and filters, by the public API."""
-    from radvlm.retrieve import FunctionEmbedder, IndexSettings, Record, ReportIndex
+    from radvlm.retrieve import FunctionEmbedder, IndexSettings, Record, ReportIndex, SearchOptions
 
     source, rng = Source(True), np.random.default_rng(5)
     embedder = FunctionEmbedder("bench", "0" * 64, DIMENSION, lambda texts: source.draw(len(texts), rng))
@@ -170,8 +170,10 @@ def whole_index(n_records: int, folder: Path) -> dict[str, Any]:
         index.close()
     index = ReportIndex.load(folder, embedder)
     asked = source.draw(50, np.random.default_rng(6))
-    every = median_ms(lambda q: index.search(q, 8, exclude_patient="P7", level="sentence"), asked)
-    liver = median_ms(lambda q: index.search(q, 8, exclude_patient="P7", level="sentence", region="liver"), asked)
+    every = median_ms(lambda q: index.search(q, 8, SearchOptions(exclude_patient="P7", level="sentence")), asked)
+    liver = median_ms(
+        lambda q: index.search(q, 8, SearchOptions(exclude_patient="P7", level="sentence", region="liver")), asked
+    )
     out = {
         "records": n_records,
         "sentences": index.counts()["sentence"],

@@ -280,14 +280,16 @@ def _sides(row: Any) -> tuple[str, ...]:
 
 def hints_of(index: Any, found: Sequence[Any], vector: np.ndarray) -> tuple[str, list[str]]:
     """(block, findings in it): findings are looked up in words, the scan by its vector, as ``find_priors`` does."""
-    from radvlm.retrieve import SelectSettings, make_hints, render_hints, select
+    from radvlm.retrieve import SearchOptions, SelectSettings, make_hints, render_hints, select
     from radvlm.workflows.prior_reports import query_words
 
     hints: list[Any] = []
     for words, section in query_words(found)[:12]:
-        hits = index.search(words, 8, patient_not_indexed=True, section=section, evaluation=True)
+        hits = index.search(words, 8, SearchOptions(patient_not_indexed=True, section=section, evaluation=True))
         hints += make_hints(select(hits, SelectSettings(most=2)), index.digest)
-    near = index.search(vector, 8, patient_not_indexed=True, level="image", modality="image", evaluation=True)
+    near = index.search(
+        vector, 8, SearchOptions(patient_not_indexed=True, level="image", modality="image", evaluation=True)
+    )
     hints += make_hints(select(near, SelectSettings()), index.digest)
     unique = list({(h.section, h.text): h for h in hints}.values())
     hints = [replace(h, number=n) for n, h in enumerate(unique, 1)]
@@ -373,6 +375,7 @@ def votes(
     model: Any, index: Any, vectors: np.ndarray, logits: np.ndarray, cases: Sequence[Case], n: int
 ) -> dict[str, Any]:
     """F1 of the model's findings with and without the calibrated vote of neighbors; fitted on the last cases."""
+    from radvlm.retrieve import SearchOptions
     from radvlm.workflows.neighbor_votes import _shares, fit_votes
 
     words = [findings()[name].words for name in NAMES]
@@ -383,7 +386,9 @@ def votes(
     nearest = []
     for i in range(len(cases)):
         result = index.search(
-            vectors[i], NEIGHBORS, patient_not_indexed=True, level="image", modality="image", evaluation=True
+            vectors[i],
+            NEIGHBORS,
+            SearchOptions(patient_not_indexed=True, level="image", modality="image", evaluation=True),
         )
         nearest.append([h.record for h in result])
         for j, found in enumerate(map(_shares(result, words, TEMPERATURE).get, words)):

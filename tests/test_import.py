@@ -37,5 +37,5 @@ def test_measure_stays_a_function_after_the_steps_are_loaded() -> None:
 
 
 def test_the_command_line_parses_without_numpy_or_torch() -> None:
-    code = "import radvlm.cli; radvlm.cli.main.build_parser().format_help()"
+    code = "import radvlm.cli.main; radvlm.cli.main.build_parser().format_help()"
     assert not _modules_after(code) & {"numpy", "torch", "scipy", "nibabel", "pydicom"}

@@ -214,15 +214,14 @@ def _check(args: argparse.Namespace, open_embedder: Any, load_volume: Any) -> in
 
 def _search(args: argparse.Namespace, open_embedder: Any, load_volume: Any, picture: Any) -> int:
     from radvlm.errors import InputError
+    from radvlm.retrieve.search_options import SearchOptions
     from radvlm.retrieve.similar import similar_cases_page
 
     if args.ct and load_volume is None:
         raise InputError("a scan is read where a reader of scans is at hand", args.ct)
     index = _open(args, open_embedder)
     query = args.text if args.text else load_volume(Path(args.ct))
-    result = index.search(
-        query,
-        args.k,
+    options = SearchOptions(
         exclude_patient=args.exclude_patient or None,
         patient_not_indexed=args.patient_not_indexed,
         before_date=args.before,
@@ -230,6 +229,7 @@ def _search(args: argparse.Namespace, open_embedder: Any, load_volume: Any, pict
         region=args.region,
         level=args.level,
     )
+    result = index.search(query, args.k, options)
     if args.page:
         images, asked = {}, None
         if picture is not None and load_volume is not None and args.volumes:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 _HOME = {
     "ReportIndex": "radvlm.retrieve.index",
     "IndexSettings": "radvlm.retrieve.settings",
+    "SearchOptions": "radvlm.retrieve.search_options",
     "Hit": "radvlm.retrieve.result",
     "SearchResult": "radvlm.retrieve.result",
     "Record": "radvlm.retrieve.records",
@@ -51,6 +52,7 @@ __all__ = [
     "QueryContext",
     "Record",
     "ReportIndex",
+    "SearchOptions",
     "SearchResult",
     "SelectSettings",
     "Selection",
@@ -78,6 +80,7 @@ if TYPE_CHECKING:
     from radvlm.retrieve.lance import LanceStore
     from radvlm.retrieve.records import Record, read_records
     from radvlm.retrieve.result import Hit, SearchResult
+    from radvlm.retrieve.search_options import SearchOptions
     from radvlm.retrieve.selection import Selection, SelectSettings, select
     from radvlm.retrieve.settings import IndexSettings
     from radvlm.retrieve.similar import similar_cases_page

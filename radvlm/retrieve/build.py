@@ -13,22 +13,20 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from radvlm.errors import FileFormatError, InputError
 from radvlm.retrieve import duplicates, storage
 from radvlm.retrieve.embedder import Embedder, unit_vectors
+from radvlm.retrieve.generation import Generation
 from radvlm.retrieve.index_segment import MODALITY, Row, Segment, write_catalog, write_vectors
 from radvlm.retrieve.records import LEVELS, Entry, Record, entries
 from radvlm.retrieve.scrub import scrub
 from radvlm.retrieve.settings import IndexSettings
 from radvlm.retrieve.transform import Transform, learn
 from radvlm.retrieve.vector_files import exact_batch, recall_of, sample_queries
-
-if TYPE_CHECKING:
-    from radvlm.retrieve.index import ReportIndex
 
 _BATCH = 256
 _SAMPLE = 20_000
@@ -90,7 +88,7 @@ def build(
 
 
 def add(
-    index: ReportIndex,
+    index: Generation,
     records: Iterable[Record],
     embedder: Embedder,
     *,
@@ -132,7 +130,7 @@ def add(
         )
 
 
-def remove(index: ReportIndex, ids: Sequence[str], patients: Sequence[str], studies: Sequence[str]) -> None:
+def remove(index: Generation, ids: Sequence[str], patients: Sequence[str], studies: Sequence[str]) -> None:
     """See ``ReportIndex.remove``."""
     for given in (ids, patients, studies):
         if isinstance(given, str):
@@ -166,7 +164,7 @@ def remove(index: ReportIndex, ids: Sequence[str], patients: Sequence[str], stud
         )
 
 
-def merge(shards: Sequence[ReportIndex], folder: Path, settings: IndexSettings, progress: Progress) -> None:
+def merge(shards: Sequence[Generation], folder: Path, settings: IndexSettings, progress: Progress) -> None:
     """One segment from the live records of several indexes; a rebuild when it is one index and its own folder."""
     encoder = shards[0].manifest["encoder"]
     for shard in shards[1:]:
@@ -187,7 +185,7 @@ def merge(shards: Sequence[ReportIndex], folder: Path, settings: IndexSettings, 
             for kind, n in shard.manifest["scrubbed"].items():
                 scrubbed[kind] = scrubbed.get(kind, 0) + n
             for i, segment in enumerate(shard.segments):
-                _take(draft, chosen, segment, ~shard.removed[shard._span(i)])
+                _take(draft, chosen, segment, ~shard.removed[shard.span(i)])
         _unique(draft.records)
         if not draft.records:
             raise InputError("an index holds at least one report", "none is left", "Delete the folder instead")
@@ -226,9 +224,9 @@ def _take(
             )
 
 
-def check(index: ReportIndex, queries: int) -> dict[str, Any]:
+def check(index: Generation, queries: int) -> dict[str, Any]:
     """See ``ReportIndex.check``."""
-    problems = storage.verify_files(index.folder / "generations" / index.generation, index.manifest["files"], True)
+    problems = storage.verify_files(index.folder / "generations" / index.name, index.manifest["files"], True)
     recalls: dict[str, list[tuple[float, int]]] = {}
     for segment, named in zip(index.segments, index.manifest["segments"], strict=True):
         if storage.sha256_of(segment.folder / "segment.json") != named["sha256"]:
@@ -273,12 +271,12 @@ def _readable(folder: Path) -> bool:
     return True
 
 
-def _still_current(index: ReportIndex) -> dict[str, Any]:
+def _still_current(index: Generation) -> dict[str, Any]:
     generation, manifest, digest = storage.read_current(index.folder)
     if digest != index.digest:
         raise InputError(
             "a write starts from the current index",
-            f"generation {index.generation}; now it is {generation}",
+            f"generation {index.name}; now it is {generation}",
             "Load the index again: another process has written to it",
         )
     return manifest

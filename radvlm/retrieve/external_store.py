@@ -17,8 +17,9 @@ from radvlm.errors import InputError, VerificationError
 from radvlm.retrieve.embedder import unit_vectors
 from radvlm.retrieve.index import ReportIndex
 from radvlm.retrieve.result import Hit, SearchResult
-from radvlm.retrieve.row_filter import Where
 from radvlm.retrieve.score_calibration import z_scores
+from radvlm.retrieve.search_options import SearchOptions
+from radvlm.types.provenance import Decision
 
 _PAGE = 4096
 
@@ -143,7 +144,7 @@ class StoreIndex:
     def fill(cls, store: VectorStore, index: ReportIndex) -> StoreIndex:
         """Copy every row of an index that can be found into an empty store."""
         for i, segment in enumerate(index.segments):
-            span = index._span(i)
+            span = index.held.span(i)
             live, group = ~index.removed[span], index.duplicate_group[span]
             for level in segment.levels:
                 kept = np.flatnonzero(live[segment.rows[level]["record"]])
@@ -176,28 +177,19 @@ class StoreIndex:
                     store.add(rows, np.array(segment.shelves[level].matrix[page]))
         return cls(store, index)
 
-    def search(
-        self,
-        query: str | np.ndarray,
-        k: int = 8,
-        *,
-        level: str,
-        exclude_patient: str | Sequence[str] | None = None,
-        patient_not_indexed: bool = False,
-        modality: str = "text",
-        before_date: str = "",
-        split: str = "",
-        section: str = "",
-        organ: str = "",
-    ) -> SearchResult:
-        """As ``ReportIndex.search``, answered by the store."""
-        patients, studies = self.index._whose(query, exclude_patient, patient_not_indexed, ())
-        Where(patients, before_date=before_date)  # refuses what the index would refuse
-        vector, modality = self.index._vector(query, modality)
+    def search(self, query: Any, k: int = 8, options: SearchOptions | None = None) -> SearchResult:
+        """As ``ReportIndex.search``, answered by the store; region, context and evaluation are not for a store."""
+        options = options or SearchOptions()
+        if options.region or options.context is not None or options.evaluation:
+            raise InputError("a store filters by split, section, organ, site and date", "region, context or evaluation")
+        decisions: list[Decision] = []
+        patients, studies = self.index.whose(query, options)
+        vector, modality = self.index.vector_of(query, options.modality)
+        level = self.index.level_for(query, options, decisions)
         unit = self.index.transform.apply(unit_vectors(vector[None, :], 1, self.index.dimension), modality)[0]
         names, keys, groups = self.store.related(patients, studies) if patients or studies else (set(), set(), set())
-        equal = tuple((f, v) for f, v in (("split", split), ("section", section), ("organ", organ)) if v)
-        conditions = Conditions(level, frozenset(names), frozenset(keys), frozenset(groups), before_date, equal)
+        equal = tuple((f, v) for f in ("split", "section", "organ", "site") if (v := getattr(options, f)))
+        conditions = Conditions(level, frozenset(names), frozenset(keys), frozenset(groups), options.before_date, equal)
         found = self.store.search(unit, k, conditions)
         background = np.array([s for _, s, _ in self.store.search(unit, 1024, conditions)], np.float32)
         z: list[Any] = (
@@ -232,6 +224,5 @@ class StoreIndex:
                 )
             )
         total = self.store.count(conditions)
-        return SearchResult(
-            tuple(hits), self.index.digest, level, total, {"not allowed": self.store.count(Conditions(level)) - total}
-        )
+        left_out = {"not allowed": self.store.count(Conditions(level)) - total}
+        return SearchResult(tuple(hits), self.index.digest, level, total, left_out, tuple(decisions))

@@ -8,26 +8,24 @@ before a hit leaves. An open index never changes: ``add``, ``remove``, ``rebuild
 
 from __future__ import annotations
 
-import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import numpy as np
 
-from radvlm.errors import FileFormatError, InputError, VerificationError
+from radvlm.errors import InputError, VerificationError
 from radvlm.retrieve import build, storage
-from radvlm.retrieve.context import QueryContext
 from radvlm.retrieve.embedder import Embedder, HashedText, unit_vectors
-from radvlm.retrieve.index_segment import Segment
-from radvlm.retrieve.records import LEVELS, Record
+from radvlm.retrieve.generation import Generation
+from radvlm.retrieve.records import Record
 from radvlm.retrieve.result import Hit, SearchResult
-from radvlm.retrieve.row_filter import Where
 from radvlm.retrieve.score_calibration import BACKGROUND, background_rows, z_scores
+from radvlm.retrieve.search_options import SearchOptions
 from radvlm.retrieve.settings import IndexSettings
-from radvlm.retrieve.transform import Transform
 from radvlm.types.anatomy import SECTIONS, structures
 from radvlm.types.provenance import Decision
 
@@ -38,27 +36,12 @@ TRAINING_SPLIT = "train"
 class ReportIndex:
     """One generation of an index, open for reading; made by ``build`` and ``load``, closed by ``close`` or ``with``."""
 
-    def __init__(
-        self, folder: Path, generation: str, manifest: Mapping[str, Any], digest: str, embedder: Embedder | None
-    ) -> None:
-        """Open a generation; use ``load``."""
-        self.folder, self.generation, self.manifest, self.digest = folder, generation, manifest, digest
-        self.dimension = int(manifest["encoder"]["dimension"])
-        place = folder / "generations" / generation
-        wrong = storage.verify_files(place, manifest["files"], contents=False)
-        if wrong:
-            raise FileFormatError(
-                "the files of an index are whole",
-                "; ".join(wrong),
-                "Restore the folder from a copy, or build the index again",
-            )
-        self.transform = Transform.load(place / "transform.npz")
-        self.removed: np.ndarray = np.load(place / "removed.npy", allow_pickle=False)
-        self.duplicate_group: np.ndarray = np.load(place / "duplicates.npy", mmap_mode="r", allow_pickle=False)
-        self.segments = tuple(Segment(folder / "segments" / s["name"], self.dimension) for s in manifest["segments"])
-        self._starts = np.concatenate([[0], np.cumsum([len(s.records) for s in self.segments])]).astype(np.int64)
-        if len(self.removed) != self._starts[-1] or len(self.duplicate_group) != self._starts[-1]:
-            raise FileFormatError("a generation covers the records of its segments", f"{generation} in {folder.name}")
+    def __init__(self, held: Generation, embedder: Embedder | None = None) -> None:
+        """Search an open generation; use ``load``."""
+        self.held = held
+        self.folder, self.generation, self.manifest, self.digest = held.folder, held.name, held.manifest, held.digest
+        self.dimension, self.transform, self.segments = held.dimension, held.transform, held.segments
+        self.removed, self.duplicate_group = held.removed, held.duplicate_group
         self.embedder = self._checked(embedder)
 
     # -- opening and closing --------------------------------------------------------------------------------------
@@ -69,25 +52,10 @@ class ReportIndex:
 
         Raises FileFormatError when it is damaged, InputError when ``embedder`` is not the one it was built with.
         """
-        folder = Path(folder)
-        for attempt in range(20):
-            generation, manifest, digest = storage.read_current(folder)
-            try:
-                return cls(folder, generation, manifest, digest, embedder)
-            except (OSError, sqlite3.Error) as error:  # a writer may sweep this generation while it is being opened
-                if attempt == 19 or storage.read_current(folder)[0] == generation:
-                    if isinstance(error, FileFormatError):
-                        raise
-                    raise FileFormatError(
-                        "the files of an index are whole",
-                        f"{folder.name}: {error}",
-                        "Restore the folder from a copy, or build the index again",
-                    ) from error
-        raise AssertionError("unreachable")
+        return cls(Generation.current(Path(folder)), embedder)
 
     def close(self) -> None:
-        for segment in self.segments:
-            segment.close()
+        self.held.close()
 
     def __enter__(self) -> ReportIndex:
         return self
@@ -109,44 +77,29 @@ class ReportIndex:
 
     def with_embedder(self, embedder: Embedder) -> ReportIndex:
         """The same generation with an encoder for queries; InputError for another one than it was built with."""
-        return ReportIndex(self.folder, self.generation, self.manifest, self.digest, embedder)
+        return ReportIndex(Generation(self.folder, self.generation, self.manifest, self.digest), embedder)
 
     # -- what it holds ------------------------------------------------------------------------------------------------
 
     def __len__(self) -> int:
         """Records that can be found."""
-        return int(np.count_nonzero(~self.removed))
+        return len(self.held)
 
     @property
     def levels(self) -> tuple[str, ...]:
-        return tuple(level for level in LEVELS if any(level in s.levels for s in self.segments))
+        return self.held.levels
 
     @property
     def settings(self) -> IndexSettings:
-        stored = dict(self.manifest["settings"])
-        return IndexSettings(**{**stored, "levels": tuple(stored["levels"])})
+        return self.held.settings
 
     def counts(self) -> dict[str, int]:
         """Rows by level that can be found."""
-        return {
-            level: sum(
-                int(np.count_nonzero(~self.removed[self._span(i)][s.rows[level]["record"]]))
-                for i, s in enumerate(self.segments)
-                if level in s.levels
-            )
-            for level in self.levels
-        }
+        return self.held.counts()
 
     def duplicates(self) -> list[tuple[str, ...]]:
         """Groups of record ids that are one report, exactly or nearly; removed ones left out."""
-        ids = [i for s in self.segments for i in s.column("id")]
-        groups: dict[int, list[str]] = {}
-        for position in np.flatnonzero(~self.removed):
-            groups.setdefault(int(self.duplicate_group[position]), []).append(ids[position])
-        return [tuple(members) for members in groups.values() if len(members) > 1]
-
-    def _span(self, i: int) -> slice:
-        return slice(int(self._starts[i]), int(self._starts[i + 1]))
+        return self.held.duplicates()
 
     # -- writing -------------------------------------------------------------------------------------------------------
 
@@ -201,7 +154,7 @@ class ReportIndex:
         writer has written since this generation was opened.
         """
         encoder = self._need_embedder(embedder)
-        build.add(self, records, encoder, volumes=volumes, vectors=vectors or {}, progress=progress)
+        build.add(self.held, records, encoder, volumes=volumes, vectors=vectors or {}, progress=progress)
         return ReportIndex.load(self.folder, encoder)
 
     def remove(
@@ -211,12 +164,12 @@ class ReportIndex:
 
         Raises InputError when nothing matches one of the names, so that a withdrawal of consent cannot fail unseen.
         """
-        build.remove(self, ids, patients, studies)
+        build.remove(self.held, ids, patients, studies)
         return ReportIndex.load(self.folder, self.embedder)
 
     def rebuild(self, *, progress: Callable[[str], None] | None = None) -> ReportIndex:
         """One segment without what was removed, transform and kind chosen anew; needs no encoder."""
-        build.merge([self], self.folder, self.settings, progress)
+        build.merge([self.held], self.folder, self.settings, progress)
         return ReportIndex.load(self.folder, self.embedder)
 
     @classmethod
@@ -234,7 +187,7 @@ class ReportIndex:
         folder = Path(folder)
         if storage.exists(folder):
             raise InputError("a merge writes a new folder", f"{folder.name} holds an index")
-        build.merge(shards, folder, settings or shards[0].settings, progress)
+        build.merge([shard.held for shard in shards], folder, settings or shards[0].settings, progress)
         return cls.load(folder, shards[0].embedder)
 
     def check(self, *, queries: int = 100) -> dict[str, Any]:
@@ -242,99 +195,42 @@ class ReportIndex:
 
         Returns ``ok``, ``problems`` (sentences), ``recall_at_10`` by level, ``counts``, ``duplicates`` (groups).
         """
-        return build.check(self, queries)
+        return build.check(self.held, queries)
 
     # -- searching -----------------------------------------------------------------------------------------------------
 
-    def search(
-        self,
-        query: Any,
-        k: int = 8,
-        *,
-        exclude_patient: str | Sequence[str] | None = None,
-        patient_not_indexed: bool = False,
-        exclude_studies: Sequence[str] = (),
-        before_date: str = "",
-        split: str = "",
-        evaluation: bool = False,
-        region: str = "",
-        organ: str = "",
-        section: str = "",
-        site: str = "",
-        level: str = "",
-        modality: str = "text",
-        context: QueryContext | None = None,
-    ) -> SearchResult:
+    def search(self, query: Any, k: int = 8, options: SearchOptions | None = None) -> SearchResult:
         """The nearest prior texts or scans.
 
         Args:
             query: a scan, a text, or a (D,) vector of the encoder.
             k: at most so many hits; fewer, or none, when fewer are allowed.
-            exclude_patient: whose scan it is; none of their records is found, nor any copy of one under another name.
-                A scan with ``study.patient_key`` excludes its own patient as well.
-            patient_not_indexed: say so when the patient is nobody in the index; a scan or vector needs one of the two.
-            exclude_studies: their patients are excluded.
-            before_date: only studies strictly before (YYYY-MM-DD).
-            split: only this split; ``evaluation=True`` means the training split, and an index that names none is
-            refused. region: a section, an organ or a body region; organ, section, site: exactly that.
-            level: ``image``, ``report``, ``paragraph`` or ``sentence``. Default: sentences for a text, otherwise
-                paragraphs when an organ or section is asked for and reports when not.
-            modality: of a vector: ``text`` or ``image``.
-            context: body region of the query, see ``QueryContext``.
+            options: whose scan it is, and what may be found.
 
         Raises InputError for a patient that is not stated, an unknown name, a wrong dimension, NaN or a zero vector.
         """
         if not isinstance(k, int) or k < 1:
             raise InputError("k is a whole number of at least 1", repr(k))
+        options = options or SearchOptions()
         decisions: list[Decision] = []
-        patients, studies = self._whose(query, exclude_patient, patient_not_indexed, exclude_studies)
-        vector, modality = self._vector(query, modality)
-        level = self._level(level, query, bool(region or organ or section), decisions)
-        split = self._split(split, evaluation)
-        regions = context.body_regions if context is not None else ()
-        if context is not None:
-            decisions += context.decisions
-        for field, name in (("region", region), ("organ", organ), ("section", section)):
-            self._check_name(field, name)
-        where = Where(
-            patients,
-            studies,
-            before_date,
-            split,
-            regions,
-            section,
-            organ,
-            site,
-            region,
-            context.phase if context else "",
-            context.kind if context else "",
+        patients, studies = self.whose(query, options)
+        vector, modality = self.vector_of(query, options.modality)
+        level = self.level_for(query, options, decisions)
+        if options.context is not None:
+            decisions += options.context.decisions
+        for field in ("region", "organ", "section"):
+            self._check_name(field, getattr(options, field))
+        options = replace(
+            options, exclude_patient=patients or None, exclude_studies=studies, split=self._split(options)
         )
-        return self._search(vector, modality, k, level, where, decisions)
+        return self._search(vector, modality, k, level, options, decisions)
 
-    def similar_cases(
-        self,
-        query: Any,
-        k: int = 5,
-        *,
-        exclude_patient: str | Sequence[str] | None = None,
-        patient_not_indexed: bool = False,
-        before_date: str = "",
-        context: QueryContext | None = None,
-    ) -> SearchResult:
+    def similar_cases(self, query: Any, k: int = 5, options: SearchOptions | None = None) -> SearchResult:
         """Scans that look like this one, with their reports; the query is a scan or an (D,) image vector."""
-        return self.search(
-            query,
-            k,
-            exclude_patient=exclude_patient,
-            patient_not_indexed=patient_not_indexed,
-            before_date=before_date,
-            level="image",
-            modality="image",
-            context=context,
-        )
+        return self.search(query, k, replace(options or SearchOptions(), level="image", modality="image"))
 
     def _search(
-        self, vector: np.ndarray, modality: str, k: int, level: str, where: Where, decisions: list[Decision]
+        self, vector: np.ndarray, modality: str, k: int, level: str, options: SearchOptions, decisions: list[Decision]
     ) -> SearchResult:
         query = self.transform.apply(vector[None, :], modality)[0]
         if not query.any():
@@ -345,7 +241,7 @@ class ReportIndex:
                     warning=True,
                 )
             )
-        masks, excluded, refused = self._masks(level, where)
+        masks, excluded, refused = self._masks(level, options)
         allowed = sum(int(np.count_nonzero(mask)) for mask in masks)
         found, background = [], []
         for i, (segment, mask) in enumerate(zip(self.segments, masks, strict=True)):
@@ -363,15 +259,15 @@ class ReportIndex:
         )
         return SearchResult(hits, self.digest, level, allowed, dict(excluded), tuple(decisions))
 
-    def _masks(self, level: str, where: Where) -> tuple[list[np.ndarray], Counter[str], np.ndarray]:
+    def _masks(self, level: str, options: SearchOptions) -> tuple[list[np.ndarray], Counter[str], np.ndarray]:
         """What may be found in each segment, records left out by reason, and all records refused across segments."""
         excluded: Counter[str] = Counter()
-        refused = self._refused(where)
+        refused = self._refused(options)
         masks = [
             segment.allowed(
                 level,
-                where,
-                [(reason, m[self._span(i)]) for reason, m in refused],
+                options,
+                [(reason, m[self.held.span(i)]) for reason, m in refused],
                 lambda reason, n: excluded.update({reason: n}),
             )
             for i, segment in enumerate(self.segments)
@@ -388,9 +284,10 @@ class ReportIndex:
         evaluation: bool = True,
     ) -> Hit | None:
         """One row drawn evenly from those a search would have been allowed to find, None when there is none."""
-        patients, _ = self._whose(None, exclude_patient, patient_not_indexed, ())
-        level = self._level(level, None, False, [])
-        masks, _, refused = self._masks(level, Where(patients, split=self._split("", evaluation)))
+        options = SearchOptions(exclude_patient, patient_not_indexed, evaluation=evaluation, level=level)
+        self.whose(None, options)
+        level = self.level_for(None, options, [])
+        masks, _, refused = self._masks(level, replace(options, split=self._split(options)))
         counts = [int(np.count_nonzero(mask)) for mask in masks]
         if not sum(counts):
             return None
@@ -399,21 +296,21 @@ class ReportIndex:
         row = int(np.flatnonzero(masks[i])[at - sum(counts[:i])])
         return self._hit(level, i, row, 0.0, None, 1, refused)
 
-    def _split(self, split: str, evaluation: bool) -> str:
+    def _split(self, options: SearchOptions) -> str:
         """The split to draw from; an evaluation takes the training split alone."""
-        if not evaluation:
-            return split
-        if split not in ("", TRAINING_SPLIT) or not any(s.values("split") for s in self.segments):
+        if not options.evaluation:
+            return options.split
+        if options.split not in ("", TRAINING_SPLIT) or not any(s.values("split") for s in self.segments):
             raise InputError(
                 f"an evaluation draws from the split {TRAINING_SPLIT} alone",
-                repr(split) if split else "an index whose records name no split",
+                repr(options.split) if options.split else "an index whose records name no split",
             )
         return TRAINING_SPLIT
 
     def _hit(self, level: str, i: int, row: int, score: float, z: float | None, rank: int, refused: np.ndarray) -> Hit:
         segment = self.segments[i]
         found = segment.row(level, row)
-        if refused[self._starts[i] + found.record]:
+        if refused[self.held.starts[i] + found.record]:
             raise VerificationError(
                 "no hit is of an excluded record", f"{level} {row}", "Please report this: it is a defect of radvlm"
             )
@@ -439,22 +336,22 @@ class ReportIndex:
             np.array(segment.shelves[level].matrix[row]),
         )
 
-    def _refused(self, where: Where) -> list[tuple[str, np.ndarray]]:
+    def _refused(self, options: SearchOptions) -> list[tuple[str, np.ndarray]]:
         """(reason, mask over all records) of what is settled across segments."""
-        total = int(self._starts[-1])
+        total = int(self.held.starts[-1])
         same = np.zeros(total, bool)
         names = {
-            "patient": set(where.exclude_patients),
-            "patient_key": set(where.exclude_patients),
-            "study": set(where.exclude_studies),
+            "patient": set(options.patients),
+            "patient_key": set(options.patients),
+            "study": set(options.exclude_studies),
         }
         known = -1
         while known < int(same.sum()):  # a study names its patient, a patient a key, a key other patients
             known = int(same.sum())
             for i, segment in enumerate(self.segments):
-                span = self._span(i)
+                span = self.held.span(i)
                 for field, values in names.items():
-                    same[self._starts[i] + segment.positions(field, values)] = True
+                    same[self.held.starts[i] + segment.positions(field, values)] = True
                 for field in ("patient", "patient_key"):
                     names[field] |= segment.names(field, np.unique(segment.records[field][same[span]]))
         copies = np.zeros(total, bool)
@@ -464,28 +361,18 @@ class ReportIndex:
 
     # -- reading the query ------------------------------------------------------------------------------------------
 
-    def whose(
-        self, scan: Any, exclude_patient: str | Sequence[str] | None = None, patient_not_indexed: bool = False
-    ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """(patients, studies) that a search on behalf of a scan leaves out: what is stated and what its header says.
+    def whose(self, query: Any, options: SearchOptions) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """(patients, studies) that a search with a query leaves out: what is stated and what a scan's header says.
 
-        For callers that search with texts made from the scan. Raises InputError as ``search`` with the scan would.
+        Also for callers that search with texts made from a scan. Raises InputError when a scan or a vector does not
+        say whose it is.
         """
-        return self._whose(scan, exclude_patient, patient_not_indexed, ())
-
-    def _whose(
-        self, query: Any, stated: str | Sequence[str] | None, not_indexed: bool, studies: Sequence[str]
-    ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        if isinstance(studies, str):
-            raise InputError("exclude_studies is a list of studies", repr(studies))
-        names = () if stated is None else (stated,) if isinstance(stated, str) else tuple(stated)
-        if stated is not None and not all(isinstance(n, str) and n.strip() for n in names):
-            raise InputError("exclude_patient names a patient", repr(stated))
+        names, studies = options.patients, options.exclude_studies
         study = getattr(query, "study", None)
         key, uid = getattr(study, "patient_key", "") or "", getattr(study, "study_uid", "") or ""
         keyed = bool(key) and all((s.records["patient_key"] != 0).all() for s in self.segments)
         known_study = bool(uid) and any(len(s.positions("study", (uid,))) for s in self.segments)
-        if not isinstance(query, str) and not (names or not_indexed or keyed or known_study):
+        if not isinstance(query, str) and not (names or options.patient_not_indexed or keyed or known_study):
             raise InputError(
                 "a search with a scan or a vector says whose it is",
                 "no patient that the index could match",
@@ -503,9 +390,8 @@ class ReportIndex:
             )
         return found
 
-    def _vector(self, query: Any, modality: str) -> tuple[np.ndarray, str]:
-        if modality not in ("text", "image"):
-            raise InputError("modality is text or image", repr(modality))
+    def vector_of(self, query: Any, modality: str) -> tuple[np.ndarray, str]:
+        """The (D,) unit vector of a query before the transform, and the modality that it is of."""
         if isinstance(query, np.ndarray):
             return unit_vectors(query[None, :] if query.ndim == 1 else query, 1, self.dimension)[0], modality
         if isinstance(query, str):
@@ -515,9 +401,9 @@ class ReportIndex:
         vector = np.asarray(self._need_embedder(None).embed_volume(query))
         return unit_vectors(vector[None, :] if vector.ndim == 1 else vector, 1, self.dimension)[0], "image"
 
-    def _level(self, level: str, query: Any, narrowed: bool, decisions: list[Decision]) -> str:
-        if level and level not in LEVELS:
-            raise InputError(f"level is one of {', '.join(LEVELS)}", repr(level))
+    def level_for(self, query: Any, options: SearchOptions, decisions: list[Decision]) -> str:
+        """The level that is searched: as asked for, or by the kind of query among those that the index has."""
+        level = options.level
         wished = (
             (level,)
             if level
@@ -525,7 +411,7 @@ class ReportIndex:
                 ("sentence", "paragraph", "report")
                 if isinstance(query, str)
                 else ("paragraph", "sentence", "report")
-                if narrowed
+                if options.narrowed
                 else ("report", "paragraph", "sentence")
             )
         )

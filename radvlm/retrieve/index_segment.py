@@ -21,7 +21,7 @@ from radvlm.errors import FileFormatError
 from radvlm.retrieve.duplicates import PERMUTATIONS, signature
 from radvlm.retrieve.index_kind import choose
 from radvlm.retrieve.records import Entry, Record, check_date
-from radvlm.retrieve.row_filter import Where
+from radvlm.retrieve.search_options import SearchOptions
 from radvlm.retrieve.storage import verify_files
 from radvlm.retrieve.transform import Transform
 from radvlm.retrieve.vector_files import BLOCK, Shelf, open_shelf, write_shelf
@@ -215,7 +215,11 @@ class Segment:
         return np.flatnonzero(np.isin(self.records[field], codes)) if codes else np.empty(0, np.int64)
 
     def allowed(
-        self, level: str, where: Where, refused: Sequence[tuple[str, np.ndarray]], count: Callable[[str, int], None]
+        self,
+        level: str,
+        options: SearchOptions,
+        refused: Sequence[tuple[str, np.ndarray]],
+        count: Callable[[str, int], None],
     ) -> np.ndarray:
         """(rows of the level,) bool: what may be found.
 
@@ -233,32 +237,33 @@ class Segment:
 
         for reason, mask in refused:
             leave_out(reason, mask)
-        if where.before_date:
+        if options.before_date:
             dates = self.records["date"]
             leave_out("no date", dates < 0)
-            leave_out("not before the date", dates >= check_date(where.before_date))
-        for field, value in (("split", where.split), ("site", where.site)):
+            leave_out("not before the date", dates >= check_date(options.before_date))
+        for field, value in (("split", options.split), ("site", options.site)):
             if value:
                 leave_out(f"another {field}", self.records[field] != self.code(field, value))
-        if where.body_regions:
-            wanted = {r.lower() for r in where.body_regions}
+        if options.body_regions:
+            wanted = {r.lower() for r in options.body_regions}
             fit = [v for v in self.values("region") if wanted & set(re.findall(r"[a-z]+", v.lower()))]
             codes = [self.code("region", v) for v in fit]
             leave_out("another body region", ~np.isin(self.records["region"], [0, *codes]))
-        for field, value in (("phase", where.phase), ("kind", where.kind)):
+        for field in ("phase", "kind"):
+            value = getattr(options.context, field, "")
             if value:
                 leave_out(f"another {field}", ~np.isin(self.records[field], [0, self.code(field, value)]))
         if level not in self.rows:
             return np.zeros(0, dtype=bool)
         rows = self.rows[level]
         mask = ok[rows["record"]]
-        for field, value in (("section", where.section), ("organ", where.organ)):
+        for field, value in (("section", options.section), ("organ", options.organ)):
             if value:
                 mask &= rows[field] == self.code(field, value)
-        if where.about:
-            named = (rows["section"] == self.code("section", where.about)) | (
-                rows["organ"] == self.code("organ", where.about)
+        if options.region:
+            named = (rows["section"] == self.code("section", options.region)) | (
+                rows["organ"] == self.code("organ", options.region)
             )
-            named |= (self.records["region"] == self.code("region", where.about))[rows["record"]]
+            named |= (self.records["region"] == self.code("region", options.region))[rows["record"]]
             mask &= named
         return mask

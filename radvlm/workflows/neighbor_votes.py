@@ -172,6 +172,7 @@ def _voted(score: FindingScore, share: tuple[float, int] | None, calibration: Vo
 
 
 def _neighbors(scan: Volume, index: ReportIndex, k: int, exclude_patient: Any, not_indexed: bool) -> SearchResult:
+    from radvlm.retrieve import SearchOptions
     from radvlm.workflows.prior_reports import reads_scans
 
     if not reads_scans(index):
@@ -187,7 +188,7 @@ def _neighbors(scan: Volume, index: ReportIndex, k: int, exclude_patient: Any, n
             ", ".join(index.levels),
             "Build the index with the level image or report",
         )
-    return index.search(scan, k, exclude_patient=exclude_patient, patient_not_indexed=not_indexed, level=level)
+    return index.search(scan, k, SearchOptions(exclude_patient, not_indexed, level=level))
 
 
 def _shares(result: SearchResult, asked: Iterable[str], temperature: float) -> dict[str, tuple[float, int] | None]:

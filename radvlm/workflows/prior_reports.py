@@ -252,10 +252,17 @@ def find_priors(
 
     Raises InputError when it is not said whose scan it is.
     """
-    from radvlm.retrieve import SelectSettings, select
+    from radvlm.retrieve import SearchOptions, SelectSettings, select
 
     wanted = settings or PriorSettings()
-    patients, studies = index.whose(scan, exclude_patient, patient_not_indexed)
+    options = SearchOptions(exclude_patient, patient_not_indexed, context=context)
+    patients, studies = index.whose(scan, options)
+    options = replace(
+        options,
+        exclude_patient=patients or None,
+        exclude_studies=studies,
+        patient_not_indexed=patient_not_indexed or not patients,
+    )
     chosen = wanted.select or SelectSettings()
     tokens, most = chosen.token_budget, chosen.most
     queries: list[tuple[Any, str, str]] = [(words, words, section) for words, section in query_words(findings)]
@@ -268,16 +275,7 @@ def find_priors(
     hints: list[Hint] = []
     for query, words, section in queries:
         level = "image" if query is scan and "image" in index.levels else ""
-        result = index.search(
-            query,
-            wanted.hits,
-            exclude_patient=patients or None,
-            exclude_studies=studies,
-            patient_not_indexed=patient_not_indexed or not patients,
-            section=section,
-            level=level,
-            context=context,
-        )
+        result = index.search(query, wanted.hits, replace(options, section=section, level=level))
         selection = select(result, replace(chosen, token_budget=max(0, tokens), most=max(0, most)))
         fresh = _hints(selection, index.digest, hints)
         hints += fresh

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from radvlm.retrieve import HashedText, Record, ReportIndex
+from radvlm.retrieve import HashedText, Record, ReportIndex, SearchOptions
 
 WRITER = textwrap.dedent("""
     import sys
@@ -112,8 +112,8 @@ def test_readers_during_writes(tmp_path: Path) -> None:
         while process.poll() is None:
             with ReportIndex.load(folder) as index:
                 digests.add(index.digest)
-                assert len(index.search("cyst", 1000, level="report")) == len(index)
-        assert len(first.search("cyst", 1000, level="report")) == 40, "an open index outlives its files"
+                assert len(index.search("cyst", 1000, SearchOptions(level="report"))) == len(index)
+        assert len(first.search("cyst", 1000, SearchOptions(level="report"))) == 40, "an open index outlives its files"
     finally:
         process.kill()
         out, err = process.communicate()

@@ -12,7 +12,15 @@ import numpy as np
 import pytest
 
 from radvlm.errors import FileFormatError, InputError
-from radvlm.retrieve import FunctionEmbedder, HashedText, IndexSettings, Record, ReportIndex, vector_files
+from radvlm.retrieve import (
+    FunctionEmbedder,
+    HashedText,
+    IndexSettings,
+    Record,
+    ReportIndex,
+    SearchOptions,
+    vector_files,
+)
 from radvlm.types.study import Study
 
 
@@ -30,7 +38,7 @@ def test_search_equals_brute_force(index: ReportIndex, encoder: Any) -> None:
     )
     scores = np.where(patients != "P4", matrix @ q, -np.inf)
     best = np.lexsort((np.arange(len(scores)), -scores))[:7]
-    result = index.search(query, 7, exclude_patient="P4", level="sentence")
+    result = index.search(query, 7, SearchOptions(exclude_patient="P4", level="sentence"))
     assert [h.id.rsplit("/", 1)[1] for h in result] == [str(r) for r in best]
     assert [h.score for h in result] == pytest.approx(scores[best], abs=1e-5)
     background = scores[scores > -np.inf]  # all allowed rows, fewer than the sample takes
@@ -115,34 +123,34 @@ def test_merge_equals_one_build(tmp_path: Path, records: Any, encoder: Any) -> N
 
 
 def test_filters(index: ReportIndex) -> None:
-    for hit in index.search("cyst", 50, region="spleen"):
+    for hit in index.search("cyst", 50, SearchOptions(region="spleen")):
         assert hit.section == "spleen" and "spleen" in hit.text
-    early = index.search("cyst", 500, before_date="2020-03-03")
+    early = index.search("cyst", 500, SearchOptions(before_date="2020-03-03"))
     assert len(early) and all(h.date < "2020-03-03" for h in early)
     assert early.excluded["not before the date"] > 0
-    assert len(index.search("cyst", 500, split="test")) == 0
+    assert len(index.search("cyst", 500, SearchOptions(split="test"))) == 0
     with pytest.raises(InputError, match="Known here"):
-        index.search("cyst", region="livver")
+        index.search("cyst", options=SearchOptions(region="livver"))
     with pytest.raises(InputError, match="YYYY-MM-DD"):
-        index.search("cyst", before_date="3 March 2020")
+        index.search("cyst", options=SearchOptions(before_date="3 March 2020"))
 
 
 def test_no_date_is_before_nothing(tmp_path: Path, encoder: Any) -> None:
     two = [Record("A", "1", "A cyst in the liver."), Record("B", "2", "Cyst in the liver now.", date="2019-01-01")]
     index = ReportIndex.build(two, encoder, tmp_path / "i")
-    result = index.search("cyst", before_date="2030-01-01")
+    result = index.search("cyst", options=SearchOptions(before_date="2030-01-01"))
     assert [h.patient for h in result] == ["B"] and result.excluded == {"no date": 1}
 
 
 def test_evaluation_draws_from_training_alone(tmp_path: Path, records: Any, encoder: Any) -> None:
     index = ReportIndex.build([*records(20), *records(20, first=100, split="test")], encoder, tmp_path / "i")
-    result = index.search("cyst", 500, evaluation=True)
+    result = index.search("cyst", 500, SearchOptions(evaluation=True))
     assert len(result) == 40 and {h.split for h in result} == {"train"}
     with pytest.raises(InputError, match="split train alone"):
-        index.search("cyst", evaluation=True, split="test")
+        index.search("cyst", options=SearchOptions(evaluation=True, split="test"))
     silent = ReportIndex.build(records(5, split=""), encoder, tmp_path / "j")
     with pytest.raises(InputError, match="name no split"):
-        silent.search("cyst", evaluation=True)
+        silent.search("cyst", options=SearchOptions(evaluation=True))
 
 
 @pytest.mark.parametrize(
@@ -151,7 +159,7 @@ def test_evaluation_draws_from_training_alone(tmp_path: Path, records: Any, enco
 )
 def test_bad_vectors_are_refused(tmp_path: Path, index: ReportIndex, records: Any, bad: np.ndarray, rule: str) -> None:
     with pytest.raises(InputError, match=rule):
-        index.search(bad, exclude_patient="P1")
+        index.search(bad, options=SearchOptions(exclude_patient="P1"))
     if bad.ndim == 1:
         wrong = FunctionEmbedder("w", "0", 32, lambda texts: np.stack([bad] * len(texts)))
         with pytest.raises(InputError, match=rule):
@@ -246,12 +254,12 @@ def test_scans(tmp_path: Path, records: Any, encoder: Any, scan: Any) -> None:
     asked = scan("A 3 mm cyst is seen in the liver.", Study(patient_key="unknown"))
     with pytest.raises(InputError, match="says whose it is"):  # S3 has no key, so a header cannot settle it
         index.search(asked)
-    assert len(index.similar_cases(asked, 5, exclude_patient="P3")) == 5
+    assert len(index.similar_cases(asked, 5, SearchOptions(exclude_patient="P3"))) == 5
     index = index.remove(studies=["S3"]).rebuild()
     shown = index.similar_cases(scan(records(1, first=14)[0].text, Study(patient_key="key-P4")), 500)
     assert len(shown) and all(h.patient != "P4" for h in shown)
     assert shown.excluded["same patient"] == 4
-    other = index.search(scan(records(1, first=14)[0].text, Study(patient_key="new")), 1, level="image")
+    other = index.search(scan(records(1, first=14)[0].text, Study(patient_key="new")), 1, SearchOptions(level="image"))
     assert other[0].record == "S14", "a scan of somebody new finds its twin"
     assert other.hits[0].score > 0.99
 
@@ -260,7 +268,7 @@ def test_given_vectors_are_used(tmp_path: Path, records: Any, encoder: Any) -> N
     vectors = np.random.default_rng(0).standard_normal((40, 32))
     settings = IndexSettings(levels=("image", "report"), transform="none")
     index = ReportIndex.build(records(40), encoder, tmp_path / "i", vectors={"image": vectors}, settings=settings)
-    hit = index.search(vectors[9], 1, patient_not_indexed=True, level="image", modality="image")[0]
+    hit = index.search(vectors[9], 1, SearchOptions(patient_not_indexed=True, level="image", modality="image"))[0]
     assert hit.record == "S9" and hit.score == pytest.approx(1.0, abs=1e-3)
     with pytest.raises(InputError, match="shape"):
         ReportIndex.build(records(40), encoder, tmp_path / "j", vectors={"image": vectors[:9]}, settings=settings)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from radvlm.errors import InputError, VerificationError
-from radvlm.retrieve import HashedText, IndexSettings, Record, ReportIndex, random_report, vector_files
+from radvlm.retrieve import HashedText, IndexSettings, Record, ReportIndex, SearchOptions, random_report, vector_files
 from radvlm.types.study import Study
 
 WORDS = ("cyst", "tumor", "stone", "abscess", "clip")
@@ -143,9 +143,9 @@ class Leaks(RuleBasedStateMachine):
                     "embed_volume": lambda self, volume: vector,
                 },
             )()
-            found = self.index.with_embedder(embedder).search(Seen(), k, level=level)
+            found = self.index.with_embedder(embedder).search(Seen(), k, SearchOptions(level=level))
         else:
-            found = self.index.search(query, k, level=level, **given)
+            found = self.index.search(query, k, SearchOptions(level=level, **given))
         assert not {h.patient for h in found} & people
         assert not {" ".join(h.text.lower().split()) for h in found} & theirs, "a copy under another name"
         live = sum(
@@ -163,13 +163,15 @@ class Leaks(RuleBasedStateMachine):
     @rule()
     def exclude_everybody(self) -> None:
         everyone = [p for s in self.index.segments for p in s.column("patient")]
-        assert len(self.index.search("cyst", 5, exclude_patient=everyone)) == 0
+        assert len(self.index.search("cyst", 5, SearchOptions(exclude_patient=everyone))) == 0
         assert random_report(self.index, 1, exclude_patient=everyone, evaluation=False) is None
 
     @invariant()
     def removed_stay_away(self) -> None:
         if hasattr(self, "index"):
-            assert len({h.record for h in self.index.search("cyst", 10_000, level="report")}) == len(self.index)
+            assert len({h.record for h in self.index.search("cyst", 10_000, SearchOptions(level="report"))}) == len(
+                self.index
+            )
 
     def teardown(self) -> None:
         shutil.rmtree(self.place, ignore_errors=True)
@@ -197,12 +199,12 @@ def test_a_scan_must_say_whose_it_is(tmp_path: Path, records: Any, encoder: Any,
     for query in (scan("cyst"), np.ones(32, np.float32)):
         with pytest.raises(InputError, match="says whose it is"):
             index.search(query)
-        assert len(index.search(query, 3, patient_not_indexed=True)) == 3
-        assert len(index.search(query, 3, exclude_patient="somebody new")) == 3
+        assert len(index.search(query, 3, SearchOptions(patient_not_indexed=True))) == 3
+        assert len(index.search(query, 3, SearchOptions(exclude_patient="somebody new"))) == 3
     with pytest.raises(InputError, match="names a patient"):
-        index.search("cyst", exclude_patient="")
+        index.search("cyst", options=SearchOptions(exclude_patient=""))
     with pytest.raises(InputError, match="list of studies"):
-        index.search("cyst", exclude_studies="S1")
+        index.search("cyst", options=SearchOptions(exclude_studies="S1"))
 
 
 def test_near_copies_are_left_out(tmp_path: Path, encoder: Any) -> None:
@@ -220,7 +222,7 @@ def test_near_copies_are_left_out(tmp_path: Path, encoder: Any) -> None:
         tmp_path / "i",
     )
     assert index.duplicates() == [("1", "2")]
-    result = index.search("cyst in segment IV", 100, exclude_patient="A")
+    result = index.search("cyst in segment IV", 100, SearchOptions(exclude_patient="A"))
     assert {h.patient for h in result} == {"C"}
     assert result.excluded == {"same patient": 1, "copy of the patient's report": 1}
 
@@ -236,4 +238,4 @@ def test_a_leak_inside_is_never_silent(
 
     monkeypatch.setattr(vector_files.Shelf, "_candidates", ignore)
     with pytest.raises(VerificationError, match="allowed rows only"):
-        index.search("cyst", exclude_patient="P1")
+        index.search("cyst", options=SearchOptions(exclude_patient="P1"))

@@ -20,6 +20,7 @@ from radvlm.retrieve import (
     KnowledgeBase,
     Record,
     ReportIndex,
+    SearchOptions,
     StoreIndex,
     context_of,
     copy_only,
@@ -101,13 +102,13 @@ def test_routing(tmp_path: Path, encoder: Any) -> None:
         for i, (t, r, p) in enumerate(zip(texts, regions, phases, strict=True))
     ]
     index = ReportIndex.build(records, encoder, tmp_path / "i")
-    found = index.search("cyst", context=context_of(["liver", "spleen"]))
+    found = index.search("cyst", options=SearchOptions(context=context_of(["liver", "spleen"])))
     assert {h.record for h in found} == {"S1", "S2", "S3"}, "a record without a region is never routed away"
     assert found.excluded == {"another body region": 1}
-    assert {h.record for h in index.search("cyst", context=context_of(["liver", "spleen"], phase="portal"))} == {
-        "S1",
-        "S2",
-    }
+    assert {
+        h.record
+        for h in index.search("cyst", options=SearchOptions(context=context_of(["liver", "spleen"], phase="portal")))
+    } == {"S1", "S2"}
 
 
 # -- knowledge text --------------------------------------------------------------------------------------------------
@@ -187,21 +188,27 @@ def test_a_store_answers_as_the_index_does(store: Any, tmp_path: Path, records: 
         {"exclude_patient": [f"P{i}" for i in range(10)]},
     ):
         for k in (3, 500):
-            mine = index.search("A 3 mm cyst is seen in the liver.", k, level="sentence", **given)
-            theirs = behind.search("A 3 mm cyst is seen in the liver.", k, level="sentence", **given)
+            mine = index.search("A 3 mm cyst is seen in the liver.", k, SearchOptions(level="sentence", **given))
+            theirs = behind.search("A 3 mm cyst is seen in the liver.", k, SearchOptions(level="sentence", **given))
             assert theirs.searched == mine.searched
             assert [round(h.score, 4) for h in theirs] == [round(h.score, 4) for h in mine]
             if k == 500:
                 assert {h.id for h in theirs} == {h.id for h in mine}
-    assert behind.search("cyst", 500, level="sentence", exclude_patient="P0").hits, "Q'9 is a copy of a report of P0"
-    assert "Q'9" not in {h.patient for h in behind.search("cyst", 500, level="sentence", exclude_patient="P0")}
+    assert behind.search("cyst", 500, SearchOptions(level="sentence", exclude_patient="P0")).hits, (
+        "Q'9 is a copy of a report of P0"
+    )
+    assert "Q'9" not in {
+        h.patient for h in behind.search("cyst", 500, SearchOptions(level="sentence", exclude_patient="P0"))
+    }
     with pytest.raises(InputError, match="says whose it is"):
-        behind.search(np.ones(32), level="sentence")
+        behind.search(np.ones(32), options=SearchOptions(level="sentence"))
     rows = [r for r, _, _ in store.search(np.ones(32, np.float32) / 32**0.5, 2, _level("sentence"))]
     with pytest.raises(InputError, match="unique"):
         store.add(rows[:1], np.ones((1, 32), np.float32))
     store.remove(["S7"])
-    assert "S7" not in {h.record for h in behind.search("cyst", 500, level="sentence", exclude_patient="P0")}
+    assert "S7" not in {
+        h.record for h in behind.search("cyst", 500, SearchOptions(level="sentence", exclude_patient="P0"))
+    }
 
 
 def _level(name: str) -> Any:
@@ -218,7 +225,7 @@ def test_baselines(tmp_path: Path, records: Any, encoder: Any) -> None:
     drawn = [random_report(index, seed, exclude_patient="P1") for seed in range(60)]
     assert all(h is not None and h.patient != "P1" for h in drawn)
     assert len({h.record for h in drawn if h}) > 20
-    found = index.search("A 3 mm cyst is seen in the liver.", 4, level="report", exclude_patient="P1")
+    found = index.search("A 3 mm cyst is seen in the liver.", 4, SearchOptions(level="report", exclude_patient="P1"))
     assert copy_only(found) == found[0].text
     labels = {h.record: {"cyst": h.rank <= 2} for h in found.hits[:3]}
     weights = [math.exp((h.score - found[0].score) / 0.1) for h in found.hits[:3]]
@@ -234,13 +241,19 @@ def test_baselines(tmp_path: Path, records: Any, encoder: Any) -> None:
 def test_page_escapes_and_shows(tmp_path: Path, encoder: Any, scan: Any) -> None:
     records = [Record(f"P{i}", f"S{i}", f"Cyst <script>alert({i})</script> & more.") for i in range(3)]
     index = ReportIndex.build(records, encoder, tmp_path / "i", volumes=lambda r: scan(r.text))
-    page = similar_cases_page(index.similar_cases(scan("Cyst"), exclude_patient="P0"), images={"S1": PNG})
+    page = similar_cases_page(
+        index.similar_cases(scan("Cyst"), options=SearchOptions(exclude_patient="P0")), images={"S1": PNG}
+    )
     assert "<script>" not in page and "&lt;script&gt;alert(1)" in page
     assert page.count("<article>") == 2 and page.count("data:image/png") == 1 and index.digest in page
     everybody = [f"P{i}" for i in range(3)]
-    assert "No similar case" in similar_cases_page(index.similar_cases(scan("Cyst"), exclude_patient=everybody))
+    assert "No similar case" in similar_cases_page(
+        index.similar_cases(scan("Cyst"), options=SearchOptions(exclude_patient=everybody))
+    )
     with pytest.raises(InputError, match="PNG"):
-        similar_cases_page(index.similar_cases(scan("Cyst"), exclude_patient="P0"), images={"S1": b"GIF89a"})
+        similar_cases_page(
+            index.similar_cases(scan("Cyst"), options=SearchOptions(exclude_patient="P0")), images={"S1": b"GIF89a"}
+        )
 
 
 def _run(*words: str) -> int:

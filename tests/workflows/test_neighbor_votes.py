@@ -14,7 +14,7 @@ import pytest
 import radvlm
 from radvlm.dataset.vocabulary import findings as vocabulary
 from radvlm.errors import FileFormatError, InputError
-from radvlm.retrieve import FunctionEmbedder, HashedText, Record, ReportIndex
+from radvlm.retrieve import FunctionEmbedder, HashedText, Record, ReportIndex, SearchOptions
 from radvlm.types.finding import Status
 from radvlm.types.geometry import Geometry
 from radvlm.types.volume import Volume
@@ -74,7 +74,7 @@ def test_without_a_calibration_the_vote_stands_beside_the_score(scan: Volume, mo
 
 
 def test_the_share_is_the_softmax_of_the_cosines(scan: Volume, model: Any, index: ReportIndex) -> None:
-    hits = index.search(scan, 16, patient_not_indexed=True, level="report")
+    hits = index.search(scan, 16, SearchOptions(patient_not_indexed=True, level="report"))
     weight = np.exp(np.array([h.score for h in hits]) / 0.1)
     has = np.array(["cyst" in h.text for h in hits])
     cyst = one(radvlm.classify_findings(scan, model=model, index=index, patient_not_indexed=True), "liver_cyst")

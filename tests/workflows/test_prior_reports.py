@@ -18,7 +18,7 @@ from radvlm.cli.main import main
 from radvlm.errors import InputError, VerificationError
 from radvlm.io.writing import save_volume
 from radvlm.phantom import LesionSpec, Phantom, PhantomSpec, make_phantom
-from radvlm.retrieve import FunctionEmbedder, HashedText, Record, ReportIndex
+from radvlm.retrieve import FunctionEmbedder, HashedText, Record, ReportIndex, SearchOptions
 from radvlm.types.anatomy import structure
 from radvlm.types.finding import Source, Status
 from radvlm.types.model_output import Draft, FindingScore
@@ -379,7 +379,10 @@ def test_phase_and_kind_of_study_are_decided_from_the_image_where_one_stands_out
     with ReportIndex.build(records, HashedText(), tmp_path / "INDEX") as index:
         context = route(phantom.volume, phantom.segmentation, index=index, model=Seer())
         assert (context.phase, context.kind) == (phase, kind)
-        found = {h.record for h in index.search("hepatic cyst", patient_not_indexed=True, context=context)}
+        found = {
+            h.record
+            for h in index.search("hepatic cyst", options=SearchOptions(patient_not_indexed=True, context=context))
+        }
         assert found == ({"S2", "S3"} if phase else {"S0", "S1", "S2", "S3"}), "what does not say is never routed away"
         told = [d.what for d in context.decisions]
         assert any(("zero-shot scores (0.90)" if phase else "phase could not be decided") in t for t in told)

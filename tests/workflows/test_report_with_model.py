@@ -212,7 +212,7 @@ def test_what_is_no_model_is_refused(phantom: Phantom, fakes: ModuleType) -> Non
         def read(self, volume: object, **_: object) -> object:
             return {}, None
 
-    with pytest.raises(InputError, match="Reading"):
+    with pytest.raises(InputError, match="ModelOutput"):
         radvlm.generate_report(phantom.volume, model=Silent())
 
 
