@@ -1,6 +1,6 @@
 """The report that a model helped to write: masks first, what only the model saw marked so, its prose where it is true.
 
-Unusual: nothing depends on trusting the model. Every sentence passes ``verify``; a model's finding that the masks have
+Nothing depends on trusting the model. Every sentence passes ``verify``; a model's finding that the masks have
 settled cannot enter; and when its prose still broke the report as a whole, the report is written without any of it.
 """
 

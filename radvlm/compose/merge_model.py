@@ -1,6 +1,6 @@
 """A model's scores beside the findings of the masks: who wins, who agrees, what only the model saw.
 
-Unusual: masks always win. What they establish the model does not repeat; what they searched for and did not find it
+Masks always win. What they establish the model does not repeat; what they searched for and did not find it
 may not say, and the disagreement is kept in words. Only where the masks are silent does a score become a finding, with
 source ``model`` and its probability, and never with a measurement.
 """

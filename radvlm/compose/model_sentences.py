@@ -1,6 +1,6 @@
 """What only a model says, in sentences that say so: who saw it, how probable it is, and whether it has a place.
 
-Unusual: such a sentence is never mixed with a measurement. One present or open finding stands in it alone, with its
+Such a sentence is never mixed with a measurement. One present or open finding stands in it alone, with its
 probability; absences of a section are joined, and are the model's ("No renal cyst or renal stone seen by the model."),
 never plain facts.
 """

@@ -58,25 +58,28 @@ class Subject:
 
 
 def subjects_of(cited: Iterable[Citable]) -> dict[str, Subject]:
-    """Subjects by id. What judges a pair, or the contact with a vessel, is a subject of its own."""
+    """Subjects by id. What judges a pair belongs to both organs; the contact with a vessel is a subject of its own."""
     held = tuple(cited)
-    owner = {
-        assessment.id: finding.id
+    organs = {item.site: item.id for item in held if item.kind == "organ"}
+    owners = {
+        assessment.id: [finding.id, *([organs[assessment.twin]] if assessment.twin in organs else [])]
         for finding in held
         if isinstance(finding, Finding)
         for assessment in finding.assessments
-        if assessment.site == finding.site and not assessment.twin
+        if assessment.site == finding.site
     }
     found: dict[str, Subject] = {}
     for item in held:
-        key = owner.get(item.id, item.id)
-        _add(found.setdefault(key, Subject(key)), item)
+        for key in owners.get(item.id, [item.id]):
+            _add(found.setdefault(key, Subject(key)), item)
     return found
 
 
 def _add(subject: Subject, item: Citable) -> None:
     subject.findings.append(item)
     subject.statuses.add(item.status)
+    if isinstance(item, Assessment) and item.twin and subject.key != item.id:
+        return  # neither organ takes a name or a number of the other
     subject.names |= item.names
     subject.sides |= {structure(name).side for name in item.names} - {""}
     if is_lesion_kind(item.kind):
@@ -90,10 +93,7 @@ def _add(subject: Subject, item: Citable) -> None:
         subject.own.add(item.site)
     if isinstance(item, Finding) and item.pole:
         subject.poles.add(item.pole)
-    if isinstance(item, Assessment) and item.twin:
-        subject.own |= {item.site, item.twin}  # both organs, and the numbers are theirs
-    else:
-        subject.measurements += item.measurements
+    subject.measurements += item.measurements
 
 
 def _words_of_model(finding: Finding) -> list[str]:

@@ -1,6 +1,6 @@
 """Sentences by template: what a radiologist would dictate from the same findings, section by section.
 
-Unusual: structures are said in groups ("the stomach and duodenum are incompletely imaged", "vertebrae T10 to L2"), so
+Structures are said in groups ("the stomach and duodenum are incompletely imaged", "vertebrae T10 to L2"), so
 that a hundred structures read like a report; each grouped sentence cites all of its findings. Nothing is called
 unremarkable: only what was judged is called normal, in the words of the rule that judged it.
 """

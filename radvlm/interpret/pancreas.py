@@ -1,6 +1,6 @@
 """Pancreatic tumors: contact with each vessel, T stage (AJCC 8) and resectability (NCCN), and what forbids them.
 
-Unusual: a vessel that was not judged is not a free vessel. A stage that no further vessel can change (T4, locally
+A vessel that was not judged is not a free vessel. A stage that no further vessel can change (T4, locally
 advanced) is given all the same; any other one then is "cannot be staged" with the vessel's name. Neither table looks
 at nodes, metastases or the contour of a vein, and neither is a plan of treatment.
 """

@@ -1,6 +1,6 @@
 """What a lesion touches, and the station of a lymph node, as assessments of it.
 
-Unusual: "abutting" says that two masks share at least ``MIN_CONTACT_MM2`` of surface, nothing about invasion. Vessels
+"abutting" says that two masks share at least ``MIN_CONTACT_MM2`` of surface, nothing about invasion. Vessels
 beside a pancreatic lesion are left to the rules on vascular contact, which measure an angle.
 """
 

@@ -1,6 +1,6 @@
 """The shape of a rule, and reading thresholds.yaml strictly.
 
-Unusual: a rule lists *classes* in ascending order, each with the words and the status it gives, so one number
+A rule lists *classes* in ascending order, each with the words and the status it gives, so one number
 always falls into exactly one class; and a rule lists the conditions it needs, so that an unmet one gives
 "not assessed" with a reason instead of a class. A user's file extends or replaces rules by ``id``.
 """

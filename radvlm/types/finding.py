@@ -1,4 +1,4 @@
-"""Regions, measurements and findings: the facts that sentences may state.
+"""Findings, and the judgements of rules about them: the facts that sentences may state.
 
 A Finding, or an Assessment of one, is the only thing a sentence can cite, and their regions and numbers are the only
 ones that sentence can have. Nothing here holds voxels; a region's mask is always recovered from the Segmentation

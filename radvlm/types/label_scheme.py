@@ -1,7 +1,7 @@
 """Label schemes: what the numbers, names and files of a segmentation mean.
 
 The schemes are data (``schemes/*.csv``, one a scheme, with source, licence and certainty as comments); this module
-reads them and recognises which one a mask follows. Unusual: recognising by numbers alone is refused unless a single
+reads them and recognizes which one a mask follows. Recognizing by numbers alone is refused unless a single
 answer is left, because label 5 is the liver in one scheme and the esophagus in another, and a report about the
 wrong organ is worse than a question. Names are compared as sets of words, so ``left kidney``, ``Kidney-Left`` and
 ``kidney_left`` are one name; further synonyms are data too (``schemes/aliases.tsv``).

@@ -1,6 +1,6 @@
 """What a model says of a scan, as plain data: probabilities, prose, answers. No tensors, nothing measured.
 
-Unusual: nothing in here is a fact. A score becomes a ``Finding`` whose source is the model, and prose (``Draft``) is
+Nothing in here is a fact. A score becomes a ``Finding`` whose source is the model, and prose (``Draft``) is
 unverified until ``radvlm.compose`` has checked it sentence by sentence. A region in here lies in the model's own
 segmentation, never in masks that somebody drew.
 """

@@ -1,6 +1,6 @@
 """Sentences and reports, and their JSON form.
 
-Unusual: a Sentence holds the findings it states, so its regions and numbers are theirs and cannot disagree
+A Sentence holds the findings it states, so its regions and numbers are theirs and cannot disagree
 with them; JSON stores the ids. The JSON form is versioned (``SCHEMA_VERSION``) and published as
 docs/report.schema.json; ``from_json(to_json(r)) == r``.
 """

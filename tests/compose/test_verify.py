@@ -400,3 +400,14 @@ def test_both_needs_both(hand_made: ModuleType) -> None:
         assert _said(found, text, "organ@kidney_left", "organ@kidney_right", section="kidneys") is None
         assert _said(found, text, "organ@kidney_left", section="kidneys"), text
         assert _said(found, text, "organ@kidney_right", section="kidneys"), text
+
+
+def test_what_judges_a_pair_lends_neither_organ_the_numbers_of_the_other(findings: tuple[Finding, ...]) -> None:
+    cited = ("organ@kidney_right", "organ@kidney_left", "kidney_asymmetry")
+    pair = "the kidneys are symmetric in craniocaudal extent."
+    assert _said(findings, f"Right kidney volume 162 mL; {pair}", *cited, section="kidneys") is None
+    assert _said(findings, f"Left kidney volume 162 mL; {pair}", *cited, section="kidneys")
+    assert _said(findings, "The kidneys are included in the scan.", *cited, section="kidneys"), "symmetry is not said"
+    assert _said(
+        findings, f"Volume of the left kidney 155 mL, of the right one 155 mL; {pair}", *cited, section="kidneys"
+    )

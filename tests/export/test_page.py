@@ -10,6 +10,7 @@ import json
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -315,3 +316,11 @@ def test_odd_shapes_make_a_page(case, shape: tuple[int, int, int]) -> None:
     assert data["view"]["native"] == list(shape)
     assert all(s * f >= n for s, f, n in zip(data["view"]["shape"], data["view"]["factors"], shape, strict=True))
     assert max(data["view"]["shape"]) <= 350
+
+
+def test_a_report_of_schema_1_has_a_page() -> None:
+    archived = Path(__file__).parents[1] / "types" / "data" / "report_schema1.json"
+    report = Report.from_json(archived.read_text(encoding="utf-8"))
+    text = html.unescape(render_page(report, volume=None, regions=None, measurements=None))
+    assert all(s.text in text for s in report.sentences)
+    assert "enlarged" in text and "Splenomegaly (" in text

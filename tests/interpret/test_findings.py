@@ -345,3 +345,26 @@ def test_on_a_coarse_grid_a_diameter_near_a_limit_is_not_judged(hand_made: Modul
     assert verdict(25.4, 4.0).status is Status.NOT_ASSESSED and "4.0 mm" in verdict(25.4, 4.0).reason
     assert verdict(25.4, 1.0).category == "ectatic"
     assert verdict(52.0, 4.0).category == "aneurysmal"
+
+
+def test_assessments_are_nested_in_what_they_judge(hand_made: ModuleType) -> None:
+    organs = [
+        hand_made.organ("spleen", 500),
+        hand_made.organ("skeletal_muscle", 9000, area_l3=8000.0),
+        *(hand_made.organ(f"kidney_{side}", 150) for side in ("right", "left")),
+    ]
+    node = dataclasses.replace(hand_made.lesion("lymph_node", 1, 18, 12), station="para-aortic")
+    found = interpret(hand_made.numbers(organs, [node]), patient=ADULT)
+    held = {(f.kind, f.site): {a.kind: a for a in f.assessments} for f in found if f.assessments}
+    assert set(held) == {
+        ("organ", "spleen"),
+        ("organ", "kidney_right"),
+        ("organ", "kidney_left"),
+        ("lymph_node", "lymph_node"),
+    }
+    assert set(held["organ", "spleen"]) == {"splenomegaly"}
+    assert held["organ", "kidney_right"]["kidney_asymmetry"].twin == "kidney_left"
+    assert "kidney_asymmetry" not in held["organ", "kidney_left"]
+    assert set(held["lymph_node", "lymph_node"]) == {"lymphadenopathy", "node_station"}
+    muscle = _one(found, "low_muscle_area")
+    assert isinstance(muscle, Finding) and muscle.headline and muscle.says_value, "no finding holds the muscle"

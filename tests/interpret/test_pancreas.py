@@ -282,3 +282,13 @@ def test_every_branch_of_both_tables_is_reached_from_masks(tumor, part, stage, v
     assert f"stage {stage}" in found["pancreatic_t_stage"].category, (lesion.long_axis_mm, angles)
     assert found["pancreatic_resectability"].category == f"{verdict} (NCCN)", (lesion.long_axis_mm, angles)
     compose_report(findings)
+
+
+def test_contacts_are_nested_in_the_tumor_and_open_ones_stand_alone(hand_made):
+    _, findings = judged(hand_made, angles={SMA: 151.3}, unknown=("splenic_vein",))
+    (tumor,) = [f for f in findings if f.kind == "pancreas_pdac"]
+    contact = {a.site: a for a in tumor.assessments if a.kind == "vessel_contact"}
+    assert contact[SMA].status is Status.PRESENT and contact[SMA].reference == "pancreas_pdac"
+    assert contact[CA].status is Status.ABSENT and "splenic_vein" not in contact
+    alone = [f.site for f in findings if f.kind == "vessel_contact"]
+    assert alone == ["splenic_vein"]

@@ -7,7 +7,7 @@ import pytest
 
 from radvlm.errors import FileFormatError, GridError, InputError, RadvlmError, StructureError, VerificationError
 from radvlm.types.anatomy import KINDS, SECTIONS, children, structure, structures
-from radvlm.types.finding import Finding
+from radvlm.types.finding import Assessment, Finding, citable
 from radvlm.types.geometry import Box, Geometry
 from radvlm.types.measurement import Measurement
 from radvlm.types.region import Region
@@ -169,6 +169,36 @@ def finding(**changes: object) -> Finding:
 def test_findings_that_contradict_themselves_are_refused(changes: dict, message: str) -> None:
     with pytest.raises(RadvlmError, match=message):
         finding(**changes)
+
+
+def assessment(**changes: object) -> Assessment:
+    values = {"id": "F2", "kind": "hepatomegaly", "status": "absent", "site": "liver", "section": "liver"}
+    return Assessment(**{**values, "category": "normal", **changes})  # type: ignore[arg-type]
+
+
+def test_only_what_is_seen_can_be_judged() -> None:
+    judged = finding(assessments=(assessment(),))
+    assert citable([judged]) == (judged, assessment())
+    with pytest.raises(InputError, match="judges something that is seen"):
+        finding(status="absent", regions=(), assessments=(assessment(),))
+    with pytest.raises(InputError, match="judges something that is seen"):
+        finding(assessments=(assessment(status="not assessed", reason="cut"),))
+    with pytest.raises(InputError, match="has a region"):
+        assessment(status="present")
+
+
+def test_a_report_says_every_present_assessment() -> None:
+    large = assessment(status="present", category="enlarged", regions=(region(),))
+    liver = finding(assessments=(large,))
+    with pytest.raises(VerificationError, match="unsaid"):
+        Report((liver,), (Sentence("The liver is seen.", "liver", (liver,)),))
+    said = Sentence("The liver is enlarged.", "liver", (liver, large))
+    report = Report((liver,), (said,))
+    assert said.finding_ids == ("F1", "F2") and said.regions == (region(),) and report.citable == (liver, large)
+    with pytest.raises(VerificationError, match="of its own report"):
+        Report((finding(),), (said,))
+    with pytest.raises(VerificationError, match="unique"):
+        Report((liver, finding(id="F2")), (said,))
 
 
 def test_a_measurement_is_finite_and_named() -> None:
