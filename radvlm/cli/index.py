@@ -22,6 +22,17 @@ EXIT_DAMAGED = 3
 _HASHED = "hashed-text"
 
 
+def add_parser(commands: Any) -> None:
+    """Add the command."""
+    parser = commands.add_parser(
+        "index",
+        help="prior reports: build, add, remove, check, search",
+        description="An index of prior reports (and scans) for `radvlm report --index`; see docs/retrieval.md.",
+    )
+    add_arguments(parser)
+    parser.set_defaults(run=run)
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the commands of ``radvlm index`` to a parser."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
