@@ -19,6 +19,17 @@ if TYPE_CHECKING:
 EXIT_FAILED_CASES = 3
 
 
+def add_parser(commands: Any) -> None:
+    """Add the command."""
+    parser = commands.add_parser(
+        "evaluate",
+        help="compare generated reports with reference reports",
+        description="Score one or more systems against reference reports.",
+    )
+    add_arguments(parser)
+    parser.set_defaults(run=run)
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``radvlm evaluate`` to a parser."""
     from radvlm.cli.judge import add_judge_arguments

@@ -1,8 +1,4 @@
-"""``radvlm index``: its arguments and what it does.
-
-Unusual: nothing but the standard library is imported until the command runs, so that ``--help`` answers at once. Which
-encoder a name means and how a scan is read is told by the caller, because retrieval knows neither models nor files.
-"""
+"""``radvlm index``: build, extend, thin out, check and search an index of prior reports."""
 
 from __future__ import annotations
 
@@ -18,10 +14,22 @@ from radvlm.files.atomic import write_text
 if TYPE_CHECKING:
     from radvlm.retrieve.embedder import Embedder
     from radvlm.retrieve.records import Record
+    from radvlm.types.volume import Volume
 
 #: Exit code of ``radvlm index check`` when something is wrong.
 EXIT_DAMAGED = 3
 _HASHED = "hashed-text"
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command."""
+    parser = commands.add_parser(
+        "index",
+        help="prior reports: build, add, remove, check, search",
+        description="An index of prior reports (and scans) for `radvlm report --index`; see docs/retrieval.md.",
+    )
+    add_arguments(parser)
+    parser.set_defaults(run=run)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -91,57 +99,43 @@ def _reports(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--volumes", metavar="DIR", help="folder that the volume paths are relative to")
 
 
-def run(
-    args: argparse.Namespace,
-    open_embedder: Callable[[str], Embedder] | None = None,
-    load_volume: Callable[[Path], Any] | None = None,
-    picture: Callable[[Any], bytes] | None = None,
-) -> int:
-    """Run ``radvlm index``; returns the exit code. Raises RadvlmError for bad input.
-
-    ``open_embedder`` turns an encoder's name into one, ``load_volume`` reads a scan, ``picture`` makes a PNG of it;
-    without them only text and the encoder without weights are served.
-    """
-    actions = {"build": _build, "add": _add, "remove": _remove, "check": _check}
-    if args.action == "search":
-        return _search(args, open_embedder, load_volume, picture)
-    return actions[args.action](args, open_embedder, load_volume)
+def run(args: argparse.Namespace) -> int:
+    """Run ``radvlm index``; returns the exit code. Raises RadvlmError for bad input."""
+    actions = {"build": _build, "add": _add, "remove": _remove, "check": _check, "search": _search}
+    return actions[args.action](args)
 
 
 def _say(args: argparse.Namespace) -> Callable[[str], None] | None:
     return None if args.quiet else lambda step: print(step, file=sys.stderr)
 
 
-def _embedder(name: str, open_embedder: Callable[[str], Embedder] | None) -> Embedder:
-    from radvlm.errors import InputError
+def _embedder(name: str) -> Embedder:
     from radvlm.retrieve.embedder import HashedText
 
     if name.startswith(_HASHED):
         size = name.removeprefix(_HASHED).lstrip("-")
         return HashedText(int(size)) if size.isdigit() else HashedText()
-    if open_embedder is None:
-        raise InputError(f"without models the encoder is {_HASHED}", repr(name))
+    from radvlm.workflows.open_index import open_embedder
+
     return open_embedder(name)
 
 
-def _open(args: argparse.Namespace, open_embedder: Callable[[str], Embedder] | None) -> Any:
+def _open(args: argparse.Namespace) -> Any:
     from radvlm.retrieve.index import ReportIndex
 
     index = ReportIndex.load(args.index)
     if index.embedder is None:
-        index = index.with_embedder(_embedder(index.manifest["encoder"]["id"], open_embedder))
+        index = index.with_embedder(_embedder(index.manifest["encoder"]["id"]))
     return index
 
 
-def _volumes(args: argparse.Namespace, load_volume: Callable[[Path], Any] | None) -> Callable[[Record], Any] | None:
-    from radvlm.errors import InputError
-
+def _volumes(args: argparse.Namespace) -> Callable[[Record], Volume | None] | None:
     if not args.volumes:
         return None
-    if load_volume is None:
-        raise InputError("scans are indexed where a reader of scans is at hand", args.volumes)
-    folder, read = Path(args.volumes), load_volume
-    return lambda record: read(folder / record.volume) if record.volume else None
+    from radvlm.io import load_volume
+
+    folder = Path(args.volumes)
+    return lambda record: load_volume(folder / record.volume) if record.volume else None
 
 
 def _report(index: Any, args: argparse.Namespace) -> None:
@@ -161,7 +155,7 @@ def _report(index: Any, args: argparse.Namespace) -> None:
         print(f"  {len(index.segments)} segments; one is faster: `radvlm index remove INDEX --rebuild`")
 
 
-def _build(args: argparse.Namespace, open_embedder: Any, load_volume: Any) -> int:
+def _build(args: argparse.Namespace) -> int:
     from radvlm.retrieve.index import ReportIndex
     from radvlm.retrieve.records import read_records
     from radvlm.retrieve.settings import IndexSettings
@@ -171,9 +165,9 @@ def _build(args: argparse.Namespace, open_embedder: Any, load_volume: Any) -> in
     _report(
         ReportIndex.build(
             read_records(args.reports),
-            _embedder(args.encoder, open_embedder),
+            _embedder(args.encoder),
             args.output,
-            volumes=_volumes(args, load_volume),
+            volumes=_volumes(args),
             settings=settings,
             overwrite=args.overwrite,
             progress=_say(args),
@@ -183,19 +177,14 @@ def _build(args: argparse.Namespace, open_embedder: Any, load_volume: Any) -> in
     return 0
 
 
-def _add(args: argparse.Namespace, open_embedder: Any, load_volume: Any) -> int:
+def _add(args: argparse.Namespace) -> int:
     from radvlm.retrieve.records import read_records
 
-    _report(
-        _open(args, open_embedder).add(
-            read_records(args.reports), volumes=_volumes(args, load_volume), progress=_say(args)
-        ),
-        args,
-    )
+    _report(_open(args).add(read_records(args.reports), volumes=_volumes(args), progress=_say(args)), args)
     return 0
 
 
-def _remove(args: argparse.Namespace, open_embedder: Any, load_volume: Any) -> int:
+def _remove(args: argparse.Namespace) -> int:
     from radvlm.retrieve.index import ReportIndex
 
     index = ReportIndex.load(args.index)
@@ -205,7 +194,7 @@ def _remove(args: argparse.Namespace, open_embedder: Any, load_volume: Any) -> i
     return 0
 
 
-def _check(args: argparse.Namespace, open_embedder: Any, load_volume: Any) -> int:
+def _check(args: argparse.Namespace) -> int:
     from radvlm.retrieve.index import ReportIndex
 
     found = ReportIndex.load(args.index).check()
@@ -214,14 +203,12 @@ def _check(args: argparse.Namespace, open_embedder: Any, load_volume: Any) -> in
     return 0 if found["ok"] else EXIT_DAMAGED
 
 
-def _search(args: argparse.Namespace, open_embedder: Any, load_volume: Any, picture: Any) -> int:
-    from radvlm.errors import InputError
+def _search(args: argparse.Namespace) -> int:
+    from radvlm.io import load_volume
     from radvlm.retrieve.search_options import SearchOptions
     from radvlm.retrieve.similar import similar_cases_page
 
-    if args.ct and load_volume is None:
-        raise InputError("a scan is read where a reader of scans is at hand", args.ct)
-    index = _open(args, open_embedder)
+    index = _open(args)
     query = args.text if args.text else load_volume(Path(args.ct))
     options = SearchOptions(
         exclude_patient=args.exclude_patient or None,
@@ -233,11 +220,12 @@ def _search(args: argparse.Namespace, open_embedder: Any, load_volume: Any, pict
     )
     result = index.search(query, args.k, options)
     if args.page:
-        images, asked = {}, None
-        if picture is not None and load_volume is not None and args.volumes:
-            images = {h.record: picture(load_volume(Path(args.volumes) / h.volume)) for h in result if h.volume}
-        if picture is not None and args.ct:
-            asked = picture(query)
+        from radvlm.export.scan_picture import scan_picture
+
+        images = {}
+        if args.volumes:
+            images = {h.record: scan_picture(load_volume(Path(args.volumes) / h.volume)) for h in result if h.volume}
+        asked = scan_picture(query) if args.ct else None
         write_text(args.page, similar_cases_page(result, query_image=asked, images=images))
     if args.json:
         print(json.dumps(result.to_dict(), indent=2))

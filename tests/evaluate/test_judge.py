@@ -555,9 +555,9 @@ def arguments(*given: str) -> argparse.Namespace:
 
 def test_the_command_needs_no_third_party_package_to_tell_its_arguments() -> None:
     code = (
-        "import sys, argparse; before = set(sys.modules); import radvlm.cli.judge as c; "
+        "import sys, argparse; before = set(sys.modules); import radvlm.cli.judge as c, radvlm.cli.calibrate as d; "
         "p = argparse.ArgumentParser(); c.add_judge_arguments(p); q = argparse.ArgumentParser(); "
-        "c.add_calibrate_arguments(q); p.format_help(); "
+        "d.add_arguments(q); p.format_help(); "
         "bad = {'numpy', 'pydantic', 'torch', 'yaml', 'tqdm'} & set(sys.modules); assert not bad, bad"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from radvlm.cli import judge
+from radvlm.cli import calibrate as command
 from radvlm.errors import FileFormatError, InputError
 from radvlm.evaluate.judge.calibrate import calibrate, weighted_pearson, weighted_tau_b
 from radvlm.evaluate.judge.rated_sets import COUNTS, REXVAL_RATINGS, REXVAL_REPORTS, RatedCase, RatedSet
@@ -277,18 +277,18 @@ def test_the_command_calibrates_the_rules_and_a_dry_run_costs_nothing(
     ]
     write(tmp_path / "rated.csv", rows)
     parser = argparse.ArgumentParser()
-    judge.add_calibrate_arguments(parser)
+    command.add_arguments(parser)
     base = ["--dataset", "table", "--data", str(tmp_path / "rated.csv"), "-o", str(tmp_path / "out")]
-    assert judge.run_calibrate(parser.parse_args([*base, "--metric", "errors"])) == 0
+    assert command.run(parser.parse_args([*base, "--metric", "errors"])) == 0
     made = json.loads((tmp_path / "out" / "calibration.json").read_text(encoding="utf-8"))
     assert made["rows"][0]["counts"] == "total" and made["rows"][0]["tau"]["value"] == 1.0
     assert "Agreement of errors with radiologists" in capsys.readouterr().out
     judged = [*base, "--judge", "offline-batch", "--model", "m"]
-    assert judge.run_calibrate(parser.parse_args([*judged, "--dry-run"])) == 0
+    assert command.run(parser.parse_args([*judged, "--dry-run"])) == 0
     assert "8 cases, 2 requests" in capsys.readouterr().out
-    assert judge.run_calibrate(parser.parse_args([*judged, "-q"])) == 3  # all pending
+    assert command.run(parser.parse_args([*judged, "-q"])) == 3  # all pending
     card = json.loads((tmp_path / "out" / "judge-card.json").read_text(encoding="utf-8"))
     assert card["statuses"] == {"pending": 8}
     assert len((tmp_path / "out/judge-batch/requests.jsonl").read_text(encoding="ascii").splitlines()) == 2
     with pytest.raises(InputError, match="one of them"):
-        judge.run_calibrate(parser.parse_args(base))
+        command.run(parser.parse_args(base))

@@ -1,0 +1,53 @@
+"""Arguments that several commands share, and the settings that they make."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from radvlm.workflows.config import Config
+
+
+def model_argument(parser: argparse.ArgumentParser, default: str | None) -> None:
+    """``--model``."""
+    shown = f" (default {default})" if default else ""
+    parser.add_argument(
+        "--model",
+        metavar="NAME",
+        default=default,
+        help=f"tiny, a folder of save_pretrained, a checkpoint file or a hub id in the cache{shown}",
+    )
+
+
+def mask_arguments(parser: argparse.ArgumentParser, *, required: bool) -> None:
+    """``--masks``, ``--scheme`` and ``--series``."""
+    parser.add_argument(
+        "--masks", required=required, metavar="MASKS", help="multi-label NIfTI, folder of binary masks, or DICOM SEG"
+    )
+    parser.add_argument("--scheme", help="label scheme of the masks (default: detected; see `radvlm info schemes`)")
+    parser.add_argument("--series", help="DICOM series: UID or its end, number, or part of the description")
+
+
+def patient_arguments(parser: argparse.ArgumentParser) -> None:
+    """Whose scan it is, so that no prior report of that patient is looked up."""
+    whose = parser.add_mutually_exclusive_group()
+    whose.add_argument(
+        "--exclude-patient",
+        action="append",
+        metavar="ID",
+        help="whose scan it is: none of their reports in the index is used (can be repeated)",
+    )
+    whose.add_argument("--patient-not-indexed", action="store_true", help="the scan is of nobody in the index")
+
+
+def settings_of(args: argparse.Namespace) -> Config:
+    """The settings of ``--config``, with ``--style`` over them where a command has it."""
+    from dataclasses import replace
+
+    from radvlm.workflows.config import Config
+
+    config = Config.load(args.config) if args.config else Config()
+    if getattr(args, "style", None):
+        config = replace(config, style=replace(config.style, detail=args.style))
+    return config

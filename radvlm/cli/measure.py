@@ -1,0 +1,33 @@
+"""``radvlm measure``: the numbers alone."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from radvlm.cli.arguments import mask_arguments, settings_of
+from radvlm.cli.terminal import deliver
+from radvlm.errors import InputError
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command."""
+    measure = commands.add_parser("measure", help="the numbers alone, JSON or CSV")
+    measure.add_argument("ct", nargs="?", help="DICOM folder or NIfTI file; leave it out for geometry without HU")
+    mask_arguments(measure, required=True)
+    measure.add_argument("--format", choices=("csv", "json"), default="csv")
+    measure.add_argument("-o", "--output", metavar="FILE", help="default: standard output")
+    measure.add_argument("--config", metavar="YAML")
+    measure.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Measure, and print or write the table."""
+    from radvlm.io import load_volume
+    from radvlm.workflows.examine import measure
+
+    if args.series and not args.ct:
+        raise InputError("--series chooses a series of the CT", "no CT")
+    volume = load_volume(args.ct, series=args.series) if args.ct else None
+    numbers = measure(volume, args.masks, config=settings_of(args), scheme=args.scheme)
+    deliver(numbers.to_csv() if args.format == "csv" else numbers.to_json() + "\n", args.output)

@@ -1,0 +1,105 @@
+"""``radvlm classify`` and ``radvlm ask``: what a model says of one CT beside a report."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import asdict
+from typing import Any
+
+from radvlm.cli.arguments import mask_arguments, model_argument, patient_arguments
+from radvlm.cli.terminal import printable
+
+
+def add_parsers(commands: Any) -> None:
+    """Add ``radvlm classify`` and ``radvlm ask``."""
+    classify = commands.add_parser(
+        "classify",
+        help="probabilities of findings, from the images alone",
+        description="Print how probable findings are in one CT: those of the model, or any text (zero-shot).",
+    )
+    classify.add_argument("ct", help="DICOM folder, DICOM zip or NIfTI file")
+    model_argument(classify, "tiny")
+    classify.add_argument("--findings", nargs="+", metavar="TEXT", help="default: those the model was trained on")
+    classify.add_argument("--series", help="DICOM series, as in `radvlm report`")
+    classify.add_argument("--index", metavar="INDEX", help="the nearest scans of an index vote beside the model")
+    patient_arguments(classify)
+    classify.add_argument("--json", action="store_true", help="machine readable")
+    classify.set_defaults(run=run_classify)
+
+    ask = commands.add_parser(
+        "ask",
+        help="answer a question about one CT",
+        description="Print the answer to a question, how sure the model is and what it rests on.",
+    )
+    ask.add_argument("ct", help="DICOM folder, DICOM zip or NIfTI file")
+    ask.add_argument("question")
+    model_argument(ask, "tiny")
+    mask_arguments(ask, required=False)
+    ask.add_argument("--json", action="store_true", help="machine readable")
+    ask.set_defaults(run=run_ask)
+
+
+def run_classify(args: argparse.Namespace) -> None:
+    """Print how probable findings are."""
+    from radvlm.workflows.examine import classify_findings
+    from radvlm.workflows.models import load_model, notice_of
+
+    model = load_model(args.model)
+    scores = classify_findings(
+        args.ct,
+        model=model,
+        findings=args.findings,
+        series=args.series,
+        index=args.index,
+        exclude_patient=args.exclude_patient,
+        patient_not_indexed=args.patient_not_indexed,
+    )
+    notice = notice_of(model)
+    if args.json:
+        print(json.dumps({"model": model.name, "notice": notice, "scores": [asdict(s) for s in scores]}, indent=2))
+        return
+    from radvlm.types.anatomy import structure
+
+    for score in sorted(scores, key=lambda s: -s.probability):
+        where = structure(score.site).words if score.site else ""
+        print(
+            f"{score.probability:5.2f}  {score.status:<13}  {score.words}{f' ({where})' if where else ''}"
+            f"{_vote_words(score)}"
+        )
+    if notice:
+        print(f"note: {notice}", file=sys.stderr)
+
+
+def _vote_words(score: Any) -> str:
+    """What the neighbors of an index say of a finding; "" without an index."""
+    if not hasattr(score, "neighbors"):
+        return ""
+    if score.share is None:
+        return "; no neighbor votes"
+    how = "counted" if score.is_calibrated else "uncalibrated, not counted"
+    return f"; {score.share:.2f} of {score.neighbors} neighbors ({how})"
+
+
+def run_ask(args: argparse.Namespace) -> None:
+    """Print the answer to a question."""
+    from radvlm.workflows.examine import answer
+    from radvlm.workflows.models import load_model, notice_of
+
+    model = load_model(args.model)
+    found = answer(args.ct, args.question, model=model, segmentation=args.masks, scheme=args.scheme, series=args.series)
+    notice = notice_of(model)
+    if args.json:
+        whole = {"model": model.name, "notice": notice, "question": args.question, **found.to_dict()}
+        print(json.dumps(whole, indent=2))
+        return
+    print(printable(found.text))
+    print(f"confidence {found.confidence:.2f}; {found.status}")
+    if found.region is not None:
+        x, y, z = found.region.centroid_mm
+        print(f"region: {found.region.structure}, center {x:.0f} {y:.0f} {z:.0f} mm (RAS+)")
+    for line in found.evidence:
+        print(f"- {printable(line)}")
+    if notice:
+        print(f"note: {notice}", file=sys.stderr)

@@ -1,0 +1,46 @@
+"""What commands show: progress on stderr, results on stdout or in a file."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+
+class Steps:
+    """Progress on stderr: a bar on a terminal, plain lines otherwise, nothing when quiet."""
+
+    def __init__(self, quiet: bool, total: int) -> None:
+        self._bar: Any = None
+        self._quiet = quiet
+        if not quiet and sys.stderr.isatty():
+            from tqdm import tqdm
+
+            self._bar = tqdm(total=total, bar_format="{n}/{total} {desc} [{elapsed}]", leave=False)
+
+    def __call__(self, step: str) -> None:
+        """Begin a step."""
+        if self._bar is not None:
+            self._bar.update(1)
+            self._bar.set_description_str(step)
+        elif not self._quiet:
+            print(step, file=sys.stderr)
+
+    def close(self) -> None:
+        """Take the bar away."""
+        if self._bar is not None:
+            self._bar.close()
+
+
+def deliver(text: str, file: str | None) -> None:
+    """Write a result to a file, or to stdout without one."""
+    if file:
+        from radvlm.files.atomic import write_text
+
+        write_text(file, text)
+    else:
+        sys.stdout.write(text)
+
+
+def printable(text: str) -> str:
+    """Text of a model without control characters, which a terminal would obey."""
+    return "".join(c if c.isprintable() else " " for c in text)
