@@ -114,6 +114,7 @@ def run(args: argparse.Namespace, load_regions: Callable[[Path], RegionMap | Non
     from radvlm.cli.judge import dry_run, open_judge, prices_of, save_judge, summary
     from radvlm.evaluate.inputs import Columns, read_reports
     from radvlm.evaluate.registry import DEFAULT_METRICS
+    from radvlm.evaluate.results.writing import markdown, save
     from radvlm.evaluate.run import evaluate, pair
     from radvlm.evaluate.statistics.resampling import Statistics
 
@@ -160,7 +161,7 @@ def run(args: argparse.Namespace, load_regions: Callable[[Path], RegionMap | Non
             journal=out / "journal.jsonl",
             progress=None if args.quiet else lambda step: print(step, file=sys.stderr),
         )
-        table.save(out, page=not args.no_page)
+        save(table, out, page=not args.no_page)
         if judge is not None:
             card = save_judge(judge, table, out, prices_of(args))
             print(summary(card), file=sys.stderr)
@@ -168,7 +169,7 @@ def run(args: argparse.Namespace, load_regions: Callable[[Path], RegionMap | Non
         if judge is not None:
             judge.runner.cache.close()
     if not args.quiet:
-        print(table.to_markdown())
+        print(markdown(table))
         print(f"Written to {out}", file=sys.stderr)
     worst = max((e.failed / table.cases for e in table.estimates), default=0.0)
     if worst > args.max_failed:

@@ -18,7 +18,9 @@ _HOME = {
     "Metric": "radvlm.evaluate.metric",
     "Output": "radvlm.evaluate.metric",
     "read_reports": "radvlm.evaluate.inputs",
-    "compare_systems": "radvlm.evaluate.statistics.resampling",
+    "compare_systems": "radvlm.evaluate.results.table",
+    "markdown": "radvlm.evaluate.results.writing",
+    "save": "radvlm.evaluate.results.writing",
     "label_report": "radvlm.report_reader.labels",
     "count_errors": "radvlm.evaluate.metrics.errors",
 }
@@ -33,17 +35,19 @@ __all__ = [
     "count_errors",
     "evaluate",
     "label_report",
+    "markdown",
     "read_reports",
+    "save",
 ]
 
 if TYPE_CHECKING:
     from radvlm.evaluate.inputs import read_reports
     from radvlm.evaluate.metric import Metric, Output
     from radvlm.evaluate.metrics.errors import count_errors
-    from radvlm.evaluate.results.table import EvaluationTable
+    from radvlm.evaluate.results.table import EvaluationTable, compare_systems
+    from radvlm.evaluate.results.writing import markdown, save
     from radvlm.evaluate.run import evaluate
     from radvlm.evaluate.score import Mark, Score
-    from radvlm.evaluate.statistics.resampling import compare_systems
     from radvlm.report_reader.labels import label_report
     from radvlm.report_reader.report_text import ReportText
 

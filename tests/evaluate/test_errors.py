@@ -292,3 +292,50 @@ def test_a_generated_report_reads_back_as_its_own_findings(seed: int) -> None:
     found = count_errors(report, as_text)  # structured findings against the report's own words
     assert found.matched == found.n_reference >= 3
     assert found.total == 0, found.errors
+
+
+# ---- limits at which a judgment turns, and rules that swapped reports cannot show ----
+
+
+def judged(reference: str, candidate: str) -> list[tuple[str, bool]]:
+    return [(e.category, e.significant) for e in count_errors(reference, candidate).errors]
+
+
+@pytest.mark.parametrize(
+    ("reference", "candidate", "wanted"),
+    [
+        # what grew may have been there for the other reader only now; what is new did not shrink
+        ("New right pleural effusion.", "Right pleural effusion, increased since the prior examination.", []),
+        ("Right pleural effusion, increased since the prior examination.", "New right pleural effusion.", []),
+        (
+            "New right pleural effusion.",
+            "Right pleural effusion, decreased since the prior examination.",
+            [("false_comparison", True)],
+        ),
+        # what is only possible matters when it is urgent, and not when it is merely actionable
+        ("Normal.", "Possible pulmonary embolism.", [("false_finding", True)]),
+        ("Possible pulmonary embolism.", "Normal.", [("omission", True)]),
+        ("Normal.", "Possible pneumonia.", [("false_finding", False)]),
+        ("Normal.", "Pneumonia.", [("false_finding", True)]),
+        ("Possible pneumonia.", "Normal.", [("omission", False)]),
+        # a whole-examination comparison is one error on whichever side alone makes it
+        ("No significant interval change.", "Stable hiatal hernia. Stable renal cyst.", None),
+    ],
+)
+def test_limits_of_judgment(reference: str, candidate: str, wanted: list[tuple[str, bool]] | None) -> None:
+    if wanted is not None:
+        assert judged(reference, candidate) == wanted
+    else:
+        assert not [e for e in count_errors(reference, candidate).errors if e.kind == "comparison_statement"]
+
+
+def test_a_denial_of_one_side_denies_nothing_of_the_other() -> None:
+    """ "No left effusion" does not say that the right one is absent; "no effusion" does."""
+    general = count_errors("No pleural effusion.", "Right pleural effusion.").errors
+    assert len(general) == 1 and "says it is absent" in general[0].reason and general[0].reference
+    for one_sided in ("No left pleural effusion.", "No nodule in the right upper lobe."):
+        candidate = "Right pleural effusion." if "effusion" in one_sided else "9 mm nodule in the left lower lobe."
+        error = next(e for e in count_errors(one_sided, candidate).errors if e.category == "false_finding")
+        assert "does not mention it" in error.reason and error.reference == ()
+        missed = next(e for e in count_errors(candidate, one_sided).errors if e.category == "omission")
+        assert "does not mention it" in missed.reason and missed.candidate == ()

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from radvlm.errors import InputError
-from radvlm.evaluate import EvaluationTable, Mark, Output, ReportText, Score, compare_systems, evaluate
+from radvlm.evaluate import EvaluationTable, Mark, Output, ReportText, Score, compare_systems, evaluate, save
 from radvlm.evaluate.results.writing import file_name
 from radvlm.evaluate.statistics.resampling import Statistics
 
@@ -194,7 +194,7 @@ def test_slow_metrics_resume_and_skip_baselines(tmp_path: Path) -> None:
 def test_files(tmp_path: Path) -> None:
     refs = [f"The cyst of {i} mm & more <b>" for i in range(10)]
     table = _evaluate(refs, {"A/b <x>": [r + " 77" for r in refs], "B": refs}, metrics=[Lengths(), "lexical"])
-    table.save(tmp_path)
+    save(table, tmp_path)
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert summary["cases"] == 10 and summary["case_files"]["A/b <x>"] == "cases-A-b-x.jsonl"
     values = {(v["system"], v["metric"], v["output"]): v["value"] for v in summary["values"]}
@@ -206,16 +206,16 @@ def test_files(tmp_path: Path) -> None:
     assert restored == table.systems[0].records[0].scores["lexical"]["bleu-4"]
     assert "| rouge-l ↑ |" in (tmp_path / "summary.md").read_text()
     assert not list(tmp_path.glob("*.part"))
-    _evaluate(refs, {"B": refs}).save(tmp_path, page=False)
+    save(_evaluate(refs, {"B": refs}), tmp_path, page=False)
     assert sorted(p.name for p in tmp_path.glob("cases-*")) == [
         f"cases-{file_name(n)}.jsonl" for n in ("B", "nearest report", "normal report", "random report")
     ]
     same = _evaluate(refs, {"a b": refs, "A-b": refs}, baselines=False)
     with pytest.raises(InputError, match="differ as file names"):
-        same.save(tmp_path)
+        save(same, tmp_path)
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match="can be written"):
-        table.save(tmp_path / "file" / "below")
+        save(table, tmp_path / "file" / "below")
 
 
 def test_the_page_is_offline_and_escapes_what_reports_say() -> None:

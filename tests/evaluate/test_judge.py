@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from radvlm.cli import judge as judge_command
 from radvlm.errors import FileFormatError, InputError
-from radvlm.evaluate import evaluate
+from radvlm.evaluate import evaluate, save
 from radvlm.evaluate.judge.backend import BackendFailure, Reply
 from radvlm.evaluate.judge.cache import ReplyCache
 from radvlm.evaluate.judge.callable import CallableBackend
@@ -397,7 +397,7 @@ def test_the_judge_in_a_table_beside_the_rules(tmp_path: Path) -> None:
     assert {o.name for o in ErrorsMetric().outputs} < {o.name for o in metric.outputs}
     assert table.value("normal report", "judge", "total") is None  # nobody pays for baselines
 
-    table.save(tmp_path, page=True)
+    save(table, tmp_path, page=True)
     card = judge_command.save_judge(metric, table, tmp_path, Prices(1.0, 2.0))
     assert (card["cases"], card["judged"], card["failed"]) == (7, 6, 1)
     assert card["statuses"] == {"ok": 6, "server_error": 1} and card["errors"] == 8

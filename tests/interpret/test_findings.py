@@ -368,3 +368,9 @@ def test_assessments_are_nested_in_what_they_judge(hand_made: ModuleType) -> Non
     assert set(held["lymph_node", "lymph_node"]) == {"lymphadenopathy", "node_station"}
     muscle = _one(found, "low_muscle_area")
     assert isinstance(muscle, Finding) and muscle.headline and muscle.says_value, "no finding holds the muscle"
+
+
+@pytest.mark.parametrize(("age", "judged"), [(17.9, False), (18, True), (18.1, True)])
+def test_a_rule_for_adults_holds_from_the_birthday(hand_made: ModuleType, age: float, judged: bool) -> None:
+    found = interpret(hand_made.numbers([hand_made.organ("spleen", 500.0)]), patient=Patient(age_years=age))
+    assert (_one(found, "splenomegaly").status is Status.PRESENT) == judged

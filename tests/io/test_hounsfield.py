@@ -286,3 +286,21 @@ def test_series_belongs_to_dicom(tmp_path, body):
         load_volume(body, affine=AFFINE, series="1")
     with pytest.raises(InputError, match="series="):
         load_volume(with_header(tmp_path, body, 1, 0), series="1")
+
+
+# -- the limits of the rules, on histograms made for them -----------------------------------------------------------
+
+
+def histogram(*parts: tuple[float, float], n: int = 20_000) -> np.ndarray:
+    """(n / 100, 10, 10) int16; each part (share, value) is spread evenly from 9 below the value to 9 above."""
+    values = [np.rint(np.linspace(value - 9, value + 9, round(share * n))) for share, value in parts]
+    return np.concatenate(values).astype(np.int16).reshape(-1, 10, 10)
+
+
+def test_neither_air_nor_tissue_is_refused() -> None:
+    odd = histogram((0.981, 600), (0.009, -800), (0.010, 100))
+    with pytest.raises(InputError, match="neither air nor soft tissue between"):
+        load_volume(odd, affine=AFFINE)
+    # either of the two is enough
+    load_volume(histogram((0.96, 600), (0.009, -800), (0.031, 100)), affine=AFFINE)
+    load_volume(histogram((0.96, 600), (0.031, -800), (0.009, 100)), affine=AFFINE)

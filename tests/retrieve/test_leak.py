@@ -239,3 +239,37 @@ def test_a_leak_inside_is_never_silent(
     monkeypatch.setattr(vector_files.Shelf, "_candidates", ignore)
     with pytest.raises(VerificationError, match="allowed rows only"):
         index.search("cyst", options=SearchOptions(exclude_patient="P1"))
+
+
+def test_a_key_says_whose_a_scan_is_only_where_every_record_has_one(
+    tmp_path: Path, records: Any, encoder: Any, scan: Any
+) -> None:
+    """One record without a key could be the same patient's, under a name that the scan does not carry."""
+    keyed = records(6, patient_key="K")
+    mine = scan("cyst", Study(patient_key="somebody else"))
+    whole = ReportIndex.build(keyed, encoder, tmp_path / "whole")
+    assert len(whole.search(mine, 3)) == 3
+    mixed = ReportIndex.build([*keyed, *records(6, first=6)], encoder, tmp_path / "mixed")
+    grown = whole.add(records(6, first=6))  # a second segment, none of whose records has a key
+    for index in (mixed, grown):
+        with pytest.raises(InputError, match="says whose it is"):
+            index.search(mine)
+        assert len(index.search(mine, 3, options=SearchOptions(patient_not_indexed=True))) == 3
+
+
+def test_a_scan_excludes_its_own_patient_by_key_and_by_study(
+    tmp_path: Path, records: Any, encoder: Any, scan: Any
+) -> None:
+    world = [*records(4, patients=1, patient_key="K0"), *records(8, first=4, patients=100, patient_key="K1")]
+    index = ReportIndex.build(world, encoder, tmp_path / "i")
+    by_key = index.search(scan("cyst", Study(patient_key="K0")), 100)
+    assert by_key.excluded["same patient"] == 4 and "P0" not in {h.patient for h in by_key}
+    by_study = index.search(scan("cyst", Study(study_uid="S2")), 100)
+    assert by_study.excluded["same patient"] == 4 and "P0" not in {h.patient for h in by_study}
+    assert index.whose(scan("cyst", Study(patient_key="K0", study_uid="S2")), SearchOptions(exclude_patient="P7")) == (
+        ("P7", "K0"),
+        ("S2",),
+    )
+    assert index.whose(scan("cyst"), SearchOptions(exclude_patient=("P7", "P8"))) == (("P7", "P8"), ())
+    with pytest.raises(InputError, match="names a patient"):
+        SearchOptions(exclude_patient=("P7", " "))

@@ -257,3 +257,88 @@ def test_measurements_read_back_the_same_and_nothing_else_is_read(tmp_path) -> N
             Measurements.from_json(text)
     with pytest.raises(InputError, match="a study is a folder"):
         compare(tmp_path, numbers)
+
+
+def resized(record: LesionMeasurements, **uncertainty: float) -> LesionMeasurements:
+    """The lesion with other uncertainties of its measurements."""
+    return dataclasses.replace(
+        record,
+        measurements=tuple(
+            dataclasses.replace(m, uncertainty=uncertainty.get(m.quantity, m.uncertainty)) for m in record.measurements
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("now_mm", "prior_doubt", "status"),
+    [
+        (25.0, 1.0, "grown"),  # 5 mm beyond hypot(1, 1)
+        (25.0, 4.8, "grown"),  # hypot(1, 4.8) = 4.9
+        (25.0, 4.9, "unchanged"),  # hypot(1, 4.9) = 5.001
+        (15.0, 4.9, "unchanged"),
+        (15.0, 4.8, "shrunk"),
+    ],
+)
+def test_a_change_must_exceed_the_doubt_of_both_scans(now_mm: float, prior_doubt: float, status: str) -> None:
+    old, new = lesion(1, (70, 10, 20), 20.0), lesion(1, (70, 10, 20), now_mm)
+    forward = compare(scan([new]), scan([resized(old, long_axis=prior_doubt)])).changes[0]
+    assert forward.status == status
+    backward = compare(scan([resized(new, long_axis=prior_doubt)]), scan([old])).changes[0]
+    assert backward.status == status, "the doubt of the present scan counts as much"
+
+
+def test_a_doubling_time_needs_a_volume_change_beyond_the_doubt_of_both_scans() -> None:
+    old, new = lesion(1, (70, 10, 20), 20.0), lesion(1, (70, 10, 20), 25.0)
+    difference = new.measurement("volume").value - old.measurement("volume").value
+    assert compare(scan([new]), scan([old]), days=100).changes[0].doubling_days > 0
+    for a, b in ((0.0, 1.01 * difference), (1.01 * difference, 0.0), (0.8 * difference, 0.8 * difference)):
+        found = compare(scan([resized(new, volume=a)]), scan([resized(old, volume=b)]), days=100).changes[0]
+        assert found.doubling_days is None
+    assert compare(scan([new]), scan([old]), days=0).changes[0].doubling_days is None
+
+
+def test_a_lesion_that_the_prior_scan_cuts_is_no_target() -> None:
+    whole, cut = lesion(1, (70, 10, 20), 20.0), lesion(2, (40, 0, 40), 40.0, cut=("superior",))
+    found = compare(scan([whole, lesion(2, (40, 0, 40), 40.0)]), scan([whole, cut])).recist
+    assert [t.prior_mm for t in found.targets] == [20.0] and found.baseline_mm == 20.0
+    assert found.category == "stable disease"
+
+
+@pytest.mark.parametrize(
+    ("long", "spacing", "chosen"), [(10.0, 5.0, True), (9.99, 5.0, False), (11.9, 6.0, False), (12.0, 6.0, True)]
+)
+def test_thick_slices_ask_for_larger_targets(long: float, spacing: float, chosen: bool) -> None:
+    prior = dataclasses.replace(
+        scan([lesion(1, (70, 10, 20), long)]), geometry=Geometry((400, 400, 80), np.diag([1.0, 1.0, spacing, 1.0]))
+    )
+    assert bool(compare(prior, prior).recist.targets) == chosen
+
+
+@pytest.mark.parametrize(("short", "chosen"), [(14.99, False), (15.0, True)])
+def test_a_node_is_a_target_from_15_mm(short: float, chosen: bool) -> None:
+    prior = scan([lesion(1, (0, 0, -30), 30.0, "lymph_node", short, "")])
+    assert bool(compare(prior, prior).recist.targets) == chosen
+
+
+@pytest.mark.parametrize(
+    ("now", "nadir", "category"),
+    [
+        (24.0, None, "stable disease"),  # +20 percent, but only 4 mm
+        (30.0, 25.0, "progressive disease"),  # exactly +5 mm and +20 percent from the smallest sum
+        (29.9, 25.0, "stable disease"),
+        (34.9, 29.9, "stable disease"),  # +5 mm, +16.7 percent
+        (14.0, None, "partial response"),  # exactly -30 percent
+        (14.1, None, "stable disease"),
+    ],
+)
+def test_limits_of_response(now: float, nadir: float | None, category: str) -> None:
+    prior = scan([lesion(1, (70, 10, 20), 20.0)])
+    assert compare(scan([lesion(1, (70, 10, 20), now)]), prior, nadir_mm=nadir).recist.category == category
+
+
+def test_a_healed_node_that_came_with_another_is_no_new_lesion() -> None:
+    prior = scan([lesion(1, (70, 10, 20), 20.0)])
+    target = lesion(1, (70, 10, 20), 20.0)
+    for short, category in ((9.99, "stable disease"), (10.0, "progressive disease")):
+        node = lesion(1, (0, 0, -30), 14.0, "lymph_node", short, "")
+        assert compare(scan([target, node]), prior).recist.category == category

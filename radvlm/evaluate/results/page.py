@@ -13,9 +13,9 @@ from importlib.resources import files
 from itertools import pairwise
 
 from radvlm.evaluate.metric import Output
+from radvlm.evaluate.results.number_text import interval_text, number, p_text
 from radvlm.evaluate.results.plots import Row, distributions, intervals
 from radvlm.evaluate.results.table import CaseRecord, EvaluationTable, MetricInfo, System
-from radvlm.evaluate.results.writing import interval_text, number, p_text
 from radvlm.evaluate.score import Mark, Score
 
 #: Cases shown for each system.

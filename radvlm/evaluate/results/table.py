@@ -11,7 +11,6 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -133,7 +132,7 @@ class MetricInfo:
 
 @dataclass(frozen=True)
 class EvaluationTable:
-    """Everything that an evaluation found; ``save`` writes it.
+    """Everything that an evaluation found; ``radvlm.evaluate.save`` writes it.
 
     Attributes:
         systems: systems first, then baselines.
@@ -225,17 +224,6 @@ class EvaluationTable:
 
     def to_json(self) -> str:
         return json.dumps(self.to_dict(), indent=2, ensure_ascii=False)
-
-    def to_markdown(self) -> str:
-        from radvlm.evaluate.results.writing import markdown
-
-        return markdown(self)
-
-    def save(self, folder: str | Path, page: bool = True) -> Path:
-        """Write cases-NAME.jsonl, summary.json, summary.md and, with ``page``, evaluation.html; returns the folder."""
-        from radvlm.evaluate.results.writing import save
-
-        return save(self, Path(folder), page)
 
 
 def summarize(
@@ -367,3 +355,15 @@ def _difference_interval(
     plain = Statistics(statistics.bootstraps, 0, statistics.confidence, "percentile", statistics.seed)
     ends = interval(both, lambda s: aggregate(s[..., :width]) - aggregate(s[..., width:]), weights, plain)
     return ends.low, ends.high
+
+
+def compare_systems(table: EvaluationTable, first: str, second: str) -> tuple[Comparison, ...]:
+    """The tests of two systems in a table, in its order; InputError when they were not compared."""
+    found = tuple(c for c in table.comparisons if {c.first, c.second} == {first, second})
+    if not found:
+        raise InputError(
+            "two systems of the table that were compared",
+            f"{first}, {second}",
+            "Baselines are compared with every system; permutations must not be 0",
+        )
+    return found

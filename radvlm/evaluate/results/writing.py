@@ -11,16 +11,19 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from radvlm.errors import FileFormatError, InputError
-from radvlm.evaluate.results.table import Estimate, EvaluationTable, MetricInfo
+from radvlm.evaluate.results.number_text import interval_text, number, p_text
+from radvlm.evaluate.results.page import page as evaluation_page
+from radvlm.evaluate.results.table import EvaluationTable, MetricInfo
 from radvlm.files.atomic import whole_file
 
 
-def save(table: EvaluationTable, folder: Path, page: bool = True) -> Path:
-    """Write every file of ``table`` into ``folder``, which is made if need be.
+def save(table: EvaluationTable, folder: str | Path, page: bool = True) -> Path:
+    """Write cases-NAME.jsonl, summary.json, summary.md and, with ``page``, evaluation.html; returns the folder.
 
     Case files of an earlier evaluation in the same folder, as its summary lists them, are removed if they are not
     written again, so that all files belong together.
     """
+    folder = Path(folder)
     names = {s.name: f"cases-{file_name(s.name)}.jsonl" for s in table.systems}
     if len({name.lower() for name in names.values()}) != len(names):
         raise InputError("systems have names that differ as file names", ", ".join(names))
@@ -35,11 +38,9 @@ def save(table: EvaluationTable, folder: Path, page: bool = True) -> Path:
             )
         summary = {**table.to_dict(), "case_files": names}
         _write(folder / "summary.json", [json.dumps(summary, indent=2, ensure_ascii=False) + "\n"])
-        _write(folder / "summary.md", [table.to_markdown()])
+        _write(folder / "summary.md", [markdown(table)])
         if page:
-            from radvlm.evaluate.results.page import page as make_page
-
-            _write(folder / "evaluation.html", [make_page(table)])
+            _write(folder / "evaluation.html", [evaluation_page(table)])
     except OSError as error:
         raise FileFormatError("the output folder can be written", f"{folder}: {error.strerror or error}") from error
     return folder
@@ -62,32 +63,6 @@ def file_name(name: str) -> str:
 def _write(path: Path, parts: Iterable[str]) -> None:
     with whole_file(path) as beside, beside.open("w", encoding="utf-8", errors="surrogatepass") as file:
         file.writelines(parts)
-
-
-def number(value: float | None) -> str:
-    """Four significant digits at most, ``-`` for none; 100-scaled values get two decimals."""
-    if value is None:
-        return "-"
-    return f"{value:.2f}" if abs(value) >= 10 else f"{value:.3f}"
-
-
-def p_text(p: float | None) -> str:
-    if p is None:
-        return "-"
-    return f"{p:.4f}" if p >= 0.001 else f"{p:.1e}"
-
-
-def interval_text(estimate: Estimate) -> str:
-    """Value with its interval, and how many cases are missing from it."""
-    text = number(estimate.value)
-    if estimate.value is not None:
-        text += (
-            f" [{number(estimate.low)}, {number(estimate.high)}]"
-            if estimate.low is not None
-            else f" (no interval: {estimate.no_interval})"
-        )
-    missing = [f"{n} {word}" for n, word in ((estimate.undefined, "undefined"), (estimate.failed, "failed")) if n]
-    return text + (f" ({', '.join(missing)})" if missing else "")
 
 
 def markdown(table: EvaluationTable) -> str:

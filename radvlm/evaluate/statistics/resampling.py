@@ -17,7 +17,7 @@ import numpy as np
 from radvlm.errors import InputError
 
 if TYPE_CHECKING:
-    from radvlm.evaluate.results.table import Comparison, EvaluationTable
+    pass
 
 Aggregate = Callable[[np.ndarray], np.ndarray]
 #: Replicates handled at a time; bounds the memory of a block of weights.
@@ -181,15 +181,3 @@ def holm(p_values: Mapping[str, float]) -> dict[str, float]:
         running = max(running, min(1.0, (len(ordered) - rank) * p_values[name]))
         adjusted[name] = running
     return {name: adjusted[name] for name in p_values}
-
-
-def compare_systems(table: EvaluationTable, first: str, second: str) -> tuple[Comparison, ...]:
-    """The tests of two systems in a table, in its order; InputError when they were not compared."""
-    found = tuple(c for c in table.comparisons if {c.first, c.second} == {first, second})
-    if not found:
-        raise InputError(
-            "two systems of the table that were compared",
-            f"{first}, {second}",
-            "Baselines are compared with every system; permutations must not be 0",
-        )
-    return found
