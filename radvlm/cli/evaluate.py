@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -105,11 +104,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     out.add_argument("-q", "--quiet", action="store_true", help="no progress, no summary on stdout")
 
 
-def run(args: argparse.Namespace, load_regions: Callable[[Path], RegionMap | None] | None = None) -> int:
+def run(args: argparse.Namespace) -> int:
     """Evaluate and write the files; returns 0, or 3 when too many cases failed. Raises RadvlmError for bad input.
 
-    ``load_regions`` reads the masks of a folder that ``radvlm report`` wrote; without it, and for reports that are not
-    such folders, grounding falls back to bounding boxes and its signature says so.
+    For reports that are not folders which ``radvlm report`` wrote, grounding falls back to bounding boxes and its
+    signature says so.
     """
     from radvlm.cli.judge import dry_run, open_judge, prices_of, save_judge, summary
     from radvlm.evaluate.inputs import Columns, read_reports
@@ -132,17 +131,16 @@ def run(args: argparse.Namespace, load_regions: Callable[[Path], RegionMap | Non
     candidates = {}
     for name, path in _systems(args.candidate):
         candidates[name] = read_reports(path, columns, args.encoding, args.allow_empty)
-    if load_regions is not None:
-        given = [(Path(args.reference), references)]
-        given += [(path, candidates[name]) for name, path in _systems(args.candidate)]
-        folders = {
-            id(r.report): place / r.id
-            for place, reports in given
-            if place.is_dir()
-            for r in reports
-            if r.report is not None
-        }
-        names = tuple(_with_masks(name, folders, load_regions) for name in names)
+    given = [(Path(args.reference), references)]
+    given += [(path, candidates[name]) for name, path in _systems(args.candidate)]
+    folders = {
+        id(r.report): place / r.id
+        for place, reports in given
+        if place.is_dir()
+        for r in reports
+        if r.report is not None
+    }
+    names = tuple(_with_masks(name, folders) for name in names)
     out = Path(args.output)
     judge = open_judge(args, out) if args.judge else None
     try:
@@ -178,7 +176,7 @@ def run(args: argparse.Namespace, load_regions: Callable[[Path], RegionMap | Non
     return 0
 
 
-def _with_masks(name: str, folders: dict[int, Path], load_regions: Callable[[Path], RegionMap | None]) -> Any:
+def _with_masks(name: str, folders: dict[int, Path]) -> Any:
     """``grounding`` with the masks beside the reports, when every report is a folder that has them; else the name."""
     base, _, unit = name.partition(":")
     if base != "grounding" or not folders or not all((f / "regions.nii.gz").is_file() for f in folders.values()):
@@ -186,6 +184,7 @@ def _with_masks(name: str, folders: dict[int, Path], load_regions: Callable[[Pat
     from functools import lru_cache
 
     from radvlm.evaluate.metrics.grounding import GroundingMetric
+    from radvlm.workflows.saved_report import load_regions
 
     read = lru_cache(maxsize=4)(load_regions)  # a reference is met once for each system
 

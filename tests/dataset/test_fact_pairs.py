@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -15,8 +15,8 @@ from radvlm.dataset.fact_pairs import fact_pairs
 from radvlm.errors import FileFormatError, InputError
 from radvlm.phantom.make import make_phantom
 from radvlm.phantom.spec import LesionSpec, PhantomSpec
-from radvlm.types.finding import Assessment, Finding, Source, Status
-from radvlm.types.finding_json import findings_from_dicts
+from radvlm.types.finding import Assessment, Finding, Source, Status, citable
+from radvlm.types.finding_json import finding_to_dict, findings_from_dicts
 from radvlm.types.geometry import Box
 from radvlm.types.measurement import Measurement
 from radvlm.types.region import Region
@@ -143,7 +143,8 @@ def made() -> dict:
         )
     )
     report = generate_report(phantom.volume, segmentation=phantom.segmentation)
-    keep = {f.id: asdict(f) for s in report.sentences for f in s.findings}
+    cited = {i for s in report.sentences for i in s.finding_ids}
+    keep = {f.id: finding_to_dict(f) for f in report.findings if cited & {c.id for c in citable([f])}}
     rows = [{"text": s.text, "section": s.section, "findings": list(s.finding_ids)} for s in report.sentences]
     return {"report": report, "json": json.loads(json.dumps({"sentences": rows, "findings": keep}))}
 

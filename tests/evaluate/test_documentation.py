@@ -58,7 +58,7 @@ def test_the_first_run_prints_what_the_page_says(
 
 def test_every_command_of_the_page_is_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[list[str]] = []
-    monkeypatch.setattr("radvlm.cli.evaluate.run", lambda args, regions: seen.append(args.reference) or 0)
+    monkeypatch.setattr("radvlm.cli.evaluate.run", lambda args: seen.append(args.reference) or 0)
     blocks = re.findall(r"```bash\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.S)
     lines = [line for block in blocks for line in block.splitlines() if line.startswith("radvlm evaluate")]
     assert len(lines) >= 4
