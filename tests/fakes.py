@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from radvlm.dataset.vocabulary import findings as vocabulary
-from radvlm.types.finding import Status
+from radvlm.types.finding import Finding, Status
 from radvlm.types.geometry import Box
 from radvlm.types.model_output import Answer, Draft, FindingScore, ModelOutput
 from radvlm.types.provenance import Decision
@@ -121,6 +121,7 @@ class FakeModel:
         question: str,
         *,
         facts: Mapping[str, str] | None = None,
+        findings: Sequence[Finding] = (),
         segmentation: Segmentation | None = None,
     ) -> Answer:
         self.calls.append(("answer", facts))

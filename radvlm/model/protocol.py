@@ -7,6 +7,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
+from radvlm.types.finding import Finding
 from radvlm.types.model_output import Answer, FindingScore, ModelOutput
 from radvlm.types.segmentation import Segmentation
 from radvlm.types.volume import Volume
@@ -40,9 +41,10 @@ class VisionLanguageModel(Protocol):
         question: str,
         *,
         facts: Mapping[str, str] | None = None,
+        findings: Sequence[Finding] = (),
         segmentation: Segmentation | None = None,
     ) -> Answer:
-        """The answer to one question."""
+        """The answer to one question; what ``findings`` of masks settle is answered from them."""
 
     def embed(self, volume: Volume) -> np.ndarray:
         """(D,) float32 of unit length."""

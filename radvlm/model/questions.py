@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from radvlm.types.finding import Status
+from radvlm.types.finding import Finding, Status
+from radvlm.types.mask_verdict import Verdict, masks_say
 from radvlm.types.model_output import FindingScore
 
 #: How a question begins that is answered by yes or no.
@@ -329,26 +330,19 @@ def property_of(asked: Asked, scores: Sequence[FindingScore], shown: Shown) -> t
     return part, best.probability * shown.parts[part]
 
 
-def told_by_masks(asked: Asked, subjects: Subjects, facts: Mapping[str, str]) -> bool | None:
-    """Whether lines of facts from masks say that one of the asked findings is there, or that none is; None for neither.
+def told_by_findings(about: Sequence[FindingScore], findings: Sequence[Finding]) -> Verdict | None:
+    """What findings of masks say of those that a question asks for: one is there, one is open, or none is.
 
-    ``renal cyst | left kidney | 1.2 x 1.0 cm`` says that it is there, ``absent: right renal cyst, left renal cyst``
-    that it is not; what is absent in the imaged part alone says nothing.
+    None where the masks leave it open: what is absent in the imaged part alone, or what they show under a wider name,
+    says nothing of it.
     """
-    there, gone = set(), set()
-    for line in (line for held in facts.values() for line in held.splitlines()):
-        if line.startswith("absent: "):
-            gone |= {name.strip() for name in line.removeprefix("absent: ").split(",")}
-        elif " | " in line and asked.side in line:
-            there.add(line.split(" | ")[0])
-    ruled_out = []
-    for finding in asked.findings:
-        names = set(subjects.nouns.get(finding, ()))
-        if names & there:
-            return True
-        sides = [f"{asked.side} "] if asked.side else ["left ", "right "]
-        ruled_out.append(bool(names & gone) or all(any(f"{side}{n}" in gone for n in names) for side in sides))
-    return False if ruled_out and all(ruled_out) else None
+    verdicts = [masks_say(score.finding, score.site, findings) for score in about]
+    for status in (Status.PRESENT, Status.INDETERMINATE):
+        for verdict in verdicts:
+            if verdict is not None and verdict.status is status and verdict.is_exact:
+                return verdict
+    denied = [v for v in verdicts if v is not None and v.status is Status.ABSENT and not v.is_partial]
+    return denied[0] if denied and len(denied) == len(verdicts) else None
 
 
 def measured_in(question: str, facts: Mapping[str, str]) -> str:

@@ -111,7 +111,7 @@ def answer(
 
     masks = load_segmentation(segmentation, like=scan, scheme=scheme)
     findings = interpret(measure_scan(scan, masks), patient=scan.study.patient, study=scan.study)
-    return asked.answer(scan, question, facts=facts_by_section(findings), segmentation=masks)
+    return asked.answer(scan, question, facts=facts_by_section(findings), findings=findings, segmentation=masks)
 
 
 def embed(volume: Any, *, model: Any = "tiny", affine: Any = None, series: str | None = None) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from types import ModuleType
 
@@ -13,13 +14,14 @@ from hypothesis import HealthCheck, given, settings
 
 from radvlm.compose import Style, compose_report, guided_report, verify_report, verify_sentence
 from radvlm.compose.check_drafts import split_sentences
-from radvlm.compose.merge_model import conflicts, masks_say
+from radvlm.compose.merge_model import conflicts
 from radvlm.dataset.vocabulary import findings as vocabulary
 from radvlm.errors import InputError, VerificationError
 from radvlm.interpret import interpret, load_rules
 from radvlm.types.finding import Finding, Source, Status
 from radvlm.types.finding_kinds import model_findings
 from radvlm.types.geometry import Box
+from radvlm.types.mask_verdict import Verdict, masks_say
 from radvlm.types.model_output import Draft, FindingScore, ModelOutput
 from radvlm.types.region import Region
 from radvlm.types.report import Report, Sentence
@@ -31,6 +33,10 @@ SETTINGS = settings(
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
+
+
+def _masks_say(score: FindingScore, findings: Sequence[Finding]) -> Verdict | None:
+    return masks_say(score.finding, score.site, findings)
 
 
 def _reading(scores: tuple[FindingScore, ...], *drafts: Draft) -> ModelOutput:
@@ -111,24 +117,24 @@ def test_one_mask_for_both_sides_settles_the_other_side(hand_made: ModuleType, f
     nodule = hand_made.lesion("lung_nodule", 1, 12, 10, locations=("lung_lower_lobe_right",))
     found = interpret(hand_made.numbers([hand_made.organ("lung_lower_lobe_right", 900)], [nodule]), patient=ADULT)
     left, right = (fakes.scores({f"lung_nodule@lung_{s}": 0.9}, rest=None)[0] for s in ("left", "right"))
-    assert masks_say(left, found).status is Status.ABSENT and masks_say(right, found).status is Status.PRESENT
-    assert masks_say(fakes.scores({"ascites": 0.9}, rest=None)[0], found) is None
+    assert _masks_say(left, found).status is Status.ABSENT and _masks_say(right, found).status is Status.PRESENT
+    assert _masks_say(fakes.scores({"ascites": 0.9}, rest=None)[0], found) is None
 
 
 def test_a_present_verdict_may_still_deny(hand_made: ModuleType, fakes: ModuleType) -> None:
     """A small spleen is a finding on spleen size, and no splenomegaly; an ectatic aorta is no aneurysm."""
     small = interpret(hand_made.numbers([hand_made.organ("spleen", 60)]), patient=ADULT)
-    assert masks_say(fakes.scores({"splenomegaly": 0.9}, rest=None)[0], small).status is Status.ABSENT
+    assert _masks_say(fakes.scores({"splenomegaly": 0.9}, rest=None)[0], small).status is Status.ABSENT
     large = interpret(hand_made.numbers([hand_made.organ("spleen", 500)]), patient=ADULT)
-    assert masks_say(fakes.scores({"splenomegaly": 0.9}, rest=None)[0], large).status is Status.PRESENT
+    assert _masks_say(fakes.scores({"splenomegaly": 0.9}, rest=None)[0], large).status is Status.PRESENT
 
 
 def test_narrower_masks_deny_nothing_and_broader_ones_do(hand_made: ModuleType, fakes: ModuleType) -> None:
     tumor = fakes.scores({"pancreas_tumor": 0.9}, rest=None)[0]
     organ = hand_made.organ("pancreas", 80)
-    assert masks_say(tumor, interpret(hand_made.numbers([organ], absent=("pancreas_pdac",)), patient=ADULT)) is None
+    assert _masks_say(tumor, interpret(hand_made.numbers([organ], absent=("pancreas_pdac",)), patient=ADULT)) is None
     broad = interpret(hand_made.numbers([organ], absent=("pancreas_lesion",)), patient=ADULT)
-    assert masks_say(tumor, broad).status is Status.ABSENT
+    assert _masks_say(tumor, broad).status is Status.ABSENT
 
 
 # -- how it is said --------------------------------------------------------------------------------------------

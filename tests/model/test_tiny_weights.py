@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -110,3 +111,30 @@ def test_a_real_scan_is_called_unlike_in_text_json_and_page(tiny: TableModel, re
     made = radvlm.generate_report(real_data / "plain_abdomen" / "ct.nii.gz", model=tiny)
     for text in (made.text, made.report.to_json(), made.page()):
         assert "synthetic phantoms only" in text and "unlike those that tiny was trained on" in text
+
+
+@pytest.mark.slow
+def test_verdicts_on_masked_organs_are_not_left_to_the_network() -> None:
+    case = make_phantom(
+        PhantomSpec(
+            seed=21,
+            spacing_mm=(3, 3, 3),
+            sex="F",
+            age_years=63,
+            lesions=(LesionSpec("liver_cyst", 25), LesionSpec("splenomegaly", 520)),
+        )
+    )
+    hu = case.volume.hu.copy()
+    hu[case.segmentation.mask("spleen")] = -60  # the network sees fat where the masks say spleen
+    model = radvlm.load_model("tiny")
+    for scan in (case.volume, replace(case.volume, hu=hu)):
+        for question, text, status in (
+            ("Is the spleen enlarged?", "Yes", Status.PRESENT),
+            ("Is there splenomegaly?", "Yes", Status.PRESENT),
+            ("Is the spleen normal?", "No", Status.PRESENT),
+            ("Is there hepatomegaly?", "No", Status.ABSENT),
+            ("Is there a hepatic cyst?", "Yes", Status.PRESENT),
+            ("Is there a splenic cyst?", "No", Status.ABSENT),
+        ):
+            given = radvlm.answer(scan, question, model=model, segmentation=case.segmentation)
+            assert (given.text, given.status, given.confidence) == (text, status, 1.0), question

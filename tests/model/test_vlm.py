@@ -20,13 +20,19 @@ from radvlm.model.tiny import writer as tiny_writer
 from radvlm.model.tiny.encoder import FEATURES
 from radvlm.model.tiny.model import TableModel
 from radvlm.quantify import region_mask
-from radvlm.types.finding import Status
-from radvlm.types.geometry import Geometry
+from radvlm.types.finding import Finding, Status
+from radvlm.types.geometry import Box, Geometry
 from radvlm.types.model_output import FindingScore, ModelOutput
+from radvlm.types.region import Region
 from radvlm.types.volume import Volume
 from radvlm.workflows.model_stage import ModelReading
 
 FACTS = {"liver": "hepatic cyst: segment VI, 31 mm"}
+
+
+def _masked_cyst(status: Status) -> Finding:
+    region = Region("spleen_cyst/1", "spleen_cyst", Box((0, 0, 0), (2, 2, 2)), 8, 1.0, (0.0, 0.0, 0.0))
+    return Finding("F1", "spleen_cyst", status, "spleen", "spleen", (region,) if status is Status.PRESENT else ())
 
 
 @pytest.fixture(autouse=True)
@@ -357,11 +363,10 @@ def test_presence_is_answered_from_the_scores(
         assert (given.text, given.status) == ("Normal" if text == "No" else "Abnormal", stands)
         healthy = little.answer(volume, "Is the spleen normal?")
         assert (healthy.text, healthy.status) == ("Yes" if text == "No" else "No", stands)
-    masks = {"spleen": "splenic cyst | 1.2 x 1.1 cm | 3 HU"}
-    given = little.answer(volume, "Is there a splenic cyst?", facts=masks)
+    given = little.answer(volume, "Is there a splenic cyst?", findings=[_masked_cyst(Status.PRESENT)])
     assert (given.text, given.status, given.confidence) == ("Yes", Status.PRESENT, 1.0), "masks win"
-    assert given.evidence[0] == "seen in the masks"
-    given = little.answer(volume, "Is there a splenic cyst?", facts={"spleen": "absent: splenic cyst"})
+    assert given.evidence[0] == "the masks show splenic cyst"
+    given = little.answer(volume, "Is there a splenic cyst?", findings=[_masked_cyst(Status.ABSENT)])
     assert (given.text, given.status, given.region) == ("No", Status.ABSENT, None)
     assert said.prompts == [], "the decoder was not asked"
 
@@ -379,7 +384,7 @@ def test_what_makes_an_organ_not_normal_is_shown(
     ):
         given = little.answer(volume, question)
         assert (given.text, given.status, given.region) == (text, Status.PRESENT, score.region), question
-    given = little.answer(volume, "Is there a splenic cyst?", facts={"spleen": "absent: splenic cyst"})
+    given = little.answer(volume, "Is there a splenic cyst?", findings=[_masked_cyst(Status.ABSENT)])
     assert (given.text, given.region) == ("No", None)
 
 

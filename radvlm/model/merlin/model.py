@@ -38,6 +38,7 @@ from radvlm.model.merlin.layout import HEAD_KEYS, HEAD_OF_LAYOUT, MerlinShape
 from radvlm.model.merlin.prompts import FindingPrompts, prompts_for, published_findings
 from radvlm.model.merlin.report import SECTIONS, MerlinReportModel, SectionText
 from radvlm.model.merlin.text import MerlinTextEncoder, MerlinTextModel, load_text_tokenizer
+from radvlm.types.finding import Finding
 from radvlm.types.model_output import Answer, Draft, FindingScore, ModelOutput
 from radvlm.types.provenance import Decision
 from radvlm.types.segmentation import Segmentation
@@ -272,6 +273,7 @@ class MerlinModel:
         question: str,
         *,
         facts: Mapping[str, str] | None = None,
+        findings: Sequence[Finding] = (),
         segmentation: Segmentation | None = None,
     ) -> Answer:
         """Always InputError: no published Merlin file was trained to answer questions."""

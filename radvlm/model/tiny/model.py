@@ -38,7 +38,7 @@ from radvlm.model.questions import (
     measured_in,
     of_side,
     property_of,
-    told_by_masks,
+    told_by_findings,
     understand,
     verdict,
 )
@@ -47,7 +47,7 @@ from radvlm.model.tiny.encoder import FEATURES, PyramidConfig, PyramidEncoder, e
 from radvlm.model.tiny.grounding import Patch, cells_of, to_scan
 from radvlm.model.tiny.writer import ReportWriter, best_answers
 from radvlm.types.anatomy import structure
-from radvlm.types.finding import Status
+from radvlm.types.finding import Finding, Status
 from radvlm.types.geometry import Geometry
 from radvlm.types.model_output import Answer, Draft, FindingScore, ModelOutput
 from radvlm.types.provenance import Decision
@@ -307,6 +307,7 @@ class TableModel:
         question: str,
         *,
         facts: Mapping[str, str] | None = None,
+        findings: Sequence[Finding] = (),
         segmentation: Segmentation | None = None,
     ) -> Answer:
         """Answer, confidence, region and the scores it rests on.
@@ -322,9 +323,10 @@ class TableModel:
         related, told = about or self._related(question, scores), None
         if asked is not None and about:
             text, confidence, status = self._by_scores(encoded, asked, about)
-            told = told_by_masks(asked, self.settings.subjects, facts or {}) if asked.kind in VERDICTS else None
+            told = told_by_findings(about, findings) if asked.kind in VERDICTS else None
             if told is not None:
-                text, confidence, status = VERDICTS[asked.kind][not told], 1.0, (Status.ABSENT, Status.PRESENT)[told]
+                text, status = VERDICTS[asked.kind][told.status is Status.ABSENT], told.status
+                confidence = 0.5 if status is Status.INDETERMINATE else 1.0
         else:
             text, confidence = self._by_decoder(encoded, scores, question)
             status = _SAYS.get(text, Status.PRESENT) if confidence >= LEAST_CONFIDENCE else Status.INDETERMINATE
@@ -347,7 +349,7 @@ class TableModel:
         ):
             lines.insert(0, "the question takes for granted what the model does not see: its best guess")
         if told is not None:
-            lines.insert(0, "seen in the masks" if told else "searched for in the masks, and not there")
+            lines.insert(0, told.why)
         if asked is not None and asked.kind == "measure":
             lines.insert(
                 0,

@@ -33,7 +33,7 @@ from radvlm.model.precision import check_precision, computing
 from radvlm.model.store import ModelFormat, open_model, save_model, with_tuples
 from radvlm.model.tokens.visual_prefix import PrefixConfig, ScanTokens, TokenWriter, VisualPrefix, scan_tokens
 from radvlm.types.anatomy import SECTIONS, structure
-from radvlm.types.finding import Status
+from radvlm.types.finding import Finding, Status
 from radvlm.types.geometry import Geometry
 from radvlm.types.model_output import Answer, Draft, FindingScore, ModelOutput
 from radvlm.types.provenance import Decision
@@ -195,6 +195,7 @@ class TokensModel:
         question: str,
         *,
         facts: Mapping[str, str] | None = None,
+        findings: Sequence[Finding] = (),
         segmentation: Segmentation | None = None,
     ) -> Answer:
         """The decoder's answer; confidence is the probability of "Yes" against "No", else that of its tokens."""

@@ -1,0 +1,95 @@
+"""What the findings of masks say of a finding that somebody else names: present, open, absent, or nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from radvlm.types.anatomy import structure, structures
+from radvlm.types.finding import Citable, Finding, Source, Status, citable
+from radvlm.types.finding_kinds import ModelFinding, base_kind, model_finding, sharing, side_of
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the masks say of a score: present, indeterminate or absent, by which finding, and why in words.
+
+    ``is_exact``: they speak of that very finding, not of a kind that it shares with others.
+    """
+
+    status: Status
+    finding: Citable
+    why: str
+    is_exact: bool = True
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether it was searched for in the imaged part alone."""
+        return isinstance(self.finding, Finding) and bool(self.finding.scope)
+
+
+def masks_say(name: str, site: str, findings: Sequence[Finding]) -> Verdict | None:
+    """What findings that are not a model's say of one that a model knows, at a site; None where they are silent."""
+    row = model_finding(name)
+    measured = [f for f in citable(findings) if f.source is not Source.MODEL and f.status is not Status.NOT_ASSESSED]
+    side = side_of(site)
+    for kind in row.same:
+        verdict = _by_kind(kind, row, side, measured)
+        if verdict is not None:
+            return replace(verdict, is_exact=len(sharing(row.kind)) < 2)
+    for kind in row.narrower:
+        verdict = _by_kind(kind, row, side, measured)
+        if verdict is not None and verdict.status is not Status.ABSENT:
+            return verdict
+    for kind in row.broader:
+        verdict = _by_kind(kind, row, side, measured)
+        if verdict is not None:
+            return replace(verdict, is_exact=False)
+    for finding in measured:
+        if finding.kind == "organ" and finding.status is Status.ABSENT and site and finding.site == site:
+            words = structure(site).words
+            return Verdict(Status.ABSENT, finding, f"the masks do not show the {words} in the imaged range")
+    return None
+
+
+def _by_kind(kind: str, row: ModelFinding, side: str, measured: Sequence[Citable]) -> Verdict | None:
+    held = [f for f in measured if base_kind(f.kind) == kind]
+    if not held:
+        return None
+    words = structures()[kind].words if kind in structures() else kind.replace("_", " ")
+    denying = {row.denied_by} - {""}
+    seen = [f for f in held if f.status is not Status.ABSENT and f.category not in denying]
+    here = [f for f in seen if not side or not sides_of(f) or side in sides_of(f)]
+    if here:
+        best = next((f for f in here if f.status is Status.PRESENT), here[0])
+        return Verdict(best.status, best, f"the masks show {words}")
+    none = [f for f in held if f not in seen]
+    without_side = next((f for f in none if not sides_of(f)), None)
+    if without_side is not None:
+        if without_side.status is not Status.ABSENT:
+            return Verdict(Status.ABSENT, without_side, f"it was measured and is {without_side.category}")
+        return Verdict(Status.ABSENT, without_side, _searched(words, without_side))
+    sides = {s: f for f in none for s in sides_of(f)}
+    if side in sides:
+        return Verdict(Status.ABSENT, sides[side], _searched(words, sides[side]))
+    if not side and {"left", "right"} <= set(sides):
+        return Verdict(Status.ABSENT, sides["left"], _searched(words, sides["left"]))
+    elsewhere = next((f for f in seen if kind in structures() and f.kind == kind), None)  # one mask for both sides
+    if elsewhere is not None:
+        return Verdict(Status.ABSENT, elsewhere, f"the masks show {words} on the other side only")
+    return None
+
+
+def _searched(words: str, finding: Citable) -> str:
+    if finding.rule is not None:
+        return f"it was measured and is {finding.category}"
+    return f"the masks searched for {words} and found none"
+
+
+def sides_of(finding: Citable) -> set[str]:
+    """Left, right, both or neither, by all structures that a finding names."""
+    locations = finding.locations if isinstance(finding, Finding) else ()
+    names = {finding.site, *locations, *(r.structure for r in finding.regions)}
+    if finding.kind in structures():
+        names.add(finding.kind)
+    return {structure(n).side for n in names - {""}} - {""}
