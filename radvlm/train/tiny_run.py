@@ -21,13 +21,14 @@ from radvlm.errors import InputError
 from radvlm.model.calibration import Calibration, fit, fit_pooled
 from radvlm.model.decoder.causal_lm import Decoder, LlamaShape, LoraSettings
 from radvlm.model.decoder.fusion import EvidenceConfig
-from radvlm.model.decoder.prompts import MARKERS, seen_text
+from radvlm.model.decoder.generation import best_answers
+from radvlm.model.decoder.prompts import MARKERS, question_prompt, seen_text
 from radvlm.model.decoder.tokenizer import train_tokenizer
 from radvlm.model.hashed_text import HashedTextConfig, HashedTextEncoder
 from radvlm.model.questions import Subjects
 from radvlm.model.tiny.encoder import PyramidConfig, PyramidEncoder, context_names
 from radvlm.model.tiny.model import Settings, TableModel, Term, strangeness
-from radvlm.model.tiny.writer import ReportWriter, best_answers, logits_of, with_logits
+from radvlm.model.tiny.writer import ReportWriter, logits_of, with_logits
 from radvlm.train.heads import HeadBatches, Heads, Tables, evidence_tables
 from radvlm.train.language import BaseBatches, InstructBatches, Lessons, make_lessons, plain_texts
 from radvlm.train.loop import run_stage
@@ -280,7 +281,7 @@ def _temperature(
         for q in asked:
             prefix = writer.prefix(held.values[row[q.case]][None], logits[row[q.case]][None])
             lines = seen_text([(w, ()) for w, there in zip(words, seen[row[q.case]], strict=True) if there])
-            p = dict(best_answers(writer, prefix, q.text, ("Yes", "No"), lines))["Yes"]
+            p = dict(best_answers(writer.decoder, prefix, question_prompt(q.text, lines), ("Yes", "No")))["Yes"]
             odds.append(np.log(max(p, 1e-9) / max(1 - p, 1e-9)))
             right.append(q.answer == "Yes")
     x, y = np.array(odds), np.array(right, float)

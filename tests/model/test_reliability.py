@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import xml.etree.ElementTree as ET
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from radvlm.errors import InputError
-from radvlm.model.reliability import calibration_error, reliability, reliability_svg, wilson
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "eval"))
+from reliability import calibration_error, reliability, reliability_svg, wilson
 
 
 def test_bins_by_hand() -> None:

@@ -329,6 +329,19 @@ def score_choices(
     return found
 
 
+def best_answers(
+    decoder: Decoder, prefix: Tensor, prompt: str, choices: Sequence[str], *, prefix_mask: Tensor | None = None
+) -> list[tuple[str, float]]:
+    """Choices with their probability among the choices, the most probable first.
+
+    A choice is scored with the space before it that every target of the training has; without it, it is other tokens.
+    """
+    spaced = [f" {choice}" for choice in choices]
+    scored = score_choices(decoder, prefix, [prompt], [spaced], prefix_mask=prefix_mask)[0]
+    values = torch.tensor([c.log_probability for c in scored]).softmax(0).tolist()
+    return sorted(zip(choices, values, strict=True), key=lambda pair: -pair[1])
+
+
 @torch.no_grad()
 def reference_loop(
     decoder: Decoder, encode: Callable[[], Tensor], prompts: Sequence[str], limits: WritingLimits

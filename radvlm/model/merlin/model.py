@@ -261,11 +261,11 @@ class MerlinModel:
         limits = {s.finding: self._limits(s.finding) for s in scores}
         return ModelOutput(self.name, self.digest, NOTICE, scores, drafts, tuple(warnings), limits), None
 
-    def write_sections(self, volume: Volume, *, mode: str = "fast") -> list[SectionText]:
-        """The 13 sections under Merlin's own names; ``mode`` as in ``MerlinReportModel.write``."""
-        report = self._report()
+    def write_sections(self, volume: Volume) -> list[SectionText]:
+        """The 13 sections under Merlin's own names."""
+        self._report()
         image, _ = self._prepare(volume)
-        return report.write(image, mode=mode)[0] if mode != "fast" else self._write(image, self._outputs(image))
+        return self._write(image, self._outputs(image))
 
     def answer(
         self,
