@@ -55,7 +55,7 @@ _VERSIONED = (
 class GeneratedReport:
     """A report with everything it was made from; ``save`` writes the folder that ``radvlm report`` writes.
 
-    ``model_output`` is what a model said and ``model_segmentation`` holds the regions it pointed at; None without a model.
+    ``model_output`` is what a model said, ``model_segmentation`` holds the regions it pointed at; None without a model.
 
     Example:
         >>> import numpy as np, radvlm
