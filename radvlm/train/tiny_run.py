@@ -35,7 +35,7 @@ from radvlm.train.loop import run_stage
 from radvlm.train.plots import plot_losses
 from radvlm.train.stages import Minutes, Progress, corpus_folder, kept_decoder
 from radvlm.train.tiny_config import TrainConfig
-from radvlm.train.voxels import Crops, Labeledscan, voxel_loss
+from radvlm.train.voxels import Crops, LabeledScan, voxel_loss
 
 #: Scans with a report of their masks that facts are taken from; more say the same again.
 FACT_CASES = 150
@@ -117,7 +117,7 @@ def _voxels(config: TrainConfig, encoder: PyramidEncoder, output: Path, tell: Pr
     if (output / "voxels.done.pt").exists():
         run_stage("voxels", network, lambda _: {}, config.voxels, output)
         return
-    scans = [Labeledscan.open(case.folder) for case in Corpus(corpus_folder(config.voxel_scans.folder, output))]
+    scans = [LabeledScan.open(case.folder) for case in Corpus(corpus_folder(config.voxel_scans.folder, output))]
     crop = config.voxel_batch.crop or (128, 96, 80)
     crops = Crops(
         scans,

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from reference_loop import reference_loop
 from tokenizers import Tokenizer
 
 from radvlm.errors import FileFormatError, InputError
-from radvlm.model.decoder.generation import WritingLimits, reference_loop
+from radvlm.model.decoder.generation import WritingLimits
 from radvlm.model.merlin.checkpoint import FILES, open_checkpoint
 from radvlm.model.merlin.layout import LanguageShape
 from radvlm.model.merlin.random_files import SMALL_SHAPE, write_random_files

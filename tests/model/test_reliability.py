@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 import xml.etree.ElementTree as ET
-from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from reliability import calibration_error, reliability, reliability_svg, wilson
 
 from radvlm.errors import InputError
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "eval"))
-from reliability import calibration_error, reliability, reliability_svg, wilson
 
 
 def test_bins_by_hand() -> None:
