@@ -324,7 +324,7 @@ def counted(*parts: tuple[int, float | tuple[float, float]]) -> np.ndarray:
 AIR = (1000, -1000)
 #: Rule -> the last histogram that is accepted as it is, and the first that is refused, with the reason.
 LIMITS = {
-    "1 % varied below -1100": ((AIR, (100, (-1900, -1101))), (AIR, (101, (-1900, -1101))), "1% of the voxels lie below"),
+    "1 % below -1100": ((AIR, (100, (-1900, -1101))), (AIR, (101, (-1900, -1101))), "1% of the voxels lie below"),
     "-1100 is air": ((AIR, (900, -1100), (100, (-1900, -1101))), (AIR, (900, -1101), (100, (-1900, -1101))), "10% of"),
     "20 values are varied": ((AIR, (190, (-1219, -1201))), (AIR, (200, (-1220, -1201))), "2% of the voxels"),
     "1 % above 4100": ((AIR, (100, 4101)), (AIR, (101, 4101)), "1% of the voxels lie above 4100"),
