@@ -16,7 +16,7 @@ FILE = re.compile(r"\b(?:radvlm|eval|tests|examples)/[\w/.-]*\.(?:py|csv|yaml|js
 ROOMS = "|".join(path.name for path in (ROOT / "radvlm").iterdir() if path.is_dir())
 IN_ROOM = re.compile(rf"(?<![\w/.-])((?:{ROOMS})/[\w/-]+\.(?:py|csv|yaml|json))\b")
 #: ``compose.verify``: the same with dots; ``model.embed`` is a method of somebody's model.
-SHORT = re.compile(rf"`((?:{ROOMS.replace('model|', '')})(?:\.[A-Za-z_]\w*)+)`")
+SHORT = re.compile(rf"`((?!model\.)(?:{ROOMS})(?:\.[A-Za-z_]\w*)+)`")
 SOURCES = [
     *ROOT.glob("*.md"),
     *ROOT.glob("docs/*.md"),
