@@ -107,7 +107,7 @@ def _write_case(folder: Path, seed: int, options: CorpusOptions) -> None:
     phantom = None
     spec = corpus_spec(seed, options)
     for attempt in range(5):  # crowded hosts can have no room left: fewer lesions then
-        lesions = tuple(spec.lesions)
+        lesions: tuple[Any, ...] = tuple(spec.lesions)
         kept = lesions[: max(1, len(lesions) - 2 * attempt)]
         try:
             phantom = make_phantom(replace(spec, lesions=kept))
