@@ -21,7 +21,7 @@ class CorpusConfig:
         seeds: (first, one past the last) of the phantoms to make where they are missing; None to use what is there.
         crowded: share of phantoms with 6 to 8 kinds of findings. reports: seeds from here on get the report of
             the masks.
-        noise_hu, spacing_mm, left_out: as in ``radvlm.workflows.phantom_corpus.write_corpus``.
+        noise_hu, spacing_mm, left_out: as in ``radvlm.workflows.phantom_corpus.CorpusOptions``.
     """
 
     folder: str
