@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib.resources import files
+from typing import Any
 
 import yaml
 
@@ -46,7 +47,10 @@ def _read_wording() -> tuple[dict[str, tuple[tuple[str, str], ...]], tuple[Topic
     """Changes and topics of ``inject_grammar.yaml``."""
     data = yaml.safe_load(files("radvlm.evaluate").joinpath("inject_grammar.yaml").read_text(encoding="utf-8"))
     changes = {change: tuple((before, after) for before, after in ways) for change, ways in data["changes"].items()}
-    rows = ({key: tuple(v) if isinstance(v, list) else v for key, v in row.items()} for row in data["topics"])
+    topics: list[dict[str, Any]] = data["topics"]
+    rows: list[dict[str, Any]] = [
+        {key: tuple(v) if isinstance(v, list) else v for key, v in topic.items()} for topic in topics
+    ]
     return changes, tuple(Topic(**row) for row in rows)
 
 
