@@ -34,7 +34,16 @@ TRAINING_SPLIT = "train"
 
 
 class ReportIndex:
-    """One generation of an index, open for reading; made by ``build`` and ``load``, closed by ``close`` or ``with``."""
+    """One generation of an index, open for reading; made by ``build`` and ``load``, closed by ``close`` or ``with``.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> from radvlm.retrieve import HashedText, Record, ReportIndex, SearchOptions
+        >>> prior = [Record("P0", "S0", "Liver metastasis."), Record("P1", "S1", "5 mm stone in the right kidney.")]
+        >>> with TemporaryDirectory() as folder, ReportIndex.build(prior, HashedText(), folder + "/index") as index:
+        ...     [hit.text for hit in index.search("renal stone", options=SearchOptions(exclude_patient="P0")).hits]
+        ['5 mm stone in the right kidney.']
+    """
 
     def __init__(self, held: Generation, embedder: Embedder | None = None) -> None:
         """Search an open generation; use ``load``."""

@@ -29,6 +29,12 @@ def load_model(
         offline: never touch the network; with False a hub id is downloaded once.
 
     Raises: MissingPackageError without PyTorch, InputError or FileFormatError for what cannot be loaded.
+
+    Example:
+        >>> import radvlm
+        >>> model = radvlm.load_model("tiny")
+        >>> print(model.name, '|', model.notice)
+        tiny | Model "tiny" was trained on synthetic phantoms only; on a real CT its findings mean nothing.
     """
     try:
         from radvlm.model.registry import load_model as load
