@@ -59,7 +59,7 @@ def along_line(points_mm: np.ndarray) -> np.ndarray:
 
 
 def coarse_copy(field: np.ndarray, spacing_mm: np.ndarray, finest_mm: float) -> tuple[np.ndarray, np.ndarray]:
-    """A vessel on a coarser grid of about ``MAX_NODES`` voxels of it, none below ``finest_mm``; and their size in mm."""
+    """A vessel on a coarse grid of about ``MAX_NODES`` voxels of it, none below ``finest_mm``, and their size in mm."""
     from scipy.ndimage import affine_transform
 
     volume_mm3 = float(np.count_nonzero(field >= 0.5)) * float(np.prod(spacing_mm))
