@@ -78,7 +78,7 @@ AREAS = {
         (
             "radvlm/retrieve/index.py",
             "radvlm/retrieve/index_segment.py",
-            "radvlm/retrieve/row_filter.py",
+            "radvlm/retrieve/search_options.py",
             "radvlm/retrieve/duplicates.py",
             "radvlm/retrieve/scrub.py",
         ),

@@ -279,6 +279,39 @@ def test_open_and_absent_findings_of_a_model() -> None:
         assert (verify_sentence(Sentence(text, "kidneys", cited)) is None) is true, text
 
 
+def test_findings_of_a_model_that_differ_in_status_never_share_a_sentence() -> None:
+    """One side present or open and one absent: neither "no renal cyst" nor "renal cyst" is true of both."""
+    for status in (Status.PRESENT, Status.INDETERMINATE, Status.NOT_ASSESSED):
+        cited = (
+            _model(Status.ABSENT, p=0.02),
+            replace(_model(site="kidney_right"), id="other", status=status, reason="unsure"),
+        )
+        for text in ("No renal cyst seen by the model.", "Right renal cyst, seen by the model only, probability 0.93."):
+            for order in (cited, cited[::-1]):
+                assert "different status" in (verify_sentence(Sentence(text, "kidneys", order)) or ""), (text, status)
+
+
+def test_each_item_of_a_list_of_absences_has_its_own_side() -> None:
+    left = replace(_model(Status.ABSENT, "lung_tumor", "lung_left", 0.02), id="left")
+    right = replace(_model(Status.ABSENT, "lung_tumor", "lung_right", 0.02), id="right")
+    stone = replace(_model(Status.ABSENT, "gallstone", "gallbladder", 0.02), id="stone")
+    for text, cited, true in (
+        ("No left lung mass or gallstone seen by the model.", (left, stone), True),
+        ("No gallstone or left lung mass seen by the model.", (left, stone), True),
+        ("No left lung mass, right lung mass or gallstone seen by the model.", (left, right, stone), True),
+        ("No lung mass or gallstone seen by the model.", (left, right, stone), True),
+        ("No left lung mass or gallstone seen by the model.", (left, right, stone), False),
+        ("No right lung mass or gallstone seen by the model.", (left, stone), False),
+        ("No left gallstone or lung mass seen by the model.", (left, right, stone), False),
+        ("No left, lung mass or gallstone seen by the model.", (left, stone), False),
+        ("No left lung mass and gallstone seen by the model.", (left, stone), False),
+        ("No left lung mass; no gallstone seen by the model.", (left, stone), False),
+        ("Left lung mass or no gallstone seen by the model.", (left, stone), False),
+        ("Possible no left lung mass or gallstone seen by the model.", (left, stone), False),
+    ):
+        assert (verify_sentence(Sentence(text, "lungs", cited)) is None) is true, text
+
+
 def test_a_side_belongs_to_the_finding_and_not_to_the_organ_it_begins_with() -> None:
     mass = _model(Status.ABSENT, "lung_tumor", "lung_left", 0.02)
     for text, true in (

@@ -8,13 +8,13 @@ whether they are rescaled, which the signature names.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from importlib.util import find_spec
 from typing import Any
 
 from radvlm.errors import MissingPackageError
 from radvlm.evaluate.metric import Output
 from radvlm.evaluate.metrics.model_metrics import is_cached, release_of
 from radvlm.evaluate.score import Score
+from radvlm.files.optional import require_package
 from radvlm.report_reader.report_text import ReportText
 from radvlm.version import __version__
 
@@ -33,8 +33,7 @@ class BertScoreMetric:
     slow = True
 
     def __init__(self, model: str = DEFAULT_MODEL) -> None:
-        if find_spec("bert_score") is None:
-            raise MissingPackageError("BERTScore needs the package bert-score", model, "pip install bert-score")
+        require_package("bert_score", "BERTScore needs the package bert-score", model)
         self.model = model
         self.name = "bertscore"
         self.signature = (
