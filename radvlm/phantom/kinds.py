@@ -13,6 +13,7 @@ from importlib.resources import files
 from types import MappingProxyType
 
 from radvlm.errors import InputError
+from radvlm.types.anatomy import structures
 
 SEGMENTS = tuple(f"liver_segment_{n}" for n in range(1, 9))
 LOBES = (
@@ -45,7 +46,6 @@ class LesionKind:
         locations: structures that ``LesionSpec.location`` may name.
         words: how a radiologist would call it.
         region_z: part of the body, (low, high) mm, in which it can be seen; used to pick random kinds.
-        sex: "F", "M" or "" for both.
         sided: it has a side although neither structure nor host names one.
     """
 
@@ -62,8 +62,12 @@ class LesionKind:
     aspect: float
     locations: tuple[str, ...]
     region_z: tuple[float, float]
-    sex: str
     sided: bool
+
+    @property
+    def sex(self) -> str:
+        """``F`` or ``M`` where its host is an organ of one sex, else ``""``."""
+        return structures()[self.host].sex if self.host in structures() else ""
 
     @property
     def paired(self) -> bool:
@@ -111,7 +115,6 @@ def _read_kinds() -> Mapping[str, LesionKind]:
             aspect=float(row["aspect"]),
             locations=named_places[row["locations"]],
             region_z=(z_low, z_high),
-            sex=row["sex"],
             sided=row["sided"] == "yes",
         )
     return MappingProxyType(kinds)

@@ -15,11 +15,10 @@ from hypothesis import HealthCheck, given, settings
 from radvlm.compose import Style, compose_report, guided_report, verify_report, verify_sentence
 from radvlm.compose.check_drafts import split_sentences
 from radvlm.compose.merge_model import conflicts
-from radvlm.dataset.vocabulary import findings as vocabulary
 from radvlm.errors import InputError, VerificationError
 from radvlm.interpret import interpret, load_rules
 from radvlm.types.finding import Finding, Source, Status
-from radvlm.types.finding_kinds import model_findings
+from radvlm.types.finding_kinds import finding_kinds
 from radvlm.types.geometry import Box
 from radvlm.types.mask_verdict import Verdict, masks_say
 from radvlm.types.model_output import Draft, FindingScore, ModelOutput
@@ -60,18 +59,17 @@ def _line(report: Report, heading: str) -> str:
 # -- the table -------------------------------------------------------------------------------------------------
 
 
-def test_the_table_knows_every_finding_of_the_vocabulary() -> None:
-    assert list(model_findings()) == list(vocabulary())
+def test_the_table_names_kinds_of_masks_and_rules() -> None:
     rules = load_rules()
     known = {r.finding for r in rules.rules}
     from radvlm.types.anatomy import structures
 
-    for row in model_findings().values():
+    for row in finding_kinds().values():
         for kind in (*row.same, *row.narrower, *row.broader):
             assert kind in structures() or kind in known or kind == "hydronephrosis", kind
         if row.kind in structures() and row.kind != "lymph_node":  # the model's are enlarged, which a rule decides
             variants = [n for n in (row.kind, f"{row.kind}_left") if n in structures()]
-            assert row.importance == rules.importance_of(variants[-1]), f"{row.finding}: as the masks' finding"
+            assert row.importance == rules.importance_of(variants[-1]), f"{row.name}: as the masks' finding"
 
 
 # -- who wins --------------------------------------------------------------------------------------------------
@@ -175,7 +173,7 @@ def test_an_impression_without_anything_seen_names_what_matters(
     )
 
 
-def test_urgent_model_findings_give_way_to_nothing_incidental(abdomen: tuple[Finding, ...], fakes: ModuleType) -> None:
+def test_urgent_finding_kinds_give_way_to_nothing_incidental(abdomen: tuple[Finding, ...], fakes: ModuleType) -> None:
     """The renal cyst (20) leaves the impression for a pneumothorax; measured findings of 50 or more stay."""
     scores = fakes.scores({"pneumothorax@lung_left": 0.8}, rest=None)
     told = [s.text for s in guided_report(abdomen, _reading(scores)).impression]
@@ -214,7 +212,7 @@ def test_words_that_cannot_be_said_are_left_out(no_masks: tuple[Finding, ...]) -
 def _model(
     status: Status = Status.PRESENT, finding: str = "kidney_cyst", site: str = "kidney_left", p: float = 0.934
 ) -> Finding:
-    row = vocabulary()[finding]
+    row = finding_kinds()[finding]
     score = FindingScore(finding, row.words, row.section, site, p, status)
     found = guided_report((), _reading((score,))).findings
     assert len(found) == 1
@@ -457,10 +455,10 @@ def adversarial_drafts(draw: st.DrawFn, true: list[Sentence]) -> tuple[Draft, ..
 
 @st.composite
 def readings(draw: st.DrawFn, fakes: ModuleType) -> tuple[FindingScore, ...]:
-    names = draw(st.lists(st.sampled_from(sorted(vocabulary())), max_size=10, unique=True))
+    names = draw(st.lists(st.sampled_from(sorted(finding_kinds())), max_size=10, unique=True))
     chances = {}
     for name in names:
-        row = vocabulary()[name]
+        row = finding_kinds()[name]
         site = f"@{row.site}_{draw(st.sampled_from(['left', 'right']))}" if row.sided and draw(st.booleans()) else ""
         chances[name + site] = draw(st.floats(0, 1))
     scores = fakes.scores(chances, rest=draw(st.sampled_from([None, 0.0, 0.05])))
