@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -78,7 +79,7 @@ class ScanTokens:
     def to(self, device: str | torch.device) -> ScanTokens:
         return replace(self, **{name: tensor.to(device) for name, tensor in self.tensors().items()})
 
-    def tensors(self) -> dict[str, Tensor]:
+    def tensors(self) -> dict[str, Any]:
         """Field -> tensor, without those that are None."""
         held = {f.name: getattr(self, f.name) for f in fields(self)}
         return {name: value for name, value in held.items() if isinstance(value, Tensor)}
@@ -183,7 +184,8 @@ def stacked(scans: Sequence[ScanTokens]) -> ScanTokens:
         raise InputError(
             "scans of a batch have one token grid", str({s.token_grid for s in scans}), "Give the input a fixed shape"
         )
-    return replace(first, **{name: torch.cat([getattr(s, name) for s in scans]) for name in first.tensors()})
+    whole: dict[str, Any] = {name: torch.cat([getattr(s, name) for s in scans]) for name in first.tensors()}
+    return replace(first, **whole)
 
 
 class TokenWriter(nn.Module):
