@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from radvlm.errors import InputError
-from radvlm.types.anatomy import structures
+from radvlm.types.anatomy import USUAL_LEVELS, structures
 
 _DIAMETER = "largest diameter, mm"
 SEGMENTS = tuple(f"liver_segment_{n}" for n in range(1, 9))
@@ -23,7 +23,7 @@ LOBES = (
     "lung_lower_lobe_left",
 )
 PANCREAS_PARTS = ("pancreas_head", "pancreas_body", "pancreas_tail")
-LEVELS = tuple(f"vertebrae_T{n}" for n in range(4, 13)) + tuple(f"vertebrae_L{n}" for n in range(1, 6))
+VERTEBRAE = tuple(f"vertebrae_{n}" for n in USUAL_LEVELS[USUAL_LEVELS.index("T4") : USUAL_LEVELS.index("S1")])
 
 
 @dataclass(frozen=True)
@@ -487,7 +487,7 @@ _ROWS = (
         typical=(0.25, 0.5),
         limits=(0.15, 0.6),
         size_means="share of anterior height lost (0..1)",
-        locations=LEVELS,
+        locations=VERTEBRAE,
         region_z=(-160, 200),
     ),
     LesionKind(
@@ -500,7 +500,7 @@ _ROWS = (
         (8, 18),
         (5, 24),
         aspect=0.75,
-        locations=LEVELS,
+        locations=VERTEBRAE,
         region_z=(-160, 200),
     ),
     LesionKind(
@@ -513,7 +513,7 @@ _ROWS = (
         (8, 18),
         (5, 24),
         aspect=0.75,
-        locations=LEVELS,
+        locations=VERTEBRAE,
         region_z=(-160, 200),
     ),
 )
