@@ -298,3 +298,54 @@ def test_lesions_of_the_other_sex_are_not_mentioned(hand_made: ModuleType) -> No
     for sex, kinds in (("M", {"prostate_lesion"}), ("F", {"uterus_lesion"})):
         found = findings(hand_made.numbers([], absent=("uterus_lesion", "prostate_lesion")), Patient(sex=sex))
         assert {f.kind for f in found if f.kind.endswith("_lesion") and f.status is Status.ABSENT} == kinds
+
+
+@pytest.mark.parametrize(
+    ("change", "section"),
+    [
+        ({}, "spleen"),
+        ({"section": "peritoneum"}, "peritoneum"),
+        ({"level": "lesion", "structures": ["liver_lesion"]}, "liver"),
+        ({"level": "lesion", "structures": ["kidney_cyst_left"]}, "kidneys"),
+    ],
+)
+def test_a_verdict_and_its_lack_stand_in_the_section_of_what_is_judged(
+    hand_made: ModuleType, change: dict[str, Any], section: str
+) -> None:
+    organs = [hand_made.organ(name, 200) for name in ("spleen", "liver", "kidney_left")]
+    lesions = [
+        hand_made.lesion("liver_lesion", 1, 30, 20, 50, "liver"),
+        hand_made.lesion("kidney_cyst_left", 1, 30, 20, 50, "kidney_left"),
+    ]
+    for needs, status in (([], None), (["delayed"], Status.NOT_ASSESSED)):
+        rule = {**RULE, **change, "applies_when": {"phases": needs}}
+        rules = NONE.merged(Rules.model_validate({"version": 1, "rules": [rule]}))
+        found = interpret(hand_made.numbers(organs, lesions, phase="arterial"), patient=ADULT, rules=rules)
+        said = [x for f in found for x in (f, *f.assessments) if x.kind == "own_kind"]
+        assert [x.section for x in said] == [section]
+        assert (said[0].status is Status.NOT_ASSESSED) is (status is not None)
+
+
+def test_what_is_not_measured_says_why_where_its_organ_is_imaged(hand_made: ModuleType) -> None:
+    item = {"id": "own_gap", "words": "the colour", "when_present": ["spleen", "liver"], "reason": "a CT has none"}
+    rules = NONE.merged(Rules.model_validate({"version": 1, "unmeasured": [item]}))
+    for organ in ("spleen", "liver", "pancreas"):
+        found = interpret(hand_made.numbers([hand_made.organ(organ)]), patient=ADULT, rules=rules)
+        told = [(f.status, f.site, f.section, f.category, f.reason) for f in found if f.kind == "own_gap"]
+        assert told == (
+            [(Status.NOT_ASSESSED, organ, organ, "the colour", "a CT has none")] if organ != "pancreas" else []
+        )
+
+
+def test_a_grid_too_coarse_for_heights_is_said_once(hand_made: ModuleType) -> None:
+    for reason, told in (("a voxel is longer than the loss", 1), ("the endplate was not found", 0)):
+        levels = [
+            replace(
+                hand_made.organ(f"vertebrae_{n}", 30, 200),
+                omissions=(Omission("wedge_loss", f"vertebrae_{n}", reason), Omission("length", "", "a voxel")),
+            )
+            for n in ("T12", "L1")
+        ]
+        found = interpret(hand_made.numbers(levels), patient=ADULT)
+        said = [f for f in found if f.category == "height of the vertebrae"]
+        assert [f.reason for f in said] == [reason] * told
