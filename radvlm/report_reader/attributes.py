@@ -96,7 +96,7 @@ def describe(
         if low <= size.word < high and (not sizes or size.dims_mm[0] > sizes[0]):
             sizes = _bounded(size)
     if mention.stop - mention.start > 1:
-        for name in _inside(tuple(parsed.words[mention.start : mention.stop]), lexicon):
+        for name in inside(tuple(parsed.words[mention.start : mention.stop]), lexicon):
             if name in ("left", "right"):
                 sides.add(name)
             elif name == "bilateral":
@@ -125,7 +125,7 @@ def describe(
     )
 
 
-def _inside(words: tuple[str, ...], lexicon: Lexicon) -> tuple[str, ...]:
+def inside(words: tuple[str, ...], lexicon: Lexicon) -> tuple[str, ...]:
     """Sites and sides written inside a term ("left rib fracture"): names of both."""
     done = _INSIDE.get((lexicon.digest, words))
     if done is not None:

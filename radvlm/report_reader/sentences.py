@@ -30,6 +30,8 @@ HEADINGS: dict[str, str] = {
             "reason for examination",
             "reason for study",
             "reason for the study",
+            "reason for the exam",
+            "reason for the examination",
             "reason for scan",
             "reason for this examination",
             "reason",

@@ -14,7 +14,8 @@ import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from radvlm.retrieve.records import sentences, subject
+from radvlm.report_reader.topic import subject
+from radvlm.retrieve.records import sentences
 from radvlm.retrieve.selection import Selection
 
 _MARKERS = re.compile(
