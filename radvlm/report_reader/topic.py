@@ -118,7 +118,7 @@ def _named(text: str) -> tuple[str, str]:
 
 @cache
 def _structure_words() -> Mapping[str, tuple[str, str]]:
-    """Words of structures without a side -> (section, organ), longest first; ``bowel`` and ``pleura`` are organs too."""
+    """Words of structures without a side -> (section, organ), longest first; ``bowel`` and ``pleura`` are organs."""
     table: dict[str, tuple[str, str]] = {}
     for row in structures().values():
         if row.kind in _BODY:
