@@ -1,8 +1,8 @@
 """Wording for synthetic CT reports with known facts: what can be stated, and several ways to state each.
 
-Unusual: written apart from the lexicon that reads reports and sharing nothing with it, so that errors injected with
-it test the reading. A template has slots: {size}, {side}, {place}, {grade} and the two forms of a change, {adj}
-before the noun and {clause} after it; every slot that a fact does not have becomes nothing.
+Written apart from the lexicon that reads reports and sharing nothing with it, so that errors injected with it test
+the reading. A template has slots: {size}, {side}, {place}, {grade} and the two forms of a change, {adj} before the
+noun and {clause} after it; every slot that a fact does not have becomes nothing.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Side, place, size, severity and change of a mention, from the words of its zone.
 
-Unusual: neighbors divide the sentence at the last conjunction between them, so "small effusion with moderate
-atelectasis" gives each its own severity; joined neighbors share a side and a place that only one of them states.
+Neighbors divide the sentence at the last conjunction between them, so "small effusion with moderate atelectasis"
+gives each its own severity; joined neighbors share a side and a place that only one of them states.
 """
 
 from __future__ import annotations
@@ -100,13 +100,7 @@ def _sides_and_places(
 
 
 def _grade(
-    kind: str,
-    status: str,
-    hits: list[Hit],
-    within: tuple[str, ...],
-    mention: Mention,
-    parsed: Parsed,
-    lexicon: Lexicon,
+    kind: str, status: str, hits: list[Hit], within: tuple[str, ...], mention: Mention, parsed: Parsed, lexicon: Lexicon
 ) -> float | None:
     """Severity by the word of the zone that is nearest to the mention, else by one inside its term."""
     grade: float | None = None

@@ -1,7 +1,7 @@
 """From hits to the few that are worth showing a language model, with a reason for each keep and drop.
 
-Unusual: the gap rule of MMed-RAG (cut where log(S_i / S_i+1) first exceeds gamma) is undefined for scores at or below
-zero and never fires on collapsed embeddings. Here S is ``calibrate.strength`` of the z-score against a background:
+The gap rule of MMed-RAG (cut where log(S_i / S_i+1) first exceeds gamma) is undefined for scores at or below zero and
+never fires on collapsed embeddings. Here S is ``score_calibration.strength`` of the z-score against a background:
 positive for any cosine, and spread out whatever the encoder. No hit is a valid answer.
 """
 

@@ -1,7 +1,7 @@
 """What a judge found in one pair: single errors and matched findings; every count is derived from them.
 
-Unusual: an error whose quote does not stand in the report is kept and marked ``unlocated``, not dropped: dropping it
-would make a careless judge look mild. How often that happens is reported, because it tells how far to trust the judge.
+An error whose quote does not stand in the report is kept and marked ``unlocated``, not dropped: dropping it would
+make a careless judge look mild. How often that happens is reported, because it tells how far to trust the judge.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """``JudgeMetric``: the judge as a metric, with the same outputs as the rule-based ``errors``.
 
-Unusual: it is a batch metric that keeps its own replies on disk; a failed case is a score without value and with the
-status as its reason.
+It is a batch metric that keeps its own replies on disk; a failed case is a score without value and with the status as
+its reason.
 """
 
 from __future__ import annotations

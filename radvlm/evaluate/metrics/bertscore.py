@@ -1,8 +1,8 @@
 """BERTScore through the package ``bert-score``, an extra; its weights must be on this computer already.
 
-Zhang et al. (2020), ICLR. Unusual: nothing is downloaded. The package would fetch hundreds of megabytes of weights
-without asking; here a missing package or missing weights is one clear message. Values depend on the network and on
-whether they are rescaled, which the signature names.
+Zhang et al. (2020), ICLR. Nothing is downloaded. The package would fetch hundreds of megabytes of weights without
+asking; here a missing package or missing weights is one clear message. Values depend on the network and on whether
+they are rescaled, which the signature names.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """Errors of a candidate report against a reference: six categories, each significant or not, without a model.
 
-The categories are CheXprompt's and ReXVal's: false finding, omission, wrong location, wrong severity, false comparison,
-omitted comparison. Unusual: every error is an object with spans in both texts and a reason, counts are derived; silence
-is not negation (a normal statement in one report that the other leaves out is no error); a structured Report enters
-with its measured numbers. Deterministic; swapped inputs swap false findings with omissions and false with omitted
-comparisons, except that a contradiction in the change itself is a false comparison in both directions.
+The categories are CheXprompt's and ReXVal's: false finding, omission, wrong location, wrong severity, false
+comparison, omitted comparison. Every error is an object with spans in both texts and a reason, counts are derived;
+silence is not negation (a normal statement in one report that the other leaves out is no error); a structured Report
+enters with its measured numbers. Deterministic; swapped inputs swap false findings with omissions and false with
+omitted comparisons, except that a contradiction in the change itself is a false comparison in both directions.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """From frames to facts: a finding told twice (findings and impression) is one fact, whatever the order of sentences.
 
-Unusual: frames are merged from the most to the least specific, so that the result does not depend on which was told
-first; a mention without side, place or size joins the fact it could belong to.
+Frames are merged from the most to the least specific, so that the result does not depend on which was told first; a
+mention without side, place or size joins the fact it could belong to.
 """
 
 from __future__ import annotations

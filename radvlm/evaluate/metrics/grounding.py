@@ -1,8 +1,8 @@
 """The grounding metric of the evaluation table: what ``ground_case`` finds in one case, as scores with their sums.
 
-Unusual: what is undefined for a case still adds its sums to the corpus where it can (a case without localized findings
-says nothing of Dice, but its denials count in logical precision). Which regions were compared, masks or bounding boxes,
-is part of the signature: the two do not compare.
+What is undefined for a case still adds its sums to the corpus where it can (a case without localized findings says
+nothing of Dice, but its denials count in logical precision). Which regions were compared, masks or bounding boxes, is
+part of the signature: the two do not compare.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """Metrics that are somebody's network: RadGraph F1, the RadBERT labels of CT-RATE, GREEN and RaTEScore.
 
-Unusual: nothing is re-implemented and nothing is downloaded. Each adapter drives the authors' package or checkpoint as
-it is installed here; a missing package or missing weights is one MissingPackageError that says what to get, raised
-before a case is scored. A batch on which the network breaks is a set of failed cases with the message, never zeros.
-None of these packages is a dependency of radvlm: licences differ (``CARDS``), and several pin versions that cannot
-be installed together.
+Nothing is re-implemented and nothing is downloaded. Each adapter drives the authors' package or checkpoint as it is
+installed here; a missing package or missing weights is one MissingPackageError that says what to get, raised before a
+case is scored. A batch on which the network breaks is a set of failed cases with the message, never zeros. None of
+these packages is a dependency of radvlm: licences differ (``CARDS``), and several pin versions that cannot be
+installed together.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Porter's stemmer with the extensions of NLTK, which is what ``rouge-score`` means by ``use_stemmer=True``.
 
-Written from Porter (1980), "An algorithm for suffix stripping", Program 14(3):130-137, and from the observed
-behavior of NLTK's default mode; a test compares the two on thousands of words. Unusual: conditions are read off a
-string of letter kinds (``c`` consonant, ``v`` vowel), in which the measure of a stem is the count of ``vc``.
+Written from Porter (1980), "An algorithm for suffix stripping", Program 14(3):130-137, and from the observed behavior
+of NLTK's default mode; a test compares the two on thousands of words. Conditions are read off a string of letter
+kinds (``c`` consonant, ``v`` vowel), in which the measure of a stem is the count of ``vc``.
 """
 
 from __future__ import annotations

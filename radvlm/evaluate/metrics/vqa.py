@@ -1,8 +1,8 @@
 """Visual question answering: accuracy by type of question, beside the best answer that ignores the image.
 
-Unusual: the best constant answer of each type stands in the same table, because a model that answers "no" to everything
-looks good on most radiology questions. It is chosen on the reference answers being scored, so it is an upper bound of
-what a constant can reach, or on the answers of another split where those are given.
+The best constant answer of each type stands in the same table, because a model that answers "no" to everything looks
+good on most radiology questions. It is chosen on the reference answers being scored, so it is an upper bound of what
+a constant can reach, or on the answers of another split where those are given.
 """
 
 from __future__ import annotations
