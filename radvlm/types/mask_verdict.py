@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from radvlm.types.anatomy import structure, structures
 from radvlm.types.finding import Citable, Finding, Source, Status, citable
-from radvlm.types.finding_kinds import ModelFinding, base_kind, model_finding, sharing, side_of
+from radvlm.types.finding_kinds import FindingKind, any_finding_kind, base_kind, sharing, side_of
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Verdict:
 
 def masks_say(name: str, site: str, findings: Sequence[Finding]) -> Verdict | None:
     """What findings that are not a model's say of one that a model knows, at a site; None where they are silent."""
-    row = model_finding(name)
+    row = any_finding_kind(name)
     measured = [f for f in citable(findings) if f.source is not Source.MODEL and f.status is not Status.NOT_ASSESSED]
     side = side_of(site)
     for kind in row.same:
@@ -52,7 +52,7 @@ def masks_say(name: str, site: str, findings: Sequence[Finding]) -> Verdict | No
     return None
 
 
-def _by_kind(kind: str, row: ModelFinding, side: str, measured: Sequence[Citable]) -> Verdict | None:
+def _by_kind(kind: str, row: FindingKind, side: str, measured: Sequence[Citable]) -> Verdict | None:
     held = [f for f in measured if base_kind(f.kind) == kind]
     if not held:
         return None

@@ -7,7 +7,6 @@ from dataclasses import asdict
 import pytest
 
 from radvlm.dataset.questions import subjects
-from radvlm.dataset.vocabulary import finding_kind
 from radvlm.model.questions import (
     Asked,
     Shown,
@@ -21,6 +20,7 @@ from radvlm.model.questions import (
 )
 from radvlm.types.anatomy import structure
 from radvlm.types.finding import Finding, Status
+from radvlm.types.finding_kinds import finding_kind
 from radvlm.types.geometry import Box
 from radvlm.types.model_output import FindingScore
 from radvlm.types.region import Region
