@@ -1,7 +1,7 @@
 """Metric names, as in ``metrics=["lexical", "findings"]``, and where each is defined.
 
-A name may carry one option after a colon (``lexical:coco``), passed to the metric as its only argument. Nothing is
-imported before it is asked for.
+A name may carry one option after a colon (``lexical:coco``), passed to the metric as its only argument.
+Nothing is imported before it is asked for.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The part of the page on prior texts: which were looked up, where they come from, why each was kept or dropped.
 
-Unusual: the texts are data of other patients. They stand apart from the report, each with its source, under the
+The texts are data of other patients. They stand apart from the report, each with its source, under the
 sentence that none of them is a finding; nothing in them is a link or a mark-up.
 """
 

@@ -212,10 +212,7 @@ def _truth(
     column: int,
     host_hu: float,
 ) -> LesionTruth:
-    mean_hu = float(kind.hu[column])
-    if kind.core is not None:
-        share = kind.core[0] ** 3
-        mean_hu = mean_hu * (1 - share) + kind.core[1][column] * share
+    mean_hu = kind.mean_hu(column)
     semi = tuple(float(v) for v in ellipsoid.semi)
     long_axis, short_axis = plane_axes(ellipsoid.directions, semi, np.array([0, 0, 1.0]))
     return LesionTruth(

@@ -1,6 +1,6 @@
 """Numbers of lesion and fluid instances: size, HU, contrast to the host organ, place.
 
-Unusual: an instance that the field of view cuts is measured all the same, but the record says so in ``cut_by``: its
+An instance that the field of view cuts is measured all the same, but the record says so in ``cut_by``: its
 sizes are lower bounds. ``attenuation`` is a word only where the difference to the organ is larger than what noise,
 calibration and the organ's own texture explain (see ``attenuation_word``).
 """

@@ -1,6 +1,6 @@
 """Every number of a scan and its masks in one call.
 
-Unusual: nothing here runs over the whole scan. Each structure is measured inside its own tight box, instances
+Nothing here runs over the whole scan. Each structure is measured inside its own tight box, instances
 inside theirs, and what is too small to be believed is left out with a Decision that says so.
 """
 

@@ -1,7 +1,7 @@
 """What a run will cost, before it is sent, and what it did cost.
 
-There is no built-in price list, because it would be wrong next month. Tokens are estimated from characters (4 a
-token, OpenAI's rule of thumb for English); medical words and other tokenizers give up to a third more.
+There is no built-in price list, because it would be wrong next month. Tokens are estimated from characters
+(4 a token, OpenAI's rule of thumb for English); medical words and other tokenizers give up to a third more.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """BLEU, ROUGE, CIDEr-D, chrF and METEOR under named profiles, each value with a signature.
 
-There is no such thing as "the BLEU" of a report. The same 1,000 reports score 64 or 68 depending on how words are cut
-and which formula is used, so a profile names a published combination exactly, its values have the scale of the
+There is no such thing as "the BLEU" of a report. The same 1,000 reports score 64 or 68 depending on how words
+are cut and which formula is used, so a profile names a published combination exactly, its values have the scale of the
 program they equal, and the signature of every output says all that changes it.
 """
 

@@ -1,7 +1,7 @@
 """Word tokenizers of the lexical metrics, and the encoder that turns reports into arrays of token numbers.
 
-Every tokenizer here works on one whitespace-delimited word at a time, so each distinct word of a corpus is tokenized
-once. That this equals the reference implementations, which run over whole texts, is tested side by side.
+Every tokenizer here works on one whitespace-delimited word at a time, so each distinct word of a corpus is
+tokenized once. That this equals the reference implementations, which run over whole texts, is tested side by side.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Small inline SVG figures of the evaluation page: intervals of all systems on one axis, and per-case distributions.
 
-Colors come from the page's style sheet (classes ``s0`` to ``s5`` for systems, ``baseline`` for the others), so the
-figures follow its light and dark themes; every figure has a text alternative.
+Colors come from the page's style sheet (classes ``s0`` to ``s5`` for systems, ``baseline`` for the others),
+so the figures follow its light and dark themes; every figure has a text alternative.
 """
 
 from __future__ import annotations
