@@ -15,6 +15,7 @@ from typing import Any
 from radvlm.types.finding import Finding, Status
 from radvlm.types.mask_verdict import Verdict, masks_say
 from radvlm.types.model_output import FindingScore
+from radvlm.wording.sentences import capital
 
 #: How a question begins that is answered by yes or no.
 _YES_NO = re.compile(
@@ -359,5 +360,5 @@ def measured_in(question: str, facts: Mapping[str, str]) -> str:
     for line in dict.fromkeys(line for held in facts.values() for line in held.splitlines()):
         name, *said = line.split(" | ")
         if any(c.isdigit() for part in said for c in part) and stems(name) and stems(name) <= asked:
-            found.append(f"{name[:1].upper()}{name[1:]}: {', '.join(said)}")
+            found.append(f"{capital(name)}: {', '.join(said)}")
     return "; ".join(found)
