@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from radvlm.compose.check_drafts import Judged, place_drafts, split_sentences
+from radvlm.compose.check_drafts import Judged, place_drafts
 from radvlm.compose.impression import impression
 from radvlm.compose.merge_model import Reconciled, reconcile
 from radvlm.compose.report import examination_of
@@ -21,8 +21,9 @@ from radvlm.types.finding import Finding
 from radvlm.types.model_output import ModelOutput
 from radvlm.types.report import Replacement, Report
 from radvlm.types.study import Study
+from radvlm.wording.sentences import split_sentences
+from radvlm.wording.spelling import to_uk, to_us
 from radvlm.wording.style import Style
-from radvlm.wording.vocabulary import to_uk, to_us
 
 
 def guided_report(
