@@ -11,10 +11,8 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from radvlm.compose.check_drafts import Judged, place_drafts, split_sentences
-from radvlm.compose.impression import impression
 from radvlm.compose.merge_model import Reconciled, reconcile
-from radvlm.compose.report import examination_of
-from radvlm.compose.template import template_sentences
+from radvlm.compose.report import examination_of, sentences_of
 from radvlm.compose.verify.sentence import verify_report
 from radvlm.errors import VerificationError
 from radvlm.types.finding import Finding
@@ -49,7 +47,7 @@ def guided_report(
     """
     style = Style() if style is None else style
     joint = reconcile(findings, model_output, unseen)
-    template = [*template_sentences(joint.findings, style), *impression(joint.findings, style)]
+    template = sentences_of(joint.findings, style)
     judged = place_drafts(template, model_output.drafts, joint.findings)
     head = tuple(examination) or examination_of(study)
     facts = dict(provenance or {})

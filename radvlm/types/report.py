@@ -8,7 +8,7 @@ docs/report.schema.json; ``from_json(to_json(r)) == r``.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -195,6 +195,11 @@ class Report:
             raise InputError(
                 "report.json follows docs/report.schema.json", f"{type(error).__name__}: {error}"
             ) from error
+
+
+def cited(sentences: Iterable[Sentence]) -> tuple[Citable, ...]:
+    """All that sentences cite, each once, in order of first citation."""
+    return tuple({f.id: f for s in sentences for f in s.findings}.values())
 
 
 def _listed(names: tuple[str, ...]) -> str:

@@ -11,11 +11,10 @@ from dataclasses import dataclass, replace
 
 from radvlm.errors import GridError, InputError
 from radvlm.model.protocol import VisionLanguageModel
-from radvlm.types.anatomy import SECTIONS
-from radvlm.types.finding import Finding
+from radvlm.types.finding import Citable, Finding
 from radvlm.types.model_output import ModelOutput
 from radvlm.types.provenance import Decision
-from radvlm.types.report import Report
+from radvlm.types.report import Report, cited
 from radvlm.types.segmentation import Segmentation
 from radvlm.types.study import Patient
 from radvlm.types.volume import Volume
@@ -51,8 +50,7 @@ def read_scan(
     model: VisionLanguageModel, scan: Volume, masks: Segmentation | None, findings: Sequence[Finding], patient: Patient
 ) -> ModelReading:
     """What the model says of a patient's scan, checked for form; ``findings`` are those of the masks."""
-    facts = None if masks is None else facts_by_section(findings)
-    output, own = model.read(scan, facts=facts, segmentation=masks)
+    output, own = model.read(scan, findings=stated(masks, findings), segmentation=masks)
     if not isinstance(output, ModelOutput):
         raise InputError("a model returns a ModelOutput", type(output).__name__)
     if own is not None and not own.geometry.same_grid(scan.geometry):
@@ -66,20 +64,11 @@ def read_scan(
     return ModelReading(model, for_patient(output, patient), own)
 
 
-def facts_by_section(findings: Sequence[Finding]) -> dict[str, str]:
-    """Measured findings as the lines of text that a decoder was taught to read; sections with nothing are left out.
+def stated(masks: Segmentation | None, findings: Sequence[Finding]) -> tuple[Citable, ...]:
+    """What a model writes from: all that the report of given masks cites; () where thresholds stood in for masks."""
+    from radvlm.compose import sentences_of
 
-    They are those that the report without a model states, as in the training pairs: a verdict that no sentence of it
-    says is in no line.
-    """
-    from radvlm.compose import Style
-    from radvlm.compose.impression import impression
-    from radvlm.compose.template import template_sentences
-    from radvlm.wording.fact_lines import facts_by_section as facts_of_sentences
-
-    style = Style()
-    lines = facts_of_sentences([*template_sentences(findings, style), *impression(findings, style)])
-    return {section: lines[section] for section in SECTIONS if lines.get(section)}
+    return () if masks is None else cited(sentences_of(findings))
 
 
 def for_patient(model_output: ModelOutput, patient: Patient) -> ModelOutput:

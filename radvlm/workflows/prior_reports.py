@@ -22,7 +22,7 @@ from radvlm.types.report import Report
 from radvlm.types.scan_measurements import Phase
 from radvlm.types.segmentation import Segmentation
 from radvlm.types.volume import Volume
-from radvlm.workflows.model_stage import ModelReading, facts_by_section
+from radvlm.workflows.model_stage import ModelReading, stated
 from radvlm.workflows.open_index import opened, reads_scans
 from radvlm.workflows.prior_queries import organ_queries, query_words, route
 
@@ -293,7 +293,7 @@ def uses_hints(model: VisionLanguageModel) -> bool:
         return False
     if not callable(getattr(model, "draft", None)):
         raise InputError(
-            "a model with uses_hints has draft(volume, *, facts, segmentation, hints)", type(model).__name__
+            "a model with uses_hints has draft(volume, *, findings, segmentation, hints)", type(model).__name__
         )
     return True
 
@@ -303,8 +303,8 @@ def hinted_drafts(
 ) -> tuple[Draft, ...]:
     """Prose of a model that was shown the hints, as a labeled block; InputError for anything but drafts."""
     model: Any = reading.model
-    facts = None if masks is None else facts_by_section(findings)
-    drafts = tuple(model.draft(scan, facts=facts, segmentation=masks, hints=priors.rendered()))
+    told = stated(masks, findings)
+    drafts = tuple(model.draft(scan, findings=told, segmentation=masks, hints=priors.rendered()))
     if not all(isinstance(d, Draft) for d in drafts):
         raise InputError("draft returns Draft objects", ", ".join(sorted({type(d).__name__ for d in drafts})))
     return drafts

@@ -81,7 +81,7 @@ def copier(fakes: ModuleType, **fields: Any) -> Any:
         uses_hints: bool = True
         digest: str = "0" * 64
 
-        def draft(self, volume: Any, *, facts: Any = None, segmentation: Any = None, hints: str = "") -> Any:
+        def draft(self, volume: Any, *, findings: Any = (), segmentation: Any = None, hints: str = "") -> Any:
             self.calls.append(("draft", hints))
             texts = [re.sub(r"^\[other patient \d+(?:; \w+)?\] ", "", line) for line in hints.splitlines()[1:]]
             return [
