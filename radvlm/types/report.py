@@ -17,7 +17,9 @@ from radvlm.types.anatomy import SECTIONS
 from radvlm.types.finding import Citable, Finding, Status, citable
 from radvlm.types.finding_json import finding_to_dict, findings_from_dicts
 from radvlm.types.measurement import Measurement
+from radvlm.types.model_record import ModelRecord
 from radvlm.types.region import Region
+from radvlm.types.retrieval_record import RetrievalRecord
 
 SCHEMA_VERSION = "2.0"
 #: Major versions that are read.
@@ -75,6 +77,7 @@ class Report:
         examination: title lines for the head: (label, text) pairs such as ("Examination", "CT abdomen").
         replacements: decoder sentences that verification rejected.
         provenance: JSON-ready facts: radvlm version, configuration digest, phase, scheme, ...
+        model, retrieval: what became of a model's output and of prior texts; in JSON, ``provenance`` holds them.
 
     Raises VerificationError when a sentence cites a finding that is not in ``findings``, when a present
     finding is said in no sentence, or when ids repeat.
@@ -85,6 +88,8 @@ class Report:
     examination: tuple[tuple[str, str], ...] = ()
     replacements: tuple[Replacement, ...] = ()
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    model: ModelRecord | None = None
+    retrieval: RetrievalRecord | None = None
     schema_version: str = SCHEMA_VERSION
 
     def __post_init__(self) -> None:
@@ -146,6 +151,7 @@ class Report:
         return "\n".join([*lines, "", NOTICE, ""]).lstrip("\n")
 
     def to_dict(self) -> dict[str, Any]:
+        records = {"model": self.model, "retrieval": self.retrieval}
         return {
             "schema_version": self.schema_version,
             "notice": NOTICE,
@@ -161,7 +167,7 @@ class Report:
                 for s in self.sentences
             ],
             "replacements": [asdict(r) for r in self.replacements],
-            "provenance": dict(self.provenance),
+            "provenance": {**self.provenance, **{name: record.to_dict() for name, record in records.items() if record}},
         }
 
     def to_json(self) -> str:
@@ -184,12 +190,16 @@ class Report:
             sentences = tuple(
                 Sentence(s["text"], s["section"], tuple(by_id[i] for i in s["finding_ids"])) for s in data["sentences"]
             )
+            provenance = dict(data["provenance"])
+            model, retrieval = provenance.pop("model", None), provenance.pop("retrieval", None)
             return cls(
                 findings,
                 sentences,
                 tuple((a, b) for a, b in data["examination"]),
                 tuple(Replacement(**r) for r in data["replacements"]),
-                data["provenance"],
+                provenance,
+                None if model is None else ModelRecord.from_dict(model),
+                None if retrieval is None else RetrievalRecord.from_dict(retrieval),
             )
         except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
             raise InputError(

@@ -93,8 +93,8 @@ def model_head(model_output: ModelOutput) -> tuple[tuple[str, str], ...]:
 
 def model_decisions(report: Report, model_output: ModelOutput) -> tuple[Decision, ...]:
     """What a reader of the report should know of the model: its notice, its warnings, where the masks overruled it."""
-    said = report.provenance.get("model") or {}
+    said = report.model
     notice = (Decision("model", model_output.notice, True),) if model_output.notice else ()
-    overruled = tuple(Decision("model", text, True) for text in said.get("disagreements", ()))
-    left_out = tuple(Decision("model", text) for text in said.get("left_out", ()))
+    overruled = () if said is None else tuple(Decision("model", text, True) for text in said.disagreements)
+    left_out = () if said is None else tuple(Decision("model", text) for text in said.left_out)
     return (*notice, *model_output.warnings, *overruled, *left_out)

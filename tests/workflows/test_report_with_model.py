@@ -115,7 +115,7 @@ def test_what_the_run_records(image_only: GeneratedReport, tmp_path: Path, fakes
     assert model["drafts"] == {"accepted": 1, "said_by_template": 0, "replaced": 1}
     report = Report.from_json((folder / "report.json").read_text())
     assert report == image_only.report
-    assert report.provenance["model"]["notice"] == fakes.NOTICE
+    assert report.model.notice == fakes.NOTICE
     assert report.replacements[0].rejected == "Hepatic cyst in segment II."
 
 
@@ -145,7 +145,7 @@ def test_with_masks_the_masks_win(phantom: Phantom, fakes: ModuleType) -> None:
     warned = [d.what for d in both.decisions if d.warning]
     assert any("saw liver metastasis (probability 0.90)" in w and "found none" in w for w in warned)
     assert any("did not see left renal cyst (probability 0.10)" in w for w in warned)
-    assert both.report.provenance["model"]["agreements"] == ["The model also saw hepatic cyst (probability 0.95)."]
+    assert both.report.model.agreements == ("The model also saw hepatic cyst (probability 0.95).",)
     given = next(findings for name, findings in model.calls if name == "read")
     assert given == cited(alone.sentences), "what the report without a model says, in its order"
     assert {"liver_cyst", "kidney_cyst_left"} <= {f.kind for f in given}
