@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test quick lint system bench clean
+.PHONY: demo test quick lint versions system bench clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -25,6 +25,9 @@ lint: $(READY)
 	$(BIN)/ruff format --check radvlm tests eval examples
 	$(BIN)/ruff check radvlm tests eval examples
 	$(BIN)/mypy
+
+versions: $(READY)  ## Python 3.12 and 3.13, the lowest versions of every range, the wheel
+	.ci/versions
 
 system:             ## Chromium for the browser tests (Debian, Ubuntu)
 	command -v chromium >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; }

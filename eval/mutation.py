@@ -7,6 +7,7 @@ and when they pass, all tests of the area. A fault that no test notices has surv
 
     python eval/mutation.py                  # all areas; what is in the log already is not run again
     python eval/mutation.py quantify -n 20   # one area, fewer faults
+    python eval/mutation.py --quick          # a first look: what survives may yet die of a longer test
     python eval/mutation.py --again survived # after new tests: those that survived, once more
 
 Results: eval/results/mutation.json. The log (out/mutation/log.jsonl) lets an interrupted run go on.
@@ -30,6 +31,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
@@ -45,6 +47,8 @@ ROOT = Path(__file__).parents[1]
 WORK = ROOT / "out" / "mutation"
 #: Tests of one line that run before all tests of the area do.
 FIRST = 25
+#: ``--quick`` leaves out tests that take longer.
+SHORT_S = 2.0
 QUICK = ("-m", "not slow and not browser", "-W", "ignore::pytest.PytestAssertRewriteWarning")  # imported before
 
 
@@ -74,7 +78,7 @@ AREAS = {
         (
             "radvlm/retrieve/index.py",
             "radvlm/retrieve/index_segment.py",
-            "radvlm/retrieve/row_filter.py",
+            "radvlm/retrieve/search_options.py",
             "radvlm/retrieve/duplicates.py",
             "radvlm/retrieve/scrub.py",
         ),
@@ -85,12 +89,19 @@ AREAS = {
 
 @dataclass(frozen=True)
 class Fault:
-    """One change of one module: ``name`` says where and what, ``code`` is the whole changed text."""
+    """One change of one module: ``name`` says where and what."""
 
     name: str
     path: str
     line: int
-    code: str
+    module: libcst.Module
+    old: libcst.CSTNode
+    new: libcst.CSTNode
+
+    @cached_property
+    def code(self) -> str:
+        """The whole changed text; made for the sample alone, because it takes long in a large module."""
+        return self.module.deep_replace(self.old, self.new).code
 
     @property
     def key(self) -> str:
@@ -117,7 +128,7 @@ def faults_of(path: Path) -> list[Fault]:
             at = parents[at]
         line = places[at].start.line
         name = f"{path.relative_to(ROOT)}:{line}: {_words(module, old)} -> {_words(module, new)}"
-        found.append(Fault(name, str(path.relative_to(ROOT)), line, module.deep_replace(old, new).code))
+        found.append(Fault(name, str(path.relative_to(ROOT)), line, module, old, new))
     return found
 
 
@@ -270,14 +281,17 @@ def tests_of(area: Area) -> list[str]:
     return [t for t in area.tests if (ROOT / t).exists()]
 
 
-def verdict(fault: Fault, area: Area, reach: Reach) -> str:
-    """``killed``, ``killed late`` (by a test that was not seen to reach the line), ``too slow`` or ``survived``."""
+def verdict(fault: Fault, area: Area, reach: Reach, quick: bool) -> str:
+    """``killed``, ``killed late`` (by a test that was not among the first), ``too slow`` or ``survived``."""
     near = reach.tests_of(fault)[:FIRST]
     if near:
         status = run_tests(near, fault, 60 + 10 * sum(reach.seconds.get(t, 1.0) for t in near))
         if status != 0:
             return "too slow" if status is None else "killed"
-    status = run_tests(tests_of(area), fault, 120 + 10 * sum(reach.seconds.values()))
+    left = [t for t in reach.tests_of(fault)[FIRST:] if reach.seconds[t] < SHORT_S] if quick else tests_of(area)
+    if not left:
+        return "survived"
+    status = run_tests(left, fault, 120 + 10 * sum(reach.seconds.values()))
     return "survived" if status == 0 else "too slow" if status is None else "killed late"
 
 
@@ -287,6 +301,7 @@ def main() -> None:
     parser.add_argument("-n", type=int, default=60, help="faults an area")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--again", choices=("survived", "all"), help="run these once more although they are logged")
+    parser.add_argument("--quick", action="store_true", help="only short tests, only those that reach the line")
     args = parser.parse_args()
     WORK.mkdir(parents=True, exist_ok=True)
     os.chdir(ROOT)
@@ -310,7 +325,12 @@ def main() -> None:
             if before and not (args.again == "all" or (args.again and before["verdict"] == "survived")):
                 continue
             start = time.monotonic()
-            row = {"key": fault.key, "area": name, "name": fault.name, "verdict": verdict(fault, area, reach)}
+            row = {
+                "key": fault.key,
+                "area": name,
+                "name": fault.name,
+                "verdict": verdict(fault, area, reach, args.quick),
+            }
             known[fault.key] = row
             with log.open("a") as out:
                 out.write(json.dumps(row) + "\n")

@@ -20,10 +20,10 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from eval.record import write_result
-from radvlm.dataset.vocabulary import findings
 from radvlm.phantom.make import Phantom, make_phantom
 from radvlm.quantify import region_mask
 from radvlm.types.finding import Status
+from radvlm.types.finding_kinds import finding_kinds
 from radvlm.types.geometry import Geometry
 from radvlm.types.model_output import FindingScore
 from radvlm.types.segmentation import Segmentation
@@ -46,7 +46,7 @@ def main() -> None:
         phantom = make_phantom(spec)
         model_output, own = model.read(phantom.volume)
         for score in model_output.scores:
-            if score.status is Status.PRESENT and findings()[score.finding].structure:
+            if score.status is Status.PRESENT and finding_kinds()[score.finding].structure:
                 row = one(score, phantom, own)
                 if row is not None:
                     rows.append({"finding": score.finding, "seed": seed, **row})
@@ -56,7 +56,7 @@ def main() -> None:
 
 def one(score: FindingScore, phantom: Phantom, own: Segmentation | None) -> dict[str, Any] | None:
     """None for a finding that is not there: a wrong finding is counted elsewhere, not here."""
-    kind = findings()[score.finding]
+    kind = finding_kinds()[score.finding]
     side = "left" if score.site.endswith("_left") else "right" if score.site.endswith("_right") else ""
     true = mask_of(phantom.segmentation, kind.structure.format(side=side))
     if true is None or not true.any():
@@ -119,7 +119,7 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
         },
         "by_finding": {
             name: {"n": len(own), "meets": round(share(own), 3)}
-            for name in findings()
+            for name in finding_kinds()
             if (own := [r for r in rows if r["finding"] == name])
         },
     }

@@ -25,16 +25,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from eval.record import write_result
 from radvlm.dataset.case import Corpus
 from radvlm.dataset.sentences import organs
-from radvlm.dataset.vocabulary import findings
 from radvlm.model.hashed_text import HashedTextConfig, HashedTextEncoder
 from radvlm.train import tiny_run as stages
 from radvlm.train.heads import HeadBatches, Heads, Tables, evidence_tables
 from radvlm.train.loop import run_stage
 from radvlm.train.tiny_config import TrainConfig
 from radvlm.train.tiny_run import macro_auroc, prompt_scores
+from radvlm.types.finding_kinds import finding_kinds
 
 ROOT = Path(__file__).resolve().parents[1]
-NAMES = tuple(findings())
+NAMES = tuple(finding_kinds())
 
 
 def main() -> None:

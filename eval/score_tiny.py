@@ -29,10 +29,10 @@ from radvlm.dataset.case import Case
 from radvlm.dataset.prompts import prompts
 from radvlm.dataset.questions import balanced, constant_baseline, questions
 from radvlm.dataset.sentences import report_text
-from radvlm.dataset.vocabulary import findings
 from radvlm.errors import InputError
 from radvlm.phantom.make import Phantom, make_phantom
 from radvlm.types.finding import Source, Status
+from radvlm.types.finding_kinds import finding_kinds
 from radvlm.workflows.phantom_corpus import case_name, corpus_spec, write_truth
 
 FIRST_SEED = 5_000_000
@@ -47,7 +47,7 @@ SHIFTS: dict[str, dict[str, Any]] = {
     "abdomen": {"region": "abdomen-pelvis"},
     "style": {"streak_hu": 40.0, "rotation_deg": (6.0, -8.0, 10.0)},  # of acquiring: streaks, an oblique grid
 }
-NAMES = tuple(findings())
+NAMES = tuple(finding_kinds())
 
 
 def main() -> None:

@@ -9,7 +9,16 @@ from __future__ import annotations
 
 
 class RadvlmError(Exception):
-    """Base of every error raised on purpose: one message with rule, received value and remedy."""
+    """Base of every error raised on purpose: one message with rule, received value and remedy.
+
+    Example:
+        >>> import radvlm
+        >>> try:
+        ...     radvlm.Patient(sex="female")
+        ... except radvlm.RadvlmError as error:
+        ...     print(error)
+        sex is "F", "M" or None. Received: 'female'. Leave it out where it is unknown.
+    """
 
     def __init__(self, rule: str, received: str = "", remedy: str = "") -> None:
         self.rule, self.received, self.remedy = rule, received, remedy
@@ -17,7 +26,7 @@ class RadvlmError(Exception):
         if received:
             parts.append(f"Received: {received.rstrip('.')}.")
         if remedy:
-            parts.append(remedy.rstrip(".") + ".")
+            parts.append(remedy if remedy.endswith("?") else remedy.rstrip(".") + ".")
         super().__init__(" ".join(parts))
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from radvlm.dataset.vocabulary import findings as vocabulary
 from radvlm.types.finding import Citable, Finding, Status
+from radvlm.types.finding_kinds import finding_kinds
 from radvlm.types.geometry import Box
 from radvlm.types.model_output import Answer, Draft, FindingScore, ModelOutput
 from radvlm.types.provenance import Decision
@@ -35,7 +35,7 @@ def scores(
     ``rest`` is the probability of what is not listed; None leaves it out.
     """
     made = []
-    for kind in vocabulary().values():
+    for kind in finding_kinds().values():
         for site in [f"{kind.site}_{s}" for s in ("right", "left")] if kind.sided else [kind.site]:
             key = next((k for k in (f"{kind.name}@{site}", kind.name) if k in probabilities), "")
             chance = probabilities[key] if key else rest

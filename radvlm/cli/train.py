@@ -28,16 +28,7 @@ def run(args: argparse.Namespace) -> None:
     """Train, and say where the model is."""
     if not Path(args.config).is_file():
         raise InputError("a training configuration is a YAML file", args.config, "See configs/tiny.yaml")
-    try:
-        from radvlm.workflows.train_model import train_model
-    except ModuleNotFoundError as error:
-        if (error.name or "").startswith("radvlm"):
-            raise
-        from radvlm.errors import MissingPackageError
-
-        raise MissingPackageError(
-            "training needs the packages of the extra `model`", str(error.name), "pip install radvlm[model]"
-        ) from error
+    from radvlm.workflows.train_model import train_model
 
     def show(*parts: object) -> None:
         print(*parts, file=sys.stderr)

@@ -18,7 +18,7 @@ from radvlm.compose.verify.claims import LevelRange, Named, Number, Refusal, Sai
 from radvlm.compose.verify.sentence import overlooked, verify_sentence
 from radvlm.types.anatomy import is_lesion_kind
 from radvlm.types.finding import Citable, Finding, Status
-from radvlm.types.finding_kinds import model_finding, side_of, vocabulary_name
+from radvlm.types.finding_kinds import any_finding_kind, side_of, vocabulary_name
 from radvlm.types.model_output import Draft
 from radvlm.types.report import Replacement, Sentence
 from radvlm.wording.vocabulary import lexicon, to_us, tokenize
@@ -220,7 +220,7 @@ def _denial(text: str, findings: Sequence[Citable]) -> list[Finding]:
     """Absent findings of a model that a whole sentence of the table denies, on every side that they have."""
     said = " ".join(t for t in tokenize(to_us(text)) if t != ".")
     for name in {vocabulary_name(f) for f in findings if is_model(f)}:
-        if said in model_finding(name).denials:
+        if said in any_finding_kind(name).denials:
             held = [f for f in findings if is_model(f) and vocabulary_name(f) == name]
             sides = {side_of(f.site) for f in held}
             if all(f.status is Status.ABSENT for f in held) and (sides == {""} or {"left", "right"} <= sides):

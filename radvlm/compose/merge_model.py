@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from radvlm.types.anatomy import structure
 from radvlm.types.finding import Finding, Source, Status, citable
-from radvlm.types.finding_kinds import base_kind, is_sayable, model_finding, side_of, sided_kind, vocabulary_name
+from radvlm.types.finding_kinds import any_finding_kind, base_kind, is_sayable, side_of, sided_kind, vocabulary_name
 from radvlm.types.mask_verdict import masks_say, sides_of
 from radvlm.types.model_output import MODEL_REGION, FindingScore, ModelOutput
 from radvlm.types.region import Region
@@ -66,7 +66,7 @@ def named(score: FindingScore) -> str:
 
 def as_finding(score: FindingScore, number: str, is_unseen: bool = False) -> Finding:
     """The finding of a score that the masks say nothing of."""
-    row = model_finding(score.finding)
+    row = any_finding_kind(score.finding)
     status, reason = score.status, ""
     if is_unseen and status is not Status.PRESENT:
         status, reason = Status.NOT_ASSESSED, "the model does not see the organ in this scan"
@@ -122,8 +122,8 @@ def conflicts(findings: Sequence[Finding]) -> tuple[str, ...]:
 def would_deny(finding: Finding, findings: Sequence[Finding]) -> bool:
     """Whether "no <words>" of an absent finding would deny something that is there, or open, as well."""
     side = side_of(finding.site)
-    for name in model_finding(vocabulary_name(finding)).words_deny:
-        same = set(model_finding(name).same)
+    for name in any_finding_kind(vocabulary_name(finding)).words_deny:
+        same = set(any_finding_kind(name).same)
         for other in citable(findings):
             if other.status not in (Status.PRESENT, Status.INDETERMINATE):
                 continue

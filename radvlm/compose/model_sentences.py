@@ -13,7 +13,7 @@ from typing import TypeGuard
 from radvlm.compose.merge_model import would_deny
 from radvlm.types.anatomy import structure
 from radvlm.types.finding import Citable, Finding, Source, Status
-from radvlm.types.finding_kinds import model_finding, side_of, vocabulary_name
+from radvlm.types.finding_kinds import any_finding_kind, side_of, vocabulary_name
 from radvlm.types.report import Sentence
 from radvlm.wording.numbers import rounded
 from radvlm.wording.structure_names import capital, joined, level_runs
@@ -116,6 +116,6 @@ def pertinent_absences(findings: Sequence[Finding]) -> list[Sentence]:
     """One sentence on the most important absences; [] when the model denies nothing."""
     absent = [f for f in findings if is_model(f) and f.status is Status.ABSENT and not would_deny(f, findings)]
     names = dict.fromkeys(vocabulary_name(f) for f in absent)
-    ranked = sorted(names, key=lambda name: -model_finding(name).importance)[:PERTINENT]
+    ranked = sorted(names, key=lambda name: -any_finding_kind(name).importance)[:PERTINENT]
     held = [f for name in ranked for f in absent if vocabulary_name(f) == name]
     return [Sentence(absence(held), "impression", tuple(held))] if held else []

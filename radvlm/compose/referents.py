@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from radvlm.types.anatomy import is_lesion_kind, structure
 from radvlm.types.finding import Assessment, Citable, Finding, Source, Status
-from radvlm.types.finding_kinds import model_finding, vocabulary_name
+from radvlm.types.finding_kinds import any_finding_kind, vocabulary_name
 from radvlm.types.measurement import Measurement
 from radvlm.wording.vocabulary import plural, tokenize
 
@@ -98,7 +98,7 @@ def _add(subject: Subject, item: Citable) -> None:
 
 def _words_of_model(finding: Finding) -> list[str]:
     """Other words for what a model saw; more than one only where it gave more than one place."""
-    words = list(model_finding(vocabulary_name(finding)).aliases)
+    words = list(any_finding_kind(vocabulary_name(finding)).aliases)
     if len(finding.locations) > 1 and finding.status is not Status.ABSENT:
         words += [plural(phrase) for phrase in (finding.category, *words)]
     return words

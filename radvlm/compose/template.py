@@ -31,7 +31,7 @@ _LONGEST_LIST = {"incompletely imaged": 14, "included in the scan": 8}
 def template_sentences(findings: Sequence[Finding], style: Style) -> list[Sentence]:
     """Sentences of all sections but the impression, in reading order. Every present finding is in one of them.
 
-    What only a model says comes last in its section, see ``marked``.
+    What only a model says comes last in its section, see ``model_sentences``.
     """
     everything = findings
     findings = [f for f in findings if not is_model(f)]

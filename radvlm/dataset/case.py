@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from radvlm.dataset.vocabulary import FindingKind, finding_kind, findings
 from radvlm.errors import FileFormatError, InputError
 from radvlm.types.anatomy import structure
+from radvlm.types.finding_kinds import FindingKind, finding_kind, finding_kinds
 
 #: Organ-wide kinds: a lesion of that kind counts from this parameter on (its ``size``; unit behind it). The limits are
 #: those that the rules of ``radvlm.interpret`` judge by where they have one, else the lowest that a phantom accepts.
@@ -41,7 +41,7 @@ class Lesion:
     """One abnormality that the scan shows.
 
     Attributes:
-        finding: key of ``findings.csv``.
+        finding: key of ``finding_kinds.csv``.
         side: left, right or "".
         location: liver segment, pancreas part, lobe or vertebra (canonical name), "" for none.
         pole: ``upper pole``, ``interpolar region``, ``lower pole`` of a kidney, or "".
@@ -177,16 +177,18 @@ class Case:
 
     @cached_property
     def findings(self) -> np.ndarray:
-        """Truth, bool (F,), in the order of ``vocabulary.findings()``."""
+        """Truth, bool (F,), in the order of ``types.finding_kinds``."""
         held = {lesion.finding for lesion in self.lesions}
-        return np.array([name in held for name in findings()], dtype=bool)
+        return np.array([name in held for name in finding_kinds()], dtype=bool)
 
     @cached_property
     def known(self) -> np.ndarray:
         """Where ``findings`` may be taught, bool (F,): the organ is imaged and the truth is on one side of a limit."""
         listed = {row["kind"] for row in self.truth["lesions"] if row["in_field"] != "outside"}
-        settled = [(name in listed) == self.present(name) for name in findings()]
-        return np.array([ok and self.imaged(name) for ok, name in zip(settled, findings(), strict=True)], dtype=bool)
+        settled = [(name in listed) == self.present(name) for name in finding_kinds()]
+        return np.array(
+            [ok and self.imaged(name) for ok, name in zip(settled, finding_kinds(), strict=True)], dtype=bool
+        )
 
     @cached_property
     def report(self) -> Mapping[str, Any] | None:

@@ -15,8 +15,8 @@ from types import MappingProxyType
 
 import yaml
 
-from radvlm.dataset.vocabulary import finding_kind, findings
 from radvlm.errors import InputError
+from radvlm.types.finding_kinds import finding_kind, finding_kinds
 
 SPLITS = ("train", "heldout")
 
@@ -40,9 +40,9 @@ def prompts(finding: str, split: str = "train") -> Prompts:
 @cache
 def _table() -> Mapping[str, Mapping[str, Prompts]]:
     data = yaml.safe_load(files("radvlm.dataset").joinpath("prompts.yaml").read_text(encoding="utf-8"))
-    if set(data) != set(findings()):
-        odd = sorted(set(data) ^ set(findings()))
-        raise InputError("prompts.yaml has the findings of findings.csv", ", ".join(odd))
+    if set(data) != set(finding_kinds()):
+        odd = sorted(set(data) ^ set(finding_kinds()))
+        raise InputError("prompts.yaml has the findings of finding_kinds.csv", ", ".join(odd))
     return MappingProxyType(
         {
             name: MappingProxyType(
@@ -62,14 +62,14 @@ def heldout_words(seen: Iterable[str] = ()) -> dict[str, tuple[str, ...]]:
     """Finding -> words of its held-out wordings that no training wording has, nor any text in ``seen``."""
     known = {
         word
-        for name in findings()
+        for name in finding_kinds()
         for side in (prompts(name).positive, prompts(name).negative)
         for text in side
         for word in normalized(text).split()
     }
     known |= {word for text in seen for word in normalized(text).split()}
     found = {}
-    for name in findings():
+    for name in finding_kinds():
         held = prompts(name, "heldout")
         words = dict.fromkeys(w for text in (*held.positive, *held.negative) for w in normalized(text).split())
         new = tuple(w for w in words if w not in known)

@@ -21,9 +21,9 @@ import yaml
 from radvlm.dataset.case import Case
 from radvlm.dataset.prompts import SPLITS
 from radvlm.dataset.sentences import organs, random_of, wording
-from radvlm.dataset.vocabulary import findings
 from radvlm.errors import InputError
 from radvlm.types.anatomy import structure
+from radvlm.types.finding_kinds import finding_kinds
 
 KINDS = ("presence", "lesion", "side", "location", "organ", "count", "size", "normal")
 YES_NO = ("Yes", "No")
@@ -42,7 +42,7 @@ class Question:
         text: the question.
         answer: one of ``choices``.
         kind: one of ``KINDS``.
-        subject: finding (key of ``findings.csv``), organ or group that it is about.
+        subject: finding (key of ``finding_kinds.csv``), organ or group that it is about.
         choices: every answer of questions of that kind and subject, the order is fixed.
         case: name of the case that answers it.
     """
@@ -143,7 +143,7 @@ def subjects() -> dict[str, Any]:
             name.replace("_", " "),
             *(form for pair in wording()["nouns"].get(name, ()) for form in pair),
         ]
-        for name, kind in findings().items()
+        for name, kind in finding_kinds().items()
     }
     rows = _data()["organs"]
     forms = {
@@ -152,7 +152,7 @@ def subjects() -> dict[str, Any]:
     }
     parts = {
         name: list(_data()["parts"][kind.site]["names"])
-        for name, kind in findings().items()
+        for name, kind in finding_kinds().items()
         if kind.site in _data()["parts"]
     }
     return {
@@ -178,7 +178,7 @@ class _Asked:
         """One of the nouns of a finding, (one, many); the first word of an organ's state where it has none."""
         nouns = wording()["nouns"].get(finding)
         if nouns is None:
-            return (findings()[finding].words, findings()[finding].words)
+            return (finding_kinds()[finding].words, finding_kinds()[finding].words)
         one, many = nouns[int(self.rng.integers(len(nouns)))]
         return one, many
 
@@ -189,8 +189,8 @@ class _Asked:
 
 
 def _presence(asked: _Asked) -> None:
-    for name in findings():
-        if not asked.case.known[list(findings()).index(name)]:
+    for name in finding_kinds():
+        if not asked.case.known[list(finding_kinds()).index(name)]:
             continue
         one, many = asked.noun(name)
         if not asked.case.present(name) and any(map(asked.case.present, wording()["denies"].get(one, ()))):
@@ -216,7 +216,7 @@ def _lesions(asked: _Asked) -> None:
 
 
 def _places(asked: _Asked) -> None:
-    for name, kind in findings().items():
+    for name, kind in finding_kinds().items():
         held = asked.case.of(name)
         if not held:
             continue
@@ -284,7 +284,7 @@ def _some(held: Sequence[Question], most: int | None, rng: np.random.Generator) 
 
 
 def _index(finding: str) -> int:
-    return list(findings()).index(finding)
+    return list(finding_kinds()).index(finding)
 
 
 def _part(name: str) -> str:

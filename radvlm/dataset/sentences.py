@@ -22,13 +22,13 @@ import numpy as np
 import yaml
 
 from radvlm.dataset.case import Case, Lesion
-from radvlm.dataset.vocabulary import FindingKind, findings
 from radvlm.errors import InputError
 from radvlm.types.anatomy import SECTIONS, structure
+from radvlm.types.finding_kinds import FindingKind, finding_kinds
 
 STYLES = ("plain", "varied")
-#: Sections that can hold a finding of findings.csv, in the order of a report.
-TINY_SECTIONS: tuple[str, ...] = tuple(s for s in SECTIONS if s in {f.section for f in findings().values()})
+#: Sections that can hold a finding of finding_kinds.csv, in the order of a report.
+TINY_SECTIONS: tuple[str, ...] = tuple(s for s in SECTIONS if s in {f.section for f in finding_kinds().values()})
 
 #: Fluid and air: "right pleural effusion", not "in the right lung".
 _SAID_WITH_SIDE = ("pleural_effusion", "pneumothorax")
@@ -80,7 +80,7 @@ class Statement:
     """One sentence (``text``) and what it says.
 
     Attributes:
-        findings: keys of ``findings.csv`` that it is about.
+        findings: keys of ``finding_kinds.csv`` that it is about.
         present: it says that each of them is there; otherwise that none of them is.
         sites: structures named in it (``kidney_left``, ``liver_segment_6``), () for none.
         count: "" when it counts nothing, ``one``, or ``many`` for two and more.
@@ -107,7 +107,7 @@ class OrganText:
 def wording() -> Mapping[str, Any]:
     """``wording.yaml``; every finding has a noun or is described as an organ."""
     data: dict[str, Any] = yaml.safe_load(files("radvlm.dataset").joinpath("wording.yaml").read_text(encoding="utf-8"))
-    missing = [name for name in findings() if (name in data["nouns"]) == (name in data["organ"])]
+    missing = [name for name in finding_kinds() if (name in data["nouns"]) == (name in data["organ"])]
     if missing:
         raise InputError("every finding is a noun or a state of an organ in wording.yaml", ", ".join(missing))
     return MappingProxyType(data)
@@ -118,7 +118,7 @@ def organs() -> Mapping[str, tuple[str, ...]]:
     """Organ -> its findings, for organ-level learning. Names are classes of the voxel head."""
     table: dict[str, tuple[str, ...]] = {}
     for organ, row in wording()["organs"].items():
-        table[organ] = tuple(f.name for f in findings().values() if f.parent_class in row["classes"])
+        table[organ] = tuple(f.name for f in finding_kinds().values() if f.parent_class in row["classes"])
     return MappingProxyType(table)
 
 
@@ -144,7 +144,7 @@ def statements(case: Case, section: str, seed: int = 0, style: str = "plain", pl
     rng = random_of(case.name, section, style, seed)
     if section == "impression":
         return _impression(case, rng, style, places)
-    kinds = [f for f in findings().values() if f.section == section]
+    kinds = [f for f in finding_kinds().values() if f.section == section]
     held = [f for f in kinds if case.present(f.name)]
     absent = [f for f in kinds if may_deny(case, f.name)]
     if style == "plain":
@@ -180,7 +180,7 @@ def organ_text(case: Case, organ: str, seed: int = 0) -> OrganText | None:
     rng = random_of(case.name, organ, "organ", seed)
     if not any(case.imaged(name) for name in organs()[organ]):
         return None
-    held = [findings()[name] for name in organs()[organ] if case.present(name)]
+    held = [finding_kinds()[name] for name in organs()[organ] if case.present(name)]
     if held:
         said = [s for f in held for s in _varied_present(case, f, rng, True)]
         return OrganText(" ".join(said[n].text for n in rng.permutation(len(said))), organ, False)
@@ -191,7 +191,7 @@ def organ_text(case: Case, organ: str, seed: int = 0) -> OrganText | None:
 
 def sentence_of(finding: str, present: bool, rng: np.random.Generator) -> str:
     """A sentence of the varied style on one finding alone, without part or level: a training wording of a prompt."""
-    kind, data = findings()[finding], wording()
+    kind, data = finding_kinds()[finding], wording()
     if finding in data["organ"]:
         side = str(_pick(rng, ("left", "right", "bilateral"))) if kind.sided else ""
         return _filled(_pick(rng, data["organ"][finding]["present" if present else "absent"]), side)
@@ -363,7 +363,7 @@ def _varied_absent(case: Case, kinds: Sequence[FindingKind], rng: np.random.Gene
 
 
 def _impression(case: Case, rng: np.random.Generator, style: str, places: bool) -> list[Statement]:
-    held = [findings()[name] for name in _ORDER if case.present(name)]
+    held = [finding_kinds()[name] for name in _ORDER if case.present(name)]
     if held:
         said = [
             s
@@ -371,10 +371,10 @@ def _impression(case: Case, rng: np.random.Generator, style: str, places: bool) 
             for s in (plain_present(case, f, places) if style == "plain" else _varied_present(case, f, rng, places))
         ]
         return [Statement(s.text, "impression", s.findings, True, s.sites, s.count) for s in said]
-    if not all(may_deny(case, name) or not case.imaged(name) for name in findings()):
+    if not all(may_deny(case, name) or not case.imaged(name) for name in finding_kinds()):
         return []
     normal = wording()["normal"]["impression"]
-    denied = tuple(name for name in findings() if case.imaged(name))
+    denied = tuple(name for name in finding_kinds() if case.imaged(name))
     return [Statement(normal[0] if style == "plain" else _pick(rng, normal), "impression", denied, False)]
 
 
@@ -383,7 +383,7 @@ def _impression(case: Case, rng: np.random.Generator, style: str, places: bool) 
 
 def may_deny(case: Case, finding: str) -> bool:
     """Whether the case is known not to have the finding."""
-    return not case.present(finding) and bool(case.known[list(findings()).index(finding)])
+    return not case.present(finding) and bool(case.known[list(finding_kinds()).index(finding)])
 
 
 def _deniable(case: Case, noun: str) -> bool:

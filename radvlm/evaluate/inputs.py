@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from radvlm.errors import FileFormatError, InputError, MissingPackageError
+from radvlm.errors import FileFormatError, InputError
+from radvlm.files.optional import importing
 from radvlm.report_reader.report_text import ReportText
 
 #: Longest report in characters. The longest CT reports have about 20,000; more is two columns swapped, or a whole file.
@@ -288,13 +289,9 @@ def _csv(path: Path, encoding: str) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _parquet(path: Path, encoding: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    try:
+    with importing("pyarrow", "reading Parquet needs pyarrow", path.name, "save the table as JSONL"):
         import pyarrow.parquet as parquet
-    except ImportError as error:
-        raise MissingPackageError(
-            "reading Parquet needs pyarrow", path.name, "pip install pyarrow, or save the table as JSONL"
-        ) from error
-    from pyarrow import ArrowException
+        from pyarrow import ArrowException
 
     try:
         rows = parquet.read_table(path).to_pylist()

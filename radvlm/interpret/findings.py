@@ -41,8 +41,6 @@ from radvlm.types.scan_measurements import LesionMeasurements, Measurements, Str
 from radvlm.types.study import Patient, Study
 
 _LESION_KINDS = ("lesion", "fluid")
-#: Organs of one sex.
-_OF_SEX = {"prostate": "M", "seminal_vesicle": "M", "uterus": "F", "ovary_left": "F", "ovary_right": "F"}
 #: Measured and tabled, but no subject of a sentence: every scan cuts them, and no rule reads them.
 _TABLE_ONLY_KINDS = ("body", "cavity", "tissue")
 _HEADLINE_ORDER = ("long_axis", "short_axis", "volume", "mean_hu", "sd_hu", "contrast_to_host", "diameter_3d")
@@ -318,7 +316,7 @@ def _absent_lesions(case: Case, survey: Survey) -> list[Finding]:
         if row.kind not in _LESION_KINDS:
             continue
         hosts = survey.hosts_of(name)
-        if hosts and all(_OF_SEX.get(h, case.patient.sex) != case.patient.sex for h in hosts):
+        if hosts and all(structure(h).sex not in ("", case.patient.sex) for h in hosts):
             continue  # nobody asks for a uterine lesion of a man
         seen = [record for record in map(numbers.structure, hosts) if record is not None]
         if hosts and not seen and any(h in numbers.absent for h in hosts):

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from radvlm.errors import FileFormatError, MissingPackageError
+from radvlm.files.optional import install_command
 from radvlm.io.dicom_files import DicomFile, parsing, read_dataset
 from radvlm.io.dicom_frames import Frame
 from radvlm.io.hounsfield import LOWEST_HU
@@ -113,7 +114,7 @@ def _decoder(syntax: Any, name: str) -> str:
         if plugin in available:
             return plugin
     if not available:
-        raise MissingPackageError(f"a decoder for {syntax.name} is installed", name, "pip install pylibjpeg")
+        raise MissingPackageError(f"a decoder for {syntax.name} is installed", name, install_command("pylibjpeg"))
     return available[0]
 
 

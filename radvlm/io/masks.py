@@ -64,6 +64,17 @@ def load_segmentation(source: Any, *, like: Volume | Geometry | None = None, sch
         GridError: masks and scan do not overlap in mm.
         InputError: fractions, negative or not finite values, an empty label file, masks of another patient or scan.
         FileFormatError: a file that cannot be read.
+
+    Example:
+        >>> import numpy as np, radvlm
+        >>> hu = np.full((30, 30, 20), -1000, np.int16)
+        >>> hu[5:25, 5:25] = 40
+        >>> scan = radvlm.load_volume(hu, affine=np.diag([2.0, 2.0, 3.0, 1.0]))
+        >>> labels = np.zeros(hu.shape, np.uint8)
+        >>> labels[10:20, 10:20, 5:15] = 1
+        >>> masks = radvlm.load_segmentation((labels, scan.geometry.affine), like=scan, scheme={1: "liver"})
+        >>> masks.present, masks.voxel_count("liver")
+        (('liver',), 1000)
     """
     if like is not None and not isinstance(like, (Volume, Geometry)):
         raise InputError("like is a Volume or a Geometry", type(like).__name__, "Load the scan with radvlm.load_volume")

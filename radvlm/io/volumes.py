@@ -44,6 +44,13 @@ def load_volume(
         FileFormatError: a file is missing, damaged or of another kind.
         GridError: no regular perpendicular grid of one 3D volume.
         InputError: the values are no CT in HU, or an argument does not fit.
+
+    Example:
+        >>> import numpy as np, radvlm
+        >>> hu = np.full((30, 30, 20), -1000, np.int16)
+        >>> hu[5:25, 5:25] = 40
+        >>> radvlm.load_volume(hu, affine=np.diag([2.0, 2.0, 3.0, 1.0]))
+        Volume(Geometry(30 x 30 x 20 voxels of 2 x 2 x 3 mm, RAS), int16)
     """
     checked = checked_rescale(rescale)
     if isinstance(source, Volume):

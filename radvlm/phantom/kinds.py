@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from radvlm.errors import InputError
+from radvlm.types.anatomy import structures
 
 _DIAMETER = "largest diameter, mm"
 SEGMENTS = tuple(f"liver_segment_{n}" for n in range(1, 9))
@@ -44,7 +45,6 @@ class LesionKind:
         locations: structures that ``LesionSpec.location`` may name.
         words: how a radiologist would call it.
         region_z: part of the body, (low, high) mm, in which it can be seen; used to pick random kinds.
-        sex: "F", "M" or "" for both.
         sided: it has a side although neither structure nor host names one.
     """
 
@@ -61,8 +61,12 @@ class LesionKind:
     aspect: float = 0.7
     locations: tuple[str, ...] = ()
     region_z: tuple[float, float] = (-60.0, 90.0)
-    sex: str = ""
     sided: bool = False
+
+    @property
+    def sex(self) -> str:
+        """``F`` or ``M`` where its host is an organ of one sex, else ``""``."""
+        return structures()[self.host].sex if self.host in structures() else ""
 
     @property
     def paired(self) -> bool:
@@ -325,7 +329,6 @@ _ROWS = (
         (6, 32),
         aspect=0.85,
         region_z=(-300, -250),
-        sex="F",
     ),
     LesionKind(
         "lung_nodule",

@@ -56,7 +56,14 @@ UNIFORM = (
 
 @dataclass(frozen=True, eq=False)
 class Phantom:
-    """A synthetic scan with its masks and its truth; build one with `make_phantom` or `Phantom.random`."""
+    """A synthetic scan with its masks and its truth; build one with `make_phantom` or `Phantom.random`.
+
+    Example:
+        >>> import radvlm
+        >>> case = radvlm.Phantom.random(1, region="abdomen", spacing_mm=(6.0, 6.0, 6.0))
+        >>> [lesion.kind for lesion in case.truth.lesions]
+        ['colon_tumor', 'splenomegaly', 'ascites', 'liver_hemangioma']
+    """
 
     volume: Volume
     segmentation: Segmentation

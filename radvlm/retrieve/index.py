@@ -2,8 +2,9 @@
 
 Unusual: a search must know whose scan is asked about. It takes the patient from the scan's own header where the index
 can match it, from ``exclude_patient`` otherwise, and refuses to guess. Exclusion happens inside the nearest-neighbor
-search (``shelf``), reaches copies of the patient's reports under other names (``duplicates``), and is checked again
-before a hit leaves. An open index never changes: ``add``, ``remove``, ``rebuild`` write a new generation and return it.
+search (``vector_files``), reaches copies of the patient's reports under other names (``duplicates``), and is checked
+again before a hit leaves. An open index never changes: ``add``, ``remove``, ``rebuild`` write a new generation and
+return it.
 """
 
 from __future__ import annotations
@@ -34,7 +35,16 @@ TRAINING_SPLIT = "train"
 
 
 class ReportIndex:
-    """One generation of an index, open for reading; made by ``build`` and ``load``, closed by ``close`` or ``with``."""
+    """One generation of an index, open for reading; made by ``build`` and ``load``, closed by ``close`` or ``with``.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> from radvlm.retrieve import HashedText, Record, ReportIndex, SearchOptions
+        >>> prior = [Record("P0", "S0", "Liver metastasis."), Record("P1", "S1", "5 mm stone in the right kidney.")]
+        >>> with TemporaryDirectory() as folder, ReportIndex.build(prior, HashedText(), folder + "/index") as index:
+        ...     [hit.text for hit in index.search("renal stone", options=SearchOptions(exclude_patient="P0")).hits]
+        ['5 mm stone in the right kidney.']
+    """
 
     def __init__(self, held: Generation, embedder: Embedder | None = None) -> None:
         """Search an open generation; use ``load``."""

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from radvlm.errors import InputError, MissingPackageError
+from radvlm.errors import InputError
+from radvlm.files.optional import importing
 from radvlm.retrieve.external_store import Conditions, StoredRow
 
 _FIELDS = tuple(f.name for f in fields(StoredRow))
@@ -25,11 +26,9 @@ class LanceStore:
     """One table of a LanceDB folder; see ``VectorStore``."""
 
     def __init__(self, folder: str | Path, dimension: int, table: str = "rows") -> None:
-        try:
+        with importing("lancedb", "LanceStore needs LanceDB"):
             import lancedb
             import pyarrow
-        except ImportError as error:
-            raise MissingPackageError("LanceStore needs LanceDB", str(error), 'pip install "radvlm[lance]"') from error
         self.dimension = dimension
         schema = pyarrow.schema(
             [

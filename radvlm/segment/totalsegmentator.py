@@ -18,13 +18,13 @@ from unittest import mock
 import numpy as np
 
 from radvlm.errors import FileFormatError, GridError, InputError, MissingPackageError, StructureError
+from radvlm.files.optional import importing
 from radvlm.types.geometry import Geometry, to_canonical
 from radvlm.types.label_scheme import Scheme, SchemeEntry, scheme_named, structure_from_name
 from radvlm.types.provenance import Decision
 from radvlm.types.segmentation import LabelPlace, Segmentation
 from radvlm.types.volume import Volume
 
-_EXTRA = "Install the extra: pip install 'radvlm[totalsegmentator]'"
 _DEVICES = ("auto", "cpu", "gpu", "mps")
 
 
@@ -62,10 +62,8 @@ def segment_with_totalsegmentator(
 
 
 def _package() -> ModuleType:
-    try:
+    with importing("TotalSegmentator", "the TotalSegmentator package is installed"):
         return import_module("totalsegmentator.python_api")
-    except ImportError as error:
-        raise MissingPackageError("the TotalSegmentator package is installed", str(error), _EXTRA) from error
 
 
 def _as_image(volume: Volume) -> Any:

@@ -19,12 +19,12 @@ from radvlm.dataset.case import Case
 from radvlm.dataset.fact_pairs import fact_pairs
 from radvlm.dataset.questions import Question, balanced, questions
 from radvlm.dataset.sentences import TINY_SECTIONS, Statement, may_deny, report_text, statements
-from radvlm.dataset.vocabulary import findings
 from radvlm.model.decoder.causal_lm import Decoder
 from radvlm.model.decoder.prompts import question_prompt, section_prompt, seen_text
 from radvlm.model.tiny.writer import ReportWriter
 from radvlm.train.draws import generator
 from radvlm.types.anatomy import structure
+from radvlm.types.finding_kinds import finding_kinds
 
 #: Share of lessons in which places are not told, and of denials that are left open: a detector is not always sure.
 WITHOUT_PLACES, OPEN = 0.3, 0.15
@@ -93,7 +93,7 @@ def make_lessons(
 def seen_lesson(case: Case, section: str, rng: np.random.Generator) -> tuple[str, tuple[Statement, ...]]:
     """What a detector with the truth would see in a section, some of it left open, and the sentences that say it."""
     places = rng.random() >= WITHOUT_PLACES
-    absent = [k.name for k in findings().values() if k.section == section and may_deny(case, k.name)]
+    absent = [k.name for k in finding_kinds().values() if k.section == section and may_deny(case, k.name)]
     if rng.random() < 0.5:
         absent = [name for name in absent if rng.random() >= OPEN]
     said = tuple(s for s in statements(case, section, places=places) if s.present or set(s.findings) <= set(absent))
@@ -102,7 +102,7 @@ def seen_lesson(case: Case, section: str, rng: np.random.Generator) -> tuple[str
 
 def seen_of_statements(said: Sequence[Statement], absent: Sequence[str]) -> str:
     """The prompt's lines for sentences that hold, and findings (keys) that were ruled out."""
-    terms = findings()
+    terms = finding_kinds()
     return seen_text(
         [(terms[s.findings[0]].words, [structure(p).words for p in s.sites]) for s in said if s.present],
         [terms[name].words for name in absent],

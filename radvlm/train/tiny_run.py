@@ -16,7 +16,7 @@ from radvlm.dataset.case import Case, Corpus
 from radvlm.dataset.prompts import prompts
 from radvlm.dataset.questions import balanced, questions, subjects
 from radvlm.dataset.sentences import TINY_SECTIONS, report_text
-from radvlm.dataset.vocabulary import anatomy_classes, findings, part_classes, voxel_classes
+from radvlm.dataset.vocabulary import anatomy_classes, part_classes, voxel_classes
 from radvlm.errors import InputError
 from radvlm.model.calibration import Calibration, fit, fit_pooled
 from radvlm.model.decoder.causal_lm import Decoder, LlamaShape, LoraSettings
@@ -35,6 +35,7 @@ from radvlm.train.plots import plot_losses
 from radvlm.train.stages import Minutes, Progress, corpus_folder, kept_decoder
 from radvlm.train.tiny_config import TrainConfig
 from radvlm.train.voxels import Crops, Labeledscan, voxel_loss
+from radvlm.types.finding_kinds import finding_kinds
 
 #: Scans with a report of their masks that facts are taken from; more say the same again.
 FACT_CASES = 150
@@ -91,7 +92,7 @@ def run(config: TrainConfig, output: Path, *, progress: Progress | None = None) 
 
 def make_encoder(config: TrainConfig) -> PyramidEncoder:
     """The encoder of the recipe with weights from its seed."""
-    terms = findings()
+    terms = finding_kinds()
     torch.manual_seed(config.seed)
     shape = config.encoder
     return PyramidEncoder(
@@ -231,7 +232,7 @@ def _settings(
 
 
 def _term(name: str) -> Term:
-    kind = findings()[name]
+    kind = finding_kinds()[name]
     return Term(kind.name, kind.words, kind.section, kind.site, kind.sided, kind.structure, kind.parent_class)
 
 
@@ -271,7 +272,7 @@ def _temperature(
     The prompts list what the encoder sees in these scans, by its calibrated thresholds.
     """
     seen = calibration.probability(logits.numpy()) >= np.array(calibration.present_from)
-    words = [kind.words for kind in findings().values()]
+    words = [kind.words for kind in finding_kinds().values()]
     pool = [q for c in held.cases for q in questions(c, 0, "train") if set(q.choices) == {"Yes", "No"}]
     asked = balanced(pool, 0)[:most]
     row = {c.name: n for n, c in enumerate(held.cases)}

@@ -1,4 +1,4 @@
-"""The table of structures: names, sides, parents, report sections and SNOMED CT codes.
+"""The table of structures: names, sides, sex, parents, report sections and SNOMED CT codes.
 
 Canonical names are those of TotalSegmentator v2 where it has the structure (``kidney_left``,
 ``vertebrae_L1``), so that masks from it need no translation; every other label scheme is mapped to them by
@@ -63,6 +63,7 @@ class Structure:
         name: canonical identifier, snake case.
         words: how a report calls it (``left kidney``, ``segment VI``), without an article.
         side: ``left``, ``right`` or ``""`` for midline, paired-as-one and not sided.
+        sex: ``F`` or ``M`` for what only patients of one sex have, else ``""``.
         parent: the structure it is a part of or, for a lesion, lies in; ``""`` for none.
         kind: one of ``KINDS``.
         section: one of ``SECTIONS``.
@@ -73,6 +74,7 @@ class Structure:
     name: str
     words: str
     side: str
+    sex: str
     parent: str
     kind: str
     section: str

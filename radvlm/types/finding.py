@@ -135,6 +135,20 @@ class Finding(Citable):
         is_expected: its absence from the masks is worth a word, because that part of the body is imaged.
         model_term: what the model calls it. grounding: how the model gave it a place.
         assessments: the judgements of rules about it.
+
+    Example:
+        >>> import numpy as np, radvlm
+        >>> hu = np.full((30, 30, 20), -1000, np.int16)
+        >>> hu[5:25, 5:25] = 40
+        >>> scan = radvlm.load_volume(hu, affine=np.diag([2.0, 2.0, 3.0, 1.0]))
+        >>> labels = np.zeros(hu.shape, np.uint8)
+        >>> labels[10:20, 10:20, 5:15] = 1
+        >>> masks = radvlm.load_segmentation((labels, scan.geometry.affine), like=scan, scheme={1: "liver"})
+        >>> patient = radvlm.Patient(sex="F", age_years=63)
+        >>> found = radvlm.generate_report(scan, segmentation=masks, patient=patient).findings
+        >>> liver = next(finding for finding in found if finding.site == "liver")
+        >>> liver.kind, str(liver.status), [assessment.kind for assessment in liver.assessments]
+        ('organ', 'present', ['hepatomegaly'])
     """
 
     locations: tuple[str, ...] = ()

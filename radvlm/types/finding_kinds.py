@@ -1,9 +1,9 @@
-"""What a model's findings are called in a report, and which kinds of ``radvlm.interpret`` speak of the same thing.
+"""The findings that the project's own models are taught, and what a report and the masks call each of them.
 
-A table of data (``model_findings.csv``). ``same`` kinds establish and deny the finding; ``narrower`` ones only
-establish it (a mask of one kind of tumor says nothing of the others); ``broader`` ones do both (masks of all liver
-lesions that hold none also hold no cyst). ``denied_by`` are categories that deny although their finding is present,
-such as "ectatic" for an aneurysm.
+A table of data (``finding_kinds.csv``). ``same`` kinds of ``radvlm.interpret`` establish and deny the finding;
+``narrower`` ones only establish it (a mask of one kind of tumor says nothing of the others); ``broader`` ones do both
+(masks of all liver lesions that hold none also hold no cyst). ``denied_by`` is a category that denies although its
+finding is present, such as "ectatic" for an aneurysm.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from functools import cache
 from importlib.resources import files
 from types import MappingProxyType
 
+from radvlm.errors import InputError
 from radvlm.types.anatomy import structure, structures
 from radvlm.types.finding import Citable, Finding
 
@@ -26,33 +27,60 @@ _UNSAYABLE_WORDS = {"no", "not", "without", "absent", "normal", "negative", "unr
 
 
 @dataclass(frozen=True)
-class ModelFinding:
-    """One row; see the module.
+class FindingKind:
+    """One row; for ``same``, ``narrower``, ``broader`` and ``denied_by`` see the module.
 
-    ``aliases`` are other words for one of it, beside those that the model gives; ``denials`` are whole sentences that
-    deny it without naming it; ``words_deny`` are further findings that "no <words>" would deny ("no splenic lesion" a
-    splenic cyst).
+    Attributes:
+        name: key, snake case.
+        words: how a report calls one of them.
+        section: report section.
+        site: canonical structure it lies in without its side (``kidney``), "" where it has no single host.
+        sided: it has a side.
+        structure: name of its mask, ``{side}`` to be filled in; "" when it shows only in the organ.
+        parent_class: class of the voxel head around it.
+        kind: kind of the finding in a report; lytic and sclerotic bone lesions share one.
+        importance: weight in the impression.
+        aliases: other words for one of it, beside those that the model gives.
+        denials: whole sentences that deny it without naming it.
+        words_deny: further findings that "no <words>" would deny ("no splenic lesion" a splenic cyst).
     """
 
-    finding: str
+    name: str
+    words: str
+    section: str
+    site: str
+    sided: bool
+    structure: str
+    parent_class: str
     kind: str
     same: tuple[str, ...]
-    narrower: tuple[str, ...]
-    broader: tuple[str, ...]
-    denied_by: str
-    importance: int
-    aliases: tuple[str, ...]
-    denials: tuple[str, ...]
-    words_deny: tuple[str, ...]
+    narrower: tuple[str, ...] = ()
+    broader: tuple[str, ...] = ()
+    denied_by: str = ""
+    importance: int = UNLISTED_IMPORTANCE
+    aliases: tuple[str, ...] = ()
+    denials: tuple[str, ...] = ()
+    words_deny: tuple[str, ...] = ()
+
+    @property
+    def has_voxels(self) -> bool:
+        return bool(self.structure)
 
 
 @cache
-def model_findings() -> Mapping[str, ModelFinding]:
-    text = files("radvlm.types").joinpath("model_findings.csv").read_text(encoding="utf-8")
+def finding_kinds() -> Mapping[str, FindingKind]:
+    """Every finding by name, in the order of ``finding_kinds.csv``, which is the order of a model's outputs."""
+    text = files("radvlm.types").joinpath("finding_kinds.csv").read_text(encoding="utf-8")
     return MappingProxyType(
         {
-            row["finding"]: ModelFinding(
-                row["finding"],
+            row["name"]: FindingKind(
+                row["name"],
+                row["words"],
+                row["section"],
+                row["site"],
+                row["sided"] == "1",
+                row["structure"],
+                row["parent_class"],
                 row["kind"],
                 tuple(row["same"].split()),
                 tuple(row["narrower"].split()),
@@ -68,18 +96,26 @@ def model_findings() -> Mapping[str, ModelFinding]:
     )
 
 
-def model_finding(name: str) -> ModelFinding:
-    """The row of a finding; one of a vocabulary that nobody listed stands for itself alone."""
-    known = model_findings().get(name)
+def finding_kind(name: str) -> FindingKind:
+    """The finding of that name; InputError with the known names otherwise."""
+    known = finding_kinds()
+    if name not in known:
+        raise InputError("a finding is in the vocabulary", repr(name), f"Choose one of {', '.join(known)}")
+    return known[name]
+
+
+def any_finding_kind(name: str) -> FindingKind:
+    """The finding of that name; one of a vocabulary that nobody listed stands for itself alone."""
+    known = finding_kinds().get(name)
     if known is not None:
         return known
     kind = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_") or "finding"
-    return ModelFinding(name, kind, (kind,), (), (), "", UNLISTED_IMPORTANCE, (), (), ())
+    return FindingKind(name, name, "", "", False, "", "", kind, (kind,))
 
 
 def sharing(kind: str) -> frozenset[str]:
     """Findings of the table that a report puts under one kind: lytic and sclerotic bone lesions."""
-    return frozenset(row.finding for row in model_findings().values() if row.kind == base_kind(kind))
+    return frozenset(row.name for row in finding_kinds().values() if row.kind == base_kind(kind))
 
 
 def vocabulary_name(item: Citable) -> str:

@@ -87,6 +87,11 @@ class Geometry:
     """Shape (I, J, K) and 4x4 affine from index to RAS+ mm. Finite, invertible, perpendicular axes.
 
     Raises GridError for anything else; a sheared grid (gantry tilt) must be resampled by the reader first.
+
+    Example:
+        >>> import numpy as np, radvlm
+        >>> radvlm.Geometry((512, 512, 100), np.diag([-0.8, -0.8, 3.0, 1.0]))
+        Geometry(512 x 512 x 100 voxels of 0.8 x 0.8 x 3 mm, LPS)
     """
 
     shape: tuple[int, int, int]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from radvlm.types.anatomy import structure, structures
 from radvlm.types.finding import Citable, Finding, Source, Status, citable
-from radvlm.types.finding_kinds import ModelFinding, base_kind, model_finding, sharing, side_of
+from radvlm.types.finding_kinds import FindingKind, any_finding_kind, base_kind, sharing, side_of
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Verdict:
 
 def masks_say(name: str, site: str, findings: Sequence[Finding]) -> Verdict | None:
     """What findings that are not a model's say of one that a model knows, at a site; None where they are silent."""
-    row = model_finding(name)
+    row = any_finding_kind(name)
     measured = [f for f in citable(findings) if f.source is not Source.MODEL and f.status is not Status.NOT_ASSESSED]
     side = side_of(site)
     for kind in row.same:
@@ -54,14 +54,14 @@ def masks_say(name: str, site: str, findings: Sequence[Finding]) -> Verdict | No
 
 def masks_show(name: str, site: str, findings: Sequence[Finding]) -> tuple[Citable, ...]:
     """Every finding of masks that is a very one of those that a model knows by that name, at that site."""
-    row = model_finding(name)
+    row = any_finding_kind(name)
     if len(sharing(row.kind)) > 1:
         return ()
     measured = [f for f in citable(findings) if f.source is not Source.MODEL and f.status is not Status.NOT_ASSESSED]
     return tuple(f for kind in row.same for f in _seen(kind, row, measured) if _is_on(side_of(site), f))
 
 
-def _seen(kind: str, row: ModelFinding, measured: Sequence[Citable]) -> list[Citable]:
+def _seen(kind: str, row: FindingKind, measured: Sequence[Citable]) -> list[Citable]:
     """Findings of a kind that are there, or open."""
     held = (f for f in measured if base_kind(f.kind) == kind and f.status is not Status.ABSENT)
     return [f for f in held if f.category not in {row.denied_by} - {""}]
@@ -71,7 +71,7 @@ def _is_on(side: str, finding: Citable) -> bool:
     return not side or not sides_of(finding) or side in sides_of(finding)
 
 
-def _by_kind(kind: str, row: ModelFinding, side: str, measured: Sequence[Citable]) -> Verdict | None:
+def _by_kind(kind: str, row: FindingKind, side: str, measured: Sequence[Citable]) -> Verdict | None:
     held = [f for f in measured if base_kind(f.kind) == kind]
     if not held:
         return None

@@ -51,7 +51,7 @@ class FindingScore:
     """How probable one finding is at one site.
 
     Attributes:
-        finding: key of ``radvlm/dataset/findings.csv``, or the free text that was asked.
+        finding: key of ``radvlm/types/finding_kinds.csv``, or the free text that was asked.
         words: how one of them is called (``hepatic cyst``).
         section: key of ``anatomy.SECTIONS``.
         site: canonical structure, with its side where that is known (``kidney_left``); "" for none.

@@ -81,6 +81,20 @@ class Report:
 
     Raises VerificationError when a sentence cites a finding that is not in ``findings``, when a present
     finding is said in no sentence, or when ids repeat.
+
+    Example:
+        >>> import numpy as np, radvlm
+        >>> hu = np.full((30, 30, 20), -1000, np.int16)
+        >>> hu[5:25, 5:25] = 40
+        >>> scan = radvlm.load_volume(hu, affine=np.diag([2.0, 2.0, 3.0, 1.0]))
+        >>> labels = np.zeros(hu.shape, np.uint8)
+        >>> labels[10:20, 10:20, 5:15] = 1
+        >>> masks = radvlm.load_segmentation((labels, scan.geometry.affine), like=scan, scheme={1: "liver"})
+        >>> patient = radvlm.Patient(sex="F", age_years=63)
+        >>> report = radvlm.generate_report(scan, segmentation=masks, patient=patient).report
+        >>> said = report.impression[0]
+        >>> said.text, [finding.id for finding in said.findings], [region.id for region in said.regions]
+        ('Liver volume below the usual adult range (12 mL).', ['F6', 'F5'], ['liver'])
     """
 
     findings: tuple[Finding, ...]

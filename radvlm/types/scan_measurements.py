@@ -227,6 +227,20 @@ class Measurements:
         phase: contrast phase, None without a CT.
         geometry: grid of the masks.
         decisions: what was decided on the way (crumbs ignored, phase, ...).
+
+    Example:
+        >>> import numpy as np, radvlm
+        >>> hu = np.full((30, 30, 20), -1000, np.int16)
+        >>> hu[5:25, 5:25] = 40
+        >>> scan = radvlm.load_volume(hu, affine=np.diag([2.0, 2.0, 3.0, 1.0]))
+        >>> labels = np.zeros(hu.shape, np.uint8)
+        >>> labels[10:20, 10:20, 5:15] = 1
+        >>> masks = radvlm.load_segmentation((labels, scan.geometry.affine), like=scan, scheme={1: "liver"})
+        >>> numbers = radvlm.measure(scan, masks)
+        >>> numbers.structure("liver").mean_hu
+        40.0
+        >>> print(numbers.to_csv().splitlines()[1])
+        liver,liver,,structure,,,,volume,12.0,mL,2.4,voxel count,,
     """
 
     structures: tuple[StructureMeasurements, ...]

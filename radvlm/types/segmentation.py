@@ -46,6 +46,17 @@ class Segmentation:
         sources, decisions: provenance, as in Volume.
 
     Raises InputError when a non-zero label has no name, StructureError for an unknown structure.
+
+    Example:
+        >>> import numpy as np, radvlm
+        >>> hu = np.full((30, 30, 20), -1000, np.int16)
+        >>> hu[5:25, 5:25] = 40
+        >>> scan = radvlm.load_volume(hu, affine=np.diag([2.0, 2.0, 3.0, 1.0]))
+        >>> labels = np.zeros(hu.shape, np.uint8)
+        >>> labels[10:20, 10:20, 5:15] = 1
+        >>> masks = radvlm.load_segmentation((labels, scan.geometry.affine), like=scan, scheme={1: "liver"})
+        >>> masks.mask("liver").shape, masks.mask_in_box("liver").shape, masks.cut_faces("liver")
+        ((30, 30, 20), (10, 10, 10), ())
     """
 
     layers: tuple[np.ndarray, ...]

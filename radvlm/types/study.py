@@ -16,6 +16,11 @@ class Patient:
         age_years: 0 to 130.
         height_cm: 20 to 260.
         weight_kg: 0.3 to 500.
+
+    Example:
+        >>> from radvlm import Patient
+        >>> Patient(sex="F", age_years=63).is_adult
+        True
     """
 
     sex: str | None = None

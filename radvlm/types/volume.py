@@ -26,6 +26,13 @@ class Volume:
         stored_axes: axis codes of the file, such as ``LPS``; the axes used to write results back.
         sources: the files that were read, with their digests.
         decisions: everything the reader had to decide.
+
+    Example:
+        >>> import numpy as np, radvlm
+        >>> hu = np.full((30, 30, 20), 40, np.int16)
+        >>> scan = radvlm.Volume(hu, radvlm.Geometry(hu.shape, np.diag([2.0, 2.0, 3.0, 1.0])))
+        >>> scan.geometry.spacing_mm
+        (2.0, 2.0, 3.0)
     """
 
     hu: np.ndarray

@@ -199,6 +199,19 @@ def compare(
         baseline_mm, nadir_mm, families: see ``radvlm.quantify.recist.recist``.
 
     Raises InputError for other things, two different patients, or a prior that is later than the current study.
+
+    Example:
+        >>> import numpy as np, radvlm
+        >>> hu = np.full((30, 30, 20), -1000, np.int16)
+        >>> hu[5:25, 5:25] = 40
+        >>> scan = radvlm.load_volume(hu, affine=np.diag([2.0, 2.0, 3.0, 1.0]))
+        >>> labels = np.zeros(hu.shape, np.uint8)
+        >>> labels[10:20, 10:20, 5:15] = 1
+        >>> masks = radvlm.load_segmentation((labels, scan.geometry.affine), like=scan, scheme={1: "liver"})
+        >>> before = radvlm.measure(scan, masks)
+        >>> labels[10:20, 10:20, 15] = 1
+        >>> after = radvlm.measure(scan, (labels, scan.geometry.affine), scheme={1: "liver"})
+        >>> compared = radvlm.compare(after, before, days=90)
     """
     current, prior = (load_study(s) if isinstance(s, (str, Path)) else s for s in (current, prior))
     now, then = _numbers(current, "current"), _numbers(prior, "prior")

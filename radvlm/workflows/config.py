@@ -47,6 +47,16 @@ class Config:
         style: wording of the report, see radvlm.compose.Style.
         page: the HTML page, see radvlm.export.PageOptions.
         rules_file: YAML file that changes or adds rules by id to thresholds.yaml; None for the built-in rules.
+
+    Example:
+        >>> import radvlm
+        >>> radvlm.Config.from_mapping({"measuring": {"min_lesion_voxels": 5}}).measuring.min_lesion_voxels
+        5
+        >>> try:
+        ...     radvlm.Config.from_mapping({"measurng": {}})
+        ... except radvlm.RadvlmError as error:
+        ...     print(error.remedy)
+        Did you mean measuring?
     """
 
     measuring: Measuring = field(default_factory=Measuring)

@@ -30,6 +30,18 @@ def measure(volume: Any, segmentation: Any, *, config: Config | None = None, sch
         scheme: label scheme of the masks, as in ``load_segmentation``.
 
     Raises: InputError, FileFormatError, GridError, StructureError with one clear message.
+
+    Example:
+        >>> import numpy as np, radvlm
+        >>> hu = np.full((30, 30, 20), -1000, np.int16)
+        >>> hu[5:25, 5:25] = 40
+        >>> scan = radvlm.load_volume(hu, affine=np.diag([2.0, 2.0, 3.0, 1.0]))
+        >>> labels = np.zeros(hu.shape, np.uint8)
+        >>> labels[10:20, 10:20, 5:15] = 1
+        >>> masks = radvlm.load_segmentation((labels, scan.geometry.affine), like=scan, scheme={1: "liver"})
+        >>> volume = radvlm.measure(scan, masks).structure("liver").measurement("volume")
+        >>> volume.value, volume.unit, volume.method
+        (12.0, 'mL', 'voxel count')
     """
     from radvlm.quantify import measure_scan
 
@@ -65,6 +77,16 @@ def classify_findings(
         exclude_patient, patient_not_indexed: whose scan it is, as in ``ReportIndex.search``.
 
     Returns: one score per finding and site, calibrated; ``status`` by the thresholds stored with the model.
+
+    Example:
+        >>> import radvlm
+        >>> from radvlm.phantom import LesionSpec, PhantomSpec, make_phantom
+        >>> stone = LesionSpec("kidney_stone", 9, side="left")
+        >>> case = make_phantom(PhantomSpec(seed=1, region="abdomen", spacing_mm=(4.0, 4.0, 4.0), lesions=(stone,)))
+        >>> scores = radvlm.classify_findings(case.volume)
+        >>> best = max(scores, key=lambda score: score.probability)
+        >>> best.finding, best.site, str(best.status)
+        ('kidney_stone', 'kidney_left', 'present')
     """
     texts = None if findings is None else _texts(findings, "findings")
     asked, scan = resolve_model(model), load_volume(volume, affine=affine, series=series)
@@ -96,6 +118,15 @@ def answer(
     """The answer to a question about one CT, with confidence, region and evidence.
 
     With ``segmentation`` the answer rests on what was measured in the masks, where they say something.
+
+    Example:
+        >>> import radvlm
+        >>> from radvlm.phantom import LesionSpec, PhantomSpec, make_phantom
+        >>> stone = LesionSpec("kidney_stone", 9, side="left")
+        >>> case = make_phantom(PhantomSpec(seed=1, region="abdomen", spacing_mm=(4.0, 4.0, 4.0), lesions=(stone,)))
+        >>> told = radvlm.answer(case.volume, "Is there a renal stone?", segmentation=case.segmentation)
+        >>> told.text, str(told.status), told.evidence[0]
+        ('Yes', 'present', 'the masks show renal stone')
     """
     if not isinstance(question, str) or not any(c.isalnum() for c in question):
         raise InputError("a question has words", repr(question))
@@ -114,12 +145,25 @@ def answer(
 
 
 def embed(volume: Any, *, model: Any = "tiny", affine: Any = None, series: str | None = None) -> np.ndarray:
-    """(D,) float32 of unit length, in the space that ``embed_text`` shares."""
+    """(D,) float32 of unit length, in the space that ``embed_text`` shares.
+
+    Example:
+        >>> import radvlm
+        >>> radvlm.embed(radvlm.Phantom.random(1, region="abdomen", spacing_mm=(6.0, 6.0, 6.0)).volume).shape
+        (256,)
+    """
     return resolve_model(model).embed(load_volume(volume, affine=affine, series=series))
 
 
 def embed_text(texts: Sequence[str], *, model: Any = "tiny") -> np.ndarray:
-    """(N, D) float32 of unit length, one row a text."""
+    """(N, D) float32 of unit length, one row a text.
+
+    Example:
+        >>> import radvlm
+        >>> spleen, same, other = radvlm.embed_text(["Splenomegaly.", "Enlarged spleen.", "Renal stone."])
+        >>> bool(spleen @ same > spleen @ other)
+        True
+    """
     return resolve_model(model).embed_text(_texts(texts, "texts"))
 
 

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 import platform
 from importlib import metadata
-from importlib.resources import files
 from typing import Any
 
-
-def dependencies() -> list[dict[str, str]]:
-    """Rows of dependencies.csv: name, need (core, extra:NAME, dev), licence, role."""
-    text = files("radvlm.files").joinpath("dependencies.csv").read_text(encoding="utf-8")
-    return list(csv.DictReader(line for line in text.splitlines() if line and not line.startswith("#")))
+from radvlm.files.optional import dependencies
 
 
 def information(topic: str = "all") -> dict[str, Any]:

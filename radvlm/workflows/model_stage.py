@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from radvlm.errors import GridError, InputError
 from radvlm.model.protocol import VisionLanguageModel
+from radvlm.types.anatomy import structure
 from radvlm.types.finding import Citable, Finding
 from radvlm.types.model_output import ModelOutput
 from radvlm.types.provenance import Decision
@@ -18,12 +19,6 @@ from radvlm.types.report import Report, cited
 from radvlm.types.segmentation import Segmentation
 from radvlm.types.study import Patient
 from radvlm.types.volume import Volume
-
-#: Organs of one sex only.
-_OF_SEX = {
-    "F": frozenset({"uterus", "ovary_left", "ovary_right"}),
-    "M": frozenset({"prostate", "seminal_vesicle", "seminal_vesicle_left", "seminal_vesicle_right"}),
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,8 +68,8 @@ def stated(masks: Segmentation | None, findings: Sequence[Finding]) -> tuple[Cit
 
 def for_patient(model_output: ModelOutput, patient: Patient) -> ModelOutput:
     """Without scores of organs that a patient of that sex does not have; "no uterine lesion" is not said of a man."""
-    other = {"M": "F", "F": "M"}.get(patient.sex or "")
-    gone = [s for s in model_output.scores if other is not None and s.site in _OF_SEX[other]]
+    suits = ("", patient.sex)
+    gone = [s for s in model_output.scores if patient.sex and s.site and structure(s.site).sex not in suits]
     if not gone:
         return model_output
     words = ", ".join(dict.fromkeys(s.words for s in gone))

@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from radvlm.errors import InputError, MissingPackageError
+from radvlm.errors import InputError
+from radvlm.files.optional import importing
 from radvlm.model.protocol import VisionLanguageModel
 
 _METHODS = ("read", "classify", "answer", "embed", "embed_text")
@@ -29,15 +30,15 @@ def load_model(
         offline: never touch the network; with False a hub id is downloaded once.
 
     Raises: MissingPackageError without PyTorch, InputError or FileFormatError for what cannot be loaded.
+
+    Example:
+        >>> import radvlm
+        >>> model = radvlm.load_model("tiny")
+        >>> print(model.name, '|', model.notice)
+        tiny | Model "tiny" was trained on synthetic phantoms only; on a real CT its findings mean nothing.
     """
-    try:
+    with importing("torch", "a model needs PyTorch and the packages around it"):
         from radvlm.model.registry import load_model as load
-    except ImportError as error:
-        if isinstance(error, MissingPackageError) or (error.name or "").startswith("radvlm"):
-            raise
-        raise MissingPackageError(
-            "a model needs the packages of the extra `model`", str(error.name or error), "pip install radvlm[model]"
-        ) from error
     return load(name_or_path, revision=revision, device=device, offline=offline)
 
 

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from radvlm.dataset.vocabulary import anatomy_classes, class_of, findings, part_classes, voxel_classes
+from radvlm.dataset.vocabulary import anatomy_classes, class_of, part_classes, voxel_classes
 from radvlm.errors import RadvlmError
 from radvlm.files.atomic import whole_folder
 from radvlm.phantom.kinds import LESION_KINDS
@@ -27,6 +27,7 @@ from radvlm.phantom.make import Phantom, make_phantom, random_spec
 from radvlm.phantom.spec import LesionSpec, PhantomSpec
 from radvlm.types.finding import citable
 from radvlm.types.finding_json import finding_to_dict
+from radvlm.types.finding_kinds import finding_kinds
 
 #: Air around the body is left out beyond this many voxels.
 MARGIN_VOXELS = 4
@@ -242,7 +243,7 @@ def _kinds_at(phantom: Phantom, structure: str, where: tuple[np.ndarray, ...]) -
     names = voxel_classes()
     own = [
         f.name
-        for f in findings().values()
+        for f in finding_kinds().values()
         if f.structure and structure in {f.structure.format(side=s) for s in ("left", "right")}
     ]
     lesions = [t for t in phantom.truth.lesions if t.kind in own]

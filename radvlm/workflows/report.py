@@ -88,6 +88,20 @@ def generate_report(
         progress: called with a short line before each step.
 
     Returns: GeneratedReport; every sentence of it has been verified against the findings it cites.
+
+    Example:
+        >>> import numpy as np, radvlm
+        >>> hu = np.full((30, 30, 20), -1000, np.int16)
+        >>> hu[5:25, 5:25] = 40
+        >>> scan = radvlm.load_volume(hu, affine=np.diag([2.0, 2.0, 3.0, 1.0]))
+        >>> labels = np.zeros(hu.shape, np.uint8)
+        >>> labels[10:20, 10:20, 5:15] = 1
+        >>> masks = radvlm.load_segmentation((labels, scan.geometry.affine), like=scan, scheme={1: "liver"})
+        >>> made = radvlm.generate_report(scan, segmentation=masks, patient=radvlm.Patient(sex="F", age_years=63))
+        >>> made.sentences[1].text
+        'Contrast phase uncertain.'
+        >>> [sentence.text for sentence in made.report.impression]
+        ['Liver volume below the usual adult range (12 mL).']
     """
     from radvlm.interpret import load_rules
 

@@ -55,7 +55,31 @@ _VERSIONED = (
 class GeneratedReport:
     """A report with everything it was made from; ``save`` writes the folder that ``radvlm report`` writes.
 
-    ``reading`` is what a model said and ``model_segmentation`` holds the regions it pointed at; None without a model.
+    ``model_output`` is what a model said, ``model_segmentation`` holds the regions it pointed at; None without a model.
+
+    Example:
+        >>> import numpy as np, radvlm
+        >>> hu = np.full((30, 30, 20), -1000, np.int16)
+        >>> hu[5:25, 5:25] = 40
+        >>> scan = radvlm.load_volume(hu, affine=np.diag([2.0, 2.0, 3.0, 1.0]))
+        >>> labels = np.zeros(hu.shape, np.uint8)
+        >>> labels[10:20, 10:20, 5:15] = 1
+        >>> masks = radvlm.load_segmentation((labels, scan.geometry.affine), like=scan, scheme={1: "liver"})
+        >>> made = radvlm.generate_report(scan, segmentation=masks)
+        >>> from pathlib import Path
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     folder = made.save(Path(folder) / "out")
+        ...     for path in sorted(folder.iterdir()):
+        ...         print(path.name)
+        manifest.json
+        measurements.csv
+        measurements.json
+        regions.csv
+        regions.nii.gz
+        report.html
+        report.json
+        report.txt
     """
 
     report: Report

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from radvlm.errors import InputError
+from radvlm.files.optional import importing
 
 if TYPE_CHECKING:
     from radvlm.train.tiny_config import CorpusConfig
@@ -30,11 +31,13 @@ def train_model(
     Args:
         resume: go on in a folder that an earlier run left; without it the folder must be empty or new.
 
-    Raises InputError for a recipe that does not follow the format, and for a folder in use.
+    Raises InputError for a recipe that does not follow the format, and for a folder in use; MissingPackageError without
+    PyTorch.
     """
-    from radvlm.train.tiny_config import TrainConfig
-    from radvlm.train.tiny_run import run
-    from radvlm.train.tokens_config import recipe_kind
+    with importing("torch", "training needs PyTorch and the packages around it"):
+        from radvlm.train.tiny_config import TrainConfig
+        from radvlm.train.tiny_run import run
+        from radvlm.train.tokens_config import recipe_kind
 
     kind = recipe_kind(recipe)
     if kind == "tokens":

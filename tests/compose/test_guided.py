@@ -15,11 +15,10 @@ from hypothesis import HealthCheck, given, settings
 from radvlm.compose import Style, compose_report, guided_report, verify_report, verify_sentence
 from radvlm.compose.check_drafts import split_sentences
 from radvlm.compose.merge_model import conflicts
-from radvlm.dataset.vocabulary import findings as vocabulary
 from radvlm.errors import InputError, VerificationError
 from radvlm.interpret import interpret, load_rules
 from radvlm.types.finding import Finding, Source, Status
-from radvlm.types.finding_kinds import model_findings
+from radvlm.types.finding_kinds import finding_kinds
 from radvlm.types.geometry import Box
 from radvlm.types.mask_verdict import Verdict, masks_say
 from radvlm.types.model_output import Draft, FindingScore, ModelOutput
@@ -61,18 +60,17 @@ def _line(report: Report, heading: str) -> str:
 # -- the table -------------------------------------------------------------------------------------------------
 
 
-def test_the_table_knows_every_finding_of_the_vocabulary() -> None:
-    assert list(model_findings()) == list(vocabulary())
+def test_the_table_names_kinds_of_masks_and_rules() -> None:
     rules = load_rules()
     known = {r.finding for r in rules.rules}
     from radvlm.types.anatomy import structures
 
-    for row in model_findings().values():
+    for row in finding_kinds().values():
         for kind in (*row.same, *row.narrower, *row.broader):
             assert kind in structures() or kind in known or kind == "hydronephrosis", kind
         if row.kind in structures() and row.kind != "lymph_node":  # the model's are enlarged, which a rule decides
             variants = [n for n in (row.kind, f"{row.kind}_left") if n in structures()]
-            assert row.importance == rules.importance_of(variants[-1]), f"{row.finding}: as the masks' finding"
+            assert row.importance == rules.importance_of(variants[-1]), f"{row.name}: as the masks' finding"
 
 
 # -- who wins --------------------------------------------------------------------------------------------------
@@ -176,7 +174,7 @@ def test_an_impression_without_anything_seen_names_what_matters(
     )
 
 
-def test_urgent_model_findings_give_way_to_nothing_incidental(abdomen: tuple[Finding, ...], fakes: ModuleType) -> None:
+def test_urgent_finding_kinds_give_way_to_nothing_incidental(abdomen: tuple[Finding, ...], fakes: ModuleType) -> None:
     """The renal cyst (20) leaves the impression for a pneumothorax; measured findings of 50 or more stay."""
     scores = fakes.scores({"pneumothorax@lung_left": 0.8}, rest=None)
     told = [s.text for s in guided_report(abdomen, _reading(scores)).impression]
@@ -215,7 +213,7 @@ def test_words_that_cannot_be_said_are_left_out(no_masks: tuple[Finding, ...]) -
 def _model(
     status: Status = Status.PRESENT, finding: str = "kidney_cyst", site: str = "kidney_left", p: float = 0.934
 ) -> Finding:
-    row = vocabulary()[finding]
+    row = finding_kinds()[finding]
     score = FindingScore(finding, row.words, row.section, site, p, status)
     found = guided_report((), _reading((score,))).findings
     assert len(found) == 1
@@ -278,6 +276,39 @@ def test_open_and_absent_findings_of_a_model() -> None:
         ("No renal cyst seen by the model, probability 0.02.", (left, right), False),
     ):
         assert (verify_sentence(Sentence(text, "kidneys", cited)) is None) is true, text
+
+
+def test_findings_of_a_model_that_differ_in_status_never_share_a_sentence() -> None:
+    """One side present or open and one absent: neither "no renal cyst" nor "renal cyst" is true of both."""
+    for status in (Status.PRESENT, Status.INDETERMINATE, Status.NOT_ASSESSED):
+        cited = (
+            _model(Status.ABSENT, p=0.02),
+            replace(_model(site="kidney_right"), id="other", status=status, reason="unsure"),
+        )
+        for text in ("No renal cyst seen by the model.", "Right renal cyst, seen by the model only, probability 0.93."):
+            for order in (cited, cited[::-1]):
+                assert "different status" in (verify_sentence(Sentence(text, "kidneys", order)) or ""), (text, status)
+
+
+def test_each_item_of_a_list_of_absences_has_its_own_side() -> None:
+    left = replace(_model(Status.ABSENT, "lung_tumor", "lung_left", 0.02), id="left")
+    right = replace(_model(Status.ABSENT, "lung_tumor", "lung_right", 0.02), id="right")
+    stone = replace(_model(Status.ABSENT, "gallstone", "gallbladder", 0.02), id="stone")
+    for text, cited, true in (
+        ("No left lung mass or gallstone seen by the model.", (left, stone), True),
+        ("No gallstone or left lung mass seen by the model.", (left, stone), True),
+        ("No left lung mass, right lung mass or gallstone seen by the model.", (left, right, stone), True),
+        ("No lung mass or gallstone seen by the model.", (left, right, stone), True),
+        ("No left lung mass or gallstone seen by the model.", (left, right, stone), False),
+        ("No right lung mass or gallstone seen by the model.", (left, stone), False),
+        ("No left gallstone or lung mass seen by the model.", (left, right, stone), False),
+        ("No left, lung mass or gallstone seen by the model.", (left, stone), False),
+        ("No left lung mass and gallstone seen by the model.", (left, stone), False),
+        ("No left lung mass; no gallstone seen by the model.", (left, stone), False),
+        ("Left lung mass or no gallstone seen by the model.", (left, stone), False),
+        ("Possible no left lung mass or gallstone seen by the model.", (left, stone), False),
+    ):
+        assert (verify_sentence(Sentence(text, "lungs", cited)) is None) is true, text
 
 
 def test_a_side_belongs_to_the_finding_and_not_to_the_organ_it_begins_with() -> None:
@@ -425,10 +456,10 @@ def adversarial_drafts(draw: st.DrawFn, true: list[Sentence]) -> tuple[Draft, ..
 
 @st.composite
 def readings(draw: st.DrawFn, fakes: ModuleType) -> tuple[FindingScore, ...]:
-    names = draw(st.lists(st.sampled_from(sorted(vocabulary())), max_size=10, unique=True))
+    names = draw(st.lists(st.sampled_from(sorted(finding_kinds())), max_size=10, unique=True))
     chances = {}
     for name in names:
-        row = vocabulary()[name]
+        row = finding_kinds()[name]
         site = f"@{row.site}_{draw(st.sampled_from(['left', 'right']))}" if row.sided and draw(st.booleans()) else ""
         chances[name + site] = draw(st.floats(0, 1))
     scores = fakes.scores(chances, rest=draw(st.sampled_from([None, 0.0, 0.05])))

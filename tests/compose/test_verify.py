@@ -11,6 +11,7 @@ from radvlm.compose import Style, compose_report, verify_report, verify_sentence
 from radvlm.errors import VerificationError
 from radvlm.interpret import interpret
 from radvlm.types.finding import Finding, Status, citable
+from radvlm.types.measurement import Measurement
 from radvlm.types.report import Report, Sentence
 from radvlm.types.study import Patient
 from radvlm.wording.vocabulary import tokenize
@@ -411,3 +412,45 @@ def test_what_judges_a_pair_lends_neither_organ_the_numbers_of_the_other(finding
     assert _said(
         findings, f"Volume of the left kidney 155 mL, of the right one 155 mL; {pair}", *cited, section="kidneys"
     )
+
+
+@pytest.mark.parametrize("pole", ["upper pole", "lower pole", "interpolar region"])
+def test_a_pole_is_that_of_the_lesion(hand_made: ModuleType, pole: str) -> None:
+    cyst = hand_made.lesion("kidney_cyst_left", 1, 21.0, 19.6, 7, "kidney_left", pole=pole)
+    found = interpret(hand_made.numbers([hand_made.organ("kidney_left", 155)], [cyst]), patient=ADULT)
+    for said in ("upper pole", "lower pole", "interpolar region"):
+        text = f"2.1 x 2.0 cm renal cyst in the {said} of the left kidney."
+        assert (_said(found, text, "kidney_cyst_left", section="kidneys") is None) is (said == pole), text
+
+
+@pytest.mark.parametrize("joined", ["Left {} and right {}", "Left {} or right {}", "Left {}, right {}"])
+def test_what_is_said_of_a_list_is_said_of_each_of_its_members(hand_made: ModuleType, joined: str) -> None:
+    text = f"{joined.format('kidney', 'kidney')} incompletely imaged."
+    for cut, true in ((("left", "right"), True), (("left",), False), (("right",), False)):
+        organs = [hand_made.organ(f"kidney_{s}", cut=("inferior",) if s in cut else ()) for s in ("left", "right")]
+        found = interpret(hand_made.numbers(organs), patient=ADULT)
+        got = _said(found, text, "organ@kidney_left", "organ@kidney_right", section="kidneys")
+        assert (got is None) is true, (text, cut, got)
+
+
+def test_attenuation_of_a_lesion_is_that_of_its_core_where_it_was_measured(findings: tuple[Finding, ...]) -> None:
+    cyst = next(f for f in findings if f.kind == "kidney_cyst_left")
+    core = Measurement("core_mean_hu", 12.0, "mean away from the edge", region_id=cyst.regions[0].id)
+    for finding, hu, other in ((cyst, 7, 12), (replace(cyst, measurements=(*cyst.measurements, core)), 12, 7)):
+        for value, true in ((hu, True), (other, False)):
+            sentence = Sentence(f"2.1 x 2.0 cm left renal cyst, {value} HU.", "kidneys", (finding,))
+            assert (verify_sentence(sentence) is None) is true, sentence.text
+    median = replace(core, quantity="median_hu", value=9.0)
+    both = replace(cyst, measurements=(*cyst.measurements, core, median))
+    for text, true in (("median 9 HU", True), ("median 12 HU", False), ("9 HU", False), ("mean 12 HU", True)):
+        sentence = Sentence(f"2.1 x 2.0 cm left renal cyst, {text}.", "kidneys", (both,))
+        assert (verify_sentence(sentence) is None) is true, text
+
+
+def test_the_sign_of_an_attenuation_is_part_of_it(hand_made: ModuleType) -> None:
+    for hu, texts in ((-35, {"-35 HU": True, "35 HU": False, "- 35 HU": True}), (35, {"-35 HU": False, "35 HU": True})):
+        lesions = [hand_made.lesion("liver_lesion", 1, 24.0, 18.0, hu, "liver", ("liver_segment_6",))]
+        found = interpret(hand_made.numbers([hand_made.organ("liver")], lesions), patient=ADULT)
+        for text, true in texts.items():
+            said = f"2.4 x 1.8 cm liver lesion in segment VI, {text}."
+            assert (_said(found, said, "liver_lesion") is None) is true, said

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from radvlm.dataset.case import Case
-from radvlm.dataset.vocabulary import finding_kind, part_classes
+from radvlm.dataset.vocabulary import part_classes
+from radvlm.types.finding_kinds import finding_kind
 
 ORGANS = (
     "liver",

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 
 from radvlm.dataset.case import Case, Corpus, part_of
-from radvlm.dataset.vocabulary import findings
 from radvlm.errors import FileFormatError, InputError
+from radvlm.types.finding_kinds import finding_kinds
 from tests.dataset.conftest import MakeCase, document, lesion
 
 
 def test_truth_is_in_the_order_of_the_vocabulary(make_case: MakeCase) -> None:
     case = make_case([lesion("spleen_cyst"), lesion("kidney_cyst", "left"), lesion("steatosis")])
-    held = [name for name, there in zip(findings(), case.findings, strict=True) if there]
+    held = [name for name, there in zip(finding_kinds(), case.findings, strict=True) if there]
     assert held == ["steatosis", "spleen_cyst", "kidney_cyst"]
     assert case.of("kidney_cyst")[0].site == "kidney_left"
     assert case.of("kidney_cyst")[0].structure == "kidney_cyst_left"
@@ -28,7 +28,7 @@ def test_outside_the_field_is_not_present_and_what_has_no_voxels_is_not_known(ma
         volumes_ml={"kidney_stone_left": 0.0},
     )
     assert not case.present("spleen_cyst") and not case.present("kidney_stone")
-    known = dict(zip(findings(), case.known, strict=True))
+    known = dict(zip(finding_kinds(), case.known, strict=True))
     assert known["spleen_cyst"], "the spleen is imaged and no cyst is in it"
     assert not known["kidney_stone"], "too small for a voxel: neither present nor absent"
 
@@ -53,13 +53,13 @@ def test_findings_of_an_organ_count_from_their_limit(
 ) -> None:
     case = make_case([lesion(finding, "left" if finding == "hydronephrosis" else "", size=size)], volumes_ml=volumes)
     assert case.present(finding) is present
-    assert bool(case.known[list(findings()).index(finding)]) is present, "below its limit it is undecided"
+    assert bool(case.known[list(finding_kinds()).index(finding)]) is present, "below its limit it is undecided"
 
 
 def test_an_organ_that_is_not_imaged_is_not_known(make_case: MakeCase) -> None:
     case = make_case([], without=("uterus", "kidney_left"))
     assert not case.imaged("uterine_fibroid") and case.imaged("kidney_cyst") and case.imaged("ascites")
-    assert not case.known[list(findings()).index("uterine_fibroid")]
+    assert not case.known[list(finding_kinds()).index("uterine_fibroid")]
 
 
 def test_arrays_are_mapped_and_must_have_the_stated_shape(make_case: MakeCase) -> None:

@@ -6,9 +6,9 @@ import pytest
 
 from radvlm.dataset.prompts import heldout_words, normalized, prompts
 from radvlm.dataset.sentences import TINY_SECTIONS, statements
-from radvlm.dataset.vocabulary import findings
 from radvlm.errors import InputError
 from radvlm.report_reader.labels import label_report
+from radvlm.types.finding_kinds import finding_kinds
 from tests.dataset.conftest import MakeCase, lesion
 
 #: Finding -> labels of radvlm.evaluate that say it.
@@ -61,13 +61,13 @@ LABELS: dict[str, tuple[str, ...]] = {
 def _texts(split: str) -> list[tuple[str, bool, str]]:
     return [
         (name, positive, text)
-        for name in findings()
+        for name in finding_kinds()
         for positive, texts in ((True, prompts(name, split).positive), (False, prompts(name, split).negative))
         for text in texts
     ]
 
 
-@pytest.mark.parametrize("name", list(findings()))
+@pytest.mark.parametrize("name", list(finding_kinds()))
 def test_there_are_enough_wordings(name: str) -> None:
     train, held = prompts(name), prompts(name, "heldout")
     assert len(train.positive) >= 6 and len(train.negative) >= 4
@@ -86,7 +86,10 @@ def test_no_wording_is_used_twice_and_heldout_ones_are_not_in_training() -> None
 def test_no_training_text_is_a_heldout_wording(make_case: MakeCase) -> None:
     held = {normalized(text) for _, _, text in _texts("heldout")}
     said: set[str] = set()
-    for name, rows in (("sick", [lesion(n, "left" if k.sided else "") for n, k in findings().items()]), ("well", [])):
+    for name, rows in (
+        ("sick", [lesion(n, "left" if k.sided else "") for n, k in finding_kinds().items()]),
+        ("well", []),
+    ):
         case = make_case(rows, name=name)
         for seed in range(60):
             for section in (*TINY_SECTIONS, "impression"):

@@ -8,9 +8,9 @@ import pytest
 
 from radvlm.dataset.case import Case
 from radvlm.dataset.questions import GROUPS, KINDS, Question, answers, balanced, constant_baseline, questions, subjects
-from radvlm.dataset.vocabulary import findings
 from radvlm.errors import InputError
 from radvlm.model.questions import Subjects, understand
+from radvlm.types.finding_kinds import finding_kinds
 from tests.dataset.conftest import MakeCase, lesion
 
 
@@ -62,7 +62,7 @@ def test_what_has_no_single_answer_is_not_asked(make_case: MakeCase) -> None:
 
 
 def test_every_wording_can_be_filled_and_every_answer_is_a_choice(make_case: MakeCase) -> None:
-    sick = make_case([lesion(name, "left" if kind.sided else "") for name, kind in findings().items()])
+    sick = make_case([lesion(name, "left" if kind.sided else "") for name, kind in finding_kinds().items()])
     healthy = make_case([], name="b")
     for case in (sick, healthy):
         for split in ("train", "heldout"):

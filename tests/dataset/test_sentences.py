@@ -24,11 +24,12 @@ from radvlm.dataset.sentences import (
     section_text,
     statements,
 )
-from radvlm.dataset.vocabulary import finding_kind, findings, voxel_classes
+from radvlm.dataset.vocabulary import voxel_classes
 from radvlm.errors import InputError
 from radvlm.report_reader.labels import label_report
 from radvlm.types.anatomy import structure
 from radvlm.types.finding import Finding, Source, Status
+from radvlm.types.finding_kinds import finding_kind, finding_kinds
 from radvlm.types.measurement import Measurement
 from radvlm.types.model_output import Draft, FindingScore, ModelOutput
 from tests.dataset.conftest import PARTS, SIZES, MakeCase, document, lesion
@@ -38,7 +39,7 @@ from tests.dataset.test_prompts import LABELS
 @st.composite
 def cases(draw: st.DrawFn) -> Case:
     rows: list[dict[str, Any]] = []
-    for name in draw(st.lists(st.sampled_from(list(findings())), max_size=8, unique=True)):
+    for name in draw(st.lists(st.sampled_from(list(finding_kinds())), max_size=8, unique=True)):
         kind = finding_kind(name)
         for _ in range(1 if name in SIZES else draw(st.integers(1, 3))):
             options = PARTS.get(kind.site, [])
@@ -94,10 +95,10 @@ def test_plain_says_everything_and_nothing_depends_on_its_seed(case: Case, seed:
     for section in TINY_SECTIONS:
         said = statements(case, section)
         assert said == statements(case, section, seed)
-        own = [f.name for f in findings().values() if f.section == section]
+        own = [f.name for f in finding_kinds().values() if f.section == section]
         assert {n for s in said if s.present for n in s.findings} == {n for n in own if case.present(n)}
     impression = {n for s in statements(case, "impression") if s.present for n in s.findings}
-    assert impression == {n for n in findings() if case.present(n)}
+    assert impression == {n for n in finding_kinds() if case.present(n)}
 
 
 @given(cases(), st.sampled_from(STYLES), st.integers(0, 20))
@@ -109,8 +110,8 @@ def test_the_labeler_reads_nothing_that_is_not_there(case: Case, style: str, see
         if not text:
             continue
         labels = label_report(text, "radvlm")
-        for label in {x for name in findings() for x in LABELS.get(name, ())}:
-            owners = [n for n in findings() if label in LABELS.get(n, ())]
+        for label in {x for name in finding_kinds() for x in LABELS.get(name, ())}:
+            owners = [n for n in finding_kinds() if label in LABELS.get(n, ())]
             if labels[label] == "present":
                 assert any(case.present(n) for n in owners), f"{label}: {text}"
 
@@ -154,7 +155,7 @@ MEASURED = [
 def _scores(case: Case, places: bool) -> tuple[FindingScore, ...]:
     """What a perfect model would score: every finding at every site."""
     found = []
-    for name, kind in findings().items():
+    for name, kind in finding_kinds().items():
         for side in ("left", "right") if kind.sided else ("",):
             held = [x for x in case.of(name) if x.side == side]
             if not held and (not case.imaged(name) or case.present(name)):
@@ -221,7 +222,7 @@ def test_varied_text_varies_with_its_seed_and_only_with_it(make_case: MakeCase) 
 
 
 def test_organs_cover_every_finding_once_and_their_texts_are_flagged(make_case: MakeCase) -> None:
-    assert sorted(n for held in organs().values() for n in held) == sorted(findings())
+    assert sorted(n for held in organs().values() for n in held) == sorted(finding_kinds())
     for organ in organs():
         assert set(organ_classes(organ)) <= set(voxel_classes())
     sick = make_case([lesion("spleen_cyst"), lesion("hydronephrosis", "left")])

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from radvlm.interpret import interpret, load_rules
+from radvlm.types.anatomy import structures
 from radvlm.types.finding import Finding, Status, citable
 from radvlm.types.geometry import Geometry
 from radvlm.types.measurement import Measurement
@@ -148,6 +149,17 @@ def test_absent_lesion_of_a_missing_or_cut_host(hand_made: ModuleType) -> None:
     assert _one(found, "kidney_cyst_right").scope == "imaged part"
     liver = _one(found, "liver_tumor")
     assert liver.status is Status.ABSENT and not liver.scope
+
+
+@pytest.mark.parametrize(("name", "sex"), [(s.name, s.sex) for s in structures().values() if s.sex and not s.parent])
+@pytest.mark.parametrize("patient_sex", ["F", "M", None])
+def test_no_lesion_is_denied_of_an_organ_of_the_other_sex(
+    hand_made: ModuleType, name: str, sex: str, patient_sex: str | None
+) -> None:
+    lesions = [s.name for s in structures().values() if s.parent == name and s.kind == "lesion"]
+    numbers = hand_made.numbers([hand_made.organ(name, 40.0)], absent=tuple(lesions))
+    found = interpret(numbers, patient=Patient(sex=patient_sex, age_years=50))
+    assert {f.kind for f in found if f.status is Status.ABSENT} == (set(lesions) if patient_sex == sex else set())
 
 
 def test_crumbs_are_not_organs(hand_made: ModuleType) -> None:

@@ -186,9 +186,10 @@ def test_dicom_in_hu_with_a_rescale_again(writer, tmp_path, body):
     writer.write(tmp_path / "good", change=put(1024), **common)
     good = load_volume(tmp_path / "good")
     assert not good.decisions
-    for name, said in (("double", "applied twice"), ("raw", "1024 was subtracted")):
+    writer.write(tmp_path / "steep", change=put(0), slope=2, **common)
+    for name, said in (("double", "applied twice"), ("raw", "1024 was subtracted"), ("steep", "applied twice")):
         volume = load_volume(tmp_path / name)
-        assert said in warned(volume)
+        assert said in warned(volume) and [d.step for d in volume.decisions] == ["dicom"]
         np.testing.assert_array_equal(volume.hu, good.hu)
 
 
@@ -304,3 +305,178 @@ def test_neither_air_nor_tissue_is_refused() -> None:
     # either of the two is enough
     load_volume(histogram((0.96, 600), (0.009, -800), (0.031, 100)), affine=AFFINE)
     load_volume(histogram((0.96, 600), (0.031, -800), (0.009, 100)), affine=AFFINE)
+
+
+def counted(*parts: tuple[int, float | tuple[float, float]]) -> np.ndarray:
+    """(100, 10, 10) int16; each part is (number of voxels, value) or (number of voxels, (from, to)), spread evenly.
+
+    What the parts leave of the 10 000 voxels is fat and soft tissue, -50 to 50.
+    """
+    rest = 10_000 - sum(count for count, _ in parts)
+    ends = [
+        (count, value if isinstance(value, tuple) else (value, value)) for count, value in (*parts, (rest, (-50, 50)))
+    ]
+    return (
+        np.concatenate([np.rint(np.linspace(*end, count)) for count, end in ends]).astype(np.int16).reshape(100, 10, 10)
+    )
+
+
+AIR = (1000, -1000)
+#: Rule -> the last histogram that is accepted as it is, and the first that is refused, with the reason.
+LIMITS = {
+    "1 % below -1100": ((AIR, (100, (-1900, -1101))), (AIR, (101, (-1900, -1101))), "1% of the voxels lie below"),
+    "-1100 is air": ((AIR, (900, -1100), (100, (-1900, -1101))), (AIR, (900, -1101), (100, (-1900, -1101))), "10% of"),
+    "20 values are varied": ((AIR, (190, (-1219, -1201))), (AIR, (200, (-1220, -1201))), "2% of the voxels"),
+    "1 % above 4100": ((AIR, (100, 4101)), (AIR, (101, 4101)), "1% of the voxels lie above 4100"),
+    "4100 is not above": ((AIR, (1000, 4100)), (AIR, (1000, 4101)), "10% of the voxels lie above 4100"),
+    "2 % tissue": (((9800, 700), (200, (-150, 150))), ((9801, 700), (100, -150), (99, 150)), "neither air nor"),
+    "2 % below -200": (((9800, 700), (200, -201)), ((9801, 700), (199, -201)), "neither air nor"),
+    "-200 is tissue": (((9800, 700), (100, -150), (100, -200)), ((9800, 700), (100, -150), (100, -201)), "neither"),
+    "250 is tissue": (((9700, 700), (100, -150), (200, 250)), ((9700, 700), (100, -150), (200, 251)), "neither"),
+    "values below -10": (((11, -11), (300, 100), (9689, 301)), ((11, -10), (300, 100), (9689, 301)), "median 301"),
+    "a crop spreads by 200": (((200, 50), (200, 250), (9600, 100)), ((200, 50), (200, 251), (9600, 100)), "no values"),
+    "a crop's ends may stray": (((99, 0), (99, 900), (9802, 100)), ((101, 0), (101, 900), (9798, 100)), "no values"),
+    "20 % of a crop is 0": (((2000, 0), (8000, 100)), ((2001, 0), (7999, 100)), "no values"),
+    "a crop's median is 300": (((4900, 299), (5100, 300)), ((4900, 299), (5100, 301)), "median 301"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("rule", LIMITS)
+def test_each_limit_is_where_the_rules_say(rule: str) -> None:
+    accepted, refused, reason = LIMITS[rule]
+    array = counted(*accepted)
+    np.testing.assert_array_equal(load_volume(array, affine=AFFINE).hu, np.maximum(array, -1024))
+    with pytest.raises(InputError, match=reason):
+        load_volume(counted(*refused), affine=AFFINE)
+
+
+def test_what_is_no_whole_number_is_normalized_only_within_30() -> None:
+    for spread, reason in ((29.5, "normalized"), (30.0, "")):
+        values = np.linspace(-15.25, spread - 15.25, 10_000).reshape(100, 10, 10)
+        if reason:
+            with pytest.raises(InputError, match=f"fractions from -15.2 to 14.2, as if {reason}"):
+                load_volume(values, affine=AFFINE)
+        else:
+            np.testing.assert_allclose(load_volume(values, affine=AFFINE).hu, values, atol=1e-5)
+
+
+#: Rule -> scanner values without rescale from which 1024 is subtracted, and the first that are left to the refusals.
+RAW_AIR = (3000, 20)
+RAW_LIMITS = {
+    "1 % air": (((100, 150), (9900, 1064)), ((99, 150), (9901, 1064))),
+    "air ends at 150": (((3000, 150), (7000, 1064)), ((3000, 151), (7000, 1064))),
+    "noise of air": (((11, -5), (2989, 20), (7000, 1064)), ((11, -6), (2989, 20), (7000, 1064))),
+    "2 % body": (((9800, 0), (200, 1064)), ((9801, 0), (199, 1064))),
+    "the body begins above 200": (((7000, 200), (1000, 20), (2000, 1064)), ((5000, 201), (1000, 20), (4000, 1064))),
+    "60 % from 824 to 1274": ((RAW_AIR, (4200, 1064), (2800, 700)), (RAW_AIR, (4199, 1064), (2801, 700))),
+    "824 belongs": ((RAW_AIR, (3000, 1064), (4000, 824)), (RAW_AIR, (3000, 1064), (4000, 823))),
+    "1274 belongs": ((RAW_AIR, (3000, 1064), (4000, 1274)), (RAW_AIR, (3000, 1064), (4000, 1275))),
+    "a third in one window": ((RAW_AIR, (2310, 1064), (4690, 850)), (RAW_AIR, (2309, 1064), (4691, 850))),
+    "150 wide": ((RAW_AIR, (2000, 910), (2000, 1059), (3000, 850)), (RAW_AIR, (2000, 910), (2000, 1060), (3000, 850))),
+    "windows begin at 900": ((RAW_AIR, (7000, 900)), (RAW_AIR, (7000, 899))),
+    "windows end before 1200": ((RAW_AIR, (7000, 1199)), (RAW_AIR, (7000, 1200))),
+    "padding aside": (((5000, -1100), (1000, 20), (4000, 1064)), ((5000, -1099), (1000, 20), (4000, 1064))),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("rule", RAW_LIMITS)
+def test_each_limit_of_scanner_values_is_where_the_rules_say(rule: str) -> None:
+    raw, other = (counted(*parts) for parts in RAW_LIMITS[rule])
+    volume = load_volume(raw, affine=AFFINE)
+    np.testing.assert_array_equal(volume.hu, np.maximum(raw.astype(int) - 1024, -1024))
+    assert "air near 0, soft tissue near 1064): 1024 was subtracted" in warned(volume)
+    try:
+        volume = load_volume(other, affine=AFFINE)
+    except InputError:
+        return
+    np.testing.assert_array_equal(volume.hu, np.maximum(other, -1024))
+
+
+def test_scanner_values_are_whole_numbers() -> None:
+    with pytest.raises(InputError, match="no values below 0"):
+        load_volume(counted(RAW_AIR, (7000, 1064)) + np.float32(0.5), affine=AFFINE)
+
+
+#: Rule -> HU whose header asks for x 1 - 1024 once more, recognized; and the first that is not.
+TWICE_LIMITS = {
+    "1 % air sinks": (((100, -1000),), ((99, -1000), (9901, 40))),
+    "air from -1100": (((300, -1100), (200, 1100), (9500, 40)), ((300, -1101), (200, 1100), (9500, 40))),
+    "air to -900": (((300, -900), (200, 1100), (9500, 40)), ((300, -899), (200, 1100), (9500, 40))),
+    "5 % tissue": (((500, 40), (9500, -1000)), ((499, 40), (9501, -1000))),
+    "1 % lung, no tissue left": (((100, -201), (9900, 40)), ((99, -201), (9901, 40))),
+    "2 % tissue left": (((199, 824), (9701, 40), (100, -201)), ((200, 824), (9700, 40), (100, -201))),
+    "1 % above": (((300, -1000), (100, 4101)), ((300, -1000), (101, 4101))),
+    "1 % deep": (((300, -1000), (100, (-1900, -1101))), ((300, -1000), (101, (-1900, -1101)))),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("rule", TWICE_LIMITS)
+def test_each_limit_of_a_second_rescale_is_where_the_rules_say(tmp_path, rule: str) -> None:
+    double, once = (counted(*parts) for parts in TWICE_LIMITS[rule])
+    volume = load_volume(with_header(tmp_path, double, 1, -1024))
+    np.testing.assert_array_equal(volume.hu, np.maximum(double, -1024))
+    assert "(x 1 -1024) would have been applied twice" in warned(volume)
+    try:
+        volume = load_volume(with_header(tmp_path, once, 1, -1024))
+    except InputError:
+        return
+    assert "applied twice" not in warned(volume)
+    np.testing.assert_array_equal(volume.hu, np.maximum(once.astype(int) - 1024, -1024))
+
+
+def test_a_scan_that_the_header_turns_into_air_is_refused(tmp_path) -> None:
+    """Half of it tissue without the header, half of it air and under 2 % tissue with it: no one can tell."""
+    for parts, refused in (
+        (((5000, 40), (5000, 300)), True),
+        (((4999, 40), (5001, 300)), False),
+        (((9801, 40), (199, 1100)), True),
+        (((9800, 40), (200, 1100)), False),
+        (((5000, 40), (5000, 200)), True),
+        (((4999, 40), (5001, 200)), False),  # 200 - 1024 is lung, no air
+    ):
+        path = with_header(tmp_path, counted(*parts), 1, -1024)
+        if refused:
+            with pytest.raises(InputError, match="the rescale to HU is unambiguous"):
+                load_volume(path)
+        else:
+            assert not warned(load_volume(path)), parts
+
+
+def test_every_decision_names_its_step_and_the_numbers(tmp_path, body) -> None:
+    raw = (body + 1024).astype(np.int16)
+    applied = "x 1 -1024"
+    for array, header, rescale, told in (
+        (raw, (1, -1024), "auto", f"Rescaled once by the header: {applied}."),
+        (raw, (1, -1024), "header", f"Rescaled once by the header: {applied}."),
+        (raw, (1, -1024), "none", f"The header's rescale ({applied}) was not applied, as asked for."),
+        (raw, (1, 0), (1, -1024), f"Rescaled as asked for: {applied}."),
+        (raw, (1, 0), "auto", "The values were never rescaled to HU (air near 0, soft tissue near 1064)"),
+        (body, (1, -1024), "auto", f"The values are HU already; the header's rescale ({applied}) would have"),
+        (raw, (1, 1024), "header", "Rescaled once by the header: x 1 +1024."),
+    ):
+        decisions = load_volume(with_header(tmp_path, array, *header), rescale=rescale).decisions
+        assert [d.step for d in decisions] == ["nifti"], told
+        assert decisions[0].what.startswith(told)
+    padded = np.where(body < -900, -3024, body).astype(np.int16)
+    (clip,) = load_volume(padded, affine=AFFINE).decisions
+    assert (clip.step, clip.warning) == ("array", False) and "(lowest -3024: padding or overshoot)" in clip.what
+
+
+def test_air_blanked_with_padding_is_told_from_a_second_rescale(tmp_path) -> None:
+    """1 % of the voxels at one value far below air after the rescale: sunken air before it, or padding all along."""
+    for blank, double in ((100, True), (99, False)):
+        array = counted((blank, -1000), (400, 1100))
+        told = warned(load_volume(with_header(tmp_path, array, 1, -1024)))
+        assert ("applied twice" in told) is double
+
+
+def test_a_large_scan_is_judged_by_voxels_from_all_over_it() -> None:
+    """A million voxels of three or four: every n-th along the longest axis, no axis thinned more than another."""
+    array = np.full((300, 100, 100), 40, np.int16)
+    array[:, :10] = -1000
+    array[:, :, :3] = 5000
+    with pytest.raises(InputError, match=r"3% of the voxels lie above 4100 \(highest 5000"):
+        load_volume(array, affine=AFFINE)
+    striped = np.full((200, 200, 100), 40, np.int16)
+    striped[::4] = -1000
+    np.testing.assert_array_equal(load_volume(striped, affine=AFFINE).hu, striped)

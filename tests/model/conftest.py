@@ -12,7 +12,7 @@ import torch
 
 from radvlm.dataset.questions import subjects
 from radvlm.dataset.sentences import TINY_SECTIONS
-from radvlm.dataset.vocabulary import anatomy_classes, findings, part_classes
+from radvlm.dataset.vocabulary import anatomy_classes, part_classes
 from radvlm.model.calibration import Calibration
 from radvlm.model.decoder.causal_lm import Decoder, LlamaShape
 from radvlm.model.decoder.fusion import EvidenceConfig
@@ -23,6 +23,7 @@ from radvlm.model.questions import Subjects
 from radvlm.model.tiny.encoder import PyramidConfig, PyramidEncoder, context_names
 from radvlm.model.tiny.model import Settings, TableModel, Term
 from radvlm.model.tiny.writer import ReportWriter
+from radvlm.types.finding_kinds import finding_kinds
 from radvlm.types.geometry import Geometry
 from radvlm.types.volume import Volume
 
@@ -39,7 +40,7 @@ TEXTS = [
 
 
 def small_config(**other: Any) -> PyramidConfig:
-    terms = findings()
+    terms = finding_kinds()
     given: dict[str, Any] = {
         "spacing_mm": 6.0,
         "channels": (4, 4, 8, 8, 8),
@@ -60,7 +61,7 @@ def small_settings(config: PyramidConfig, *, familiar: float = 1e9, low: float =
     n = len(config.findings)
     terms = tuple(
         Term(k.name, k.words, k.section, k.site, k.sided, k.structure, k.parent_class)
-        for k in (findings()[name] for name in config.findings)
+        for k in (finding_kinds()[name] for name in config.findings)
     )
     offsets = tuple(-1 + 4 * (7 * i % n) / n for i in range(n))  # some present, some not
     calibration = Calibration(config.findings, (0.9,) * n, offsets, (low,) * n, (high,) * n)

@@ -9,7 +9,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-import radvlm.model.merlin.accelerate as fast_module
 from radvlm.errors import InputError, MissingPackageError
 from radvlm.model.encoder_output import EncoderOutput
 from radvlm.model.merlin.accelerate import accelerate, checked, fold, random_probes
@@ -143,7 +142,7 @@ def test_openvino_gives_the_same_and_caches_by_the_weights(
 def test_openvino_that_is_not_installed_is_one_clear_message(
     encoder: MerlinImageEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fast_module.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(MissingPackageError, match=r"radvlm\[openvino\]"):
         accelerate(encoder, backend="openvino")
 

@@ -7,11 +7,11 @@ from dataclasses import asdict, replace
 import pytest
 
 from radvlm.dataset.questions import subjects
-from radvlm.dataset.vocabulary import finding_kind
 from radvlm.model.mask_answers import answer_of_masks, told_by_findings
 from radvlm.model.questions import Asked, Shown, Subjects, of_side, property_of, understand, verdict
 from radvlm.types.anatomy import structure
 from radvlm.types.finding import Assessment, Finding, Status
+from radvlm.types.finding_kinds import finding_kind
 from radvlm.types.geometry import Box
 from radvlm.types.measurement import Measurement
 from radvlm.types.model_output import FindingScore

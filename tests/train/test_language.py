@@ -11,9 +11,9 @@ import pytest
 
 from radvlm.dataset.case import Case
 from radvlm.dataset.sentences import TINY_SECTIONS, sentence_of, wording
-from radvlm.dataset.vocabulary import findings
 from radvlm.model.decoder.prompts import question_prompt, section_prompt, seen_text
 from radvlm.train.language import make_lessons, seen_lesson, seen_whole
+from radvlm.types.finding_kinds import finding_kinds
 from tests.dataset.conftest import document, lesion
 
 ROWS = [
@@ -56,7 +56,7 @@ def test_the_whole_scan_by_hand(case: Case) -> None:
 
 
 def test_a_lesson_says_what_was_seen_and_denies_only_what_was_ruled_out(case: Case) -> None:
-    rng, words = np.random.default_rng(0), {f.words: name for name, f in findings().items()}
+    rng, words = np.random.default_rng(0), {f.words: name for name, f in finding_kinds().items()}
     placed = unplaced = left_open = 0
     for _ in range(80):
         for section in ("liver", "kidneys", "pleura", "lungs"):
@@ -73,10 +73,10 @@ def test_a_lesson_says_what_was_seen_and_denies_only_what_was_ruled_out(case: Ca
                 if line.startswith("seen: ") and line != "seen: nothing"
             }
             assert there == {f for s in said if s.present for f in s.findings}
-            assert there == {n for n, f in findings().items() if f.section == section and case.present(n)}
+            assert there == {n for n, f in finding_kinds().items() if f.section == section and case.present(n)}
             assert {f for s in said if not s.present for f in s.findings} <= ruled_out
             assert not any(case.present(f) for f in ruled_out)
-            known = {n for i, (n, f) in enumerate(findings().items()) if f.section == section and case.known[i]}
+            known = {n for i, (n, f) in enumerate(finding_kinds().items()) if f.section == section and case.known[i]}
             left_open += there | ruled_out != known
             if section == "liver":
                 placed += "segment VII" in seen and "segment VII" in said[0].text
@@ -93,7 +93,7 @@ def test_lessons_of_cases(tmp_path: Path) -> None:
     assert all(seen_whole(cases[x.case]) in x.prompt for x in lessons.answers) and side
 
 
-@pytest.mark.parametrize("finding", list(findings()))
+@pytest.mark.parametrize("finding", list(finding_kinds()))
 def test_a_sentence_on_one_finding(finding: str) -> None:
     rng = np.random.default_rng(1)
     there, gone = ({sentence_of(finding, present, rng) for _ in range(60)} for present in (True, False))

@@ -21,7 +21,6 @@ import radvlm
 from radvlm.compose import guided_report
 from radvlm.dataset.case import Case
 from radvlm.dataset.sentences import Statement, plain_absent_words, plain_words, wording
-from radvlm.dataset.vocabulary import findings
 from radvlm.errors import InputError
 from radvlm.model.decoder.causal_lm import Decoder, LlamaShape, LoraSettings
 from radvlm.model.decoder.generation import generate_sections
@@ -38,20 +37,23 @@ from radvlm.train.preference import (
     sequence_log_probability,
 )
 from radvlm.types.finding import Status
+from radvlm.types.finding_kinds import finding_kinds
 from radvlm.types.model_output import Draft, FindingScore, ModelOutput
 from radvlm.workflows.train_model import train_model
 
-NAMES = list(findings())
+NAMES = list(finding_kinds())
 
 
 def make_case(folder: Path, number: int, lesions: list[tuple[str, str, str]], patient: str = "") -> Case:
     """A case whose organs are all imaged, with lesions (finding, side, location)."""
-    sites = {f"{f.site}{s}" for f in findings().values() for s in (("_left", "_right") if f.sided else ("",)) if f.site}
+    sites = {
+        f"{f.site}{s}" for f in finding_kinds().values() for s in (("_left", "_right") if f.sided else ("",)) if f.site
+    }
     volumes = dict.fromkeys(sorted(sites), 1500.0 if number % 2 else 1400.0)
     volumes["spleen"] = 200.0
     rows = []
     for kind, side, location in lesions:
-        volumes[findings()[kind].structure.format(side=side)] = 5.0
+        volumes[finding_kinds()[kind].structure.format(side=side)] = 5.0
         rows.append(
             {
                 "kind": kind,
@@ -151,7 +153,7 @@ def test_sites_word_one_finding_differently(
     finding: str, side: str, sites: tuple[str, ...], there_is: str, is_seen: str
 ) -> None:
     plain = plain_words(finding, side, sites)
-    said = Statement(plain, findings()[finding].section, (finding,), True, sites)
+    said = Statement(plain, finding_kinds()[finding].section, (finding,), True, sites)
     assert [framed(said, frame) for frame in FRAMES] == [plain, there_is, is_seen]
     denied = Statement(plain_absent_words(finding), "liver", (finding,), False)
     assert {framed(denied, frame) for frame in FRAMES} == {denied.text}
@@ -160,10 +162,10 @@ def test_sites_word_one_finding_differently(
 
 
 @pytest.mark.parametrize("frame", FRAMES[1:])
-@pytest.mark.parametrize("finding", [n for n in NAMES if n in wording()["nouns"] and not findings()[n].sided])
+@pytest.mark.parametrize("finding", [n for n in NAMES if n in wording()["nouns"] and not finding_kinds()[n].sided])
 def test_a_true_sentence_in_the_wording_of_a_site_may_stand_in_a_report(finding: str, frame: str) -> None:
     """Otherwise all that is learned here would be thrown away by the verifier."""
-    kind = findings()[finding]
+    kind = finding_kinds()[finding]
     score = FindingScore(finding, kind.words, kind.section, kind.site, 0.9, Status.PRESENT)
     text = framed(Statement(plain_words(finding), kind.section, (finding,), True), frame)
     model_output = ModelOutput("m", "d" * 64, "n", (score,), (Draft(kind.section, text),))
@@ -203,7 +205,7 @@ def _hints(prompt: str) -> list[str]:
 
 
 def _seen(prompt: str) -> set[str]:
-    words = {f.words: name for name, f in findings().items()}
+    words = {f.words: name for name, f in finding_kinds().items()}
     lines = [line.removeprefix("<facts> ") for line in prompt.splitlines()]
     said = {line.removeprefix("seen: ").split(" | ")[0] for line in lines if line.startswith("seen: ")}
     return {words[w] for w in said - {"nothing"}}

@@ -40,11 +40,24 @@ def test_the_anatomy_table_is_consistent() -> None:
     for item in table.values():
         assert item.kind in KINDS and item.section in SECTIONS and item.words
         assert item.side in ("left", "right", "")
+        assert item.sex in ("F", "M", "")
+        assert not item.parent or item.sex == table[item.parent].sex, f"{item.name}: the sex of what it is a part of"
         assert not item.parent or item.parent in table, item.name
         assert bool(item.snomed_code) == bool(item.snomed_meaning), item.name
         assert item.snomed_code.isdigit() or not item.snomed_code
         if item.side:
             assert item.side in item.words or item.kind in ("part", "lesion"), item.name
+    assert {item.name for item in table.values() if item.sex == "F"} == {
+        "uterus",
+        "ovary_left",
+        "ovary_right",
+        "uterus_lesion",
+    }
+    assert {item.name for item in table.values() if item.sex == "M"} == {
+        "prostate",
+        "seminal_vesicle",
+        "prostate_lesion",
+    }
     assert structure("kidney_left").words == "left kidney"
     assert [s.words for s in children("liver", "part")] == [
         f"segment {n}" for n in ("I", "II", "III", "IV", "V", "VI", "VII", "VIII")

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 import radvlm
-from radvlm.dataset.vocabulary import findings as vocabulary
 from radvlm.errors import FileFormatError, InputError
 from radvlm.retrieve import FunctionEmbedder, HashedText, Record, ReportIndex, SearchOptions
 from radvlm.types.finding import Status
+from radvlm.types.finding_kinds import finding_kinds
 from radvlm.types.geometry import Geometry
 from radvlm.types.volume import Volume
 from radvlm.workflows.neighbor_votes import CALIBRATION_FILE, VoteCalibration, VotedScore, calibrate_votes, fit_votes
@@ -147,7 +147,7 @@ def test_words_of_the_vocabulary_are_labels() -> None:
 
     deaf = {
         f.name
-        for f in vocabulary().values()
+        for f in finding_kinds().values()
         if "present" not in label_report(f"{f.words[:1].upper()}{f.words[1:]}.", "radvlm").values()
     }
     assert not deaf

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from radvlm.dataset.case import Case, Corpus
-from radvlm.dataset.vocabulary import class_of, findings, part_classes, voxel_classes
+from radvlm.dataset.vocabulary import class_of, part_classes, voxel_classes
 from radvlm.phantom import LesionSpec, Phantom, PhantomSpec, make_phantom
+from radvlm.types.finding_kinds import finding_kinds
 from radvlm.workflows import phantom_corpus as made_by
 from radvlm.workflows.phantom_corpus import case_name, corpus_spec, voxel_labels, write_corpus
 
@@ -51,7 +52,7 @@ def test_findings_are_exactly_their_masks(phantom: Phantom) -> None:
     classes, _ = voxel_labels(phantom)
     names = voxel_classes()
     by_structure: dict[str, list[str]] = {}
-    for f in findings().values():
+    for f in finding_kinds().values():
         if f.structure:
             for side in ("left", "right"):
                 by_structure.setdefault(f.structure.format(side=side), []).append(f.name)
@@ -61,7 +62,9 @@ def test_findings_are_exactly_their_masks(phantom: Phantom) -> None:
         found = np.isin(classes, [names.index(k) for k in kinds])
         assert not (mask & ~found).any(), structure
         covered |= mask
-    assert np.array_equal(covered, np.isin(classes, [names.index(f.name) for f in findings().values() if f.structure]))
+    assert np.array_equal(
+        covered, np.isin(classes, [names.index(f.name) for f in finding_kinds().values() if f.structure])
+    )
     held = {names[v] for v in np.unique(classes)}
     assert {
         "liver_cyst",
@@ -93,7 +96,7 @@ def test_organs_are_their_masks_where_nothing_lies_in_them(phantom: Phantom, org
     own = classes == names.index(organ)
     assert own.any() and not (own & ~mask).any()
     inside = {names[v] for v in np.unique(classes[mask])} - {organ}
-    assert inside <= {f.name for f in findings().values()} | {"renal_pelvis"}, inside
+    assert inside <= {f.name for f in finding_kinds().values()} | {"renal_pelvis"}, inside
 
 
 def test_parts_are_their_masks(phantom: Phantom) -> None:
@@ -120,7 +123,7 @@ def test_a_case_is_its_phantom_cut_to_the_body(tmp_path: Path) -> None:
     outside[box] = False
     assert (phantom.volume.hu[outside] < -400).mean() > 0.99
     shown = {t.kind for t in phantom.truth.lesions if t.in_field != "outside"}
-    assert {f for f, held in zip(findings(), case.findings, strict=True) if held} <= shown
+    assert {f for f, held in zip(finding_kinds(), case.findings, strict=True) if held} <= shown
     assert len(shown) >= 3, "a crowded phantom"
     assert (case.sex, case.phase) == (phantom.truth.sex, phantom.truth.phase)
     assert case.report is None

@@ -10,7 +10,7 @@ A sentence is read as claims (``scan``) and each claim is checked against the *s
 * counts are the number of cited lesions; each cited lesion is counted or described;
 * any other word is neutral (a closed list) or stands in the cited findings.
 
-What only a model saw has rules of its own before these (``attribution``).
+What only a model saw has rules of its own before these (``model_claims``).
 
 Parts are separated by commas, brackets, colons, "and", "or" and "with"; clauses by ";" and ".". A part that names
 nothing speaks of what the part before it named.

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from radvlm.errors import FileFormatError, InputError, MissingPackageError
+from radvlm.errors import FileFormatError, InputError
 from radvlm.evaluate.metrics.errors import CATEGORIES
+from radvlm.files.optional import importing
 
 #: Keys under which raters' counts are kept; the same as the outputs of ``errors`` and of a judge.
 COUNTS = ("total", "significant", *CATEGORIES, *(f"{c}_significant" for c in CATEGORIES))
@@ -370,11 +371,7 @@ def _rows(path: Path, remedy: str = "") -> list[dict[str, Any]]:
 
 
 def _parquet(path: Path) -> list[dict[str, Any]]:
-    try:
+    with importing("pyarrow", "reading Parquet needs pyarrow", path.name, "save the table as CSV"):
         import pyarrow.parquet as parquet
-    except ImportError as error:
-        raise MissingPackageError(
-            "reading Parquet needs pyarrow", path.name, "pip install pyarrow, or save the table as CSV"
-        ) from error
     rows: list[dict[str, Any]] = parquet.read_table(path).to_pylist()
     return rows

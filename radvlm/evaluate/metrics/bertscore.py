@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from radvlm.errors import MissingPackageError
 from radvlm.evaluate.metric import Output
 from radvlm.evaluate.score import Score
+from radvlm.files.optional import require_package
 from radvlm.report_reader.report_text import ReportText
 from radvlm.version import __version__
 
@@ -34,8 +34,7 @@ class BertScoreMetric:
     slow = True
 
     def __init__(self, model: str = DEFAULT_MODEL) -> None:
-        if find_spec("bert_score") is None:
-            raise MissingPackageError("BERTScore needs the package bert-score", model, "pip install bert-score")
+        require_package("bert_score", "BERTScore needs the package bert-score", model)
         try:
             release = version("bert-score")
         except PackageNotFoundError:

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from radvlm.errors import MissingPackageError
+from radvlm.files.optional import install_command
 
 #: English parameters of METEOR 1.5 (its ``rank`` task).
 ALPHA, BETA, GAMMA, DELTA = 0.85, 0.2, 0.6, 0.75
@@ -45,7 +46,7 @@ def statistics(references: Sequence[str], candidates: Sequence[str]) -> np.ndarr
     Raises MissingPackageError when Java or the program is missing or it fails.
     """
     if why := missing():
-        raise MissingPackageError(why, remedy="pip install pycocoevalcap, and install a Java runtime")
+        raise MissingPackageError(why, remedy=f"{install_command('pycocoevalcap')}, and install a Java runtime")
     lines = [f"SCORE ||| {_plain(r)} ||| {_plain(c)}" for r, c in zip(references, candidates, strict=True)]
     done = subprocess.run(
         ["java", "-Xmx2G", "-jar", "meteor-1.5.jar", "-", "-", "-stdio", "-l", "en", "-norm"],

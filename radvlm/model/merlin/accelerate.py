@@ -9,7 +9,6 @@ OpenVINO (an extra) runs the folded network through ONNX; its file is cached und
 from __future__ import annotations
 
 import copy
-import importlib.util
 import itertools
 import os
 import tempfile
@@ -24,7 +23,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from radvlm.errors import InputError, MissingPackageError
+from radvlm.errors import InputError
+from radvlm.files.optional import require_package
 from radvlm.model.encoder_output import EncoderOutput
 from radvlm.model.inputs import InputSpec, check_image
 from radvlm.model.merlin.image import Bottleneck, MerlinImageEncoder, read_out
@@ -227,10 +227,7 @@ class OpenVinoTrunk:
     def __init__(
         self, encoder: MerlinImageEncoder, trunk: nn.Module, precision: str, cache_folder: str | Path | None
     ) -> None:
-        if importlib.util.find_spec("openvino") is None:
-            raise MissingPackageError(
-                "the openvino backend needs OpenVINO", "it is not installed", 'pip install "radvlm[openvino]"'
-            )
+        require_package("openvino", "the openvino backend needs OpenVINO")
         self.folder = Path(cache_folder) if cache_folder else default_cache_folder()
         self.digest = tensor_digest(trunk.state_dict())
         self.precision = precision

@@ -71,7 +71,7 @@ _SAYS = {"Yes": Status.PRESENT, "No": Status.ABSENT, "Abnormal": Status.PRESENT,
 
 @dataclass(frozen=True)
 class Term:
-    """What one output is called: see ``radvlm.dataset.vocabulary.FindingKind``."""
+    """What one output is called: see ``radvlm.types.finding_kinds.FindingKind``."""
 
     finding: str
     words: str
