@@ -13,17 +13,42 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from record import write_result
 
+if TYPE_CHECKING:
+    from radvlm.phantom import PhantomSpec
+
 RUNS = 3
+
+
+def benchmark_spec() -> PhantomSpec:
+    """512 x 512 x 300, chest to pelvis, with more than 60 structures and more than 10 lesions."""
+    from radvlm.phantom import PhantomSpec
+
+    return PhantomSpec(
+        seed=11,
+        region="chest-abdomen-pelvis",
+        shape=(512, 512, 300),
+        phase="portal venous",
+        lesions={
+            "liver_metastasis": 4,
+            "liver_cyst": 2,
+            "kidney_cyst": 2,
+            "lung_nodule": 3,
+            "pleural_effusion": 1,
+            "lymph_node": 2,
+            "pancreas_tumor": 1,
+            "splenomegaly": 1,
+        },
+    )
 
 
 def make_case(folder: Path) -> None:
     from radvlm.io import save_labels
     from radvlm.io.writing import save_volume
     from radvlm.phantom import make_phantom
-    from radvlm.phantom.presets import benchmark_spec
 
     phantom = make_phantom(benchmark_spec())
     save_volume(folder / "ct.nii.gz", phantom.volume)

@@ -9,6 +9,7 @@ and when they pass, all tests of the area. A fault that no test notices has surv
     python eval/mutation.py quantify -n 20   # one area, fewer faults
     python eval/mutation.py --quick          # a first look: what survives may yet die of a longer test
     python eval/mutation.py --again survived # after new tests: those that survived, once more
+    python eval/mutation.py verify --again survived --only tests/compose/test_verify.py  # with these tests alone
 
 Results: eval/results/mutation.json. The log (out/mutation/log.jsonl) lets an interrupted run go on.
 """
@@ -222,15 +223,15 @@ class Reach:
         return sorted(self.by_line.get(fault.path, {}).get(str(fault.line), []), key=lambda t: self.seconds.get(t, 0.0))
 
 
-def reach_of(name: str, area: Area) -> Reach:
-    """Run the area's tests once under coverage; kept until code or tests change."""
+def reach_of(name: str, area: Area, stale: bool = False) -> Reach:
+    """Run the area's tests once under coverage; kept until code or tests change, longer when it may be ``stale``."""
     texts = sorted({p for pattern in (*area.code, *(f"{t}/**/*.py" for t in area.tests)) for p in ROOT.glob(pattern)})
     texts += [ROOT / t for t in area.tests if t.endswith(".py") and (ROOT / t).is_file()]
     digest = hashlib.sha256(b"".join(p.read_bytes() for p in texts)).hexdigest()[:16]
     kept = WORK / f"reach_{name}.json"
     if kept.exists():
         data = json.loads(kept.read_text())
-        if data.pop("digest") == digest:
+        if data.pop("digest") == digest or stale:
             return Reach(**data)
 
     def work() -> int:
@@ -281,14 +282,20 @@ def tests_of(area: Area) -> list[str]:
     return [t for t in area.tests if (ROOT / t).exists()]
 
 
-def verdict(fault: Fault, area: Area, reach: Reach, quick: bool) -> str:
+def verdict(fault: Fault, area: Area, reach: Reach, quick: bool, only: Sequence[str]) -> str:
     """``killed``, ``killed late`` (by a test that was not among the first), ``too slow`` or ``survived``."""
+    if only:
+        status = run_tests(only, fault, 600)
+        return "survived" if status == 0 else "too slow" if status is None else "killed"
     near = reach.tests_of(fault)[:FIRST]
     if near:
         status = run_tests(near, fault, 60 + 10 * sum(reach.seconds.get(t, 1.0) for t in near))
         if status != 0:
             return "too slow" if status is None else "killed"
-    left = [t for t in reach.tests_of(fault)[FIRST:] if reach.seconds[t] < SHORT_S] if quick else tests_of(area)
+    left = tests_of(area)
+    if quick:  # what no test reaches is code that runs on import
+        others = reach.tests_of(fault)[FIRST:] if near else list(reach.seconds)
+        left = [t for t in others if reach.seconds[t] < SHORT_S]
     if not left:
         return "survived"
     status = run_tests(left, fault, 120 + 10 * sum(reach.seconds.values()))
@@ -302,6 +309,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--again", choices=("survived", "all"), help="run these once more although they are logged")
     parser.add_argument("--quick", action="store_true", help="only short tests, only those that reach the line")
+    parser.add_argument("--only", nargs="+", default=[], metavar="TEST", help="run these tests (paths or ids) alone")
     args = parser.parse_args()
     WORK.mkdir(parents=True, exist_ok=True)
     os.chdir(ROOT)
@@ -309,7 +317,7 @@ def main() -> None:
     known = {r["key"]: r for r in map(json.loads, log.read_text().splitlines())} if log.exists() else {}
     for name in args.areas or AREAS:
         area = AREAS[name]
-        reach = reach_of(name, area)
+        reach = reach_of(name, area, stale=bool(args.only))
         for module in reach.modules:
             with contextlib.suppress(Exception):
                 importlib.import_module(module)
@@ -318,7 +326,7 @@ def main() -> None:
         everything = [fault for path in paths for fault in faults_of(path)]
         sample = random.Random(args.seed).sample(everything, min(args.n, len(everything)))
         print(f"{name}: {len(sample)} of {len(everything)} faults", flush=True)
-        if run_tests(sorted(reach.seconds, key=reach.seconds.__getitem__)[:FIRST], None, 600) != 0:
+        if run_tests(args.only or sorted(reach.seconds, key=reach.seconds.__getitem__)[:FIRST], None, 600) != 0:
             raise SystemExit(f"the tests of {name} fail without any fault; see {WORK}/last_output.txt")
         for fault in sample:
             before = known.get(fault.key)
@@ -329,7 +337,7 @@ def main() -> None:
                 "key": fault.key,
                 "area": name,
                 "name": fault.name,
-                "verdict": verdict(fault, area, reach, args.quick),
+                "verdict": verdict(fault, area, reach, args.quick, args.only),
             }
             known[fault.key] = row
             with log.open("a") as out:

@@ -27,7 +27,7 @@ from radvlm.types.finding_kinds import finding_kinds
 from radvlm.types.geometry import Geometry
 from radvlm.types.model_output import FindingScore
 from radvlm.types.segmentation import Segmentation
-from radvlm.workflows.phantom_corpus import corpus_spec
+from radvlm.workflows.phantom_corpus import CorpusOptions, corpus_spec
 
 FIRST_SEED = 6_000_000
 
@@ -42,7 +42,7 @@ def main() -> None:
     model = load_model(chosen.model)
     rows: list[dict[str, Any]] = []
     for seed in range(FIRST_SEED, FIRST_SEED + chosen.cases):
-        spec = corpus_spec(seed, spacing_mm=3.0, crowded=0.0, noise_hu=(12.0, 12.0))
+        spec = corpus_spec(seed, CorpusOptions(spacing_mm=3.0, noise_hu=(12.0, 12.0)))
         phantom = make_phantom(spec)
         model_output, own = model.read(phantom.volume)
         for score in model_output.scores:

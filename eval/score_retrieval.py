@@ -335,11 +335,14 @@ def _found(report: Any) -> list[str]:
 def _public(scan: Volume, model: Any, frame: str, indexes: Mapping[tuple[str, str], Any]) -> dict[str, Any]:
     """The public call with each index: do findings change, and are orders followed?"""
     from radvlm import generate_report
+    from radvlm.retrieve import SearchOptions
 
     alone = generate_report(scan, model=model)
     out: dict[str, Any] = {"report": _found(alone.report)}
     for kind in ("in-domain", "poisoned", "orders"):
-        made = generate_report(scan, model=model, index=indexes[frame, kind], patient_not_indexed=True)
+        made = generate_report(
+            scan, model=model, index=indexes[frame, kind], search=SearchOptions(patient_not_indexed=True)
+        )
         record = made.report.retrieval
         prose = " ".join(d.text for d in made.model_output.drafts)
         out[kind] = {
@@ -378,7 +381,7 @@ def votes(
 ) -> dict[str, Any]:
     """F1 of the model's findings with and without the calibrated vote of neighbors; fitted on the last cases."""
     from radvlm.retrieve import SearchOptions
-    from radvlm.workflows.neighbor_votes import _shares, fit_votes
+    from radvlm.workflows.neighbor_votes import Votes, _shares, fit_votes
 
     words = [finding_kinds()[name].words for name in NAMES]
     own = model.settings.calibration.probability(logits)
@@ -401,7 +404,7 @@ def votes(
     fitted[-CALIBRATION:] = True
     use = known & fitted[:, None]
     made = fit_votes(
-        own[use], share[use], voters[use], truth[use].astype(float), neighbors=NEIGHBORS, temperature=TEMPERATURE
+        Votes(own[use], share[use], voters[use], truth[use].astype(float)), neighbors=NEIGHBORS, temperature=TEMPERATURE
     )
     guess = np.array(
         [

@@ -33,7 +33,7 @@ from radvlm.errors import InputError
 from radvlm.phantom.make import Phantom, make_phantom
 from radvlm.types.finding import Source, Status
 from radvlm.types.finding_kinds import finding_kinds
-from radvlm.workflows.phantom_corpus import case_name, corpus_spec, write_truth
+from radvlm.workflows.phantom_corpus import CorpusOptions, case_name, corpus_spec, write_truth
 
 FIRST_SEED = 5_000_000
 #: Questions asked of one phantom.
@@ -109,9 +109,7 @@ def _arguments() -> argparse.Namespace:
 def _phantom(seed: int, shift: dict[str, Any]) -> Phantom:
     options = dict(shift)
     region = options.pop("region", None)
-    spec = corpus_spec(
-        seed, spacing_mm=options.pop("spacing_mm", None), crowded=0.0, noise_hu=options.pop("noise_hu", (12.0, 12.0))
-    )
+    spec = corpus_spec(seed, CorpusOptions(options.pop("spacing_mm", None), options.pop("noise_hu", (12.0, 12.0))))
     if region:
         return Phantom.random(seed, region=region)
     return make_phantom(replace(spec, **options))

@@ -6,6 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from radvlm.retrieve import SearchOptions
     from radvlm.workflows.config import Config
 
 
@@ -39,6 +40,13 @@ def patient_arguments(parser: argparse.ArgumentParser) -> None:
         help="whose scan it is: none of their reports in the index is used (can be repeated)",
     )
     whose.add_argument("--patient-not-indexed", action="store_true", help="the scan is of nobody in the index")
+
+
+def whose_scan(args: argparse.Namespace) -> SearchOptions | None:
+    """What ``patient_arguments`` said, for the search of ``--index``; None without one."""
+    from radvlm.retrieve import SearchOptions
+
+    return SearchOptions(args.exclude_patient, args.patient_not_indexed) if args.index else None
 
 
 def settings_of(args: argparse.Namespace) -> Config:

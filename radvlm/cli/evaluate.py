@@ -1,6 +1,6 @@
 """``radvlm evaluate``: its arguments and what it does.
 
-Unusual: nothing but the standard library is imported until the command runs, so that ``--help`` answers at once.
+Nothing but the standard library is imported until the command runs, so that ``--help`` answers at once.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The command line: ``radvlm report | demo | measure | compare | classify | ask | index | train | evaluate |
 calibrate | series | info``. Here the commands are put together and errors are told; each has a module of its own.
 
-Unusual: nothing but the standard library is imported before a command runs, so ``--help`` answers at once.
+Nothing but the standard library is imported before a command runs, so ``--help`` answers at once.
 Errors that radvlm raises on purpose become one line on stderr and exit code 2; anything else is a bug and
 keeps its traceback. Results go to stdout or files, progress and notes to stderr.
 """

@@ -8,7 +8,7 @@ import sys
 from dataclasses import asdict
 from typing import Any
 
-from radvlm.cli.arguments import mask_arguments, model_argument, patient_arguments
+from radvlm.cli.arguments import mask_arguments, model_argument, patient_arguments, whose_scan
 from radvlm.cli.terminal import printable
 
 
@@ -48,13 +48,7 @@ def run_classify(args: argparse.Namespace) -> None:
 
     model = load_model(args.model)
     scores = classify_findings(
-        args.ct,
-        model=model,
-        findings=args.findings,
-        series=args.series,
-        index=args.index,
-        exclude_patient=args.exclude_patient,
-        patient_not_indexed=args.patient_not_indexed,
+        args.ct, model=model, findings=args.findings, series=args.series, index=args.index, search=whose_scan(args)
     )
     notice = notice_of(model)
     if args.json:

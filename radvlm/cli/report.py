@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import Any
 
-from radvlm.cli.arguments import mask_arguments, model_argument, patient_arguments, settings_of
+from radvlm.cli.arguments import mask_arguments, model_argument, patient_arguments, settings_of, whose_scan
 from radvlm.cli.terminal import Steps
 
 
@@ -77,8 +77,14 @@ def run_demo(args: argparse.Namespace) -> None:
 
 
 def _write_report(args: argparse.Namespace, source: Any, masks: Any, patient: Any, steps: Steps) -> None:
-    from radvlm.workflows.report import generate_report
+    from radvlm.workflows.report import ReportOptions, generate_report
 
+    options = ReportOptions(
+        scheme=getattr(args, "scheme", None),
+        series=getattr(args, "series", None),
+        use_hints=not args.no_hints,
+        progress=steps,
+    )
     try:
         generated = generate_report(
             source,
@@ -86,13 +92,9 @@ def _write_report(args: argparse.Namespace, source: Any, masks: Any, patient: An
             model=args.model,
             patient=patient,
             config=settings_of(args),
-            scheme=getattr(args, "scheme", None),
-            series=getattr(args, "series", None),
             index=args.index,
-            exclude_patient=args.exclude_patient,
-            patient_not_indexed=args.patient_not_indexed,
-            use_hints=not args.no_hints,
-            progress=steps,
+            search=whose_scan(args),
+            options=options,
         )
         steps("Writing the page and the files")
         folder = generated.save(args.output, page=not args.no_page)

@@ -1,6 +1,6 @@
 """Prose of a decoder against the findings: which of its sentences may stand in the report.
 
-Unusual: a draft sentence is never corrected. It is matched to the template's sentences of its section by trying what
+A draft sentence is never corrected. It is matched to the template's sentences of its section by trying what
 they cite; when it verifies and says all that they say, it takes their place; when it verifies but says less, the
 template stays and nothing is wrong ("absorbed"); when it verifies against nothing, it is replaced and recorded.
 A sentence on what only the model saw gets the words for that added, since a decoder cannot know them.

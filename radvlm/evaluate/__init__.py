@@ -1,6 +1,6 @@
 """Evaluation of generated reports: lexical, findings, errors, grounding; with intervals and trivial baselines.
 
-Unusual: importing this package loads none of its parts; each name is fetched when first used.
+Importing this package loads none of its parts; each name is fetched when first used.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Rows that every table should have: what a trivial system scores, and whether a system has collapsed to a template.
 
-Unusual: on real CT reports one constant "everything is normal" text beats a report drawn at random from the corpus in
+On real CT reports one constant "everything is normal" text beats a report drawn at random from the corpus in
 ROUGE-L, and tuned constant texts have beaten published models. A metric on which a system does not clearly exceed
 these rows says nothing about that system. The nearest report is found with the reference in hand, so it is the best
 that copying could do, not a system.

@@ -1,10 +1,9 @@
 """Report pairs with known errors: a generator of CT reports, injection of each kind of error, graded, and controls.
 
-Unusual: a pair is made from facts, not by editing words. A report is a list of statements worded at random; an error
+A pair is made from facts, not by editing words. A report is a list of statements worded at random; an error
 changes one fact, and both reports are then worded; so what is wrong is known by construction and no part of the
 counter is used. Controls hold no error: ``paraphrase`` words the same facts again exactly as a faulty
 candidate is worded, ``reorder`` shuffles sentences, ``style`` changes capitals, spelling, abbreviations or layout.
-``inject_text`` edits a report of the user's own instead, with word lists of its own.
 """
 
 from __future__ import annotations
@@ -274,81 +273,3 @@ def _control(facts: list[Statement], control: str, rng: random.Random) -> tuple[
     for a, b in UK if way == "uk" else ABBREVIATED:
         other = other.replace(a, b)
     return text, other
-
-
-_NEGATIVE = re.compile(r"\b(?:no|not|without|normal|unremarkable|absent|negative|clear|free of)\b", re.IGNORECASE)
-_COMPARED = re.compile(
-    r"\b(?:new|stable|unchanged|increased|decreased|enlarg\w+|improved|worsen\w+|prior|previous\w*|compar\w+|interval|resolved)\b",
-    re.IGNORECASE,
-)
-_CHANGE_PHRASE = re.compile(
-    r",? ?\b(?:(?:un)?changed (?:from|since|compared (?:to|with)) [^.,;]+|(?:stable|new) (?:since|from) [^.,;]+"
-    r"|(?:has )?(?:increased|decreased) (?:in size )?(?:since|from|compared (?:to|with)) [^.,;]+)"
-    r"|\b(?:new|stable|unchanged|enlarging)\b ?",
-    re.IGNORECASE,
-)
-_SWAP = {"right": "left", "left": "right", "RUL": "LUL", "LUL": "RUL", "RLL": "LLL", "LLL": "RLL"}
-_SEVERE = {
-    "mild": "severe",
-    "minimal": "severe",
-    "small": "large",
-    "trace": "large",
-    "moderate": "minimal",
-    "severe": "mild",
-    "large": "small",
-    "marked": "mild",
-}
-
-
-def inject_text(text: str, category: str, seed: int = 0) -> Pair | None:
-    """One error of a category put into a real report by editing its words; None when nothing in it can carry one.
-
-    Only sentences without a negation are edited. The words are swapped by small lists kept here, so the edit is known,
-    but whether a reader would count it as that category is not certain in every sentence.
-    """
-    if category not in CATEGORIES:
-        raise InputError("an injected error is of " + ", ".join(CATEGORIES), repr(category))
-    rng = random.Random(f"{seed}-{category}")
-    spans = [m.span() for m in re.finditer(r"(?:[^.!?\n]|(?<=\d)\.(?=\d))+[.!?]?", text) if m[0].strip()]
-    rng.shuffle(spans)
-    if category == "false_finding":
-        topics = [t for t in TOPICS if t.id.split("_")[0] not in text.lower() and t.weight == "actionable"]
-        added = _word(replace(_statement(rng.choice(topics), rng), change=""), rng)
-        return Pair("text", text, f"{text.rstrip()} {added}", (Injected(category, "clear", "", f"added: {added}"),))
-    for a, b in spans:
-        sentence = text[a:b]
-        if _NEGATIVE.search(sentence) or len(sentence.split()) < 3 or sentence.strip().endswith(":"):
-            continue
-        edited = _edit(sentence, category, rng)
-        if edited is not None and edited != sentence:
-            return Pair(
-                "text",
-                text,
-                text[:a] + edited + text[b:],
-                (Injected(category, "clear", "", f"{sentence.strip()} -> {edited.strip()}"),),
-            )
-    return None
-
-
-def _edit(sentence: str, category: str, rng: random.Random) -> str | None:
-    if category == "omission":
-        return ""
-    if category == "wrong_location":
-        found = list(re.finditer(r"\b(?:right|left|RUL|LUL|RLL|LLL)\b", sentence))
-        if len({m[0] for m in found}) != 1:
-            return None
-        return re.sub(r"\b(?:right|left|RUL|LUL|RLL|LLL)\b", lambda m: _SWAP[m[0]], sentence)
-    if category == "wrong_severity":
-        size = re.search(r"\b(\d+(?:\.\d+)?)(?= ?(?:mm|cm|x ?\d))", sentence)
-        if size:
-            return re.sub(r"\b\d+(?:\.\d+)?(?= ?(?:mm|cm|x ?\d))", lambda m: f"{float(m[0]) * 2.5:g}", sentence)
-        word = re.search(r"\b(" + "|".join(_SEVERE) + r")\b", sentence, re.IGNORECASE)
-        return sentence[: word.start()] + _SEVERE[word[0].lower()] + sentence[word.end() :] if word else None
-    if category == "false_comparison":
-        if _COMPARED.search(sentence):
-            return None
-        stem = sentence.rstrip()
-        dot = stem[-1] if stem[-1] in ".!" else ""
-        added = rng.choice(["new since the prior examination", "increased in size from the prior examination"])
-        return f"{stem[: len(stem) - len(dot)]}, {added}{dot}"
-    return _CHANGE_PHRASE.sub("", sentence, count=1) if _CHANGE_PHRASE.search(sentence) else None

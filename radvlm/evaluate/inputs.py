@@ -1,6 +1,6 @@
 """Reading reports from JSONL, CSV, Parquet and folders, and pairing references with candidates by id.
 
-Unusual: nothing is repaired. A repeated id, an empty report, a byte that is not UTF-8, a report of ten megabytes, a
+Nothing is repaired. A repeated id, an empty report, a byte that is not UTF-8, a report of ten megabytes, a
 candidate without a reference: each is one error that names the file and the line.
 """
 

@@ -1,6 +1,6 @@
 """Metric names, as in ``metrics=["lexical", "findings"]``, and where each is defined.
 
-Unusual: a name may carry one option after a colon (``lexical:coco``), passed to the metric as its only argument.
+A name may carry one option after a colon (``lexical:coco``), passed to the metric as its only argument.
 Nothing is imported before it is asked for.
 """
 

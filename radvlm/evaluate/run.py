@@ -1,6 +1,6 @@
 """``evaluate``: references and systems in, a table out.
 
-Unusual: trivial baselines are scored beside the systems unless they are switched off, and a case on which a metric
+Trivial baselines are scored beside the systems unless they are switched off, and a case on which a metric
 crashes is a failed record with its reason, counted in the table, not an aborted run and never a zero.
 """
 

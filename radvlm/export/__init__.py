@@ -1,6 +1,6 @@
 """Exports of a finished report: the offline page and the table that names the labels of the region file.
 
-Unusual: importing this package costs almost nothing (settings only); what does the work is loaded when called.
+Importing this package costs almost nothing (settings only); what does the work is loaded when called.
 """
 
 from __future__ import annotations

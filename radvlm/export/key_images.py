@@ -1,6 +1,6 @@
 """Key images: one native axial crop per lesion or important finding, for the page and for paper.
 
-Unusual: the gray image is a PNG at the resolution of the scan, never enlarged or smoothed here; outline and calipers
+The gray image is a PNG at the resolution of the scan, never enlarged or smoothed here; outline and calipers
 are drawn over it as vectors along the voxel edges, in mm, so they stay sharp in print and show the mask exactly.
 """
 

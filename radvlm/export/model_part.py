@@ -1,6 +1,6 @@
 """The part of the page that a model fills: its badges, its notice, and what became of everything it said.
 
-Unusual: what the masks overruled and what verification replaced is shown as plainly as what was accepted, because a
+What the masks overruled and what verification replaced is shown as plainly as what was accepted, because a
 reader judges a model by its mistakes.
 """
 

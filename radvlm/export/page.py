@@ -1,6 +1,6 @@
 """report.html: one file with the report, the images and everything behind them; opens offline.
 
-Unusual: the page carries its own small viewer (``assets/page.js``, no library) and a content security policy that
+The page carries its own small viewer (``assets/page.js``, no library) and a content security policy that
 allows nothing but this file's own script and style, named by their hashes. All text is escaped by Jinja; data for the
 script is JSON in which ``<``, ``>`` and ``&`` are written as escapes, so no text can end the element it stands in.
 """

@@ -1,6 +1,6 @@
 """Names, places and calipers of the cited regions, and the table beside ``regions.nii.gz``.
 
-Unusual: a region's ``home`` (where the page scrolls to) is a voxel inside it: on the slice of its calipers, else on
+A region's ``home`` (where the page scrolls to) is a voxel inside it: on the slice of its calipers, else on
 the axial slice where its area is largest, the voxel nearest to the centroid of that slice.
 """
 

@@ -1,6 +1,6 @@
 """Rows of the page's tables: lesions, structures, every number, what was not assessed, where it all came from.
 
-Unusual: a missing number is an empty cell with its reason beside it, never a zero or a dash that could be read as one.
+A missing number is an empty cell with its reason beside it, never a zero or a dash that could be read as one.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The images inside the page: a smaller copy of the CT and of the region labels, packed as text.
 
-Unusual: the copy is for looking only, no number is taken from it. Whole blocks of voxels are averaged, so the
+The copy is for looking only, no number is taken from it. Whole blocks of voxels are averaged, so the
 grid keeps its axes and a native index maps to the copy by one shift and one scale. HU become 12-bit steps above
 -1024; each voxel is predicted from its neighbors to the left, above and in the slice before, and only the
 differences are stored, low bytes then high bytes, in gzip and base64. ``page.js`` undoes the same steps;

@@ -1,6 +1,6 @@
 """Applying one rule: the value it needs, the conditions it sets, and the assessment that comes out.
 
-Unusual: an assessment has words and numbers of its own beside those of the finding that holds it, so a category never
+An assessment has words and numbers of its own beside those of the finding that holds it, so a category never
 overwrites a measurement. A class of status ``absent`` ("normal in size") is an absent one ("splenomegaly") with the
 number that shows it. What could not be judged is a finding that was not assessed.
 """

@@ -1,6 +1,6 @@
 """All findings of a scan: acquisition, organs, lesions, what was not found, what was not assessed, and the rules.
 
-Unusual: "absent" is said only of what the masks searched for *and* where the place to find it was imaged; an organ
+"absent" is said only of what the masks searched for *and* where the place to find it was imaged; an organ
 that was searched for and not found is "not seen in the imaged range", because a mask cannot tell agenesis from a
 scan that stops short of it.
 """

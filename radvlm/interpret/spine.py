@@ -1,6 +1,6 @@
 """Vertebrae: loss of height by Genant's grades, and whether the labels follow one another.
 
-Unusual: a loss counts only when it is certain on this grid. On 3 mm slices one voxel is a tenth of a vertebra, so a
+A loss counts only when it is certain on this grid. On 3 mm slices one voxel is a tenth of a vertebra, so a
 loss within one voxel of 20 percent is indeterminate, neither a fracture nor a preserved height.
 """
 

@@ -1,6 +1,6 @@
 """Arrays that already live in memory: NumPy with an affine, nibabel images, MONAI MetaTensors.
 
-Unusual: neither torch nor MONAI is imported; a MetaTensor is recognized by what it can do. Nothing is copied that
+Neither torch nor MONAI is imported; a MetaTensor is recognized by what it can do. Nothing is copied that
 need not be, and the caller's array is never written to.
 """
 

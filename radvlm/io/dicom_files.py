@@ -1,6 +1,6 @@
 """Finding and opening DICOM files in folders, lists and zip archives.
 
-Unusual: what a file is called means nothing here. Files are recognized by their content; whatever is not DICOM is
+What a file is called means nothing here. Files are recognized by their content; whatever is not DICOM is
 counted and skipped, but a file that starts as DICOM (or is named .dcm) and cannot be parsed stops the reading,
 because leaving it out could leave a hole in the scan.
 """

@@ -1,6 +1,6 @@
 """One record per image frame of a DICOM header, the same for classic CT (one frame a file) and enhanced CT.
 
-Unusual: nothing is assumed of UIDs. Anonymisers empty them, so a series without a UID is told apart by its folder,
+Nothing is assumed of UIDs. Anonymisers empty them, so a series without a UID is told apart by its folder,
 and images are recognized by what they hold rather than by their SOP class.
 """
 

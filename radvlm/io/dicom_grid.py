@@ -1,6 +1,6 @@
 """From slice positions to a regular perpendicular grid.
 
-Unusual: spacing comes from positions alone; SliceThickness and InstanceNumber are never asked. What is not regular is
+Spacing comes from positions alone; SliceThickness and InstanceNumber are never asked. What is not regular is
 either put right by linear interpolation and recorded (one missing slice, spacing that changes, gantry tilt), or
 refused with the place in mm; nothing is read as if it were regular.
 """

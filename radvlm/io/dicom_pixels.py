@@ -1,6 +1,6 @@
 """Decoding CT slices to HU.
 
-Unusual: the rescale of each slice is applied to that slice, once (scanners do change it within a series); the
+The rescale of each slice is applied to that slice, once (scanners do change it within a series); the
 decoder for each transfer syntax is named, so that every machine reads a file with the same code; padding becomes
 -1024 HU before anything else sees it.
 """

@@ -1,6 +1,6 @@
 """DICOM SEG objects (BINARY, FRACTIONAL, LABELMAP) to label maps with named structures.
 
-Unusual: frames without any segment are usually left out of the file, so the grid that comes back covers only what
+Frames without any segment are usually left out of the file, so the grid that comes back covers only what
 is filled; nothing outside it was left unsearched. A segment is named by its label or, where that says nothing, by
 its SNOMED CT codes with laterality; when the two contradict each other about the side, the file is refused.
 """

@@ -1,6 +1,6 @@
 """Which images of a folder belong together, and which stack of them is read.
 
-Unusual: a series is not trusted to be one stack. Its images are split by orientation and size; localizers and single
+A series is not trusted to be one stack. Its images are split by orientation and size; localizers and single
 odd images are set aside and counted; complete stacks at the same positions (phases, reconstructions) are told apart.
 The axial CT stack with most slice positions is chosen, and the decision names what else there was.
 """

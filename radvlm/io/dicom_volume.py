@@ -1,6 +1,6 @@
 """One CT series from DICOM files to RawImage: choose, order, decode, rescale and put on a regular grid.
 
-Unusual: slices are decoded one by one straight into the final array (int16 where every rescale is in whole numbers),
+Slices are decoded one by one straight into the final array (int16 where every rescale is in whole numbers),
 and interpolation for a missing slice, changing spacing or gantry tilt happens on the way, so that a full-size second
 copy never exists. DICOM's LPS+ becomes RAS+ here and nowhere else.
 """

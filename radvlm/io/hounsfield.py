@@ -1,6 +1,6 @@
 """Are these values Hounsfield units? Decided from the histogram, conservatively, and always recorded.
 
-Unusual: three mistakes that circulate in public CT data are recognized. Values already in HU whose header asks for
+Three mistakes that circulate in public CT data are recognized. Values already in HU whose header asks for
 the rescale once more (CT-RATE v2); stored scanner values that were never rescaled; and images that are no CT. Only an
 unambiguous histogram changes anything; a doubtful one ends in an error that names the explicit ways out.
 

@@ -1,7 +1,7 @@
 """Names of labels kept inside a NIfTI header extension.
 
 Two forms are read: the XML label table that TotalSegmentator, Connectome Workbench and MITK write (an element
-``Label`` with a ``Key`` and the name as its text), and plain JSON tables. Unusual: the XML comes from outside, so
+``Label`` with a ``Key`` and the name as its text), and plain JSON tables. The XML comes from outside, so
 documents with a DOCTYPE or entity declarations are not parsed at all.
 """
 

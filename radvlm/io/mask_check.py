@@ -1,6 +1,6 @@
 """Do the masks lie on this scan, and does a label scheme make sense there? Looks at voxels, trusts no header.
 
-Unusual: this never judges a patient. The bounds are so wide that pathology stays inside them (a consolidated lung is
+This never judges a patient. The bounds are so wide that pathology stays inside them (a consolidated lung is
 one failing structure, not a failing mask); only masks of another scan, a wrong grid or a wrong scheme break most of
 them at once. Medians are taken on a coarse subsample, so a whole-body mask costs well under a second.
 """

@@ -1,6 +1,6 @@
 """Label maps onto another grid by nearest neighbor, both in RAS+ order.
 
-Unusual: when the axes of the two grids are parallel (nearly always), resampling is three index lookups and never an
+When the axes of the two grids are parallel (nearly always), resampling is three index lookups and never an
 interpolation; a rotated grid goes through ``scipy.ndimage.affine_transform`` on the box that holds labels only.
 Halfway positions round toward the higher index, with a small allowance for float noise, so that the result does
 not depend on how a file was stored.

@@ -1,6 +1,6 @@
 """Whole numbers out of mask files, and overlapping masks packed into few label maps.
 
-Unusual: each mask is put into the first layer where none of its voxels is taken (greedy packing), so organs share one
+Each mask is put into the first layer where none of its voxels is taken (greedy packing), so organs share one
 uint8 layer and only what truly overlaps (a segment in the liver, a lesion in the segment) opens another.
 """
 

@@ -1,6 +1,6 @@
 """Where masks come from: objects in memory, label tables beside a file, and the files of a folder.
 
-Unusual: a bare array says nothing about its orientation, so it is taken only where there is no doubt; and a folder of
+A bare array says nothing about its orientation, so it is taken only where there is no doubt; and a folder of
 masks usually holds other things too (the CT, a preview, statistics), which are left alone by name.
 """
 

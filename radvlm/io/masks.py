@@ -1,6 +1,6 @@
 """Masks of any common kind to one Segmentation on the grid of the scan.
 
-Unusual: three things that look alike are kept apart. An empty mask means searched and absent; a missing file means
+Three things that look alike are kept apart. An empty mask means searched and absent; a missing file means
 not searched; a structure that got lost on the way (nothing left after resampling) is neither, and is said so. The
 scheme of a label file is never guessed from numbers when two answers are possible.
 """

@@ -1,6 +1,6 @@
 """One door to a Volume, whatever the CT comes as.
 
-Unusual: files are recognized by their content, never by their name; and every way in ends in the same three steps:
+Files are recognized by their content, never by their name; and every way in ends in the same three steps:
 HU once (``hounsfield``), RAS+ order by a view (``RawImage.canonical``), and a Volume that remembers every decision.
 """
 

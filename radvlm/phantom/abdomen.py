@@ -7,11 +7,10 @@ import math
 import numpy as np
 
 from radvlm.phantom.frame import EX, EY, EZ, Frame
+from radvlm.phantom.kinds import PANCREAS_PARTS, SEGMENTS
 from radvlm.phantom.scene import Partition, Scene
 from radvlm.phantom.shapes import Capsule, Coords, Ellipsoid, Field, GridCoords, Grown, rotation, smooth_max, tube
 
-SEGMENTS = tuple(f"liver_segment_{n}" for n in range(1, 9))
-PANCREAS_PARTS = ("pancreas_head", "pancreas_body", "pancreas_tail")
 #: Cosine of the inclination of the liver's lower surface: turns height into mm of distance.
 _FLOOR_SLOPE = 0.72
 

@@ -76,7 +76,7 @@ def insert_lesions(
             raise InputError("the masks do not hold lesions of the inserted kind already", structure)
         label = labels.setdefault(structure, len(labels) + 1)
         host_hu = _paint(hu, layer, segmentation, ellipsoid, kind, column, label, host)
-        truths.append(_truth(number, spec, kind, structure, host, side, ellipsoid, column, host_hu))
+        truths.append(_truth(number, kind, structure, host, side, ellipsoid, column, host_hu))
     places = dict(segmentation.places)
     at = len(segmentation.layers)
     places.update({name: LabelPlace(at, label) for name, label in labels.items()})
@@ -204,7 +204,6 @@ def _paint(
 
 def _truth(
     number: int,
-    spec: LesionSpec,
     kind: LesionKind,
     structure: str,
     host: str,
@@ -213,10 +212,7 @@ def _truth(
     column: int,
     host_hu: float,
 ) -> LesionTruth:
-    mean_hu = float(kind.hu[column])
-    if kind.core is not None:
-        share = kind.core[0] ** 3
-        mean_hu = mean_hu * (1 - share) + kind.core[1][column] * share
+    mean_hu = kind.mean_hu(column)
     semi = tuple(float(v) for v in ellipsoid.semi)
     long_axis, short_axis = plane_axes(ellipsoid.directions, semi, np.array([0, 0, 1.0]))
     return LesionTruth(

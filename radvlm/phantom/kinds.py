@@ -1,19 +1,20 @@
 """The abnormalities that a phantom can hold: one row a kind, with its own appearance and place.
 
-A table of data. ``hu`` has the four columns of ``radvlm.phantom.hu``; how a kind is placed and drawn is in
-``place`` (focal) and ``anatomy`` (organ-wide).
+The table is data (``lesion_kinds.csv``); this module only reads it. Its ``hu`` has the four columns of
+``radvlm.phantom.hu``; how a kind is placed and drawn is in ``lesions``.
 """
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.resources import files
 from types import MappingProxyType
 
 from radvlm.errors import InputError
 from radvlm.types.anatomy import structures
 
-_DIAMETER = "largest diameter, mm"
 SEGMENTS = tuple(f"liver_segment_{n}" for n in range(1, 9))
 LOBES = (
     "lung_upper_lobe_right",
@@ -53,15 +54,15 @@ class LesionKind:
     host: str
     placement: str
     words: str
-    hu: tuple[float, ...] = ()
-    typical: tuple[float, float] = (8.0, 30.0)
-    limits: tuple[float, float] = (3.0, 60.0)
-    size_means: str = _DIAMETER
-    core: tuple[float, tuple[float, ...]] | None = None
-    aspect: float = 0.7
-    locations: tuple[str, ...] = ()
-    region_z: tuple[float, float] = (-60.0, 90.0)
-    sided: bool = False
+    hu: tuple[float, ...]
+    typical: tuple[float, float]
+    limits: tuple[float, float]
+    size_means: str
+    core: tuple[float, tuple[float, ...]] | None
+    aspect: float
+    locations: tuple[str, ...]
+    region_z: tuple[float, float]
+    sided: bool
 
     @property
     def sex(self) -> str:
@@ -72,454 +73,55 @@ class LesionKind:
     def paired(self) -> bool:
         return self.sided or "{side}" in self.structure + self.host
 
+    def mean_hu(self, phase_column: int) -> float:
+        """Mean attenuation of the whole lesion without noise: the core counts by its share of the volume."""
+        mean = float(self.hu[phase_column])
+        if self.core is None:
+            return mean
+        share = self.core[0] ** 3
+        return mean * (1 - share) + self.core[1][phase_column] * share
 
-_ROWS = (
-    LesionKind(
-        "liver_cyst",
-        "liver_cyst",
-        "liver",
-        "inside",
-        "simple hepatic cyst",
-        (5, 5, 6, 6),
-        (8, 45),
-        (4, 80),
-        aspect=0.8,
-        locations=SEGMENTS,
-    ),
-    LesionKind(
-        "liver_metastasis",
-        "liver_metastasis",
-        "liver",
-        "inside",
-        "hypovascular metastasis",
-        (42, 55, 68, 70),
-        (10, 40),
-        (5, 80),
-        core=(0.45, (34, 36, 40, 44)),
-        locations=SEGMENTS,
-    ),
-    LesionKind(
-        "liver_tumor",
-        "liver_tumor",
-        "liver",
-        "inside",
-        "hypervascular tumor with washout",
-        (48, 130, 88, 72),
-        (12, 45),
-        (6, 90),
-        locations=SEGMENTS,
-    ),
-    LesionKind(
-        "liver_hemangioma",
-        "liver_hemangioma",
-        "liver",
-        "inside",
-        "hemangioma",
-        (40, 140, 155, 125),
-        (10, 35),
-        (5, 80),
-        aspect=0.75,
-        locations=SEGMENTS,
-    ),
-    LesionKind(
-        "liver_abscess",
-        "liver_abscess",
-        "liver",
-        "inside",
-        "rim-enhancing abscess",
-        (48, 96, 138, 122),
-        (20, 45),
-        (12, 80),
-        core=(0.78, (18, 18, 20, 20)),
-        aspect=0.75,
-        locations=SEGMENTS,
-    ),
-    LesionKind(
-        "liver_calcification",
-        "liver_calcification",
-        "liver",
-        "inside",
-        "calcified granuloma",
-        (420, 420, 430, 430),
-        (4, 9),
-        (3, 20),
-        aspect=0.8,
-        locations=SEGMENTS,
-    ),
-    LesionKind(
-        "steatosis",
-        "",
-        "liver",
-        "organ",
-        "hepatic steatosis",
-        typical=(5, 35),
-        limits=(-20, 45),
-        size_means="liver attenuation without contrast, HU",
-    ),
-    LesionKind(
-        "hepatomegaly",
-        "",
-        "liver",
-        "organ",
-        "hepatomegaly",
-        typical=(2100, 2700),
-        limits=(1900, 3000),
-        size_means="target liver volume, mL",
-    ),
-    LesionKind(
-        "gallstone",
-        "gallstone",
-        "gallbladder",
-        "stone",
-        "calcified gallstone",
-        (190, 190, 190, 190),
-        (5, 14),
-        (3, 18),
-        aspect=0.85,
-        region_z=(-60, -10),
-    ),
-    LesionKind(
-        "splenomegaly",
-        "",
-        "spleen",
-        "organ",
-        "splenomegaly",
-        typical=(420, 800),
-        limits=(320, 1100),
-        size_means="spleen volume, mL",
-    ),
-    LesionKind(
-        "spleen_cyst",
-        "spleen_cyst",
-        "spleen",
-        "inside",
-        "splenic cyst",
-        (7, 7, 8, 8),
-        (8, 24),
-        (4, 35),
-        aspect=0.8,
-        region_z=(-20, 60),
-    ),
-    LesionKind(
-        "spleen_lesion",
-        "spleen_lesion",
-        "spleen",
-        "inside",
-        "hypoattenuating splenic lesion",
-        (36, 62, 76, 78),
-        (8, 22),
-        (4, 35),
-        region_z=(-20, 60),
-    ),
-    LesionKind(
-        "pancreas_tumor",
-        "pancreas_tumor",
-        "pancreas",
-        "inside",
-        "hypoattenuating pancreatic tumor",
-        (38, 58, 62, 66),
-        (8, 16),
-        (4, 24),
-        locations=PANCREAS_PARTS,
-        region_z=(-60, 15),
-    ),
-    LesionKind(
-        "pancreas_cyst",
-        "pancreas_cyst",
-        "pancreas",
-        "inside",
-        "pancreatic cyst",
-        (8, 8, 9, 9),
-        (6, 14),
-        (4, 24),
-        aspect=0.8,
-        locations=PANCREAS_PARTS,
-        region_z=(-60, 15),
-    ),
-    LesionKind(
-        "adrenal_lesion",
-        "adrenal_lesion_{side}",
-        "adrenal_gland_{side}",
-        "adrenal",
-        "lipid-rich adenoma",
-        (4, 40, 55, 30),
-        (12, 26),
-        (8, 32),
-        aspect=0.8,
-        region_z=(0, 30),
-    ),
-    LesionKind(
-        "kidney_cyst",
-        "kidney_cyst_{side}",
-        "kidney_{side}",
-        "inside",
-        "simple renal cyst",
-        (4, 4, 6, 6),
-        (7, 20),
-        (4, 40),
-        aspect=0.8,
-        region_z=(-90, 0),
-    ),
-    LesionKind(
-        "kidney_tumor",
-        "kidney_tumor_{side}",
-        "kidney_{side}",
-        "inside",
-        "enhancing renal tumor",
-        (36, 128, 108, 88),
-        (10, 22),
-        (5, 40),
-        region_z=(-90, 0),
-    ),
-    LesionKind(
-        "kidney_stone",
-        "kidney_stone_{side}",
-        "kidney_{side}",
-        "stone",
-        "renal stone",
-        (950, 950, 950, 950),
-        (4, 7),
-        (3, 9),
-        aspect=0.8,
-        region_z=(-70, -20),
-    ),
-    LesionKind(
-        "hydronephrosis",
-        "",
-        "kidney_{side}",
-        "organ",
-        "hydronephrosis",
-        typical=(18, 28),
-        limits=(15, 32),
-        size_means="anteroposterior diameter of the renal pelvis, mm",
-        region_z=(-80, -10),
-    ),
-    LesionKind(
-        "colon_tumor",
-        "colon_tumor",
-        "colon",
-        "inside",
-        "enhancing colonic mass",
-        (40, 72, 96, 84),
-        (14, 26),
-        (6, 32),
-        aspect=0.75,
-        region_z=(-210, 0),
-    ),
-    LesionKind(
-        "bladder_lesion",
-        "bladder_lesion",
-        "urinary_bladder",
-        "inside",
-        "bladder mass",
-        (38, 68, 78, 70),
-        (10, 25),
-        (5, 35),
-        aspect=0.75,
-        region_z=(-330, -280),
-    ),
-    LesionKind(
-        "uterine_fibroid",
-        "uterus_lesion",
-        "uterus",
-        "inside",
-        "uterine fibroid",
-        (48, 62, 84, 84),
-        (10, 24),
-        (6, 32),
-        aspect=0.85,
-        region_z=(-300, -250),
-    ),
-    LesionKind(
-        "lung_nodule",
-        "lung_nodule",
-        "lung_{side}",
-        "inside",
-        "solid nodule",
-        (32, 55, 60, 56),
-        (5, 18),
-        (3, 30),
-        aspect=0.8,
-        locations=LOBES,
-        region_z=(60, 280),
-    ),
-    LesionKind(
-        "ground_glass_nodule",
-        "lung_nodule",
-        "lung_{side}",
-        "inside",
-        "ground-glass nodule",
-        (-620, -615, -610, -610),
-        (7, 20),
-        (4, 30),
-        aspect=0.8,
-        locations=LOBES,
-        region_z=(60, 280),
-    ),
-    LesionKind(
-        "lung_tumor",
-        "lung_tumor",
-        "lung_{side}",
-        "inside",
-        "pulmonary mass",
-        (34, 62, 72, 66),
-        (31, 45),
-        (30, 60),
-        core=(0.5, (20, 22, 26, 28)),
-        locations=LOBES,
-        region_z=(80, 260),
-    ),
-    LesionKind(
-        "lung_consolidation",
-        "lung_consolidation",
-        "lung_{side}",
-        "inside",
-        "consolidation",
-        (28, 62, 78, 70),
-        (30, 48),
-        (15, 60),
-        aspect=0.6,
-        locations=LOBES,
-        region_z=(60, 260),
-    ),
-    LesionKind(
-        "lung_atelectasis",
-        "lung_atelectasis",
-        "lung_{side}",
-        "fluid",
-        "dependent atelectasis",
-        (42, 92, 98, 86),
-        (7, 14),
-        (4, 25),
-        size_means="depth along the posterior wall, mm",
-        region_z=(20, 150),
-    ),
-    LesionKind(
-        "pleural_effusion",
-        "pleural_effusion_{side}",
-        "",
-        "fluid",
-        "pleural effusion",
-        (8, 8, 9, 9),
-        (15, 45),
-        (6, 80),
-        size_means="depth along the posterior wall, mm",
-        region_z=(20, 200),
-    ),
-    LesionKind(
-        "pneumothorax",
-        "pneumothorax",
-        "",
-        "fluid",
-        "pneumothorax",
-        (-1000, -1000, -1000, -1000),
-        (10, 25),
-        (6, 40),
-        size_means="depth along the anterior wall, mm",
-        region_z=(80, 260),
-        sided=True,
-    ),
-    LesionKind(
-        "pericardial_effusion",
-        "pericardial_effusion",
-        "",
-        "fluid",
-        "pericardial effusion",
-        (12, 12, 13, 13),
-        (6, 14),
-        (4, 25),
-        size_means="thickness, mm",
-        region_z=(85, 180),
-    ),
-    LesionKind(
-        "ascites",
-        "ascites",
-        "",
-        "fluid",
-        "ascites",
-        (7, 7, 8, 8),
-        (6, 16),
-        (4, 25),
-        size_means="thickness around the liver and spleen, mm",
-        region_z=(-60, 90),
-    ),
-    LesionKind(
-        "pneumoperitoneum",
-        "pneumoperitoneum",
-        "",
-        "fluid",
-        "free intraperitoneal air",
-        (-985, -985, -985, -985),
-        (8, 18),
-        (4, 30),
-        size_means="depth under the anterior wall, mm",
-        region_z=(-60, 60),
-    ),
-    LesionKind(
-        "lymph_node",
-        "lymph_node",
-        "",
-        "node",
-        "enlarged lymph node",
-        (40, 76, 92, 82),
-        (14, 26),
-        (6, 40),
-        aspect=0.6,
-        region_z=(-120, 60),
-    ),
-    LesionKind(
-        "aortic_aneurysm",
-        "",
-        "aorta",
-        "organ",
-        "infrarenal aortic aneurysm",
-        typical=(34, 52),
-        limits=(30, 60),
-        size_means="largest diameter perpendicular to the axis, mm",
-        region_z=(-120, -60),
-    ),
-    LesionKind(
-        "vertebral_fracture",
-        "vertebra_fracture",
-        "",
-        "vertebra",
-        "anterior wedge compression fracture",
-        typical=(0.25, 0.5),
-        limits=(0.15, 0.6),
-        size_means="share of anterior height lost (0..1)",
-        locations=LEVELS,
-        region_z=(-160, 200),
-    ),
-    LesionKind(
-        "lytic_bone_lesion",
-        "bone_lesion",
-        "",
-        "vertebra",
-        "lytic bone lesion",
-        (48, 66, 74, 70),
-        (8, 18),
-        (5, 24),
-        aspect=0.75,
-        locations=LEVELS,
-        region_z=(-160, 200),
-    ),
-    LesionKind(
-        "sclerotic_bone_lesion",
-        "bone_lesion",
-        "",
-        "vertebra",
-        "sclerotic bone lesion",
-        (780, 780, 780, 780),
-        (8, 18),
-        (5, 24),
-        aspect=0.75,
-        locations=LEVELS,
-        region_z=(-160, 200),
-    ),
-)
+
+def _numbers(text: str) -> tuple[float, ...]:
+    return tuple(float(word) for word in text.split())
+
+
+def _read_kinds() -> Mapping[str, LesionKind]:
+    """Every row of the table by its name, in table order."""
+    named_places = {
+        "": (),
+        "liver segments": SEGMENTS,
+        "lung lobes": LOBES,
+        "pancreas parts": PANCREAS_PARTS,
+        "vertebrae": LEVELS,
+    }
+    text = files("radvlm.phantom").joinpath("lesion_kinds.csv").read_text(encoding="utf-8")
+    kinds = {}
+    for row in csv.DictReader(text.splitlines()):
+        typical_low, typical_high = _numbers(row["typical"])
+        low, high = _numbers(row["limits"])
+        z_low, z_high = _numbers(row["region_z"])
+        kinds[row["name"]] = LesionKind(
+            name=row["name"],
+            structure=row["structure"],
+            host=row["host"],
+            placement=row["placement"],
+            words=row["words"],
+            hu=_numbers(row["hu"]),
+            typical=(typical_low, typical_high),
+            limits=(low, high),
+            size_means=row["size_means"],
+            core=(float(row["core_share"]), _numbers(row["core_hu"])) if row["core_share"] else None,
+            aspect=float(row["aspect"]),
+            locations=named_places[row["locations"]],
+            region_z=(z_low, z_high),
+            sided=row["sided"] == "yes",
+        )
+    return MappingProxyType(kinds)
+
 
 #: Every kind by name.
-LESION_KINDS: Mapping[str, LesionKind] = MappingProxyType({row.name: row for row in _ROWS})
+LESION_KINDS: Mapping[str, LesionKind] = _read_kinds()
 
 
 def lesion_kind(name: str) -> LesionKind:

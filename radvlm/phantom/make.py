@@ -30,27 +30,12 @@ from radvlm.types.volume import Volume
 #: Structures that are one shape which nothing covers: their volume is a formula.
 ANALYTIC = ("spleen", "urinary_bladder", "prostate", "gallbladder")
 #: Structures of one material -> its HU is stated in the truth.
-UNIFORM = (
-    "liver",
-    "spleen",
-    "pancreas",
-    "gallbladder",
-    "urinary_bladder",
-    "prostate",
-    "uterus",
-    "aorta",
-    "inferior_vena_cava",
-    "superior_vena_cava",
-    "portal_vein_and_splenic_vein",
-    "superior_mesenteric_vein",
-    "pulmonary_artery",
-    "spinal_cord",
-    "trachea",
-    "autochthon_left",
-    "autochthon_right",
-    "iliopsoas_left",
-    "iliopsoas_right",
-    "costal_cartilages",
+UNIFORM = frozenset(
+    """
+liver spleen pancreas gallbladder urinary_bladder prostate uterus aorta inferior_vena_cava superior_vena_cava
+portal_vein_and_splenic_vein superior_mesenteric_vein pulmonary_artery spinal_cord trachea autochthon_left
+autochthon_right iliopsoas_left iliopsoas_right costal_cartilages
+""".split()  # noqa: SIM905
 )
 
 
@@ -245,17 +230,13 @@ def _structure_truth(scene: Scene, segmentation: Segmentation) -> tuple[Structur
 
 def _lesion_truth(frame: Frame, scene: Scene, p: Placed, segmentation: Segmentation) -> LesionTruth:
     world = frame.tilt.T
-    column = phase_index(frame.phase)
     mean_hu, center, facts = None, None, p.facts
     semi: tuple[float, ...] = ()
     axes: tuple[tuple[float, ...], ...] = ()
     long_axis = short_axis = diameter = volume = None
     basis = ""
     if p.kind.hu:
-        mean_hu = float(p.kind.hu[column])
-        if p.kind.core is not None:
-            share = p.kind.core[0] ** 3
-            mean_hu = mean_hu * (1 - share) + p.kind.core[1][column] * share
+        mean_hu = p.kind.mean_hu(phase_index(frame.phase))
     if p.ellipsoid is not None:
         center = np.asarray(p.ellipsoid.center)
         turned = world @ p.ellipsoid.directions

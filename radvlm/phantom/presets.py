@@ -1,4 +1,4 @@
-"""Two named phantoms: the one of ``radvlm demo`` and the one that benchmarks measure."""
+"""The phantom of ``radvlm demo``."""
 
 from __future__ import annotations
 
@@ -29,24 +29,4 @@ def demo_spec(seed: int = 7) -> PhantomSpec:
             LesionSpec("pleural_effusion", 22, side="right"),
             LesionSpec("lymph_node", 16),
         ),
-    )
-
-
-def benchmark_spec() -> PhantomSpec:
-    """512 x 512 x 300, chest to pelvis, with more than 60 structures and more than 10 lesions."""
-    return PhantomSpec(
-        seed=11,
-        region="chest-abdomen-pelvis",
-        shape=(512, 512, 300),
-        phase="portal venous",
-        lesions={
-            "liver_metastasis": 4,
-            "liver_cyst": 2,
-            "kidney_cyst": 2,
-            "lung_nodule": 3,
-            "pleural_effusion": 1,
-            "lymph_node": 2,
-            "pancreas_tumor": 1,
-            "splenomegaly": 1,
-        },
     )

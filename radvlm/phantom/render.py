@@ -78,11 +78,7 @@ class Canvas:
             yield (slice(start, stop), slice(j0, j1), slice(i0, i1)), coords
 
     def paint_item(self, item: Item) -> None:
-        only = None
-        if item.only is not None:
-            table = np.zeros(256, dtype=bool)
-            table[[n for name, n in self.names[ORGAN].items() if name in item.only]] = True
-            only = table
+        only = self._allowed(item.only)
         organ = None if item.organ is None else self.label(ORGAN, item.organ)
         part = None if item.organ is None else self.label(PART, item.part)
         writes = ((ORGAN, organ), (PART, part))
@@ -112,11 +108,15 @@ class Canvas:
         writes: tuple[tuple[int, int | None], ...] = ((LESION, self.label(LESION, structure) if structure else None),)
         if organ is not None:
             writes += ((ORGAN, self.label(ORGAN, organ)), (PART, 0))
-        table = None
-        if only is not None:
-            table = np.zeros(256, dtype=bool)
-            table[[n for name, n in self.names[ORGAN].items() if name in only]] = True
-        self._paint(shape, ((0.0, hu),), writes, table)
+        self._paint(shape, ((0.0, hu),), writes, self._allowed(only))
+
+    def _allowed(self, only: frozenset[str] | None) -> np.ndarray | None:
+        """Which labels of the organ layer may be painted over; None for all."""
+        if only is None:
+            return None
+        table = np.zeros(256, dtype=bool)
+        table[[n for name, n in self.names[ORGAN].items() if name in only]] = True
+        return table
 
     def _paint(
         self,

@@ -15,9 +15,6 @@ import numpy as np
 
 from radvlm.phantom.shapes import Capsule, Coords, PointCoords, Shape
 
-#: Key of a point outside the patient.
-AIR = "air"
-
 
 @dataclass(frozen=True, eq=False)
 class Item:

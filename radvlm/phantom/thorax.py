@@ -5,13 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from radvlm.phantom.frame import EX, EY, EZ, Frame
+from radvlm.phantom.kinds import LOBES
 from radvlm.phantom.scene import Partition, Scene
-from radvlm.phantom.shapes import Capsule, Coords, Ellipsoid, Field, Grown, Shape, rotation, smooth_max, tube
-
-LOBES = {
-    "right": ("lung_upper_lobe_right", "lung_middle_lobe_right", "lung_lower_lobe_right"),
-    "left": ("lung_upper_lobe_left", "lung_lower_lobe_left"),
-}
+from radvlm.phantom.shapes import Capsule, Coords, Ellipsoid, Field, Grown, Shape, smooth_max, tube
 
 
 def lung(frame: Frame, side: str) -> Field:
@@ -39,7 +35,8 @@ def lobe_partition(frame: Frame, side: str) -> Partition:
     def left(at: Coords) -> np.ndarray:
         return np.where(at.linear(oblique, 0.93 * 80 - 230) < 0, np.uint8(1), np.uint8(0))
 
-    return Partition(f"lung_{side}", LOBES[side], right if side == "right" else left)
+    lobes = tuple(lobe for lobe in LOBES if lobe.endswith(side))
+    return Partition(f"lung_{side}", lobes, right if side == "right" else left)
 
 
 def add_lungs(scene: Scene, frame: Frame) -> None:
@@ -164,8 +161,3 @@ def thoracic_vessels() -> dict[str, list[tuple[float, float, float, float]]]:
         "common_carotid_artery_left": [(-8, -2, 242, 4), (-14, -6, 270, 3.8), (-18, -8, 318, 3.6)],
         "subclavian_artery_left": [(-16, -14, 240, 5), (-24, -18, 270, 4.8), (-46, -16, 296, 4.6)],
     }
-
-
-def lung_rotation() -> np.ndarray:
-    """Direction in which a consolidation is longest: along the bronchi, downwards and outwards."""
-    return rotation(10, 20, 0) @ np.stack([EX, EY, EZ], axis=1)

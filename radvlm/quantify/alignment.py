@@ -1,6 +1,6 @@
 """Where a point of one scan lies in another scan of the same patient: rigid or affine, from organs that both show.
 
-Unusual: only the centers of complete organs are used, so no lesion is deformed away: the map has 6 (rigid) or 12
+Only the centers of complete organs are used, so no lesion is deformed away: the map has 6 (rigid) or 12
 (affine) numbers for the whole body. It is fitted robustly, and its error is what leaving one organ out says, not the
 residual of the fit. A lesion is then moved by what is left over at its own organ, since a liver breathes against
 the spine.

@@ -1,6 +1,6 @@
 """Body composition in the middle of L3, and lengths of organs.
 
-Unusual: areas are those of the voxels of a tissue mask *within the HU window of that tissue*, as the studies behind the
+Areas are those of the voxels of a tissue mask *within the HU window of that tissue*, as the studies behind the
 cut-offs define them; without a CT, without a complete L3 or without tissue masks there is no area. The length of an
 organ is its longest caliper in any direction, not its extent along the scan.
 """

@@ -46,11 +46,29 @@ class Branch:
     @property
     def along_mm(self) -> np.ndarray:
         """(n,) distance from the first point along the line."""
-        return np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(self.points_mm, axis=0), axis=1))])
+        return along_line(self.points_mm)
 
     @property
     def length_mm(self) -> float:
         return float(self.along_mm[-1])
+
+
+def along_line(points_mm: np.ndarray) -> np.ndarray:
+    """(n,) distance of each point of a line (n, 3) from its first one, along the line."""
+    return np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(points_mm, axis=0), axis=1))])
+
+
+def coarse_copy(field: np.ndarray, spacing_mm: np.ndarray, finest_mm: float) -> tuple[np.ndarray, np.ndarray]:
+    """A vessel on a coarse grid of about ``MAX_NODES`` voxels of it, none below ``finest_mm``, and their size in mm."""
+    from scipy.ndimage import affine_transform
+
+    volume_mm3 = float(np.count_nonzero(field >= 0.5)) * float(np.prod(spacing_mm))
+    target = max(finest_mm, (volume_mm3 / MAX_NODES) ** (1 / 3))
+    shape = np.array(field.shape)
+    counts = np.where(shape == 1, 1, np.maximum(2, np.ceil((shape - 1) * spacing_mm / target).astype(int) + 1))
+    steps = np.where(counts == 1, 1.0, (shape - 1) / np.maximum(counts - 1, 1))
+    coarse = affine_transform(field, steps, output_shape=tuple(counts), order=1, mode="nearest") >= 0.5
+    return coarse, steps * spacing_mm
 
 
 def smoothed(mask: np.ndarray, sigma_voxels: float = 0.5) -> np.ndarray:
@@ -75,20 +93,14 @@ def center_lines(
         near_mm: a point (mm from the first voxel); the tree is rooted at the end nearest to it. Without one, at one of
             the two ends that are farthest apart.
     """
-    from scipy.ndimage import affine_transform, distance_transform_edt, label
+    from scipy.ndimage import distance_transform_edt, label
     from scipy.sparse.csgraph import dijkstra
 
-    volume_mm3 = float(np.count_nonzero(field >= 0.5)) * float(np.prod(spacing_mm))
-    target = max(COARSE_MM, (volume_mm3 / MAX_NODES) ** (1 / 3))
-    shape = np.array(field.shape)
-    counts = np.where(shape == 1, 1, np.maximum(2, np.ceil((shape - 1) * spacing_mm / target).astype(int) + 1))
-    steps = np.where(counts == 1, 1.0, (shape - 1) / np.maximum(counts - 1, 1))
-    coarse = affine_transform(field, steps, output_shape=tuple(counts), order=1, mode="nearest") >= 0.5
+    coarse, voxel_mm = coarse_copy(field, spacing_mm, COARSE_MM)
     numbered, pieces = label(coarse, np.ones((3, 3, 3)))
     if pieces == 0 or coarse.all():
         return []
     piece = numbered == int(np.bincount(numbered.ravel())[1:].argmax()) + 1
-    voxel_mm = steps * spacing_mm
     nodes = np.argwhere(piece)
     if len(nodes) < 2:
         return []
@@ -155,7 +167,7 @@ def _branches(found: list[tuple[list[int], int, int]], places: np.ndarray, radiu
     lengths: list[np.ndarray] = []
     for path, parent, at in found:
         points, radii = places[path], radius[path]
-        along = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1))])
+        along = along_line(points)
         lengths.append(along)
         where = np.linspace(0.0, along[-1], max(2, int(along[-1] / _LINE_STEP_MM) + 1))
         radii_there = np.interp(where, along, radii)

@@ -1,6 +1,6 @@
 """Lesions of two scans of one patient: which is which, how much each changed, which are new and which are gone.
 
-Unusual: a change is called one only when it is larger than what the voxel grids of *both* scans can explain; and
+A change is called one only when it is larger than what the voxel grids of *both* scans can explain; and
 "new" or "resolved" is said only where the other scan searched for such lesions and shows the place.
 """
 

@@ -1,6 +1,6 @@
 """Whole lungs, trachea, pleural and pericardial fluid, heart: indices of the chest.
 
-Unusual: each index has its own conditions (kernel and slice for emphysema, a complete hemithorax for the depth of an
+Each index has its own conditions (kernel and slice for emphysema, a complete hemithorax for the depth of an
 effusion), and where one does not hold the number is an omission that names it.
 """
 

@@ -1,6 +1,6 @@
 """26-connected instances of a mask, largest first.
 
-Unusual: the components are found inside the tight box of the structure, never on the whole scan, and their order
+The components are found inside the tight box of the structure, never on the whole scan, and their order
 does not depend on the package that found them: by falling number of voxels, then by first voxel.
 """
 

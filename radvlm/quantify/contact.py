@@ -15,6 +15,7 @@ import numpy as np
 from radvlm.quantify.centerline import (
     RAYS,
     Branch,
+    along_line,
     center_lines,
     local_line,
     ray_directions,
@@ -248,7 +249,7 @@ def _profile(branch: Branch, vessel: np.ndarray, lesion: np.ndarray, step: float
     line = _extended(branch.points_mm, float(radius), step * (np.array(vessel.shape) - 1))
     radii = np.full(len(line), radius)
     for turn in range(3):
-        along = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(line, axis=0), axis=1))])
+        along = along_line(line)
         _, tangents = local_line(line, along, along, np.full(len(line), np.clip(1.2 * radius, 3.0, 10.0)))
         rays = ray_directions(tangents)
         lengths = wall(field, spacing, line, rays, reach)

@@ -1,6 +1,6 @@
 """Largest distance between two points of a mask's surface in 3D, edge to edge.
 
-Unusual: the surface points are the midpoints of voxel faces, the 3D form of the outline in ``outline.py``. One
+The surface points are the midpoints of voxel faces, the 3D form of the outline in ``outline.py``. One
 voxel is then an octahedron, so a point, a line and a plane of voxels need no special case.
 """
 

@@ -1,6 +1,6 @@
 """Numbers of lesion and fluid instances: size, HU, contrast to the host organ, place.
 
-Unusual: an instance that the field of view cuts is measured all the same, but the record says so in ``cut_by``: its
+An instance that the field of view cuts is measured all the same, but the record says so in ``cut_by``: its
 sizes are lower bounds. ``attenuation`` is a word only where the difference to the organ is larger than what noise,
 calibration and the organ's own texture explain (see ``attenuation_word``).
 """
@@ -42,19 +42,32 @@ NO_CORE = f"fewer than {MIN_CORE_VOXELS} voxels lie away from the edge, so every
 HostStatistics = Callable[[str], "HuStatistics | None"]
 
 
+@dataclass(frozen=True, eq=False)
+class Instance:
+    """One component of a structure and where it lies.
+
+    Attributes:
+        name: of the structure. number: of the instance, from 1.
+        component: whose value stands in ``numbered``, the component map inside the box ``outer`` of the scan.
+    """
+
+    name: str
+    number: int
+    component: Component
+    numbered: np.ndarray
+    outer: Box
+
+
 def measure_instance(
     segmentation: Segmentation,
-    name: str,
-    number: int,
-    numbered: np.ndarray,
-    component: Component,
-    outer: Box,
+    instance: Instance,
     hu: np.ndarray | None,
     locator: Locator,
     host_statistics: HostStatistics,
 ) -> LesionMeasurements:
-    """One instance. ``numbered`` is the component map inside ``outer``, ``hu`` the whole scan or None."""
-    geometry = segmentation.geometry
+    """Every number of one instance; ``hu`` is the whole scan or None."""
+    geometry, name = segmentation.geometry, instance.name
+    component, numbered, outer = instance.component, instance.numbered, instance.outer
     box = Box(
         tuple(a + b for a, b in zip(component.box.start, outer.start, strict=True)),  # type: ignore[arg-type]
         tuple(a + b for a, b in zip(component.box.stop, outer.start, strict=True)),  # type: ignore[arg-type]
@@ -62,7 +75,7 @@ def measure_instance(
     crop = numbered[component.box.slices]
     counted = tally(crop, component.value, None if hu is None else hu[box.slices])
     mask = crop == component.value
-    region_id = f"{name}/{number}"
+    region_id = f"{name}/{instance.number}"
     seed = tuple(a + b for a, b in zip(first_voxel(numbered, component), outer.start, strict=True))
     region = region_of(region_id, name, geometry, box, counted, seed)  # type: ignore[arg-type]
     center = tuple(c + lo for c, lo in zip(counted.center, box.start, strict=True))
@@ -89,7 +102,7 @@ def measure_instance(
         omissions += missing
     record = LesionMeasurements(
         name,
-        number,
+        instance.number,
         region,
         tuple(measurements),
         place.host,

@@ -1,6 +1,6 @@
 """Character of one lesion: shape, unevenness, edge, neighbors, and what nodules, nodes and effusions are asked.
 
-Unusual: everything is computed on a box around the lesion, so the cost follows the lesion and not the scan. Words
+Everything is computed on a box around the lesion, so the cost follows the lesion and not the scan. Words
 ("round", "ill-defined") are not chosen here; rules that name their source do that.
 """
 

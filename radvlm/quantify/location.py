@@ -1,6 +1,6 @@
 """Where a lesion lies: host organ, segment, part or lobe, kidney pole, vertebral level, side of an effusion.
 
-Unusual: many label maps cut the lesion out of its organ, so the overlap with the organ is zero. What counts then
+Many label maps cut the lesion out of its organ, so the overlap with the organ is zero. What counts then
 is the neighborhood: the labels in the one-voxel shell around the lesion, and if that is empty those within 5 mm.
 """
 

@@ -1,6 +1,6 @@
 """What lies next to a lesion: gap and contact to each structure, and the station of a lymph node.
 
-Unusual: the gap is from surface to surface, not between voxel centers, so structures whose voxels share a face are 0 mm
+The gap is from surface to surface, not between voxel centers, so structures whose voxels share a face are 0 mm
 apart. A structure that holds the lesion, or is a part of one that does, is no neighbor.
 """
 

@@ -1,6 +1,6 @@
 """Pulmonary nodules: mean diameter, solid part, distance to the pleura, vessels and airways that reach them.
 
-Unusual: a voxel at the edge of a solid nodule is half lung, so "solid" is asked of the voxels away from the edge only,
+A voxel at the edge of a solid nodule is half lung, so "solid" is asked of the voxels away from the edge only,
 and not at all of nodules under 6 mm, which are nearly all edge. Vessels and airways are counted as separate pieces in a
 shell around the nodule, from their own masks; without such masks there is no count.
 """

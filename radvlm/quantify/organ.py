@@ -1,6 +1,6 @@
 """Numbers of whole structures, and the HU of an organ without its lesions.
 
-Unusual: HU are those of every voxel of the mask, partial volume at its edge included; the median, which that edge
+HU are those of every voxel of the mask, partial volume at its edge included; the median, which that edge
 hardly moves, is given beside the mean.
 """
 

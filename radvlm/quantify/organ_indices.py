@@ -1,6 +1,6 @@
 """Numbers of whole structures beyond volume, extents and HU: lengths, indices of the chest, body composition.
 
-Unusual: each structure has its own list of what is asked of it, so a structure costs nothing that nobody asks for.
+Each structure has its own list of what is asked of it, so a structure costs nothing that nobody asks for.
 """
 
 from __future__ import annotations

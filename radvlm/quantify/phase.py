@@ -1,6 +1,6 @@
 """Contrast phase from the median HU of vessels and organs.
 
-Unusual: it answers ``unknown`` rather than guess, and ``certain`` only when every vessel measured says the same with
+It answers ``unknown`` rather than guess, and ``certain`` only when every vessel measured says the same with
 room to spare, because rules that hold in one phase alone (steatosis, adrenal lesions) depend on it. Medians
 resist calcified walls and the partial volume at the edge of a mask.
 

@@ -1,6 +1,6 @@
 """RECIST 1.1 from the lesions of two scans: target lesions, sum of diameters, category of response.
 
-Unusual: it answers "not evaluable" with the reason when a target cannot be followed, and it never calls a lesion
+It answers "not evaluable" with the reason when a target cannot be followed, and it never calls a lesion
 malignant: which structures may be targets is a list that the caller can change. Source: Eisenhauer EA et al. Eur J
 Cancer 2009;45:228-247 (RECIST 1.1).
 """

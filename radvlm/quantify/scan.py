@@ -1,6 +1,6 @@
 """Every number of a scan and its masks in one call.
 
-Unusual: nothing here runs over the whole scan. Each structure is measured inside its own tight box, instances
+Nothing here runs over the whole scan. Each structure is measured inside its own tight box, instances
 inside theirs, and what is too small to be believed is left out with a Decision that says so.
 """
 
@@ -14,7 +14,7 @@ import numpy as np
 
 from radvlm.errors import GridError, InputError
 from radvlm.quantify.components import components
-from radvlm.quantify.lesion import measure_instance
+from radvlm.quantify.lesion import Instance, measure_instance
 from radvlm.quantify.location import Locator
 from radvlm.quantify.organ import INSTANCE_KINDS, healthy_statistics, is_crumb, measure_structure
 from radvlm.quantify.organ_indices import with_extras
@@ -123,7 +123,7 @@ def _instances(
             what += "; nothing larger was found, so it is reported neither as present nor as absent"
         decisions.append(Decision("instances", what + ".", warning=not kept))
     lesions = [
-        measure_instance(segmentation, name, number, numbered, component, box, hu, locator, healthy)
+        measure_instance(segmentation, Instance(name, number, component, numbered, box), hu, locator, healthy)
         for number, component in enumerate(kept, 1)
     ]
     for lesion in lesions:

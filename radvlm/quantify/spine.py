@@ -1,6 +1,6 @@
 """Heights of vertebral bodies, their loss after correction, and the attenuation of their trabecular bone.
 
-Unusual: the body is found inside the mask of a whole vertebra, as the deepest part of it, and measured along the
+The body is found inside the mask of a whole vertebra, as the deepest part of it, and measured along the
 spine's own axis, so a tilted vertebra is not shortened. A loss of height is judged against what is expected at that
 level: normal wedging by level, shifted by what the patient's other vertebrae show, and the posterior height of the
 neighbors. Without these corrections a healthy T12 or L5 reads as fractured.

@@ -1,6 +1,6 @@
 """Mean, SD and percentiles of HU that are exact and never hold a second copy of the scan.
 
-Unusual: int16 values are counted in one bin per HU, so percentiles of millions of voxels are exact and cost one
+Int16 values are counted in one bin per HU, so percentiles of millions of voxels are exact and cost one
 pass; float32 values are collected and partitioned. Both give NumPy's ``linear`` percentile.
 """
 

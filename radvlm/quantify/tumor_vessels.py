@@ -1,6 +1,6 @@
 """Which vessels a pancreatic tumor touches, how far round, over what length, and how near the others lie.
 
-Unusual: one mask often holds several vessels. The coeliac mask is split into trunk, hepatic and splenic artery at its
+One mask often holds several vessels. The coeliac mask is split into trunk, hepatic and splenic artery at its
 fork, and the portal mask into portal and splenic vein at the superior mesenteric artery, by the nearest center line; a
 part that cannot be told apart is "not judged" with the reason, never taken as free.
 """

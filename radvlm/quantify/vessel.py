@@ -14,7 +14,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from radvlm.quantify.centerline import edges, finite, graph, local_line, ray_directions, smoothed, to_centroid, wall
+from radvlm.quantify.centerline import (
+    along_line,
+    coarse_copy,
+    edges,
+    finite,
+    graph,
+    local_line,
+    ray_directions,
+    smoothed,
+    to_centroid,
+    wall,
+)
 from radvlm.types.geometry import Box, Geometry
 from radvlm.types.measurement import Measurement, Omission
 from radvlm.types.segmentation import Segmentation
@@ -31,7 +42,8 @@ MIN_RADIUS_VOXELS = 0.75
 _RAYS = 60
 _MEDIAN = 5
 _REFINEMENTS = 2
-_MAX_NODES = 30_000
+#: Finest copy of the mask on which the line is searched.
+_COARSE_MM = 1.5
 _PIECE_SHARE = 0.1
 #: A piece shorter than this many radii has no direction.
 _MIN_LENGTH = 2.5
@@ -144,7 +156,7 @@ def sections_along(
     spacing = np.array(geometry.spacing_mm)
     if len(line) < 4:
         return []
-    along = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(line, axis=0), axis=1))])
+    along = along_line(line)
     low, high = 0.5 * float(radius[0]), float(along[-1]) - 0.5 * float(radius[-1])
     if high - low < 2 * STEP_MM:
         return []
@@ -174,15 +186,9 @@ def _center_lines(
 
     ``faces_mm`` (3, 2): the faces of the field of view that cut the vessel, infinite where none does.
     """
-    from scipy.ndimage import affine_transform, distance_transform_edt, label
+    from scipy.ndimage import distance_transform_edt, label
 
-    volume_mm3 = float(np.count_nonzero(field >= 0.5)) * float(spacing.prod())
-    target = max(1.5, (volume_mm3 / _MAX_NODES) ** (1 / 3))
-    shape = np.array(field.shape)
-    counts = np.where(shape == 1, 1, np.maximum(2, np.ceil((shape - 1) * spacing / target).astype(int) + 1))
-    steps = np.where(counts == 1, 1.0, (shape - 1) / np.maximum(counts - 1, 1))
-    coarse = affine_transform(field, steps, output_shape=tuple(counts), order=1, mode="nearest") >= 0.5
-    coarse_mm = steps * spacing
+    coarse, coarse_mm = coarse_copy(field, spacing, _COARSE_MM)
     if not coarse.any() or coarse.all():
         return []
     depth = distance_transform_edt(coarse, sampling=coarse_mm)
@@ -214,7 +220,7 @@ def _center_line(
     while path[-1] != start:
         path.append(int(before[path[-1]]))
     points, radii = nodes[path] * voxel_mm, radius[path]
-    along = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1))])
+    along = along_line(points)
     head, tail = _end_length(along, radii), _end_length(along[-1] - along[::-1], radii[::-1])
     inside = along[_to_faces(points, faces_mm) >= radii / 2]
     low = max(head / 2, inside.min(initial=along[-1]))
@@ -258,7 +264,7 @@ def _sections(
     reach = 2.5 * float(radius.max()) + 8.0
     smoothing = np.clip(0.6 * radius, 4.0, 12.0)
     for turn in range(_REFINEMENTS + 1):
-        along = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(line, axis=0), axis=1))])
+        along = along_line(line)
         _, tangents = local_line(line, along, along, smoothing)
         rays = ray_directions(tangents, _RAYS)
         lengths = wall(field, spacing, line, rays, reach, RAY_STEP_MM)

@@ -1,6 +1,6 @@
 """Largest diameter, area and length of the named parts of vessels: aorta, pulmonary artery, portal vein, vena cava.
 
-Unusual: parts are found from the course of the center line and from neighbors that are in the masks (vertebrae, renal
+Parts are found from the course of the center line and from neighbors that are in the masks (vertebrae, renal
 arteries, branches of the arch, heart); what cannot be told apart is an omission with its reason, not a guess.
 """
 

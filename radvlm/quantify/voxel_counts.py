@@ -1,6 +1,6 @@
 """One pass over a structure: voxels, centroid, exposed faces and HU.
 
-Unusual: the pass runs over the bounding box in slabs of about two million voxels in the order of memory, so the
+The pass runs over the bounding box in slabs of about two million voxels in the order of memory, so the
 working arrays stay small whatever the structure. A mask here is always ``array == value``, which serves a label
 map and a map of components alike.
 """

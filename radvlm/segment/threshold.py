@@ -9,7 +9,7 @@ then taken from the full-resolution voxels.
 Limits. Arms beside the trunk are not body unless they touch it; a limb on its own is called body; lung that the side
 of the field of view cuts open is filled neither as body nor as lung. Consolidated or
 collapsed lung, effusion and most of severe emphysema are not in the lung mask, so its volume is that of *aerated* lung
-and a low one proves nothing. Slivers of lung base (below 20 ml) are not reported. Unusual: it would rather find
+and a low one proves nothing. Slivers of lung base (below 20 ml) are not reported. It would rather find
 nothing than something wrong, so "absent" here means not recognized.
 """
 

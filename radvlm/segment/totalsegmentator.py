@@ -1,6 +1,6 @@
 """The TotalSegmentator package as a source of masks, where it and its weights are installed.
 
-Unusual: by itself that package downloads weights and reports usage over the network when it is called. Here neither
+By itself that package downloads weights and reports usage over the network when it is called. Here neither
 happens: its two download functions raise unless ``allow_download=True``, and its usage report is switched off for the
 call. (It still keeps its own small settings file in ``~/.totalsegmentator``.)
 """

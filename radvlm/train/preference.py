@@ -25,6 +25,7 @@ from torch import Tensor
 
 from radvlm.dataset.case import Case, Corpus
 from radvlm.errors import InputError
+from radvlm.files.settings import read_settings
 from radvlm.model.decoder.causal_lm import IGNORED, Decoder, LoraSettings, TextBatch, positions_of
 from radvlm.model.decoder.prior_text import hinted_prompt
 from radvlm.model.registry import load_model
@@ -37,7 +38,6 @@ from radvlm.train.loop import LoopConfig, run_stage
 from radvlm.train.pairs import KINDS, Pair, Pairs
 from radvlm.train.stages import Progress, corpus_folder
 from radvlm.train.tiny_config import CorpusConfig
-from radvlm.train.tokens_config import read_recipe
 
 #: Scans with a report of their masks that facts lessons are taken from, and scans that answers are taken from: they
 #: only keep what was learned before.
@@ -89,9 +89,8 @@ class PreferenceConfig:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> PreferenceConfig:
-        """Read a YAML; InputError for an unknown or missing key and for a value of another type, naming it."""
-        made: PreferenceConfig = read_recipe(cls, path)
-        return made
+        """Read a YAML file; InputError for what is no such recipe, as in ``radvlm.files.settings``."""
+        return read_settings(cls, path, "a recipe", "See configs/tiny-preference.yaml and docs/training.md")
 
 
 # -- the loss --------------------------------------------------------------------------------------------------------

@@ -1,17 +1,14 @@
-"""The recipe of a model as frozen dataclasses; the YAML holds values only, and unknown keys are refused."""
+"""The recipe of a model as frozen dataclasses."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import Any, get_args, get_origin, get_type_hints
-
-import yaml
 
 from radvlm.errors import InputError
+from radvlm.files.settings import read_settings
 from radvlm.train.loop import LoopConfig
 
 
@@ -24,7 +21,7 @@ class CorpusConfig:
         seeds: (first, one past the last) of the phantoms to make where they are missing; None to use what is there.
         crowded: share of phantoms with 6 to 8 kinds of findings. reports: seeds from here on get the report of
             the masks.
-        noise_hu, spacing_mm, left_out: as in ``radvlm.workflows.phantom_corpus.write_corpus``.
+        noise_hu, spacing_mm, left_out: as in ``radvlm.workflows.phantom_corpus.CorpusOptions``.
     """
 
     folder: str
@@ -133,76 +130,5 @@ class TrainConfig:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> TrainConfig:
-        """Read a YAML; InputError for an unknown or missing key, naming it."""
-        file = Path(path)
-        try:
-            data = yaml.safe_load(file.read_text(encoding="utf-8"))
-        except (OSError, yaml.YAMLError) as error:
-            raise InputError("a recipe is a YAML file", f"{file.name}: {error}", "See configs/tiny.yaml") from error
-        if not isinstance(data, dict):
-            raise InputError("a recipe is a mapping", type(data).__name__, "See configs/tiny.yaml")
-        return cls(**_values(cls, data, "recipe"))
-
-
-_NESTED = {
-    "voxel_scans": CorpusConfig,
-    "head_scans": CorpusConfig,
-    "validation_scans": CorpusConfig,
-    "encoder": EncoderShape,
-    "decoder": DecoderShape,
-    "voxels": LoopConfig,
-    "heads": LoopConfig,
-    "base": LoopConfig,
-    "instruct": LoopConfig,
-    "voxel_batch": Batch,
-    "head_batch": Batch,
-    "base_batch": Batch,
-    "instruct_batch": Batch,
-}
-
-
-def _values(cls: type, data: Mapping[str, Any], where: str) -> dict[str, Any]:
-    known = {f.name for f in fields(cls)}
-    unknown = sorted(str(key) for key in set(data) - known)
-    if unknown:
-        raise InputError(f"keys of the {where} are {', '.join(sorted(known))}", ", ".join(unknown))
-    hints = get_type_hints(cls)
-    out: dict[str, Any] = {}
-    for key, value in data.items():
-        if cls is TrainConfig and key in _NESTED:
-            if not isinstance(value, dict):
-                raise InputError(f"{key} is a mapping", type(value).__name__)
-            out[key] = _made(_NESTED[key], _values(_NESTED[key], value, key), key)
-        else:
-            out[key] = tuple(value) if isinstance(value, list) else value
-            if not _fits(out[key], hints[key]):
-                kind = str(getattr(hints[key], "__name__", hints[key]))
-                remedy = "YAML reads 2e-3 as text; write 2.0e-3 or 0.002" if isinstance(value, str) else ""
-                raise InputError(f"{key} of the {where} is {kind}", repr(value), remedy)
-    if cls is TrainConfig:
-        missing = sorted(known - set(out))
-        if missing:
-            raise InputError("a recipe has every part", f"missing {', '.join(missing)}", "See configs/tiny.yaml")
-    return out
-
-
-def _fits(value: Any, hint: Any) -> bool:
-    """Whether a value from YAML is of the type that a field states; a whole number is a float too."""
-    kinds = get_args(hint)
-    if get_origin(hint) is tuple:
-        if not isinstance(value, tuple):
-            return False
-        wanted = kinds[:1] * len(value) if kinds[-1] is ... else kinds
-        return len(wanted) == len(value) and all(_fits(v, k) for v, k in zip(value, wanted, strict=True))
-    if kinds:  # a union
-        return any(_fits(value, kind) for kind in kinds)
-    if isinstance(value, bool):
-        return hint is bool
-    return isinstance(value, (int, float) if hint is float else hint)
-
-
-def _made(cls: type, values: dict[str, Any], where: str) -> Any:
-    try:
-        return cls(**values)
-    except TypeError as error:
-        raise InputError(f"{where} has its required keys", str(error)) from error
+        """Read a YAML file; InputError for what is no such recipe, as in ``radvlm.files.settings``."""
+        return read_settings(cls, path, "a recipe", "See configs/tiny.yaml")

@@ -1,22 +1,12 @@
-"""The recipe of a token model (``kind: tokens``) as frozen dataclasses; the YAML holds values only.
-
-Unusual: types are checked against the dataclasses, so that ``learning_rate: 1e-4`` (which YAML reads as text, for want
-of a dot) is told with its remedy and not found out after a night. A stage that is left out is not run.
-"""
+"""The recipe of a token model (``kind: tokens``) as frozen dataclasses. A stage that is left out is not run."""
 
 from __future__ import annotations
 
 import os
-import types
-import typing
-from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields, is_dataclass
-from pathlib import Path
-from typing import Any
-
-import yaml
+from dataclasses import dataclass, field
 
 from radvlm.errors import InputError
+from radvlm.files.settings import read_mapping, read_settings
 from radvlm.model.adapters.text_towers import TextTowerConfig
 from radvlm.model.adapters.token_encoder import TokenEncoderConfig
 from radvlm.model.decoder.causal_lm import LlamaShape, LoraSettings
@@ -178,80 +168,13 @@ class TokensConfig:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> TokensConfig:
-        """Read a YAML; InputError for an unknown or missing key and for a value of another type, naming it."""
-        made: TokensConfig = _made(cls, read_yaml(path), "recipe")
-        return made
-
-
-def read_yaml(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """The mapping in a YAML file; InputError when it is none."""
-    file = Path(path)
-    try:
-        data = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError("a recipe is a YAML file", f"{file.name}: {error}", _SEE) from error
-    if not isinstance(data, dict):
-        raise InputError("a recipe is a mapping", type(data).__name__, _SEE)
-    return data
+        """Read a YAML file; InputError for what is no such recipe, as in ``radvlm.files.settings``."""
+        return read_settings(cls, path, "a recipe", _SEE)
 
 
 def recipe_kind(path: str | os.PathLike[str]) -> str:
     """``table``, ``tokens`` or ``preference``; InputError for another kind."""
-    kind = read_yaml(path).get("kind", "table")
+    kind = read_mapping(path, "a recipe", _SEE).get("kind", "table")
     if kind not in KINDS:
         raise InputError(f"the kind of a recipe is one of {', '.join(KINDS)}", repr(kind))
     return str(kind)
-
-
-def read_recipe(cls: type, path: str | os.PathLike[str]) -> Any:
-    """A YAML file as a dataclass; InputError for an unknown or missing key and for a value of another type."""
-    return _made(cls, read_yaml(path), "recipe")
-
-
-def _made(cls: type, data: Any, where: str) -> Any:
-    if not isinstance(data, Mapping):
-        raise InputError(f"{where} is a mapping", repr(data))
-    hints = typing.get_type_hints(cls)
-    known = {f.name: f for f in fields(cls) if f.init}
-    unknown = sorted(str(k) for k in set(data) - set(known))
-    if unknown:
-        raise InputError(f"keys of {where} are {', '.join(known)}", ", ".join(unknown))
-    missing = [n for n, f in known.items() if n not in data and f.default is MISSING and f.default_factory is MISSING]
-    if missing:
-        raise InputError(f"{where} has its required keys", f"missing {', '.join(missing)}", _SEE)
-    return cls(**{k: _value(hints[k], v, f"{where}.{k}".removeprefix("recipe.")) for k, v in data.items()})
-
-
-def _value(kind: Any, value: Any, where: str) -> Any:
-    """A YAML value as the type that a field asks for."""
-    origin, args = typing.get_origin(kind), typing.get_args(kind)
-    if origin in (types.UnionType, typing.Union):
-        if value is None and type(None) in args:
-            return None
-        options = [a for a in args if a is not type(None)]
-        errors = []
-        for option in options:
-            try:
-                return _value(option, value, where)
-            except InputError as error:
-                errors.append(error)
-        raise errors[0]
-    if is_dataclass(kind):
-        return _made(kind, value, where)  # type: ignore[arg-type]
-    if origin is tuple:
-        if not isinstance(value, list | tuple):
-            raise InputError(f"{where} is a list", repr(value))
-        inner = [args[0]] * len(value) if len(args) == 2 and args[1] is Ellipsis else list(args)
-        if len(inner) != len(value):
-            raise InputError(f"{where} has {len(inner)} values", repr(value))
-        return tuple(_value(a, v, f"{where}[{n}]") for n, (a, v) in enumerate(zip(inner, value, strict=True)))
-    if origin is not None:
-        if not isinstance(value, Mapping):
-            raise InputError(f"{where} is a mapping", repr(value))
-        return dict(value)
-    wanted: Any = {int: int, float: (int, float), str: str, bool: bool}.get(kind)
-    if wanted is None or (isinstance(value, wanted) and (kind is bool or not isinstance(value, bool))):
-        return float(value) if kind is float else value
-    remedy = "Write 1.0e-4 and not 1e-4: YAML takes the latter for text" if kind is float else ""
-    name = getattr(kind, "__name__", "mapping")
-    raise InputError(f"{where} is of type {name}", repr(value), remedy)

@@ -62,11 +62,6 @@ class StructureMeasurements:
     def median_hu(self) -> float | None:
         return _value(self.measurements, "median_hu")
 
-    @property
-    def is_complete(self) -> bool:
-        """True when no face of the field of view cuts the structure."""
-        return not self.cut_by
-
     def measurement(self, quantity: str) -> Measurement | None:
         return next((m for m in self.measurements if m.quantity == quantity), None)
 
@@ -154,10 +149,6 @@ class LesionMeasurements:
     @property
     def mean_hu(self) -> float | None:
         return _value(self.measurements, "mean_hu")
-
-    @property
-    def is_complete(self) -> bool:
-        return not self.cut_by
 
 
 def _contact_rows(

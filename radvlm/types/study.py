@@ -36,11 +36,6 @@ class Patient:
             if value is not None and not (isinstance(value, (int, float)) and low <= value <= high):
                 raise InputError(f"{name} lies between {low} and {high}", repr(value))
 
-    @property
-    def is_adult(self) -> bool | None:
-        """True from 18 years, None when the age is unknown."""
-        return None if self.age_years is None else self.age_years >= 18
-
 
 @dataclass(frozen=True)
 class Study:

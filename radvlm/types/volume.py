@@ -1,6 +1,6 @@
 """A CT volume: Hounsfield units on a Geometry.
 
-Unusual: a Volume is always in RAS+ order (axis 0 most nearly to the patient's right, 1 anterior, 2 superior),
+A Volume is always in RAS+ order (axis 0 most nearly to the patient's right, 1 anterior, 2 superior),
 whatever the file held, so axis 2 counts axial slices from the feet up everywhere in the library. The reader
 reorders (a view, no copy) and remembers the file's own axes in ``stored_axes``, so that masks can be written
 back on the file's grid. Values have been rescaled to HU exactly once, by the reader.

@@ -1,7 +1,6 @@
-"""Settings of a run: frozen dataclasses with documented attributes; YAML holds only values.
+"""Settings of a run: frozen dataclasses with documented attributes.
 
-Unusual: unknown keys are refused with the nearest known one, and every run records the digest of the values it
-used, so that two reports can be compared honestly.
+Every run records the digest of the values it used, so that two reports can be compared honestly.
 """
 
 from __future__ import annotations
@@ -9,13 +8,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 from radvlm.compose import Style
 from radvlm.errors import InputError
 from radvlm.export import PageOptions
+from radvlm.files.settings import read_settings, settings_from
 
 
 @dataclass(frozen=True)
@@ -67,21 +67,11 @@ class Config:
     @classmethod
     def load(cls, path: str | Path) -> Config:
         """Read a YAML file; InputError names an unknown key, a wrong type or a missing file."""
-        import yaml
-
-        try:
-            data = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise InputError("a configuration is a readable YAML file", f"{path}: {error}") from error
-        if data is None:
-            data = {}
-        if not isinstance(data, Mapping):
-            raise InputError("a configuration is a mapping of settings", type(data).__name__)
-        return cls.from_mapping(data)
+        return read_settings(cls, path, "a configuration")
 
     @classmethod
     def from_mapping(cls, data: Mapping[str, Any]) -> Config:
-        return _build(cls, data, "")
+        return settings_from(cls, data, "a configuration")
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -93,32 +83,3 @@ class Config:
         if self.rules_file:
             text += Path(self.rules_file).read_text(encoding="utf-8")
         return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _build(cls: type, data: Mapping[str, Any], where: str) -> Any:
-    from pydantic import TypeAdapter, ValidationError
-
-    known = {f.name for f in fields(cls)}
-    hints = get_type_hints(cls)
-    values: dict[str, Any] = {}
-    for key, value in data.items():
-        path = f"{where}{key}"
-        if key not in known:
-            import difflib
-
-            near = difflib.get_close_matches(str(key), known, n=1)
-            raise InputError(
-                f"the configuration knows the keys {', '.join(sorted(known))} here",
-                path,
-                f"Did you mean {near[0]}?" if near else "Remove it",
-            )
-        if is_dataclass(hints[key]):
-            if not isinstance(value, Mapping):
-                raise InputError(f"{path} is a mapping of settings", repr(value))
-            values[key] = _build(hints[key], value, f"{path}.")
-            continue
-        try:
-            values[key] = TypeAdapter(hints[key]).validate_python(value, strict=not isinstance(value, (int, list)))
-        except ValidationError as error:
-            raise InputError(f"{path} is {hints[key]}", repr(value), error.errors()[0]["msg"]) from error
-    return cls(**values)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,6 +15,9 @@ from radvlm.workflows.config import Config
 from radvlm.workflows.models import resolve_model
 from radvlm.workflows.neighbor_votes import VoteCalibration, vote
 from radvlm.workflows.open_index import opened
+
+if TYPE_CHECKING:
+    from radvlm.retrieve import SearchOptions
 
 #: Longest question, in characters.
 LONGEST_QUESTION = 500
@@ -59,14 +62,13 @@ def classify_findings(
     affine: Any = None,
     series: str | None = None,
     index: Any = None,
-    exclude_patient: str | Sequence[str] | None = None,
-    patient_not_indexed: bool = False,
+    search: SearchOptions | None = None,
     vote_calibration: VoteCalibration | None = None,
 ) -> tuple[FindingScore, ...]:
     """How probable findings are, from the images alone.
 
     Args:
-        volume: as in ``generate_report``.
+        volume: as in ``generate_report``; ``affine`` and ``series`` as in ``load_volume``.
         model: a model, or what ``load_model`` takes.
         findings: any texts (zero-shot), or None for the model's own vocabulary. A name of that vocabulary stands for
             its finding.
@@ -74,7 +76,7 @@ def classify_findings(
             ``radvlm.workflows.neighbor_votes.VotedScore``. The votes change probabilities only through
             ``vote_calibration`` (default: the one stored with the index); without one they stand beside them,
             ``is_calibrated=False``.
-        exclude_patient, patient_not_indexed: whose scan it is, as in ``ReportIndex.search``.
+        search: whose scan it is, as in ``ReportIndex.search``.
 
     Returns: one score per finding and site, calibrated; ``status`` by the thresholds stored with the model.
 
@@ -94,15 +96,7 @@ def classify_findings(
     if index is None:
         return scores
     with opened(index, asked) as priors:
-        return vote(
-            asked,
-            scan,
-            priors,
-            scores,
-            exclude_patient=exclude_patient,
-            patient_not_indexed=patient_not_indexed,
-            calibration=vote_calibration,
-        )
+        return vote(asked, scan, priors, scores, search=search, calibration=vote_calibration)
 
 
 def answer(

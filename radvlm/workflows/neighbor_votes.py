@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,10 +26,12 @@ from radvlm.types.volume import Volume
 from radvlm.workflows.open_index import reads_scans
 
 if TYPE_CHECKING:
-    from radvlm.retrieve import ReportIndex, SearchResult
+    from radvlm.retrieve import ReportIndex, SearchOptions, SearchResult
 
 #: Neighbors that vote, and the temperature of the softmax over their cosines, unless a calibration says otherwise.
 NEIGHBORS, TEMPERATURE = 16, 0.1
+#: Precision of the prior of a fit.
+PULL = 2.0
 #: Name of the calibration in the folder of an index; it is read from there when none is passed.
 CALIBRATION_FILE = "votes.json"
 _FORMAT = "radvlm-vote-calibration"
@@ -127,8 +129,7 @@ def vote(
     index: ReportIndex,
     scores: Sequence[FindingScore],
     *,
-    exclude_patient: Any = None,
-    patient_not_indexed: bool = False,
+    search: SearchOptions | None = None,
     calibration: VoteCalibration | None = None,
 ) -> tuple[VotedScore, ...]:
     """The scores of a model with the votes of the scans (or reports) nearest to a scan.
@@ -149,9 +150,7 @@ def vote(
                 "Fit it for these with calibrate_votes",
             )
         calibration = None
-    result = _neighbors(
-        scan, index, calibration.neighbors if calibration else NEIGHBORS, exclude_patient, patient_not_indexed
-    )
+    result = _neighbors(scan, index, calibration.neighbors if calibration else NEIGHBORS, search)
     shares = _shares(result, [s.words for s in scores], calibration.temperature if calibration else TEMPERATURE)
     return tuple(_voted(s, shares[s.words], calibration) for s in scores)
 
@@ -171,7 +170,7 @@ def _voted(score: FindingScore, share: tuple[float, int] | None, calibration: Vo
     )
 
 
-def _neighbors(scan: Volume, index: ReportIndex, k: int, exclude_patient: Any, not_indexed: bool) -> SearchResult:
+def _neighbors(scan: Volume, index: ReportIndex, k: int, search: SearchOptions | None) -> SearchResult:
     from radvlm.retrieve import SearchOptions
 
     if not reads_scans(index):
@@ -187,7 +186,7 @@ def _neighbors(scan: Volume, index: ReportIndex, k: int, exclude_patient: Any, n
             ", ".join(index.levels),
             "Build the index with the level image or report",
         )
-    return index.search(scan, k, SearchOptions(exclude_patient, not_indexed, level=level))
+    return index.search(scan, k, replace(search or SearchOptions(), level=level))
 
 
 def _shares(result: SearchResult, asked: Iterable[str], temperature: float) -> dict[str, tuple[float, int] | None]:
@@ -231,19 +230,17 @@ def calibrate_votes(
 
     Raises InputError without a positive and a negative vote.
     """
+    from radvlm.retrieve import SearchOptions
+
     rows: list[tuple[float, float, int, bool]] = []
     for scan, patient, truth in cases:
         scores = {s.words: s for s in model.classify(scan, list(truth))}
-        result = _neighbors(scan, index, neighbors, patient, patient is None)
+        result = _neighbors(scan, index, neighbors, SearchOptions(patient, patient is None))
         for words, share in _shares(result, truth, temperature).items():
             if share is not None and words in scores:
                 rows.append((scores[words].probability, *share, bool(truth[words])))
-    table = np.array(rows, dtype=float).reshape(-1, 4)
     return fit_votes(
-        table[:, 0],
-        table[:, 1],
-        table[:, 2],
-        table[:, 3],
+        Votes(*np.array(rows, dtype=float).reshape(-1, 4).T),
         neighbors=neighbors,
         temperature=temperature,
         model_digest=str(getattr(model, "digest", "")),
@@ -251,38 +248,45 @@ def calibrate_votes(
     )
 
 
+@dataclass(frozen=True, eq=False)
+class Votes:
+    """Pairs of scan and finding to fit a calibration on, each (N,): the model's probability, the share of the
+    neighbors' weight that has the finding, how many voted, and whether it is there."""
+
+    model: np.ndarray
+    share: np.ndarray
+    voters: np.ndarray
+    truth: np.ndarray
+
+
 def fit_votes(
-    model: np.ndarray,
-    share: np.ndarray,
-    voters: np.ndarray,
-    truth: np.ndarray,
+    votes: Votes,
     *,
     neighbors: int = NEIGHBORS,
     temperature: float = TEMPERATURE,
     model_digest: str = "",
     index_digest: str = "",
-    pull: float = 2.0,
 ) -> VoteCalibration:
-    """Logistic regression of truth (N,) on the logits of the model's probabilities and of the shares.
+    """Logistic regression of the truth on the logits of the model's probabilities and of the shares.
 
-    A Gaussian prior of precision ``pull`` draws the weights to (1, 0) and the bias to 0, "the model alone", so that few
+    A Gaussian prior of precision ``PULL`` draws the weights to (1, 0) and the bias to 0, "the model alone", so that few
     cases change little. ``present_from`` maximizes F1 on the cases; ``absent_below`` is half of it.
     """
-    y = np.asarray(truth, dtype=float)
+    y = np.asarray(votes.truth, dtype=float)
     if not 0 < y.sum() < len(y):
         raise InputError("a calibration needs cases with and without a finding", f"{int(y.sum())} of {len(y)}")
-    x = np.column_stack([np.ones(len(y)), *_features(model, share, voters)])  # (N, 3)
+    x = np.column_stack([np.ones(len(y)), *_features(votes.model, votes.share, votes.voters)])  # (N, 3)
     prior = np.array([0.0, 1.0, 0.0])
     w = prior.copy()
 
     def cost(v: np.ndarray) -> float:
         z = x @ v
-        return float((np.logaddexp(0, z) - y * z).sum() + pull / 2 * ((v - prior) ** 2).sum())
+        return float((np.logaddexp(0, z) - y * z).sum() + PULL / 2 * ((v - prior) ** 2).sum())
 
     for _ in range(100):
         p = 1 / (1 + np.exp(-np.clip(x @ w, -60, 60)))
-        gradient = x.T @ (p - y) + pull * (w - prior)
-        hessian = (x * (p * (1 - p))[:, None]).T @ x + pull * np.eye(3)
+        gradient = x.T @ (p - y) + PULL * (w - prior)
+        hessian = (x * (p * (1 - p))[:, None]).T @ x + PULL * np.eye(3)
         step = np.linalg.solve(hessian, gradient)
         size, before = 1.0, cost(w)
         while size > 1e-10 and cost(w - size * step) > before:

@@ -1,6 +1,6 @@
 """A folder of labeled phantoms to train a model on: images, voxel classes, truth and the report of the masks.
 
-    write_corpus("corpus/train", seeds=range(1000, 2000), spacing_mm=3.0)
+    write_corpus("corpus/train", range(1000, 2000), CorpusOptions(spacing_mm=3.0))
 
 Unusual: a case is complete or absent (its folder is renamed into place), so an interrupted run goes on where it
 stopped. Arrays are cropped to the body and stored as plain ``.npy``, so that training maps them instead of reading
@@ -13,6 +13,7 @@ import json
 import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -34,69 +35,61 @@ MARGIN_VOXELS = 4
 BODY_HU = -400
 
 
-def corpus_spec(
-    seed: int, *, spacing_mm: float | None, noise_hu: tuple[float, float], crowded: float, left_out: Iterable[str] = ()
-) -> PhantomSpec:
-    """The phantom of one seed.
+@dataclass(frozen=True)
+class CorpusOptions:
+    """What the phantoms of a corpus are like, and what is written of them.
 
-    Args:
+    Attributes:
         spacing_mm: isotropic; None for that of ``Phantom.random``.
         noise_hu: lowest and highest standard deviation of the noise, uniform between.
         crowded: share of phantoms that have 6 to 8 kinds of lesions instead of 0 to 5; 0 for evaluation.
-        left_out: kinds that are never put in.
+        left_out: kinds of lesions that are never put in.
+        reports: False leaves out the report of the masks.
     """
+
+    spacing_mm: float | None = 3.0
+    noise_hu: tuple[float, float] = (5.0, 16.0)
+    crowded: float = 0.0
+    left_out: tuple[str, ...] = ()
+    reports: bool = True
+
+
+def corpus_spec(seed: int, options: CorpusOptions) -> PhantomSpec:
+    """The phantom of one seed."""
     rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, 17])))
-    noise = float(rng.uniform(*noise_hu))
-    count = None if rng.random() >= crowded else int(rng.integers(6, 9))
-    spacing = None if spacing_mm is None else (spacing_mm,) * 3
+    noise = float(rng.uniform(*options.noise_hu))
+    count = None if rng.random() >= options.crowded else int(rng.integers(6, 9))
+    spacing = None if options.spacing_mm is None else (options.spacing_mm,) * 3
     spec = random_spec(seed, spacing_mm=spacing, lesions=count, noise_hu=noise)
-    drop = set(left_out)
+    drop = set(options.left_out)
     kept = tuple(s for s in spec.lesions if isinstance(s, LesionSpec) and s.kind not in drop)
-    return PhantomSpec(
-        seed=seed,
-        region=spec.region,
-        spacing_mm=spec.spacing_mm,
-        phase=spec.phase,
-        sex=spec.sex,
-        age_years=spec.age_years,
-        noise_hu=noise,
-        lesions=kept,
-        healthy=not kept,
-    )
+    return replace(spec, lesions=kept, healthy=not kept)
 
 
 def write_corpus(
     folder: str | os.PathLike[str],
     seeds: Iterable[int],
+    options: CorpusOptions | None = None,
     *,
-    spacing_mm: float | None = 3.0,
-    noise_hu: tuple[float, float] = (5.0, 16.0),
-    crowded: float = 0.0,
-    left_out: Iterable[str] = (),
-    reports: bool = True,
     workers: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
-    """Make every phantom that is not there yet; see ``corpus_spec`` for the parameters.
-
-    ``reports=False`` leaves out the report of the masks. Raises RadvlmError of the first phantom that fails.
-    """
-    target = Path(folder)
+    """Make every phantom that is not there yet. Raises RadvlmError of the first phantom that fails."""
+    target, made_as = Path(folder), options or CorpusOptions()
     target.mkdir(parents=True, exist_ok=True)
     wanted = list(seeds)
     missing = [s for s in wanted if not (target / case_name(s)).is_dir()]
-    args = [(str(target), s, spacing_mm, noise_hu, crowded, tuple(left_out), reports) for s in missing]
     done = len(wanted) - len(missing)
     if workers <= 1:
-        for row in args:
-            _write_case(row)
+        for seed in missing:
+            _write_case(target, seed, made_as)
             done += 1
             if progress:
                 progress(done, len(wanted))
         return target
     with ProcessPoolExecutor(workers, mp_context=get_context("forkserver")) as pool:
         try:
-            for future in as_completed([pool.submit(_write_case, row) for row in args]):
+            for future in as_completed([pool.submit(_write_case, target, seed, made_as) for seed in missing]):
                 future.result()
                 done += 1
                 if progress:
@@ -111,31 +104,26 @@ def case_name(seed: int) -> str:
     return f"phantom-{seed:07d}"
 
 
-def _write_case(args: tuple[str, int, float | None, tuple[float, float], float, tuple[str, ...], bool]) -> None:
-    folder, seed, spacing_mm, noise_hu, crowded, left_out, reports = args
+def _write_case(folder: Path, seed: int, options: CorpusOptions) -> None:
     phantom = None
+    spec = corpus_spec(seed, options)
     for attempt in range(5):  # crowded hosts can have no room left: fewer lesions then
-        spec = corpus_spec(seed, spacing_mm=spacing_mm, noise_hu=noise_hu, crowded=crowded, left_out=left_out)
-        lesions = tuple(spec.lesions)
+        lesions: tuple[Any, ...] = tuple(spec.lesions)
         kept = lesions[: max(1, len(lesions) - 2 * attempt)]
         try:
-            phantom = make_phantom(PhantomSpec(**{**_fields(spec), "lesions": kept}))
+            phantom = make_phantom(replace(spec, lesions=kept))
             break
         except RadvlmError:
             if attempt == 4:
                 raise
     assert phantom is not None
-    case = Path(folder) / case_name(seed)
+    case = folder / case_name(seed)
     try:
         with whole_folder(case, replace=False) as beside:
-            _save(beside, phantom, reports)
+            _save(beside, phantom, options.reports)
     except OSError:
         if not case.is_dir():  # else another process was faster
             raise
-
-
-def _fields(spec: PhantomSpec) -> dict[str, Any]:
-    return {name: getattr(spec, name) for name in PhantomSpec.__dataclass_fields__}
 
 
 def _save(folder: Path, phantom: Phantom, reports: bool) -> None:

@@ -35,7 +35,7 @@ from radvlm.workflows.open_index import opened, reads_scans
 from radvlm.workflows.prior_queries import organ_queries, query_words, route
 
 if TYPE_CHECKING:
-    from radvlm.retrieve import Hint, QueryContext, ReportIndex, SearchResult, Selection, SelectSettings
+    from radvlm.retrieve import Hint, QueryContext, ReportIndex, SearchOptions, SearchResult, Selection, SelectSettings
 
 #: What every report with prior texts says of them.
 STATEMENT = (
@@ -133,9 +133,7 @@ def find_priors(
     scan: Volume,
     findings: Sequence[Finding],
     *,
-    exclude_patient: Any = None,
-    patient_not_indexed: bool = False,
-    context: QueryContext | None = None,
+    search: SearchOptions | None = None,
     settings: PriorSettings | None = None,
     masks: Segmentation | None = None,
 ) -> Priors:
@@ -143,22 +141,22 @@ def find_priors(
 
     Args:
         findings: of the finished report; each that is present and matters is looked up in its own section.
-        exclude_patient, patient_not_indexed: whose scan it is, as in ``ReportIndex.search``; one of them is needed
-            unless the header of the scan settles it, also where only texts are asked.
-        context: see ``route``. masks: of the scan, for ``PriorSettings.organ_views``.
+        search: whose scan it is, as in ``ReportIndex.search``, needed unless the header of the scan settles it, also
+            where only texts are asked; its ``context`` is that of ``route``, level and section are those of each query.
+        masks: of the scan, for ``PriorSettings.organ_views``.
 
     Raises InputError when it is not said whose scan it is.
     """
     from radvlm.retrieve import SearchOptions, SelectSettings, select
 
     wanted = settings or PriorSettings()
-    options = SearchOptions(exclude_patient, patient_not_indexed, context=context)
+    options = search or SearchOptions()
     patients, studies = index.whose(scan, options)
     options = replace(
         options,
         exclude_patient=patients or None,
         exclude_studies=studies,
-        patient_not_indexed=patient_not_indexed or not patients,
+        patient_not_indexed=options.patient_not_indexed or not patients,
     )
     chosen = wanted.select or SelectSettings()
     tokens, most = chosen.token_budget, chosen.most
@@ -185,7 +183,7 @@ def find_priors(
         str(index.manifest["encoder"]["id"]),
         tuple(asked),
         tuple(hints),
-        _decisions(asked, context, reads_scans(index)),
+        _decisions(asked, options.context, reads_scans(index)),
     )
 
 
@@ -234,12 +232,11 @@ def _decisions(asked: Sequence[Asked], context: QueryContext | None, with_scan: 
 class PriorQuestion:
     """Where a report looks for prior texts, whose scan it is, and whether a model may be shown them.
 
-    Attributes are those of ``generate_report``.
+    Attributes are those of ``generate_report`` and its ``ReportOptions``.
     """
 
     index: Any
-    exclude_patient: str | Sequence[str] | None = None
-    patient_not_indexed: bool = False
+    search: SearchOptions | None = None
     use_hints: bool = True
 
 
@@ -252,16 +249,12 @@ def look_up(
     reading: ModelReading | None,
 ) -> Priors:
     """Prior texts for a finished report; ``masks`` are those that were given, None where thresholds stood in."""
+    from radvlm.retrieve import SearchOptions
+
     model = None if reading is None else reading.model
     with opened(asked.index, model) as index:
-        return find_priors(
-            index,
-            scan,
-            findings,
-            exclude_patient=asked.exclude_patient,
-            patient_not_indexed=asked.patient_not_indexed,
-            context=route(scan, masks, index=index, phase=phase, reading=reading),
-        )
+        context = route(scan, masks, index=index, phase=phase, reading=reading)
+        return find_priors(index, scan, findings, search=replace(asked.search or SearchOptions(), context=context))
 
 
 def why_not_shown(asked: PriorQuestion, priors: Priors, reading: ModelReading | None) -> str:

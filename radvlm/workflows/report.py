@@ -6,7 +6,7 @@ another pass.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -27,8 +27,32 @@ from radvlm.workflows.saved_report import GeneratedReport
 
 if TYPE_CHECKING:
     from radvlm.interpret.rules import Rules
+    from radvlm.retrieve import SearchOptions
 
 Progress = Callable[[str], None]
+
+
+def _quiet(_: str) -> None:
+    return None
+
+
+@dataclass(frozen=True)
+class ReportOptions:
+    """What few reports need to say: how the files are to be read, and what a model may not see.
+
+    Attributes:
+        affine: 4x4 index to RAS+ mm, needed with a bare array.
+        series: which DICOM series, as in ``load_volume``.
+        scheme: label scheme of the masks, as in ``load_segmentation``.
+        use_hints: False keeps the prior texts from the model and records them all the same, to see what they change.
+        progress: called with a short line before each step.
+    """
+
+    affine: Any = None
+    series: str | None = None
+    scheme: Any = None
+    use_hints: bool = True
+    progress: Progress = _quiet
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,10 +71,6 @@ class Examined:
     config: Config
 
 
-def _quiet(_: str) -> None:
-    return None
-
-
 def generate_report(
     volume: Any,
     *,
@@ -58,34 +78,26 @@ def generate_report(
     model: Any = None,
     patient: Patient | None = None,
     config: Config | None = None,
-    affine: Any = None,
-    scheme: Any = None,
-    series: str | None = None,
     index: Any = None,
-    exclude_patient: str | Sequence[str] | None = None,
-    patient_not_indexed: bool = False,
-    use_hints: bool = True,
-    progress: Progress | None = None,
+    search: SearchOptions | None = None,
+    options: ReportOptions | None = None,
 ) -> GeneratedReport:
     """A grounded report of one CT.
 
     Args:
-        volume: a Volume, a path (NIfTI, DICOM folder), a NumPy array in HU with ``affine``, a nibabel image or a
-            MONAI MetaTensor.
+        volume: a Volume, a path (NIfTI, DICOM folder), a nibabel image, a MONAI MetaTensor or a NumPy array in HU
+            with the affine of ``options``.
         segmentation: a Segmentation or anything that ``load_segmentation`` takes; None: only what thresholds can
             show is reported, and the rest is "not assessed" or comes from the model.
         model: a model of ``load_model``, or its name or path; None: none. What only it saw is marked so, with its
             probability; masks always win; its prose stands where it is true to the findings.
         patient: facts that rules need; what is None is taken from the DICOM header.
         config: settings, default ``Config()``.
-        affine: 4x4 index to RAS+ mm, needed with a bare array.
-        scheme: label scheme of the masks.
-        series: which DICOM series, as in ``load_volume``.
         index: a ReportIndex or its folder; prior texts of other patients are looked up, recorded with the report, and
             shown to a model that was taught to use them. No finding comes from them (docs/retrieval.md).
-        exclude_patient, patient_not_indexed: whose scan it is, as in ``ReportIndex.search``.
-        use_hints: False keeps the prior texts from the model and records them all the same, to see what they change.
-        progress: called with a short line before each step.
+        search: whose scan it is and which records may be found, as in ``ReportIndex.search``; level, section and
+            context are those of each query.
+        options: the rest, default ``ReportOptions()``.
 
     Returns: GeneratedReport; every sentence of it has been verified against the findings it cites.
 
@@ -105,16 +117,17 @@ def generate_report(
     """
     from radvlm.interpret import load_rules
 
-    tell, settings = progress or _quiet, config or Config()
+    settings, rest = config or Config(), options or ReportOptions()
+    tell = rest.progress
     rules = load_rules(settings.rules_file)
     if model is not None:
         tell("Loading the model")
     reader = None if model is None else resolve_model(model)
 
     tell("Reading the CT")
-    scan = load_volume(volume, affine=affine, series=series)
+    scan = load_volume(volume, affine=rest.affine, series=rest.series)
     tell("Looking for body and lungs by thresholds" if segmentation is None else "Reading the masks")
-    masks = _masks_of(scan, segmentation, scheme)
+    masks = _masks_of(scan, segmentation, rest.scheme)
     given = None if segmentation is None else masks
 
     tell("Measuring")
@@ -128,7 +141,7 @@ def generate_report(
     report = _compose(examined, reading)
     if index is not None:
         tell("Looking for prior texts")
-        own = PriorQuestion(index, exclude_patient, patient_not_indexed, use_hints)
+        own = PriorQuestion(index, search, rest.use_hints)
         report, reading = _with_prior_texts(examined, reading, report, own)
     return GeneratedReport(
         report,

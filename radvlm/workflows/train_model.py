@@ -57,7 +57,7 @@ def train_model(
 def _make_scans(name: str, corpus: CorpusConfig, place: Path, workers: int, tell: Progress) -> None:
     """The phantoms of a corpus that are missing; nothing for a corpus without seeds."""
     from radvlm.train.stages import corpus_folder
-    from radvlm.workflows.phantom_corpus import write_corpus
+    from radvlm.workflows.phantom_corpus import CorpusOptions, write_corpus
 
     if corpus.seeds is None:
         return
@@ -72,11 +72,7 @@ def _make_scans(name: str, corpus: CorpusConfig, place: Path, workers: int, tell
             write_corpus(
                 corpus_folder(corpus.folder, place),
                 seeds,
-                spacing_mm=corpus.spacing_mm,
-                noise_hu=corpus.noise_hu,
-                crowded=corpus.crowded,
-                left_out=corpus.left_out,
-                reports=reports,
+                CorpusOptions(corpus.spacing_mm, corpus.noise_hu, corpus.crowded, corpus.left_out, reports),
                 workers=workers,
                 progress=report,
             )

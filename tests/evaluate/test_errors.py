@@ -339,3 +339,148 @@ def test_a_denial_of_one_side_denies_nothing_of_the_other() -> None:
         assert "does not mention it" in error.reason and error.reference == ()
         missed = next(e for e in count_errors(candidate, one_sided).errors if e.category == "omission")
         assert "does not mention it" in missed.reason and missed.candidate == ()
+
+
+# ---- every limit of the table of significance, from both sides ----
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "differ"),
+    [
+        (8.0, 10.0, False),  # 2 mm are never a difference
+        (8.0, 10.1, True),
+        (20.0, 25.0, False),  # 20 % of the larger are none
+        (20.0, 25.1, True),
+        (3.0, 4.9, False),
+    ],
+)
+def test_sizes_differ_beyond_both_tolerances(a: float, b: float, differ: bool) -> None:
+    table = load_significance()
+    assert table.sizes_differ(a, b) is table.sizes_differ(b, a) is differ
+    said = "{} mm nodule in the right upper lobe."
+    assert bool(judged(said.format(a), said.format(b))) is differ
+    assert bool(judged(said.format(b), said.format(a))) is differ
+
+
+@pytest.mark.parametrize(
+    ("kind", "a", "b", "matters"),
+    [
+        ("lung_nodule", 5.9, 6.0, True),  # steps at 6, 8 and 30 mm
+        ("lung_nodule", 6.0, 7.9, False),
+        ("lung_nodule", 7.9, 8.0, True),
+        ("lung_nodule", 8.0, 13.0, False),  # 5 mm more, and more than half
+        ("lung_nodule", 8.0, 13.1, True),
+        ("lung_nodule", 12.0, 18.0, False),  # half of the smaller
+        ("lung_nodule", 12.0, 18.1, True),
+        ("lung_nodule", 29.9, 30.0, True),
+        ("liver_cyst", 10, 60, False),  # benign at any size
+        ("liver_lesion", 3, 9.9, False),  # benign below 10 mm
+        ("liver_lesion", 3, 10, True),
+        ("lymph_node", 9, 10, True),  # minor below 10 mm
+        ("lymph_node", 3, 9.9, False),
+        ("nothing_known", 10, 60, False),  # the default is minor
+    ],
+)
+def test_a_difference_matters_across_a_step_or_when_large(kind: str, a: float, b: float, matters: bool) -> None:
+    table = load_significance()
+    assert table.size_matters(kind, a, b) is table.size_matters(kind, b, a) is matters
+
+
+@pytest.mark.parametrize(
+    ("kind", "size", "significant"),
+    [
+        ("lung_nodule", None, True),
+        ("lung_nodule", 5.9, False),
+        ("lung_nodule", 6.0, True),
+        ("lymph_node", None, False),
+        ("lymph_node", 9.9, False),
+        ("lymph_node", 10.0, True),
+        ("liver_cyst", None, False),
+        ("nothing_known", 50.0, False),
+    ],
+)
+def test_a_finding_matters_from_its_size_on(kind: str, size: float | None, significant: bool) -> None:
+    table = load_significance()
+    assert table.finding(kind, size) is significant
+    if kind == "nothing_known":
+        assert (table.tier(kind), table.source_id(kind), bool(table.source(kind))) == ("minor", "own", True)
+
+
+# ---- who is whose: several findings of a kind ----
+
+
+@pytest.mark.parametrize(
+    ("reference", "candidate", "wanted"),
+    [
+        # the nearer in side, place, size, grade, certainty or change is the same finding; the other is left over
+        (
+            "9 mm nodule in the right upper lobe.",
+            "9 mm nodule in the left lower lobe. 9 mm nodule in the right upper lobe.",
+            [(A, True)],
+        ),
+        ("9 mm nodule in the RUL. 30 mm nodule in the RUL.", "30 mm nodule in the RUL.", [(B, True)]),
+        ("9 mm nodule. 30 mm nodule.", "31 mm nodule. 10 mm nodule.", []),
+        ("9 mm nodule in the right upper lobe.", "9 mm nodule in the right lung.", []),
+        ("9 mm nodule in the right upper lobe.", "9 mm lung nodule.", []),
+        (
+            "2 cm lesion in segment VI. 2 cm lesion in segment II.",
+            "2 cm lesion in segment II. 2 cm lesion in segment VII.",
+            [(C, False)],
+        ),
+        # so unlike that they are two: other side and another place, size and certainty
+        ("4 mm nodule in the right upper lobe.", "40 mm nodule in the left lower lobe.", None),
+        ("Possible pleural effusion.", "Pleural effusion.", []),
+        ("Pleural effusion.", "Bilateral pleural effusions.", []),
+        ("Right pleural effusion.", "Left pleural effusion.", [(C, True)]),
+        ("Right pleural effusion.", "Bilateral pleural effusions.", [(C, True)]),
+        ("Small right effusion. Large left effusion.", "Large left effusion. Small right effusion.", []),
+    ],
+)  # fmt: skip
+def test_findings_are_paired_with_the_nearest(
+    reference: str, candidate: str, wanted: list[tuple[str, bool]] | None
+) -> None:
+    if wanted is not None:
+        assert judged(reference, candidate) == wanted
+    for a, b in ((reference, candidate), (candidate, reference)):
+        found = count_errors(a, b)
+        assert found.correct <= found.matched <= min(found.n_reference, found.n_candidate)
+        assert found.count(B) == found.n_reference - found.matched
+        assert found.count(A) == found.n_candidate - found.matched
+        details = {e.reference for e in found.errors if e.category not in (A, B)}
+        assert found.correct == found.matched - len(details)
+
+
+def test_the_greedy_assignment_takes_the_cheapest_pairs_first() -> None:
+    """More than eight of a kind on both sides: row 8 takes column 9 for less than row 0 asks, and row 0 another one."""
+    costs = [[5.0] * 10 for _ in range(9)]
+    for i in range(9):
+        costs[i][9 - i] = 1.0
+    costs[0][0], costs[8][9] = 6.0, 0.5
+    assert assign(costs) == [(0, 1), *((i, 9 - i) for i in range(1, 8)), (8, 9)]
+    apart = [[6.1] * 9 for _ in range(9)]
+    assert assign(apart) == [] and assign([[6.1]]) == [] and assign([[6.0]]) == [(0, 0)]
+    apart[3][4] = 5.9
+    assert assign(apart) == [(3, 4)]
+    assert assign([[6.1, 5.9]]) == [(0, 1)] and assign([[6.1], [5.9]]) == [(1, 0)]
+
+
+@pytest.mark.parametrize(
+    ("reference", "candidate", "reason"),
+    [
+        ("9 mm nodule in the RUL.", "9 mm nodule in the LUL.", "says right upper lobe, the candidate left upper lobe"),
+        ("Bilateral pleural effusions.", "Right pleural effusion.", "says both sides, the candidate right"),
+        ("Compression fracture of T12.", "Compression fracture of L3.", "the reference says T12, the candidate L3"),
+        ("12 mm nodule in the RUL.", "21 mm nodule in the RUL.", "21 mm in the candidate (difference 9 mm)"),
+        ("Mild cardiomegaly.", "Severe cardiomegaly.", "severity mild in the reference, severe in"),
+        ("Small right pneumothorax.", "Moderate right pneumothorax.", "right pneumothorax: severity mild"),
+        ("The right effusion has increased.", "The right effusion has decreased.", ": increased in the reference"),
+        ("Hiatal hernia.", "Stable hiatal hernia.", "the candidate says stable, the reference compares with nothing"),
+        ("New hiatal hernia.", "Hiatal hernia.", "the reference says new, the candidate compares with nothing"),
+        ("No effusion.", "Left pleural effusion.", "is stated, but the reference says it is absent (actionable,"),
+        ("Left pleural effusion.", "No effusion.", "but the candidate says it is absent (actionable,"),
+        ("Normal.", "Bilateral pleural effusions.", "bilateral pleural effusion is stated, but the ref"),
+    ],
+)  # fmt: skip
+def test_the_reason_tells_what_each_report_says(reference: str, candidate: str, reason: str) -> None:
+    (error,) = count_errors(reference, candidate).errors
+    assert reason in error.reason

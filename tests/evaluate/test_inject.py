@@ -10,7 +10,7 @@ import pytest
 
 import radvlm.evaluate.inject
 from radvlm.errors import InputError
-from radvlm.evaluate.inject import CATEGORIES, CONTROLS, STRENGTHS, inject_text, pairs
+from radvlm.evaluate.inject import CATEGORIES, CONTROLS, STRENGTHS, pairs
 from radvlm.evaluate.inject_grammar import TOPICS
 from radvlm.evaluate.metrics.errors import count_errors
 
@@ -72,31 +72,6 @@ def test_the_generator_uses_no_part_of_the_counter() -> None:
         assert used <= {"radvlm.errors", "radvlm.evaluate.inject_grammar"}
 
 
-REPORT = """FINDINGS: There is a 12 mm nodule in the right upper lobe, unchanged from the prior examination.
-Mild cardiomegaly.
-Small left pleural effusion. No pneumothorax. The liver is normal.
-IMPRESSION: Pulmonary nodule."""
-
-
-@pytest.mark.parametrize("category", CATEGORIES)
-def test_an_error_is_edited_into_a_real_report(category: str) -> None:
-    pair = inject_text(REPORT, category, seed=3)
-    assert pair is not None and pair.reference == REPORT and pair.candidate != REPORT
-    assert "No pneumothorax" in pair.candidate and "The liver is normal" in pair.candidate
-    assert [e.category for e in pair.errors] == [category]
-
-
-def test_what_cannot_carry_an_error_gives_none() -> None:
-    assert inject_text("No effusion.", "wrong_location") is None
-    assert inject_text("The lungs are clear.", "omitted_comparison") is None
-    with pytest.raises(InputError):
-        inject_text("x", "typo")
+def test_an_unknown_category_is_refused() -> None:
     with pytest.raises(InputError):
         list(pairs(1, categories=("typo",)))
-
-
-def test_a_size_with_a_decimal_point_is_edited_as_one_number() -> None:
-    text = "There is a 7.2 mm nodule in the right upper lobe, wider than 5.5 mm."
-    pair = inject_text(text, "wrong_severity", seed=1)
-    assert pair is not None
-    assert pair.candidate == "There is a 18 mm nodule in the right upper lobe, wider than 13.75 mm."

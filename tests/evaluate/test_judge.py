@@ -26,13 +26,13 @@ from radvlm.evaluate.judge.card import card_text
 from radvlm.evaluate.judge.cost import Prices
 from radvlm.evaluate.judge.judgment import JudgedError, Judgment, central
 from radvlm.evaluate.judge.local_transformers import LocalTransformers
-from radvlm.evaluate.judge.metric import JudgeMetric, judge_errors, marks
+from radvlm.evaluate.judge.metric import JudgeMetric, judge_errors, marks, scores
 from radvlm.evaluate.judge.offline_batch import OfflineBatch
 from radvlm.evaluate.judge.openai_compatible import OpenAICompatible
 from radvlm.evaluate.judge.quotes import locate
 from radvlm.evaluate.judge.reply import MalformedReply, read_reply
 from radvlm.evaluate.judge.request import PROMPTS, JudgeRequest, Params, load_prompt, reply_schema
-from radvlm.evaluate.judge.runner import JudgeRunner, JudgeSettings
+from radvlm.evaluate.judge.runner import CaseOutcome, JudgeRunner, JudgeSettings
 from radvlm.evaluate.judge.wire import is_local
 from radvlm.evaluate.metrics.errors import CATEGORIES, ErrorsMetric
 from radvlm.report_reader.report_text import ReportText
@@ -91,7 +91,7 @@ def test_counts_are_derived_from_the_listed_errors(reply: str) -> None:
     found = read_reply(reply, REFERENCE, CANDIDATE)
     assert found.total == 2 and found.significant == 1 and found.matched == 1 and found.unlocated == 0
     assert found.count("omission", False) == 1 and found.count("wrong_location", True) == 1
-    assert found.agreement == 0.5
+    assert scores(CaseOutcome("ok", judgment=found))["agreement"].value == 0.5
     location = found.errors[1]
     assert REFERENCE[slice(*location.reference[0])] == "right upper lobe"
     assert CANDIDATE[slice(*location.candidate[0])] == "left upper lobe"

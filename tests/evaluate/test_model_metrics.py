@@ -97,7 +97,7 @@ def test_missing_package_says_what_to_get(
 
 def test_a_package_that_cannot_be_imported_is_a_missing_package(monkeypatch: pytest.MonkeyPatch) -> None:
     fake(monkeypatch, "RaTEScore")
-    monkeypatch.setattr(m, "_cached", lambda network: True)
+    monkeypatch.setattr(m, "is_cached", lambda network: True)
 
     def broken(name: str) -> ModuleType:
         raise ValueError("numpy.dtype size changed")
@@ -119,7 +119,7 @@ def test_ratescore_gives_candidates_first_and_counts_halves(monkeypatch: pytest.
     fake(monkeypatch, "RaTEScore", RaTEScore=FakeRate)
     with pytest.raises(MissingPackageError, match="RaTE-NER-Deberta, FremyCompany"):
         score(m.ratescore("cpu"), "abcd", "a")
-    monkeypatch.setattr(m, "_cached", lambda network: True)
+    monkeypatch.setattr(m, "is_cached", lambda network: True)
     assert score(m.ratescore("cpu"), "abcd", "a")["f1"].value == 0.25
     found = score(m.ratescore("cpu"), "abcd", "")
     assert found["f1"].value == 0.5 and found["half"].value == 1.0
@@ -140,7 +140,7 @@ class FakeGreen:
 
 def test_green_counts_what_it_could_not_score(monkeypatch: pytest.MonkeyPatch) -> None:
     fake(monkeypatch, "green_score", GREEN=FakeGreen)
-    monkeypatch.setattr(m, "_cached", lambda network: True)
+    monkeypatch.setattr(m, "is_cached", lambda network: True)
     monkeypatch.setattr(m, "_has_cuda", lambda: False)
     with pytest.raises(MissingPackageError, match="CUDA"):
         score(m.green(), "a", "a")

@@ -52,7 +52,7 @@ def test_the_recipe_of_tiny(tmp_path: Path) -> None:
         ({"voxel_scans__folder": None}, "folder"),
         ({"voxels": 3}, "voxels is a mapping"),
         ({"voxels__learning_rate": "2e-3"}, "YAML reads 2e-3 as text"),
-        ({"voxels__steps": 10.5}, "steps of the voxels is int"),
+        ({"voxels__steps": 10.5}, "voxels.steps is of type int"),
         ({"voxels__steps": 0}, "at least one step"),
         ({"seed": True}, "seed"),
         ({"encoder__channels": [1, "b"]}, "channels"),

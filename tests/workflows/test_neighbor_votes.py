@@ -18,8 +18,17 @@ from radvlm.types.finding import Status
 from radvlm.types.finding_kinds import finding_kinds
 from radvlm.types.geometry import Geometry
 from radvlm.types.volume import Volume
-from radvlm.workflows.neighbor_votes import CALIBRATION_FILE, VoteCalibration, VotedScore, calibrate_votes, fit_votes
+from radvlm.workflows.neighbor_votes import (
+    CALIBRATION_FILE,
+    VoteCalibration,
+    VotedScore,
+    Votes,
+    calibrate_votes,
+    fit_votes,
+)
 
+#: The scan is of nobody in the index.
+NOBODY = SearchOptions(patient_not_indexed=True)
 DIGEST = "ab" * 32
 CYST = "Hepatic cyst in segment VI. The spleen is normal."
 NORMAL = "The liver is normal. No renal stone."
@@ -62,7 +71,7 @@ def one(scores: Sequence[Any], finding: str) -> VotedScore:
 
 def test_without_a_calibration_the_vote_stands_beside_the_score(scan: Volume, model: Any, index: ReportIndex) -> None:
     plain = radvlm.classify_findings(scan, model=model)
-    voted = radvlm.classify_findings(scan, model=model, index=index, patient_not_indexed=True)
+    voted = radvlm.classify_findings(scan, model=model, index=index, search=NOBODY)
     assert [(s.finding, s.site, s.probability, s.status) for s in voted] == [
         (s.finding, s.site, s.probability, s.status) for s in plain
     ]
@@ -77,33 +86,35 @@ def test_the_share_is_the_softmax_of_the_cosines(scan: Volume, model: Any, index
     hits = index.search(scan, 16, SearchOptions(patient_not_indexed=True, level="report"))
     weight = np.exp(np.array([h.score for h in hits]) / 0.1)
     has = np.array(["cyst" in h.text for h in hits])
-    cyst = one(radvlm.classify_findings(scan, model=model, index=index, patient_not_indexed=True), "liver_cyst")
+    cyst = one(radvlm.classify_findings(scan, model=model, index=index, search=NOBODY), "liver_cyst")
     assert cyst.share == pytest.approx(weight[has].sum() / weight.sum())
 
 
 def test_the_patient_does_not_vote(scan: Volume, model: Any, index: ReportIndex) -> None:
     with pytest.raises(InputError, match="whose it is"):
         radvlm.classify_findings(scan, model=model, index=index)
-    voted = radvlm.classify_findings(scan, model=model, index=index, exclude_patient=[f"P{n}" for n in range(6)])
+    voted = radvlm.classify_findings(
+        scan, model=model, index=index, search=SearchOptions(exclude_patient=[f"P{n}" for n in range(6)])
+    )
     assert one(voted, "liver_cyst").share == 0 and one(voted, "liver_cyst").neighbors == 6
 
 
 def test_a_stored_calibration_is_used_where_it_belongs(scan: Volume, model: Any, index: ReportIndex) -> None:
     fitted = VoteCalibration(-1.0, 0.5, 2.0, 0.3, 0.6, 16, 0.1, 99, DIGEST, index.digest)
     fitted.save(index.folder / CALIBRATION_FILE)
-    cyst = one(radvlm.classify_findings(scan, model=model, index=index, patient_not_indexed=True), "liver_cyst")
+    cyst = one(radvlm.classify_findings(scan, model=model, index=index, search=NOBODY), "liver_cyst")
     q = (cyst.share * 12 + 0.5) / 13  # type: ignore[operator]
     expected = 1 / (1 + np.exp(-(-1.0 + 0.5 * 0.0 + 2.0 * np.log(q / (1 - q)))))
     assert cyst.probability == pytest.approx(expected) and cyst.is_calibrated and cyst.status is Status.PRESENT
     other = replace(fitted, index_digest="other")
     other.save(index.folder / CALIBRATION_FILE)
-    again = one(radvlm.classify_findings(scan, model=model, index=index, patient_not_indexed=True), "liver_cyst")
+    again = one(radvlm.classify_findings(scan, model=model, index=index, search=NOBODY), "liver_cyst")
     assert not again.is_calibrated and again.probability == 0.5
     with pytest.raises(InputError, match="one model and one index"):
-        radvlm.classify_findings(scan, model=model, index=index, patient_not_indexed=True, vote_calibration=other)
+        radvlm.classify_findings(scan, model=model, index=index, search=NOBODY, vote_calibration=other)
     (index.folder / CALIBRATION_FILE).write_text("{}")
     with pytest.raises(FileFormatError, match="votes"):
-        radvlm.classify_findings(scan, model=model, index=index, patient_not_indexed=True)
+        radvlm.classify_findings(scan, model=model, index=index, search=NOBODY)
 
 
 def test_the_fit_finds_the_weights_that_made_the_cases() -> None:
@@ -114,9 +125,9 @@ def test_the_fit_finds_the_weights_that_made_the_cases() -> None:
     q = (share * voters + 0.5) / (voters + 1)
     z = -0.7 + 0.6 * np.log(p / (1 - p)) + 1.4 * np.log(q / (1 - q))
     truth = rng.uniform(size=20_000) < 1 / (1 + np.exp(-z))
-    fitted = fit_votes(p, share, voters, truth)
+    fitted = fit_votes(Votes(p, share, voters, truth))
     assert (fitted.bias, fitted.model_weight, fitted.vote_weight) == pytest.approx((-0.7, 0.6, 1.4), abs=0.08)
-    few = fit_votes(p[:4], share[:4], voters[:4], np.array([1, 0, 1, 0]))
+    few = fit_votes(Votes(p[:4], share[:4], voters[:4], np.array([1, 0, 1, 0])))
     assert abs(few.vote_weight) < 0.8, "four cases do not overturn a model"
 
 
@@ -138,7 +149,7 @@ def test_votes_need_an_encoder_that_reads_scans(scan: Volume, model: Any, tmp_pa
         ReportIndex.build([Record("P", "S", CYST)], HashedText(), tmp_path / "text") as text_only,
         pytest.raises(InputError, match="reads scans"),
     ):
-        radvlm.classify_findings(scan, model=model, index=text_only, patient_not_indexed=True)
+        radvlm.classify_findings(scan, model=model, index=text_only, search=NOBODY)
 
 
 def test_words_of_the_vocabulary_are_labels() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,9 @@ from radvlm.dataset.vocabulary import class_of, part_classes, voxel_classes
 from radvlm.phantom import LesionSpec, Phantom, PhantomSpec, make_phantom
 from radvlm.types.finding_kinds import finding_kinds
 from radvlm.workflows import phantom_corpus as made_by
-from radvlm.workflows.phantom_corpus import case_name, corpus_spec, voxel_labels, write_corpus
+from radvlm.workflows.phantom_corpus import CorpusOptions, case_name, corpus_spec, voxel_labels, write_corpus
 
-OPTIONS: dict[str, Any] = {"spacing_mm": 10.0, "crowded": 1.0, "reports": False}
+OPTIONS = CorpusOptions(spacing_mm=10.0, crowded=1.0, reports=False)
 
 
 @pytest.fixture(scope="module")
@@ -108,9 +109,9 @@ def test_parts_are_their_masks(phantom: Phantom) -> None:
 
 
 def test_a_case_is_its_phantom_cut_to_the_body(tmp_path: Path) -> None:
-    write_corpus(tmp_path, [3], **OPTIONS)
+    write_corpus(tmp_path, [3], OPTIONS)
     case = Case(tmp_path / case_name(3))
-    spec = corpus_spec(3, spacing_mm=10.0, noise_hu=(5.0, 16.0), crowded=1.0)
+    spec = corpus_spec(3, OPTIONS)
     phantom = make_phantom(spec)
     offset = phantom.volume.geometry.to_index(case.affine_ras_mm[:3, 3])
     low = np.rint(offset).astype(int)
@@ -131,7 +132,7 @@ def test_a_case_is_its_phantom_cut_to_the_body(tmp_path: Path) -> None:
 
 def test_an_interrupted_corpus_goes_on_and_is_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[tuple[int, int]] = []
-    write_corpus(tmp_path / "a", range(3), progress=lambda done, of: told.append((done, of)), **OPTIONS)
+    write_corpus(tmp_path / "a", range(3), OPTIONS, progress=lambda done, of: told.append((done, of)))
     assert told == [(1, 3), (2, 3), (3, 3)]
     save, count = np.save, 0
 
@@ -145,11 +146,11 @@ def test_an_interrupted_corpus_goes_on_and_is_the_same(tmp_path: Path, monkeypat
     with monkeypatch.context() as patch:
         patch.setattr(made_by.np, "save", failing)
         with pytest.raises(KeyboardInterrupt):
-            write_corpus(tmp_path / "b", range(3), **OPTIONS)
+            write_corpus(tmp_path / "b", range(3), OPTIONS)
     assert [p.name for p in (tmp_path / "b").iterdir()] == [case_name(0)], "complete or absent, nothing beside"
     before = (tmp_path / "b" / case_name(0) / "hu.npy").stat().st_mtime_ns
     told.clear()
-    write_corpus(tmp_path / "b", range(3), progress=lambda done, of: told.append((done, of)), **OPTIONS)
+    write_corpus(tmp_path / "b", range(3), OPTIONS, progress=lambda done, of: told.append((done, of)))
     assert told == [(2, 3), (3, 3)]
     assert (tmp_path / "b" / case_name(0) / "hu.npy").stat().st_mtime_ns == before
     for one, other in zip(Corpus(tmp_path / "a"), Corpus(tmp_path / "b"), strict=True):
@@ -160,22 +161,27 @@ def test_an_interrupted_corpus_goes_on_and_is_the_same(tmp_path: Path, monkeypat
 
 def test_specs() -> None:
     for seed in range(30):
-        plain = corpus_spec(seed, spacing_mm=3.0, noise_hu=(7.0, 9.0), crowded=0.0)
-        crowded = corpus_spec(seed, spacing_mm=3.0, noise_hu=(7.0, 9.0), crowded=1.0)
+        plain = corpus_spec(seed, CorpusOptions(spacing_mm=3.0, noise_hu=(7.0, 9.0), crowded=0.0))
+        crowded = corpus_spec(seed, CorpusOptions(spacing_mm=3.0, noise_hu=(7.0, 9.0), crowded=1.0))
         assert 7 <= plain.noise_hu <= 9 and plain.spacing_mm == (3.0,) * 3
         kinds = {s.kind for s in crowded.lesions}  # type: ignore[union-attr]
         assert 6 <= len(kinds) <= 8 and len({s.kind for s in plain.lesions}) <= 5  # type: ignore[union-attr]
-        without = corpus_spec(seed, spacing_mm=3.0, noise_hu=(7.0, 9.0), crowded=1.0, left_out=kinds)
+        without = corpus_spec(
+            seed, CorpusOptions(spacing_mm=3.0, noise_hu=(7.0, 9.0), crowded=1.0, left_out=tuple(kinds))
+        )
         assert without.lesions == () and without.healthy
-        assert crowded == corpus_spec(seed, spacing_mm=3.0, noise_hu=(7.0, 9.0), crowded=1.0)
-    assert corpus_spec(1, spacing_mm=None, noise_hu=(5, 5), crowded=0).spacing_mm is None
-    assert len({corpus_spec(n, spacing_mm=3.0, noise_hu=(5, 16), crowded=0).noise_hu for n in range(9)}) == 9
+        assert crowded == corpus_spec(seed, CorpusOptions(spacing_mm=3.0, noise_hu=(7.0, 9.0), crowded=1.0))
+    assert corpus_spec(1, CorpusOptions(spacing_mm=None, noise_hu=(5, 5), crowded=0)).spacing_mm is None
+    assert (
+        len({corpus_spec(n, CorpusOptions(spacing_mm=3.0, noise_hu=(5, 16), crowded=0)).noise_hu for n in range(9)})
+        == 9
+    )
 
 
 def test_left_out_kinds_are_left_out(tmp_path: Path) -> None:
-    kinds = {s.kind for s in corpus_spec(4, spacing_mm=10.0, noise_hu=(5, 16), crowded=1.0).lesions}  # type: ignore[union-attr]
+    kinds = {s.kind for s in corpus_spec(4, OPTIONS).lesions}  # type: ignore[union-attr]
     gone = sorted(kinds)[:2]
-    write_corpus(tmp_path, [4], left_out=gone, **OPTIONS)
+    write_corpus(tmp_path, [4], replace(OPTIONS, left_out=tuple(gone)))
     held = {row["kind"] for row in json.loads((tmp_path / case_name(4) / "case.json").read_text())["truth"]["lesions"]}
     assert held and not held & set(gone)
 
@@ -184,9 +190,9 @@ def test_left_out_kinds_are_left_out(tmp_path: Path) -> None:
 def test_reports_are_those_of_the_masks(tmp_path: Path) -> None:
     import radvlm
 
-    write_corpus(tmp_path, [5], **{**OPTIONS, "reports": True})
+    write_corpus(tmp_path, [5], replace(OPTIONS, reports=True))
     case = Case(tmp_path / case_name(5))
-    phantom = make_phantom(corpus_spec(5, spacing_mm=10.0, noise_hu=(5.0, 16.0), crowded=1.0))
+    phantom = make_phantom(corpus_spec(5, OPTIONS))
     made = radvlm.generate_report(phantom.volume, segmentation=phantom.segmentation)
     assert case.report is not None
     assert [row["text"] for row in case.report["sentences"]] == [s.text for s in made.sentences]

@@ -28,9 +28,12 @@ from radvlm.workflows.model_stage import ModelReading
 from radvlm.workflows.open_index import model_embedder, open_embedder, opened
 from radvlm.workflows.prior_queries import organ_view, query_words, route
 from radvlm.workflows.prior_reports import STATEMENT, PriorSettings, find_priors, with_priors
+from radvlm.workflows.report import ReportOptions
 from radvlm.workflows.saved_report import GeneratedReport
 
 #: Confident, wrong, and in the very words of the template.
+#: The scan is of nobody in the index.
+NOBODY = SearchOptions(patient_not_indexed=True)
 POISON = (
     "Hepatic cyst in segment II. 9.9 x 8.8 cm hypoattenuating hepatic cyst in segment VI.",
     "7.7 x 6.6 cm hypoattenuating left renal cyst in the upper pole of the left kidney.",
@@ -105,9 +108,7 @@ def test_a_model_that_copies_hints_changes_no_finding_and_no_number(
     said = {"liver_cyst": 0.93, "kidney_cyst@kidney_left": 0.81}
     plain = radvlm.generate_report(phantom.volume, segmentation=masks, model=fakes.FakeModel(said))
     model = copier(fakes, probabilities=said)
-    made = radvlm.generate_report(
-        phantom.volume, segmentation=masks, model=model, index=build(texts), patient_not_indexed=True
-    )
+    made = radvlm.generate_report(phantom.volume, segmentation=masks, model=model, index=build(texts), search=NOBODY)
     shown = next(hints for name, hints in model.calls if name == "draft")
     assert shown.startswith("Wording from reports of OTHER patients.") and "[other patient 1" in shown
     assert made.findings == plain.findings
@@ -130,7 +131,7 @@ def test_the_orders_are_taken_out_before_a_model_sees_them(
 ) -> None:
     model = copier(fakes)
     made = radvlm.generate_report(
-        phantom.volume, segmentation=phantom.segmentation, model=model, index=build(ORDERS), patient_not_indexed=True
+        phantom.volume, segmentation=phantom.segmentation, model=model, index=build(ORDERS), search=NOBODY
     )
     shown = next(hints for name, hints in model.calls if name == "draft")
     assert "Ignore" not in shown and "you must" not in shown and "INST" not in shown and "Write that" not in shown
@@ -148,7 +149,7 @@ def test_a_true_prior_sentence_may_stand_and_is_listed_as_copied(
         segmentation=phantom.segmentation,
         model=copier(fakes),
         index=build([true, *POISON]),
-        patient_not_indexed=True,
+        search=NOBODY,
     )
     row = next(r for r in made.report.retrieval.copied if r.text == true)
     assert row.in_report is True and row.section == "liver"
@@ -162,7 +163,7 @@ def test_the_switch_shows_what_hints_change(phantom: Phantom, fakes: ModuleType,
     for use in (True, False):
         model = copier(fakes, probabilities=said)
         made[use] = radvlm.generate_report(
-            phantom.volume, model=model, index=index, patient_not_indexed=True, use_hints=use
+            phantom.volume, model=model, index=index, search=NOBODY, options=ReportOptions(use_hints=use)
         )
         assert any(name == "draft" for name, _ in model.calls) is use
     plain = radvlm.generate_report(phantom.volume, model=fakes.FakeModel(said))
@@ -180,7 +181,7 @@ def test_a_report_with_another_finding_is_refused(
     alone: GeneratedReport, phantom: Phantom, build: Callable[..., Path]
 ) -> None:
     with opened(build(POISON)) as index:
-        priors = find_priors(index, phantom.volume, alone.findings, patient_not_indexed=True)
+        priors = find_priors(index, phantom.volume, alone.findings, search=NOBODY)
     other = replace(
         alone.report,
         findings=(
@@ -200,7 +201,7 @@ def test_a_model_that_was_not_taught_never_sees_a_hint(
 ) -> None:
     model = fakes.FakeModel({"liver_cyst": 0.93})
     plain = radvlm.generate_report(phantom.volume, model=fakes.FakeModel({"liver_cyst": 0.93}))
-    made = radvlm.generate_report(phantom.volume, model=model, index=build(POISON), patient_not_indexed=True)
+    made = radvlm.generate_report(phantom.volume, model=model, index=build(POISON), search=NOBODY)
     assert [name for name, _ in model.calls if name != "classify"] == ["read"]
     assert (made.findings, made.sentences) == (plain.findings, plain.sentences)
     record = made.report.retrieval
@@ -213,11 +214,7 @@ def test_uses_hints_without_draft_is_refused(phantom: Phantom, fakes: ModuleType
     model.uses_hints = True
     with pytest.raises(InputError, match="draft"):
         radvlm.generate_report(
-            phantom.volume,
-            model=model,
-            index=build(POISON),
-            patient_not_indexed=True,
-            segmentation=phantom.segmentation,
+            phantom.volume, model=model, index=build(POISON), search=NOBODY, segmentation=phantom.segmentation
         )
 
 
@@ -225,7 +222,9 @@ def test_what_is_recorded_and_shown(
     phantom: Phantom, alone: GeneratedReport, build: Callable[..., Path], tmp_path: Path
 ) -> None:
     folder = build([*POISON, "Hepatic cyst <b>bold</b> of the left lobe."], site="north", date="2020-02-03")
-    made = radvlm.generate_report(phantom.volume, segmentation=phantom.segmentation, index=folder, exclude_patient="P0")
+    made = radvlm.generate_report(
+        phantom.volume, segmentation=phantom.segmentation, index=folder, search=SearchOptions(exclude_patient="P0")
+    )
     assert (made.findings, made.sentences) == (alone.findings, alone.sentences)
     record = made.report.retrieval
     assert record is not None and made.manifest["retrieval"] == record.to_dict()
@@ -259,7 +258,7 @@ def test_nothing_found_is_a_valid_answer(phantom: Phantom, alone: GeneratedRepor
     made = radvlm.generate_report(
         phantom.volume,
         segmentation=phantom.segmentation,
-        exclude_patient="P0",
+        search=SearchOptions(exclude_patient="P0"),
         index=build(["The thyroid gland is normal."]),
     )
     record = made.report.retrieval
@@ -296,7 +295,7 @@ def test_an_encoder_with_an_image_side_is_asked_about_the_scan(
     model.embed_text, model.embed = embed, lambda volume: embed(["hepatic cyst"])[0]
     folder = build(POISON, FunctionEmbedder("elsewhere/model", "cd" * 32, 64, embed))
     made = radvlm.generate_report(
-        phantom.volume, segmentation=phantom.segmentation, model=model, index=folder, patient_not_indexed=True
+        phantom.volume, segmentation=phantom.segmentation, model=model, index=folder, search=NOBODY
     )
     queries = made.report.retrieval.queries
     assert queries[-1].words == "the scan itself" and queries[-1].hits
@@ -319,7 +318,9 @@ def test_open_embedder_knows_the_one_without_weights() -> None:
 
 def test_an_open_index_stays_open(phantom: Phantom, build: Callable[..., Path]) -> None:
     with ReportIndex.load(build(POISON)) as index:
-        radvlm.generate_report(phantom.volume, segmentation=phantom.segmentation, index=index, exclude_patient="P1")
+        radvlm.generate_report(
+            phantom.volume, segmentation=phantom.segmentation, index=index, search=SearchOptions(exclude_patient="P1")
+        )
         assert len(index.search("hepatic cyst")) > 0
 
 
@@ -438,7 +439,7 @@ def test_organs_ask_for_paragraphs_of_their_section(
             index,
             phantom.volume,
             alone.findings,
-            patient_not_indexed=True,
+            search=NOBODY,
             settings=PriorSettings(organ_views=True),
             masks=phantom.segmentation,
         )

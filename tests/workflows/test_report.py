@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -15,6 +16,7 @@ from radvlm.phantom import Phantom, PhantomSpec, make_phantom
 from radvlm.types.anatomy import structure
 from radvlm.types.finding import Status, citable
 from radvlm.types.geometry import reorder_array
+from radvlm.workflows.report import ReportOptions
 
 
 @pytest.fixture(scope="session")
@@ -28,8 +30,10 @@ def test_every_kind_of_input_gives_the_same_report(phantom: Phantom, tmp_path: P
     image = nib.Nifti1Image(np.asarray(volume.hu), affine)
     nib.save(image, tmp_path / "ct.nii.gz")
 
-    def body(source: object, **extra: object) -> str:
-        text = radvlm.generate_report(source, segmentation=masks, patient=phantom.patient, **extra).text
+    def body(source: object, **extra: Any) -> str:
+        text = radvlm.generate_report(
+            source, segmentation=masks, patient=phantom.patient, options=ReportOptions(**extra)
+        ).text
         return text[text.index("TECHNIQUE") :]  # above it stands the DICOM title, which only a Volume carries
 
     expected = body(volume)

@@ -1,6 +1,6 @@
 """Errors of a report judged by a language model: the same six categories by two as ``errors``, each with its place.
 
-Unusual: the model lists single errors with verbatim quotes, and counts are derived from the list; it is never asked
+The model lists single errors with verbatim quotes, and counts are derived from the list; it is never asked
 for a number. A case without a valid answer has a status and no score, so it can never look like a report without
 errors. Importing this package loads none of its parts.
 """

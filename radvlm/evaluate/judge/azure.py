@@ -1,6 +1,6 @@
 """Azure OpenAI: the same requests to a deployment, with a key or a Microsoft Entra token.
 
-Unusual: a token is a function, called for each request, because tokens expire during long runs.
+A token is a function, called for each request, because tokens expire during long runs.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What a judge's backend offers: one request in, one reply out, or a failure that says whether to try again.
 
-Unusual: a failure tells whether the reply may have been made (and paid for) without reaching us (``lost``). A backend
+A failure tells whether the reply may have been made (and paid for) without reaching us (``lost``). A backend
 is any object with these attributes; nothing is inherited.
 """
 

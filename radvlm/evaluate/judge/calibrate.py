@@ -1,6 +1,6 @@
 """How far a metric or a judge agrees with radiologists: Kendall's tau-b, Pearson's r and mean absolute error.
 
-Unusual: next to each number stands the same number for the radiologists themselves, each against the others, because an
+Next to each number stands the same number for the radiologists themselves, each against the others, because an
 error of 0.6 counts means nothing until one knows that radiologists differ by 0.7. Intervals are a bootstrap over
 studies, and failed cases are left out and counted.
 """

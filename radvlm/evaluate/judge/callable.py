@@ -1,6 +1,6 @@
 """A Python function as a judge: another client library, a model in this process, a script in a test.
 
-Unusual: the function gets messages and gives text; an exception it raises becomes the status of the case.
+The function gets messages and gives text; an exception it raises becomes the status of the case.
 """
 
 from __future__ import annotations

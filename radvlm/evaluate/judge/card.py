@@ -1,6 +1,6 @@
 """The judge card: what judged, how, when, on how many cases, and what failed. Without it a judged number means little.
 
-Unusual: models and fingerprints are those that the replies name, not those that were asked for.
+Models and fingerprints are those that the replies name, not those that were asked for.
 """
 
 from __future__ import annotations

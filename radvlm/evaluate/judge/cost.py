@@ -1,6 +1,6 @@
 """What a run will cost, before it is sent, and what it did cost.
 
-Unusual: there is no built-in price list, because it would be wrong next month. Tokens are estimated from characters
+There is no built-in price list, because it would be wrong next month. Tokens are estimated from characters
 (4 a token, OpenAI's rule of thumb for English); medical words and other tokenizers give up to a third more.
 """
 

@@ -1,6 +1,6 @@
 """What a judge found in one pair: single errors and matched findings; every count is derived from them.
 
-Unusual: an error whose quote does not stand in the report is kept and marked ``unlocated``, not dropped: dropping it
+An error whose quote does not stand in the report is kept and marked ``unlocated``, not dropped: dropping it
 would make a careless judge look mild. How often that happens is reported, because it tells how far to trust the judge.
 """
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from radvlm.errors import InputError
-from radvlm.evaluate.metrics.errors import CATEGORIES
+from radvlm.evaluate.metrics.errors import CATEGORIES, counts_by_category, number_of_errors
 
 #: The side whose words an error of the category must quote. A finding that is only in one report has no other side.
 NEEDED: Mapping[str, tuple[str, ...]] = {
@@ -67,12 +67,7 @@ class Judgment:
 
     def count(self, category: str | None = None, significant: bool | None = None) -> int:
         """Number of errors, of one category or all, significant, insignificant or both."""
-        if category is not None and category not in CATEGORIES:
-            raise InputError("a category is one of " + ", ".join(CATEGORIES), repr(category))
-        return sum(
-            (category is None or e.category == category) and (significant is None or e.significant == significant)
-            for e in self.errors
-        )
+        return number_of_errors(self.errors, category, significant)
 
     @property
     def counts(self) -> tuple[int, ...]:
@@ -96,18 +91,10 @@ class Judgment:
         """Errors with a quote that is missing or does not stand in its report."""
         return sum(bool(e.unlocated) for e in self.errors)
 
-    @property
-    def agreement(self) -> float | None:
-        """matched / (matched + significant errors), GREEN's ratio (Ostmeier et al. 2024); None when both are 0."""
-        below = self.matched + self.significant
-        return self.matched / below if below else None
-
     def to_dict(self) -> dict[str, Any]:
         """JSON form; the same keys as the rule-based ``ErrorCount`` where both have them."""
         return {
-            "counts": {
-                c: {"significant": self.count(c, True), "insignificant": self.count(c, False)} for c in CATEGORIES
-            },
+            "counts": counts_by_category(self),
             "total": self.total,
             "significant": self.significant,
             "matched": self.matched,

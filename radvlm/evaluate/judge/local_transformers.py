@@ -1,6 +1,6 @@
 """A language model of the Transformers library in this process, from files on this computer.
 
-Unusual: nothing is downloaded. One request at a time, in plain generation without an enforced schema: right for a few
+Nothing is downloaded. One request at a time, in plain generation without an enforced schema: right for a few
 hundred cases or a first look; for more, serve the same model with vLLM on this computer and use the ``openai`` backend,
 which batches and enforces the schema.
 """

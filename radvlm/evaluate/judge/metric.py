@@ -1,6 +1,6 @@
 """``JudgeMetric``: the judge as a metric, with the same outputs as the rule-based ``errors``.
 
-Unusual: it is a batch metric that keeps its own replies on disk; a failed case is a score without value and with the
+It is a batch metric that keeps its own replies on disk; a failed case is a score without value and with the
 status as its reason.
 """
 
@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from radvlm.evaluate.judge.backend import Backend
 from radvlm.evaluate.judge.cache import ReplyCache
@@ -19,7 +17,7 @@ from radvlm.evaluate.judge.judgment import Judgment
 from radvlm.evaluate.judge.request import digest, reply_schema
 from radvlm.evaluate.judge.runner import CaseOutcome, JudgeRunner, JudgeSettings
 from radvlm.evaluate.metric import Output
-from radvlm.evaluate.metrics.errors import CATEGORIES
+from radvlm.evaluate.metrics.errors import error_outputs, error_scores
 from radvlm.evaluate.score import Mark, Score
 from radvlm.report_reader.report_text import ReportText
 from radvlm.version import __version__
@@ -127,31 +125,7 @@ def judge_errors(
 def judge_outputs() -> tuple[Output, ...]:
     """The outputs of a judge: those of ``errors``, and how many errors have no place in the texts."""
     return (
-        Output("total", False, perfect=0.0, description="errors per report, all six categories"),
-        Output("significant", False, perfect=0.0, description="clinically significant errors per report"),
-        Output("error_free", True, perfect=1.0, description="share of reports without a significant error"),
-        Output(
-            "agreement",
-            True,
-            aggregate=_ratio,
-            perfect=1.0,
-            headline=False,
-            description="matched findings / (matched + significant errors), over all reports (GREEN's ratio)",
-        ),
-        *(
-            Output(c, False, perfect=0.0, headline=False, description=f"{c.replace('_', ' ')}s per report")
-            for c in CATEGORIES
-        ),
-        *(
-            Output(
-                f"{c}_significant",
-                False,
-                perfect=0.0,
-                headline=False,
-                description=f"clinically significant {c.replace('_', ' ')}s per report",
-            )
-            for c in CATEGORIES
-        ),
+        *error_outputs(),
         Output(
             "unlocated",
             None,
@@ -169,19 +143,8 @@ def scores(outcome: CaseOutcome) -> dict[str, Score]:
         failed = Score.failure(f"{outcome.status}: {outcome.reason}" if outcome.reason else outcome.status)
         return {output.name: failed for output in judge_outputs()}
     n = judgment.matched + judgment.total
-    stats = (float(judgment.matched), float(judgment.matched + judgment.significant))
-    out = {
-        "total": Score(judgment.total, n=n, marks=marks(judgment)),
-        "significant": Score(judgment.significant, n=n),
-        "error_free": Score(float(judgment.significant == 0)),
-        "agreement": Score(stats[0] / stats[1], n=n, stats=stats)
-        if stats[1]
-        else Score(None, "neither matched findings nor significant errors, so nothing to agree on", n=0, stats=stats),
-        "unlocated": Score(judgment.unlocated, n=judgment.total),
-    }
-    for category in CATEGORIES:
-        out[category] = Score(judgment.count(category), n=n)
-        out[f"{category}_significant"] = Score(judgment.count(category, True), n=n)
+    out = error_scores(judgment, n, marks(judgment), "neither matched findings nor significant errors")
+    out["unlocated"] = Score(judgment.unlocated, n=judgment.total)
     return out
 
 
@@ -195,8 +158,3 @@ def marks(judgment: Judgment) -> tuple[Mark, ...]:
         for side, spans in (("reference", error.reference), ("candidate", error.candidate)):
             out += [Mark(side, a, b, error.category, reason, error.significant, f"judge {number}") for a, b in spans]
     return tuple(out)
-
-
-def _ratio(stats: np.ndarray) -> np.ndarray:
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(stats[..., 1] > 0, stats[..., 0] / stats[..., 1], np.nan)

@@ -1,7 +1,7 @@
 """Batch files instead of a server: requests are written, and replies are read when somebody has brought them.
 
 For hospitals without a way out, and for batch services that cost half. The files are in OpenAI's batch format, which
-Azure and ``vllm run-batch`` read too. Unusual: nothing is ever sent. The first run ends with every case ``pending`` and
+Azure and ``vllm run-batch`` read too. Nothing is ever sent. The first run ends with every case ``pending`` and
 a file of requests; a later run reads the replies into the cache, asks for repairs in a new file if any reply was
 malformed, and scores what is there.
 """

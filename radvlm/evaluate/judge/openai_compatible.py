@@ -1,6 +1,6 @@
 """A server that speaks OpenAI's chat completions: OpenAI, vLLM, Ollama, llama.cpp, LM Studio, TGI, OpenRouter.
 
-Unusual: the package ``openai`` is not needed; one request is one POST. A server that refuses the JSON Schema, the name
+The package ``openai`` is not needed; one request is one POST. A server that refuses the JSON Schema, the name
 of the token limit or the seed is asked again in the form that it knows, and the judge card tells in which.
 """
 

@@ -1,6 +1,6 @@
 """How fast requests go out: requests and tokens a minute, a common pause when the server asks for one, and back-off.
 
-Unusual: a wait asked for by the server (Retry-After) holds back all threads, because the limit is the account's and not
+A wait asked for by the server (Retry-After) holds back all threads, because the limit is the account's and not
 the request's; waits end at once when the run is stopped.
 """
 

@@ -1,6 +1,6 @@
 """Finding a judge's quote in the report it was taken from.
 
-Unusual: models copy almost verbatim: they fold line breaks, change quotation marks and dashes, or leave words out with
+Models copy almost verbatim: they fold line breaks, change quotation marks and dashes, or leave words out with
 an ellipsis. Each of these is undone; anything further is a quote that was not found, which the caller must not hide.
 """
 

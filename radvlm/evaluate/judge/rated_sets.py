@@ -1,7 +1,7 @@
 """Report pairs whose errors radiologists counted, from files that the user has; radvlm ships none of them.
 
 Formats: ``rexval`` (PhysioNet, 200 chest radiograph pairs, 6 raters), ``radevalx`` (PhysioNet, 100 pairs, consensus of
-2), ``chest2error`` (400 chest CT pairs, 1 rater) and ``table``, a plain table for any other set. Unusual: a blank count
+2), ``chest2error`` (400 chest CT pairs, 1 rater) and ``table``, a plain table for any other set. A blank count
 is not taken for 0 unless the user says so; ReXVal's study numbers may start at 0 or 1, and which is decided by the
 numbers themselves.
 """

@@ -1,6 +1,6 @@
 """From a judge's reply to a judgment: find the JSON, validate it again, locate the quotes.
 
-Unusual: the server may promise the schema, and the reply is validated all the same. What is missing is never filled in:
+The server may promise the schema, and the reply is validated all the same. What is missing is never filled in:
 a reply without ``matched_findings`` is malformed, because a ratio computed from it would be 0 for no reason.
 """
 

@@ -1,6 +1,6 @@
 """What is sent to a judge: prompt, reports, schema, parameters; and the key under which the reply is kept.
 
-Unusual: the key is the content (model, messages, schema, parameters, number of the vote) and nothing about the server
+The key is the content (model, messages, schema, parameters, number of the vote) and nothing about the server
 or the case, so a reply from a batch file, a local server or a hosted one answers the same question, and a question is
 paid for once. How it is put on the wire (``Wire``) is no part of it, because servers differ in what they accept.
 """

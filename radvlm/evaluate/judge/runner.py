@@ -1,6 +1,6 @@
 """Asking a judge about many pairs: threads, caps, retries, votes, repairs; every pair ends with a status.
 
-Unusual: the order of work does not matter and nothing raises in the middle. A reply is on disk before it is read, the
+The order of work does not matter and nothing raises in the middle. A reply is on disk before it is read, the
 same question is asked once even if two cases share it, and what cannot be judged is a status with a reason. Only a
 judge that answers nobody (wrong key, no server) raises, and only when nothing at all was judged.
 """

@@ -1,6 +1,6 @@
 """One JSON request over HTTP with the standard library.
 
-Unusual: redirects are refused (one could carry a report to another host), a proxy of the environment is never used for
+Redirects are refused (one could carry a report to another host), a proxy of the environment is never used for
 this computer's own addresses, the time limit holds for the whole reply and not for each packet, and every failure says
 whether the server may have done the work all the same.
 """

@@ -1,6 +1,6 @@
 """Are two short answers the same: exactly, after normalisation, or as numbers within a tolerance.
 
-Unusual: the reference decides how it is compared: yes or no, an option letter, a number with a unit, a list, words.
+The reference decides how it is compared: yes or no, an option letter, a number with a unit, a list, words.
 A count ("3") is compared exactly, a measured size within a tolerance and after its unit is converted. A number without
 a unit is wrong where the reference has one, unless that is allowed: 12 is not 12 mm when the answer could be in cm.
 """

@@ -1,6 +1,6 @@
 """BERTScore through the package ``bert-score``, an extra; its weights must be on this computer already.
 
-Zhang et al. (2020), ICLR. Unusual: nothing is downloaded. The package would fetch hundreds of megabytes of weights
+Zhang et al. (2020), ICLR. Nothing is downloaded. The package would fetch hundreds of megabytes of weights
 without asking; here a missing package or missing weights is one clear message. Values depend on the network and on
 whether they are rescaled, which the signature names.
 """
@@ -8,12 +8,11 @@ whether they are rescaled, which the signature names.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 from radvlm.errors import MissingPackageError
 from radvlm.evaluate.metric import Output
+from radvlm.evaluate.metrics.model_metrics import is_cached, release_of
 from radvlm.evaluate.score import Score
 from radvlm.files.optional import require_package
 from radvlm.report_reader.report_text import ReportText
@@ -35,13 +34,11 @@ class BertScoreMetric:
 
     def __init__(self, model: str = DEFAULT_MODEL) -> None:
         require_package("bert_score", "BERTScore needs the package bert-score", model)
-        try:
-            release = version("bert-score")
-        except PackageNotFoundError:
-            release = "unknown"
         self.model = model
         self.name = "bertscore"
-        self.signature = f"BERTScore|model:{model}|idf:no|rescaled:no|bert-score:{release}|radvlm:{__version__}"
+        self.signature = (
+            f"BERTScore|model:{model}|idf:no|rescaled:no|bert-score:{release_of('bert_score')}|radvlm:{__version__}"
+        )
         self.outputs = tuple(
             Output(name, headline=name == "f", description=f"BERTScore {name}, mean of reports")
             for name in ("f", "precision", "recall")
@@ -62,10 +59,7 @@ class BertScoreMetric:
 
     def _loaded(self) -> Any:
         if self._scorer is None:
-            from huggingface_hub import try_to_load_from_cache
-
-            here = Path(self.model).is_dir() or isinstance(try_to_load_from_cache(self.model, "config.json"), str)
-            if not here:
+            if not is_cached(self.model):
                 raise MissingPackageError(
                     "BERTScore needs the weights of its network on this computer",
                     self.model,

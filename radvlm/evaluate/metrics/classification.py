@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from radvlm.errors import InputError
-from radvlm.evaluate.statistics.resampling import MAX_UNDEFINED, MIN_PATIENTS, Statistics, bootstrap_weights
+from radvlm.evaluate.statistics.resampling import MAX_UNDEFINED, MIN_PATIENTS, Statistics, bootstrap_weights, share
 
 CRITERIA = ("youden", "f1", "sensitivity", "specificity")
 _STATISTICS = Statistics()
@@ -66,7 +66,7 @@ def auroc(
     below = negative.sum(axis=-1, keepdims=True) - np.cumsum(negative, axis=-1)
     wins = (positive * (below + negative / 2)).sum(axis=-1)
     pairs = positive.sum(axis=-1) * negative.sum(axis=-1)
-    return np.divide(wins, pairs, out=np.full(np.shape(pairs), np.nan), where=pairs > 0)
+    return share(wins, pairs)
 
 
 def auprc(
@@ -81,7 +81,7 @@ def auprc(
     called = hits + np.cumsum(negative, axis=-1)
     precision = np.divide(hits, called, out=np.zeros_like(hits), where=called > 0)
     total = positive.sum(axis=-1)
-    return np.divide((precision * positive).sum(axis=-1), total, out=np.full(np.shape(total), np.nan), where=total > 0)
+    return share((precision * positive).sum(axis=-1), total)
 
 
 def brier(
@@ -91,7 +91,7 @@ def brier(
     y, p = _checked(truth, probabilities, probability=True)
     w = np.ones(len(y)) if weights is None else np.asarray(weights, dtype=float)
     total = w.sum(axis=-1)
-    return np.divide((w * (p - y) ** 2).sum(axis=-1), total, out=np.full(np.shape(total), np.nan), where=total > 0)
+    return share((w * (p - y) ** 2).sum(axis=-1), total)
 
 
 def calibration_error(
@@ -124,7 +124,7 @@ def calibration_error(
     for number in np.unique(group):
         inside = group == number
         gap = gap + np.abs((w[..., inside] * (y[inside] - p[inside])).sum(axis=-1))
-    return np.divide(gap, total, out=np.full(np.shape(total), np.nan), where=total > 0)
+    return share(gap, total)
 
 
 @dataclass(frozen=True)
@@ -336,13 +336,13 @@ def _label_rates(
 def _weighted_share(right: np.ndarray, among: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
     w = np.ones(len(right)) if weights is None else weights
     total = w @ among.astype(float)
-    return np.divide(w @ right.astype(float), total, out=np.full(np.shape(total), np.nan), where=total > 0)
+    return share(w @ right.astype(float), total)
 
 
 def _weighted_f1(called: np.ndarray, y: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
     w = np.ones(len(y)) if weights is None else weights
     total = w @ (called.astype(float) + y)
-    return np.divide(2 * (w @ (called & y).astype(float)), total, out=np.full(np.shape(total), np.nan), where=total > 0)
+    return share(2 * (w @ (called & y).astype(float)), total)
 
 
 def _rate(value: float, drawn: np.ndarray, patients: int, statistics: Statistics) -> Rate:

@@ -1,7 +1,7 @@
 """Errors of a candidate report against a reference: six categories, each significant or not, without a model.
 
 The categories are CheXprompt's and ReXVal's: false finding, omission, wrong location, wrong severity, false comparison,
-omitted comparison. Unusual: every error is an object with spans in both texts and a reason, counts are derived; silence
+omitted comparison. Every error is an object with spans in both texts and a reason, counts are derived; silence
 is not negation (a normal statement in one report that the other leaves out is no error); a structured Report enters
 with its measured numbers. Deterministic; swapped inputs swap false findings with omissions and false with omitted
 comparisons, except that a contradiction in the change itself is a false comparison in both directions.
@@ -13,15 +13,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, Protocol
 
 from radvlm.errors import InputError
 from radvlm.evaluate.metric import Output
 from radvlm.evaluate.metrics.clinical_significance import Significance, load_significance
 from radvlm.evaluate.metrics.facts import NEIGHBORS, Fact, compatible, facts, places_agree
 from radvlm.evaluate.score import Mark, Score
+from radvlm.evaluate.statistics.resampling import mean_of_sums
 from radvlm.report_reader.frame import Reading
 from radvlm.report_reader.lexicon import Lexicon, load_lexicon
 from radvlm.report_reader.reading import read_report
@@ -77,12 +76,7 @@ class ErrorCount:
 
     def count(self, category: str | None = None, significant: bool | None = None) -> int:
         """Number of errors, of one category or all, significant, insignificant or both."""
-        if category is not None and category not in CATEGORIES:
-            raise InputError("a category is one of " + ", ".join(CATEGORIES), repr(category))
-        return sum(
-            (category is None or e.category == category) and (significant is None or e.significant == significant)
-            for e in self.errors
-        )
+        return number_of_errors(self.errors, category, significant)
 
     @property
     def total(self) -> int:
@@ -95,9 +89,7 @@ class ErrorCount:
     def to_dict(self) -> dict[str, Any]:
         """Counts by category and significance, and every error with its spans; JSON-ready."""
         return {
-            "counts": {
-                c: {"significant": self.count(c, True), "insignificant": self.count(c, False)} for c in CATEGORIES
-            },
+            "counts": counts_by_category(self),
             "total": self.total,
             "significant": self.significant,
             "matched": self.matched,
@@ -113,6 +105,45 @@ class ErrorCount:
                 for e in self.errors
             ],
         }
+
+
+class CategorizedError(Protocol):
+    """An error of either counter, the rules or a judge."""
+
+    @property
+    def category(self) -> str: ...
+
+    @property
+    def significant(self) -> bool: ...
+
+
+class CountedErrors(Protocol):
+    """The errors of one candidate, counted by rules or by a judge."""
+
+    @property
+    def matched(self) -> int: ...
+
+    @property
+    def total(self) -> int: ...
+
+    @property
+    def significant(self) -> int: ...
+
+    def count(self, category: str | None = None, significant: bool | None = None) -> int: ...
+
+
+def number_of_errors(errors: Sequence[CategorizedError], category: str | None, significant: bool | None) -> int:
+    """Number of errors, of one category or all, significant, insignificant or both."""
+    if category is not None and category not in CATEGORIES:
+        raise InputError("a category is one of " + ", ".join(CATEGORIES), repr(category))
+    return sum(
+        (category is None or e.category == category) and (significant is None or e.significant == significant)
+        for e in errors
+    )
+
+
+def counts_by_category(found: CountedErrors) -> dict[str, dict[str, int]]:
+    return {c: {"significant": found.count(c, True), "insignificant": found.count(c, False)} for c in CATEGORIES}
 
 
 def count_errors(
@@ -310,40 +341,19 @@ def _comparison(a: Fact, b: Fact, lexicon: Lexicon, table: Significance) -> list
         return []
     words = lexicon.kinds[a.kind].words
     relevant = _significant(a, b, table)
+    category, matters = "false_comparison", relevant
     if a.change and b.change:
         if {a.change, b.change} == {"new", "increased"}:
             return []
-        return [
-            ReportError(
-                "false_comparison",
-                relevant,
-                a.kind,
-                f"{words}: {a.change} in the reference, {b.change} in the candidate",
-                a.change_spans or a.spans,
-                b.change_spans or b.spans,
-            )
-        ]
-    if b.change:
-        return [
-            ReportError(
-                "false_comparison",
-                relevant and b.change in table.change,
-                a.kind,
-                f"{words}: the candidate says {b.change}, the reference compares with nothing",
-                a.spans,
-                b.change_spans or b.spans,
-            )
-        ]
-    return [
-        ReportError(
-            "omitted_comparison",
-            relevant and a.change in table.change,
-            a.kind,
-            f"{words}: the reference says {a.change}, the candidate compares with nothing",
-            a.change_spans or a.spans,
-            b.spans,
-        )
-    ]
+        reason = f"{words}: {a.change} in the reference, {b.change} in the candidate"
+    elif b.change:
+        matters = relevant and b.change in table.change
+        reason = f"{words}: the candidate says {b.change}, the reference compares with nothing"
+    else:
+        category, matters = "omitted_comparison", relevant and a.change in table.change
+        reason = f"{words}: the reference says {a.change}, the candidate compares with nothing"
+    # a report that does not compare has no words of change: its spans are those of the finding
+    return [ReportError(category, matters, a.kind, reason, a.change_spans or a.spans, b.change_spans or b.spans)]
 
 
 def _unmatched(
@@ -368,30 +378,15 @@ def _general_comparison(
 ) -> list[ReportError]:
     """A comparison of the whole examination ("No significant interval change.") that only one report makes."""
     mine, other = reference.comparisons, candidate.comparisons
+    kind = "comparison_statement"
     if other and not mine and not any(f.change for f in truth):
         a, b, change = other[0]
-        return [
-            ReportError(
-                "false_comparison",
-                change in ("new", "increased"),
-                "comparison_statement",
-                "the candidate compares with a prior examination, the reference does not",
-                (),
-                ((a, b),),
-            )
-        ]
+        reason = "the candidate compares with a prior examination, the reference does not"
+        return [ReportError("false_comparison", change in ("new", "increased"), kind, reason, (), ((a, b),))]
     if mine and not other and not any(f.change for f in said):
         a, b, change = mine[0]
-        return [
-            ReportError(
-                "omitted_comparison",
-                change in ("new", "increased"),
-                "comparison_statement",
-                "the reference compares with a prior examination, the candidate does not",
-                ((a, b),),
-                (),
-            )
-        ]
+        reason = "the reference compares with a prior examination, the candidate does not"
+        return [ReportError("omitted_comparison", change in ("new", "increased"), kind, reason, ((a, b),), ())]
     return []
 
 
@@ -411,58 +406,67 @@ class ErrorsMetric:
         self.signature = (
             f"errors|categories:6x2|lexicon:{self.lexicon.digest}|significance:{self.table.digest}|silence:not-negation"
         )
-        self.outputs = (
-            Output("total", False, perfect=0.0, description="errors per report, all six categories"),
-            Output("significant", False, perfect=0.0, description="clinically significant errors per report"),
-            Output("error_free", True, perfect=1.0, description="share of reports without a significant error"),
-            Output(
-                "agreement",
-                True,
-                aggregate=_ratio,
-                perfect=1.0,
-                headline=False,
-                description="matched findings / (matched + significant errors), over all reports (GREEN's ratio)",
-            ),
-            *(
-                Output(c, False, perfect=0.0, headline=False, description=f"{c.replace('_', ' ')}s per report")
-                for c in CATEGORIES
-            ),
-            *(
-                Output(
-                    f"{c}_significant",
-                    False,
-                    perfect=0.0,
-                    headline=False,
-                    description=f"clinically significant {c.replace('_', ' ')}s per report",
-                )
-                for c in CATEGORIES
-            ),
-        )
+        self.outputs = error_outputs()
 
     def score_case(self, reference: ReportText, candidate: ReportText) -> Mapping[str, Score]:
         """Counts as scores; the marks of every error stand on ``total``."""
         found = compare(
             read_report(reference, self.lexicon), read_report(candidate, self.lexicon), self.lexicon, self.table
         )
-        n = found.n_reference
-        stats = (float(found.matched), float(found.matched + found.significant))
-        scores = {
-            "total": Score(found.total, n=n, marks=marks(found)),
-            "significant": Score(found.significant, n=n),
-            "error_free": Score(float(found.significant == 0)),
-            "agreement": Score(stats[0] / stats[1], n=n, stats=stats)
-            if stats[1]
-            else Score(None, "no findings in either report, so nothing to agree on", n=0, stats=stats),
-        }
-        for category in CATEGORIES:
-            scores[category] = Score(found.count(category), n=n)
-            scores[f"{category}_significant"] = Score(found.count(category, True), n=n)
-        return scores
+        return error_scores(found, found.n_reference, marks(found), "no findings in either report")
 
 
-def _ratio(stats: np.ndarray) -> np.ndarray:
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(stats[..., 1] > 0, stats[..., 0] / stats[..., 1], np.nan)
+def error_outputs() -> tuple[Output, ...]:
+    """The outputs of every counter of errors, by rules or by a judge."""
+    return (
+        Output("total", False, perfect=0.0, description="errors per report, all six categories"),
+        Output("significant", False, perfect=0.0, description="clinically significant errors per report"),
+        Output("error_free", True, perfect=1.0, description="share of reports without a significant error"),
+        Output(
+            "agreement",
+            True,
+            aggregate=mean_of_sums,
+            perfect=1.0,
+            headline=False,
+            description="matched findings / (matched + significant errors), over all reports (GREEN's ratio)",
+        ),
+        *(
+            Output(c, False, perfect=0.0, headline=False, description=f"{c.replace('_', ' ')}s per report")
+            for c in CATEGORIES
+        ),
+        *(
+            Output(
+                f"{c}_significant",
+                False,
+                perfect=0.0,
+                headline=False,
+                description=f"clinically significant {c.replace('_', ' ')}s per report",
+            )
+            for c in CATEGORIES
+        ),
+    )
+
+
+def error_scores(found: CountedErrors, n: int, marks: tuple[Mark, ...], nothing: str) -> dict[str, Score]:
+    """Scores of one case for ``error_outputs``.
+
+    Args:
+        n: findings that stand behind the counts.
+        nothing: what both reports lack where there is nothing to agree on.
+    """
+    stats = (float(found.matched), float(found.matched + found.significant))
+    scores = {
+        "total": Score(found.total, n=n, marks=marks),
+        "significant": Score(found.significant, n=n),
+        "error_free": Score(float(found.significant == 0)),
+        "agreement": Score(stats[0] / stats[1], n=n, stats=stats)
+        if stats[1]
+        else Score(None, f"{nothing}, so nothing to agree on", n=0, stats=stats),
+    }
+    for category in CATEGORIES:
+        scores[category] = Score(found.count(category), n=n)
+        scores[f"{category}_significant"] = Score(found.count(category, True), n=n)
+    return scores
 
 
 def marks(found: ErrorCount) -> tuple[Mark, ...]:

@@ -1,6 +1,6 @@
 """From frames to facts: a finding told twice (findings and impression) is one fact, whatever the order of sentences.
 
-Unusual: frames are merged from the most to the least specific, so that the result does not depend on which was told
+Frames are merged from the most to the least specific, so that the result does not depend on which was told
 first; a mention without side, place or size joins the fact it could belong to.
 """
 
@@ -32,21 +32,7 @@ NEIGHBORS = frozenset(
 )
 #: Places so wide that they say nothing about where in the home it is.
 _WIDE = frozenset(
-    {
-        "lung",
-        "liver",
-        "kidney",
-        "bone",
-        "artery",
-        "abdomen",
-        "chest",
-        "bowel",
-        "pelvis",
-        "heart",
-        "aorta",
-        "spine",
-        "soft_tissue",
-    }
+    "lung liver kidney bone artery abdomen chest bowel pelvis heart aorta spine soft_tissue".split()  # noqa: SIM905
 )
 
 

@@ -1,6 +1,6 @@
 """The grounding metric of the evaluation table: what ``ground_case`` finds in one case, as scores with their sums.
 
-Unusual: what is undefined for a case still adds its sums to the corpus where it can (a case without localized findings
+What is undefined for a case still adds its sums to the corpus where it can (a case without localized findings
 says nothing of Dice, but its denials count in logical precision). Which regions were compared, masks or bounding boxes,
 is part of the signature: the two do not compare.
 """
@@ -19,6 +19,7 @@ from radvlm.evaluate.metrics.grounding_case import UNITS, CaseGrounding, Grounde
 from radvlm.evaluate.metrics.measurement_error import UNIT_NAMES
 from radvlm.evaluate.metrics.overlap import MaskOf, RegionMasks
 from radvlm.evaluate.score import Score
+from radvlm.evaluate.statistics.resampling import mean_of_sums, share
 from radvlm.report_reader.report_text import ReportText
 from radvlm.types.geometry import Box
 from radvlm.types.region import Region
@@ -101,11 +102,6 @@ def _no_masks(region: Region) -> tuple[Box, np.ndarray]:
     raise InputError("a region has a mask", region.id)
 
 
-def _ratio(sums: np.ndarray) -> np.ndarray:
-    """Part over whole from (..., 2)."""
-    return np.divide(sums[..., 0], sums[..., 1], out=np.full(sums.shape[:-1], np.nan), where=sums[..., 1] > 0)
-
-
 def _f1(sums: np.ndarray, part: str) -> np.ndarray:
     """From (..., 4): hits and size of the candidate's side, hits and size of the reference's; harmonic mean.
 
@@ -113,12 +109,12 @@ def _f1(sums: np.ndarray, part: str) -> np.ndarray:
     """
     top = {"precision": sums[..., 0], "recall": sums[..., 2], "f1": sums[..., 0] + sums[..., 2]}[part]
     bottom = {"precision": sums[..., 1], "recall": sums[..., 3], "f1": sums[..., 1] + sums[..., 3]}[part]
-    return np.divide(top, bottom, out=np.full(bottom.shape, np.nan), where=bottom > 0)
+    return share(top, bottom)
 
 
 def _outputs() -> tuple[Output, ...]:
     def ratio(name: str, better: bool | None, perfect: float | None, headline: bool, text: str) -> Output:
-        return Output(name, better, aggregate=_ratio, perfect=perfect, headline=headline, description=text)
+        return Output(name, better, aggregate=mean_of_sums, perfect=perfect, headline=headline, description=text)
 
     rows = [
         ratio("dice", True, 1.0, True, "mean Dice of matched statements localized on both sides"),

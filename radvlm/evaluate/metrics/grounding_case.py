@@ -1,6 +1,6 @@
 """Grounding: do the regions that a report points at lie where the reference's do, finding by finding or by sentence.
 
-Unusual: logic first, place second. A statement of the candidate is paired with at most one of the reference that says
+Logic first, place second. A statement of the candidate is paired with at most one of the reference that says
 the same (kind, status, related site, no opposite side), by the assignment with most pairs and then most overlap (Kuhn
 1955). Only then are voxels compared. A statement without a region is allowed: it is counted as not localized, not as a
 Dice of 0; a localized finding of the reference that is missed, or not localized, is no hit. Precision and recall follow

@@ -6,12 +6,14 @@ Labels that neither report has are left out of macro averages; they are undefine
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import numpy as np
 
 from radvlm.errors import InputError
 from radvlm.evaluate.metric import Output
 from radvlm.evaluate.score import Mark, Score
+from radvlm.evaluate.statistics.resampling import share
 from radvlm.report_reader.frame import Reading
 from radvlm.report_reader.labels import label_frames
 from radvlm.report_reader.lexicon import Lexicon, load_lexicon
@@ -47,37 +49,34 @@ class FindingsMetric:
             ("f1-weighted", lambda t: _weighted(_f1(t), t), False, "mean F1 weighted by positives of the reference"),
             (
                 "precision-micro",
-                lambda t: _divide(t.sum(-2)[..., 0], t.sum(-2)[..., 0] + t.sum(-2)[..., 1]),
+                lambda t: share(t.sum(-2)[..., 0], t.sum(-2)[..., 0] + t.sum(-2)[..., 1]),
                 False,
                 "precision over all labels",
             ),
             (
                 "recall-micro",
-                lambda t: _divide(t.sum(-2)[..., 0], t.sum(-2)[..., 0] + t.sum(-2)[..., 2]),
+                lambda t: share(t.sum(-2)[..., 0], t.sum(-2)[..., 0] + t.sum(-2)[..., 2]),
                 False,
                 "recall over all labels",
             ),
             (
                 "precision-macro",
-                lambda t: _macro(_divide(t[..., 0], t[..., 0] + t[..., 1])),
+                lambda t: _macro(share(t[..., 0], t[..., 0] + t[..., 1])),
                 False,
                 "mean precision of labels",
             ),
-            (
-                "recall-macro",
-                lambda t: _macro(_divide(t[..., 0], t[..., 0] + t[..., 2])),
-                False,
-                "mean recall of labels",
-            ),
+            ("recall-macro", lambda t: _macro(share(t[..., 0], t[..., 0] + t[..., 2])), False, "mean recall of labels"),
             ("crg", _crg, True, "CRG score; a report that says nothing gets 1/3, so 1/3 is its zero"),
         ]
-        rows += [(f"f1 {label}", _One(i), False, f"F1 of {label}") for i, label in enumerate(self.labels)]
+        rows += [
+            (f"f1 {label}", partial(_f1_of, label=i), False, f"F1 of {label}") for i, label in enumerate(self.labels)
+        ]
         self.outputs = tuple(
             Output(
                 name,
                 True,
                 source="labels",
-                aggregate=_Table(len(self.labels), value),
+                aggregate=partial(_of_table, labels=len(self.labels), value=value),
                 perfect=1.0,
                 headline=headline,
                 description=text,
@@ -112,43 +111,27 @@ class FindingsMetric:
         ][:1]
 
 
-class _One:
-    """F1 of one label of a table."""
-
-    def __init__(self, label: int) -> None:
-        self.label = label
-
-    def __call__(self, table: np.ndarray) -> np.ndarray:
-        return _f1(table[..., self.label, :])
-
-
-class _Table:
-    """Sums of ``stats`` as (..., labels, 4) for a function of true and false positives, misses and true negatives."""
-
-    def __init__(self, labels: int, value: Callable[[np.ndarray], np.ndarray]) -> None:
-        self.labels, self.value = labels, value
-
-    def __call__(self, stats: np.ndarray) -> np.ndarray:
-        return self.value(stats.reshape(*stats.shape[:-1], self.labels, 4))
-
-
-def _divide(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(b > 0, a / b, np.nan)
+def _of_table(stats: np.ndarray, labels: int, value: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """``value`` of the table (..., labels, 4): true and false positives, misses and true negatives of each label."""
+    return value(stats.reshape(*stats.shape[:-1], labels, 4))
 
 
 def _f1(table: np.ndarray) -> np.ndarray:
-    return _divide(2 * table[..., 0], 2 * table[..., 0] + table[..., 1] + table[..., 2])
+    return share(2 * table[..., 0], 2 * table[..., 0] + table[..., 1] + table[..., 2])
+
+
+def _f1_of(table: np.ndarray, label: int) -> np.ndarray:
+    return _f1(table[..., label, :])
 
 
 def _macro(values: np.ndarray) -> np.ndarray:
     known = ~np.isnan(values)
-    return _divide(np.where(known, values, 0.0).sum(-1), known.sum(-1).astype(float))
+    return share(np.where(known, values, 0.0).sum(-1), known.sum(-1).astype(float))
 
 
 def _weighted(values: np.ndarray, table: np.ndarray) -> np.ndarray:
     weights = table[..., 0] + table[..., 2]
-    return _divide(np.where(np.isnan(values), 0.0, values * weights).sum(-1), weights.sum(-1))
+    return share(np.where(np.isnan(values), 0.0, values * weights).sum(-1), weights.sum(-1))
 
 
 def _crg(table: np.ndarray) -> np.ndarray:
@@ -156,6 +139,6 @@ def _crg(table: np.ndarray) -> np.ndarray:
     total = table.sum((-2, -1))
     tp, fp, fn = table[..., 0].sum(-1), table[..., 1].sum(-1), table[..., 2].sum(-1)
     positives = tp + fn
-    rate = _divide(total - positives, 2 * positives)
+    rate = share(total - positives, 2 * positives)
     unit = (total - positives) / 2
-    return _divide(unit, 2 * unit - (rate * tp - rate * fn - fp))
+    return share(unit, 2 * unit - (rate * tp - rate * fn - fp))

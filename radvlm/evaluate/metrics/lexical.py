@@ -1,6 +1,6 @@
 """BLEU, ROUGE, CIDEr-D, chrF and METEOR under named profiles, each value with a signature.
 
-Unusual: there is no such thing as "the BLEU" of a report. The same 1,000 reports score 64 or 68 depending on how words
+There is no such thing as "the BLEU" of a report. The same 1,000 reports score 64 or 68 depending on how words
 are cut and which formula is used, so a profile names a published combination exactly, its values have the scale of the
 program they equal, and the signature of every output says all that changes it.
 """

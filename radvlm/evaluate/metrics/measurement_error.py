@@ -1,6 +1,6 @@
 """Errors of sizes: what a report states against what is true, in mm, mL and HU.
 
-Unusual: only numbers that a report states are judged; a size that it leaves out is counted as unstated, never as an
+Only numbers that a report states are judged; a size that it leaves out is counted as unstated, never as an
 error of the whole size. Truth may be another report (its measurements) or lesions whose size is known by construction,
 such as those of ``radvlm.phantom``; they are recognized by their attributes, so any object that has them will do.
 """

@@ -1,7 +1,7 @@
 """METEOR 1.5 through its own Java program, where ``pycocoevalcap`` and Java are installed.
 
 Denkowski and Lavie (2014), WMT. The program and its 60 MB of paraphrases come with ``pycocoevalcap``; it takes about
-a minute for 1,000 reports, so it is not among the default metrics. Unusual: only the matches are taken from Java;
+a minute for 1,000 reports, so it is not among the default metrics. Only the matches are taken from Java;
 the score is computed here from their sums, with the parameters for English, so that a bootstrap needs no Java.
 NLTK's METEOR is another metric (WordNet, no paraphrases) and its values do not compare.
 """

@@ -1,6 +1,6 @@
 """Metrics that are somebody's network: RadGraph F1, the RadBERT labels of CT-RATE, GREEN and RaTEScore.
 
-Unusual: nothing is re-implemented and nothing is downloaded. Each adapter drives the authors' package or checkpoint as
+Nothing is re-implemented and nothing is downloaded. Each adapter drives the authors' package or checkpoint as
 it is installed here; a missing package or missing weights is one MissingPackageError that says what to get, raised
 before a case is scored. A batch on which the network breaks is a set of failed cases with the message, never zeros.
 None of these packages is a dependency of radvlm: licences differ (``CARDS``), and several pin versions that cannot
@@ -30,6 +30,8 @@ import numpy as np
 from radvlm.errors import InputError, MissingPackageError
 from radvlm.evaluate.metric import Output
 from radvlm.evaluate.score import Score
+from radvlm.evaluate.statistics.resampling import share
+from radvlm.files.atomic import sha256_of
 from radvlm.report_reader.report_text import ReportText
 from radvlm.version import __version__
 
@@ -120,7 +122,7 @@ class ModelMetric:
     def __init__(self, name: str, detail: str, outputs: tuple[Output, ...], load: Callable[[], Scorer]) -> None:
         self.card = CARDS[name]
         self.name, self.outputs, self._load = name, outputs, load
-        self.signature = f"{name}|{detail}|{self.card.package}:{_release(self.card.package)}|radvlm:{__version__}"
+        self.signature = f"{name}|{detail}|{self.card.package}:{release_of(self.card.package)}|radvlm:{__version__}"
         self._scorer: Scorer | None = None
 
     def score_case(self, reference: ReportText, candidate: ReportText) -> Mapping[str, Score]:
@@ -165,7 +167,7 @@ def radgraph(model: str = "radgraph-xl") -> ModelMetric:
         if not folder.is_dir() or not any(folder.iterdir()):
             raise _missing("radgraph", f"no weights in its cache for {model}")
         backbone = _radgraph_backbone(folder)
-        if backbone and not _cached(backbone):
+        if backbone and not is_cached(backbone):
             raise _missing("radgraph", f"its language model {backbone} is not in the Hugging Face cache")
         with _quiet():
             scorer = package.F1RadGraph(reward_level="all", model_type=model)
@@ -197,7 +199,7 @@ def ratescore(device: str = "auto") -> ModelMetric:
     )
 
     def load() -> Scorer:
-        away = [network for network in RATE_NETWORKS if not _cached(network)]
+        away = [network for network in RATE_NETWORKS if not is_cached(network)]
         if away:
             raise _missing("ratescore", "not in the Hugging Face cache: " + ", ".join(away))
         package = _import("ratescore", "RaTEScore")
@@ -226,7 +228,7 @@ def green(model: str = GREEN_MODEL) -> ModelMetric:
     outputs = (Output("green", description="GREEN; 0 also where its reply could not be read"),)
 
     def load() -> Scorer:
-        if not _cached(model):
+        if not is_cached(model):
             raise _missing("green", f"no weights on this computer for {model}")
         if not _has_cuda():
             raise _missing("green", "no CUDA device")
@@ -286,12 +288,12 @@ def radbert(checkpoint: str = "") -> ModelMetric:
 
         return score
 
-    return ModelMetric("radbert", f"checkpoint:{_digest(path)}|labels:{size}|threshold:0.5", outputs, load)
+    return ModelMetric("radbert", f"checkpoint:{sha256_of(path)[:12]}|labels:{size}|threshold:0.5", outputs, load)
 
 
 def _radbert_predictor(path: Path) -> Callable[[list[str]], np.ndarray]:
     """Texts -> (n, 18) probabilities. The checkpoint holds a RoBERTa under ``model.`` and a linear ``classifier.``."""
-    if not _cached(RADBERT_BACKBONE):
+    if not is_cached(RADBERT_BACKBONE):
         raise _missing("radbert", f"{RADBERT_BACKBONE} is not in the Hugging Face cache")
     import torch
 
@@ -352,7 +354,7 @@ def _f1(sums: np.ndarray, size: int, how: str | int) -> np.ndarray:
 
     def f1(rows: np.ndarray) -> np.ndarray:
         bottom = 2 * rows[..., 0] + rows[..., 1] + rows[..., 2]
-        return np.divide(2 * rows[..., 0], bottom, out=np.full(bottom.shape, np.nan), where=bottom > 0)
+        return share(2 * rows[..., 0], bottom)
 
     if how == "micro":
         return f1(table.sum(axis=-2))
@@ -361,7 +363,7 @@ def _f1(sums: np.ndarray, size: int, how: str | int) -> np.ndarray:
     values = f1(table)
     weights = (table[..., 0] + table[..., 2]) if how == "weighted" else np.isfinite(values).astype(float)
     top, total = (np.where(np.isfinite(values), values, 0.0) * weights).sum(axis=-1), weights.sum(axis=-1)
-    return np.divide(top, total, out=np.full(total.shape, np.nan), where=total > 0)
+    return share(top, total)
 
 
 def _value(value: Any) -> Score:
@@ -392,14 +394,14 @@ def _import(name: str, module: str) -> Any:
         raise _missing(name, f"{module} cannot be imported: {type(error).__name__}: {error}") from error
 
 
-def _release(package: str) -> str:
+def release_of(package: str) -> str:
     for name in (package, package.replace("_", "-")):
         with contextlib.suppress(PackageNotFoundError):
             return version(name)
     return "unknown"
 
 
-def _cached(network: str) -> bool:
+def is_cached(network: str) -> bool:
     """Is a Hugging Face network a local folder, or in the cache of this computer; nothing is asked of any server."""
     if Path(network).is_dir():
         return True
@@ -423,14 +425,6 @@ def _has_cuda() -> bool:
     import torch
 
     return bool(torch.cuda.is_available())
-
-
-def _digest(path: Path) -> str:
-    """First 12 digits of the SHA-256 of a checkpoint, for the signature."""
-    import hashlib
-
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:12]
 
 
 @contextlib.contextmanager

@@ -1,6 +1,6 @@
 """Voxels of cited regions, on one grid, and how much two sets of them share.
 
-Unusual: nothing is painted into a full volume. A place is a bounding box and a boolean array of its shape, so two
+Nothing is painted into a full volume. A place is a bounding box and a boolean array of its shape, so two
 lesions in a 512 x 512 x 300 scan cost a few thousand voxels. Masks of another grid (a candidate computed on resampled
 images) are looked up voxel by voxel at the centers of the reference's voxels, nearest neighbor.
 """

@@ -1,6 +1,6 @@
 """Recall@k of a retrieval, with the query's own patient and its duplicates out of the way.
 
-Unusual: what is left out is left out *before* k is counted. Otherwise a second scan of the same patient, or the same
+What is left out is left out *before* k is counted. Otherwise a second scan of the same patient, or the same
 report under another id, either gives a hit for nothing or takes a place of the k from what was sought. A ranking too
 short to fill k places after that is an error, not a smaller k.
 """

@@ -1,7 +1,7 @@
 """Porter's stemmer with the extensions of NLTK, which is what ``rouge-score`` means by ``use_stemmer=True``.
 
 Written from Porter (1980), "An algorithm for suffix stripping", Program 14(3):130-137, and from the observed
-behavior of NLTK's default mode; a test compares the two on thousands of words. Unusual: conditions are read off a
+behavior of NLTK's default mode; a test compares the two on thousands of words. Conditions are read off a
 string of letter kinds (``c`` consonant, ``v`` vowel), in which the measure of a stem is the count of ``vc``.
 """
 
@@ -49,27 +49,7 @@ _STEP_2 = (
     ("fulli", "ful"),
 )
 _STEP_3 = (("icate", "ic"), ("ative", ""), ("alize", "al"), ("iciti", "ic"), ("ical", "ic"), ("ful", ""), ("ness", ""))
-_STEP_4 = (
-    "al",
-    "ance",
-    "ence",
-    "er",
-    "ic",
-    "able",
-    "ible",
-    "ant",
-    "ement",
-    "ment",
-    "ent",
-    "ion",
-    "ou",
-    "ism",
-    "ate",
-    "iti",
-    "ous",
-    "ive",
-    "ize",
-)
+_STEP_4 = "al ance ence er ic able ible ant ement ment ent ion ou ism ate iti ous ive ize".split()  # noqa: SIM905
 
 
 def _kinds(word: str) -> str:

@@ -1,6 +1,6 @@
 """Word tokenizers of the lexical metrics, and the encoder that turns reports into arrays of token numbers.
 
-Unusual: every tokenizer here works on one whitespace-delimited word at a time, so each distinct word of a corpus is
+Every tokenizer here works on one whitespace-delimited word at a time, so each distinct word of a corpus is
 tokenized once. That this equals the reference implementations, which run over whole texts, is tested side by side.
 """
 

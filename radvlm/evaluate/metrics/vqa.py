@@ -1,6 +1,6 @@
 """Visual question answering: accuracy by type of question, beside the best answer that ignores the image.
 
-Unusual: the best constant answer of each type stands in the same table, because a model that answers "no" to everything
+The best constant answer of each type stands in the same table, because a model that answers "no" to everything
 looks good on most radiology questions. It is chosen on the reference answers being scored, so it is an upper bound of
 what a constant can reach, or on the answers of another split where those are given.
 """
@@ -18,6 +18,7 @@ from radvlm.errors import InputError
 from radvlm.evaluate.metric import Output
 from radvlm.evaluate.metrics.answers import DEFAULT_TOLERANCE, Tolerance, normalize, number_of, same_answer
 from radvlm.evaluate.score import Score
+from radvlm.evaluate.statistics.resampling import share
 from radvlm.report_reader.report_text import ReportText
 from radvlm.version import __version__
 
@@ -191,28 +192,24 @@ def _tables(sums: np.ndarray, size: int) -> np.ndarray:
     return sums.reshape(*sums.shape[:-1], size, 3)
 
 
-def _share(top: np.ndarray, bottom: np.ndarray) -> np.ndarray:
-    return np.divide(top, bottom, out=np.full(np.shape(bottom), np.nan), where=bottom > 0)
-
-
 def _overall(sums: np.ndarray, size: int, column: int) -> np.ndarray:
     total = _tables(sums, size).sum(axis=-2)
-    return _share(total[..., column], total[..., 2])
+    return share(total[..., column], total[..., 2])
 
 
 def _gain(sums: np.ndarray, size: int) -> np.ndarray:
     total = _tables(sums, size).sum(axis=-2)
-    return _share(total[..., 0] - total[..., 1], total[..., 2])
+    return share(total[..., 0] - total[..., 1], total[..., 2])
 
 
 def _of_type(sums: np.ndarray, size: int, kind: int, column: int) -> np.ndarray:
     table = _tables(sums, size)[..., kind, :]
-    return _share(table[..., column], table[..., 2])
+    return share(table[..., column], table[..., 2])
 
 
 def _mean_of_types(sums: np.ndarray, size: int) -> np.ndarray:
     """Mean over the types that occur."""
     table = _tables(sums, size)
-    shares = _share(table[..., 0], table[..., 2])
+    shares = share(table[..., 0], table[..., 2])
     there = np.isfinite(shares)
-    return _share(np.where(there, shares, 0.0).sum(axis=-1), there.sum(axis=-1).astype(float))
+    return share(np.where(there, shares, 0.0).sum(axis=-1), there.sum(axis=-1).astype(float))

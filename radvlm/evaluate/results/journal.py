@@ -1,6 +1,6 @@
 """Scores of slow metrics kept as they are made, so that a killed evaluation goes on where it stopped.
 
-Unusual: the key is the content (metric, its signature, both texts), so a journal can be used after cases were added or
+The key is the content (metric, its signature, both texts), so a journal can be used after cases were added or
 reordered, and never gives an old score for a changed report. Failed scores are not kept: they are tried again.
 """
 

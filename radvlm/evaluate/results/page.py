@@ -1,6 +1,6 @@
 """One HTML page of an evaluation: systems side by side, distributions, worst cases with errors marked in the text.
 
-Unusual: the page is one file without any address in it, so it opens on a computer without network. It holds the texts
+The page is one file without any address in it, so it opens on a computer without network. It holds the texts
 of the worst cases; leave it out (``--no-page``) where reports may not be copied.
 """
 

@@ -1,6 +1,6 @@
 """Small inline SVG figures of the evaluation page: intervals of all systems on one axis, and per-case distributions.
 
-Unusual: colors come from the page's style sheet (classes ``s0`` to ``s5`` for systems, ``baseline`` for the others),
+Colors come from the page's style sheet (classes ``s0`` to ``s5`` for systems, ``baseline`` for the others),
 so the figures follow its light and dark themes; every figure has a text alternative.
 """
 

@@ -1,6 +1,6 @@
 """The result of an evaluation: per-case records, values with intervals, tests, and how they are written.
 
-Unusual: the table is a pure function of the records (``summarize``). Cases are sorted by id before anything is summed,
+The table is a pure function of the records (``summarize``). Cases are sorted by id before anything is summed,
 so their order changes nothing, not even the last digit.
 """
 

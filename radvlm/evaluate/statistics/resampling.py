@@ -10,14 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from radvlm.errors import InputError
-
-if TYPE_CHECKING:
-    pass
 
 Aggregate = Callable[[np.ndarray], np.ndarray]
 #: Replicates handled at a time; bounds the memory of a block of weights.
@@ -73,9 +69,14 @@ def sum_by_cluster(rows: np.ndarray, cluster: np.ndarray, clusters: int) -> np.n
     return out
 
 
+def share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """``part / whole``; NaN where the whole is not above 0."""
+    return np.divide(part, whole, out=np.full(np.shape(whole), np.nan), where=whole > 0)
+
+
 def mean_of_sums(sums: np.ndarray) -> np.ndarray:
-    """Mean from sums (..., 2) of value and count, for outputs without an aggregate; NaN where the count is 0."""
-    return np.divide(sums[..., 0], sums[..., 1], out=np.full(sums.shape[:-1], np.nan), where=sums[..., 1] > 0)
+    """First over second of sums (..., 2), such as value and count; NaN where the second is 0."""
+    return share(sums[..., 0], sums[..., 1])
 
 
 def bootstrap_weights(clusters: int, statistics: Statistics) -> np.ndarray:
