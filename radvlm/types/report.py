@@ -165,7 +165,11 @@ class Report:
         return "\n".join([*lines, "", NOTICE, ""]).lstrip("\n")
 
     def to_dict(self) -> dict[str, Any]:
-        records = {"model": self.model, "retrieval": self.retrieval}
+        provenance = dict(self.provenance)
+        if self.model is not None:
+            provenance["model"] = self.model.to_dict()
+        if self.retrieval is not None:
+            provenance["retrieval"] = self.retrieval.to_dict()
         return {
             "schema_version": self.schema_version,
             "notice": NOTICE,
@@ -181,7 +185,7 @@ class Report:
                 for s in self.sentences
             ],
             "replacements": [asdict(r) for r in self.replacements],
-            "provenance": {**self.provenance, **{name: record.to_dict() for name, record in records.items() if record}},
+            "provenance": provenance,
         }
 
     def to_json(self) -> str:
