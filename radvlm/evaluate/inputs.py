@@ -15,38 +15,18 @@ from pathlib import Path
 from typing import Any
 
 from radvlm.errors import FileFormatError, InputError
+from radvlm.files.columns import REPORT_COLUMNS, plain
 from radvlm.files.optional import importing
 from radvlm.report_reader.report_text import ReportText
 
 #: Longest report in characters. The longest CT reports have about 20,000; more is two columns swapped, or a whole file.
 MAX_REPORT_CHARACTERS = 100_000
-#: Column names that are recognized when none is given, compared without case, blanks, dashes and underscores.
-KNOWN_COLUMNS: Mapping[str, tuple[str, ...]] = {
-    "id": (
-        "id",
-        "caseid",
-        "case",
-        "studyid",
-        "studyinstanceuid",
-        "accession",
-        "accessionno",
-        "accessionnumber",
-        "volumename",
-        "bdmapid",
-        "imageid",
-        "inputimagename",
-        "filename",
-    ),
-    "text": ("text", "report", "reporttext", "fullreport", "generatedreport", "prediction", "narrativereport"),
-    "findings": ("findings", "findingsen"),
-    "impression": ("impression", "impressions", "impressionsen", "conclusion"),
-    "patient_id": ("patientid", "patient", "subjectid", "subject", "mrn"),
-}
 
 
 @dataclass(frozen=True)
 class Columns:
-    """Names of the columns (CSV, Parquet) or fields (JSONL); "" to recognize the usual names.
+    """Names of the columns (CSV, Parquet) or fields (JSONL); "" to recognize the usual names
+    (``radvlm.files.columns``).
 
     A report is either one text, or findings and impression, or both sections of which one may be missing.
     ``patient_pattern`` is a regular expression with one group that cuts the patient out of the id, for data such as
@@ -118,14 +98,10 @@ def _reports(
     return reports
 
 
-def _plain(name: str) -> str:
-    return re.sub(r"[\s_\-]", "", name).lower()
-
-
 def _find_columns(columns: Columns, row: Mapping[str, Any], where: str) -> dict[str, str]:
     """Role -> column of this file; InputError when a needed one is missing or two could be meant."""
     found: dict[str, str] = {}
-    for role, names in KNOWN_COLUMNS.items():
+    for role, names in REPORT_COLUMNS.items():
         asked = getattr(columns, role)
         if asked:
             if asked not in row:
@@ -135,7 +111,7 @@ def _find_columns(columns: Columns, row: Mapping[str, Any], where: str) -> dict[
                 )
             found[role] = asked
             continue
-        fitting = [c for c in row if isinstance(c, str) and _plain(c) in names]
+        fitting = [c for c in row if isinstance(c, str) and plain(c) in names]
         exact = [c for c in fitting if c.lower() == role]
         if len(fitting) > 1 and len(exact) != 1:
             raise InputError(
@@ -288,16 +264,21 @@ def _csv(path: Path, encoding: str) -> Iterator[tuple[str, dict[str, Any]]]:
         raise FileFormatError("a CSV file is well formed", f"{path.name} line {start}: {error}", remedy) from error
 
 
-def _parquet(path: Path, encoding: str) -> Iterator[tuple[str, dict[str, Any]]]:
+def parquet_rows(path: Path) -> list[dict[str, Any]]:
+    """All rows of a Parquet file; MissingPackageError without pyarrow, FileFormatError for another file."""
     with importing("pyarrow", "reading Parquet needs pyarrow", path.name, "save the table as JSONL"):
         import pyarrow.parquet as parquet
         from pyarrow import ArrowException
 
     try:
-        rows = parquet.read_table(path).to_pylist()
+        rows: list[dict[str, Any]] = parquet.read_table(path).to_pylist()
     except (ArrowException, OSError) as error:
         raise FileFormatError("a Parquet file that pyarrow can read", f"{path.name}: {error}") from error
-    for number, row in enumerate(rows, 1):
+    return rows
+
+
+def _parquet(path: Path, encoding: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    for number, row in enumerate(parquet_rows(path), 1):
         yield f"{path.name} row {number}", row
 
 

@@ -17,6 +17,7 @@ from functools import cache
 from pathlib import Path
 
 from radvlm.errors import FileFormatError, InputError
+from radvlm.files.columns import RECORD_NEEDS
 from radvlm.types.anatomy import SECTIONS, structures
 
 #: What a row of an index stands for.
@@ -56,7 +57,7 @@ class Record:
     kind: str = ""
 
     def __post_init__(self) -> None:
-        for name in ("patient", "study", "text"):
+        for name in RECORD_NEEDS:
             if not isinstance(getattr(self, name), str) or not getattr(self, name).strip():
                 raise InputError(
                     f"a record has a {name}",
@@ -119,7 +120,7 @@ def read_records(path: str | Path) -> Iterator[Record]:
             data = json.loads(line)
         except json.JSONDecodeError as error:
             raise FileFormatError("each line is one JSON object", f"{where}: {error}") from error
-        if not isinstance(data, dict) or set(data) - known or not {"patient", "study", "text"} <= set(data):
+        if not isinstance(data, dict) or set(data) - known or not set(RECORD_NEEDS) <= set(data):
             odd = sorted(set(data) - known) if isinstance(data, dict) else type(data).__name__
             raise FileFormatError(
                 f"a record has patient, study and text, and may have {', '.join(sorted(known))}",

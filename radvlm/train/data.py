@@ -22,11 +22,10 @@ import numpy as np
 
 from radvlm.dataset.case import PARTS, part_of
 from radvlm.errors import FileFormatError, InputError
+from radvlm.files.columns import LABEL_COLUMN, SECTION_COLUMN, STUDY_COLUMNS, STUDY_NEEDS
 from radvlm.types.anatomy import SECTIONS
 
-SECTION, LABEL = "section:", "label:"
-_TEXT = ("patient", "study", "volume", "masks", "report")
-_JSON = (*_TEXT, "sections", "labels", "questions", "facts")
+_JSON = (*STUDY_COLUMNS, "sections", "labels", "questions", "facts")
 _HEADING = re.compile(r"(?m)^[ \t]*([A-Za-z][A-Za-z ,/&-]{2,60}?)[ \t]*:[ \t]*")
 #: Words of headings that reports use -> key of SECTIONS; the names in SECTIONS are known without being listed.
 HEADINGS: Mapping[str, str] = {
@@ -169,9 +168,11 @@ def _csv_rows(file: Path) -> Iterable[dict[str, Any]]:
                         f"{file.name}, row {number}",
                         "Quote texts that hold a comma or a line break",
                     )
-                made: dict[str, Any] = {key: row.get(key, "") for key in _TEXT}
-                made["sections"] = {c.removeprefix(SECTION): row[c] for c in columns if c.startswith(SECTION)}
-                made["labels"] = {c.removeprefix(LABEL): row[c] for c in columns if c.startswith(LABEL)}
+                made: dict[str, Any] = {key: row.get(key, "") for key in STUDY_COLUMNS}
+                made["sections"] = {
+                    c.removeprefix(SECTION_COLUMN): row[c] for c in columns if c.startswith(SECTION_COLUMN)
+                }
+                made["labels"] = {c.removeprefix(LABEL_COLUMN): row[c] for c in columns if c.startswith(LABEL_COLUMN)}
                 yield made
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         if isinstance(error, FileFormatError):
@@ -180,8 +181,8 @@ def _csv_rows(file: Path) -> Iterable[dict[str, Any]]:
 
 
 def _check_columns(columns: Sequence[str], file: Path) -> None:
-    missing = [c for c in ("patient", "study", "volume") if c not in columns]
-    unknown = [c for c in columns if c not in _TEXT and not c.startswith((SECTION, LABEL))]
+    missing = [c for c in STUDY_NEEDS if c not in columns]
+    unknown = [c for c in columns if c not in STUDY_COLUMNS and not c.startswith((SECTION_COLUMN, LABEL_COLUMN))]
     twice = sorted({c for c in columns if columns.count(c) > 1})
     if missing or unknown or twice:
         said = [
@@ -190,7 +191,7 @@ def _check_columns(columns: Sequence[str], file: Path) -> None:
             if found
         ]
         raise FileFormatError(
-            "columns are patient, study, volume, masks, report, section:..., label:...",
+            f"columns are {', '.join(STUDY_COLUMNS)}, {SECTION_COLUMN}..., {LABEL_COLUMN}...",
             f"{file.name}: {'; '.join(said)}",
             "See docs/training.md",
         )
@@ -217,11 +218,11 @@ def _json_rows(file: Path) -> Iterable[dict[str, Any]]:
                 f"keys of a study are {', '.join(_JSON)}",
                 f"{file.name}, line {number}: {', '.join(unknown) if isinstance(row, dict) else type(row).__name__}",
             )
-        yield {**dict.fromkeys(_TEXT, ""), "sections": {}, "labels": {}, **row}
+        yield {**dict.fromkeys(STUDY_COLUMNS, ""), "sections": {}, "labels": {}, **row}
 
 
 def _study(row: Mapping[str, Any], base: Path, where: str) -> Study:
-    for key in ("patient", "study", "volume"):
+    for key in STUDY_NEEDS:
         if not isinstance(row[key], str | int) or not str(row[key]).strip():
             raise InputError("a study has a patient, a name and a volume", f"{where}: {key} is {row[key]!r}")
     volume = base / str(row["volume"])

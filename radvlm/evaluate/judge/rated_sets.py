@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from radvlm.errors import FileFormatError, InputError
+from radvlm.evaluate.inputs import parquet_rows
 from radvlm.evaluate.metrics.errors import CATEGORIES
-from radvlm.files.optional import importing
+from radvlm.files.columns import PAIR_COLUMNS, find_column, plain
 
 #: Keys under which raters' counts are kept; the same as the outputs of ``errors`` and of a judge.
 COUNTS = ("total", "significant", *CATEGORIES, *(f"{c}_significant" for c in CATEGORIES))
@@ -27,9 +28,6 @@ REXVAL_CANDIDATES = ("radgraph", "bertscore", "s_emb", "bleu")
 RADEVALX_SIGNIFICANT = "RadEval_clinically_significant_errors.csv"
 RADEVALX_INSIGNIFICANT = "RadEval-clinically_insignificant_errors.csv"
 _RADEVALX_CATEGORIES = ("one", "two", "three", "four", "five", "six", "seven", "eight")
-_IDS = ("id", "report_id", "study_id", "case_id", "uid", "study")
-_REFERENCES = ("reference", "reference_report", "gt_report", "ground_truth", "gt", "groundtruth", "original_report")
-_CANDIDATES = ("candidate", "candidate_report", "prediction", "generated_report", "m2tr", "generated")
 
 
 @dataclass(frozen=True)
@@ -156,23 +154,20 @@ def _rexval(path: Path, blank_is_zero: bool) -> RatedSet:
 
 def _radevalx(path: Path, blank_is_zero: bool) -> RatedSet:
     significant, other = _rows(path / RADEVALX_SIGNIFICANT), _rows(path / RADEVALX_INSIGNIFICANT)
-    id_name = _one_of(_IDS, significant[0], RADEVALX_SIGNIFICANT, "id")
+    id_name = _one_of("id", significant[0], RADEVALX_SIGNIFICANT)
     texts = significant
-    if not (set(_plain(significant[0])) & set(_REFERENCES)):
+    if find_column(PAIR_COLUMNS["reference"], significant[0]) is None:
         texts = _rows(
             path / "reports.csv",
             "The counts hold no report text; make reports.csv with id, reference and "
             "candidate from IU-Xray and the released M2Tr reports",
         )
-    text_id = _one_of(_IDS, texts[0], "the reports", "id")
-    reference, candidate = (
-        _one_of(names, texts[0], "the reports", what)
-        for names, what in ((_REFERENCES, "reference"), (_CANDIDATES, "candidate"))
-    )
+    text_id = _one_of("id", texts[0], "the reports")
+    reference, candidate = (_one_of(what, texts[0], "the reports") for what in ("reference", "candidate"))
     pairs = {row[text_id].strip(): (row[reference], row[candidate]) for row in texts}
     counts: dict[str, dict[str, float]] = {}
     for rows, name, matters in ((significant, RADEVALX_SIGNIFICANT, True), (other, RADEVALX_INSIGNIFICANT, False)):
-        own_id = _one_of(_IDS, rows[0], name, "id")
+        own_id = _one_of("id", rows[0], name)
         columns = _radevalx_columns(rows[0], name)
         for n, row in enumerate(rows, 2):
             rater = counts.setdefault(row[own_id].strip(), dict.fromkeys(("total", "significant"), 0.0))
@@ -197,12 +192,12 @@ def _radevalx(path: Path, blank_is_zero: bool) -> RatedSet:
 
 def _radevalx_columns(row: Mapping[str, str], name: str) -> list[str]:
     """The eight count columns: named one to eight, 1 to 8, or the only eight that are neither id nor text."""
-    plain = _plain(row)
+    by_name = {plain(column): column for column in row}
     for names in (_RADEVALX_CATEGORIES, tuple("12345678")):
-        if set(names) <= set(plain):
-            return [plain[n] for n in names]
-    known = {*_IDS, *_REFERENCES, *_CANDIDATES}
-    rest = [column for low, column in plain.items() if low and low not in known]
+        if set(names) <= set(by_name):
+            return [by_name[n] for n in names]
+    known = {plain(name) for names in PAIR_COLUMNS.values() for name in names}
+    rest = [column for name, column in by_name.items() if name and name not in known]
     if len(rest) != 8:
         raise FileFormatError(
             "RadEvalX has eight count columns",
@@ -250,10 +245,7 @@ def _chest2error(path: Path, blank_is_zero: bool) -> RatedSet:
 def _table(path: Path, blank_is_zero: bool) -> RatedSet:
     """One row for each pair and rater: id, reference, candidate, columns of ``COUNTS``; rater and study if known."""
     rows = _rows(path)
-    names = [
-        _one_of(known, rows[0], path.name, what)
-        for known, what in ((_IDS, "id"), (_REFERENCES, "reference"), (_CANDIDATES, "candidate"))
-    ]
+    names = [_one_of(what, rows[0], path.name) for what in PAIR_COLUMNS]
     counted = [k for k in COUNTS if k in rows[0]]
     if not {"total", "significant"} & set(counted):
         raise FileFormatError(
@@ -289,16 +281,11 @@ def _text(row: Mapping[str, Any], column: str) -> str:
     return "" if value is None else str(value).strip()
 
 
-def _plain(row: Mapping[str, Any]) -> dict[str, str]:
-    return {column.strip().lower().replace(" ", "_"): column for column in row}
-
-
-def _one_of(names: Sequence[str], row: Mapping[str, Any], file: str, what: str) -> str:
-    plain = _plain(row)
-    for name in names:
-        if name in plain:
-            return plain[name]
-    raise FileFormatError(f"a column for the {what}: " + ", ".join(names), f"{file}: {', '.join(row)}")
+def _one_of(what: str, row: Mapping[str, Any], file: str) -> str:
+    found = find_column(PAIR_COLUMNS[what], row)
+    if found is None:
+        raise FileFormatError(f"a column for the {what}: " + ", ".join(PAIR_COLUMNS[what]), f"{file}: {', '.join(row)}")
+    return found
 
 
 def _need(rows: Sequence[Mapping[str, Any]], file: str, columns: Iterable[str]) -> None:
@@ -349,7 +336,7 @@ def _rows(path: Path, remedy: str = "") -> list[dict[str, Any]]:
     suffix = path.suffix.lower()
     try:
         if suffix == ".parquet":
-            rows = _parquet(path)
+            rows = parquet_rows(path)
         elif suffix in (".jsonl", ".ndjson"):
             rows = [json.loads(line) for line in path.read_text(encoding="utf-8-sig").split("\n") if line.strip()]
         elif suffix in (".csv", ".tsv"):
@@ -367,11 +354,4 @@ def _rows(path: Path, remedy: str = "") -> list[dict[str, Any]]:
     ragged = next((n for n, row in enumerate(rows, 2) if None in row or None in row.values()), None)
     if suffix in (".csv", ".tsv") and ragged is not None:
         raise FileFormatError("each row has one value for each column", f"{path.name} row {ragged}")
-    return rows
-
-
-def _parquet(path: Path) -> list[dict[str, Any]]:
-    with importing("pyarrow", "reading Parquet needs pyarrow", path.name, "save the table as CSV"):
-        import pyarrow.parquet as parquet
-    rows: list[dict[str, Any]] = parquet.read_table(path).to_pylist()
     return rows
