@@ -1,8 +1,7 @@
 """The judge of ``radvlm evaluate`` and ``radvlm calibrate``: its arguments, what it would cost, and its files.
 
-Keys come from environment variables, never
-from arguments, which other users of the computer could read; and never go to a server on this computer unless the
-variable was named.
+Keys come from environment variables, never from arguments, which other users of the computer could read; and never go
+to a server on this computer unless the variable was named.
 """
 
 from __future__ import annotations

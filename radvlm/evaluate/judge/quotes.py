@@ -8,25 +8,8 @@ from __future__ import annotations
 
 import re
 
-_SAME = str.maketrans(
-    {
-        "“": '"',
-        "”": '"',
-        "„": '"',
-        "’": "'",
-        "‘": "'",
-        "–": "-",
-        "—": "-",
-        "‐": "-",
-        "‑": "-",
-        "−": "-",
-        "×": "x",
-        "‹": "<",
-        "\u00a0": " ",
-        "\u202f": " ",
-        "\u2009": " ",
-    }
-)
+#: Typographic quotation marks, dashes, signs and blanks -> what a keyboard has.
+_SAME = str.maketrans("“”„’‘–—‐‑−×‹\u00a0\u202f\u2009", '"""\'\'-----x<   ')
 _EDGE = " \t\r\n\"'`.,;:"
 _ELLIPSIS = re.compile(r"\s*(?:\.{3,}|…|\[\.\.\.\]|\[…\])\s*")
 #: Parts of one quote lie at most this many characters apart.

@@ -14,34 +14,21 @@ from types import MappingProxyType
 
 from radvlm.errors import InputError
 
+_SPELLINGS = (
+    ("mm", 1.0, "mm millimeter millimetre"),
+    ("mm", 10.0, "cm centimeter centimetre"),
+    ("mL", 1.0, "ml cc cm3 cm³"),
+    ("mL", 0.001, "mm3 mm³"),
+    ("mL", 1000.0, "l liter litre"),
+    ("HU", 1.0, "hu"),
+    ("percent", 1.0, "% percent"),
+    ("mm2", 1.0, "mm2 mm²"),
+    ("mm2", 100.0, "cm2 cm²"),
+    ("degree", 1.0, "degree °"),
+)
 #: Unit as written (lower case) -> (canonical unit, factor).
 UNITS: Mapping[str, tuple[str, float]] = MappingProxyType(
-    {
-        "mm": ("mm", 1.0),
-        "millimeter": ("mm", 1.0),
-        "millimetre": ("mm", 1.0),
-        "cm": ("mm", 10.0),
-        "centimeter": ("mm", 10.0),
-        "centimetre": ("mm", 10.0),
-        "ml": ("mL", 1.0),
-        "cc": ("mL", 1.0),
-        "cm3": ("mL", 1.0),
-        "cm³": ("mL", 1.0),
-        "mm3": ("mL", 0.001),
-        "mm³": ("mL", 0.001),
-        "l": ("mL", 1000.0),
-        "liter": ("mL", 1000.0),
-        "litre": ("mL", 1000.0),
-        "hu": ("HU", 1.0),
-        "%": ("percent", 1.0),
-        "percent": ("percent", 1.0),
-        "mm2": ("mm2", 1.0),
-        "mm²": ("mm2", 1.0),
-        "cm2": ("mm2", 100.0),
-        "cm²": ("mm2", 100.0),
-        "degree": ("degree", 1.0),
-        "°": ("degree", 1.0),
-    }
+    {written: (unit, factor) for unit, factor, spellings in _SPELLINGS for written in spellings.split()}
 )
 _WORDS = {
     w: str(n)

@@ -47,25 +47,10 @@ class FindingsMetric:
             ("f1-micro", lambda t: _f1(t.sum(-2)), True, "F1 over all labels and reports"),
             ("f1-macro", lambda t: _macro(_f1(t)), True, "mean F1 of labels that either side has"),
             ("f1-weighted", lambda t: _weighted(_f1(t), t), False, "mean F1 weighted by positives of the reference"),
-            (
-                "precision-micro",
-                lambda t: share(t.sum(-2)[..., 0], t.sum(-2)[..., 0] + t.sum(-2)[..., 1]),
-                False,
-                "precision over all labels",
-            ),
-            (
-                "recall-micro",
-                lambda t: share(t.sum(-2)[..., 0], t.sum(-2)[..., 0] + t.sum(-2)[..., 2]),
-                False,
-                "recall over all labels",
-            ),
-            (
-                "precision-macro",
-                lambda t: _macro(share(t[..., 0], t[..., 0] + t[..., 1])),
-                False,
-                "mean precision of labels",
-            ),
-            ("recall-macro", lambda t: _macro(share(t[..., 0], t[..., 0] + t[..., 2])), False, "mean recall of labels"),
+            ("precision-micro", lambda t: _precision(t.sum(-2)), False, "precision over all labels"),
+            ("recall-micro", lambda t: _recall(t.sum(-2)), False, "recall over all labels"),
+            ("precision-macro", lambda t: _macro(_precision(t)), False, "mean precision of labels"),
+            ("recall-macro", lambda t: _macro(_recall(t)), False, "mean recall of labels"),
             ("crg", _crg, True, "CRG score; a report that says nothing gets 1/3, so 1/3 is its zero"),
         ]
         rows += [
@@ -118,6 +103,14 @@ def _of_table(stats: np.ndarray, labels: int, value: Callable[[np.ndarray], np.n
 
 def _f1(table: np.ndarray) -> np.ndarray:
     return share(2 * table[..., 0], 2 * table[..., 0] + table[..., 1] + table[..., 2])
+
+
+def _precision(table: np.ndarray) -> np.ndarray:
+    return share(table[..., 0], table[..., 0] + table[..., 1])
+
+
+def _recall(table: np.ndarray) -> np.ndarray:
+    return share(table[..., 0], table[..., 0] + table[..., 2])
 
 
 def _f1_of(table: np.ndarray, label: int) -> np.ndarray:
