@@ -265,7 +265,8 @@ def reach_of(name: str, area: Area, stale: bool = False) -> Reach:
             }
             for f in data.measured_files()
         }
-        ours = ("radvlm", "tests", "conftest", "test_", "__main__", "fakes", "coverage")
+        made = tuple(p.stem for p in (ROOT / "tests" / "made").glob("*.py"))
+        ours = ("radvlm", "tests", "conftest", "test_", "__main__", "coverage", *made)
         modules = [m for m in sys.modules if not m.startswith(ours)]
         kept.write_text(
             json.dumps({"digest": digest, "by_line": by_line, "seconds": watch.seconds, "modules": modules})

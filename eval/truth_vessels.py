@@ -35,7 +35,7 @@ Errors = Iterator[tuple[str, str, float]]
 
 
 def shapes() -> ModuleType:
-    path = Path(__file__).resolve().parents[1] / "tests" / "quantify" / "analytic.py"
+    path = Path(__file__).resolve().parents[1] / "tests" / "made" / "analytic.py"
     spec = importlib.util.spec_from_file_location("analytic_shapes", path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)

@@ -9,9 +9,11 @@ from radvlm.compose.model_sentences import headlines, is_model, pertinent_absenc
 from radvlm.compose.template import quantity_text
 from radvlm.types.anatomy import is_lesion_kind, structure
 from radvlm.types.finding import Assessment, Citable, Finding, Status
+from radvlm.types.phrases import joined
 from radvlm.types.report import Sentence
 from radvlm.wording.numbers import rounded
-from radvlm.wording.structure_names import be, capital, joined, structure_list
+from radvlm.wording.sentences import capital
+from radvlm.wording.structure_names import be, structure_list
 from radvlm.wording.style import Style
 from radvlm.wording.vocabulary import lexicon, tokenize
 

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from radvlm.compose.referents import size_quantities
 from radvlm.types.anatomy import is_lesion_kind, structure
 from radvlm.types.finding import Assessment, Citable, Finding, Status
+from radvlm.types.phrases import joined
 from radvlm.wording.numbers import axes_text, hu_text, length_text, volume_text
-from radvlm.wording.structure_names import capital, joined, place
+from radvlm.wording.sentences import capital
+from radvlm.wording.structure_names import place
 from radvlm.wording.style import Style
 from radvlm.wording.vocabulary import base_name, lexicon, noun, number_word
 

@@ -14,9 +14,11 @@ from radvlm.compose.merge_model import would_deny
 from radvlm.types.anatomy import structure
 from radvlm.types.finding import Citable, Finding, Source, Status
 from radvlm.types.finding_kinds import any_finding_kind, side_of, vocabulary_name
+from radvlm.types.phrases import joined
 from radvlm.types.report import Sentence
-from radvlm.wording.numbers import rounded
-from radvlm.wording.structure_names import capital, joined, level_runs
+from radvlm.wording.numbers import probability_text
+from radvlm.wording.sentences import capital
+from radvlm.wording.structure_names import level_runs, places_text
 from radvlm.wording.vocabulary import noun, plural
 
 SEEN_ONLY = "seen by the model only"
@@ -30,16 +32,6 @@ def is_model(finding: Citable) -> TypeGuard[Finding]:
     return finding.source is Source.MODEL
 
 
-def probability_text(value: float) -> str:
-    """``probability 0.93``; never "1.00" or "0.00", which no model can mean."""
-    return f"probability {probability_words(value)}"
-
-
-def probability_words(value: float) -> str:
-    text = rounded(value, "0.01")
-    return {"1.00": "over 0.99", "0.00": "under 0.01"}.get(text, text)
-
-
 def core(finding: Finding) -> str:
     """What and where, without who says so: ``hepatic cyst in segment VI``, ``left pleural effusion``."""
     words, side = finding.category, side_of(finding.site)
@@ -48,7 +40,7 @@ def core(finding: Finding) -> str:
     if len(levels) > 1 or len(places) > 1:
         words = noun(finding.kind, 2) if words == _noun(finding) else plural(words)
     if places:
-        shown = joined([w if w.startswith("segment ") else f"the {w}" for w in (structure(n).words for n in places)])
+        shown = places_text(places)
         sided = any(structure(n).side for n in places)
         return f"{words} in {shown}" if sided or not side else f"{side} {words} in {shown}"
     if levels:
@@ -71,7 +63,7 @@ def _noun(finding: Finding) -> str:
 
 def attributed(finding: Finding, text: str, say_place: bool = True) -> str:
     """``text`` (no stop at its end) with who saw it, how probable it is, and whether it has no place."""
-    chance = probability_text(finding.confidence or 0.0)
+    chance = f"probability {probability_text(finding.confidence or 0.0)}"
     if finding.status is Status.INDETERMINATE:
         return f"Possible {text} {SEEN}, {chance}; indeterminate."
     place = f"; {NOT_LOCALIZED}" if say_place and not finding.regions else ""

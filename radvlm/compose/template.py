@@ -14,9 +14,11 @@ from radvlm.compose.lesions import cited, group_sentence, lesion_groups, own_ass
 from radvlm.compose.model_sentences import is_model, marked_sentences
 from radvlm.types.anatomy import SECTIONS, is_lesion_kind, structure
 from radvlm.types.finding import Assessment, Citable, Finding, Status, citable
+from radvlm.types.phrases import joined
 from radvlm.types.report import Sentence
 from radvlm.wording.numbers import hu_text, length_text, rounded, spacing_text, volume_text
-from radvlm.wording.structure_names import be, capital, joined, level_runs, structure_list
+from radvlm.wording.sentences import capital
+from radvlm.wording.structure_names import be, level_runs, structure_list
 from radvlm.wording.style import Style
 from radvlm.wording.vocabulary import base_name, base_words, lexicon, noun, plural
 

@@ -24,6 +24,7 @@ from radvlm.dataset.sentences import organs, random_of, wording
 from radvlm.errors import InputError
 from radvlm.types.anatomy import structure
 from radvlm.types.finding_kinds import finding_kinds
+from radvlm.wording.sentences import capital, with_article
 
 KINDS = ("presence", "lesion", "side", "location", "organ", "count", "size", "normal")
 YES_NO = ("Yes", "No")
@@ -128,7 +129,7 @@ def constant_baseline(asked: Sequence[Question], group: str = "kind") -> Constan
 def answers() -> tuple[str, ...]:
     """Every answer of every question, each once: the classes of a closed-set answer head."""
     names = [name for row in _data()["parts"].values() for name in row["names"]]
-    organ_words = [_capital(_data()["organs"][o]["words"]) for row in _data()["groups"].values() for o in row]
+    organ_words = [capital(_data()["organs"][o]["words"]) for row in _data()["groups"].values() for o in row]
     return tuple(dict.fromkeys((*YES_NO, *SIDES, *COUNTS, *NORMAL, *map(_part, names), *organ_words)))
 
 
@@ -161,7 +162,7 @@ def subjects() -> dict[str, Any]:
         "lesions": {word: list(rows[organ]["lesions"]) for organ, words in forms.items() for word in words},
         "sizes": {word: finding for organ, finding in _data()["sizes"].items() for word in forms[organ]},
         "groups": {
-            group: {_capital(rows[organ]["words"]): finding for organ, finding in row.items()}
+            group: {capital(rows[organ]["words"]): finding for organ, finding in row.items()}
             for group, row in _data()["groups"].items()
         },
         "parts": parts,
@@ -185,7 +186,7 @@ class _Asked:
     def add(self, kind: str, subject: str, answer: str, choices: Sequence[str], **words: str) -> None:
         frames = _data()["frames"][kind][self.split]
         text = frames[int(self.rng.integers(len(frames)))].format(**words)
-        self.found.append(Question(_capital(text), answer, kind, subject, tuple(choices), self.case.name))
+        self.found.append(Question(capital(text), answer, kind, subject, tuple(choices), self.case.name))
 
 
 def _presence(asked: _Asked) -> None:
@@ -196,7 +197,7 @@ def _presence(asked: _Asked) -> None:
         if not asked.case.present(name) and any(map(asked.case.present, wording()["denies"].get(one, ()))):
             continue  # "is there a splenic lesion" of a spleen with a cyst has no certain answer
         several = one not in wording()["uncounted"] and name in wording()["nouns"]
-        article = f"{_article(one)} {one}" if several or name == "aortic_aneurysm" else one
+        article = f"{with_article(one)}" if several or name == "aortic_aneurysm" else one
         asked.add("presence", name, YES_NO[0 if asked.case.present(name) else 1], YES_NO, a=article, nouns=many)
 
 
@@ -223,7 +224,7 @@ def _places(asked: _Asked) -> None:
         one, many = asked.noun(name)
         sides = {lesion.side for lesion in held}
         if kind.sided and "" not in sides:
-            answer = SIDES[2] if len(sides) > 1 else _capital(sides.pop())
+            answer = SIDES[2] if len(sides) > 1 else capital(sides.pop())
             asked.add("side", name, answer, SIDES, noun=one)
         parts = _data()["parts"].get(kind.site)
         locations = {lesion.location for lesion in held}
@@ -239,8 +240,8 @@ def _groups(asked: _Asked) -> None:
         held = [organ for organ, name in row.items() if asked.case.present(name)]
         unclear = any(asked.case.present(name) for name in _data()["not_asked_with"].get(group, ()))
         if len(held) == 1 and not unclear:
-            choices = tuple(_capital(_data()["organs"][organ]["words"]) for organ in row)
-            answer = _capital(_data()["organs"][held[0]]["words"])
+            choices = tuple(capital(_data()["organs"][organ]["words"]) for organ in row)
+            answer = capital(_data()["organs"][held[0]]["words"])
             asked.add("organ", group, answer, choices, group=group)
 
 
@@ -265,7 +266,7 @@ def _organs(asked: _Asked) -> None:
                 NORMAL[1 if abnormal else 0],
                 NORMAL,
                 organ=row["words"],
-                Is=_capital(verb),
+                Is=capital(verb),
                 it="it" if verb == "is" else "they",
                 **{"is": verb},
             )
@@ -288,12 +289,4 @@ def _index(finding: str) -> int:
 
 
 def _part(name: str) -> str:
-    return _capital(structure(name).words)
-
-
-def _article(noun: str) -> str:
-    return "an" if noun[0] in "aeio" or noun.startswith("un") else "a"
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
+    return capital(structure(name).words)

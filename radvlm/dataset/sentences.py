@@ -25,6 +25,9 @@ from radvlm.dataset.case import Case, Lesion
 from radvlm.errors import InputError
 from radvlm.types.anatomy import SECTIONS, structure
 from radvlm.types.finding_kinds import FindingKind, finding_kinds
+from radvlm.types.phrases import joined
+from radvlm.wording.sentences import capital, with_article
+from radvlm.wording.structure_names import places_text
 
 STYLES = ("plain", "varied")
 #: Sections that can hold a finding of finding_kinds.csv, in the order of a report.
@@ -207,10 +210,10 @@ def sentence_of(finding: str, present: bool, rng: np.random.Generator) -> str:
         frame.format(
             noun=one,
             nouns=many,
-            Noun=_capital(one),
-            Nouns=_capital(many),
+            Noun=capital(one),
+            Nouns=capital(many),
             one=_mass(one),
-            One=_capital(_mass(one)),
+            One=capital(_mass(one)),
             place="",
             host=host,
             Count="Several",
@@ -253,8 +256,8 @@ def plain_words(finding: str, side: str = "", sites: Sequence[str] = ()) -> str:
         return _filled(data["organ"][finding]["present"][0], side)
     noun = data["nouns"][finding][0][1 if len(sites) > 1 else 0]
     if finding in _SAID_WITH_SIDE:
-        return _capital(f"{side} {noun}".strip()) + "."
-    return _capital(f"{noun}{_place_words(sites)}") + "."
+        return capital(f"{side} {noun}".strip()) + "."
+    return capital(f"{noun}{_place_words(sites)}") + "."
 
 
 def plain_absent_words(finding: str) -> str:
@@ -312,24 +315,24 @@ def _varied_group(kind: FindingKind, group: list[Lesion], rng: np.random.Generat
     host = _host(kind, one)
     if host and not several and rng.random() < 0.3:
         text = _pick(rng, data["frames"]["host"]).format(
-            one=_mass(one), One=_capital(_mass(one)), host=f"{group[0].side} {host}".strip()
+            one=_mass(one), One=capital(_mass(one)), host=f"{group[0].side} {host}".strip()
         )
         return Statement(text, kind.section, (kind.name,), True, hosts or (kind.site,))
     if several:
         number = _COUNTS[len(group)] if len(group) < len(_COUNTS) else "Several"
         frame = _pick(rng, data["frames"]["many"] if one not in data["uncounted"] else ["{Nouns}{place}."])
-        text = frame.format(nouns=many, Nouns=_capital(many), noun=one, place=place, Count=number)
+        text = frame.format(nouns=many, Nouns=capital(many), noun=one, place=place, Count=number)
     else:
         frame = _pick(rng, data["frames"]["mass" if one in data["uncounted"] else "one"])
-        text = frame.format(noun=one, Noun=_capital(one), one=_article(one), One=_capital(_article(one)), place=place)
+        text = frame.format(noun=one, Noun=capital(one), one=_mass(one), One=capital(_mass(one)), place=place)
     count = "" if one in data["uncounted"] else "many" if several else "one"
     return Statement(text, kind.section, (kind.name,), True, sites, count)
 
 
 def _with_side(noun: str, side: str, rng: np.random.Generator) -> str:
     article = "" if noun in wording()["uncounted"] else "a "
-    on_side = [f"{_capital(noun)} on the {side}.", f"There is {article}{noun} on the {side}."]
-    before = [] if " in " in noun else [f"{_capital(side)} {noun}.", f"{_capital(side)}-sided {noun}."]
+    on_side = [f"{capital(noun)} on the {side}.", f"There is {article}{noun} on the {side}."]
+    before = [] if " in " in noun else [f"{capital(side)} {noun}.", f"{capital(side)}-sided {noun}."]
     return str(_pick(rng, on_side + before))
 
 
@@ -343,7 +346,7 @@ def _varied_absent(case: Case, kinds: Sequence[FindingKind], rng: np.random.Gene
     found = [Statement(_pick(rng, data["organ"][f.name]["absent"]), f.section, (f.name,), False) for f in organ]
     if len(nouns) > 1 and rng.random() < 0.6:
         words = [_pick(rng, pairs[f])[0] for f in nouns]
-        listed = f"{', '.join(words[:-1])} or {words[-1]}"
+        listed = joined(words, "or")
         found.append(
             Statement(
                 _pick(rng, [f"No {listed}.", f"There is no {listed}.", f"No evidence of {listed}."]),
@@ -357,7 +360,7 @@ def _varied_absent(case: Case, kinds: Sequence[FindingKind], rng: np.random.Gene
         one, many = _pick(rng, pairs[kind])
         host = _host(kind, one)
         frame = _pick(rng, data["frames"]["host_none" if host and rng.random() < 0.3 else "none"])
-        text = frame.format(noun=one, nouns=many, one=_mass(one), host=host, Noun=_capital(one))
+        text = frame.format(noun=one, nouns=many, one=_mass(one), host=host, Noun=capital(one))
         found.append(Statement(text, kind.section, (kind.name,), False))
     return found
 
@@ -403,16 +406,9 @@ def _place_words(sites: Sequence[str]) -> str:
     """`` in segment IV and segment VI``, `` in the left kidney``, `` at L2``; "" for none."""
     if not sites:
         return ""
-    words = [
-        name.removeprefix("vertebrae_") if name.startswith("vertebrae_") else structure(name).words for name in sites
-    ]
     if sites[0].startswith("vertebrae_"):
-        return f" at {_joined(words)}"
-    return f" in {_joined([w if w.startswith('segment ') else f'the {w}' for w in words])}"
-
-
-def _joined(words: Sequence[str]) -> str:
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+        return f" at {joined([name.removeprefix('vertebrae_') for name in sites])}"
+    return f" in {places_text(sites)}"
 
 
 def _filled(text: str, side: str) -> str:
@@ -420,7 +416,7 @@ def _filled(text: str, side: str) -> str:
     text = text.replace("{kidney}", kidney)
     if side == "bilateral":
         text = text.replace("Dilated renal pelvis of", "Dilated renal pelves of")
-    return text.replace("{Side}", _capital(side) if side else "").replace("{side}", side)
+    return text.replace("{Side}", capital(side) if side else "").replace("{side}", side)
 
 
 def _host(kind: FindingKind, noun: str) -> str:
@@ -430,16 +426,7 @@ def _host(kind: FindingKind, noun: str) -> str:
 
 
 def _mass(noun: str) -> str:
-    return noun if noun in wording()["uncounted"] else _article(noun)
-
-
-def _article(noun: str) -> str:
-    vowel = noun[0] in "aeio" or noun.startswith("un")  # "a uterine", "a urinary"
-    return f"{'an' if vowel else 'a'} {noun}"
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
+    return noun if noun in wording()["uncounted"] else with_article(noun)
 
 
 def _pick(rng: np.random.Generator, options: Sequence[Any]) -> Any:

@@ -13,6 +13,7 @@ from functools import cache
 from importlib.resources import files
 from types import MappingProxyType
 
+from radvlm.types.anatomy import USUAL_LEVELS
 from radvlm.types.finding_kinds import finding_kinds
 
 
@@ -33,7 +34,7 @@ def voxel_classes() -> tuple[str, ...]:
 @cache
 def part_classes() -> tuple[str, ...]:
     """Named parts that say where a finding is: outputs of the part head; ``none`` is 0."""
-    levels = ("C7", *(f"T{n}" for n in range(1, 13)), *(f"L{n}" for n in range(1, 6)))
+    levels = USUAL_LEVELS[USUAL_LEVELS.index("C7") : USUAL_LEVELS.index("S1")]
     return (
         "none",
         *(f"liver_segment_{n}" for n in range(1, 9)),

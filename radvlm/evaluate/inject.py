@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 
 from radvlm.errors import InputError
 from radvlm.evaluate.inject_grammar import ABBREVIATED, BY_ID, CHANGES, GRADES, LOBES, SIDES, TOPICS, UK, Topic
+from radvlm.wording.sentences import capital
 
 CATEGORIES = ("false_finding", "omission", "wrong_location", "wrong_severity", "false_comparison", "omitted_comparison")
 STRENGTHS = ("slight", "clear", "gross")
@@ -215,7 +216,7 @@ def _word(fact: Statement, rng: random.Random, avoid: str = "") -> str:
     text = re.sub(r"\s+", " ", text).replace(" ,", ",").replace(" .", ".").strip()
     text = re.sub(r",(?=[,.])", "", text)
     text = re.sub(r"\b([Aa]) (?=[aeiou])", r"\1n ", text)
-    return text[0].upper() + text[1:]
+    return capital(text)
 
 
 def _size(size_mm: int, rng: random.Random) -> str:

@@ -31,7 +31,6 @@ from radvlm.export.regions import (
     is_of_model,
     model_regions,
     region_names,
-    sentence_case,
 )
 from radvlm.export.view import LOWEST_HU, PackedHu, ViewGrid, choose_view, fit_grid, pack_labels, view_labels
 from radvlm.export.windows import WINDOWS, Window, section_window
@@ -43,6 +42,7 @@ from radvlm.types.region_map import RegionMap
 from radvlm.types.report import NOTICE, Report, Sentence
 from radvlm.types.scan_measurements import Measurements
 from radvlm.types.volume import Volume
+from radvlm.wording.sentences import capital
 
 #: Color group of each kind of structure; the colors are in page.js and page.css.
 KIND_GROUP = {"lesion": "lesion", "fluid": "fluid", "device": "device", "vessel": "vessel", "bone": "bone"}
@@ -130,7 +130,7 @@ def _fill(context: Mapping[str, Any]) -> str:
         f"script-src '{_digest(script)}'; style-src '{_digest(style)}'"
     )
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["sentence_case"] = sentence_case
+    environment.filters["capital"] = capital
     environment.filters["heading"] = lambda section: SECTIONS.get(section, "")
     template = environment.from_string(assets.joinpath("template.html.j2").read_text(encoding="utf-8"))
     return template.render(**context, style=Markup(style), script=Markup(script), policy=policy)

@@ -23,6 +23,7 @@ from radvlm.types.region import Region
 from radvlm.types.region_map import RegionMap
 from radvlm.types.report import Report
 from radvlm.types.scan_measurements import Measurements
+from radvlm.wording.sentences import capital
 
 #: How a caliper is called on the page.
 CALIPER_WORDS = {"long_axis": "long axis", "short_axis": "short axis", "diameter_3d": "3D diameter"}
@@ -58,12 +59,7 @@ def region_names(regions: Iterable[Region]) -> dict[str, str]:
     """Words by region id; an instance is numbered only where its structure has more than one."""
     known = list(regions)
     instances = Counter((r.structure, is_of_model(r)) for r in known if "/" in r.id)
-    return {r.id: sentence_case(region_name(r, instances[r.structure, is_of_model(r)] > 1)) for r in known}
-
-
-def sentence_case(text: str) -> str:
-    """First letter large, the rest as it is (``segment VI`` -> ``Segment VI``)."""
-    return text[:1].upper() + text[1:]
+    return {r.id: capital(region_name(r, instances[r.structure, is_of_model(r)] > 1)) for r in known}
 
 
 def all_regions(report: Report, region_map: RegionMap | None, measurements: Measurements | None) -> dict[str, Region]:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from radvlm.export.regions import region_name, sentence_case
+from radvlm.export.regions import region_name
 from radvlm.types.anatomy import structure, structures
 from radvlm.types.finding import Finding, RuleReference
 from radvlm.types.measurement import Measurement
@@ -17,6 +17,7 @@ from radvlm.types.provenance import Decision
 from radvlm.types.report import Report
 from radvlm.types.scan_measurements import LesionMeasurements, Measurements, StructureMeasurements
 from radvlm.types.volume import Volume
+from radvlm.wording.sentences import capital
 
 #: Units as they are printed.
 UNIT_WORDS = {"mm": "mm", "mm2": "mm²", "mL": "mL", "HU": "HU", "degree": "°", "percent": "%", "1": ""}
@@ -71,7 +72,7 @@ def filled(rows: Iterable[Row]) -> frozenset[str]:
 
 
 def quantity_words(quantity: str) -> str:
-    return QUANTITY_WORDS.get(quantity, sentence_case(quantity.replace("_", " ")))
+    return QUANTITY_WORDS.get(quantity, capital(quantity.replace("_", " ")))
 
 
 def number_text(value: float, unit: str) -> str:
@@ -170,7 +171,7 @@ def structure_rows(measurements: Measurements) -> list[Row]:
         rows.append(
             Row(
                 record.region.id,
-                sentence_case(structure(record.structure).words),
+                capital(structure(record.structure).words),
                 {
                     "volume": _find(record, "volume"),
                     "hu": _hu_cell(record),
@@ -197,7 +198,7 @@ def number_rows(measurements: Measurements, names: Mapping[str, str]) -> list[Ro
     rows = []
     records: list[LesionMeasurements | StructureMeasurements] = [*measurements.lesions, *measurements.structures]
     for record in records:
-        name = names.get(record.region.id) or sentence_case(region_name(record.region))
+        name = names.get(record.region.id) or capital(region_name(record.region))
         for m in record.measurements:
             rows.append(_number_row(record.region.id, name, m))
         for omission in record.omissions:
@@ -239,7 +240,7 @@ def cited_rows(report: Report, names: Mapping[str, str]) -> list[Row]:
     for finding in report.citable:
         for m in finding.measurements:
             name = names.get(m.region_id) or (structure(finding.site).words if finding.site else "whole scan")
-            seen.setdefault((m.region_id, name, m.quantity, m.value), _number_row(m.region_id, sentence_case(name), m))
+            seen.setdefault((m.region_id, name, m.quantity, m.value), _number_row(m.region_id, capital(name), m))
     return list(seen.values())
 
 

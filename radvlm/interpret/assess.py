@@ -16,6 +16,7 @@ from radvlm.interpret.rules import Rule, RuleClass, Rules
 from radvlm.types.anatomy import ABDOMINAL_LEVELS, structure
 from radvlm.types.finding import Assessment, Citable, Finding, RuleReference, Source, Status
 from radvlm.types.measurement import Measurement, Omission
+from radvlm.types.phrases import joined
 from radvlm.types.scan_measurements import NOT_IMAGED, LesionMeasurements, Measurements, StructureMeasurements
 from radvlm.types.study import Patient, Study
 
@@ -53,8 +54,7 @@ def body_surface_m2(patient: Patient) -> float | None:
 
 def cut_reason(cut_by: tuple[str, ...]) -> str:
     """``cut by the superior and inferior edges of the field of view``."""
-    faces = cut_by[0] if len(cut_by) == 1 else f"{', '.join(cut_by[:-1])} and {cut_by[-1]}"
-    return f"cut by the {faces} edge{'s' if len(cut_by) > 1 else ''} of the field of view"
+    return f"cut by the {joined(cut_by)} edge{'s' if len(cut_by) > 1 else ''} of the field of view"
 
 
 def measured(record: Record, quantity: str) -> Measurement | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from radvlm.interpret.rules import AppliesWhen, Criterion, Rule, RuleClass, Rules
+from radvlm.wording.sentences import capital
 
 _HEAD = """# Rules
 
@@ -34,7 +35,7 @@ def _rule(rule: Rule) -> str:
     lines = [
         f"## {rule.id}",
         "",
-        f"{rule.words[0].upper()}{rule.words[1:]}; finding `{rule.finding}`.",
+        f"{capital(rule.words)}; finding `{rule.finding}`.",
         "",
         f"- judges: {rule.quantity.replace('_', ' ')} in {rule.unit}"
         + (" per m2 of body surface" if rule.scale else "")

@@ -9,6 +9,7 @@ from __future__ import annotations
 from radvlm.interpret.assess import site_of
 from radvlm.types.anatomy import structure
 from radvlm.types.finding import Assessment, Status
+from radvlm.types.phrases import joined
 from radvlm.types.scan_measurements import LesionMeasurements
 
 #: Smaller contacts (mm2) are what a voxel or two of either mask make.
@@ -57,8 +58,7 @@ def _abutting(lesion: LesionMeasurements) -> str:
     names = list(dict.fromkeys(structure(n.structure).words for n in touched))[:MOST_NAMED]
     if not names:
         return ""
-    listed = names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
-    return f"abutting the {listed}"
+    return f"abutting the {joined(names)}"
 
 
 def _beside(lesion: LesionMeasurements, kind: str, words: str, *, is_detail: bool) -> Assessment:

@@ -9,9 +9,10 @@ from __future__ import annotations
 from itertools import pairwise
 
 from radvlm.interpret.assess import SMALLEST_ORGAN_VOXELS, Case, classify, measured, not_assessed, reference
-from radvlm.types.anatomy import structure
+from radvlm.types.anatomy import LEVELS, RARE_LEVELS, structure
 from radvlm.types.finding import Assessment, Finding, Status
 from radvlm.types.measurement import Measurement
+from radvlm.types.phrases import joined
 from radvlm.types.scan_measurements import Measurements, StructureMeasurements
 
 #: Losses in the order in which one names the deformity: a low back makes it a crush, whatever else is low.
@@ -21,9 +22,6 @@ DEFORMITIES = {
     "biconcave_loss": "biconcave deformity",
 }
 PRESERVED = "of preserved height"
-LEVELS = (*(f"C{n}" for n in range(1, 8)), *(f"T{n}" for n in range(1, 14)), *(f"L{n}" for n in range(1, 7)), "S1")
-#: Levels that most people do not have.
-RARE = ("T13", "L6")
 #: Two labels with a gap between them are farther apart than this many times the usual step: room for the missing one.
 _ROOM = 1.5
 
@@ -107,7 +105,7 @@ def _numbering(levels: list[StructureMeasurements]) -> list[Finding]:
     order = [level for level in LEVELS if level in by_level]
     found = [
         _fault((by_level[level],), f"{level} labeled, a rare variant or an error of the labels")
-        for level in RARE
+        for level in RARE_LEVELS
         if level in by_level
     ]
     heights = {level: by_level[level].region.centroid_mm[2] for level in order}
@@ -115,14 +113,14 @@ def _numbering(levels: list[StructureMeasurements]) -> list[Finding]:
         if heights[upper] < heights[lower]:
             found.append(_fault((by_level[upper], by_level[lower]), f"labels out of order, {lower} lies above {upper}"))
             continue
-        skipped = [level for level in LEVELS[LEVELS.index(upper) + 1 : LEVELS.index(lower)] if level not in RARE]
+        skipped = [n for n in LEVELS[LEVELS.index(upper) + 1 : LEVELS.index(lower)] if n not in RARE_LEVELS]
         if skipped:
             step = _usual_step(heights, order, upper, lower)
             apart = heights[upper] - heights[lower]
             room = not step or apart > _ROOM * step
             what = "not labeled" if room else "left out, with no room for it"
-            words = skipped[0] if len(skipped) == 1 else f"{', '.join(skipped[:-1])} and {skipped[-1]}"
-            found.append(_fault((by_level[upper], by_level[lower]), f"{words} {what} between {upper} and {lower}"))
+            words = f"{joined(skipped)} {what} between {upper} and {lower}"
+            found.append(_fault((by_level[upper], by_level[lower]), words))
     return found
 
 

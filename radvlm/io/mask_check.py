@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from radvlm.errors import InputError
-from radvlm.types.anatomy import structure
+from radvlm.types.anatomy import USUAL_LEVELS, structure
 from radvlm.types.geometry import Geometry
 from radvlm.types.label_scheme import Scheme
 from radvlm.types.provenance import Decision
@@ -179,24 +179,13 @@ def scheme_plausibility(scheme: Scheme, samples: Mapping[int, LabelSample]) -> t
         mirror = placed.get(name.replace("right", "left")) if "right" in name else None
         if mirror is not None and structure(name).side == "right":
             votes.append(sample.center_mm[0] > mirror.center_mm[0])
-    levels = [name for name in _LEVELS if name in placed]
+    levels = [name for level in USUAL_LEVELS if (name := f"vertebrae_{level}") in placed]
     heights = [placed[name].center_mm[2] for name in levels]
     votes += [above > below for above, below in itertools.pairwise(heights)]
     for right, left in (("liver", "spleen"), ("liver", "stomach"), ("inferior_vena_cava", "aorta")):
         if right in placed and left in placed:
             votes.append(placed[right].center_mm[0] > placed[left].center_mm[0])
     return sum(votes), len(votes)
-
-
-_LEVELS = [
-    f"vertebrae_{level}"
-    for level in [
-        *(f"C{n}" for n in range(1, 8)),
-        *(f"T{n}" for n in range(1, 13)),
-        *(f"L{n}" for n in range(1, 6)),
-        "S1",
-    ]
-]
 
 
 def _bounds(name: str, table: Mapping[str, tuple[float, float]]) -> tuple[float, float] | None:

@@ -14,6 +14,7 @@ from radvlm.types.finding import Citable, Finding, Status, citable
 from radvlm.types.mask_verdict import Verdict, masks_say, masks_show, sides_of
 from radvlm.types.model_output import Answer, FindingScore
 from radvlm.wording.fact_lines import facts_by_section, measured_row, place_words
+from radvlm.wording.sentences import capital
 
 #: Lines of one section that an answer cites.
 MOST_LINES = 4
@@ -74,7 +75,7 @@ def _property(question: str, asked: Asked, about: Sequence[FindingScore], findin
         sides = {side for f in shown for side in sides_of(f)}
         return "Both sides" if len(sides) == 2 else "".join(sides).capitalize()
     if asked.kind == "location":
-        return _capital(" and ".join(dict.fromkeys(place_words(f) for f in shown if isinstance(f, Finding))))
+        return capital(" and ".join(dict.fromkeys(place_words(f) for f in shown if isinstance(f, Finding))))
     held = (asked.answers[s.finding] for s in about if masks_show(s.finding, s.site, findings))
     return ", ".join(dict.fromkeys(held))
 
@@ -87,7 +88,7 @@ def _sizes(question: str, findings: Sequence[Finding]) -> Answer | None:
     named = {row: item for row, item in rows.items() if _stems(row[0]) - unasked <= asked}
     if not named:
         return None
-    text = "; ".join(f"{_capital(name)}: {', '.join(said)}" for name, *said in named)
+    text = "; ".join(f"{capital(name)}: {', '.join(said)}" for name, *said in named)
     return _answer(text, Status.PRESENT, "measured in the masks", next(iter(named.values())))
 
 
@@ -102,7 +103,3 @@ def _asks_a_number(question: str) -> bool:
 
 def _stems(text: str) -> set[str]:
     return {word.rstrip("s") for word in re.findall(r"[a-z0-9-]+", text.lower())}
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]

@@ -13,7 +13,7 @@ from importlib.resources import files
 from types import MappingProxyType
 
 from radvlm.errors import InputError
-from radvlm.types.anatomy import structures
+from radvlm.types.anatomy import USUAL_LEVELS, structures
 
 SEGMENTS = tuple(f"liver_segment_{n}" for n in range(1, 9))
 LOBES = (
@@ -24,7 +24,7 @@ LOBES = (
     "lung_lower_lobe_left",
 )
 PANCREAS_PARTS = ("pancreas_head", "pancreas_body", "pancreas_tail")
-LEVELS = tuple(f"vertebrae_T{n}" for n in range(4, 13)) + tuple(f"vertebrae_L{n}" for n in range(1, 6))
+VERTEBRAE = tuple(f"vertebrae_{n}" for n in USUAL_LEVELS[USUAL_LEVELS.index("T4") : USUAL_LEVELS.index("S1")])
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def _read_kinds() -> Mapping[str, LesionKind]:
         "liver segments": SEGMENTS,
         "lung lobes": LOBES,
         "pancreas parts": PANCREAS_PARTS,
-        "vertebrae": LEVELS,
+        "vertebrae": VERTEBRAE,
     }
     text = files("radvlm.phantom").joinpath("lesion_kinds.csv").read_text(encoding="utf-8")
     kinds = {}

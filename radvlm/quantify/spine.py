@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from radvlm.quantify.centerline import smoothed
-from radvlm.types.anatomy import structure
+from radvlm.types.anatomy import LEVELS, structure
 from radvlm.types.geometry import Geometry
 from radvlm.types.measurement import Measurement, Omission
 from radvlm.types.scan_measurements import StructureMeasurements
@@ -35,7 +35,7 @@ NORMAL_WEDGE_DEGREES = {
     "L6": -6.2,
 }
 #: Levels that are judged; above T4 and in the neck the endplates are not flat enough for three heights.
-ORDER = (*(f"T{n}" for n in range(1, 14)), *(f"L{n}" for n in range(1, 7)))
+ORDER = LEVELS[LEVELS.index("T1") : LEVELS.index("S1")]
 JUDGED = ORDER[3:]
 #: Where the heights are taken, as shares of the body's depth from its back.
 _PLACES = {"posterior": 0.1, "middle": 0.5, "anterior": 0.9}

@@ -40,7 +40,6 @@ LENGTH_METHOD = "imaged part along the center line"
 NO_SPINE = "no vertebrae are in the masks, so the parts of the aorta cannot be told apart"
 NO_RENAL = "neither renal arteries, L1 and L2 nor kidneys are in the masks, so the renal level is not known"
 NO_MIDLINE = "neither superior mesenteric artery nor vertebrae are in the masks, so the confluence is not known"
-_THORACIC = tuple(f"vertebrae_T{n}" for n in range(1, 14))
 
 
 @dataclass(frozen=True)
@@ -152,7 +151,7 @@ def aorta_parts(segmentation: Segmentation, cuts: tuple[list[Section], str] | No
         below = []
     for section in below:
         level = min(heights, key=lambda n: abs(heights[n][2] - section.center_mm[2]))
-        if level in _THORACIC or level.startswith("vertebrae_C"):
+        if level.startswith(("vertebrae_C", "vertebrae_T")):
             held["descending"].append(section)
         elif renal is not None:
             held["suprarenal" if section.center_mm[2] >= renal else "infrarenal"].append(section)

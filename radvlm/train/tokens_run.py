@@ -39,6 +39,7 @@ from radvlm.train.selfsupervised import SelfSupervisedBatches, SelfSupervisedPar
 from radvlm.train.stages import Minutes, Progress, kept_decoder
 from radvlm.train.throughput import Throughput, forward_flops
 from radvlm.train.tokens_config import TokensConfig
+from radvlm.wording.sentences import capital
 
 #: Fewest positive and fewest negative known labels, over all labels, of a calibration.
 CALIBRATED_FROM = 5
@@ -308,7 +309,7 @@ def _zero_shot(
     if run.config.contrastive is None:
         return UNCALIBRATED_ZERO_SHOT
     words = [t.words for t in run.terms]
-    positive = text.encode([f"{w[:1].upper()}{w[1:]}." for w in words])
+    positive = text.encode([f"{capital(w)}." for w in words])
     direction = (positive - text.encode([f"No {w}." for w in words])).cpu().numpy()
     scores = embeddings @ direction.T  # (N, F)
     return fit_pooled(scores, truth, known)

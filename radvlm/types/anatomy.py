@@ -50,7 +50,12 @@ SECTIONS: Mapping[str, str] = MappingProxyType(
 #: What a structure is. ``part`` divides an organ, ``lesion`` and ``fluid`` are counted as instances.
 KINDS = ("organ", "part", "vessel", "bone", "muscle", "tissue", "cavity", "body", "lesion", "fluid", "device")
 
-
+#: Vertebral levels from the head down.
+LEVELS = (*(f"C{n}" for n in range(1, 8)), *(f"T{n}" for n in range(1, 14)), *(f"L{n}" for n in range(1, 7)), "S1")
+#: Levels that most people do not have.
+RARE_LEVELS = ("T13", "L6")
+#: Those of a usual spine.
+USUAL_LEVELS = tuple(level for level in LEVELS if level not in RARE_LEVELS)
 #: Vertebrae beside the part of the aorta that the rule for the abdominal (infrarenal) aorta is about.
 ABDOMINAL_LEVELS = tuple(f"vertebrae_{level}" for level in ("L1", "L2", "L3", "L4", "L5", "L6", "S1"))
 

@@ -18,6 +18,7 @@ from radvlm.types.finding import Citable, Finding, Status, citable
 from radvlm.types.finding_json import finding_to_dict, findings_from_dicts
 from radvlm.types.measurement import Measurement
 from radvlm.types.model_record import ModelRecord
+from radvlm.types.phrases import joined
 from radvlm.types.region import Region
 from radvlm.types.retrieval_record import RetrievalRecord
 
@@ -245,8 +246,4 @@ def _listed(names: tuple[str, ...]) -> str:
             items[-1][1].extend(entry[1])
         else:
             items.append(entry)
-    return ", ".join(before + _joined(parts) + after for before, parts, after in items)
-
-
-def _joined(parts: list[str]) -> str:
-    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+    return ", ".join(before + joined(parts) + after for before, parts, after in items)

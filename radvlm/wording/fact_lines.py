@@ -14,17 +14,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from radvlm.errors import InputError
-from radvlm.types.anatomy import SECTIONS, is_lesion_kind, structure, structures
+from radvlm.types.anatomy import SECTIONS, USUAL_LEVELS, is_lesion_kind, structure, structures
 from radvlm.types.finding import Assessment, Citable, Finding, Status
 from radvlm.types.measurement import Measurement
 from radvlm.wording.numbers import axes_text, hu_text, length_text, rounded, spacing_text, volume_text
 from radvlm.wording.structure_names import runs_of_levels
 from radvlm.wording.style import Style
-from radvlm.wording.vocabulary import SPINE, lexicon
+from radvlm.wording.vocabulary import lexicon
 
 _STYLE = Style()
 #: Vertebrae told as runs; the sacrum is named.
-_COUNTED_LEVELS = SPINE[:-1]
+_COUNTED_LEVELS = USUAL_LEVELS[:-1]
 _NAMES = {
     "extent_superior_inferior": "craniocaudal extent",
     "diameter": "diameter",

@@ -63,6 +63,18 @@ def spacing_text(value_mm: float) -> str:
     return f"{text.rstrip('0').rstrip('.')} mm"
 
 
+def signed(value: float, step: str = "1") -> str:
+    """As ``rounded``, with a plus where it has no sign: ``+12``, ``-3``, ``0``."""
+    text = rounded(value, step)
+    return f"+{text}" if not text.startswith("-") and float(text) != 0 else text
+
+
+def probability_text(value: float) -> str:
+    """``0.93``; never "1.00" or "0.00", which no model can mean."""
+    text = rounded(value, "0.01")
+    return {"1.00": "over 0.99", "0.00": "under 0.01"}.get(text, text)
+
+
 def renderings(measurement: Measurement) -> frozenset[tuple[str, str]]:
     """Every (digits, unit) in which the measurement may be written.
 

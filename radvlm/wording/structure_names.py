@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
-from radvlm.types.anatomy import structure
+from radvlm.types.anatomy import LEVELS, USUAL_LEVELS, structure
 from radvlm.types.finding import Finding
-from radvlm.wording.vocabulary import LEVELS, SPINE, base_words, lexicon, plural, tokenize
-
-
-def joined(words: Sequence[str], last: str = "and") -> str:
-    """``a``, ``a and b``, ``a, b and c``."""
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} {last} {words[-1]}"
-
-
-def capital(text: str) -> str:
-    return text[0].upper() + text[1:]
+from radvlm.types.phrases import joined
+from radvlm.wording.vocabulary import base_words, lexicon, plural, tokenize
 
 
 def structure_list(names: Iterable[str], pair: str = "both", first: str = "") -> tuple[str, bool]:
@@ -61,7 +53,6 @@ def _is_plural_word(words: str) -> bool:
         "sartorius",
         "transversospinalis",
         "brachii",
-        "pancreas",
     )
 
 
@@ -77,10 +68,10 @@ def runs_of_levels(names: Iterable[str]) -> list[list[str]]:
     for level in LEVELS:
         if level not in held:
             continue
-        if level not in SPINE:
+        if level not in USUAL_LEVELS:
             runs.append([level])
             continue
-        place = SPINE.index(level)
+        place = USUAL_LEVELS.index(level)
         if place == previous + 1 and runs:
             runs[-1].append(level)
         else:
@@ -109,13 +100,18 @@ def place(finding: Finding, noun_words: str) -> str:
     if finding.pole and host:
         return f"in the {finding.pole} of the {_words(host)}"
     if sites:
-        first = _words(sites[0])
-        return f"in {first}" if first.startswith("segment ") else f"in the {first}"
+        return f"in {places_text(sites[:1])}"
     if host and not _is_said(host, noun_words):
         return f"in the {_words(host)}"
     if level and finding.section in ("nodes", "peritoneum", "soft_tissues"):
         return f"at the level of {level.removeprefix('vertebrae_')}"
     return ""
+
+
+def places_text(names: Iterable[str]) -> str:
+    """``segment IV and segment VI``, ``the left kidney``: structures in which something lies, as one phrase."""
+    words = [_words(name) for name in names]
+    return joined([w if w.startswith("segment ") else f"the {w}" for w in words])
 
 
 def _words(name: str) -> str:

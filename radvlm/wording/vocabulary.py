@@ -19,10 +19,6 @@ from radvlm.types.anatomy import Structure, structure, structures
 
 _TOKEN = re.compile(r"\d+(?:[.,]\d+)*|[A-Za-z]+(?:[-'’][A-Za-z]+)*\d*|[^\sA-Za-z0-9]")
 _SIDES = ("left", "right")
-#: Vertebral levels from the head down.
-LEVELS = (*(f"C{n}" for n in range(1, 8)), *(f"T{n}" for n in range(1, 14)), *(f"L{n}" for n in range(1, 7)), "S1")
-#: Those that a usual spine has.
-SPINE = tuple(level for level in LEVELS if level not in ("T13", "L6"))
 
 
 def tokenize(text: str) -> tuple[str, ...]:

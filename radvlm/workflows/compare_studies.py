@@ -23,8 +23,9 @@ from radvlm.quantify.recist import TARGET_FAMILIES, Recist, recist
 from radvlm.types.anatomy import structure
 from radvlm.types.provenance import Decision
 from radvlm.types.scan_measurements import LesionMeasurements, Measurements
-from radvlm.wording.numbers import axes_text, length_text, rounded
-from radvlm.wording.structure_names import capital
+from radvlm.wording.numbers import axes_text, length_text, rounded, signed
+from radvlm.wording.sentences import capital
+from radvlm.wording.structure_names import places_text
 from radvlm.wording.style import Style
 from radvlm.wording.vocabulary import noun
 
@@ -282,14 +283,8 @@ def _where(lesion: LesionMeasurements) -> str:
     if lesion.pole and lesion.host:
         return f" in the {lesion.pole} of the {structure(lesion.host).words}"
     if place:
-        words = structure(place).words
-        return f" in {words}" if words.startswith("segment ") else f" in the {words}"
+        return f" in {places_text([place])}"
     return f" at the level of {lesion.level.removeprefix('vertebrae_')}" if lesion.level else ""
-
-
-def _signed(value: float, step: str = "1") -> str:
-    text = rounded(value, step)
-    return f"+{text}" if not text.startswith("-") and float(text) != 0 else text
 
 
 def _sentence(change: LesionChange) -> ChangeSentence:
@@ -300,9 +295,9 @@ def _sentence(change: LesionChange) -> ChangeSentence:
     cited = (tuple(x.region.id for x in (change.current,) if x), tuple(x.region.id for x in (change.prior,) if x))
     if change.change_mm is not None and change.current and change.prior and change.change_percent is not None:
         axis = change.size.replace("_", " ")
-        parts = [f"{axis} {_signed(change.change_mm)} mm ({_signed(change.change_percent)} percent)"]
+        parts = [f"{axis} {signed(change.change_mm)} mm ({signed(change.change_percent)} percent)"]
         if change.volume_change_percent is not None:
-            parts.append(f"volume {_signed(change.volume_change_percent)} percent")
+            parts.append(f"volume {signed(change.volume_change_percent)} percent")
         if change.doubling_days is not None:
             word = "doubling" if change.doubling_days > 0 else "halving"
             parts.append(f"volume {word} time {rounded(abs(change.doubling_days), '1')} days")
@@ -368,7 +363,7 @@ def _renderings(change: LesionChange) -> set[str]:
             }
     for value in (change.change_mm, change.change_percent, change.volume_change_percent):
         if value is not None:
-            found.add(_signed(value))
+            found.add(signed(value))
     if change.doubling_days is not None:
         found.add(rounded(abs(change.doubling_days), "1"))
     return found

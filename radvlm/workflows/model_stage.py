@@ -19,6 +19,7 @@ from radvlm.types.report import Report, cited
 from radvlm.types.segmentation import Segmentation
 from radvlm.types.study import Patient
 from radvlm.types.volume import Volume
+from radvlm.wording.sentences import capital
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +82,7 @@ def for_patient(model_output: ModelOutput, patient: Patient) -> ModelOutput:
 def model_head(model_output: ModelOutput) -> tuple[tuple[str, str], ...]:
     """Lines for the head of a report: who the model is, and what it warns of, so that the bare text says it too."""
     said = [w.what.strip().rstrip(".") for w in model_output.warnings if w.warning]
-    caution = " ".join(f"{text[:1].upper()}{text[1:]}." for text in said)
+    caution = " ".join(f"{capital(text)}." for text in said)
     lines = [("Model", f"{model_output.model}. {model_output.notice}".strip()), ("Model caution", caution)]
     return tuple(line for line in lines if line[1])
 

@@ -23,6 +23,7 @@ from radvlm.report_reader.labels import label_report
 from radvlm.types.finding import Status
 from radvlm.types.model_output import FindingScore
 from radvlm.types.volume import Volume
+from radvlm.wording.sentences import capital
 from radvlm.workflows.open_index import reads_scans
 
 if TYPE_CHECKING:
@@ -208,8 +209,7 @@ def _shares(result: SearchResult, asked: Iterable[str], temperature: float) -> d
 
 
 def _sentence(words: str) -> str:
-    text = words.strip().rstrip(".")
-    return f"{text[:1].upper()}{text[1:]}."
+    return f"{capital(words.strip().rstrip('.'))}."
 
 
 # -- fitting ---------------------------------------------------------------------------------------------------------

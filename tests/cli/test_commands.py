@@ -8,12 +8,12 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import nibabel as nib
 import numpy as np
 import pytest
 
+import fakes
 from radvlm.cli.main import main
 from radvlm.io import load_segmentation, save_labels
 from radvlm.io.writing import save_volume
@@ -295,7 +295,7 @@ def test_evaluate_grounds_report_folders_by_their_masks(tmp_path: Path, capsys: 
 
 
 @pytest.fixture
-def fake(fakes: ModuleType, monkeypatch: pytest.MonkeyPatch) -> object:
+def fake(monkeypatch: pytest.MonkeyPatch) -> object:
     """`--model anything` loads the fake."""
     import radvlm.workflows.models
 
@@ -305,7 +305,7 @@ def fake(fakes: ModuleType, monkeypatch: pytest.MonkeyPatch) -> object:
 
 
 def test_report_with_a_model_says_who_saw_what(
-    files: tuple[Path, Path], tmp_path: Path, fake: object, fakes: ModuleType, capsys: pytest.CaptureFixture[str]
+    files: tuple[Path, Path], tmp_path: Path, fake: object, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out"
     assert run("report", files[0], "--model", "fake", "-o", out, "--no-page") == 0
@@ -316,7 +316,7 @@ def test_report_with_a_model_says_who_saw_what(
 
 
 def test_classify_prints_a_table_or_json(
-    files: tuple[Path, Path], fake: object, fakes: ModuleType, capsys: pytest.CaptureFixture[str]
+    files: tuple[Path, Path], fake: object, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run("classify", files[0]) == 0
     captured = capsys.readouterr()
@@ -328,7 +328,7 @@ def test_classify_prints_a_table_or_json(
 
 
 def test_ask_prints_the_answer_and_how_sure_it_is(
-    files: tuple[Path, Path], fake: object, fakes: ModuleType, capsys: pytest.CaptureFixture[str]
+    files: tuple[Path, Path], fake: object, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run("ask", files[0], "Is there a cyst in the liver?") == 0
     captured = capsys.readouterr()

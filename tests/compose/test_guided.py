@@ -6,12 +6,13 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import replace
-from types import ModuleType
 
 import hypothesis.strategies as st
 import pytest
 from hypothesis import HealthCheck, given, settings
 
+import fakes
+import hand_made
 from radvlm.compose import Style, compose_report, guided_report, verify_report, verify_sentence
 from radvlm.compose.check_drafts import split_sentences
 from radvlm.compose.merge_model import conflicts
@@ -44,12 +45,12 @@ def _reading(scores: tuple[FindingScore, ...], *drafts: Draft) -> ModelOutput:
 
 
 @pytest.fixture(scope="module")
-def abdomen(hand_made: ModuleType) -> tuple[Finding, ...]:
+def abdomen() -> tuple[Finding, ...]:
     return interpret(hand_made.complete_abdomen(), patient=ADULT)
 
 
 @pytest.fixture(scope="module")
-def no_masks(hand_made: ModuleType) -> tuple[Finding, ...]:
+def no_masks() -> tuple[Finding, ...]:
     return interpret(hand_made.lungs_only(), patient=Patient())
 
 
@@ -76,7 +77,7 @@ def test_the_table_names_kinds_of_masks_and_rules() -> None:
 # -- who wins --------------------------------------------------------------------------------------------------
 
 
-def test_what_the_masks_show_is_not_repeated(abdomen: tuple[Finding, ...], fakes: ModuleType) -> None:
+def test_what_the_masks_show_is_not_repeated(abdomen: tuple[Finding, ...]) -> None:
     scores = fakes.scores(
         {
             "kidney_cyst@kidney_left": 0.97,
@@ -97,7 +98,7 @@ def test_what_the_masks_show_is_not_repeated(abdomen: tuple[Finding, ...], fakes
     [("kidney_cyst", "kidney_right", "the masks searched for renal cyst"), ("ascites", "", "searched for ascites")],
 )
 def test_what_the_masks_did_not_find_is_overruled_and_told(
-    abdomen: tuple[Finding, ...], fakes: ModuleType, finding: str, site: str, why: str
+    abdomen: tuple[Finding, ...], finding: str, site: str, why: str
 ) -> None:
     scores = fakes.scores({f"{finding}@{site}" if site else finding: 0.95}, rest=None)
     report = guided_report(abdomen, _reading(scores))
@@ -105,14 +106,14 @@ def test_what_the_masks_did_not_find_is_overruled_and_told(
     assert [why in text and "0.95" in text for text in report.model.disagreements] == [True]
 
 
-def test_what_the_model_missed_is_told(abdomen: tuple[Finding, ...], fakes: ModuleType) -> None:
+def test_what_the_model_missed_is_told(abdomen: tuple[Finding, ...]) -> None:
     report = guided_report(abdomen, _reading(fakes.scores({"gallstone": 0.02}, rest=None)))
     assert report.model.disagreements == (
         "The model did not see gallstone (probability 0.02); the masks show gallstone.",
     )
 
 
-def test_one_mask_for_both_sides_settles_the_other_side(hand_made: ModuleType, fakes: ModuleType) -> None:
+def test_one_mask_for_both_sides_settles_the_other_side() -> None:
     nodule = hand_made.lesion("lung_nodule", 1, 12, 10, locations=("lung_lower_lobe_right",))
     found = interpret(hand_made.numbers([hand_made.organ("lung_lower_lobe_right", 900)], [nodule]), patient=ADULT)
     left, right = (fakes.scores({f"lung_nodule@lung_{s}": 0.9}, rest=None)[0] for s in ("left", "right"))
@@ -120,7 +121,7 @@ def test_one_mask_for_both_sides_settles_the_other_side(hand_made: ModuleType, f
     assert _masks_say(fakes.scores({"ascites": 0.9}, rest=None)[0], found) is None
 
 
-def test_a_present_verdict_may_still_deny(hand_made: ModuleType, fakes: ModuleType) -> None:
+def test_a_present_verdict_may_still_deny() -> None:
     """A small spleen is a finding on spleen size, and no splenomegaly; an ectatic aorta is no aneurysm."""
     small = interpret(hand_made.numbers([hand_made.organ("spleen", 60)]), patient=ADULT)
     assert _masks_say(fakes.scores({"splenomegaly": 0.9}, rest=None)[0], small).status is Status.ABSENT
@@ -128,7 +129,7 @@ def test_a_present_verdict_may_still_deny(hand_made: ModuleType, fakes: ModuleTy
     assert _masks_say(fakes.scores({"splenomegaly": 0.9}, rest=None)[0], large).status is Status.PRESENT
 
 
-def test_narrower_masks_deny_nothing_and_broader_ones_do(hand_made: ModuleType, fakes: ModuleType) -> None:
+def test_narrower_masks_deny_nothing_and_broader_ones_do() -> None:
     tumor = fakes.scores({"pancreas_tumor": 0.9}, rest=None)[0]
     organ = hand_made.organ("pancreas", 80)
     assert _masks_say(tumor, interpret(hand_made.numbers([organ], absent=("pancreas_pdac",)), patient=ADULT)) is None
@@ -139,7 +140,7 @@ def test_narrower_masks_deny_nothing_and_broader_ones_do(hand_made: ModuleType, 
 # -- how it is said --------------------------------------------------------------------------------------------
 
 
-def test_sentences_on_what_only_the_model_saw(no_masks: tuple[Finding, ...], fakes: ModuleType) -> None:
+def test_sentences_on_what_only_the_model_saw(no_masks: tuple[Finding, ...]) -> None:
     scores = fakes.scores(
         {
             "liver_cyst": 0.93,
@@ -165,16 +166,14 @@ def test_sentences_on_what_only_the_model_saw(no_masks: tuple[Finding, ...], fak
     assert "not localised" in uk.text and "haemangioma" in uk.text
 
 
-def test_an_impression_without_anything_seen_names_what_matters(
-    no_masks: tuple[Finding, ...], fakes: ModuleType
-) -> None:
+def test_an_impression_without_anything_seen_names_what_matters(no_masks: tuple[Finding, ...]) -> None:
     report = guided_report(no_masks, _reading(fakes.scores({})))
     assert report.impression[0].text == (
         "No pneumothorax, free intraperitoneal air, liver metastasis or liver abscess seen by the model."
     )
 
 
-def test_urgent_finding_kinds_give_way_to_nothing_incidental(abdomen: tuple[Finding, ...], fakes: ModuleType) -> None:
+def test_urgent_finding_kinds_give_way_to_nothing_incidental(abdomen: tuple[Finding, ...]) -> None:
     """The renal cyst (20) leaves the impression for a pneumothorax; measured findings of 50 or more stay."""
     scores = fakes.scores({"pneumothorax@lung_left": 0.8}, rest=None)
     told = [s.text for s in guided_report(abdomen, _reading(scores)).impression]
@@ -182,7 +181,7 @@ def test_urgent_finding_kinds_give_way_to_nothing_incidental(abdomen: tuple[Find
     assert any("gallstone" in t for t in told) and not any("renal cyst" in t for t in told)
 
 
-def test_no_splenic_lesion_is_not_said_beside_a_splenic_cyst(no_masks: tuple[Finding, ...], fakes: ModuleType) -> None:
+def test_no_splenic_lesion_is_not_said_beside_a_splenic_cyst(no_masks: tuple[Finding, ...]) -> None:
     report = guided_report(no_masks, _reading(fakes.scores({"spleen_cyst": 0.8})))
     assert "splenic lesion" not in _line(report, "Spleen")
     lesion = next(f for f in report.findings if f.kind == "spleen_lesion")
@@ -191,7 +190,7 @@ def test_no_splenic_lesion_is_not_said_beside_a_splenic_cyst(no_masks: tuple[Fin
         verify_report(replace(report, sentences=(*report.sentences, wrong)))
 
 
-def test_an_organ_that_the_model_does_not_see_is_not_assessed(no_masks: tuple[Finding, ...], fakes: ModuleType) -> None:
+def test_an_organ_that_the_model_does_not_see_is_not_assessed(no_masks: tuple[Finding, ...]) -> None:
     report = guided_report(no_masks, _reading(fakes.scores({"bladder_lesion": 0.02})), unseen=("urinary_bladder",))
     assert "bladder lesion: the model does not see the organ in this scan" in report.text
     assert "bladder lesion seen" not in report.text
@@ -381,7 +380,7 @@ def test_prose_that_says_less_is_not_taken(abdomen: tuple[Finding, ...]) -> None
         assert report.model.drafts.accepted == 0
 
 
-def test_a_draft_on_a_model_finding_gets_its_mark(no_masks: tuple[Finding, ...], fakes: ModuleType) -> None:
+def test_a_draft_on_a_model_finding_gets_its_mark(no_masks: tuple[Finding, ...]) -> None:
     scores = fakes.scores(
         {"liver_cyst": 0.93, "kidney_cyst@kidney_left": 0.8}, locations={"liver_cyst": ("liver_segment_6",)}
     )
@@ -395,7 +394,7 @@ def test_a_draft_on_a_model_finding_gets_its_mark(no_masks: tuple[Finding, ...],
     assert report.model.drafts == DraftCounts(accepted=2, said_by_template=2, replaced=1)
 
 
-def test_a_decoder_that_repeats_itself_says_it_once(no_masks: tuple[Finding, ...], fakes: ModuleType) -> None:
+def test_a_decoder_that_repeats_itself_says_it_once(no_masks: tuple[Finding, ...]) -> None:
     text = " ".join(["Hepatic cyst is seen."] * 200)
     report = guided_report(no_masks, _reading(fakes.scores({"liver_cyst": 0.93}), Draft("liver", text)))
     assert report.text.count("epatic cyst is seen") == 1
@@ -455,7 +454,7 @@ def adversarial_drafts(draw: st.DrawFn, true: list[Sentence]) -> tuple[Draft, ..
 
 
 @st.composite
-def readings(draw: st.DrawFn, fakes: ModuleType) -> tuple[FindingScore, ...]:
+def readings(draw: st.DrawFn) -> tuple[FindingScore, ...]:
     names = draw(st.lists(st.sampled_from(sorted(finding_kinds())), max_size=10, unique=True))
     chances = {}
     for name in names:
@@ -475,11 +474,9 @@ MASKS = ("complete_abdomen", "upper_abdomen_stack", "plain_abdomen", "lungs_only
 
 @SETTINGS
 @given(data=st.data())
-def test_whatever_a_model_says_the_report_is_true_to_the_findings(
-    data: st.DataObject, hand_made: ModuleType, fakes: ModuleType
-) -> None:
+def test_whatever_a_model_says_the_report_is_true_to_the_findings(data: st.DataObject) -> None:
     found = interpret(getattr(hand_made, data.draw(st.sampled_from(MASKS)))(), patient=ADULT)
-    scores = data.draw(readings(fakes))
+    scores = data.draw(readings())
     plain = guided_report(found, _reading(scores))
     drafts = data.draw(adversarial_drafts(list(plain.sentences)))
     style = Style(
@@ -534,7 +531,7 @@ def test_a_score_is_valid_or_refused(change: dict, match: str) -> None:
         replace(score, **change)
 
 
-def test_a_reading_survives_json_and_refuses_doubles(fakes: ModuleType) -> None:
+def test_a_reading_survives_json_and_refuses_doubles() -> None:
     region = Region("liver", "liver", Box((0, 0, 0), (2, 2, 2)), 8, 0.1, (0.0, 0.0, 0.0), (1, 1, 1))
     scores = fakes.scores({"liver_cyst": 0.9}, {"liver_cyst": region}, {"liver_cyst": ("liver_segment_2",)})
     model_output = replace(_reading(scores, Draft("liver", "Cyst.")), thresholds={"liver_cyst": (0.2, 0.6)})

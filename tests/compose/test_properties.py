@@ -159,8 +159,8 @@ def _with(sentence: Sentence, text: str) -> str | None:
 
 @SETTINGS
 @given(data=st.data())
-def test_any_report_verifies_and_says_every_present_finding(data: st.DataObject, hand_made: ModuleType) -> None:
-    report = _draw_report(data, hand_made)  # raises VerificationError otherwise
+def test_any_report_verifies_and_says_every_present_finding(data: st.DataObject) -> None:
+    report = _draw_report(data)  # raises VerificationError otherwise
     cited = {i for s in report.sentences for i in s.finding_ids}
     assert all(f.id in cited for f in report.citable if f.status is Status.PRESENT)
     assert "_" not in report.text and "  " not in report.text
@@ -169,8 +169,8 @@ def test_any_report_verifies_and_says_every_present_finding(data: st.DataObject,
 
 @SETTINGS
 @given(data=st.data())
-def test_one_wrong_digit_is_refused(data: st.DataObject, hand_made: ModuleType) -> None:
-    for sentence in _draw_report(data, hand_made).sentences:
+def test_one_wrong_digit_is_refused(data: st.DataObject) -> None:
+    for sentence in _draw_report(data).sentences:
         places = [m.start() for m in re.finditer(r"\d", sentence.text)]
         if not places:
             continue
@@ -186,8 +186,8 @@ def test_one_wrong_digit_is_refused(data: st.DataObject, hand_made: ModuleType) 
 
 @SETTINGS
 @given(data=st.data())
-def test_one_swapped_side_is_refused(data: st.DataObject, hand_made: ModuleType) -> None:
-    for sentence in _draw_report(data, hand_made).sentences:
+def test_one_swapped_side_is_refused(data: st.DataObject) -> None:
+    for sentence in _draw_report(data).sentences:
         for match in re.finditer(r"\b([Ll]eft|[Rr]ight)\b", sentence.text):
             other = {"left": "right", "right": "left", "Left": "Right", "Right": "Left"}[match.group()]
             swapped = sentence.text[: match.start()] + other + sentence.text[match.end() :]
@@ -196,8 +196,8 @@ def test_one_swapped_side_is_refused(data: st.DataObject, hand_made: ModuleType)
 
 @SETTINGS
 @given(data=st.data())
-def test_one_added_or_lost_negation_is_refused(data: st.DataObject, hand_made: ModuleType) -> None:
-    for sentence in _draw_report(data, hand_made).sentences:
+def test_one_added_or_lost_negation_is_refused(data: st.DataObject) -> None:
+    for sentence in _draw_report(data).sentences:
         words = sentence.text.split(" ")
         place = data.draw(st.integers(0, len(words)))
         for word in ("no", "not", "without"):
@@ -211,9 +211,9 @@ def test_one_added_or_lost_negation_is_refused(data: st.DataObject, hand_made: M
 
 @SETTINGS
 @given(data=st.data())
-def test_a_sentence_is_not_true_of_other_findings(data: st.DataObject, hand_made: ModuleType) -> None:
+def test_a_sentence_is_not_true_of_other_findings(data: st.DataObject) -> None:
     """Citing fewer findings than a sentence needs is refused when a number of it belongs to the one left out."""
-    report = _draw_report(data, hand_made)
+    report = _draw_report(data)
     for sentence in report.sentences:
         for finding in sentence.findings:
             numbers = {(d, u) for m in finding.measurements for d, u in renderings(m)}

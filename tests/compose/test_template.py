@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from types import ModuleType
 
 import pytest
 
+import hand_made
 from radvlm.compose import Style, compose_report, verify_sentence
 from radvlm.errors import InputError
 from radvlm.interpret import interpret
@@ -41,7 +41,7 @@ def _impression(report: Report) -> list[str]:
     return [s.text for s in report.impression]
 
 
-def test_stack_of_40_mm_is_called_incomplete_throughout(hand_made: ModuleType) -> None:
+def test_stack_of_40_mm_is_called_incomplete_throughout() -> None:
     report = _report(hand_made.upper_abdomen_stack())
     text = report.text
     assert "20 axial slices at 2 mm spacing, coverage 40 mm. Portal venous phase" in text
@@ -70,7 +70,7 @@ def test_stack_of_40_mm_is_called_incomplete_throughout(hand_made: ModuleType) -
     assert "liver size, spleen size: cut by the inferior and superior edges of the field of view" in text
 
 
-def test_plain_abdomen_applies_the_rules_of_plain_ct(hand_made: ModuleType) -> None:
+def test_plain_abdomen_applies_the_rules_of_plain_ct() -> None:
     report = _report(hand_made.plain_abdomen(45, 50))
     liver = _line(report, "Liver")
     assert "45 HU, above the range of moderate to severe steatosis, mild steatosis not excluded" in liver
@@ -83,7 +83,7 @@ def test_plain_abdomen_applies_the_rules_of_plain_ct(hand_made: ModuleType) -> N
     assert "focal liver lesion" not in fatty.text.split("IMPRESSION")[0]
 
 
-def test_complete_abdomen(hand_made: ModuleType) -> None:
+def test_complete_abdomen() -> None:
     report = _report(hand_made.complete_abdomen())
     assert _line(report, "Liver") == (
         "Liver: Volume 1510 mL, within the usual adult volume; mean attenuation 105 HU. Three hypoattenuating liver "
@@ -108,7 +108,7 @@ def test_complete_abdomen(hand_made: ModuleType) -> None:
     assert "_" not in report.text
 
 
-def test_lungs_without_masks(hand_made: ModuleType) -> None:
+def test_lungs_without_masks() -> None:
     report = _report(hand_made.lungs_only(), patient=Patient())
     assert "Contrast phase uncertain." in report.text
     assert "Right lung volume 2410 mL." in report.text
@@ -116,7 +116,7 @@ def test_lungs_without_masks(hand_made: ModuleType) -> None:
     assert "Liver:" not in report.text and len(report.impression) == 1
 
 
-def test_whole_body_of_117_structures_stays_a_report(hand_made: ModuleType) -> None:
+def test_whole_body_of_117_structures_stays_a_report() -> None:
     names = [s.name for s in structures().values() if s.kind not in ("lesion", "fluid", "body")]
     report = _report(hand_made.numbers([hand_made.organ(n, 40) for n in names]))
     findings_text = report.text.split("IMPRESSION")[0]
@@ -135,7 +135,7 @@ def test_whole_body_of_117_structures_stays_a_report(hand_made: ModuleType) -> N
     assert all(sum(s.section == section for s in report.sentences) <= 9 for section in SECTIONS)
 
 
-def test_numerous_lesions_are_not_listed(hand_made: ModuleType) -> None:
+def test_numerous_lesions_are_not_listed() -> None:
     lesions = [
         hand_made.lesion("liver_cyst", n, 40.0 - n, 20.0, 5, "liver", ("liver_segment_4",)) for n in range(1, 31)
     ]
@@ -157,19 +157,19 @@ def test_numerous_lesions_are_not_listed(hand_made: ModuleType) -> None:
         ("normal-in-one-word", "Normal in size."),
     ],
 )
-def test_details_of_a_normal_organ(hand_made: ModuleType, detail: str, expected: str) -> None:
+def test_details_of_a_normal_organ(detail: str, expected: str) -> None:
     report = _report(hand_made.numbers([hand_made.organ("spleen", 210)]), Style(detail=detail))
     assert _line(report, "Spleen") == f"Spleen: {expected}"
     assert _impression(report)[0] == "Spleen normal in size."
 
 
-def test_normal_is_never_said_without_a_rule(hand_made: ModuleType) -> None:
+def test_normal_is_never_said_without_a_rule() -> None:
     for style in STYLES:
         text = _report(hand_made.numbers([hand_made.organ("spleen", 210)]), style, Patient()).text
         assert "ormal in size" not in text and "spleen size: the age of the patient is not known" in text
 
 
-def test_aneurysm_fracture_and_node(hand_made: ModuleType) -> None:
+def test_aneurysm_fracture_and_node() -> None:
     organs = [
         hand_made.organ("aorta", 90, 150, ("superior",), diameter=34.0),
         hand_made.organ("vertebrae_L1"),
@@ -190,7 +190,7 @@ def test_aneurysm_fracture_and_node(hand_made: ModuleType) -> None:
     assert "Aneurysmal abdominal aorta (diameter 3.4 cm)." in _impression(report)
 
 
-def test_effusions_keep_their_sides(hand_made: ModuleType) -> None:
+def test_effusions_keep_their_sides() -> None:
     organs = [
         hand_made.organ("pleural_effusion_right", 300, 5),
         hand_made.organ("pleural_effusion_left", 80, 4, ("inferior",)),
@@ -205,7 +205,7 @@ def test_effusions_keep_their_sides(hand_made: ModuleType) -> None:
     assert "Pericardial effusion, 80 mL, 9 HU, above the usual amount." in text
 
 
-def test_phantom_like_lesions_of_every_kind_in_every_style(hand_made: ModuleType) -> None:
+def test_phantom_like_lesions_of_every_kind_in_every_style() -> None:
     kinds = [s.name for s in structures().values() if s.kind in ("lesion", "fluid")]
     for count in (1, 2, 7):
         lesions = [
@@ -221,7 +221,7 @@ def test_phantom_like_lesions_of_every_kind_in_every_style(hand_made: ModuleType
 
 @pytest.mark.parametrize("style", STYLES)
 @pytest.mark.parametrize("name", ["upper_abdomen_stack", "plain_abdomen", "complete_abdomen", "lungs_only"])
-def test_every_style_verifies_and_says_every_present_finding(hand_made: ModuleType, name: str, style: Style) -> None:
+def test_every_style_verifies_and_says_every_present_finding(name: str, style: Style) -> None:
     for patient in (Patient(), ADULT):
         report = _report(getattr(hand_made, name)(), style, patient)
         assert all(verify_sentence(s) is None for s in report.sentences)
@@ -230,7 +230,7 @@ def test_every_style_verifies_and_says_every_present_finding(hand_made: ModuleTy
         assert 1 <= len(report.impression) <= style.impression_items
 
 
-def test_one_word_for_two_normal_kidneys_says_their_parts_too(hand_made: ModuleType) -> None:
+def test_one_word_for_two_normal_kidneys_says_their_parts_too() -> None:
     """The renal pelves are parts of the kidneys and are cited with them, or they would be left unsaid."""
     held = [hand_made.organ(f"kidney_{side}", 155, 150, extent_si=110.0, length=110.0) for side in ("right", "left")]
     held += [hand_made.organ(f"renal_pelvis_{side}", 4, 10) for side in ("right", "left")]
@@ -239,14 +239,14 @@ def test_one_word_for_two_normal_kidneys_says_their_parts_too(hand_made: ModuleT
     assert {f.site for f in said.findings} >= {"kidney_left", "renal_pelvis_right", "renal_pelvis_left"}
 
 
-def test_text_is_the_same_for_the_same_findings_in_any_order_of_lesions(hand_made: ModuleType) -> None:
+def test_text_is_the_same_for_the_same_findings_in_any_order_of_lesions() -> None:
     from dataclasses import replace
 
     numbers = hand_made.complete_abdomen()
     assert _report(replace(numbers, lesions=numbers.lesions[::-1])).text == _report(numbers).text
 
 
-def test_head_comes_from_the_study(hand_made: ModuleType) -> None:
+def test_head_comes_from_the_study() -> None:
     findings = interpret(hand_made.lungs_only(), patient=ADULT)
     report = compose_report(findings, study=Study(description="CT thorax", study_date="2024-05-06"))
     assert report.text.startswith("EXAMINATION: CT thorax\nDATE: 2024-05-06\n")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from types import ModuleType
 
 import pytest
 
+import hand_made
 from radvlm.compose import Style, compose_report, verify_report, verify_sentence
 from radvlm.errors import VerificationError
 from radvlm.interpret import interpret
@@ -20,12 +20,12 @@ ADULT = Patient(sex="F", age_years=63)
 
 
 @pytest.fixture(scope="module")
-def findings(hand_made: ModuleType) -> tuple[Finding, ...]:
+def findings() -> tuple[Finding, ...]:
     return interpret(hand_made.complete_abdomen(), patient=ADULT)
 
 
 @pytest.fixture(scope="module")
-def two_kidneys(hand_made: ModuleType) -> tuple[Finding, ...]:
+def two_kidneys() -> tuple[Finding, ...]:
     lesions = [
         hand_made.lesion("kidney_cyst_left", 1, 21.0, 19.6, 7, "kidney_left", pole="upper pole"),
         hand_made.lesion("kidney_cyst_right", 1, 34.0, 30.0, 9, "kidney_right", pole="lower pole"),
@@ -292,7 +292,7 @@ def test_not_assessed(findings: tuple[Finding, ...]) -> None:
     assert _said(findings, "Spleen not assessed.", "organ@spleen", section="spleen")
 
 
-def test_not_seen_in_the_imaged_range(hand_made: ModuleType) -> None:
+def test_not_seen_in_the_imaged_range() -> None:
     found = interpret(hand_made.upper_abdomen_stack(), patient=ADULT)
     kidneys = ("organ@kidney_left", "organ@kidney_right")
     assert _said(found, "The kidneys are not seen in the imaged range.", *kidneys, section="kidneys") is None
@@ -308,7 +308,7 @@ def test_not_seen_in_the_imaged_range(hand_made: ModuleType) -> None:
     assert _said(found, "The liver is not seen in the imaged range.", "organ@liver")
 
 
-def test_technique_numbers_keep_their_meaning(hand_made: ModuleType) -> None:
+def test_technique_numbers_keep_their_meaning() -> None:
     found = interpret(hand_made.upper_abdomen_stack(), patient=ADULT)
     assert _said(found, "20 axial slices at 2 mm spacing, coverage 40 mm.", "coverage", section="technique") is None
     for text in (
@@ -337,7 +337,7 @@ def test_a_report_that_counts_must_cite_all(findings: tuple[Finding, ...]) -> No
         verify_report(replace(report, sentences=(*report.sentences, false)))
 
 
-def test_uk_spelling_is_verified_alike(hand_made: ModuleType) -> None:
+def test_uk_spelling_is_verified_alike() -> None:
     lesions = [
         hand_made.lesion("liver_tumor", 1, 30, 20, 60, "liver", ("liver_segment_8",)),
         hand_made.lesion("intracerebral_hemorrhage", 1, 30, 20, 65, "brain"),
@@ -378,7 +378,7 @@ def test_statuses_are_those_expected(findings: tuple[Finding, ...]) -> None:
     assert Report(findings, compose_report(findings).sentences)
 
 
-def test_one_size_cannot_stand_for_two_lesions(hand_made: ModuleType) -> None:
+def test_one_size_cannot_stand_for_two_lesions() -> None:
     lesions = [
         hand_made.lesion("liver_lesion", n, size, 18.0, 40, "liver", ("liver_segment_6",))
         for n, size in ((1, 24.0), (2, 23.0))
@@ -394,7 +394,7 @@ def test_one_size_cannot_stand_for_two_lesions(hand_made: ModuleType) -> None:
         assert _said(found, text, "liver_lesion"), text
 
 
-def test_both_needs_both(hand_made: ModuleType) -> None:
+def test_both_needs_both() -> None:
     organs = [hand_made.organ("kidney_left", cut=("inferior",)), hand_made.organ("kidney_right", cut=("inferior",))]
     found = interpret(hand_made.numbers(organs), patient=ADULT)
     for text in ("Both kidneys are incompletely imaged.", "The kidneys are incompletely imaged."):
@@ -415,7 +415,7 @@ def test_what_judges_a_pair_lends_neither_organ_the_numbers_of_the_other(finding
 
 
 @pytest.mark.parametrize("pole", ["upper pole", "lower pole", "interpolar region"])
-def test_a_pole_is_that_of_the_lesion(hand_made: ModuleType, pole: str) -> None:
+def test_a_pole_is_that_of_the_lesion(pole: str) -> None:
     cyst = hand_made.lesion("kidney_cyst_left", 1, 21.0, 19.6, 7, "kidney_left", pole=pole)
     found = interpret(hand_made.numbers([hand_made.organ("kidney_left", 155)], [cyst]), patient=ADULT)
     for said in ("upper pole", "lower pole", "interpolar region"):
@@ -424,7 +424,7 @@ def test_a_pole_is_that_of_the_lesion(hand_made: ModuleType, pole: str) -> None:
 
 
 @pytest.mark.parametrize("joined", ["Left {} and right {}", "Left {} or right {}", "Left {}, right {}"])
-def test_what_is_said_of_a_list_is_said_of_each_of_its_members(hand_made: ModuleType, joined: str) -> None:
+def test_what_is_said_of_a_list_is_said_of_each_of_its_members(joined: str) -> None:
     text = f"{joined.format('kidney', 'kidney')} incompletely imaged."
     for cut, true in ((("left", "right"), True), (("left",), False), (("right",), False)):
         organs = [hand_made.organ(f"kidney_{s}", cut=("inferior",) if s in cut else ()) for s in ("left", "right")]
@@ -447,7 +447,7 @@ def test_attenuation_of_a_lesion_is_that_of_its_core_where_it_was_measured(findi
         assert (verify_sentence(sentence) is None) is true, text
 
 
-def test_the_sign_of_an_attenuation_is_part_of_it(hand_made: ModuleType) -> None:
+def test_the_sign_of_an_attenuation_is_part_of_it() -> None:
     for hu, texts in ((-35, {"-35 HU": True, "35 HU": False, "- 35 HU": True}), (35, {"-35 HU": False, "35 HU": True})):
         lesions = [hand_made.lesion("liver_lesion", 1, 24.0, 18.0, hu, "liver", ("liver_segment_6",))]
         found = interpret(hand_made.numbers([hand_made.organ("liver")], lesions), patient=ADULT)

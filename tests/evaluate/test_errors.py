@@ -484,3 +484,31 @@ def test_the_greedy_assignment_takes_the_cheapest_pairs_first() -> None:
 def test_the_reason_tells_what_each_report_says(reference: str, candidate: str, reason: str) -> None:
     (error,) = count_errors(reference, candidate).errors
     assert reason in error.reason
+
+
+def test_severity_alone_does_not_swap_sides() -> None:
+    """A side weighs more than a grade: the right one changed, not the side."""
+    reference = "Mild right pleural effusion. Severe left pleural effusion."
+    assert [c for c, _ in judged(reference, "Severe right pleural effusion. Mild left pleural effusion.")] == [D, D]
+
+
+def test_each_output_of_the_metric_counts_its_own_category() -> None:
+    metric = ErrorsMetric()
+    assert {o.name for o in metric.outputs if o.higher_is_better} == {"error_free", "agreement"}
+    for reference, candidate, category, significant in (
+        ("Normal.", "Renal cyst.", A, 0),
+        ("Normal.", "Left pneumothorax.", A, 1),
+        ("9 mm nodule in the RUL.", "9 mm nodule in the LUL.", C, 1),
+        ("Unchanged hepatic cyst.", "Hepatic cyst.", F, 0),
+    ):
+        scores = score(metric, reference, candidate)
+        for c in CATEGORIES:
+            assert scores[c].value == (c == category), c
+            assert scores[f"{c}_significant"].value == (significant if c == category else 0), c
+        assert scores["significant"].value == significant and scores["error_free"].value == 1 - significant
+
+
+def test_what_is_no_report_is_refused() -> None:
+    for thing in (3, None, ["Normal."], type("Half", (), {"sentences": ()})(), type("Half", (), {"findings": ()})()):
+        with pytest.raises(InputError, match="a report is a string"):
+            ReportText.of("1", thing)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from types import ModuleType
 
 import pytest
 
+import hand_made
 from radvlm.compose import compose_report
 from radvlm.interpret import interpret
 from radvlm.types.finding import Status, citable
@@ -22,7 +22,7 @@ def with_numbers(lesion, **numbers: float):
     return dataclasses.replace(lesion, measurements=(*lesion.measurements, *more))
 
 
-def words(hand_made: ModuleType, lesion, kind: str, pixel: float = 0.8) -> list[str]:
+def words(lesion, kind: str, pixel: float = 0.8) -> list[str]:
     numbers = hand_made.numbers([hand_made.organ("liver", 1500)], [lesion], geometry=hand_made.grid(pixel=pixel))
     return [f.category for f in citable(interpret(numbers, patient=ADULT)) if f.kind == kind]
 
@@ -42,16 +42,16 @@ def words(hand_made: ModuleType, lesion, kind: str, pixel: float = 0.8) -> list[
         ("lesion_texture", "heterogeneity", 15.1, ["heterogeneous"]),
     ],
 )
-def test_limits(hand_made: ModuleType, kind: str, quantity: str, value: float, expected: list[str]) -> None:
+def test_limits(kind: str, quantity: str, value: float, expected: list[str]) -> None:
     lesion = with_numbers(hand_made.lesion("liver_lesion", 1, 30, 20, host="liver"), **{quantity: value})
-    assert words(hand_made, lesion, kind) == expected
+    assert words(lesion, kind) == expected
 
 
-def test_small_lesions_and_coarse_grids_get_no_word_and_no_complaint(hand_made: ModuleType) -> None:
+def test_small_lesions_and_coarse_grids_get_no_word_and_no_complaint() -> None:
     small = with_numbers(hand_made.lesion("liver_lesion", 1, 9, 8, host="liver"), flatness=0.9, edge_width=2.0)
-    assert words(hand_made, small, "lesion_shape") == words(hand_made, small, "lesion_margin") == []
+    assert words(small, "lesion_shape") == words(small, "lesion_margin") == []
     large = with_numbers(hand_made.lesion("liver_lesion", 1, 40, 30, host="liver"), flatness=0.9, edge_width=2.0)
-    assert words(hand_made, large, "lesion_margin", pixel=3.5) == []
+    assert words(large, "lesion_margin", pixel=3.5) == []
     bare = hand_made.lesion("liver_lesion", 1, 40, 30, host="liver")
     found = interpret(hand_made.numbers([hand_made.organ("liver", 1500)], [bare]), patient=ADULT)
     assert not [f for f in citable(found) if f.kind.startswith("lesion_") and f.status is Status.NOT_ASSESSED]
@@ -61,32 +61,32 @@ def test_small_lesions_and_coarse_grids_get_no_word_and_no_complaint(hand_made: 
     ("heterogeneity", "hu", "expected"),
     [(4, 10, ["within the attenuation criteria of Bosniak class I"]), (12, 10, []), (4, 21, []), (None, 10, [])],
 )
-def test_bosniak_attenuation_needs_homogeneity(hand_made: ModuleType, heterogeneity, hu, expected) -> None:
+def test_bosniak_attenuation_needs_homogeneity(heterogeneity, hu, expected) -> None:
     cyst = hand_made.lesion("kidney_cyst_left", 1, 30, 28, hu, "kidney_left")
     if heterogeneity is not None:
         cyst = with_numbers(cyst, heterogeneity=heterogeneity)
-    assert words(hand_made, cyst, "bosniak_attenuation") == expected
+    assert words(cyst, "bosniak_attenuation") == expected
 
 
 @pytest.mark.parametrize(
     ("share", "solid", "expected"), [(0, None, ["ground-glass"]), (40, 5, ["part-solid"]), (95, 12, ["solid"])]
 )
-def test_nodule_types(hand_made: ModuleType, share, solid, expected) -> None:
+def test_nodule_types(share, solid, expected) -> None:
     numbers = {"solid_fraction": share} | ({} if solid is None else {"solid_diameter": solid})
     nodule = with_numbers(hand_made.lesion("lung_nodule", 1, 14, 12, None, "lung_right"), **numbers)
-    assert words(hand_made, nodule, "nodule_type") == expected
-    assert words(hand_made, nodule, "nodule_solid_part") == (["solid part 5 mm"] if share == 40 else [])
+    assert words(nodule, "nodule_type") == expected
+    assert words(nodule, "nodule_solid_part") == (["solid part 5 mm"] if share == 40 else [])
 
 
 @pytest.mark.parametrize(("fraction", "expected"), [(25, "small"), (26, "moderate"), (51, "large")])
-def test_effusion_quartiles(hand_made: ModuleType, fraction: float, expected: str) -> None:
+def test_effusion_quartiles(fraction: float, expected: str) -> None:
     record = hand_made.organ("pleural_effusion_right", 300, 6, fraction=fraction)
     lesion = hand_made.lesion("pleural_effusion_right", 1, 90, 30, 6, volume_ml=300)
     found = interpret(hand_made.numbers([record], [lesion]), patient=ADULT)
     assert [f.category for f in citable(found) if f.kind == "pleural_effusion_size"] == [f"{expected} by depth"]
 
 
-def test_the_value_stands_in_the_words_and_the_report_says_it(hand_made: ModuleType) -> None:
+def test_the_value_stands_in_the_words_and_the_report_says_it() -> None:
     organs = [
         hand_made.organ("heart", 700, cardiothoracic_ratio=0.534),
         hand_made.organ("skeletal_muscle", 9000, area_l3=12000.0),
@@ -101,7 +101,7 @@ def test_the_value_stands_in_the_words_and_the_report_says_it(hand_made: ModuleT
     assert "Cardiothoracic ratio 0.53, above 0.5" in text and "120.0 cm2" in text and "length 8.6 cm, short" in text
 
 
-def test_contacts_and_stations_are_said_with_the_lesion(hand_made: ModuleType) -> None:
+def test_contacts_and_stations_are_said_with_the_lesion() -> None:
     near = (
         Neighbor("duodenum", 0.0, 60.0),
         Neighbor("stomach", 0.0, 90.0),

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from types import ModuleType
 from typing import Any
 
 import pytest
 
+import hand_made
 from radvlm.interpret import interpret, load_rules
 from radvlm.interpret.rules import Rules
 from radvlm.types.finding import Finding, Source, Status
@@ -51,14 +51,14 @@ def verdict(numbers: Measurements, patient: Patient = ADULT, **change: Any) -> s
 
 
 @pytest.mark.parametrize(("ml", "words"), [(99.9, "small"), (100, "usual"), (300, "usual"), (300.1, "big")])
-def test_classes_hold_to_their_limits(hand_made: ModuleType, ml: float, words: str) -> None:
+def test_classes_hold_to_their_limits(ml: float, words: str) -> None:
     assert verdict(hand_made.numbers([hand_made.organ("spleen", ml)])) == words
     doubled = hand_made.numbers([hand_made.organ("spleen", 2 * ml)])
     assert verdict(doubled, scale="bsa", applies_when={"body_size_known": True}) == words
 
 
 @pytest.mark.parametrize(("ml", "words"), [(94.9, "small"), (95, "usual"), (304.9, "usual"), (305, "big")])
-def test_a_rounded_value_is_classed_after_rounding(hand_made: ModuleType, ml: float, words: str) -> None:
+def test_a_rounded_value_is_classed_after_rounding(ml: float, words: str) -> None:
     assert verdict(hand_made.numbers([hand_made.organ("spleen", ml)]), round_to=10) == words
 
 
@@ -85,7 +85,7 @@ def test_a_rounded_value_is_classed_after_rounding(hand_made: ModuleType, ml: fl
     ],
 )  # fmt: skip
 def test_a_condition_is_met_or_named(
-    hand_made: ModuleType, applies_when: dict, patient: dict, phase: str | None, certain: bool, words: str
+    applies_when: dict, patient: dict, phase: str | None, certain: bool, words: str
 ) -> None:
     numbers = hand_made.numbers([hand_made.organ("spleen", 200)], phase=phase, certain=certain)
     got = verdict(numbers, replace(ADULT, **patient), applies_when=applies_when)
@@ -102,13 +102,13 @@ def test_a_condition_is_met_or_named(
         (("left", "superior", "inferior"), "cut by the left, superior and inferior edges of the field of view"),
     ],
 )
-def test_every_edge_that_cuts_is_named(hand_made: ModuleType, cut: tuple[str, ...], words: str) -> None:
+def test_every_edge_that_cuts_is_named(cut: tuple[str, ...], words: str) -> None:
     numbers = hand_made.numbers([hand_made.organ("spleen", 200, cut=cut)])
     assert verdict(numbers, applies_when={"complete": True}) == f"not assessed: {words}"
     assert verdict(numbers) == "usual"
 
 
-def test_why_there_is_no_value(hand_made: ModuleType) -> None:
+def test_why_there_is_no_value() -> None:
     organ = hand_made.organ("spleen", 200)
     bare = replace(organ, measurements=())
     assert verdict(hand_made.numbers([bare])) == "not assessed: volume was not measured"
@@ -123,7 +123,7 @@ def test_why_there_is_no_value(hand_made: ModuleType) -> None:
         assert verdict(hand_made.numbers([hand_made.organ("spleen", 200, voxels=voxels)])) == words
 
 
-def test_the_difference_from_another_organ(hand_made: ModuleType) -> None:
+def test_the_difference_from_another_organ() -> None:
     rule = {"structures": ["liver"], "quantity": "difference_hu", "unit": "HU", "reference": "spleen"}
     classes = [{"below": -10, "category": "lower"}, {"category": "alike"}]
     for liver, spleen, words in ((40, 50, "alike"), (39.9, 50, "lower"), (60, 50, "alike")):
@@ -136,7 +136,7 @@ def test_the_difference_from_another_organ(hand_made: ModuleType) -> None:
     assert verdict(hand_made.numbers(no_hu, phase=None), **rule) == "not assessed: no CT was given, only masks"
 
 
-def test_a_pair_is_judged_by_the_size_of_its_difference(hand_made: ModuleType) -> None:
+def test_a_pair_is_judged_by_the_size_of_its_difference() -> None:
     rule = {"level": "pair", "structures": ["kidney_left", "kidney_right"]}
     for left, right, words in ((150, 199, "small"), (199, 150, "small"), (150, 250, "usual"), (460, 150, "big")):
         organs = [hand_made.organ("kidney_left", left), hand_made.organ("kidney_right", right)]
@@ -153,9 +153,7 @@ def test_a_pair_is_judged_by_the_size_of_its_difference(hand_made: ModuleType) -
     ("size", "slices_mm", "words"),
     [(10.0, 2.0, "usual"), (9.9, 2.0, "small"), (12.0, 6.0, "usual"), (11.9, 6.0, "small"), (10.0, 5.0, "usual")],
 )  # fmt: skip
-def test_a_lesion_is_long_enough_in_mm_and_in_slices(
-    hand_made: ModuleType, size: float, slices_mm: float, words: str
-) -> None:
+def test_a_lesion_is_long_enough_in_mm_and_in_slices(size: float, slices_mm: float, words: str) -> None:
     lesion = hand_made.lesion("liver_lesion", 1, size, 8, 200, "liver")
     numbers = hand_made.numbers([hand_made.organ("liver")], [lesion], geometry=hand_made.grid(40, slices_mm))
     rule = {"level": "lesion", "structures": ["liver_lesion"], "quantity": "mean_hu", "unit": "HU"}
@@ -166,7 +164,7 @@ def test_a_lesion_is_long_enough_in_mm_and_in_slices(
     assert verdict(numbers, **rule) == "usual"
 
 
-def test_a_lesion_is_judged_by_its_core_and_by_the_mean_of_its_axes(hand_made: ModuleType) -> None:
+def test_a_lesion_is_judged_by_its_core_and_by_the_mean_of_its_axes() -> None:
     lesion = hand_made.lesion("liver_lesion", 1, 120, 80, 99, "liver")
     hu = {"level": "lesion", "structures": ["liver_lesion"], "quantity": "mean_hu", "unit": "HU"}
     assert verdict(hand_made.numbers([hand_made.organ("liver")], [lesion]), **hu) == "small"
@@ -181,7 +179,7 @@ def test_a_lesion_is_judged_by_its_core_and_by_the_mean_of_its_axes(hand_made: M
 
 
 @pytest.mark.parametrize(("extent", "words"), [(49.9, "-"), (50, "usual"), (60, "usual"), (60.1, "-"), (None, "-")])
-def test_a_further_criterion_holds_on_both_its_limits(hand_made: ModuleType, extent: float | None, words: str) -> None:
+def test_a_further_criterion_holds_on_both_its_limits(extent: float | None, words: str) -> None:
     organ = hand_made.organ("spleen", 200, extent_si=extent or 55)
     if extent is None:
         organ = replace(organ, measurements=tuple(m for m in organ.measurements if m.quantity == "volume"))
@@ -201,9 +199,7 @@ def test_a_further_criterion_holds_on_both_its_limits(hand_made: ModuleType, ext
         ("mean_hu", "HU", -10.5, "-11 HU"),
     ],
 )
-def test_a_category_states_its_value_rounded_half_up(
-    hand_made: ModuleType, quantity: str, unit: str, value: float, words: str
-) -> None:
+def test_a_category_states_its_value_rounded_half_up(quantity: str, unit: str, value: float, words: str) -> None:
     where = hand_made.region("spleen", 200)
     organ = replace(
         hand_made.organ("spleen"), measurements=(Measurement(quantity, value, "given", region_id=where.id),)
@@ -219,14 +215,14 @@ def findings(numbers: Measurements, patient: Patient = ADULT) -> tuple[Finding, 
     return interpret(numbers, patient=patient, rules=NONE)
 
 
-def test_an_organ_of_a_few_voxels_is_doubtful(hand_made: ModuleType) -> None:
+def test_an_organ_of_a_few_voxels_is_doubtful() -> None:
     for voxels, status in ((9, Status.INDETERMINATE), (10, Status.PRESENT)):
         found = findings(hand_made.numbers([hand_made.organ("spleen", 1, voxels=voxels)]))
         (organ,) = [f for f in found if f.kind == "organ" and f.site == "spleen"]
         assert organ.status is status and ("fewer than 10 voxels" in organ.reason) is (voxels < 10)
 
 
-def test_a_cut_organ_keeps_no_number_of_size(hand_made: ModuleType) -> None:
+def test_a_cut_organ_keeps_no_number_of_size() -> None:
     for cut in ((), ("inferior",)):
         found = findings(hand_made.numbers([hand_made.organ("liver", 1500, 50, cut, length=150, diameter=30)]))
         (liver,) = [f for f in found if f.kind == "organ" and f.site == "liver"]
@@ -235,7 +231,7 @@ def test_a_cut_organ_keeps_no_number_of_size(hand_made: ModuleType) -> None:
         assert liver.category == ("incompletely imaged" if cut else "") and liver.cut_by == cut
 
 
-def test_the_scan_says_how_it_was_acquired_and_in_which_phase(hand_made: ModuleType) -> None:
+def test_the_scan_says_how_it_was_acquired_and_in_which_phase() -> None:
     geometry = hand_made.grid(slices=50, spacing=3.0, pixel=0.7)
     for phase, certain, status, words, source in (
         ("arterial", True, Status.PRESENT, "arterial", Source.VOXELS),
@@ -265,7 +261,7 @@ def test_the_scan_says_how_it_was_acquired_and_in_which_phase(hand_made: ModuleT
     ],
 )
 def test_how_far_an_absent_lesion_is_absent(
-    hand_made: ModuleType, present: tuple, cut: tuple, absent: tuple, status: Status, scope: str
+    present: tuple, cut: tuple, absent: tuple, status: Status, scope: str
 ) -> None:
     organs = [hand_made.organ(name, cut=cut) for name in present]
     found = findings(hand_made.numbers(organs, absent=("liver_lesion", *absent)))
@@ -273,7 +269,7 @@ def test_how_far_an_absent_lesion_is_absent(
     assert (lesion.status, lesion.scope, lesion.site) == (status, scope, "liver")
 
 
-def test_a_lesion_keeps_what_was_measured_of_it(hand_made: ModuleType) -> None:
+def test_a_lesion_keeps_what_was_measured_of_it() -> None:
     node = hand_made.lesion("lymph_node", 1, 21, 12, 40, level="vertebrae_L2")
     cyst = hand_made.lesion(
         "kidney_cyst_left", 1, 21, 12, 7, "kidney_left", pole="upper pole", level="vertebrae_L2", cut=("left",)
@@ -294,7 +290,56 @@ def test_a_lesion_keeps_what_was_measured_of_it(hand_made: ModuleType) -> None:
         assert kept.importance == 50
 
 
-def test_lesions_of_the_other_sex_are_not_mentioned(hand_made: ModuleType) -> None:
+def test_lesions_of_the_other_sex_are_not_mentioned() -> None:
     for sex, kinds in (("M", {"prostate_lesion"}), ("F", {"uterus_lesion"})):
         found = findings(hand_made.numbers([], absent=("uterus_lesion", "prostate_lesion")), Patient(sex=sex))
         assert {f.kind for f in found if f.kind.endswith("_lesion") and f.status is Status.ABSENT} == kinds
+
+
+@pytest.mark.parametrize(
+    ("change", "section"),
+    [
+        ({}, "spleen"),
+        ({"section": "peritoneum"}, "peritoneum"),
+        ({"level": "lesion", "structures": ["liver_lesion"]}, "liver"),
+        ({"level": "lesion", "structures": ["kidney_cyst_left"]}, "kidneys"),
+    ],
+)
+def test_a_verdict_and_its_lack_stand_in_the_section_of_what_is_judged(change: dict[str, Any], section: str) -> None:
+    organs = [hand_made.organ(name, 200) for name in ("spleen", "liver", "kidney_left")]
+    lesions = [
+        hand_made.lesion("liver_lesion", 1, 30, 20, 50, "liver"),
+        hand_made.lesion("kidney_cyst_left", 1, 30, 20, 50, "kidney_left"),
+    ]
+    for needs, status in (([], None), (["delayed"], Status.NOT_ASSESSED)):
+        rule = {**RULE, **change, "applies_when": {"phases": needs}}
+        rules = NONE.merged(Rules.model_validate({"version": 1, "rules": [rule]}))
+        found = interpret(hand_made.numbers(organs, lesions, phase="arterial"), patient=ADULT, rules=rules)
+        said = [x for f in found for x in (f, *f.assessments) if x.kind == "own_kind"]
+        assert [x.section for x in said] == [section]
+        assert (said[0].status is Status.NOT_ASSESSED) is (status is not None)
+
+
+def test_what_is_not_measured_says_why_where_its_organ_is_imaged() -> None:
+    item = {"id": "own_gap", "words": "the colour", "when_present": ["spleen", "liver"], "reason": "a CT has none"}
+    rules = NONE.merged(Rules.model_validate({"version": 1, "unmeasured": [item]}))
+    for organ in ("spleen", "liver", "pancreas"):
+        found = interpret(hand_made.numbers([hand_made.organ(organ)]), patient=ADULT, rules=rules)
+        told = [(f.status, f.site, f.section, f.category, f.reason) for f in found if f.kind == "own_gap"]
+        assert told == (
+            [(Status.NOT_ASSESSED, organ, organ, "the colour", "a CT has none")] if organ != "pancreas" else []
+        )
+
+
+def test_a_grid_too_coarse_for_heights_is_said_once() -> None:
+    for reason, told in (("a voxel is longer than the loss", 1), ("the endplate was not found", 0)):
+        levels = [
+            replace(
+                hand_made.organ(f"vertebrae_{n}", 30, 200),
+                omissions=(Omission("wedge_loss", f"vertebrae_{n}", reason), Omission("length", "", "a voxel")),
+            )
+            for n in ("T12", "L1")
+        ]
+        found = interpret(hand_made.numbers(levels), patient=ADULT)
+        said = [f for f in found if f.category == "height of the vertebrae"]
+        assert [f.reason for f in said] == [reason] * told

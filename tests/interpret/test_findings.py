@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
 
+import hand_made
 from radvlm.interpret import interpret, load_rules
 from radvlm.types.anatomy import structures
 from radvlm.types.finding import Finding, Status, citable
@@ -30,12 +30,12 @@ def _one(found: tuple[Finding, ...], kind: str, site: str | None = None) -> Any:
     return matching[0]
 
 
-def test_ids_are_in_report_order_and_unique(hand_made: ModuleType) -> None:
+def test_ids_are_in_report_order_and_unique() -> None:
     found = interpret(hand_made.complete_abdomen(), patient=ADULT)
     assert [c.id for c in citable(found)] == [f"F{n}" for n in range(1, len(citable(found)) + 1)]
 
 
-def test_a_complete_spleen_is_judged_and_a_cut_one_is_not(hand_made: ModuleType) -> None:
+def test_a_complete_spleen_is_judged_and_a_cut_one_is_not() -> None:
     whole = interpret(hand_made.numbers([hand_made.organ("spleen", 210.0)]), patient=ADULT)
     assert _one(whole, "splenomegaly").status is Status.ABSENT
     assert _one(whole, "splenomegaly").category == "normal in size"
@@ -48,7 +48,7 @@ def test_a_complete_spleen_is_judged_and_a_cut_one_is_not(hand_made: ModuleType)
     assert organ.measurement("volume") is None and organ.measurement("mean_hu").value == 50
 
 
-def test_no_size_of_a_cut_structure_reaches_any_finding(hand_made: ModuleType) -> None:
+def test_no_size_of_a_cut_structure_reaches_any_finding() -> None:
     for name in ("upper_abdomen_stack", "plain_abdomen"):
         for finding in interpret(getattr(hand_made, name)(), patient=ADULT):
             if finding.cut_by and finding.kind == "organ":
@@ -62,18 +62,18 @@ def test_no_size_of_a_cut_structure_reaches_any_finding(hand_made: ModuleType) -
         (Patient(age_years=12), "the rule is for patients of at least 18 years"),
     ],
 )
-def test_age_decides(hand_made: ModuleType, patient: Patient, reason: str) -> None:
+def test_age_decides(patient: Patient, reason: str) -> None:
     found = interpret(hand_made.numbers([hand_made.organ("spleen", 500.0)]), patient=patient)
     assert _one(found, "splenomegaly").status is Status.NOT_ASSESSED
     assert _one(found, "splenomegaly").reason == reason
 
 
-def test_enlarged_spleen(hand_made: ModuleType) -> None:
+def test_enlarged_spleen() -> None:
     finding = _one(interpret(hand_made.numbers([hand_made.organ("spleen", 314.6)]), patient=ADULT), "splenomegaly")
     assert finding.status is Status.PRESENT and finding.regions[0].id == "spleen" and finding.importance == 60
 
 
-def test_liver_size_uses_body_size_where_it_is_known(hand_made: ModuleType) -> None:
+def test_liver_size_uses_body_size_where_it_is_known() -> None:
     numbers = hand_made.numbers([hand_made.organ("liver", 1700.0)])
     plain = _one(interpret(numbers, patient=ADULT), "hepatomegaly")
     assert plain.rule.id == "liver_volume" and plain.category == "within the usual adult volume"
@@ -92,9 +92,7 @@ def test_liver_size_uses_body_size_where_it_is_known(hand_made: ModuleType) -> N
         (60, 50, Status.ABSENT, Status.ABSENT),
     ],
 )
-def test_steatosis_on_plain_ct(
-    hand_made: ModuleType, liver: float, spleen: float, first: Status, second: Status
-) -> None:
+def test_steatosis_on_plain_ct(liver: float, spleen: float, first: Status, second: Status) -> None:
     found = _by(interpret(hand_made.plain_abdomen(liver, spleen), patient=ADULT), "steatosis")
     assert [f.status for f in found] == [first, second]
     assert found[1].measurement("difference_hu").value == liver - spleen
@@ -109,9 +107,7 @@ def test_steatosis_on_plain_ct(
         (None, True, "no CT was given, only masks"),
     ],
 )
-def test_steatosis_needs_a_certain_plain_phase(
-    hand_made: ModuleType, phase: str | None, certain: bool, reason: str
-) -> None:
+def test_steatosis_needs_a_certain_plain_phase(phase: str | None, certain: bool, reason: str) -> None:
     numbers = hand_made.numbers(
         [hand_made.organ("liver", 1500, 30), hand_made.organ("spleen", 200, 50)], phase=phase, certain=certain
     )
@@ -119,14 +115,14 @@ def test_steatosis_needs_a_certain_plain_phase(
     assert [(f.status, f.reason) for f in found] == [(Status.NOT_ASSESSED, reason)]
 
 
-def test_absent_organs_are_not_seen_in_the_imaged_range(hand_made: ModuleType) -> None:
+def test_absent_organs_are_not_seen_in_the_imaged_range() -> None:
     found = interpret(hand_made.upper_abdomen_stack(), patient=ADULT)
     kidney, brain = _one(found, "organ", "kidney_left"), _one(found, "organ", "brain")
     assert kidney.status is Status.ABSENT and kidney.category == "not seen in the imaged range"
     assert kidney.is_expected and not brain.is_expected
 
 
-def test_total_masks_do_not_answer_for_liver_lesions(hand_made: ModuleType) -> None:
+def test_total_masks_do_not_answer_for_liver_lesions() -> None:
     found = interpret(hand_made.plain_abdomen(), patient=ADULT)
     liver = _one(found, "focal_liver_lesion")
     assert liver.status is Status.NOT_ASSESSED and liver.reason == "no mask of such lesions was provided"
@@ -139,7 +135,7 @@ def test_total_masks_do_not_answer_for_liver_lesions(hand_made: ModuleType) -> N
     assert not [f for f in found if f.status is Status.ABSENT and "liver" in f.kind]
 
 
-def test_absent_lesion_of_a_missing_or_cut_host(hand_made: ModuleType) -> None:
+def test_absent_lesion_of_a_missing_or_cut_host() -> None:
     absent = ("kidney_left", "kidney_cyst_left", "kidney_cyst_right", "liver_tumor")
     numbers = hand_made.numbers(
         [hand_made.organ("kidney_right", cut=("inferior",)), hand_made.organ("liver", 1500)], absent=absent
@@ -153,16 +149,14 @@ def test_absent_lesion_of_a_missing_or_cut_host(hand_made: ModuleType) -> None:
 
 @pytest.mark.parametrize(("name", "sex"), [(s.name, s.sex) for s in structures().values() if s.sex and not s.parent])
 @pytest.mark.parametrize("patient_sex", ["F", "M", None])
-def test_no_lesion_is_denied_of_an_organ_of_the_other_sex(
-    hand_made: ModuleType, name: str, sex: str, patient_sex: str | None
-) -> None:
+def test_no_lesion_is_denied_of_an_organ_of_the_other_sex(name: str, sex: str, patient_sex: str | None) -> None:
     lesions = [s.name for s in structures().values() if s.parent == name and s.kind == "lesion"]
     numbers = hand_made.numbers([hand_made.organ(name, 40.0)], absent=tuple(lesions))
     found = interpret(numbers, patient=Patient(sex=patient_sex, age_years=50))
     assert {f.kind for f in found if f.status is Status.ABSENT} == (set(lesions) if patient_sex == sex else set())
 
 
-def test_crumbs_are_not_organs(hand_made: ModuleType) -> None:
+def test_crumbs_are_not_organs() -> None:
     found = interpret(hand_made.plain_abdomen(), patient=ADULT)
     assert _one(found, "organ", "lung_middle_lobe_right").status is Status.INDETERMINATE
     spleen = interpret(hand_made.numbers([hand_made.organ("spleen", 0.01, voxels=1)]), patient=ADULT)
@@ -179,13 +173,13 @@ def test_crumbs_are_not_organs(hand_made: ModuleType) -> None:
         (12, "non-contrast", 9.9, "too small to characterize"),
     ],
 )
-def test_renal_lesion_attenuation(hand_made: ModuleType, hu: float, phase: str, size: float, category: str) -> None:
+def test_renal_lesion_attenuation(hu: float, phase: str, size: float, category: str) -> None:
     lesion = hand_made.lesion("kidney_lesion_left", 1, size, size - 1, hu, "kidney_left")
     numbers = hand_made.numbers([hand_made.organ("kidney_left")], [lesion], phase=phase)
     assert _one(interpret(numbers, patient=ADULT), "renal_lesion_attenuation").category == category
 
 
-def test_thick_slices_make_a_lesion_too_small(hand_made: ModuleType) -> None:
+def test_thick_slices_make_a_lesion_too_small() -> None:
     lesion = hand_made.lesion("liver_lesion", 1, 15, 12, 8, "liver")
     numbers = hand_made.numbers([hand_made.organ("liver", 1500)], [lesion], geometry=hand_made.grid(40, 8.0))
     found = interpret(numbers, patient=ADULT)
@@ -193,7 +187,7 @@ def test_thick_slices_make_a_lesion_too_small(hand_made: ModuleType) -> None:
     assert _one(found, "thick_slices").status is Status.PRESENT
 
 
-def test_enhanced_renal_lesion_above_fluid_is_not_classed(hand_made: ModuleType) -> None:
+def test_enhanced_renal_lesion_above_fluid_is_not_classed() -> None:
     lesion = hand_made.lesion("kidney_lesion_left", 1, 30, 28, 60, "kidney_left")
     numbers = hand_made.numbers([hand_made.organ("kidney_left")], [lesion])
     finding = _one(interpret(numbers, patient=ADULT), "renal_lesion_attenuation")
@@ -209,9 +203,7 @@ def test_enhanced_renal_lesion_above_fluid_is_not_classed(hand_made: ModuleType)
         ((9.0, 8.0), "larger than 8 mm by mean diameter"),  # mean 8.5, rounded 9
     ],
 )
-def test_fleischner_size_class_is_of_the_rounded_mean(
-    hand_made: ModuleType, axes: tuple[float, float], category: str
-) -> None:
+def test_fleischner_size_class_is_of_the_rounded_mean(axes: tuple[float, float], category: str) -> None:
     lesion = hand_made.lesion("lung_nodule", 1, *axes, -20, "lung_right", ("lung_lower_lobe_right",))
     numbers = hand_made.numbers([hand_made.organ("lung_right")], [lesion])
     assert _one(interpret(numbers, patient=ADULT), "nodule_size_class").category == category
@@ -219,19 +211,17 @@ def test_fleischner_size_class_is_of_the_rounded_mean(
     assert young.status is Status.NOT_ASSESSED
 
 
-def _aorta(hand_made: ModuleType, diameter: float, height: float, *more: object) -> Measurements:
+def _aorta(diameter: float, height: float, *more: object) -> Measurements:
     record = hand_made.organ("aorta", 90, 150)
     where = ((0.0, 0.0, height), (diameter, 0.0, height))
     wide = Measurement("diameter", diameter, "perpendicular", region_id="aorta", points_mm=where)
     return hand_made.numbers([type(record)(record.structure, record.region, (*record.measurements, wide)), *more])
 
 
-def test_aortic_diameter_is_judged_only_in_the_abdomen(hand_made: ModuleType) -> None:
-    assert (
-        _one(interpret(_aorta(hand_made, 34.0, 0), patient=ADULT), "abdominal_aortic_aneurysm").category == "aneurysmal"
-    )
+def test_aortic_diameter_is_judged_only_in_the_abdomen() -> None:
+    assert _one(interpret(_aorta(34.0, 0), patient=ADULT), "abdominal_aortic_aneurysm").category == "aneurysmal"
     heart = hand_made.organ("heart")
-    unknown = _one(interpret(_aorta(hand_made, 34.0, 0, heart), patient=ADULT), "abdominal_aortic_aneurysm")
+    unknown = _one(interpret(_aorta(34.0, 0, heart), patient=ADULT), "abdominal_aortic_aneurysm")
     assert unknown.status is Status.NOT_ASSESSED
 
     def vertebra(name: str, height: float):
@@ -240,18 +230,18 @@ def test_aortic_diameter_is_judged_only_in_the_abdomen(hand_made: ModuleType) ->
         return type(record)(name, region, record.measurements)
 
     spine = (vertebra("vertebrae_T8", 200.0), vertebra("vertebrae_L3", 20.0))
-    low = _one(interpret(_aorta(hand_made, 26.0, 30, heart, *spine), patient=ADULT), "abdominal_aortic_aneurysm")
-    high = _one(interpret(_aorta(hand_made, 26.0, 190, heart, *spine), patient=ADULT), "abdominal_aortic_aneurysm")
+    low = _one(interpret(_aorta(26.0, 30, heart, *spine), patient=ADULT), "abdominal_aortic_aneurysm")
+    high = _one(interpret(_aorta(26.0, 190, heart, *spine), patient=ADULT), "abdominal_aortic_aneurysm")
     assert low.category == "ectatic" and high.status is Status.NOT_ASSESSED and "T8" in high.reason
 
 
-def test_aorta_without_a_diameter_says_so(hand_made: ModuleType) -> None:
+def test_aorta_without_a_diameter_says_so() -> None:
     found = interpret(hand_made.numbers([hand_made.organ("aorta")]), patient=Patient())
     finding = _one(found, "abdominal_aortic_aneurysm")
     assert finding.status is Status.NOT_ASSESSED and "not measured in this version" in finding.reason
 
 
-def test_limits_by_sex(hand_made: ModuleType) -> None:
+def test_limits_by_sex() -> None:
     numbers = hand_made.numbers([hand_made.organ("pulmonary_artery", trunk_diameter=28.0)])
     status = {
         sex: _one(interpret(numbers, patient=Patient(sex=sex, age_years=50)), "pulmonary_artery_dilation").status
@@ -261,7 +251,7 @@ def test_limits_by_sex(hand_made: ModuleType) -> None:
 
 
 @pytest.mark.parametrize(("left", "status"), [(100.0, Status.ABSENT), (94.0, Status.PRESENT)])
-def test_kidney_asymmetry(hand_made: ModuleType, left: float, status: Status) -> None:
+def test_kidney_asymmetry(left: float, status: Status) -> None:
     numbers = hand_made.numbers(
         [hand_made.organ("kidney_right", extent_si=110.0), hand_made.organ("kidney_left", extent_si=left)]
     )
@@ -269,7 +259,7 @@ def test_kidney_asymmetry(hand_made: ModuleType, left: float, status: Status) ->
     assert finding.status is status and [m.value for m in finding.measurements] == [110.0, left]
 
 
-def test_scan_findings(hand_made: ModuleType) -> None:
+def test_scan_findings() -> None:
     found = interpret(hand_made.upper_abdomen_stack(), patient=ADULT, study=Study(slice_thickness_mm=3.0))
     coverage = _one(found, "coverage")
     values = {m.quantity: m.value for m in coverage.measurements}
@@ -279,13 +269,13 @@ def test_scan_findings(hand_made: ModuleType) -> None:
     assert _one(none, "contrast_phase").status is Status.NOT_ASSESSED
 
 
-def test_oblique_grid_uses_its_own_spacing(hand_made: ModuleType) -> None:
+def test_oblique_grid_uses_its_own_spacing() -> None:
     geometry = Geometry((64, 64, 10), np.array([[0.7, 0, 0, 0], [0, 0.6, -3, 0], [0, 0.45, 4, 0], [0, 0, 0, 1.0]]))
     found = interpret(Measurements((), (), (), Phase("unknown", "no organs"), geometry), patient=ADULT)
     assert _one(found, "coverage").measurement("coverage").value == pytest.approx(50.0)
 
 
-def test_switched_off_and_own_rules(hand_made: ModuleType, tmp_path) -> None:
+def test_switched_off_and_own_rules(tmp_path) -> None:
     path = tmp_path / "own.yaml"
     path.write_text(
         """
@@ -307,7 +297,7 @@ rules:
     assert not _by(interpret(numbers, patient=ADULT, rules=load_rules(path)), "splenomegaly")
 
 
-def test_every_lesion_structure_gives_a_finding(hand_made: ModuleType) -> None:
+def test_every_lesion_structure_gives_a_finding() -> None:
     from radvlm.types.anatomy import structures
 
     kinds = [s.name for s in structures().values() if s.kind in ("lesion", "fluid")]
@@ -317,7 +307,7 @@ def test_every_lesion_structure_gives_a_finding(hand_made: ModuleType) -> None:
     assert {f.kind for f in citable(found) if f.status is Status.PRESENT} >= set(kinds)
 
 
-def test_a_verdict_on_a_lesion_stands_in_the_section_of_the_lesion(hand_made: ModuleType) -> None:
+def test_a_verdict_on_a_lesion_stands_in_the_section_of_the_lesion() -> None:
     organs = [hand_made.organ(name) for name in ("spleen", "pancreas", "liver")]
     lesions = [
         hand_made.lesion("spleen_cyst", 1, 23, 20, hu=3, host="spleen"),
@@ -340,14 +330,14 @@ def test_a_verdict_on_a_lesion_stands_in_the_section_of_the_lesion(hand_made: Mo
     ],
 )
 def test_the_aorta_is_called_normal_only_where_its_lower_end_is_imaged(
-    hand_made: ModuleType, diameter: float, cut: tuple[str, ...], status: Status, category: str
+    diameter: float, cut: tuple[str, ...], status: Status, category: str
 ) -> None:
     found = interpret(hand_made.numbers([hand_made.organ("aorta", cut=cut, diameter=diameter)]), patient=ADULT)
     verdict = _one(found, "abdominal_aortic_aneurysm")
     assert (verdict.status, verdict.category) == (status, category)
 
 
-def test_on_a_coarse_grid_a_diameter_near_a_limit_is_not_judged(hand_made: ModuleType) -> None:
+def test_on_a_coarse_grid_a_diameter_near_a_limit_is_not_judged() -> None:
     def verdict(diameter: float, voxel: float) -> Finding:
         aorta = hand_made.organ("aorta")
         measured = Measurement("diameter", diameter, "chord", voxel, "aorta")
@@ -359,7 +349,7 @@ def test_on_a_coarse_grid_a_diameter_near_a_limit_is_not_judged(hand_made: Modul
     assert verdict(52.0, 4.0).category == "aneurysmal"
 
 
-def test_assessments_are_nested_in_what_they_judge(hand_made: ModuleType) -> None:
+def test_assessments_are_nested_in_what_they_judge() -> None:
     organs = [
         hand_made.organ("spleen", 500),
         hand_made.organ("skeletal_muscle", 9000, area_l3=8000.0),
@@ -383,6 +373,6 @@ def test_assessments_are_nested_in_what_they_judge(hand_made: ModuleType) -> Non
 
 
 @pytest.mark.parametrize(("age", "judged"), [(17.9, False), (18, True), (18.1, True)])
-def test_a_rule_for_adults_holds_from_the_birthday(hand_made: ModuleType, age: float, judged: bool) -> None:
+def test_a_rule_for_adults_holds_from_the_birthday(age: float, judged: bool) -> None:
     found = interpret(hand_made.numbers([hand_made.organ("spleen", 500.0)]), patient=Patient(age_years=age))
     assert (_one(found, "splenomegaly").status is Status.PRESENT) == judged

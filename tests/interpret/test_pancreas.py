@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+import hand_made
 from radvlm.compose.report import compose_report
 from radvlm.interpret import interpret
 from radvlm.interpret.pancreas import ADVANCED, BORDERLINE, OPEN, RESECTABLE, resectability
@@ -67,7 +68,7 @@ def contacts(angles=None, unknown=(), free=True):
     return tuple(found)
 
 
-def judged(hand_made, size=24.0, structure="pancreas_pdac", cut=(), **more):
+def judged(size=24.0, structure="pancreas_pdac", cut=(), **more):
     lesion = hand_made.lesion(structure, 1, size, 18, 50, "pancreas", ("pancreas_head",), cut=cut)
     lesion = replace(lesion, contacts=contacts(**more))
     numbers = hand_made.numbers([hand_made.organ("pancreas", 80), hand_made.organ(structure, 8)], [lesion])
@@ -94,56 +95,56 @@ def judged(hand_made, size=24.0, structure="pancreas_pdac", cut=(), **more):
         (90, "cT3"),
     ],
 )
-def test_t_stage_by_size(hand_made, size, stage):
-    found, _ = judged(hand_made, size)
+def test_t_stage_by_size(size, stage):
+    found, _ = judged(size)
     assert found["pancreatic_t_stage"].category == f"stage {stage} by size (AJCC 8)"
     assert found["pancreatic_t_stage"].rule.id == "pancreas_t_stage"
     assert "NCCN" in found["pancreatic_resectability"].category
 
 
 @pytest.mark.parametrize("artery", [SMA, CA, CHA])
-def test_contact_with_an_artery_is_t4_at_any_size(hand_made, artery):
-    found, _ = judged(hand_made, 8.0, angles={artery: 30.0})
+def test_contact_with_an_artery_is_t4_at_any_size(artery):
+    found, _ = judged(8.0, angles={artery: 30.0})
     assert "cT4" in found["pancreatic_t_stage"].category
     assert found["pancreatic_t_stage"].measurements[0].value == 30
-    with_gap, _ = judged(hand_made, 8.0, angles={artery: 30.0}, unknown=tuple(v for v in (SMA, CA, CHA) if v != artery))
+    with_gap, _ = judged(8.0, angles={artery: 30.0}, unknown=tuple(v for v in (SMA, CA, CHA) if v != artery))
     assert "cT4" in with_gap["pancreatic_t_stage"].category  # another artery cannot lower it
 
 
-def test_a_vessel_that_was_not_searched_forbids_the_stage(hand_made):
-    found, _ = judged(hand_made, unknown=(SMA,))
+def test_a_vessel_that_was_not_searched_forbids_the_stage():
+    found, _ = judged(unknown=(SMA,))
     for finding in found.values():
         assert finding.status is Status.NOT_ASSESSED and "superior mesenteric artery was not judged" in finding.reason
-    found, _ = judged(hand_made, unknown=("portal_vein",))
+    found, _ = judged(unknown=("portal_vein",))
     assert found["pancreatic_t_stage"].status is Status.PRESENT
     assert "portal vein" in found["pancreatic_resectability"].reason
-    found, _ = judged(hand_made, unknown=("portal_vein",), angles={SMA: 200.0})
+    found, _ = judged(unknown=("portal_vein",), angles={SMA: 200.0})
     assert found["pancreatic_resectability"].category.startswith(ADVANCED)  # no vein can change that
-    found, _ = judged(hand_made, unknown=("aorta",))
+    found, _ = judged(unknown=("aorta",))
     assert found["pancreatic_resectability"].category.startswith(RESECTABLE)  # the aorta counts with the coeliac only
-    found, _ = judged(hand_made, unknown=("aorta",), angles={CA: 40.0})
+    found, _ = judged(unknown=("aorta",), angles={CA: 40.0})
     assert found["pancreatic_resectability"].status is Status.NOT_ASSESSED
 
 
-def test_a_contact_within_its_uncertainty_leaves_the_stage_open(hand_made):
-    found, findings = judged(hand_made, angles={SMA: 7.0})
+def test_a_contact_within_its_uncertainty_leaves_the_stage_open():
+    found, findings = judged(angles={SMA: 7.0})
     stage = found["pancreatic_t_stage"]
     assert stage.status is Status.INDETERMINATE and "uncertainty" in stage.reason
     assert "stage cT4 if the minimal arterial contact is real (AJCC 8)" in compose_report(findings).text
-    found, _ = judged(hand_made, angles={SMA: 7.0, CA: 40.0})
+    found, _ = judged(angles={SMA: 7.0, CA: 40.0})
     assert found["pancreatic_t_stage"].status is Status.PRESENT
 
 
-def test_cut_tumors_and_other_lesions(hand_made):
-    found, _ = judged(hand_made, cut=("inferior",))
+def test_cut_tumors_and_other_lesions():
+    found, _ = judged(cut=("inferior",))
     assert "cut by" in found["pancreatic_t_stage"].reason and "cut by" in found["pancreatic_resectability"].reason
-    found, findings = judged(hand_made, structure="pancreas_lesion", angles={SMA: 100.0})
+    found, findings = judged(structure="pancreas_lesion", angles={SMA: 100.0})
     assert found == {"pancreatic_t_stage": None, "pancreatic_resectability": None}
     assert any(f.kind == "vessel_contact" and f.site == SMA and f.status is Status.PRESENT for f in citable(findings))
 
 
-def test_the_sentences_state_angle_length_and_distance(hand_made):
-    _, findings = judged(hand_made, angles={SMA: 151.3}, unknown=("splenic_vein",))
+def test_the_sentences_state_angle_length_and_distance():
+    _, findings = judged(angles={SMA: 151.3}, unknown=("splenic_vein",))
     text = compose_report(findings).text
     assert (
         "Vessels beside the pancreatic lesion labeled as ductal adenocarcinoma: the superior mesenteric artery is "
@@ -284,8 +285,8 @@ def test_every_branch_of_both_tables_is_reached_from_masks(tumor, part, stage, v
     compose_report(findings)
 
 
-def test_contacts_are_nested_in_the_tumor_and_open_ones_stand_alone(hand_made):
-    _, findings = judged(hand_made, angles={SMA: 151.3}, unknown=("splenic_vein",))
+def test_contacts_are_nested_in_the_tumor_and_open_ones_stand_alone():
+    _, findings = judged(angles={SMA: 151.3}, unknown=("splenic_vein",))
     (tumor,) = [f for f in findings if f.kind == "pancreas_pdac"]
     contact = {a.site: a for a in tumor.assessments if a.kind == "vessel_contact"}
     assert contact[SMA].status is Status.PRESENT and contact[SMA].reference == "pancreas_pdac"

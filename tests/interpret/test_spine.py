@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+import hand_made
 from radvlm.compose.report import compose_report
 from radvlm.interpret import interpret
 from radvlm.types.finding import Status, citable
@@ -16,7 +17,7 @@ PATIENT = Patient(age_years=70, sex="F")
 STEP = 32.0
 
 
-def vertebra(hand_made, level, height_mm, wedge=0.0, biconcave=0.0, crush=0.0, uncertainty=2.0, hu=None):
+def vertebra(level, height_mm, wedge=0.0, biconcave=0.0, crush=0.0, uncertainty=2.0, hu=None):
     record = hand_made.organ(f"vertebrae_{level}", 40, 180)
     losses = [
         Measurement(q, v, "given", uncertainty, record.region.id)
@@ -30,7 +31,7 @@ def vertebra(hand_made, level, height_mm, wedge=0.0, biconcave=0.0, crush=0.0, u
     )
 
 
-def found(hand_made, vertebrae, phase="non-contrast"):
+def found(vertebrae, phase="non-contrast"):
     findings = interpret(hand_made.numbers(vertebrae, phase=phase), patient=PATIENT)
     return findings, compose_report(findings).text
 
@@ -46,8 +47,8 @@ def found(hand_made, vertebrae, phase="non-contrast"):
         ({"crush": 40}, "crush deformity, Genant grade 2"),
     ],
 )
-def test_grades(hand_made, losses, words):
-    findings, text = found(hand_made, [vertebra(hand_made, "L1", 0, **losses), vertebra(hand_made, "L2", -STEP)])
+def test_grades(losses, words):
+    findings, text = found([vertebra("L1", 0, **losses), vertebra("L2", -STEP)])
     finding = next(f for f in citable(findings) if f.kind == "vertebral_height_loss" and f.status is Status.PRESENT)
     assert finding.category == words and finding.site == "vertebrae_L1"
     worst = max(losses.values())
@@ -55,9 +56,9 @@ def test_grades(hand_made, losses, words):
     assert "Vertebra L2 is of preserved height." in text
 
 
-def test_within_one_voxel_of_the_limit_nothing_is_claimed(hand_made):
+def test_within_one_voxel_of_the_limit_nothing_is_claimed():
     for loss, uncertainty in ((22, 4), (17, 4), (12, 11)):
-        findings, text = found(hand_made, [vertebra(hand_made, "L1", 0, wedge=loss, uncertainty=uncertainty)])
+        findings, text = found([vertebra("L1", 0, wedge=loss, uncertainty=uncertainty)])
         finding = next(f for f in citable(findings) if f.kind == "vertebral_height_loss")
         assert finding.status is Status.INDETERMINATE and "one voxel" in finding.reason
         assert "Genant" not in text and "preserved" not in text
@@ -75,8 +76,8 @@ def test_within_one_voxel_of_the_limit_nothing_is_claimed(hand_made):
         ({"T11": 32, "T12": 64, "L1": 0}, "labels out of order, T12 lies above T11"),
     ],
 )
-def test_labels_are_checked_for_order_and_gaps(hand_made, levels, words):
-    findings, text = found(hand_made, [vertebra(hand_made, level, z) for level, z in levels.items()])
+def test_labels_are_checked_for_order_and_gaps(levels, words):
+    findings, text = found([vertebra(level, z) for level, z in levels.items()])
     faults = [f.category for f in findings if f.kind == "vertebral_numbering"]
     assert faults == ([words] if words else [])
     assert words in text
@@ -92,8 +93,8 @@ def test_labels_are_checked_for_order_and_gaps(hand_made, levels, words):
         (150, "portal venous", "not assessed", ""),
     ],
 )
-def test_bone_density_of_l1(hand_made, hu, phase, status, words):
-    findings, text = found(hand_made, [vertebra(hand_made, "L1", 0, hu=hu)], phase)
+def test_bone_density_of_l1(hu, phase, status, words):
+    findings, text = found([vertebra("L1", 0, hu=hu)], phase)
     finding = next(f for f in citable(findings) if f.kind == "bone_density")
     assert finding.status == status
     if words:

@@ -7,6 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
+import solids
 from radvlm.quantify import measure_scan
 from radvlm.quantify.neighbors import contact_area, neighbors, node_station
 from radvlm.quantify.shape import measure_shape, solidity, surface_area
@@ -23,19 +24,19 @@ def value(record, quantity):
 
 
 @pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (0.7, 0.7, 3.0)], ids=["iso", "thick"])
-def test_surface_of_a_ball_in_every_direction_of_the_grid(make, spacing):
+def test_surface_of_a_ball_in_every_direction_of_the_grid(spacing):
     radius = 15.0
     shape = tuple(int(2 * radius / s) + 6 for s in spacing)
     center = [(n - 1) * s / 2 + 0.2 for n, s in zip(shape, spacing, strict=True)]
-    mask = make.ellipsoid(shape, spacing, center, (radius,) * 3)
+    mask = solids.ellipsoid(shape, spacing, center, (radius,) * 3)
     assert surface_area(mask, spacing) == pytest.approx(4 * np.pi * radius**2, rel=0.03)
     found = measure_shape(mask, spacing)
     assert found.sphericity > 0.98 and found.solidity == 1.0
     assert found.elongation > 0.97 and found.flatness > 0.95
 
 
-def test_axes_of_a_tilted_ellipsoid(make):
-    mask = make.ellipsoid((60, 60, 60), (1, 1, 1), (30, 30, 30), (24, 12, 8), degrees=31)
+def test_axes_of_a_tilted_ellipsoid():
+    mask = solids.ellipsoid((60, 60, 60), (1, 1, 1), (30, 30, 30), (24, 12, 8), degrees=31)
     found = measure_shape(mask, (1.0, 1.0, 1.0))
     assert found.axes_mm == pytest.approx((48, 24, 16), rel=0.01)
     assert (found.elongation, found.flatness) == pytest.approx((0.5, 1 / 3), abs=0.01)
@@ -72,7 +73,7 @@ def test_a_blurred_step_is_found_again(spread):
     assert (inside, step, found) == pytest.approx((30, 70, spread), rel=0.05, abs=0.5)
 
 
-def lesion_scene(make, blur=1.0, unevenness=0.0, noise=8.0, contrast=-60.0, seed=0):
+def lesion_scene(blur=1.0, unevenness=0.0, noise=8.0, contrast=-60.0, seed=0):
     from scipy.ndimage import gaussian_filter
     from scipy.special import ndtr
 
@@ -83,46 +84,50 @@ def lesion_scene(make, blur=1.0, unevenness=0.0, noise=8.0, contrast=-60.0, seed
     field = gaussian_filter(rng.normal(size=shape), 1.5)
     hu = 100 + contrast * share + rng.normal(0, noise, shape) + share * field / field.std() * unevenness
     masks = {"liver": np.ones(shape, bool), "liver_lesion": share >= 0.5}
-    return measure_scan(Volume(hu.round().astype(np.int16), make.geometry(shape)), make.segmentation(masks)).lesions[0]
+    return measure_scan(
+        Volume(hu.round().astype(np.int16), solids.geometry(shape)), solids.segmentation(masks)
+    ).lesions[0]
 
 
 @pytest.mark.parametrize("blur", [0.8, 2.0])
-def test_width_of_the_edge(make, blur):
-    assert value(lesion_scene(make, blur), "edge_width") == pytest.approx(BLUR_TO_WIDTH * blur, rel=0.15)
+def test_width_of_the_edge(blur):
+    assert value(lesion_scene(blur), "edge_width") == pytest.approx(BLUR_TO_WIDTH * blur, rel=0.15)
 
 
-def test_a_sharp_edge_on_a_coarse_grid_is_not_called_blurred(make):
+def test_a_sharp_edge_on_a_coarse_grid_is_not_called_blurred():
     fine = 4  # parts of a 2 mm voxel along each axis
     x, y, z = np.meshgrid(*[(np.arange(32 * fine) + 0.5) / fine * 2 - 32.3] * 3, indexing="ij")
     share = (x**2 + y**2 + z**2 <= 15**2).reshape(32, fine, 32, fine, 32, fine).mean(axis=(1, 3, 5))
     hu = np.round(100 - 80 * share).astype(np.int16)
-    geometry = make.geometry(hu.shape, (2.0, 2.0, 2.0))
-    masks = make.segmentation({"liver": np.ones(hu.shape, bool), "liver_lesion": share >= 0.5}, geometry)
+    geometry = solids.geometry(hu.shape, (2.0, 2.0, 2.0))
+    masks = solids.segmentation({"liver": np.ones(hu.shape, bool), "liver_lesion": share >= 0.5}, geometry)
     found = measure_scan(Volume(hu, geometry), masks).lesions[0].measurement("edge_width")
     assert found.value < 1.5 and found.uncertainty == pytest.approx(2, abs=0.1)
 
 
 @pytest.mark.parametrize("noise", [5.0, 20.0])
-def test_unevenness_is_told_apart_from_noise(make, noise):
-    even, uneven = (lesion_scene(make, unevenness=u, noise=noise) for u in (0.0, 25.0))
+def test_unevenness_is_told_apart_from_noise(noise):
+    even, uneven = (lesion_scene(unevenness=u, noise=noise) for u in (0.0, 25.0))
     assert value(even, "noise_hu") == pytest.approx(noise, rel=0.1)
     assert value(even, "heterogeneity") < 8 and value(uneven, "heterogeneity") == pytest.approx(25, rel=0.25)
 
 
-def test_an_edge_without_contrast_is_omitted_with_the_reason(make):
-    lesion = lesion_scene(make, contrast=-4.0)
+def test_an_edge_without_contrast_is_omitted_with_the_reason():
+    lesion = lesion_scene(contrast=-4.0)
     reason = next(o.reason for o in lesion.omissions if o.quantity == "edge_width")
     assert value(lesion, "edge_width") is None and "less than 20 HU" in reason
 
 
-def test_without_a_ct_only_shape_is_measured(make):
-    mask = make.ellipsoid((30, 30, 30), (1, 1, 1), (15, 15, 15), (8, 8, 8))
-    lesion = measure_scan(None, make.segmentation({"liver": np.ones((30,) * 3, bool), "liver_lesion": mask})).lesions[0]
+def test_without_a_ct_only_shape_is_measured():
+    mask = solids.ellipsoid((30, 30, 30), (1, 1, 1), (15, 15, 15), (8, 8, 8))
+    lesion = measure_scan(None, solids.segmentation({"liver": np.ones((30,) * 3, bool), "liver_lesion": mask})).lesions[
+        0
+    ]
     assert value(lesion, "sphericity") > 0.95
     assert {"core_sd_hu", "noise_hu", "heterogeneity", "edge_width"} <= {o.quantity for o in lesion.omissions}
 
 
-def blocks(make):
+def blocks():
     """A lesion in a liver; a stomach that touches it, a spleen 3 mm away, a colon beyond reach."""
     shape = (40, 20, 20)
     masks = {name: np.zeros(shape, bool) for name in ("liver", "liver_lesion", "stomach", "spleen", "colon")}
@@ -131,11 +136,11 @@ def blocks(make):
     masks["stomach"][16:20, 5:11, 8:14] = True
     masks["spleen"][10:16, 14:18, 8:14] = True
     masks["colon"][30:36, 5:11, 8:14] = True
-    return make.segmentation(masks), masks
+    return solids.segmentation(masks), masks
 
 
-def test_neighbors_with_their_gaps_and_contact(make):
-    segmentation, masks = blocks(make)
+def test_neighbors_with_their_gaps_and_contact():
+    segmentation, masks = blocks()
     box = segmentation.boxes["liver_lesion"]
     found = neighbors(segmentation, "liver_lesion", "liver", box, np.ones(box.shape, bool))
     assert [(n.structure, n.distance_mm) for n in found] == [("stomach", 0.0), ("spleen", 3.0)]
@@ -143,20 +148,20 @@ def test_neighbors_with_their_gaps_and_contact(make):
     assert contact_area(masks["liver_lesion"], masks["stomach"], (1.0, 1.0, 1.0)) == pytest.approx(24)
 
 
-def test_station_is_that_of_the_nearest_landmark(make):
+def test_station_is_that_of_the_nearest_landmark():
     shape = (50, 20, 20)
     masks = {name: np.zeros(shape, bool) for name in ("aorta", "spleen", "lymph_node")}
     masks["aorta"][5:12], masks["spleen"][40:] = True, True
     masks["lymph_node"][16:22, 8:14, 8:14] = True
-    segmentation = make.segmentation(masks)
+    segmentation = solids.segmentation(masks)
     box = segmentation.boxes["lymph_node"]
     assert node_station(segmentation, box, np.ones(box.shape, bool)) == "para-aortic"
     assert measure_scan(None, segmentation).lesions[0].station == "para-aortic"
     del masks["aorta"]
-    assert measure_scan(None, make.segmentation(masks)).lesions[0].station == "splenic hilar"
+    assert measure_scan(None, solids.segmentation(masks)).lesions[0].station == "splenic hilar"
 
 
-def nodule_scene(make, solid: float, order=(0, 1, 2), signs=(1, 1, 1)):
+def nodule_scene(solid: float, order=(0, 1, 2), signs=(1, 1, 1)):
     """A nodule of 9 mm radius, 6 mm from the pleura, with two vessels that end on it, and one airway beside."""
     shape = (60, 50, 50)
     x, y, z = np.meshgrid(*[np.arange(n) - c for n, c in zip(shape, (24, 25, 25), strict=True)], indexing="ij")
@@ -167,11 +172,11 @@ def nodule_scene(make, solid: float, order=(0, 1, 2), signs=(1, 1, 1)):
     hu = np.where(nodule, -550, hu)
     hu = np.where(far <= solid, 40, hu)
     masks = {"lung_right": ~outside & ~nodule, "lung_nodule": nodule, "lung_vessels": vessels & ~nodule & ~outside}
-    return measure_scan(make.volume(hu.astype(np.int16)), make.segmentation(masks)).lesions[0]
+    return measure_scan(solids.volume(hu.astype(np.int16)), solids.segmentation(masks)).lesions[0]
 
 
-def test_nodule(make):
-    found = nodule_scene(make, solid=6)
+def test_nodule():
+    found = nodule_scene(solid=6)
     assert value(found, "mean_diameter") == pytest.approx(18.5, abs=1)
     assert value(found, "solid_diameter") == pytest.approx(12.5, abs=1)
     assert value(found, "solid_fraction") == pytest.approx(100 * (6 / 7.45) ** 3, abs=6)
@@ -181,8 +186,8 @@ def test_nodule(make):
     assert "no mask of airways" in reasons["airways_touching"]
 
 
-def test_ground_glass_has_no_solid_part_and_a_solid_nodule_has_no_other(make):
-    glass, solid = nodule_scene(make, 0), nodule_scene(make, 9)
+def test_ground_glass_has_no_solid_part_and_a_solid_nodule_has_no_other():
+    glass, solid = nodule_scene(0), nodule_scene(9)
     assert value(glass, "solid_fraction") < 1
     assert (
         any(o.quantity == "solid_diameter" and o.reason == "it has no solid part" for o in glass.omissions)
@@ -191,18 +196,18 @@ def test_ground_glass_has_no_solid_part_and_a_solid_nodule_has_no_other(make):
     assert value(solid, "solid_fraction") == 100
 
 
-def test_character_does_not_depend_on_the_orientation_or_on_a_shift(make):
+def test_character_does_not_depend_on_the_orientation_or_on_a_shift():
     shape = (44, 40, 36)
     rng = np.random.default_rng(3)
-    lesion = make.ellipsoid(shape, (1, 1, 1), (21, 20, 18), (9, 6, 7), 30)
-    stomach = make.ellipsoid(shape, (1, 1, 1), (34, 20, 18), (6, 6, 6)) & ~lesion
+    lesion = solids.ellipsoid(shape, (1, 1, 1), (21, 20, 18), (9, 6, 7), 30)
+    stomach = solids.ellipsoid(shape, (1, 1, 1), (34, 20, 18), (6, 6, 6)) & ~lesion
     hu = (100 - 50 * lesion + rng.integers(-10, 10, shape)).astype(np.int16)
     masks = {"liver": ~stomach, "liver_lesion": lesion, "stomach": stomach}
     seen = []
     for signs in itertools.product((1, -1), repeat=3):
         flip = tuple(slice(None, None, s) for s in signs)
-        flipped = make.segmentation({n: np.ascontiguousarray(m[flip]) for n, m in masks.items()})
-        record = measure_scan(make.volume(np.ascontiguousarray(hu[flip])), flipped).lesions[0]
+        flipped = solids.segmentation({n: np.ascontiguousarray(m[flip]) for n, m in masks.items()})
+        record = measure_scan(solids.volume(np.ascontiguousarray(hu[flip])), flipped).lesions[0]
         seen.append(
             (
                 sorted((m.quantity, round(m.value, 6)) for m in record.measurements),
@@ -212,24 +217,24 @@ def test_character_does_not_depend_on_the_orientation_or_on_a_shift(make):
     assert all(s == seen[0] for s in seen)
 
 
-def test_refining_the_grid_converges(make):
+def test_refining_the_grid_converges():
     errors = []
     for step in (2.0, 1.0, 0.5):
         shape = (int(44 / step),) * 3
-        mask = make.ellipsoid(shape, (step,) * 3, (21.7, 22.1, 21.4), (18, 9, 9), 20)
+        mask = solids.ellipsoid(shape, (step,) * 3, (21.7, 22.1, 21.4), (18, 9, 9), 20)
         found = measure_shape(mask, (step,) * 3)
         errors.append(abs(found.flatness - 0.5) + abs(found.elongation - 0.5))
     assert errors[-1] < 0.01 and errors[-1] <= errors[0]
 
 
-def test_emphysema_needs_thin_slices_and_a_known_soft_kernel(make):
+def test_emphysema_needs_thin_slices_and_a_known_soft_kernel():
     hu = np.full((20, 20, 20), -860, np.int16)
     hu[:5] = -970
-    masks = make.segmentation({"lung_right": np.ones(hu.shape, bool)})
+    masks = solids.segmentation({"lung_right": np.ones(hu.shape, bool)})
 
     def index(study, spacing=1.0):
-        geometry = make.geometry(hu.shape, (1, 1, spacing))
-        grid = make.segmentation({"lung_right": np.ones(hu.shape, bool)}, geometry)
+        geometry = solids.geometry(hu.shape, (1, 1, spacing))
+        grid = solids.segmentation({"lung_right": np.ones(hu.shape, bool)}, geometry)
         record = measure_scan(Volume(hu, geometry, study), grid).structure("lung_right")
         return value(record, "emphysema_index"), [o.reason for o in record.omissions if o.quantity == "emphysema_index"]
 

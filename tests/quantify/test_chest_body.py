@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import solids
 from radvlm.quantify import measure_scan
 from radvlm.quantify.body import liver_spleen_ratio
 from radvlm.types.scan_measurements import Phase
@@ -19,7 +20,7 @@ def reason(record, quantity):
     return next(o.reason for o in record.omissions if o.quantity == quantity)
 
 
-def chest(make, level: int, shape=(80, 40, 20)):
+def chest(level: int, shape=(80, 40, 20)):
     """Two box lungs 36 voxels wide and 30 deep, a heart of 24 between and across them, fluid behind on the right."""
     masks = {n: np.zeros(shape, bool) for n in ("lung_right", "lung_left", "heart", "pleural_effusion_right")}
     masks["lung_left"][2:38, 5:35, 2:18] = True
@@ -33,57 +34,59 @@ def chest(make, level: int, shape=(80, 40, 20)):
 
 
 @pytest.mark.parametrize(("level", "percent"), [(6, 20), (12, 40), (24, 80)])
-def test_depth_of_an_effusion(make, level, percent):
-    masks = chest(make, level)
-    geometry = make.geometry((80, 40, 20), (1.0, 2.0, 3.0))
-    found = measure_scan(None, make.segmentation(masks, geometry)).structure("pleural_effusion_right")
+def test_depth_of_an_effusion(level, percent):
+    masks = chest(level)
+    geometry = solids.geometry((80, 40, 20), (1.0, 2.0, 3.0))
+    found = measure_scan(None, solids.segmentation(masks, geometry)).structure("pleural_effusion_right")
     assert value(found, "depth") == 2.0 * level and value(found, "fraction") == pytest.approx(percent)
     points = found.measurement("depth").points_mm
     assert np.linalg.norm(np.subtract(*points)) == pytest.approx(2.0 * level)
 
 
-def test_an_unsided_effusion_takes_the_lung_it_touches_and_without_a_lung_has_no_depth(make):
-    masks = chest(make, 12)
+def test_an_unsided_effusion_takes_the_lung_it_touches_and_without_a_lung_has_no_depth():
+    masks = chest(12)
     masks["pleural_effusion"] = masks.pop("pleural_effusion_right")
-    lesion = measure_scan(None, make.segmentation(masks)).lesions[0]
+    lesion = measure_scan(None, solids.segmentation(masks)).lesions[0]
     assert value(lesion, "fraction") == pytest.approx(40)
     alone = {"pleural_effusion_right": masks["pleural_effusion"]}
-    record = measure_scan(None, make.segmentation(alone)).structure("pleural_effusion_right")
+    record = measure_scan(None, solids.segmentation(alone)).structure("pleural_effusion_right")
     assert reason(record, "depth") == "the lung of that side is not in the masks"
 
 
-def test_heart_to_thorax(make):
-    found = measure_scan(None, make.segmentation(chest(make, 6))).structure("heart")
+def test_heart_to_thorax():
+    found = measure_scan(None, solids.segmentation(chest(6))).structure("heart")
     assert value(found, "cardiothoracic_ratio") == pytest.approx(24 / 76)
-    masks = chest(make, 6)
+    masks = chest(6)
     del masks["lung_left"]
     assert (
-        reason(measure_scan(None, make.segmentation(masks)).structure("heart"), "cardiothoracic_ratio")
+        reason(measure_scan(None, solids.segmentation(masks)).structure("heart"), "cardiothoracic_ratio")
         == "both lungs are not in the masks"
     )
 
 
-def test_pericardial_fluid_of_known_width(make):
+def test_pericardial_fluid_of_known_width():
     x, y, z = np.meshgrid(*[np.arange(70) - 34.5] * 3, indexing="ij")
     far = np.sqrt(x**2 + y**2 + z**2)
-    found = measure_scan(None, make.segmentation({"pericardial_effusion": (far >= 22) & (far < 30)}))
+    found = measure_scan(None, solids.segmentation({"pericardial_effusion": (far >= 22) & (far < 30)}))
     assert value(found.structure("pericardial_effusion"), "thickness") == pytest.approx(8, abs=1.5)
 
 
-def test_trachea(make):
+def test_trachea():
     shape, spacing = (40, 40, 60), (1.0, 1.0, 1.0)
     x, y, z = np.meshgrid(*[np.arange(n) for n in shape], indexing="ij")
     narrow = np.where(abs(z - 30) < 5, 0.7, 1.0)
     mask = ((x - 19.5) / (7 * narrow)) ** 2 + ((y - 19.5) / (10 * narrow)) ** 2 <= 1
-    found = measure_scan(None, make.segmentation({"trachea": mask}, make.geometry(shape, spacing))).structure("trachea")
+    found = measure_scan(None, solids.segmentation({"trachea": mask}, solids.geometry(shape, spacing))).structure(
+        "trachea"
+    )
     assert value(found, "minimum_area") == pytest.approx(np.pi * 70 * 0.49, rel=0.05)
     assert value(found, "tracheal_index") == pytest.approx(0.7, abs=0.04)
     assert 25 < found.measurement("minimum_area").slice_index < 35
-    short = measure_scan(None, make.segmentation({"trachea": mask[:, :, :15]})).structure("trachea")
+    short = measure_scan(None, solids.segmentation({"trachea": mask[:, :, :15]})).structure("trachea")
     assert "are imaged" in reason(short, "minimum_area")
 
 
-def test_muscle_at_l3_counts_only_its_window(make):
+def test_muscle_at_l3_counts_only_its_window():
     shape = (40, 40, 30)
     bone, muscle, fat = (np.zeros(shape, bool) for _ in range(3))
     bone[15:25, 15:25, 8:20] = True
@@ -93,24 +96,24 @@ def test_muscle_at_l3_counts_only_its_window(make):
     hu[muscle] = 50
     hu[5:8, 5:35] = -80  # fat in the muscle
     hu[8, 5:35] = 200  # beyond the window
-    masks = make.segmentation({"vertebrae_L3": bone, "skeletal_muscle": muscle, "subcutaneous_fat": fat})
-    found = measure_scan(make.volume(hu), masks)
+    masks = solids.segmentation({"vertebrae_L3": bone, "skeletal_muscle": muscle, "subcutaneous_fat": fat})
+    found = measure_scan(solids.volume(hu), masks)
     assert value(found.structure("skeletal_muscle"), "area_l3") == 6 * 30
     assert value(found.structure("skeletal_muscle"), "mean_hu_l3") == 50
     assert value(found.structure("subcutaneous_fat"), "area_l3") == 300
     assert found.structure("skeletal_muscle").measurement("area_l3").slice_index == 14
     bone[:, :, 8:] = bone[:, :, 8:9]
     bone[15:25, 15:25, 20:] = True
-    cut = measure_scan(make.volume(hu), make.segmentation({"vertebrae_L3": bone, "skeletal_muscle": muscle}))
+    cut = measure_scan(solids.volume(hu), solids.segmentation({"vertebrae_L3": bone, "skeletal_muscle": muscle}))
     assert reason(cut.structure("skeletal_muscle"), "area_l3") == "L3 is cut by the field of view"
 
 
-def test_length_of_a_tilted_kidney_is_not_its_extent(make):
-    mask = make.ellipsoid((90, 90, 40), (1, 1, 1), (45, 45, 20), (40, 15, 12), degrees=40)
-    found = measure_scan(None, make.segmentation({"kidney_left": mask})).structure("kidney_left")
+def test_length_of_a_tilted_kidney_is_not_its_extent():
+    mask = solids.ellipsoid((90, 90, 40), (1, 1, 1), (45, 45, 20), (40, 15, 12), degrees=40)
+    found = measure_scan(None, solids.segmentation({"kidney_left": mask})).structure("kidney_left")
     assert value(found, "length") == pytest.approx(80, abs=1.5)
     assert max(value(found, q) for q in ("extent_right_left", "extent_anterior_posterior")) < 70
-    cut = measure_scan(None, make.segmentation({"kidney_left": mask[20:]})).structure("kidney_left")
+    cut = measure_scan(None, solids.segmentation({"kidney_left": mask[20:]})).structure("kidney_left")
     assert reason(cut, "length") == "cut by the field of view"
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import analytic
 from radvlm.quantify.contact import measure_contact, surface_distance
 
 
 @pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (0.7, 0.7, 3.0)])
 @pytest.mark.parametrize("kind", ["straight", "curved", "oblique"])
 @pytest.mark.parametrize("degrees", [45, 90, 150, 180, 270])
-def test_a_known_arc_is_measured_within_ten_degrees(analytic, kind, degrees, spacing):
+def test_a_known_arc_is_measured_within_ten_degrees(kind, degrees, spacing):
     rng = np.random.default_rng(degrees)
     errors = []
     for radius in (5.0, 6.0):
@@ -25,7 +26,7 @@ def test_a_known_arc_is_measured_within_ten_degrees(analytic, kind, degrees, spa
 
 @pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (0.7, 0.7, 3.0)])
 @pytest.mark.parametrize("kind", ["straight", "curved", "oblique"])
-def test_a_gap_of_three_mm_is_no_contact(analytic, kind, spacing):
+def test_a_gap_of_three_mm_is_no_contact(kind, spacing):
     rng = np.random.default_rng(3)
     for degrees in (60, 180):
         vessel, tumor = analytic.vessel_and_tumor(kind, spacing, 5.0, degrees, rng, gap=3.0)
@@ -34,7 +35,7 @@ def test_a_gap_of_three_mm_is_no_contact(analytic, kind, spacing):
         assert found.distance_mm == pytest.approx(3, abs=1.5) and found.distance_mm > 1
 
 
-def test_the_angle_does_not_depend_on_order_or_place_of_the_grid(analytic):
+def test_the_angle_does_not_depend_on_order_or_place_of_the_grid():
     spacing = (1.0, 1.0, 1.0)
     vessel, tumor = analytic.vessel_and_tumor("oblique", spacing, 5.0, 120, np.random.default_rng(1))
     plain = measure_contact(tumor, vessel, spacing)
@@ -48,7 +49,7 @@ def test_the_angle_does_not_depend_on_order_or_place_of_the_grid(analytic):
         assert turned.length_mm == pytest.approx(plain.length_mm, abs=1.5)
 
 
-def test_a_finer_grid_comes_nearer(analytic):
+def test_a_finer_grid_comes_nearer():
     errors = []
     for step in (2.0, 1.0, 0.75):
         rng = np.random.default_rng(5)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import solids
 from radvlm.quantify import measure_scan
 from radvlm.quantify.lesion import attenuation_word
 
@@ -17,9 +18,9 @@ def block(*slices) -> np.ndarray:
     return mask
 
 
-def lesions(make, masks, *, one_layer=False, spacing=(2, 2, 2)):
-    geometry = make.geometry(SHAPE, spacing)
-    return measure_scan(None, make.segmentation(masks, geometry, one_layer=one_layer)).lesions
+def lesions(masks, *, one_layer=False, spacing=(2, 2, 2)):
+    geometry = solids.geometry(SHAPE, spacing)
+    return measure_scan(None, solids.segmentation(masks, geometry, one_layer=one_layer)).lesions
 
 
 RIGHT_KIDNEY, LEFT_KIDNEY = block((28, 36), (4, 10), (4, 25)), block((4, 12), (4, 10), (4, 25))
@@ -29,35 +30,35 @@ RIGHT_KIDNEY, LEFT_KIDNEY = block((28, 36), (4, 10), (4, 25)), block((4, 12), (4
 @pytest.mark.parametrize(
     ("z", "pole"), [((5, 8), "lower pole"), ((13, 16), "interpolar region"), ((20, 24), "upper pole")]
 )
-def test_kidney_side_and_pole(make, z, pole, one_layer):
+def test_kidney_side_and_pole(z, pole, one_layer):
     cyst = block((6, 10), (5, 9), z)
     masks = {"kidney_right": RIGHT_KIDNEY, "kidney_left": LEFT_KIDNEY, "kidney_cyst": cyst}
-    found = lesions(make, masks, one_layer=one_layer)
+    found = lesions(masks, one_layer=one_layer)
     assert (found[0].host, found[0].pole) == ("kidney_left", pole)
 
 
-def test_pole_of_a_cut_kidney_is_not_assessed(make):
+def test_pole_of_a_cut_kidney_is_not_assessed():
     cut, lesion = block((4, 12), (4, 10), (0, 20)), block((6, 10), (5, 9), (13, 16))
-    found = lesions(make, {"kidney_left": cut, "kidney_lesion_left": lesion})
+    found = lesions({"kidney_left": cut, "kidney_lesion_left": lesion})
     assert (found[0].host, found[0].pole) == ("kidney_left", "")
     missing = {o.quantity: o.reason for o in found[0].omissions}
     assert missing["pole"] == "the left kidney is cut by the field of view"
 
 
-def test_an_exophytic_lesion_belongs_to_the_kidney_it_touches(make):
+def test_an_exophytic_lesion_belongs_to_the_kidney_it_touches():
     lesion = block((24, 28), (5, 9), (5, 8))
-    found = lesions(make, {"kidney_right": RIGHT_KIDNEY, "kidney_left": LEFT_KIDNEY, "kidney_lesion": lesion})
+    found = lesions({"kidney_right": RIGHT_KIDNEY, "kidney_left": LEFT_KIDNEY, "kidney_lesion": lesion})
     assert found[0].host == "kidney_right"
 
 
 @pytest.mark.parametrize(("gap", "host"), [(2, "kidney_right"), (6, "")])
-def test_near_is_within_5_mm(make, gap, host):
+def test_near_is_within_5_mm(gap, host):
     lesion = block((28 - gap - 4, 28 - gap), (5, 9), (12, 16))
-    assert lesions(make, {"kidney_right": RIGHT_KIDNEY, "kidney_cyst": lesion})[0].host == host
+    assert lesions({"kidney_right": RIGHT_KIDNEY, "kidney_cyst": lesion})[0].host == host
 
 
-def test_the_only_kidney_in_the_masks_is_not_blamed_for_a_far_lesion(make):
-    assert lesions(make, {"kidney_right": RIGHT_KIDNEY, "kidney_cyst": block((6, 10), (5, 9), (12, 16))})[0].host == ""
+def test_the_only_kidney_in_the_masks_is_not_blamed_for_a_far_lesion():
+    assert lesions({"kidney_right": RIGHT_KIDNEY, "kidney_cyst": block((6, 10), (5, 9), (12, 16))})[0].host == ""
 
 
 SEGMENTS = {
@@ -78,30 +79,30 @@ LIVER = block((10, 30), (4, 14), (4, 26))
         ((5, 16), ("liver_segment_6",)),
     ],
 )
-def test_liver_segments_by_share(make, z, expected, with_liver):
+def test_liver_segments_by_share(z, expected, with_liver):
     masks = {**({"liver": LIVER} if with_liver else {}), **SEGMENTS, "liver_lesion": block((22, 26), (6, 10), z)}
-    lesion = lesions(make, masks)[0]
+    lesion = lesions(masks)[0]
     assert (lesion.host, lesion.locations) == ("liver", expected)
 
 
-def test_segments_around_a_lesion_that_replaced_them(make):
+def test_segments_around_a_lesion_that_replaced_them():
     masks = {**SEGMENTS, "liver_tumor": block((22, 26), (6, 10), (6, 12))}
-    lesion = lesions(make, masks, one_layer=True)[0]
+    lesion = lesions(masks, one_layer=True)[0]
     assert (lesion.host, lesion.locations) == ("liver", ("liver_segment_6",))
 
 
-def test_lung_nodule_by_lobes_alone(make):
+def test_lung_nodule_by_lobes_alone():
     masks = {
         "lung_upper_lobe_right": block((22, 38), (4, 26), (15, 28)),
         "lung_lower_lobe_right": block((22, 38), (4, 26), (2, 15)),
         "lung_lower_lobe_left": block((2, 18), (4, 26), (2, 28)),
         "lung_nodule": block((30, 33), (10, 13), (6, 9)),
     }
-    lesion = lesions(make, masks)[0]
+    lesion = lesions(masks)[0]
     assert (lesion.host, lesion.locations) == ("lung_right", ("lung_lower_lobe_right",))
 
 
-def test_pancreas_parts_and_ducts(make):
+def test_pancreas_parts_and_ducts():
     masks = {
         "pancreas": block((10, 34), (8, 14), (10, 16)),
         "pancreas_head": block((26, 34), (8, 14), (10, 16)),
@@ -109,18 +110,18 @@ def test_pancreas_parts_and_ducts(make):
         "pancreatic_duct": block((10, 34), (10, 12), (12, 14)),
         "pancreas_cyst": block((27, 31), (9, 13), (11, 15)),
     }
-    lesion = lesions(make, masks)[0]
+    lesion = lesions(masks)[0]
     assert (lesion.host, lesion.locations) == ("pancreas", ("pancreas_head",))
 
 
-def test_bone_lesion_and_vertebral_level(make):
+def test_bone_lesion_and_vertebral_level():
     masks = {
         "vertebrae_L1": block((16, 24), (2, 8), (16, 24)),
         "vertebrae_L2": block((16, 24), (2, 8), (6, 15)),
         "rib_left_12": block((4, 14), (2, 4), (20, 23)),
         "bone_lesion": block((18, 22), (3, 6), (9, 13)),
     }
-    lesion = lesions(make, masks)[0]
+    lesion = lesions(masks)[0]
     assert (lesion.host, lesion.level, lesion.locations) == ("vertebrae_L2", "vertebrae_L2", ())
 
 
@@ -128,39 +129,39 @@ def test_bone_lesion_and_vertebral_level(make):
     ("z", "level"),
     [((17, 21), "vertebrae_L1"), ((8, 12), "vertebrae_L2"), ((24, 27), "vertebrae_L1"), ((0, 3), "vertebrae_L2")],
 )
-def test_level_of_any_lesion(make, z, level):
+def test_level_of_any_lesion(z, level):
     masks = {
         "vertebrae_L1": block((16, 24), (2, 8), (14, 24)),
         "vertebrae_L2": block((16, 24), (2, 8), (4, 15)),
         "lymph_node": block((26, 29), (12, 16), z),
     }
-    lesion = lesions(make, masks)[0]
+    lesion = lesions(masks)[0]
     assert (lesion.level, lesion.host) == (level, "")
 
 
-def test_no_level_far_from_any_vertebra(make):
+def test_no_level_far_from_any_vertebra():
     masks = {"vertebrae_L1": block((16, 24), (2, 8), (2, 8)), "lymph_node": block((26, 29), (12, 16), (24, 28))}
-    assert lesions(make, masks)[0].level == ""
+    assert lesions(masks)[0].level == ""
 
 
-def test_side_of_pleural_fluid(make):
+def test_side_of_pleural_fluid():
     lungs = {
         "lung_lower_lobe_right": block((22, 38), (8, 26), (2, 28)),
         "lung_lower_lobe_left": block((2, 18), (8, 26), (2, 28)),
     }
     fluid = block((24, 36), (4, 8), (2, 12)) | block((4, 10), (4, 8), (2, 6))
-    right, left = lesions(make, {**lungs, "pleural_effusion": fluid})
+    right, left = lesions({**lungs, "pleural_effusion": fluid})
     assert (right.locations, left.locations) == (("lung_right",), ("lung_left",))
     assert right.host == left.host == ""
     spine = block((18, 22), (2, 6), (2, 28))
-    right, left = lesions(make, {"vertebrae_T8": spine, "pleural_effusion": fluid})
+    right, left = lesions({"vertebrae_T8": spine, "pleural_effusion": fluid})
     assert (right.locations, left.locations) == (("lung_right",), ("lung_left",))
-    assert [f.locations for f in lesions(make, {"pleural_effusion": fluid})] == [(), ()]
+    assert [f.locations for f in lesions({"pleural_effusion": fluid})] == [(), ()]
 
 
-def test_fluid_has_no_contrast_to_an_organ(make):
-    masks = make.segmentation({"ascites": block((4, 20), (4, 9), (2, 9))})
-    fluid = measure_scan(make.volume(np.zeros(SHAPE, np.int16)), masks).lesions[0]
+def test_fluid_has_no_contrast_to_an_organ():
+    masks = solids.segmentation({"ascites": block((4, 20), (4, 9), (2, 9))})
+    fluid = measure_scan(solids.volume(np.zeros(SHAPE, np.int16)), masks).lesions[0]
     assert fluid.attenuation == "" and fluid.measurement("contrast_to_host") is None
     assert "fluid has no host organ" in {o.reason for o in fluid.omissions}
 
@@ -181,15 +182,15 @@ def test_attenuation_band(host, difference, sd, word):
     assert attenuation_word(host, difference, sd) == word
 
 
-def test_a_stray_voxel_of_overlap_does_not_decide(make):
+def test_a_stray_voxel_of_overlap_does_not_decide():
     stray = LEFT_KIDNEY.copy()
     stray[25, 6, 6] = True  # one voxel of the left kidney's label inside a cyst that hugs the right kidney
     cyst = block((24, 28), (5, 9), (5, 8))
     masks = {"kidney_right": RIGHT_KIDNEY, "kidney_left": stray, "kidney_cyst": cyst}
-    assert lesions(make, masks)[0].host == "kidney_right"
+    assert lesions(masks)[0].host == "kidney_right"
 
 
-def test_where_two_vertebrae_overlap_the_nearer_center_decides(make):
+def test_where_two_vertebrae_overlap_the_nearer_center_decides():
     """The spinous process of L1 reaches down to the body of L2."""
     upper = block((16, 24), (6, 14), (15, 24)) | block((19, 21), (2, 6), (9, 15))
     masks = {
@@ -197,4 +198,4 @@ def test_where_two_vertebrae_overlap_the_nearer_center_decides(make):
         "vertebrae_L2": block((16, 24), (6, 14), (5, 14)),
         "lymph_node": block((26, 29), (12, 16), (9, 12)),
     }
-    assert lesions(make, masks)[0].level == "vertebrae_L2"
+    assert lesions(masks)[0].level == "vertebrae_L2"

@@ -12,6 +12,7 @@ from hypothesis.extra.numpy import arrays
 from scipy.spatial import ConvexHull
 from scipy.spatial.distance import pdist
 
+import solids
 from radvlm.quantify.diameter import diameter_3d
 from radvlm.quantify.outline import longest_chord, outline_segments, planar_axes
 
@@ -189,11 +190,11 @@ def test_outline_is_closed():
 
 @pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (0.7, 0.7, 5.0), (0.8, 1.1, 2.0)])
 @pytest.mark.parametrize("degrees", [0.0, 17.0, 45.0, 73.0])
-def test_ellipses_within_one_voxel(make, spacing, degrees):
+def test_ellipses_within_one_voxel(spacing, degrees):
     radii = (18.0, 9.0, 14.0)
     shape = tuple(int(44 / s) + 3 for s in spacing)
     center = [(n - 1) * s / 2 + 0.21 * s for n, s in zip(shape, spacing, strict=True)]
-    axes = planar_axes(make.ellipsoid(shape, spacing, center, radii, degrees), spacing)
+    axes = planar_axes(solids.ellipsoid(shape, spacing, center, radii, degrees), spacing)
     pixel = max(spacing[:2])
     scale = np.sqrt(1 - (min(abs(np.arange(shape[2]) * spacing[2] - center[2])) / radii[2]) ** 2)
     assert axes.long_mm == pytest.approx(2 * radii[0] * scale, abs=pixel)
@@ -201,7 +202,7 @@ def test_ellipses_within_one_voxel(make, spacing, degrees):
 
 
 @pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (0.7, 0.7, 5.0)])
-def test_sphere_diameters_over_positions(make, spacing):
+def test_sphere_diameters_over_positions(spacing):
     """40 spheres at random sub-voxel positions: no error above one voxel.
 
     A largest distance over all directions is never too short by much and on average too long by most of a voxel;
@@ -213,7 +214,7 @@ def test_sphere_diameters_over_positions(make, spacing):
         radius = rng.uniform(6, 12)
         shape = tuple(int(2 * radius / s) + 5 for s in spacing)
         center = [(n - 1) * s / 2 + rng.uniform(-0.5, 0.5) * s for n, s in zip(shape, spacing, strict=True)]
-        mask = make.ellipsoid(shape, spacing, center, (radius,) * 3)
+        mask = solids.ellipsoid(shape, spacing, center, (radius,) * 3)
         nearest = min(abs(np.arange(shape[2]) * spacing[2] - center[2]))
         axes = planar_axes(mask, spacing)
         disc = 2 * np.sqrt(radius**2 - nearest**2)
@@ -241,12 +242,12 @@ def test_flat_masks_have_a_diameter(mask):
     assert diameter_3d(mask, (1.0, 2.0, 3.0))[0] == pytest.approx(pdist(face_midpoints(mask, (1.0, 2.0, 3.0))).max())
 
 
-def test_diameter_beside_scipy_hull_and_simpleitk(make):
+def test_diameter_beside_scipy_hull_and_simpleitk():
     """ITK's Feret diameter joins voxel centers: about one voxel shorter than edge to edge."""
     import SimpleITK as sitk
 
     spacing = (0.9, 0.9, 1.5)
-    mask = make.ellipsoid((40, 40, 30), spacing, (17.1, 17.4, 21.9), (15, 8, 12), 30)
+    mask = solids.ellipsoid((40, 40, 30), spacing, (17.1, 17.4, 21.9), (15, 8, 12), 30)
     length, _, _ = diameter_3d(mask, spacing)
     points = face_midpoints(mask, spacing)
     assert length == pytest.approx(pdist(points[ConvexHull(points).vertices]).max())

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import solids
 from radvlm.errors import GridError, InputError
 from radvlm.quantify import measure_scan, region_mask
 from radvlm.quantify.components import components
@@ -41,12 +42,12 @@ def rotation(x: float, y: float, z: float) -> np.ndarray:
     ids=["iso", "thick-slices", "oblique-thick", "oblique"],
 )
 @pytest.mark.parametrize("radii", [(20, 20, 20), (26, 14, 18)], ids=["sphere", "ellipsoid"])
-def test_volume_and_diameters(make, spacing, rotated, radii):
+def test_volume_and_diameters(spacing, rotated, radii):
     shape = tuple(int(60 / s) + 4 for s in spacing)
     center = [(n - 1) * s / 2 + 0.3 * s for n, s in zip(shape, spacing, strict=True)]
-    mask = make.ellipsoid(shape, spacing, center, radii, 25)
-    geometry = make.geometry(shape, spacing, rotation(12, -8, 5) if rotated else None, (-30, 12, 400))
-    lesion = measure_scan(None, make.segmentation({LESION: mask}, geometry)).lesions[0]
+    mask = solids.ellipsoid(shape, spacing, center, radii, 25)
+    geometry = solids.geometry(shape, spacing, rotation(12, -8, 5) if rotated else None, (-30, 12, 400))
+    lesion = measure_scan(None, solids.segmentation({LESION: mask}, geometry)).lesions[0]
     true_ml = 4 / 3 * np.pi * np.prod(radii) / 1000
     assert lesion.volume_ml == pytest.approx(true_ml, rel=0.02)
     assert abs(lesion.volume_ml - true_ml) < lesion.measurement("volume").uncertainty
@@ -67,16 +68,16 @@ def test_volume_and_diameters(make, spacing, rotated, radii):
     )
 
 
-def scene(make):
+def scene():
     """Liver with three lesions and two kidneys, without symmetry, as (masks, hu, affine)."""
     spacing = (0.9, 0.8, 2.0)
     shape = (44, 40, 22)
-    liver = make.ellipsoid(shape, spacing, (15, 16, 20), (12, 13, 18))
-    lesion = make.ellipsoid(shape, spacing, (12, 12, 14), (5, 3, 6), 20)
+    liver = solids.ellipsoid(shape, spacing, (15, 16, 20), (12, 13, 18))
+    lesion = solids.ellipsoid(shape, spacing, (12, 12, 14), (5, 3, 6), 20)
     lesion[16:19, 20:27, 12] = True
     lesion[17, 20, 11:14] = True
     lesion[30, 30, 18] = True  # one voxel: ignored
-    kidney = make.ellipsoid(shape, spacing, (32, 20, 20), (6, 5, 15))
+    kidney = solids.ellipsoid(shape, spacing, (32, 20, 20), (6, 5, 15))
     rng = np.random.default_rng(7)
     hu = rng.integers(30, 60, shape).astype(np.int16)
     hu[lesion] -= 40
@@ -86,19 +87,19 @@ def scene(make):
     return {"liver": liver, LESION: lesion, "kidney_right": kidney}, hu, affine
 
 
-def test_all_48_orientations_give_identical_numbers(make):
-    masks, hu, affine = scene(make)
+def test_all_48_orientations_give_identical_numbers():
+    masks, hu, affine = scene()
     reference = None
     for order in itertools.permutations(range(3)):
         for signs in itertools.product((1, -1), repeat=3):
-            start = make.geometry(hu.shape)
+            start = solids.geometry(hu.shape)
             geometry = dataclasses.replace(start, affine=affine).reordered(order, signs)
             flips = tuple(slice(None, None, s) for s in signs)
             stored = {n: m.transpose(order)[flips].copy() for n, m in masks.items()}
             stored_hu = hu.transpose(order)[flips].copy()
-            views = {n: make.canonical(m, geometry.affine)[0] for n, m in stored.items()}
-            view, grid = make.canonical(stored_hu, geometry.affine)
-            found = measure_scan(Volume(view, grid), make.segmentation(views, grid))
+            views = {n: solids.canonical(m, geometry.affine)[0] for n, m in stored.items()}
+            view, grid = solids.canonical(stored_hu, geometry.affine)
+            found = measure_scan(Volume(view, grid), solids.segmentation(views, grid))
             rows = found.rows()
             seen = [(r["region"], r["quantity"], r["value"], r["uncertainty"], r["slice"], r["host"]) for r in rows]
             reference = reference or seen
@@ -108,9 +109,9 @@ def test_all_48_orientations_give_identical_numbers(make):
 
 @settings(max_examples=25, deadline=None)
 @given(st.tuples(*[st.integers(0, 9)] * 3), st.tuples(*[st.integers(0, 6)] * 3))
-def test_translation_and_background_change_nothing(make, before, after):
+def test_translation_and_background_change_nothing(before, after):
     """Moving the patient by whole voxels, or cropping background away, changes positions and nothing else."""
-    masks, hu, affine = scene(make)
+    masks, hu, affine = scene()
     pad = tuple((a, b) for a, b in zip(before, after, strict=True))
     moved = affine.copy()
     moved[:3, 3] = affine[:3, :3] @ -np.array(before) + affine[:3, 3]
@@ -122,8 +123,8 @@ def test_translation_and_background_change_nothing(make, before, after):
         shifted = matrix.copy()
         shifted[:3, 3] -= matrix[:3, :3] @ np.ones(3)
         array = np.pad(hu, hu_pad, constant_values=-1000)
-        geometry = dataclasses.replace(make.geometry(array.shape), affine=shifted)
-        results.append(measure_scan(Volume(array, geometry), make.segmentation(group, geometry)))
+        geometry = dataclasses.replace(solids.geometry(array.shape), affine=shifted)
+        results.append(measure_scan(Volume(array, geometry), solids.segmentation(group, geometry)))
     a, b = results
     assert len(a.lesions) == len(b.lesions) == 2
     for one, two in zip((*a.structures, *a.lesions), (*b.structures, *b.lesions), strict=True):
@@ -133,12 +134,12 @@ def test_translation_and_background_change_nothing(make, before, after):
             assert np.allclose(m.points_mm, n.points_mm, atol=1e-9)
 
 
-def test_refining_the_grid_converges(make):
+def test_refining_the_grid_converges():
     errors = []
     for step in (4.0, 2.0, 1.0, 0.5):
         shape = (int(56 / step),) * 3
-        mask = make.ellipsoid(shape, (step,) * 3, (27.7, 27.9, 27.3), (22, 12, 17), 33)
-        lesion = measure_scan(None, make.segmentation({LESION: mask}, make.geometry(shape, (step,) * 3))).lesions[0]
+        mask = solids.ellipsoid(shape, (step,) * 3, (27.7, 27.9, 27.3), (22, 12, 17), 33)
+        lesion = measure_scan(None, solids.segmentation({LESION: mask}, solids.geometry(shape, (step,) * 3))).lesions[0]
         true = (44.0, 24.0, 44.0)
         errors.append(
             [
@@ -151,14 +152,14 @@ def test_refining_the_grid_converges(make):
     assert max(errors[-1]) < 0.5
 
 
-def test_lesions_touching_at_a_corner_are_one_instance(make):
+def test_lesions_touching_at_a_corner_are_one_instance():
     mask = np.zeros((12, 12, 12), bool)
     mask[2:5, 2:5, 2:5] = True
     mask[5:8, 5:8, 5:8] = True
-    found = measure_scan(None, make.segmentation({LESION: mask}))
+    found = measure_scan(None, solids.segmentation({LESION: mask}))
     assert [lesion.region.voxels for lesion in found.lesions] == [54]
     mask[4, 4, 4] = mask[5, 5, 5] = False  # now they no longer touch
-    found = measure_scan(None, make.segmentation({LESION: mask}))
+    found = measure_scan(None, solids.segmentation({LESION: mask}))
     assert [lesion.region.voxels for lesion in found.lesions] == [26, 26]
     assert [lesion.instance for lesion in found.lesions] == [1, 2]
     assert found.structure(LESION).measurement("count").value == 2
@@ -176,10 +177,10 @@ def test_cc3d_and_scipy_agree(seed):
     assert results[0] == results[1]
 
 
-def test_extents_and_cut_faces(make):
+def test_extents_and_cut_faces():
     mask = np.zeros((20, 24, 16), bool)
     mask[3:13, 5:24, 2:9] = True
-    found = measure_scan(None, make.segmentation({"liver": mask}, make.geometry(mask.shape, (0.7, 0.8, 5.0))))
+    found = measure_scan(None, solids.segmentation({"liver": mask}, solids.geometry(mask.shape, (0.7, 0.8, 5.0))))
     record = found.structure("liver")
     assert numbers(record)["extent_right_left"] == pytest.approx(7.0)
     assert numbers(record)["extent_anterior_posterior"] == pytest.approx(15.2)
@@ -189,17 +190,17 @@ def test_extents_and_cut_faces(make):
     assert record.measurement("volume").uncertainty > 0
 
 
-def test_a_lesion_cut_by_the_field_of_view_says_so(make):
+def test_a_lesion_cut_by_the_field_of_view_says_so():
     mask = np.zeros((16, 16, 8), bool)
     mask[4:9, 4:9, 0:3] = True
     mask[12:15, 4:9, 4:6] = True
-    first, second = measure_scan(None, make.segmentation({LESION: mask})).lesions
+    first, second = measure_scan(None, solids.segmentation({LESION: mask})).lesions
     assert (first.cut_by, second.cut_by) == (("inferior",), ())
 
 
-def test_without_ct_every_hu_quantity_is_an_omission(make):
-    masks, _, _ = scene(make)
-    found = measure_scan(None, make.segmentation(masks))
+def test_without_ct_every_hu_quantity_is_an_omission():
+    masks, _, _ = scene()
+    found = measure_scan(None, solids.segmentation(masks))
     assert found.phase is None
     for record in (*found.structures, *found.lesions):
         assert record.mean_hu is None
@@ -208,11 +209,11 @@ def test_without_ct_every_hu_quantity_is_an_omission(make):
     assert {"contrast_to_host", "host_mean_hu"} <= {o.quantity for o in found.lesions[0].omissions}
 
 
-def test_hu_and_contrast(make):
-    masks, hu, _ = scene(make)
-    found = measure_scan(make.volume(hu), make.segmentation(masks))
+def test_hu_and_contrast():
+    masks, hu, _ = scene()
+    found = measure_scan(solids.volume(hu), solids.segmentation(masks))
     lesion = found.lesions[0]
-    box, mask = region_mask(make.segmentation(masks), lesion.region)
+    box, mask = region_mask(solids.segmentation(masks), lesion.region)
     values = hu[box.slices][mask].astype(float)
     assert numbers(lesion)["mean_hu"] == pytest.approx(values.mean())
     assert numbers(lesion)["median_hu"] == pytest.approx(np.median(values))
@@ -228,80 +229,80 @@ def test_hu_and_contrast(make):
     assert lesion.measurement("mean_hu").uncertainty is not None
 
 
-def test_lesion_labels_that_replace_the_organ(make):
+def test_lesion_labels_that_replace_the_organ():
     """One label map, the lesion a hole in the liver: same numbers as with two overlapping masks."""
-    masks, hu, _ = scene(make)
+    masks, hu, _ = scene()
     del masks["kidney_right"]
     masks[LESION] &= masks["liver"]
-    over = measure_scan(make.volume(hu), make.segmentation(masks)).lesions[0]
-    hole = measure_scan(make.volume(hu), make.segmentation(masks, one_layer=True)).lesions[0]
+    over = measure_scan(solids.volume(hu), solids.segmentation(masks)).lesions[0]
+    hole = measure_scan(solids.volume(hu), solids.segmentation(masks, one_layer=True)).lesions[0]
     assert hole.host == over.host == "liver"
     assert numbers(hole) == numbers(over)
 
 
-def test_crumbs_are_no_organs(make):
+def test_crumbs_are_no_organs():
     liver = np.zeros((12, 12, 12), bool)
     liver[2:9, 2:9, 2:9] = True
     crumb = np.zeros_like(liver)
     crumb[10, 10, 10] = True
-    geometry = make.geometry((12, 12, 12), (3, 3, 3))
-    found = measure_scan(None, make.segmentation({"liver": liver, "spleen": crumb}, geometry))
+    geometry = solids.geometry((12, 12, 12), (3, 3, 3))
+    found = measure_scan(None, solids.segmentation({"liver": liver, "spleen": crumb}, geometry))
     assert [s.structure for s in found.structures] == ["liver"]
     assert not found.searched("spleen")
     assert "spleen has 1 voxel (0.027 mL) and was ignored as a crumb" in found.decisions[0].what
 
 
-def test_small_components_are_ignored_and_counted(make):
-    masks, _, _ = scene(make)
-    found = measure_scan(None, make.segmentation(masks))
+def test_small_components_are_ignored_and_counted():
+    masks, _, _ = scene()
+    found = measure_scan(None, solids.segmentation(masks))
     assert [d.what for d in found.decisions if d.step == "instances"] == [
         "1 component of liver_lesion below 4 voxels ignored."
     ]
-    all_of_them = measure_scan(None, make.segmentation(masks), min_lesion_voxels=1)
+    all_of_them = measure_scan(None, solids.segmentation(masks), min_lesion_voxels=1)
     assert len(all_of_them.lesions) == len(found.lesions) + 1
-    none = measure_scan(None, make.segmentation(masks), min_lesion_ml=100.0)
+    none = measure_scan(None, solids.segmentation(masks), min_lesion_ml=100.0)
     assert none.lesions == () and none.structure(LESION) is None
     assert any(d.warning and "neither as present nor as absent" in d.what for d in none.decisions)
 
 
-def test_absent_is_what_was_searched_for(make):
+def test_absent_is_what_was_searched_for():
     mask = np.ones((5, 5, 5), bool)
-    found = measure_scan(None, make.segmentation({"liver": mask}, searched=("spleen", "liver")))
+    found = measure_scan(None, solids.segmentation({"liver": mask}, searched=("spleen", "liver")))
     assert found.absent == ("spleen",)
 
 
-def test_float_hu_give_the_same_statistics(make):
-    masks, hu, _ = scene(make)
-    one = measure_scan(make.volume(hu), make.segmentation(masks))
-    two = measure_scan(make.volume(hu.astype(np.float32)), make.segmentation(masks))
+def test_float_hu_give_the_same_statistics():
+    masks, hu, _ = scene()
+    one = measure_scan(solids.volume(hu), solids.segmentation(masks))
+    two = measure_scan(solids.volume(hu.astype(np.float32)), solids.segmentation(masks))
     for a, b in zip((*one.structures, *one.lesions), (*two.structures, *two.lesions), strict=True):
         assert numbers(a) == pytest.approx(numbers(b), abs=1e-6)
 
 
-def test_bad_input(make):
-    masks, hu, _ = scene(make)
+def test_bad_input():
+    masks, hu, _ = scene()
     with pytest.raises(GridError, match="share one grid"):
-        measure_scan(make.volume(hu, make.geometry(hu.shape, (1, 1, 2))), make.segmentation(masks))
+        measure_scan(solids.volume(hu, solids.geometry(hu.shape, (1, 1, 2))), solids.segmentation(masks))
     with pytest.raises(InputError, match="min_lesion_voxels"):
-        measure_scan(None, make.segmentation(masks), min_lesion_voxels=0)
+        measure_scan(None, solids.segmentation(masks), min_lesion_voxels=0)
     with pytest.raises(InputError, match="min_lesion_ml"):
-        measure_scan(None, make.segmentation(masks), min_lesion_ml=float("nan"))
+        measure_scan(None, solids.segmentation(masks), min_lesion_ml=float("nan"))
 
 
-def test_no_structures_at_all(make):
-    empty = Segmentation((), {}, frozenset({"liver"}), make.geometry((4, 4, 4)))
-    found = measure_scan(make.volume(np.zeros((4, 4, 4), np.int16)), empty)
+def test_no_structures_at_all():
+    empty = Segmentation((), {}, frozenset({"liver"}), solids.geometry((4, 4, 4)))
+    found = measure_scan(solids.volume(np.zeros((4, 4, 4), np.int16)), empty)
     assert (found.structures, found.lesions, found.absent) == ((), (), ("liver",))
     assert found.phase.name == "unknown"
 
 
-def test_progress_is_told_and_agent_is_compared(make):
+def test_progress_is_told_and_agent_is_compared():
     aorta = np.zeros((12, 12, 12), bool)
     aorta[3:9, 3:9, 3:9] = True
     hu = np.full(aorta.shape, 40, np.int16)
     told: list[str] = []
-    volume = Volume(hu, make.geometry(hu.shape), Study(contrast_agent="Iomeprol"))
-    found = measure_scan(volume, make.segmentation({"aorta": aorta}), progress=told.append)
+    volume = Volume(hu, solids.geometry(hu.shape), Study(contrast_agent="Iomeprol"))
+    found = measure_scan(volume, solids.segmentation({"aorta": aorta}), progress=told.append)
     assert told == ["Measuring structures"]
     assert found.phase.name == "non-contrast" and not found.phase.certain
     assert any(d.warning and "Iomeprol" in d.what for d in found.decisions)

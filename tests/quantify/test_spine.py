@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import analytic
+import solids
 from radvlm.quantify import measure_scan
 from radvlm.quantify.spine import HEIGHTS, normal_wedge
 
@@ -19,7 +21,7 @@ def at_tenths(anterior, middle, posterior):
     return height(0.9), height(0.5), height(0.1)
 
 
-def column(analytic, make, shapes, spacing, *, step=32.0, hu=None):
+def column(shapes, spacing, *, step=32.0, hu=None):
     """A spine of several vertebrae (level -> anterior, middle, posterior), the first one on top."""
     count = len(shapes)
     low = np.array([-28.0, -66.0, -24.0]) + np.array(spacing) * 0.37
@@ -28,7 +30,7 @@ def column(analytic, make, shapes, spacing, *, step=32.0, hu=None):
     for n, (level, heights) in enumerate(shapes.items()):
         center = (0.0, 0.0, step * (count - 1 - n))
         masks[f"vertebrae_{level}"] = analytic.vertebra(*heights, spacing, None, box=(low, shape), center=center)[0]
-    return make.segmentation(masks, make.geometry(shape, spacing))
+    return solids.segmentation(masks, solids.geometry(shape, spacing))
 
 
 def numbers(record):
@@ -37,19 +39,19 @@ def numbers(record):
 
 @pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (0.7, 0.7, 3.0), (2.0, 2.0, 3.0)])
 @pytest.mark.parametrize("heights", [(27, 27, 27), (18, 23, 28), (26, 17, 27)])
-def test_heights_of_one_vertebra(analytic, make, heights, spacing):
+def test_heights_of_one_vertebra(heights, spacing):
     mask, _ = analytic.vertebra(*heights, spacing, np.random.default_rng(1))
-    record = measure_scan(None, make.segmentation({"vertebrae_L2": mask}, make.geometry(mask.shape, spacing)))
+    record = measure_scan(None, solids.segmentation({"vertebrae_L2": mask}, solids.geometry(mask.shape, spacing)))
     found = numbers(record.structure("vertebrae_L2"))
     for quantity, truth in zip(HEIGHTS, at_tenths(*heights), strict=True):
         assert found[quantity] == pytest.approx(truth, abs=0.6 + 0.75 * spacing[2]), quantity
 
 
-def test_a_tilted_vertebra_is_not_longer(analytic, make):
+def test_a_tilted_vertebra_is_not_longer():
     spacing = (1.0, 1.0, 1.0)
     for tilt in (-25, 20):
         mask, _ = analytic.vertebra(26, 26, 26, spacing, np.random.default_rng(2), tilt_degrees=tilt)
-        record = measure_scan(None, make.segmentation({"vertebrae_L5": mask}, make.geometry(mask.shape, spacing)))
+        record = measure_scan(None, solids.segmentation({"vertebrae_L5": mask}, solids.geometry(mask.shape, spacing)))
         found = numbers(record.structure("vertebrae_L5"))
         assert [found[q] for q in HEIGHTS] == pytest.approx([26, 26, 26], abs=1.5)
 
@@ -60,16 +62,16 @@ def wedged(level, height):
     return height - fall, height - fall / 2, height
 
 
-def test_normal_wedging_is_no_loss_and_a_fracture_is_one(analytic, make):
+def test_normal_wedging_is_no_loss_and_a_fracture_is_one():
     spacing = (1.0, 1.0, 1.0)
     levels = ("T11", "T12", "L1", "L2", "L3", "L4", "L5")
     shapes = {level: wedged(level, 26) for level in levels}
-    normal = measure_scan(None, column(analytic, make, shapes, spacing))
+    normal = measure_scan(None, column(shapes, spacing))
     for level in levels:
         found = numbers(normal.structure(f"vertebrae_{level}"))
         assert max(found["wedge_loss"], found["biconcave_loss"], found["crush_loss"]) < 6, (level, found)
     broken = {**shapes, "L1": (15, 20, 26), "L3": (26, 15, 26), "L5": (17, 16, 16)}
-    found = measure_scan(None, column(analytic, make, broken, spacing))
+    found = measure_scan(None, column(broken, spacing))
     l1, l3, l5 = (numbers(found.structure(f"vertebrae_{n}")) for n in ("L1", "L3", "L5"))
     assert 28 < l1["wedge_loss"] < 42 and l1["crush_loss"] < 10
     assert 33 < l3["biconcave_loss"] < 47 and l3["wedge_loss"] < 12
@@ -77,12 +79,12 @@ def test_normal_wedging_is_no_loss_and_a_fracture_is_one(analytic, make):
     assert numbers(found.structure("vertebrae_T12"))["crush_loss"] < 6  # a broken neighbor does not break it
 
 
-def test_what_cannot_be_measured_says_why(analytic, make):
+def test_what_cannot_be_measured_says_why():
     spacing = (1.0, 1.0, 1.0)
     mask, _ = analytic.vertebra(26, 26, 26, spacing, np.random.default_rng(1))
 
     def reasons(masks):
-        record = measure_scan(None, make.segmentation(masks, make.geometry(mask.shape, spacing)))
+        record = measure_scan(None, solids.segmentation(masks, solids.geometry(mask.shape, spacing)))
         return {o.quantity: o.reason for o in next(iter(record.structures)).omissions}
 
     alone = reasons({"vertebrae_L2": mask})
@@ -92,11 +94,11 @@ def test_what_cannot_be_measured_says_why(analytic, make):
     assert reasons({"vertebrae_L2": cut})["anterior_height"] == "cut by the field of view"
     assert "T4" in reasons({"vertebrae_C5": mask}).get("anterior_height", "T4")
     assert "T4" in reasons({"vertebrae_T2": mask})["wedge_loss"]
-    ball = make.ellipsoid(mask.shape, spacing, np.array(mask.shape) / 2, (3, 3, 3))
+    ball = solids.ellipsoid(mask.shape, spacing, np.array(mask.shape) / 2, (3, 3, 3))
     assert "body" in reasons({"vertebrae_L2": ball})["anterior_height"]
 
 
-def test_trabecular_hu_is_that_of_the_core(analytic, make):
+def test_trabecular_hu_is_that_of_the_core():
     spacing = (1.0, 1.0, 1.0)
     mask, body = analytic.vertebra(27, 27, 27, spacing, np.random.default_rng(3))
     from scipy.ndimage import binary_erosion
@@ -104,18 +106,18 @@ def test_trabecular_hu_is_that_of_the_core(analytic, make):
     hu = np.full(mask.shape, 40, np.int16)
     hu[mask] = 500
     hu[binary_erosion(body, iterations=2)] = 132
-    geometry = make.geometry(mask.shape, spacing)
-    record = measure_scan(make.volume(hu, geometry), make.segmentation({"vertebrae_L1": mask}, geometry))
+    geometry = solids.geometry(mask.shape, spacing)
+    record = measure_scan(solids.volume(hu, geometry), solids.segmentation({"vertebrae_L1": mask}, geometry))
     assert numbers(record.structure("vertebrae_L1"))["trabecular_hu"] == pytest.approx(132)
 
 
-def test_a_shift_and_a_crop_change_nothing(analytic, make):
+def test_a_shift_and_a_crop_change_nothing():
     spacing = (1.0, 1.0, 1.5)
     mask, _ = analytic.vertebra(20, 23, 27, spacing, np.random.default_rng(5))
     wide = np.pad(mask, ((3, 8), (1, 4), (6, 2)))
     one, two = (
         numbers(
-            measure_scan(None, make.segmentation({"vertebrae_L1": m}, make.geometry(m.shape, spacing))).structure(
+            measure_scan(None, solids.segmentation({"vertebrae_L1": m}, solids.geometry(m.shape, spacing))).structure(
                 "vertebrae_L1"
             )
         )

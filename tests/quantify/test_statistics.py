@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+import solids
 from radvlm.quantify.statistics import PERCENTILES, HuTally
 from radvlm.quantify.voxel_counts import tally, volume_uncertainty_ml
 
@@ -71,9 +72,9 @@ def test_tally_equals_whole_array_numpy(layout, dtype, monkeypatch):
     assert found.hu.median == pytest.approx(np.median(hu[mask]))
 
 
-def test_volume_uncertainty_is_half_a_voxel_of_a_sphere(make):
+def test_volume_uncertainty_is_half_a_voxel_of_a_sphere():
     radius = 20.0
-    mask = make.ellipsoid((48, 48, 48), (1, 1, 1), (23.3, 23.9, 23.6), (radius,) * 3)
+    mask = solids.ellipsoid((48, 48, 48), (1, 1, 1), (23.3, 23.9, 23.6), (radius,) * 3)
     found = tally(mask, True, None)
     half_voxel_shell = 4 * np.pi * radius**2 * 0.5 / 1000
     assert volume_uncertainty_ml(found.faces, 1e-3) == pytest.approx(half_voxel_shell, rel=0.05)

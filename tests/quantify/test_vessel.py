@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import solids
 from radvlm.interpret import interpret
 from radvlm.io import load_segmentation, load_volume
 from radvlm.phantom import LesionSpec, PhantomSpec, make_phantom
@@ -41,8 +42,8 @@ def arch(radius: float = 45.0) -> np.ndarray:
     return np.column_stack([radius * np.cos(turn), 3 * turn, radius * np.sin(turn)])
 
 
-def aorta(make, mask, spacing, rotation=None):
-    return make.segmentation({"aorta": mask}, make.geometry(mask.shape, spacing, rotation))
+def aorta(mask, spacing, rotation=None):
+    return solids.segmentation({"aorta": mask}, solids.geometry(mask.shape, spacing, rotation))
 
 
 def diameter_of(segmentation) -> Measurement:
@@ -54,9 +55,9 @@ def diameter_of(segmentation) -> Measurement:
 @pytest.mark.parametrize("spacing", GRIDS)
 @pytest.mark.parametrize("radius", [8, 14, 25])
 @pytest.mark.parametrize("shape", [0, 30, 45, "arch"])
-def test_a_tube_has_its_diameter(make, shape, radius, spacing):
+def test_a_tube_has_its_diameter(shape, radius, spacing):
     points = arch() if shape == "arch" else straight(shape)
-    segmentation = aorta(make, drawn(points, radius, spacing), spacing)
+    segmentation = aorta(drawn(points, radius, spacing), spacing)
     assert diameter_of(segmentation).value == pytest.approx(2 * radius, abs=max(1.5, *spacing))
     sections = vessel_sections(segmentation, "aorta")[0]
     assert np.median([s.largest_mm for s in sections]) == pytest.approx(2 * radius, abs=max(1.0, max(spacing) / 2))
@@ -64,11 +65,11 @@ def test_a_tube_has_its_diameter(make, shape, radius, spacing):
 
 @pytest.mark.parametrize("spacing", GRIDS)
 @pytest.mark.parametrize("degrees", [0, 40])
-def test_a_bulge_is_measured_where_it_is_widest(make, degrees, spacing):
+def test_a_bulge_is_measured_where_it_is_widest(degrees, spacing):
     points = straight(degrees)
     along = np.linspace(0, 160, len(points))
     mask = drawn(points, 10 + 10 * np.exp(-0.5 * ((along - 90) / 15) ** 2), spacing)
-    segmentation = aorta(make, mask, spacing)
+    segmentation = aorta(mask, spacing)
     found = diameter_of(segmentation)
     assert found.value == pytest.approx(40, abs=max(1.5, *spacing))
     first, second = map(np.array, found.points_mm)
@@ -82,43 +83,43 @@ def test_a_bulge_is_measured_where_it_is_widest(make, degrees, spacing):
     assert found.slice_index is None and found.unit == "mm"
 
 
-def test_an_oval_tube_gives_its_longer_diameter(make):
+def test_an_oval_tube_gives_its_longer_diameter():
     x, y, z = np.ogrid[-20:20.5, -20:20.5, 0:80]
     mask = np.broadcast_to((x / 13) ** 2 + (y / 10) ** 2 <= 1, (41, 41, 80)) & (z > 3) & (z < 76)
-    assert diameter_of(aorta(make, mask, (1, 1, 1))).value == pytest.approx(26, abs=1.2)
+    assert diameter_of(aorta(mask, (1, 1, 1))).value == pytest.approx(26, abs=1.2)
 
 
 @pytest.mark.parametrize("reach", [12, 16, 32])
-def test_a_side_branch_does_not_widen_its_parent(make, reach):
+def test_a_side_branch_does_not_widen_its_parent(reach):
     spacing = (1.0, 1.0, 1.5)
     box = ((-20, -60, -15), (20, 20, 135))
     mask = drawn(straight(0, 120), 10, spacing, box)
     for height, radius in ((45, 2.5), (60, 3.0), (75, 3.5)):
         branch = np.linspace(0, 1, 60)[:, None] * [0, -reach, 0] + [0, 0, height]
         mask |= drawn(branch, radius, spacing, box)
-    assert diameter_of(aorta(make, mask, spacing)).value == pytest.approx(20, abs=1.5)
+    assert diameter_of(aorta(mask, spacing)).value == pytest.approx(20, abs=1.5)
 
 
-def test_an_oblique_grid_changes_little(make):
+def test_an_oblique_grid_changes_little():
     mask = drawn(straight(30), 12, (1, 1, 2))
-    plain, turned = diameter_of(aorta(make, mask, (1, 1, 2))), diameter_of(aorta(make, mask, (1, 1, 2), TURN))
+    plain, turned = diameter_of(aorta(mask, (1, 1, 2))), diameter_of(aorta(mask, (1, 1, 2), TURN))
     assert turned.value == pytest.approx(plain.value, abs=1e-6)
     assert np.array(turned.points_mm) == pytest.approx(np.array(plain.points_mm) @ TURN.T, abs=1e-6)
 
 
 @pytest.mark.parametrize("degrees", [0, 30])
-def test_a_vessel_cut_above_and_below_is_measured_between(make, degrees):
+def test_a_vessel_cut_above_and_below_is_measured_between(degrees):
     points, spacing = straight(degrees), (1.0, 1.0, 2.0)
     mask = drawn(points, 12, spacing, (points.min(0) - [20, 20, -40], points.max(0) + np.array([20, 20, -40])))
-    segmentation = aorta(make, mask, spacing)
+    segmentation = aorta(mask, spacing)
     assert segmentation.cut_faces("aorta") == ("inferior", "superior")
     assert diameter_of(segmentation).value == pytest.approx(24, abs=2)
 
 
-def test_sections_that_leave_the_field_of_view_are_left_out(make):
+def test_sections_that_leave_the_field_of_view_are_left_out():
     points, spacing = straight(20), (1.0, 1.0, 1.0)
     mask = drawn(points, 12, spacing, (points.min(0) - [20, 20, 20], [points.max(0)[0] - 8, *(points.max(0)[1:] + 20)]))
-    segmentation = aorta(make, mask, spacing)
+    segmentation = aorta(mask, spacing)
     assert "right" in segmentation.cut_faces("aorta")
     sections = vessel_sections(segmentation, "aorta")[0]
     ends = np.array([s.ends_mm for s in sections])
@@ -126,16 +127,16 @@ def test_sections_that_leave_the_field_of_view_are_left_out(make):
     assert all(s.smallest_mm == pytest.approx(24, abs=1.2) for s in sections)
 
 
-def test_what_cannot_be_measured_says_why(make):
+def test_what_cannot_be_measured_says_why():
     def reason(mask, spacing=(1.0, 1.0, 1.0)):
-        found, _ = measure_diameter(aorta(make, mask, spacing), "aorta")
+        found, _ = measure_diameter(aorta(mask, spacing), "aorta")
         assert isinstance(found, Omission) and found.quantity == "diameter"
         return found.reason
 
-    flat = make.ellipsoid((60, 60, 1), (1, 1, 5), (30, 30, 0), (12, 12, 5))
+    flat = solids.ellipsoid((60, 60, 1), (1, 1, 5), (30, 30, 0), (12, 12, 5))
     assert "too short" in reason(flat, (1, 1, 5))
-    assert "too short" in reason(make.ellipsoid((60, 60, 4), (1, 1, 5), (30, 30, 7), (12, 12, 500)), (1, 1, 5))
-    assert "too short" in reason(make.ellipsoid((60, 60, 60), (1, 1, 1), (30, 30, 30), (15, 15, 15)))
+    assert "too short" in reason(solids.ellipsoid((60, 60, 4), (1, 1, 5), (30, 30, 7), (12, 12, 500)), (1, 1, 5))
+    assert "too short" in reason(solids.ellipsoid((60, 60, 60), (1, 1, 1), (30, 30, 30), (15, 15, 15)))
     assert "too short" in reason(np.ones((8, 8, 8), dtype=bool))
     thread = np.zeros((9, 9, 60), dtype=bool)
     thread[4, 4, 4:56] = True
@@ -145,17 +146,17 @@ def test_what_cannot_be_measured_says_why(make):
     assert "round" in reason(slab)
 
 
-def test_a_wider_section_that_is_not_round_is_mentioned(make):
+def test_a_wider_section_that_is_not_round_is_mentioned():
     mask = drawn(straight(0), 8, (1, 1, 1), ((-45, -20, -15), (45, 20, 175)))
     x, y, z = np.ogrid[-45:45, -20:20, -15:175]
     mask |= ((x / 34) ** 2 + (y / 12) ** 2 <= 1) & (abs(z - 80) < 20)
-    found, note = measure_diameter(aorta(make, mask, (1, 1, 1)), "aorta")
+    found, note = measure_diameter(aorta(mask, (1, 1, 1)), "aorta")
     assert isinstance(found, Measurement) and found.value < 45
     assert "sections of aorta wider" in note
-    assert any(d.what == note for d in measure_scan(None, aorta(make, mask, (1, 1, 1))).decisions)
+    assert any(d.what == note for d in measure_scan(None, aorta(mask, (1, 1, 1))).decisions)
 
 
-def test_the_aorta_counts_below_the_diaphragm_where_vertebrae_tell(make):
+def test_the_aorta_counts_below_the_diaphragm_where_vertebrae_tell():
     points = straight(0, 240)
     along = np.linspace(0, 240, len(points))
     wide_above = 10 + 8 * np.exp(-0.5 * ((along - 180) / 15) ** 2) + 4 * np.exp(-0.5 * ((along - 60) / 15) ** 2)
@@ -163,20 +164,20 @@ def test_the_aorta_counts_below_the_diaphragm_where_vertebrae_tell(make):
     masks = {"aorta": drawn(points, wide_above, (2, 2, 2), box)}
     for name, height in (("L3", 40), ("L1", 90), ("T12", 120), ("T10", 180)):
         masks[f"vertebrae_{name}"] = drawn([[0, -50, height]], 11, (2, 2, 2), box)
-    geometry = make.geometry(masks["aorta"].shape, (2.0, 2.0, 2.0))
-    every = measure_scan(None, make.segmentation(masks, geometry)).structure("aorta").measurement("diameter")
+    geometry = solids.geometry(masks["aorta"].shape, (2.0, 2.0, 2.0))
+    every = measure_scan(None, solids.segmentation(masks, geometry)).structure("aorta").measurement("diameter")
     assert every.value == pytest.approx(28, abs=2)
     without = {name: mask for name, mask in masks.items() if name in ("aorta", "vertebrae_T10")}
-    overall = measure_scan(None, make.segmentation(without, geometry)).structure("aorta").measurement("diameter")
+    overall = measure_scan(None, solids.segmentation(without, geometry)).structure("aorta").measurement("diameter")
     assert overall.value == pytest.approx(36, abs=2)
 
 
-def test_an_undivided_pulmonary_artery_is_a_trunk(make):
+def test_an_undivided_pulmonary_artery_is_a_trunk():
     mask = drawn(straight(0), 12, (2, 2, 2))
-    record = measure_scan(None, make.segmentation({"pulmonary_artery": mask})).structure("pulmonary_artery")
+    record = measure_scan(None, solids.segmentation({"pulmonary_artery": mask})).structure("pulmonary_artery")
     assert record.measurement("diameter") is None  # of no part in particular
     assert {o.quantity for o in record.omissions} >= {"right_branch_diameter", "left_branch_diameter"}
-    assert record.measurement("trunk_diameter").value == pytest.approx(12, abs=2)  # the grid of `make` is 1 mm
+    assert record.measurement("trunk_diameter").value == pytest.approx(12, abs=2)  # the grid is 1 mm
 
 
 def aneurysm_finding(phantom):

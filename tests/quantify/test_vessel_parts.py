@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import analytic
+import solids
 from radvlm.phantom import PhantomSpec, make_phantom
 from radvlm.quantify import measure_scan
 from radvlm.quantify.vessel import vessel_sections
@@ -13,9 +15,9 @@ from radvlm.quantify.vessel_parts import measure_parts, whole_length
 
 @pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (0.7, 0.7, 3.0), (2.0, 2.0, 3.0)])
 @pytest.mark.parametrize("kind", ["oblique", "curved"])
-def test_area_and_length_of_a_tube(analytic, make, kind, spacing):
+def test_area_and_length_of_a_tube(kind, spacing):
     mask = analytic.tube(kind, 10.0, spacing, np.random.default_rng(1))
-    sections, _ = vessel_sections(make.segmentation({"aorta": mask}, make.geometry(mask.shape, spacing)), "aorta")
+    sections, _ = vessel_sections(solids.segmentation({"aorta": mask}, solids.geometry(mask.shape, spacing)), "aorta")
     assert np.median([s.area_mm2 for s in sections]) == pytest.approx(np.pi * 100, rel=0.06)
     # sections start one radius from the ends of the tube
     assert whole_length(sections) == pytest.approx(100, abs=6 + max(spacing))
@@ -23,11 +25,13 @@ def test_area_and_length_of_a_tube(analytic, make, kind, spacing):
 
 @pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (0.7, 0.7, 3.0), (2.0, 2.0, 3.0)])
 @pytest.mark.parametrize("kind", ["straight", "oblique"])
-def test_a_taper_and_an_aneurysm(analytic, make, kind, spacing):
+def test_a_taper_and_an_aneurysm(kind, spacing):
     along = np.linspace(0, 1, 400)
     for radii, truth in ((12 - 5 * along, None), (9 + 8 * np.exp(-(((along - 0.5) / 0.13) ** 2)), 34.0)):
         mask = analytic.tube(kind, radii, spacing, np.random.default_rng(2))
-        sections, _ = vessel_sections(make.segmentation({"aorta": mask}, make.geometry(mask.shape, spacing)), "aorta")
+        sections, _ = vessel_sections(
+            solids.segmentation({"aorta": mask}, solids.geometry(mask.shape, spacing)), "aorta"
+        )
         widths = [s.largest_mm for s in sections]
         if truth is not None:
             assert max(widths) == pytest.approx(truth, abs=1.0 + max(spacing) / 2)
@@ -56,24 +60,24 @@ def test_parts_of_the_aorta_of_a_phantom():
     assert {"right_branch_diameter", "left_branch_diameter"} <= {m.quantity for m in trunk.measurements}
 
 
-def test_parts_need_what_tells_them_apart(analytic, make):
+def test_parts_need_what_tells_them_apart():
     mask = analytic.tube("straight", 10.0, (2.0, 2.0, 3.0), np.random.default_rng(1))
-    alone = measure_parts(make.segmentation({"aorta": mask}, make.geometry(mask.shape, (2.0, 2.0, 3.0))), "aorta")
+    alone = measure_parts(solids.segmentation({"aorta": mask}, solids.geometry(mask.shape, (2.0, 2.0, 3.0))), "aorta")
     assert not alone.measurements
     reasons = {o.quantity: o.reason for o in alone.omissions}
     assert "no vertebrae" in reasons["infrarenal_diameter"] and "no section" in reasons["arch_diameter"]
     name = "portal_vein_and_splenic_vein"
-    portal = measure_parts(make.segmentation({name: mask}, make.geometry(mask.shape, (2.0, 2.0, 3.0))), name)
+    portal = measure_parts(solids.segmentation({name: mask}, solids.geometry(mask.shape, (2.0, 2.0, 3.0))), name)
     assert all("confluence" in o.reason for o in portal.omissions) and not portal.measurements
 
 
-def test_flips_change_nothing(analytic, make):
+def test_flips_change_nothing():
     """The reader brings every orientation to RAS+; a shift of the grid and empty margins change nothing either."""
     spacing = (1.0, 1.0, 2.0)
     mask = analytic.tube("oblique", 9.0, spacing, np.random.default_rng(4), length=90)
-    plain, _ = vessel_sections(make.segmentation({"aorta": mask}, make.geometry(mask.shape, spacing)), "aorta")
+    plain, _ = vessel_sections(solids.segmentation({"aorta": mask}, solids.geometry(mask.shape, spacing)), "aorta")
     wide = np.pad(mask, ((4, 1), (2, 6), (3, 5)))
-    moved, _ = vessel_sections(make.segmentation({"aorta": wide}, make.geometry(wide.shape, spacing)), "aorta")
+    moved, _ = vessel_sections(solids.segmentation({"aorta": wide}, solids.geometry(wide.shape, spacing)), "aorta")
     assert [s.largest_mm for s in moved] == pytest.approx([s.largest_mm for s in plain])
     assert [s.area_mm2 for s in moved] == pytest.approx([s.area_mm2 for s in plain])
 

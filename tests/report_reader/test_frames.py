@@ -108,6 +108,19 @@ ROWS: list[tuple[str, str, dict[str, object]]] = [
     ("Patient with a history of lung cancer.", "lung_mass", {"status": "history"}),
     ("Evaluate for pulmonary embolism.", "pulmonary_embolism", {"status": "hypothetical"}),
     ("S/p repair of abdominal aortic aneurysm.", "abdominal_aortic_aneurysm", {"status": "history"}),
+    # a question mark opens or ends what it doubts, and nothing beyond a comma
+    ("?Pneumonia in the right lower lobe.", "pneumonia", {"status": "uncertain"}),
+    ("Opacity in the right lower lobe (?pneumonia).", "pneumonia", {"status": "uncertain"}),
+    ("Emphysema and atelectasis of both lungs, ?pneumonia.", "pneumonia", {"status": "uncertain"}),
+    ("Emphysema and atelectasis of both lungs, ?pneumonia.", "emphysema", {"status": "present"}),
+    ("Pneumonia?", "pneumonia", {"status": "uncertain"}),
+    # a kind with a home of its own takes no place elsewhere
+    ("Bronchiectasis in the left lower lobe.", "bronchiectasis", {"sides": {"left"}, "locations": {"lower_lobe"}}),
+    ("Emphysema in both upper lobes.", "emphysema", {"locations": {"upper_lobe"}, "sides": {"left", "right"}}),
+    ("Left pleural effusion with collapse of the lower lobe.", "pleural_effusion", {"locations": set()}),
+    # of two organs named before it, the nearer one has it
+    ("Liver and spleen: 2 cm cyst.", "liver_cyst", {"sizes_mm": (20.0,)}),
+    ("In the liver, as in the left kidney, a 2 cm cyst.", "kidney_cyst", {"sides": {"left"}, "sizes_mm": (20.0,)}),
 ]
 
 

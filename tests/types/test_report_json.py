@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import importlib.util
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 from jsonschema import Draft202012Validator
 
+import hand_made
 from radvlm.compose import compose_report, verify_report
 from radvlm.errors import InputError
 from radvlm.interpret import interpret
@@ -34,17 +34,6 @@ from radvlm.types.study import Patient
 ROOT = Path(__file__).parents[2]
 
 
-def _cases():
-    spec = importlib.util.spec_from_file_location("hand_made_json", ROOT / "tests" / "interpret" / "hand_made.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-CASES = _cases()
-
-
 @pytest.fixture(scope="module")
 def validator() -> Draft202012Validator:
     schema = json.loads((ROOT / "docs" / "report.schema.json").read_text(encoding="utf-8"))
@@ -53,7 +42,7 @@ def validator() -> Draft202012Validator:
 
 
 def _report(name: str) -> Report:
-    findings = interpret(getattr(CASES, name)(), patient=Patient(sex="F", age_years=63))
+    findings = interpret(getattr(hand_made, name)(), patient=Patient(sex="F", age_years=63))
     return compose_report(findings, examination=(("Examination", "CT abdomen"),), provenance={"phase": "portal venous"})
 
 

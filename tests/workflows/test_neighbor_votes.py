@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
 
+import fakes
 import radvlm
 from radvlm.errors import FileFormatError, InputError
 from radvlm.retrieve import FunctionEmbedder, HashedText, Record, ReportIndex, SearchOptions
@@ -44,7 +44,7 @@ def scan() -> Volume:
 
 
 @pytest.fixture
-def model(fakes: ModuleType) -> Any:
+def model() -> Any:
     """Sees half a cyst; its scan looks like the report with the cyst."""
     made = fakes.FakeModel({"liver_cyst": 0.5})
     made.digest = DIGEST

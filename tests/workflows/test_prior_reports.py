@@ -7,12 +7,12 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
 
+import fakes
 import radvlm
 from radvlm.cli.main import main
 from radvlm.errors import InputError, VerificationError
@@ -76,7 +76,7 @@ def alone(phantom: Phantom) -> GeneratedReport:
     return radvlm.generate_report(phantom.volume, segmentation=phantom.segmentation)
 
 
-def copier(fakes: ModuleType, **fields: Any) -> Any:
+def copier(**fields: Any) -> Any:
     """A model that writes every hint into every section, and obeys whatever it reads."""
 
     @dataclass
@@ -102,12 +102,12 @@ def copier(fakes: ModuleType, **fields: Any) -> Any:
 @pytest.mark.parametrize("with_masks", [True, False])
 @pytest.mark.parametrize("texts", [POISON, ORDERS, (*POISON, *ORDERS)], ids=["poison", "orders", "both"])
 def test_a_model_that_copies_hints_changes_no_finding_and_no_number(
-    texts: Sequence[str], with_masks: bool, phantom: Phantom, fakes: ModuleType, build: Callable[..., Path]
+    texts: Sequence[str], with_masks: bool, phantom: Phantom, build: Callable[..., Path]
 ) -> None:
     masks = phantom.segmentation if with_masks else None
     said = {"liver_cyst": 0.93, "kidney_cyst@kidney_left": 0.81}
     plain = radvlm.generate_report(phantom.volume, segmentation=masks, model=fakes.FakeModel(said))
-    model = copier(fakes, probabilities=said)
+    model = copier(probabilities=said)
     made = radvlm.generate_report(phantom.volume, segmentation=masks, model=model, index=build(texts), search=NOBODY)
     shown = next(hints for name, hints in model.calls if name == "draft")
     assert shown.startswith("Wording from reports of OTHER patients.") and "[other patient 1" in shown
@@ -126,10 +126,8 @@ def test_a_model_that_copies_hints_changes_no_finding_and_no_number(
         assert word not in made.text
 
 
-def test_the_orders_are_taken_out_before_a_model_sees_them(
-    phantom: Phantom, fakes: ModuleType, build: Callable[..., Path]
-) -> None:
-    model = copier(fakes)
+def test_the_orders_are_taken_out_before_a_model_sees_them(phantom: Phantom, build: Callable[..., Path]) -> None:
+    model = copier()
     made = radvlm.generate_report(
         phantom.volume, segmentation=phantom.segmentation, model=model, index=build(ORDERS), search=NOBODY
     )
@@ -141,27 +139,23 @@ def test_the_orders_are_taken_out_before_a_model_sees_them(
 
 
 def test_a_true_prior_sentence_may_stand_and_is_listed_as_copied(
-    phantom: Phantom, fakes: ModuleType, alone: GeneratedReport, build: Callable[..., Path]
+    phantom: Phantom, alone: GeneratedReport, build: Callable[..., Path]
 ) -> None:
     true = next(s.text for s in alone.sentences if "hepatic cyst" in s.text and s.section == "liver")
     made = radvlm.generate_report(
-        phantom.volume,
-        segmentation=phantom.segmentation,
-        model=copier(fakes),
-        index=build([true, *POISON]),
-        search=NOBODY,
+        phantom.volume, segmentation=phantom.segmentation, model=copier(), index=build([true, *POISON]), search=NOBODY
     )
     row = next(r for r in made.report.retrieval.copied if r.text == true)
     assert row.in_report is True and row.section == "liver"
 
 
-def test_the_switch_shows_what_hints_change(phantom: Phantom, fakes: ModuleType, build: Callable[..., Path]) -> None:
+def test_the_switch_shows_what_hints_change(phantom: Phantom, build: Callable[..., Path]) -> None:
     """A draft in other words than the template takes its place with hints, and only with hints."""
     said = {"liver_cyst": 0.93}
     index = build(["Cyst in the liver."])
     made = {}
     for use in (True, False):
-        model = copier(fakes, probabilities=said)
+        model = copier(probabilities=said)
         made[use] = radvlm.generate_report(
             phantom.volume, model=model, index=index, search=NOBODY, options=ReportOptions(use_hints=use)
         )
@@ -196,9 +190,7 @@ def test_a_report_with_another_finding_is_refused(
 # -- models that were not taught, and no model -----------------------------------------------------------------------
 
 
-def test_a_model_that_was_not_taught_never_sees_a_hint(
-    phantom: Phantom, fakes: ModuleType, build: Callable[..., Path]
-) -> None:
+def test_a_model_that_was_not_taught_never_sees_a_hint(phantom: Phantom, build: Callable[..., Path]) -> None:
     model = fakes.FakeModel({"liver_cyst": 0.93})
     plain = radvlm.generate_report(phantom.volume, model=fakes.FakeModel({"liver_cyst": 0.93}))
     made = radvlm.generate_report(phantom.volume, model=model, index=build(POISON), search=NOBODY)
@@ -209,7 +201,7 @@ def test_a_model_that_was_not_taught_never_sees_a_hint(
     assert record.hints
 
 
-def test_uses_hints_without_draft_is_refused(phantom: Phantom, fakes: ModuleType, build: Callable[..., Path]) -> None:
+def test_uses_hints_without_draft_is_refused(phantom: Phantom, build: Callable[..., Path]) -> None:
     model = fakes.FakeModel()
     model.uses_hints = True
     with pytest.raises(InputError, match="draft"):
@@ -285,13 +277,11 @@ def test_the_header_excludes_its_own_patient(
     assert not any(a.result.hits for a in priors.asked) and not priors.hints
 
 
-def test_an_encoder_with_an_image_side_is_asked_about_the_scan(
-    phantom: Phantom, fakes: ModuleType, build: Callable[..., Path]
-) -> None:
+def test_an_encoder_with_an_image_side_is_asked_about_the_scan(phantom: Phantom, build: Callable[..., Path]) -> None:
     def embed(texts: Sequence[str]) -> np.ndarray:
         return HashedText(64).embed_text(texts)
 
-    model = copier(fakes, digest="cd" * 32)
+    model = copier(digest="cd" * 32)
     model.embed_text, model.embed = embed, lambda volume: embed(["hepatic cyst"])[0]
     folder = build(POISON, FunctionEmbedder("elsewhere/model", "cd" * 32, 64, embed))
     made = radvlm.generate_report(
@@ -302,7 +292,7 @@ def test_an_encoder_with_an_image_side_is_asked_about_the_scan(
     assert made.report.retrieval.encoder == "elsewhere/model"
 
 
-def test_another_encoder_is_one_clear_error(phantom: Phantom, fakes: ModuleType, build: Callable[..., Path]) -> None:
+def test_another_encoder_is_one_clear_error(phantom: Phantom, build: Callable[..., Path]) -> None:
     folder = build(POISON, FunctionEmbedder("hashed", "cd" * 32, 64, HashedText(64).embed_text))
     with pytest.raises(InputError, match="encoder it was built with"), opened(folder, fakes.FakeModel()):
         pass
@@ -324,7 +314,7 @@ def test_an_open_index_stays_open(phantom: Phantom, build: Callable[..., Path]) 
         assert len(index.search("hepatic cyst")) > 0
 
 
-def test_routes(phantom: Phantom, fakes: ModuleType, build: Callable[..., Path]) -> None:
+def test_routes(phantom: Phantom, build: Callable[..., Path]) -> None:
     with opened(build(POISON, region="abdomen")) as index:
         by_masks = route(phantom.volume, phantom.segmentation, index=index)
         assert "abdomen" in by_masks.body_regions and "masks" in by_masks.decisions[0].what
@@ -351,7 +341,7 @@ def test_routes(phantom: Phantom, fakes: ModuleType, build: Callable[..., Path])
     ],
 )
 def test_phase_and_kind_of_study_are_decided_from_the_image_where_one_stands_out(
-    scores: dict[str, float], phase: str, kind: str, phantom: Phantom, fakes: ModuleType, tmp_path: Path
+    scores: dict[str, float], phase: str, kind: str, phantom: Phantom, tmp_path: Path
 ) -> None:
     class Seer(fakes.FakeModel):  # type: ignore[name-defined,misc]
         def classify(self, volume: Any, findings: Any = None) -> Any:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
 
+import fakes
 import radvlm
 from radvlm.errors import GridError, InputError, RadvlmError
 from radvlm.phantom import LesionSpec, Phantom, PhantomSpec, make_phantom
@@ -40,7 +40,7 @@ def _ball(phantom: Phantom, structure: str, radius: float = 3.0) -> np.ndarray:
 
 
 @pytest.fixture(scope="session")
-def image_only(phantom: Phantom, fakes: ModuleType) -> GeneratedReport:
+def image_only(phantom: Phantom) -> GeneratedReport:
     model = fakes.FakeModel(
         {"liver_cyst": 0.932, "kidney_cyst@kidney_left": 0.81, "ascites": 0.5, "hydronephrosis@kidney_right": 0.75},
         (Draft("liver", "Hepatic cyst in segment VI. Hepatic cyst in segment II."),),
@@ -69,7 +69,7 @@ def test_without_masks_everything_of_the_model_is_marked(image_only: GeneratedRe
     assert kidney.grounding == "organ" and kidney.regions[0].id == f"{MODEL_REGION}kidney_left"
 
 
-def test_the_notice_stands_at_the_head_and_in_the_decisions(image_only: GeneratedReport, fakes: ModuleType) -> None:
+def test_the_notice_stands_at_the_head_and_in_the_decisions(image_only: GeneratedReport) -> None:
     assert ("Model", f"fake. {fakes.NOTICE}") in image_only.report.examination
     assert f"MODEL: fake. {fakes.NOTICE}" in image_only.text
     assert "MODEL CAUTION: The field of view is unlike that of the training.\n" in image_only.text
@@ -99,7 +99,7 @@ def test_regions_of_the_model_are_painted_and_never_measured(
             assert row is not None and int(np.isin(painted.labels, (row.label, *row.also)).sum()) == region.voxels
 
 
-def test_what_the_run_records(image_only: GeneratedReport, tmp_path: Path, fakes: ModuleType) -> None:
+def test_what_the_run_records(image_only: GeneratedReport, tmp_path: Path) -> None:
     folder = image_only.save(tmp_path / "out", page=False)
     manifest = json.loads((folder / "manifest.json").read_text())
     model = manifest["model"]
@@ -126,7 +126,7 @@ def test_the_report_follows_its_schema(image_only: GeneratedReport) -> None:
     jsonschema.validate(json.loads(image_only.report.to_json()), schema)
 
 
-def test_with_masks_the_masks_win(phantom: Phantom, fakes: ModuleType) -> None:
+def test_with_masks_the_masks_win(phantom: Phantom) -> None:
     model = fakes.FakeModel(
         {
             "liver_cyst": 0.95,
@@ -151,13 +151,13 @@ def test_with_masks_the_masks_win(phantom: Phantom, fakes: ModuleType) -> None:
     assert {"liver_cyst", "kidney_cyst_left"} <= {f.kind for f in given}
 
 
-def test_without_masks_the_model_is_given_no_findings(phantom: Phantom, fakes: ModuleType) -> None:
+def test_without_masks_the_model_is_given_no_findings(phantom: Phantom) -> None:
     model = fakes.FakeModel()
     radvlm.generate_report(phantom.volume, model=model)
     assert model.calls == [("read", ())]
 
 
-def test_a_region_of_both_is_kept_apart(phantom: Phantom, fakes: ModuleType) -> None:
+def test_a_region_of_both_is_kept_apart(phantom: Phantom) -> None:
     """The model points at another liver than the masks show: two regions, each exactly its own."""
     ball = _ball(phantom, "liver", 5)
     model = fakes.FakeModel(
@@ -172,7 +172,7 @@ def test_a_region_of_both_is_kept_apart(phantom: Phantom, fakes: ModuleType) -> 
     assert labels.tolist() == list(range(len(labels))), "labels run without gaps"
 
 
-def test_classify_answer_embed(phantom: Phantom, fakes: ModuleType) -> None:
+def test_classify_answer_embed(phantom: Phantom) -> None:
     model = fakes.FakeModel({"liver_cyst": 0.9})
     found = radvlm.classify_findings(phantom.volume, model=model)
     assert next(s for s in found if s.finding == "liver_cyst").status is Status.PRESENT
@@ -186,18 +186,18 @@ def test_classify_answer_embed(phantom: Phantom, fakes: ModuleType) -> None:
 
 
 @pytest.mark.parametrize("question", ["", "  ?", 7, "why " * 200])
-def test_bad_questions(question: object, phantom: Phantom, fakes: ModuleType) -> None:
+def test_bad_questions(question: object, phantom: Phantom) -> None:
     with pytest.raises(InputError):
         radvlm.answer(phantom.volume, question, model=fakes.FakeModel())  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("findings", ["liver cyst", [], [""], [3], ["a", "a"]])
-def test_bad_findings(findings: object, phantom: Phantom, fakes: ModuleType) -> None:
+def test_bad_findings(findings: object, phantom: Phantom) -> None:
     with pytest.raises(InputError):
         radvlm.classify_findings(phantom.volume, model=fakes.FakeModel(), findings=findings)  # type: ignore[arg-type]
 
 
-def test_what_is_no_model_is_refused(phantom: Phantom, fakes: ModuleType) -> None:
+def test_what_is_no_model_is_refused(phantom: Phantom) -> None:
     with pytest.raises(InputError, match="without read"):
         radvlm.generate_report(phantom.volume, model=object())
     other = make_phantom(PhantomSpec(seed=5, shape=(40, 40, 40), spacing_mm=(10.0, 10.0, 11.0)))

@@ -6,8 +6,9 @@ import re
 from dataclasses import dataclass
 
 from radvlm.compose.referents import phrases_of
+from radvlm.types.anatomy import LEVELS
 from radvlm.types.finding import Citable, Source
-from radvlm.wording.vocabulary import LEVELS, Term, lexicon, tokenize
+from radvlm.wording.vocabulary import Term, lexicon, tokenize
 
 _UNITS = {
     "mm": "mm",

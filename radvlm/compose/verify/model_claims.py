@@ -11,11 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from radvlm.compose.model_sentences import SEEN, SEEN_ONLY, is_model, probability_words
+from radvlm.compose.model_sentences import SEEN, SEEN_ONLY, is_model
 from radvlm.compose.verify.claims import Count, LevelRange, Mark, Named, Number, Probability, Refusal, Said, Token
 from radvlm.types.anatomy import is_lesion_kind
 from radvlm.types.finding import Citable, Finding, Status
 from radvlm.types.finding_kinds import base_kind, sharing, side_of, vocabulary_name
+from radvlm.wording.numbers import probability_text
 from radvlm.wording.vocabulary import Term, base_name, noun, plural
 
 _MARKS = ("model", "hedge", "grounding")
@@ -61,7 +62,7 @@ def _one(tokens: Sequence[Token], findings: Sequence[Finding], seen: str) -> Non
     if not is_open and seen != SEEN_ONLY:
         raise Refusal("it does not say that only the model saw it")
     chances = [t.text for t in tokens if isinstance(t, Probability)]
-    if chances != [probability_words(finding.confidence or 0.0)]:
+    if chances != [probability_text(finding.confidence or 0.0)]:
         raise Refusal(f"probability {', '.join(chances) or 'none'} is stated, not that of the model")
     if finding.regions and any(isinstance(t, Mark) and t.kind == "grounding" for t in tokens):
         raise Refusal("it is localized")

@@ -27,12 +27,12 @@ from radvlm.compose.referents import Subject, subjects_of
 from radvlm.compose.verify.claims import Count, LevelRange, Mark, Named, Number, Refusal, Said, Token, scan
 from radvlm.compose.verify.model_claims import check_attribution
 from radvlm.errors import VerificationError
-from radvlm.types.anatomy import is_lesion_kind, structure, structures
+from radvlm.types.anatomy import USUAL_LEVELS, is_lesion_kind, structure, structures
 from radvlm.types.finding import Citable, Finding, Source, Status
 from radvlm.types.measurement import AORTA_PARTS, PORTAL_PARTS, PULMONARY_PARTS, Measurement
 from radvlm.types.report import Report, Sentence
 from radvlm.wording.numbers import renderings
-from radvlm.wording.vocabulary import LEVELS, Term, base_name, to_us, tokenize
+from radvlm.wording.vocabulary import Term, base_name, to_us, tokenize
 
 #: Kinds of absent findings that one negative sentence may list.
 _LISTED = ("organ", "vessel_contact")
@@ -387,7 +387,7 @@ class _Check:
         missing = [n for n in levels.names if n not in held]
         if missing:
             raise _Refused(f"{levels.text!r} includes {structure(missing[0]).words}, which is not cited")
-        order = [f"vertebrae_{level}" for level in LEVELS if level not in ("T13", "L6")]
+        order = [f"vertebrae_{level}" for level in USUAL_LEVELS]
         for end, step in ((levels.names[0], -1), (levels.names[-1], 1)):
             if end in order:
                 neighbor = order.index(end) + step

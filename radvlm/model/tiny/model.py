@@ -38,6 +38,7 @@ from radvlm.model.tiny.grounding import Patch, cells_of, to_scan
 from radvlm.model.tiny.writer import ReportWriter, best_answers
 from radvlm.types.anatomy import structure
 from radvlm.types.finding import Citable, Finding, Status
+from radvlm.types.finding_kinds import side_of
 from radvlm.types.geometry import Geometry
 from radvlm.types.model_output import Answer, Draft, FindingScore, ModelOutput
 from radvlm.types.provenance import Decision
@@ -45,6 +46,7 @@ from radvlm.types.region import Region
 from radvlm.types.segmentation import Segmentation
 from radvlm.types.volume import Volume
 from radvlm.wording.fact_lines import facts_by_section
+from radvlm.wording.sentences import capital
 
 #: Weights are stored in half precision and computed in float32, so that ``tiny`` fits in the package.
 FORMAT = ModelFormat("radvlm-table-model", 2)
@@ -355,7 +357,7 @@ class TableModel:
         left, right, pieces = (float(row[FEATURES.index(n)]) for n in ("peak_left", "peak_right", "log_pieces"))
         names = self.settings.subjects.parts.get(finding, ()) if asked.kind == "location" else ()
         shares = self._shares(encoded, index, asked.side, names) if names else {}
-        held = {_capital(structure(p).words): v for p, v in shares.items()}
+        held = {capital(structure(p).words): v for p, v in shares.items()}
         return Shown(left, right, float(np.expm1(pieces)), held)
 
     def _by_decoder(
@@ -584,15 +586,11 @@ def seen_in(scores: Sequence[FindingScore], section: str = "") -> str:
     if not section:
         there = sorted(sorted(there, key=lambda s: -s.probability)[:MOST_SEEN], key=held.index)
     seen = [
-        (s.words, [structure(p).words for p in (s.locations or ((s.site,) if _side(s.site) else ()))]) for s in there
+        (s.words, [structure(p).words for p in (s.locations or ((s.site,) if side_of(s.site) else ()))]) for s in there
     ]
     states = {s.finding: [x.status for x in held if x.finding == s.finding] for s in held}
     absent = dict.fromkeys(s.words for s in held if section and all(x is Status.ABSENT for x in states[s.finding]))
     return seen_text(seen, tuple(absent))
-
-
-def _side(site: str) -> str:
-    return structure(site).side if site else ""
 
 
 def strangest(encoder: PyramidEncoder, table: Tensor, most: int = 3) -> list[str]:
@@ -621,10 +619,6 @@ def _first_region(scores: Sequence[FindingScore]) -> Region | None:
 
 def _no_answer(*why: str) -> Answer:
     return Answer("No answer", 0.0, Status.NOT_ASSESSED, None, why)
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
 
 
 def _stem(word: str) -> str:

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
-from collections.abc import Callable, Mapping
-from pathlib import Path
-from types import ModuleType
+from collections.abc import Mapping
 
 import numpy as np
-import pytest
 
 from radvlm.io.raw import RawImage
 from radvlm.types.geometry import Geometry
@@ -16,27 +12,27 @@ from radvlm.types.segmentation import LabelPlace, Segmentation
 from radvlm.types.volume import Volume
 
 
-def geometry_of(shape, spacing=(1.0, 1.0, 1.0), rotation=None, origin=(0.0, 0.0, 0.0)) -> Geometry:
+def geometry(shape, spacing=(1.0, 1.0, 1.0), rotation=None, origin=(0.0, 0.0, 0.0)) -> Geometry:
     affine = np.eye(4)
     affine[:3, :3] = (np.eye(3) if rotation is None else rotation) @ np.diag(spacing)
     affine[:3, 3] = origin
     return Geometry(tuple(shape), affine)
 
 
-def segmentation_of(
-    masks: Mapping[str, np.ndarray], geometry: Geometry | None = None, *, searched=(), one_layer: bool = False
+def segmentation(
+    masks: Mapping[str, np.ndarray], grid: Geometry | None = None, *, searched=(), one_layer: bool = False
 ) -> Segmentation:
     """Each mask in a layer of its own, or all in one layer where a later mask covers an earlier one."""
     shape = next(iter(masks.values())).shape
-    geometry = geometry or geometry_of(shape)
+    grid = grid or geometry(shape)
     if one_layer:
         layer = np.zeros(shape, dtype=np.uint8)
         for label, mask in enumerate(masks.values(), 1):
             layer[mask] = label
         places = {n: LabelPlace(0, i) for i, n in enumerate(masks, 1)}
-        return Segmentation((layer,), places, frozenset(searched), geometry)
+        return Segmentation((layer,), places, frozenset(searched), grid)
     layers = tuple(mask.astype(np.uint8) for mask in masks.values())
-    return Segmentation(layers, {n: LabelPlace(i, 1) for i, n in enumerate(masks)}, frozenset(searched), geometry)
+    return Segmentation(layers, {n: LabelPlace(i, 1) for i, n in enumerate(masks)}, frozenset(searched), grid)
 
 
 def ellipsoid(shape, spacing, center_mm, radii_mm, degrees: float = 0.0) -> np.ndarray:
@@ -50,28 +46,9 @@ def ellipsoid(shape, spacing, center_mm, radii_mm, degrees: float = 0.0) -> np.n
 
 def canonical(array: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, Geometry]:
     """What the readers do with an array in any axis order."""
-    view, geometry, _ = RawImage(array, affine).canonical()
-    return view, geometry
+    view, grid, _ = RawImage(array, affine).canonical()
+    return view, grid
 
 
-@pytest.fixture(scope="session")
-def make() -> Callable:
-    class Make:
-        geometry = staticmethod(geometry_of)
-        segmentation = staticmethod(segmentation_of)
-        ellipsoid = staticmethod(ellipsoid)
-        canonical = staticmethod(canonical)
-        volume = staticmethod(lambda hu, geometry=None: Volume(hu, geometry or geometry_of(hu.shape)))
-
-    return Make
-
-
-@pytest.fixture(scope="session")
-def analytic() -> ModuleType:
-    """Tubes, tumors beside them and vertebrae whose numbers are formulas (analytic.py)."""
-    path = Path(__file__).parent / "analytic.py"
-    spec = importlib.util.spec_from_file_location("analytic_shapes", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def volume(hu: np.ndarray, grid: Geometry | None = None) -> Volume:
+    return Volume(hu, grid or geometry(hu.shape))

@@ -1,0 +1,10 @@
+"""Words put into a list: the one piece of English that the text of a ``Report`` and every floor above it need."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def joined(words: Sequence[str], last: str = "and") -> str:
+    """``a``, ``a and b``, ``a, b and c``."""
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} {last} {words[-1]}"
