@@ -81,5 +81,5 @@ def test_what_prose_names_is_there(source: Path) -> None:
 
 
 def test_a_name_that_is_not_there_is_noticed() -> None:
-    assert exists(".io.load_volume") and exists(".types.study.Patient.is_adult")
+    assert exists(".io.load_volume") and exists(".types.study.Patient.age_years")
     assert not exists(".neural.facts_by_section") and not exists(".types.study.Patient.weight")

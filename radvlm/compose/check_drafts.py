@@ -8,7 +8,6 @@ A sentence on what only the model saw gets the words for that added, since a dec
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
@@ -21,12 +20,12 @@ from radvlm.types.finding import Citable, Finding, Status
 from radvlm.types.finding_kinds import any_finding_kind, side_of, vocabulary_name
 from radvlm.types.model_output import Draft
 from radvlm.types.report import Replacement, Sentence
-from radvlm.wording.vocabulary import lexicon, to_us, tokenize
+from radvlm.wording.sentences import split_sentences
+from radvlm.wording.spelling import to_us
+from radvlm.wording.vocabulary import lexicon, tokenize
 
 #: A longer sentence, and any sentence after this many in a section, is refused unread.
 LONGEST, MOST = 400, 60
-_END = re.compile(r"(?<=[.!?])\s+(?=[^\s])|\n+")
-_BULLET = re.compile(r"(?m)^[ \t]*(?:[-*•]|\d{1,2}[.)])[ \t]+")
 _SIZES = ("mm", "cm", "mL")
 
 Claim = tuple[str, str]
@@ -53,13 +52,6 @@ class _True:
 
     def is_within(self, other: _True) -> bool:
         return self.claims <= other.claims and self.sizes <= other.sizes and self.densities <= other.densities
-
-
-def split_sentences(text: str) -> list[str]:
-    """Sentences of prose; decimal points end none, bullets and control characters are dropped."""
-    clean = "".join(c if c.isprintable() or c == "\n" else " " for c in text)
-    parts = (" ".join(p.split()) for p in _END.split(_BULLET.sub("", clean)))
-    return [p for p in parts if any(c.isalnum() for c in p)]
 
 
 def place_drafts(template: Sequence[Sentence], drafts: Sequence[Draft], findings: Sequence[Finding]) -> Judged:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from radvlm.compose.check_drafts import Judged, place_drafts, split_sentences
+from radvlm.compose.check_drafts import Judged, place_drafts
 from radvlm.compose.merge_model import Reconciled, reconcile
 from radvlm.compose.report import examination_of, sentences_of
 from radvlm.compose.verify.sentence import verify_report
@@ -20,8 +20,9 @@ from radvlm.types.model_output import ModelOutput
 from radvlm.types.model_record import DraftCounts, ModelRecord
 from radvlm.types.report import Replacement, Report
 from radvlm.types.study import Study
+from radvlm.wording.sentences import split_sentences
+from radvlm.wording.spelling import to_uk, to_us
 from radvlm.wording.style import Style
-from radvlm.wording.vocabulary import to_uk, to_us
 
 
 def guided_report(

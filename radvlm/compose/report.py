@@ -12,8 +12,8 @@ from radvlm.compose.verify.sentence import verify_report
 from radvlm.types.finding import Finding
 from radvlm.types.report import Report, Sentence
 from radvlm.types.study import Study
+from radvlm.wording.spelling import to_uk
 from radvlm.wording.style import Style
-from radvlm.wording.vocabulary import to_uk
 
 
 def compose_report(

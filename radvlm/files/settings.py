@@ -13,16 +13,23 @@ import typing
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import MISSING, fields, is_dataclass
+from functools import cache
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from types import UnionType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from radvlm.errors import InputError
 
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
 Settings = TypeVar("Settings")
+#: A path, or a file of a package as ``importlib.resources.files`` gives it.
+Source = str | os.PathLike[str] | Traversable
 
 
-def read_settings(cls: type[Settings], path: str | os.PathLike[str], what: str, remedy: str = "") -> Settings:
+def read_settings(cls: type[Settings], path: Source, what: str, remedy: str = "") -> Settings:
     """A YAML file as a dataclass; InputError names an unknown or missing key, a wrong type or an unreadable file.
 
     ``what`` the file is ("a recipe"), and the ``remedy`` where it is none or lacks a key, are parts of the messages.
@@ -30,14 +37,15 @@ def read_settings(cls: type[Settings], path: str | os.PathLike[str], what: str, 
     return settings_from(cls, read_mapping(path, what, remedy), what, remedy)
 
 
-def read_mapping(path: str | os.PathLike[str], what: str, remedy: str = "") -> dict[str, Any]:
+def read_mapping(path: Source, what: str, remedy: str = "") -> dict[str, Any]:
     """The mapping in a YAML file, empty for an empty file; InputError when it holds something else."""
     import yaml
 
+    source = Path(path) if isinstance(path, str | os.PathLike) else path
     try:
-        data = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        data = yaml.safe_load(source.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"{what} is a readable YAML file", f"{Path(path).name}: {error}", remedy) from error
+        raise InputError(f"{what} is a readable YAML file", f"{source.name}: {error}", remedy) from error
     if data is None:
         return {}
     if not isinstance(data, dict):
@@ -97,12 +105,19 @@ def _value(kind: Any, value: Any, where: str, what: str, remedy: str) -> Any:
 
 
 def _plain(kind: Any, value: Any, where: str) -> Any:
-    from pydantic import TypeAdapter, ValidationError
+    from pydantic import ValidationError
 
     try:
-        return TypeAdapter(kind).validate_python(value, strict=True)
+        return _adapter(kind).validate_python(value, strict=True)
     except ValidationError as error:
         told = error.errors()[0]["msg"]
         if kind is float and isinstance(value, str):
             told = f"YAML reads {value} as text. Write 1.0e-4 and not 1e-4"
         raise InputError(f"{where} is of type {getattr(kind, '__name__', kind)}", repr(value), told) from error
+
+
+@cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(kind)

@@ -1,4 +1,4 @@
-"""What a report is expected to speak of: survey.yaml, read once. Data about reporting habits, no thresholds."""
+"""What a report is expected to speak of (report_checklist.yaml). Data about reporting habits, no thresholds."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
-import yaml
-
+from radvlm.files.settings import read_settings
 from radvlm.types.anatomy import structure
 from radvlm.types.scan_measurements import Measurements
 
@@ -70,17 +69,9 @@ class Survey:
 
 @cache
 def load_survey() -> Survey:
-    data = yaml.safe_load(files("radvlm.interpret").joinpath("report_checklist.yaml").read_text(encoding="utf-8"))
-    survey = Survey(
-        tuple(Station(name, tuple(row["landmarks"]), tuple(row["organs"])) for name, row in data["stations"].items()),
-        tuple(SurveyOrgan(row["words"], row["site"], tuple(row["or"])) for row in data["organs"]),
-        tuple(
-            SurveyLesion(
-                row["id"], row["words"], tuple(row["hosts"]), tuple(row["masks"]), tuple(row["partial"]), row["partly"]
-            )
-            for row in data["lesions"]
-        ),
-    )
+    """The checklist; InputError where it names a structure that is not in the anatomy table."""
+    source = files("radvlm.interpret").joinpath("report_checklist.yaml")
+    survey = read_settings(Survey, source, "the checklist of a report")
     names = [n for s in survey.stations for n in (*s.landmarks, *s.organs)]
     names += [n for o in survey.organs for n in (o.site, *o.stand_ins)]
     names += [n for row in survey.lesions for n in (*row.hosts, *row.masks, *row.partial)]

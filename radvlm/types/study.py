@@ -19,7 +19,7 @@ class Patient:
 
     Example:
         >>> from radvlm import Patient
-        >>> Patient(sex="F", age_years=63).is_adult
+        >>> Patient(sex="F", age_years=63).weight_kg is None
         True
     """
 

@@ -89,24 +89,6 @@ def number_word(count: int) -> str:
     return lexicon().numerals[count] if count < len(lexicon().numerals) else str(count)
 
 
-def to_uk(text: str) -> str:
-    """US to UK spelling, word by word, keeping a capital."""
-    return _respelled(text, lexicon().uk)
-
-
-def to_us(text: str) -> str:
-    return _respelled(text, {uk: us for us, uk in lexicon().uk.items()})
-
-
-def _respelled(text: str, table: Mapping[str, str]) -> str:
-    def swap(match: re.Match[str]) -> str:
-        word = match.group(0)
-        other = table.get(word.lower(), word)
-        return other[0].upper() + other[1:] if word[0].isupper() and other is not word else other
-
-    return re.sub(r"[A-Za-z]+", swap, text)
-
-
 @cache
 def lexicon() -> Lexicon:
     data = yaml.safe_load(files("radvlm.wording").joinpath("vocabulary.yaml").read_text(encoding="utf-8"))

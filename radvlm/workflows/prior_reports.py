@@ -343,7 +343,7 @@ def _changed(before: Report, after: Report) -> tuple[SectionChange, ...]:
 
 def copied_sentences(report: Report, priors: Priors, drafts: Sequence[Draft]) -> tuple[CopiedSentence, ...]:
     """Sentences of the drafts whose words all stand in that order in a hint, and whether they stand in the report."""
-    from radvlm.compose.check_drafts import split_sentences
+    from radvlm.wording.sentences import split_sentences
 
     held = [(s.section, _bare(s.text)) for s in report.sentences]
     rows = []

@@ -14,7 +14,6 @@ from hypothesis import HealthCheck, given, settings
 import fakes
 import hand_made
 from radvlm.compose import Style, compose_report, guided_report, verify_report, verify_sentence
-from radvlm.compose.check_drafts import split_sentences
 from radvlm.compose.merge_model import conflicts
 from radvlm.errors import InputError, VerificationError
 from radvlm.interpret import interpret, load_rules
@@ -27,6 +26,7 @@ from radvlm.types.model_record import DraftCounts
 from radvlm.types.region import Region
 from radvlm.types.report import Report, Sentence
 from radvlm.types.study import Patient
+from radvlm.wording.sentences import split_sentences
 
 ADULT = Patient(sex="F", age_years=63)
 SETTINGS = settings(

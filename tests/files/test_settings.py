@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
@@ -99,3 +100,10 @@ def test_files(tmp_path: Path) -> None:
             read_mapping(path, "a file", "See the manual")
     with pytest.raises(InputError, match=r"a file is a readable YAML file\. Received: none\.yaml"):
         read_mapping(tmp_path / "none.yaml", "a file")
+
+
+def test_a_file_of_the_package() -> None:
+    source = files("radvlm.interpret").joinpath("thresholds.yaml")
+    assert "rules" in read_mapping(source, "a file")
+    with pytest.raises(InputError, match=r"Received: no\.yaml: "):
+        read_mapping(source.parent / "no.yaml", "a file")

@@ -32,7 +32,8 @@ from radvlm.types.finding import Citable, Finding, Source, Status
 from radvlm.types.measurement import AORTA_PARTS, PORTAL_PARTS, PULMONARY_PARTS, Measurement
 from radvlm.types.report import Report, Sentence
 from radvlm.wording.numbers import renderings
-from radvlm.wording.vocabulary import Term, base_name, to_us, tokenize
+from radvlm.wording.spelling import to_us
+from radvlm.wording.vocabulary import Term, base_name, tokenize
 
 #: Kinds of absent findings that one negative sentence may list.
 _LISTED = ("organ", "vessel_contact")
