@@ -16,10 +16,11 @@ from collections.abc import Callable
 
 import torch
 from record import write_result
+from reference_loop import reference_loop
 
 from radvlm.model.decoder.causal_lm import Decoder, LlamaShape
 from radvlm.model.decoder.fusion import LinearConfig, LinearResampler
-from radvlm.model.decoder.generation import WritingLimits, generate_sections, reference_loop
+from radvlm.model.decoder.generation import WritingLimits, generate_sections
 from radvlm.model.decoder.tokenizer import train_tokenizer
 from radvlm.model.merlin.image import MerlinImageEncoder
 

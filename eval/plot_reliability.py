@@ -10,8 +10,7 @@ import json
 from pathlib import Path
 
 import numpy as np
-
-from radvlm.model.reliability import reliability, reliability_svg
+from reliability import reliability, reliability_svg
 
 PICTURE = Path(__file__).resolve().parents[1] / "docs" / "images" / "reliability.svg"
 

@@ -114,7 +114,7 @@ def run(args: argparse.Namespace) -> int:
     from radvlm.evaluate.inputs import Columns, read_reports
     from radvlm.evaluate.registry import DEFAULT_METRICS
     from radvlm.evaluate.results.writing import markdown, save
-    from radvlm.evaluate.run import evaluate, pair
+    from radvlm.evaluate.run import EvaluationOptions, evaluate, pair
     from radvlm.evaluate.statistics.resampling import Statistics
 
     statistics = Statistics(args.bootstraps, args.permutations, args.confidence, args.interval, args.seed)
@@ -152,10 +152,7 @@ def run(args: argparse.Namespace) -> int:
             references,
             candidates,
             [*names, *([judge] if judge is not None else [])],
-            section=args.section,
-            baselines=not args.no_baselines,
-            statistics=statistics,
-            allow_missing=args.allow_missing,
+            EvaluationOptions(args.section, not args.no_baselines, statistics, allow_missing=args.allow_missing),
             journal=out / "journal.jsonl",
             progress=None if args.quiet else lambda step: print(step, file=sys.stderr),
         )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 #: Public name -> module that defines it.
 _HOME = {
     "evaluate": "radvlm.evaluate.run",
+    "EvaluationOptions": "radvlm.evaluate.run",
     "EvaluationTable": "radvlm.evaluate.results.table",
     "ReportText": "radvlm.report_reader.report_text",
     "Score": "radvlm.evaluate.score",
@@ -25,6 +26,7 @@ _HOME = {
     "count_errors": "radvlm.evaluate.metrics.errors",
 }
 __all__ = [
+    "EvaluationOptions",
     "EvaluationTable",
     "Mark",
     "Metric",
@@ -46,7 +48,7 @@ if TYPE_CHECKING:
     from radvlm.evaluate.metrics.errors import count_errors
     from radvlm.evaluate.results.table import EvaluationTable, compare_systems
     from radvlm.evaluate.results.writing import markdown, save
-    from radvlm.evaluate.run import evaluate
+    from radvlm.evaluate.run import EvaluationOptions, evaluate
     from radvlm.evaluate.score import Mark, Score
     from radvlm.report_reader.labels import label_report
     from radvlm.report_reader.report_text import ReportText

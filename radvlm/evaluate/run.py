@@ -7,6 +7,7 @@ crashes is a failed record with its reason, counted in the table, not an aborted
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,16 +29,36 @@ _CHUNK = 32
 _NO_CANDIDATE = "the system has no report for this case"
 
 
+@dataclass(frozen=True)
+class EvaluationOptions:
+    """What is scored and how.
+
+    Attributes:
+        section: score all of each report, or its ``findings`` or ``impression`` alone. A reference without that section
+            is undefined and counted; a candidate without it said nothing.
+        baselines: score the trivial systems too.
+        statistics: of intervals and tests.
+        patient_ids: case id -> patient, for resampling by patient; overrides those of the reports.
+        allow_missing: count references without a candidate as failed instead of refusing them.
+    """
+
+    section: str = "all"
+    baselines: bool = True
+    statistics: Statistics = field(default_factory=Statistics)
+    patient_ids: Mapping[str, str] | None = None
+    allow_missing: bool = False
+
+    def __post_init__(self) -> None:
+        if self.section not in SECTIONS:
+            raise InputError("a section to score is " + ", ".join(SECTIONS), repr(self.section))
+
+
 def evaluate(
     references: Sequence[Any] | Mapping[str, Any],
     candidates: Sequence[Any] | Mapping[str, Any],
     metrics: Sequence[str | Metric] = DEFAULT_METRICS,
+    options: EvaluationOptions | None = None,
     *,
-    patient_ids: Mapping[str, str] | None = None,
-    section: str = "all",
-    baselines: bool = True,
-    statistics: Statistics | None = None,
-    allow_missing: bool = False,
     journal: str | Path | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> EvaluationTable:
@@ -49,27 +70,21 @@ def evaluate(
         candidates: the reports of one system (called ``candidate``) in the same form, or system name -> such reports.
             Sequences without ids are paired by position, everything else by id.
         metrics: names (``radvlm.evaluate.registry.METRICS``) or metric objects.
-        patient_ids: case id -> patient, for resampling by patient; overrides those of the reports.
-        section: score all of each report, or its ``findings`` or ``impression`` alone. A reference without that section
-            is undefined and counted; a candidate without it said nothing.
-        baselines: score the trivial systems too.
-        statistics: of intervals and tests; None for the defaults of ``Statistics``.
-        allow_missing: count references without a candidate as failed instead of refusing them.
+        options: section, trivial systems, statistics, patients, missing reports.
         journal: file that keeps the scores of slow metrics; a second run goes on from there.
         progress: called with one line before each step.
 
     Raises InputError when ids do not match, repeat, or an argument breaks a rule.
     """
-    if section not in SECTIONS:
-        raise InputError("a section to score is " + ", ".join(SECTIONS), repr(section))
+    options = options or EvaluationOptions()
+    section = options.section
     say = progress or (lambda _: None)
-    statistics = statistics or Statistics()
     made = make_metrics(metrics)
-    refs = sorted(_with_patients(_texts(references, "references"), patient_ids), key=lambda r: r.id)
+    refs = sorted(_with_patients(_texts(references, "references"), options.patient_ids), key=lambda r: r.id)
     if not refs:
         raise InputError("there is at least one reference", "none")
     systems = {
-        name: pair(refs, _texts(reports, name), name, allow_missing)
+        name: pair(refs, _texts(reports, name), name, options.allow_missing)
         for name, reports in _systems(references, candidates).items()
     }
     notes = [
@@ -90,7 +105,7 @@ def evaluate(
     for name, reports in systems.items():
         say(f"Scoring {name}")
         rows.append(_system(name, refs, reports, fitted, book))
-    if baselines:
+    if options.baselines:
         for baseline in trivial_systems(whole):
             if baseline.name in systems:
                 raise InputError("a system is not called like a baseline", repr(baseline.name))
@@ -102,13 +117,13 @@ def evaluate(
         if any(_is_slow(m) for m in made):
             notes.append("Baselines are not scored by slow metrics: " + ", ".join(m.name for m in made if _is_slow(m)))
     say("Intervals and tests")
-    estimates, comparisons = summarize(rows, fitted, statistics)
+    estimates, comparisons = summarize(rows, fitted, options.statistics)
     return EvaluationTable(
         tuple(rows),
         tuple(MetricInfo(m.name, m.signature, m.outputs) for m in fitted),
         estimates,
         comparisons,
-        statistics,
+        options.statistics,
         section,
         collapse([r.text for r in scored]),
         tuple(notes),

@@ -7,13 +7,25 @@ and the two limits come from validation data only; they are stored with the mode
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from radvlm.errors import InputError
 from radvlm.types.finding import Status
+
+
+def sigmoid(x: np.ndarray) -> np.ndarray:
+    """Logits to probabilities, for logits of any size."""
+    return 1 / (1 + np.exp(-np.clip(x, -60, 60)))
+
+
+def status_of(probability: float, absent_below: float, present_from: float) -> Status:
+    """Present, absent, or indeterminate between the two limits."""
+    if probability >= present_from:
+        return Status.PRESENT
+    return Status.ABSENT if probability < absent_below else Status.INDETERMINATE
 
 
 @dataclass(frozen=True)
@@ -47,20 +59,14 @@ class Calibration:
 
     def probability(self, logits: np.ndarray) -> np.ndarray:
         """(..., F) logits -> probabilities of the same shape."""
-        x = np.asarray(logits, float) * np.array(self.slope) + np.array(self.offset)
-        return 1 / (1 + np.exp(-np.clip(x, -60, 60)))
+        return sigmoid(np.asarray(logits, float) * np.array(self.slope) + np.array(self.offset))
 
     def status(self, index: int, probability: float) -> Status:
-        if probability >= self.present_from[index]:
-            return Status.PRESENT
-        return Status.ABSENT if probability < self.absent_below[index] else Status.INDETERMINATE
+        return status_of(probability, self.absent_below[index], self.present_from[index])
 
     @property
     def thresholds(self) -> Mapping[str, tuple[float, float]]:
         return {n: (a, b) for n, a, b in zip(self.names, self.absent_below, self.present_from, strict=True)}
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Calibration:
@@ -74,13 +80,12 @@ def fit(
     *,
     known: np.ndarray | None = None,
     shrink: float = 20.0,
-    band: float = 0.5,
 ) -> Calibration:
     """Fit on validation data, (N, F) logits and truth of 0 and 1.
 
     One slope and offset over all findings first; each finding's offset then moves toward its own optimum as far as
     its positives weigh against ``shrink`` pseudo-cases. ``present_from`` maximizes F1 over all findings together, moved
-    for a finding only where it has positives enough; ``absent_below`` is ``band`` times it.
+    for a finding only where it has positives enough; ``absent_below`` is half of it.
 
     Raises InputError without a positive or without a negative case.
     """
@@ -100,7 +105,7 @@ def fit(
         own = _offset(slope * logits[rows, n] + offset, truth[rows, n]) if both else 0.0
         weight = truth[rows, n].sum() / (truth[rows, n].sum() + shrink)
         offsets.append(offset + weight * own)
-    probability = 1 / (1 + np.exp(-np.clip(slope * logits + np.array(offsets), -60, 60)))
+    probability = sigmoid(slope * logits + np.array(offsets))
     common = best_threshold(probability[keep], truth[keep])
     high = []
     for n in range(truth.shape[1]):
@@ -108,7 +113,7 @@ def fit(
         own = best_threshold(probability[rows, n], truth[rows, n]) if truth[rows, n].sum() >= 5 else common
         weight = truth[rows, n].sum() / (truth[rows, n].sum() + shrink)
         high.append(float(common + weight * (own - common)))
-    low = tuple(band * h for h in high)
+    low = tuple(h / 2 for h in high)
     return Calibration(tuple(names), (slope,) * len(offsets), tuple(offsets), low, tuple(high))
 
 
@@ -138,7 +143,7 @@ def _platt(logits: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
 
     a, b = 1.0, 0.0
     for _ in range(100):
-        p = 1 / (1 + np.exp(-np.clip(a * logits + b, -60, 60)))
+        p = sigmoid(a * logits + b)
         error, weight = p - target, np.maximum(p * (1 - p), 1e-9)
         gradient = np.array([(error * logits).sum() + 1e-3 * (a - 1), error.sum()])
         off = (weight * logits).sum()
@@ -158,7 +163,7 @@ def _offset(x: np.ndarray, truth: np.ndarray) -> float:
     low, high = -10.0, 10.0
     for _ in range(60):
         middle = (low + high) / 2
-        if (1 / (1 + np.exp(-np.clip(x + middle, -60, 60)))).mean() < truth.mean():
+        if sigmoid(x + middle).mean() < truth.mean():
             low = middle
         else:
             high = middle

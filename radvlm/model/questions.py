@@ -22,124 +22,22 @@ _YES_NO = re.compile(
 )
 _ENLARGED = frozenset({"enlarged", "enlargement", "larger", "large", "increased"})
 _ABNORMAL = frozenset({"abnormal", "abnormality", "abnormalities", "anything"})
-_MEASURES = frozenset(
-    {
-        "large",
-        "big",
-        "size",
-        "volume",
-        "diameter",
-        "attenuation",
-        "density",
-        "hu",
-        "measure",
-        "long",
-        "wide",
-        "heavy",
-        "far",
-    }
-)
+_MEASURE_WORDS = "large big size volume diameter attenuation density hu measure long wide heavy far"
+_MEASURES = frozenset(_MEASURE_WORDS.split())
 _WHERE = frozenset({"segment", "lobe", "part", "where", "segments", "lobes"})
 _SEVERAL = ("how many", "several", "more than one", "single", "one or")
 #: A second side is answered when its peak logit is above 0 and at most this far below the first one's; this gap was
 #: right most often on validation phantoms.
 BOTH_SIDES_GAP = 2.0
 #: Words of a question that ask nothing of their own: with any other, "is there" is not all that is asked.
-_NEUTRAL = frozenset(
-    [
-        "a",
-        "abnormal",
-        "abnormality",
-        "abnormalities",
-        "an",
-        "and",
-        "any",
-        "anything",
-        "are",
-        "area",
-        "areas",
-        "as",
-        "be",
-        "can",
-        "chest",
-        "abdomen",
-        "could",
-        "ct",
-        "did",
-        "do",
-        "does",
-        "demonstrate",
-        "demonstrated",
-        "evidence",
-        "examination",
-        "exam",
-        "find",
-        "finding",
-        "focal",
-        "for",
-        "found",
-        "had",
-        "has",
-        "have",
-        "here",
-        "how",
-        "i",
-        "image",
-        "images",
-        "in",
-        "included",
-        "is",
-        "it",
-        "lesion",
-        "lesions",
-        "left",
-        "let",
-        "me",
-        "normal",
-        "of",
-        "on",
-        "or",
-        "please",
-        "patient",
-        "present",
-        "report",
-        "reported",
-        "right",
-        "s",
-        "scan",
-        "seen",
-        "see",
-        "should",
-        "show",
-        "shown",
-        "shows",
-        "side",
-        "sign",
-        "signs",
-        "study",
-        "tell",
-        "the",
-        "them",
-        "there",
-        "they",
-        "this",
-        "visible",
-        "was",
-        "were",
-        "with",
-        "would",
-        "you",
-        "your",
-        "either",
-        "both",
-        "kind",
-        "one",
-        "some",
-        "contain",
-        "contains",
-        "suspicious",
-    ]
-)
+_NEUTRAL_WORDS = """
+    a abnormal abnormality abnormalities an and any anything are area areas as be can chest abdomen could ct did do
+    does demonstrate demonstrated evidence examination exam find finding focal for found had has have here how i
+    image images in included is it lesion lesions left let me normal of on or please patient present report reported
+    right s scan seen see should show shown shows side sign signs study tell the them there they this visible was
+    were with would you your either both kind one some contain contains suspicious
+"""
+_NEUTRAL = frozenset(_NEUTRAL_WORDS.split())
 #: Kinds of questions on whether something is there -> the answers if it is, and if not.
 VERDICTS = {"presence": ("Yes", "No"), "normal": ("Abnormal", "Normal"), "healthy": ("No", "Yes")}
 

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from radvlm.errors import FileFormatError, InputError, RadvlmError
 from radvlm.files.atomic import sha256_of, whole_folder
+from radvlm.model.tensor_files import differences
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 #: Buffers that inputs are divided by.
@@ -156,18 +157,10 @@ def with_tuples(data: Mapping[str, Any]) -> dict[str, Any]:
 def _load_weights(module: torch.nn.Module, tensors: Mapping[str, Tensor], what: str) -> None:
     """Load, or one error that names what is missing, left over or of another shape."""
     own = module.state_dict()
-    missing = sorted(set(own) - set(tensors))
-    extra = sorted(set(tensors) - set(own))
-    wrong = sorted(k for k in set(own) & set(tensors) if own[k].shape != tensors[k].shape)
-    if missing or extra or wrong:
-        said = [
-            f"{len(keys)} {kind}: {', '.join(keys[:10])}"
-            for kind, keys in (("missing", missing), ("extra", extra), ("of another shape", wrong))
-            if keys
-        ]
+    if said := differences(own, tensors):
         raise FileFormatError(
             f"the weights of the {what} have its keys and shapes",
-            "; ".join(said),
+            said,
             "Use the files of one model, saved by one release",
         )
     module.load_state_dict({k: v.to(own[k].dtype) for k, v in tensors.items()})

@@ -6,7 +6,7 @@ import hashlib
 import pickle
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +71,21 @@ def _tensors_only(loaded: Any, name: str) -> dict[str, Tensor]:
             f"Save its entry {inner!r} alone" if inner else "",
         )
     return dict(loaded)
+
+
+def differences(
+    own: Mapping[str, Tensor], given: Mapping[str, Tensor], *, needed: Collection[str] | None = None, most: int = 10
+) -> str:
+    """Which keys of a state are missing in another, extra or of another shape, the first ``most`` of each; "" if none.
+
+    ``needed``: keys that must be there; None for all of ``own``.
+    """
+    found = {
+        "missing": sorted(set(own if needed is None else needed) - set(given)),
+        "extra": sorted(set(given) - set(own)),
+        "of another shape": sorted(k for k in set(own) & set(given) if own[k].shape != given[k].shape),
+    }
+    return "; ".join(f"{len(keys)} {kind}: {', '.join(keys[:most])}" for kind, keys in found.items() if keys)
 
 
 def tensor_digest(state: Mapping[str, Tensor]) -> str:

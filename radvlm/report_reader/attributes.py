@@ -1,7 +1,7 @@
 """Side, place, size, severity and change of a mention, from the words of its zone.
 
-Unusual: neighbors divide the sentence at the last conjunction between them, so "small effusion with moderate
-atelectasis" gives each its own severity; joined neighbors share a side and a place that only one of them states.
+Neighbors divide the sentence at the last conjunction between them, so "small effusion with moderate atelectasis"
+gives each its own severity; joined neighbors share a side and a place that only one of them states.
 """
 
 from __future__ import annotations
@@ -10,13 +10,17 @@ from dataclasses import replace
 from itertools import pairwise
 
 from radvlm.report_reader.frame import Frame
-from radvlm.report_reader.lexicon import Lexicon
+from radvlm.report_reader.lexicon import Lexicon, Meaning, Site
 from radvlm.report_reader.matching import Parsed, Size
 from radvlm.report_reader.mentions import GRADES, Mention
 
+#: A term found in a sentence: its first word, the word after its last, what it means.
+Hit = tuple[int, int, Meaning]
 CHANGES = ("new", "increased", "decreased", "stable")
 #: Cues that are also read inside a term ("mild bronchiectasis").
 _INNER = frozenset({*GRADES, "left", "right", "bilateral"})
+#: Sides that a cue stands for.
+_SIDES = {"left": ("left",), "right": ("right",), "bilateral": ("left", "right")}
 #: Sites and sides inside a term, by lexicon and words; filled as terms occur.
 _INSIDE: dict[tuple[str, tuple[str, ...]], tuple[str, ...]] = {}
 
@@ -47,86 +51,95 @@ def describe(
 ) -> Frame:
     """Attributes of a mention from the words of its zone."""
     low, high = zone
-    sides: set[str] = set()
-    locations: set[str] = set()
-    grade: float | None = None
-    grade_at = 999
-    change, small = "", False
-    change_span: tuple[int, int] | tuple[()] = ()
+    hits = [hit for hit in parsed.hits if hit[1] > low and hit[0] < high]
+    own = tuple(parsed.words[mention.start : mention.stop])
+    within = inside(own, lexicon) if len(own) > 1 else ()
     home = lexicon.kinds[kind].home if kind else ""
-    blocked = -1
-    for a, b, meaning in parsed.hits:
-        if b <= low or a >= high:
-            continue
-        if meaning.cues:
-            for name in meaning.cues:
-                if name == "left" or name == "right":
-                    if a > blocked:
-                        sides.add(name)
-                elif name == "bilateral":
-                    sides.update(("left", "right"))
-                elif name in GRADES:
-                    gap = mention.start - b if b <= mention.start else 2 + a - mention.stop
-                    if not kind or (
-                        0 <= gap < grade_at and not (parsed.words[a] == "significant" and status == "absent")
-                    ):
-                        grade, grade_at = lexicon.cues[name]["grade"], gap
-                elif (
-                    name in CHANGES
-                    and not change
-                    and not (mention.start <= a < mention.stop and "comparison" not in parsed.scope.cues)
-                ):
-                    change, change_span = name, (parsed.starts[a], parsed.stops[b - 1])
-                elif name == "pseudo" and not change:
-                    change, change_span = "stable", (parsed.starts[a], parsed.stops[b - 1])
-                elif name == "subcm":
-                    small = True
-                elif name == "relation":
-                    blocked = a + 5
-        if meaning.site and a > blocked:
-            place = lexicon.sites[meaning.site]
-            if place.side:
-                sides.add(place.side)
-            if b - a > 1:
-                sides.update(w for w in parsed.words[a:b] if w == "left" or w == "right")
-            if kind and _is_location(place.id, place.lineage, home, kind, lexicon):
-                locations.add(place.id)
-    sizes: tuple[float, ...] = ()
-    for size in parsed.sizes:
-        if low <= size.word < high and (not sizes or size.dims_mm[0] > sizes[0]):
-            sizes = _bounded(size)
-    if mention.stop - mention.start > 1:
-        for name in _inside(tuple(parsed.words[mention.start : mention.stop]), lexicon):
-            if name in ("left", "right"):
-                sides.add(name)
-            elif name == "bilateral":
-                sides.update(("left", "right"))
-            elif name in GRADES:
-                grade = lexicon.cues[name]["grade"] if grade is None else grade
-            elif kind and _is_location(name, lexicon.sites[name].lineage, home, kind, lexicon):
-                locations.add(name)
+    sides, places = _sides_and_places(hits, within, parsed, lexicon)
+    change, change_span = _change(hits, mention, parsed)
     if home and (site not in lexicon.sites or home not in lexicon.sites[site].lineage):
         site = home
-    start = parsed.starts[mention.start] if mention.stop else 0
-    stop = parsed.stops[mention.stop - 1] if mention.stop else 0
     return Frame(
         kind,
         status,
         site,
-        frozenset(sides),
-        frozenset(locations),
-        sizes,
-        grade,
+        sides,
+        frozenset(place.id for place in places if kind and _is_location(place.id, place.lineage, home, kind, lexicon)),
+        _largest_size([size for size in parsed.sizes if low <= size.word < high]),
+        _grade(kind, status, hits, within, mention, parsed, lexicon),
         change,
-        small,
-        start,
-        stop,
+        any("subcm" in meaning.cues for _, _, meaning in hits),
+        parsed.starts[mention.start] if mention.stop else 0,
+        parsed.stops[mention.stop - 1] if mention.stop else 0,
         change_span=change_span,
     )
 
 
-def _inside(words: tuple[str, ...], lexicon: Lexicon) -> tuple[str, ...]:
-    """Sites and sides written inside a term ("left rib fracture"): names of both."""
+def _sides_and_places(
+    hits: list[Hit], within: tuple[str, ...], parsed: Parsed, lexicon: Lexicon
+) -> tuple[frozenset[str], list[Site]]:
+    """Sides and sites of the zone and of the term itself; words right after a relation ("next to") are of another."""
+    sides: set[str] = set()
+    places: list[Site] = []
+    blocked = -1
+    for a, b, meaning in hits:
+        for name in meaning.cues:
+            if name == "relation":
+                blocked = a + 5
+            elif name == "bilateral" or a > blocked:
+                sides.update(_SIDES.get(name, ()))
+        if meaning.site and a > blocked:
+            place = lexicon.sites[meaning.site]
+            places.append(place)
+            sides.update(filter(None, (place.side,)))
+            sides.update(word for word in parsed.words[a:b] if b - a > 1 and word in ("left", "right"))
+    for name in within:
+        sides.update(_SIDES.get(name, ()))
+    places += [lexicon.sites[name] for name in within if name in lexicon.sites]
+    return frozenset(sides), places
+
+
+def _grade(
+    kind: str, status: str, hits: list[Hit], within: tuple[str, ...], mention: Mention, parsed: Parsed, lexicon: Lexicon
+) -> float | None:
+    """Severity by the word of the zone that is nearest to the mention, else by one inside its term."""
+    grade: float | None = None
+    nearest = 999
+    for a, b, meaning in hits:
+        for name in meaning.cues:
+            if name in GRADES:
+                gap = mention.start - b if b <= mention.start else 2 + a - mention.stop
+                denied = parsed.words[a] == "significant" and status == "absent"
+                if not kind or (0 <= gap < nearest and not denied):
+                    grade, nearest = lexicon.cues[name]["grade"], gap
+    if grade is None:
+        grade = next((lexicon.cues[name]["grade"] for name in within if name in GRADES), None)
+    return grade
+
+
+def _change(hits: list[Hit], mention: Mention, parsed: Parsed) -> tuple[str, tuple[int, int] | tuple[()]]:
+    """The first change stated in the zone and its characters; one inside the term counts only beside a comparison."""
+    for a, b, meaning in hits:
+        for name in meaning.cues:
+            inside_term = mention.start <= a < mention.stop and "comparison" not in parsed.scope.cues
+            if name == "pseudo" or (name in CHANGES and not inside_term):
+                return "stable" if name == "pseudo" else name, (parsed.starts[a], parsed.stops[b - 1])
+    return "", ()
+
+
+def _largest_size(sizes: list[Size]) -> tuple[float, ...]:
+    """The first of the largest sizes; one that is only bounded ("below 5 mm") is taken a little smaller."""
+    if not sizes:
+        return ()
+    largest = _bounded(sizes[0])
+    for size in sizes[1:]:
+        if size.dims_mm[0] > largest[0]:
+            largest = _bounded(size)
+    return largest
+
+
+def inside(words: tuple[str, ...], lexicon: Lexicon) -> tuple[str, ...]:
+    """Sites, sides and grades written inside a term ("left rib fracture"): names of all."""
     done = _INSIDE.get((lexicon.digest, words))
     if done is not None:
         return done

@@ -1,8 +1,8 @@
 """From a report's text to frames: one per mention of a finding, with what is said of it and its span.
 
-Unusual: a sentence is read on its own and remembered, because reports repeat their boilerplate; only what depends on
-the heading or on the sentence before is read again. A sentence that only refers ("It measures 2 cm") completes the
-frame before it.
+A sentence is read on its own and remembered, because reports repeat their boilerplate; only what depends on the
+heading or on the sentence before is read again. A sentence that only refers ("It measures 2 cm") completes the frame
+before it.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The lexicon: what words mean in a CT report. Pure data in ``lexicon/*.json``, compiled once into a token trie.
 
-Unusual: text is matched as a sequence of normalised tokens (lower case, singular, US spelling, no hyphens), so a
-term is written once and covers its plurals, spellings and hyphenations; all terms of all kinds are found in one
-pass, the longest first. Users extend it with a JSON file of the same shape: ``load_lexicon(path)``.
+Text is matched as a sequence of normalised tokens (lower case, singular, US spelling, no hyphens), so a term is
+written once and covers its plurals, spellings and hyphenations; all terms of all kinds are found in one pass, the
+longest first. Users extend it with a JSON file of the same shape: ``load_lexicon(path)``.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """One pass over a sentence: lexicon terms, numbers and the words that bound a negation.
 
-Unusual: a term match may mean several things at once (``enlarged`` is a quality and a change), so a hit carries a
-tuple of meanings; the longest term at a word wins and words are used once.
+A term match may mean several things at once (``enlarged`` is a quality and a change), so a hit carries a tuple of
+meanings; the longest term at a word wins and words are used once.
 """
 
 from __future__ import annotations

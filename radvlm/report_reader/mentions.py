@@ -1,6 +1,6 @@
 """Mentions of findings in a sentence, and the sites they belong to.
 
-Unusual: the kind of a general word (nodule, dilated, effusion) follows from its site, looked for in the order in which
+The kind of a general word (nodule, dilated, effusion) follows from its site, looked for in the order in which
 radiologists write: attached before it, after it, earlier in the sentence, the line's heading, the sentence before.
 """
 

@@ -1,8 +1,8 @@
 """Whether a mention is present, absent, uncertain, history or only asked for: scope of cues inside one sentence.
 
-Unusual: scope is decided by what stands between cue and mention (conjunctions, finished clauses, words that open a
-new noun phrase), not by a window of words, so "no X, Y or Z" covers all three and "no X, small Y" only the first;
-cues work forwards ("no evidence of X") and backwards ("X was not observed", "X: none", "X (Y?)").
+Scope is decided by what stands between cue and mention (conjunctions, finished clauses, words that open a new noun
+phrase), not by a window of words, so "no X, Y or Z" covers all three and "no X, small Y" only the first; cues work
+forwards ("no evidence of X") and backwards ("X was not observed", "X: none", "X (Y?)").
 """
 
 from __future__ import annotations

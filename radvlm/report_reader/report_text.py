@@ -1,8 +1,8 @@
 """A report as the metrics see it: one text, its sections as spans of that text, and perhaps a structured Report.
 
-Unusual: sections are spans, not copies, so a character position in ``text`` means the same to every metric and to
-the page that marks errors. A report without headings has no sections, which is not the same as an empty section.
-A radvlm ``Report`` is turned into text without its notice and its "not assessed" list, which no reference has.
+Sections are spans, not copies, so a character position in ``text`` means the same to every metric and to the page
+that marks errors. A report without headings has no sections, which is not the same as an empty section. A radvlm
+``Report`` is turned into text without its notice and its "not assessed" list, which no reference has.
 """
 
 from __future__ import annotations

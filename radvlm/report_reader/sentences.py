@@ -1,8 +1,8 @@
 """Sections that count and sentences within them, as character spans of the report.
 
-Unusual: made for reports, not prose. Indication, history, technique and comparison are left out; a line break ends
-a sentence unless the line looks wrapped; a full stop may be missing, doubled by quotes (CT-RATE) or glued to the
-next word; numbered and bulleted impressions and "Liver: Unremarkable." lines are sentences of their own.
+Made for reports, not prose. Indication, history, technique and comparison are left out; a line break ends a sentence
+unless the line looks wrapped; a full stop may be missing, doubled by quotes (CT-RATE) or glued to the next word;
+numbered and bulleted impressions and "Liver: Unremarkable." lines are sentences of their own.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ HEADINGS: dict[str, str] = {
             "reason for examination",
             "reason for study",
             "reason for the study",
+            "reason for the exam",
+            "reason for the examination",
             "reason for scan",
             "reason for this examination",
             "reason",

@@ -1,7 +1,7 @@
 """Retrieval of prior report text and passages that helps and never leaks.
 
-Unusual: importing this package loads none of its parts; each name is fetched when first used, so that neither faiss nor
-numpy is needed to show ``--help``.
+Importing this package loads none of its parts; each name is fetched when first used, so that neither faiss nor numpy
+is needed to show ``--help``.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Writing an index: build, add, remove, rebuild, merge, and the check of what was written.
 
-Unusual: raw unit vectors are kept beside the transformed ones, so that a rebuild or a merge learns its transform anew
-without the encoder and without the scans. They are float16 unless the encoder is so collapsed that its differences
-would drown in rounding.
+Raw unit vectors are kept beside the transformed ones, so that a rebuild or a merge learns its transform anew without
+the encoder and without the scans. They are float16 unless the encoder is so collapsed that its differences would
+drown in rounding.
 """
 
 from __future__ import annotations

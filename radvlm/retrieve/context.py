@@ -1,7 +1,7 @@
 """What kind of study the query is: routing to the priors of the same body region, phase and kind.
 
-Unusual: nothing is decided from pixels here. The caller brings which structures its masks or the encoder's zero-shot
-scores show; a record that does not say its region, phase or kind is never routed away.
+Nothing is decided from pixels here. The caller brings which structures its masks or the encoder's zero-shot scores
+show; a record that does not say its region, phase or kind is never routed away.
 """
 
 from __future__ import annotations

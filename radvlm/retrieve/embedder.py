@@ -1,8 +1,8 @@
 """What turns text and scans into vectors, as retrieval sees it.
 
-Unusual: retrieval never imports a model. It is given an object with three facts and two functions; a vision-language
-model fits through ``FunctionEmbedder``, and ``HashedText`` needs no weights at all, so an index of reports can be built
-and searched by text offline.
+Retrieval never imports a model. It is given an object with three facts and two functions; a vision-language model
+fits through ``FunctionEmbedder``, and ``HashedText`` needs no weights at all, so an index of reports can be built and
+searched by text offline.
 """
 
 from __future__ import annotations

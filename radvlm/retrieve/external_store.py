@@ -1,6 +1,6 @@
 """Another engine behind the same search: a small protocol for those who outgrow one folder.
 
-Unusual: the protocol speaks of conditions, not of row numbers, because that is what a database can apply before its
+The protocol speaks of conditions, not of row numbers, because that is what a database can apply before its
 nearest-neighbor search; an engine that could only filter afterwards must not implement it. ``ArrayStore`` is the
 reference that every engine is tested against; ``lance.LanceStore`` stands on LanceDB.
 """

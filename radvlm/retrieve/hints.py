@@ -1,10 +1,9 @@
-"""Prior text on its way into a prompt: labeled data, never instructions.
+"""Turns prior text into hints for a prompt: labeled data, never instructions.
 
-Unusual: a report in the index may give orders to the model, by accident or on purpose. Characters that hide text,
-markers that chat templates use, and sentences that address a machine are taken out here, each line carries its label,
-and
-what was taken out is kept for the record. This lowers the risk; what rules it out is that facts come from the model's
-scores and the measurements, and ``verify`` rejects any number or finding that only a hint states.
+A report in the index may give orders to the model, by accident or on purpose. Characters that hide text, markers that
+chat templates use, and sentences that address a machine are taken out here, each line carries its label, and what was
+taken out is kept for the record. This lowers the risk; what rules it out is that facts come from the model's scores and
+the measurements, and ``verify`` rejects any number or finding that only a hint states.
 """
 
 from __future__ import annotations
@@ -14,7 +13,8 @@ import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from radvlm.retrieve.records import sentences, subject
+from radvlm.report_reader.topic import subject
+from radvlm.retrieve.records import sentences
 from radvlm.retrieve.selection import Selection
 
 _MARKERS = re.compile(
@@ -74,7 +74,7 @@ class Hint:
 
 
 def neutralize(text: str) -> Neutral:
-    """Normal characters, no template markers, no roles, no sentence that gives orders."""
+    """Take out hidden characters, template markers, roles and sentences that give orders; what is left is data."""
     removed: list[str] = []
     plain = unicodedata.normalize("NFKC", text).translate(_LOOKALIKES)
     visible = "".join(

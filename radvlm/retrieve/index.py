@@ -1,7 +1,7 @@
 """``ReportIndex``: prior reports, their organ paragraphs, sentences and scans, searchable without leaks.
 
-Unusual: a search must know whose scan is asked about. It takes the patient from the scan's own header where the index
-can match it, from ``exclude_patient`` otherwise, and refuses to guess. Exclusion happens inside the nearest-neighbor
+A search must know whose scan is asked about. It takes the patient from the scan's own header where the index can
+match it, from ``exclude_patient`` otherwise, and refuses to guess. Exclusion happens inside the nearest-neighbor
 search (``vector_files``), reaches copies of the patient's reports under other names (``duplicates``), and is checked
 again before a hit leaves. An open index never changes: ``add``, ``remove``, ``rebuild`` write a new generation and
 return it.

@@ -1,6 +1,6 @@
-"""Which kind of index for how many vectors, and why.
+"""Chooses the kind of index for a number of vectors, and says why.
 
-Why these limits: docs/retrieval.md; eval/bench_retrieval.py measures them.
+The limits are explained in docs/retrieval.md and measured by eval/bench_retrieval.py.
 """
 
 from __future__ import annotations
@@ -20,8 +20,7 @@ POINTS_PER_LIST = 39
 
 @dataclass(frozen=True)
 class Plan:
-    """A kind (``settings.KINDS`` without auto), the faiss factory text ("" for flat), and the reason in "
-    "one sentence."""
+    """The index to build: kind (``settings.KINDS`` without auto), faiss factory text ("" for flat), the reason."""
 
     kind: str
     factory: str

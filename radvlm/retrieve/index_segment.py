@@ -1,8 +1,8 @@
 """One immutable part of an index: records and texts in SQLite, columns for filtering, vectors by level.
 
-Unusual: the columns that a search filters by are also kept as small arrays of codes, mapped from disk, because a mask
-over a million rows is then a few array comparisons; SQLite (opened as immutable, so readers never wait) holds the text
-and what the codes mean.
+The columns that a search filters by are also kept as small arrays of codes, mapped from disk, because a mask over a
+million rows is then a few array comparisons; SQLite (opened as immutable, so readers never wait) holds the text and
+what the codes mean.
 """
 
 from __future__ import annotations

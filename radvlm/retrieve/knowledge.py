@@ -1,7 +1,7 @@
 """Guideline and textbook passages that the user supplies, found by words and by meaning together, cited by passage.
 
-Unusual: the two rankings are fused by rank (Cormack et al. 2009), so their scores need not be comparable; a passage
-that shares no word and lies below the background in meaning is not returned just to fill the list.
+The two rankings are fused by rank (Cormack et al. 2009), so their scores need not be comparable; a passage that
+shares no word and lies below the background in meaning is not returned just to fill the list.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """LanceDB behind the search: rows on disk in columns, filtered before the search, for more than one folder should hold.
 
-Unusual: exact (LanceDB scans) until ``create_index`` is called on the table; conditions are SQL that LanceDB applies
-before the search (``prefilter``). Needs the extra ``lance``.
+Exact (LanceDB scans) until ``create_index`` is called on the table; conditions are SQL that LanceDB applies before
+the search (``prefilter``). Needs the extra ``lance``.
 """
 
 from __future__ import annotations

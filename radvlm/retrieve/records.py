@@ -1,8 +1,8 @@
 """Reports as they enter an index, and their division into organ paragraphs and sentences.
 
-Unusual: organs are found by the words of ``radvlm.types.anatomy`` and a short list of adjectives (hepatic, renal); a
-sentence without any stays with the organ of the sentence before it. Indication, history, technique, comparison and
-recommendation are never indexed: they speak of the patient, not of a scan.
+What a sentence is about is told by the report reader; a sentence that does not tell stays with the organ of the one
+before it. Indication, history, technique, comparison and recommendation are never indexed: they speak of the patient,
+not of a scan.
 """
 
 from __future__ import annotations
@@ -10,14 +10,15 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from datetime import date as calendar_date
-from functools import cache
 from pathlib import Path
 
 from radvlm.errors import FileFormatError, InputError
 from radvlm.files.columns import RECORD_NEEDS
+from radvlm.report_reader.sentences import EXCLUDED, HEADINGS
+from radvlm.report_reader.topic import subject
 from radvlm.types.anatomy import SECTIONS, structures
 
 #: What a row of an index stands for.
@@ -132,115 +133,11 @@ def read_records(path: str | Path) -> Iterator[Record]:
             raise FileFormatError(error.rule, f"{where}: {error.received}", error.remedy) from error
 
 
-#: Words of reports that are not names of structures -> (section, organ).
-_ADJECTIVES: Mapping[str, tuple[str, str]] = {
-    "hepatic": ("liver", "liver"),
-    "intrahepatic": ("liver", "liver"),
-    "renal": ("kidneys", "kidney"),
-    "kidneys": ("kidneys", "kidney"),
-    "kidney": ("kidneys", "kidney"),
-    "hydronephrosis": ("kidneys", "kidney"),
-    "ureter": ("kidneys", "ureter"),
-    "ureters": ("kidneys", "ureter"),
-    "bladder": ("kidneys", "urinary_bladder"),
-    "splenic": ("spleen", "spleen"),
-    "splenomegaly": ("spleen", "spleen"),
-    "pancreatic": ("pancreas", "pancreas"),
-    "adrenal": ("adrenals", "adrenal_gland"),
-    "adrenals": ("adrenals", "adrenal_gland"),
-    "pulmonary": ("lungs", "lung"),
-    "lung": ("lungs", "lung"),
-    "lungs": ("lungs", "lung"),
-    "lobe": ("lungs", "lung"),
-    "bronchial": ("airways", "trachea"),
-    "bronchi": ("airways", "trachea"),
-    "trachea": ("airways", "trachea"),
-    "pleural": ("pleura", "pleura"),
-    "pleura": ("pleura", "pleura"),
-    "pneumothorax": ("pleura", "pleura"),
-    "cardiac": ("heart", "heart"),
-    "coronary": ("heart", "heart"),
-    "pericardial": ("heart", "heart"),
-    "cardiomegaly": ("heart", "heart"),
-    "mediastinal": ("mediastinum", ""),
-    "mediastinum": ("mediastinum", ""),
-    "hilar": ("mediastinum", ""),
-    "biliary": ("biliary", "gallbladder"),
-    "bile": ("biliary", "gallbladder"),
-    "gallbladder": ("biliary", "gallbladder"),
-    "gallstone": ("biliary", "gallbladder"),
-    "bowel": ("bowel", "colon"),
-    "colonic": ("bowel", "colon"),
-    "gastric": ("bowel", "stomach"),
-    "appendix": ("bowel", "colon"),
-    "diverticula": ("bowel", "colon"),
-    "ascites": ("peritoneum", ""),
-    "peritoneal": ("peritoneum", ""),
-    "retroperitoneal": ("peritoneum", ""),
-    "node": ("nodes", ""),
-    "nodes": ("nodes", ""),
-    "lymph": ("nodes", ""),
-    "lymphadenopathy": ("nodes", ""),
-    "aortic": ("vessels", "aorta"),
-    "aneurysm": ("vessels", "aorta"),
-    "vascular": ("vessels", ""),
-    "vertebral": ("bones", ""),
-    "spine": ("bones", ""),
-    "osseous": ("bones", ""),
-    "bone": ("bones", ""),
-    "bones": ("bones", ""),
-    "rib": ("bones", ""),
-    "ribs": ("bones", ""),
-    "fracture": ("bones", ""),
-    "musculoskeletal": ("bones", ""),
-    "hernia": ("soft_tissues", ""),
-    "subcutaneous": ("soft_tissues", ""),
-    "uterine": ("reproductive", "uterus"),
-    "uterus": ("reproductive", "uterus"),
-    "ovary": ("reproductive", ""),
-    "adnexal": ("reproductive", ""),
-    "prostate": ("reproductive", "prostate"),
-    "breast": ("breast", ""),
-    "thyroid": ("neck", "thyroid_gland"),
-    "cerebral": ("head", "brain"),
-    "intracranial": ("head", "brain"),
-    "catheter": ("devices", ""),
-    "stent": ("devices", ""),
-    "tube": ("devices", ""),
-}
-_SKIPPED = re.compile(
-    r"(?im)^[ \t]*(?:clinical (?:information|history|indication|data|details)|history|indications?|"
-    r"reason for (?:the )?(?:exam(?:ination)?|study)|technique|comparisons?|procedure|contrast|"
-    r"recommendations?|examination|exam|prior studies)[ \t]*:"
-)
 _HEADING = re.compile(
     r"(?m)^[ \t]*(?:\d+[.)][ \t]*)?([A-Za-z][A-Za-z ,/&-]{1,48}):[ \t]*|(?<=[.!?:] )([A-Z][A-Za-z ,/&-]{1,40}):[ \t]+"
 )
 _STOP = re.compile(r"(?<=[.!?])(?=\s+[A-Z(\d•-])|\n\s*\n|\n(?=[ \t]*(?:[-•*]|\d+[.)])\s)|\n(?=[A-Z])")
 _TITLES = {heading.lower(): key for key, heading in SECTIONS.items()} | {key.replace("_", " "): key for key in SECTIONS}
-
-
-@cache
-def _organ_words() -> Mapping[str, tuple[str, str]]:
-    """Lower-case words -> (section, organ), longest names first; sides are left out of organs."""
-    table: dict[str, tuple[str, str]] = {}
-    for structure in structures().values():
-        if structure.kind in ("organ", "part", "vessel", "bone", "cavity"):
-            words = re.sub(r"^(?:left|right) ", "", structure.words.lower())
-            table.setdefault(words, (structure.section, structure.name.replace("_left", "").replace("_right", "")))
-    table.update(_ADJECTIVES)
-    return dict(sorted(table.items(), key=lambda item: -len(item[0])))
-
-
-@cache
-def _organ_pattern() -> re.Pattern[str]:
-    return re.compile(r"\b(?:" + "|".join(re.escape(w) for w in _organ_words()) + r")\b")
-
-
-def subject(text: str) -> tuple[str, str]:
-    """(section, organ) of the first structure that a text names; ("", "") when it names none."""
-    found = _organ_pattern().search(text.lower())
-    return _organ_words()[found[0]] if found else ("", "")
 
 
 def sentences(text: str) -> list[str]:
@@ -287,7 +184,7 @@ def _blocks(text: str) -> list[tuple[str, str, str]]:
     starts = [(0, 0, "findings"), *marks]
     for (start, body, title), following in zip(starts, [*(m[0] for m in marks), len(text)], strict=True):
         stretch = text[body:following]
-        if not stretch.strip() or _SKIPPED.match(text[start:body] or ""):
+        if not stretch.strip() or HEADINGS.get(title) in EXCLUDED:
             continue
         section, organ = _TITLES.get(title, ""), ""
         if not section or section in structures():

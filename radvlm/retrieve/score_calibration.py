@@ -1,7 +1,7 @@
 """What a cosine means: how far it stands above what any other row of the same kind would score.
 
-Unusual: the background is drawn for every search from the rows that were allowed, so the scores of an excluded patient
-shift nothing, and a query that is near to everything gets no credit for it.
+The background is drawn for every search from the rows that were allowed, so the scores of an excluded patient shift
+nothing, and a query that is near to everything gets no credit for it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
-"""Text without dates, names, identifiers and comparisons with priors, before it is indexed.
+"""Takes dates, names, identifiers and comparisons with priors out of a report before it is indexed.
 
-Unusual: what a prior report says of *its* priors ("unchanged since March") would be false of any other patient, so
-whole
+What a prior report says of *its* priors ("unchanged since March") would be false of any other patient, so whole
 comparison clauses go too. This is a safety net of patterns, not de-identification: names without a title or label
 ("seen with Smith") and rare identifiers pass. De-identify reports with a tool made for it before indexing them.
 """

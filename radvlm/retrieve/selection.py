@@ -1,7 +1,7 @@
 """From hits to the few that are worth showing a language model, with a reason for each keep and drop.
 
-Unusual: the gap rule of MMed-RAG (cut where log(S_i / S_i+1) first exceeds gamma) is undefined for scores at or below
-zero and never fires on collapsed embeddings. Here S is ``calibrate.strength`` of the z-score against a background:
+The gap rule of MMed-RAG (cut where log(S_i / S_i+1) first exceeds gamma) is undefined for scores at or below zero and
+never fires on collapsed embeddings. Here S is ``score_calibration.strength`` of the z-score against a background:
 positive for any cosine, and spread out whatever the encoder. No hit is a valid answer.
 """
 
@@ -14,26 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from radvlm.errors import InputError
+from radvlm.report_reader.topic import says_only_normal
 from radvlm.retrieve.records import sentences
 from radvlm.retrieve.result import Hit
 from radvlm.retrieve.score_calibration import strength
-
-_NORMAL = re.compile(
-    r"(?i)\b(?:normal|unremarkable|within normal limits|no (?:evidence|sign|significant|acute|abnormal|"
-    r"focal|definite|other|"
-    r"pathological|suspicious)|not (?:enlarged|dilated|seen|identified|observed)|without|negative for|"
-    r"intact|clear|patent|"
-    r"preserved|free of|absent|there (?:is|are) no|no)\b"
-)
-_ABNORMAL = re.compile(
-    r"(?i)\b(?:mass|lesion|lesions|cyst|cysts|nodule|nodules|stone|stones|calculus|calculi|tumou?r|metasta\w+|fracture\w*|"
-    r"effusion|dilat\w+|enlarged|thicken\w+|aneurysm\w*|thromb\w+|embol\w+|stenosis|opacit\w+|consolidation|atelectas\w+|"
-    r"emphysema|hernia\w*|steatosis|cirrho\w+|ascites|abscess|hematoma|haemorrhage|hemorrhage|infarct\w*|inflamm\w+|"
-    r"calcifi\w+|hydronephrosis|lymphadenopathy|splenomegaly|hepatomegaly|cardiomegaly|diverticul\w+|edema|collection|"
-    r"hypodens\w+|hyperdens\w+|hypoattenuat\w+|hyperattenuat\w+|enhanc\w+|suspicious|defect|ectop\w+|atroph\w+|degenerat\w+)\b"
-)
-_NUMBER = re.compile(r"\d+(?:\.\d+)?\s*(?:x|mm|cm|hu|ml)\b", re.IGNORECASE)
-_BUT = re.compile(r"(?i)\b(?:but|however|except|apart from|other than|although)\b")
 
 
 @dataclass(frozen=True)
@@ -95,26 +79,6 @@ class Selection:
         return "\n".join(f"{'keep' if v.kept else 'drop'} #{v.hit.rank} {v.hit.id}: {v.reason}" for v in self.verdicts)
 
 
-def is_normal(sentence: str) -> bool:
-    """Whether a sentence only says that something is normal or absent.
-
-    By words: a negation or normality, no measurement, no "but"; an abnormality that is named must stand after the
-    negation ("no cyst"), not before it ("cyst without change").
-    """
-    if _NUMBER.search(sentence) or _BUT.search(sentence):
-        return False
-    normal = _NORMAL.search(sentence)
-    abnormal = _ABNORMAL.search(sentence)
-    if normal is None:
-        return False
-    if abnormal is None:
-        return True
-    return (
-        abnormal.start() > normal.start()
-        and re.search(r"[,;:.]\s*(?:an?|the|mild|small|multiple)\b", sentence[normal.end() : abnormal.start()]) is None
-    )
-
-
 def gap_cut(strengths: np.ndarray, gamma: float) -> tuple[int, float]:
     """How many of the ranked strengths stand before the first large drop, and the drop log(S_i / S_i+1) there.
 
@@ -174,7 +138,7 @@ def _calibrated(ranked: list[Hit], settings: SelectSettings, dropped: list[Verdi
 
 
 def _informative(text: str) -> str:
-    return " ".join(s for s in sentences(text) if not is_normal(s))
+    return " ".join(s for s in sentences(text) if not says_only_normal(s))
 
 
 def _marginal(

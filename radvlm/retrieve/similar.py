@@ -1,7 +1,6 @@
 """A page of similar cases: each with its report, what makes it similar, and a key image where the caller has one.
 
-Unusual: images come as PNG bytes from the caller, because retrieval reads no scans. One file, no scripts, nothing
-fetched.
+Images come as PNG bytes from the caller, because retrieval reads no scans. One file, no scripts, nothing fetched.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Centring and whitening learnt from the vectors of an index.
 
-Unusual: encoders of CT tend to collapse (one shared mean and a few directions hold nearly all variance), so that raw
-cosines of all pairs lie within a hundredth of each other. Text and image vectors of one encoder also sit around two
-different means. Each modality is therefore centred by its own mean; the whitening matrix is shared, so that the two
-stay comparable.
+Encoders of CT tend to collapse (one shared mean and a few directions hold nearly all variance), so that raw cosines
+of all pairs lie within a hundredth of each other. Text and image vectors of one encoder also sit around two different
+means. Each modality is therefore centred by its own mean; the whitening matrix is shared, so that the two stay
+comparable.
 """
 
 from __future__ import annotations

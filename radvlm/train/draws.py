@@ -65,9 +65,9 @@ class Ahead:
     What is made depends on the step alone, so being early changes nothing.
     """
 
-    def __init__(self, make: Callable[[int], Any], workers: int = 0) -> None:
+    def __init__(self, make: Callable[[int], Any]) -> None:
         self.make = make
-        self.rows = ThreadPoolExecutor(workers or min(8, os.cpu_count() or 1))
+        self.rows = ThreadPoolExecutor(min(8, os.cpu_count() or 1))
         self._thread = ThreadPoolExecutor(1)
         self._next: tuple[int, Future[Any]] | None = None
 

@@ -37,6 +37,10 @@ WITH_TEXTS, SWAPPED, AORTA = 48, 0.4, "aorta"
 #: Share of prompts that are sentences of reports instead of one of the few written for training, which are soon known
 #: by heart: with them and more scans, wordings of evaluation were understood far better (docs/tiny.md).
 LOOSE = 0.5
+#: Weight of each loss.
+FINDINGS, REPORT, PROMPT, ORGAN = 1.0, 0.5, 0.7, 0.3
+#: Reports that are written for a case, and noise on its evidence as a share of the spread of each entry.
+REPORT_VARIANTS, JITTER = 4, 0.15
 
 
 @dataclass(frozen=True)
@@ -120,37 +124,16 @@ class Heads(nn.Module):
         self.prompt_bias = nn.Parameter(torch.zeros(()))
 
 
-@dataclass(frozen=True)
-class Weights:
-    """Weight of each loss."""
-
-    findings: float = 1.0
-    reports: float = 0.5
-    prompts: float = 0.7
-    organs: float = 0.3
-
-
 class HeadBatches:
     """Loss of the stage at a step; texts are written once per case and style."""
 
-    def __init__(
-        self,
-        heads: Heads,
-        tables: Tables,
-        config: PyramidConfig,
-        *,
-        batch: int,
-        seed: int,
-        variants: int = 4,
-        weights: Weights | None = None,
-        jitter: float = 0.15,
-    ) -> None:
+    def __init__(self, heads: Heads, tables: Tables, config: PyramidConfig, *, batch: int, seed: int) -> None:
         self.heads, self.tables, self.config = heads, tables, config
-        self.batch, self.seed, self.weights, self.jitter = batch, seed, weights or Weights(), jitter
+        self.batch, self.seed = batch, seed
         self.truth = torch.tensor(np.stack([c.findings for c in tables.cases]), dtype=torch.float32)
         self.known = torch.tensor(np.stack([c.known for c in tables.cases]), dtype=torch.float32)
         self.reports = [
-            [report_text(c, n, "varied" if n % 3 else "plain") for n in range(variants)] for c in tables.cases
+            [report_text(c, n, "varied" if n % 3 else "plain") for n in range(REPORT_VARIANTS)] for c in tables.cases
         ]
         self.organ_names = tuple(organs())
         self.members = torch.tensor([[float(f in organs()[o]) for f in config.findings] for o in self.organ_names])
@@ -163,7 +146,7 @@ class HeadBatches:
         pick = torch.from_numpy(rows)
         reader = self.heads.reader
         table, truth, known = self._swapped(self.tables.values[pick], self.truth[pick], self.known[pick], rng)
-        table = table + self.jitter * reader.scale * torch.randn_like(table)
+        table = table + JITTER * reader.scale * torch.randn_like(table)
         logits, embedding, shares = reader(table)
         raw = F.binary_cross_entropy_with_logits(logits, truth, reduction="none")
         found = (raw * known).sum() / known.sum() * 5
@@ -171,8 +154,7 @@ class HeadBatches:
         reports = 2 * self._reports(rows, embedding, rng) if step % 2 == 0 else embedding.sum() * 0
         asked = self._prompts(embedding, truth, known, rng)
         organ = self._organs(rows, shares, rng)
-        w = self.weights
-        loss = w.findings * found + w.reports * reports + w.prompts * asked + w.organs * organ
+        loss = FINDINGS * found + REPORT * reports + PROMPT * asked + ORGAN * organ
         return {"loss": loss, "findings": found, "reports": reports, "prompts": asked, "organs": organ}
 
     def _swapped(

@@ -12,6 +12,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -87,31 +88,17 @@ class FrozenScans:
             self._keep(study, file)
         with safe_open(file, framework="pt") as held:
             tensors = {name: held.get_tensor(name) for name in held.keys()}  # noqa: SIM118 (no mapping)
-        grid = tuple(int(n) for n in tensors["grid"])
-        return ScanTokens(
-            tensors["tokens"].float(),
-            grid,  # type: ignore[arg-type]
-            tensors["positions_mm"],
-            tensors.get("occupancy"),
-            tensors.get("facts"),
-            tensors.get("there"),
-        )
+        grid: Any = tuple(int(n) for n in tensors.pop("grid"))
+        return ScanTokens(tensors.pop("tokens").float(), grid, **tensors)
 
     def _keep(self, study: Study, file: Path) -> None:
         scan = self.scans(study)
         organs = None if scan.organs is None else scan.organs.numpy()
         with computing(self.precision, next(self.encoder.parameters()).device):
             made = scan_tokens(self.encoder, scan.image[None], scan.affine_ras_mm, organs, len(self.scans.organs))
-        tensors = {
-            "tokens": made.tokens.half(),
-            "positions_mm": made.positions_mm,
-            "occupancy": made.occupancy,
-            "facts": made.facts,
-            "there": made.there,
-            "grid": torch.tensor(made.token_grid),
-        }
+        tensors = {**made.tensors(), "tokens": made.tokens.half(), "grid": torch.tensor(made.token_grid)}
         with whole_file(file) as beside:
-            save_file({k: v.cpu().contiguous() for k, v in tensors.items() if v is not None}, beside)
+            save_file({k: v.cpu().contiguous() for k, v in tensors.items()}, beside)
 
 
 class TokenInstructBatches:

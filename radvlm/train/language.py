@@ -30,6 +30,8 @@ from radvlm.types.finding_kinds import finding_kinds
 WITHOUT_PLACES, OPEN = 0.3, 0.15
 #: Longest training text in tokens; what is longer is left out.
 LONGEST = 220
+#: Noise on the evidence of a lesson, as a share of the spread of each entry.
+JITTER = 0.05
 
 
 @dataclass(frozen=True)
@@ -53,15 +55,8 @@ class Lessons:
         return [f"{x.prompt} {x.target}" for kind in (self.sections, self.answers, self.facts) for x in kind]
 
 
-def make_lessons(
-    cases: Sequence[Case],
-    *,
-    seed: int = 0,
-    per_kind: int | None = None,
-    wordings: int = 2,
-    fact_cases: int | None = None,
-) -> Lessons:
-    """Lessons of all cases; ``wordings`` of each question, balanced so that no answer can be guessed.
+def make_lessons(cases: Sequence[Case], *, seed: int = 0, fact_cases: int | None = None) -> Lessons:
+    """Lessons of all cases; two wordings of each question, balanced so that no answer can be guessed.
 
     ``fact_cases``: only of so many cases that have a report of their masks; None for all.
     """
@@ -75,7 +70,7 @@ def make_lessons(
             seen, said = seen_lesson(case, section, rng)
             if said:
                 sections.append(Lesson(section_prompt(section, seen), " ".join(s.text for s in said), n))
-        for w in range(wordings):
+        for w in range(2):
             pool += questions(case, seed + w, "train")
         if case.report is None or (fact_cases is not None and told >= fact_cases):
             continue
@@ -83,10 +78,7 @@ def make_lessons(
         for unit in ("section", "sentence"):
             facts += [Lesson(section_prompt(p.section, p.facts), p.text, n) for p in fact_pairs(case, unit) if p.facts]
     whole = [seen_whole(case) for case in cases]
-    answers = [
-        Lesson(question_prompt(q.text, whole[row[q.case]]), q.answer, row[q.case])
-        for q in balanced(pool, seed, per_kind)
-    ]
+    answers = [Lesson(question_prompt(q.text, whole[row[q.case]]), q.answer, row[q.case]) for q in balanced(pool, seed)]
     return Lessons(tuple(sections), tuple(answers), tuple(facts))
 
 
@@ -114,13 +106,13 @@ def seen_whole(case: Case) -> str:
     return seen_of_statements([s for section in TINY_SECTIONS for s in statements(case, section) if s.present], ())
 
 
-def plain_texts(cases: Sequence[Case], lessons: Lessons, *, variants: int = 2) -> list[str]:
+def plain_texts(cases: Sequence[Case], lessons: Lessons) -> list[str]:
     """Text for the base: reports in both styles, line by line, and every lesson without its image."""
     lines = [
         line
         for case in cases
-        for n in range(variants)
-        for line in report_text(case, n, "varied" if n else "plain").splitlines()
+        for n, style in enumerate(("plain", "varied"))
+        for line in report_text(case, n, style).splitlines()
     ]
     return [*lines, *lessons.texts()]
 
@@ -146,18 +138,10 @@ class InstructBatches:
     """Loss of the writer at a step; kinds take turns."""
 
     def __init__(
-        self,
-        writer: ReportWriter,
-        lessons: Lessons,
-        tables: Tensor,
-        logits: Tensor,
-        *,
-        batch: int,
-        seed: int,
-        jitter: float = 0.05,
+        self, writer: ReportWriter, lessons: Lessons, tables: Tensor, logits: Tensor, *, batch: int, seed: int
     ) -> None:
         self.writer, self.tables, self.logits = writer, tables, logits
-        self.batch, self.seed, self.jitter = batch, seed, jitter
+        self.batch, self.seed = batch, seed
         self.turns = [
             ("sections", lessons.sections),
             ("answers", lessons.answers),
@@ -180,17 +164,15 @@ class InstructBatches:
         picked.sort(key=lambda x: len(x.prompt) + len(x.target))
         start = int(rng.integers(0, 4)) * size
         rows = [x for x in picked[start : start + size] if len(x.prompt) + len(x.target) < 5 * LONGEST] or picked[:size]
-        loss = lesson_loss(self.writer, rows, self.tables, self.logits, self.jitter)
+        loss = lesson_loss(self.writer, rows, self.tables, self.logits)
         return {"loss": loss, name: loss}
 
 
-def lesson_loss(
-    writer: ReportWriter, lessons: Sequence[Lesson], tables: Tensor, logits: Tensor, jitter: float
-) -> Tensor:
-    """Mean loss of some lessons; every entry of their scans' evidence is moved by ``jitter`` times its spread."""
+def lesson_loss(writer: ReportWriter, lessons: Sequence[Lesson], tables: Tensor, logits: Tensor) -> Tensor:
+    """Mean loss of some lessons; every entry of their scans' evidence is moved by ``JITTER`` times its spread."""
     index = torch.tensor([x.case for x in lessons])
     table = tables[index]
-    table = table + jitter * writer.tokens.spread[None, :, :-1] * torch.randn_like(table)
+    table = table + JITTER * writer.tokens.spread[None, :, :-1] * torch.randn_like(table)
     batch = writer.decoder.text_batch([x.prompt for x in lessons], [f" {x.target}" for x in lessons])
     return writer(table, logits[index], batch)
 

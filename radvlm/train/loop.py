@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from radvlm.errors import FileFormatError, InputError
 from radvlm.files.atomic import whole_file
 from radvlm.model.precision import check_precision, computing
+from radvlm.model.tensor_files import differences
 
 Progress = Callable[[str], None]
 
@@ -196,18 +197,10 @@ def changing(module: nn.Module) -> dict[str, Tensor]:
 
 def _load(module: nn.Module, state: dict[str, Tensor], file: Path) -> None:
     """All that training changes, or an error: a module loaded in part would train on as if nothing had happened."""
-    own = module.state_dict()
-    missing, extra = sorted(set(changing(module)) - set(state)), sorted(set(state) - set(own))
-    wrong = sorted(k for k in set(own) & set(state) if own[k].shape != state[k].shape)
-    said = [
-        f"{len(keys)} {kind}: {', '.join(keys[:5])}"
-        for kind, keys in (("missing", missing), ("extra", extra), ("of another shape", wrong))
-        if keys
-    ]
-    if said:
+    if said := differences(module.state_dict(), state, needed=changing(module), most=5):
         raise FileFormatError(
             "a stage goes on with the module that it began with",
-            f"{file.name}: {'; '.join(said)}",
+            f"{file.name}: {said}",
             "The recipe was changed: train into a new folder",
         )
     module.load_state_dict(state, strict=False)

@@ -19,7 +19,7 @@ from radvlm.dataset.sentences import TINY_SECTIONS, Statement, plain_absent_word
 from radvlm.errors import InputError
 from radvlm.model.decoder.prior_text import MOST_HINTS, hinted_prompt
 from radvlm.model.decoder.prompts import section_prompt
-from radvlm.train.language import seen_of_statements
+from radvlm.train.language import Lesson, seen_of_statements
 
 #: Ways in which a site words what is there; what is absent is worded alike everywhere.
 FRAMES = ("plain", "there is", "is seen")
@@ -30,6 +30,8 @@ NEAREST = 12
 #: Chance that a lesson is of a section with a finding, with hints and without: what is looked up is what was found, so
 #: sections with hints more often have something; more often still, and the model would learn to find too much.
 OFTEN = (0.5, 0.25)
+#: Draws of one kind before the scans are said to give no such pair.
+TRIES = 200
 _WITHOUT_ARTICLE = ("steatosis", "hepatomegaly", "splenomegaly", "hydronephrosis")
 
 
@@ -58,15 +60,6 @@ def framed(statement: Statement, frame: str) -> str:
 def worded(said: Sequence[Statement], frame: str) -> str:
     """Statements as one text in the wording of a site."""
     return " ".join(framed(s, frame) for s in said)
-
-
-@dataclass(frozen=True)
-class HintLesson:
-    """A prompt with hints and the truth of the scan in their wording; ``case`` is the row of the evidence."""
-
-    prompt: str
-    target: str
-    case: int
 
 
 @dataclass(frozen=True)
@@ -138,7 +131,7 @@ class Pairs:
         return [[s for s, held in said.items() if any(x.present for x in held)] for said in self.said]
 
     # --- lessons ----------------------------------------------------------------------------------------------------
-    def lesson(self, rng: np.random.Generator, without: float = 0.25) -> HintLesson:
+    def lesson(self, rng: np.random.Generator, without: float = 0.25) -> Lesson:
         """A section with hints as retrieval finds them; a share of ``without`` has none, and the plain wording."""
         case = int(rng.integers(len(self.cases)))
         shown = rng.random() >= without
@@ -146,10 +139,10 @@ class Pairs:
         frame = str(rng.choice(FRAMES))
         hints = self._hints(case, section, frame, rng) if shown else []
         target = worded(self.said[case][section], frame if hints else "plain")
-        return HintLesson(self.prompt(case, section, hints), target, case)
+        return Lesson(self.prompt(case, section, hints), target, case)
 
     # --- pairs ------------------------------------------------------------------------------------------------------
-    def draw(self, kind: str, rng: np.random.Generator, tries: int = 200) -> Pair:
+    def draw(self, kind: str, rng: np.random.Generator) -> Pair:
         """A pair of one kind.
 
         ``scan``: the truth with the scan, against the same text with the scan of another patient of whom it is not
@@ -158,9 +151,9 @@ class Pairs:
         true hint is foreign; the truth, against the truth changed in the same way. ``organ in scan``: the same text
         with the evidence of one finding taken from a scan of which it is not true.
 
-        Raises InputError when the cases give no such pair in so many tries.
+        Raises InputError when the cases give no such pair in ``TRIES`` draws.
         """
-        made = {
+        made: dict[str, Callable[[np.random.Generator], Pair | None]] = {
             "scan": self._scan,
             "wording": self._wording,
             "misleading": self._misleading,
@@ -169,14 +162,12 @@ class Pairs:
         }
         if kind not in made:
             raise InputError(f"a kind of pair is one of {', '.join(KINDS)}", repr(kind))
-        maker: Callable[[np.random.Generator], Pair | None] = made[kind]
-        for _ in range(tries):
-            pair = maker(rng)
-            if pair is not None:
+        for _ in range(TRIES):
+            if (pair := made[kind](rng)) is not None:
                 return pair
         raise InputError(
             f"the scans give pairs of the kind {kind!r}",
-            f"none in {tries} draws of {len(self.cases)}",
+            f"none in {TRIES} draws of {len(self.cases)}",
             "Use more scans with findings",
         )
 
@@ -188,15 +179,8 @@ class Pairs:
         frame = str(rng.choice(FRAMES))
         hints = self._hints(case, section, frame, rng) if rng.random() < 0.5 else []
         text = worded(self.said[case][section], frame if hints else "plain")
-        return Pair(
-            "scan",
-            self.prompt(case, section, hints),
-            text,
-            text,
-            case,
-            other,
-            rejected_prompt=self.prompt(other, section, hints),
-        )
+        prompts = self.prompt(case, section, hints), self.prompt(other, section, hints)
+        return Pair("scan", prompts[0], text, text, case, other, rejected_prompt=prompts[1])
 
     def _wording(self, rng: np.random.Generator) -> Pair | None:
         case, section = self._positive(rng)
@@ -265,17 +249,8 @@ class Pairs:
         frame = str(rng.choice(FRAMES))
         hints = self._hints(case, section, frame, rng)
         text = worded(self.said[case][section], frame if hints else "plain")
-        return Pair(
-            "organ in scan",
-            self.prompt(case, section, hints),
-            text,
-            text,
-            case,
-            case,
-            swapped,
-            other,
-            self.prompt(case, section, hints, said),
-        )
+        prompts = self.prompt(case, section, hints), self.prompt(case, section, hints, said)
+        return Pair("organ in scan", prompts[0], text, text, case, case, swapped, other, prompts[1])
 
     # --- parts ------------------------------------------------------------------------------------------------------
     def _section(self, case: int, rng: np.random.Generator, there: float) -> str:

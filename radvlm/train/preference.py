@@ -16,7 +16,6 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -26,7 +25,7 @@ from torch import Tensor
 from radvlm.dataset.case import Case, Corpus
 from radvlm.errors import InputError
 from radvlm.files.settings import read_settings
-from radvlm.model.decoder.causal_lm import IGNORED, Decoder, LoraSettings, TextBatch, positions_of
+from radvlm.model.decoder.causal_lm import IGNORED, Decoder, LoraSettings, TextBatch
 from radvlm.model.decoder.prior_text import hinted_prompt
 from radvlm.model.registry import load_model
 from radvlm.model.tiny.model import TableModel
@@ -98,17 +97,8 @@ class PreferenceConfig:
 
 def sequence_log_probability(decoder: Decoder, prefix: Tensor | None, batch: TextBatch) -> Tensor:
     """Log probability (B,) of each target with its end token, summed over its tokens, in float32."""
-    batch = batch.to(decoder.device)
-    embeddings = decoder.embed(batch.input_ids)  # (B, L, H)
-    prefix, prefix_mask = decoder.check_prefix(prefix, None, len(batch.input_ids))
-    mask = torch.cat([prefix_mask, batch.attention_mask.bool()], dim=1)  # (B, P + L)
-    first = int((batch.labels != IGNORED).any(dim=0).nonzero()[0])
-    logits = decoder.logits(
-        torch.cat([prefix, embeddings], dim=1), mask, positions_of(mask), None, keep=embeddings.shape[1] - first + 1
-    )  # (B, L - first + 1, V)
-    labels = batch.labels[:, first:]  # (B, L - first); the logits before each predict it
-    taken = -F.cross_entropy(logits[:, :-1].float().transpose(1, 2), labels, ignore_index=IGNORED, reduction="none")
-    return taken.sum(dim=1)
+    logits, labels = decoder.target_logits(prefix, batch)
+    return -F.cross_entropy(logits.transpose(1, 2), labels, ignore_index=IGNORED, reduction="none").sum(dim=1)
 
 
 def dpo_loss(
@@ -190,11 +180,10 @@ class HintBatches:
         *,
         batch: int,
         seed: int,
-        jitter: float = 0.05,
     ) -> None:
         self.writer, self.pairs, self.lessons = writer, pairs, lessons
         self.tables, self.logits = tables, logits
-        self.batch, self.seed, self.jitter = batch, seed, jitter
+        self.batch, self.seed = batch, seed
         turns = ("hints", "answers", "hints", "facts", "hints")
         self.turns = [t for t in turns if t == "hints" or getattr(lessons, t)]
 
@@ -202,10 +191,10 @@ class HintBatches:
         rng = generator(self.seed, step)
         turn = self.turns[step % len(self.turns)]
         rows = self._rows(turn, rng)
-        loss = lesson_loss(self.writer, rows, self.tables, self.logits, self.jitter)
+        loss = lesson_loss(self.writer, rows, self.tables, self.logits)
         return {"loss": loss, turn: loss}
 
-    def _rows(self, turn: str, rng: np.random.Generator) -> list[Any]:
+    def _rows(self, turn: str, rng: np.random.Generator) -> list[Lesson]:
         if turn == "hints":
             return [self.pairs.lesson(rng) for _ in range(self.batch)]
         held: Sequence[Lesson] = getattr(self.lessons, turn)

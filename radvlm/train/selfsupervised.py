@@ -106,11 +106,11 @@ def rebuilding_loss(parts: SelfSupervisedParts, image: Tensor, hidden: Tensor) -
     return ((made - wanted).abs() * weight).sum() / weight.sum().clamp_min(1e-6)
 
 
-def two_views_loss(first: Tensor, second: Tensor, temperature: float = TEMPERATURE) -> Tensor:
+def two_views_loss(first: Tensor, second: Tensor) -> Tensor:
     """NT-Xent of the views (B, D) of B scans: the other view of a scan against all others of the batch."""
     rows = len(first)
     z = F.normalize(torch.cat([first, second]).float(), dim=1)  # (2 B, D)
-    scores = (z @ z.T / temperature).fill_diagonal_(float("-inf"))
+    scores = (z @ z.T / TEMPERATURE).fill_diagonal_(float("-inf"))
     target = torch.arange(2 * rows, device=z.device).roll(rows)
     return F.cross_entropy(scores, target)
 

@@ -21,20 +21,21 @@ from radvlm.errors import InputError
 from radvlm.model.calibration import Calibration, fit, fit_pooled
 from radvlm.model.decoder.causal_lm import Decoder, LlamaShape, LoraSettings
 from radvlm.model.decoder.fusion import EvidenceConfig
-from radvlm.model.decoder.prompts import MARKERS, seen_text
+from radvlm.model.decoder.generation import best_answers
+from radvlm.model.decoder.prompts import MARKERS, question_prompt, seen_text
 from radvlm.model.decoder.tokenizer import train_tokenizer
 from radvlm.model.hashed_text import HashedTextConfig, HashedTextEncoder
 from radvlm.model.questions import Subjects
 from radvlm.model.tiny.encoder import PyramidConfig, PyramidEncoder, context_names
 from radvlm.model.tiny.model import Settings, TableModel, Term, strangeness
-from radvlm.model.tiny.writer import ReportWriter, best_answers, logits_of, with_logits
+from radvlm.model.tiny.writer import ReportWriter, logits_of, with_logits
 from radvlm.train.heads import HeadBatches, Heads, Tables, evidence_tables
 from radvlm.train.language import BaseBatches, InstructBatches, Lessons, make_lessons, plain_texts
 from radvlm.train.loop import run_stage
 from radvlm.train.plots import plot_losses
 from radvlm.train.stages import Minutes, Progress, corpus_folder, kept_decoder
 from radvlm.train.tiny_config import TrainConfig
-from radvlm.train.voxels import Crops, Labeledscan, voxel_loss
+from radvlm.train.voxels import Crops, LabeledScan, voxel_loss
 from radvlm.types.finding_kinds import finding_kinds
 
 #: Scans with a report of their masks that facts are taken from; more say the same again.
@@ -117,7 +118,7 @@ def _voxels(config: TrainConfig, encoder: PyramidEncoder, output: Path, tell: Pr
     if (output / "voxels.done.pt").exists():
         run_stage("voxels", network, lambda _: {}, config.voxels, output)
         return
-    scans = [Labeledscan.open(case.folder) for case in Corpus(corpus_folder(config.voxel_scans.folder, output))]
+    scans = [LabeledScan.open(case.folder) for case in Corpus(corpus_folder(config.voxel_scans.folder, output))]
     crop = config.voxel_batch.crop or (128, 96, 80)
     crops = Crops(
         scans,
@@ -281,7 +282,7 @@ def _temperature(
         for q in asked:
             prefix = writer.prefix(held.values[row[q.case]][None], logits[row[q.case]][None])
             lines = seen_text([(w, ()) for w, there in zip(words, seen[row[q.case]], strict=True) if there])
-            p = dict(best_answers(writer, prefix, q.text, ("Yes", "No"), lines))["Yes"]
+            p = dict(best_answers(writer.decoder, prefix, question_prompt(q.text, lines), ("Yes", "No")))["Yes"]
             odds.append(np.log(max(p, 1e-9) / max(1 - p, 1e-9)))
             right.append(q.answer == "Yes")
     x, y = np.array(odds), np.array(right, float)

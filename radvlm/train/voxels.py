@@ -38,7 +38,7 @@ OFTEN = 3.0
 
 
 @dataclass(frozen=True)
-class Labeledscan:
+class LabeledScan:
     """One case of a corpus folder; arrays are memory-mapped."""
 
     folder: Path
@@ -47,7 +47,7 @@ class Labeledscan:
     lesions: tuple[dict[str, Any], ...]
 
     @classmethod
-    def open(cls, folder: Path) -> Labeledscan:
+    def open(cls, folder: Path) -> LabeledScan:
         case = json.loads((folder / "case.json").read_text(encoding="utf-8"))
         affine = np.array(case["affine_ras_mm"])
         lesions = tuple(t for t in case["truth"]["lesions"] if t["in_field"] != "outside")
@@ -62,7 +62,7 @@ class Crops:
 
     def __init__(
         self,
-        scans: Sequence[Labeledscan],
+        scans: Sequence[LabeledScan],
         config: PyramidConfig,
         voxel_classes: Sequence[str],
         *,
@@ -124,7 +124,7 @@ class Crops:
         )
 
     def _start(
-        self, scan: Labeledscan, finding: str, shape: tuple[int, ...], rng: np.random.Generator
+        self, scan: LabeledScan, finding: str, shape: tuple[int, ...], rng: np.random.Generator
     ) -> tuple[int, ...]:
         lesions = [t for t in scan.lesions if t["kind"] == finding and t["center_mm"] is not None]
         if lesions:
@@ -140,7 +140,7 @@ class Crops:
             out.append(slack // 2 + int(rng.integers(-4, 5)))
         return (*out, z)
 
-    def _findings(self, scan: Labeledscan, labels: np.ndarray, start: np.ndarray) -> list[tuple[int, Tensor]]:
+    def _findings(self, scan: LabeledScan, labels: np.ndarray, start: np.ndarray) -> list[tuple[int, Tensor]]:
         out: list[tuple[int, np.ndarray]] = []
         for value in np.unique(labels):
             if self.to_finding[value] >= 0:

@@ -19,6 +19,7 @@ import numpy as np
 
 from radvlm.errors import FileFormatError, InputError
 from radvlm.files.atomic import write_text
+from radvlm.model.calibration import best_threshold, sigmoid, status_of
 from radvlm.report_reader.labels import label_report
 from radvlm.types.finding import Status
 from radvlm.types.model_output import FindingScore
@@ -94,12 +95,10 @@ class VoteCalibration:
         """Of a finding, from the model's probability and the vote."""
         a, b = _features(np.array([model]), np.array([share]), np.array([neighbors]))
         x = self.bias + self.model_weight * a[0] + self.vote_weight * b[0]
-        return float(1 / (1 + np.exp(-np.clip(x, -60, 60))))
+        return float(sigmoid(x))
 
     def status(self, probability: float) -> Status:
-        if probability >= self.present_from:
-            return Status.PRESENT
-        return Status.ABSENT if probability < self.absent_below else Status.INDETERMINATE
+        return status_of(probability, self.absent_below, self.present_from)
 
     def holds_for(self, model: Any, index: ReportIndex) -> bool:
         return self.model_digest == str(getattr(model, "digest", "")) and self.index_digest == index.digest
@@ -284,7 +283,7 @@ def fit_votes(
         return float((np.logaddexp(0, z) - y * z).sum() + PULL / 2 * ((v - prior) ** 2).sum())
 
     for _ in range(100):
-        p = 1 / (1 + np.exp(-np.clip(x @ w, -60, 60)))
+        p = sigmoid(x @ w)
         gradient = x.T @ (p - y) + PULL * (w - prior)
         hessian = (x * (p * (1 - p))[:, None]).T @ x + PULL * np.eye(3)
         step = np.linalg.solve(hessian, gradient)
@@ -294,9 +293,7 @@ def fit_votes(
         w = w - size * step
         if np.abs(size * step).max() < 1e-9:
             break
-    from radvlm.model.calibration import best_threshold
-
-    high = best_threshold(1 / (1 + np.exp(-np.clip(x @ w, -60, 60))), y)
+    high = best_threshold(sigmoid(x @ w), y)
     return VoteCalibration(
         float(w[0]),
         float(w[1]),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -78,11 +79,7 @@ def organ_view(scan: Volume, masks: Segmentation, region: str, *, margin_mm: flo
     names = [n for n in masks.places if n == region or structure(n).section == region]
     if not names:
         return None
-    boxes = [masks.boxes[n] for n in names]
-    tight = Box(
-        tuple(min(b.start[a] for b in boxes) for a in range(3)),  # type: ignore[arg-type]
-        tuple(max(b.stop[a] for b in boxes) for a in range(3)),  # type: ignore[arg-type]
-    )
+    tight = reduce(Box.union, [masks.boxes[n] for n in names])
     spacing_mm = scan.geometry.spacing_mm
     box = tight.grown([math.ceil(margin_mm / s) for s in spacing_mm], scan.geometry.shape)
     inside = np.logical_or.reduce([masks.mask_in_box(n, box) for n in names])

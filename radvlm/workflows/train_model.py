@@ -46,12 +46,18 @@ def train_model(
         return _train_preference(Path(recipe), Path(output), resume, progress)
     config = TrainConfig.load(recipe)
     place = Path(output)
-    if not resume and place.is_dir() and any(place.iterdir()):
-        raise InputError("training starts in a new folder", f"{place.name} is not empty", "Pass --resume or another -o")
+    _check_new(place, resume)
     tell = progress or (lambda _: None)
     for name in ("voxel_scans", "head_scans", "validation_scans"):
         _make_scans(name, getattr(config, name), place, config.threads, tell)
     return run(config, place, progress=tell)
+
+
+def _check_new(output: Path, resume: bool) -> None:
+    if not resume and output.is_dir() and any(output.iterdir()):
+        raise InputError(
+            "training starts in a new folder", f"{output.name} is not empty", "Pass --resume or another -o"
+        )
 
 
 def _make_scans(name: str, corpus: CorpusConfig, place: Path, workers: int, tell: Progress) -> None:
@@ -83,10 +89,7 @@ def _train_preference(recipe: Path, output: Path, resume: bool, progress: Progre
     from radvlm.train.preference import PreferenceConfig, run_preference
 
     config = PreferenceConfig.load(recipe)
-    if not resume and output.is_dir() and any(output.iterdir()):
-        raise InputError(
-            "training starts in a new folder", f"{output.name} is not empty", "Pass --resume or another -o"
-        )
+    _check_new(output, resume)
     tell = progress or (lambda _: None)
     for name in ("scans", "fact_scans"):
         corpus = getattr(config, name)
@@ -105,10 +108,7 @@ def _train_tokens(recipe: Path, output: Path, resume: bool, progress: Progress |
 
     config = TokensConfig.load(recipe)
     main = os.environ.get("RANK", "0") == "0"
-    if not resume and main and output.is_dir() and any(output.iterdir()):
-        raise InputError(
-            "training starts in a new folder", f"{output.name} is not empty", "Pass --resume or another -o"
-        )
+    _check_new(output, resume or not main)
 
     def masks(path: Path, scan: Volume) -> Segmentation:
         return load_segmentation(path, like=scan, scheme=config.data.scheme or None)

@@ -14,7 +14,17 @@ import numpy as np
 import pytest
 
 from radvlm.errors import InputError
-from radvlm.evaluate import EvaluationTable, Mark, Output, ReportText, Score, compare_systems, evaluate, save
+from radvlm.evaluate import (
+    EvaluationOptions,
+    EvaluationTable,
+    Mark,
+    Output,
+    ReportText,
+    Score,
+    compare_systems,
+    evaluate,
+    save,
+)
 from radvlm.evaluate.results.writing import file_name
 from radvlm.evaluate.statistics.resampling import Statistics
 
@@ -58,7 +68,8 @@ class SlowLengths(Lengths):
 
 
 def _evaluate(refs, cands, **settings) -> EvaluationTable:
-    return evaluate(refs, cands, settings.pop("metrics", [Lengths()]), **{"statistics": QUICK, **settings})
+    metrics, journal = settings.pop("metrics", [Lengths()]), settings.pop("journal", None)
+    return evaluate(refs, cands, metrics, EvaluationOptions(**{"statistics": QUICK, **settings}), journal=journal)
 
 
 def test_corpus_values_come_from_sums_and_means() -> None:

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from radvlm.errors import GridError, InputError
-from radvlm.evaluate import evaluate
+from radvlm.evaluate import EvaluationOptions, evaluate
 from radvlm.evaluate.metrics.grounding import GroundingMetric, case_scores, masks_by_report
 from radvlm.evaluate.metrics.grounding_case import (
     GroundedReport,
@@ -345,7 +345,9 @@ def test_metric_in_the_table_counts_failures_and_pools_pairs() -> None:
         (r, RegionMasks(lambda x: (x.box, np.ones(x.box.shape, dtype=bool)), GRID))
         for r in (*references.values(), *list(candidates.values())[1:])
     ]
-    table = evaluate(references, candidates, [GroundingMetric(masks=masks_by_report(rows))], baselines=False)
+    table = evaluate(
+        references, candidates, [GroundingMetric(masks=masks_by_report(rows))], EvaluationOptions(baselines=False)
+    )
     found = table.estimate("candidate", "grounding", "dice")
     assert found.value == pytest.approx(0.75) and found.n == 5 and found.failed == 1
     assert table.value("candidate", "grounding", "hit-rate") == pytest.approx(1 / 2)

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from radvlm.errors import InputError, MissingPackageError
-from radvlm.evaluate import evaluate
+from radvlm.evaluate import EvaluationOptions, evaluate
 from radvlm.evaluate.metrics import model_metrics as m
 from radvlm.report_reader.report_text import ReportText
 
@@ -66,7 +66,7 @@ def test_radgraph_passes_sides_by_name_and_reads_the_three_levels(
     found = score(m.radgraph(), "a b c d", "a b")
     assert {k: v.value for k, v in found.items()} == {"simple": 0.5, "partial": 0.25, "complete": 0.125}
     assert capsys.readouterr().out == ""
-    table = evaluate(["a b", "c d"], ["a b", "c x"], [m.radgraph()], baselines=False)
+    table = evaluate(["a b", "c d"], ["a b", "c x"], [m.radgraph()], EvaluationOptions(baselines=False))
     assert table.value("candidate", "radgraph", "partial") == pytest.approx((0.5 + 0.25) / 2)
 
 
@@ -147,10 +147,12 @@ def test_green_counts_what_it_could_not_score(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(m, "_has_cuda", lambda: True)
     metric = m.green()
     assert [score(metric, "a", x)["green"].value for x in "ab"] == [1.0, 0.0]
-    table = evaluate(["a", "b", "c"], ["a", "odd", "x"], [m.green()], baselines=False)
+    table = evaluate(["a", "b", "c"], ["a", "odd", "x"], [m.green()], EvaluationOptions(baselines=False))
     found = table.estimate("candidate", "green", "green")
     assert found.value == 0.5 and found.n == 2 and found.failed == 1
-    broken = evaluate(["a", "b"], ["a", "crash"], [m.green()], baselines=False).estimate("candidate", "green", "green")
+    broken = evaluate(["a", "b"], ["a", "crash"], [m.green()], EvaluationOptions(baselines=False)).estimate(
+        "candidate", "green", "green"
+    )
     assert broken.value is None and broken.failed == 2 and "out of memory" in broken.reason
 
 
@@ -191,7 +193,7 @@ def test_radbert_labels_through_the_table(monkeypatch: pytest.MonkeyPatch, tmp_p
         ["Atelectasis. Emphysema.", "Emphysema."],
         ["Atelectasis.", "Emphysema. Hiatal hernia."],
         [metric],
-        baselines=False,
+        EvaluationOptions(baselines=False),
     )
     assert table.value("candidate", "radbert", "f1-micro") == pytest.approx(4 / 6)
     assert table.value("candidate", "radbert", "f1 Emphysema") == pytest.approx(2 / 3)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from radvlm.errors import InputError
-from radvlm.evaluate import evaluate
+from radvlm.evaluate import EvaluationOptions, evaluate
 from radvlm.evaluate.metrics.answers import Tolerance, normalize, number_of, same_answer
 from radvlm.evaluate.metrics.classification import (
     auprc,
@@ -102,7 +102,7 @@ def test_accuracy_by_type_and_gain_in_the_table() -> None:
     truth = {"1": "yes", "2": "no", "3": "no", "4": "10 mm", "5": "30 mm", "6": "no"}
     given_ = {"1": "yes", "2": "yes", "3": "No.", "4": "1 cm", "5": "10 mm", "6": "Yes"}
     types = dict.fromkeys("1236", "presence") | dict.fromkeys("45", "size")
-    table = evaluate(truth, given_, [VqaMetric(types)], baselines=False)
+    table = evaluate(truth, given_, [VqaMetric(types)], EvaluationOptions(baselines=False))
 
     def value(name: str) -> float | None:
         return table.value("candidate", "vqa", name)
@@ -112,7 +112,7 @@ def test_accuracy_by_type_and_gain_in_the_table() -> None:
     assert value("constant presence") == pytest.approx(3 / 4) and value("constant size") == pytest.approx(1 / 2)
     assert value("gain") == pytest.approx(-1 / 6) and value("constant") == pytest.approx(4 / 6)
     assert value("normalised") == pytest.approx(2 / 6) and value("exact") == pytest.approx(1 / 6)
-    right = evaluate(truth, given_ | {"2": "no", "6": "no"}, [VqaMetric(types)], baselines=False)
+    right = evaluate(truth, given_ | {"2": "no", "6": "no"}, [VqaMetric(types)], EvaluationOptions(baselines=False))
     assert right.value("candidate", "vqa", "accuracy") == pytest.approx(5 / 6)
     assert right.value("candidate", "vqa", "accuracy-macro") == pytest.approx((1 + 0.5) / 2)
 
@@ -122,13 +122,13 @@ def test_types_and_answers_from_sections_and_what_is_refused() -> None:
         {"question": "Is there a cyst?", "type": "presence", "answer": "yes"},
         {"question": "Which organ?", "type": "organ", "answer": "liver"},
     ] * 3
-    table = evaluate(truth, ["yes", "spleen"] * 3, [VqaMetric()], baselines=False)
+    table = evaluate(truth, ["yes", "spleen"] * 3, [VqaMetric()], EvaluationOptions(baselines=False))
     assert table.value("candidate", "vqa", "accuracy presence") == 1.0
     assert table.value("candidate", "vqa", "accuracy organ") == 0.0
     with pytest.raises(InputError, match="every question"):
-        evaluate({"1": "yes"}, {"1": "yes"}, [VqaMetric({"2": "presence"})], baselines=False)
+        evaluate({"1": "yes"}, {"1": "yes"}, [VqaMetric({"2": "presence"})], EvaluationOptions(baselines=False))
     with pytest.raises(InputError, match="constant"):
-        evaluate({"1": "yes"}, {"1": "yes"}, [VqaMetric(constants={"other": "no"})], baselines=False)
+        evaluate({"1": "yes"}, {"1": "yes"}, [VqaMetric(constants={"other": "no"})], EvaluationOptions(baselines=False))
 
 
 def brute_auroc(y: np.ndarray, s: np.ndarray) -> float:

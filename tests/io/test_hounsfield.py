@@ -468,6 +468,20 @@ def test_air_blanked_with_padding_is_told_from_a_second_rescale(tmp_path) -> Non
         array = counted((blank, -1000), (400, 1100))
         told = warned(load_volume(with_header(tmp_path, array, 1, -1024)))
         assert ("applied twice" in told) is double
+    one = counted((150, -990), (1, -1024))  # one voxel below -1100 after the rescale is no sunken air
+    assert not warned(load_volume(with_header(tmp_path, one, 1, -100)))
+
+
+def test_dicom_padding_without_a_rescale_is_only_clipped(writer, tmp_path, body) -> None:
+    padded = body.copy()
+    padded[:, :4] = -2000
+
+    def put(ds, k):
+        ds.PixelData = padded[:, :, k].T.astype(np.int16).tobytes()
+
+    writer.write(tmp_path / "ct", count=30, size=(36, 40), signed=True, intercept=0, change=put)
+    volume = load_volume(tmp_path / "ct")
+    assert not warned(volume) and [d.step for d in volume.decisions] == ["dicom"]
 
 
 def test_a_large_scan_is_judged_by_voxels_from_all_over_it() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -132,7 +134,7 @@ def test_status_and_thresholds() -> None:
     ]
     assert made.status(1, 0.0) is Status.INDETERMINATE, "nothing is below 0"
     assert made.thresholds == {"a": (0.2, 0.6), "b": (0.0, 0.5)}
-    assert Calibration.from_dict(made.to_dict()) == made
+    assert Calibration.from_dict(asdict(made)) == made
     assert made.probability(np.array([[0.0, 1e6], [-1e6, np.log(3)]])) == pytest.approx(
         np.array([[0.5, 1.0], [0.0, 0.75]]), abs=1e-9
     )

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from reference_loop import reference_loop
 from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig, MistralConfig, PreTrainedTokenizerFast
 from transformers.models.llama.modeling_llama import LlamaForCausalLM
 
 from radvlm.errors import FileFormatError, InputError
 from radvlm.model.decoder.causal_lm import Decoder, LlamaShape, LoraSettings, collate
-from radvlm.model.decoder.generation import WritingLimits, generate, generate_sections, reference_loop, score_choices
+from radvlm.model.decoder.generation import WritingLimits, generate, generate_sections, score_choices
 from radvlm.model.decoder.tokenizer import load_tokenizer, train_tokenizer
 
 TEXTS = [

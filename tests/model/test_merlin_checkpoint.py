@@ -338,7 +338,7 @@ def image_encoder_without_size_check(state: dict[str, torch.Tensor]) -> torch.nn
     with pytest.raises(InputError):
         image_encoder_from_state(state)  # the public way insists on the published size
     encoder = MerlinImageEncoder("phenotype", blocks=SMALL_SHAPE.blocks, width=SMALL_SHAPE.width)
-    encoder.load_state_dict(bare_keys(state).state)
+    encoder.load_state_dict(bare_keys(state))
     return encoder.eval()
 
 

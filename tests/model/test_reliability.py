@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from reliability import calibration_error, reliability, reliability_svg, wilson
 
 from radvlm.errors import InputError
-from radvlm.model.reliability import calibration_error, reliability, reliability_svg, wilson
 
 
 def test_bins_by_hand() -> None:

@@ -13,10 +13,10 @@ import torch
 
 import radvlm
 from radvlm.errors import InputError
+from radvlm.model.decoder import generation
 from radvlm.model.decoder.generation import Choice, Generation
 from radvlm.model.protocol import VisionLanguageModel
 from radvlm.model.tiny import model as tiny_model
-from radvlm.model.tiny import writer as tiny_writer
 from radvlm.model.tiny.encoder import FEATURES
 from radvlm.model.tiny.model import TableModel
 from radvlm.quantify import region_mask
@@ -273,7 +273,9 @@ class _Said:
         self.prompts += prompts
         return [Generation(self.text, (1,), -0.2, self.ended_by) for _ in prompts]  # type: ignore[arg-type]
 
-    def score_choices(self, decoder: Any, prefix: Any, prompts: Any, choices: list[list[str]]) -> list[list[Choice]]:
+    def score_choices(
+        self, decoder: Any, prefix: Any, prompts: Any, choices: list[list[str]], *, prefix_mask: Any = None
+    ) -> list[list[Choice]]:
         self.asked += choices[0]
         return [[Choice(c, p, 1) for c, p in zip(choices[0], self.choices, strict=True)]]
 
@@ -283,7 +285,7 @@ def say(little: TableModel, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     def said(text: str, **options: Any) -> _Said:
         made = _Said(text, **options)
         monkeypatch.setattr(tiny_model, "generate_sections", made.generate_sections)
-        monkeypatch.setattr(tiny_writer, "score_choices", made.score_choices)
+        monkeypatch.setattr(generation, "score_choices", made.score_choices)
         return made
 
     return said

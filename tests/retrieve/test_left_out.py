@@ -72,6 +72,8 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> ReportIndex:
         ({"region": "liver"}, "S0 S3 S5", {}),
         ({"region": "abdomen"}, "S2 S6", {}),
         ({"region": "pelvis"}, "S3", {}),
+        ({"region": "pancreas"}, "S6", {}),
+        ({"region": "kidney"}, "S2", {}),
         ({"section": "spleen"}, "S1 S4", {}),
         ({"organ": "pancreas"}, "S6", {}),
         ({"section": "liver", "exclude_patient": "P0"}, "S3 S5", {MINE: 2}),
@@ -118,6 +120,8 @@ def test_a_draw_is_even_over_all_that_may_be_found(index: ReportIndex) -> None:
         assert index.draw(7, **options) == index.draw(7, **options)
     sentences = index.draw(1, level="sentence", exclude_patient="P0")
     assert sentences is not None and sentences.level == "sentence"
+    by_default = index.draw(1, level="", exclude_patient="P0")
+    assert by_default is not None and by_default.level == "report"
     with pytest.raises(InputError, match="says whose it is"):
         index.draw(1)
 
@@ -141,6 +145,12 @@ def test_the_level_is_that_of_the_question(index: ReportIndex, tmp_path: Path) -
     assert only.search("cyst", 1).level == "report"
     with pytest.raises(InputError, match=r"has the levels report. Received: 'sentence'"):
         only.search("cyst", 1, SearchOptions(level="sentence"))
+
+
+def test_a_rebuild_tells_its_progress(tmp_path: Path) -> None:
+    told: list[str] = []
+    index = ReportIndex.build(FIRST, HashedText(32), tmp_path / "i")
+    assert len(index.rebuild(progress=told.append)) == len(FIRST) and told
 
 
 def test_k_hits_at_most(index: ReportIndex) -> None:

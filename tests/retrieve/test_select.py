@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from radvlm.errors import InputError
 from radvlm.retrieve import Hit, SelectSettings, make_hints, select
 from radvlm.retrieve.score_calibration import background_rows, strength, z_scores
-from radvlm.retrieve.selection import gap_cut, is_normal
+from radvlm.retrieve.selection import gap_cut
 
 
 def hit(rank: int, z: float | None, text: str = "", vector: list[float] | None = None) -> Hit:
@@ -113,25 +113,6 @@ def test_boilerplate_is_dropped_and_cut_out() -> None:
     assert "normal" in reasons[1] and reasons[3] == "same words as #2"
     kept = select([hit(1, 6.0, "The liver is unremarkable.")], SelectSettings(drop_normal=False)).kept
     assert len(kept) == 1
-
-
-@pytest.mark.parametrize(
-    ("sentence", "normal"),
-    [
-        ("The liver is normal.", True),
-        ("No focal lesion.", True),
-        ("There is no pleural effusion or pneumothorax.", True),
-        ("Gallbladder without stones.", True),
-        ("A cyst without enhancement.", False),
-        ("Normal liver with a 9 mm cyst.", False),
-        ("No ascites, but a small hernia.", False),
-        ("Splenomegaly.", False),
-        ("Normal size; mild steatosis.", False),
-        ("The aorta measures 21 mm.", False),
-    ],
-)
-def test_is_normal(sentence: str, normal: bool) -> None:
-    assert is_normal(sentence) is normal
 
 
 def test_marginal_relevance_prefers_what_is_new() -> None:

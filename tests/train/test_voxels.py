@@ -14,7 +14,7 @@ from torch import Tensor
 
 from radvlm.errors import InputError
 from radvlm.model.tiny.encoder import PyramidConfig, VoxelNetwork
-from radvlm.train.voxels import Crops, Labeledscan, _any_of_two, _FocalNegative, voxel_loss
+from radvlm.train.voxels import Crops, LabeledScan, _any_of_two, _FocalNegative, voxel_loss
 
 ANATOMY = ("outside", "soft_tissue", "liver", "renal_pelvis", "aorta", "lung")
 FINDINGS = ("liver_cyst", "steatosis", "hydronephrosis", "aortic_aneurysm", "lung_nodule")
@@ -44,7 +44,7 @@ def _lesion(
     return {"kind": kind, "center_mm": center, "side": side, "in_field": in_field}
 
 
-def _scan(folder: Path, lesions: list[dict[str, Any]]) -> Labeledscan:
+def _scan(folder: Path, lesions: list[dict[str, Any]]) -> LabeledScan:
     """Body x 2..21; liver on the right with a cyst, a pelvis on each side, the aorta along z."""
     folder.mkdir(parents=True)
     labels, parts = np.zeros(SHAPE, np.uint8), np.zeros(SHAPE, np.uint8)
@@ -61,7 +61,7 @@ def _scan(folder: Path, lesions: list[dict[str, Any]]) -> Labeledscan:
     affine = np.diag([3.0, 3.0, 3.0, 1.0])
     affine[:3, 3] = ORIGIN
     (folder / "case.json").write_text(json.dumps({"affine_ras_mm": affine.tolist(), "truth": {"lesions": lesions}}))
-    return Labeledscan.open(folder)
+    return LabeledScan.open(folder)
 
 
 ALL = [
@@ -73,7 +73,7 @@ ALL = [
 ]
 
 
-def _whole(scan: Labeledscan) -> tuple[Tensor, Tensor, Tensor, dict[str, np.ndarray]]:
+def _whole(scan: LabeledScan) -> tuple[Tensor, Tensor, Tensor, dict[str, np.ndarray]]:
     """The scan as one crop without a shift."""
     crops = Crops([scan], CONFIG, CLASSES, shape=SHAPE, batch=1, seed=0)
     crops._start = lambda *_: (0, 0, 0)  # type: ignore[method-assign]

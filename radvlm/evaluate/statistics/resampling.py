@@ -1,7 +1,7 @@
 """Intervals and tests from stored sums: bootstrap by patient, paired permutation, Holm.
 
-Unusual: nothing is scored again. Each case left a row of sums; a bootstrap replicate or a permutation is a weighted sum
-of rows, so ten thousand of them are one matrix product. Cases of one patient are drawn and swapped together, because
+Nothing is scored again. Each case left a row of sums; a bootstrap replicate or a permutation is a weighted sum of
+rows, so ten thousand of them are one matrix product. Cases of one patient are drawn and swapped together, because
 they are not independent. A p value is (k + 1) / (n + 1) and can never be 0 (Phipson and Smyth 2010).
 """
 

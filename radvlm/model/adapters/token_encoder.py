@@ -149,7 +149,7 @@ def load_start(encoder: TokenEncoder, path: str | Path) -> list[str]:
     state = dict(read_tensors(file))
     if encoder.config.kind == "merlin":
         flat = state.get("conv1.weight")
-        state = inflated_weights(state) if flat is not None and flat.ndim == 4 else dict(bare_keys(state).state)
+        state = inflated_weights(state) if flat is not None and flat.ndim == 4 else bare_keys(state)
     held = encoder.trunk.state_dict()
     wrong = [k for k, v in state.items() if k in held and held[k].shape != v.shape]
     fitting = {k: v for k, v in state.items() if k in held}

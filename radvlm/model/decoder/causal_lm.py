@@ -336,8 +336,15 @@ class Decoder(nn.Module):
             prefix_mask: (B, P) true where the prefix holds something; None for everywhere. What is masked has no
                 influence, and takes no position.
 
-        Logits are computed from the first target onwards only. Raises InputError for a sequence over the context.
+        Raises InputError for a sequence over the context.
         """
+        logits, labels = self.target_logits(prefix, batch, prefix_mask)
+        return nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED)
+
+    def target_logits(
+        self, prefix: Tensor | None, batch: TextBatch, prefix_mask: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Logits (B, T, V) in float32 and the labels (B, T) that they predict, from the first target onwards only."""
         batch = batch.to(self.device)
         self.check_ids(batch.input_ids, "training tokens")
         embeddings = self.embed(batch.input_ids)  # (B, L, H)
@@ -363,8 +370,7 @@ class Decoder(nn.Module):
         logits = self.logits(
             torch.cat([prefix, embeddings], dim=1), mask, positions_of(mask), None, keep=embeddings.shape[1] - first + 1
         )  # (B, L - first + 1, V)
-        labels = batch.labels[:, first:]  # (B, L - first); the logits before each predict it
-        return nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1).float(), labels.flatten(), ignore_index=IGNORED)
+        return logits[:, :-1].float(), batch.labels[:, first:]  # the logits before a label predict it
 
     def check_prefix(self, prefix: Tensor | None, mask: Tensor | None, rows: int) -> tuple[Tensor, Tensor]:
         """A prefix (B, P, width) in the decoder's dtype and its boolean mask (B, P); P is 0 without a prefix."""
@@ -465,7 +471,7 @@ class Decoder(nn.Module):
         (Path(folder) / "README.md").unlink(missing_ok=True)  # peft's empty model card
         return Path(folder)
 
-    def load_adapter(self, folder: str | Path, *, trainable: bool = False) -> Decoder:
+    def load_adapter(self, folder: str | Path) -> Decoder:
         """Put saved adapters on this base; returns self. Raises FileFormatError when they do not fit it."""
         from peft import PeftModel
 
@@ -477,9 +483,7 @@ class Decoder(nn.Module):
             )
         try:
             with _quiet():
-                self.model = PeftModel.from_pretrained(
-                    self.model, str(path), is_trainable=trainable, local_files_only=True
-                )
+                self.model = PeftModel.from_pretrained(self.model, str(path), local_files_only=True)
         except (RuntimeError, ValueError) as error:
             raise FileFormatError(
                 "the adapters fit the base",

@@ -2,13 +2,12 @@
 
 Unusual: the image prefix runs through the decoder once for a case; its key/value cache is repeated for the prompts of
 that case, which follow it padded on the left. Padding is masked and takes no position, so a row writes what it would
-write alone. Rows end one by one, and ended rows leave the batch. ``reference_loop`` is the plain way (encode, read and
-write again for each section, through transformers' own ``generate``) that the tests and the benchmark compare with.
+write alone. Rows end one by one, and ended rows leave the batch. The tests and ``eval/bench_sections.py`` compare with
+the plain way: encode, read and write again for each section, through transformers' own ``generate``.
 """
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -329,37 +328,14 @@ def score_choices(
     return found
 
 
-@torch.no_grad()
-def reference_loop(
-    decoder: Decoder, encode: Callable[[], Tensor], prompts: Sequence[str], limits: WritingLimits
-) -> list[tuple[str, tuple[int, ...]]]:
-    """The plain way, for comparison: for each prompt encode the image again and call transformers' own ``generate``.
+def best_answers(
+    decoder: Decoder, prefix: Tensor, prompt: str, choices: Sequence[str], *, prefix_mask: Tensor | None = None
+) -> list[tuple[str, float]]:
+    """Choices with their probability among the choices, the most probable first.
 
-    Args:
-        encode: returns the prefix (1, P, width); called once for each prompt.
-
-    Returns: (text, token ids) for each prompt; as in ``generate``, but rows run to the end token or the limit and the
-    stop text is cut off afterwards.
+    A choice is scored with the space before it that every target of the training has; without it, it is other tokens.
     """
-    found = []
-    with _evaluating(decoder), warnings.catch_warnings():
-        # transformers warns that the penalty leaves the prompt alone, which is what is meant
-        warnings.filterwarnings("ignore", message="Passing `repetition_penalty` with `inputs_embeds`")
-        for prompt in prompts:
-            ids = torch.tensor([decoder.encode(prompt)], device=decoder.device)
-            embeddings = torch.cat([encode().to(decoder.device, decoder.dtype), decoder.embed(ids)], dim=1)
-            written = decoder.base_model.generate(
-                inputs_embeds=embeddings,
-                attention_mask=embeddings.new_ones(embeddings.shape[:2], dtype=torch.long),
-                max_new_tokens=limits.max_new_tokens,
-                do_sample=False,
-                num_beams=1,
-                repetition_penalty=limits.repetition_penalty,
-                eos_token_id=[decoder.end_id, *limits.stop_ids],
-                pad_token_id=decoder.pad_id,
-            )[0].tolist()
-            body = written[:-1] if written and written[-1] in (decoder.end_id, *limits.stop_ids) else written
-            text = decoder.decode(body)
-            cuts = [text.index(stop) for stop in limits.stop if stop in text]
-            found.append((text[: min(cuts)] if cuts else text, tuple(written)))
-    return found
+    spaced = [f" {choice}" for choice in choices]
+    scored = score_choices(decoder, prefix, [prompt], [spaced], prefix_mask=prefix_mask)[0]
+    values = torch.tensor([c.log_probability for c in scored]).softmax(0).tolist()
+    return sorted(zip(choices, values, strict=True), key=lambda pair: -pair[1])

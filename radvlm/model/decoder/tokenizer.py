@@ -22,16 +22,17 @@ _PIECES = r"\p{N}| ?\p{L}+| ?[^\s\p{L}\p{N}]+|\s"
 
 
 def train_tokenizer(
-    texts: Iterable[str], vocab_size: int = 4096, specials: Sequence[str] = (), min_frequency: int = 2
+    texts: Iterable[str], vocab_size: int = 4096, specials: Sequence[str] = ()
 ) -> PreTrainedTokenizerFast:
     """Byte-level BPE over ``texts``; a word seen often becomes one token, any other is spelled from pieces.
+
+    Pairs that are seen once are not joined.
 
     Args:
         texts: the training corpus; read once.
         vocab_size: largest number of tokens, at least 256 bytes + control tokens + ``specials``.
         specials: markers of the prompts, such as ``"<report>"``, each one token wherever it stands.
             They are text, not control tokens: decoding keeps them.
-        min_frequency: pairs seen less often are not joined.
 
     The same texts give the same tokenizer. Save it with ``save_pretrained`` (one ``tokenizer.json``).
     """
@@ -54,7 +55,7 @@ def train_tokenizer(
     backend.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size - len(specials),
-        min_frequency=min_frequency,
+        min_frequency=2,
         special_tokens=list(CONTROL),
         show_progress=False,
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),

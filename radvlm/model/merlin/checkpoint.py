@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
@@ -38,7 +38,6 @@ from radvlm.model.merlin.layout import (
 from radvlm.model.tensor_files import read_tensors, tensor_digest
 from radvlm.types.provenance import SourceFile
 
-HUB_REPOSITORY = "stanfordmimi/Merlin"
 #: Task -> published file. ``report_two_stage`` is the older report file (its encoder was trained in two stages).
 FILES: Mapping[str, str] = MappingProxyType(
     {
@@ -76,7 +75,7 @@ class MerlinCheckpoint:
     @cached_property
     def image(self) -> Mapping[str, Tensor]:
         """Image encoder under its own names (``conv1.weight`` ...)."""
-        return bare_keys(self.state).state
+        return bare_keys(self.state)
 
     @property
     def trunk(self) -> Mapping[str, Tensor]:
@@ -201,7 +200,7 @@ def convert(
     manifest: dict[str, Any] = (
         _manifest(folder)
         if (folder / MANIFEST).is_file()
-        else {"format": _FORMAT, "version": _VERSION, "shape": checkpoint.shape.to_dict(), "tasks": {}}
+        else {"format": _FORMAT, "version": _VERSION, "shape": asdict(checkpoint.shape), "tasks": {}}
     )
     if MerlinShape.from_dict(manifest["shape"]) != checkpoint.shape:
         raise InputError("checkpoints in one folder have the same sizes", str(folder), "Convert into another folder")

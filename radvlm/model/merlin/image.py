@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -178,16 +177,8 @@ def _frozen_statistics(block: nn.Module) -> Iterator[None]:
             norm.momentum, norm.num_batches_tracked = momentum, count
 
 
-class PublishedImage(NamedTuple):
-    """The image encoder of a published state dict under this module's own names; ``rest``: keys of other parts."""
-
-    layout: str
-    state: dict[str, Tensor]
-    rest: tuple[str, ...]
-
-
-def bare_keys(published: Mapping[str, Tensor]) -> PublishedImage:
-    """Find the image encoder in a published checkpoint's state dict and rename its keys.
+def bare_keys(published: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The image encoder in a published checkpoint's state dict, under this module's own names.
 
     The prefix ``encode_image.`` may be absent (the image encoder alone). Raises InputError where no layout fits.
     """
@@ -196,17 +187,11 @@ def bare_keys(published: Mapping[str, Tensor]) -> PublishedImage:
             first = prefix + ("0.weight" if layout == "report" else "conv1.weight")
             if first not in published:
                 continue
-            state, rest = {}, []
-            for key, value in published.items():
-                if not key.startswith(prefix):
-                    rest.append(key)
-                    continue
-                name = key[len(prefix) :]
-                if layout == "report":
-                    number, _, tail = name.partition(".")
-                    name = f"{_NUMBERED.get(number, number)}.{tail}"
-                state[name] = value
-            return PublishedImage(layout, state, tuple(rest))
+            state = {key.removeprefix(prefix): value for key, value in published.items() if key.startswith(prefix)}
+            if layout != "report":
+                return state
+            parts = {key: key.partition(".") for key in state}
+            return {f"{_NUMBERED.get(n, n)}.{tail}": state[key] for key, (n, _, tail) in parts.items()}
     raise InputError(
         "the checkpoint holds Merlin's image encoder in one of its published layouts",
         f"{len(published)} keys, such as {', '.join(list(published)[:3])}",
@@ -230,33 +215,33 @@ def image_encoder_from_state(published: Mapping[str, Tensor]) -> MerlinImageEnco
 
     Raises InputError that names missing, extra and misshapen keys.
     """
-    found = bare_keys(published)
+    state = bare_keys(published)
     head = None
-    if "classifier.bias" in found.state:
+    if "classifier.bias" in state:
         outputs = {count: name for name, count in HEADS.items()}
-        count = found.state["classifier.bias"].shape[0]
+        count = state["classifier.bias"].shape[0]
         if count not in outputs:
             raise InputError(f"the classifier has {' or '.join(map(str, outputs))} outputs", str(count))
         head = outputs[count]
-    blocks = [len({key.split(".")[1] for key in found.state if key.startswith(f"layer{n}.")}) for n in range(1, 5)]
+    blocks = [len({key.split(".")[1] for key in state if key.startswith(f"layer{n}.")}) for n in range(1, 5)]
     if blocks != list(BLOCKS):
         raise InputError(f"the trunk has {BLOCKS} blocks", f"{tuple(blocks)}", "Is the file complete?")
     with torch.device("meta"):
         encoder = MerlinImageEncoder(head)
     expected = encoder.state_dict()
-    problems = [f"missing {key}" for key in expected if key not in found.state]
-    problems += [f"extra {key}" for key in found.state if key not in expected]
+    problems = [f"missing {key}" for key in expected if key not in state]
+    problems += [f"extra {key}" for key in state if key not in expected]
     problems += [
-        f"{key} is {tuple(found.state[key].shape)}, not {tuple(value.shape)}"
+        f"{key} is {tuple(state[key].shape)}, not {tuple(value.shape)}"
         for key, value in expected.items()
-        if key in found.state and found.state[key].shape != value.shape
+        if key in state and state[key].shape != value.shape
     ]
     if problems:
         more = f" and {len(problems) - 5} more" if len(problems) > 5 else ""
         raise InputError(
             "the checkpoint's keys are exactly those of Merlin's image encoder", "; ".join(problems[:5]) + more
         )
-    encoder.load_state_dict(found.state, assign=True)
+    encoder.load_state_dict(state, assign=True)
     return encoder.eval()
 
 

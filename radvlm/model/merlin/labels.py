@@ -67,7 +67,7 @@ class ZeroShotScore:
 
 
 @dataclass(frozen=True)
-class Labeledprobability:
+class LabeledProbability:
     """One output of a classifier head: code ("" where there is none), name and probability (sigmoid of the logit)."""
 
     code: str

@@ -9,7 +9,7 @@ adapter, language model with LoRA).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -66,12 +66,9 @@ class MerlinShape:
         """Channels of the image encoder's last feature map (2048)."""
         return self.width * 32
 
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> MerlinShape:
-        """Undo ``to_dict``; FileFormatError for anything else."""
+        """From what ``dataclasses.asdict`` made of it, after JSON; FileFormatError for anything else."""
         try:
             return cls(
                 tuple(data["blocks"]), data["width"], TextShape(**data["text"]), LanguageShape(**data["language"])

@@ -29,7 +29,7 @@ from radvlm.model.merlin.labels import (
     PROSE,
     SIXTH_LABEL,
     UNCALIBRATED,
-    Labeledprobability,
+    LabeledProbability,
     MerlinFeatures,
     ZeroShotScore,
     load_phenotypes,
@@ -194,7 +194,7 @@ class MerlinModel:
         says so in its warnings). Without one, present means a positive margin."""
         return tuple(self._finding_score(score) for score in self.zero_shot(volume, findings))
 
-    def phenotypes(self, volume: Volume) -> tuple[Labeledprobability, ...]:
+    def phenotypes(self, volume: Volume) -> tuple[LabeledProbability, ...]:
         """1692 phecodes with their names, in the order of the published csv.
 
         Raises InputError without that csv; ``features(volume).phenotypes`` gives the bare numbers.
@@ -209,17 +209,17 @@ class MerlinModel:
         values = self.features(volume).phenotypes
         assert values is not None
         return tuple(
-            Labeledprobability(code, name, float(value))
+            LabeledProbability(code, name, float(value))
             for (code, name), value in zip(self.phenotype_names, values, strict=True)
         )
 
-    def five_year(self, volume: Volume) -> tuple[tuple[Labeledprobability, ...], tuple[Decision, ...]]:
+    def five_year(self, volume: Volume) -> tuple[tuple[LabeledProbability, ...], tuple[Decision, ...]]:
         """Probabilities of six diseases within five years, and the warnings that belong to them (``SIXTH_LABEL``)."""
         self._need("five_year", "five-year risks")
         found = self.features(volume)
         assert found.five_year is not None
         risks = tuple(
-            Labeledprobability("", name, float(value)) for name, value in zip(FIVE_YEAR, found.five_year, strict=True)
+            LabeledProbability("", name, float(value)) for name, value in zip(FIVE_YEAR, found.five_year, strict=True)
         )
         return risks, (*found.notes, SIXTH_LABEL)
 
@@ -261,11 +261,11 @@ class MerlinModel:
         limits = {s.finding: self._limits(s.finding) for s in scores}
         return ModelOutput(self.name, self.digest, NOTICE, scores, drafts, tuple(warnings), limits), None
 
-    def write_sections(self, volume: Volume, *, mode: str = "fast") -> list[SectionText]:
-        """The 13 sections under Merlin's own names; ``mode`` as in ``MerlinReportModel.write``."""
-        report = self._report()
+    def write_sections(self, volume: Volume) -> list[SectionText]:
+        """The 13 sections under Merlin's own names."""
+        self._report()
         image, _ = self._prepare(volume)
-        return report.write(image, mode=mode)[0] if mode != "fast" else self._write(image, self._outputs(image))
+        return self._write(image, self._outputs(image))
 
     def answer(
         self,

@@ -2,9 +2,9 @@
 
 Unusual: nothing but the published file and a tokenizer is needed. The language model is built on meta tensors from
 sizes that are written down, then the file's own tensors are put in; no base is fetched and no remote code is trusted.
-Two ways to write: ``fast`` (the default) reads the image once and writes all sections as rows of one batch;
-``reference`` does what the published code does, one call for each section. Both end a section at "###" or at the end
-token, whichever comes first; the published code's own stop token lies outside of its vocabulary and never fires.
+The image is read once and all sections are written as rows of one batch, where the published code makes one call for
+each. A section ends at "###" or at the end token, whichever comes first; the published code's own stop token lies
+outside of its vocabulary and never fires.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
 from radvlm.errors import FileFormatError, InputError
 from radvlm.model.decoder.causal_lm import Decoder
-from radvlm.model.decoder.generation import WritingLimits, generate, reference_loop
+from radvlm.model.decoder.generation import WritingLimits, generate
 from radvlm.model.merlin.checkpoint import MerlinCheckpoint
 from radvlm.model.merlin.image import MerlinImageEncoder
 from radvlm.model.merlin.layout import LanguageShape
@@ -51,7 +51,6 @@ SECTIONS: Mapping[str, str] = MappingProxyType(
 STOP = "###"
 #: Greedy; the penalty falls on written tokens only, because the prompt enters as embeddings (published demo).
 LIMITS = WritingLimits(max_new_tokens=128, repetition_penalty=1.2, stop=(STOP,))
-MODES = ("fast", "reference")
 
 
 def section_prompt(section: str) -> str:
@@ -68,16 +67,16 @@ class SectionText:
     Attributes:
         section: key of ``SECTIONS``.
         text: without "###" and what follows, stripped; may be empty.
-        token_ids: everything written. In the reference mode that includes what followed "###".
+        token_ids: everything written.
         ended_by: ``end``, ``stop`` or ``length`` (cut short at 128 tokens).
-        mean_log_probability: of the written tokens, natural logarithm; None in the reference mode.
+        mean_log_probability: of the written tokens, natural logarithm.
     """
 
     section: str
     text: str
     token_ids: tuple[int, ...]
     ended_by: str
-    mean_log_probability: float | None
+    mean_log_probability: float
 
 
 def build_language_model(state: Mapping[str, Tensor], shape: LanguageShape, *, merge: bool = True) -> Any:
@@ -258,30 +257,18 @@ class MerlinReportModel:
         return self.adapter(tokens.to(self.adapter.weight))
 
     def write(
-        self,
-        image: Tensor,
-        sections: Sequence[str] = tuple(SECTIONS),
-        *,
-        mode: str = "fast",
-        limits: WritingLimits = LIMITS,
+        self, image: Tensor, sections: Sequence[str] = tuple(SECTIONS), *, limits: WritingLimits = LIMITS
     ) -> list[list[SectionText]]:
         """Report sections of each prepared image (B, 1, X, Y, Z), in the order asked for.
 
-        Args:
-            mode: ``fast``, or ``reference``: encoder and language model run anew for each section.
-            limits: other than the published ones for experiments.
+        ``limits``: other than the published ones for experiments.
         """
-        prompts = [section_prompt(section) for section in sections]
-        if mode not in MODES:
-            raise InputError(f"the mode is one of {', '.join(MODES)}", repr(mode))
-        if mode == "fast":
-            return self.write_from_tokens(self.tokens(image), sections, limits=limits)
-        return [self._reference(case[None], sections, prompts, limits) for case in image]
+        return self.write_from_tokens(self.tokens(image), sections, limits=limits)
 
     def write_from_tokens(
         self, tokens: Tensor, sections: Sequence[str] = tuple(SECTIONS), *, limits: WritingLimits = LIMITS
     ) -> list[list[SectionText]]:
-        """As ``write`` in the fast mode, from image tokens that another pass of an equal trunk has made."""
+        """As ``write``, from image tokens that another pass of an equal trunk has made."""
         prompts = [section_prompt(section) for section in sections]
         written = generate(self.decoder, self.prefix(tokens), [prompts] * len(tokens), limits)
         return [
@@ -291,28 +278,3 @@ class MerlinReportModel:
             ]
             for row in written
         ]
-
-    def _reference(
-        self, image: Tensor, sections: Sequence[str], prompts: Sequence[str], limits: WritingLimits
-    ) -> list[SectionText]:
-        found = []
-        for section, (text, ids) in zip(
-            sections,
-            reference_loop(self.decoder, lambda: self.prefix(self.tokens(image)), prompts, limits),
-            strict=True,
-        ):
-            whole = self.decoder.decode(ids)
-            ended = (
-                "stop"
-                if any(stop in whole for stop in limits.stop)
-                else "end"
-                if ids and ids[-1] == self.decoder.end_id
-                else "length"
-            )
-            found.append(SectionText(section, text.strip(), ids, ended, None))
-        return found
-
-
-def join_sections(texts: Sequence[SectionText]) -> str:
-    """One report as the published demo prints it: the sections joined by a space."""
-    return " ".join(text.text for text in texts)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 
@@ -65,7 +66,7 @@ def to_scan(
     places: dict[str, LabelPlace] = {}
     regions: dict[str, Region] = {}
     for structure, group in groups.items():
-        around = _hull([box for _, box, _ in group])
+        around = reduce(Box.union, [box for _, box, _ in group])
         drawn = np.zeros(around.shape, bool)  # the structure in that box; a full array each would fill the memory
         for _, box, mask in group:
             drawn[_inside(box, around)] |= mask
@@ -89,13 +90,6 @@ def to_scan(
     return Segmentation(
         tuple(layers), places, frozenset(searched) | frozenset(places), geometry, scheme="model"
     ), regions
-
-
-def _hull(boxes: Sequence[Box]) -> Box:
-    return Box(
-        tuple(min(b.start[a] for b in boxes) for a in range(3)),  # type: ignore[arg-type]
-        tuple(max(b.stop[a] for b in boxes) for a in range(3)),  # type: ignore[arg-type]
-    )
 
 
 def _inside(box: Box, around: Box) -> tuple[slice, ...]:

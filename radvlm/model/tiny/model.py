@@ -21,10 +21,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from radvlm.errors import InputError
-from radvlm.model.calibration import Calibration
+from radvlm.model.calibration import Calibration, sigmoid
 from radvlm.model.decoder.causal_lm import Decoder
 from radvlm.model.decoder.fusion import EvidenceConfig
-from radvlm.model.decoder.generation import WritingLimits, generate_sections
+from radvlm.model.decoder.generation import WritingLimits, best_answers, generate_sections
 from radvlm.model.decoder.prior_text import hinted_prompt, hints_for
 from radvlm.model.decoder.prompts import question_prompt, section_prompt, seen_text
 from radvlm.model.hashed_text import HashedTextConfig, HashedTextEncoder
@@ -35,7 +35,8 @@ from radvlm.model.questions import VERDICTS, Asked, Shown, Subjects, of_side, pr
 from radvlm.model.store import ModelFormat, open_model, save_model, with_tuples
 from radvlm.model.tiny.encoder import FEATURES, PyramidConfig, PyramidEncoder, evidence, split_maps
 from radvlm.model.tiny.grounding import Patch, cells_of, to_scan
-from radvlm.model.tiny.writer import ReportWriter, best_answers
+from radvlm.model.tiny.writer import ReportWriter
+from radvlm.model.zero_shot import text_scores
 from radvlm.types.anatomy import structure
 from radvlm.types.finding import Citable, Finding, Status
 from radvlm.types.finding_kinds import side_of
@@ -264,33 +265,15 @@ class TableModel:
     def classify(self, volume: Volume, findings: Sequence[str] | None = None) -> tuple[FindingScore, ...]:
         """Own findings (by name or None for all) by the finding head, any other text by the shared space."""
         encoded = self.encode(volume)
-        own = {t.finding: n for n, t in enumerate(self.settings.terms)}
         scores = self._scores_of(encoded, volume.geometry)
         if findings is None:
             return scores
-        out: list[FindingScore] = []
+        own: dict[str, list[FindingScore]] = {}
+        for score in scores:
+            own.setdefault(score.finding, []).append(score)
         texts = [f for f in findings if f not in own]
-        asked = dict(zip(texts, self.zero_shot(encoded.embedding[None], texts)[0], strict=True)) if texts else {}
-        for text in findings:
-            if text in own:
-                out += [s for s in scores if s.finding == text]
-            else:
-                p = float(asked[text])
-                term = self._term_like(text)
-                _, _, low, high = self.settings.zero_shot
-                status = Status.PRESENT if p >= high else Status.ABSENT if p < low else Status.INDETERMINATE
-                out.append(FindingScore(text, text, term.section if term else "soft_tissues", "", p, status))
-        return tuple(out)
-
-    def zero_shot(
-        self, embeddings: np.ndarray, texts: Sequence[str], negatives: Sequence[str] | None = None
-    ) -> np.ndarray:
-        """Calibrated probability (N, T) that each text is true of each embedding (N, D), by its negation's contrast."""
-        against = [f"No {t[:1].lower()}{t[1:]}" for t in map(str.strip, texts)] if negatives is None else negatives
-        vectors = self.embed_text([*texts, *against])
-        slope, offset, _, _ = self.settings.zero_shot
-        raw = embeddings @ (vectors[: len(texts)] - vectors[len(texts) :]).T
-        return 1 / (1 + np.exp(-np.clip(slope * raw + offset, -60, 60)))
+        asked = text_scores(encoded.embedding, texts, self.embed_text, self.settings.zero_shot, self._section_like)
+        return tuple(score for text in findings for score in own.get(text) or [asked[text]])
 
     def answer(
         self,
@@ -392,9 +375,9 @@ class TableModel:
         )[0]
         text, confidence = written.text.strip(), min(1.0, float(np.exp(written.mean_log_probability)))
         if text in ("Yes", "No"):
-            ranked = best_answers(self.writer, prefix, question, ("Yes", "No"), seen)
-            odds = np.log(max(ranked[0][1], 1e-9) / max(1 - ranked[0][1], 1e-9)) / self.settings.answer_temperature
-            text, confidence = ranked[0][0], float(1 / (1 + np.exp(-odds)))
+            text, p = best_answers(self.writer.decoder, prefix, question_prompt(question, seen), ("Yes", "No"))[0]
+            odds = np.log(max(p, 1e-9) / max(1 - p, 1e-9)) / self.settings.answer_temperature
+            confidence = float(sigmoid(odds))
         return text, confidence
 
     def embed(self, volume: Volume) -> np.ndarray:
@@ -551,10 +534,12 @@ class TableModel:
         total = float(found.sum())
         return {name: float(found[parts.index(name)]) / total for name in names if name in parts} if total > 0 else {}
 
-    def _term_like(self, text: str) -> Term | None:
+    def _section_like(self, text: str) -> str:
+        """Section of the term that shares most words with a text."""
         words = set(re.findall(r"[a-z]+", text.lower()))
-        best = max(self.settings.terms, key=lambda t: len(words & set(f"{t.words} {t.site} {t.section}".split())))
-        return best if words & set(f"{best.words} {best.site} {best.section}".split()) else None
+        shared = {t: len(words & set(f"{t.words} {t.site} {t.section}".split())) for t in self.settings.terms}
+        best = max(shared, key=lambda t: shared[t])
+        return best.section if shared[best] else "soft_tissues"
 
     def _related(self, question: str, scores: Sequence[FindingScore]) -> list[FindingScore]:
         """Scores that the question is about, best match first, then by probability."""

@@ -7,15 +7,11 @@ have one origin.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 
 from radvlm.model.decoder.causal_lm import Decoder, TextBatch
 from radvlm.model.decoder.fusion import EvidenceConfig, EvidenceTokens
-from radvlm.model.decoder.generation import score_choices
-from radvlm.model.decoder.prompts import question_prompt
 from radvlm.model.tiny.encoder import EvidenceReader
 
 
@@ -47,16 +43,3 @@ def logits_of(reader: EvidenceReader, tables: Tensor) -> Tensor:
     """Finding logits (N, F) of kept tables."""
     reader.eval()
     return reader(tables)[0]
-
-
-def best_answers(
-    writer: ReportWriter, prefix: Tensor, question: str, choices: Sequence[str], seen: str = ""
-) -> list[tuple[str, float]]:
-    """Choices with their probability among the choices, the most probable first.
-
-    A choice is scored with the space before it that every target of the training has; without it, it is other tokens.
-    """
-    spaced = [f" {choice}" for choice in choices]
-    scored = score_choices(writer.decoder, prefix, [question_prompt(question, seen)], [spaced])[0]
-    values = torch.tensor([c.log_probability for c in scored]).softmax(0).tolist()
-    return sorted(zip(choices, values, strict=True), key=lambda pair: -pair[1])

@@ -25,7 +25,7 @@ from radvlm.model.adapters.text_towers import TextTower, TextTowerConfig
 from radvlm.model.adapters.token_encoder import LABELS, TokenEncoder, TokenEncoderConfig
 from radvlm.model.calibration import Calibration
 from radvlm.model.decoder.causal_lm import Decoder
-from radvlm.model.decoder.generation import WritingLimits, generate_sections, score_choices
+from radvlm.model.decoder.generation import WritingLimits, best_answers, generate_sections
 from radvlm.model.decoder.prompts import question_prompt, section_prompt
 from radvlm.model.inputs import InputSpec, prepare
 from radvlm.model.mask_answers import answer_of_masks, cited_lines
@@ -34,6 +34,7 @@ from radvlm.model.precision import check_precision, computing
 from radvlm.model.questions import Subjects, understand
 from radvlm.model.store import ModelFormat, open_model, save_model, with_tuples
 from radvlm.model.tokens.visual_prefix import PrefixConfig, ScanTokens, TokenWriter, VisualPrefix, scan_tokens
+from radvlm.model.zero_shot import text_scores
 from radvlm.types.anatomy import SECTIONS, structure
 from radvlm.types.finding import Citable, Finding, Status
 from radvlm.types.geometry import Geometry
@@ -169,28 +170,10 @@ class TokensModel:
                 )
             return self._label_scores(image)
         labeled = {s.finding: s for s in self._label_scores(image)} if own & set(findings) else {}
-        texts = [f for f in findings if f not in own]
-        asked: dict[str, float] = {}
-        if texts:
-            vector = self._embedding(image)
-            asked = dict(zip(texts, self.zero_shot(vector[None], texts)[0].tolist(), strict=True))
-        _, _, low, high = self.settings.zero_shot or UNCALIBRATED_ZERO_SHOT
-        out = []
-        for text in findings:
-            if text in labeled:
-                out.append(labeled[text])
-                continue
-            p = asked[text]
-            status = Status.PRESENT if p >= high else Status.ABSENT if p < low else Status.INDETERMINATE
-            out.append(FindingScore(text, text, "soft_tissues", "", p, status))
-        return tuple(out)
-
-    def zero_shot(self, embeddings: np.ndarray, texts: Sequence[str]) -> np.ndarray:
-        """Probability (N, T) that each text is true of each embedding (N, D), against "no" and the same text."""
-        vectors = self.embed_text([*texts, *(f"No {t[:1].lower()}{t[1:]}" for t in texts)])
-        slope, offset, _, _ = self.settings.zero_shot or UNCALIBRATED_ZERO_SHOT
-        raw = embeddings @ (vectors[: len(texts)] - vectors[len(texts) :]).T
-        return 1 / (1 + np.exp(-np.clip(slope * raw + offset, -60, 60)))
+        if texts := [f for f in findings if f not in own]:
+            calibration = self.settings.zero_shot or UNCALIBRATED_ZERO_SHOT
+            labeled |= text_scores(self._embedding(image), texts, self.embed_text, calibration)
+        return tuple(labeled[text] for text in findings)
 
     def answer(
         self,
@@ -215,9 +198,7 @@ class TokensModel:
         text = written.text.strip() or "No answer"
         confidence = float(np.exp(written.mean_log_probability))
         if text.rstrip(".") in ("Yes", "No"):
-            scored = score_choices(writer.decoder, prefix, [prompt], [(" Yes", " No")], prefix_mask=mask)[0]
-            odds = torch.tensor([c.log_probability for c in scored]).softmax(0).tolist()
-            text, confidence = max(zip(("Yes", "No"), odds, strict=True), key=lambda pair: pair[1])
+            text, confidence = best_answers(writer.decoder, prefix, prompt, ("Yes", "No"), prefix_mask=mask)[0]
         status = {"Yes": Status.PRESENT, "No": Status.ABSENT}.get(text, Status.PRESENT)
         if confidence < 0.6:
             status = Status.INDETERMINATE

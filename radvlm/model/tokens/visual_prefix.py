@@ -7,7 +7,8 @@ computed from the encoder's own input grid, so that a scan gives the same prefix
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -76,17 +77,12 @@ class ScanTokens:
     there: Tensor | None = None
 
     def to(self, device: str | torch.device) -> ScanTokens:
-        def moved(t: Tensor | None) -> Tensor | None:
-            return None if t is None else t.to(device)
+        return replace(self, **{name: tensor.to(device) for name, tensor in self.tensors().items()})
 
-        return ScanTokens(
-            self.tokens.to(device),
-            self.token_grid,
-            self.positions_mm.to(device),
-            moved(self.occupancy),
-            moved(self.facts),
-            moved(self.there),
-        )
+    def tensors(self) -> dict[str, Any]:
+        """Field -> tensor, without those that are None."""
+        held = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {name: value for name, value in held.items() if isinstance(value, Tensor)}
 
 
 class VisualPrefix(nn.Module):
@@ -188,19 +184,8 @@ def stacked(scans: Sequence[ScanTokens]) -> ScanTokens:
         raise InputError(
             "scans of a batch have one token grid", str({s.token_grid for s in scans}), "Give the input a fixed shape"
         )
-
-    def joined(name: str) -> Tensor | None:
-        held = [getattr(s, name) for s in scans]
-        return None if held[0] is None else torch.cat(held)
-
-    return ScanTokens(
-        torch.cat([s.tokens for s in scans]),
-        first.token_grid,
-        torch.cat([s.positions_mm for s in scans]),
-        joined("occupancy"),
-        joined("facts"),
-        joined("there"),
-    )
+    whole: dict[str, Any] = {name: torch.cat([getattr(s, name) for s in scans]) for name in first.tensors()}
+    return replace(first, **whole)
 
 
 class TokenWriter(nn.Module):
