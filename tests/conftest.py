@@ -5,6 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("radvlm", deadline=None)  # machines are noisy: an example may take its time
+settings.load_profile("radvlm")
 
 REAL_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 

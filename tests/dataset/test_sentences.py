@@ -63,7 +63,7 @@ def cases(draw: st.DrawFn) -> Case:
 
 
 @given(cases(), st.sampled_from(STYLES), st.integers(0, 50), st.booleans())
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_every_statement_is_true_to_the_truth(case: Case, style: str, seed: int, places: bool) -> None:
     for section in (*TINY_SECTIONS, "impression"):
         for said in statements(case, section, seed, style, places):
@@ -90,7 +90,7 @@ def test_every_statement_is_true_to_the_truth(case: Case, style: str, seed: int,
 
 
 @given(cases(), st.integers(0, 20))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_plain_says_everything_and_nothing_depends_on_its_seed(case: Case, seed: int) -> None:
     for section in TINY_SECTIONS:
         said = statements(case, section)
@@ -102,7 +102,7 @@ def test_plain_says_everything_and_nothing_depends_on_its_seed(case: Case, seed:
 
 
 @given(cases(), st.sampled_from(STYLES), st.integers(0, 20))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_the_labeler_reads_nothing_that_is_not_there(case: Case, style: str, seed: int) -> None:
     """An independent reader of the words: a label that it finds present belongs to a present finding."""
     for section in TINY_SECTIONS:
@@ -118,7 +118,7 @@ def test_the_labeler_reads_nothing_that_is_not_there(case: Case, style: str, see
 
 @pytest.mark.parametrize("section", TINY_SECTIONS)
 @given(case=cases(), places=st.booleans())
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=5)
 def test_plain_prose_is_never_replaced_when_the_model_is_right(section: str, case: Case, places: bool) -> None:
     """Scores that agree with the truth, prose of the plain style: the composed report refuses none of it."""
     scores = tuple(s for s in _scores(case, places) if s.section == section)

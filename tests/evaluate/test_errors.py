@@ -96,7 +96,7 @@ _SENTENCES = st.lists(st.sampled_from([p[0] for p in PAIRS] + [p[1] for p in PAI
 )
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(_SENTENCES)
 def test_identical_reports_have_no_errors(text: str) -> None:
     found = count_errors(text, text)
@@ -104,7 +104,7 @@ def test_identical_reports_have_no_errors(text: str) -> None:
     assert found.matched == found.correct == found.n_reference == found.n_candidate
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(_SENTENCES, _SENTENCES)
 def test_swapped_reports_swap_false_findings_and_omissions(a: str, b: str) -> None:
     there, back = count_errors(a, b), count_errors(b, a)
@@ -114,7 +114,7 @@ def test_swapped_reports_swap_false_findings_and_omissions(a: str, b: str) -> No
     assert there.matched == back.matched
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.lists(st.floats(0, 9), min_size=4, max_size=4), min_size=1, max_size=5))
 def test_the_assignment_is_the_best_one(costs: list[list[float]]) -> None:
     from scipy.optimize import linear_sum_assignment

@@ -305,13 +305,8 @@ def test_the_command_writes_files_and_tells_of_failed_cases(tmp_path: Path, pair
 
 
 def test_importing_is_light() -> None:
-    code = (
-        "import time, sys; t = time.perf_counter(); import radvlm.evaluate, radvlm.cli.evaluate; "
-        "print(time.perf_counter() - t); print(*sys.modules)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    seconds, modules = done.stdout.split("\n")[:2]
-    assert float(seconds) < 0.2
+    code = "import sys; import radvlm.evaluate, radvlm.cli.evaluate; print(*sys.modules)"
+    modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert not {"torch", "numpy", "scipy", "transformers", "jinja2"} & set(modules.split())
 
 

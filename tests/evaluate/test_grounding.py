@@ -103,7 +103,7 @@ def test_overlap_of_moved_cuboids_is_as_worked_by_hand() -> None:
     assert union([a, b]).voxels == 80 and union([]).voxels == 0
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.data())
 def test_overlap_equals_that_of_full_volumes(data: st.DataObject) -> None:
     rng = np.random.default_rng(data.draw(st.integers(0, 10_000)))
@@ -266,7 +266,7 @@ def _drawn(rows: list[tuple[int, int, int, bool]]) -> Report:
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(lesions, lesions)
 def test_identical_is_perfect_and_swapping_swaps(first: list, second: list) -> None:
     a, b = _drawn(first), _drawn(second)
@@ -280,7 +280,7 @@ def test_identical_is_perfect_and_swapping_swaps(first: list, second: list) -> N
     assert one["logical-f1"] is None or 0 <= one["logical-f1"] <= 1
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(lesions, lesions)
 def test_assignment_is_the_best_of_all(first: list, second: list) -> None:
     a, b = grounded(_drawn(first)), grounded(_drawn(second))

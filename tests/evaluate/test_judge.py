@@ -180,7 +180,7 @@ def test_a_word_is_preferred_to_a_part_of_one() -> None:
 
 
 @given(st.text(alphabet="ab .\n\u00a0-–İß", max_size=60), st.data())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_any_verbatim_quote_on_word_boundaries_is_found(text: str, data: st.DataObject) -> None:
     a = data.draw(st.integers(0, len(text)))
     b = data.draw(st.integers(a, len(text)))

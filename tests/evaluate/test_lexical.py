@@ -133,7 +133,7 @@ def test_texts_at_the_edges_score_as_in_the_references() -> None:
         assert case["chrf"].value == pytest.approx(sacrebleu.sentence_chrf(cand, [ref]).score, abs=1e-6), (ref, cand)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(TEXT)
 def test_13a_equals_sacrebleu_on_any_text(text: str) -> None:
     from sacrebleu.tokenizers.tokenizer_13a import Tokenizer13a
@@ -141,7 +141,7 @@ def test_13a_equals_sacrebleu_on_any_text(text: str) -> None:
     assert TOKENIZERS["13a"](text) == Tokenizer13a()(text.rstrip()).split()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(TEXT)
 def test_rouge_tokens_equal_rouge_score_on_any_text(text: str) -> None:
     from rouge_score.tokenize import tokenize
@@ -280,7 +280,7 @@ def test_every_output_has_a_signature_and_profiles_are_named() -> None:
         LexicalMetric("nltk")
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.integers(0, 5), max_size=90), st.lists(st.integers(0, 5), max_size=90))
 def test_common_subsequence_equals_the_table(a: list[int], b: list[int]) -> None:
     row = [0] * (len(b) + 1)
@@ -291,7 +291,7 @@ def test_common_subsequence_equals_the_table(a: list[int], b: list[int]) -> None
     assert common_subsequence(a, b) == row[-1] == common_subsequence(b, a)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(st.tuples(st.text("abc ", max_size=20), st.text("abc ", max_size=20)), min_size=1, max_size=5),
     st.integers(1, 4),

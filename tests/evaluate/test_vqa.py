@@ -150,7 +150,7 @@ def brute_auprc(y: np.ndarray, s: np.ndarray) -> float:
 cases = st.lists(st.tuples(st.integers(0, 1), st.integers(0, 6)), min_size=2, max_size=25)
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(cases)
 def test_auroc_and_auprc_equal_brute_force(rows: list[tuple[int, int]]) -> None:
     y, s = np.array([r[0] for r in rows]), np.array([r[1] / 6 for r in rows])
@@ -162,7 +162,7 @@ def test_auroc_and_auprc_equal_brute_force(rows: list[tuple[int, int]]) -> None:
     assert auroc(y, s) == pytest.approx(1 - float(auroc(1 - y, s)))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(cases, st.integers(0, 1000))
 def test_weights_are_repetitions(rows: list[tuple[int, int]], seed: int) -> None:
     y, s = np.array([r[0] for r in rows]), np.array([r[1] / 6 for r in rows])
@@ -192,7 +192,7 @@ def test_calibration_and_brier_worked_by_hand() -> None:
             auroc(*bad)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(cases, st.sampled_from(["youden", "f1"]))
 def test_threshold_is_the_best_of_all(rows: list[tuple[int, int]], criterion: str) -> None:
     y, s = np.array([r[0] for r in rows]), np.array([r[1] / 6 for r in rows])
@@ -307,7 +307,7 @@ def test_nothing_relevant_is_undefined_and_a_short_ranking_is_refused() -> None:
         found.mean("precision", 1)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.permutations(["a", "a2", "b", "c", "own", "copy"]), st.sets(st.sampled_from(["a", "b", "c", "own"]), min_size=1)
 )

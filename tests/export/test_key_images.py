@@ -39,7 +39,7 @@ def test_voxels_that_touch_at_a_corner_stay_apart() -> None:
     assert [_area(loop) for loop in loops] == [1.0, 1.0]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(arrays(bool, st.tuples(st.integers(1, 7), st.integers(1, 7))))
 def test_outline_encloses_the_area_of_the_mask_with_holes_the_other_way(mask: np.ndarray) -> None:
     loops = _loops(mask_outline(mask, (1.0, 1.0)))

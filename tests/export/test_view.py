@@ -29,7 +29,7 @@ from radvlm.types.region_map import RegionLabel, RegionMap
 GEOMETRY = Geometry((9, 7, 5), np.diag([2.0, 3.0, 4.0, 1.0]))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     arrays(np.int16, st.tuples(*[st.integers(1, 5)] * 3), elements=st.integers(-1024, 3071)), st.sampled_from([1, 2, 4])
 )

@@ -306,7 +306,7 @@ def test_a_text_file_named_nii(tmp_path: Path) -> None:
 
 
 @given(data=st.data())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_stored_axes_never_matter(data: st.DataObject) -> None:
     shape = data.draw(hnp.array_shapes(min_dims=3, max_dims=3, min_side=2, max_side=5))
     array = data.draw(hnp.arrays(np.uint8, shape, elements=st.sampled_from([0, 1, 2, 5])))
@@ -432,7 +432,7 @@ def test_like_may_be_stored_in_any_order() -> None:
 
 
 @given(st.lists(hnp.arrays(bool, (4, 3, 5)), min_size=1, max_size=7))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_packing_loses_no_voxel(masks: list[np.ndarray]) -> None:
     names = ["liver", "spleen", "aorta", "liver_lesion", "liver_segment_1", "heart", "lung"][: len(masks)]
     packer = LayerPacker(Geometry((4, 3, 5), AFFINE))

@@ -311,10 +311,10 @@ def test_gzip_bomb_ends_early(stored):
     packer = zlib.compressobj(9, wbits=31)
     parts = [packer.compress(head)] + [packer.compress(bytes(2**24)) for _ in range(16)]
     path = stored(b"".join([*parts, packer.flush()]), "bomb.nii.gz")
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(FileFormatError, match="ends after"):
         load_volume(path)
-    assert time.perf_counter() - started < 0.5
+    assert time.process_time() - started < 0.5
 
 
 def test_missing_and_folder(tmp_path):

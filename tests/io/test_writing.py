@@ -143,7 +143,7 @@ NAMES = st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc", "Cn
 
 
 @given(st.dictionaries(st.integers(1, 65535), NAMES.map(str.strip).filter(bool), max_size=20))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_any_name_survives(tmp_path_factory, names):
     path = tmp_path_factory.getbasetemp() / "names.nii"
     save_labels(path, np.zeros((2, 2, 2), np.uint8), Geometry((2, 2, 2), AFFINE), names=names)

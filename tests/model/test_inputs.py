@@ -106,7 +106,7 @@ def test_same_tensor_as_the_published_transforms_from_a_file(tmp_path: Path) -> 
     assert float((prepare(volume).tensor[0, 0] - torch.as_tensor(np.asarray(expected))).abs().max()) < 1e-5
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     st.tuples(*[st.integers(1, 12)] * 3),
     st.tuples(*[st.floats(0.4, 6)] * 3),

@@ -170,7 +170,7 @@ def test_text_preparation_by_hand(text: str, expected: str) -> None:
     assert prepare_text(text) == expected
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.text(
         st.characters(categories=("L", "Nd", "P", "Sm", "Sc", "Zs"), include_characters="\n\t", exclude_characters="İ"),

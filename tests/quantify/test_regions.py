@@ -26,7 +26,7 @@ def regions_of(found):
     return [s.region for s in found.structures] + [lesion.region for lesion in found.lesions]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(arrays(bool, (6, 5, 4), elements=st.booleans()), min_size=1, max_size=len(NAMES)), st.booleans())
 def test_any_overlap_comes_back_exactly(arrays_, with_instances):
     masks = dict(zip(NAMES, arrays_, strict=False))

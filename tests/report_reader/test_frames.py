@@ -214,7 +214,7 @@ _WORDS = [
 ]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.text(max_size=300) | st.lists(st.sampled_from([*_WORDS, "\n"]), max_size=60).map(" ".join))
 def test_any_text_is_read_and_spans_stay_inside(text: str) -> None:
     reading = read_frames(text)
