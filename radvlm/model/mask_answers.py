@@ -13,7 +13,7 @@ from radvlm.model.questions import VERDICTS, Asked
 from radvlm.types.finding import Citable, Finding, Status, citable
 from radvlm.types.mask_verdict import Verdict, masks_say, masks_show, sides_of
 from radvlm.types.model_output import Answer, FindingScore
-from radvlm.wording.fact_lines import facts_by_section, measured_row, place_words
+from radvlm.wording.fact_lines import facts_by_section, measured_rows, place_words
 from radvlm.wording.sentences import capital
 
 #: Lines of one section that an answer cites.
@@ -84,8 +84,8 @@ def _sizes(question: str, findings: Sequence[Finding]) -> Answer | None:
     """All that was measured of what a question names: each word of its name is asked, a side only where one is."""
     asked = _stems(question)
     unasked = set() if asked & _SIDES else _SIDES
-    rows = {row: item for item in citable(findings) if (row := measured_row(item))}
-    named = {row: item for row, item in rows.items() if _stems(row[0]) - unasked <= asked}
+    rows = {row: finding for finding in findings for row in measured_rows(finding)}
+    named = {row: finding for row, finding in rows.items() if _stems(row[0]) - unasked <= asked}
     if not named:
         return None
     text = "; ".join(f"{capital(name)}: {', '.join(said)}" for name, *said in named)

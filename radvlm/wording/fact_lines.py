@@ -137,19 +137,20 @@ def fact_lines(cited: Sequence[Citable]) -> str:
     return "\n".join(line for line in lines if line)
 
 
-def measured_row(item: Citable) -> tuple[str, ...]:
-    """What was measured, in the words of its line: its name, then sizes and verdicts; () where nothing is told of it.
+def measured_rows(finding: Finding) -> list[tuple[str, ...]]:
+    """What was measured of a finding and judged by its rules, in the words of the lines: a name, then what is said.
 
-    The verdicts on a lesion itself stand in its own row, so they have none.
+    Verdicts on a lesion itself stand in its own row; what the field of view cuts has no size.
     """
-    if not item.measurements or item.status is Status.NOT_ASSESSED:
-        return ()
-    if isinstance(item, Finding) and is_lesion_kind(item.kind):
-        return _lesion(item, _own(item, item.assessments))
-    if isinstance(item, Finding) and item.kind == "organ":
-        row = () if item.cut_by else _organ(item)
-        return row if len(row) > 1 else ()
-    return _verdict(item)
+    own = _own(finding, finding.assessments) if is_lesion_kind(finding.kind) else []
+    rows = [_verdict(a) for a in finding.assessments if a not in own and a.measurements]
+    if not finding.measurements or finding.status is Status.NOT_ASSESSED:
+        return rows
+    if finding.kind == "organ":
+        first = () if finding.cut_by else _organ(finding)
+    else:
+        first = _lesion(finding, own) if is_lesion_kind(finding.kind) else _verdict(finding)
+    return [first, *rows] if len(first) > 1 else rows
 
 
 def _lesion(finding: Finding, verdicts: Sequence[Citable]) -> tuple[str, ...]:

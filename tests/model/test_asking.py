@@ -203,6 +203,19 @@ def test_masks_answer_with_text_and_status(question: str, text: str, status: Sta
     assert answer_of_masks(question, asked, about, ()) is None
 
 
+def test_what_is_judged_of_a_lesion_is_no_size_of_its_organ() -> None:
+    cyst = _numbers(_masked("liver_cyst", Status.PRESENT, "liver"), long_axis=36.0, short_axis=33.0)
+    shape = (Measurement("flatness", 0.8, "masks"),)
+    round_ = Assessment("A2", "lesion_shape", Status.PRESENT, "liver", "liver", cyst.regions, shape, "round")
+    question = "How large is the liver?"
+    given = answer_of_masks(question, _asked(question)[0], [], (replace(cyst, assessments=(round_,)),))
+    assert given is None
+    question = "How large is the hepatic cyst of the liver?"
+    asked = Asked("measure", ("liver_cyst",))
+    given = answer_of_masks(question, asked, [], (replace(cyst, assessments=(round_,)),))
+    assert given is not None and given.text == "Hepatic cyst: liver, 3.6 x 3.3 cm, round"
+
+
 def test_places_are_those_of_each_finding_and_what_is_open_stays_open() -> None:
     question = "In which segment is the hepatic cyst?"
     asked, about = _asked(question)

@@ -468,6 +468,10 @@ def test_the_decoder_does_not_contradict_the_masks(
         assert given.evidence[0].startswith("the decoder contradicts the masks: the masks s")
     say("Yes")
     assert little.answer(volume, "Does it look like a finding?", findings=[CYST]).text == "Yes"
+    monkeypatch.setattr(little, "_related", lambda _, held: list(held))
+    say("No", choices=(-9.0, -1.0))
+    given = little.answer(volume, "Does it look like a finding?", findings=[CYST])
+    assert given.text == "No answer", "one of several that the question may be about is there"
 
 
 def test_drafts_from_facts_and_what_is_too_long(little: TableModel, volume: Volume, say: Any) -> None:

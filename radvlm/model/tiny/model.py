@@ -357,7 +357,7 @@ class TableModel:
             return _no_answer()
         status = _SAYS.get(text, Status.PRESENT) if confidence >= LEAST_CONFIDENCE else Status.INDETERMINATE
         one_finding = related if len({s.finding for s in related}) == 1 else ()
-        told = told_by_findings(one_finding, findings)
+        told = told_by_findings(related, findings)
         if told is not None and _contradicts(text, [told.status]):
             return _no_answer(f"the decoder contradicts the masks: {told.why}")
         region = None if Status.ABSENT in (status, _SAYS.get(text)) else _first_region(related)
