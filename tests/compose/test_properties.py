@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-from types import ModuleType
 
 import hypothesis.strategies as st
 from hypothesis import HealthCheck, given, settings
 
+import hand_made
 from radvlm.compose import Style, compose_report, verify_sentence
 from radvlm.interpret import interpret
 from radvlm.types.finding import Status
@@ -80,11 +80,11 @@ HU = st.floats(-30.0, 190.0, allow_nan=False)
 
 
 @st.composite
-def measurements(draw: st.DrawFn, made: ModuleType) -> Measurements:
+def measurements(draw: st.DrawFn) -> Measurements:
     """Random but possible measurements: some organs, some lesions, some searched and absent."""
     present = draw(st.sets(st.sampled_from(ORGANS), max_size=14))
     organs = [
-        made.organ(n, draw(st.floats(0.4, 2500)), draw(HU), draw(FACES), draw(st.floats(60, 160)))
+        hand_made.organ(n, draw(st.floats(0.4, 2500)), draw(HU), draw(FACES), draw(st.floats(60, 160)))
         for n in sorted(present)
     ]
     lesions = []
@@ -95,7 +95,7 @@ def measurements(draw: st.DrawFn, made: ModuleType) -> Measurements:
         for number in range(1, count + 1):
             long = draw(SIZE)
             lesions.append(
-                made.lesion(
+                hand_made.lesion(
                     name,
                     number,
                     long,
@@ -110,16 +110,16 @@ def measurements(draw: st.DrawFn, made: ModuleType) -> Measurements:
                     draw(st.floats(0.001, 900)),
                 )
             )
-        organs.append(made.organ(name, draw(st.floats(0.001, 900)), draw(HU), draw(FACES)))
+        organs.append(hand_made.organ(name, draw(st.floats(0.001, 900)), draw(HU), draw(FACES)))
     taken = present | {x.structure for x in lesions}
     absent = draw(st.sets(st.sampled_from(sorted({*ORGANS, *LESIONS} - taken)), max_size=8))
     phase = draw(st.sampled_from([*PHASES, None]))
-    return made.numbers(
+    return hand_made.numbers(
         organs,
         lesions,
         tuple(sorted(absent)),
         phase,
-        made.grid(draw(st.integers(5, 400)), draw(st.sampled_from([0.625, 1.0, 2.5, 5.0, 7.0]))),
+        hand_made.grid(draw(st.integers(5, 400)), draw(st.sampled_from([0.625, 1.0, 2.5, 5.0, 7.0]))),
         draw(st.booleans()),
     )
 
@@ -148,8 +148,8 @@ SETTINGS = settings(
 )
 
 
-def _draw_report(data: st.DataObject, made: ModuleType) -> Report:
-    found = interpret(data.draw(measurements(made)), patient=data.draw(PATIENTS))
+def _draw_report(data: st.DataObject) -> Report:
+    found = interpret(data.draw(measurements()), patient=data.draw(PATIENTS))
     return compose_report(found, style=data.draw(STYLES))
 
 
