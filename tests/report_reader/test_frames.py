@@ -121,6 +121,15 @@ ROWS: list[tuple[str, str, dict[str, object]]] = [
     # of two organs named before it, the nearer one has it
     ("Liver and spleen: 2 cm cyst.", "liver_cyst", {"sizes_mm": (20.0,)}),
     ("In the liver, as in the left kidney, a 2 cm cyst.", "kidney_cyst", {"sides": {"left"}, "sizes_mm": (20.0,)}),
+    # ... and when the nearer one has no name for it, it is not of the farther one
+    ("The liver is normal; the stomach is normal; a 2 cm cyst is seen.", "cyst", {"site": "", "sizes_mm": (20.0,)}),
+    # an organ inside the name of another finding is not the place of this one
+    ("No mass or adrenal nodularity in the liver.", "liver_tumor", {"status": "absent", "site": "liver"}),
+    ("Mass and adrenal nodularity.", "mass", {"site": ""}),
+    # a place of another organ is what it touches, not where it is
+    ("Hepatic cyst reaching the right lower lobe.", "liver_cyst", {"locations": set()}),
+    ("Cardiomegaly compressing the left lower lobe.", "cardiomegaly", {"locations": set()}),
+    ("Bronchiectasis next to segment VI of the liver.", "bronchiectasis", {"locations": set()}),
 ]
 
 
@@ -142,6 +151,35 @@ def test_a_list_of_sizes_and_places_is_several_findings() -> None:
     assert [(f.sizes_mm, set(f.sides)) for f in nodules] == [((5.0,), {"right"}), ((8.0,), {"left"})]
     one = read_frames("Cyst in the right kidney measuring 4 cm in length and 2 cm in width.").frames
     assert [f.sizes_mm for f in one] == [(40.0,)]
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [  # sides, severity, sizes of each finding
+        ("Small right and large left pleural effusion.", [("right", 1.5, ()), ("left", 4.0, ())]),
+        ("Large left, small right pleural effusion.", [("left", 4.0, ()), ("right", 1.5, ())]),
+        ("Pleural effusions, moderate on the left and small on the right.", [("left", 3.0, ()), ("right", 1.5, ())]),
+        ("Trace right pleural effusion and moderate left.", [("right", 1.0, ()), ("left", 3.0, ())]),
+        ("A 9 mm right and a 2 cm left adrenal nodule.", [("right", None, (9.0,)), ("left", None, (20.0,))]),
+        # nothing tells the sides apart: one finding of both
+        ("Small right and small left pleural effusion.", [("left right", 1.5, ())]),
+        ("Small right and left pleural effusions.", [("left right", 1.5, ())]),
+        ("Mild to moderate bilateral pleural effusions, right and left.", [("left right", 2.25, ())]),
+        # one side: a second severity is of no other
+        ("Small and later large left pleural effusion.", [("left", 4.0, ())]),
+    ],
+)
+def test_sides_that_are_described_apart_are_findings_apart(
+    text: str, wanted: list[tuple[str, float | None, tuple[float, ...]]]
+) -> None:
+    assert [(" ".join(sorted(f.sides)), f.grade, f.sizes_mm) for f in read_frames(text).frames] == wanted
+
+
+def test_sides_described_apart_keep_their_own_place_and_change() -> None:
+    right, left = read_frames("Mild right upper lobe and severe left lower lobe atelectasis.").frames
+    assert (right.locations, left.locations) == (frozenset({"upper_lobe"}), frozenset({"lower_lobe"}))
+    right, left = read_frames("New right and stable left pleural effusion.").frames
+    assert [(set(f.sides), f.change) for f in (right, left)] == [({"right"}, "new"), ({"left"}, "stable")]
 
 
 def test_spans_point_at_the_words() -> None:
