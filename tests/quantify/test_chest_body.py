@@ -129,6 +129,10 @@ def test_length_of_a_tilted_kidney_is_not_its_extent():
     found = measure_scan(None, solids.segmentation({"kidney_left": mask})).structure("kidney_left")
     assert value(found, "length") == pytest.approx(80, abs=1.5)
     assert max(value(found, q) for q in ("extent_right_left", "extent_anterior_posterior")) < 70
+    ends = np.array(found.measurement("length").points_mm)
+    assert np.linalg.norm(ends[1] - ends[0]) == pytest.approx(value(found, "length"), abs=2)
+    center, half = np.array([45, 45, 20]), 40 * np.array([np.cos(np.radians(40)), np.sin(np.radians(40)), 0])
+    assert np.array(sorted(map(tuple, ends))) == pytest.approx(np.array([center - half, center + half]), abs=2)
     cut = measure_scan(None, solids.segmentation({"kidney_left": mask[20:]})).structure("kidney_left")
     assert reason(cut, "length") == "cut by the field of view"
 
