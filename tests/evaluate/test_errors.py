@@ -130,6 +130,14 @@ def test_the_assignment_is_the_best_one(costs: list[list[float]]) -> None:
     assert sum(costs[i][j] for i, j in pairs) + 3.0 * (n + m - 2 * len(pairs)) == pytest.approx(best)
 
 
+@pytest.mark.parametrize(("change", "n"), [("increased", 1), ("decreased", 2), ("remained stable", 2)])
+def test_what_is_new_may_be_called_increased_in_the_same_report(change: str, n: int) -> None:
+    told = ("New right upper lobe nodule.", f"The right upper lobe nodule has {change} since the prior examination.")
+    for first, second in (told, told[::-1]):
+        text = f"FINDINGS: {first}\nIMPRESSION: {second}"
+        assert count_errors(text, text).n_reference == n
+
+
 def test_many_findings_of_a_kind_are_matched_greedily_and_fast() -> None:
     text = " ".join(
         f"{n} mm nodule in the {side} {lobe} lobe."

@@ -14,6 +14,7 @@ from radvlm.errors import InputError
 from radvlm.report_reader.frame import Frame
 from radvlm.report_reader.frames import read_frames
 from radvlm.report_reader.lexicon import expand, load_lexicon
+from radvlm.report_reader.report_text import find_sections
 from radvlm.report_reader.sentences import sentences
 
 #: text -> kind, and what else has to hold of the first frame of that kind.
@@ -114,6 +115,13 @@ ROWS: list[tuple[str, str, dict[str, object]]] = [
     ("Emphysema and atelectasis of both lungs, ?pneumonia.", "pneumonia", {"status": "uncertain"}),
     ("Emphysema and atelectasis of both lungs, ?pneumonia.", "emphysema", {"status": "present"}),
     ("Pneumonia?", "pneumonia", {"status": "uncertain"}),
+    # ... which may stand six words after it
+    ("Nodule of the right upper lobe posteriorly?", "lung_nodule", {"status": "uncertain"}),
+    ("Nodule of the right upper lobe posteriorly again?", "lung_nodule", {"status": "present"}),
+    # a doubt that the same sentence settles
+    ("Pneumonia, suspected clinically, was ruled out.", "pneumonia", {"status": "absent"}),
+    ("Pneumonia is suspected and not seen.", "pneumonia", {"status": "absent"}),
+    ("Pneumonia is suspected.", "pneumonia", {"status": "uncertain"}),
     # a kind with a home of its own takes no place elsewhere
     ("Bronchiectasis in the left lower lobe.", "bronchiectasis", {"sides": {"left"}, "locations": {"lower_lobe"}}),
     ("Emphysema in both upper lobes.", "emphysema", {"locations": {"upper_lobe"}, "sides": {"left", "right"}}),
@@ -121,6 +129,9 @@ ROWS: list[tuple[str, str, dict[str, object]]] = [
     # of two organs named before it, the nearer one has it
     ("Liver and spleen: 2 cm cyst.", "liver_cyst", {"sizes_mm": (20.0,)}),
     ("In the liver, as in the left kidney, a 2 cm cyst.", "kidney_cyst", {"sides": {"left"}, "sizes_mm": (20.0,)}),
+    # a place before it, two words away, comes before one that follows
+    ("Hepatic surface omental cyst near the spleen.", "liver_cyst", {"site": "liver"}),
+    ("Hepatic surface omental cyst at the spleen.", "liver_cyst", {"site": "liver"}),
     # ... and when the nearer one has no name for it, it is not of the farther one
     ("The liver is normal; the stomach is normal; a 2 cm cyst is seen.", "cyst", {"site": "", "sizes_mm": (20.0,)}),
     # an organ inside the name of another finding is not the place of this one
@@ -207,6 +218,32 @@ def test_sections_that_state_nothing_are_left_out() -> None:
     assert [f.kind for f in read_frames(no_findings_heading).frames] == ["pleural_effusion"]
     organ_heading = "HISTORY: lymphoma\nLiver: Steatosis."
     assert [f.kind for f in read_frames(organ_heading).frames] == ["hepatic_steatosis"]
+    organs = "HISTORY: lymphoma\nLiver: Steatosis.\n\nSpleen: 2 cm cyst."
+    assert [f.kind for f in read_frames(organs).frames] == ["hepatic_steatosis", "spleen_lesion"]
+
+
+def test_a_section_is_its_words_without_heading_and_blanks() -> None:
+    text = "HISTORY:  Cough. \n\nFINDINGS:\n  Clear lungs.\nNo effusion.\n\nIMPRESSION:\n"
+    assert [(s.name, text[s.start : s.stop]) for s in find_sections(text)] == [
+        ("history", "Cough."),
+        ("findings", "Clear lungs.\nNo effusion."),
+        ("impression", ""),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("Emphysema. It measures 2 cm.", [("emphysema", (20.0,), "")]),
+        ("Emphysema. It comes with a new pneumothorax.", [("emphysema", (), ""), ("pneumothorax", (), "new")]),
+        ("Emphysema. This is beside a pneumothorax of 2 cm.", [("emphysema", (), ""), ("pneumothorax", (20.0,), "")]),
+        ("Emphysema. A cyst of 2 cm.", [("emphysema", (), ""), ("cyst", (20.0,), "")]),
+    ],
+)
+def test_a_sentence_that_names_a_finding_does_not_complete_the_one_before(
+    text: str, wanted: list[tuple[str, tuple[float, ...], str]]
+) -> None:
+    assert [(f.kind, f.sizes_mm, f.change) for f in read_frames(text).frames] == wanted
 
 
 @pytest.mark.parametrize(
@@ -222,6 +259,7 @@ def test_sections_that_state_nothing_are_left_out() -> None:
             "There is a nodule in the right upper lobe, which measures\nabout 5 mm.",
             ["There is a nodule in the right upper lobe, which measures\nabout 5 mm."],
         ),
+        ("Known mass of stage\npT2 in the lung. Cyst.", ["Known mass of stage\npT2 in the lung.", "Cyst."]),
         (
             "Mosaic attenuation (small airway disease? small vessel disease?). Cyst.",
             ["Mosaic attenuation (small airway disease? small vessel disease?).", "Cyst."],
