@@ -343,16 +343,16 @@ def _public(scan: Volume, model: Any, frame: str, indexes: Mapping[tuple[str, st
         made = generate_report(
             scan, model=model, index=indexes[frame, kind], search=SearchOptions(patient_not_indexed=True)
         )
-        record = made.report.provenance["retrieval"]
+        record = made.report.retrieval
         prose = " ".join(d.text for d in made.model_output.drafts)
         out[kind] = {
             "same_findings": made.findings == alone.findings,
             "report": _found(made.report),
-            "hints": len(record["hints"]),
-            "given": record["given_to_model"],
+            "hints": len(record.hints),
+            "given": record.given_to_model,
             "drafted": sorted(said_findings(prose)),
-            "changed": bool(record["changed"]),
-            "orders_left": sum(o[:12] in h["text"] for h in record["hints"] for o in ORDERS),
+            "changed": bool(record.changed),
+            "orders_left": sum(o[:12] in h.text for h in record.hints for o in ORDERS),
         }
     out["drafted_alone"] = sorted(said_findings(" ".join(d.text for d in alone.model_output.drafts)))
     return out

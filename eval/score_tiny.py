@@ -207,7 +207,7 @@ def _with_masks(phantom: Phantom, model: Any, generate_report: Any) -> dict[str,
         "sentences": len(report.sentences),
         "contradicting": len(wrong),
         "replaced": len(report.report.replacements),
-        "by_decoder": int(report.report.provenance["model"]["drafts"]["accepted"]),
+        "by_decoder": report.report.model.drafts.accepted,
     }
 
 

@@ -7,18 +7,17 @@ settled cannot enter; and when its prose still broke the report as a whole, the 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 from radvlm.compose.check_drafts import Judged, place_drafts
-from radvlm.compose.impression import impression
 from radvlm.compose.merge_model import Reconciled, reconcile
-from radvlm.compose.report import examination_of
-from radvlm.compose.template import template_sentences
+from radvlm.compose.report import examination_of, sentences_of
 from radvlm.compose.verify.sentence import verify_report
 from radvlm.errors import VerificationError
 from radvlm.types.finding import Finding
 from radvlm.types.model_output import ModelOutput
+from radvlm.types.model_record import DraftCounts, ModelRecord
 from radvlm.types.report import Replacement, Report
 from radvlm.types.study import Study
 from radvlm.wording.sentences import split_sentences
@@ -44,22 +43,22 @@ def guided_report(
         style, examination, provenance, study: as in ``compose_report``.
         unseen: structures that the model looked for and did not find; what lies in them is not assessed.
 
-    ``provenance["model"]`` of the report says what became of everything the model said.
+    ``Report.model`` says what became of everything the model said.
 
     Raises VerificationError when a sentence is not true to the findings it cites, or a present finding is unsaid.
     """
     style = Style() if style is None else style
     joint = reconcile(findings, model_output, unseen)
-    template = [*template_sentences(joint.findings, style), *impression(joint.findings, style)]
+    template = sentences_of(joint.findings, style)
     judged = place_drafts(template, model_output.drafts, joint.findings)
     head = tuple(examination) or examination_of(study)
-    facts = dict(provenance or {})
+    told = dict(provenance or {})
     try:
-        return _report(joint, judged, model_output, style, head, facts)
+        return _report(joint, judged, model_output, style, head, told)
     except VerificationError as error:
         why = f"the report as a whole would not hold: {error.rule}"
         unused = [Replacement(text, why, "") for draft in model_output.drafts for text in split_sentences(draft.text)]
-        return _report(joint, Judged(template, unused), model_output, style, head, facts)
+        return _report(joint, Judged(template, unused), model_output, style, head, told)
 
 
 def _report(
@@ -72,27 +71,22 @@ def _report(
 ) -> Report:
     spelled = to_uk if style.spelling == "uk" else to_us
     sentences = [replace(s, text=spelled(s.text)) for s in judged.sentences]
-    facts = {**provenance, "model": model_facts(joint, judged, model_output)}
-    report = Report(joint.findings, tuple(sentences), head, tuple(judged.replacements), facts)
+    record = model_record(joint, judged, model_output)
+    report = Report(joint.findings, tuple(sentences), head, tuple(judged.replacements), provenance, record)
     verify_report(report)
     return report
 
 
-def model_facts(joint: Reconciled, judged: Judged, model_output: ModelOutput) -> dict[str, Any]:
-    """What a report keeps of the model: who it is, its limits, and what became of what it said; JSON-ready."""
-    return {
-        "name": model_output.model,
-        "sha256": model_output.digest,
-        "notice": model_output.notice,
-        "thresholds": {name: list(pair) for name, pair in model_output.thresholds.items()},
-        "warnings": [w.what for w in model_output.warnings if w.warning],
-        "decisions": [asdict(w) for w in model_output.warnings],
-        "agreements": list(joint.agreements),
-        "disagreements": list(joint.disagreements),
-        "left_out": list(joint.left_out),
-        "drafts": {
-            "accepted": judged.accepted,
-            "said_by_template": judged.absorbed,
-            "replaced": len(judged.replacements),
-        },
-    }
+def model_record(joint: Reconciled, judged: Judged, model_output: ModelOutput) -> ModelRecord:
+    """What a report keeps of the model: who it is, its limits, and what became of what it said."""
+    return ModelRecord(
+        model_output.model,
+        model_output.digest,
+        model_output.notice,
+        dict(model_output.thresholds),
+        model_output.warnings,
+        tuple(joint.agreements),
+        tuple(joint.disagreements),
+        tuple(joint.left_out),
+        DraftCounts(judged.accepted, judged.absorbed, len(judged.replacements)),
+    )

@@ -35,13 +35,19 @@ def compose_report(
     Raises VerificationError when a sentence is not true to the findings it cites, or a present finding is unsaid.
     """
     style = Style() if style is None else style
-    sentences = [*template_sentences(findings, style), *impression(findings, style)]
+    sentences = sentences_of(findings, style)
     if style.spelling == "uk":
         sentences = [_in_uk(s) for s in sentences]
     head = tuple(examination) or examination_of(study)
     report = Report(tuple(findings), tuple(sentences), head, (), dict(provenance or {}))
     verify_report(report)
     return report
+
+
+def sentences_of(findings: Sequence[Finding], style: Style | None = None) -> list[Sentence]:
+    """The sentences of the template about findings, section by section, then the impression; US spelling."""
+    style = style or Style()
+    return [*template_sentences(findings, style), *impression(findings, style)]
 
 
 def _in_uk(sentence: Sentence) -> Sentence:

@@ -12,6 +12,7 @@ from typing import Any
 
 from radvlm.types.anatomy import structures
 from radvlm.types.finding import Finding, Status
+from radvlm.types.model_record import DraftCounts, ModelRecord
 from radvlm.types.report import Replacement, Report
 
 #: How a finding of a model was tied to a place, in words for the badge and for its explanation.
@@ -36,14 +37,9 @@ class ScoreRow:
 
 @dataclass(frozen=True)
 class ModelPart:
-    """Everything the page says of the model."""
+    """Everything the page says of the model; ``record`` is None where only sentences were replaced."""
 
-    name: str
-    sha256: str
-    notice: str
-    warnings: tuple[str, ...]
-    disagreements: tuple[str, ...]
-    agreements: tuple[str, ...]
+    record: ModelRecord | None
     replacements: tuple[Replacement, ...]
     prose: str
     scores: tuple[ScoreRow, ...]
@@ -70,46 +66,31 @@ def probability_words(value: float) -> str:
 
 def whole_notice(report: Report, notice: str) -> str:
     """The notice of every page, and that of the model where one spoke."""
-    said = _facts(report).get("notice")
-    return f"{notice} {said}" if said else notice
+    return notice if report.model is None or not report.model.notice else f"{notice} {report.model.notice}"
 
 
 def model_context(report: Report, manifest: Mapping[str, Any] | None) -> ModelPart | None:
     """None for a report without a model, unless sentences were replaced in it."""
-    facts = _facts(report)
-    if not facts and not report.replacements:
+    record = report.model
+    if record is None and not report.replacements:
         return None
     scores = ((manifest or {}).get("model") or {}).get("scores") or ()
     return ModelPart(
-        str(facts.get("name", "")),
-        str(facts.get("sha256", "")),
-        str(facts.get("notice", "")),
-        _texts(facts, "warnings"),
-        _texts(facts, "disagreements"),
-        _texts(facts, "agreements"),
+        record,
         report.replacements,
-        _prose(facts.get("drafts") or {}),
+        "" if record is None else _prose(record.drafts),
         tuple(sorted((_score(s) for s in scores), key=lambda row: -row.sort)),
     )
 
 
-def _facts(report: Report) -> Mapping[str, Any]:
-    facts = report.provenance.get("model")
-    return facts if isinstance(facts, Mapping) else {}
-
-
-def _texts(facts: Mapping[str, Any], name: str) -> tuple[str, ...]:
-    return tuple(str(text) for text in facts.get(name) or ())
-
-
-def _prose(counts: Mapping[str, Any]) -> str:
+def _prose(counts: DraftCounts) -> str:
     """How many of its sentences stand in the report; "" when it wrote none."""
-    taken, spare, gone = (int(counts.get(key, 0)) for key in ("accepted", "said_by_template", "replaced"))
-    if not taken + spare + gone:
+    total = counts.accepted + counts.said_by_template + counts.replaced
+    if not total:
         return ""
     return (
-        f"Of {taken + spare + gone} sentences that it wrote, {taken} stand in this report, {spare} were true but "
-        f"say no more than the report, and {gone} failed verification."
+        f"Of {total} sentences that it wrote, {counts.accepted} stand in this report, {counts.said_by_template} were "
+        f"true but say no more than the report, and {counts.replaced} failed verification."
     )
 
 

@@ -21,7 +21,6 @@ from radvlm.export import tables
 from radvlm.export.key_images import KeyImage, key_images
 from radvlm.export.model_part import model_badge, model_context, whole_notice
 from radvlm.export.options import PageOptions
-from radvlm.export.prior_part import prior_context
 from radvlm.export.regions import (
     CALIPER_WORDS,
     Caliper,
@@ -104,7 +103,7 @@ def render_page(
         **_table_context(report, names, measurements),
         **_provenance_context(report, volume, measurements, manifest, view),
         "model": model_context(report, manifest),
-        "priors": prior_context(report),
+        "priors": report.retrieval,
         "pictures": [_picture(p, report, measurements, names) for p in pictures],
         "view": data["view"],
         "groups": _groups(named),
@@ -132,6 +131,7 @@ def _fill(context: Mapping[str, Any]) -> str:
     )
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["capital"] = capital
+    environment.filters["heading"] = lambda section: SECTIONS.get(section, "")
     template = environment.from_string(assets.joinpath("template.html.j2").read_text(encoding="utf-8"))
     return template.render(**context, style=Markup(style), script=Markup(script), policy=policy)
 

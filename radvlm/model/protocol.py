@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from radvlm.types.finding import Finding
+from radvlm.types.finding import Citable, Finding
 from radvlm.types.model_output import Answer, FindingScore, ModelOutput
 from radvlm.types.segmentation import Segmentation
 from radvlm.types.volume import Volume
@@ -18,9 +18,11 @@ class VisionLanguageModel(Protocol):
     """What every model offers; ``load_model`` returns one.
 
     ``name`` and ``notice`` say who speaks and how far to trust it.
-    ``facts``: section -> structured findings as text (``radvlm.wording.fact_lines``), where masks exist.
+    ``findings``: what masks show; () without masks. Prose is written from those that the report of the masks alone
+    cites (``radvlm.types.report.cited``), an answer rests on all of them. A decoder's prompt words them as
+    ``radvlm.wording.fact_lines`` does.
 
-    A model that was taught to use prior texts also has ``uses_hints = True`` and ``draft(volume, *, facts=None,
+    A model that was taught to use prior texts also has ``uses_hints = True`` and ``draft(volume, *, findings=(),
     segmentation=None, hints="") -> tuple[Draft, ...]``. Hints reach nothing else of it, so they can change prose only.
     """
 
@@ -28,7 +30,7 @@ class VisionLanguageModel(Protocol):
     notice: str
 
     def read(
-        self, volume: Volume, *, facts: Mapping[str, str] | None = None, segmentation: Segmentation | None = None
+        self, volume: Volume, *, findings: Sequence[Citable] = (), segmentation: Segmentation | None = None
     ) -> tuple[ModelOutput, Segmentation | None]:
         """Scores and prose, and the model's own regions on the grid of ``volume``."""
 
@@ -40,7 +42,6 @@ class VisionLanguageModel(Protocol):
         volume: Volume,
         question: str,
         *,
-        facts: Mapping[str, str] | None = None,
         findings: Sequence[Finding] = (),
         segmentation: Segmentation | None = None,
     ) -> Answer:

@@ -12,10 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from radvlm.types.finding import Finding, Status
-from radvlm.types.mask_verdict import Verdict, masks_say
+from radvlm.types.finding import Status
 from radvlm.types.model_output import FindingScore
-from radvlm.wording.sentences import capital
 
 #: How a question begins that is answered by yes or no.
 _YES_NO = re.compile(
@@ -227,36 +225,3 @@ def property_of(asked: Asked, scores: Sequence[FindingScore], shown: Shown) -> t
         return "", 0.0
     part = max(shown.parts, key=lambda p: shown.parts[p])
     return part, best.probability * shown.parts[part]
-
-
-def told_by_findings(about: Sequence[FindingScore], findings: Sequence[Finding]) -> Verdict | None:
-    """What findings of masks say of those that a question asks for: one is there, one is open, or none is.
-
-    None where the masks leave it open: what is absent in the imaged part alone, or what they show under a wider name,
-    says nothing of it.
-    """
-    verdicts = [masks_say(score.finding, score.site, findings) for score in about]
-    for status in (Status.PRESENT, Status.INDETERMINATE):
-        for verdict in verdicts:
-            if verdict is not None and verdict.status is status and verdict.is_exact:
-                return verdict
-    denied = [v for v in verdicts if v is not None and v.status is Status.ABSENT and not v.is_partial]
-    return denied[0] if denied and len(denied) == len(verdicts) else None
-
-
-def measured_in(question: str, facts: Mapping[str, str]) -> str:
-    """What lines of facts from masks say of the things that a question names, "" for nothing: the only source of sizes.
-
-    ``spleen | volume 177 mL | normal in size`` answers "How large is the spleen?" as "Spleen: volume 177 mL, normal in
-    size". A line counts where every word of its name is in the question and it states a number.
-    """
-
-    def stems(text: str) -> set[str]:
-        return {word.rstrip("s") for word in re.findall(r"[a-z0-9-]+", text.lower())}
-
-    asked, found = stems(question), []
-    for line in dict.fromkeys(line for held in facts.values() for line in held.splitlines()):
-        name, *said = line.split(" | ")
-        if any(c.isdigit() for part in said for c in part) and stems(name) and stems(name) <= asked:
-            found.append(f"{capital(name)}: {', '.join(said)}")
-    return "; ".join(found)

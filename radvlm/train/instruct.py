@@ -23,7 +23,7 @@ from torch import Tensor
 from radvlm.errors import InputError
 from radvlm.files.atomic import whole_file
 from radvlm.model.adapters.token_encoder import TokenEncoder
-from radvlm.model.decoder.prompts import facts_prompt, question_prompt, section_prompt
+from radvlm.model.decoder.prompts import question_prompt, section_prompt
 from radvlm.model.precision import computing
 from radvlm.model.tensor_files import tensor_digest
 from radvlm.model.tokens.visual_prefix import ScanTokens, TokenWriter, scan_tokens, stacked
@@ -60,7 +60,7 @@ def token_lessons(studies: Sequence[Study]) -> list[TokenLesson]:
         for key in (k for k in SECTIONS if k in sections):
             found.append(TokenLesson("sections", section_prompt(key), sections[key], n))
             if study.facts.get(key):
-                found.append(TokenLesson("facts", facts_prompt(key, study.facts[key]), sections[key], n))
+                found.append(TokenLesson("facts", section_prompt(key, study.facts[key]), sections[key], n))
         found += [TokenLesson("answers", question_prompt(q), a, n) for q, a in study.questions]
     if not found:
         raise InputError(

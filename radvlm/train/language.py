@@ -20,7 +20,7 @@ from radvlm.dataset.fact_pairs import fact_pairs
 from radvlm.dataset.questions import Question, balanced, questions
 from radvlm.dataset.sentences import TINY_SECTIONS, Statement, may_deny, report_text, statements
 from radvlm.model.decoder.causal_lm import Decoder
-from radvlm.model.decoder.prompts import facts_prompt, question_prompt, section_prompt, seen_text
+from radvlm.model.decoder.prompts import question_prompt, section_prompt, seen_text
 from radvlm.model.tiny.writer import ReportWriter
 from radvlm.train.draws import generator
 from radvlm.types.anatomy import structure
@@ -76,7 +76,7 @@ def make_lessons(cases: Sequence[Case], *, seed: int = 0, fact_cases: int | None
             continue
         told += 1
         for unit in ("section", "sentence"):
-            facts += [Lesson(facts_prompt(p.section, p.facts), p.text, n) for p in fact_pairs(case, unit) if p.facts]
+            facts += [Lesson(section_prompt(p.section, p.facts), p.text, n) for p in fact_pairs(case, unit) if p.facts]
     whole = [seen_whole(case) for case in cases]
     answers = [Lesson(question_prompt(q.text, whole[row[q.case]]), q.answer, row[q.case]) for q in balanced(pool, seed)]
     return Lessons(tuple(sections), tuple(answers), tuple(facts))

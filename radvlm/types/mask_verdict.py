@@ -52,14 +52,32 @@ def masks_say(name: str, site: str, findings: Sequence[Finding]) -> Verdict | No
     return None
 
 
+def masks_show(name: str, site: str, findings: Sequence[Finding]) -> tuple[Citable, ...]:
+    """Every finding of masks that is a very one of those that a model knows by that name, at that site."""
+    row = any_finding_kind(name)
+    if len(sharing(row.kind)) > 1:
+        return ()
+    measured = [f for f in citable(findings) if f.source is not Source.MODEL and f.status is not Status.NOT_ASSESSED]
+    return tuple(f for kind in row.same for f in _seen(kind, row, measured) if _is_on(side_of(site), f))
+
+
+def _seen(kind: str, row: FindingKind, measured: Sequence[Citable]) -> list[Citable]:
+    """Findings of a kind that are there, or open."""
+    held = (f for f in measured if base_kind(f.kind) == kind and f.status is not Status.ABSENT)
+    return [f for f in held if f.category not in {row.denied_by} - {""}]
+
+
+def _is_on(side: str, finding: Citable) -> bool:
+    return not side or not sides_of(finding) or side in sides_of(finding)
+
+
 def _by_kind(kind: str, row: FindingKind, side: str, measured: Sequence[Citable]) -> Verdict | None:
     held = [f for f in measured if base_kind(f.kind) == kind]
     if not held:
         return None
     words = structures()[kind].words if kind in structures() else kind.replace("_", " ")
-    denying = {row.denied_by} - {""}
-    seen = [f for f in held if f.status is not Status.ABSENT and f.category not in denying]
-    here = [f for f in seen if not side or not sides_of(f) or side in sides_of(f)]
+    seen = _seen(kind, row, held)
+    here = [f for f in seen if _is_on(side, f)]
     if here:
         best = next((f for f in here if f.status is Status.PRESENT), here[0])
         return Verdict(best.status, best, f"the masks show {words}")

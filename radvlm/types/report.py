@@ -8,7 +8,7 @@ docs/report.schema.json; ``from_json(to_json(r)) == r``.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -17,8 +17,10 @@ from radvlm.types.anatomy import SECTIONS
 from radvlm.types.finding import Citable, Finding, Status, citable
 from radvlm.types.finding_json import finding_to_dict, findings_from_dicts
 from radvlm.types.measurement import Measurement
+from radvlm.types.model_record import ModelRecord
 from radvlm.types.phrases import joined
 from radvlm.types.region import Region
+from radvlm.types.retrieval_record import RetrievalRecord
 
 SCHEMA_VERSION = "2.0"
 #: Major versions that are read.
@@ -76,6 +78,7 @@ class Report:
         examination: title lines for the head: (label, text) pairs such as ("Examination", "CT abdomen").
         replacements: decoder sentences that verification rejected.
         provenance: JSON-ready facts: radvlm version, configuration digest, phase, scheme, ...
+        model, retrieval: what became of a model's output and of prior texts; in JSON, ``provenance`` holds them.
 
     Raises VerificationError when a sentence cites a finding that is not in ``findings``, when a present
     finding is said in no sentence, or when ids repeat.
@@ -100,6 +103,8 @@ class Report:
     examination: tuple[tuple[str, str], ...] = ()
     replacements: tuple[Replacement, ...] = ()
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    model: ModelRecord | None = None
+    retrieval: RetrievalRecord | None = None
     schema_version: str = SCHEMA_VERSION
 
     def __post_init__(self) -> None:
@@ -161,6 +166,11 @@ class Report:
         return "\n".join([*lines, "", NOTICE, ""]).lstrip("\n")
 
     def to_dict(self) -> dict[str, Any]:
+        provenance = dict(self.provenance)
+        if self.model is not None:
+            provenance["model"] = self.model.to_dict()
+        if self.retrieval is not None:
+            provenance["retrieval"] = self.retrieval.to_dict()
         return {
             "schema_version": self.schema_version,
             "notice": NOTICE,
@@ -176,7 +186,7 @@ class Report:
                 for s in self.sentences
             ],
             "replacements": [asdict(r) for r in self.replacements],
-            "provenance": dict(self.provenance),
+            "provenance": provenance,
         }
 
     def to_json(self) -> str:
@@ -199,17 +209,26 @@ class Report:
             sentences = tuple(
                 Sentence(s["text"], s["section"], tuple(by_id[i] for i in s["finding_ids"])) for s in data["sentences"]
             )
+            provenance = dict(data["provenance"])
+            model, retrieval = provenance.pop("model", None), provenance.pop("retrieval", None)
             return cls(
                 findings,
                 sentences,
                 tuple((a, b) for a, b in data["examination"]),
                 tuple(Replacement(**r) for r in data["replacements"]),
-                data["provenance"],
+                provenance,
+                None if model is None else ModelRecord.from_dict(model),
+                None if retrieval is None else RetrievalRecord.from_dict(retrieval),
             )
         except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
             raise InputError(
                 "report.json follows docs/report.schema.json", f"{type(error).__name__}: {error}"
             ) from error
+
+
+def cited(sentences: Iterable[Sentence]) -> tuple[Citable, ...]:
+    """All that sentences cite, each once, in order of first citation."""
+    return tuple({f.id: f for s in sentences for f in s.findings}.values())
 
 
 def _listed(names: tuple[str, ...]) -> str:

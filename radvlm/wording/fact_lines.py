@@ -17,7 +17,6 @@ from radvlm.errors import InputError
 from radvlm.types.anatomy import SECTIONS, USUAL_LEVELS, is_lesion_kind, structure, structures
 from radvlm.types.finding import Assessment, Citable, Finding, Status
 from radvlm.types.measurement import Measurement
-from radvlm.types.report import Sentence
 from radvlm.wording.numbers import axes_text, hu_text, length_text, rounded, spacing_text, volume_text
 from radvlm.wording.structure_names import runs_of_levels
 from radvlm.wording.style import Style
@@ -59,14 +58,13 @@ def facts_of(cited: Iterable[Citable], section: str) -> str:
     return _impression(held) if section == "impression" else fact_lines([f for f in held if f.section == section])
 
 
-def facts_by_section(sentences: Iterable[Sentence]) -> dict[str, str]:
-    """Section -> lines, from the findings that the sentences of a report cite: what a decoder is given at inference.
+def facts_by_section(cited: Sequence[Citable]) -> dict[str, str]:
+    """Section -> lines, without sections that have none: what a decoder is given at inference.
 
-    Training pairs hold cited findings alone (``fact_pairs``); a verdict that no sentence states is in neither.
+    Training pairs hold what sentences cite alone (``fact_pairs``); so does a prompt (``radvlm.types.report.cited``).
     """
-    held = list(sentences)
-    cited = {f.id: f for s in held for f in s.findings}
-    return {section: facts_of(cited.values(), section) for section in dict.fromkeys(s.section for s in held)}
+    lines = {section: facts_of(cited, section) for section in SECTIONS}
+    return {section: text for section, text in lines.items() if text}
 
 
 # -- lines ---------------------------------------------------------------------------------------------------
@@ -86,7 +84,7 @@ def _impression(cited: Sequence[Citable]) -> str:
     if not held:
         sizes = ("volume", "diameter")
         lines = [
-            _verdict(c)
+            _line(_verdict(c))
             for c in stated
             if c.status is Status.ABSENT
             and c.rule is not None
@@ -96,7 +94,7 @@ def _impression(cited: Sequence[Citable]) -> str:
         ]
     cut = [f for f in cited if isinstance(f, Finding) and f.kind == "organ" and f.cut_by and f.site in lexicon().major]
     if len(cut) > 1:
-        lines += [_verdict(c) for c in cited if c.kind == "coverage"]
+        lines += [_line(_verdict(c)) for c in cited if c.kind == "coverage"]
         lines.append(f"incompletely imaged: {', '.join(_words(f.site) for f in cut)}")
     return "\n".join(line for line in lines if line)
 
@@ -123,9 +121,8 @@ def fact_lines(cited: Sequence[Citable]) -> str:
     ]
     organs = [f for f in findings if f.kind == "organ" and f.status is Status.PRESENT]
     told = [o for o in organs if o.site in words.volume_of | words.attenuation_of and not o.cut_by]
-    lines = [_organ(o) for o in told]
-    lines += [_verdict(v) for v in verdicts]
-    lines += [_lesion(f, _own(f, cited)) for f in lesions]
+    rows = [*map(_organ, told), *map(_verdict, verdicts), *(_lesion(f, _own(f, cited)) for f in lesions)]
+    lines = [_line(row) for row in rows]
     lines += _absent([f for f in findings if is_lesion_kind(f.kind) and f.status is Status.ABSENT])
     imaged = [o for o in organs if o not in told]
     for cut, label in ((False, "imaged"), (True, "incompletely imaged")):
@@ -140,9 +137,25 @@ def fact_lines(cited: Sequence[Citable]) -> str:
     return "\n".join(line for line in lines if line)
 
 
-def _lesion(finding: Finding, verdicts: Sequence[Citable]) -> str:
+def measured_rows(finding: Finding) -> list[tuple[str, ...]]:
+    """What was measured of a finding and judged by its rules, in the words of the lines: a name, then what is said.
+
+    Verdicts on a lesion itself stand in its own row; what the field of view cuts has no size.
+    """
+    own = _own(finding, finding.assessments) if is_lesion_kind(finding.kind) else []
+    rows = [_verdict(a) for a in finding.assessments if a not in own and a.measurements]
+    if not finding.measurements or finding.status is Status.NOT_ASSESSED:
+        return rows
+    if finding.kind == "organ":
+        first = () if finding.cut_by else _organ(finding)
+    else:
+        first = _lesion(finding, own) if is_lesion_kind(finding.kind) else _verdict(finding)
+    return [first, *rows] if len(first) > 1 else rows
+
+
+def _lesion(finding: Finding, verdicts: Sequence[Citable]) -> tuple[str, ...]:
     """``hepatic cyst | segment VIII | 3.6 x 3.3 cm | hypoattenuating | 4 HU | fluid attenuation``."""
-    parts = [structure(finding.kind).words, _place(finding)]
+    parts = [structure(finding.kind).words, place_words(finding)]
     long, short, volume = (finding.measurement(q) for q in ("long_axis", "short_axis", "volume"))
     fluid = structure(finding.kind).kind == "fluid"
     words = lexicon()
@@ -163,7 +176,7 @@ def _lesion(finding: Finding, verdicts: Sequence[Citable]) -> str:
     return _row(parts)
 
 
-def _organ(finding: Finding) -> str:
+def _organ(finding: Finding) -> tuple[str, ...]:
     parts = [_words(finding.site)]
     volume, mean = finding.measurement("volume"), finding.measurement("mean_hu")
     if volume is not None and finding.site in lexicon().volume_of:
@@ -173,7 +186,7 @@ def _organ(finding: Finding) -> str:
     return _row(parts)
 
 
-def _verdict(item: Citable) -> str:
+def _verdict(item: Citable) -> tuple[str, ...]:
     """``spleen | volume 177 mL | normal in size``; of the scan: ``coverage | slices 233 | spacing 3 mm | ...``."""
     sites = [_words(item.site)] if item.site else [item.kind.replace("_", " ")]
     reference = item.reference if isinstance(item, Assessment) else ""
@@ -190,7 +203,8 @@ def _absent(findings: Sequence[Finding]) -> list[str]:
     return lines
 
 
-def _place(finding: Finding) -> str:
+def place_words(finding: Finding) -> str:
+    """Where a lesion lies: its first segment or lobe, its level, the part of its kidney, or its organ."""
     host = finding.host or (structures()[finding.kind].parent if finding.kind in structures() else "")
     parts = [name for name in finding.locations if not name.startswith("vertebrae_")]
     level = finding.level or next((n for n in finding.locations if n.startswith("vertebrae_")), "")
@@ -210,8 +224,12 @@ def _listed(names: Sequence[str]) -> list[str]:
     return [*words, *dict.fromkeys(_words(n) for n in names if n not in levels and not n.startswith("rib_"))]
 
 
-def _row(parts: Iterable[str]) -> str:
-    return " | ".join(dict.fromkeys(p for p in parts if p))
+def _row(parts: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(p for p in parts if p))
+
+
+def _line(row: Sequence[str]) -> str:
+    return " | ".join(row)
 
 
 def _words(name: str) -> str:

@@ -12,7 +12,6 @@ from radvlm.io import load_segmentation, load_volume
 from radvlm.types.model_output import Answer, FindingScore
 from radvlm.types.scan_measurements import Measurements
 from radvlm.workflows.config import Config
-from radvlm.workflows.model_stage import facts_by_section
 from radvlm.workflows.models import resolve_model
 from radvlm.workflows.neighbor_votes import VoteCalibration, vote
 from radvlm.workflows.open_index import opened
@@ -136,7 +135,7 @@ def answer(
 
     masks = load_segmentation(segmentation, like=scan, scheme=scheme)
     findings = interpret(measure_scan(scan, masks), patient=scan.study.patient, study=scan.study)
-    return asked.answer(scan, question, facts=facts_by_section(findings), findings=findings, segmentation=masks)
+    return asked.answer(scan, question, findings=findings, segmentation=masks)
 
 
 def embed(volume: Any, *, model: Any = "tiny", affine: Any = None, series: str | None = None) -> np.ndarray:

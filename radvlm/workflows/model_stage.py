@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 
 from radvlm.errors import GridError, InputError
 from radvlm.model.protocol import VisionLanguageModel
-from radvlm.types.anatomy import SECTIONS, structure
-from radvlm.types.finding import Finding
+from radvlm.types.anatomy import structure
+from radvlm.types.finding import Citable, Finding
 from radvlm.types.model_output import ModelOutput
 from radvlm.types.provenance import Decision
-from radvlm.types.report import Report
+from radvlm.types.report import Report, cited
 from radvlm.types.segmentation import Segmentation
 from radvlm.types.study import Patient
 from radvlm.types.volume import Volume
@@ -46,8 +46,7 @@ def read_scan(
     model: VisionLanguageModel, scan: Volume, masks: Segmentation | None, findings: Sequence[Finding], patient: Patient
 ) -> ModelReading:
     """What the model says of a patient's scan, checked for form; ``findings`` are those of the masks."""
-    facts = None if masks is None else facts_by_section(findings)
-    output, own = model.read(scan, facts=facts, segmentation=masks)
+    output, own = model.read(scan, findings=stated(masks, findings), segmentation=masks)
     if not isinstance(output, ModelOutput):
         raise InputError("a model returns a ModelOutput", type(output).__name__)
     if own is not None and not own.geometry.same_grid(scan.geometry):
@@ -61,20 +60,11 @@ def read_scan(
     return ModelReading(model, for_patient(output, patient), own)
 
 
-def facts_by_section(findings: Sequence[Finding]) -> dict[str, str]:
-    """Measured findings as the lines of text that a decoder was taught to read; sections with nothing are left out.
+def stated(masks: Segmentation | None, findings: Sequence[Finding]) -> tuple[Citable, ...]:
+    """What a model writes from: all that the report of given masks cites; () where thresholds stood in for masks."""
+    from radvlm.compose import sentences_of
 
-    They are those that the report without a model states, as in the training pairs: a verdict that no sentence of it
-    says is in no line.
-    """
-    from radvlm.compose import Style
-    from radvlm.compose.impression import impression
-    from radvlm.compose.template import template_sentences
-    from radvlm.wording.fact_lines import facts_by_section as facts_of_sentences
-
-    style = Style()
-    lines = facts_of_sentences([*template_sentences(findings, style), *impression(findings, style)])
-    return {section: lines[section] for section in SECTIONS if lines.get(section)}
+    return () if masks is None else cited(sentences_of(findings))
 
 
 def for_patient(model_output: ModelOutput, patient: Patient) -> ModelOutput:
@@ -99,8 +89,8 @@ def model_head(model_output: ModelOutput) -> tuple[tuple[str, str], ...]:
 
 def model_decisions(report: Report, model_output: ModelOutput) -> tuple[Decision, ...]:
     """What a reader of the report should know of the model: its notice, its warnings, where the masks overruled it."""
-    said = report.provenance.get("model") or {}
+    said = report.model
     notice = (Decision("model", model_output.notice, True),) if model_output.notice else ()
-    overruled = tuple(Decision("model", text, True) for text in said.get("disagreements", ()))
-    left_out = tuple(Decision("model", text) for text in said.get("left_out", ()))
+    overruled = () if said is None else tuple(Decision("model", text, True) for text in said.disagreements)
+    left_out = () if said is None else tuple(Decision("model", text) for text in said.left_out)
     return (*notice, *model_output.warnings, *overruled, *left_out)

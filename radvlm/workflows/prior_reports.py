@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from radvlm.errors import InputError, VerificationError
@@ -19,10 +19,18 @@ from radvlm.types.finding import Finding
 from radvlm.types.model_output import Draft
 from radvlm.types.provenance import Decision
 from radvlm.types.report import Report
+from radvlm.types.retrieval_record import (
+    CopiedSentence,
+    PriorHint,
+    PriorHit,
+    PriorQuery,
+    RetrievalRecord,
+    SectionChange,
+)
 from radvlm.types.scan_measurements import Phase
 from radvlm.types.segmentation import Segmentation
 from radvlm.types.volume import Volume
-from radvlm.workflows.model_stage import ModelReading, facts_by_section
+from radvlm.workflows.model_stage import ModelReading, stated
 from radvlm.workflows.open_index import opened, reads_scans
 from radvlm.workflows.prior_queries import organ_queries, query_words, route
 
@@ -90,54 +98,34 @@ class Priors:
 
         return render_hints(self.hints)
 
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-ready record, without pseudonyms of patients; the ids of hits name records of the index."""
-        return {
-            "index": self.index,
-            "index_digest": self.index_digest,
-            "encoder": self.encoder,
-            "statement": STATEMENT,
-            "queries": [_query_row(a) for a in self.asked],
-            "hints": [
-                {
-                    "number": h.number,
-                    "text": h.text,
-                    "section": h.section,
-                    "source": h.source,
-                    "removed": list(h.removed),
-                }
-                for h in self.hints
-            ],
-            "decisions": [asdict(d) for d in self.decisions],
-        }
+    def record(self) -> RetrievalRecord:
+        """What a report keeps of it, without pseudonyms of patients; the ids of hits name records of the index."""
+        hints = tuple(PriorHint(h.number, h.text, h.section, h.source, tuple(h.removed)) for h in self.hints)
+        queries = tuple(_recorded(a) for a in self.asked)
+        return RetrievalRecord(
+            self.index, self.index_digest, self.encoder, STATEMENT, queries, hints, tuple(self.decisions)
+        )
 
 
-def _query_row(asked: Asked) -> dict[str, Any]:
+def _recorded(asked: Asked) -> PriorQuery:
     result = asked.result
-    verdicts = sorted(asked.selection.verdicts, key=lambda v: v.hit.rank)
-    return {
-        "words": asked.words,
-        "section": asked.section,
-        "level": result.level,
-        "searched": result.searched,
-        "left_out": dict(result.excluded),
-        "hits": [
-            {
-                "source": v.hit.id,
-                "record": v.hit.record,
-                "date": v.hit.date,
-                "site": v.hit.site,
-                "section": v.hit.section,
-                "score": round(v.hit.score, 4),
-                "z": None if v.hit.z is None else round(v.hit.z, 2),
-                "kept": v.hit.id in asked.sources,
-                "reason": v.reason
-                if v.hit.id in asked.sources or not v.kept
-                else f"{v.reason}; then nothing was left that is no order and was not said before",
-            }
-            for v in verdicts
-        ],
-    }
+    hits = tuple(
+        PriorHit(
+            v.hit.id,
+            v.hit.record,
+            v.hit.date,
+            v.hit.site,
+            v.hit.section,
+            round(v.hit.score, 4),
+            None if v.hit.z is None else round(v.hit.z, 2),
+            v.hit.id in asked.sources,
+            v.reason
+            if v.hit.id in asked.sources or not v.kept
+            else f"{v.reason}; then nothing was left that is no order and was not said before",
+        )
+        for v in sorted(asked.selection.verdicts, key=lambda v: v.hit.rank)
+    )
+    return PriorQuery(asked.words, asked.section, result.level, result.searched, dict(result.excluded), hits)
 
 
 def find_priors(
@@ -286,7 +274,7 @@ def uses_hints(model: VisionLanguageModel) -> bool:
         return False
     if not callable(getattr(model, "draft", None)):
         raise InputError(
-            "a model with uses_hints has draft(volume, *, facts, segmentation, hints)", type(model).__name__
+            "a model with uses_hints has draft(volume, *, findings, segmentation, hints)", type(model).__name__
         )
     return True
 
@@ -296,8 +284,8 @@ def hinted_drafts(
 ) -> tuple[Draft, ...]:
     """Prose of a model that was shown the hints, as a labeled block; InputError for anything but drafts."""
     model: Any = reading.model
-    facts = None if masks is None else facts_by_section(findings)
-    drafts = tuple(model.draft(scan, facts=facts, segmentation=masks, hints=priors.rendered()))
+    told = stated(masks, findings)
+    drafts = tuple(model.draft(scan, findings=told, segmentation=masks, hints=priors.rendered()))
     if not all(isinstance(d, Draft) for d in drafts):
         raise InputError("draft returns Draft objects", ", ".join(sorted({type(d).__name__ for d in drafts})))
     return drafts
@@ -327,41 +315,33 @@ def with_priors(
             "another finding with them than without",
             "Please report this: it is a defect of radvlm",
         )
-    record = {
-        **priors.to_dict(),
-        "given_to_model": fed,
-        "why_not": why_not,
-        "changed": [] if before is None else _changed(before, report),
-        "copied": copied_sentences(report, priors, drafts),
-    }
     said = f"{len(priors.hints)} texts of other patients" if len(priors.hints) != 1 else "1 text of another patient"
     how = "shown to the model for wording" if fed else "listed for the reader, not shown to a model"
     head = ("Prior texts", f"{said}, {how}; none is a finding of this scan.")
-    told = [asdict(Decision("retrieve", f"{STATEMENT} {why_not}".strip(), bool(priors.hints)))]
-    record["decisions"] = [*told, *record["decisions"]]
-    return replace(
-        report, examination=(*report.examination, head), provenance={**report.provenance, "retrieval": record}
+    told = Decision("retrieve", f"{STATEMENT} {why_not}".strip(), bool(priors.hints))
+    record = replace(
+        priors.record(),
+        decisions=(told, *priors.decisions),
+        given_to_model=fed,
+        why_not=why_not,
+        changed=() if before is None else _changed(before, report),
+        copied=copied_sentences(report, priors, drafts),
     )
+    return replace(report, examination=(*report.examination, head), retrieval=record)
 
 
-def _changed(before: Report, after: Report) -> list[dict[str, Any]]:
+def _changed(before: Report, after: Report) -> tuple[SectionChange, ...]:
     """Sections whose sentences differ: what the hints did to the wording."""
-    sections = dict.fromkeys(s.section for r in (before, after) for s in r.sentences)
     rows = []
-    for section in sections:
+    for section in dict.fromkeys(s.section for r in (before, after) for s in r.sentences):
         one, other = ([s.text for s in r.sentences if s.section == section] for r in (before, after))
         if one != other:
-            rows.append(
-                {
-                    "section": section,
-                    "without": [t for t in one if t not in other],
-                    "with": [t for t in other if t not in one],
-                }
-            )
-    return rows
+            without, with_them = (t for t in one if t not in other), (t for t in other if t not in one)
+            rows.append(SectionChange(section, tuple(without), tuple(with_them)))
+    return tuple(rows)
 
 
-def copied_sentences(report: Report, priors: Priors, drafts: Sequence[Draft]) -> list[dict[str, Any]]:
+def copied_sentences(report: Report, priors: Priors, drafts: Sequence[Draft]) -> tuple[CopiedSentence, ...]:
     """Sentences of the drafts whose words all stand in that order in a hint, and whether they stand in the report."""
     from radvlm.wording.sentences import split_sentences
 
@@ -372,21 +352,9 @@ def copied_sentences(report: Report, priors: Priors, drafts: Sequence[Draft]) ->
             words = _bare(text)
             source = next((h for h in priors.hints if f" {words} " in f" {_bare(h.text)} "), None)
             if source is not None:
-                rows.append(
-                    {
-                        "section": draft.section,
-                        "text": text,
-                        "hint": source.number,
-                        "in_report": any(
-                            section == draft.section and (h == words or h.startswith(f"{words} seen by the model"))
-                            for section, h in held
-                        ),
-                    }
+                in_report = any(
+                    section == draft.section and (h == words or h.startswith(f"{words} seen by the model"))
+                    for section, h in held
                 )
-    return rows
-
-
-def prior_decisions(report: Report) -> tuple[Decision, ...]:
-    """What a reader should know of the prior texts of a report; () without any."""
-    record = report.provenance.get("retrieval") or {}
-    return tuple(Decision(d["step"], d["what"], d["warning"]) for d in record.get("decisions", ()))
+                rows.append(CopiedSentence(draft.section, text, source.number, in_report))
+    return tuple(rows)

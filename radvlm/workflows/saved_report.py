@@ -118,10 +118,8 @@ class GeneratedReport:
     def decisions(self) -> tuple[Decision, ...]:
         """Everything that was decided on the way, in order."""
         measured = (*self.volume.decisions, *self.segmentation.decisions, *self.measurements.decisions)
-        if "retrieval" in self.report.provenance:
-            from radvlm.workflows.prior_reports import prior_decisions
-
-            measured = (*prior_decisions(self.report), *measured)
+        if self.report.retrieval is not None:
+            measured = (*self.report.retrieval.decisions, *measured)
         if self.model_output is None:
             return measured
         from radvlm.workflows.model_stage import model_decisions
@@ -168,7 +166,7 @@ class GeneratedReport:
             "configuration": self.config.to_dict(),
             "configuration_sha256": self.config.digest,
             **({} if self.model_output is None else {"model": _model_row(self.report, self.model_output)}),
-            **{key: self.report.provenance[key] for key in ("retrieval",) if key in self.report.provenance},
+            **({} if self.report.retrieval is None else {"retrieval": self.report.retrieval.to_dict()}),
             "decisions": [asdict(d) for d in self.decisions],
         }
 
@@ -277,7 +275,7 @@ def _model_row(report: Report, model_output: ModelOutput) -> dict[str, Any]:
         }
         for s in model_output.scores
     ]
-    return {**report.provenance["model"], "scores": scores}
+    return {**(report.model.to_dict() if report.model else {}), "scores": scores}
 
 
 def _input_row(role: str, source: SourceFile) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from radvlm.types.finding_kinds import finding_kinds
 from radvlm.types.geometry import Box
 from radvlm.types.mask_verdict import Verdict, masks_say
 from radvlm.types.model_output import Draft, FindingScore, ModelOutput
+from radvlm.types.model_record import DraftCounts
 from radvlm.types.region import Region
 from radvlm.types.report import Report, Sentence
 from radvlm.types.study import Patient
@@ -89,7 +90,7 @@ def test_what_the_masks_show_is_not_repeated(abdomen: tuple[Finding, ...]) -> No
     )
     report = guided_report(abdomen, _reading(scores))
     assert [s.text for s in report.sentences] == [s.text for s in compose_report(abdomen).sentences]
-    assert len(report.provenance["model"]["agreements"]) == 5
+    assert len(report.model.agreements) == 5
 
 
 @pytest.mark.parametrize(
@@ -102,14 +103,14 @@ def test_what_the_masks_did_not_find_is_overruled_and_told(
     scores = fakes.scores({f"{finding}@{site}" if site else finding: 0.95}, rest=None)
     report = guided_report(abdomen, _reading(scores))
     assert not any(f.source is Source.MODEL for f in report.findings)
-    assert [why in text and "0.95" in text for text in report.provenance["model"]["disagreements"]] == [True]
+    assert [why in text and "0.95" in text for text in report.model.disagreements] == [True]
 
 
 def test_what_the_model_missed_is_told(abdomen: tuple[Finding, ...]) -> None:
     report = guided_report(abdomen, _reading(fakes.scores({"gallstone": 0.02}, rest=None)))
-    assert report.provenance["model"]["disagreements"] == [
-        "The model did not see gallstone (probability 0.02); the masks show gallstone."
-    ]
+    assert report.model.disagreements == (
+        "The model did not see gallstone (probability 0.02); the masks show gallstone.",
+    )
 
 
 def test_one_mask_for_both_sides_settles_the_other_side() -> None:
@@ -202,7 +203,7 @@ def test_words_that_cannot_be_said_are_left_out(no_masks: tuple[Finding, ...]) -
     )
     report = guided_report(no_masks, _reading(odd))
     assert "Fatty sparing, seen by the model only, probability 0.90" in report.text
-    assert len(report.provenance["model"]["left_out"]) == 3
+    assert len(report.model.left_out) == 3
 
 
 # -- verify ----------------------------------------------------------------------------------------------------
@@ -359,7 +360,7 @@ def test_true_prose_takes_the_place_of_the_template(abdomen: tuple[Finding, ...]
     )
     report = guided_report(abdomen, _reading((), *drafts))
     assert _line(report, "Spleen") == "Spleen: The spleen measures 423 mL, enlarged; mean attenuation 118 HU."
-    assert report.provenance["model"]["drafts"]["accepted"] == 2
+    assert report.model.drafts.accepted == 2
     assert [r.rejected for r in report.replacements] == ["No renal cyst."]
     assert "No right renal cyst." in _line(report, "Kidneys, ureters and bladder")
 
@@ -376,7 +377,7 @@ def test_prose_that_says_less_is_not_taken(abdomen: tuple[Finding, ...]) -> None
     ):
         report = guided_report(abdomen, _reading((), draft))
         assert [s.text for s in report.sentences] == [s.text for s in plain.sentences], draft
-        assert report.provenance["model"]["drafts"]["accepted"] == 0
+        assert report.model.drafts.accepted == 0
 
 
 def test_a_draft_on_a_model_finding_gets_its_mark(no_masks: tuple[Finding, ...]) -> None:
@@ -390,7 +391,7 @@ def test_a_draft_on_a_model_finding_gets_its_mark(no_masks: tuple[Finding, ...])
     report = guided_report(no_masks, _reading(scores, *drafts))
     assert "There is a hepatic cyst in segment VI, seen by the model only, probability 0.93; not" in report.text
     assert [r.rejected for r in report.replacements] == ["Right renal cyst."]
-    assert report.provenance["model"]["drafts"] == {"accepted": 2, "said_by_template": 2, "replaced": 1}
+    assert report.model.drafts == DraftCounts(accepted=2, said_by_template=2, replaced=1)
 
 
 def test_a_decoder_that_repeats_itself_says_it_once(no_masks: tuple[Finding, ...]) -> None:

@@ -20,6 +20,7 @@ from radvlm.types.finding_json import finding_to_dict, findings_from_dicts
 from radvlm.types.geometry import Box
 from radvlm.types.measurement import Measurement
 from radvlm.types.region import Region
+from radvlm.types.report import cited
 from radvlm.wording.fact_lines import facts_by_section, facts_of
 from radvlm.wording.numbers import axes_text, hu_text, length_text, volume_text
 from radvlm.workflows.report import generate_report
@@ -152,7 +153,7 @@ def made() -> dict:
 @pytest.mark.slow
 def test_training_and_inference_write_the_same_facts(made: dict, make_case: MakeCase) -> None:
     pairs = fact_pairs(make_case([], report=made["json"]))
-    assert {p.section: p.facts for p in pairs} == facts_by_section(made["report"].sentences)
+    assert {p.section: p.facts for p in pairs} == facts_by_section(cited(made["report"].sentences))
     for pair in pairs:
         assert pair.text == " ".join(s.text for s in made["report"].sentences if s.section == pair.section)
 

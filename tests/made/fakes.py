@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from radvlm.types.finding import Finding, Status
+from radvlm.types.finding import Citable, Finding, Status
 from radvlm.types.finding_kinds import finding_kinds
 from radvlm.types.geometry import Box
 from radvlm.types.model_output import Answer, Draft, FindingScore, ModelOutput
@@ -94,9 +94,9 @@ class FakeModel:
         return scores(self.probabilities, regions, self.locations, self.rest)
 
     def read(
-        self, volume: Volume, *, facts: Mapping[str, str] | None = None, segmentation: Segmentation | None = None
+        self, volume: Volume, *, findings: Sequence[Citable] = (), segmentation: Segmentation | None = None
     ) -> tuple[ModelOutput, Segmentation | None]:
-        self.calls.append(("read", facts))
+        self.calls.append(("read", findings))
         own = globals()["segmentation"](volume, self.masks, self.searched) if self.masks else None
         model_output = ModelOutput(
             self.name,
@@ -120,11 +120,10 @@ class FakeModel:
         volume: Volume,
         question: str,
         *,
-        facts: Mapping[str, str] | None = None,
         findings: Sequence[Finding] = (),
         segmentation: Segmentation | None = None,
     ) -> Answer:
-        self.calls.append(("answer", facts))
+        self.calls.append(("answer", findings))
         return Answer("Yes", 0.87, Status.PRESENT, evidence=("hepatic cyst 0.93",))
 
     def embed(self, volume: Volume) -> np.ndarray:

@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 
 from radvlm.dataset.questions import subjects
-from radvlm.model.questions import (
-    Asked,
-    Shown,
-    Subjects,
-    measured_in,
-    of_side,
-    property_of,
-    told_by_findings,
-    understand,
-    verdict,
-)
+from radvlm.model.mask_answers import answer_of_masks, told_by_findings
+from radvlm.model.questions import Asked, Shown, Subjects, of_side, property_of, understand, verdict
 from radvlm.types.anatomy import structure
-from radvlm.types.finding import Finding, Status
+from radvlm.types.finding import Assessment, Finding, Status
 from radvlm.types.finding_kinds import finding_kind
 from radvlm.types.geometry import Box
+from radvlm.types.measurement import Measurement
 from radvlm.types.model_output import FindingScore
 from radvlm.types.region import Region
 
@@ -107,20 +99,6 @@ def test_sides_and_parts() -> None:
     assert property_of(where, [left], Shown(0, 0, 1, {})) == ("", 0.0)
 
 
-def test_sizes_come_from_the_lines_of_the_masks() -> None:
-    facts = {
-        "spleen": "spleen | volume 177 mL | 40 HU\nspleen | volume 177 mL | normal in size\nabsent: splenic cyst",
-        "kidneys": "renal cyst | left kidney | 3.6 x 3.3 cm | 4 HU\nleft kidney | volume 179 mL\nimaged: ureter",
-        "impression": "renal cyst | left kidney | 3.6 x 3.3 cm | 4 HU",
-    }
-    assert measured_in("How large is the spleen?", facts) == (
-        "Spleen: volume 177 mL, 40 HU; Spleen: volume 177 mL, normal in size"
-    )
-    assert measured_in("What is the size of the renal cysts?", facts) == "Renal cyst: left kidney, 3.6 x 3.3 cm, 4 HU"
-    assert measured_in("What is the volume of the left kidney?", facts) == "Left kidney: volume 179 mL"
-    assert measured_in("How large is the liver?", facts) == "" and measured_in("How large is the spleen?", {}) == ""
-
-
 def _masked(name: str, status: Status, site: str, scope: str = "", category: str = "") -> Finding:
     box = Box((0, 0, 0), (2, 2, 2))
     regions = (Region(f"{name}/1", name, box, 8, 1.0, (0.0, 0.0, 0.0)),) if status is Status.PRESENT else ()
@@ -152,14 +130,108 @@ MASKS = (
     ],
 )
 def test_masks_tell_what_is_there(question: str, told: Status | None) -> None:
+    _, about = _asked(question)
+    verdict = told_by_findings(about, MASKS)
+    assert (None if verdict is None else verdict.status) is told
+    assert told_by_findings(about, ()) is None
+
+
+def _asked(question: str) -> tuple[Asked, list[FindingScore]]:
     asked = understand(question, KNOWN)
-    assert asked is not None
+    assert asked is not None, question
     about = []
     for name in asked.findings:
         kind = finding_kind(name)
         sites = [f"{kind.site}_{side}" for side in ("left", "right")] if kind.sided else [kind.site]
         about += [FindingScore(name, kind.words, kind.section, s, 0.5, Status.INDETERMINATE) for s in sites]
-    about = of_side(about, asked.side)
-    verdict = told_by_findings(about, MASKS)
-    assert (None if verdict is None else verdict.status) is told
-    assert told_by_findings(about, ()) is None
+    return asked, of_side(about, asked.side)
+
+
+def _numbers(finding: Finding, **values: float) -> Finding:
+    return replace(finding, measurements=tuple(Measurement(q, v, "masks") for q, v in values.items()))
+
+
+def _organ(name: str, **values: float) -> Finding:
+    return replace(_numbers(_masked(name, Status.PRESENT, name), **values), kind="organ")
+
+
+SPLEEN = _organ("spleen", volume=519.3, mean_hu=44.2)
+ENLARGED = Assessment(
+    "A1", "splenomegaly", Status.PRESENT, "spleen", "spleen", SPLEEN.regions, SPLEEN.measurements[:1], "enlarged"
+)
+MEASURED = (
+    replace(SPLEEN, assessments=(ENLARGED,)),
+    replace(_organ("liver", volume=900.0), cut_by=("superior",)),
+    replace(
+        _numbers(_masked("kidney_cyst_left", Status.PRESENT, "kidney_left"), long_axis=36.0, short_axis=33.0),
+        id="F2",
+        host="kidney_left",
+    ),
+    replace(
+        _masked("kidney_cyst_right", Status.PRESENT, "kidney_right"), id="F3", pole="upper pole", host="kidney_right"
+    ),
+    replace(
+        _masked("kidney_cyst_right", Status.PRESENT, "kidney_right"), id="F4", pole="lower pole", host="kidney_right"
+    ),
+    _masked("spleen_cyst", Status.ABSENT, "spleen"),
+    _masked("liver_cyst", Status.ABSENT, "liver"),
+)
+
+
+@pytest.mark.parametrize(
+    ("question", "text", "status"),
+    [
+        ("How large is the spleen?", "Spleen: volume 519 mL, 44 HU; Spleen: volume 519 mL, enlarged", Status.PRESENT),
+        ("What is the size of the renal cysts?", "Left renal cyst: left kidney, 3.6 x 3.3 cm", Status.PRESENT),
+        ("How large is the left renal cyst?", "Left renal cyst: left kidney, 3.6 x 3.3 cm", Status.PRESENT),
+        ("Is the spleen enlarged?", "Yes", Status.PRESENT),
+        ("How many renal cysts are there?", "3", Status.PRESENT),
+        ("How many right renal cysts are there?", "2", Status.PRESENT),
+        ("Is there one renal cyst or more than one?", "More than one", Status.PRESENT),
+        ("Is there one left renal cyst or more than one?", "One", Status.PRESENT),
+        ("On which side is the renal cyst?", "Both sides", Status.PRESENT),
+        ("Which organ contains the cyst?", "Kidneys", Status.PRESENT),
+        ("How many splenic cysts are there?", "0", Status.ABSENT),
+        ("In which segment is the hepatic cyst?", "No hepatic cyst", Status.ABSENT),
+    ],
+)
+def test_masks_answer_with_text_and_status(question: str, text: str, status: Status) -> None:
+    asked, about = _asked(question)
+    given = answer_of_masks(question, asked, about, MEASURED)
+    assert given is not None and (given.text, given.status, given.confidence) == (text, status, 1.0)
+    assert given.evidence and (given.region is None) is (status is Status.ABSENT)
+    assert answer_of_masks(question, asked, about, ()) is None
+
+
+def test_what_is_judged_of_a_lesion_is_no_size_of_its_organ() -> None:
+    cyst = _numbers(_masked("liver_cyst", Status.PRESENT, "liver"), long_axis=36.0, short_axis=33.0)
+    shape = (Measurement("flatness", 0.8, "masks"),)
+    round_ = Assessment("A2", "lesion_shape", Status.PRESENT, "liver", "liver", cyst.regions, shape, "round")
+    question = "How large is the liver?"
+    given = answer_of_masks(question, _asked(question)[0], [], (replace(cyst, assessments=(round_,)),))
+    assert given is None
+    question = "How large is the hepatic cyst of the liver?"
+    asked = Asked("measure", ("liver_cyst",))
+    given = answer_of_masks(question, asked, [], (replace(cyst, assessments=(round_,)),))
+    assert given is not None and given.text == "Hepatic cyst: liver, 3.6 x 3.3 cm, round"
+
+
+def test_places_are_those_of_each_finding_and_what_is_open_stays_open() -> None:
+    question = "In which segment is the hepatic cyst?"
+    asked, about = _asked(question)
+    one, other = (
+        replace(_masked("liver_cyst", Status.PRESENT, "liver"), id=name, locations=(f"liver_segment_{n}",))
+        for name, n in (("F1", 8), ("F2", 4))
+    )
+    given = answer_of_masks(question, asked, about, (one, other))
+    assert given is not None and given.text == "Segment VIII and segment IV"
+    doubtful = replace(one, status=Status.INDETERMINATE, reason="too small")
+    given = answer_of_masks(question, asked, about, (doubtful,))
+    assert given is not None and (given.text, given.status, given.confidence) == ("Segment VIII", "indeterminate", 0.5)
+
+
+def test_a_size_that_the_field_of_view_cuts_is_not_told() -> None:
+    question = "How large is the liver?"
+    assert answer_of_masks(question, _asked(question)[0], [], MEASURED) is None
+    question = "How large is the right renal cyst?"
+    assert answer_of_masks(question, _asked(question)[0], [], MEASURED) is None, "the left one alone was measured"

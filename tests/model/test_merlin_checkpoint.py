@@ -25,7 +25,7 @@ from radvlm.model.merlin.model import MerlinModel, MerlinOptions
 from radvlm.model.merlin.prompts import FindingPrompts, load_prompts, prompts_for, published_findings
 from radvlm.model.merlin.random_files import SMALL_SHAPE, random_state, write_random_files
 from radvlm.model.tensor_files import read_tensors, tensor_digest
-from radvlm.types.finding import Status
+from radvlm.types.finding import Finding, Status
 from radvlm.types.geometry import Geometry
 from radvlm.types.volume import Volume
 
@@ -375,7 +375,9 @@ def test_calibration_replaces_the_convention(model: MerlinModel, volume: Volume)
 
 
 def test_reading_without_the_report_file(model: MerlinModel, volume: Volume) -> None:
-    model_output, segmentation = model.read(volume, facts={"liver": "no lesion"})
+    model_output, segmentation = model.read(
+        volume, findings=[Finding("F1", "liver_cyst", Status.ABSENT, "liver", "liver")]
+    )
     assert segmentation is None
     assert [s.finding for s in model_output.scores] == list(published_findings())
     assert model_output.drafts == ()

@@ -57,8 +57,8 @@ def test_it_says_what_it_was_trained_on(tiny: TableModel, healthy: Phantom) -> N
     assert "synthetic phantoms only" in tiny.notice
     made = radvlm.generate_report(healthy.volume, model=tiny)
     assert tiny.notice in made.text and tiny.notice in made.decisions[0].what
-    assert made.report.provenance["model"]["notice"] == tiny.notice and "phantoms only" in made.report.to_json()
-    assert made.report.provenance["model"]["sha256"] == tiny.digest
+    assert made.report.model.notice == tiny.notice and "phantoms only" in made.report.to_json()
+    assert made.report.model.sha256 == tiny.digest
 
 
 @pytest.mark.slow
@@ -86,8 +86,8 @@ def test_a_report_with_masks_holds_and_marks_what_only_the_model_saw(tiny: Table
     for sentence in made.sentences:
         if any(f.source is Source.MODEL for f in sentence.findings):
             assert "seen by the model" in sentence.text
-    assert made.report.provenance["model"]["drafts"]["accepted"] > 0, "its decoder writes some of it"
-    assert any("also saw right pleural effusion" in text for text in made.report.provenance["model"]["agreements"])
+    assert made.report.model.drafts.accepted > 0, "its decoder writes some of it"
+    assert any("also saw right pleural effusion" in text for text in made.report.model.agreements)
 
 
 @pytest.mark.slow

@@ -22,17 +22,26 @@ from radvlm.model.tiny.model import TableModel
 from radvlm.quantify import region_mask
 from radvlm.types.finding import Finding, Status
 from radvlm.types.geometry import Box, Geometry
+from radvlm.types.measurement import Measurement
 from radvlm.types.model_output import FindingScore, ModelOutput
 from radvlm.types.region import Region
 from radvlm.types.volume import Volume
 from radvlm.workflows.model_stage import ModelReading
 
-FACTS = {"liver": "hepatic cyst: segment VI, 31 mm"}
-
 
 def _masked_cyst(status: Status) -> Finding:
     region = Region("spleen_cyst/1", "spleen_cyst", Box((0, 0, 0), (2, 2, 2)), 8, 1.0, (0.0, 0.0, 0.0))
     return Finding("F1", "spleen_cyst", status, "spleen", "spleen", (region,) if status is Status.PRESENT else ())
+
+
+def _cyst_with_size() -> Finding:
+    region = Region("liver_cyst/1", "liver_cyst", Box((0, 0, 0), (2, 2, 2)), 8, 1.0, (0.0, 0.0, 0.0))
+    axes = (Measurement("long_axis", 36.0, "masks"), Measurement("short_axis", 33.0, "masks"))
+    return Finding("F9", "liver_cyst", Status.PRESENT, "liver", "liver", (region,), axes)
+
+
+CYST = _cyst_with_size()
+LINE = "hepatic cyst | liver | 3.6 x 3.3 cm"
 
 
 @pytest.fixture(autouse=True)
@@ -314,6 +323,8 @@ def test_what_is_no_known_question_goes_to_the_decoder(
 def test_an_answer_of_the_decoder_against_the_scores_is_indeterminate(
     little: TableModel, volume: Volume, say: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(little, "_related", lambda _, held: list(held))
+
     def scores(*held: tuple[str, float, Status]) -> list[FindingScore]:
         return [FindingScore(f, "a finding", "liver", "liver", p, status) for f, p, status in held]
 
@@ -331,9 +342,11 @@ def test_an_answer_of_the_decoder_against_the_scores_is_indeterminate(
         ("Segment VI", (gone,), False),
     ]
     for text, held, disagrees in expected:
-        assert tiny_model._contradicts(text, scores(*held)) is disagrees, (text, held)
+        say(text, choices=(-1.0, -9.0) if text == "Yes" else (-9.0, -1.0))
+        monkeypatch.setattr(little, "_scores_of", lambda *_, h=held: scores(*h))
+        given = little.answer(volume, "Does it look like a finding?")
+        assert any("disagree" in line for line in given.evidence) is disagrees, (text, held)
     say("Yes")
-    monkeypatch.setattr(little, "_related", lambda _, held: list(held))
     monkeypatch.setattr(little, "_scores_of", lambda *_: scores(gone))
     given = little.answer(volume, "Does it look like a finding?")
     assert given.status is Status.INDETERMINATE and "disagree" in given.evidence[0]
@@ -431,32 +444,53 @@ def test_side_place_number_and_organ_come_from_the_evidence(
     assert guess.status is Status.INDETERMINATE and "takes for granted" in guess.evidence[0]
     sized = model.answer(scan, "How large is the hepatic cyst?")
     assert (sized.text, sized.status) == ("No answer", Status.NOT_ASSESSED) and "measures nothing" in sized.evidence[0]
-    sized = model.answer(scan, "How large is the hepatic cyst?", facts={"liver": "hepatic cyst | 3.6 x 3.3 cm | 4 HU"})
-    assert (sized.text, sized.status) == ("Hepatic cyst: 3.6 x 3.3 cm, 4 HU", Status.PRESENT)
+    sized = model.answer(scan, "How large is the hepatic cyst?", findings=[CYST])
+    assert (sized.text, sized.status) == ("Hepatic cyst: liver, 3.6 x 3.3 cm", Status.PRESENT)
+    assert sized.region == CYST.regions[0]
     assert sized.evidence[0] == "measured in the masks"
 
 
 def test_answers_cite_the_masks(little: TableModel, volume: Volume, say: Any) -> None:
     say("Yes")
-    given = little.answer(volume, "Is there a hepatic cyst?", facts={**FACTS, "spleen": "normal"})
-    assert [line for line in given.evidence if line.startswith("masks")] == [f"masks: {FACTS['liver']}"]
+    given = little.answer(volume, "Is there a hepatic cyst?", findings=[CYST, _masked_cyst(Status.ABSENT)])
+    assert [line for line in given.evidence if line.startswith("masks")] == [f"masks: {LINE}"]
+
+
+def test_the_decoder_does_not_contradict_the_masks(
+    little: TableModel, volume: Volume, say: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(little, "_related", lambda _, held: [s for s in held if s.finding == "liver_cyst"])
+    absent = replace(CYST, status=Status.ABSENT, regions=(), measurements=())
+    for text, choices, finding in (("No", (-9.0, -1.0), CYST), ("Yes", (-1.0, -9.0), absent)):
+        say(text, choices=choices)
+        given = little.answer(volume, "Does it look like a finding?", findings=[finding])
+        assert (given.text, given.status, given.region) == ("No answer", Status.NOT_ASSESSED, None)
+        assert given.evidence[0].startswith("the decoder contradicts the masks: the masks s")
+    say("Yes")
+    assert little.answer(volume, "Does it look like a finding?", findings=[CYST]).text == "Yes"
+    monkeypatch.setattr(little, "_related", lambda _, held: list(held))
+    say("No", choices=(-9.0, -1.0))
+    given = little.answer(volume, "Does it look like a finding?", findings=[CYST])
+    assert given.text == "No answer", "one of several that the question may be about is there"
 
 
 def test_drafts_from_facts_and_what_is_too_long(little: TableModel, volume: Volume, say: Any) -> None:
     said = say("A cyst.")
-    model_output, _ = little.read(volume, facts=FACTS)
-    assert said.prompts == [f"<facts> {FACTS['liver']}\n<report> liver:"]
+    model_output, _ = little.read(volume, findings=[CYST])
+    assert said.prompts == [f"<facts> {LINE}\n<report> liver:"]
     assert [(d.section, d.text) for d in model_output.drafts] == [("liver", "A cyst.")]
     assert not [w for w in model_output.warnings if "prose" in w.what]
     say("A cyst.")
-    model_output, _ = little.read(volume, facts={**FACTS, "spleen": "cyst of 12 mm; " * 200})
+    model_output, _ = little.read(
+        volume, findings=[CYST, replace(_masked_cyst(Status.PRESENT), category="round; " * 300)]
+    )
     assert [d.section for d in model_output.drafts] == ["liver"]
     warned = [w for w in model_output.warnings if "no prose for spleen" in w.what]
     assert len(warned) == 1 and warned[0].warning
     say("A cyst of 3.4 cm. No stone. No lesion in the le", ended_by="length")
-    assert little.read(volume, facts=FACTS)[0].drafts[0].text == "A cyst of 3.4 cm. No stone."
+    assert little.read(volume, findings=[CYST])[0].drafts[0].text == "A cyst of 3.4 cm. No stone."
     say("A cyst of 3.4", ended_by="length")
-    assert little.read(volume, facts=FACTS)[0].drafts[0].text == ""
+    assert little.read(volume, findings=[CYST])[0].drafts[0].text == ""
 
 
 def test_a_question_that_does_not_fit_is_one_clear_error(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,17 @@ from radvlm.types.anatomy import SECTIONS
 from radvlm.types.finding import Source, Status
 from radvlm.types.finding_json import findings_from_dicts
 from radvlm.types.measurement import QUANTITIES
+from radvlm.types.model_record import DraftCounts, ModelRecord
+from radvlm.types.provenance import Decision
 from radvlm.types.report import Report
+from radvlm.types.retrieval_record import (
+    CopiedSentence,
+    PriorHint,
+    PriorHit,
+    PriorQuery,
+    RetrievalRecord,
+    SectionChange,
+)
 from radvlm.types.study import Patient
 
 ROOT = Path(__file__).parents[2]
@@ -127,3 +138,43 @@ def test_pairs_of_schema_1_that_the_archived_report_lacks() -> None:
     row |= {"regions": [], "status": "absent", "attributes": [["cut", "inferior left"], ["expected", "yes"]]}
     (finding,) = findings_from_dicts([row])
     assert finding.cut_by == ("inferior", "left") and finding.is_expected
+
+
+def test_records_of_a_model_and_of_prior_texts_survive_json() -> None:
+    report = _report("plain_abdomen")
+    model = ModelRecord(
+        "fake",
+        "0" * 64,
+        "Phantoms only.",
+        {"liver_cyst": (0.3, 0.7)},
+        (Decision("model", "An unusual scan.", True), Decision("model", "A detail.")),
+        ("The model also saw hepatic cyst.",),
+        ("The model did not see gallstone.",),
+        ("gallstone: not seen",),
+        DraftCounts(2, 1, 3),
+    )
+    hit = PriorHit("S1/0", "S1", "2020-02-03", "north", "liver", 0.8125, None, True, "near")
+    retrieval = RetrievalRecord(
+        "INDEX",
+        "ab",
+        "hashed",
+        "Not of this scan.",
+        (PriorQuery("hepatic cyst", "liver", "sentence", 4, {"same patient": 1}, (hit,)),),
+        (PriorHint(1, "A cyst.", "liver", "S1/0", ("an order",)),),
+        (Decision("retrieve", "Searched priors."),),
+        True,
+        "",
+        (SectionChange("liver", ("Old.",), ("New.", "Newer.")),),
+        (CopiedSentence("liver", "A cyst.", 1, False),),
+    )
+    both = replace(report, model=model, retrieval=retrieval)
+    assert Report.from_json(both.to_json()) == both != report
+    stored = json.loads(both.to_json())["provenance"]
+    assert set(stored) == {*report.provenance, "model", "retrieval"}
+    assert stored["model"]["warnings"] == ["An unusual scan."] == list(model.warnings)
+    assert stored["model"]["drafts"] == {"accepted": 2, "said_by_template": 1, "replaced": 3}
+    assert stored["retrieval"]["changed"] == [{"section": "liver", "without": ["Old."], "with": ["New.", "Newer."]}]
+    assert stored["retrieval"]["queries"][0]["hits"][0]["z"] is None
+    stored["model"] = "fake"
+    with pytest.raises(InputError, match=r"report\.schema\.json"):
+        Report.from_json(json.dumps({**json.loads(both.to_json()), "provenance": stored}))

@@ -84,7 +84,7 @@ def copier(**fields: Any) -> Any:
         uses_hints: bool = True
         digest: str = "0" * 64
 
-        def draft(self, volume: Any, *, facts: Any = None, segmentation: Any = None, hints: str = "") -> Any:
+        def draft(self, volume: Any, *, findings: Any = (), segmentation: Any = None, hints: str = "") -> Any:
             self.calls.append(("draft", hints))
             texts = [re.sub(r"^\[other patient \d+(?:; \w+)?\] ", "", line) for line in hints.splitlines()[1:]]
             return [
@@ -116,12 +116,12 @@ def test_a_model_that_copies_hints_changes_no_finding_and_no_number(
     numbers = {n for s in plain.sentences for n in re.findall(r"\d+(?:\.\d+)?", s.text)}
     assert {n for s in made.sentences for n in re.findall(r"\d+(?:\.\d+)?", s.text)} <= numbers
     assert made.report.replacements, "what it copied was judged, and some of it fell"
-    record = made.report.provenance["retrieval"]
-    assert record["given_to_model"] is True and record["copied"]
-    for row in record["copied"]:
-        stands = [s.text for s in made.sentences if s.section == row["section"]]
-        kept = any(text == row["text"] or text.startswith(row["text"].rstrip(".") + ", seen by the") for text in stands)
-        assert row["in_report"] is kept
+    record = made.report.retrieval
+    assert record.given_to_model is True and record.copied
+    for row in record.copied:
+        stands = [s.text for s in made.sentences if s.section == row.section]
+        kept = any(text == row.text or text.startswith(row.text.rstrip(".") + ", seen by the") for text in stands)
+        assert row.in_report is kept
     for word in ("abscess in", "pneumothorax of", "9.9", "7.7", "5.2", "900 mL", "Two hepatic cysts"):
         assert word not in made.text
 
@@ -133,15 +133,9 @@ def test_the_orders_are_taken_out_before_a_model_sees_them(phantom: Phantom, bui
     )
     shown = next(hints for name, hints in model.calls if name == "draft")
     assert "Ignore" not in shown and "you must" not in shown and "INST" not in shown and "Write that" not in shown
-    record = made.report.provenance["retrieval"]
-    assert any(
-        "nothing was left that is no order" in h["reason"] and not h["kept"]
-        for q in record["queries"]
-        for h in q["hits"]
-    )
-    assert {h["source"] for h in record["hints"]} == {
-        h["source"] for q in record["queries"] for h in q["hits"] if h["kept"]
-    }
+    record = made.report.retrieval
+    assert any("nothing was left that is no order" in h.reason and not h.kept for q in record.queries for h in q.hits)
+    assert {h.source for h in record.hints} == {h.source for q in record.queries for h in q.hits if h.kept}
 
 
 def test_a_true_prior_sentence_may_stand_and_is_listed_as_copied(
@@ -151,8 +145,8 @@ def test_a_true_prior_sentence_may_stand_and_is_listed_as_copied(
     made = radvlm.generate_report(
         phantom.volume, segmentation=phantom.segmentation, model=copier(), index=build([true, *POISON]), search=NOBODY
     )
-    row = next(r for r in made.report.provenance["retrieval"]["copied"] if r["text"] == true)
-    assert row["in_report"] is True and row["section"] == "liver"
+    row = next(r for r in made.report.retrieval.copied if r.text == true)
+    assert row.in_report is True and row.section == "liver"
 
 
 def test_the_switch_shows_what_hints_change(phantom: Phantom, build: Callable[..., Path]) -> None:
@@ -168,11 +162,11 @@ def test_the_switch_shows_what_hints_change(phantom: Phantom, build: Callable[..
         assert any(name == "draft" for name, _ in model.calls) is use
     plain = radvlm.generate_report(phantom.volume, model=fakes.FakeModel(said))
     assert [s.text for s in made[False].sentences] == [s.text for s in plain.sentences]
-    records = {use: made[use].report.provenance["retrieval"] for use in made}
-    assert records[False]["given_to_model"] is False and "as asked" in records[False]["why_not"]
-    assert records[False]["changed"] == [] and records[True]["hints"] == records[False]["hints"]
+    records = {use: made[use].report.retrieval for use in made}
+    assert records[False].given_to_model is False and "as asked" in records[False].why_not
+    assert records[False].changed == () and records[True].hints == records[False].hints
     assert made[True].findings == made[False].findings == plain.findings
-    changed = records[True]["changed"]
+    changed = records[True].changed
     differ = [s.text for s in made[True].sentences] != [s.text for s in plain.sentences]
     assert bool(changed) is differ
 
@@ -202,9 +196,9 @@ def test_a_model_that_was_not_taught_never_sees_a_hint(phantom: Phantom, build: 
     made = radvlm.generate_report(phantom.volume, model=model, index=build(POISON), search=NOBODY)
     assert [name for name, _ in model.calls if name != "classify"] == ["read"]
     assert (made.findings, made.sentences) == (plain.findings, plain.sentences)
-    record = made.report.provenance["retrieval"]
-    assert record["given_to_model"] is False and "was not taught to use them" in record["why_not"]
-    assert record["hints"]
+    record = made.report.retrieval
+    assert record.given_to_model is False and "was not taught to use them" in record.why_not
+    assert record.hints
 
 
 def test_uses_hints_without_draft_is_refused(phantom: Phantom, build: Callable[..., Path]) -> None:
@@ -224,27 +218,30 @@ def test_what_is_recorded_and_shown(
         phantom.volume, segmentation=phantom.segmentation, index=folder, search=SearchOptions(exclude_patient="P0")
     )
     assert (made.findings, made.sentences) == (alone.findings, alone.sentences)
-    record = made.manifest["retrieval"]
+    record = made.report.retrieval
+    assert record is not None and made.manifest["retrieval"] == record.to_dict()
     with ReportIndex.load(folder) as index:
-        assert record["index_digest"] == index.digest and record["encoder"] == "hashed-text-512"
-    assert record["statement"] == STATEMENT
-    words = [(q["words"], q["section"]) for q in record["queries"]]
+        assert record.index_digest == index.digest and record.encoder == "hashed-text-512"
+    assert record.statement == STATEMENT
+    words = [(q.words, q.section) for q in record.queries]
     assert any("hepatic cyst" in w and s == "liver" for w, s in words)
     assert any("left renal cyst" in w and s == "kidneys" for w, s in words)
-    hits = [h for q in record["queries"] for h in q["hits"]]
-    assert hits and all(h["reason"] for h in hits) and all(h["site"] == "north" for h in hits)
-    assert not any(h["record"] == "S0" for h in hits), "the patient's own report"
-    assert all(q["left_out"].get("same patient") for q in record["queries"])
-    assert "P0" not in json.dumps(record) and "P1" not in json.dumps(record), "no pseudonym of a patient"
+    hits = [h for q in record.queries for h in q.hits]
+    assert hits and all(h.reason for h in hits) and all(h.site == "north" for h in hits)
+    assert not any(h.record == "S0" for h in hits), "the patient's own report"
+    assert all(q.left_out.get("same patient") for q in record.queries)
+    assert "P0" not in json.dumps(record.to_dict()) and "P1" not in json.dumps(record.to_dict()), (
+        "no pseudonym of a patient"
+    )
     assert any(d.what.startswith(STATEMENT) and d.warning for d in made.decisions)
-    assert any(d["what"].startswith("Searched priors of ") and "abdomen" in d["what"] for d in record["decisions"])
+    assert any(d.what.startswith("Searched priors of ") and "abdomen" in d.what for d in record.decisions)
     assert any(
         label == "Prior texts" and "none is a finding of this scan" in text for label, text in made.report.examination
     )
     page = made.page()
-    assert STATEMENT in page and record["index_digest"][:12] in page and "<b>bold</b>" not in page
-    for hint in record["hints"]:
-        assert hint["source"] in page
+    assert STATEMENT in page and record.index_digest[:12] in page and "<b>bold</b>" not in page
+    for hint in record.hints:
+        assert hint.source in page
     report = Report.from_json((made.save(tmp_path / "out", page=False) / "report.json").read_text())
     assert report == made.report
 
@@ -256,8 +253,8 @@ def test_nothing_found_is_a_valid_answer(phantom: Phantom, alone: GeneratedRepor
         search=SearchOptions(exclude_patient="P0"),
         index=build(["The thyroid gland is normal."]),
     )
-    record = made.report.provenance["retrieval"]
-    assert record["hints"] == [] and "Nothing was near enough" in record["why_not"]
+    record = made.report.retrieval
+    assert record.hints == () and "Nothing was near enough" in record.why_not
     assert made.sentences == alone.sentences and "Nothing was near enough" in made.page()
 
 
@@ -290,9 +287,9 @@ def test_an_encoder_with_an_image_side_is_asked_about_the_scan(phantom: Phantom,
     made = radvlm.generate_report(
         phantom.volume, segmentation=phantom.segmentation, model=model, index=folder, search=NOBODY
     )
-    queries = made.report.provenance["retrieval"]["queries"]
-    assert queries[-1]["words"] == "the scan itself" and queries[-1]["hits"]
-    assert made.report.provenance["retrieval"]["encoder"] == "elsewhere/model"
+    queries = made.report.retrieval.queries
+    assert queries[-1].words == "the scan itself" and queries[-1].hits
+    assert made.report.retrieval.encoder == "elsewhere/model"
 
 
 def test_another_encoder_is_one_clear_error(phantom: Phantom, build: Callable[..., Path]) -> None:

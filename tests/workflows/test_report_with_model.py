@@ -14,7 +14,7 @@ from radvlm.errors import GridError, InputError, RadvlmError
 from radvlm.phantom import LesionSpec, Phantom, PhantomSpec, make_phantom
 from radvlm.types.finding import Source, Status
 from radvlm.types.model_output import MODEL_REGION, Draft
-from radvlm.types.report import Report
+from radvlm.types.report import Report, cited
 from radvlm.workflows.saved_report import GeneratedReport, load_regions
 
 
@@ -115,7 +115,7 @@ def test_what_the_run_records(image_only: GeneratedReport, tmp_path: Path) -> No
     assert model["drafts"] == {"accepted": 1, "said_by_template": 0, "replaced": 1}
     report = Report.from_json((folder / "report.json").read_text())
     assert report == image_only.report
-    assert report.provenance["model"]["notice"] == fakes.NOTICE
+    assert report.model.notice == fakes.NOTICE
     assert report.replacements[0].rejected == "Hepatic cyst in segment II."
 
 
@@ -145,15 +145,16 @@ def test_with_masks_the_masks_win(phantom: Phantom) -> None:
     warned = [d.what for d in both.decisions if d.warning]
     assert any("saw liver metastasis (probability 0.90)" in w and "found none" in w for w in warned)
     assert any("did not see left renal cyst (probability 0.10)" in w for w in warned)
-    assert both.report.provenance["model"]["agreements"] == ["The model also saw hepatic cyst (probability 0.95)."]
-    facts = next(asked for name, asked in model.calls if name == "read")
-    assert "hepatic cyst" in facts["liver"] and "left renal cyst" in facts["kidneys"]
+    assert both.report.model.agreements == ("The model also saw hepatic cyst (probability 0.95).",)
+    given = next(findings for name, findings in model.calls if name == "read")
+    assert given == cited(alone.sentences), "what the report without a model says, in its order"
+    assert {"liver_cyst", "kidney_cyst_left"} <= {f.kind for f in given}
 
 
-def test_without_masks_the_decoder_is_told_no_facts(phantom: Phantom) -> None:
+def test_without_masks_the_model_is_given_no_findings(phantom: Phantom) -> None:
     model = fakes.FakeModel()
     radvlm.generate_report(phantom.volume, model=model)
-    assert model.calls == [("read", None)]
+    assert model.calls == [("read", ())]
 
 
 def test_a_region_of_both_is_kept_apart(phantom: Phantom) -> None:
@@ -178,9 +179,9 @@ def test_classify_answer_embed(phantom: Phantom) -> None:
     asked = radvlm.classify_findings(phantom.volume, model=model, findings=["a cyst", "a stone"])
     assert [s.finding for s in asked] == ["a cyst", "a stone"]
     assert radvlm.answer(phantom.volume, "Is there a cyst?", model=model).text == "Yes"
-    assert model.calls[-1] == ("answer", None)
+    assert model.calls[-1] == ("answer", ())
     radvlm.answer(phantom.volume, "Is there a cyst?", model=model, segmentation=phantom.segmentation)
-    assert "hepatic cyst" in model.calls[-1][1]["liver"]
+    assert "liver_cyst" in {f.kind for f in model.calls[-1][1]}
     assert radvlm.embed(phantom.volume, model=model) @ radvlm.embed_text(["a", "b"], model=model)[1] == pytest.approx(1)
 
 

@@ -170,8 +170,8 @@ class PerceiverResampler(nn.Module):
             self.project = nn.Linear(config.inner, config.width)
         self.scaled = _Scaled(config.width, config.rms)
 
-    def forward(self, tokens: Tensor, positions_mm: Tensor) -> Tensor:
-        """``positions_mm``: of ``token_positions_mm``."""
+    def forward(self, tokens: Tensor, positions_mm: Tensor, token_mask: Tensor | None = None) -> Tensor:
+        """``token_mask`` (B, N) true where a token counts; every scan needs one. Positions: ``token_positions_mm``."""
         _check_tokens(tokens, self.config.in_width)
         if positions_mm.shape[-2:] != (tokens.shape[1], 3):
             raise InputError(
@@ -179,11 +179,13 @@ class PerceiverResampler(nn.Module):
                 f"{tuple(positions_mm.shape)}",
                 f"Expected (..., {tokens.shape[1]}, 3), from token_positions_mm",
             )
+        if token_mask is not None and not bool(token_mask.any(dim=1).all()):
+            raise InputError("every scan has at least one token", "a scan whose tokens are all masked")
         places = fourier_features(positions_mm.to(tokens), self.config.frequencies)  # (..., N, 6 F)
         keys = self.features(tokens) + self.places(places)  # (B, N, inner)
         x = self.queries.to(keys.dtype).expand(len(tokens), -1, -1)  # (B, Q, inner)
         for block in self.blocks:
-            x = block(x, keys)
+            x = block(x, keys, token_mask)
         return self.scaled(self.project(x))
 
 
@@ -198,10 +200,11 @@ class _CrossBlock(nn.Module):
         self.out = nn.Linear(width, width)
         self.feed = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
 
-    def forward(self, x: Tensor, keys: Tensor) -> Tensor:
+    def forward(self, x: Tensor, keys: Tensor, mask: Tensor | None) -> Tensor:
         query = self._split(self.query(self.norm_query(x)))  # (B, heads, Q, width / heads)
         key, value = (self._split(part) for part in self.key_value(self.norm_key(keys)).chunk(2, dim=-1))
-        read = F.scaled_dot_product_attention(query, key, value)
+        shown = None if mask is None else mask.bool()[:, None, None, :]  # (B, 1, 1, N)
+        read = F.scaled_dot_product_attention(query, key, value, attn_mask=shown)
         x = x + self.out(read.transpose(1, 2).flatten(2))  # (B, Q, width)
         return x + self.feed(self.norm_out(x))
 

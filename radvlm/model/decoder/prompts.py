@@ -9,14 +9,10 @@ REPORT, FACTS, QUESTION, ANSWER = "<report>", "<facts>", "<question>", "<answer>
 MARKERS = (REPORT, FACTS, QUESTION, ANSWER)
 
 
-def section_prompt(section: str, seen: str = "") -> str:
-    """Prompt for one section from the images alone, after what the model itself sees there (``seen_text``)."""
-    return _after(seen, f"{REPORT} {section.replace('_', ' ')}:")
-
-
-def facts_prompt(section: str, facts: str) -> str:
-    """Prompt for one section from structured findings."""
-    return section_prompt(section, facts)
+def section_prompt(section: str, told: str = "") -> str:
+    """Prompt for one section, after structured findings (``wording.fact_lines``) or what the model itself sees there
+    (``seen_text``)."""
+    return _after(told, f"{REPORT} {section.replace('_', ' ')}:")
 
 
 def question_prompt(question: str, seen: str = "") -> str:

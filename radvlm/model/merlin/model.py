@@ -38,7 +38,7 @@ from radvlm.model.merlin.layout import HEAD_KEYS, HEAD_OF_LAYOUT, MerlinShape
 from radvlm.model.merlin.prompts import FindingPrompts, prompts_for, published_findings
 from radvlm.model.merlin.report import SECTIONS, MerlinReportModel, SectionText
 from radvlm.model.merlin.text import MerlinTextEncoder, MerlinTextModel, load_text_tokenizer
-from radvlm.types.finding import Finding
+from radvlm.types.finding import Citable, Finding
 from radvlm.types.model_output import Answer, Draft, FindingScore, ModelOutput
 from radvlm.types.provenance import Decision
 from radvlm.types.segmentation import Segmentation
@@ -225,12 +225,12 @@ class MerlinModel:
 
     # --- reading ----------------------------------------------------------------------------------------------------
     def read(
-        self, volume: Volume, *, facts: Mapping[str, str] | None = None, segmentation: Segmentation | None = None
+        self, volume: Volume, *, findings: Sequence[Citable] = (), segmentation: Segmentation | None = None
     ) -> tuple[ModelOutput, None]:
         """Zero-shot scores of the whole bank (with text) and drafts of 13 sections (with the report file).
 
-        ``facts`` and ``segmentation`` cannot be given to Merlin, whose prompts are fixed; a warning says so. There is
-        no segmentation of its own, so nothing is localized.
+        ``findings`` and ``segmentation`` cannot be given to Merlin, whose prompts are fixed; a warning says so. There
+        is no segmentation of its own, so nothing is localized.
         """
         image, notes = self._prepare(volume)
         outputs = self._outputs(image)
@@ -246,7 +246,7 @@ class MerlinModel:
         if self.report is not None:
             drafts = tuple(Draft(SECTIONS[text.section], text.text) for text in self._write(image, outputs))
             warnings.append(PROSE)
-        if facts or segmentation is not None:
+        if findings or segmentation is not None:
             warnings.append(
                 Decision(
                     "merlin", "Merlin's prompts are fixed; findings from masks were not given to it.", warning=True
@@ -272,7 +272,6 @@ class MerlinModel:
         volume: Volume,
         question: str,
         *,
-        facts: Mapping[str, str] | None = None,
         findings: Sequence[Finding] = (),
         segmentation: Segmentation | None = None,
     ) -> Answer:

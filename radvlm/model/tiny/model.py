@@ -11,7 +11,7 @@ import os
 import re
 import weakref
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,29 +26,19 @@ from radvlm.model.decoder.causal_lm import Decoder
 from radvlm.model.decoder.fusion import EvidenceConfig
 from radvlm.model.decoder.generation import WritingLimits, best_answers, generate_sections
 from radvlm.model.decoder.prior_text import hinted_prompt, hints_for
-from radvlm.model.decoder.prompts import facts_prompt, question_prompt, section_prompt, seen_text
+from radvlm.model.decoder.prompts import question_prompt, section_prompt, seen_text
 from radvlm.model.hashed_text import HashedTextConfig, HashedTextEncoder
 from radvlm.model.inputs import InputSpec, prepare
+from radvlm.model.mask_answers import answer_of_masks, cited_lines, told_by_findings
 from radvlm.model.precision import check_precision, computing
-from radvlm.model.questions import (
-    VERDICTS,
-    Asked,
-    Shown,
-    Subjects,
-    measured_in,
-    of_side,
-    property_of,
-    told_by_findings,
-    understand,
-    verdict,
-)
+from radvlm.model.questions import VERDICTS, Asked, Shown, Subjects, of_side, property_of, understand, verdict
 from radvlm.model.store import ModelFormat, open_model, save_model, with_tuples
 from radvlm.model.tiny.encoder import FEATURES, PyramidConfig, PyramidEncoder, evidence, split_maps
 from radvlm.model.tiny.grounding import Patch, cells_of, to_scan
 from radvlm.model.tiny.writer import ReportWriter
 from radvlm.model.zero_shot import text_scores
 from radvlm.types.anatomy import structure
-from radvlm.types.finding import Finding, Status
+from radvlm.types.finding import Citable, Finding, Status
 from radvlm.types.finding_kinds import side_of
 from radvlm.types.geometry import Geometry
 from radvlm.types.model_output import Answer, Draft, FindingScore, ModelOutput
@@ -56,6 +46,7 @@ from radvlm.types.provenance import Decision
 from radvlm.types.region import Region
 from radvlm.types.segmentation import Segmentation
 from radvlm.types.volume import Volume
+from radvlm.wording.fact_lines import facts_by_section
 from radvlm.wording.sentences import capital
 
 #: Weights are stored in half precision and computed in float32, so that ``tiny`` fits in the package.
@@ -77,8 +68,6 @@ LONGEST_ANSWER = 24
 LEAST_CONFIDENCE = 0.6
 #: Findings that are listed in the prompt of a question, the most probable first.
 MOST_SEEN = 12
-#: Kinds of questions that take a finding for granted.
-_PRESUPPOSING = ("side", "location", "count", "organ")
 #: What an answer says of the thing that was asked about; any other answer names something that is there.
 _SAYS = {"Yes": Status.PRESENT, "No": Status.ABSENT, "Abnormal": Status.PRESENT, "Normal": Status.ABSENT}
 
@@ -236,15 +225,15 @@ class TableModel:
 
     # --- the protocol -----------------------------------------------------------------------------------------------
     def read(
-        self, volume: Volume, *, facts: Mapping[str, str] | None = None, segmentation: Segmentation | None = None
+        self, volume: Volume, *, findings: Sequence[Citable] = (), segmentation: Segmentation | None = None
     ) -> tuple[ModelOutput, Segmentation | None]:
-        """Scores, prose and regions; with ``facts`` only their sections are written, from them.
+        """Scores, prose and regions; with ``findings`` only their sections are written, from them.
 
         The Segmentation has in ``searched`` the organs that the voxel head did not see in this scan.
         """
         encoded = self.encode(volume)
         scores, regions = self._scores(encoded, volume.geometry)
-        drafts, left_out = self._drafts(encoded, scores, facts or {})
+        drafts, left_out = self._drafts(encoded, scores, findings)
         model_output = ModelOutput(
             self.name,
             self.digest,
@@ -265,13 +254,13 @@ class TableModel:
         self,
         volume: Volume,
         *,
-        facts: Mapping[str, str] | None = None,
+        findings: Sequence[Citable] = (),
         segmentation: Segmentation | None = None,
         hints: str = "",
     ) -> tuple[Draft, ...]:
         """The prose of ``read`` with prior texts (a block of ``radvlm.retrieve.render_hints``) in its prompts."""
         encoded = self.encode(volume)
-        return self._drafts(encoded, self._scores_of(encoded, volume.geometry), facts or {}, hints)[0]
+        return self._drafts(encoded, self._scores_of(encoded, volume.geometry), findings, hints)[0]
 
     def classify(self, volume: Volume, findings: Sequence[str] | None = None) -> tuple[FindingScore, ...]:
         """Own findings (by name or None for all) by the finding head, any other text by the shared space."""
@@ -291,7 +280,6 @@ class TableModel:
         volume: Volume,
         question: str,
         *,
-        facts: Mapping[str, str] | None = None,
         findings: Sequence[Finding] = (),
         segmentation: Segmentation | None = None,
     ) -> Answer:
@@ -305,64 +293,44 @@ class TableModel:
         scores = self._scores_of(encoded, volume.geometry)
         asked = understand(question, self.settings.subjects)
         about = [] if asked is None else of_side([s for s in scores if s.finding in asked.findings], asked.side)
-        related, told = about or self._related(question, scores), None
-        if asked is not None and about:
-            text, confidence, status = self._by_scores(encoded, asked, about)
-            told = told_by_findings(about, findings) if asked.kind in VERDICTS else None
-            if told is not None:
-                text, status = VERDICTS[asked.kind][told.status is Status.ABSENT], told.status
-                confidence = 0.5 if status is Status.INDETERMINATE else 1.0
-        else:
-            text, confidence = self._by_decoder(encoded, scores, question)
-            status = _SAYS.get(text, Status.PRESENT) if confidence >= LEAST_CONFIDENCE else Status.INDETERMINATE
-        measured = measured_in(question, facts or {}) if asked is not None and asked.kind == "measure" else ""
-        if measured:
-            text, confidence, status = measured, 1.0, Status.PRESENT
-        elif not text:
-            text, confidence, status = "No answer", 0.0, Status.NOT_ASSESSED
-        region = next((s.region for s in related if s.region is not None and s.status is not Status.ABSENT), None)
-        lines = [
+        related = about or self._related(question, scores)
+        given = None if asked is None else answer_of_masks(question, asked, about, findings)
+        if given is None and asked is not None and about:
+            given = self._by_scores(encoded, asked, about, findings)
+        elif given is None:
+            given = self._by_decoder(encoded, scores, question, related, findings)
+        seen = [
             f"{s.words}{f' ({s.site})' if s.site else ''}: probability {s.probability:.2f}, {s.status}, {s.grounding}"
             for s in sorted(related, key=lambda s: -s.probability)[:4]
         ]
-        if (
-            asked is not None
-            and about
-            and status is not Status.NOT_ASSESSED
-            and asked.kind in _PRESUPPOSING
-            and all(s.status is Status.ABSENT for s in about)
-        ):
-            lines.insert(0, "the question takes for granted what the model does not see: its best guess")
-        if told is not None:
-            lines.insert(0, told.why)
-        if asked is not None and asked.kind == "measure":
-            lines.insert(
-                0,
-                "measured in the masks"
-                if measured
-                else "a model measures nothing: sizes, volumes and HU come from masks",
-            )
-        if facts:
-            section = {s.section for s in related}
-            lines += [
-                f"masks: {line}" for key, held in facts.items() if key in section for line in held.splitlines()[:4]
-            ]
-        if not about and _contradicts(text, related):
-            status = Status.INDETERMINATE
-            lines.insert(0, "the answer and the probability of that finding disagree: neither is to be relied on")
-        lines += [note.what for note in encoded.notes if note.warning]
-        denied = status in (Status.ABSENT, Status.NOT_ASSESSED) or (not about and _SAYS.get(text) is Status.ABSENT)
-        return Answer(text, min(1.0, max(0.0, confidence)), status, None if denied else region, tuple(lines))
+        cited = cited_lines(findings, frozenset(s.section for s in related))
+        warned = [note.what for note in encoded.notes if note.warning]
+        return replace(given, evidence=(*given.evidence, *seen, *cited, *warned))
 
-    def _by_scores(self, encoded: Encoded, asked: Asked, about: Sequence[FindingScore]) -> tuple[str, float, Status]:
+    def _by_scores(
+        self, encoded: Encoded, asked: Asked, about: Sequence[FindingScore], findings: Sequence[Finding]
+    ) -> Answer:
+        """The answer of the calibrated scores; a size has none, and an organ that masks rule out is no answer."""
         if asked.kind == "measure":
-            return "", 0.0, Status.NOT_ASSESSED
+            return _no_answer("a model measures nothing: sizes, volumes and HU come from masks")
+        if asked.kind == "organ":
+            about = [s for s in about if not _is_denied(s, findings)] or about
         states = {s.status for s in about}
         status = next(s for s in (Status.PRESENT, Status.INDETERMINATE, Status.ABSENT) if s in states)
         if asked.kind in VERDICTS:
-            return *verdict(asked.kind, about), status
+            text, confidence = verdict(asked.kind, about)
+            return Answer(text, confidence, status, None if status is Status.ABSENT else _first_region(about))
         text, confidence = property_of(asked, about, self._shown(encoded, asked, about))
-        return text, confidence, Status.PRESENT if status is Status.PRESENT else Status.INDETERMINATE
+        if not text:
+            return _no_answer()
+        guessed = "the question takes for granted what the model does not see: its best guess"
+        return Answer(
+            text,
+            confidence,
+            Status.PRESENT if status is Status.PRESENT else Status.INDETERMINATE,
+            _first_region(about),
+            (guessed,) if status is Status.ABSENT else (),
+        )
 
     def _shown(self, encoded: Encoded, asked: Asked, about: Sequence[FindingScore]) -> Shown:
         """Where the finding of a question is; of an organ question, its most probable one."""
@@ -375,14 +343,37 @@ class TableModel:
         held = {capital(structure(p).words): v for p, v in shares.items()}
         return Shown(left, right, float(np.expm1(pieces)), held)
 
-    def _by_decoder(self, encoded: Encoded, scores: Sequence[FindingScore], question: str) -> tuple[str, float]:
+    def _by_decoder(
+        self,
+        encoded: Encoded,
+        scores: Sequence[FindingScore],
+        question: str,
+        related: Sequence[FindingScore],
+        findings: Sequence[Finding],
+    ) -> Answer:
+        """What the decoder writes, where neither the scores of what it speaks of nor the masks say the opposite."""
+        text, confidence = self._written(encoded, scores, question)
+        if not text:
+            return _no_answer()
+        status = _SAYS.get(text, Status.PRESENT) if confidence >= LEAST_CONFIDENCE else Status.INDETERMINATE
+        one_finding = related if len({s.finding for s in related}) == 1 else ()
+        told = told_by_findings(related, findings)
+        if told is not None and _contradicts(text, [told.status]):
+            return _no_answer(f"the decoder contradicts the masks: {told.why}")
+        region = None if Status.ABSENT in (status, _SAYS.get(text)) else _first_region(related)
+        if told is None and _contradicts(text, [s.status for s in one_finding]):
+            why = "the answer and the probability of that finding disagree: neither is to be relied on"
+            return Answer(text, confidence, Status.INDETERMINATE, region, (why,))
+        return Answer(text, confidence, status, region)
+
+    def _written(self, encoded: Encoded, scores: Sequence[FindingScore], question: str) -> tuple[str, float]:
         """What the decoder writes, and how sure it is: of yes or no calibrated, of other words their mean."""
         prefix = self.writer.prefix(encoded.table, torch.from_numpy(encoded.logits)[None].to(self.device))
         seen = seen_in(scores)
         written = generate_sections(
             self.writer.decoder, prefix, [question_prompt(question, seen)], WritingLimits(LONGEST_ANSWER)
         )[0]
-        text, confidence = written.text.strip(), float(np.exp(written.mean_log_probability))
+        text, confidence = written.text.strip(), min(1.0, float(np.exp(written.mean_log_probability)))
         if text in ("Yes", "No"):
             text, p = best_answers(self.writer.decoder, prefix, question_prompt(question, seen), ("Yes", "No"))[0]
             odds = np.log(max(p, 1e-9) / max(1 - p, 1e-9)) / self.settings.answer_temperature
@@ -430,24 +421,16 @@ class TableModel:
 
     # --- parts ------------------------------------------------------------------------------------------------------
     def _drafts(
-        self, encoded: Encoded, scores: Sequence[FindingScore], facts: Mapping[str, str], hints: str = ""
+        self, encoded: Encoded, scores: Sequence[FindingScore], findings: Sequence[Citable], hints: str = ""
     ) -> tuple[tuple[Draft, ...], tuple[Decision, ...]]:
         """Prose by section, without a last sentence that was cut short, and what was left out."""
-        sections = list(dict.fromkeys((*self.settings.sections, *facts)))
+        told = facts_by_section(findings) or {s: seen_in(scores, s) for s in self.settings.sections}
         longest = self.writer.decoder.context or 10**9
         prompts, kept, left_out = [], [], []
-        for section in sections:
-            prompt = (
-                facts_prompt(section, facts[section])
-                if section in facts
-                else (
-                    ""
-                    if facts or section not in self.settings.sections
-                    else section_prompt(section, seen_in(scores, section))
-                )
-            )
-            if not prompt:
+        for section in dict.fromkeys((*self.settings.sections, *told)):
+            if section not in told:
                 continue
+            prompt = section_prompt(section, told[section])
             length = self._length(encoded, prompt)
             shown = hints_for(hints, section)
             while shown and self._length(encoded, hinted_prompt(shown, prompt)) > longest:
@@ -603,13 +586,24 @@ def strangest(encoder: PyramidEncoder, table: Tensor, most: int = 3) -> list[str
     return [names[int(n)].replace("_", " ") for n in rows.argsort(descending=True)[:most]]
 
 
-def _contradicts(text: str, related: Sequence[FindingScore]) -> bool:
-    """Whether "Yes" or "No" to a question about one finding is the opposite of what its scores say."""
-    if text not in ("Yes", "No") or len({s.finding for s in related}) != 1:
-        return False
+def _contradicts(text: str, states: Sequence[Status]) -> bool:
+    """Whether "Yes" or "No" to a question about one finding is the opposite of what is known of it."""
     if text == "Yes":
-        return all(s.status is Status.ABSENT for s in related)
-    return any(s.status is Status.PRESENT for s in related)
+        return bool(states) and all(state is Status.ABSENT for state in states)
+    return text == "No" and Status.PRESENT in states
+
+
+def _is_denied(score: FindingScore, findings: Sequence[Finding]) -> bool:
+    told = told_by_findings([score], findings)
+    return told is not None and told.status is Status.ABSENT
+
+
+def _first_region(scores: Sequence[FindingScore]) -> Region | None:
+    return next((s.region for s in scores if s.region is not None and s.status is not Status.ABSENT), None)
+
+
+def _no_answer(*why: str) -> Answer:
+    return Answer("No answer", 0.0, Status.NOT_ASSESSED, None, why)
 
 
 def _stem(word: str) -> str:

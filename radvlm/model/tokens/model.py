@@ -26,20 +26,23 @@ from radvlm.model.adapters.token_encoder import LABELS, TokenEncoder, TokenEncod
 from radvlm.model.calibration import Calibration
 from radvlm.model.decoder.causal_lm import Decoder
 from radvlm.model.decoder.generation import WritingLimits, best_answers, generate_sections
-from radvlm.model.decoder.prompts import facts_prompt, question_prompt, section_prompt
+from radvlm.model.decoder.prompts import question_prompt, section_prompt
 from radvlm.model.inputs import InputSpec, prepare
+from radvlm.model.mask_answers import answer_of_masks, cited_lines
 from radvlm.model.organ_map import Organ, organ_map
 from radvlm.model.precision import check_precision, computing
+from radvlm.model.questions import Subjects, understand
 from radvlm.model.store import ModelFormat, open_model, save_model, with_tuples
 from radvlm.model.tokens.visual_prefix import PrefixConfig, ScanTokens, TokenWriter, VisualPrefix, scan_tokens
 from radvlm.model.zero_shot import text_scores
 from radvlm.types.anatomy import SECTIONS, structure
-from radvlm.types.finding import Finding, Status
+from radvlm.types.finding import Citable, Finding, Status
 from radvlm.types.geometry import Geometry
 from radvlm.types.model_output import Answer, Draft, FindingScore, ModelOutput
 from radvlm.types.provenance import Decision
 from radvlm.types.segmentation import Segmentation
 from radvlm.types.volume import Volume
+from radvlm.wording.fact_lines import facts_by_section
 
 FORMAT = ModelFormat("radvlm-tokens-model", 1)
 _SLICE_FILES = ("*.json", "*.txt", "*.model")
@@ -137,12 +140,12 @@ class TokensModel:
 
     # --- the protocol -----------------------------------------------------------------------------------------------
     def read(
-        self, volume: Volume, *, facts: Mapping[str, str] | None = None, segmentation: Segmentation | None = None
+        self, volume: Volume, *, findings: Sequence[Citable] = (), segmentation: Segmentation | None = None
     ) -> tuple[ModelOutput, None]:
-        """Scores of the labels, and prose of each section where there is a decoder; with ``facts`` from them."""
+        """Scores of the labels, and prose of each section where there is a decoder; with ``findings`` from them."""
         image, affine, notes = self._prepared(volume)
         scores = self._label_scores(image)
-        drafts = () if self.writer is None else self._drafts(image, affine, facts or {}, segmentation)
+        drafts = () if self.writer is None else self._drafts(image, affine, findings, segmentation)
         warnings = list(notes)
         calibration = self.settings.calibration
         if scores and calibration is None:
@@ -177,13 +180,16 @@ class TokensModel:
         volume: Volume,
         question: str,
         *,
-        facts: Mapping[str, str] | None = None,
         findings: Sequence[Finding] = (),
         segmentation: Segmentation | None = None,
     ) -> Answer:
-        """The decoder's answer; confidence is the probability of "Yes" against "No", else that of its tokens."""
+        """What masks settle, else the decoder's answer, with the probability of "Yes" against "No" or of its tokens."""
         writer = self._needs_writer("answers")
         image, affine, _ = self._prepared(volume)
+        cited = tuple(cited_lines(findings))
+        told = self._told_by_masks(question, image, findings)
+        if told is not None:
+            return replace(told, evidence=(*told.evidence, *cited))
         prefix, mask = self._prefix(image, affine, segmentation)
         prompt = question_prompt(question)
         written = generate_sections(
@@ -196,8 +202,15 @@ class TokensModel:
         status = {"Yes": Status.PRESENT, "No": Status.ABSENT}.get(text, Status.PRESENT)
         if confidence < 0.6:
             status = Status.INDETERMINATE
-        lines = tuple(f"masks: {line}" for held in (facts or {}).values() for line in held.splitlines()[:4])
-        return Answer(text, min(1.0, max(0.0, confidence)), status, None, lines)
+        return Answer(text, min(1.0, max(0.0, confidence)), status, None, cited)
+
+    def _told_by_masks(self, question: str, image: Tensor, findings: Sequence[Finding]) -> Answer | None:
+        """What masks settle of a question about one of the labels; None for any other."""
+        asked = understand(question, Subjects({t.name: (t.words,) for t in self.settings.terms})) if findings else None
+        if asked is None:
+            return None
+        about = [s for s in self._label_scores(image) if s.finding in asked.findings]
+        return answer_of_masks(question, asked, about, findings)
 
     def embed(self, volume: Volume) -> np.ndarray:
         """(D,) float32 of unit length."""
@@ -306,11 +319,12 @@ class TokensModel:
         return prefix.to(writer.decoder.dtype), mask
 
     def _drafts(
-        self, image: Tensor, affine: np.ndarray, facts: Mapping[str, str], segmentation: Segmentation | None
+        self, image: Tensor, affine: np.ndarray, findings: Sequence[Citable], segmentation: Segmentation | None
     ) -> tuple[Draft, ...]:
         writer = self._needs_writer("prose")
-        sections = list(dict.fromkeys((*self.settings.sections, *facts)))
-        prompts = [facts_prompt(s, facts[s]) if s in facts else section_prompt(s) for s in sections]
+        told = facts_by_section(findings)
+        sections = list(dict.fromkeys((*self.settings.sections, *told)))
+        prompts = [section_prompt(s, told.get(s, "")) for s in sections]
         if not prompts:
             return ()
         prefix, mask = self._prefix(image, affine, segmentation)

@@ -1,0 +1,72 @@
+"""What a report keeps of the model that helped to write it: who it is, its limits, what became of what it said."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from radvlm.types.provenance import Decision
+
+
+@dataclass(frozen=True)
+class DraftCounts:
+    """Sentences of its prose: those that stand in the report, were true but said no more than it, or failed."""
+
+    accepted: int = 0
+    said_by_template: int = 0
+    replaced: int = 0
+
+
+@dataclass(frozen=True)
+class ModelRecord:
+    """``provenance.model`` of report.json.
+
+    Attributes:
+        name, sha256, notice: the model, digest of its weights, how far to trust it.
+        thresholds: finding -> (absent below, present from).
+        decisions: what it warned of and what was left out on the way.
+        agreements, disagreements: where masks and model say the same or the opposite, in sentences.
+        left_out: what it said that could not be taken over, with the reason.
+    """
+
+    name: str
+    sha256: str
+    notice: str
+    thresholds: Mapping[str, tuple[float, float]]
+    decisions: tuple[Decision, ...]
+    agreements: tuple[str, ...]
+    disagreements: tuple[str, ...]
+    left_out: tuple[str, ...]
+    drafts: DraftCounts
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a reader must know of this reading."""
+        return tuple(d.what for d in self.decisions if d.warning)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As report.json holds it."""
+        data = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {
+            **data,
+            "thresholds": {name: list(pair) for name, pair in self.thresholds.items()},
+            "warnings": list(self.warnings),
+            "decisions": [asdict(d) for d in self.decisions],
+            "drafts": asdict(self.drafts),
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> ModelRecord:
+        """Undo ``to_dict``, also after JSON made lists of tuples."""
+        return cls(
+            data["name"],
+            data["sha256"],
+            data["notice"],
+            {name: (pair[0], pair[1]) for name, pair in data["thresholds"].items()},
+            tuple(Decision(**d) for d in data["decisions"]),
+            tuple(data["agreements"]),
+            tuple(data["disagreements"]),
+            tuple(data["left_out"]),
+            DraftCounts(**data["drafts"]),
+        )
