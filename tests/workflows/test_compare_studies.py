@@ -350,5 +350,5 @@ def test_a_lesion_cut_in_one_scan_is_shown_in_both_and_compared_in_none(cut_now:
     then = lesion(1, (70, 10, 22), 20.0, cut=() if cut_now else ("superior",))
     (found,) = compare(scan([now]), scan([then])).changes
     assert (found.status, found.reason) == ("not comparable", "cut by the field of view in one of the scans")
-    assert found.current == now and found.prior == then
+    assert found.current == now and found.prior == then and found.size == "long_axis"
     assert found.distance_mm == pytest.approx(2.0) and found.doubling_days is None
