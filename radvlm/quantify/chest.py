@@ -76,7 +76,7 @@ def trachea_measurements(segmentation: Segmentation) -> Found:
     ends = int(np.ceil(TRACHEA_END_MM / spacing[2]))
     areas = mask.sum(axis=(0, 1)) * spacing[0] * spacing[1]
     if len(areas) - 2 * ends < 3:
-        reason = f"less than {2 * TRACHEA_END_MM + 3 * spacing[2]:.0f} mm of the trachea are imaged"
+        reason = f"less than {(2 * ends + 3) * spacing[2]:.0f} mm of the trachea are imaged"
         return [], [Omission(q, name, reason) for q in ("minimum_area", "tracheal_index")]
     inner = areas[ends : len(areas) - ends]
     k = ends + int(inner.argmin())

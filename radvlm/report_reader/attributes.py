@@ -213,6 +213,26 @@ def listed(mention: Mention, parsed: Parsed) -> list[tuple[int, int]]:
     return zones
 
 
+def one_a_side(whole: Frame, zone: tuple[int, int], mention: Mention, parsed: Parsed, lexicon: Lexicon) -> list[Frame]:
+    """The frame of a mention of both sides, or one for each side where each is described on its own.
+
+    "Small right and large left effusion" has two severities, "a 9 mm right and a 2 cm left adrenal nodule" two sizes.
+    """
+    low, high = zone
+    if len(whole.sides) < 2:
+        return [whole]
+    for cut in parsed.scope.soft:
+        if low < cut < high and parsed.words[cut] in (",", "and"):
+            f, g = (
+                describe(whole.kind, whole.site, whole.status, mention, part, parsed, lexicon)
+                for part in ((low, cut), (cut + 1, high))
+            )
+            told = ((f.grade, g.grade), (f.sizes_mm, g.sizes_mm), (f.change, g.change))
+            if len(f.sides) == len(g.sides) == 1 and f.sides != g.sides and any(a and b and a != b for a, b in told):
+                return [f, g]
+    return [whole]
+
+
 def share(own: list[tuple[Mention, Frame]], parsed: Parsed, lexicon: Lexicon) -> list[tuple[Mention, Frame]]:
     """Neighbors joined by a conjunction share a place that one of them states ("A and B in the left lower lobe")."""
     out = list(own)

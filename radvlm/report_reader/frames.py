@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from radvlm.report_reader.attributes import CHANGES, describe, listed, share, zone_of
+from radvlm.report_reader.attributes import CHANGES, describe, listed, one_a_side, share, zone_of
 from radvlm.report_reader.frame import Frame, Reading
 from radvlm.report_reader.lexicon import Lexicon, load_lexicon
 from radvlm.report_reader.matching import Parsed, parse
@@ -155,7 +155,8 @@ def _read_sentence(text: str, heading: tuple[str, ...], carried: tuple[str, ...]
         zones = listed(mention, parsed) if last and len(parsed.sizes) > 1 else []
         for kind, site in mention.pairs:
             for part in zones or [zone]:
-                own.append((mention, describe(kind, site, status, mention, part, parsed, lexicon)))
+                frame = describe(kind, site, status, mention, part, parsed, lexicon)
+                own += [(mention, f) for f in one_a_side(frame, part, mention, parsed, lexicon)]
     own = share(own, parsed, lexicon)
     own = _explained(own, parsed)
     frames = _tidy(own, "reach" in parsed.words or "reaching" in parsed.words)

@@ -130,6 +130,14 @@ def test_the_assignment_is_the_best_one(costs: list[list[float]]) -> None:
     assert sum(costs[i][j] for i, j in pairs) + 3.0 * (n + m - 2 * len(pairs)) == pytest.approx(best)
 
 
+@pytest.mark.parametrize(("change", "n"), [("increased", 1), ("decreased", 2), ("remained stable", 2)])
+def test_what_is_new_may_be_called_increased_in_the_same_report(change: str, n: int) -> None:
+    told = ("New right upper lobe nodule.", f"The right upper lobe nodule has {change} since the prior examination.")
+    for first, second in (told, told[::-1]):
+        text = f"FINDINGS: {first}\nIMPRESSION: {second}"
+        assert count_errors(text, text).n_reference == n
+
+
 def test_many_findings_of_a_kind_are_matched_greedily_and_fast() -> None:
     text = " ".join(
         f"{n} mm nodule in the {side} {lobe} lobe."
@@ -434,6 +442,10 @@ def test_a_finding_matters_from_its_size_on(kind: str, size: float | None, signi
         ("Right pleural effusion.", "Left pleural effusion.", [(C, True)]),
         ("Right pleural effusion.", "Bilateral pleural effusions.", [(C, True)]),
         ("Small right effusion. Large left effusion.", "Large left effusion. Small right effusion.", []),
+        # ... in one sentence as in two, in either order
+        ("Small right and large left pleural effusion.", "Large left and small right pleural effusion.", []),
+        ("Small right and large left pleural effusion.", "Large left effusion. Small right effusion.", []),
+        ("Small right and large left pleural effusion.", "Small right and small left pleural effusion.", None),
     ],
 )  # fmt: skip
 def test_findings_are_paired_with_the_nearest(
@@ -462,6 +474,17 @@ def test_the_greedy_assignment_takes_the_cheapest_pairs_first() -> None:
     apart[3][4] = 5.9
     assert assign(apart) == [(3, 4)]
     assert assign([[6.1, 5.9]]) == [(0, 1)] and assign([[6.1], [5.9]]) == [(1, 0)]
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 2), (3, 2), (8, 9), (9, 9), (20, 9)])
+def test_the_most_that_a_pair_may_cost_is_the_same_for_few_and_for_many(size: tuple[int, int]) -> None:
+    """A pair may cost as much as leaving both unpaired does, 6; what costs more is two findings."""
+    rows, columns = size
+    costs = [[9.0] * columns for _ in range(rows)]
+    costs[-1][-1] = 6.0
+    assert assign(costs) == [(rows - 1, columns - 1)]
+    costs[-1][-1] = 6.0 + 1e-6
+    assert assign(costs) == []
 
 
 @pytest.mark.parametrize(

@@ -206,7 +206,10 @@ def test_enhanced_renal_lesion_above_fluid_is_not_classed() -> None:
 def test_fleischner_size_class_is_of_the_rounded_mean(axes: tuple[float, float], category: str) -> None:
     lesion = hand_made.lesion("lung_nodule", 1, *axes, -20, "lung_right", ("lung_lower_lobe_right",))
     numbers = hand_made.numbers([hand_made.organ("lung_right")], [lesion])
-    assert _one(interpret(numbers, patient=ADULT), "nodule_size_class").category == category
+    judged = _one(interpret(numbers, patient=ADULT), "nodule_size_class")
+    assert judged.category == category
+    (mean,) = judged.measurements
+    assert (mean.value, mean.region_id) == (sum(axes) / 2, lesion.region.id)
     young = _one(interpret(numbers, patient=Patient(age_years=30)), "nodule_size_class")
     assert young.status is Status.NOT_ASSESSED
 
@@ -222,7 +225,7 @@ def test_aortic_diameter_is_judged_only_in_the_abdomen() -> None:
     assert _one(interpret(_aorta(34.0, 0), patient=ADULT), "abdominal_aortic_aneurysm").category == "aneurysmal"
     heart = hand_made.organ("heart")
     unknown = _one(interpret(_aorta(34.0, 0, heart), patient=ADULT), "abdominal_aortic_aneurysm")
-    assert unknown.status is Status.NOT_ASSESSED
+    assert unknown.status is Status.NOT_ASSESSED and unknown.reason == "the level of the diameter is not known"
 
     def vertebra(name: str, height: float):
         record = hand_made.organ(name)
@@ -267,6 +270,18 @@ def test_scan_findings() -> None:
     assert _one(found, "contrast_phase").category == "portal venous"
     none = interpret(hand_made.numbers([], phase=None), patient=ADULT)
     assert _one(none, "contrast_phase").status is Status.NOT_ASSESSED
+
+
+@pytest.mark.parametrize("scene", ["upper_abdomen_stack", "plain_abdomen", "complete_abdomen", "lungs_only"])
+def test_every_number_says_how_it_was_obtained_and_of_what(scene: str) -> None:
+    """Of a finding as of its assessments; a number of no region is one of the whole scan."""
+    found = interpret(getattr(hand_made, scene)(), patient=ADULT, study=Study(slice_thickness_mm=3.0))
+    judged = [part for finding in found for part in (finding, *finding.assessments)]
+    for part in judged:
+        own = {region.id for region in part.regions}
+        for number in part.measurements:
+            assert number.method and isinstance(number.method, str), number
+            assert not own or number.region_id in own or number.region_id == "", (part.kind, number)
 
 
 def test_oblique_grid_uses_its_own_spacing() -> None:

@@ -10,7 +10,7 @@ import pytest
 import solids
 from radvlm.quantify import measure_scan
 from radvlm.quantify.neighbors import contact_area, neighbors, node_station
-from radvlm.quantify.shape import measure_shape, solidity, surface_area
+from radvlm.quantify.shape import measure_shape, principal_axes, solidity, surface_area
 from radvlm.quantify.texture import fit_step, signed_distance
 from radvlm.types.study import Study
 from radvlm.types.volume import Volume
@@ -40,6 +40,14 @@ def test_axes_of_a_tilted_ellipsoid():
     found = measure_shape(mask, (1.0, 1.0, 1.0))
     assert found.axes_mm == pytest.approx((48, 24, 16), rel=0.01)
     assert (found.elongation, found.flatness) == pytest.approx((0.5, 1 / 3), abs=0.01)
+
+
+@pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (0.7, 1.3, 3.0), (2.0, 0.5, 0.5)])
+@pytest.mark.parametrize("shape", [(6, 4, 2), (9, 1, 1), (1, 1, 1)])
+def test_axes_of_a_box_are_exact_on_every_grid(shape, spacing):
+    """A box of side a has the variance a^2 / 12 along it, a solid ellipsoid of axis d has d^2 / 20."""
+    sides = sorted((n * s for n, s in zip(shape, spacing, strict=True)), reverse=True)
+    assert principal_axes(np.ones(shape, bool), spacing) == pytest.approx([a * np.sqrt(20 / 12) for a in sides])
 
 
 def test_two_balls_joined_by_a_bar_are_not_solid():

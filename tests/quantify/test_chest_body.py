@@ -82,8 +82,21 @@ def test_trachea():
     assert value(found, "minimum_area") == pytest.approx(np.pi * 70 * 0.49, rel=0.05)
     assert value(found, "tracheal_index") == pytest.approx(0.7, abs=0.04)
     assert 25 < found.measurement("minimum_area").slice_index < 35
-    short = measure_scan(None, solids.segmentation({"trachea": mask[:, :, :15]})).structure("trachea")
-    assert "are imaged" in reason(short, "minimum_area")
+
+
+@pytest.mark.parametrize(("thick", "needed"), [(1.0, 23), (3.0, 11), (5.0, 7)])
+def test_a_trachea_needs_three_slices_between_its_ends(thick, needed):
+    """10 mm at either end, in whole slices, are left out: 10 + 3 + 10, 4 + 3 + 4 and 2 + 3 + 2 slices."""
+
+    def box(slices):
+        mask = np.ones((14, 20, slices), bool)
+        grid = solids.geometry(mask.shape, (1.0, 1.0, thick))
+        return measure_scan(None, solids.segmentation({"trachea": mask}, grid)).structure("trachea")
+
+    enough, short = box(needed), box(needed - 1)
+    assert value(enough, "minimum_area") == 14 * 20 and value(enough, "tracheal_index") == pytest.approx(14 / 20)
+    for quantity in ("minimum_area", "tracheal_index"):
+        assert reason(short, quantity) == f"less than {needed * thick:.0f} mm of the trachea are imaged"
 
 
 def test_muscle_at_l3_counts_only_its_window():
@@ -102,6 +115,9 @@ def test_muscle_at_l3_counts_only_its_window():
     assert value(found.structure("skeletal_muscle"), "mean_hu_l3") == 50
     assert value(found.structure("subcutaneous_fat"), "area_l3") == 300
     assert found.structure("skeletal_muscle").measurement("area_l3").slice_index == 14
+    for name in ("skeletal_muscle", "subcutaneous_fat"):
+        for m in found.structure(name).measurements:
+            assert m.region_id == name, "a number is that of the structure that it stands under"
     bone[:, :, 8:] = bone[:, :, 8:9]
     bone[15:25, 15:25, 20:] = True
     cut = measure_scan(solids.volume(hu), solids.segmentation({"vertebrae_L3": bone, "skeletal_muscle": muscle}))
@@ -113,6 +129,10 @@ def test_length_of_a_tilted_kidney_is_not_its_extent():
     found = measure_scan(None, solids.segmentation({"kidney_left": mask})).structure("kidney_left")
     assert value(found, "length") == pytest.approx(80, abs=1.5)
     assert max(value(found, q) for q in ("extent_right_left", "extent_anterior_posterior")) < 70
+    ends = np.array(found.measurement("length").points_mm)
+    assert np.linalg.norm(ends[1] - ends[0]) == pytest.approx(value(found, "length"), abs=2)
+    center, half = np.array([45, 45, 20]), 40 * np.array([np.cos(np.radians(40)), np.sin(np.radians(40)), 0])
+    assert np.array(sorted(map(tuple, ends))) == pytest.approx(np.array([center - half, center + half]), abs=2)
     cut = measure_scan(None, solids.segmentation({"kidney_left": mask[20:]})).structure("kidney_left")
     assert reason(cut, "length") == "cut by the field of view"
 

@@ -56,6 +56,16 @@ def test_a_tilted_vertebra_is_not_longer():
         assert [found[q] for q in HEIGHTS] == pytest.approx([26, 26, 26], abs=1.5)
 
 
+@pytest.mark.parametrize("height", [20, 23, 27])
+@pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (0.8, 0.8, 1.0)])
+def test_heights_between_flat_endplates_are_exact(height, spacing):
+    """Endplates that lie on borders of voxels are found to a hundredth of a millimeter, wherever the search starts."""
+    mask, _ = analytic.vertebra(height, height, height, spacing, np.random.default_rng(height))
+    record = measure_scan(None, solids.segmentation({"vertebrae_L1": mask}, solids.geometry(mask.shape, spacing)))
+    found = numbers(record.structure("vertebrae_L1"))
+    assert [found[q] for q in HEIGHTS] == pytest.approx([height] * 3, abs=0.01)
+
+
 def wedged(level, height):
     """A body of normal wedging at its level: the anterior height that the norm gives."""
     fall = 34 * np.tan(np.radians(normal_wedge(level)))

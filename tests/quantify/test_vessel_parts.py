@@ -60,6 +60,39 @@ def test_parts_of_the_aorta_of_a_phantom():
     assert {"right_branch_diameter", "left_branch_diameter"} <= {m.quantity for m in trunk.measurements}
 
 
+def fork(spacing, left_up_mm=25):
+    """A pulmonary artery: trunk of 24 mm, right branch of 16 mm, left one of 12 mm (RAS+: right is +x)."""
+    low, high = np.array([-62.0, -30.0, -58.0]), np.array([62.0, 20.0, 36.0])
+    axes = [np.arange(a, b, s) for a, b, s in zip(low, high, spacing, strict=True)]
+    places = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
+    mask = np.zeros(places.shape[:3], bool)
+    ends = (((0, 0, -50), 12.0), ((50, -15, 25), 8.0), ((-50, -15, left_up_mm), 6.0))
+    for end, radius in ends:
+        along = np.array(end, float)
+        share = np.clip(places @ along / (along @ along), 0, 1)
+        mask |= np.linalg.norm(places - share[..., None] * along, axis=-1) <= radius
+    return solids.segmentation({"pulmonary_artery": mask}, solids.geometry(mask.shape, spacing, origin=low))
+
+
+@pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (0.8, 0.8, 2.0), (1.5, 1.5, 3.0)])
+def test_trunk_and_branches_of_a_fork(spacing):
+    """The trunk is the part with the lowest point on every grid, whichever branch is the longer."""
+    found = measure_parts(fork(spacing), "pulmonary_artery")
+    value = {m.quantity: m.value for m in found.measurements}
+    assert value["trunk_diameter"] == pytest.approx(24, abs=1.0 + max(spacing) / 2)
+    assert value["right_branch_diameter"] == pytest.approx(16, abs=1.0 + max(spacing) / 2)
+    assert value["left_branch_diameter"] == pytest.approx(12, abs=1.0 + max(spacing) / 2)
+
+
+@pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (1.5, 1.5, 3.0), (2.0, 2.0, 1.5)])
+def test_a_branch_that_turns_down_is_no_trunk(spacing):
+    """Its tip is near the lowest point, but the trunk's is lower; at the fork the right branch is as wide as it."""
+    found = measure_parts(fork(spacing, left_up_mm=-35), "pulmonary_artery")
+    value = {m.quantity: m.value for m in found.measurements}
+    assert value["trunk_diameter"] == pytest.approx(24, abs=1.5)
+    assert value["left_branch_diameter"] == pytest.approx(12, abs=1.5)
+
+
 def test_parts_need_what_tells_them_apart():
     mask = analytic.tube("straight", 10.0, (2.0, 2.0, 3.0), np.random.default_rng(1))
     alone = measure_parts(solids.segmentation({"aorta": mask}, solids.geometry(mask.shape, (2.0, 2.0, 3.0))), "aorta")

@@ -14,6 +14,7 @@ from radvlm.errors import InputError
 from radvlm.report_reader.frame import Frame
 from radvlm.report_reader.frames import read_frames
 from radvlm.report_reader.lexicon import expand, load_lexicon
+from radvlm.report_reader.report_text import find_sections
 from radvlm.report_reader.sentences import sentences
 
 #: text -> kind, and what else has to hold of the first frame of that kind.
@@ -114,6 +115,13 @@ ROWS: list[tuple[str, str, dict[str, object]]] = [
     ("Emphysema and atelectasis of both lungs, ?pneumonia.", "pneumonia", {"status": "uncertain"}),
     ("Emphysema and atelectasis of both lungs, ?pneumonia.", "emphysema", {"status": "present"}),
     ("Pneumonia?", "pneumonia", {"status": "uncertain"}),
+    # ... which may stand six words after it
+    ("Nodule of the right upper lobe posteriorly?", "lung_nodule", {"status": "uncertain"}),
+    ("Nodule of the right upper lobe posteriorly again?", "lung_nodule", {"status": "present"}),
+    # a doubt that the same sentence settles
+    ("Pneumonia, suspected clinically, was ruled out.", "pneumonia", {"status": "absent"}),
+    ("Pneumonia is suspected and not seen.", "pneumonia", {"status": "absent"}),
+    ("Pneumonia is suspected.", "pneumonia", {"status": "uncertain"}),
     # a kind with a home of its own takes no place elsewhere
     ("Bronchiectasis in the left lower lobe.", "bronchiectasis", {"sides": {"left"}, "locations": {"lower_lobe"}}),
     ("Emphysema in both upper lobes.", "emphysema", {"locations": {"upper_lobe"}, "sides": {"left", "right"}}),
@@ -121,6 +129,18 @@ ROWS: list[tuple[str, str, dict[str, object]]] = [
     # of two organs named before it, the nearer one has it
     ("Liver and spleen: 2 cm cyst.", "liver_cyst", {"sizes_mm": (20.0,)}),
     ("In the liver, as in the left kidney, a 2 cm cyst.", "kidney_cyst", {"sides": {"left"}, "sizes_mm": (20.0,)}),
+    # a place before it, two words away, comes before one that follows
+    ("Hepatic surface omental cyst near the spleen.", "liver_cyst", {"site": "liver"}),
+    ("Hepatic surface omental cyst at the spleen.", "liver_cyst", {"site": "liver"}),
+    # ... and when the nearer one has no name for it, it is not of the farther one
+    ("The liver is normal; the stomach is normal; a 2 cm cyst is seen.", "cyst", {"site": "", "sizes_mm": (20.0,)}),
+    # an organ inside the name of another finding is not the place of this one
+    ("No mass or adrenal nodularity in the liver.", "liver_tumor", {"status": "absent", "site": "liver"}),
+    ("Mass and adrenal nodularity.", "mass", {"site": ""}),
+    # a place of another organ is what it touches, not where it is
+    ("Hepatic cyst reaching the right lower lobe.", "liver_cyst", {"locations": set()}),
+    ("Cardiomegaly compressing the left lower lobe.", "cardiomegaly", {"locations": set()}),
+    ("Bronchiectasis next to segment VI of the liver.", "bronchiectasis", {"locations": set()}),
 ]
 
 
@@ -142,6 +162,35 @@ def test_a_list_of_sizes_and_places_is_several_findings() -> None:
     assert [(f.sizes_mm, set(f.sides)) for f in nodules] == [((5.0,), {"right"}), ((8.0,), {"left"})]
     one = read_frames("Cyst in the right kidney measuring 4 cm in length and 2 cm in width.").frames
     assert [f.sizes_mm for f in one] == [(40.0,)]
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [  # sides, severity, sizes of each finding
+        ("Small right and large left pleural effusion.", [("right", 1.5, ()), ("left", 4.0, ())]),
+        ("Large left, small right pleural effusion.", [("left", 4.0, ()), ("right", 1.5, ())]),
+        ("Pleural effusions, moderate on the left and small on the right.", [("left", 3.0, ()), ("right", 1.5, ())]),
+        ("Trace right pleural effusion and moderate left.", [("right", 1.0, ()), ("left", 3.0, ())]),
+        ("A 9 mm right and a 2 cm left adrenal nodule.", [("right", None, (9.0,)), ("left", None, (20.0,))]),
+        # nothing tells the sides apart: one finding of both
+        ("Small right and small left pleural effusion.", [("left right", 1.5, ())]),
+        ("Small right and left pleural effusions.", [("left right", 1.5, ())]),
+        ("Mild to moderate bilateral pleural effusions, right and left.", [("left right", 2.25, ())]),
+        # one side: a second severity is of no other
+        ("Small and later large left pleural effusion.", [("left", 4.0, ())]),
+    ],
+)
+def test_sides_that_are_described_apart_are_findings_apart(
+    text: str, wanted: list[tuple[str, float | None, tuple[float, ...]]]
+) -> None:
+    assert [(" ".join(sorted(f.sides)), f.grade, f.sizes_mm) for f in read_frames(text).frames] == wanted
+
+
+def test_sides_described_apart_keep_their_own_place_and_change() -> None:
+    right, left = read_frames("Mild right upper lobe and severe left lower lobe atelectasis.").frames
+    assert (right.locations, left.locations) == (frozenset({"upper_lobe"}), frozenset({"lower_lobe"}))
+    right, left = read_frames("New right and stable left pleural effusion.").frames
+    assert [(set(f.sides), f.change) for f in (right, left)] == [({"right"}, "new"), ({"left"}, "stable")]
 
 
 def test_spans_point_at_the_words() -> None:
@@ -169,6 +218,32 @@ def test_sections_that_state_nothing_are_left_out() -> None:
     assert [f.kind for f in read_frames(no_findings_heading).frames] == ["pleural_effusion"]
     organ_heading = "HISTORY: lymphoma\nLiver: Steatosis."
     assert [f.kind for f in read_frames(organ_heading).frames] == ["hepatic_steatosis"]
+    organs = "HISTORY: lymphoma\nLiver: Steatosis.\n\nSpleen: 2 cm cyst."
+    assert [f.kind for f in read_frames(organs).frames] == ["hepatic_steatosis", "spleen_lesion"]
+
+
+def test_a_section_is_its_words_without_heading_and_blanks() -> None:
+    text = "HISTORY:  Cough. \n\nFINDINGS:\n  Clear lungs.\nNo effusion.\n\nIMPRESSION:\n"
+    assert [(s.name, text[s.start : s.stop]) for s in find_sections(text)] == [
+        ("history", "Cough."),
+        ("findings", "Clear lungs.\nNo effusion."),
+        ("impression", ""),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("Emphysema. It measures 2 cm.", [("emphysema", (20.0,), "")]),
+        ("Emphysema. It comes with a new pneumothorax.", [("emphysema", (), ""), ("pneumothorax", (), "new")]),
+        ("Emphysema. This is beside a pneumothorax of 2 cm.", [("emphysema", (), ""), ("pneumothorax", (20.0,), "")]),
+        ("Emphysema. A cyst of 2 cm.", [("emphysema", (), ""), ("cyst", (20.0,), "")]),
+    ],
+)
+def test_a_sentence_that_names_a_finding_does_not_complete_the_one_before(
+    text: str, wanted: list[tuple[str, tuple[float, ...], str]]
+) -> None:
+    assert [(f.kind, f.sizes_mm, f.change) for f in read_frames(text).frames] == wanted
 
 
 @pytest.mark.parametrize(
@@ -184,6 +259,7 @@ def test_sections_that_state_nothing_are_left_out() -> None:
             "There is a nodule in the right upper lobe, which measures\nabout 5 mm.",
             ["There is a nodule in the right upper lobe, which measures\nabout 5 mm."],
         ),
+        ("Known mass of stage\npT2 in the lung. Cyst.", ["Known mass of stage\npT2 in the lung.", "Cyst."]),
         (
             "Mosaic attenuation (small airway disease? small vessel disease?). Cyst.",
             ["Mosaic attenuation (small airway disease? small vessel disease?).", "Cyst."],

@@ -342,3 +342,13 @@ def test_a_healed_node_that_came_with_another_is_no_new_lesion() -> None:
     for short, category in ((9.99, "stable disease"), (10.0, "progressive disease")):
         node = lesion(1, (0, 0, -30), 14.0, "lymph_node", short, "")
         assert compare(scan([target, node]), prior).recist.category == category
+
+
+@pytest.mark.parametrize("cut_now", [True, False])
+def test_a_lesion_cut_in_one_scan_is_shown_in_both_and_compared_in_none(cut_now: bool) -> None:
+    now = lesion(1, (70, 10, 20), 30.0, cut=("superior",) if cut_now else ())
+    then = lesion(1, (70, 10, 22), 20.0, cut=() if cut_now else ("superior",))
+    (found,) = compare(scan([now]), scan([then])).changes
+    assert (found.status, found.reason) == ("not comparable", "cut by the field of view in one of the scans")
+    assert found.current == now and found.prior == then and found.size == "long_axis"
+    assert found.distance_mm == pytest.approx(2.0) and found.doubling_days is None

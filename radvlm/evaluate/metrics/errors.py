@@ -228,19 +228,21 @@ def assign(costs: Sequence[Sequence[float]]) -> list[tuple[int, int]]:
         return sorted((i, j) for j, i in assign([[costs[i][j] for i in range(rows)] for j in range(columns)]))
 
     @cache
-    def best(row: int, used: int) -> tuple[float, tuple[tuple[int, int], ...]]:
+    def best(row: int, used: int) -> tuple[float, int, tuple[tuple[int, int], ...]]:
+        """Least cost of the rows from this one on, the rows left over (fewest of equal costs), and the pairs."""
         if row == rows:
-            return 0.0, ()
-        rest, chosen = best(row + 1, used)
-        winner = (rest + 2 * _UNMATCHED, chosen)
+            return 0.0, 0, ()
+        rest, left, chosen = best(row + 1, used)
+        winner = (rest + 2 * _UNMATCHED, left + 1, chosen)
         for j in range(columns):
             if not used >> j & 1 and costs[row][j] <= 2 * _UNMATCHED:
-                rest, chosen = best(row + 1, used | 1 << j)
-                if costs[row][j] + rest < winner[0] - 1e-9:
-                    winner = (costs[row][j] + rest, ((row, j), *chosen))
+                rest, left, chosen = best(row + 1, used | 1 << j)
+                total = costs[row][j] + rest
+                if (round(total - winner[0], 9), left) < (0.0, winner[1]):
+                    winner = (total, left, ((row, j), *chosen))
         return winner
 
-    return list(best(0, 0)[1])
+    return list(best(0, 0)[2])
 
 
 def _cost(a: Fact, b: Fact, lexicon: Lexicon, table: Significance) -> float:
