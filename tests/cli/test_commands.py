@@ -47,6 +47,7 @@ def run(*arguments: object) -> int:
     return main([str(a) for a in arguments])
 
 
+@pytest.mark.slow
 def test_report_writes_every_file_and_prints_the_text(
     files: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -68,6 +69,7 @@ def test_report_writes_every_file_and_prints_the_text(
     assert all(len(row["sha256"]) == 64 for row in manifest["inputs"])
 
 
+@pytest.mark.slow
 def test_a_second_run_replaces_the_first_and_leaves_other_files(files: tuple[Path, Path], tmp_path: Path) -> None:
     ct, masks = files
     out = tmp_path / "out"
@@ -80,6 +82,7 @@ def test_a_second_run_replaces_the_first_and_leaves_other_files(files: tuple[Pat
     assert list(tmp_path.iterdir()) == [out]
 
 
+@pytest.mark.slow
 def test_measure_prints_csv_or_json(
     files: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -96,6 +99,7 @@ def test_measure_prints_csv_or_json(
     assert any(o["quantity"] == "mean_hu" and o["reason"] for o in liver["omissions"])
 
 
+@pytest.mark.slow
 def test_regions_file_reads_back_as_masks(files: tuple[Path, Path], tmp_path: Path) -> None:
     ct, masks = files
     run("report", ct, "--masks", masks, "-o", tmp_path / "out", "-q", "--no-page")
@@ -190,6 +194,7 @@ def test_bad_masks_are_one_line_exit_2_and_nothing_written(
     assert [p.name for p in tmp_path.iterdir()] == ["mask.nii.gz"]
 
 
+@pytest.mark.slow
 def test_a_failure_while_writing_leaves_the_old_report(
     files: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -214,6 +219,7 @@ def test_wrong_usage_exits_2(arguments: list[str]) -> None:
     assert stop.value.code == 2
 
 
+@pytest.mark.slow
 def test_a_file_where_the_folder_should_be(files: tuple[Path, Path], tmp_path: Path) -> None:
     (tmp_path / "out").write_text("x")
     assert run("report", files[0], "--masks", files[1], "-o", tmp_path / "out", "-q") == 2
@@ -238,6 +244,7 @@ def test_series_marks_what_report_would_take(real_data: Path, capsys: pytest.Cap
     assert len(marked) == 1 and "axial" in marked[0] and " 20 " in marked[0]
 
 
+@pytest.mark.slow
 def test_evaluate_grounds_report_folders_by_their_masks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from radvlm.phantom import LesionSpec
     from radvlm.workflows.report import generate_report
@@ -327,6 +334,7 @@ def test_classify_prints_a_table_or_json(
     assert data["notice"] == fakes.NOTICE and [s["finding"] for s in data["scores"]] == ["a cyst", "a stone"]
 
 
+@pytest.mark.slow
 def test_ask_prints_the_answer_and_how_sure_it_is(
     files: tuple[Path, Path], fake: object, capsys: pytest.CaptureFixture[str]
 ) -> None:

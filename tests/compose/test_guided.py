@@ -472,6 +472,7 @@ def readings(draw: st.DrawFn) -> tuple[FindingScore, ...]:
 MASKS = ("complete_abdomen", "upper_abdomen_stack", "plain_abdomen", "lungs_only")
 
 
+@pytest.mark.slow
 @SETTINGS
 @given(data=st.data())
 def test_whatever_a_model_says_the_report_is_true_to_the_findings(data: st.DataObject) -> None:

@@ -19,6 +19,7 @@ def _report(folder: Path, ct: str, masks: str) -> Report:
     return compose_report(interpret(numbers, patient=volume.study.patient, study=volume.study))
 
 
+@pytest.mark.slow
 def test_stack_of_40_mm(real_data: Path) -> None:
     text = _report(real_data, "upper_abdomen_dicom", "upper_abdomen_masks/segmentation.nii.gz").text
     assert "20 axial slices at 2 mm spacing, slice thickness 3 mm, coverage 40 mm. Portal venous phase" in text
@@ -28,6 +29,7 @@ def test_stack_of_40_mm(real_data: Path) -> None:
     assert " mL" not in body and "normal" not in body and "enlarged" not in body and "No " not in body
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("masks", ["plain_abdomen/segmentation.nii.gz", "plain_abdomen/segmentation_folder"])
 def test_plain_abdomen(real_data: Path, masks: str) -> None:
     report = _report(real_data, "plain_abdomen/ct.nii.gz", masks)

@@ -205,6 +205,7 @@ def test_effusions_keep_their_sides() -> None:
     assert "Pericardial effusion, 80 mL, 9 HU, above the usual amount." in text
 
 
+@pytest.mark.slow
 def test_phantom_like_lesions_of_every_kind_in_every_style() -> None:
     kinds = [s.name for s in structures().values() if s.kind in ("lesion", "fluid")]
     for count in (1, 2, 7):

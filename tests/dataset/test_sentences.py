@@ -62,6 +62,7 @@ def cases(draw: st.DrawFn) -> Case:
         return Case(target)
 
 
+@pytest.mark.slow
 @given(cases(), st.sampled_from(STYLES), st.integers(0, 50), st.booleans())
 @settings(max_examples=80)
 def test_every_statement_is_true_to_the_truth(case: Case, style: str, seed: int, places: bool) -> None:

@@ -288,6 +288,7 @@ def test_an_uncertain_label_counts_as_asked() -> None:
         FindingsMetric("ct-rate", "maybe")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 5])
 def test_a_generated_report_reads_back_as_its_own_findings(seed: int) -> None:
     import radvlm

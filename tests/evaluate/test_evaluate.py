@@ -120,6 +120,7 @@ def test_the_order_of_cases_changes_nothing(pairs: tuple[list[str], list[str]], 
     assert table.patients == 30 and table.cases == 60
 
 
+@pytest.mark.slow
 def test_identical_reports_are_perfect_and_differ_from_every_baseline(pairs: tuple[list[str], list[str]]) -> None:
     table = _evaluate(pairs[0], {"copy": pairs[0], "model": pairs[1]}, metrics=["lexical"])
     for output in table.metrics[0].outputs:
@@ -284,6 +285,7 @@ def _command(tmp_path: Path, *arguments: str) -> int:
     )
 
 
+@pytest.mark.slow
 def test_the_command_writes_files_and_tells_of_failed_cases(tmp_path: Path, pairs, capsys) -> None:
     for name, texts in (("refs", pairs[0]), ("a", pairs[1]), ("b", pairs[1][:-3])):
         (tmp_path / f"{name}.jsonl").write_text(

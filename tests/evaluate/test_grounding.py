@@ -443,6 +443,7 @@ def test_two_findings_of_one_region_are_one_lesion() -> None:
         assert found.extra == ("F3",)
 
 
+@pytest.mark.slow
 def test_a_phantom_from_voxels_to_grounding() -> None:
     """A generated report points at its own lesions; one made from a scan with two of three missing finds a third."""
     import radvlm

@@ -15,6 +15,7 @@ from radvlm.evaluate.inject_grammar import TOPICS
 from radvlm.evaluate.metrics.errors import count_errors
 
 
+@pytest.mark.slow
 def test_errors_of_every_kind_are_found_and_controls_are_clean() -> None:
     hit, false, missed, clean = Counter[str](), Counter[str](), Counter[str](), {c: [0, 0] for c in CONTROLS}
     for pair in pairs(40, seed=11):

@@ -40,6 +40,7 @@ def _plain(name: str) -> str:
     return name.lower().replace("_", "-")
 
 
+@pytest.mark.slow
 def test_every_import_is_a_declared_package() -> None:
     homes = importlib.metadata.packages_distributions()
     declared = {_plain(row["name"]) for row in dependencies() if row["need"] != "dev"}

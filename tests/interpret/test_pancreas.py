@@ -185,6 +185,7 @@ def phantom_masks(tumor_at, radius=9.0, side=1.0):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("tumor_at", "touched"),
     [

@@ -585,6 +585,7 @@ def _dcm2niix(folder: Path, out: Path) -> np.ndarray:
     return nib.as_closest_canonical(nib.load(next(out.glob("*.nii"))))
 
 
+@pytest.mark.slow
 def test_real_series_equals_dcm2niix(real_data, tmp_path):
     volume = load_volume(real_data / "upper_abdomen_dicom")
     reference = _dcm2niix(real_data / "upper_abdomen_dicom", tmp_path / "out")

@@ -101,6 +101,7 @@ def two_organs() -> np.ndarray:
 ORGANS = [("Liver", codes.SCT.Liver), ("left kidney", codes.SCT.Kidney), ("Spleen", codes.SCT.Spleen)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["BINARY", "LABELMAP"])
 def test_read_back_equal(tmp_path: Path, kind: str) -> None:
     series = ct_series()

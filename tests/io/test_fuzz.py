@@ -68,6 +68,7 @@ NIFTI, HU = small_nifti()
 PACKED = gzip.compress(NIFTI, mtime=0)
 
 
+@pytest.mark.slow
 @FUZZ
 @given(content=damage(NIFTI, header=360))
 def test_nifti(folder, content):
@@ -111,6 +112,7 @@ def series(writer, tmp_path_factory) -> dict[str, list[Path]]:
     }
 
 
+@pytest.mark.slow
 @settings(FUZZ, max_examples=200)
 @given(data=st.data())
 def test_dicom(series, data):

@@ -171,6 +171,7 @@ def test_wrong_rescale_argument(body, rescale):
         load_volume(body, affine=AFFINE, rescale=rescale)
 
 
+@pytest.mark.slow
 def test_dicom_in_hu_with_a_rescale_again(writer, tmp_path, body):
     """The same two mistakes in a DICOM series, where each slice was rescaled while reading."""
 

@@ -305,6 +305,7 @@ def test_a_text_file_named_nii(tmp_path: Path) -> None:
 # -- orientation ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @given(data=st.data())
 @settings(max_examples=25)
 def test_stored_axes_never_matter(data: st.DataObject) -> None:
@@ -542,6 +543,7 @@ def test_real_masks(real_data: Path) -> None:
     assert 2 * (liver[0] & liver[1]).sum() / (liver[0].sum() + liver[1].sum()) > 0.95
 
 
+@pytest.mark.slow
 def test_real_masks_on_their_dicom_series(real_data: Path) -> None:
     volumes = pytest.importorskip("radvlm.io.volumes")
     volume = volumes.load_volume(real_data / "upper_abdomen_dicom")

@@ -305,6 +305,7 @@ def test_not_finite(stored, body):
         load_volume(stored(nifti_bytes(array)))
 
 
+@pytest.mark.slow
 def test_gzip_bomb_ends_early(stored):
     """A header that promises little, followed by 256 MiB of zeros: refused after the promised size."""
     head = nifti_bytes(np.zeros((8, 8, 8), np.int16))

@@ -49,6 +49,7 @@ def largest_difference(a: EncoderOutput, b: EncoderOutput) -> float:
     return max(float((x - y).abs().max()) for x, y in pairs)
 
 
+@pytest.mark.slow
 def test_folding_is_exact_and_leaves_the_encoder_alone(encoder: MerlinImageEncoder, images: Tensor) -> None:
     before = tensor_digest(encoder.state_dict())
     folded = fold(encoder)
@@ -70,6 +71,7 @@ def test_folded_tokens_can_feed_a_layer_that_is_trained(encoder: MerlinImageEnco
     assert adapter.weight.grad is not None
 
 
+@pytest.mark.slow
 def test_bfloat16_reports_how_it_compares(encoder: MerlinImageEncoder, images: Tensor) -> None:
     fast = accelerate(encoder, precision="bfloat16", probes=random_probes(SHAPE, 3))
     check = fast.check
@@ -81,6 +83,7 @@ def test_bfloat16_reports_how_it_compares(encoder: MerlinImageEncoder, images: T
     assert output.tokens.dtype == torch.bfloat16
 
 
+@pytest.mark.slow
 def test_a_precision_that_changes_the_embedding_is_refused(encoder: MerlinImageEncoder) -> None:
     exact, broken = fold(encoder), fold(encoder)
     generator = torch.Generator().manual_seed(0)
@@ -116,6 +119,7 @@ def test_a_difference_that_is_lost_is_refused_though_the_plain_cosine_is_high(en
     assert float(str(caught.value).split("Received: ")[1].split(" ")[0]) > 0.999
 
 
+@pytest.mark.slow
 def test_openvino_gives_the_same_and_caches_by_the_weights(
     encoder: MerlinImageEncoder, images: Tensor, tmp_path: Path
 ) -> None:

@@ -92,6 +92,7 @@ def _naive(decoder: Decoder, prefix: torch.Tensor, prompt: str, limits: WritingL
 
 
 # --- writing --------------------------------------------------------------------------------------------------------
+@pytest.mark.slow
 def test_shared_prefix_writes_what_the_plain_loops_write(decoder: Decoder) -> None:
     limits, prefix = WritingLimits(24, 1.2), _prefix()
     shared = generate_sections(decoder, prefix, PROMPTS, limits)
@@ -104,6 +105,7 @@ def test_shared_prefix_writes_what_the_plain_loops_write(decoder: Decoder) -> No
     assert len({generation.token_ids for generation in shared}) == len(PROMPTS)
 
 
+@pytest.mark.slow
 def test_without_penalty_too(llama: Decoder) -> None:
     limits, prefix = WritingLimits(24), _prefix()
     shared = generate_sections(llama, prefix, PROMPTS, limits)
@@ -111,6 +113,7 @@ def test_without_penalty_too(llama: Decoder) -> None:
     assert shared != generate_sections(llama, prefix, PROMPTS, WritingLimits(24, 1.2))
 
 
+@pytest.mark.slow
 def test_the_prefix_is_read_once_and_the_image_matters(llama: Decoder, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
     plain = llama.logits
@@ -127,6 +130,7 @@ def test_the_prefix_is_read_once_and_the_image_matters(llama: Decoder, monkeypat
     assert one != generate_sections(llama, _prefix(seed=4), PROMPTS, WritingLimits(6))
 
 
+@pytest.mark.slow
 def test_four_cases_at_once_are_four_single_cases(decoder: Decoder) -> None:
     limits, prefixes = WritingLimits(20, 1.1), _prefix(4)
     prompts = [PROMPTS, PROMPTS[:1], [], PROMPTS[1:3]]
@@ -136,6 +140,7 @@ def test_four_cases_at_once_are_four_single_cases(decoder: Decoder) -> None:
         assert [g.token_ids for g in together[case]] == [g.token_ids for g in single]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
 def test_padding_has_no_influence_even_without_an_image(tokenizer: PreTrainedTokenizerFast, attention: str) -> None:
     decoder = _llama(tokenizer)
@@ -149,6 +154,7 @@ def test_padding_has_no_influence_even_without_an_image(tokenizer: PreTrainedTok
         )
 
 
+@pytest.mark.slow
 def test_prefixes_of_different_length_are_masked(decoder: Decoder) -> None:
     limits, short, long = WritingLimits(12), _prefix(1, 5), _prefix(1, 9, seed=5)
     for before in (0, 2, 4):  # padding at the end, on both sides, at the beginning
@@ -267,6 +273,7 @@ def test_labels_lie_on_targets_and_their_end(llama: Decoder) -> None:
     assert torch.isfinite(llama.loss(None, alone))
 
 
+@pytest.mark.slow
 def test_gradients_reach_the_prefix_and_checkpointing_leaves_them(llama: Decoder) -> None:
     batch = llama.text_batch(PROMPTS[:2], ["12 mm", "No lesion"])
     llama.train().add_lora(LoraSettings(2))
@@ -328,6 +335,7 @@ def test_adapters_learn_and_the_base_stays(decoder: Decoder) -> None:
     assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
 
 
+@pytest.mark.slow
 def test_merged_equals_unmerged(decoder: Decoder) -> None:
     decoder.add_lora(LoraSettings(4, 8.0, dropout=0.2))
     _train_adapters(decoder)
@@ -354,6 +362,7 @@ def test_a_model_that_peft_wrapped_already_still_gets_positions(decoder: Decoder
     assert [g.token_ids for g in generate_sections(again, _prefix(), PROMPTS, limits)] == expected  # B starts at zero
 
 
+@pytest.mark.slow
 def test_saved_and_loaded_is_identical(decoder: Decoder, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     decoder.add_lora(LoraSettings(4))
     _train_adapters(decoder)
@@ -475,6 +484,7 @@ def test_adapters_of_another_base_are_refused(
         _gpt2(tokenizer).load_adapter(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_sliding_window_is_the_context(tokenizer: PreTrainedTokenizerFast) -> None:
     config = MistralConfig(
         vocab_size=320,

@@ -62,6 +62,7 @@ def monai_input(array: np.ndarray, affine: np.ndarray) -> tuple[torch.Tensor, np
     return out.as_tensor()[0], np.asarray(out.affine)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("stored_as", ["float64", "float32"])
 def test_same_tensor_and_place_as_monai(case: str, stored_as: str) -> None:

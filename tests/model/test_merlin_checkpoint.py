@@ -223,6 +223,7 @@ def test_conversion_keeps_every_tensor(
         assert len(manifest["tasks"]["report"]["files"]) > 5
 
 
+@pytest.mark.slow
 def test_equal_trunks_are_stored_and_run_once(tmp_path: Path, volume: Volume, monkeypatch: pytest.MonkeyPatch) -> None:
     files = write_random_files(tmp_path / "files", tasks=TASKS)
     trunk = open_checkpoint(files / FILES["default"], shape=SMALL_SHAPE).trunk
@@ -317,6 +318,7 @@ def test_is_merlin(folder: Path, tmp_path: Path) -> None:
 
 
 # --- tasks --------------------------------------------------------------------------------------------------------
+@pytest.mark.slow
 def test_features_are_those_of_the_networks(model: MerlinModel, folder: Path, volume: Volume) -> None:
     found = model.features(volume)
     state = read_tensors(folder / FILES["default"])
@@ -342,6 +344,7 @@ def image_encoder_without_size_check(state: dict[str, torch.Tensor]) -> torch.nn
     return encoder.eval()
 
 
+@pytest.mark.slow
 def test_zero_shot_is_the_mean_of_cosines(model: MerlinModel, volume: Volume) -> None:
     (score,) = model.zero_shot(volume, ["ascites"])
     asked = published_findings()["ascites"]
@@ -362,6 +365,7 @@ def test_opposite_prompts_give_the_opposite_answer(model: MerlinModel, volume: V
     assert other.zero_shot(volume)[0].margin == pytest.approx(-model.zero_shot(volume, ["ascites"])[0].margin, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_calibration_replaces_the_convention(model: MerlinModel, volume: Volume) -> None:
     margin = model.zero_shot(volume, ["ascites"])[0].margin
     calibration = Calibration(("fracture", "ascites"), (1.0, 3.0), (0.0, -1.0), (0.1, 0.2), (0.5, 0.9))
@@ -430,6 +434,7 @@ def test_tasks_that_are_not_there_are_named(model: MerlinModel, folder: Path, vo
             model.classify(volume, findings)
 
 
+@pytest.mark.slow
 def test_saving_and_loading_give_the_same_model(
     model: MerlinModel, folder: Path, volume: Volume, tmp_path: Path
 ) -> None:
@@ -443,6 +448,7 @@ def test_saving_and_loading_give_the_same_model(
 
 
 # --- prompts ------------------------------------------------------------------------------------------------------
+@pytest.mark.slow
 def test_load_model_opens_them_too(folder: Path, volume: Volume, tmp_path: Path) -> None:
     """A converted folder knows its sizes; published files have the published ones, and others are named."""
     converted = convert(folder / FILES["five_year"], tmp_path / "converted", shape=SMALL_SHAPE)

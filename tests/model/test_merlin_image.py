@@ -81,6 +81,7 @@ def small_twin(network: nn.Module, head: str = "phenotype", blocks: tuple[int, .
     return encoder.eval()
 
 
+@pytest.mark.slow
 def test_same_outputs_as_the_published_code_in_double_precision() -> None:
     shape = (32, 64, 20)
     scans = torch.cat([blobs(shape, 1), blobs(shape, 2)]).double()
@@ -100,6 +101,7 @@ def test_same_outputs_as_the_published_code_in_double_precision() -> None:
     torch.testing.assert_close(output.tokens.mean(1), output.pooled)
 
 
+@pytest.mark.slow
 def test_same_outputs_as_the_published_code_in_single_precision() -> None:
     shape = (64, 64, 32)
     network = calibrate(published_network(FEW, HEADS["five_year"], seed=1), blobs(shape, 1), blobs(shape, 2))
@@ -130,6 +132,7 @@ def test_same_outputs_at_full_depth_and_width() -> None:
     assert (output.embedding - F.normalize(contrastive, dim=-1)).abs().max() < 1e-4
 
 
+@pytest.mark.slow
 def test_the_published_input_size_gives_490_tokens() -> None:
     encoder = MerlinImageEncoder("phenotype", blocks=(1, 1, 1, 1), width=4).eval()
     with torch.no_grad():
@@ -189,6 +192,7 @@ def test_missing_extra_and_misshapen_keys_are_named() -> None:
         image_encoder_from_state(cut)
 
 
+@pytest.mark.slow
 def test_inflated_weights_see_a_scan_without_depth_as_its_slice() -> None:
     from torchvision.models.resnet import Bottleneck, ResNet
 
@@ -206,6 +210,7 @@ def test_inflated_weights_see_a_scan_without_depth_as_its_slice() -> None:
     torch.testing.assert_close(middle[:, :, 1], features[0], atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_checkpointing_changes_neither_gradients_nor_statistics() -> None:
     torch.manual_seed(0)
     plain = MerlinImageEncoder("five_year", blocks=(1, 1, 1, 1), width=8)

@@ -34,6 +34,7 @@ def test_a_lesion_that_is_all_edge_has_no_core() -> None:
     assert core_values(np.ones((4, 3, 2), bool), np.zeros((4, 3, 2), np.int16)) is None
 
 
+@pytest.mark.slow
 def test_the_core_of_a_blurred_cyst_is_nearer_to_the_truth() -> None:
     from radvlm.phantom import LesionSpec, PhantomSpec, make_phantom
     from radvlm.quantify import measure_scan

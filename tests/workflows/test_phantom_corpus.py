@@ -130,6 +130,7 @@ def test_a_case_is_its_phantom_cut_to_the_body(tmp_path: Path) -> None:
     assert case.report is None
 
 
+@pytest.mark.slow
 def test_an_interrupted_corpus_goes_on_and_is_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[tuple[int, int]] = []
     write_corpus(tmp_path / "a", range(3), OPTIONS, progress=lambda done, of: told.append((done, of)))

@@ -24,6 +24,7 @@ def phantom() -> Phantom:
     return make_phantom(PhantomSpec(seed=5, shape=(80, 80, 80), spacing_mm=(5.0, 5.0, 5.5)))
 
 
+@pytest.mark.slow
 def test_every_kind_of_input_gives_the_same_report(phantom: Phantom, tmp_path: Path) -> None:
     volume, masks = phantom.volume, phantom.segmentation
     affine = volume.geometry.affine
@@ -86,6 +87,7 @@ def test_without_masks_almost_everything_is_not_assessed(phantom: Phantom) -> No
     assert any(f.status is Status.NOT_ASSESSED for f in report.findings)
 
 
+@pytest.mark.slow
 def test_masks_alone_give_geometry_without_hu(phantom: Phantom) -> None:
     numbers = radvlm.measure(None, phantom.segmentation)
     full = radvlm.measure(phantom.volume, phantom.segmentation)
@@ -95,6 +97,7 @@ def test_masks_alone_give_geometry_without_hu(phantom: Phantom) -> None:
         assert any(o.quantity == "mean_hu" for o in alone.omissions)
 
 
+@pytest.mark.slow
 def test_masks_on_another_grid_must_be_aligned_first(phantom: Phantom) -> None:
     other = make_phantom(PhantomSpec(seed=5, shape=(64, 64, 64), spacing_mm=(6.0, 6.0, 6.5)))
     report = radvlm.generate_report(phantom.volume, segmentation=other.segmentation)
@@ -111,6 +114,7 @@ def test_the_callers_patient_wins_over_the_header(phantom: Phantom) -> None:
     assert merge_patient(None, header) == header
 
 
+@pytest.mark.slow
 def test_every_sentence_is_grounded(phantom: Phantom) -> None:
     report = radvlm.generate_report(phantom.volume, segmentation=phantom.segmentation)
     for sentence in report.sentences:
@@ -123,6 +127,7 @@ def test_every_sentence_is_grounded(phantom: Phantom) -> None:
         assert int(np.isin(report.regions.labels, (row.label, *row.also)).sum()) == region.voxels
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "content"),
     [
@@ -148,6 +153,7 @@ def test_damaged_regions_are_one_clear_error(name: str, content: str | None, pha
         load_regions(folder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("ct", "masks"),
     [

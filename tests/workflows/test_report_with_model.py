@@ -126,6 +126,7 @@ def test_the_report_follows_its_schema(image_only: GeneratedReport) -> None:
     jsonschema.validate(json.loads(image_only.report.to_json()), schema)
 
 
+@pytest.mark.slow
 def test_with_masks_the_masks_win(phantom: Phantom) -> None:
     model = fakes.FakeModel(
         {
@@ -157,6 +158,7 @@ def test_without_masks_the_model_is_given_no_findings(phantom: Phantom) -> None:
     assert model.calls == [("read", ())]
 
 
+@pytest.mark.slow
 def test_a_region_of_both_is_kept_apart(phantom: Phantom) -> None:
     """The model points at another liver than the masks show: two regions, each exactly its own."""
     ball = _ball(phantom, "liver", 5)
@@ -172,6 +174,7 @@ def test_a_region_of_both_is_kept_apart(phantom: Phantom) -> None:
     assert labels.tolist() == list(range(len(labels))), "labels run without gaps"
 
 
+@pytest.mark.slow
 def test_classify_answer_embed(phantom: Phantom) -> None:
     model = fakes.FakeModel({"liver_cyst": 0.9})
     found = radvlm.classify_findings(phantom.volume, model=model)
