@@ -151,7 +151,7 @@ def _report(row: Mapping[str, Any], found: Mapping[str, str], columns: Columns, 
     id = _string(row[found["id"]], where, "id").strip()
     if not id:
         raise InputError("every report has an id", f"{where}: it is empty")
-    patient = _string(row.get(found.get("patient_id", "")), where, "patient id").strip()
+    patient = _string(row.get(found["patient_id"]) if "patient_id" in found else None, where, "patient id").strip()
     if columns.patient_pattern:
         match = re.search(columns.patient_pattern, id)
         if match is None or not match.groups():

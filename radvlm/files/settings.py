@@ -44,7 +44,13 @@ def read_mapping(path: Source, what: str, remedy: str = "") -> dict[str, Any]:
     source = Path(path) if isinstance(path, str | os.PathLike) else path
     try:
         data = yaml.safe_load(source.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (
+        OSError,
+        yaml.YAMLError,
+        ValueError,
+        IndexError,
+        RecursionError,
+    ) as error:  # PyYAML lets the last three through
         raise InputError(f"{what} is a readable YAML file", f"{source.name}: {error}", remedy) from error
     if data is None:
         return {}

@@ -186,6 +186,12 @@ def _organ_asked(said: str, subjects: Subjects) -> str:
     return named[0] if len(same) == 1 else ""
 
 
+def named_side(question: str) -> str:
+    """``left`` or ``right`` where a question names just one of them, else ""."""
+    sides = {"left", "right"} & set(re.findall(r"[a-z]+", question.lower()))
+    return "".join(sides) if len(sides) == 1 else ""
+
+
 def of_side(scores: Sequence[FindingScore], side: str) -> list[FindingScore]:
     """The scores of one side, those without a side among them; all where the question names none."""
     other = {"left": "_right", "right": "_left"}.get(side)

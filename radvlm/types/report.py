@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from radvlm.errors import InputError, VerificationError
+from radvlm.errors import InputError, RadvlmError, VerificationError
 from radvlm.types.anatomy import SECTIONS
 from radvlm.types.finding import Citable, Finding, Status, citable
 from radvlm.types.finding_json import finding_to_dict, findings_from_dicts
@@ -220,7 +220,9 @@ class Report:
                 None if model is None else ModelRecord.from_dict(model),
                 None if retrieval is None else RetrievalRecord.from_dict(retrieval),
             )
-        except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
+        except RadvlmError:
+            raise
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
             raise InputError(
                 "report.json follows docs/report.schema.json", f"{type(error).__name__}: {error}"
             ) from error

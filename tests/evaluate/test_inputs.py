@@ -182,3 +182,9 @@ def test_headings_become_sections() -> None:
     assert (one_line.findings, one_line.impression) == ("clear lungs", "normal")
     with pytest.raises(InputError, match="string, a mapping"):
         ReportText.of("a", 7)
+
+
+def test_a_column_without_a_name_is_no_patient(tmp_path: Path) -> None:
+    """pandas writes its index so; whatever stands there is nobody's id."""
+    (report,) = read_reports(_write(tmp_path, "x.csv", "id,,text\na,1,The liver.\n"))
+    assert (report.id, report.patient_id) == ("a", "")

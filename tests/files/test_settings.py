@@ -93,6 +93,9 @@ def test_files(tmp_path: Path) -> None:
         (b"- 1", r"a file is a mapping of settings\. Received: list\. See the manual"),
         (b"a: [", r"a file is a readable YAML file\. Received: s\.yaml: .*See the manual"),
         (b"a: \xff", r"a file is a readable YAML file\. Received: s\.yaml"),
+        (b"a: 2020-13-45", "a file is a readable YAML file"),
+        (b"a: !!float ''", "a file is a readable YAML file"),
+        (b"{" * 3000, "a file is a readable YAML file"),
         (b"a: !!python/object/apply:os.system ['true']", "a file is a readable YAML file"),
     ):
         path.write_bytes(text)

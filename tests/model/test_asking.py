@@ -8,7 +8,7 @@ import pytest
 
 from radvlm.dataset.questions import subjects
 from radvlm.model.mask_answers import answer_of_masks, told_by_findings
-from radvlm.model.questions import Asked, Shown, Subjects, of_side, property_of, understand, verdict
+from radvlm.model.questions import Asked, Shown, Subjects, named_side, of_side, property_of, understand, verdict
 from radvlm.types.anatomy import structure
 from radvlm.types.finding import Assessment, Finding, Status
 from radvlm.types.finding_kinds import finding_kind
@@ -235,3 +235,16 @@ def test_a_size_that_the_field_of_view_cuts_is_not_told() -> None:
     assert answer_of_masks(question, _asked(question)[0], [], MEASURED) is None
     question = "How large is the right renal cyst?"
     assert answer_of_masks(question, _asked(question)[0], [], MEASURED) is None, "the left one alone was measured"
+
+
+@pytest.mark.parametrize(
+    ("question", "side"),
+    [
+        ("Is there a stone in the right kidney?", "right"),
+        ("LEFT renal cyst?", "left"),
+        ("Left or right?", ""),
+        ("Is it bright?", ""),
+    ],
+)
+def test_the_side_that_a_question_names(question: str, side: str) -> None:
+    assert named_side(question) == side

@@ -178,3 +178,26 @@ def test_records_of_a_model_and_of_prior_texts_survive_json() -> None:
     stored["model"] = "fake"
     with pytest.raises(InputError, match=r"report\.schema\.json"):
         Report.from_json(json.dumps({**json.loads(both.to_json()), "provenance": stored}))
+
+
+def _set(data: dict, value: object, *path: str | int) -> None:
+    for key in path[:-1]:
+        data = data[key]
+    data[path[-1]] = value
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("findings", 0, "status"), "bogus"),
+        (("findings", 0, "source"), "bogus"),
+        (("examination",), [["a", "b", "c"]]),
+        (("provenance",), "xx"),
+        (("sentences", 0, "finding_ids"), [[]]),
+    ],
+)
+def test_a_report_changed_by_hand_is_one_clear_error(path: tuple[str | int, ...], value: object) -> None:
+    data = json.loads(_report("plain_abdomen").to_json())
+    _set(data, value, *path)
+    with pytest.raises(InputError, match=r"report\.json follows docs/report\.schema\.json"):
+        Report.from_json(json.dumps(data))

@@ -31,7 +31,17 @@ from radvlm.model.hashed_text import HashedTextConfig, HashedTextEncoder
 from radvlm.model.inputs import InputSpec, prepare
 from radvlm.model.mask_answers import answer_of_masks, cited_lines, told_by_findings
 from radvlm.model.precision import check_precision, computing
-from radvlm.model.questions import VERDICTS, Asked, Shown, Subjects, of_side, property_of, understand, verdict
+from radvlm.model.questions import (
+    VERDICTS,
+    Asked,
+    Shown,
+    Subjects,
+    named_side,
+    of_side,
+    property_of,
+    understand,
+    verdict,
+)
 from radvlm.model.store import ModelFormat, open_model, save_model, with_tuples
 from radvlm.model.tiny.encoder import FEATURES, PyramidConfig, PyramidEncoder, evidence, split_maps
 from radvlm.model.tiny.grounding import Patch, cells_of, to_scan
@@ -293,7 +303,7 @@ class TableModel:
         scores = self._scores_of(encoded, volume.geometry)
         asked = understand(question, self.settings.subjects)
         about = [] if asked is None else of_side([s for s in scores if s.finding in asked.findings], asked.side)
-        related = about or self._related(question, scores)
+        related = about or self._related(question, of_side(scores, named_side(question)))
         given = None if asked is None else answer_of_masks(question, asked, about, findings)
         if given is None and asked is not None and about:
             given = self._by_scores(encoded, asked, about, findings)
