@@ -38,6 +38,7 @@ def test_report_from_arrays(capsys: pytest.CaptureFixture[str]) -> None:
     assert "splenic cyst" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_measure_many_survives_a_damaged_case(tmp_path: Path) -> None:
     phantom = make_phantom(PhantomSpec(seed=2, region="abdomen", shape=(64, 64, 64)))
     for name in ("a", "b"):
@@ -57,6 +58,7 @@ def test_measure_many_survives_a_damaged_case(tmp_path: Path) -> None:
     assert [r["error"][:10] for r in rows if r["case"] == "b"] and all(r["error"] for r in rows if r["case"] == "b")
 
 
+@pytest.mark.slow
 def test_lesions_into_a_real_scan(real_data: Path) -> None:
     folder = real_data / "plain_abdomen"
     report, truth = example("lesions_into_a_real_scan").main(folder / "ct.nii.gz", folder / "segmentation.nii.gz")

@@ -311,6 +311,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> object:
     return model
 
 
+@pytest.mark.slow
 def test_report_with_a_model_says_who_saw_what(
     files: tuple[Path, Path], tmp_path: Path, fake: object, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -6,6 +6,7 @@ import os
 import re
 
 import hypothesis.strategies as st
+import pytest
 from hypothesis import HealthCheck, given, settings
 
 import hand_made
@@ -157,6 +158,7 @@ def _with(sentence: Sentence, text: str) -> str | None:
     return verify_sentence(Sentence(text, sentence.section, sentence.findings))
 
 
+@pytest.mark.slow
 @SETTINGS
 @given(data=st.data())
 def test_any_report_verifies_and_says_every_present_finding(data: st.DataObject) -> None:
@@ -167,6 +169,7 @@ def test_any_report_verifies_and_says_every_present_finding(data: st.DataObject)
     assert Report.from_json(report.to_json()) == report
 
 
+@pytest.mark.slow
 @SETTINGS
 @given(data=st.data())
 def test_one_wrong_digit_is_refused(data: st.DataObject) -> None:
@@ -184,6 +187,7 @@ def test_one_wrong_digit_is_refused(data: st.DataObject) -> None:
             assert changed in allowed and changed not in original, wrong
 
 
+@pytest.mark.slow
 @SETTINGS
 @given(data=st.data())
 def test_one_swapped_side_is_refused(data: st.DataObject) -> None:
@@ -194,6 +198,7 @@ def test_one_swapped_side_is_refused(data: st.DataObject) -> None:
             assert _with(sentence, swapped) is not None, swapped
 
 
+@pytest.mark.slow
 @SETTINGS
 @given(data=st.data())
 def test_one_added_or_lost_negation_is_refused(data: st.DataObject) -> None:
@@ -209,6 +214,7 @@ def test_one_added_or_lost_negation_is_refused(data: st.DataObject) -> None:
                 assert _with(sentence, kept) is not None, kept
 
 
+@pytest.mark.slow
 @SETTINGS
 @given(data=st.data())
 def test_a_sentence_is_not_true_of_other_findings(data: st.DataObject) -> None:

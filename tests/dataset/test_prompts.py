@@ -83,6 +83,7 @@ def test_no_wording_is_used_twice_and_heldout_ones_are_not_in_training() -> None
     assert not [h for h in held if any(f" {h} " in f" {t} " for t in train)], "a held-out wording inside a training one"
 
 
+@pytest.mark.slow
 def test_no_training_text_is_a_heldout_wording(make_case: MakeCase) -> None:
     held = {normalized(text) for _, _, text in _texts("heldout")}
     said: set[str] = set()
@@ -97,6 +98,7 @@ def test_no_training_text_is_a_heldout_wording(make_case: MakeCase) -> None:
     assert len(said) > 500 and not said & held
 
 
+@pytest.mark.slow
 def test_the_labeler_never_reads_a_wording_as_its_opposite() -> None:
     """Where it knows the finding it must agree; it may read another, more general kind, or nothing."""
     agreed, opposite, total = 0, [], 0

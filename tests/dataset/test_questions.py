@@ -61,6 +61,7 @@ def test_what_has_no_single_answer_is_not_asked(make_case: MakeCase) -> None:
     assert texts and not any("splenic lesion" in t for t in texts), "a splenic cyst is one"
 
 
+@pytest.mark.slow
 def test_every_wording_can_be_filled_and_every_answer_is_a_choice(make_case: MakeCase) -> None:
     sick = make_case([lesion(name, "left" if kind.sided else "") for name, kind in finding_kinds().items()])
     healthy = make_case([], name="b")

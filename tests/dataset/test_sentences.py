@@ -90,6 +90,7 @@ def test_every_statement_is_true_to_the_truth(case: Case, style: str, seed: int,
                 assert all(case.imaged(name) for name in said.findings), said
 
 
+@pytest.mark.slow
 @given(cases(), st.integers(0, 20))
 @settings(max_examples=60)
 def test_plain_says_everything_and_nothing_depends_on_its_seed(case: Case, seed: int) -> None:
@@ -102,6 +103,7 @@ def test_plain_says_everything_and_nothing_depends_on_its_seed(case: Case, seed:
     assert impression == {n for n in finding_kinds() if case.present(n)}
 
 
+@pytest.mark.slow
 @given(cases(), st.sampled_from(STYLES), st.integers(0, 20))
 @settings(max_examples=25)
 def test_the_labeler_reads_nothing_that_is_not_there(case: Case, style: str, seed: int) -> None:

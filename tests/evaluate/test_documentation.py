@@ -43,6 +43,7 @@ def test_another_result_changes_the_table(tables: ModuleType, tmp_path: Path) ->
     assert old.startswith("| `errors` total | ") and "| 0.12 |" in new
 
 
+@pytest.mark.slow
 def test_the_first_run_prints_what_the_page_says(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -104,6 +104,7 @@ def test_a_missing_candidate_is_an_error_or_a_failed_case() -> None:
     assert "1 of 8 cases" in table.notes[0]
 
 
+@pytest.mark.slow
 def test_the_order_of_cases_changes_nothing(pairs: tuple[list[str], list[str]], tmp_path: Path) -> None:
     ids = [f"case{i}" for i in range(len(pairs[0]))]
     patients = {id: f"p{i // 2}" for i, id in enumerate(ids)}

@@ -112,6 +112,7 @@ BROKEN = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_broken_jsonl_is_one_error_that_names_the_line(tmp_path: Path, name: str) -> None:
     content, message = BROKEN[name]

@@ -93,6 +93,7 @@ def test_failed_and_undefined_cases_are_left_out_and_counted() -> None:
     assert everything.rows[0].n == 0 and everything.rows[0].mae.value is None
 
 
+@pytest.mark.slow
 def test_intervals_resample_studies_and_hold_the_value() -> None:
     rng = np.random.default_rng(1)
     truth = rng.integers(0, 6, 80)

@@ -60,6 +60,7 @@ def _coco(texts: list[str], split: bool = False) -> dict[int, list[str]]:
     return {i: [" ".join(t.split()) if split else t] for i, t in enumerate(texts)}
 
 
+@pytest.mark.slow
 def test_bleu_and_chrf_equal_sacrebleu(pairs: Pairs) -> None:
     _, cases, corpus = _scored("sacrebleu-13a", pairs)
     refs, cands = pairs
@@ -72,6 +73,7 @@ def test_bleu_and_chrf_equal_sacrebleu(pairs: Pairs) -> None:
         assert case["chrf"].value == pytest.approx(sacrebleu.sentence_chrf(cand, [ref]).score, abs=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_rouge_equals_rouge_score(pairs: Pairs) -> None:
     _, cases, corpus = _scored("radeval", pairs)
@@ -237,6 +239,7 @@ def test_meteor_without_java_is_undefined_with_a_reason(pairs: Pairs, monkeypatc
     assert "Java" in MeteorMetric().score_cases(_reports(["a"]), _reports(["a"]))[0]["meteor"].reason
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("profile", [p for p in PROFILES if not PROFILES[p].meteor])
 def test_identical_reports_are_perfect(pairs: Pairs, profile: str) -> None:
     metric, _, corpus = _scored(profile, (pairs[0], pairs[0]))

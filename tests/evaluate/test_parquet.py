@@ -79,6 +79,7 @@ def test_errors_name_the_row(tmp_path: Path) -> None:
         read_reports(tmp_path / "cut.parquet")
 
 
+@pytest.mark.slow
 def test_the_command_gives_the_same_summary(tmp_path: Path) -> None:
     said = [{**row, "findings": row["findings"].replace("right", "left")} for row in ROWS]
     summaries = []

@@ -138,6 +138,7 @@ def test_same_input_same_page(case, page: str) -> None:
     assert _render(case) == page
 
 
+@pytest.mark.slow
 def test_embedded_ct_is_the_scan(case, page: str) -> None:
     data = _data(page)
     text = re.search(r'id="hu-data">(.*?)</script>', page, re.DOTALL)[1]

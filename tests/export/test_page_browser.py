@@ -136,6 +136,7 @@ def test_right_is_left_and_front_is_up(plain: Opened, case) -> None:
     assert columns[0] > 3 * columns[1]  # the liver is more than three times the spleen
 
 
+@pytest.mark.slow
 def test_gray_value_is_the_window_formula(plain: Opened, case) -> None:
     plain.click_voxel("axial", (60, 60, 18))
     voxels = [(i, j, plain.slices()[2]) for i in range(6, 114, 9) for j in (30, 36, 42, 48, 60)]

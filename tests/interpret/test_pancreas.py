@@ -230,6 +230,7 @@ PV_CUFF = {"axis": 2, "center": (70, 40), "radius": 6, "span": (75, 89), "facing
 CA_CUFF = {"axis": 1, "center": (50, 70), "radius": 4, "span": (27, 37), "facing": 180}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("tumor", "part", "stage", "verdict"),
     [

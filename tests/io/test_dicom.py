@@ -171,6 +171,7 @@ def test_more_missing_slices_are_refused_with_the_place(writer, tmp_path, lost):
         load(tmp_path / "s")
 
 
+@pytest.mark.slow
 def test_two_missing_in_a_row_are_refused_even_in_a_long_series(writer, tmp_path):
     writer.write(tmp_path / "s", positions=[(-20, -18, 0.5 * k) for k in range(80) if k not in (30, 31)])
     with pytest.raises(GridError, match="never two in a row"):
@@ -198,6 +199,7 @@ def test_rounded_positions_are_regular(writer, tmp_path):
     assert not volume.decisions and volume.geometry.spacing_mm[2] == pytest.approx(0.7 / 3, abs=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("degrees", [5, -12, 25])
 def test_gantry_tilt_is_resampled(writer, tmp_path, is_linear, degrees):
     """Tilted slices stacked along the table: a sphere stays where it is, and so does the linear phantom."""
@@ -307,6 +309,7 @@ def _localizer(ds, _):
     ds.ImageType = ["ORIGINAL", "PRIMARY", "LOCALIZER"]
 
 
+@pytest.mark.slow
 def test_other_things_in_the_folder(writer, tmp_path, is_linear):
     writer.write(tmp_path / "d" / "a", uid="1")
     writer.write(tmp_path / "d" / "b", uid="2", count=9)

@@ -75,6 +75,7 @@ def test_nifti(folder, content):
     attempt(folder / "a.nii", content)
 
 
+@pytest.mark.slow
 @FUZZ
 @given(content=damage(PACKED))
 def test_gzipped_nifti(folder, content):
@@ -84,6 +85,7 @@ def test_gzipped_nifti(folder, content):
         np.testing.assert_array_equal(volume.hu, HU)
 
 
+@pytest.mark.slow
 @FUZZ
 @given(content=damage(NIFTI, header=360))
 def test_gzipped_damaged_nifti(folder, content):

@@ -142,6 +142,7 @@ def test_nothing_is_half_written(tmp_path, monkeypatch):
 NAMES = st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc", "Cn"]), min_size=1)
 
 
+@pytest.mark.slow
 @given(st.dictionaries(st.integers(1, 65535), NAMES.map(str.strip).filter(bool), max_size=20))
 @settings(max_examples=40)
 def test_any_name_survives(tmp_path_factory, names):

@@ -64,6 +64,7 @@ def _f1(called: np.ndarray, truth: np.ndarray) -> float:
     return 2 * (called & (truth > 0)).sum() / (called.sum() + truth.sum())
 
 
+@pytest.mark.slow
 @settings(max_examples=100)
 @given(
     st.lists(st.tuples(st.integers(0, 12), st.booleans()), min_size=1, max_size=25).filter(

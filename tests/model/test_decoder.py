@@ -168,6 +168,7 @@ def test_prefixes_of_different_length_are_masked(decoder: Decoder) -> None:
             assert [g.token_ids for g in found] == [g.token_ids for g in expected]
 
 
+@pytest.mark.slow
 def test_rows_end_one_by_one(decoder: Decoder) -> None:
     free = generate_sections(decoder, _prefix(), PROMPTS, WritingLimits(20))
     stop_id = free[0].token_ids[4]
@@ -182,6 +183,7 @@ def test_rows_end_one_by_one(decoder: Decoder) -> None:
     assert [(g.text, g.token_ids) for g in ended] == reference_loop(decoder, _prefix, PROMPTS, limits)
 
 
+@pytest.mark.slow
 def test_stop_texts_cut_the_row_where_they_begin(llama: Decoder) -> None:
     free = generate_sections(llama, _prefix(), PROMPTS, WritingLimits(20))
     whole = free[1].text
@@ -197,6 +199,7 @@ def test_stop_texts_cut_the_row_where_they_begin(llama: Decoder) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_a_constraint_is_obeyed_row_by_row(llama: Decoder) -> None:
     words = [llama.encode("liver 12 mm", end=True), llama.encode("No lesion", end=True)]
 
@@ -214,6 +217,7 @@ def test_a_constraint_is_obeyed_row_by_row(llama: Decoder) -> None:
         generate_sections(llama, _prefix(), PROMPTS[:1], allowed=lambda case, prompt, written: [])
 
 
+@pytest.mark.slow
 def test_choices_are_scored_as_if_each_stood_alone(decoder: Decoder) -> None:
     prefixes, choices = _prefix(2), [["yes", "no lesion", "no", "left kidney 12.5 cm"], ["no", "yes"]]
     prompts = PROMPTS[:2]
@@ -234,6 +238,7 @@ def test_choices_are_scored_as_if_each_stood_alone(decoder: Decoder) -> None:
     assert longer.log_probability > single[2].log_probability
 
 
+@pytest.mark.slow
 def test_dropout_is_off_while_writing_and_back_on_afterwards(tokenizer: PreTrainedTokenizerFast) -> None:
     decoder = _gpt2(tokenizer).train()
     first, second = (generate_sections(decoder, _prefix(), PROMPTS, WritingLimits(12)) for _ in range(2))
@@ -242,6 +247,7 @@ def test_dropout_is_off_while_writing_and_back_on_afterwards(tokenizer: PreTrain
 
 
 # --- training -------------------------------------------------------------------------------------------------------
+@pytest.mark.slow
 def test_the_loss_is_the_hand_computed_one_on_targets_alone(decoder: Decoder) -> None:
     prompts, targets, prefix = PROMPTS[:3], ["12 mm", "No lesion in the spleen.", "left"], _prefix(3)
     total, count = 0.0, 0

@@ -74,6 +74,7 @@ def test_voxels_are_those_of_the_nearest_cell(turn: float, spacing: tuple[float,
     assert np.array_equal(region_mask(segmentation, region)[1], expected[region.box.slices])
 
 
+@pytest.mark.slow
 def test_instances_of_one_structure_are_told_apart() -> None:
     coarse, geometry = _grids()
     segmentation, regions = to_scan(
@@ -92,6 +93,7 @@ def test_instances_of_one_structure_are_told_apart() -> None:
         assert np.allclose(region.centroid_mm, geometry.to_world(np.argwhere(expected)).mean(0))
 
 
+@pytest.mark.slow
 def test_an_instance_is_where_most_of_its_patch_lies() -> None:
     """A patch of a large and a small piece beside another patch: its region is the large piece."""
     coarse, geometry = _grids()
@@ -117,6 +119,7 @@ def test_touching_patches_are_one_instance_for_both() -> None:
         assert region.voxels == both.sum() and region_mask(segmentation, region)[1].sum() == both.sum()
 
 
+@pytest.mark.slow
 def test_overlapping_structures_lie_in_layers_and_none_is_lost() -> None:
     coarse, geometry = _grids()
     shifted = (slice(2, 5), slice(3, 6), slice(2, 6))

@@ -53,6 +53,7 @@ def volume() -> Volume:
 
 
 # --- opening ------------------------------------------------------------------------------------------------------
+@pytest.mark.slow
 @pytest.mark.parametrize("task", TASKS)
 def test_opens_a_published_file(folder: Path, task: str) -> None:
     path = folder / FILES[task]
@@ -201,6 +202,7 @@ def test_another_sha256_is_refused(folder: Path) -> None:
 
 
 # --- conversion ---------------------------------------------------------------------------------------------------
+@pytest.mark.slow
 @pytest.mark.parametrize("shard_bytes", [2 << 30, 20_000])
 def test_conversion_keeps_every_tensor(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shard_bytes: int
@@ -298,12 +300,14 @@ def test_weights_that_are_not_finite_are_not_converted(folder: Path, tmp_path: P
         convert(tmp_path / "nan.pt", tmp_path / "new", shape=SMALL_SHAPE)
 
 
+@pytest.mark.slow
 def test_the_published_file_is_not_written_to(folder: Path, volume: Volume) -> None:
     before = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.glob("*.pt")}
     MerlinModel.load(folder, options=SMALL).features(volume)
     assert before == {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.glob("*.pt")}
 
 
+@pytest.mark.slow
 def test_is_merlin(folder: Path, tmp_path: Path) -> None:
     assert is_merlin(folder)
     assert is_merlin(folder / FILES["default"])
@@ -356,6 +360,7 @@ def test_zero_shot_is_the_mean_of_cosines(model: MerlinModel, volume: Volume) ->
     assert (as_finding.status is Status.PRESENT) == (score.margin >= 0)
 
 
+@pytest.mark.slow
 def test_opposite_prompts_give_the_opposite_answer(model: MerlinModel, volume: Volume) -> None:
     asked = published_findings()["ascites"]
     turned = FindingPrompts("ascites", asked.words, asked.section, asked.site, asked.negative, asked.positive)
@@ -378,6 +383,7 @@ def test_calibration_replaces_the_convention(model: MerlinModel, volume: Volume)
     assert UNCALIBRATED in model_output.warnings, "28 findings have none"
 
 
+@pytest.mark.slow
 def test_reading_without_the_report_file(model: MerlinModel, volume: Volume) -> None:
     model_output, segmentation = model.read(
         volume, findings=[Finding("F1", "liver_cyst", Status.ABSENT, "liver", "liver")]
@@ -389,6 +395,7 @@ def test_reading_without_the_report_file(model: MerlinModel, volume: Volume) -> 
     assert any("were not given" in w.what for w in model_output.warnings)
 
 
+@pytest.mark.slow
 def test_phenotypes_need_the_published_names(model: MerlinModel, folder: Path, volume: Volume, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="come with their names"):
         model.phenotypes(volume)
@@ -411,6 +418,7 @@ def test_phenotypes_need_the_published_names(model: MerlinModel, folder: Path, v
             MerlinModel.load(folder, tasks=("default",), options=MerlinOptions(phenotypes=names, shape=SMALL_SHAPE))
 
 
+@pytest.mark.slow
 def test_the_sixth_five_year_label_is_doubted(model: MerlinModel, volume: Volume) -> None:
     risks, warnings = model.five_year(volume)
     assert [risk.name for risk in risks][-1] == "osteoporosis"
@@ -418,6 +426,7 @@ def test_the_sixth_five_year_label_is_doubted(model: MerlinModel, volume: Volume
     assert all(0 < risk.probability < 1 for risk in risks)
 
 
+@pytest.mark.slow
 def test_tasks_that_are_not_there_are_named(model: MerlinModel, folder: Path, volume: Volume) -> None:
     with pytest.raises(InputError, match="reports needs Merlin's report file"):
         model.write_sections(volume)

@@ -164,6 +164,7 @@ def test_keys_and_shapes_are_those_of_the_published_files(title: str, layout: st
     assert bare_keys(without_prefix).keys() == encoder.state_dict().keys()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_a_state_dict_is_loaded_from_every_layout_without_copying(layout: str) -> None:
     head = {"default": "phenotype", "five_year": "five_year", "report": None}[layout]

@@ -107,6 +107,7 @@ def test_rotary_frequencies_are_not_left_on_meta_nor_in_half_precision(folder: P
     assert half.adapter.weight.dtype == torch.float32
 
 
+@pytest.mark.slow
 def test_fast_and_reference_write_the_same(
     model: MerlinReportModel, image: torch.Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -130,6 +131,7 @@ def test_fast_and_reference_write_the_same(
     assert all(t.ended_by in ("end", "stop", "length") for t in fast[0])
 
 
+@pytest.mark.slow
 def test_a_batch_writes_what_single_runs_write(model: MerlinReportModel, image: torch.Tensor) -> None:
     sections = ("liver", "lymph nodes")
     together = model.write(image, sections, limits=SHORT)
@@ -138,6 +140,7 @@ def test_a_batch_writes_what_single_runs_write(model: MerlinReportModel, image: 
             assert model.write(case[None], (section,), limits=SHORT)[0][0].token_ids == text.token_ids
 
 
+@pytest.mark.slow
 def test_merging_changes_no_word_here(model: MerlinReportModel, folder: Path, image: torch.Tensor) -> None:
     beside = MerlinReportModel.load(
         open_checkpoint(folder, "report", shape=SMALL_SHAPE), folder / "report_tokenizer", merge=False
@@ -166,6 +169,7 @@ def test_image_tokens_are_in_the_published_order(model: MerlinReportModel, image
     assert torch.allclose(model.prefix(tokens), expected, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_bad_requests_are_refused(model: MerlinReportModel, folder: Path, image: torch.Tensor) -> None:
     with pytest.raises(InputError, match="section is one of"):
         model.write(image, ("toe",))

@@ -83,6 +83,7 @@ def batch(*lengths: int) -> torch.Tensor:
     return ids
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lengths", [(1,), (7,), (257,), (258,), (700,), (1024,), (5, 9), (3, 257, 258), (300, 900)])
 def test_equals_the_chunked_longformer(
     pair: tuple[MerlinTextEncoder, LongformerModel], lengths: tuple[int, ...]
@@ -96,6 +97,7 @@ def test_equals_the_chunked_longformer(
     assert (found - expected).abs().max() < 1e-5
 
 
+@pytest.mark.slow
 def test_the_band_matters(pair: tuple[MerlinTextEncoder, LongformerModel]) -> None:
     """Without it the answer is another one, so the test above can fail."""
     own, _ = pair
@@ -198,6 +200,7 @@ def test_tokens_are_those_of_transformers(text_model: MerlinTextModel, folder: P
     assert (found[3][0], found[3][-1]) == (0, 2)
 
 
+@pytest.mark.slow
 def test_texts_of_any_length_give_the_reference_vectors(text_model: MerlinTextModel) -> None:
     texts = ["Ascites.", "the liver is normal . " * 300, "No ascites.", "pleural effusion " * 60, "gallstones " * 40]
     lengths = [len(ids) for ids in text_model.token_ids(texts)]
@@ -215,6 +218,7 @@ def test_texts_of_any_length_give_the_reference_vectors(text_model: MerlinTextMo
     assert text_model.embed([]).shape == (0, SHAPE.embedding)
 
 
+@pytest.mark.slow
 def test_a_text_does_not_depend_on_its_neighbors(text_model: MerlinTextModel, monkeypatch: pytest.MonkeyPatch) -> None:
     texts = ["Ascites.", "the spleen is enlarged", "no focal lesion . " * 100, "b", "pleural effusion " * 30]
     alone = np.concatenate([text_model.embed([text]) for text in texts])
@@ -223,6 +227,7 @@ def test_a_text_does_not_depend_on_its_neighbors(text_model: MerlinTextModel, mo
     assert np.abs(text_model.embed(texts) - alone).max() < 1e-5
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:`gradient_checkpointing_enable` is deprecated:FutureWarning")
 def test_published_package_gives_the_same_text_features(
     text_model: MerlinTextModel, folder: Path, monkeypatch: pytest.MonkeyPatch

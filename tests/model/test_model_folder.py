@@ -51,6 +51,7 @@ def _edit(folder: Path, **changes: Any) -> None:
     (folder / "config.json").write_text(json.dumps({**config, **changes}))
 
 
+@pytest.mark.slow
 def test_a_loaded_model_says_the_same(made: Any, volume: Volume, tmp_path: Path) -> None:
     """With adapters, which are merged; weights in half precision."""
     model = made.model(lora=True)

@@ -32,6 +32,7 @@ def test_a_densenet_is_read_before_its_pooling() -> None:
     torch.testing.assert_close(output.probabilities("findings"), output.logits("findings").sigmoid())
 
 
+@pytest.mark.slow
 def test_a_resnet_without_its_classifier_gives_the_classifier_s_own_features() -> None:
     torch.manual_seed(0)
     network = resnet10(spatial_dims=3, n_input_channels=1, num_classes=4, widen_factor=0.125).eval()
@@ -41,6 +42,7 @@ def test_a_resnet_without_its_classifier_gives_the_classifier_s_own_features() -
     torch.testing.assert_close(network.fc(output.pooled), network(image()))
 
 
+@pytest.mark.slow
 def test_the_encoder_of_a_swinunetr_gives_its_coarsest_map() -> None:
     torch.manual_seed(0)
     network = SwinUNETR(in_channels=1, out_channels=2, feature_size=12, depths=(1, 1, 1, 1), num_heads=(1, 1, 1, 1))
@@ -67,6 +69,7 @@ def vit(classification: bool) -> ViT:
     ).eval()
 
 
+@pytest.mark.slow
 def test_tokens_of_a_vit_keep_their_places() -> None:
     network = vit(classification=False)
     encoder = MonaiEncoder(network, SPEC).eval()
@@ -83,6 +86,7 @@ def test_tokens_of_a_vit_keep_their_places() -> None:
     assert moved.nonzero().tolist() == [[1, 0, 2]]
 
 
+@pytest.mark.slow
 def test_gradients_reach_the_backbone() -> None:
     encoder = MonaiEncoder(
         DenseNet(3, 1, 5, init_features=8, growth_rate=4, block_config=(1, 1)), SPEC, heads={"findings": 3}

@@ -78,6 +78,7 @@ def _tree(folder: Path) -> dict[str, str]:
     return {p.relative_to(folder).as_posix(): sha256_of(p) if p.is_file() else "folder" for p in folder.rglob("*")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
 @pytest.mark.parametrize("family", MAKERS)
 def test_a_save_that_fails_anywhere_leaves_the_old_model(

@@ -69,6 +69,7 @@ def image(batch: int = 2) -> torch.Tensor:
     return torch.rand(batch, 1, *SPEC.shape, generator=torch.Generator().manual_seed(0))  # type: ignore[misc]
 
 
+@pytest.mark.slow
 def test_before_training_the_embedding_is_the_mean_of_the_slices(plain: Path) -> None:
     torch.manual_seed(0)
     encoder = load_slice_encoder(plain, random_weights=True, spec=SPEC, heads={"findings": 3}).eval()
@@ -85,6 +86,7 @@ def test_before_training_the_embedding_is_the_mean_of_the_slices(plain: Path) ->
     torch.testing.assert_close(text.norm(dim=-1), torch.ones(4))
 
 
+@pytest.mark.slow
 def test_a_folder_in_biomedclip_s_format_gives_back_its_weights(biomedical: Path) -> None:
     torch.manual_seed(0)
     encoder = load_slice_encoder(biomedical, random_weights=True, spec=SPEC).eval()
@@ -116,6 +118,7 @@ def test_slices_are_shown_as_a_radiologist_sees_them(plain: Path) -> None:
     torch.testing.assert_close(red[1, :, 8:], torch.full((32, 24), fat))
 
 
+@pytest.mark.slow
 def test_attention_learns_to_prefer_a_slice() -> None:
     torch.manual_seed(0)
     pooling = SlicePooling(16, heads=4)
@@ -132,6 +135,7 @@ def test_attention_learns_to_prefer_a_slice() -> None:
     torch.testing.assert_close(weight.sum(1), torch.ones(8))
 
 
+@pytest.mark.slow
 def test_checkpointing_gives_the_same_gradient(plain: Path) -> None:
     torch.manual_seed(0)
     encoder = load_slice_encoder(plain, random_weights=True, spec=SPEC)

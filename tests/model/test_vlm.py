@@ -59,6 +59,7 @@ def _row(model: TableModel, finding: str) -> int:
     return len(model.encoder.config.anatomy) + model.encoder.config.findings.index(finding)
 
 
+@pytest.mark.slow
 def test_it_follows_the_protocol(little: TableModel, volume: Volume) -> None:
     assert isinstance(little, VisionLanguageModel)
     model_output, own = little.read(volume)
@@ -81,6 +82,7 @@ def test_it_follows_the_protocol(little: TableModel, volume: Volume) -> None:
     assert rows.shape[1] == vector.shape[0]
 
 
+@pytest.mark.slow
 def test_probabilities_are_the_calibrated_logits(little: TableModel, volume: Volume) -> None:
     encoded = little.encode(volume)
     expected = little.settings.calibration.probability(encoded.logits)
@@ -91,6 +93,7 @@ def test_probabilities_are_the_calibrated_logits(little: TableModel, volume: Vol
         assert (best.words, best.section) == (term.words, term.section)
 
 
+@pytest.mark.slow
 def test_logits_are_those_of_the_encoder_on_the_body(little: TableModel, volume: Volume, made: Any) -> None:
     """A scan on the encoder's own grid with nothing around the body passes it unchanged."""
     own = made.volume(shape=(48, 38, 40), spacing_mm=(6.0, 6.0, 6.0))
@@ -106,6 +109,7 @@ def test_logits_are_those_of_the_encoder_on_the_body(little: TableModel, volume:
     assert np.allclose(affine[:3, :3], np.eye(3) * 12)
 
 
+@pytest.mark.slow
 def test_a_scan_is_encoded_once_and_let_go(little: TableModel, made: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     scan, other = made.volume(seed=1), made.volume(seed=2)
     calls = []
@@ -128,6 +132,7 @@ def _peaks(left: float, right: float) -> dict[str, float]:
     return {"peak_left": left, "peak_right": right}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("left", "right", "expected"),
     [
@@ -155,6 +160,7 @@ def test_sides(
     assert {side for side, _ in both} == {"left", "right"}, "what is absent is absent on both sides"
 
 
+@pytest.mark.slow
 def test_left_is_the_low_end_of_x(made: Any) -> None:
     """Axis 0 runs to the patient's right, so a finding at low x is on the left, and its region lies there."""
     model = made.model(low=0.0, high=0.0)
@@ -177,6 +183,7 @@ def test_left_is_the_low_end_of_x(made: Any) -> None:
     assert cyst.region.volume_ml == pytest.approx(8 * 12**3 / 1000, rel=0.01)
 
 
+@pytest.mark.slow
 def test_places_are_parts_of_the_own_organ_and_side_near_the_peak(made: Any) -> None:
     """Four cells in a row hold the parts that a finding is shown in; the x axis runs to the patient's right."""
     model = made.model()
@@ -220,6 +227,7 @@ def test_places_are_parts_of_the_own_organ_and_side_near_the_peak(made: Any) -> 
     assert places("steatosis", {"liver_segment_6": 0.9}, "") == ()
 
 
+@pytest.mark.slow
 def test_organs_out_of_sight_are_said_to_be(made: Any) -> None:
     model = made.model(low=1.0, high=1.0)
     scan = made.volume(shape=(48, 30, 30), spacing_mm=(6.0, 6.0, 6.0))
@@ -320,6 +328,7 @@ def test_what_is_no_known_question_goes_to_the_decoder(
     )
 
 
+@pytest.mark.slow
 def test_an_answer_of_the_decoder_against_the_scores_is_indeterminate(
     little: TableModel, volume: Volume, say: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -450,12 +459,14 @@ def test_side_place_number_and_organ_come_from_the_evidence(
     assert sized.evidence[0] == "measured in the masks"
 
 
+@pytest.mark.slow
 def test_answers_cite_the_masks(little: TableModel, volume: Volume, say: Any) -> None:
     say("Yes")
     given = little.answer(volume, "Is there a hepatic cyst?", findings=[CYST, _masked_cyst(Status.ABSENT)])
     assert [line for line in given.evidence if line.startswith("masks")] == [f"masks: {LINE}"]
 
 
+@pytest.mark.slow
 def test_the_decoder_does_not_contradict_the_masks(
     little: TableModel, volume: Volume, say: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -493,6 +504,7 @@ def test_drafts_from_facts_and_what_is_too_long(little: TableModel, volume: Volu
     assert little.read(volume, findings=[CYST])[0].drafts[0].text == ""
 
 
+@pytest.mark.slow
 def test_a_question_that_does_not_fit_is_one_clear_error(
     made: Any, volume: Volume, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -506,6 +518,7 @@ def test_a_question_that_does_not_fit_is_one_clear_error(
     )
 
 
+@pytest.mark.slow
 def test_an_unfamiliar_scan_is_warned_of(little: TableModel, volume: Volume) -> None:
     value = tiny_model.strangeness(little.encoder, little.encode(volume).table)[0]
     for limit, warned in ((value * 0.99, True), (value * 1.01, False)):
@@ -535,6 +548,7 @@ def test_strangeness_by_hand(little: TableModel) -> None:
     assert tiny_model.strangeness(little.encoder, torch.cat([table, off])) == pytest.approx([0.0, 2.0], abs=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [
@@ -558,6 +572,7 @@ def test_any_grid(little: TableModel, made: Any, options: dict[str, Any]) -> Non
             assert np.allclose(center, score.region.centroid_mm)
 
 
+@pytest.mark.slow
 def test_turning_the_patient_in_world_space_changes_no_score(little: TableModel, made: Any) -> None:
     straight, turned = made.volume(), made.volume(turn_deg=20.0, origin=(500.0, 7.0, -900.0))
     a, b = little.classify(straight), little.classify(turned)
@@ -585,6 +600,7 @@ def test_parts_that_do_not_fit_are_refused(little: TableModel, made: Any) -> Non
         TableModel(little.encoder, wide, little.writer, settings)
 
 
+@pytest.mark.slow
 def test_bfloat16_is_close(little: TableModel, volume: Volume) -> None:
     fast = TableModel(little.encoder, little.text, little.writer, little.settings, precision="bfloat16")
     a, b = little.encode(volume), fast.encode(volume)

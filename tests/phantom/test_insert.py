@@ -31,6 +31,7 @@ def check(volume: Volume, masks: Segmentation, before: Volume, truth: object) ->
     assert (masks.layers[host.layer][mask] == host.label).all()
 
 
+@pytest.mark.slow
 def test_inserted_lesions_have_their_size_place_and_hu(scan: Phantom) -> None:
     specs = (LesionSpec("liver_cyst", 36), LesionSpec("spleen_lesion", 18), LesionSpec("kidney_cyst", 14, side="left"))
     volume, masks, inserted = insert_lesions(scan.volume, scan.segmentation, specs, seed=3)

@@ -38,6 +38,7 @@ def test_there_are_more_than_thirty_kinds_each_with_words() -> None:
     assert len({k.words for k in LESION_KINDS.values()}) == len(LESION_KINDS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", FOCAL)
 def test_a_focal_lesion_is_where_it_says_with_the_size_and_hu_it_says(kind: str) -> None:
     phantom = make(LesionSpec(kind))
@@ -65,6 +66,7 @@ def test_a_focal_lesion_is_where_it_says_with_the_size_and_hu_it_says(kind: str)
     assert truth.diameter_3d_mm == pytest.approx(truth.size)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "location"),
     [
@@ -85,6 +87,7 @@ def test_a_lesion_lies_in_the_place_asked_for(kind: str, location: str) -> None:
     assert (here & inside).sum() > 0.5 * here.sum()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", FLUID)
 def test_fluid_and_air_fill_what_they_say(kind: str) -> None:
     phantom = make(LesionSpec(kind))
@@ -109,6 +112,7 @@ def test_fluid_and_air_fill_what_they_say(kind: str) -> None:
         assert y > 30  # rises
 
 
+@pytest.mark.slow
 def test_a_larger_effusion_is_deeper_and_larger() -> None:
     small, large = (make(LesionSpec("pleural_effusion", d, side="left")) for d in (15, 40))
     assert large.truth.lesions[0].volume_ml > 2 * small.truth.lesions[0].volume_ml
@@ -116,6 +120,7 @@ def test_a_larger_effusion_is_deeper_and_larger() -> None:
     assert large.truth.structure("lung_right").volume_ml == small.truth.structure("lung_right").volume_ml
 
 
+@pytest.mark.slow
 def test_organ_wide_kinds_change_the_organ() -> None:
     plain = make(LesionSpec("gallstone", 6))
     ill = make(
@@ -131,18 +136,21 @@ def test_organ_wide_kinds_change_the_organ() -> None:
     assert liver == pytest.approx(112 - (58 - 12), abs=2)
 
 
+@pytest.mark.slow
 def test_steatosis_states_the_attenuation_without_contrast() -> None:
     phantom = make(LesionSpec("steatosis", 15), phase="non-contrast")
     assert np.median(phantom.volume.hu[mask_of(phantom, "liver")]) == pytest.approx(15, abs=1)
     assert phantom.truth.structure("liver").hu == pytest.approx(15)
 
 
+@pytest.mark.slow
 def test_hepatomegaly_reaches_its_volume() -> None:
     phantom = make(LesionSpec("hepatomegaly", 2400))
     assert phantom.truth.structure("liver").volume_ml == pytest.approx(2400, rel=0.07)
     assert phantom.truth.lesions[0].volume_ml == phantom.truth.structure("liver").volume_ml
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("diameter", [35, 55])
 def test_the_aneurysm_has_the_stated_diameter_at_its_center(diameter: float) -> None:
     phantom = make(
@@ -171,6 +179,7 @@ def test_a_fractured_vertebra_has_lost_the_stated_anterior_height() -> None:
     assert not (mask & ~mask_of(broken, "vertebrae_L2")).any()
 
 
+@pytest.mark.slow
 def test_lesions_keep_clear_of_each_other() -> None:
     phantom = make_phantom(
         PhantomSpec(

@@ -60,6 +60,7 @@ def deep_hu(phantom: Phantom, name: str, erosions: int = 1) -> np.ndarray:
 # ---- exactness -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_volumes_of_single_shapes_are_analytic_within_two_percent(healthy: Phantom) -> None:
     analytic = [s for s in healthy.truth.structures if s.volume_basis == "analytic"]
     assert {s.name for s in analytic} >= {"spleen", "urinary_bladder", "gallbladder"}
@@ -76,6 +77,7 @@ def test_voxel_based_volumes_say_so_and_equal_the_masks(healthy: Phantom) -> Non
     assert healthy.truth.structure("liver").volume_basis == "voxels"  # type: ignore[union-attr]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("phase", PHASE_NAMES)
 def test_organs_have_the_hu_of_the_phase(phase: str) -> None:
     phantom = make_phantom(PhantomSpec(seed=2, region="abdomen", spacing_mm=(4, 4, 4), phase=phase, noise_hu=0))
@@ -92,6 +94,7 @@ def test_organs_have_the_hu_of_the_phase(phase: str) -> None:
         assert truth is not None and truth.hu == pytest.approx(tissue_hu(material, phase))
 
 
+@pytest.mark.slow
 def test_noise_has_the_stated_standard_deviation_and_is_correlated() -> None:
     phantom = make_phantom(PhantomSpec(seed=2, region="abdomen", spacing_mm=(4, 4, 4), noise_hu=20))
     quiet = make_phantom(PhantomSpec(seed=2, region="abdomen", spacing_mm=(4, 4, 4), noise_hu=0))
@@ -104,6 +107,7 @@ def test_noise_has_the_stated_standard_deviation_and_is_correlated() -> None:
     assert 0.5 < correlation < 0.85
 
 
+@pytest.mark.slow
 def test_streaks_lie_along_rows_with_bone() -> None:
     base = PhantomSpec(seed=2, region="abdomen-pelvis", spacing_mm=(5, 5, 5), noise_hu=0)
     changed = make_phantom(replace(base, streak_hu=40)).volume.hu.astype(int) - make_phantom(base).volume.hu
@@ -172,6 +176,7 @@ def test_bending_keeps_the_volume_and_the_bounds_hold(bends: tuple) -> None:
 # ---- anatomy ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_anatomy_varies_within_normal_adult_ranges() -> None:
     seen = []
     for seed in range(4):
@@ -191,6 +196,7 @@ def test_anatomy_varies_within_normal_adult_ranges() -> None:
     assert len(set(seen)) == 4
 
 
+@pytest.mark.slow
 def test_organs_are_where_they_belong(trunk: Phantom) -> None:
     at = {name: center(trunk, name) for name in trunk.segmentation.present}
     x, y, z = 0, 1, 2
@@ -233,6 +239,7 @@ def test_paired_structures_lie_on_their_side(trunk: Phantom) -> None:
             assert (center(trunk, name)[0] > 0) == (side == "right"), name
 
 
+@pytest.mark.slow
 def test_parts_lie_in_their_parents_and_organs_do_not_overlap() -> None:
     phantom = make_phantom(
         PhantomSpec(
@@ -275,6 +282,7 @@ def test_everything_it_can_hold_is_searched() -> None:
     assert names - {""} == SEARCHED
 
 
+@pytest.mark.slow
 def test_trabecular_bone_follows_age() -> None:
     young, old = (
         make_phantom(PhantomSpec(seed=1, shape=(64, 64, 64), region="abdomen", age_years=a, noise_hu=0))
@@ -294,6 +302,7 @@ LESIONS = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change",
     [
@@ -341,6 +350,7 @@ def test_axes_in_an_oblique_plane_are_those_of_its_ellipse() -> None:
     assert lesion.diameter_3d_mm == pytest.approx(40) and lesion.size == 40
 
 
+@pytest.mark.slow
 def test_truncation_cuts_organs_and_says_so() -> None:
     spec = PhantomSpec(
         seed=1, region="abdomen", spacing_mm=(4, 4, 4), noise_hu=0, lesions=(LesionSpec("liver_cyst", 30),)
@@ -375,6 +385,7 @@ def test_grid_follows_shape_spacing_and_region() -> None:
 # ---- the same again --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_equal_specs_give_equal_bits_and_seeds_differ() -> None:
     spec = random_spec(12, shape=(48, 48, 48))
     first, second = make_phantom(spec), make_phantom(spec)
@@ -385,6 +396,7 @@ def test_equal_specs_give_equal_bits_and_seeds_differ() -> None:
     assert (other.volume.hu != first.volume.hu).any()
 
 
+@pytest.mark.slow
 def test_lesions_do_not_change_the_anatomy_and_later_ones_do_not_move_earlier_ones() -> None:
     base = PhantomSpec(seed=6, region="abdomen", shape=(56, 56, 56), noise_hu=0)
     plain = make_phantom(base)
@@ -400,6 +412,7 @@ def test_lesions_do_not_change_the_anatomy_and_later_ones_do_not_move_earlier_on
     assert not (changed & ~binary_dilation(mask_of(one, "liver_cyst"), iterations=2)).any()
 
 
+@pytest.mark.slow
 def test_the_truth_is_json_and_random_phantoms_can_be_made() -> None:
     for seed in range(3):
         region = ["chest", "abdomen", "chest-abdomen-pelvis"][seed % 3]
@@ -454,6 +467,7 @@ def test_bad_lesions_are_refused(arguments: dict) -> None:
         LesionSpec(**arguments)
 
 
+@pytest.mark.slow
 def test_a_lesion_that_does_not_fit_is_refused() -> None:
     with pytest.raises(InputError, match="fits into its host"):
         make_phantom(

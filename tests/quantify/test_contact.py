@@ -9,6 +9,7 @@ import analytic
 from radvlm.quantify.contact import measure_contact, surface_distance
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (0.7, 0.7, 3.0)])
 @pytest.mark.parametrize("kind", ["straight", "curved", "oblique"])
 @pytest.mark.parametrize("degrees", [45, 90, 150, 180, 270])
@@ -24,6 +25,7 @@ def test_a_known_arc_is_measured_within_ten_degrees(kind, degrees, spacing):
     assert np.abs(errors).max() <= 10, errors
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (0.7, 0.7, 3.0)])
 @pytest.mark.parametrize("kind", ["straight", "curved", "oblique"])
 def test_a_gap_of_three_mm_is_no_contact(kind, spacing):
@@ -35,6 +37,7 @@ def test_a_gap_of_three_mm_is_no_contact(kind, spacing):
         assert found.distance_mm == pytest.approx(3, abs=1.5) and found.distance_mm > 1
 
 
+@pytest.mark.slow
 def test_the_angle_does_not_depend_on_order_or_place_of_the_grid():
     spacing = (1.0, 1.0, 1.0)
     vessel, tumor = analytic.vessel_and_tumor("oblique", spacing, 5.0, 120, np.random.default_rng(1))
@@ -49,6 +52,7 @@ def test_the_angle_does_not_depend_on_order_or_place_of_the_grid():
         assert turned.length_mm == pytest.approx(plain.length_mm, abs=1.5)
 
 
+@pytest.mark.slow
 def test_a_finer_grid_comes_nearer():
     errors = []
     for step in (2.0, 1.0, 0.75):

@@ -122,6 +122,7 @@ def test_a_hole_does_not_break_the_chord():
     assert axes.short_mm > 17
 
 
+@pytest.mark.slow
 @given(
     arrays(bool, st.tuples(st.integers(1, 9), st.integers(1, 9), st.integers(1, 4)), elements=st.booleans()),
     st.sampled_from([ISO, (0.7, 0.7, 5.0), (0.5, 1.3, 2.0)]),
@@ -157,6 +158,7 @@ def _inside(points: np.ndarray, segments: np.ndarray) -> np.ndarray:
     return (np.where(spans, crossing > x, False).sum(axis=1) % 2).astype(bool)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(6))
 def test_chord_against_a_ray_march(seed):
     rng = np.random.default_rng(seed)
@@ -201,6 +203,7 @@ def test_ellipses_within_one_voxel(spacing, degrees):
     assert axes.short_mm == pytest.approx(2 * radii[1] * scale, abs=pixel)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (0.7, 0.7, 5.0)])
 def test_sphere_diameters_over_positions(spacing):
     """40 spheres at random sub-voxel positions: no error above one voxel.

@@ -15,6 +15,7 @@ def plain(real_data):
     return volume, load_segmentation(real_data / "plain_abdomen" / "segmentation.nii.gz", like=volume)
 
 
+@pytest.mark.slow
 def test_plain_abdomen(plain):
     found = measure_scan(*plain)
     assert (found.phase.name, found.phase.certain) == ("non-contrast", True)
@@ -28,6 +29,7 @@ def test_plain_abdomen(plain):
     assert found.lesions == () and "kidney_cyst_left" in found.absent
 
 
+@pytest.mark.slow
 def test_every_number_equals_plain_numpy(plain):
     volume, masks = plain
     for record in measure_scan(volume, masks).structures:
@@ -45,6 +47,7 @@ def _why(found, name):
     return {str(o.quantity): o.reason for o in found.structure(name).omissions}
 
 
+@pytest.mark.slow
 def test_aorta_and_vertebrae_of_the_plain_abdomen(plain):
     """An aorta that narrows downwards from 24 to 19 mm, as usual in an adult; one whole vertebra among cut ones."""
     found = measure_scan(*plain)
@@ -65,6 +68,7 @@ def test_aorta_and_vertebrae_of_the_plain_abdomen(plain):
         assert _why(found, name)["middle_height"] == _why(found, name)["trabecular_hu"] == "cut by the field of view"
 
 
+@pytest.mark.slow
 def test_aorta_and_vertebrae_of_the_upper_abdomen(real_data):
     volume = load_volume(real_data / "upper_abdomen_dicom")
     masks = load_segmentation(real_data / "upper_abdomen_masks" / "segmentation.nii.gz", like=volume)
@@ -77,6 +81,7 @@ def test_aorta_and_vertebrae_of_the_upper_abdomen(real_data):
         assert _why(found, name)["anterior_height"] == "cut by the field of view"
 
 
+@pytest.mark.slow
 def test_upper_abdomen_dicom(real_data):
     volume = load_volume(real_data / "upper_abdomen_dicom")
     masks = load_segmentation(real_data / "upper_abdomen_masks" / "segmentation.nii.gz", like=volume)
@@ -91,6 +96,7 @@ def test_upper_abdomen_dicom(real_data):
         assert (np.isin(painted.labels[box.slices], (row.label, *row.also)) == mask).all()
 
 
+@pytest.mark.slow
 def test_inserted_lesion_in_a_real_liver(plain):
     """A 20 mm sphere 30 HU below the liver, written into the scan: found where it is, as large as it is."""
     volume, masks = plain

@@ -26,6 +26,7 @@ def regions_of(found):
     return [s.region for s in found.structures] + [lesion.region for lesion in found.lesions]
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(st.lists(arrays(bool, (6, 5, 4), elements=st.booleans()), min_size=1, max_size=len(NAMES)), st.booleans())
 def test_any_overlap_comes_back_exactly(arrays_, with_instances):
@@ -73,6 +74,7 @@ def test_lesion_over_organ():
     assert painted.labels.dtype == np.uint8
 
 
+@pytest.mark.slow
 def test_more_than_255_labels():
     mask = np.zeros((40, 40, 8), bool)
     mask[::2, ::2, ::4] = True  # 800 single voxels

@@ -87,6 +87,7 @@ def scene():
     return {"liver": liver, LESION: lesion, "kidney_right": kidney}, hu, affine
 
 
+@pytest.mark.slow
 def test_all_48_orientations_give_identical_numbers():
     masks, hu, affine = scene()
     reference = None
@@ -107,6 +108,7 @@ def test_all_48_orientations_give_identical_numbers():
     assert sum(1 for row in reference if row[0] == f"{LESION}/1") > 5
 
 
+@pytest.mark.slow
 @settings(max_examples=25)
 @given(st.tuples(*[st.integers(0, 9)] * 3), st.tuples(*[st.integers(0, 6)] * 3))
 def test_translation_and_background_change_nothing(before, after):
@@ -134,6 +136,7 @@ def test_translation_and_background_change_nothing(before, after):
             assert np.allclose(m.points_mm, n.points_mm, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_refining_the_grid_converges():
     errors = []
     for step in (4.0, 2.0, 1.0, 0.5):

@@ -25,6 +25,7 @@ def table() -> dict:
         sys.path.remove(str(folder))
 
 
+@pytest.mark.slow
 def test_volume_and_pieces_are_equal(table: dict) -> None:
     for quantity in ("volume_ml", "volume_skimage_ml", "components_skimage"):
         assert abs(table[quantity]["worst_difference"]) < 1e-6

@@ -72,6 +72,7 @@ def wedged(level, height):
     return height - fall, height - fall / 2, height
 
 
+@pytest.mark.slow
 def test_normal_wedging_is_no_loss_and_a_fracture_is_one():
     spacing = (1.0, 1.0, 1.0)
     levels = ("T11", "T12", "L1", "L2", "L3", "L4", "L5")
@@ -136,6 +137,7 @@ def test_a_shift_and_a_crop_change_nothing():
     assert {q: one[q] for q in HEIGHTS} == pytest.approx({q: two[q] for q in HEIGHTS}, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_real_vertebrae(real_data):
     """Of four and two vertebrae one is whole: L1 of the plain scan, about 25 to 30 mm high."""
     from radvlm.io import load_segmentation, load_volume

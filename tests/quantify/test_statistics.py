@@ -20,6 +20,7 @@ def described(pieces):
     return values.result()
 
 
+@pytest.mark.slow
 @given(arrays(np.int16, st.integers(1, 60)), st.integers(0, 60))
 def test_int16_equals_numpy(values, split):
     found = described([values[:split], values[split:]])

@@ -52,6 +52,7 @@ def diameter_of(segmentation) -> Measurement:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spacing", GRIDS)
 @pytest.mark.parametrize("radius", [8, 14, 25])
 @pytest.mark.parametrize("shape", [0, 30, 45, "arch"])
@@ -63,6 +64,7 @@ def test_a_tube_has_its_diameter(shape, radius, spacing):
     assert np.median([s.largest_mm for s in sections]) == pytest.approx(2 * radius, abs=max(1.0, max(spacing) / 2))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spacing", GRIDS)
 @pytest.mark.parametrize("degrees", [0, 40])
 def test_a_bulge_is_measured_where_it_is_widest(degrees, spacing):
@@ -100,6 +102,7 @@ def test_a_side_branch_does_not_widen_its_parent(reach):
     assert diameter_of(aorta(mask, spacing)).value == pytest.approx(20, abs=1.5)
 
 
+@pytest.mark.slow
 def test_an_oblique_grid_changes_little():
     mask = drawn(straight(30), 12, (1, 1, 2))
     plain, turned = diameter_of(aorta(mask, (1, 1, 2))), diameter_of(aorta(mask, (1, 1, 2), TURN))
@@ -146,6 +149,7 @@ def test_what_cannot_be_measured_says_why():
     assert "round" in reason(slab)
 
 
+@pytest.mark.slow
 def test_a_wider_section_that_is_not_round_is_mentioned():
     mask = drawn(straight(0), 8, (1, 1, 1), ((-45, -20, -15), (45, 20, 175)))
     x, y, z = np.ogrid[-45:45, -20:20, -15:175]
@@ -156,6 +160,7 @@ def test_a_wider_section_that_is_not_round_is_mentioned():
     assert any(d.what == note for d in measure_scan(None, aorta(mask, (1, 1, 1))).decisions)
 
 
+@pytest.mark.slow
 def test_the_aorta_counts_below_the_diaphragm_where_vertebrae_tell():
     points = straight(0, 240)
     along = np.linspace(0, 240, len(points))
@@ -206,6 +211,7 @@ def test_a_healthy_phantom_has_no_aneurysm(seed):
     assert (finding.status, finding.category) == ("absent", "not dilated in the abdomen")
 
 
+@pytest.mark.slow
 def test_real_aortas(real_data):
     """Compared with the axial long axis of the same masks, which an oblique vessel can only lengthen."""
     volume = load_volume(real_data / "plain_abdomen" / "ct.nii.gz")

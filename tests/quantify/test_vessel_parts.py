@@ -13,6 +13,7 @@ from radvlm.quantify.vessel import vessel_sections
 from radvlm.quantify.vessel_parts import measure_parts, whole_length
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (0.7, 0.7, 3.0), (2.0, 2.0, 3.0)])
 @pytest.mark.parametrize("kind", ["oblique", "curved"])
 def test_area_and_length_of_a_tube(kind, spacing):
@@ -23,6 +24,7 @@ def test_area_and_length_of_a_tube(kind, spacing):
     assert whole_length(sections) == pytest.approx(100, abs=6 + max(spacing))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (0.7, 0.7, 3.0), (2.0, 2.0, 3.0)])
 @pytest.mark.parametrize("kind", ["straight", "oblique"])
 def test_a_taper_and_an_aneurysm(kind, spacing):
@@ -115,6 +117,7 @@ def test_flips_change_nothing():
     assert [s.area_mm2 for s in moved] == pytest.approx([s.area_mm2 for s in plain])
 
 
+@pytest.mark.slow
 def test_real_scans(real_data):
     """Two abdomens, cut above and below: the parts that are imaged, and no others."""
     from radvlm.io import load_segmentation, load_volume

@@ -270,6 +270,7 @@ def test_sentences(text: str, wanted: list[str]) -> None:
     assert [text[s.start : s.stop].strip() for s in sentences(text)] == wanted
 
 
+@pytest.mark.slow
 def test_a_run_on_of_a_megabyte_is_read_in_time() -> None:
     text = "nodule, " * 120_000
     spans = sentences(text)

@@ -110,6 +110,7 @@ def test_remove_of_nobody_is_refused(index: ReportIndex) -> None:
         index.remove(patients="P1")
 
 
+@pytest.mark.slow
 def test_merge_equals_one_build(tmp_path: Path, records: Any, encoder: Any) -> None:
     one = ReportIndex.build(records(60), encoder, tmp_path / "one")
     shards = [ReportIndex.build(records(20, first=20 * i), encoder, tmp_path / f"s{i}") for i in range(3)]
@@ -218,6 +219,7 @@ def test_damage_is_one_clear_error(tmp_path: Path, index: ReportIndex, encoder: 
         ReportIndex.load(tmp_path / "nothing")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["hnsw", "ivf_flat", "ivf_sq8", "ivf_pq"])
 def test_approximate_kinds_find_what_exact_search_finds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, records: Any, encoder: Any, kind: str

@@ -105,6 +105,7 @@ def test_a_hit_is_all_that_its_record_says(index: ReportIndex) -> None:
         assert hit.vector is not None and hit.vector.shape == (32,)
 
 
+@pytest.mark.slow
 def test_a_draw_is_even_over_all_that_may_be_found(index: ReportIndex) -> None:
     for options, allowed in (
         ({"patient_not_indexed": True, "evaluation": False}, EVERYTHING),

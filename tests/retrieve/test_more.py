@@ -176,6 +176,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
     return LanceStore(tmp_path / "lance", 32)
 
 
+@pytest.mark.slow
 def test_a_store_answers_as_the_index_does(store: Any, tmp_path: Path, records: Any, encoder: Any) -> None:
     index = ReportIndex.build([*records(40), Record("Q'9", "S'1", records(1)[0].text)], encoder, tmp_path / "i")
     behind = StoreIndex.fill(store, index)
@@ -262,6 +263,7 @@ def _run(*words: str) -> int:
     return run(parser.parse_args(words))
 
 
+@pytest.mark.slow
 def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     reports, more, index = tmp_path / "r.jsonl", tmp_path / "m.jsonl", str(tmp_path / "INDEX")
     rows = [

@@ -59,6 +59,7 @@ def test_body_and_lung_of_a_trunk_on_a_table() -> None:
     assert found.decisions[0].warning
 
 
+@pytest.mark.slow
 def test_float_volumes_and_a_finer_grid_give_the_same() -> None:
     hu, body, lung = trunk(noise=0)
     fine = np.repeat(np.repeat(hu, 2, axis=0), 2, axis=1).astype(np.float32)
@@ -112,6 +113,7 @@ def test_body_cut_by_the_field_of_view_reaches_the_edge() -> None:
     assert found.mask("body")[0].sum() == pytest.approx(body[40].sum(), rel=0.05)
 
 
+@pytest.mark.slow
 def test_real_scans(real_data: Path) -> None:
     volumes = pytest.importorskip("radvlm.io.volumes")
     masks = pytest.importorskip("radvlm.io.masks")

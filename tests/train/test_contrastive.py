@@ -200,6 +200,7 @@ def test_organs_are_normal_only_when_that_is_known(scans: tuple[list, PreparedSc
     assert not organ_normal(well, Organ("lung", ("lung_*",), "lungs", ("nodule",)))
 
 
+@pytest.mark.slow
 def test_a_frozen_text_tower_stays_bit_for_bit_and_a_stopped_stage_goes_on_the_same(
     scans: tuple[list, PreparedScans], tmp_path: Path
 ) -> None:

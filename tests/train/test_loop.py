@@ -49,6 +49,7 @@ def _equal(a: nn.Module, b: nn.Module) -> bool:
     return all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop", [1, 7, 11])
 def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(tmp_path: Path, stop: int) -> None:
     whole, first, second = Net(), Net(), Net()
@@ -68,6 +69,7 @@ def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(tmp_path: Path, stop
     assert not list((tmp_path / "b").glob("*.tmp")) and not (tmp_path / "b" / "s.state.pt").exists()
 
 
+@pytest.mark.slow
 def test_early_stopping_keeps_the_best_weights_also_over_an_interruption(tmp_path: Path) -> None:
     values = [0.1, 0.5, 0.3, 0.4, 0.2, 0.9]
 
@@ -95,6 +97,7 @@ def test_early_stopping_keeps_the_best_weights_also_over_an_interruption(tmp_pat
     assert len(rest) == 2 and _equal(net, second)
 
 
+@pytest.mark.slow
 def test_a_finished_stage_is_loaded_and_not_trained(tmp_path: Path) -> None:
     net, other = Net(), Net()
     run_stage("s", net, _loss(net), CONFIG, tmp_path)
@@ -107,6 +110,7 @@ def test_a_finished_stage_is_loaded_and_not_trained(tmp_path: Path) -> None:
         run_stage("s", nn.Linear(2, 2), lambda _: {}, CONFIG, tmp_path)
 
 
+@pytest.mark.slow
 def test_frozen_weights_stay(tmp_path: Path) -> None:
     net, fresh = Net(), Net()
     run_stage("s", net, _loss(net), CONFIG, tmp_path)
@@ -137,6 +141,7 @@ def test_a_gradient_that_is_not_finite_ruins_no_weight(tmp_path: Path) -> None:
     assert all(torch.isfinite(v).all() for v in net.state_dict().values())
 
 
+@pytest.mark.slow
 def test_minutes_end_a_stage_and_its_schedule(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter(range(0, 10**6, 3))  # every look at the clock is three seconds later
     monkeypatch.setattr("radvlm.train.loop.time.monotonic", lambda: float(next(clock)))
@@ -148,6 +153,7 @@ def test_minutes_end_a_stage_and_its_schedule(tmp_path: Path, monkeypatch: pytes
     assert rates == sorted(rates, reverse=True) and rates[-1] < 0.02 * 0.05 < rates[0]
 
 
+@pytest.mark.slow
 def test_two_stages_of_different_precision_in_one_process(tmp_path: Path) -> None:
     """And bfloat16 belongs to the stage: the module computes in float32 afterwards."""
     for n, precision in enumerate(("bfloat16", "float32", "bfloat16")):
@@ -163,6 +169,7 @@ def test_two_stages_of_different_precision_in_one_process(tmp_path: Path) -> Non
         assert net.body(torch.ones(2, 4)).dtype == torch.float32
 
 
+@pytest.mark.slow
 def test_losses_of_one_step_are_averaged(tmp_path: Path) -> None:
     """Two halves of a batch make the step of the whole; plain weights, no batch statistics."""
     x = torch.randn(24, 3, 4, generator=torch.Generator().manual_seed(0))
@@ -192,6 +199,7 @@ def test_bad_settings(bad: dict[str, object]) -> None:
         LoopConfig(**{"steps": 1, "learning_rate": 0.1, **bad})  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_a_torn_log_is_mended(tmp_path: Path) -> None:
     (tmp_path / "s.log.jsonl").write_text('{"step": 2, "loss": 9}\n{"step": 40, "lo')
     net = Net()

@@ -294,6 +294,7 @@ def decoder() -> Decoder:
     return made.eval()
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_a_sequence_is_as_probable_as_its_tokens(decoder: Decoder) -> None:
     """Rows of different lengths in one batch against each alone, and the mean loss of the decoder."""
@@ -457,6 +458,7 @@ def trained(makers: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Pat
     return folder
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_and_leaves_a_model_that_reads_hints(trained: Path, makers: ModuleType) -> None:
     logs = {
         p.name.split(".")[0]: [json.loads(x) for x in p.read_text().splitlines()]
@@ -482,6 +484,7 @@ def test_a_run_goes_on_and_leaves_a_model_that_reads_hints(trained: Path, makers
     assert {s for s in plain if plain[s] != with_hints[s]} <= {"liver"}, "a hint reaches its own section alone"
 
 
+@pytest.mark.slow
 def test_hints_that_do_not_fit_are_left_out_before_the_section_is(
     makers: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:

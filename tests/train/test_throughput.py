@@ -19,6 +19,7 @@ def test_operations_of_a_convolution_and_a_linear_layer() -> None:
     assert module.training and not any(p.is_meta for p in module.parameters())
 
 
+@pytest.mark.slow
 def test_merlin_s_encoder_has_the_operations_that_its_layers_say() -> None:
     with torch.device("meta"):
         encoder = MerlinImageEncoder(None)

@@ -85,6 +85,7 @@ def test_every_lesson_of_a_study_and_none_from_an_empty_table(tmp_path: Path) ->
         token_lessons([study.__class__("a", "b", study.volume)])
 
 
+@pytest.mark.slow
 def test_adapter_then_lora_leave_the_encoder_and_the_base_bit_for_bit(tmp_path: Path) -> None:
     studies = [write_study(tmp_path, n) for n in range(3)]
     encoder, writer = made_writer(studies)

@@ -157,6 +157,7 @@ def test_a_crop_is_a_piece_of_the_scan_with_air_around(tmp_path: Path) -> None:
     assert len(seen) > 3, "crops lie at several heights"
 
 
+@pytest.mark.slow
 def test_every_finding_is_drawn_about_as_often(tmp_path: Path) -> None:
     """The cyst is in one scan of six, but a crop is drawn around it far more often than in one of six."""
     scans = [_scan(tmp_path / f"{n}", ALL[:1] if n == 0 else []) for n in range(6)]

@@ -41,6 +41,7 @@ def test_index_and_world_by_hand() -> None:
     assert np.allclose(grid.corners_mm[0], (-100.35, -50.4, 197.5))
 
 
+@pytest.mark.slow
 @given(st.floats(-20, 20), st.integers(0, 2), st.tuples(*[st.floats(0.3, 6)] * 3))
 def test_every_permutation_and_flip_returns_to_the_same_grid(degrees: float, axis: int, spacing: tuple) -> None:
     grid = Geometry((3, 4, 5), affine_of(spacing, (1, 2, 3), rotation(degrees, axis)))

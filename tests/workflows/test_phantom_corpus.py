@@ -48,6 +48,7 @@ def _mask(phantom: Phantom, name: str) -> np.ndarray:
     return phantom.segmentation.mask(name)
 
 
+@pytest.mark.slow
 def test_findings_are_exactly_their_masks(phantom: Phantom) -> None:
     """Every voxel of a lesion's mask is of a finding of that structure, and no other voxel is."""
     classes, _ = voxel_labels(phantom)
@@ -108,6 +109,7 @@ def test_parts_are_their_masks(phantom: Phantom) -> None:
     assert {part_classes()[v] for v in np.unique(parts)} > {"liver_segment_6", "lung_upper_lobe_left", "vertebrae_L3"}
 
 
+@pytest.mark.slow
 def test_a_case_is_its_phantom_cut_to_the_body(tmp_path: Path) -> None:
     write_corpus(tmp_path, [3], OPTIONS)
     case = Case(tmp_path / case_name(3))

@@ -126,6 +126,7 @@ def test_a_model_that_copies_hints_changes_no_finding_and_no_number(
         assert word not in made.text
 
 
+@pytest.mark.slow
 def test_the_orders_are_taken_out_before_a_model_sees_them(phantom: Phantom, build: Callable[..., Path]) -> None:
     model = copier()
     made = radvlm.generate_report(
@@ -138,6 +139,7 @@ def test_the_orders_are_taken_out_before_a_model_sees_them(phantom: Phantom, bui
     assert {h.source for h in record.hints} == {h.source for q in record.queries for h in q.hits if h.kept}
 
 
+@pytest.mark.slow
 def test_a_true_prior_sentence_may_stand_and_is_listed_as_copied(
     phantom: Phantom, alone: GeneratedReport, build: Callable[..., Path]
 ) -> None:
@@ -201,6 +203,7 @@ def test_a_model_that_was_not_taught_never_sees_a_hint(phantom: Phantom, build: 
     assert record.hints
 
 
+@pytest.mark.slow
 def test_uses_hints_without_draft_is_refused(phantom: Phantom, build: Callable[..., Path]) -> None:
     model = fakes.FakeModel()
     model.uses_hints = True
@@ -210,6 +213,7 @@ def test_uses_hints_without_draft_is_refused(phantom: Phantom, build: Callable[.
         )
 
 
+@pytest.mark.slow
 def test_what_is_recorded_and_shown(
     phantom: Phantom, alone: GeneratedReport, build: Callable[..., Path], tmp_path: Path
 ) -> None:
@@ -246,6 +250,7 @@ def test_what_is_recorded_and_shown(
     assert report == made.report
 
 
+@pytest.mark.slow
 def test_nothing_found_is_a_valid_answer(phantom: Phantom, alone: GeneratedReport, build: Callable[..., Path]) -> None:
     made = radvlm.generate_report(
         phantom.volume,
@@ -261,6 +266,7 @@ def test_nothing_found_is_a_valid_answer(phantom: Phantom, alone: GeneratedRepor
 # -- whose scan, which encoder, which region -------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_it_must_be_said_whose_scan_it_is(phantom: Phantom, build: Callable[..., Path]) -> None:
     with pytest.raises(InputError, match="whose it is"):
         radvlm.generate_report(phantom.volume, segmentation=phantom.segmentation, index=build(POISON))
@@ -277,6 +283,7 @@ def test_the_header_excludes_its_own_patient(
     assert not any(a.result.hits for a in priors.asked) and not priors.hints
 
 
+@pytest.mark.slow
 def test_an_encoder_with_an_image_side_is_asked_about_the_scan(phantom: Phantom, build: Callable[..., Path]) -> None:
     def embed(texts: Sequence[str]) -> np.ndarray:
         return HashedText(64).embed_text(texts)
@@ -306,6 +313,7 @@ def test_open_embedder_knows_the_one_without_weights() -> None:
     assert open_embedder("hashed") == HashedText() and open_embedder("hashed-text-64") == HashedText(64)
 
 
+@pytest.mark.slow
 def test_an_open_index_stays_open(phantom: Phantom, build: Callable[..., Path]) -> None:
     with ReportIndex.load(build(POISON)) as index:
         radvlm.generate_report(

@@ -52,6 +52,7 @@ def image_only(phantom: Phantom) -> GeneratedReport:
     return radvlm.generate_report(phantom.volume, model=model)
 
 
+@pytest.mark.slow
 def test_without_masks_everything_of_the_model_is_marked(image_only: GeneratedReport) -> None:
     text = image_only.text
     assert "Hepatic cyst in segment VI, seen by the model only, probability 0.93." in text
@@ -200,6 +201,7 @@ def test_bad_findings(findings: object, phantom: Phantom) -> None:
         radvlm.classify_findings(phantom.volume, model=fakes.FakeModel(), findings=findings)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_what_is_no_model_is_refused(phantom: Phantom) -> None:
     with pytest.raises(InputError, match="without read"):
         radvlm.generate_report(phantom.volume, model=object())
