@@ -44,13 +44,8 @@ def read_mapping(path: Source, what: str, remedy: str = "") -> dict[str, Any]:
     source = Path(path) if isinstance(path, str | os.PathLike) else path
     try:
         data = yaml.safe_load(source.read_text(encoding="utf-8"))
-    except (
-        OSError,
-        yaml.YAMLError,
-        ValueError,
-        IndexError,
-        RecursionError,
-    ) as error:  # PyYAML lets the last three through
+    # PyYAML lets errors of Python through: a date that is none, an empty !!float, thousands of brackets
+    except (OSError, yaml.YAMLError, ValueError, IndexError, RecursionError) as error:
         raise InputError(f"{what} is a readable YAML file", f"{source.name}: {error}", remedy) from error
     if data is None:
         return {}

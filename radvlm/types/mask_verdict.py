@@ -31,7 +31,7 @@ class Verdict:
 def masks_say(name: str, site: str, findings: Sequence[Finding]) -> Verdict | None:
     """What findings that are not a model's say of one that a model knows, at a site; None where they are silent."""
     row = any_finding_kind(name)
-    measured = [f for f in citable(findings) if f.source is not Source.MODEL and f.status is not Status.NOT_ASSESSED]
+    measured = _measured(findings)
     side = side_of(site)
     for kind in row.same:
         verdict = _by_kind(kind, row, side, measured)
@@ -57,8 +57,13 @@ def masks_show(name: str, site: str, findings: Sequence[Finding]) -> tuple[Citab
     row = any_finding_kind(name)
     if len(sharing(row.kind)) > 1:
         return ()
-    measured = [f for f in citable(findings) if f.source is not Source.MODEL and f.status is not Status.NOT_ASSESSED]
+    measured = _measured(findings)
     return tuple(f for kind in row.same for f in _seen(kind, row, measured) if _is_on(side_of(site), f))
+
+
+def _measured(findings: Sequence[Finding]) -> list[Citable]:
+    """What anything but a model has assessed."""
+    return [f for f in citable(findings) if f.source is not Source.MODEL and f.status is not Status.NOT_ASSESSED]
 
 
 def _seen(kind: str, row: FindingKind, measured: Sequence[Citable]) -> list[Citable]:
