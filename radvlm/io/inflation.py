@@ -35,9 +35,10 @@ _DAMAGED = "The file is truncated or damaged; copy or download it again"
 
 
 class _Stream(Protocol):
-    eof: bool
-    unused_data: bytes
-
+    @property
+    def eof(self) -> bool: ...
+    @property
+    def unused_data(self) -> bytes: ...
     def decompress(self, data: bytes, max_length: int, /) -> bytes: ...
 
 
@@ -136,7 +137,7 @@ def pieces(
             position -= len(stream.unused_data)
             while position < len(view) and view[position] == 0:
                 position += 1
-    except (zlib.error, *_damage(), EOFError, OSError, ValueError, OverflowError) as error:
+    except (zlib.error, *_damage(), EOFError, OSError, ValueError, OverflowError) as error:  # type: ignore[misc]
         if isinstance(error, FileFormatError):
             raise
         what = "the stream ends early" if isinstance(error, EOFError) else str(error).rstrip(".") or "damaged stream"
@@ -176,7 +177,7 @@ def _opened(packing: Packing) -> _Stream:
 def _damage() -> tuple[type[Exception], ...]:
     from isal import isal_zlib
 
-    return (isal_zlib.error,)
+    return (isal_zlib.error,)  # type: ignore[return-value]
 
 
 def _unread(stream: _Stream) -> bytes:

@@ -21,13 +21,15 @@ BLOCK = bytes(2**24)
 #: Reads each file in a process of its own and prints [error, megabytes] for it.
 READER = """
 import json, os, sys
+import nibabel, highdicom, scipy.ndimage
+from radvlm import RadvlmError
+from radvlm.io import load_segmentation, load_volume
+from radvlm.io import dicom_volume
 for path in sys.argv[1:]:
     read, write = os.pipe()
     child = os.fork()
     if child == 0:
         os.close(read)
-        from radvlm import RadvlmError
-        from radvlm.io import load_segmentation, load_volume
         errors = []
         for load in (load_volume, load_segmentation)[: 1 if "complete" in path else 2]:
             try:
