@@ -25,7 +25,7 @@ class Scale(IntEnum):
 
 @dataclass(frozen=True)
 class PixelValues:
-    """What an image holds: ``words`` for a message, such as "iodine density"; ``is_reformatted`` for MPR and the like."""
+    """What an image holds; ``words`` name it in a message, such as "iodine density", and are empty for plain HU."""
 
     scale: Scale = Scale.HU
     words: str = ""
@@ -134,11 +134,7 @@ _SIGNS = tuple(
 )
 #: Values of Image Type and its like that say the same, and would mean nothing in a sentence.
 _CODED_SIGNS = (
-    (
-        "a computed map",
-        Scale.OTHER,
-        re.compile(r"\b(quantity|t test|std deviation|division|maps?|masked|perfusion)\b"),
-    ),
+    ("a computed map", Scale.OTHER, re.compile(r"\b(quantity|t test|std deviation|division|maps?|masked|perfusion)\b")),
     ("a subtraction", Scale.OTHER, re.compile(r"\bsub\b")),
     ("a maximum or minimum intensity projection", Scale.LIKE_HU, re.compile(r"\b(maximum|minimum)\b")),
 )

@@ -11,19 +11,21 @@ from radvlm.io.dicom_values import Scale, pixel_values
 
 ORIGINAL, DERIVED = ("ORIGINAL", "PRIMARY", "AXIAL"), ("DERIVED", "SECONDARY", "AXIAL")
 
-CONVENTIONAL = """Abd/Pel W IODINE; ABDOMEN with iodine contrast; Iodinated contrast; CT ABDOMEN ED; LOW DOSE CHEST; Abd 80kV;
-Portal venous 5.0 B30f; VUE AXIALE; TRUE NON CONTRAST; CALCIUM SCORE; Perfusion 4D 5.0; HEPATIC VOLUME; LIVER MASS;
-BONE DENSITY; LUNG DENSITY SCAN; Non-subtracted; ORAL IODINE; POST CPR CHEST; Iodine allergy; HAP 2mm; MD ABDOMEN; SUB 5MM;
-Thorax 1.0 Br40; Gout hands 80; Mono-phase liver; SPECTRAL CT; Sn150kV; Dose reduced thorax; MASK; Mixed 120kV M_0.5;
-FUNCTION; T3D; Jodallergie; mit Jod; 5mm MPR ax; Stroke perfusion 80kV; Nephro 100 s"""
-MAPS = """Iodine map; Iodine Density; IodineNoWater; Iodine(Water); Water(Iodine); Iodine; DE_Iodine_Overlay; Iodkarte; Jodkarte;
-carte iode; Z Effective; ZEff; Eff-Z; Effective Atomic Number; Electron Density; ElectronDensity; Rho/Z; CBF; CBV; rCBV; MTT;
-TTP; Tmax; Blood Flow; Lung PBV; Perfused blood volume; Dose map; RTDose; Subtraction; Subtracted lung; VRT; Uric Acid;
-Contrast Map; HAP(Water); MD Iodine; Material Density; Stopping power ratio; Fat fraction; Ventilation map; perfusion map;
-iodinemap; Contrast overlay; Mean transit time; Iodine contrast map; with iodine map"""
-LIKE_HU = """MonoE 70keV; Monoenergetic 40; 40 keV; MONO 70; Monochromatic 55keV; VMI 65; VNC; Virtual Non Contrast;
-VirtualNonContrast; virtual unenhanced; GSI VUE; MIP 10mm; MinIP; thin MIP; Mono+ 40; calcium suppression; VNCa;
-Optimum Contrast; bone removal; Virtuell nativ; axial_mono_70keV"""
+CONVENTIONAL = """Abd/Pel W IODINE; ABDOMEN with iodine contrast; Iodinated contrast; CT ABDOMEN ED; LOW DOSE
+CHEST; Abd 80kV; Portal venous 5.0 B30f; VUE AXIALE; TRUE NON CONTRAST; CALCIUM SCORE; Perfusion 4D 5.0;
+HEPATIC VOLUME; LIVER MASS; BONE DENSITY; LUNG DENSITY SCAN; Non-subtracted; ORAL IODINE; POST CPR CHEST;
+Iodine allergy; HAP 2mm; MD ABDOMEN; SUB 5MM; Thorax 1.0 Br40; Gout hands 80; Mono-phase liver; SPECTRAL CT;
+Sn150kV; Dose reduced thorax; MASK; Mixed 120kV M_0.5; FUNCTION; T3D; Jodallergie; mit Jod; 5mm MPR ax; Stroke
+perfusion 80kV; Nephro 100 s"""
+MAPS = """Iodine map; Iodine Density; IodineNoWater; Iodine(Water); Water(Iodine); Iodine; DE_Iodine_Overlay;
+Iodkarte; Jodkarte; carte iode; Z Effective; ZEff; Eff-Z; Effective Atomic Number; Electron Density;
+ElectronDensity; Rho/Z; CBF; CBV; rCBV; MTT; TTP; Tmax; Blood Flow; Lung PBV; Perfused blood volume; Dose map;
+RTDose; Subtraction; Subtracted lung; VRT; Uric Acid; Contrast Map; HAP(Water); MD Iodine; Material Density;
+Stopping power ratio; Fat fraction; Ventilation map; perfusion map; iodinemap; Contrast overlay; Mean transit
+time; Iodine contrast map; with iodine map"""
+LIKE_HU = """MonoE 70keV; Monoenergetic 40; 40 keV; MONO 70; Monochromatic 55keV; VMI 65; VNC; Virtual Non
+Contrast; VirtualNonContrast; virtual unenhanced; GSI VUE; MIP 10mm; MinIP; thin MIP; Mono+ 40; calcium
+suppression; VNCa; Optimum Contrast; bone removal; Virtuell nativ; axial_mono_70keV"""
 
 
 @pytest.mark.parametrize(
@@ -31,7 +33,7 @@ Optimum Contrast; bone removal; Virtuell nativ; axial_mono_70keV"""
 )
 @pytest.mark.parametrize("image_type", [ORIGINAL, DERIVED])
 def test_descriptions(descriptions, scale, image_type):
-    for text in descriptions.replace("\n", " ").split(";"):
+    for text in " ".join(descriptions.split()).split(";"):
         assert pixel_values("", image_type, "HU", (), "", (text.strip(),)).scale == scale, text
 
 
