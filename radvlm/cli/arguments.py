@@ -22,11 +22,16 @@ def model_argument(parser: argparse.ArgumentParser, default: str | None) -> None
 
 
 def mask_arguments(parser: argparse.ArgumentParser, *, required: bool) -> None:
-    """``--masks``, ``--scheme`` and ``--series``."""
+    """``--masks``, ``--scheme``, ``--accept-misplaced`` and ``--series``."""
     parser.add_argument(
         "--masks", required=required, metavar="MASKS", help="multi-label NIfTI, folder of binary masks, or DICOM SEG"
     )
     parser.add_argument("--scheme", help="label scheme of the masks (default: detected; see `radvlm info schemes`)")
+    parser.add_argument(
+        "--accept-misplaced",
+        action="store_true",
+        help="go on with masks that look mirrored, turned or shifted on the scan; the report says so in its head",
+    )
     parser.add_argument("--series", help="DICOM series: UID or its end, number, or part of the description")
 
 

@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from radvlm.cli.arguments import mask_arguments, settings_of
-from radvlm.cli.terminal import deliver
+from radvlm.cli.terminal import deliver, print_placement
 from radvlm.errors import InputError
 
 
@@ -29,5 +29,8 @@ def run(args: argparse.Namespace) -> None:
     if args.series and not args.ct:
         raise InputError("--series chooses a series of the CT", "no CT")
     volume = load_volume(args.ct, series=args.series) if args.ct else None
-    numbers = measure(volume, args.masks, config=settings_of(args), scheme=args.scheme)
+    numbers = measure(
+        volume, args.masks, config=settings_of(args), scheme=args.scheme, accept_misplaced=args.accept_misplaced
+    )
+    print_placement(numbers.decisions)
     deliver(numbers.to_csv() if args.format == "csv" else numbers.to_json() + "\n", args.output)

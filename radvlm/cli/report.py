@@ -7,7 +7,7 @@ import sys
 from typing import Any
 
 from radvlm.cli.arguments import mask_arguments, model_argument, patient_arguments, settings_of, whose_scan
-from radvlm.cli.terminal import Steps
+from radvlm.cli.terminal import Steps, print_placement
 
 
 def add_parsers(commands: Any) -> None:
@@ -82,6 +82,7 @@ def _write_report(args: argparse.Namespace, source: Any, masks: Any, patient: An
     options = ReportOptions(
         scheme=getattr(args, "scheme", None),
         series=getattr(args, "series", None),
+        accept_misplaced=getattr(args, "accept_misplaced", False),
         use_hints=not args.no_hints,
         progress=steps,
     )
@@ -100,7 +101,9 @@ def _write_report(args: argparse.Namespace, source: Any, masks: Any, patient: An
         folder = generated.save(args.output, page=not args.no_page)
     finally:
         steps.close()
-    if not args.quiet:
+    if args.quiet:
+        print_placement(generated.decisions)
+    else:
         for decision in generated.decisions:
             if decision.warning:
                 print(f"note: {decision.what}", file=sys.stderr)

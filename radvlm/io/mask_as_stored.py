@@ -1,7 +1,7 @@
 """The same masks voxel by voxel on the scan's own grid, for masks whose header lost its affine on the way.
 
-A tool that saves an array with the identity, or with the affine of another file, leaves masks that have the shape of the
-scan and lie elsewhere. Whether they would fit there is judged in ``placement``; nothing is ever moved by itself.
+A tool that saves an array with the identity, or with the affine of another file, leaves masks that have the shape of
+the scan and lie elsewhere. Whether they would fit there is judged in ``placement``; nothing is ever moved by itself.
 """
 
 from __future__ import annotations
@@ -24,42 +24,56 @@ from radvlm.types.volume import Volume
 
 #: So many structures of a folder are enough to judge.
 MOST_FILES = 60
+#: Orders of axes in which arrays are usually kept, beside that of the scan's own file.
+_USUAL_AXES = ("RAS", "LPS", "LAS", "SAR", "SPL")
 _LETTERS = ("LR", "PA", "IS")
 
 
-def masks_as_stored(source: Any, scan: Volume, found: Segmentation) -> Segmentation | None:
-    """``found``, read from ``source``, laid on the scan by array index; None where that is no other place.
+def masks_as_stored(source: Any, scan: Volume, found: Segmentation) -> tuple[Segmentation, ...]:
+    """``found``, read from ``source``, laid on the scan by array index, once for each usual order of stored axes.
 
-    It is for judging only: structures that were lost on the way are missing in it, and overlaps are not kept.
+    They are for judging only: structures that were lost on the way are missing, and overlaps are not kept. Empty where
+    the arrays have another shape than the scan, or lie there already.
     """
     try:
         parts = _parts(source, scan, found)
     except RadvlmError:
-        return None
-    grid = stored_grid(scan)
-    labels = np.zeros(grid.shape, np.uint8)
+        return ()
+    shapes = {tuple(raw.array.shape) for raw, _ in parts}
+    if len(shapes) != 1:
+        return ()
+    grids = [
+        grid
+        for axes in dict.fromkeys((scan.stored_axes, *_USUAL_AXES))
+        if (grid := _stored(scan, axes)).shape in shapes
+    ]
+    if not grids:
+        return ()
+    labels = np.zeros(grids[0].shape, np.uint8)
     names: list[str] = []
     for raw, table in parts:
-        if tuple(raw.array.shape) != grid.shape or Geometry(raw.array.shape, raw.affine).same_grid(grid):
-            return None
         for label, name in table.items():
             here = raw.array != 0 if label is None else raw.array == label
             if len(names) < 255 and here.any():
                 names.append(name)
                 labels[here] = len(names)
     held = np.bincount(labels.ravel(), minlength=len(names) + 1)
-    if not held[1:].any():
-        return None
-    laid, geometry, _ = to_canonical(labels, grid.affine)
     places = {name: LabelPlace(0, label) for label, name in enumerate(names, 1) if held[label]}
-    return Segmentation((laid,), places, frozenset(places), geometry)
+    if not places:
+        return ()
+    here_already = Geometry(labels.shape, parts[0][0].affine)
+    return tuple(
+        Segmentation((laid,), places, frozenset(places), geometry)
+        for grid in grids
+        if not grid.same_grid(here_already)
+        for laid, geometry, _ in (to_canonical(labels, grid.affine),)
+    )
 
 
-def stored_grid(scan: Volume) -> Geometry:
-    """The grid of the scan with its axes as the file held them."""
-    order = [next(world for world in range(3) if code in _LETTERS[world]) for code in scan.stored_axes]
-    signs = [1 if code in "RAS" else -1 for code in scan.stored_axes]
-    return scan.geometry.reordered(order, signs)
+def _stored(scan: Volume, axes: str) -> Geometry:
+    """The grid of the scan with its axes in another order, such as ``LPS``."""
+    order = [next(world for world in range(3) if code in _LETTERS[world]) for code in axes]
+    return scan.geometry.reordered(order, [1 if code in "RAS" else -1 for code in axes])
 
 
 def _parts(source: Any, scan: Volume, found: Segmentation) -> list[tuple[RawImage, dict[int | None, str]]]:
@@ -67,7 +81,9 @@ def _parts(source: Any, scan: Volume, found: Segmentation) -> list[tuple[RawImag
     whole: dict[int | None, str] = {place.label: name for name, place in found.places.items() if place.layer == 0}
     if isinstance(source, Mapping):
         named = [(structure_from_name(str(key)), value) for key, value in source.items()]
-        return [(_raw(value, scan), {None: name}) for name, value in named[:MOST_FILES] if name in found.places]
+        return [
+            (_raw(value, scan), {None: name}) for name, value in named[:MOST_FILES] if name and name in found.places
+        ]
     if isinstance(source, (str, PathLike)) and Path(source).is_dir():
         files = [(structure_from_name(stem_of(path)), path) for path in mask_files(Path(source))]
         held = [(name, path) for name, path in files if name in found.places]

@@ -151,7 +151,7 @@ def alternatives(points: MaskPoints, hu: np.ndarray) -> list[Alternative]:
     here = hu[tuple(points.index.T)]
     found: list[Alternative] = []
     for what, remedy, axis, moved in _placements(points):
-        on_scan = ((moved >= 0) & (moved < np.array(hu.shape))).all(axis=1)
+        on_scan = np.asarray(((moved >= 0) & (moved < np.array(hu.shape))).all(axis=1))
         if on_scan.mean() < MIN_INSIDE:
             continue
         there = np.zeros(points.count, hu.dtype)

@@ -36,7 +36,7 @@ from radvlm.types.label_scheme import (
     structure_from_name,
     unknown_names,
 )
-from radvlm.types.provenance import Decision, SourceFile
+from radvlm.types.provenance import PLACEMENT, Decision, SourceFile
 from radvlm.types.segmentation import LabelPlace, Segmentation
 from radvlm.types.volume import Volume
 
@@ -44,8 +44,6 @@ __all__ = ["check_masks_fit", "load_segmentation"]
 
 #: A scheme as users give it: a name, {label or file stem: structure}, a Scheme, or None to detect it.
 SchemeLike = str | Scheme | Mapping[int, str] | Mapping[str, str] | None
-#: Step of the decisions about where masks lie; a report shows their warnings in its head.
-PLACEMENT = "placement"
 #: Less of the scan than this covered by the masks' grid is worth a warning.
 FULL_COVERAGE = 0.99
 

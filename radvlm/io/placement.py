@@ -14,7 +14,7 @@ scan gets whose masks were made from it as it is, because no voxel tells the two
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,8 +28,8 @@ from radvlm.types.volume import Volume
 SURE_CONTRAST, SURE_PLAUSIBLE = 0.15, 0.93
 #: Fewer sampled voxels say nothing about other placements.
 MIN_POINTS = 300
-#: Another placement must raise the contrast by at least this (nats), and by this share of what it reaches.
-MIN_GAIN, MIN_GAIN_SHARE = 0.05, 0.25
+#: Another placement must reach this contrast (nats), raise it by at least this, and by this share of what it reaches.
+MIN_REACHED, MIN_GAIN, MIN_GAIN_SHARE = 0.10, 0.07, 0.25
 #: Masks that fit neither as they lie nor otherwise: below both.
 FOREIGN_CONTRAST, FOREIGN_PLAUSIBLE = 0.08, 0.80
 
@@ -52,13 +52,14 @@ class Placement:
 
 
 def placement_of(
-    volume: Volume, segmentation: Segmentation, as_stored: Callable[[], Segmentation | None] = lambda: None
+    volume: Volume, segmentation: Segmentation, as_stored: Callable[[], Sequence[Segmentation]] = tuple
 ) -> Placement:
     """Judge how masks lie on their scan.
 
     Args:
-        as_stored: gives the same masks laid voxel by voxel on the scan's own grid, where their header says another
-            place but their array has the shape of the scan's; asked only when something is wrong.
+        as_stored: gives the same masks laid voxel by voxel on the scan's own grid, in each usual order of axes, where
+            their header says another place but their array has the shape of the scan's; asked only when something is
+            wrong.
     """
     points = sample_points(segmentation)
     if points is None:
@@ -67,10 +68,10 @@ def placement_of(
     orders = _Orders(points)
     if not orders.reversed_words and fit.contrast >= SURE_CONTRAST and fit.plausible >= SURE_PLAUSIBLE:
         return Placement(doubts=_mirrored_organs(orders))
-    stored = _better_as_stored(volume, fit, as_stored())
+    best = _best(points, volume.hu)
+    stored = _better_as_stored(volume, fit if best is None else best.then, as_stored(), fit)
     if stored is not None:
         return stored
-    best = _best(points, volume.hu)
     if best is not None:
         return Placement(_joined([*orders.reversed_words, f"{best.what}{_shares(best)}"]), best.remedy, fits=False)
     if orders.reversed_words:
@@ -112,7 +113,8 @@ def _best(points: MaskPoints, hu: np.ndarray) -> Alternative | None:
         return None
     best = found[0]
     gain = best.then.contrast - best.now.contrast
-    return best if gain >= max(MIN_GAIN, MIN_GAIN_SHARE * best.then.contrast) else None
+    is_better = best.then.contrast >= MIN_REACHED and gain >= max(MIN_GAIN, MIN_GAIN_SHARE * best.then.contrast)
+    return best if is_better else None
 
 
 def _scan_and_masks(orders: _Orders) -> Placement:
@@ -144,12 +146,18 @@ def _mirrored_organs(orders: _Orders) -> tuple[str, ...]:
     )
 
 
-def _better_as_stored(volume: Volume, now: Fit, as_stored: Segmentation | None) -> Placement | None:
-    other = None if as_stored is None else sample_points(as_stored)
-    if other is None or other.count < MIN_POINTS:
+def _better_as_stored(volume: Volume, best: Fit, as_stored: Sequence[Segmentation], now: Fit) -> Placement | None:
+    """The masks by array index, where they fit better there than in the best other placement."""
+    fits = [
+        fit_of(points, volume.hu)
+        for masks in as_stored
+        if (points := sample_points(masks)) is not None and points.count >= MIN_POINTS
+    ]
+    if not fits:
         return None
-    then = fit_of(other, volume.hu)
-    if then.contrast - now.contrast < max(MIN_GAIN, MIN_GAIN_SHARE * then.contrast) or then.plausible < now.plausible:
+    then = max(fits, key=lambda fit: fit.contrast)
+    is_better = then.contrast - best.contrast >= max(MIN_GAIN, MIN_GAIN_SHARE * then.contrast)
+    if not is_better or then.plausible < min(now.plausible, FOREIGN_PLAUSIBLE):
         return None
     return Placement(
         "the affine of the masks is not that of the scan, and voxel by voxel they would fit"

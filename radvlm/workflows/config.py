@@ -39,10 +39,22 @@ class Measuring:
 
 
 @dataclass(frozen=True)
+class Reading:
+    """How scans and masks are read.
+
+    Attributes:
+        accept_misplaced: go on with masks that look mirrored, turned or shifted on their scan; the report says so.
+    """
+
+    accept_misplaced: bool = False
+
+
+@dataclass(frozen=True)
 class Config:
     """Everything a report depends on beside its inputs.
 
     Attributes:
+        reading: see Reading.
         measuring: see Measuring.
         style: wording of the report, see radvlm.compose.Style.
         page: the HTML page, see radvlm.export.PageOptions.
@@ -59,6 +71,7 @@ class Config:
         Did you mean measuring?
     """
 
+    reading: Reading = field(default_factory=Reading)
     measuring: Measuring = field(default_factory=Measuring)
     style: Style = field(default_factory=Style)
     page: PageOptions = field(default_factory=PageOptions)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from radvlm.errors import GridError
 from radvlm.io import load_segmentation, load_volume
 from radvlm.types.finding import Finding
+from radvlm.types.provenance import placement_warnings
 from radvlm.types.report import Report
 from radvlm.types.scan_measurements import Measurements
 from radvlm.types.segmentation import Segmentation
@@ -44,6 +45,8 @@ class ReportOptions:
         affine: 4x4 index to RAS+ mm, needed with a bare array.
         series: which DICOM series, as in ``load_volume``.
         scheme: label scheme of the masks, as in ``load_segmentation``.
+        accept_misplaced: go on with masks that look mirrored, turned or shifted on the scan; so does
+            ``config.reading.accept_misplaced``.
         use_hints: False keeps the prior texts from the model and records them all the same, to see what they change.
         progress: called with a short line before each step.
     """
@@ -51,6 +54,7 @@ class ReportOptions:
     affine: Any = None
     series: str | None = None
     scheme: Any = None
+    accept_misplaced: bool = False
     use_hints: bool = True
     progress: Progress = _quiet
 
@@ -127,7 +131,7 @@ def generate_report(
     tell("Reading the CT")
     scan = load_volume(volume, affine=rest.affine, series=rest.series)
     tell("Looking for body and lungs by thresholds" if segmentation is None else "Reading the masks")
-    masks = _masks_of(scan, segmentation, rest.scheme)
+    masks = _masks_of(scan, segmentation, rest.scheme, rest.accept_misplaced or settings.reading.accept_misplaced)
     given = None if segmentation is None else masks
 
     tell("Measuring")
@@ -155,13 +159,13 @@ def generate_report(
     )
 
 
-def _masks_of(scan: Volume, segmentation: Any, scheme: Any) -> Segmentation:
+def _masks_of(scan: Volume, segmentation: Any, scheme: Any, accept_misplaced: bool) -> Segmentation:
     """The given masks on the grid of the scan, or body and lungs by thresholds where there are none."""
     if segmentation is None:
         from radvlm.segment import segment_by_threshold
 
         return segment_by_threshold(scan)
-    masks = load_segmentation(segmentation, like=scan, scheme=scheme)
+    masks = load_segmentation(segmentation, like=scan, scheme=scheme, accept_misplaced=accept_misplaced)
     if not masks.geometry.same_grid(scan.geometry):
         raise GridError(
             "masks and CT share one grid",
@@ -227,7 +231,7 @@ def merge_patient(given: Patient | None, header: Patient) -> Patient:
 
 
 def examination(volume: Volume, segmentation: Segmentation, patient: Patient) -> tuple[tuple[str, str], ...]:
-    """Head of the report: examination, date, patient, comparison, source of the masks."""
+    """Head of the report: examination, date, patient, comparison, source of the masks, and doubts about their place."""
     study = volume.study
     who = [{"F": "female", "M": "male"}.get(patient.sex or "", "")]
     if patient.age_years is not None:
@@ -239,6 +243,7 @@ def examination(volume: Volume, segmentation: Segmentation, patient: Patient) ->
         lines.append(("Patient", ", ".join(part for part in who if part)))
     lines.append(("Comparison", "None."))
     lines.append(("Masks", _mask_words(segmentation)))
+    lines += [("Caution", what) for what in placement_warnings(segmentation.decisions)]
     return tuple(lines)
 
 
