@@ -7,7 +7,7 @@ that reason, and sizes stand.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from radvlm.quantify.organ import NO_CT
 from radvlm.types.measurement import QUANTITIES, Omission
@@ -23,14 +23,13 @@ Record = TypeVar("Record", StructureMeasurements, LesionMeasurements)
 def without_attenuation(record: Record, reason: str) -> Record:
     """The record without any number that rests on attenuation; each is an omission for ``reason``."""
     kept = tuple(m for m in record.measurements if not rests_on_attenuation(m.quantity))
-    taken = [m.quantity for m in record.measurements if rests_on_attenuation(m.quantity)]
+    taken: list[str] = [m.quantity for m in record.measurements if rests_on_attenuation(m.quantity)]
     omissions = (
         *(replace(o, reason=reason) if o.reason == NO_CT else o for o in record.omissions),
         *(Omission(quantity, record.structure, reason) for quantity in taken),
     )
-    if isinstance(record, LesionMeasurements):
-        return replace(record, measurements=kept, omissions=omissions, attenuation="")
-    return replace(record, measurements=kept, omissions=omissions)
+    words: dict[str, Any] = {"attenuation": ""} if isinstance(record, LesionMeasurements) else {}
+    return replace(record, measurements=kept, omissions=omissions, **words)
 
 
 def rests_on_attenuation(quantity: str) -> bool:
