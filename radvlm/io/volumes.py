@@ -130,7 +130,7 @@ def _from_folder(path: Path, series: str | int | None, rescale: Rescale) -> RawI
 def _nifti(path: Path, rescale: Rescale) -> RawImage:
     from radvlm.io.nifti import read_stored_nifti
 
-    stored = read_stored_nifti(path)
+    stored = read_stored_nifti(path, is_scan=True)
     hu, decisions = to_hu(stored.array, stored.slope, stored.intercept, rescale, path.name, "nifti")
     return RawImage(hu, stored.affine, sources=stored.sources, decisions=(*stored.decisions, *decisions))
 
