@@ -6,22 +6,20 @@ are what a training corpus is labeled with (``radvlm.workflows.phantom_corpus``)
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from functools import cache
-from importlib.resources import files
 from types import MappingProxyType
 
 from radvlm.types.anatomy import USUAL_LEVELS
+from radvlm.types.csv_tables import package_rows
 from radvlm.types.finding_kinds import finding_kinds
 
 
 @cache
 def anatomy_classes() -> Mapping[str, tuple[str, ...]]:
     """Anatomical classes of the voxel head -> name patterns of the structures they join; ``outside`` is 0."""
-    text = files("radvlm.dataset").joinpath("dense_classes.csv").read_text(encoding="utf-8")
-    rows = csv.DictReader(text.splitlines())
+    rows = package_rows("radvlm.dataset", "dense_classes.csv")
     return MappingProxyType({row["name"]: tuple(row["structures"].split()) for row in rows})
 
 

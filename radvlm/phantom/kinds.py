@@ -6,14 +6,13 @@ The table is data (``lesion_kinds.csv``); this module only reads it. Its ``hu`` 
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.resources import files
 from types import MappingProxyType
 
 from radvlm.errors import InputError
 from radvlm.types.anatomy import USUAL_LEVELS, structures
+from radvlm.types.csv_tables import package_rows
 
 SEGMENTS = tuple(f"liver_segment_{n}" for n in range(1, 9))
 LOBES = (
@@ -95,9 +94,8 @@ def _read_kinds() -> Mapping[str, LesionKind]:
         "pancreas parts": PANCREAS_PARTS,
         "vertebrae": VERTEBRAE,
     }
-    text = files("radvlm.phantom").joinpath("lesion_kinds.csv").read_text(encoding="utf-8")
     kinds = {}
-    for row in csv.DictReader(text.splitlines()):
+    for row in package_rows("radvlm.phantom", "lesion_kinds.csv"):
         typical_low, typical_high = _numbers(row["typical"])
         low, high = _numbers(row["limits"])
         z_low, z_high = _numbers(row["region_z"])

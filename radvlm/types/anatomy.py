@@ -8,14 +8,13 @@ it. A code that could not be confirmed is left empty rather than guessed.
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 from types import MappingProxyType
 
 from radvlm.errors import StructureError
+from radvlm.types.csv_tables import package_rows
 
 #: Report sections in the order in which they are written: key -> heading.
 SECTIONS: Mapping[str, str] = MappingProxyType(
@@ -91,8 +90,7 @@ class Structure:
 @cache
 def structures() -> Mapping[str, Structure]:
     """Every known structure by name, in table order."""
-    text = files("radvlm.types").joinpath("anatomy.csv").read_text(encoding="utf-8")
-    rows = csv.DictReader(line for line in text.splitlines() if line and not line.startswith("#"))
+    rows = package_rows("radvlm.types", "anatomy.csv")
     table = {row["name"]: Structure(**row, rank=rank) for rank, row in enumerate(rows)}
     return MappingProxyType(table)
 
