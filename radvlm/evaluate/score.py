@@ -1,9 +1,9 @@
 """What a metric says about one case, and what it needs to speak about many.
 
-Unusual: a score is a number *or* a reason why there is none; an undefined score is counted, never averaged as
-0. And a score may carry ``stats``, the sums from which a corpus value follows (n-gram matches for BLEU, true
-positives for F1): the corpus value is a function of the sum of ``stats`` over cases, so a bootstrap replicate
-or a permutation is a matrix product and no metric is ever computed again.
+A score is a number *or* a reason why there is none; an undefined score is counted, never averaged as 0. And a score may
+carry ``stats``, the sums from which a corpus value follows (n-gram matches for BLEU, true positives for F1): the corpus
+value is a function of the sum of ``stats`` over cases, so a bootstrap replicate or a permutation is a matrix product
+and no metric is ever computed again.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ from radvlm.types.anatomy import SECTIONS, structure
 from radvlm.types.finding import Assessment, Finding, Source, Status
 from radvlm.types.measurement import Measurement
 from radvlm.types.region import Region
-from radvlm.types.scan_measurements import LesionMeasurements, Measurements, StructureMeasurements
+from radvlm.types.scan_measurements import LesionMeasurements, Measurements, Phase, StructureMeasurements
 from radvlm.types.study import Patient, Study
 
 _LESION_KINDS = ("lesion", "fluid")
@@ -122,47 +122,7 @@ def _scan(case: Case) -> list[Finding]:
             *([Measurement("thickness", thickness, "header")] if thickness is not None and thickness > 0 else []),
         ),
     )
-    found = [coverage]
-    if phase is None:
-        found.append(
-            Finding(
-                "?",
-                "contrast_phase",
-                Status.NOT_ASSESSED,
-                "",
-                "technique",
-                category="attenuation",
-                reason=NO_CT,
-                source=Source.HEADER,
-            )
-        )
-    elif phase.name == "unknown" or not phase.certain:
-        name = "" if phase.name == "unknown" else phase.name
-        found.append(
-            Finding(
-                "?",
-                "contrast_phase",
-                Status.INDETERMINATE,
-                "",
-                "technique",
-                category=name,
-                reason=phase.reason,
-                source=Source.VOXELS,
-            )
-        )
-    else:
-        found.append(
-            Finding(
-                "?",
-                "contrast_phase",
-                Status.PRESENT,
-                "",
-                "technique",
-                category=phase.name,
-                reason=phase.reason,
-                source=Source.VOXELS,
-            )
-        )
+    found = [coverage, _contrast_phase(phase)]
     by_quantity = {m.quantity: m for m in coverage.measurements}
     for rule in case.rules.rules:
         if rule.level == "scan" and rule.enabled and rule.quantity in by_quantity:
@@ -171,6 +131,16 @@ def _scan(case: Case) -> list[Finding]:
             if outcome.category is not None:
                 found.append(stand_alone(assessed(rule, outcome, "", (), (value,))))
     return found
+
+
+def _contrast_phase(phase: Phase | None) -> Finding:
+    status, name, reason = Status.NOT_ASSESSED, "attenuation", NO_CT
+    if phase is not None:
+        is_open = phase.name == "unknown" or not phase.certain
+        status, reason = Status.INDETERMINATE if is_open else Status.PRESENT, phase.reason
+        name = "" if phase.name == "unknown" else phase.name
+    source = Source.HEADER if phase is None else Source.VOXELS
+    return Finding("?", "contrast_phase", status, "", "technique", category=name, reason=reason, source=source)
 
 
 def _organ_numbers(record: StructureMeasurements) -> tuple[Measurement, ...]:

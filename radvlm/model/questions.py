@@ -1,8 +1,8 @@
 """What a question to a model asks: which findings, and which of their properties.
 
-Unusual: a question of a known kind is never left to a decoder. It is understood here by its words, and answered from
-the scores and the evidence that a report would be written from, so that an answer and a report of the same scan cannot
-disagree. What is not understood here goes to the decoder.
+A question of a known kind is never left to a decoder. It is understood here by its words, and answered from the scores
+and the evidence that a report would be written from, so that an answer and a report of the same scan cannot disagree.
+What is not understood here goes to the decoder.
 """
 
 from __future__ import annotations

@@ -57,6 +57,18 @@ RARE_LEVELS = ("T13", "L6")
 USUAL_LEVELS = tuple(level for level in LEVELS if level not in RARE_LEVELS)
 #: Vertebrae beside the part of the aorta that the rule for the abdominal (infrarenal) aorta is about.
 ABDOMINAL_LEVELS = tuple(f"vertebrae_{level}" for level in ("L1", "L2", "L3", "L4", "L5", "L6", "S1"))
+#: Parts of organs that masks name.
+LIVER_SEGMENTS = tuple(f"liver_segment_{n}" for n in range(1, 9))
+LUNG_LOBES = (
+    "lung_upper_lobe_right",
+    "lung_middle_lobe_right",
+    "lung_lower_lobe_right",
+    "lung_upper_lobe_left",
+    "lung_lower_lobe_left",
+)
+PANCREAS_PARTS = ("pancreas_head", "pancreas_body", "pancreas_tail")
+#: Thirds of a kidney from the feet up, in the words of a report.
+KIDNEY_POLES = ("lower pole", "interpolar region", "upper pole")
 
 
 @dataclass(frozen=True)

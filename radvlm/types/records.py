@@ -20,7 +20,7 @@ def record_from(kind: type[T], data: Mapping[str, Any], *, skip_unknown: bool = 
     """
     if not isinstance(data, Mapping):
         raise TypeError(f"{kind.__name__} from {data!r}")
-    kinds = _field_kinds(kind)
+    kinds = _field_kinds(typing.cast("Any", kind))
     known = {name: value for name, value in data.items() if name in kinds or not skip_unknown}
     return kind(**{name: _value(kinds.get(name, Any), value, skip_unknown) for name, value in known.items()})
 

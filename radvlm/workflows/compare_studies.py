@@ -1,6 +1,6 @@
 """Two studies of one patient: what grew, what is new, what is gone, and the RECIST 1.1 category.
 
-Unusual: a sentence of change cites regions of *both* studies, and every number in it is one of the few ways to write a
+A sentence of change cites regions of *both* studies, and every number in it is one of the few ways to write a
 measurement of the lesion in one of them or the difference of the two (``verify_change``).
 """
 

@@ -1,9 +1,9 @@
 """Replies kept in one SQLite file, and which requests were under way, so that a killed run pays for nothing twice.
 
-Unusual: a request is written down before it is sent and settled when its outcome is known. What a killed run had under
-way is therefore known by name at the next start: those few requests, and no others, may have been paid for without a
-reply. Rows are JSON (nothing is unpickled) keyed by content; the reports are not stored, but replies quote them, so the
-file is readable by its owner alone.
+A request is written down before it is sent and settled when its outcome is known. What a killed run had under way is
+therefore known by name at the next start: those few requests, and no others, may have been paid for without a reply.
+Rows are JSON (nothing is unpickled) keyed by content; the reports are not stored, but replies quote them, so the file
+is readable by its owner alone.
 """
 
 from __future__ import annotations
