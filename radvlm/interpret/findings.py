@@ -27,6 +27,7 @@ from radvlm.interpret.assess import (
     cut_reason,
     site_of,
     stand_alone,
+    unassessed,
 )
 from radvlm.interpret.pancreas import pancreas_outcomes
 from radvlm.interpret.relations import relations
@@ -146,8 +147,12 @@ def _contrast_phase(phase: Phase | None) -> Finding:
 def _organ_numbers(record: StructureMeasurements) -> tuple[Measurement, ...]:
     """Numbers of a whole structure; those of size only when it is complete."""
     kept = [m for m in record.measurements if not (record.cut_by and m.quantity in _SIZE_QUANTITIES)]
+    return _headline_first(kept)
+
+
+def _headline_first(measurements: Iterable[Measurement]) -> tuple[Measurement, ...]:
     rank = {q: n for n, q in enumerate(_HEADLINE_ORDER)}
-    return tuple(sorted(kept, key=lambda m: rank.get(m.quantity, len(rank))))
+    return tuple(sorted(measurements, key=lambda m: rank.get(m.quantity, len(rank))))
 
 
 def _organs(case: Case, survey: Survey, judged: _Judgements) -> list[Finding]:
@@ -225,12 +230,9 @@ def _lesions(case: Case, judged: _Judgements) -> list[Finding]:
 
 def _fluid(case: Case, record: StructureMeasurements, assessments: tuple[Assessment, ...]) -> Finding:
     row = structure(record.structure)
-    rank = {q: n for n, q in enumerate(_HEADLINE_ORDER)}
     largest = next(lesion for lesion in case.measurements.lesions if lesion.structure == record.structure)
     core = largest.measurement("core_mean_hu")  # attenuation of the largest pocket, away from its edge
-    numbers = sorted(
-        [*record.measurements, *([core] if core is not None else [])], key=lambda m: rank.get(m.quantity, len(rank))
-    )
+    numbers = _headline_first([*record.measurements, *([core] if core is not None else [])])
     places = {x.locations for x in case.measurements.lesions if x.structure == record.structure and x.locations}
     return Finding(
         "?",
@@ -239,7 +241,7 @@ def _fluid(case: Case, record: StructureMeasurements, assessments: tuple[Assessm
         row.name,
         row.section,
         (record.region,),
-        tuple(numbers),
+        numbers,
         locations=places.pop() if len(places) == 1 and not row.side else (),
         reason=cut_reason(record.cut_by) if record.cut_by else "",
         importance=case.rules.importance_of(row.name),
@@ -250,8 +252,6 @@ def _fluid(case: Case, record: StructureMeasurements, assessments: tuple[Assessm
 
 def _lesion(case: Case, lesion: LesionMeasurements, assessments: tuple[Assessment, ...]) -> Finding:
     row = structure(lesion.structure)
-    rank = {q: n for n, q in enumerate(_HEADLINE_ORDER)}
-    numbers = sorted(lesion.measurements, key=lambda m: rank.get(m.quantity, len(rank)))
     phase = case.measurements.phase
     locations = lesion.locations
     if lesion.level and lesion.level not in locations and row.section in ("bones", "nodes", "peritoneum"):
@@ -263,7 +263,7 @@ def _lesion(case: Case, lesion: LesionMeasurements, assessments: tuple[Assessmen
         site_of(lesion),
         row.section,
         (lesion.region,),
-        tuple(numbers),
+        _headline_first(lesion.measurements),
         locations=locations,
         category=lesion.attenuation,
         reason=cut_reason(lesion.cut_by) if lesion.cut_by else "",
@@ -290,17 +290,7 @@ def _absent_lesions(case: Case, survey: Survey) -> list[Finding]:
             continue  # nobody asks for a uterine lesion of a man
         seen = [record for record in map(numbers.structure, hosts) if record is not None]
         if hosts and not seen and any(h in numbers.absent for h in hosts):
-            found.append(
-                Finding(
-                    "?",
-                    name,
-                    Status.NOT_ASSESSED,
-                    row.parent or name,
-                    row.section,
-                    category=row.words,
-                    reason=HOST_NOT_SEEN,
-                )
-            )
+            found.append(unassessed(name, row.parent or name, row.section, row.words, HOST_NOT_SEEN))
             continue
         particular = bool(row.parent) or len(hosts) <= 2  # lies in an organ, not somewhere in the body
         whole = bool(seen) and particular and not any(r.cut_by for r in seen)
@@ -384,45 +374,16 @@ def _not_searched(case: Case, survey: Survey) -> list[Finding]:
     numbers, found = case.measurements, []
     for organ in survey.organs:
         if not any(numbers.searched(name) for name in (organ.site, *organ.stand_ins)):
-            found.append(
-                Finding(
-                    "?",
-                    "organ",
-                    Status.NOT_ASSESSED,
-                    organ.site,
-                    structure(organ.site).section,
-                    category=organ.words,
-                    reason=NO_MASK,
-                )
-            )
+            found.append(unassessed("organ", organ.site, structure(organ.site).section, organ.words, NO_MASK))
     for lesion in survey.lesions:
         hosts = [h for h in lesion.hosts if numbers.structure(h) is not None]
         if not hosts or any(numbers.searched(m) for m in lesion.masks):
             continue
         partly = any(numbers.searched(m) for m in lesion.partial)
-        found.append(
-            Finding(
-                "?",
-                lesion.id,
-                Status.NOT_ASSESSED,
-                hosts[0],
-                structure(lesion.masks[0]).section,
-                category=lesion.partly if partly else lesion.words,
-                reason="no mask of such lesions was provided",
-            )
-        )
+        section, words = structure(lesion.masks[0]).section, lesion.partly if partly else lesion.words
+        found.append(unassessed(lesion.id, hosts[0], section, words, "no mask of such lesions was provided"))
     for item in case.rules.unmeasured:
         present = [name for name in item.when_present if numbers.structure(name) is not None]
         if present:
-            found.append(
-                Finding(
-                    "?",
-                    item.id,
-                    Status.NOT_ASSESSED,
-                    present[0],
-                    structure(present[0]).section,
-                    category=item.words,
-                    reason=item.reason,
-                )
-            )
+            found.append(unassessed(item.id, present[0], structure(present[0]).section, item.words, item.reason))
     return found
