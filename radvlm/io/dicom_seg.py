@@ -17,13 +17,13 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import numpy as np
-
 from radvlm.errors import FileFormatError, InputError, StructureError
 from radvlm.io.dicom_files import parsing
+from radvlm.io.dicom_seg_frames import label_maps
 from radvlm.io.raw import RawImage
 from radvlm.types.anatomy import structure, structures
-from radvlm.types.label_scheme import near_names, structure_from_name
+from radvlm.types.geometry import Geometry
+from radvlm.types.label_scheme import fold, near_names, structure_from_name
 from radvlm.types.provenance import Decision, SourceFile
 from radvlm.types.study import Study
 
@@ -33,8 +33,6 @@ SEG_CLASSES: Mapping[str, str] = MappingProxyType(
         "1.2.840.10008.5.1.4.1.1.66.7": "Label Map Segmentation Storage",
     }
 )
-#: A FRACTIONAL segment holds a voxel from this probability or occupancy on.
-FRACTION_THRESHOLD = 0.5
 _SIDES: Mapping[str, str] = MappingProxyType({"24028007": "right", "7771000": "left"})
 #: SNOMED CT codes of what a segment is, when its region code tells where (neoplasm, mass, lesion, nodule, cyst,
 #: primary and secondary malignant neoplasm; DICOM CID 7159 and pydicom.sr).
@@ -86,14 +84,14 @@ def is_dicom_seg(path: Path) -> bool:
     return str(header.get("SOPClassUID", "")) in SEG_CLASSES
 
 
-def read_dicom_seg(path: Path) -> DicomSeg:
-    """Read a SEG file.
+def read_dicom_seg(path: Path, scan: Geometry | None = None) -> DicomSeg:
+    """Read a SEG file; ``scan`` tells how thick a slice is where the file does not.
 
     Raises:
-        FileFormatError: not a SEG, damaged, or without pixel data.
+        FileFormatError: not a SEG, damaged, or without pixel data or positions.
+        GridError: frames that are not parallel, or slices of a thickness that cannot be told.
         InputError: a segment whose label and codes name different sides.
     """
-    import highdicom as hd
     import pydicom
 
     try:
@@ -110,25 +108,51 @@ def read_dicom_seg(path: Path) -> DicomSeg:
                 f"{path.name}: {_class_words(header)}",
                 "Pass the SEG object, or convert RT structure sets to NIfTI masks first",
             )
-        if "PixelData" not in header:
-            raise FileFormatError(
-                "a DICOM segmentation has pixel data",
-                f"{path.name}: none",
-                "It was stripped or is truncated; export it again",
-            )
-        seg = hd.seg.segread(io.BytesIO(content))
-        parts, decisions = _label_maps(seg, path.name)
-    descriptions = {int(item.SegmentNumber): item for item in header.SegmentSequence if int(item.SegmentNumber) > 0}
-    names = {number: str(item.get("SegmentLabel", "")) for number, item in descriptions.items()}
-    named = {number: segment_structure(item) for number, item in descriptions.items()}
+        _require_parts(header, path.name)
+        described = {int(item.SegmentNumber): item for item in header.SegmentSequence if int(item.SegmentNumber) > 0}
+        names = {number: str(item.get("SegmentLabel") or "") for number, item in described.items()}
+        meanings = {number: segment_meaning(item) for number, item in described.items()}
+        parts, decisions = label_maps(header, path.name, scan)
+        identity = _identity(header)
+    for number, meaning in meanings.items():
+        if meaning.doubt:
+            decisions.append(Decision("masks", f"Segment {number} of {path.name}: {meaning.doubt}", warning=True))
     return DicomSeg(
         tuple(parts),
         MappingProxyType(names),
-        MappingProxyType({number: name for number, name in named.items() if name}),
-        _identity(header),
+        MappingProxyType({number: meaning.structure for number, meaning in meanings.items() if meaning.structure}),
+        identity,
         (source,),
         tuple(decisions),
     )
+
+
+def _require_parts(header: Any, name: str) -> None:
+    for keyword, what in (
+        ("PixelData", "pixel data"),
+        ("SegmentSequence", "a description of its segments (SegmentSequence)"),
+        ("SegmentationType", "a SegmentationType"),
+        ("Rows", "a number of rows"),
+        ("Columns", "a number of columns"),
+    ):
+        if not header.get(keyword):
+            raise FileFormatError(
+                f"a DICOM segmentation has {what}", f"{name}: none", "It was stripped or is truncated; export it again"
+            )
+    if str(header.SegmentationType).upper() not in ("BINARY", "FRACTIONAL", "LABELMAP"):
+        raise FileFormatError(
+            "a DICOM segmentation is BINARY, FRACTIONAL or LABELMAP",
+            f"{name}: {str(header.SegmentationType)[:40]}",
+            "Export it as one of these",
+        )
+
+
+@dataclass(frozen=True)
+class SegmentMeaning:
+    """What one segment is: its canonical structure (None when unknown), and a doubt for the reader ("" for none)."""
+
+    structure: str | None
+    doubt: str = ""
 
 
 def segment_structure(description: Any) -> str | None:
@@ -136,7 +160,15 @@ def segment_structure(description: Any) -> str | None:
 
     Raises InputError when label and laterality code contradict each other.
     """
-    label = str(description.get("SegmentLabel", ""))
+    return segment_meaning(description).structure
+
+
+def segment_meaning(description: Any) -> SegmentMeaning:
+    """What one item of SegmentSequence is. Its label wins over its codes, because that is what people see and edit.
+
+    Raises InputError when label and laterality code contradict each other.
+    """
+    label = str(description.get("SegmentLabel") or "")
     by_code, side = _by_codes(description)
     by_label = structure_from_name(label) if label else None
     if by_label is None and label and side:
@@ -149,6 +181,9 @@ def segment_structure(description: Any) -> str | None:
             f"label {label!r} with laterality {side}",
             "Correct the DICOM segmentation",
         )
+    if by_label is None:
+        return SegmentMeaning(by_code)
+    chosen = by_label
     morphology = next(
         (
             word
@@ -157,29 +192,78 @@ def segment_structure(description: Any) -> str | None:
         ),
         None,
     )
-    if by_label is not None and morphology and structure(by_label).kind not in ("lesion", "fluid"):
-        return by_code or _lesion_of(by_label, morphology, side or structure(by_label).side)
-    if by_label is not None and side and not structure(by_label).side:
-        sided = f"{by_label}_{side}"
-        return sided if sided in structures() else by_label
-    return by_label or by_code
+    if morphology and structure(by_label).kind not in ("lesion", "fluid"):
+        own = _lesion_of(by_label, morphology, side or structure(by_label).side)
+        same_host = by_code is not None and _related(by_label, by_code)
+        chosen = (by_code if same_host and by_code else own) or by_label
+    elif side and not structure(by_label).side and f"{by_label}_{side}" in structures():
+        chosen = f"{by_label}_{side}"
+    if by_code is None or _related(chosen, by_code):
+        return SegmentMeaning(chosen)
+    return SegmentMeaning(
+        chosen,
+        f"its label {label!r} and its code ({structure(by_code).words}) disagree; it was taken as "
+        f"{structure(chosen).words}, because the label is what its author wrote.",
+    )
+
+
+def _related(first: str, second: str) -> bool:
+    """Whether two structures may be two names of one segment: the same, or one within the other."""
+    one, other = structure(first), structure(second)
+    if first == second or (one.snomed_code == other.snomed_code != "" and one.kind == other.kind != "lesion"):
+        return True
+    up_first, up_second = _wider(first), _wider(second)
+    if first in up_second or second in up_first:
+        return True
+    words = [frozenset(fold(structure(name).words).replace("pulmonary", "lung").split()) for name in (first, second)]
+    names = [frozenset(fold(name).split()) for name in (first, second)]
+    return any(a <= b or b <= a for a, b in (words, names))
+
+
+def _wider(name: str) -> frozenset[str]:
+    """A structure and all that it is a part of, with the tables' own words for everything of a kind."""
+    found = {name}
+    while (item := structure(name)).parent:
+        name = item.parent
+        found.add(name)
+    for of_kind, everything in (("bone", "bones"), ("muscle", "skeletal_muscle")):
+        found |= {everything} if structure(name).kind == of_kind else set()
+    if structure(name).section == "bowel":
+        found.add("intestine")
+    sides = {re.sub(r"_(left|right)$", "", one) for one in found}
+    return frozenset(found | sides | {"body"})
 
 
 def require_same_patient(seg: DicomSeg, scan: Study) -> tuple[Decision, ...]:
-    """InputError when the file states another patient or frame of reference than the scan."""
-    for what, ours, theirs, remedy in (
-        ("patient", scan.patient_key, seg.study.patient_key, "Pass the masks of this scan"),
-        (
-            "frame of reference",
-            scan.frame_of_reference_uid,
-            seg.study.frame_of_reference_uid,
+    """InputError when the file states another patient or frame of reference than the scan.
+
+    The same study and frame of reference are the same patient, whatever PatientID says: UIDs are unique, and programs
+    that remove identities give scan and masks different names.
+    """
+    name, ours, theirs = seg.sources[0].name, scan, seg.study
+    frames = (ours.frame_of_reference_uid, theirs.frame_of_reference_uid)
+    same_study = bool(ours.study_uid) and ours.study_uid == theirs.study_uid
+    other_patient = bool(ours.patient_key and theirs.patient_key) and ours.patient_key != theirs.patient_key
+    if other_patient and not (same_study and frames[0] and frames[0] == frames[1]):
+        raise InputError(
+            "masks and scan have the same patient", f"{name}: another patient", "Pass the masks of this scan"
+        )
+    if all(frames) and frames[0] != frames[1]:
+        raise InputError(
+            "masks and scan have the same frame of reference",
+            f"{name}: {frames[1]}, scan {frames[0]}",
             "Their positions cannot be compared; if you know that they can, convert the masks to NIfTI first",
-        ),
-    ):
-        if ours and theirs and ours != theirs:
-            shown = "another patient" if what == "patient" else f"{theirs}, scan {ours}"
-            raise InputError(f"masks and scan have the same {what}", f"{seg.sources[0].name}: {shown}", remedy)
-    if scan.study_uid and seg.study.study_uid and scan.study_uid != seg.study.study_uid:
+        )
+    if other_patient:
+        return (
+            Decision(
+                "masks",
+                f"{name} states another PatientID than the scan, but the same study and frame of reference; it was "
+                "taken as of the same patient.",
+                warning=True,
+            ),
+        )
+    if ours.study_uid and theirs.study_uid and not same_study:
         return (
             Decision(
                 "masks",
@@ -188,42 +272,6 @@ def require_same_patient(seg: DicomSeg, scan: Study) -> tuple[Decision, ...]:
             ),
         )
     return ()
-
-
-def _label_maps(seg: Any, name: str) -> tuple[list[RawImage], list[Decision]]:
-    """Label maps of a SEG: one where segments do not overlap, otherwise greedily as few as it takes."""
-    decisions: list[Decision] = []
-    fractional = str(seg.SegmentationType) == "FRACTIONAL"
-    if not fractional:
-        try:
-            volume = seg.get_volume(combine_segments=True)
-            return [_raw(np.asarray(volume.array), volume.affine)], decisions
-        except RuntimeError as error:
-            if "overlap" not in str(error):
-                raise
-    maps: list[np.ndarray] = []
-    affine = np.eye(4)
-    for number in seg.segment_numbers:
-        volume = seg.get_volume(segment_numbers=[number], combine_segments=False)
-        affine = volume.affine
-        mask = np.asarray(volume.array)[..., 0] >= (FRACTION_THRESHOLD if fractional else 1)
-        free = next((held for held in maps if not held[mask].any()), None)
-        if free is None:
-            free = np.zeros(mask.shape, np.uint8 if max(seg.segment_numbers) < 256 else np.uint16)
-            maps.append(free)
-        free[mask] = number
-    if fractional:
-        kind = str(seg.get("SegmentationFractionalType", "fraction")).lower()
-        decisions.append(
-            Decision("masks", f"{name} holds fractions ({kind}); a voxel counts from {FRACTION_THRESHOLD:g} on.")
-        )
-    if len(maps) > 1:
-        decisions.append(Decision("masks", f"Segments of {name} overlap and were kept in {len(maps)} layers."))
-    return [_raw(held, affine) for held in maps], decisions
-
-
-def _raw(array: np.ndarray, affine_lps: np.ndarray) -> RawImage:
-    return RawImage(array, np.diag([-1.0, -1.0, 1.0, 1.0]) @ np.asarray(affine_lps, float))
 
 
 def _identity(header: Any) -> Study:

@@ -396,14 +396,14 @@ def _binary_on(mask: np.ndarray, geometry: Geometry, target: Geometry, name: str
 
 
 def _from_dicom(path: Path, like: Volume | Geometry | None, scheme: SchemeLike) -> Segmentation:
-    seg = read_dicom_seg(path)
+    target = canonical_grid(like)
+    seg = read_dicom_seg(path, target)
     decisions = [*seg.decisions]
     if isinstance(like, Volume):
         decisions += require_same_patient(seg, like.study)
     parts = [RawImage(part.array, part.affine).canonical()[:2] for part in seg.parts]
     counts = {int(label): int(n) for labels, _ in parts for label, n in enumerate(count_labels(labels)) if label and n}
     structures = _segment_names(seg, counts, scheme)
-    target = canonical_grid(like)
     if target is not None:
         for _, geometry in parts[:1]:
             if not target.same_grid(geometry):
@@ -431,7 +431,7 @@ def _from_dicom(path: Path, like: Volume | Geometry | None, scheme: SchemeLike) 
         target,
         "DICOM SEG",
         seg.sources,
-        (*decisions, *_lost_decision(lost)),
+        (*decisions, *_lost_decision(lost), *_empty_decision(np.array([0, *counts.values()]), path.name)),
     )
 
 

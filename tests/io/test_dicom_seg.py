@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pydicom
 import pytest
 from pydicom import Dataset
 from pydicom.dataset import FileMetaDataset
 from pydicom.sr.codedict import codes
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
-from radvlm.errors import FileFormatError, InputError, StructureError
+from radvlm.errors import FileFormatError, GridError, InputError, RadvlmError, StructureError
 from radvlm.io.dicom_frames import patient_key
-from radvlm.io.dicom_seg import is_dicom_seg, read_dicom_seg, segment_structure
+from radvlm.io.dicom_seg import is_dicom_seg, read_dicom_seg, segment_meaning, segment_structure
+from radvlm.io.dicom_seg_frames import SliceHints, slice_spacing
 from radvlm.io.masks import load_segmentation
 from radvlm.types.geometry import Geometry
 from radvlm.types.study import Study
@@ -246,3 +249,233 @@ def test_names_from_labels_and_codes(item: Dataset, structure: str | None) -> No
 def test_a_side_that_contradicts_itself() -> None:
     with pytest.raises(InputError, match="same side"):
         segment_structure(described("left kidney", codes.SCT.Kidney, "Right"))
+
+
+# -- what is missing, contradictory or unusual ----------------------------------------------------------------------
+
+
+def edited(path: Path, change: Callable[[Dataset], None]) -> Path:
+    header = pydicom.dcmread(path)
+    change(header)
+    header.save_as(path)
+    return path
+
+
+def measures(header: Dataset) -> Dataset:
+    return header.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
+
+
+def two_slices(first: int, second: int) -> np.ndarray:
+    array = np.zeros(SHAPE, np.uint8)
+    array[first, 1:4, 2:6] = array[second, 2:5, 2:6] = 1
+    return array
+
+
+@pytest.mark.parametrize("slices", [(0, 5), (1, 5), (2, 4), (3, 4), (3, 3)])
+@pytest.mark.parametrize("thickness", [None, 2.0, 5.0])
+def test_no_stated_spacing_never_makes_a_lesion_thicker(
+    tmp_path: Path, slices: tuple[int, int], thickness: float | None
+) -> None:
+    series, array = ct_series(), two_slices(*slices)
+    path = write(tmp_path / "seg.dcm", series, array, "BINARY", ORGANS[:1])
+
+    def strip(header: Dataset) -> None:
+        measures(header).pop("SpacingBetweenSlices", None)
+        measures(header).SliceThickness = thickness
+
+    found = load_segmentation(edited(path, strip), like=scan(series))
+    np.testing.assert_array_equal(found.mask("liver"), to_ras(array == 1))
+
+
+@pytest.mark.parametrize("stated", [0.7, 3.0, 5.0, 30.0, 0.0, -2.0])
+def test_a_stated_spacing_that_contradicts_the_positions(tmp_path: Path, stated: float) -> None:
+    series, array = ct_series(), np.zeros(SHAPE, np.uint8)
+    array[1:5, 1:4, 2:6] = 1
+    path = write(tmp_path / "seg.dcm", series, array, "BINARY", ORGANS[:1])
+    edited(path, lambda header: setattr(measures(header), "SpacingBetweenSlices", stated))
+    found = load_segmentation(path, like=scan(series))
+    np.testing.assert_array_equal(found.mask("liver"), to_ras(array == 1))
+    told = [decision.what for decision in found.decisions if decision.warning]
+    assert bool(told) == (stated > 0.0)
+    assert all("their positions were taken" in what and "damaged" not in what for what in told)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_spacing_of_sparse_frames(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    spacing = float(rng.uniform(0.5, 6))
+    kept = np.flatnonzero(rng.random(60) < rng.choice([0.05, 0.3, 0.9]))
+    if kept.size < 2:
+        kept = np.array([3, 25])
+    offsets = rng.permutation(kept * spacing - 400 + rng.normal(0, 1e-3, kept.size))
+    least = float(np.diff(kept).min()) * spacing
+    for stated in (None, spacing):
+        assert slice_spacing(offsets, SliceHints(stated, None, spacing)) == (pytest.approx(spacing, rel=2e-3), "")
+    assert slice_spacing(offsets, SliceHints(None, None, None))[0] <= least * 1.002
+    assert slice_spacing(offsets, SliceHints(None, 10.0, spacing))[0] == pytest.approx(spacing, rel=2e-3)
+
+
+def test_masks_of_thicker_slices_than_the_scan_stay_whole() -> None:
+    offsets = np.arange(12) * 5.0
+    assert slice_spacing(offsets, SliceHints(5.0, 5.0, 2.5)) == (5.0, "")
+    assert slice_spacing(offsets, SliceHints(None, 5.0, 2.5)) == (5.0, "")
+    assert slice_spacing(offsets, SliceHints(None, None, 2.0)) == (5.0, "")
+    with pytest.raises(GridError, match="how thick"):
+        slice_spacing(np.zeros(3), SliceHints(None, None, None))
+
+
+@pytest.mark.parametrize("kind", ["BINARY", "LABELMAP"])
+def test_a_segmentation_of_a_projection_image(tmp_path: Path, kind: str) -> None:
+    path = write(tmp_path / "seg.dcm", ct_series(), two_organs(), kind, ORGANS)
+
+    def flatten(header: Dataset) -> None:
+        for group in header.PerFrameFunctionalGroupsSequence:
+            del group.PlanePositionSequence
+
+    with pytest.raises(FileFormatError, match="projection image"):
+        load_segmentation(edited(path, flatten))
+
+
+def _frames_less(header: Dataset) -> None:
+    header.PerFrameFunctionalGroupsSequence = header.PerFrameFunctionalGroupsSequence[:-1]
+
+
+def _no_segment(header: Dataset) -> None:
+    for group in header.PerFrameFunctionalGroupsSequence:
+        group.pop("SegmentIdentificationSequence", None)
+
+
+def _one_frame_turned(header: Dataset) -> None:
+    plane = Dataset()
+    plane.ImageOrientationPatient = [1, 0, 0, 0, 0, -1]
+    header.PerFrameFunctionalGroupsSequence[0].PlaneOrientationSequence = [plane]
+
+
+def _far_away(header: Dataset) -> None:
+    position = header.PerFrameFunctionalGroupsSequence[0].PlanePositionSequence[0]
+    position.ImagePositionPatient = [-20, -30, 400000]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda header: header.pop("SegmentSequence"),
+        lambda header: setattr(header, "SegmentSequence", []),
+        lambda header: header.SegmentSequence[0].pop("SegmentNumber"),
+        lambda header: header.pop("PixelData"),
+        lambda header: setattr(header, "PixelData", b""),
+        lambda header: setattr(header, "PixelData", header.PixelData[:2]),
+        lambda header: header.pop("PerFrameFunctionalGroupsSequence"),
+        lambda header: header.pop("SharedFunctionalGroupsSequence"),
+        lambda header: header.SharedFunctionalGroupsSequence[0].pop("PlaneOrientationSequence"),
+        lambda header: header.SharedFunctionalGroupsSequence[0].pop("PixelMeasuresSequence"),
+        lambda header: setattr(measures(header), "PixelSpacing", [0, 0]),
+        lambda header: setattr(header, "SegmentationType", "SURFACE"),
+        lambda header: header.pop("SegmentationType"),
+        lambda header: header.pop("Rows"),
+        lambda header: setattr(header, "Rows", 3000),
+        lambda header: setattr(header, "NumberOfFrames", 40),
+        lambda header: setattr(header, "TotalPixelMatrixRows", 512),
+        lambda header: setattr(header, "DimensionOrganizationType", "TILED_FULL"),
+        _frames_less,
+        _no_segment,
+        _one_frame_turned,
+        _far_away,
+    ],
+)
+def test_malformed_segmentations_end_in_one_clear_error(tmp_path: Path, change: Callable[[Dataset], None]) -> None:
+    path = write(tmp_path / "seg.dcm", ct_series(), two_organs(), "BINARY", ORGANS)
+    with pytest.raises(RadvlmError, match=r"seg\.dcm"):
+        load_segmentation(edited(path, change))
+
+
+def test_frames_in_any_order_and_segment_numbers_with_gaps(tmp_path: Path) -> None:
+    series, array = ct_series(), two_organs()
+    path = write(tmp_path / "seg.dcm", series, array, "BINARY", ORGANS[:2])
+
+    def shuffle(header: Dataset) -> None:
+        bits = np.unpackbits(np.frombuffer(header.PixelData, np.uint8), bitorder="little")
+        count = int(header.NumberOfFrames)
+        frames = bits[: count * SHAPE[1] * SHAPE[2]].reshape(count, -1)[::-1]
+        packed = np.packbits(frames.ravel(), bitorder="little").tobytes()
+        header.PixelData = packed + b"\0" * (len(packed) % 2)
+        header.PerFrameFunctionalGroupsSequence = list(reversed(header.PerFrameFunctionalGroupsSequence))
+        header.SegmentSequence[1].SegmentNumber = 700
+        for group in header.PerFrameFunctionalGroupsSequence:
+            item = group.SegmentIdentificationSequence[0]
+            item.ReferencedSegmentNumber = {1: 1, 2: 700}[int(item.ReferencedSegmentNumber)]
+
+    found = load_segmentation(edited(path, shuffle), like=scan(series))
+    for name, label in (("liver", 1), ("kidney_left", 2)):
+        np.testing.assert_array_equal(found.mask(name), to_ras(array == label))
+
+
+def test_half_the_resolution_and_an_oblique_plane(tmp_path: Path) -> None:
+    series, volume = ct_series(), scan(ct_series())
+    half = np.zeros(SHAPE, np.uint8)
+    half[2:4, 1:3, 1:4] = 1
+    path = write(tmp_path / "seg.dcm", series, half, "BINARY", ORGANS[:1])
+
+    def coarser(header: Dataset) -> None:
+        measures(header).PixelSpacing = [1.6, 1.8]
+        for group in header.PerFrameFunctionalGroupsSequence:
+            place = group.PlanePositionSequence[0]
+            place.ImagePositionPatient = [-20 + 0.45, -30 + 0.4, place.ImagePositionPatient[2]]
+
+    found = load_segmentation(edited(path, coarser), like=Volume(volume.hu, volume.geometry))
+    fine = np.zeros(SHAPE, bool)
+    fine[2:4, 2:6, 2:8] = True
+    np.testing.assert_array_equal(found.mask("liver"), to_ras(fine))
+    turn = np.deg2rad(20)
+    for ct in series:
+        ct.ImageOrientationPatient = [1, 0, 0, 0, np.cos(turn), np.sin(turn)]
+        k = ct.InstanceNumber - 1
+        ct.ImagePositionPatient = [0, -np.sin(turn) * 2 * k, np.cos(turn) * 2 * k]
+    path = write(tmp_path / "oblique.dcm", series, half, "BINARY", ORGANS[:1])
+    found = load_segmentation(path)
+    center = found.geometry.to_world(np.argwhere(found.mask("liver")).mean(axis=0))
+    k, row, column = 2.5, 1.5, 2.0
+    lps = np.array([0, -np.sin(turn), np.cos(turn)]) * 2 * k + np.array([0, np.cos(turn), np.sin(turn)]) * 0.8 * row
+    np.testing.assert_allclose(center, [-0.9 * column, -lps[1], lps[2]], atol=1e-3)
+    assert found.voxel_count("liver") == 12
+
+
+def test_a_renamed_patient_of_the_same_study_is_the_same_patient(tmp_path: Path) -> None:
+    series = ct_series()
+    path = write(tmp_path / "seg.dcm", series, two_organs(), "BINARY", ORGANS)
+    edited(path, lambda header: setattr(header, "PatientID", "ANON-17"))
+    found = load_segmentation(path, like=scan(series))
+    assert found.voxel_count("liver") == 24
+    assert any(decision.warning and "another PatientID" in decision.what for decision in found.decisions)
+    edited(path, lambda header: setattr(header, "StudyInstanceUID", generate_uid()))
+    with pytest.raises(InputError, match="another patient"):
+        load_segmentation(path, like=scan(series))
+
+
+@pytest.mark.parametrize(
+    ("item", "taken", "told"),
+    [
+        (described("Spleen", codes.SCT.Liver), "spleen", True),
+        (described("left kidney", codes.SCT.Liver), "kidney_left", True),
+        (described("Liver tumor", codes.SCT.Spleen), "liver_tumor", True),
+        (described("Spleen", codes.SCT.Neoplasm, region=codes.SCT.Liver), "spleen_lesion", True),
+        (described("Liver", codes.SCT.Liver), "liver", False),
+        (described("kidney", codes.SCT.Kidney, "Right"), "kidney_right", False),
+        (described("liver_segment_6", codes.SCT.Liver), "liver_segment_6", False),
+        (described("Liver tumor", codes.SCT.Liver), "liver_tumor", False),
+        (described("Liver tumor", codes.SCT.Neoplasm, region=codes.SCT.Liver), "liver_tumor", False),
+        (described("Liver lesion 2", codes.SCT.Lesion, region=codes.SCT.Liver), "liver_lesion", False),
+        (described("left kidney", codes.SCT.Kidney, "Left"), "kidney_left", False),
+        (described("rib_left_3", codes.SCT.Rib, "Left"), "rib_left_3", False),
+        (described("heart_myocardium", codes.SCT.Heart), "heart_myocardium", False),
+        (described("lung_upper_lobe_left", codes.SCT.Lung), "lung_upper_lobe_left", False),
+        (described("vertebrae_L1", codes.SCT.Bone), "vertebrae_L1", False),
+        (described("Segment_1", codes.SCT.Spleen), "spleen", False),
+    ],
+)
+def test_label_and_code_that_disagree(item: Dataset, taken: str, told: bool) -> None:
+    meaning = segment_meaning(item)
+    assert meaning.structure == taken
+    assert bool(meaning.doubt) == told
+    if told:
+        assert "disagree" in meaning.doubt and "because" in meaning.doubt
