@@ -30,7 +30,7 @@ def run_series(args: argparse.Namespace) -> None:
         mark = "*" if r.chosen else " "
         print(
             f"  {mark} {r.number or '-':<7} {r.plane:<13} {r.slices:>6}  {f'{r.columns}x{r.rows}':<9}  "
-            f"{r.description or '-'} {r.series_uid}".rstrip()
+            f"{r.description or '-'}{'' if r.values == 'HU' else f' [{r.values}]'} {r.series_uid}".rstrip()
         )
     print("* is what `radvlm report` takes without --series")
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from radvlm.errors import FileFormatError
 from radvlm.io.dicom_files import DicomFile, parsing
+from radvlm.io.dicom_values import PixelValues, pixel_values
 from radvlm.types.geometry import MAX_AXIS
 
 #: What may tell complete stacks at the same positions apart, in the order in which they are tried.
@@ -53,6 +54,10 @@ TAGS = (
     "PixelSpacing",
     "RescaleSlope",
     "RescaleIntercept",
+    "RescaleType",
+    "RealWorldValueMappingSequence",
+    "DerivationDescription",
+    "VolumeBasedCalculationTechnique",
     "SharedFunctionalGroupsSequence",
     "PerFrameFunctionalGroupsSequence",
 )
@@ -84,6 +89,7 @@ class Frame:
     is_localizer: bool
     slope: float | None
     intercept: float | None
+    values: PixelValues
     marks: tuple[str, ...]
 
     @property
@@ -172,7 +178,28 @@ def _frame(file: DicomFile, header: Any, number: int, groups: list[Any]) -> Fram
         is_localizer=bool({"LOCALIZER", "SCOUT", "TOPOGRAM"} & set(image_type)),
         slope=slope[0] if slope else None,
         intercept=intercept[0] if intercept else None,
+        values=_values(header, groups, image_type),
         marks=tuple(_mark(header, groups, name, image_type) for name in DISCRIMINATORS),
+    )
+
+
+def _values(header: Any, groups: list[Any], image_type: tuple[str, ...]) -> PixelValues:
+    mappings = next(
+        (group.RealWorldValueMappingSequence for group in groups if group.get("RealWorldValueMappingSequence")),
+        header.get("RealWorldValueMappingSequence") or [],
+    )
+    codes = [_first(mapping, "MeasurementUnitsCodeSequence") for mapping in mappings]
+    derivations = (
+        header.get("SeriesDescription"),
+        _lookup(header, groups, "DerivationImageSequence", "DerivationDescription"),
+    )
+    return pixel_values(
+        str(header.get("SOPClassUID") or ""),
+        image_type,
+        short_text(_lookup(header, groups, "PixelValueTransformationSequence", "RescaleType"), 32),
+        tuple(short_text(code.get("CodeValue"), 32) for code in codes if code is not None and code.get("CodeValue")),
+        short_text(_lookup(header, groups, "CTImageFrameTypeSequence", "VolumeBasedCalculationTechnique"), 32),
+        tuple(short_text(text, 256) for text in derivations),
     )
 
 

@@ -2,7 +2,8 @@
 
 A series is not trusted to be one stack. Its images are split by orientation and size; localizers and single
 odd images are set aside and counted; complete stacks at the same positions (phases, reconstructions) are told apart.
-The axial CT stack with most slice positions is chosen, and the decision names what else there was.
+The axial CT stack with most slice positions is chosen, and the decision names what else there was. Maps whose values
+are no HU are never read; what is only like HU is chosen where there is nothing better, with a warning.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pathlib import Path
 from radvlm.errors import FileFormatError, GridError, InputError
 from radvlm.io.dicom_files import read_headers
 from radvlm.io.dicom_frames import DISCRIMINATORS, TAGS, Frame, frames_of, short_text
+from radvlm.io.dicom_values import PixelValues, Scale
 from radvlm.types.provenance import Decision
 
 #: |cosine| between a slice normal and the body axis from which a stack counts as axial (37 degrees; gantry tilt is
@@ -46,6 +48,11 @@ class Stack:
         return self.frames[0]
 
     @property
+    def values(self) -> PixelValues:
+        """What the pixels hold; the same for every frame."""
+        return self.first.values
+
+    @property
     def is_axial(self) -> bool:
         return abs(self.normal[2]) >= AXIAL_COSINE
 
@@ -67,7 +74,9 @@ class Stack:
     def __str__(self) -> str:
         number = f"series {self.first.series_number}" if self.first.series_number else "series without number"
         text = f' "{self.first.description}"' if self.first.description else ""
-        return f"{number}{text} ({self.position_count} {self.plane} slices, {self.first.columns} x {self.first.rows})"
+        holds = f", {self.values.words}" if self.values.words else ""
+        size = f"{self.first.columns} x {self.first.rows}"
+        return f"{number}{text} ({self.position_count} {self.plane} slices, {size}{holds})"
 
 
 @dataclass(frozen=True)
@@ -82,6 +91,7 @@ class SeriesRecord:
     columns: int
     rows: int
     chosen: bool
+    values: str = "HU"
 
 
 @dataclass(frozen=True)
@@ -105,7 +115,8 @@ def list_series(source: str | Path | Sequence[str | Path]) -> tuple[SeriesRecord
             s.position_count,
             s.first.columns,
             s.first.rows,
-            chosen=index == 0,
+            chosen=index == 0 and s.values.scale is not Scale.OTHER,
+            values=s.values.words or "HU",
         )
         for index, s in enumerate(stacks)
     )
@@ -197,7 +208,16 @@ def choose(found: Catalog, series: str | int | None = None) -> tuple[Stack, tupl
             Decision(
                 "dicom",
                 f"Read {stack}, the {'axial ' if stack.is_axial else ''}CT with most "
-                f"slices; also there: {_listed(others)}.",
+                f"slices{_preferred(stack, others)}; also there: {_listed(others)}.",
+            )
+        )
+    if stack.values.scale is Scale.LIKE_HU:
+        decisions.append(
+            Decision(
+                "dicom",
+                f"The series is {stack.values.words}, not a conventional CT: its densities are only roughly HU, and "
+                "limits of attenuation were not made for it.",
+                warning=True,
             )
         )
     if not stack.is_axial:
@@ -246,11 +266,14 @@ def one_stack(stack: Stack) -> tuple[Stack, tuple[Decision, ...]]:
 
 
 def _stacks(frames: Sequence[Frame]) -> list[Stack]:
-    """Frames of one series split by direction; within a direction the commonest size, others as ``odd_sizes``."""
+    """Frames of one series split by direction and by what the pixels hold; of these the commonest size.
+
+    Frames of other sizes are ``odd_sizes``.
+    """
     directions: list[list[Frame]] = []
     for frame in frames:
         for members in directions:
-            if _same_direction(members[0], frame):
+            if members[0].values == frame.values and _same_direction(members[0], frame):
                 members.append(frame)
                 break
         else:
@@ -278,9 +301,27 @@ def _size(frame: Frame) -> tuple[int, int, float, float]:
     return (frame.rows, frame.columns, round(frame.pixel_spacing_mm[0], 4), round(frame.pixel_spacing_mm[1], 4))
 
 
-def _rank(stack: Stack) -> tuple[bool, int, int, float]:
+def _rank(stack: Stack) -> tuple[float, ...]:
+    """Larger is read first: two slices or more, HU, axial, not a reformat, many positions, many images, low number."""
     number = stack.first.series_number
-    return (stack.is_axial, stack.position_count, len(stack.frames), -float(number) if number.isdigit() else -math.inf)
+    return (
+        stack.position_count >= 2,
+        stack.values.scale,
+        stack.is_axial,
+        not stack.values.is_reformatted,
+        stack.position_count,
+        len(stack.frames),
+        -float(number) if number.isdigit() else -math.inf,
+    )
+
+
+def _preferred(stack: Stack, others: Sequence[Stack]) -> str:
+    """Why a series with more slices was passed over; "" where none was."""
+    larger = [other for other in others if other.position_count > stack.position_count]
+    if stack.is_axial:
+        larger = [other for other in larger if other.is_axial]
+    derived = any(other.values.scale < stack.values.scale for other in larger)
+    return " among the conventional ones" if derived else " among the original ones" if larger else ""
 
 
 def _matching(stacks: list[Stack], wanted: str) -> list[Stack]:

@@ -12,12 +12,13 @@ from pathlib import Path
 
 import numpy as np
 
-from radvlm.errors import FileFormatError, GridError
+from radvlm.errors import FileFormatError, GridError, InputError
 from radvlm.io.dicom_frames import Frame
 from radvlm.io.dicom_grid import Shear, SlicePlan, plan_shear, plan_slices, shifted
 from radvlm.io.dicom_pixels import SliceReader
 from radvlm.io.dicom_series import SAME_POSITION_MM, Stack, catalog, choose, one_stack
 from radvlm.io.dicom_study import study_of
+from radvlm.io.dicom_values import Scale
 from radvlm.io.hounsfield import LOWEST_HU, Rescale, clipped, correct_rescaled
 from radvlm.io.raw import RawImage
 from radvlm.io.rescale import INT16, refuse_nonfinite
@@ -50,6 +51,7 @@ def read_dicom(source: Path | Sequence[Path], series: str | int | None = None, r
         FileFormatError, GridError, InputError: see the modules for each step.
     """
     stack, decisions = choose(catalog(source), series)
+    vouched = _require_hu(stack, rescale)
     stack, more = one_stack(stack)
     own = {"auto": None, "header": None, "none": (1.0, 0.0)}
     reader = SliceReader(own[rescale] if isinstance(rescale, str) else rescale)
@@ -93,6 +95,7 @@ def read_dicom(source: Path | Sequence[Path], series: str | int | None = None, r
         sources=tuple(used),
         decisions=(
             *decisions,
+            *vouched,
             *more,
             *dropped,
             *plan.decisions,
@@ -102,6 +105,25 @@ def read_dicom(source: Path | Sequence[Path], series: str | int | None = None, r
             *judged,
         ),
     )
+
+
+def _require_hu(stack: Stack, rescale: Rescale) -> tuple[Decision, ...]:
+    """Refuse a map whose values are another quantity than HU, unless the caller says what makes them HU.
+
+    Reading it with the rules on attenuation withheld would still measure its "HU"; the conventional series has the
+    same anatomy on the same grid, so a report is made from that one.
+    """
+    if stack.values.scale is not Scale.OTHER:
+        return ()
+    if rescale in ("auto", "header"):
+        raise InputError(
+            "a report rests on Hounsfield units",
+            f"{stack}: by its header it holds {stack.values.words}, not HU",
+            "Pass the conventional series of the scan (series=); if the header is wrong, say what makes the values HU: "
+            "rescale='none' or (slope, intercept)",
+        )
+    what = f"By its header the series holds {stack.values.words}, not HU; it was read as HU, as asked for."
+    return (Decision("dicom", what, warning=True),)
 
 
 def _distinct(stack: Stack, reader: SliceReader) -> tuple[list[Frame], tuple[Decision, ...]]:
