@@ -64,8 +64,11 @@ def placement_of(
     points = sample_points(segmentation)
     if points is None:
         return Placement()
-    fit = fit_of(points, volume.hu)
     orders = _Orders(points)
+    if volume.attenuation_doubt:
+        words = _joined(orders.reversed_words)
+        return Placement(words, "Check the orientation of both files and the label scheme" if words else "")
+    fit = fit_of(points, volume.hu)
     if not orders.reversed_words and fit.contrast >= SURE_CONTRAST and fit.plausible >= SURE_PLAUSIBLE:
         return Placement(doubts=_mirrored_organs(orders))
     best = _best(points, volume.hu)

@@ -38,7 +38,7 @@ def load_volume(
             Default: the axial CT with most slices.
         rescale: ``"auto"`` applies the header's rescale unless the histogram proves it wrong (see
             ``radvlm.io.hounsfield``), ``"header"`` applies it unasked, ``"none"`` takes stored values as HU, and
-            (slope, intercept) replaces it.
+            (slope, intercept), also as text ("1,-1024"), replaces it.
 
     Raises:
         FileFormatError: a file is missing, damaged or of another kind.

@@ -16,6 +16,24 @@ from radvlm.compose import Style
 from radvlm.errors import InputError
 from radvlm.export import PageOptions
 from radvlm.files.settings import read_settings, settings_from
+from radvlm.io.hounsfield import checked_rescale
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a scan and its masks are read.
+
+    Attributes:
+        rescale: what makes the stored values HU, as in ``load_volume``: ``auto``, ``header``, ``none``, or slope and
+            intercept (``[1, -1024]`` or ``"1,-1024"``).
+        accept_misplaced: go on with masks that look mirrored, turned or shifted on their scan; the report says so.
+    """
+
+    rescale: str | tuple[float, float] = "auto"
+    accept_misplaced: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "rescale", checked_rescale(self.rescale))
 
 
 @dataclass(frozen=True)
@@ -36,17 +54,6 @@ class Measuring:
                 "min_lesion_voxels is at least 1 and min_lesion_ml at least 0",
                 f"{self.min_lesion_voxels}, {self.min_lesion_ml}",
             )
-
-
-@dataclass(frozen=True)
-class Reading:
-    """How scans and masks are read.
-
-    Attributes:
-        accept_misplaced: go on with masks that look mirrored, turned or shifted on their scan; the report says so.
-    """
-
-    accept_misplaced: bool = False
 
 
 @dataclass(frozen=True)

@@ -53,8 +53,9 @@ def measure(
     """
     from radvlm.quantify import measure_scan
 
-    reading, settings = (config or Config()).reading, (config or Config()).measuring
-    scan = None if volume is None else load_volume(volume)
+    chosen = config or Config()
+    reading, settings = chosen.reading, chosen.measuring
+    scan = None if volume is None else load_volume(volume, rescale=reading.rescale)
     accepted = accept_misplaced or reading.accept_misplaced
     masks = load_segmentation(segmentation, like=scan, scheme=scheme, accept_misplaced=accepted)
     numbers = measure_scan(

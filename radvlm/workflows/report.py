@@ -44,6 +44,7 @@ class ReportOptions:
     Attributes:
         affine: 4x4 index to RAS+ mm, needed with a bare array.
         series: which DICOM series, as in ``load_volume``.
+        rescale: what makes the stored values HU, as in ``load_volume``; None: as the configuration says.
         scheme: label scheme of the masks, as in ``load_segmentation``.
         accept_misplaced: go on with masks that look mirrored, turned or shifted on the scan; so does
             ``config.reading.accept_misplaced``.
@@ -53,6 +54,7 @@ class ReportOptions:
 
     affine: Any = None
     series: str | None = None
+    rescale: Any = None
     scheme: Any = None
     accept_misplaced: bool = False
     use_hints: bool = True
@@ -129,7 +131,8 @@ def generate_report(
     reader = None if model is None else resolve_model(model)
 
     tell("Reading the CT")
-    scan = load_volume(volume, affine=rest.affine, series=rest.series)
+    rescale = settings.reading.rescale if rest.rescale is None else rest.rescale
+    scan = load_volume(volume, affine=rest.affine, series=rest.series, rescale=rescale)
     tell("Looking for body and lungs by thresholds" if segmentation is None else "Reading the masks")
     masks = _masks_of(scan, segmentation, rest.scheme, rest.accept_misplaced or settings.reading.accept_misplaced)
     given = None if segmentation is None else masks
@@ -231,7 +234,7 @@ def merge_patient(given: Patient | None, header: Patient) -> Patient:
 
 
 def examination(volume: Volume, segmentation: Segmentation, patient: Patient) -> tuple[tuple[str, str], ...]:
-    """Head of the report: examination, date, patient, comparison, source of the masks, and doubts about their place."""
+    """Head of the report: examination, date, patient, comparison, source of the masks, doubts about them and the HU."""
     study = volume.study
     who = [{"F": "female", "M": "male"}.get(patient.sex or "", "")]
     if patient.age_years is not None:
@@ -244,6 +247,8 @@ def examination(volume: Volume, segmentation: Segmentation, patient: Patient) ->
     lines.append(("Comparison", "None."))
     lines.append(("Masks", _mask_words(segmentation)))
     lines += [("Caution", what) for what in placement_warnings(segmentation.decisions)]
+    if volume.attenuation_doubt:
+        lines.append(("Attenuation", f"not interpreted: {volume.attenuation_doubt}."))
     return tuple(lines)
 
 
