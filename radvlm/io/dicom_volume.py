@@ -20,6 +20,7 @@ from radvlm.io.dicom_series import SAME_POSITION_MM, Stack, catalog, choose, one
 from radvlm.io.dicom_study import study_of
 from radvlm.io.dicom_values import Scale
 from radvlm.io.hounsfield import LOWEST_HU, Rescale, clipped, correct_rescaled
+from radvlm.io.hu_rulers import judged as rulers
 from radvlm.io.raw import RawImage
 from radvlm.io.rescale import INT16, refuse_nonfinite
 from radvlm.types.geometry import canonical_order
@@ -75,7 +76,7 @@ def read_dicom(source: Path | Sequence[Path], series: str | int | None = None, r
         header = rescales.pop() if len(rescales) == 1 else (1.0, 0.0)
         hu, judged = correct_rescaled(hu, *header, name=str(stack))
     else:
-        hu, judged = clipped(hu, "dicom", [], owned=True)
+        hu, judged = clipped(hu, "dicom", [*rulers(hu, "dicom", asserted=True)], owned=True)
     notes = [
         Decision("dicom", f"{count} {what}.", warning="padding" not in what)
         for what, count in sorted(reader.notes.items())
