@@ -336,8 +336,9 @@ def _from_segments(stored: StoredImage, name: str, like: Volume | Geometry | Non
         )
     chosen = {segment: structure_from_name(given.get(segment.name, words[segment])) for segment in segments}
     unknown = [segment.name for segment in segments if chosen[segment] is None and given.get(segment.name) != ""]
-    if unknown:
+    if unknown and not any(chosen.values()):
         raise unknown_names(unknown, "segments")
+    notes += _unused_decision(with_near_names(unknown), name)
 
     def reader(layer: np.ndarray, label: int) -> Callable[[], RawImage]:
         return lambda: RawImage(layer == label, stored.affine, sources=stored.sources)

@@ -287,8 +287,10 @@ def test_segments_of_slicer(put) -> None:
     assert "spleen" in found.absent
     found = load_segmentation(path, scheme={"Liver": "stomach", "Segment_2": "", "spleen": "spleen"})
     assert found.present == ("stomach",)
+    odd = put("b.seg.nrrd", nrrd(labels, keys=slicer_keys(("blob", 0, 1, ""), ("liver", 0, 4, ""))))
+    assert any(decision.warning and "blob" in decision.what for decision in load_segmentation(odd).decisions)
     with pytest.raises(StructureError, match="blob"):
-        load_segmentation(put("b.seg.nrrd", nrrd(labels, keys=slicer_keys(("blob", 0, 1, ""), ("liver", 0, 4, "")))))
+        load_segmentation(put("c.seg.nrrd", nrrd(labels, keys=slicer_keys(("blob", 0, 1, ""), ("blub", 0, 4, "")))))
 
 
 def test_overlapping_segments_of_slicer(put) -> None:
