@@ -322,6 +322,8 @@ def _from_segments(stored: StoredImage, name: str, like: Volume | Geometry | Non
         what = ", ".join(f"{segment} ({by_code[segment]})" for segment in coded)
         notes += (Decision("masks", f"Segments of {name} were named by their codes: {what}."),)
     words = {segment: by_code[segment.name] if segment.name in coded else segment.name for segment in segments}
+    if scheme is None and all(structure_from_name(word) is None for word in words.values()):
+        raise unknown_names(list(dict.fromkeys(words.values())), "segments")
     by_name = isinstance(scheme, Mapping) and bool(scheme) and all(isinstance(key, str) for key in scheme)
     if len(layers) == 1 and not by_name:
         names = {segment.label: words[segment] for segment in segments}
