@@ -8,6 +8,7 @@ scheme of a label file is never guessed from numbers when two answers are possib
 from __future__ import annotations
 
 import dataclasses
+import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from os import PathLike
@@ -17,22 +18,34 @@ from typing import Any
 import numpy as np
 
 from radvlm.errors import FileFormatError, InputError, StructureError
-from radvlm.io.dicom_seg import DicomSeg, is_dicom_seg, read_dicom_seg, require_same_patient, unnamed_segments
+from radvlm.io.archives import unpacked_archive
+from radvlm.io.dicom_seg import (
+    DicomSeg,
+    is_dicom_seg,
+    read_dicom_seg,
+    require_same_patient,
+    segment_structure,
+    unnamed_segments,
+)
+from radvlm.io.image_files import read_image, read_stored, stem_of
 from radvlm.io.mask_check import check_masks_fit, sample_labels, scheme_plausibility
 from radvlm.io.mask_grid import coverage, label_box, onto_box, onto_grid, require_overlap
 from radvlm.io.mask_layers import LayerPacker, count_labels, whole_labels
-from radvlm.io.mask_sources import canonical_grid, mask_files, raw_from_object, read_ahead, sidecar_names, stem_of
-from radvlm.io.nifti import read_nifti
-from radvlm.io.raw import RawImage
+from radvlm.io.mask_sources import canonical_grid, image_files, mask_files, raw_from_object, read_ahead, sidecar_names
+from radvlm.io.raw import RawImage, StoredImage, StoredSegment, rescaled_image
+from radvlm.io.shear import perpendicular
 from radvlm.types.geometry import Box, Geometry
 from radvlm.types.label_scheme import (
     Scheme,
     SchemeEntry,
     detect_scheme,
+    fold,
     scheme_from_mapping,
     scheme_named,
+    schemes,
     structure_from_name,
     unknown_names,
+    with_near_names,
 )
 from radvlm.types.provenance import Decision, SourceFile
 from radvlm.types.segmentation import LabelPlace, Segmentation
@@ -50,8 +63,9 @@ def load_segmentation(source: Any, *, like: Volume | Geometry | None = None, sch
     """Load masks, name their labels, and put them on the grid of the scan.
 
     Args:
-        source: a multi-label NIfTI file; a folder of binary NIfTI masks named after structures (its
-            ``segmentations`` subfolder is found); a DICOM SEG file or a folder with one; (array, affine); a nibabel
+        source: a multi-label file (NIfTI, NRRD, MetaImage); a segmentation of 3D Slicer (``.seg.nrrd``); a folder of
+            binary masks named after structures (its ``segmentations`` subfolder is found); a zip of these; a DICOM SEG
+            file or a folder with one; (array, affine); a nibabel
             image; a MONAI MetaTensor; {structure: any of these}; a Segmentation.
         like: the scan (or its Geometry). Masks on another grid are resampled to it by nearest neighbor. With a
             Volume the masks are also checked against its voxels (``check_masks_fit``).
@@ -96,7 +110,7 @@ def load_segmentation(source: Any, *, like: Volume | Geometry | None = None, sch
 def _from_path(path: Path, like: Volume | Geometry | None, scheme: SchemeLike) -> Segmentation:
     if path.is_dir():
         inside = sorted(p for p in path.iterdir() if p.is_file() and not p.name.startswith("."))
-        if not any(p.name.endswith((".nii", ".nii.gz")) for p in inside):
+        if not image_files(path):
             objects = [p for p in inside if is_dicom_seg(p)]
             if len(objects) > 1:
                 raise InputError(
@@ -111,7 +125,13 @@ def _from_path(path: Path, like: Volume | Geometry | None, scheme: SchemeLike) -
         raise FileFormatError("the masks exist", str(path), "Check the path")
     if _is_dicom(path):
         return _from_dicom(path, like, scheme)
-    raw = read_nifti(path)
+    if zipfile.is_zipfile(path):
+        with unpacked_archive(path) as folder:
+            return _from_path(_only_entry(folder), like, scheme)
+    stored = read_stored(path)
+    if stored.segments:
+        return _from_segments(stored, path.name, like, scheme)
+    raw = rescaled_image(stored)
     if not raw.names and scheme is None:
         names, table = sidecar_names(path)
         if names:
@@ -130,6 +150,16 @@ def _from_path(path: Path, like: Volume | Geometry | None, scheme: SchemeLike) -
     return _from_label_image(raw, path.name, like, scheme)
 
 
+def _only_entry(folder: Path) -> Path:
+    """The folder, or what alone lies in it, however deep."""
+    while folder.is_dir():
+        inside = [path for path in folder.iterdir() if not path.name.startswith(".")]
+        if len(inside) != 1:
+            break
+        folder = inside[0]
+    return folder
+
+
 def _is_dicom(path: Path) -> bool:
     try:
         with path.open("rb") as file:
@@ -143,7 +173,9 @@ def _is_dicom(path: Path) -> bool:
 
 def _from_label_image(raw: RawImage, name: str, like: Volume | Geometry | None, scheme: SchemeLike) -> Segmentation:
     array, decisions = whole_labels(raw.array, name)
-    labels, geometry, _ = RawImage(array, raw.affine).canonical()
+    straight = perpendicular(RawImage(array, raw.affine), is_scan=False)
+    labels, geometry, _ = straight.canonical()
+    decisions += straight.decisions
     counts = count_labels(labels)
     kept, target = counts, canonical_grid(like)
     if target is not None and not target.same_grid(geometry):
@@ -166,7 +198,14 @@ def _from_label_image(raw: RawImage, name: str, like: Volume | Geometry | None, 
         geometry,
         chosen.name,
         raw.sources,
-        (*raw.decisions, *decisions, decision, *_lost_decision(lost), *_empty_decision(counts, name)),
+        (
+            *raw.decisions,
+            *decisions,
+            decision,
+            *_unused_decision(_unused_labels(chosen, counts), name),
+            *_lost_decision(lost),
+            *_empty_decision(counts, name),
+        ),
     )
 
 
@@ -215,6 +254,19 @@ def _chosen_scheme(
     )
 
 
+def _unused_labels(chosen: Scheme, counts: np.ndarray) -> str:
+    """The filled labels that the scheme takes for no structure of ours, with their names; background is none."""
+    return ", ".join(
+        f"{entry.label} {entry.name!r} ({counts[entry.label]} voxels)"
+        for entry in chosen.entries
+        if entry.label is not None
+        and entry.label < counts.size
+        and counts[entry.label]
+        and not entry.structure
+        and fold(entry.name) not in ("", "background", "ignore")
+    )
+
+
 def _given_scheme(given: SchemeLike) -> Scheme:
     if isinstance(given, Scheme):
         return given
@@ -232,10 +284,12 @@ def _meaning(chosen: Scheme, counts: np.ndarray, name: str) -> dict[int, str]:
     unknown = [label for label in labels if label not in table]
     if unknown:
         shown = ", ".join(f"{label} ({counts[label]} voxels)" for label in unknown[:10])
+        fitting = [other.name for other in schemes().values() if set(labels) <= set(other.labels)]
+        holding = f"({', '.join(fitting)} hold them all) " if 0 < len(fitting) <= 4 else ""
         raise StructureError(
             f"every label belongs to the scheme {chosen.name}",
             f"{name}: {shown}" + (f" and {len(unknown) - 10} more" if len(unknown) > 10 else ""),
-            'Pass another scheme= or {label: structure}; map a label to "" to leave it out',
+            f'Pass another scheme= {holding}or {{label: structure}}; map a label to "" to leave it out',
         )
     return {label: table[label] for label in labels}
 
@@ -252,6 +306,74 @@ def _named(
         labels = table[labels]
     held = {int(table[label]) for label in meaning if label < counts.size and counts[label]}
     return labels, {name: LabelPlace(0, label) for name, label in first.items() if name and label in held}
+
+
+# -- segmentations of 3D Slicer ---------------------------------------------------------------------------------------
+
+
+def _from_segments(stored: StoredImage, name: str, like: Volume | Geometry | None, scheme: SchemeLike) -> Segmentation:
+    """A file that describes its segments; several layers where they overlap."""
+    layers = (stored.array, *stored.more_layers)
+    segments = [segment for segment in stored.segments if segment.layer < len(layers)]
+    by_code = {segment.name: found for segment in segments if (found := _coded_structure(segment)) is not None}
+    coded = sorted(segment for segment in by_code if structure_from_name(segment) is None)
+    notes = stored.decisions
+    if coded:
+        what = ", ".join(f"{segment} ({by_code[segment]})" for segment in coded)
+        notes += (Decision("masks", f"Segments of {name} were named by their codes: {what}."),)
+    words = {segment: by_code[segment.name] if segment.name in coded else segment.name for segment in segments}
+    if scheme is None and all(structure_from_name(word) is None for word in words.values()):
+        raise unknown_names(list(dict.fromkeys(words.values())), "segments")
+    by_name = isinstance(scheme, Mapping) and bool(scheme) and all(isinstance(key, str) for key in scheme)
+    if len(layers) == 1 and not by_name:
+        names = {segment.label: words[segment] for segment in segments}
+        raw = RawImage(stored.array, stored.affine, names, sources=stored.sources, decisions=notes)
+        return _from_label_image(raw, name, like, scheme)
+    given = {str(key): str(value) for key, value in scheme.items()} if isinstance(scheme, Mapping) and by_name else {}
+    if scheme is not None and not by_name:
+        raise InputError(
+            "segments in several layers are named one by one",
+            f"{name}: {len(layers)} layers",
+            "Pass scheme={name of the segment: structure}",
+        )
+    chosen = {segment: structure_from_name(given.get(segment.name, words[segment])) for segment in segments}
+    unknown = [segment.name for segment in segments if chosen[segment] is None and given.get(segment.name) != ""]
+    if unknown and not any(chosen.values()):
+        raise unknown_names(unknown, "segments")
+    notes += _unused_decision(with_near_names(unknown), name)
+
+    def reader(layer: np.ndarray, label: int) -> Callable[[], RawImage]:
+        return lambda: RawImage(layer == label, stored.affine, sources=stored.sources)
+
+    masks = [(found, name, reader(layers[segment.layer], segment.label)) for segment, found in chosen.items() if found]
+    return _from_masks(masks, like, "3D Slicer", notes)
+
+
+def _coded_structure(segment: StoredSegment) -> str | None:
+    """The structure that the codes of a segment state, by the rules for DICOM segments."""
+    if not segment.codes:
+        return None
+    from pydicom.dataset import Dataset
+    from pydicom.sequence import Sequence
+
+    def coded(code: tuple[str, str, str]) -> Dataset:
+        item = Dataset()
+        item.CodingSchemeDesignator, item.CodeValue, item.CodeMeaning = code
+        return item
+
+    kind, kind_modifier, region, region_modifier = segment.codes
+    item = Dataset()
+    item.SegmentLabel = segment.name
+    item.SegmentedPropertyTypeCodeSequence = Sequence([coded(kind)])
+    if kind_modifier[1]:
+        item.SegmentedPropertyTypeCodeSequence[0].SegmentedPropertyTypeModifierCodeSequence = Sequence(
+            [coded(kind_modifier)]
+        )
+    if region[1]:
+        item.AnatomicRegionSequence = Sequence([coded(region)])
+        if region_modifier[1]:
+            item.AnatomicRegionSequence[0].AnatomicRegionModifierSequence = Sequence([coded(region_modifier)])
+    return segment_structure(item)
 
 
 # -- binary masks ---------------------------------------------------------------------------------------------------
@@ -283,17 +405,17 @@ def _from_folder(folder: Path, like: Volume | Geometry | None, scheme: SchemeLik
     unknown = [stems[path] for path, structure in named.items() if structure is None]
     if unknown and len(files) == 1:
         return _from_path(files[0], like, scheme)
-    if unknown:
+    if len(unknown) == len(files):
         raise unknown_names(unknown, "mask files are named after structures that")
     masks: list[tuple[str, str, Callable[[], RawImage]]] = [
-        (structure, path.name, partial(read_nifti, path)) for path, structure in named.items() if structure
+        (structure, path.name, partial(read_image, path)) for path, structure in named.items() if structure
     ]
     note = Decision(
         "masks",
         f"{len(masks)} mask files follow the scheme {chosen.name}"
         + (f", {'recognized ' if scheme is None else ''}{reason}." if reason else "."),
     )
-    return _from_masks(masks, like, chosen.name, (note,))
+    return _from_masks(masks, like, chosen.name, (note, *_unused_decision(with_near_names(unknown), folder.name)))
 
 
 def _from_mapping(source: Mapping[Any, Any], like: Volume | Geometry | None) -> Segmentation:
@@ -306,7 +428,7 @@ def _from_mapping(source: Mapping[Any, Any], like: Volume | Geometry | None) -> 
 
     def reader(key: str, value: Any) -> Callable[[], RawImage]:
         if isinstance(value, (str, PathLike)):
-            return lambda: read_nifti(value)
+            return lambda: read_image(value)
         return lambda: raw_from_object(value, like, key)
 
     masks = [(str(named[key]), str(key), reader(key, value)) for key, value in source.items()]
@@ -330,7 +452,9 @@ def _from_masks(
     grids: list[Geometry] = []
     for (structure, name, _), raw in zip(masks, read_ahead([read for _, _, read in masks]), strict=True):
         array, doubts = whole_labels(raw.array, name)
-        mask, geometry, _ = RawImage(array, raw.affine).canonical()
+        straight = perpendicular(RawImage(array, raw.affine), is_scan=False)
+        mask, geometry, _ = straight.canonical()
+        doubts += straight.decisions
         target = target or geometry
         packer = packer or LayerPacker(target)
         if structure in seen:
@@ -404,6 +528,9 @@ def _from_dicom(path: Path, like: Volume | Geometry | None, scheme: SchemeLike) 
     parts = [RawImage(part.array, part.affine).canonical()[:2] for part in seg.parts]
     counts = {int(label): int(n) for labels, _ in parts for label, n in enumerate(count_labels(labels)) if label and n}
     structures = _segment_names(seg, counts, scheme)
+    unused = [number for number in counts if number not in structures]
+    structures |= dict.fromkeys(unused, "")
+    shown = with_near_names(seg.names.get(number) or f"segment {number}" for number in unused)
     if target is not None:
         for _, geometry in parts[:1]:
             if not target.same_grid(geometry):
@@ -431,13 +558,18 @@ def _from_dicom(path: Path, like: Volume | Geometry | None, scheme: SchemeLike) 
         target,
         "DICOM SEG",
         seg.sources,
-        (*decisions, *_lost_decision(lost), *_empty_decision(np.array([0, *counts.values()]), path.name)),
+        (
+            *decisions,
+            *_unused_decision(shown, path.name),
+            *_lost_decision(lost),
+            *_empty_decision(np.array([0, *counts.values()]), path.name),
+        ),
     )
 
 
 def _segment_names(seg: DicomSeg, counts: Mapping[int, int], scheme: SchemeLike) -> dict[int, str]:
     if scheme is None:
-        if set(counts) - set(seg.structures):
+        if counts and not set(counts) & set(seg.structures):
             raise unnamed_segments(seg, counts)
         return dict(seg.structures)
     chosen = _given_scheme(scheme)
@@ -446,7 +578,7 @@ def _segment_names(seg: DicomSeg, counts: Mapping[int, int], scheme: SchemeLike)
         if isinstance(scheme, Mapping)
         else {number: found for number, name in seg.names.items() if (found := structure_from_name(name, chosen))}
     )
-    if set(counts) - set(table):
+    if counts and not set(counts) & set(table):
         raise unnamed_segments(dataclasses.replace(seg, structures=table), counts)
     return table
 
@@ -516,6 +648,13 @@ def _grid_decisions(target: Geometry, source: Geometry, sparse: bool = False) ->
 def _grid_words(grid: Geometry) -> str:
     spacing = " x ".join(f"{s:.3g}" for s in grid.spacing_mm)
     return f"{' x '.join(map(str, grid.shape))} voxels of {spacing} mm"
+
+
+def _unused_decision(unused: str, name: str) -> tuple[Decision, ...]:
+    """The warning for masks that no known structure is meant by; ``unused`` lists them."""
+    if not unused:
+        return ()
+    return (Decision("masks", f"Masks of {name} that name no known structure were not used: {unused}.", warning=True),)
 
 
 def _lost_decision(lost: Iterable[str]) -> tuple[Decision, ...]:
