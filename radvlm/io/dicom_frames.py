@@ -16,33 +16,67 @@ from radvlm.io.dicom_files import DicomFile, parsing
 from radvlm.io.dicom_values import PixelValues, pixel_values
 from radvlm.types.geometry import MAX_AXIS
 
-#: What may tell complete stacks at the same positions apart, in the order in which they are tried.
-DISCRIMINATORS = (
+
+
+@dataclass(frozen=True)
+class Mark:
+    """An attribute that may tell the acquisitions of one series apart; ``index`` is its place in ``Frame.marks``.
+
+    A weak one is about the writing of images rather than the scan.
+    """
+
+    name: str
+    index: int
+    is_weak: bool = False
+
+
+_SCAN_MARKS = (
     "AcquisitionNumber",
     "TemporalPositionIdentifier",
     "TemporalPositionIndex",
-    "StackID",
     "NominalPercentageOfCardiacPhase",
+    "AcquisitionUID",
     "AcquisitionDateTime",
     "AcquisitionTime",
+    "FrameReferenceDateTime",
+    "KVP",
     "ImageType",
     "ConvolutionKernel",
-    "KVP",
-    "ContentTime",
-    "SeriesTime",
-    "InstanceCreationTime",
+    "FilterType",
+    "ReconstructionAlgorithm",
+    "ReconstructionDiameter",
+    "SliceThickness",
+    "ContrastBolusAgent",
+    "ScanOptions",
+    "EchoNumbers",
+    "StackID",
+    "Exposure",
+    "XRayTubeCurrent",
+    "SeriesNumber",
+    "SeriesDescription",
+    "ProtocolName",
 )
+_WRITING_MARKS = ("ContentTime", "SeriesTime", "InstanceCreationTime", "folder", "InstanceNumber")
+#: What may tell acquisitions of one series apart, in the order in which it is tried.
+MARKS = (
+    *(Mark(name, index) for index, name in enumerate(_SCAN_MARKS)),
+    *(Mark(name, index, is_weak=True) for index, name in enumerate(_WRITING_MARKS, len(_SCAN_MARKS))),
+)
+#: Names of an attribute in the functional groups of an enhanced image, where they differ.
+_FRAME_NAMES = {
+    "AcquisitionNumber": "FrameAcquisitionNumber",
+    "AcquisitionDateTime": "FrameAcquisitionDateTime",
+    "ImageType": "FrameType",
+}
 #: Everything that is read from each header while scanning.
 TAGS = (
-    *DISCRIMINATORS,
+    *(mark.name for mark in MARKS if mark.name != "folder"),
     "SOPClassUID",
     "SOPInstanceUID",
     "SeriesInstanceUID",
     "StudyInstanceUID",
     "FrameOfReferenceUID",
     "Modality",
-    "SeriesNumber",
-    "SeriesDescription",
     "PatientID",
     "IssuerOfPatientID",
     "Rows",
@@ -179,7 +213,7 @@ def _frame(file: DicomFile, header: Any, number: int, groups: list[Any]) -> Fram
         slope=slope[0] if slope else None,
         intercept=intercept[0] if intercept else None,
         values=_values(header, groups, image_type),
-        marks=tuple(_mark(header, groups, name, image_type) for name in DISCRIMINATORS),
+        marks=_marks(file, header, groups, image_type),
     )
 
 
@@ -217,19 +251,35 @@ def _lookup(header: Any, groups: list[Any], macro: str, keyword: str) -> Any:
     return header.get(keyword)
 
 
-def _mark(header: Any, groups: list[Any], name: str, image_type: tuple[str, ...]) -> str:
-    if name == "ImageType":
-        return "/".join(image_type)
-    for group in groups:
-        content = _first(group, "FrameContentSequence")
-        if content is not None:
-            frame_name = {
-                "AcquisitionNumber": "FrameAcquisitionNumber",
-                "AcquisitionDateTime": "FrameAcquisitionDateTime",
-            }.get(name, name)
-            if content.get(frame_name) is not None:
-                return str(content.get(frame_name))
-    return str(header.get(name) if header.get(name) is not None else "")
+def _marks(file: DicomFile, header: Any, groups: list[Any], image_type: tuple[str, ...]) -> tuple[str, ...]:
+    """Values of ``MARKS`` as text; from the functional groups of an enhanced image where they are there."""
+    inner: dict[str, Any] = {}
+    for group in reversed(groups):  # the frame's own come last and win
+        inner.update(_attributes(group))
+    is_one_of_many = int(header.get("NumberOfFrames") or 1) > 1
+    found = {"folder": file.folder, "ImageType": "/".join(image_type)}
+    for mark in MARKS:
+        if mark.name not in found:
+            value = inner.get(_FRAME_NAMES.get(mark.name, mark.name), inner.get(mark.name, header.get(mark.name)))
+            found[mark.name] = "" if value is None or (mark.is_weak and is_one_of_many) else _mark_text(value)
+    return tuple(found[mark.name] for mark in MARKS)
+
+
+def _mark_text(value: Any) -> str:
+    parts = value if isinstance(value, (list, tuple)) or hasattr(value, "append") else [value]
+    return "/".join(short_text(part, 64) for part in parts)
+
+
+_WANTED = {name for mark in MARKS for name in (mark.name, _FRAME_NAMES.get(mark.name, mark.name))}
+
+
+def _attributes(group: Any) -> dict[str, Any]:
+    """Wanted attributes of the first item of every macro of a functional group, by keyword."""
+    found: dict[str, Any] = {}
+    for element in group:
+        if element.VR == "SQ" and element.value:
+            found.update((inner.keyword, inner.value) for inner in element.value[0] if inner.keyword in _WANTED)
+    return found
 
 
 def _numbers(value: Any, count: int) -> tuple[float, ...] | None:

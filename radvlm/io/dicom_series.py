@@ -17,7 +17,8 @@ from pathlib import Path
 
 from radvlm.errors import FileFormatError, GridError, InputError
 from radvlm.io.dicom_files import read_headers
-from radvlm.io.dicom_frames import DISCRIMINATORS, TAGS, Frame, frames_of, short_text
+from radvlm.io.dicom_acquisitions import SAME_POSITION_MM, Acquisition, acquisitions
+from radvlm.io.dicom_frames import MARKS, TAGS, Frame, frames_of, short_text
 from radvlm.io.dicom_values import PixelValues, Scale
 from radvlm.types.provenance import Decision
 
@@ -28,16 +29,15 @@ AXIAL_COSINE = 0.8
 SAME_DIRECTION = math.cos(math.radians(0.5))
 #: Odd images up to this share of a stack (and always one) are set aside; more is an error.
 ODD_SHARE = 0.05
-#: Slices closer than this along the normal are at the same position.
-SAME_POSITION_MM = 0.01
 
 
 @dataclass(frozen=True)
 class Stack:
-    """Frames of one series with the same orientation, size and pixel spacing; not yet checked for gaps."""
+    """Frames of one acquisition with the same orientation, size and pixel spacing; not yet checked for gaps."""
 
     frames: tuple[Frame, ...]
     odd_sizes: tuple[Frame, ...] = ()  # same direction, another matrix or pixel size
+    acquisition: Acquisition | None = None  # None where the series holds one
 
     @cached_property
     def normal(self) -> tuple[float, float, float]:
@@ -46,6 +46,9 @@ class Stack:
     @property
     def first(self) -> Frame:
         return self.frames[0]
+
+    def same_series(self, other: Stack) -> bool:
+        return self.first.series_key == other.first.series_key
 
     @property
     def values(self) -> PixelValues:
@@ -75,6 +78,7 @@ class Stack:
         number = f"series {self.first.series_number}" if self.first.series_number else "series without number"
         text = f' "{self.first.description}"' if self.first.description else ""
         holds = f", {self.values.words}" if self.values.words else ""
+        holds += f", {self.acquisition}" if self.acquisition else ""
         size = f"{self.first.columns} x {self.first.rows}"
         return f"{number}{text} ({self.position_count} {self.plane} slices, {size}{holds})"
 
@@ -92,6 +96,7 @@ class SeriesRecord:
     rows: int
     chosen: bool
     values: str = "HU"
+    acquisition: str = ""
 
 
 @dataclass(frozen=True)
@@ -117,6 +122,7 @@ def list_series(source: str | Path | Sequence[str | Path]) -> tuple[SeriesRecord
             s.first.rows,
             chosen=index == 0 and s.values.scale is not Scale.OTHER,
             values=s.values.words or "HU",
+            acquisition=str(s.acquisition or ""),
         )
         for index, s in enumerate(stacks)
     )
@@ -181,12 +187,16 @@ def catalog(source: Path | Sequence[Path]) -> Catalog:
     return Catalog(tuple(stacks), tuple(decisions))
 
 
-def choose(found: Catalog, series: str | int | None = None) -> tuple[Stack, tuple[Decision, ...]]:
-    """The stack to read: the axial one with most slice positions, or the one that ``series`` names.
+def choose(
+    found: Catalog, series: str | int | None = None, acquisition: str | int | None = None
+) -> tuple[Stack, tuple[Decision, ...]]:
+    """The stack to read: the axial one with most slice positions (of equal ones the first), or the one asked for.
 
-    ``series`` is a SeriesInstanceUID or its ending, a SeriesNumber, or part of the description.
+    ``series`` is a SeriesInstanceUID or its ending, a SeriesNumber, or part of the description; ``acquisition`` an
+    acquisition as ``list_series`` names it, or the value of an attribute that sets its images apart, such as an
+    AcquisitionNumber.
 
-    Raises InputError when ``series`` fits none or several, or when the folder holds several patients;
+    Raises InputError when they fit none or ``series`` several, or when the folder holds several patients;
     GridError when the chosen series mixes image sizes.
     """
     stacks = list(found.stacks)
@@ -199,8 +209,23 @@ def choose(found: Catalog, series: str | int | None = None) -> tuple[Stack, tupl
             "Pass series= or the folder of one patient",
         )
     ranked = sorted(stacks, key=_rank, reverse=True)
-    stack, others = ranked[0], [other for other in found.stacks if other is not ranked[0]]
+    if acquisition is not None:
+        ranked = _of_acquisition(ranked, str(acquisition).strip())
+    stack = ranked[0]
+    siblings = [other for other in found.stacks if other.acquisition and other.same_series(stack) and other != stack]
+    others = [other for other in found.stacks if other != stack and other not in siblings]
     decisions = list(found.decisions)
+    if siblings and stack.acquisition:
+        whole = sorted((stack, *siblings), key=lambda s: s.acquisition.order if s.acquisition else 0)
+        how = "as asked for" if acquisition is not None else "the one with most slices, of equal ones the first"
+        counts = "; ".join(f"{s.acquisition} ({s.position_count} slices)" for s in whole[:8])
+        what = (
+            f"The series holds {len(whole)} acquisitions: {counts}{'; ...' if len(whole) > 8 else ''}. Read that of "
+            f"{stack.acquisition}, {how}; acquisition= (--acquisition) takes another."
+        )
+        decisions.append(Decision("dicom", what, warning=acquisition is None))
+    elif acquisition is not None:
+        decisions.append(Decision("dicom", f"Read acquisition {acquisition} of the series, as asked for."))
     if series is not None:
         decisions.append(Decision("dicom", f"Read {stack}, as asked for."))
     elif others:
@@ -236,35 +261,6 @@ def choose(found: Catalog, series: str | int | None = None) -> tuple[Stack, tupl
     return stack, tuple(decisions)
 
 
-def one_stack(stack: Stack) -> tuple[Stack, tuple[Decision, ...]]:
-    """Keep one of several complete stacks at the same positions (phases, reconstructions); the largest, then the first.
-
-    When fewer than half of the positions repeat, or nothing in the headers tells the repeats apart, the stack comes
-    back as it was, and duplicates are judged by their pixels later.
-    """
-    repeats = Counter(round(stack.offset_mm(frame), 2) for frame in stack.frames)
-    if sum(count > 1 for count in repeats.values()) < 0.5 * len(repeats) or len(repeats) < 2:
-        return stack, ()
-    for index, name in enumerate(DISCRIMINATORS):
-        groups: dict[str, list[Frame]] = {}
-        for frame in stack.frames:
-            groups.setdefault(frame.marks[index], []).append(frame)
-        if not 1 < len(groups) <= len(stack.frames) / 2:
-            continue
-        distinct = {mark: len({round(stack.offset_mm(f), 2) for f in group}) for mark, group in groups.items()}
-        if any(distinct[mark] < len(group) for mark, group in groups.items()):
-            continue
-        mark = max(groups, key=lambda m: (len(groups[m]), -list(groups).index(m)))
-        if len(groups[mark]) < 0.9 * len(repeats):
-            continue
-        what = (
-            f"The series holds {len(groups)} stacks at the same positions, told apart by {name}; read the one of "
-            f"{len(groups[mark])} slices with {name} {mark or '(empty)'}."
-        )
-        return replace(stack, frames=tuple(groups[mark])), (Decision("dicom", what, warning=True),)
-    return stack, ()
-
-
 def _stacks(frames: Sequence[Frame]) -> list[Stack]:
     """Frames of one series split by direction and by what the pixels hold; of these the commonest size.
 
@@ -278,14 +274,37 @@ def _stacks(frames: Sequence[Frame]) -> list[Stack]:
                 break
         else:
             directions.append([frame])
-    stacks = []
-    for members in directions:
-        sizes = Counter(_size(frame) for frame in members)
-        main = sizes.most_common(1)[0][0]
-        stacks.append(
-            Stack(tuple(f for f in members if _size(f) == main), tuple(f for f in members if _size(f) != main))
-        )
+    return [stack for members in directions for stack in _of_one_direction(members)]
+
+
+def _of_one_direction(members: list[Frame]) -> list[Stack]:
+    """Sizes that cover the same place are stacks of their own; others are odd images of the commonest size."""
+    sizes = Counter(_size(frame) for frame in members)
+    main = sizes.most_common(1)[0][0]
+    stack = Stack(tuple(frame for frame in members if _size(frame) == main))
+    inside, odd = [], []
+    for size in sizes:
+        if size != main:
+            others = [frame for frame in members if _size(frame) == size]
+            few = len(others) <= max(1, ODD_SHARE * len(stack.frames))
+            (odd if few or not _over_each_other(stack, others) else inside).append(others)
+    stacks = [
+        Stack(tuple(frames), acquisition=acquisition)
+        for acquisition, frames in acquisitions(stack.frames, stack.offset_mm)
+    ]
+    if odd:
+        largest = max(range(len(stacks)), key=lambda index: len(stacks[index].frames))
+        stacks[largest] = replace(stacks[largest], odd_sizes=tuple(frame for others in odd for frame in others))
+    for others in inside:
+        stacks += _of_one_direction(others)
     return stacks
+
+
+def _over_each_other(stack: Stack, frames: list[Frame]) -> bool:
+    """True when most of ``frames`` lie within the range of ``stack`` along its normal."""
+    offsets = [stack.offset_mm(frame) for frame in stack.frames]
+    low, high = min(offsets), max(offsets)
+    return sum(low <= stack.offset_mm(frame) <= high for frame in frames) > 0.5 * len(frames)
 
 
 def _same_direction(a: Frame, b: Frame) -> bool:
@@ -312,6 +331,7 @@ def _rank(stack: Stack) -> tuple[float, ...]:
         stack.position_count,
         len(stack.frames),
         -float(number) if number.isdigit() else -math.inf,
+        -stack.acquisition.order if stack.acquisition else 0,
     )
 
 
@@ -347,6 +367,27 @@ def _matching(stacks: list[Stack], wanted: str) -> list[Stack]:
         "series= names a CT series of the folder",
         f"{wanted!r}; there is {_listed(stacks)}",
         "Pass a SeriesNumber, the end of a SeriesInstanceUID, or part of a description",
+    )
+
+
+def _of_acquisition(ranked: list[Stack], wanted: str) -> list[Stack]:
+    """Stacks of the first series that fit an acquisition, or their images that have it as the value of an attribute."""
+    own = [stack for stack in ranked if stack.same_series(ranked[0])]
+    fitting = [stack for stack in own if stack.acquisition and stack.acquisition.fits(wanted)]
+    if fitting:
+        return fitting
+    for mark in MARKS:
+        chosen = [
+            replace(stack, frames=frames)
+            for stack in own
+            if (frames := tuple(f for f in stack.frames if f.marks[mark.index].casefold() == wanted.casefold()))
+        ]
+        if chosen:
+            return sorted(chosen, key=_rank, reverse=True)
+    raise InputError(
+        "acquisition= names an acquisition of the series",
+        f"{wanted!r}; there is {_listed(own)}",
+        "Pass one as `radvlm series` lists it, or an AcquisitionNumber",
     )
 
 

@@ -25,7 +25,12 @@ _NIFTI_SUFFIXES = (".nii", ".nii.gz", ".hdr", ".img", ".hdr.gz", ".img.gz")
 
 
 def load_volume(
-    source: Any, *, affine: np.ndarray | None = None, series: str | int | None = None, rescale: Any = "auto"
+    source: Any,
+    *,
+    affine: np.ndarray | None = None,
+    series: str | int | None = None,
+    acquisition: str | int | None = None,
+    rescale: Any = "auto",
 ) -> Volume:
     """Load a CT as Hounsfield units in RAS+ order.
 
