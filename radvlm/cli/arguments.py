@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from radvlm.retrieve import SearchOptions
+    from radvlm.types.volume import Volume
     from radvlm.workflows.config import Config
 
 
@@ -21,13 +22,34 @@ def model_argument(parser: argparse.ArgumentParser, default: str | None) -> None
     )
 
 
+def scan_arguments(parser: argparse.ArgumentParser) -> None:
+    """``--series`` and ``--rescale``: how a scan is read."""
+    parser.add_argument("--series", help="DICOM series: UID or its end, number, or part of the description")
+    rescale_argument(parser)
+
+
+def rescale_argument(parser: argparse.ArgumentParser) -> None:
+    """``--rescale``."""
+    parser.add_argument(
+        "--rescale",
+        metavar="HOW",
+        help="what makes the stored values HU: auto (default), none (they are HU), header, or SLOPE,INTERCEPT",
+    )
+
+
+def scan_of(args: argparse.Namespace) -> Volume:
+    """The scan that ``ct``, ``--series`` and ``--rescale`` name."""
+    from radvlm.io import load_volume
+
+    return load_volume(args.ct, series=args.series, rescale=args.rescale or "auto")
+
+
 def mask_arguments(parser: argparse.ArgumentParser, *, required: bool) -> None:
-    """``--masks``, ``--scheme`` and ``--series``."""
+    """``--masks`` and ``--scheme``."""
     parser.add_argument(
         "--masks", required=required, metavar="MASKS", help="multi-label NIfTI, folder of binary masks, or DICOM SEG"
     )
     parser.add_argument("--scheme", help="label scheme of the masks (default: detected; see `radvlm info schemes`)")
-    parser.add_argument("--series", help="DICOM series: UID or its end, number, or part of the description")
 
 
 def patient_arguments(parser: argparse.ArgumentParser) -> None:

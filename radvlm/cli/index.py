@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from radvlm.cli.arguments import rescale_argument
 from radvlm.files.atomic import write_text
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what = search.add_mutually_exclusive_group(required=True)
     what.add_argument("--text", metavar="WORDS")
     what.add_argument("--ct", metavar="CT", help="a scan; needs an encoder with an image side")
+    rescale_argument(search)
     search.add_argument("-k", type=int, default=8)
     search.add_argument("--exclude-patient", action="append", default=[], metavar="PATIENT")
     search.add_argument("--patient-not-indexed", action="store_true", help="the scan is of nobody in the index")
@@ -97,6 +99,7 @@ def _reports(parser: argparse.ArgumentParser) -> None:
         "phase, kind, volume, patient_key",
     )
     parser.add_argument("--volumes", metavar="DIR", help="folder that the volume paths are relative to")
+    rescale_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -134,8 +137,8 @@ def _volumes(args: argparse.Namespace) -> Callable[[Record], Volume | None] | No
         return None
     from radvlm.io import load_volume
 
-    folder = Path(args.volumes)
-    return lambda record: load_volume(folder / record.volume) if record.volume else None
+    folder, rescale = Path(args.volumes), args.rescale or "auto"
+    return lambda record: load_volume(folder / record.volume, rescale=rescale) if record.volume else None
 
 
 def _report(index: Any, args: argparse.Namespace) -> None:
@@ -209,7 +212,7 @@ def _search(args: argparse.Namespace) -> int:
     from radvlm.retrieve.similar import similar_cases_page
 
     index = _open(args)
-    query = args.text if args.text else load_volume(Path(args.ct))
+    query = args.text if args.text else load_volume(Path(args.ct), rescale=args.rescale or "auto")
     options = SearchOptions(
         exclude_patient=args.exclude_patient or None,
         patient_not_indexed=args.patient_not_indexed,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from radvlm.cli.arguments import mask_arguments, settings_of
+from radvlm.cli.arguments import mask_arguments, scan_arguments, settings_of
 from radvlm.cli.terminal import deliver
 from radvlm.errors import InputError
 
@@ -15,6 +15,7 @@ def add_parser(commands: Any) -> None:
     measure = commands.add_parser("measure", help="the numbers alone, JSON or CSV")
     measure.add_argument("ct", nargs="?", help="DICOM folder or NIfTI file; leave it out for geometry without HU")
     mask_arguments(measure, required=True)
+    scan_arguments(measure)
     measure.add_argument("--format", choices=("csv", "json"), default="csv")
     measure.add_argument("-o", "--output", metavar="FILE", help="default: standard output")
     measure.add_argument("--config", metavar="YAML")
@@ -26,8 +27,10 @@ def run(args: argparse.Namespace) -> None:
     from radvlm.io import load_volume
     from radvlm.workflows.examine import measure
 
-    if args.series and not args.ct:
-        raise InputError("--series chooses a series of the CT", "no CT")
-    volume = load_volume(args.ct, series=args.series) if args.ct else None
-    numbers = measure(volume, args.masks, config=settings_of(args), scheme=args.scheme)
+    if (args.series or args.rescale) and not args.ct:
+        raise InputError("--series and --rescale say how the CT is read", "no CT")
+    config = settings_of(args)
+    rescale = args.rescale or config.reading.rescale
+    volume = load_volume(args.ct, series=args.series, rescale=rescale) if args.ct else None
+    numbers = measure(volume, args.masks, config=config, scheme=args.scheme)
     deliver(numbers.to_csv() if args.format == "csv" else numbers.to_json() + "\n", args.output)

@@ -8,7 +8,7 @@ import sys
 from dataclasses import asdict
 from typing import Any
 
-from radvlm.cli.arguments import mask_arguments, model_argument, patient_arguments, whose_scan
+from radvlm.cli.arguments import mask_arguments, model_argument, patient_arguments, scan_arguments, scan_of, whose_scan
 from radvlm.cli.terminal import printable
 
 
@@ -22,7 +22,7 @@ def add_parsers(commands: Any) -> None:
     classify.add_argument("ct", help="DICOM folder, DICOM zip or NIfTI file")
     model_argument(classify, "tiny")
     classify.add_argument("--findings", nargs="+", metavar="TEXT", help="default: those the model was trained on")
-    classify.add_argument("--series", help="DICOM series, as in `radvlm report`")
+    scan_arguments(classify)
     classify.add_argument("--index", metavar="INDEX", help="the nearest scans of an index vote beside the model")
     patient_arguments(classify)
     classify.add_argument("--json", action="store_true", help="machine readable")
@@ -37,6 +37,7 @@ def add_parsers(commands: Any) -> None:
     ask.add_argument("question")
     model_argument(ask, "tiny")
     mask_arguments(ask, required=False)
+    scan_arguments(ask)
     ask.add_argument("--json", action="store_true", help="machine readable")
     ask.set_defaults(run=run_ask)
 
@@ -48,7 +49,7 @@ def run_classify(args: argparse.Namespace) -> None:
 
     model = load_model(args.model)
     scores = classify_findings(
-        args.ct, model=model, findings=args.findings, series=args.series, index=args.index, search=whose_scan(args)
+        scan_of(args), model=model, findings=args.findings, index=args.index, search=whose_scan(args)
     )
     notice = notice_of(model)
     if args.json:
@@ -82,7 +83,7 @@ def run_ask(args: argparse.Namespace) -> None:
     from radvlm.workflows.models import load_model, notice_of
 
     model = load_model(args.model)
-    found = answer(args.ct, args.question, model=model, segmentation=args.masks, scheme=args.scheme, series=args.series)
+    found = answer(scan_of(args), args.question, model=model, segmentation=args.masks, scheme=args.scheme)
     notice = notice_of(model)
     if args.json:
         whole = {"model": model.name, "notice": notice, "question": args.question, **found.to_dict()}

@@ -6,7 +6,14 @@ import argparse
 import sys
 from typing import Any
 
-from radvlm.cli.arguments import mask_arguments, model_argument, patient_arguments, settings_of, whose_scan
+from radvlm.cli.arguments import (
+    mask_arguments,
+    model_argument,
+    patient_arguments,
+    scan_arguments,
+    settings_of,
+    whose_scan,
+)
 from radvlm.cli.terminal import Steps
 
 
@@ -20,6 +27,7 @@ def add_parsers(commands: Any) -> None:
     )
     report.add_argument("ct", help="DICOM folder, DICOM zip or NIfTI file")
     mask_arguments(report, required=False)
+    scan_arguments(report)
     _report_arguments(report)
     report.add_argument("--sex", choices=("F", "M"), help="overrides the DICOM header")
     report.add_argument("--age", type=float, metavar="YEARS", help="overrides the DICOM header")
@@ -82,6 +90,7 @@ def _write_report(args: argparse.Namespace, source: Any, masks: Any, patient: An
     options = ReportOptions(
         scheme=getattr(args, "scheme", None),
         series=getattr(args, "series", None),
+        rescale=getattr(args, "rescale", None),
         use_hints=not args.no_hints,
         progress=steps,
     )

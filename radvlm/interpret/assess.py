@@ -17,7 +17,13 @@ from radvlm.types.anatomy import ABDOMINAL_LEVELS, structure
 from radvlm.types.finding import Assessment, Citable, Finding, RuleReference, Source, Status
 from radvlm.types.measurement import Measurement, Omission
 from radvlm.types.phrases import joined
-from radvlm.types.scan_measurements import NOT_IMAGED, LesionMeasurements, Measurements, StructureMeasurements
+from radvlm.types.scan_measurements import (
+    NOT_IMAGED,
+    NOT_INTERPRETED,
+    LesionMeasurements,
+    Measurements,
+    StructureMeasurements,
+)
 from radvlm.types.study import Patient, Study
 
 Record = StructureMeasurements | LesionMeasurements
@@ -75,6 +81,8 @@ def unmet_condition(rule: Rule, case: Case, records: tuple[Record, ...]) -> str 
     if when.phases:
         if phase is None:
             return NO_CT
+        if phase.reason.startswith(NOT_INTERPRETED):
+            return phase.reason
         if phase.name == "unknown" or not phase.certain:
             return "the contrast phase is not certain"
         if phase.name not in when.phases:

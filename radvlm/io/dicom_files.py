@@ -23,11 +23,11 @@ from typing import Any
 from pydicom.errors import BytesLengthException, InvalidDicomError
 
 from radvlm.errors import FileFormatError, RadvlmError
+from radvlm.io.dicom_bytes import PIXEL_SIZE_TAGS, LazyStream, deflated_start, header_stream, plain, require_fits_pixels
+from radvlm.io.inflation import UNPROVEN_BYTES, needs_proof, refuse_beyond_budget
 
 #: A single DICOM file larger than this is refused (an enhanced CT of 4000 frames in 16 bits is 2 GiB).
 MAX_FILE_BYTES = 4 * 2**30
-#: All members of a zip archive together, unpacked.
-MAX_ARCHIVE_BYTES = 16 * 2**30
 #: What parsers and decoders raise on damaged bytes. Anything else is a defect of this library.
 PARSER_ERRORS = (
     ValueError,
@@ -68,16 +68,43 @@ class DicomFile:
             if self.path.stat().st_size > MAX_FILE_BYTES:
                 raise FileFormatError(f"a DICOM file is below {MAX_FILE_BYTES / 2**30:.0f} GiB", self.name)
             return self.path.read_bytes()
-        with zipfile.ZipFile(self.path) as archive:
+        with zipfile.ZipFile(self.path) as archive, archive.open(self.member) as file:
+            info = archive.getinfo(self.member)
+            if needs_proof(info.file_size, info.compress_size):
+                with io.BufferedReader(self._lazy(file)) as stream:
+                    require_fits_pixels(info.file_size, info.compress_size, _pixel_sizes(stream), self.name)
+                for _ in iter(lambda: file.read(2**20), b""):  # damage is found before memory is taken
+                    pass
             return archive.read(self.member)
 
-    def start(self) -> bytes:
-        """The first 256 bytes."""
+    @contextmanager
+    def header(self) -> Iterator[Any]:
+        """A stream to read the header from, which unpacks no more than is read of it."""
         if self.member is None:
             with self.path.open("rb") as file:
-                return file.read(256)
+                start = file.read(4096)
+                if deflated_start(start) is None:
+                    file.seek(0)
+                    yield file
+                else:
+                    yield header_stream(self.read(), self.name)
+            return
         with zipfile.ZipFile(self.path) as archive, archive.open(self.member) as file:
-            return file.read(256)
+            if deflated_start(self.start()) is None:
+                yield io.BufferedReader(self._lazy(file))
+            else:
+                yield header_stream(self.read(), self.name)
+
+    def _lazy(self, file: Any) -> LazyStream:
+        return LazyStream(iter(lambda: file.read(2**16), b""), UNPROVEN_BYTES, self.name)
+
+    def start(self) -> bytes:
+        """The first 4096 bytes."""
+        if self.member is None:
+            with self.path.open("rb") as file:
+                return file.read(4096)
+        with zipfile.ZipFile(self.path) as archive, archive.open(self.member) as file:
+            return file.read(4096)
 
 
 @dataclass
@@ -137,12 +164,18 @@ def read_dataset(file: DicomFile, content: bytes) -> Any:
     from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
     with parsing(file.name):
-        dataset = pydicom.dcmread(io.BytesIO(content), force=True)
+        dataset = pydicom.dcmread(io.BytesIO(plain(content, file.name)), force=True)
         meta = dataset.file_meta
         if "TransferSyntaxUID" not in meta:
             implicit = dataset.original_encoding[0]
             meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
         return dataset
+
+
+def _pixel_sizes(stream: Any) -> Any:
+    import pydicom
+
+    return pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=list(PIXEL_SIZE_TAGS), force=True)
 
 
 def _files(source: Path | Sequence[Path], skipped: Counter[str]) -> Iterator[DicomFile]:
@@ -171,12 +204,7 @@ def _files(source: Path | Sequence[Path], skipped: Counter[str]) -> Iterator[Dic
 def _members(path: Path, skipped: Counter[str]) -> Iterator[DicomFile]:
     with parsing(path.name, "a zip archive can be opened"), zipfile.ZipFile(path) as archive:
         infos = [info for info in archive.infolist() if not info.is_dir()]
-        if sum(info.file_size for info in infos) > MAX_ARCHIVE_BYTES:
-            raise FileFormatError(
-                f"a zip archive unpacks to at most {MAX_ARCHIVE_BYTES / 2**30:.0f} GiB",
-                path.name,
-                "Unpack it and pass the folder of one series",
-            )
+        refuse_beyond_budget(sum(info.file_size for info in infos), path.stat().st_size, path.name)
     for info in sorted(infos, key=lambda info: info.filename):
         folder, _, name = info.filename.rpartition("/")
         if name.startswith("._") or name == ".DS_Store" or "__MACOSX" in folder:
@@ -213,8 +241,8 @@ def _header(file: DicomFile, tags: Sequence[str]) -> Any:
     import pydicom
 
     with parsing(file.name, remedy="Remove it from the folder, or copy or download it again"):
-        stream = file.path if file.member is None else io.BytesIO(file.read())
-        header = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=list(tags), force=True)
+        with file.header() as stream:
+            header = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=list(tags), force=True)
         if not len(header) and "TransferSyntaxUID" not in header.file_meta:
             raise ValueError("no DICOM elements")
         str(header.file_meta.get("MediaStorageSOPClassUID", ""))

@@ -16,6 +16,7 @@ import numpy as np
 
 from radvlm.errors import FileFormatError, MissingPackageError
 from radvlm.files.optional import install_command
+from radvlm.io.dicom_bytes import require_frame_as_stated
 from radvlm.io.dicom_files import DicomFile, parsing, read_dataset
 from radvlm.io.dicom_frames import Frame
 from radvlm.io.hounsfield import LOWEST_HU
@@ -83,6 +84,8 @@ class SliceReader:
         if not any(keyword in dataset for keyword in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
             raise FileFormatError("a CT slice holds pixel data", f"{name}: none", "Export the series with its pixels")
         with parsing(name, "the pixels of a slice can be decoded"):
+            if dataset.file_meta.TransferSyntaxUID.is_encapsulated:
+                require_frame_as_stated(dataset, frame.number, name)
             # pydicom also drops or sign-extends the bits above BitsStored, where old scanners keep overlays.
             stored = pixel_array(
                 dataset,

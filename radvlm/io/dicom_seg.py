@@ -18,6 +18,7 @@ from types import MappingProxyType
 from typing import Any
 
 from radvlm.errors import FileFormatError, InputError, StructureError
+from radvlm.io.dicom_bytes import plain
 from radvlm.io.dicom_files import parsing
 from radvlm.io.dicom_seg_frames import label_maps
 from radvlm.io.raw import RawImage
@@ -100,6 +101,7 @@ def read_dicom_seg(path: Path, scan: Geometry | None = None) -> DicomSeg:
         raise FileFormatError("the file can be read", f"{path}: {error.strerror}", "Check the path") from error
     source = SourceFile(path.name, len(content), hashlib.sha256(content).hexdigest())
     with parsing(path.name, "a DICOM segmentation can be parsed"):
+        content = plain(content, path.name)
         header = pydicom.dcmread(io.BytesIO(content))
         found = str(header.get("SOPClassUID", ""))
         if found not in SEG_CLASSES:

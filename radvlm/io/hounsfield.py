@@ -56,14 +56,14 @@ class Look:
 
 
 def checked_rescale(rescale: object) -> Rescale:
-    """``rescale`` as given when it is one of the allowed forms; InputError otherwise."""
+    """``rescale`` as given when it is one of the allowed forms, a pair also as text ("1,-1024"); else InputError."""
     if isinstance(rescale, str) and rescale in ("auto", "header", "none"):
         return rescale
     try:
-        slope, intercept = (float(v) for v in rescale)  # type: ignore[attr-defined]
+        slope, intercept = (float(v) for v in (rescale.split(",") if isinstance(rescale, str) else rescale))  # type: ignore[attr-defined]
     except (TypeError, ValueError):
         slope, intercept = 0.0, 0.0
-    if isinstance(rescale, str) or slope == 0 or not np.isfinite([slope, intercept]).all():
+    if slope == 0 or not np.isfinite([slope, intercept]).all():
         raise InputError(
             "rescale is 'auto', 'header', 'none' or (slope, intercept) with a slope other than 0", repr(rescale)
         )

@@ -127,9 +127,13 @@ def check_masks_fit(volume: Volume, segmentation: Segmentation) -> tuple[Decisio
     Solid organs, muscles and great vessels must not have the median HU of air, bones not that of fat or air, lungs
     not that of soft tissue (bounds: SOLID_HU, BONE_HU, LUNG_HU). A structure needs MIN_SAMPLES sampled voxels.
 
+    Where the values cannot be trusted to be HU (``Volume.attenuation_doubt``) nothing is checked.
+
     Raises:
         InputError: more than half of the structures that can be checked fail (and at least two, or the only one).
     """
+    if volume.attenuation_doubt:
+        return ()
     failed: list[str] = []
     checked = 0
     for number, layer in enumerate(segmentation.layers):

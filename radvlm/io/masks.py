@@ -150,7 +150,7 @@ def _from_label_image(raw: RawImage, name: str, like: Volume | Geometry | None, 
         decisions += _grid_decisions(target, geometry)
         labels, geometry = onto_grid(labels, geometry, target), target
         kept = count_labels(labels)
-    hu = like.hu if isinstance(like, Volume) else None
+    hu = like.hu if isinstance(like, Volume) and not like.attenuation_doubt else None
     chosen, decision = _chosen_scheme(scheme, counts, raw.names, name, lambda: sample_labels(labels, geometry, hu))
     meaning = _meaning(chosen, counts, name)
     labels, places = _named(labels, meaning, kept)

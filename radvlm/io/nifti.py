@@ -18,20 +18,17 @@ from typing import Any, Literal
 import numpy as np
 
 from radvlm.errors import FileFormatError, GridError
+from radvlm.io.inflation import MAX_UNPACKED_BYTES, require_length, unpacked, unpacked_start
 from radvlm.io.label_names import names_from_extension
 from radvlm.io.raw import RawImage
 from radvlm.io.rescale import refuse_nonfinite, rescaled
 from radvlm.types.geometry import MAX_AXIS, SAME_GRID_MM
 from radvlm.types.provenance import Decision, SourceFile
 
-#: More voxel bytes than this in one file is refused (16 times a 1024 x 1024 x 256 CT in int16).
-MAX_VOXEL_BYTES = 8 * 2**30
 #: Padding after the last voxel that is ignored; more means that header and data disagree.
 MAX_TRAILING_BYTES = 4096
 #: Header extensions beyond this many bytes are not read.
 MAX_EXTENSION_BYTES = 16 * 2**20
-#: No deflate stream expands by more than this factor, so a larger promise cannot be kept.
-MAX_INFLATION = 1040
 
 _MAGIC = {b"n+1\0": (1, True), b"ni1\0": (1, False), b"n+2\0": (2, True), b"ni2\0": (2, False)}
 _NUMBER_TYPES = {2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: "u2", 768: "u4", 1024: "i8", 1280: "u8"}
@@ -112,34 +109,33 @@ def is_nifti(path: Path) -> bool:
     return head[:2] == b"\x1f\x8b" or head[344:348] in _MAGIC or head[4:8] in _MAGIC
 
 
-def read_stored_nifti(path: str | PathLike[str]) -> StoredNifti:
-    """Like ``read_nifti`` without the rescale."""
+def read_stored_nifti(path: str | PathLike[str], *, is_scan: bool = False) -> StoredNifti:
+    """Like ``read_nifti`` without the rescale; a scan (and no mask) that is one value throughout may be refused."""
     path = _header_path(Path(path))
     packed = _file_bytes(path)
     sources = [SourceFile(path.name, len(packed), hashlib.sha256(packed).hexdigest())]
-    version, single, header = _header(_inflated_start(packed, path.name), path.name)
+    version, single, header = _header(_start(packed, path.name), path.name)
     shape, squeezed = _shape(header, path.name)
     dtype = _dtype(header, path.name)
     offset = _voxel_offset(header, version, single, path.name)
     voxel_bytes = int(np.prod([int(n) for n in shape], dtype=object)) * dtype.itemsize
-    if voxel_bytes > MAX_VOXEL_BYTES:
+    if voxel_bytes > MAX_UNPACKED_BYTES:
         raise FileFormatError(
-            f"a NIfTI file holds at most {MAX_VOXEL_BYTES / 2**30:.0f} GiB of voxels",
+            f"a NIfTI file holds at most {MAX_UNPACKED_BYTES / 2**30:.0f} GiB of voxels",
             f"{path.name} promises {voxel_bytes / 2**30:.1f} GiB (shape {shape}, {dtype})",
             "Its header is probably damaged; write the file again",
         )
     if single:
-        content = _payload(packed, offset + voxel_bytes, path.name)
+        content = _payload(packed, offset + voxel_bytes, path.name, offset if is_scan else None)
         extensions = _extensions(content, version, offset)
     else:
         extensions = _extensions(_payload(packed, None, path.name), version, None)
         image_path = _image_path(path)
         packed = _file_bytes(image_path)
         sources.append(SourceFile(image_path.name, len(packed), hashlib.sha256(packed).hexdigest()))
-        content = _payload(packed, offset + voxel_bytes, image_path.name)
+        content = _payload(packed, offset + voxel_bytes, image_path.name, offset if is_scan else None)
     del packed
-    array = np.frombuffer(content, dtype, count=voxel_bytes // dtype.itemsize, offset=offset)
-    array = array.reshape(shape, order="F")
+    array = content[offset : offset + voxel_bytes].view(dtype).reshape(shape, order="F")
     if not dtype.isnative:
         array = array.astype(dtype.newbyteorder("="))
     refuse_nonfinite(array, path.name)
@@ -187,7 +183,7 @@ def _image_path(header_path: Path) -> Path:
 def _file_bytes(path: Path) -> bytes:
     try:
         size = path.stat().st_size
-        if size > MAX_VOXEL_BYTES + MAX_EXTENSION_BYTES:
+        if size > MAX_UNPACKED_BYTES + MAX_EXTENSION_BYTES:
             raise FileFormatError(
                 "a NIfTI file has a readable size",
                 f"{path.name}: {size / 2**30:.1f} GiB",
@@ -212,68 +208,18 @@ def _is_gzip(packed: bytes) -> bool:
     return packed[:2] == b"\x1f\x8b"
 
 
-def _inflated_start(packed: bytes, name: str) -> bytes:
+def _start(packed: bytes, name: str) -> bytes:
     """The first 540 bytes, enough for either header."""
-    if not _is_gzip(packed):
-        return packed[:540]
-    return _inflate(packed[: 2**16], 540, name, partial=True)
+    return unpacked_start(packed, "gzip", 540, name) if _is_gzip(packed) else packed[:540]
 
 
-def _payload(packed: bytes, expected: int | None, name: str) -> bytes:
-    """The whole content, proven to hold ``expected`` bytes (None: any, up to the extension limit)."""
+def _payload(packed: bytes, expected: int | None, name: str, varied_from: int | None = None) -> np.ndarray:
+    """The whole content as bytes (N,), proven to hold ``expected`` of them (None: any, up to the extension limit)."""
     limit = MAX_EXTENSION_BYTES if expected is None else expected + MAX_TRAILING_BYTES
-    if not _is_gzip(packed):
-        content = packed
-    elif expected is not None and expected > len(packed) * MAX_INFLATION:
-        raise _too_short(name, expected, f"at most {len(packed) * MAX_INFLATION} bytes")
-    else:
-        content = _inflate(packed, limit, name)
-    if expected is not None and len(content) < expected:
-        raise _too_short(name, expected, f"{len(content)} bytes")
-    if len(content) > limit:
-        raise FileFormatError(
-            "a NIfTI file ends after its last voxel",
-            f"{name}: more than {limit} bytes, as its header promises",
-            "The header and the voxels disagree; write the file again",
-        )
-    return content
-
-
-def _too_short(name: str, expected: int, held: str) -> FileFormatError:
-    return FileFormatError(
-        "a NIfTI file holds every voxel that its header promises",
-        f"{name}: {held} where the header promises {expected}",
-        "The file is truncated or its header is damaged; copy or download it again",
-    )
-
-
-def _inflate(packed: bytes, limit: int, name: str, partial: bool = False) -> bytes:
-    """Gunzip up to ``limit`` + 1 bytes; CRC and length are verified where the end of the stream is reached."""
-    from isal import isal_zlib
-
-    parts: list[bytes] = []
-    held, rest = 0, packed
-    try:
-        while rest and held <= limit:
-            member = isal_zlib.decompressobj(wbits=31)
-            part = member.decompress(rest, limit + 1 - held)
-            parts.append(part)
-            held += len(part)
-            if partial:
-                break
-            if not member.eof:
-                if held > limit:
-                    break
-                raise EOFError
-            rest = member.unused_data.lstrip(b"\0")
-    except (isal_zlib.error, EOFError, OSError, ValueError, OverflowError) as error:  # type: ignore[misc]
-        what = "the stream ends early" if isinstance(error, EOFError) else str(error).rstrip(".") or "damaged stream"
-        raise FileFormatError(
-            "a .gz file is one complete gzip stream with a matching checksum",
-            f"{name}: {what}",
-            "The file is truncated or damaged; copy or download it again",
-        ) from error
-    return parts[0] if len(parts) == 1 else b"".join(parts)
+    if _is_gzip(packed):
+        return unpacked(packed, "gzip", expected or 0, limit, name, varied_from=varied_from)
+    require_length(len(packed), expected or 0, limit, name)
+    return np.frombuffer(packed, np.uint8)
 
 
 # -- header -----------------------------------------------------------------------------------------------------
@@ -376,10 +322,11 @@ def _scaling(header: Any, name: str) -> tuple[float, float]:
     return slope, intercept
 
 
-def _extensions(content: bytes, version: int, offset: int | None) -> list[bytes]:
+def _extensions(whole: np.ndarray, version: int, offset: int | None) -> list[bytes]:
     """Content of each header extension; a damaged chain ends the list, the voxels do not depend on it."""
     position = 352 if version == 1 else 544
-    end = len(content) if offset is None else offset
+    end = len(whole) if offset is None else offset
+    content = whole[:end].tobytes()
     if content[position - 4 : position - 3] in (b"", b"\0"):
         return []
     order: Literal["little", "big"] = "big" if content[0] == 0 else "little"

@@ -43,7 +43,7 @@ def load_volume(
             Default: the axial CT with most slices.
         rescale: ``"auto"`` applies the header's rescale unless the histogram proves it wrong (see
             ``radvlm.io.hounsfield``), ``"header"`` applies it unasked, ``"none"`` takes stored values as HU, and
-            (slope, intercept) replaces it.
+            (slope, intercept), also as text ("1,-1024"), replaces it.
 
     Raises:
         FileFormatError: a file is missing, damaged or of another kind.
@@ -135,7 +135,7 @@ def _from_folder(path: Path, series: str | int | None, rescale: Rescale) -> RawI
 def _nifti(path: Path, rescale: Rescale) -> RawImage:
     from radvlm.io.nifti import read_stored_nifti
 
-    stored = read_stored_nifti(path)
+    stored = read_stored_nifti(path, is_scan=True)
     hu, decisions = to_hu(stored.array, stored.slope, stored.intercept, rescale, path.name, "nifti")
     return RawImage(hu, stored.affine, sources=stored.sources, decisions=(*stored.decisions, *decisions))
 

@@ -23,10 +23,11 @@ from radvlm.quantify.spine import with_spine
 from radvlm.quantify.statistics import HuStatistics
 from radvlm.quantify.tumor_vessels import tumor_contacts
 from radvlm.quantify.vessel_parts import with_vessels
+from radvlm.quantify.withheld import without_attenuation
 from radvlm.types.anatomy import structure
 from radvlm.types.measurement import Measurement
 from radvlm.types.provenance import Decision
-from radvlm.types.scan_measurements import LesionMeasurements, Measurements, Phase
+from radvlm.types.scan_measurements import NOT_INTERPRETED, LesionMeasurements, Measurements, Phase
 from radvlm.types.segmentation import Segmentation
 from radvlm.types.study import Study
 from radvlm.types.volume import Volume
@@ -46,7 +47,8 @@ def measure_scan(
     """Measure every present structure and every instance of the lesion and fluid structures.
 
     Args:
-        volume: the CT, on the same grid as the masks; None gives geometry, and each HU quantity is an omission.
+        volume: the CT, on the same grid as the masks; None gives geometry, and each HU quantity is an omission. So is
+            it, with its reason, where the values cannot be trusted (``Volume.attenuation_doubt``).
         min_lesion_voxels, min_lesion_ml: smaller instances are ignored and counted in a Decision.
         progress: called with a short line before each step.
 
@@ -63,7 +65,8 @@ def measure_scan(
             "min_lesion_voxels is at least 1 and min_lesion_ml at least 0", f"{min_lesion_voxels}, {min_lesion_ml}"
         )
     tell = progress or (lambda line: None)
-    hu = None if volume is None else volume.hu
+    doubt = "" if volume is None or not volume.attenuation_doubt else f"{NOT_INTERPRETED}: {volume.attenuation_doubt}"
+    hu = None if volume is None or doubt else volume.hu
     crumbs = frozenset(name for name in segmentation.present if is_crumb(segmentation, name))
     decisions = [_crumb_decision(segmentation, name) for name in segmentation.present if name in crumbs]
     lesions: list[LesionMeasurements] = []
@@ -93,11 +96,16 @@ def measure_scan(
     contacts = tumor_contacts(segmentation, tuple(lesions))
     lesions = [replace(x, contacts=contacts[x.region.id]) if x.region.id in contacts else x for x in lesions]
     phase: Phase | None = None
-    if volume is not None:
+    if doubt:
+        phase = Phase("unknown", doubt)
+    elif volume is not None:
         phase, noted_phase = estimate_phase(structures, volume.study.contrast_agent)
         decisions += noted_phase
     structures = with_spine(segmentation, structures, hu)
     structures = with_extras(segmentation, structures, hu, Study() if volume is None else volume.study, phase)
+    if doubt:
+        structures = tuple(without_attenuation(record, doubt) for record in structures)
+        lesions = [without_attenuation(lesion, doubt) for lesion in lesions]
     return Measurements(structures, tuple(lesions), segmentation.absent, phase, segmentation.geometry, tuple(decisions))
 
 

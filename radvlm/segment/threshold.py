@@ -47,8 +47,12 @@ MIN_CORE_SHARE = 0.12
 def segment_by_threshold(volume: Volume) -> Segmentation:
     """``body`` and ``lung`` masks (searched = both) by the method above.
 
+    Nothing is searched where the values cannot be trusted (``Volume.attenuation_doubt``).
+
     Returns a Segmentation whose layer 0 holds the body and layer 1 the lung, on the volume's grid.
     """
+    if volume.attenuation_doubt:
+        return _result(volume, {}, f"their attenuation cannot be trusted ({volume.attenuation_doubt})", searched=False)
     steps = [max(1, round(COARSE_MM / spacing)) for spacing in volume.geometry.spacing_mm]
     coarse = _block_mean(volume.hu, steps)
     voxel_ml = volume.geometry.voxel_volume_mm3 * float(np.prod(steps)) / 1000
@@ -63,14 +67,14 @@ def segment_by_threshold(volume: Volume) -> Segmentation:
     return _result(volume, layers, "lung was not recognized" if lung is None else "body and aerated lung were found")
 
 
-def _result(volume: Volume, found: dict[str, np.ndarray], what: str) -> Segmentation:
+def _result(volume: Volume, found: dict[str, np.ndarray], what: str, searched: bool = True) -> Segmentation:
     kept = {name: mask for name, mask in found.items() if mask.any()}
     places = {name: LabelPlace(number, 1) for number, name in enumerate(kept)}
     layers = tuple(kept.values()) or (np.zeros(volume.geometry.shape, np.uint8, order="F"),)
     return Segmentation(
         layers,
         places,
-        frozenset({"body", "lung"}),
+        frozenset({"body", "lung"} if searched else ()),
         volume.geometry,
         "threshold",
         decisions=(

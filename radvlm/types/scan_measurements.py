@@ -23,6 +23,8 @@ from radvlm.types.region import Region
 
 #: Why a part of a vessel has no number when the scan does not reach it; nothing is said of such a part.
 NOT_IMAGED = "no section of this part is imaged"
+#: How the reason begins where the values of a scan, or of a mask, cannot be trusted to be HU.
+NOT_INTERPRETED = "attenuation not interpreted"
 #: Contrast phases that can be told apart from organ HU.
 PHASES = ("non-contrast", "arterial", "portal venous", "delayed", "unknown")
 

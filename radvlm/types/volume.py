@@ -26,6 +26,8 @@ class Volume:
         stored_axes: axis codes of the file, such as ``LPS``; the axes used to write results back.
         sources: the files that were read, with their digests.
         decisions: everything the reader had to decide.
+        attenuation_doubt: why the values cannot be trusted to be HU ("cut to a window of -160 to 240 HU"), else "".
+            Nothing is then measured or said of attenuation; sizes stand.
 
     Example:
         >>> import numpy as np, radvlm
@@ -41,6 +43,7 @@ class Volume:
     stored_axes: str = "RAS"
     sources: tuple[SourceFile, ...] = ()
     decisions: tuple[Decision, ...] = ()
+    attenuation_doubt: str = ""
 
     def __post_init__(self) -> None:
         if self.hu.shape != self.geometry.shape:

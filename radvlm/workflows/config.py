@@ -16,6 +16,22 @@ from radvlm.compose import Style
 from radvlm.errors import InputError
 from radvlm.export import PageOptions
 from radvlm.files.settings import read_settings, settings_from
+from radvlm.io.hounsfield import checked_rescale
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a scan is read.
+
+    Attributes:
+        rescale: what makes the stored values HU, as in ``load_volume``: ``auto``, ``header``, ``none``, or slope and
+            intercept (``[1, -1024]`` or ``"1,-1024"``).
+    """
+
+    rescale: str | tuple[float, float] = "auto"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "rescale", checked_rescale(self.rescale))
 
 
 @dataclass(frozen=True)
@@ -43,6 +59,7 @@ class Config:
     """Everything a report depends on beside its inputs.
 
     Attributes:
+        reading: see Reading.
         measuring: see Measuring.
         style: wording of the report, see radvlm.compose.Style.
         page: the HTML page, see radvlm.export.PageOptions.
@@ -59,6 +76,7 @@ class Config:
         Did you mean measuring?
     """
 
+    reading: Reading = field(default_factory=Reading)
     measuring: Measuring = field(default_factory=Measuring)
     style: Style = field(default_factory=Style)
     page: PageOptions = field(default_factory=PageOptions)

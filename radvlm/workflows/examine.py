@@ -29,7 +29,7 @@ def measure(volume: Any, segmentation: Any, *, config: Config | None = None, sch
     Args:
         volume: a Volume, anything that ``load_volume`` takes, or None.
         segmentation: a Segmentation or anything that ``load_segmentation`` takes.
-        config: settings; only ``config.measuring`` is used.
+        config: settings; ``config.reading`` and ``config.measuring`` are used.
         scheme: label scheme of the masks, as in ``load_segmentation``.
 
     Raises: InputError, FileFormatError, GridError, StructureError with one clear message.
@@ -48,8 +48,9 @@ def measure(volume: Any, segmentation: Any, *, config: Config | None = None, sch
     """
     from radvlm.quantify import measure_scan
 
-    settings = (config or Config()).measuring
-    scan = None if volume is None else load_volume(volume)
+    chosen = config or Config()
+    settings = chosen.measuring
+    scan = None if volume is None else load_volume(volume, rescale=chosen.reading.rescale)
     masks = load_segmentation(segmentation, like=scan, scheme=scheme)
     return measure_scan(scan, masks, min_lesion_voxels=settings.min_lesion_voxels, min_lesion_ml=settings.min_lesion_ml)
 

@@ -43,6 +43,7 @@ class ReportOptions:
     Attributes:
         affine: 4x4 index to RAS+ mm, needed with a bare array.
         series: which DICOM series, as in ``load_volume``.
+        rescale: what makes the stored values HU, as in ``load_volume``; None: as the configuration says.
         scheme: label scheme of the masks, as in ``load_segmentation``.
         use_hints: False keeps the prior texts from the model and records them all the same, to see what they change.
         progress: called with a short line before each step.
@@ -50,6 +51,7 @@ class ReportOptions:
 
     affine: Any = None
     series: str | None = None
+    rescale: Any = None
     scheme: Any = None
     use_hints: bool = True
     progress: Progress = _quiet
@@ -125,7 +127,8 @@ def generate_report(
     reader = None if model is None else resolve_model(model)
 
     tell("Reading the CT")
-    scan = load_volume(volume, affine=rest.affine, series=rest.series)
+    rescale = settings.reading.rescale if rest.rescale is None else rest.rescale
+    scan = load_volume(volume, affine=rest.affine, series=rest.series, rescale=rescale)
     tell("Looking for body and lungs by thresholds" if segmentation is None else "Reading the masks")
     masks = _masks_of(scan, segmentation, rest.scheme)
     given = None if segmentation is None else masks
@@ -227,7 +230,7 @@ def merge_patient(given: Patient | None, header: Patient) -> Patient:
 
 
 def examination(volume: Volume, segmentation: Segmentation, patient: Patient) -> tuple[tuple[str, str], ...]:
-    """Head of the report: examination, date, patient, comparison, source of the masks."""
+    """Head of the report: examination, date, patient, comparison, source of the masks, doubt about the HU."""
     study = volume.study
     who = [{"F": "female", "M": "male"}.get(patient.sex or "", "")]
     if patient.age_years is not None:
@@ -239,6 +242,8 @@ def examination(volume: Volume, segmentation: Segmentation, patient: Patient) ->
         lines.append(("Patient", ", ".join(part for part in who if part)))
     lines.append(("Comparison", "None."))
     lines.append(("Masks", _mask_words(segmentation)))
+    if volume.attenuation_doubt:
+        lines.append(("Attenuation", f"not interpreted: {volume.attenuation_doubt}."))
     return tuple(lines)
 
 
