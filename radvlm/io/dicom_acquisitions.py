@@ -95,7 +95,7 @@ def _divided(frames: list[Frame], marks: Sequence[Mark], offset: Offset) -> list
         if len(values) < 2 or (mark.is_weak and is_stack):
             continue
         parts = _parts(frames, mark, offset, MAX_DISORDER if is_stack else max(MAX_DISORDER, len(frames) // 4))
-        if parts is None or len(parts) < 2:
+        if parts is None or len(parts) < 2 or (mark.is_modulated and len(parts) < len(values)):
             continue
         leaves: list[Part] = []
         for members in parts:
@@ -135,36 +135,46 @@ def _is_stack(frames: Sequence[Frame], offset: Offset) -> bool:
 def _parts(frames: list[Frame], mark: Mark, offset: Offset, max_disorder: int) -> list[list[Frame]] | None:
     """Frames by an attribute; None when its order has nothing to do with positions.
 
-    Groups of equal value that follow each other and do not overlap become one part (table stops, slices).
+    Groups of equal value that do not overlap become one part (table stops, slices).
     """
     groups: dict[str, list[Frame]] = {}
     for frame in frames:
         groups.setdefault(frame.marks[mark.index], []).append(frame)
     parts: list[tuple[list[Frame], list[float]]] = []
     disorder = 0
-    for value in _in_order(groups, mark):
-        members = groups[value]
-        offsets = sorted(offset(frame) for frame in members)
+    for members, offsets in _runs([groups[value] for value in _in_order(groups, mark)], offset):
         if parts:
             part, taken = parts[-1]
-            if offsets[0] > taken[-1] + SAME_POSITION_MM:
-                part += members
-                taken += offsets
-                continue
-            if offsets[-1] < taken[0] - SAME_POSITION_MM:
-                part += members
-                taken[:0] = offsets
-                continue
-            disorder += 1
+            is_beside = offsets[0] > taken[-1] + SAME_POSITION_MM or offsets[-1] < taken[0] - SAME_POSITION_MM
+            disorder += not is_beside
             if disorder > max_disorder:
                 return None
-            if not _lies_among(offsets, taken):
+            if is_beside or not (_lies_among(offsets, taken) or _lies_among(taken, offsets)):
                 part += members
-                for value_mm in offsets:
-                    bisect.insort(taken, value_mm)
+                taken += offsets
+                taken.sort()
                 continue
-        parts.append((list(members), offsets))
+        parts.append((members, offsets))
     return [part for part, _ in parts]
+
+
+def _runs(groups: list[list[Frame]], offset: Offset) -> list[tuple[list[Frame], list[float]]]:
+    """Groups that follow each other in one direction, joined, each with its offsets in ascending order."""
+    runs: list[tuple[list[Frame], list[float]]] = []
+    direction = 0
+    for members in groups:
+        offsets = sorted(offset(frame) for frame in members)
+        if runs:
+            run, taken = runs[-1]
+            step = (offsets[0] > taken[-1] + SAME_POSITION_MM) - (offsets[-1] < taken[0] - SAME_POSITION_MM)
+            if step and direction in (0, step):
+                run += members
+                taken[len(taken) if step > 0 else 0 : len(taken) if step > 0 else 0] = offsets
+                direction = step
+                continue
+        runs.append((list(members), offsets))
+        direction = 0
+    return runs
 
 
 def _lies_among(offsets: list[float], taken: list[float]) -> bool:

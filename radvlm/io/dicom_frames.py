@@ -17,17 +17,21 @@ from radvlm.io.dicom_values import PixelValues, pixel_values
 from radvlm.types.geometry import MAX_AXIS
 
 
-
 @dataclass(frozen=True)
 class Mark:
     """An attribute that may tell the acquisitions of one series apart; ``index`` is its place in ``Frame.marks``.
 
-    A weak one is about the writing of images rather than the scan.
+    A weak one is about the writing of images rather than the scan; a modulated one is changed by the scanner as it
+    goes, so that only one steady value for each acquisition means anything.
     """
 
     name: str
     index: int
     is_weak: bool = False
+
+    @property
+    def is_modulated(self) -> bool:
+        return self.name in ("Exposure", "XRayTubeCurrent")
 
 
 _SCAN_MARKS = (

@@ -16,8 +16,8 @@ from functools import cached_property
 from pathlib import Path
 
 from radvlm.errors import FileFormatError, GridError, InputError
-from radvlm.io.dicom_files import read_headers
 from radvlm.io.dicom_acquisitions import SAME_POSITION_MM, Acquisition, acquisitions
+from radvlm.io.dicom_files import read_headers
 from radvlm.io.dicom_frames import MARKS, TAGS, Frame, frames_of, short_text
 from radvlm.io.dicom_values import PixelValues, Scale
 from radvlm.types.provenance import Decision
@@ -376,7 +376,7 @@ def _of_acquisition(ranked: list[Stack], wanted: str) -> list[Stack]:
     fitting = [stack for stack in own if stack.acquisition and stack.acquisition.fits(wanted)]
     if fitting:
         return fitting
-    for mark in MARKS:
+    for mark in (mark for mark in MARKS if not mark.is_weak):
         chosen = [
             replace(stack, frames=frames)
             for stack in own

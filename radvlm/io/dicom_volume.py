@@ -149,8 +149,8 @@ def _distinct(stack: Stack, reader: SliceReader) -> tuple[list[Frame], tuple[Dec
                 "a SOPInstanceUID names one image" if same_uid else "each position of a series holds one image",
                 f"two different images at {stack.offset_mm(frame):.1f} mm along the slice normal "
                 f"({frames[-1].file.name}, {frame.file.name})",
-                "Two acquisitions are mixed and the headers do not tell them apart; pass acquisition=, or a list of the "
-                "files of one of them",
+                "Two acquisitions are mixed and the headers do not tell them apart; pass acquisition=, or a list of "
+                "the files of one of them",
             )
         dropped += 1
     reader.notes.clear()
