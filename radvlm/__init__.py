@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from radvlm.version import __version__
+from radvlm.files.late_names import late_names
 
 #: Public name -> module that defines it. Nothing below is imported before it is used.
 _HOME = {
@@ -31,8 +30,9 @@ _HOME = {
     "Report": "radvlm.types.report",
     "Phantom": "radvlm.phantom",
     "RadvlmError": "radvlm.errors",
+    "__version__": "radvlm.version",
 }
-__all__ = sorted([*_HOME, "__version__"])
+__all__ = sorted(_HOME)
 
 if TYPE_CHECKING:
     from radvlm.errors import RadvlmError
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from radvlm.types.segmentation import Segmentation
     from radvlm.types.study import Patient
     from radvlm.types.volume import Volume
+    from radvlm.version import __version__
     from radvlm.workflows.compare_studies import compare
     from radvlm.workflows.config import Config
     from radvlm.workflows.examine import answer, classify_findings, embed, embed_text, measure
@@ -53,12 +54,4 @@ if TYPE_CHECKING:
     from radvlm.workflows.report import generate_report
     from radvlm.workflows.saved_report import GeneratedReport
 
-
-def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        return getattr(import_module(_HOME[name]), name)
-    raise AttributeError(f"module 'radvlm' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__ = late_names(__name__, _HOME)

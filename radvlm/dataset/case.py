@@ -1,7 +1,7 @@
 """One labeled scan of a training corpus, and a corpus: a folder of them.
 
-Unusual: nothing is read before it is asked for (arrays are memory-mapped, truth is one small JSON), and the split is a
-hash of the patient, so that a corpus that grows never moves a patient from training to validation.
+Nothing is read before it is asked for (arrays are memory-mapped, truth is one small JSON), and the split is a hash of
+the patient, so that a corpus that grows never moves a patient from training to validation.
 """
 
 from __future__ import annotations

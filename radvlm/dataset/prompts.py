@@ -1,7 +1,7 @@
 """Wordings of each finding for zero-shot classification, those of training apart from those of evaluation.
 
-Unusual: a zero-shot score on wordings seen in training is no zero-shot score, so the two sets are held apart here, as
-data, and ``heldout_words`` says which words of the held-out set training never sees at all.
+A zero-shot score on wordings seen in training is no zero-shot score, so the two sets are held apart here, as data, and
+``heldout_words`` says which words of the held-out set training never sees at all.
 """
 
 from __future__ import annotations

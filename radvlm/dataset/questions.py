@@ -1,8 +1,8 @@
 """Questions that the truth of a case answers, for training and testing visual question answering.
 
-Unusual: a question is asked only when the truth has exactly one right answer (a side where there is one side, a
-segment where there is one lesion), every question lists its choices, and ``balanced`` evens the answers out for each
-subject, so that no answer can be guessed from the question alone. ``constant_baseline`` says what guessing gets.
+A question is asked only when the truth has exactly one right answer (a side where there is one side, a segment where
+there is one lesion), every question lists its choices, and ``balanced`` evens the answers out for each subject, so that
+no answer can be guessed from the question alone. ``constant_baseline`` says what guessing gets.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Truth of a case put into prose, section by section: what the images show, without a number.
 
-Unusual: a model that has seen only the images cannot know millimeters, so no text here holds a measurement. Every
-sentence is a ``Statement`` that names the findings it is about, so that a test can ask whether it is true.
+A model that has seen only the images cannot know millimeters, so no text here holds a measurement. Every sentence is a
+``Statement`` that names the findings it is about, so that a test can ask whether it is true.
 
 Two styles. ``plain`` is canonical (no seed changes it): one finding a sentence, in words that ``radvlm.compose`` can
 verify against findings of a model; it is what a decoder learns to write. ``varied`` is what a text encoder learns to

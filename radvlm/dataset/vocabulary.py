@@ -1,27 +1,25 @@
 """The classes of the voxel head of ``tiny``, as data.
 
-Unusual: the model package knows nothing of radiology. A model stores the names below in its own config; these tables
-are what a training corpus is labeled with (``radvlm.workflows.phantom_corpus``) and what prompts are made from.
+The model package knows nothing of radiology. A model stores the names below in its own config; these tables are what a
+training corpus is labeled with (``radvlm.workflows.phantom_corpus``) and what prompts are made from.
 """
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from functools import cache
-from importlib.resources import files
 from types import MappingProxyType
 
-from radvlm.types.anatomy import USUAL_LEVELS
+from radvlm.types.anatomy import LIVER_SEGMENTS, LUNG_LOBES, PANCREAS_PARTS, USUAL_LEVELS
+from radvlm.types.csv_tables import package_rows
 from radvlm.types.finding_kinds import finding_kinds
 
 
 @cache
 def anatomy_classes() -> Mapping[str, tuple[str, ...]]:
     """Anatomical classes of the voxel head -> name patterns of the structures they join; ``outside`` is 0."""
-    text = files("radvlm.dataset").joinpath("dense_classes.csv").read_text(encoding="utf-8")
-    rows = csv.DictReader(text.splitlines())
+    rows = package_rows("radvlm.dataset", "dense_classes.csv")
     return MappingProxyType({row["name"]: tuple(row["structures"].split()) for row in rows})
 
 
@@ -35,19 +33,7 @@ def voxel_classes() -> tuple[str, ...]:
 def part_classes() -> tuple[str, ...]:
     """Named parts that say where a finding is: outputs of the part head; ``none`` is 0."""
     levels = USUAL_LEVELS[USUAL_LEVELS.index("C7") : USUAL_LEVELS.index("S1")]
-    return (
-        "none",
-        *(f"liver_segment_{n}" for n in range(1, 9)),
-        "lung_upper_lobe_right",
-        "lung_middle_lobe_right",
-        "lung_lower_lobe_right",
-        "lung_upper_lobe_left",
-        "lung_lower_lobe_left",
-        "pancreas_head",
-        "pancreas_body",
-        "pancreas_tail",
-        *(f"vertebrae_{level}" for level in levels),
-    )
+    return ("none", *LIVER_SEGMENTS, *LUNG_LOBES, *PANCREAS_PARTS, *(f"vertebrae_{level}" for level in levels))
 
 
 def class_of(structure: str) -> int:

@@ -5,8 +5,9 @@ Importing this package loads none of its parts; each name is fetched when first 
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from radvlm.files.late_names import late_names
 
 #: Public name -> module that defines it.
 _HOME = {
@@ -53,12 +54,4 @@ if TYPE_CHECKING:
     from radvlm.report_reader.labels import label_report
     from radvlm.report_reader.report_text import ReportText
 
-
-def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        return getattr(import_module(_HOME[name]), name)
-    raise AttributeError(f"module 'radvlm.evaluate' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__ = late_names(__name__, _HOME)

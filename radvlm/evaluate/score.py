@@ -1,15 +1,14 @@
 """What a metric says about one case, and what it needs to speak about many.
 
-Unusual: a score is a number *or* a reason why there is none; an undefined score is counted, never averaged as
-0. And a score may carry ``stats``, the sums from which a corpus value follows (n-gram matches for BLEU, true
-positives for F1): the corpus value is a function of the sum of ``stats`` over cases, so a bootstrap replicate
-or a permutation is a matrix product and no metric is ever computed again.
+A score is a number *or* a reason why there is none; an undefined score is counted, never averaged as 0. And a score may
+carry ``stats``, the sums from which a corpus value follows (n-gram matches for BLEU, true positives for F1): the corpus
+value is a function of the sum of ``stats`` over cases, so a bootstrap replicate or a permutation is a matrix product
+and no metric is ever computed again.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -101,14 +100,3 @@ class Score:
         if self.stats:
             out["stats"] = [int(v) if float(v).is_integer() else float(v) for v in self.stats]
         return out
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any], marks: tuple[Mark, ...] = ()) -> Score:
-        return cls(
-            data["value"],
-            data.get("reason", ""),
-            data.get("n", 1),
-            tuple(float(v) for v in data.get("stats", ())),
-            marks,
-            data.get("failed", False),
-        )

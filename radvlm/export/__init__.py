@@ -1,26 +1,24 @@
 """Exports of a finished report: the offline page and the table that names the labels of the region file.
 
-Importing this package costs almost nothing (settings only); what does the work is loaded when called.
+Importing this package loads none of its parts; each name is fetched when first used.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from radvlm.export.options import PageOptions
+from radvlm.files.late_names import late_names
 
 if TYPE_CHECKING:
+    from radvlm.export.options import PageOptions
     from radvlm.export.page import render_page
     from radvlm.export.regions import regions_table
 
+_HOME = {
+    "PageOptions": "radvlm.export.options",
+    "render_page": "radvlm.export.page",
+    "regions_table": "radvlm.export.regions",
+}
 __all__ = ["PageOptions", "regions_table", "render_page"]
 
-_HOME = {"render_page": "radvlm.export.page", "regions_table": "radvlm.export.regions"}
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        from importlib import import_module
-
-        return getattr(import_module(_HOME[name]), name)
-    raise AttributeError(f"module 'radvlm.export' has no attribute {name!r}")
+__getattr__, __dir__ = late_names(__name__, _HOME)

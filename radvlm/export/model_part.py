@@ -14,6 +14,7 @@ from radvlm.types.anatomy import structures
 from radvlm.types.finding import Finding, Status
 from radvlm.types.model_record import DraftCounts, ModelRecord
 from radvlm.types.report import Replacement, Report
+from radvlm.wording.numbers import probability_text
 
 #: How a finding of a model was tied to a place, in words for the badge and for its explanation.
 _GROUNDED = {
@@ -53,15 +54,10 @@ def model_badge(findings: Sequence[Finding]) -> tuple[str, str, str]:
         return "model", "model", f"Not seen by the model (probability {shown}); nobody searched for it in masks"
     first = findings[0]
     short, long = _GROUNDED.get(first.grounding, ("", ""))
-    text = f"model, p {probability_words(min(chances))}" + (f", {short}" if short else "")
+    text = f"model, p {probability_text(min(chances))}" + (f", {short}" if short else "")
     state = "Left open" if first.status is Status.INDETERMINATE else "Stated"
     explanation = f"{state} by a model with probability {min(chances):.2f}; not measured in the masks"
     return "model", text, explanation + (f"; {long}" if long else "")
-
-
-def probability_words(value: float) -> str:
-    """As the sentences write it: two decimals, and never certainty."""
-    return "> 0.99" if value >= 0.995 else "< 0.01" if value < 0.005 else f"{value:.2f}"
 
 
 def whole_notice(report: Report, notice: str) -> str:
@@ -100,7 +96,7 @@ def _score(row: Mapping[str, Any]) -> ScoreRow:
     return ScoreRow(
         str(row.get("finding", "")).replace("_", " "),
         site.words if site else "",
-        probability_words(chance),
+        probability_text(chance),
         str(row.get("status", "")),
         str(row.get("grounding", "")),
         chance,

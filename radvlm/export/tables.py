@@ -17,6 +17,7 @@ from radvlm.types.provenance import Decision
 from radvlm.types.report import Report
 from radvlm.types.scan_measurements import LesionMeasurements, Measurements, StructureMeasurements
 from radvlm.types.volume import Volume
+from radvlm.wording.numbers import rounded
 from radvlm.wording.sentences import capital
 
 #: Units as they are printed.
@@ -79,21 +80,19 @@ def number_text(value: float, unit: str) -> str:
     """A value as it is printed: mm with one decimal, HU whole, mL with two or three figures."""
     magnitude = abs(value)
     if unit in ("HU", "degree", "mm2", "percent"):
-        digits = 0 if magnitude >= 10 or unit == "HU" else 1
+        step = "1" if magnitude >= 10 or unit == "HU" else "0.1"
     elif unit == "mL":
-        digits = 0 if magnitude >= 100 else 1 if magnitude >= 10 else 2 if magnitude >= 0.1 else 3
+        step = "1" if magnitude >= 100 else "0.1" if magnitude >= 10 else "0.01" if magnitude >= 0.1 else "0.001"
     elif unit == "1":
-        digits = 0 if value == int(value) else 2
+        step = "1" if value == int(value) else "0.01"
     else:
-        digits = 1
-    text = f"{value:.{digits}f}"
-    return "−" + text[1:] if text.startswith("-") and float(text) else text.lstrip("-")
+        step = "0.1"
+    return rounded(value, step).replace("-", "−")
 
 
 def uncertainty_text(uncertainty: float, unit: str) -> str:
     """Two figures below 1, one decimal below 10, whole above."""
-    digits = 0 if uncertainty >= 10 else 1 if uncertainty >= 1 or unit == "mm" else 2
-    return f"{uncertainty:.{digits}f}"
+    return rounded(uncertainty, "1" if uncertainty >= 10 else "0.1" if uncertainty >= 1 or unit == "mm" else "0.01")
 
 
 def cell(measurement: Measurement | None, missing: str = "") -> Cell:

@@ -6,19 +6,17 @@ an extra that does not exist.
 
 from __future__ import annotations
 
-import csv
 import importlib.util
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.resources import files
 
 from radvlm.errors import MissingPackageError
+from radvlm.types.csv_tables import package_rows
 
 
 def dependencies() -> list[dict[str, str]]:
     """Rows of dependencies.csv: name, need (core, extra:NAME, dev), licence, role."""
-    text = files("radvlm.files").joinpath("dependencies.csv").read_text(encoding="utf-8")
-    return list(csv.DictReader(line for line in text.splitlines() if line and not line.startswith("#")))
+    return package_rows("radvlm.files", "dependencies.csv")
 
 
 def install_command(package: str) -> str:

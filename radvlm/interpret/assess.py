@@ -205,6 +205,11 @@ def reference(rule: Rule) -> RuleReference:
     return RuleReference(rule.id, rule.source, rule.certainty)
 
 
+def unassessed(kind: str, site: str, section: str, words: str, reason: str) -> Finding:
+    """A finding that no rule was asked about; ``words`` name it."""
+    return Finding("?", kind, Status.NOT_ASSESSED, site, section, category=words, reason=reason)
+
+
 def not_assessed(rule: Rule, site: str, reason: str, words: str = "") -> Finding:
     return Finding(
         "?",

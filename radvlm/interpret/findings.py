@@ -27,6 +27,7 @@ from radvlm.interpret.assess import (
     cut_reason,
     site_of,
     stand_alone,
+    unassessed,
 )
 from radvlm.interpret.pancreas import pancreas_outcomes
 from radvlm.interpret.relations import relations
@@ -37,7 +38,7 @@ from radvlm.types.anatomy import SECTIONS, structure
 from radvlm.types.finding import Assessment, Finding, Source, Status
 from radvlm.types.measurement import Measurement
 from radvlm.types.region import Region
-from radvlm.types.scan_measurements import LesionMeasurements, Measurements, StructureMeasurements
+from radvlm.types.scan_measurements import LesionMeasurements, Measurements, Phase, StructureMeasurements
 from radvlm.types.study import Patient, Study
 
 _LESION_KINDS = ("lesion", "fluid")
@@ -122,47 +123,7 @@ def _scan(case: Case) -> list[Finding]:
             *([Measurement("thickness", thickness, "header")] if thickness is not None and thickness > 0 else []),
         ),
     )
-    found = [coverage]
-    if phase is None:
-        found.append(
-            Finding(
-                "?",
-                "contrast_phase",
-                Status.NOT_ASSESSED,
-                "",
-                "technique",
-                category="attenuation",
-                reason=NO_CT,
-                source=Source.HEADER,
-            )
-        )
-    elif phase.name == "unknown" or not phase.certain:
-        name = "" if phase.name == "unknown" else phase.name
-        found.append(
-            Finding(
-                "?",
-                "contrast_phase",
-                Status.INDETERMINATE,
-                "",
-                "technique",
-                category=name,
-                reason=phase.reason,
-                source=Source.VOXELS,
-            )
-        )
-    else:
-        found.append(
-            Finding(
-                "?",
-                "contrast_phase",
-                Status.PRESENT,
-                "",
-                "technique",
-                category=phase.name,
-                reason=phase.reason,
-                source=Source.VOXELS,
-            )
-        )
+    found = [coverage, _contrast_phase(phase)]
     by_quantity = {m.quantity: m for m in coverage.measurements}
     for rule in case.rules.rules:
         if rule.level == "scan" and rule.enabled and rule.quantity in by_quantity:
@@ -173,11 +134,25 @@ def _scan(case: Case) -> list[Finding]:
     return found
 
 
+def _contrast_phase(phase: Phase | None) -> Finding:
+    status, name, reason = Status.NOT_ASSESSED, "attenuation", NO_CT
+    if phase is not None:
+        is_open = phase.name == "unknown" or not phase.certain
+        status, reason = Status.INDETERMINATE if is_open else Status.PRESENT, phase.reason
+        name = "" if phase.name == "unknown" else phase.name
+    source = Source.HEADER if phase is None else Source.VOXELS
+    return Finding("?", "contrast_phase", status, "", "technique", category=name, reason=reason, source=source)
+
+
 def _organ_numbers(record: StructureMeasurements) -> tuple[Measurement, ...]:
     """Numbers of a whole structure; those of size only when it is complete."""
     kept = [m for m in record.measurements if not (record.cut_by and m.quantity in _SIZE_QUANTITIES)]
+    return _headline_first(kept)
+
+
+def _headline_first(measurements: Iterable[Measurement]) -> tuple[Measurement, ...]:
     rank = {q: n for n, q in enumerate(_HEADLINE_ORDER)}
-    return tuple(sorted(kept, key=lambda m: rank.get(m.quantity, len(rank))))
+    return tuple(sorted(measurements, key=lambda m: rank.get(m.quantity, len(rank))))
 
 
 def _organs(case: Case, survey: Survey, judged: _Judgements) -> list[Finding]:
@@ -255,12 +230,9 @@ def _lesions(case: Case, judged: _Judgements) -> list[Finding]:
 
 def _fluid(case: Case, record: StructureMeasurements, assessments: tuple[Assessment, ...]) -> Finding:
     row = structure(record.structure)
-    rank = {q: n for n, q in enumerate(_HEADLINE_ORDER)}
     largest = next(lesion for lesion in case.measurements.lesions if lesion.structure == record.structure)
     core = largest.measurement("core_mean_hu")  # attenuation of the largest pocket, away from its edge
-    numbers = sorted(
-        [*record.measurements, *([core] if core is not None else [])], key=lambda m: rank.get(m.quantity, len(rank))
-    )
+    numbers = _headline_first([*record.measurements, *([core] if core is not None else [])])
     places = {x.locations for x in case.measurements.lesions if x.structure == record.structure and x.locations}
     return Finding(
         "?",
@@ -269,7 +241,7 @@ def _fluid(case: Case, record: StructureMeasurements, assessments: tuple[Assessm
         row.name,
         row.section,
         (record.region,),
-        tuple(numbers),
+        numbers,
         locations=places.pop() if len(places) == 1 and not row.side else (),
         reason=cut_reason(record.cut_by) if record.cut_by else "",
         importance=case.rules.importance_of(row.name),
@@ -280,8 +252,6 @@ def _fluid(case: Case, record: StructureMeasurements, assessments: tuple[Assessm
 
 def _lesion(case: Case, lesion: LesionMeasurements, assessments: tuple[Assessment, ...]) -> Finding:
     row = structure(lesion.structure)
-    rank = {q: n for n, q in enumerate(_HEADLINE_ORDER)}
-    numbers = sorted(lesion.measurements, key=lambda m: rank.get(m.quantity, len(rank)))
     phase = case.measurements.phase
     locations = lesion.locations
     if lesion.level and lesion.level not in locations and row.section in ("bones", "nodes", "peritoneum"):
@@ -293,7 +263,7 @@ def _lesion(case: Case, lesion: LesionMeasurements, assessments: tuple[Assessmen
         site_of(lesion),
         row.section,
         (lesion.region,),
-        tuple(numbers),
+        _headline_first(lesion.measurements),
         locations=locations,
         category=lesion.attenuation,
         reason=cut_reason(lesion.cut_by) if lesion.cut_by else "",
@@ -320,17 +290,7 @@ def _absent_lesions(case: Case, survey: Survey) -> list[Finding]:
             continue  # nobody asks for a uterine lesion of a man
         seen = [record for record in map(numbers.structure, hosts) if record is not None]
         if hosts and not seen and any(h in numbers.absent for h in hosts):
-            found.append(
-                Finding(
-                    "?",
-                    name,
-                    Status.NOT_ASSESSED,
-                    row.parent or name,
-                    row.section,
-                    category=row.words,
-                    reason=HOST_NOT_SEEN,
-                )
-            )
+            found.append(unassessed(name, row.parent or name, row.section, row.words, HOST_NOT_SEEN))
             continue
         particular = bool(row.parent) or len(hosts) <= 2  # lies in an organ, not somewhere in the body
         whole = bool(seen) and particular and not any(r.cut_by for r in seen)
@@ -414,45 +374,16 @@ def _not_searched(case: Case, survey: Survey) -> list[Finding]:
     numbers, found = case.measurements, []
     for organ in survey.organs:
         if not any(numbers.searched(name) for name in (organ.site, *organ.stand_ins)):
-            found.append(
-                Finding(
-                    "?",
-                    "organ",
-                    Status.NOT_ASSESSED,
-                    organ.site,
-                    structure(organ.site).section,
-                    category=organ.words,
-                    reason=NO_MASK,
-                )
-            )
+            found.append(unassessed("organ", organ.site, structure(organ.site).section, organ.words, NO_MASK))
     for lesion in survey.lesions:
         hosts = [h for h in lesion.hosts if numbers.structure(h) is not None]
         if not hosts or any(numbers.searched(m) for m in lesion.masks):
             continue
         partly = any(numbers.searched(m) for m in lesion.partial)
-        found.append(
-            Finding(
-                "?",
-                lesion.id,
-                Status.NOT_ASSESSED,
-                hosts[0],
-                structure(lesion.masks[0]).section,
-                category=lesion.partly if partly else lesion.words,
-                reason="no mask of such lesions was provided",
-            )
-        )
+        section, words = structure(lesion.masks[0]).section, lesion.partly if partly else lesion.words
+        found.append(unassessed(lesion.id, hosts[0], section, words, "no mask of such lesions was provided"))
     for item in case.rules.unmeasured:
         present = [name for name in item.when_present if numbers.structure(name) is not None]
         if present:
-            found.append(
-                Finding(
-                    "?",
-                    item.id,
-                    Status.NOT_ASSESSED,
-                    present[0],
-                    structure(present[0]).section,
-                    category=item.words,
-                    reason=item.reason,
-                )
-            )
+            found.append(unassessed(item.id, present[0], structure(present[0]).section, item.words, item.reason))
     return found

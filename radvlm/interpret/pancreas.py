@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from radvlm.interpret.assess import Case, classify, cut_reason, measured, not_assessed, reference, site_of
+from radvlm.interpret.assess import Case, classify, cut_reason, measured, not_assessed, reference, site_of, unassessed
 from radvlm.types.anatomy import structure
 from radvlm.types.finding import Assessment, Finding, Status
 from radvlm.types.measurement import Measurement
@@ -52,15 +52,7 @@ def pancreas_outcomes(case: Case, lesion: LesionMeasurements) -> list[Assessment
 def _contact(lesion: LesionMeasurements, contact: VesselContact) -> Assessment | Finding:
     if contact.touches is None:
         words = f"contact of the {structure(lesion.structure).words} with the {structure(contact.vessel).words}"
-        return Finding(
-            "?",
-            "vessel_contact",
-            Status.NOT_ASSESSED,
-            contact.vessel,
-            "pancreas",
-            category=words,
-            reason=contact.reason,
-        )
+        return unassessed("vessel_contact", contact.vessel, "pancreas", words, contact.reason)
     return Assessment(
         "?",
         "vessel_contact",

@@ -347,7 +347,7 @@ def _class_words(header: Any) -> str:
 
 
 def unnamed_segments(seg: DicomSeg, counts: Mapping[int, int]) -> StructureError:
-    """The error for filled segments that could not be named."""
+    """The error for a file none of whose filled segments could be named."""
     unknown = [number for number in counts if number not in seg.structures]
     shown = "; ".join(
         f"segment {number} {seg.names.get(number, 'without description')!r} ({counts[number]} voxels"
@@ -355,7 +355,7 @@ def unnamed_segments(seg: DicomSeg, counts: Mapping[int, int]) -> StructureError
         for number in unknown[:8]
     )
     return StructureError(
-        "every filled segment is a known structure",
+        "a filled segment is a known structure",
         shown + (f"; and {len(unknown) - 8} more" if len(unknown) > 8 else ""),
         "Pass scheme={segment number: structure}",
     )

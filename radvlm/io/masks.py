@@ -29,10 +29,13 @@ from radvlm.types.label_scheme import (
     Scheme,
     SchemeEntry,
     detect_scheme,
+    fold,
     scheme_from_mapping,
     scheme_named,
+    schemes,
     structure_from_name,
     unknown_names,
+    with_near_names,
 )
 from radvlm.types.provenance import Decision, SourceFile
 from radvlm.types.segmentation import LabelPlace, Segmentation
@@ -166,7 +169,14 @@ def _from_label_image(raw: RawImage, name: str, like: Volume | Geometry | None, 
         geometry,
         chosen.name,
         raw.sources,
-        (*raw.decisions, *decisions, decision, *_lost_decision(lost), *_empty_decision(counts, name)),
+        (
+            *raw.decisions,
+            *decisions,
+            decision,
+            *_unused_decision(_unused_labels(chosen, counts), name),
+            *_lost_decision(lost),
+            *_empty_decision(counts, name),
+        ),
     )
 
 
@@ -215,6 +225,19 @@ def _chosen_scheme(
     )
 
 
+def _unused_labels(chosen: Scheme, counts: np.ndarray) -> str:
+    """The filled labels that the scheme takes for no structure of ours, with their names; background is none."""
+    return ", ".join(
+        f"{entry.label} {entry.name!r} ({counts[entry.label]} voxels)"
+        for entry in chosen.entries
+        if entry.label is not None
+        and entry.label < counts.size
+        and counts[entry.label]
+        and not entry.structure
+        and fold(entry.name) not in ("", "background", "ignore")
+    )
+
+
 def _given_scheme(given: SchemeLike) -> Scheme:
     if isinstance(given, Scheme):
         return given
@@ -232,10 +255,12 @@ def _meaning(chosen: Scheme, counts: np.ndarray, name: str) -> dict[int, str]:
     unknown = [label for label in labels if label not in table]
     if unknown:
         shown = ", ".join(f"{label} ({counts[label]} voxels)" for label in unknown[:10])
+        fitting = [other.name for other in schemes().values() if set(labels) <= set(other.labels)]
+        holding = f"({', '.join(fitting)} hold them all) " if 0 < len(fitting) <= 4 else ""
         raise StructureError(
             f"every label belongs to the scheme {chosen.name}",
             f"{name}: {shown}" + (f" and {len(unknown) - 10} more" if len(unknown) > 10 else ""),
-            'Pass another scheme= or {label: structure}; map a label to "" to leave it out',
+            f'Pass another scheme= {holding}or {{label: structure}}; map a label to "" to leave it out',
         )
     return {label: table[label] for label in labels}
 
@@ -283,7 +308,7 @@ def _from_folder(folder: Path, like: Volume | Geometry | None, scheme: SchemeLik
     unknown = [stems[path] for path, structure in named.items() if structure is None]
     if unknown and len(files) == 1:
         return _from_path(files[0], like, scheme)
-    if unknown:
+    if len(unknown) == len(files):
         raise unknown_names(unknown, "mask files are named after structures that")
     masks: list[tuple[str, str, Callable[[], RawImage]]] = [
         (structure, path.name, partial(read_nifti, path)) for path, structure in named.items() if structure
@@ -293,7 +318,7 @@ def _from_folder(folder: Path, like: Volume | Geometry | None, scheme: SchemeLik
         f"{len(masks)} mask files follow the scheme {chosen.name}"
         + (f", {'recognized ' if scheme is None else ''}{reason}." if reason else "."),
     )
-    return _from_masks(masks, like, chosen.name, (note,))
+    return _from_masks(masks, like, chosen.name, (note, *_unused_decision(with_near_names(unknown), folder.name)))
 
 
 def _from_mapping(source: Mapping[Any, Any], like: Volume | Geometry | None) -> Segmentation:
@@ -404,6 +429,9 @@ def _from_dicom(path: Path, like: Volume | Geometry | None, scheme: SchemeLike) 
     parts = [RawImage(part.array, part.affine).canonical()[:2] for part in seg.parts]
     counts = {int(label): int(n) for labels, _ in parts for label, n in enumerate(count_labels(labels)) if label and n}
     structures = _segment_names(seg, counts, scheme)
+    unused = [number for number in counts if number not in structures]
+    structures |= dict.fromkeys(unused, "")
+    shown = with_near_names(seg.names.get(number) or f"segment {number}" for number in unused)
     if target is not None:
         for _, geometry in parts[:1]:
             if not target.same_grid(geometry):
@@ -431,13 +459,18 @@ def _from_dicom(path: Path, like: Volume | Geometry | None, scheme: SchemeLike) 
         target,
         "DICOM SEG",
         seg.sources,
-        (*decisions, *_lost_decision(lost), *_empty_decision(np.array([0, *counts.values()]), path.name)),
+        (
+            *decisions,
+            *_unused_decision(shown, path.name),
+            *_lost_decision(lost),
+            *_empty_decision(np.array([0, *counts.values()]), path.name),
+        ),
     )
 
 
 def _segment_names(seg: DicomSeg, counts: Mapping[int, int], scheme: SchemeLike) -> dict[int, str]:
     if scheme is None:
-        if set(counts) - set(seg.structures):
+        if counts and not set(counts) & set(seg.structures):
             raise unnamed_segments(seg, counts)
         return dict(seg.structures)
     chosen = _given_scheme(scheme)
@@ -446,7 +479,7 @@ def _segment_names(seg: DicomSeg, counts: Mapping[int, int], scheme: SchemeLike)
         if isinstance(scheme, Mapping)
         else {number: found for number, name in seg.names.items() if (found := structure_from_name(name, chosen))}
     )
-    if set(counts) - set(table):
+    if counts and not set(counts) & set(table):
         raise unnamed_segments(dataclasses.replace(seg, structures=table), counts)
     return table
 
@@ -516,6 +549,13 @@ def _grid_decisions(target: Geometry, source: Geometry, sparse: bool = False) ->
 def _grid_words(grid: Geometry) -> str:
     spacing = " x ".join(f"{s:.3g}" for s in grid.spacing_mm)
     return f"{' x '.join(map(str, grid.shape))} voxels of {spacing} mm"
+
+
+def _unused_decision(unused: str, name: str) -> tuple[Decision, ...]:
+    """The warning for masks that no known structure is meant by; ``unused`` lists them."""
+    if not unused:
+        return ()
+    return (Decision("masks", f"Masks of {name} that name no known structure were not used: {unused}.", warning=True),)
 
 
 def _lost_decision(lost: Iterable[str]) -> tuple[Decision, ...]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -67,10 +66,6 @@ class Calibration:
     @property
     def thresholds(self) -> Mapping[str, tuple[float, float]]:
         return {n: (a, b) for n, a, b in zip(self.names, self.absent_below, self.present_from, strict=True)}
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Calibration:
-        return cls(**{k: tuple(v) for k, v in data.items()})
 
 
 def fit(

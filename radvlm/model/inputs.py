@@ -1,12 +1,12 @@
 """From a Volume to the tensor that an encoder was trained on.
 
-Unusual: the resampling follows MONAI's ``Spacing`` to the last rule, because published weights depend on it. Centers
-of voxel 0 are aligned (no half-voxel shift), except for rotated scans whose axes are not perpendicular to the last
-digit (nearly all that come from files), where the centers of the grids are. There is no anti-aliasing, an axis within
-0.001 mm of the wanted spacing is left alone, and rotated scans stay rotated. It is separable and computes only what
-survives the crop, one slab at a time in the array's own memory order, so a thin-slice scan costs a fraction of a
-second and is never copied as floats. A shear below ``geometry.PERPENDICULAR_COSINE`` is not interpolated.
-A Volume is in RAS+ order already, the same order as MONAI's ``Orientation("RAS")``, so no axis is flipped here.
+The resampling follows MONAI's ``Spacing`` to the last rule, because published weights depend on it. Centers of voxel 0
+are aligned (no half-voxel shift), except for rotated scans whose axes are not perpendicular to the last digit (nearly
+all that come from files), where the centers of the grids are. There is no anti-aliasing, an axis within 0.001 mm of the
+wanted spacing is left alone, and rotated scans stay rotated. It is separable and computes only what survives the crop,
+one slab at a time in the array's own memory order, so a thin-slice scan costs a fraction of a second and is never
+copied as floats. A shear below ``geometry.PERPENDICULAR_COSINE`` is not interpolated. A Volume is in RAS+ order
+already, the same order as MONAI's ``Orientation("RAS")``, so no axis is flipped here.
 """
 
 from __future__ import annotations

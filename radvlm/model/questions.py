@@ -1,8 +1,8 @@
 """What a question to a model asks: which findings, and which of their properties.
 
-Unusual: a question of a known kind is never left to a decoder. It is understood here by its words, and answered from
-the scores and the evidence that a report would be written from, so that an answer and a report of the same scan cannot
-disagree. What is not understood here goes to the decoder.
+A question of a known kind is never left to a decoder. It is understood here by its words, and answered from the scores
+and the evidence that a report would be written from, so that an answer and a report of the same scan cannot disagree.
+What is not understood here goes to the decoder.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from radvlm.types.finding import Status
 from radvlm.types.model_output import FindingScore
@@ -60,20 +59,6 @@ class Subjects:
     sizes: Mapping[str, str] = field(default_factory=dict)
     groups: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     parts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Subjects:
-        def lists(key: str) -> dict[str, tuple[str, ...]]:
-            return {k: tuple(v) for k, v in data.get(key, {}).items()}
-
-        return cls(
-            lists("nouns"),
-            lists("organs"),
-            lists("lesions"),
-            dict(data.get("sizes", {})),
-            {k: dict(v) for k, v in data.get("groups", {}).items()},
-            lists("parts"),
-        )
 
 
 @dataclass(frozen=True)

@@ -149,11 +149,6 @@ def format_of(folder: Path) -> str:
         return ""
 
 
-def with_tuples(data: Mapping[str, Any]) -> dict[str, Any]:
-    """The same with tuples for the lists that JSON has made of them, as the dataclasses of configs hold them."""
-    return {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
-
-
 def _load_weights(module: torch.nn.Module, tensors: Mapping[str, Tensor], what: str) -> None:
     """Load, or one error that names what is missing, left over or of another shape."""
     own = module.state_dict()

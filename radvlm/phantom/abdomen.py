@@ -7,9 +7,9 @@ import math
 import numpy as np
 
 from radvlm.phantom.frame import EX, EY, EZ, Frame
-from radvlm.phantom.kinds import PANCREAS_PARTS, SEGMENTS
 from radvlm.phantom.scene import Partition, Scene
 from radvlm.phantom.shapes import Capsule, Coords, Ellipsoid, Field, GridCoords, Grown, rotation, smooth_max, tube
+from radvlm.types.anatomy import LIVER_SEGMENTS, PANCREAS_PARTS
 
 #: Cosine of the inclination of the liver's lower surface: turns height into mm of distance.
 _FLOOR_SLOPE = 0.72
@@ -93,7 +93,7 @@ def segment_partition(frame: Frame) -> Partition:
         caudate = (u < 30) & (u > -26) & (v < 17) & (at.linear(EZ, -8 * frame.sz) > 0)
         return (np.where(caudate, 1, number) - 1).astype(np.uint8)
 
-    return Partition("liver", SEGMENTS, classify)
+    return Partition("liver", LIVER_SEGMENTS, classify)
 
 
 def liver_hu(frame: Frame) -> float:

@@ -6,24 +6,14 @@ The table is data (``lesion_kinds.csv``); this module only reads it. Its ``hu`` 
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.resources import files
 from types import MappingProxyType
 
 from radvlm.errors import InputError
-from radvlm.types.anatomy import USUAL_LEVELS, structures
+from radvlm.types.anatomy import LIVER_SEGMENTS, LUNG_LOBES, PANCREAS_PARTS, USUAL_LEVELS, structures
+from radvlm.types.csv_tables import package_rows
 
-SEGMENTS = tuple(f"liver_segment_{n}" for n in range(1, 9))
-LOBES = (
-    "lung_upper_lobe_right",
-    "lung_middle_lobe_right",
-    "lung_lower_lobe_right",
-    "lung_upper_lobe_left",
-    "lung_lower_lobe_left",
-)
-PANCREAS_PARTS = ("pancreas_head", "pancreas_body", "pancreas_tail")
 VERTEBRAE = tuple(f"vertebrae_{n}" for n in USUAL_LEVELS[USUAL_LEVELS.index("T4") : USUAL_LEVELS.index("S1")])
 
 
@@ -90,14 +80,13 @@ def _read_kinds() -> Mapping[str, LesionKind]:
     """Every row of the table by its name, in table order."""
     named_places = {
         "": (),
-        "liver segments": SEGMENTS,
-        "lung lobes": LOBES,
+        "liver segments": LIVER_SEGMENTS,
+        "lung lobes": LUNG_LOBES,
         "pancreas parts": PANCREAS_PARTS,
         "vertebrae": VERTEBRAE,
     }
-    text = files("radvlm.phantom").joinpath("lesion_kinds.csv").read_text(encoding="utf-8")
     kinds = {}
-    for row in csv.DictReader(text.splitlines()):
+    for row in package_rows("radvlm.phantom", "lesion_kinds.csv"):
         typical_low, typical_high = _numbers(row["typical"])
         low, high = _numbers(row["limits"])
         z_low, z_high = _numbers(row["region_z"])

@@ -20,7 +20,7 @@ from radvlm.phantom.shapes import Ellipsoid, rotation
 from radvlm.phantom.spec import IN_PLANE_FOV_MM, REGIONS, LesionSpec, PhantomSpec
 from radvlm.phantom.truth import LesionTruth, PhantomTruth, StructureTruth, attenuation_words, plane_axes
 from radvlm.phantom.tubes import abdominal_aorta_mm, aneurysm_center
-from radvlm.types.anatomy import structures
+from radvlm.types.anatomy import KIDNEY_POLES, structures
 from radvlm.types.geometry import Geometry
 from radvlm.types.provenance import Decision
 from radvlm.types.segmentation import LabelPlace, Segmentation
@@ -306,7 +306,7 @@ def _pole(scene: Scene, p: Placed) -> str:
     assert isinstance(kidney, Ellipsoid)
     low, high = kidney.bounds()
     share = (np.asarray(p.ellipsoid.center)[2] - low[2]) / (high[2] - low[2])
-    return "upper pole" if share > 2 / 3 else "lower pole" if share < 1 / 3 else "interpolar region"
+    return KIDNEY_POLES[2 if share > 2 / 3 else 0 if share < 1 / 3 else 1]
 
 
 def _level(frame: Frame, z: float) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from radvlm.phantom.frame import VERTEBRAE
-from radvlm.phantom.kinds import LESION_KINDS, LOBES, PANCREAS_PARTS, SEGMENTS
+from radvlm.phantom.kinds import LESION_KINDS
+from radvlm.types.anatomy import LIVER_SEGMENTS, LUNG_LOBES, PANCREAS_PARTS
 
 _SINGLE = """
 aorta brachiocephalic_trunk brachiocephalic_vein_left brachiocephalic_vein_right celiac_trunk colon
@@ -25,8 +26,8 @@ SEARCHED: frozenset[str] = frozenset(
         *(f"{name}_{side}" for name in _PAIRED for side in ("left", "right")),
         *(f"vertebrae_{level}" for level in VERTEBRAE),
         *(f"rib_{side}_{n}" for side in ("left", "right") for n in range(1, 13)),
-        *LOBES,
-        *SEGMENTS,
+        *LUNG_LOBES,
+        *LIVER_SEGMENTS,
         *PANCREAS_PARTS,
         *(
             kind.structure.format(side=side)

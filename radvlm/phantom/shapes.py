@@ -1,9 +1,9 @@
 """Implicit shapes in the patient's frame, evaluated on any grid or on a list of points.
 
-Unusual: a shape never sees voxels. It asks a coordinate source for linear forms ``w . p + b`` of the position
-(`GridCoords` adds three index vectors, `PointCoords` multiplies a matrix), so oblique grids cost no extra
-arrays and axis-aligned grids stay separable. Values are negative inside, roughly mm, and their gradient is at
-most about 1 near the surface; the renderer takes exact widths from finite differences.
+A shape never sees voxels. It asks a coordinate source for linear forms ``w . p + b`` of the position (`GridCoords` adds
+three index vectors, `PointCoords` multiplies a matrix), so oblique grids cost no extra arrays and axis-aligned grids
+stay separable. Values are negative inside, roughly mm, and their gradient is at most about 1 near the surface; the
+renderer takes exact widths from finite differences.
 """
 
 from __future__ import annotations

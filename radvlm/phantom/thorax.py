@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from radvlm.phantom.frame import EX, EY, EZ, Frame
-from radvlm.phantom.kinds import LOBES
 from radvlm.phantom.scene import Partition, Scene
 from radvlm.phantom.shapes import Capsule, Coords, Ellipsoid, Field, Grown, Shape, smooth_max, tube
+from radvlm.types.anatomy import LUNG_LOBES
 
 
 def lung(frame: Frame, side: str) -> Field:
@@ -35,7 +35,7 @@ def lobe_partition(frame: Frame, side: str) -> Partition:
     def left(at: Coords) -> np.ndarray:
         return np.where(at.linear(oblique, 0.93 * 80 - 230) < 0, np.uint8(1), np.uint8(0))
 
-    lobes = tuple(lobe for lobe in LOBES if lobe.endswith(side))
+    lobes = tuple(lobe for lobe in LUNG_LOBES if lobe.endswith(side))
     return Partition(f"lung_{side}", lobes, right if side == "right" else left)
 
 

@@ -1,9 +1,9 @@
 """Center lines of a tubular mask that may branch: a tree of smooth lines, and sections across each of them.
 
-Unusual: no skeleton is thinned. A line is the path from an end that runs deepest inside the mask, found on a coarse
-copy of it; what is left farther from that path than its radius becomes a branch of its own, the longest first. The
-line is then moved to the centroids of its own cross sections. The result does not depend on the order of the axes.
-The functions that cut a tube across its line serve ``vessel.py`` and ``contact.py`` alike.
+No skeleton is thinned. A line is the path from an end that runs deepest inside the mask, found on a coarse copy of it;
+what is left farther from that path than its radius becomes a branch of its own, the longest first. The line is then
+moved to the centroids of its own cross sections. The result does not depend on the order of the axes. The functions
+that cut a tube across its line serve ``vessel.py`` and ``contact.py`` alike.
 """
 
 from __future__ import annotations

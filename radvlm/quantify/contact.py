@@ -1,9 +1,9 @@
 """How far round a vessel a tumor touches it: the angle about the center line, the length, or the distance.
 
-Unusual: nothing is dilated. The two masks are brought to one fine grid by shape, points are put on the wall of the
-vessel round its center line, and each is asked for its distance to the tumor. The angle within a distance t grows
-linearly with t where a tumor turns away from the wall, and does not grow where it ends abruptly; so the angle is
-read for several t and extrapolated to t = 0. That makes it unbiased for both, where any single t > 0 is too large.
+Nothing is dilated. The two masks are brought to one fine grid by shape, points are put on the wall of the vessel round
+its center line, and each is asked for its distance to the tumor. The angle within a distance t grows linearly with t
+where a tumor turns away from the wall, and does not grow where it ends abruptly; so the angle is read for several t and
+extrapolated to t = 0. That makes it unbiased for both, where any single t > 0 is too large.
 """
 
 from __future__ import annotations

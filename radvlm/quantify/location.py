@@ -14,7 +14,7 @@ from functools import cached_property
 
 import numpy as np
 
-from radvlm.types.anatomy import children, structure, structures
+from radvlm.types.anatomy import KIDNEY_POLES, children, structure, structures
 from radvlm.types.geometry import Box
 from radvlm.types.segmentation import Segmentation
 
@@ -25,7 +25,6 @@ MIN_SHARE = 0.10
 #: Farthest, above or below the nearest vertebra, at which a level is still named.
 LEVEL_REACH_MM = 10.0
 _LEVEL = re.compile(r"vertebrae_[CTLS]\d+$")
-_POLES = ("lower pole", "interpolar region", "upper pole")
 #: Host organs of lesions whose name does not say which one of a pair it is.
 _PAIRED_HOSTS: Mapping[str, tuple[str, ...]] = {
     "kidney": ("kidney_right", "kidney_left"),
@@ -147,7 +146,7 @@ class Locator:
             return "", (("pole", f"the {structure(host).words} is cut by the field of view"),)
         box = self._segmentation.boxes[host]
         third = (center[2] - (box.start[2] - 0.5)) / (box.stop[2] - box.start[2]) * 3
-        return _POLES[min(2, max(0, int(np.floor(third))))], ()
+        return KIDNEY_POLES[min(2, max(0, int(np.floor(third))))], ()
 
     @cached_property
     def _vertebrae(self) -> tuple[str, ...]:

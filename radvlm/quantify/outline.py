@@ -1,11 +1,11 @@
 """Axial long and short axis of a mask, edge to edge.
 
-Unusual: the outline of a mask in a slice is its marching-squares contour at one half, whose vertices are the
-midpoints of pixel edges. So one pixel of 1 mm measures 1 mm (its corners would give 1.4 mm, its center 0 mm), a
-run of n pixels measures n, and a digitized disc is wrong by less than one pixel in every direction. Pixels that
-touch at a corner belong together. The short axis is the longest chord inside that outline at a right angle to
-the long axis; it never crosses a gap, so a U-shape is not measured across its opening.
-Definition of the axes: RECIST 1.1 (longest diameter in the axial plane), WHO (largest perpendicular to it).
+The outline of a mask in a slice is its marching-squares contour at one half, whose vertices are the midpoints of pixel
+edges. So one pixel of 1 mm measures 1 mm (its corners would give 1.4 mm, its center 0 mm), a run of n pixels measures
+n, and a digitized disc is wrong by less than one pixel in every direction. Pixels that touch at a corner belong
+together. The short axis is the longest chord inside that outline at a right angle to the long axis; it never crosses a
+gap, so a U-shape is not measured across its opening. Definition of the axes: RECIST 1.1 (longest diameter in the axial
+plane), WHO (largest perpendicular to it).
 """
 
 from __future__ import annotations

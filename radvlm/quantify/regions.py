@@ -1,8 +1,8 @@
 """Voxels of a region, and many regions painted into one label map without loss.
 
-Unusual: the painted map gives a label to every *combination* of regions that occurs (liver alone; liver and
-segment VI; liver, segment VI and lesion 1), so overlapping regions come back exactly: a region's mask is the union
-of ``RegionLabel.label`` and ``RegionLabel.also``.
+The painted map gives a label to every *combination* of regions that occurs (liver alone; liver and segment VI; liver,
+segment VI and lesion 1), so overlapping regions come back exactly: a region's mask is the union of
+``RegionLabel.label`` and ``RegionLabel.also``.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Surface area, sphericity, solidity and principal axes of a mask.
 
-Unusual: the surface is that of Crofton's formula (how often lines in 13 directions cross the outline, each direction
-weighted by the part of the sphere that is nearest to it on this grid), because adding up voxel faces or triangles
-overestimates a smooth surface by 8 to 50 %. A digitized sphere gives 1 within a few percent, in any orientation and
-on thick slices. Formula: Lehmann and Legland, Insight Journal 2012 (the "Crofton perimeter").
+The surface is that of Crofton's formula (how often lines in 13 directions cross the outline, each direction weighted by
+the part of the sphere that is nearest to it on this grid), because adding up voxel faces or triangles overestimates a
+smooth surface by 8 to 50 %. A digitized sphere gives 1 within a few percent, in any orientation and on thick slices.
+Formula: Lehmann and Legland, Insight Journal 2012 (the "Crofton perimeter").
 """
 
 from __future__ import annotations

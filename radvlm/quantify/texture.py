@@ -1,9 +1,9 @@
 """How even a lesion is inside and how sharp its edge is, from HU near it.
 
-Unusual: both are freed of what the scanner adds. The unevenness is the spread inside the lesion *beyond* the noise,
-which is taken from small windows of the organ around it; the width of the edge is that of a blurred step fitted to HU
-against the distance from the outline, *less* the part that voxels of this size cause by themselves. So the same lesion
-gives about the same numbers on a noisy scan and on a coarse one, or an omission that says why not.
+Both are freed of what the scanner adds. The unevenness is the spread inside the lesion *beyond* the noise, which is
+taken from small windows of the organ around it; the width of the edge is that of a blurred step fitted to HU against
+the distance from the outline, *less* the part that voxels of this size cause by themselves. So the same lesion gives
+about the same numbers on a noisy scan and on a coarse one, or an omission that says why not.
 """
 
 from __future__ import annotations

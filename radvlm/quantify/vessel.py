@@ -1,10 +1,10 @@
 """Largest diameter of a tubular vessel, in the plane perpendicular to its center line.
 
-Unusual: a section is not an image but the lengths of rays from the center line to the wall, so one array (sections,
-rays) holds the whole vessel. A median along the vessel then removes what only one or two sections show, such as the
-mouth of a small branch, and the center line is the row of centroids of those outlines, not a skeleton. The wall is
-the half level of the mask smoothed by half a voxel, as the outline of ``outline.py`` but in 3D.
-Definition of the diameter: ACR incidental findings 2013 (perpendicular to the center line, outer wall to outer wall).
+A section is not an image but the lengths of rays from the center line to the wall, so one array (sections, rays) holds
+the whole vessel. A median along the vessel then removes what only one or two sections show, such as the mouth of a
+small branch, and the center line is the row of centroids of those outlines, not a skeleton. The wall is the half level
+of the mask smoothed by half a voxel, as the outline of ``outline.py`` but in 3D. Definition of the diameter: ACR
+incidental findings 2013 (perpendicular to the center line, outer wall to outer wall).
 """
 
 from __future__ import annotations

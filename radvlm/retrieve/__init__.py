@@ -6,8 +6,9 @@ is needed to show ``--help``.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from radvlm.files.late_names import late_names
 
 #: Public name -> module that defines it.
 _HOME = {
@@ -85,8 +86,4 @@ if TYPE_CHECKING:
     from radvlm.retrieve.settings import IndexSettings
     from radvlm.retrieve.similar import similar_cases_page
 
-
-def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        return getattr(import_module(_HOME[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__, __dir__ = late_names(__name__, _HOME)

@@ -1,7 +1,7 @@
 """Reports that are the same report, by exact text and by MinHash (Broder 1997).
 
-Unusual: groups reach across patients. One report filed under two pseudonyms would leak past the exclusion of a patient,
-so a search leaves out the whole group of an excluded patient's reports.
+Groups reach across patients. One report filed under two pseudonyms would leak past the exclusion of a patient, so a
+search leaves out the whole group of an excluded patient's reports.
 """
 
 from __future__ import annotations

@@ -28,13 +28,7 @@ class Generation:
         self.folder, self.name, self.manifest, self.digest = folder, name, manifest, digest
         self.dimension = int(manifest["encoder"]["dimension"])
         place = folder / "generations" / name
-        wrong = storage.verify_files(place, manifest["files"], contents=False)
-        if wrong:
-            raise FileFormatError(
-                "the files of an index are whole",
-                "; ".join(wrong),
-                "Restore the folder from a copy, or build the index again",
-            )
+        storage.check_files(place, manifest["files"])
         self.transform = Transform.load(place / "transform.npz")
         self.removed: np.ndarray = np.load(place / "removed.npy", allow_pickle=False)
         self.duplicate_group: np.ndarray = np.load(place / "duplicates.npy", mmap_mode="r", allow_pickle=False)

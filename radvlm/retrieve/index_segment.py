@@ -22,7 +22,7 @@ from radvlm.retrieve.duplicates import PERMUTATIONS, signature
 from radvlm.retrieve.index_kind import choose
 from radvlm.retrieve.records import Entry, Record, check_date
 from radvlm.retrieve.search_options import SearchOptions
-from radvlm.retrieve.storage import verify_files
+from radvlm.retrieve.storage import check_files
 from radvlm.retrieve.transform import Transform
 from radvlm.retrieve.vector_files import BLOCK, Shelf, open_shelf, write_shelf
 
@@ -133,13 +133,7 @@ class Segment:
                 f"{folder.name}: {error}",
                 "Restore the folder from a copy, or build the index again",
             ) from error
-        wrong = verify_files(folder, self.facts["files"], contents=False)
-        if wrong:
-            raise FileFormatError(
-                "the files of an index are whole",
-                "; ".join(wrong),
-                "Restore the folder from a copy, or build the index again",
-            )
+        check_files(folder, self.facts["files"])
         self.name = folder.name
         self.folder = folder
         self.records: np.ndarray = np.load(folder / "records.npy", mmap_mode="r", allow_pickle=False)

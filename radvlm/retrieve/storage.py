@@ -121,6 +121,16 @@ def verify_files(folder: Path, files: Mapping[str, Mapping[str, Any]], contents:
     return wrong
 
 
+def check_files(folder: Path, files: Mapping[str, Mapping[str, Any]]) -> None:
+    """FileFormatError for files that are missing or of another size; their content is not read."""
+    if wrong := verify_files(folder, files, contents=False):
+        raise FileFormatError(
+            "the files of an index are whole",
+            "; ".join(wrong),
+            "Restore the folder from a copy, or build the index again",
+        )
+
+
 def sweep(folder: Path, keep_generations: set[str], keep_segments: set[str]) -> None:
     """Remove what nothing names: left over from a killed writer, or from before the last write."""
     for kind, keep in (("generations", keep_generations), ("segments", keep_segments)):

@@ -1,6 +1,6 @@
 """The vectors of one level in one segment, on disk, and nearest-neighbor search among the allowed rows.
 
-Unusual: a search always gets the set of rows that may be found, as a bitmap that faiss consults while it searches
+A search always gets the set of rows that may be found, as a bitmap that faiss consults while it searches
 (``IDSelectorBitmap``). Nothing is filtered afterwards, so a forbidden row cannot take the place of an allowed one, and
 there is nothing to fall back to. Approximate kinds keep the full vectors beside the codes: candidates are compared
 again exactly, and when few rows are allowed these alone are compared.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from radvlm.files.late_names import late_names
 
 if TYPE_CHECKING:
     from radvlm.segment.threshold import segment_by_threshold
@@ -15,8 +16,4 @@ _HOME = {
 }
 __all__ = ["segment_by_threshold", "segment_with_totalsegmentator"]
 
-
-def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        return getattr(import_module(_HOME[name]), name)
-    raise AttributeError(f"module 'radvlm.segment' has no attribute {name!r}")
+__getattr__, __dir__ = late_names(__name__, _HOME)

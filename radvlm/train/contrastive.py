@@ -4,9 +4,9 @@ Losses: InfoNCE between the embedding of a scan and of its report (Radford et al
 labels that are known (Merlin: reports and phenotypes together), and InfoNCE within each organ between the mean of its
 tokens and the text on it.
 
-Unusual: a pair that says the same is no negative. Two normal livers (fVLM's observation), and two rows with the very
-same text, are left out of each other's denominators. A batch holds one scan of a patient, drawn from (seed, step), and
-is split over the processes, so the same batch is drawn however many there are.
+A pair that says the same is no negative. Two normal livers (fVLM's observation), and two rows with the very same text,
+are left out of each other's denominators. A batch holds one scan of a patient, drawn from (seed, step), and is split
+over the processes, so the same batch is drawn however many there are.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Rows of all processes in one tensor, with gradients: contrast needs the negatives of every GPU.
 
-Unusual: every process computes the whole loss on the gathered rows. The gradient that comes back to a process's own
-rows is summed over processes, and ``run_stage`` then averages the gradients of the weights, so that P processes with B
-scans each take exactly the step of one process with P * B scans (batch statistics apart).
+Every process computes the whole loss on the gathered rows. The gradient that comes back to a process's own rows is
+summed over processes, and ``run_stage`` then averages the gradients of the weights, so that P processes with B scans
+each take exactly the step of one process with P * B scans (batch statistics apart).
 """
 
 from __future__ import annotations

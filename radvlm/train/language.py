@@ -1,9 +1,9 @@
 """The text half: a base taught on text alone, then frozen; adapters and evidence tokens taught on scans.
 
-Unusual: three kinds of lesson take turns by step: sections from what a detector saw, answers from the same, prose from
-facts of masks. All of them teach to follow the words of the prompt (detector first): with evidence tokens alone the
-loss of these lessons stayed, in five trials, where it is without a scan. What was seen is here the truth; at inference
-it is what the calibrated encoder calls present and absent.
+Three kinds of lesson take turns by step: sections from what a detector saw, answers from the same, prose from facts of
+masks. All of them teach to follow the words of the prompt (detector first): with evidence tokens alone the loss of
+these lessons stayed, in five trials, where it is without a scan. What was seen is here the truth; at inference it is
+what the calibrated encoder calls present and absent.
 """
 
 from __future__ import annotations

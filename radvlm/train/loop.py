@@ -1,7 +1,7 @@
 """One training loop for every stage: steps, schedule, precision, log, resume, early stopping.
 
-Unusual: a stage is a function from step to loss. The loop owns everything else, so every stage resumes bit for bit the
-same way: batches are drawn from (seed, step) and not from the state of a generator. On several processes (started with
+A stage is a function from step to loss. The loop owns everything else, so every stage resumes bit for bit the same way:
+batches are drawn from (seed, step) and not from the state of a generator. On several processes (started with
 ``accelerate launch``) there is no wrapper around the module that a loss would have to go through: each process computes
 its share, then gradients and batch statistics are averaged, and the main process decides when a stage ends.
 """

@@ -1,7 +1,7 @@
 """Lessons and preference pairs for a decoder that is shown prior texts: what to take from them, and what never.
 
-Unusual: a hint may lend its wording and nothing else. So "retrieval was needed" is here a question of words (the truth
-in the wording of the hint's site, against the truth in other words), and "retrieval misled" one of findings (the truth,
+A hint may lend its wording and nothing else. So "retrieval was needed" is here a question of words (the truth in the
+wording of the hint's site, against the truth in other words), and "retrieval misled" one of findings (the truth,
 against what the hint says). A wrong image is that of a *wrong patient*, never noise (MMed-RAG's code): noise is told
 from a scan without looking at any organ. Counterfactuals change one finding, of the hint or of the scan's own evidence.
 """

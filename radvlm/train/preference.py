@@ -1,9 +1,9 @@
 """RAG-PT for 3D: a finished model learns to read prior texts, then to prefer the scan to them (DPO on an adapter).
 
-Unusual: the two sides of a pair may differ in the *scan* and not in the text, so each has evidence tokens of its own in
-front of one prompt. trl's ``DPOTrainer`` takes token ids alone and gives both sides the same prompt, so the loss
-(sigmoid DPO, Rafailov et al. 2023, arXiv:2305.18290, with trl's optional cross entropy of the chosen side) is computed
-here; a test holds it against trl's. The reference policy is the same network with the adapter switched off.
+The two sides of a pair may differ in the *scan* and not in the text, so each has evidence tokens of its own in front of
+one prompt. trl's ``DPOTrainer`` takes token ids alone and gives both sides the same prompt, so the loss (sigmoid DPO,
+Rafailov et al. 2023, arXiv:2305.18290, with trl's optional cross entropy of the chosen side) is computed here; a test
+holds it against trl's. The reference policy is the same network with the adapter switched off.
 
 Two stages, each a LoRA adapter on the frozen base: ``hints`` (supervised; the evidence tokens learn with it, answers
 and facts are among the lessons so that nothing is unlearned), merged; then ``preference``, the adapter alone. Encoder,

@@ -1,7 +1,7 @@
 """Scans as an encoder wants them, kept on disk, and what is varied when they are drawn.
 
-Unusual: the key of a kept scan is the *content* of its files and of the input specification, so a file that is replaced
-under the same name is prepared again (MONAI's cache goes by path and would not notice). Intensities are kept as 16-bit
+The key of a kept scan is the *content* of its files and of the input specification, so a file that is replaced under
+the same name is prepared again (MONAI's cache goes by path and would not notice). Intensities are kept as 16-bit
 numbers and mapped, not read: a scan costs half of its float size, and drawing it touches only the pages it needs.
 
 Left and right are never flipped: a report says the side.

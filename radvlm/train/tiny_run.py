@@ -37,6 +37,7 @@ from radvlm.train.stages import Minutes, Progress, corpus_folder, kept_decoder
 from radvlm.train.tiny_config import TrainConfig
 from radvlm.train.voxels import Crops, LabeledScan, voxel_loss
 from radvlm.types.finding_kinds import finding_kinds
+from radvlm.types.records import record_from
 
 #: Scans with a report of their masks that facts are taken from; more say the same again.
 FACT_CASES = 150
@@ -228,7 +229,7 @@ def _settings(
             "validation_scans": config.validation_scans.seeds,
             "lessons": [len(lessons.sections), len(lessons.answers), len(lessons.facts)],
         },
-        subjects=Subjects.from_dict(subjects()),
+        subjects=record_from(Subjects, subjects()),
     )
 
 

@@ -8,14 +8,13 @@ it. A code that could not be confirmed is left empty rather than guessed.
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 from types import MappingProxyType
 
 from radvlm.errors import StructureError
+from radvlm.types.csv_tables import package_rows
 
 #: Report sections in the order in which they are written: key -> heading.
 SECTIONS: Mapping[str, str] = MappingProxyType(
@@ -58,6 +57,18 @@ RARE_LEVELS = ("T13", "L6")
 USUAL_LEVELS = tuple(level for level in LEVELS if level not in RARE_LEVELS)
 #: Vertebrae beside the part of the aorta that the rule for the abdominal (infrarenal) aorta is about.
 ABDOMINAL_LEVELS = tuple(f"vertebrae_{level}" for level in ("L1", "L2", "L3", "L4", "L5", "L6", "S1"))
+#: Parts of organs that masks name.
+LIVER_SEGMENTS = tuple(f"liver_segment_{n}" for n in range(1, 9))
+LUNG_LOBES = (
+    "lung_upper_lobe_right",
+    "lung_middle_lobe_right",
+    "lung_lower_lobe_right",
+    "lung_upper_lobe_left",
+    "lung_lower_lobe_left",
+)
+PANCREAS_PARTS = ("pancreas_head", "pancreas_body", "pancreas_tail")
+#: Thirds of a kidney from the feet up, in the words of a report.
+KIDNEY_POLES = ("lower pole", "interpolar region", "upper pole")
 
 
 @dataclass(frozen=True)
@@ -91,8 +102,7 @@ class Structure:
 @cache
 def structures() -> Mapping[str, Structure]:
     """Every known structure by name, in table order."""
-    text = files("radvlm.types").joinpath("anatomy.csv").read_text(encoding="utf-8")
-    rows = csv.DictReader(line for line in text.splitlines() if line and not line.startswith("#"))
+    rows = package_rows("radvlm.types", "anatomy.csv")
     table = {row["name"]: Structure(**row, rank=rank) for rank, row in enumerate(rows)}
     return MappingProxyType(table)
 

@@ -8,16 +8,15 @@ finding is present, such as "ectatic" for an aneurysm.
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 from types import MappingProxyType
 
 from radvlm.errors import InputError
 from radvlm.types.anatomy import structure, structures
+from radvlm.types.csv_tables import package_rows
 from radvlm.types.finding import Citable, Finding
 
 #: Importance in the impression of a finding that the table does not list.
@@ -70,7 +69,6 @@ class FindingKind:
 @cache
 def finding_kinds() -> Mapping[str, FindingKind]:
     """Every finding by name, in the order of ``finding_kinds.csv``, which is the order of a model's outputs."""
-    text = files("radvlm.types").joinpath("finding_kinds.csv").read_text(encoding="utf-8")
     return MappingProxyType(
         {
             row["name"]: FindingKind(
@@ -91,7 +89,7 @@ def finding_kinds() -> Mapping[str, FindingKind]:
                 tuple(filter(None, row["denials"].split(";"))),
                 tuple(row["words_deny"].split()),
             )
-            for row in csv.DictReader(text.splitlines())
+            for row in package_rows("radvlm.types", "finding_kinds.csv")
         }
     )
 

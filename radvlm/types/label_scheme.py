@@ -83,7 +83,7 @@ class SchemeEntry:
 
 @dataclass(frozen=True)
 class Scheme:
-    """A label scheme: entries, and where they are known from."""
+    """A label scheme: entries, where they are known from, and which versions of a program or data set have them."""
 
     name: str
     title: str
@@ -92,6 +92,7 @@ class Scheme:
     licence: str = ""
     certainty: str = ""
     also: tuple[str, ...] = ()
+    versions: str = ""
 
     @property
     def labels(self) -> Mapping[int, str]:
@@ -115,8 +116,9 @@ class Scheme:
 
     @property
     def note(self) -> str:
-        """Title, source, licence and certainty in one line."""
-        return "; ".join(part for part in (self.title, self.source, self.licence, self.certainty) if part)
+        """Title, versions, source, licence and certainty in one line."""
+        parts = (self.title, self.versions, self.source, self.licence, self.certainty)
+        return "; ".join(part for part in parts if part)
 
 
 @cache
@@ -186,11 +188,11 @@ def fold(name: str) -> str:
 
 def structure_from_name(name: str, scheme: Scheme | None = None) -> str | None:
     """Canonical structure for a name: the scheme's own names first, then the table, then aliases; None if unknown."""
-    if name in structures():
-        return name
     key = fold(name)
     if scheme is not None and key in scheme.names:
         return scheme.names[key]
+    if name in structures():
+        return name
     found = _name_index().get(key)
     if found is None and (match := re.fullmatch(r"(.*\D)\d+", name.strip())):  # "liver lesion 2", one of several
         numbered = structure_from_name(match[1].rstrip(" _-#.("), scheme)
@@ -208,16 +210,20 @@ def near_names(name: str, count: int = 3) -> list[str]:
 
 def unknown_names(names: Iterable[str], what: str = "structure names") -> StructureError:
     """The error for names that no table holds, each with the nearest ones that do exist."""
+    return StructureError(
+        f"{what} are known to radvlm",
+        with_near_names(names),
+        "Rename them, remove them, or pass scheme={label: structure}; `radvlm info --structures` lists all names",
+    )
+
+
+def with_near_names(names: Iterable[str], most: int = 8) -> str:
+    """Unknown names in quotes, each with the nearest known ones, and how many more there are."""
     listed = []
     for name in names:
         near = near_names(name)
         listed.append(f"{name!r}" + (f" (near: {', '.join(near)})" if near else ""))
-    shown = "; ".join(listed[:8]) + (f"; and {len(listed) - 8} more" if len(listed) > 8 else "")
-    return StructureError(
-        f"{what} are known to radvlm",
-        shown,
-        "Rename them, remove them, or pass scheme={label: structure}; `radvlm info --structures` lists all names",
-    )
+    return "; ".join(listed[:most]) + (f"; and {len(listed) - most} more" if len(listed) > most else "")
 
 
 def detect_scheme(
@@ -277,19 +283,20 @@ def _from_header_names(labels: set[int], names: Mapping[int, str]) -> tuple[Sche
     if not any(resolved.values()):
         return None
     background = [label for label, name in names.items() if fold(name) == "background"]
-    unknown = [label for label in sorted(labels) if not resolved.get(label) and label not in background]
-    if unknown:
+    unnamed = sorted(labels - set(names))
+    if unnamed:
         raise StructureError(
-            "the header names every label in the voxels with a known structure",
-            ", ".join(f"{label} ({names[label]!r})" if label in names else f"{label} (not named)" for label in unknown),
+            "the header names every label in the voxels",
+            ", ".join(f"{label} (not named)" for label in unnamed),
             "Pass scheme= (a scheme name or {label: structure})",
         )
+    unused = [label for label in sorted(labels) if not resolved[label] and label not in background]
     known = {label: structure for label, structure in resolved.items() if structure}
     for scheme in schemes().values():
-        if scheme.labels and dict(scheme.labels) == known:
+        if scheme.labels and not unused and dict(scheme.labels) == known:
             return scheme, "by the label names in its header"
     entries = tuple(SchemeEntry(label, names[label], structure) for label, structure in sorted(known.items()))
-    entries += tuple(SchemeEntry(label, names[label], "") for label in background)
+    entries += tuple(SchemeEntry(label, names[label], "") for label in (*background, *unused))
     for scheme in schemes().values():
         if scheme.labels and known.items() <= dict(scheme.labels).items() and len(known) > 2:
             return (
@@ -379,6 +386,7 @@ def _read_scheme(name: str, text: str) -> Scheme:
         facts["licence"],
         facts["certainty"],
         tuple(facts.get("also", "").split()),
+        facts.get("versions", ""),
     )
 
 

@@ -18,8 +18,8 @@ from typing import Any
 from radvlm.errors import InputError
 from radvlm.types.anatomy import SECTIONS, structure
 from radvlm.types.finding import Status
-from radvlm.types.finding_json import region_from_dict
 from radvlm.types.provenance import Decision
+from radvlm.types.records import record_from
 from radvlm.types.region import Region
 
 #: How a score was tied to a place: voxels of the finding itself, the organ that it lies in, or nothing.
@@ -206,22 +206,7 @@ class ModelOutput:
     def from_json(cls, text: str) -> ModelOutput:
         """Undo ``to_json``; InputError for a malformed document."""
         try:
-            data = json.loads(text)
-            scores = tuple(
-                FindingScore(
-                    **{**s, "region": s["region"] and region_from_dict(s["region"]), "locations": tuple(s["locations"])}
-                )
-                for s in data["scores"]
-            )
-            return cls(
-                data["model"],
-                data["digest"],
-                data["notice"],
-                scores,
-                tuple(Draft(**d) for d in data["drafts"]),
-                tuple(Decision(**w) for w in data["warnings"]),
-                {name: (pair[0], pair[1]) for name, pair in data["thresholds"].items()},
-            )
+            return record_from(cls, json.loads(text))
         except InputError:
             raise
         except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from radvlm.types.provenance import Decision
@@ -47,26 +47,4 @@ class ModelRecord:
 
     def to_dict(self) -> dict[str, Any]:
         """As report.json holds it."""
-        data = {f.name: getattr(self, f.name) for f in fields(self)}
-        return {
-            **data,
-            "thresholds": {name: list(pair) for name, pair in self.thresholds.items()},
-            "warnings": list(self.warnings),
-            "decisions": [asdict(d) for d in self.decisions],
-            "drafts": asdict(self.drafts),
-        }
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> ModelRecord:
-        """Undo ``to_dict``, also after JSON made lists of tuples."""
-        return cls(
-            data["name"],
-            data["sha256"],
-            data["notice"],
-            {name: (pair[0], pair[1]) for name, pair in data["thresholds"].items()},
-            tuple(Decision(**d) for d in data["decisions"]),
-            tuple(data["agreements"]),
-            tuple(data["disagreements"]),
-            tuple(data["left_out"]),
-            DraftCounts(**data["drafts"]),
-        )
+        return {**asdict(self), "warnings": self.warnings}

@@ -19,6 +19,7 @@ from radvlm.types.finding_json import finding_to_dict, findings_from_dicts
 from radvlm.types.measurement import Measurement
 from radvlm.types.model_record import ModelRecord
 from radvlm.types.phrases import joined
+from radvlm.types.records import record_from
 from radvlm.types.region import Region
 from radvlm.types.retrieval_record import RetrievalRecord
 
@@ -217,7 +218,7 @@ class Report:
                 tuple((a, b) for a, b in data["examination"]),
                 tuple(Replacement(**r) for r in data["replacements"]),
                 provenance,
-                None if model is None else ModelRecord.from_dict(model),
+                None if model is None else record_from(ModelRecord, model, skip_unknown=True),
                 None if retrieval is None else RetrievalRecord.from_dict(retrieval),
             )
         except RadvlmError:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from radvlm.types.provenance import Decision
+from radvlm.types.records import record_from
 
 
 @dataclass(frozen=True)
@@ -102,16 +103,7 @@ class RetrievalRecord:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> RetrievalRecord:
         """Undo ``to_dict``, also after JSON made lists of tuples."""
-        return cls(
-            data["index"],
-            data["index_digest"],
-            data["encoder"],
-            data["statement"],
-            tuple(PriorQuery(**{**q, "hits": tuple(PriorHit(**h) for h in q["hits"])}) for q in data["queries"]),
-            tuple(PriorHint(**{**h, "removed": tuple(h["removed"])}) for h in data["hints"]),
-            tuple(Decision(**d) for d in data["decisions"]),
-            data["given_to_model"],
-            data["why_not"],
-            tuple(SectionChange(c["section"], tuple(c["without"]), tuple(c["with"])) for c in data["changed"]),
-            tuple(CopiedSentence(**c) for c in data["copied"]),
-        )
+        changed = [
+            {"section": c["section"], "only_without": c["without"], "only_with": c["with"]} for c in data["changed"]
+        ]
+        return record_from(cls, {**data, "changed": changed}, skip_unknown=True)

@@ -6,19 +6,18 @@ record but in ``omissions`` with its reason.
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 
 from radvlm.errors import InputError
 from radvlm.types.anatomy import structure
-from radvlm.types.geometry import Box, Geometry
+from radvlm.types.csv_tables import csv_text
+from radvlm.types.geometry import Geometry
 from radvlm.types.measurement import Measurement, Omission
 from radvlm.types.provenance import Decision
+from radvlm.types.records import record_from
 from radvlm.types.region import Region
 
 #: Why a part of a vessel has no number when the scan does not reach it; nothing is said of such a part.
@@ -153,60 +152,59 @@ class LesionMeasurements:
         return _value(self.measurements, "mean_hu")
 
 
-def _contact_rows(
-    head: dict[str, str | float | int | None], contact: VesselContact
-) -> list[dict[str, str | float | int | None]]:
+Row = dict[str, str | float | int | None]
+#: Columns of ``Measurements.rows``; the first seven say what was measured.
+_COLUMNS = (
+    "region",
+    "structure",
+    "instance",
+    "level",
+    "host",
+    "location",
+    "cut_by",
+    "quantity",
+    "value",
+    "unit",
+    "uncertainty",
+    "method",
+    "slice",
+    "reason_missing",
+)
+
+
+def _row(
+    head: Row,
+    quantity: str,
+    value: float | None = None,
+    unit: str = "",
+    uncertainty: float | None = None,
+    method: str = "",
+    slice_index: int | None = None,
+    reason_missing: str = "",
+) -> Row:
+    value, uncertainty = (None if v is None else round(v, 4) for v in (value, uncertainty))
+    row = (quantity, value, unit, uncertainty, method, slice_index, reason_missing)
+    return {**head, **dict(zip(_COLUMNS[-len(row) :], row, strict=True))}
+
+
+def _measured_rows(head: Row, measurements: tuple[Measurement, ...]) -> list[Row]:
+    return [_row(head, m.quantity, m.value, m.unit, m.uncertainty, m.method, m.slice_index) for m in measurements]
+
+
+def _contact_rows(head: Row, contact: VesselContact) -> list[Row]:
     """Rows of one contact; ``location`` is the vessel. A contact without a number has its reason."""
-    rows = [
-        {
-            **head,
-            "quantity": m.quantity,
-            "value": round(m.value, 4),
-            "unit": m.unit,
-            "uncertainty": None if m.uncertainty is None else round(m.uncertainty, 4),
-            "method": m.method,
-            "slice": m.slice_index,
-            "reason_missing": "",
-        }
-        for m in contact.measurements
-    ]
-    if not rows:
-        quantity, reason = ("angle", contact.reason) if contact.reason else ("distance", "farther than 20 mm")
-        rows.append(
-            {
-                **head,
-                "quantity": quantity,
-                "value": None,
-                "unit": "",
-                "uncertainty": None,
-                "method": "",
-                "slice": None,
-                "reason_missing": reason,
-            }
-        )
-    return rows
+    if contact.measurements:
+        return _measured_rows(head, contact.measurements)
+    quantity, reason = ("angle", contact.reason) if contact.reason else ("distance", "farther than 20 mm")
+    return [_row(head, quantity, reason_missing=reason)]
 
 
-def _neighbor_rows(
-    head: dict[str, str | float | int | None], near: Neighbor
-) -> list[dict[str, str | float | int | None]]:
+def _neighbor_rows(head: Row, near: Neighbor) -> list[Row]:
     """Gap (mm) and, where they touch, area of contact (mm2); ``location`` is the neighbor."""
-    known = [("gap", near.distance_mm, "mm", "surface to surface")]
+    rows = [_row(head, "gap", near.distance_mm, "mm", method="surface to surface")]
     if near.contact_mm2 > 0:
-        known.append(("contact_area", near.contact_mm2, "mm2", "shared voxel faces x 2/3"))
-    return [
-        {
-            **head,
-            "quantity": quantity,
-            "value": round(value, 4),
-            "unit": unit,
-            "uncertainty": None,
-            "method": method,
-            "slice": None,
-            "reason_missing": "",
-        }
-        for quantity, value, unit, method in known
-    ]
+        rows.append(_row(head, "contact_area", near.contact_mm2, "mm2", method="shared voxel faces x 2/3"))
+    return rows
 
 
 @dataclass(frozen=True)
@@ -250,12 +248,12 @@ class Measurements:
     def searched(self, name: str) -> bool:
         return name in self.absent or self.structure(name) is not None
 
-    def rows(self) -> list[dict[str, str | float | int | None]]:
+    def rows(self) -> list[Row]:
         """One flat row per number, the form of ``to_csv``."""
-        rows: list[dict[str, str | float | int | None]] = []
+        rows: list[Row] = []
         records: list[StructureMeasurements | LesionMeasurements] = [*self.structures, *self.lesions]
         for record in records:
-            head: dict[str, str | float | int | None] = {
+            head: Row = {
                 "region": record.region.id,
                 "structure": record.structure,
                 "instance": record.instance if isinstance(record, LesionMeasurements) else None,
@@ -264,32 +262,8 @@ class Measurements:
                 "location": " ".join(record.locations) if isinstance(record, LesionMeasurements) else "",
                 "cut_by": " ".join(record.cut_by),
             }
-            for m in record.measurements:
-                rows.append(
-                    {
-                        **head,
-                        "quantity": m.quantity,
-                        "value": round(m.value, 4),
-                        "unit": m.unit,
-                        "uncertainty": None if m.uncertainty is None else round(m.uncertainty, 4),
-                        "method": m.method,
-                        "slice": m.slice_index,
-                        "reason_missing": "",
-                    }
-                )
-            for omission in record.omissions:
-                rows.append(
-                    {
-                        **head,
-                        "quantity": omission.quantity,
-                        "value": None,
-                        "unit": "",
-                        "uncertainty": None,
-                        "method": "",
-                        "slice": None,
-                        "reason_missing": omission.reason,
-                    }
-                )
+            rows += _measured_rows(head, record.measurements)
+            rows += [_row(head, o.quantity, reason_missing=o.reason) for o in record.omissions]
             for contact in record.contacts if isinstance(record, LesionMeasurements) else ():
                 rows += _contact_rows({**head, "level": "contact", "location": contact.vessel}, contact)
             for near in record.neighbors if isinstance(record, LesionMeasurements) else ():
@@ -298,27 +272,7 @@ class Measurements:
 
     def to_csv(self) -> str:
         """CSV text, one line per number; an empty ``value`` always has a ``reason_missing``."""
-        out = io.StringIO()
-        columns = (
-            "region",
-            "structure",
-            "instance",
-            "level",
-            "host",
-            "location",
-            "cut_by",
-            "quantity",
-            "value",
-            "unit",
-            "uncertainty",
-            "method",
-            "slice",
-            "reason_missing",
-        )
-        writer = csv.DictWriter(out, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(self.rows())
-        return out.getvalue()
+        return csv_text(_COLUMNS, self.rows())
 
     def to_json(self) -> str:
         """JSON text with the full records, indented."""
@@ -344,8 +298,8 @@ class Measurements:
         try:
             data = json.loads(text)
             return cls(
-                tuple(StructureMeasurements(**_record(s)) for s in data["structures"]),
-                tuple(LesionMeasurements(**_record(s)) for s in data["lesions"]),
+                tuple(record_from(StructureMeasurements, s) for s in data["structures"]),
+                tuple(record_from(LesionMeasurements, s) for s in data["lesions"]),
                 tuple(data["absent"]),
                 None if data["phase"] is None else Phase(**data["phase"]),
                 Geometry(tuple(data["grid"]["shape"]), np.array(data["grid"]["affine"])),
@@ -353,27 +307,3 @@ class Measurements:
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InputError("measurements.json is what radvlm wrote", f"{type(error).__name__}: {error}") from error
-
-
-def _record(data: dict[str, Any]) -> dict[str, Any]:
-    """The fields of one record, its parts rebuilt and its lists made tuples again."""
-    region = dict(data["region"])
-    box = Box(tuple(region["box"]["start"]), tuple(region["box"]["stop"]))
-    rest = {k: _tuples(v) for k, v in data.items()}
-    rest["region"] = Region(**{**{k: _tuples(v) for k, v in region.items()}, "box": box})
-    rest["measurements"] = _measured(data["measurements"])
-    rest["omissions"] = tuple(Omission(**o) for o in data["omissions"])
-    if "contacts" in data:
-        rest["contacts"] = tuple(
-            VesselContact(**{**c, "measurements": _measured(c["measurements"])}) for c in data["contacts"]
-        )
-        rest["neighbors"] = tuple(Neighbor(**n) for n in data["neighbors"])
-    return rest
-
-
-def _measured(items: list[dict[str, Any]]) -> tuple[Measurement, ...]:
-    return tuple(Measurement(**{k: _tuples(v) for k, v in m.items()}) for m in items)
-
-
-def _tuples(value: Any) -> Any:
-    return tuple(_tuples(v) for v in value) if isinstance(value, list) else value

@@ -1,8 +1,8 @@
 """Masks on the grid of a scan, and what was searched for.
 
-Unusual: structures overlap (a segment lies in the liver, a lesion in a segment), so labels are kept in
-*layers*, each a plain label map; a structure lives at one (layer, label). And three things are kept apart:
-a structure that is present, one that was searched for and not found, and one that nobody looked for.
+Structures overlap (a segment lies in the liver, a lesion in a segment), so labels are kept in *layers*, each a plain
+label map; a structure lives at one (layer, label). And three things are kept apart: a structure that is present, one
+that was searched for and not found, and one that nobody looked for.
 """
 
 from __future__ import annotations

@@ -4,9 +4,9 @@
     spleen | volume 177 mL | normal in size
     absent: splenic lesion, splenic cyst
 
-Unusual: one function (``facts_of``) writes the lines for training, from ``report.json`` of a case, and for inference,
-from the findings of a report that is being written, so that the two cannot drift apart. Numbers are written as the
-sentences write them (long x short axis in cm from 10 mm on, whole HU), so that a decoder copies and never rounds.
+One function (``facts_of``) writes the lines for training, from ``report.json`` of a case, and for inference, from the
+findings of a report that is being written, so that the two cannot drift apart. Numbers are written as the sentences
+write them (long x short axis in cm from 10 mm on, whole HU), so that a decoder copies and never rounds.
 """
 
 from __future__ import annotations

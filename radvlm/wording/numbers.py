@@ -1,8 +1,8 @@
 """Writing a number, and the closed set of ways in which a measured number may be written.
 
-Unusual: ``verify`` does not parse a number and compare within a tolerance; it asks whether the text is one of the
-few renderings that the measurement allows, so "2 cm" for 2.3 cm, "2.30 cm" and "2,3 cm" are all refused. Halves
-round away from zero, as people round, not to even.
+``verify`` does not parse a number and compare within a tolerance; it asks whether the text is one of the few renderings
+that the measurement allows, so "2 cm" for 2.3 cm, "2.30 cm" and "2,3 cm" are all refused. Halves round away from zero,
+as people round, not to even.
 """
 
 from __future__ import annotations

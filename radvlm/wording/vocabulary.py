@@ -1,7 +1,7 @@
 """Words for structures: nouns, plurals, which phrases name which structures, and what else a sentence may say.
 
-Unusual: the vocabulary is closed. ``verify`` refuses a sentence with a word that is neither neutral (listed), nor the
-name of a structure, nor in the cited findings, because such a word states something that nobody measured.
+The vocabulary is closed. ``verify`` refuses a sentence with a word that is neither neutral (listed), nor the name of a
+structure, nor in the cited findings, because such a word states something that nobody measured.
 """
 
 from __future__ import annotations

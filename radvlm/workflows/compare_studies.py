@@ -1,13 +1,11 @@
 """Two studies of one patient: what grew, what is new, what is gone, and the RECIST 1.1 category.
 
-Unusual: a sentence of change cites regions of *both* studies, and every number in it is one of the few ways to write a
+A sentence of change cites regions of *both* studies, and every number in it is one of the few ways to write a
 measurement of the lesion in one of them or the difference of the two (``verify_change``).
 """
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import re
 from collections.abc import Iterable
@@ -21,6 +19,7 @@ from radvlm.quantify.alignment import Alignment, align
 from radvlm.quantify.change import LesionChange, lesion_changes
 from radvlm.quantify.recist import TARGET_FAMILIES, Recist, recist
 from radvlm.types.anatomy import structure
+from radvlm.types.csv_tables import csv_text
 from radvlm.types.provenance import Decision
 from radvlm.types.scan_measurements import LesionMeasurements, Measurements
 from radvlm.wording.numbers import axes_text, length_text, rounded, signed
@@ -30,6 +29,24 @@ from radvlm.wording.style import Style
 from radvlm.wording.vocabulary import noun
 
 _STYLE = Style()
+#: Columns of ``Comparison.rows``.
+_COLUMNS = (
+    "structure",
+    "status",
+    "current",
+    "prior",
+    "size",
+    "current_mm",
+    "prior_mm",
+    "change_mm",
+    "change_percent",
+    "current_ml",
+    "prior_ml",
+    "volume_change_percent",
+    "doubling_days",
+    "distance_mm",
+    "reason",
+)
 _NUMBER = re.compile(r"[+-]?\d+(?:\.\d+)?")
 
 
@@ -121,28 +138,7 @@ class Comparison:
 
     def to_csv(self) -> str:
         """CSV text, one line per lesion; an empty number of a pair has its reason beside it."""
-        out = io.StringIO()
-        columns = (
-            "structure",
-            "status",
-            "current",
-            "prior",
-            "size",
-            "current_mm",
-            "prior_mm",
-            "change_mm",
-            "change_percent",
-            "current_ml",
-            "prior_ml",
-            "volume_change_percent",
-            "doubling_days",
-            "distance_mm",
-            "reason",
-        )
-        writer = csv.DictWriter(out, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(self.rows())
-        return out.getvalue()
+        return csv_text(_COLUMNS, self.rows())
 
     def to_json(self) -> str:
         """JSON text with dates, alignment, lesions, RECIST and sentences."""

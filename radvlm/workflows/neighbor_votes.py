@@ -1,9 +1,9 @@
 """Retrieval-augmented zero-shot: scans that look alike vote on a finding, beside the model's own score.
 
-Unusual: a vote changes a probability only through a calibration that was fitted on validation cases for this very model
-and index. Without one the model's score stays as it is, and the vote stands beside it with ``is_calibrated=False``.
-What a neighbor has is read from its report by the labels of ``report_reader``: present or not. A report that does
-not mention a finding counts as without it, an uncertain one does not vote. Sides are not told apart.
+A vote changes a probability only through a calibration that was fitted on validation cases for this very model and
+index. Without one the model's score stays as it is, and the vote stands beside it with ``is_calibrated=False``. What a
+neighbor has is read from its report by the labels of ``report_reader``: present or not. A report that does not mention
+a finding counts as without it, an uncertain one does not vote. Sides are not told apart.
 """
 
 from __future__ import annotations

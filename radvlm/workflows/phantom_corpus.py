@@ -2,9 +2,9 @@
 
     write_corpus("corpus/train", range(1000, 2000), CorpusOptions(spacing_mm=3.0))
 
-Unusual: a case is complete or absent (its folder is renamed into place), so an interrupted run goes on where it
-stopped. Arrays are cropped to the body and stored as plain ``.npy``, so that training maps them instead of reading
-them. Noise varies from phantom to phantom; everything else is ``Phantom.random``.
+A case is complete or absent (its folder is renamed into place), so an interrupted run goes on where it stopped. Arrays
+are cropped to the body and stored as plain ``.npy``, so that training maps them instead of reading them. Noise varies
+from phantom to phantom; everything else is ``Phantom.random``.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Where prior reports meet a new one: the encoder of an index, what is asked of it, and how little may come of it.
 
-Unusual: a report is complete before anything is retrieved, so that retrieval cannot be the reason for a finding. Prior
-text reaches a model only as labeled data, only where the model says that it was taught to use it (``uses_hints``), and
-only the part of it that writes prose; scores, regions and measurements are those from before. What the prose then says
-is verified like any other prose, and the findings of both reports are compared.
+A report is complete before anything is retrieved, so that retrieval cannot be the reason for a finding. Prior text
+reaches a model only as labeled data, only where the model says that it was taught to use it (``uses_hints``), and only
+the part of it that writes prose; scores, regions and measurements are those from before. What the prose then says is
+verified like any other prose, and the findings of both reports are compared.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from radvlm.dataset.questions import GROUPS, KINDS, Question, answers, balanced,
 from radvlm.errors import InputError
 from radvlm.model.questions import Subjects, understand
 from radvlm.types.finding_kinds import finding_kinds
+from radvlm.types.records import record_from
 from tests.dataset.conftest import MakeCase, lesion
 
 
@@ -136,7 +137,7 @@ def test_unknown_names_are_refused(make_case: MakeCase) -> None:
 
 @pytest.mark.parametrize("split", ["train", "heldout"])
 def test_a_model_understands_every_wording(make_case: MakeCase, split: str) -> None:
-    known = Subjects.from_dict(subjects())
+    known = record_from(Subjects, subjects())
     rows = [
         [lesion("kidney_cyst", "left"), lesion("gallstone")],
         [lesion("liver_cyst", location="liver_segment_7")],

@@ -27,6 +27,7 @@ from radvlm.evaluate import (
 )
 from radvlm.evaluate.results.writing import file_name
 from radvlm.evaluate.statistics.resampling import Statistics
+from radvlm.types.records import record_from
 
 QUICK = Statistics(bootstraps=200, permutations=199)
 
@@ -215,7 +216,7 @@ def test_files(tmp_path: Path) -> None:
     assert all(o["signature"] for m in summary["metrics"] for o in m["outputs"])
     records = [json.loads(line) for line in (tmp_path / "cases-A-b-x.jsonl").read_text().splitlines()]
     assert records[0]["marks"][0]["kind"] == "false_finding" and "text" not in records[0]
-    restored = Score.from_dict(records[0]["scores"]["lexical"]["bleu-4"])
+    restored = record_from(Score, records[0]["scores"]["lexical"]["bleu-4"])
     assert restored == table.systems[0].records[0].scores["lexical"]["bleu-4"]
     assert "| rouge-l ↑ |" in (tmp_path / "summary.md").read_text()
     assert not list(tmp_path.glob("*.part"))

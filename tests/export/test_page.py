@@ -294,7 +294,7 @@ def test_size_of_a_small_page(page: str) -> None:
         (0.0123, "mL", "0.012"),
         (3, "1", "3"),
         (0.7, "1", "0.70"),
-        (5.25, "degree", "5.2"),
+        (5.25, "degree", "5.3"),
     ],
 )
 def test_numbers_are_printed_with_sense(value: float, unit: str, text: str) -> None:

@@ -172,6 +172,11 @@ def test_unknown_segments_are_named(tmp_path: Path) -> None:
     path = write(
         tmp_path / "seg.dcm", series, two_organs(), "BINARY", [("Liver", codes.SCT.Liver), ("Thing", codes.SCT.Lesion)]
     )
+    found = load_segmentation(path, like=scan(series))
+    assert set(found.places) == found.searched == {"liver"}
+    assert any("not used: 'Thing'" in decision.what for decision in found.decisions if decision.warning)
+    edited(path, lambda header: setattr(header.SegmentSequence[0], "SegmentLabel", "Other"))
+    edited(path, lambda header: header.SegmentSequence[0].pop("SegmentedPropertyTypeCodeSequence"))
     with pytest.raises(StructureError, match=r"segment 2 'Thing' \(8 voxels"):
         load_segmentation(path, like=scan(series))
     found = load_segmentation(path, like=scan(series), scheme={1: "liver", 2: "gallbladder"})

@@ -25,6 +25,7 @@ from radvlm.model.tiny.model import Settings, TableModel, Term
 from radvlm.model.tiny.writer import ReportWriter
 from radvlm.types.finding_kinds import finding_kinds
 from radvlm.types.geometry import Geometry
+from radvlm.types.records import record_from
 from radvlm.types.volume import Volume
 
 NOTICE = "Random weights for tests; means nothing."
@@ -76,7 +77,7 @@ def small_settings(config: PyramidConfig, *, familiar: float = 1e9, low: float =
         1.3,
         familiar,
         {"seed": 3, "minutes": {"voxels": 0.1}},
-        subjects=Subjects.from_dict(subjects()),
+        subjects=record_from(Subjects, subjects()),
     )
 
 

@@ -15,9 +15,10 @@ from radvlm.types.finding_kinds import finding_kind
 from radvlm.types.geometry import Box
 from radvlm.types.measurement import Measurement
 from radvlm.types.model_output import FindingScore
+from radvlm.types.records import record_from
 from radvlm.types.region import Region
 
-KNOWN = Subjects.from_dict(subjects())
+KNOWN = record_from(Subjects, subjects())
 
 
 @pytest.mark.parametrize(
@@ -65,7 +66,7 @@ def test_what_asks_more_or_something_else_is_not_understood(question: str) -> No
 
 def test_a_model_without_words_understands_nothing() -> None:
     assert understand("Is there a hepatic cyst?", Subjects()) is None
-    assert Subjects.from_dict(asdict(KNOWN)) == KNOWN
+    assert record_from(Subjects, asdict(KNOWN)) == KNOWN
 
 
 def _score(p: float, status: Status, finding: str = "kidney_cyst", site: str = "kidney_left") -> FindingScore:

@@ -13,6 +13,7 @@ from scipy.optimize import brentq, minimize
 from radvlm.errors import InputError
 from radvlm.model.calibration import Calibration, _offset, _platt, best_threshold, fit
 from radvlm.types.finding import Status
+from radvlm.types.records import record_from
 
 
 def _direct(logits: np.ndarray, truth: np.ndarray) -> np.ndarray:
@@ -135,7 +136,7 @@ def test_status_and_thresholds() -> None:
     ]
     assert made.status(1, 0.0) is Status.INDETERMINATE, "nothing is below 0"
     assert made.thresholds == {"a": (0.2, 0.6), "b": (0.0, 0.5)}
-    assert Calibration.from_dict(asdict(made)) == made
+    assert record_from(Calibration, asdict(made)) == made
     assert made.probability(np.array([[0.0, 1e6], [-1e6, np.log(3)]])) == pytest.approx(
         np.array([[0.5, 1.0], [0.0, 0.75]]), abs=1e-9
     )

@@ -22,6 +22,7 @@ from radvlm.model.decoder.tokenizer import train_tokenizer
 from radvlm.model.registry import load_model
 from radvlm.model.tiny import model as tiny_model
 from radvlm.model.tiny.model import FORMAT, Settings, TableModel
+from radvlm.types.records import record_from
 from radvlm.types.volume import Volume
 
 
@@ -115,7 +116,7 @@ def test_weights_that_are_not_finite_are_not_saved(made: Any, tmp_path: Path) ->
 
 def test_settings_round_trip(little: TableModel) -> None:
     data = json.loads(json.dumps(asdict(little.settings)))
-    assert Settings.from_dict(data) == little.settings
+    assert record_from(Settings, data) == little.settings
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,9 @@ def test_every_entry_of_every_scheme_is_a_known_structure() -> None:
         ("totalsegmentator", 117),
         ("totalsegmentator-v1", 104),
         ("total_mr", 50),
+        ("total_mr-2.4", 56),
+        ("verse", 28),
+        ("saros", 14),
         ("mrsegmentator", 40),
         ("btcv", 13),
         ("amos", 15),
@@ -120,10 +123,39 @@ def test_canonical_names_never_collide_when_folded() -> None:
         ("SMA", "superior_mesenteric_artery"),
         ("coeliac trunk", "celiac_trunk"),
         ("lung_upper_left_lobe", "lung_upper_lobe_left"),
+        ("common_bile_duct_stent", "common_bile_duct_stent"),
+        ("CBD stent", "common_bile_duct_stent"),
+        ("thyroid_left", "thyroid_lobe_left"),
+        ("right thyroid lobe", "thyroid_lobe_right"),
+        ("left_patella", "patella_left"),
+        ("fibula_right", "fibula_right"),
+        ("ulna left", "ulna_left"),
+        ("carpal_right", "carpal_right"),
+        ("fingers_left", "phalanges_hand_left"),
+        ("toes_right", "phalanges_feet_right"),
+        ("subcutaneous_tissue", "subcutaneous_tissue"),
+        ("adrenal_gland_lesion", "adrenal_lesion"),
+        ("CHA", "hepatic_artery"),
+        ("trachea_and_bronchie", "lung_trachea_bronchia"),
     ],
 )
 def test_names_in_other_spellings(name: str, structure: str) -> None:
     assert structure_from_name(name) == structure
+
+
+MOOSE = """adrenal_gland_left bladder brain gallbladder kidney_right liver lung_lower_lobe_left pancreas spleen stomach
+thyroid_left thyroid_right trachea carpal_left carpal_right clavicle_left clavicle_right femur_left fibula_left
+fibula_right fingers_left fingers_right humerus_right metacarpal_left metatarsal_right patella_left radius_left
+scapula_right skull tarsal_left tibia_right toes_left toes_right ulna_left rib_left_1 rib_left_13 rib_right_13 sternum
+Legs Body Head Arms skeletal_muscle subcutaneous_fat visceral_fat"""
+
+
+@pytest.mark.parametrize("name", MOOSE.split())
+def test_class_names_of_moose(name: str) -> None:
+    found = structure_from_name(name)
+    assert found is not None
+    side = {"left", "right"} & set(name.split("_"))
+    assert not side or structures()[found].side in side
 
 
 @pytest.mark.parametrize("name", ["lesion", "tumor", "cyst", "L1", "Segment_1", "label 3", "", "unknown", "rib 3"])
@@ -163,8 +195,8 @@ def test_own_numbers_with_names_make_a_scheme_of_their_own() -> None:
 def test_a_label_that_the_header_leaves_unnamed_is_refused() -> None:
     with pytest.raises(StructureError, match=r"9 \(not named\)"):
         detect_scheme({1, 9}, {1: "aorta"})
-    with pytest.raises(StructureError, match="flux capacitor"):
-        detect_scheme({1, 9}, {1: "aorta", 9: "flux capacitor"})
+    scheme, _ = detect_scheme({1, 9}, {1: "aorta", 9: "flux capacitor"})
+    assert dict(scheme.labels) == {1: "aorta", 9: ""} and scheme.searched == {"aorta"}
 
 
 def test_few_numbers_are_never_enough() -> None:
@@ -176,6 +208,26 @@ def test_few_numbers_are_never_enough() -> None:
 def test_numbers_outside_every_scheme_are_named() -> None:
     with pytest.raises(StructureError, match="400"):
         detect_scheme({1, 2, 400})
+
+
+def test_two_versions_of_a_task_are_never_guessed_by_their_numbers() -> None:
+    """TotalSegmentator 2.5 renumbered total_mr from 32 on: the tibia of before is the right scapula now."""
+    both = {"total_mr": (20, 20), "total_mr-2.4": (20, 20)}
+    labels = set(range(1, 51))
+    with pytest.raises(StructureError, match=r"total_mr .*total_mr-2.4"):
+        detect_scheme(labels, plausibility=lambda scheme: both.get(scheme.name, (6, 20)))
+    same = set(range(1, 32))  # up to 31 they agree
+    assert detect_scheme(same, plausibility=lambda scheme: both.get(scheme.name, (6, 20)))[0].labels[31]
+    old = {label: name for label, name in scheme_named("total_mr-2.4").labels.items() if label <= 47}
+    found, _ = detect_scheme(set(old), old)
+    assert found.name == "total_mr-2.4" and found.labels[33] == "tibia" and found.labels[34] == "femur_left"
+    wrong = {label for label in labels if scheme_named("total_mr").labels[label] != old.get(label, "")}
+    assert wrong >= set(range(32, 51))
+
+
+def test_every_scheme_with_versions_says_so() -> None:
+    for name in ("totalsegmentator", "totalsegmentator-v1", "total_mr", "total_mr-2.4", "flare22", "saros"):
+        assert schemes()[name].versions and schemes()[name].versions in schemes()[name].note
 
 
 def test_numbers_of_one_scheme_only() -> None:

@@ -7,8 +7,9 @@ errors. Importing this package loads none of its parts.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from radvlm.files.late_names import late_names
 
 _HOME = {
     "JudgeMetric": "radvlm.evaluate.judge.metric",
@@ -49,12 +50,4 @@ if TYPE_CHECKING:
     from radvlm.evaluate.judge.rated_sets import load_calibration_set
     from radvlm.evaluate.judge.runner import JudgeSettings
 
-
-def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        return getattr(import_module(_HOME[name]), name)
-    raise AttributeError(f"module 'radvlm.evaluate.judge' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__ = late_names(__name__, _HOME)

@@ -55,10 +55,6 @@ class Reply:
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Reply:
-        return cls(**{name: data[name] for name in cls.__dataclass_fields__ if name in data})
-
 
 class BackendFailure(Exception):
     """No reply.

@@ -1,9 +1,9 @@
 """Replies kept in one SQLite file, and which requests were under way, so that a killed run pays for nothing twice.
 
-Unusual: a request is written down before it is sent and settled when its outcome is known. What a killed run had under
-way is therefore known by name at the next start: those few requests, and no others, may have been paid for without a
-reply. Rows are JSON (nothing is unpickled) keyed by content; the reports are not stored, but replies quote them, so the
-file is readable by its owner alone.
+A request is written down before it is sent and settled when its outcome is known. What a killed run had under way is
+therefore known by name at the next start: those few requests, and no others, may have been paid for without a reply.
+Rows are JSON (nothing is unpickled) keyed by content; the reports are not stored, but replies quote them, so the file
+is readable by its owner alone.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from types import TracebackType
 from radvlm.errors import FileFormatError, InputError
 from radvlm.evaluate.judge.backend import Reply
 from radvlm.files.atomic import utc_now
+from radvlm.types.records import record_from
 
 _TABLES = """
 create table if not exists replies (key text primary key, reply text not null, created text not null);
@@ -76,7 +77,7 @@ class ReplyCache:
     def get(self, key: str) -> Reply | None:
         with self._lock:
             row = self._db.execute("select reply from replies where key = ?", (key,)).fetchone()
-        return None if row is None else Reply.from_dict(json.loads(row[0]))
+        return None if row is None else record_from(Reply, json.loads(row[0]), skip_unknown=True)
 
     def known(self, keys: Iterable[str]) -> set[str]:
         """Those of the keys that have a reply."""

@@ -7,7 +7,7 @@ would make a careless judge look mild. How often that happens is reported, becau
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from radvlm.errors import InputError
@@ -99,29 +99,8 @@ class Judgment:
             "significant": self.significant,
             "matched": self.matched,
             "unlocated": self.unlocated,
-            "errors": [
-                {
-                    "category": e.category,
-                    "significant": e.significant,
-                    "finding": e.finding,
-                    "reason": e.reason,
-                    "reference": [list(s) for s in e.reference],
-                    "candidate": [list(s) for s in e.candidate],
-                    "reference_quote": e.reference_quote,
-                    "candidate_quote": e.candidate_quote,
-                    "unlocated": list(e.unlocated),
-                }
-                for e in self.errors
-            ],
-            "matched_findings": [
-                {
-                    "finding": m.finding,
-                    "reference": [list(s) for s in m.reference],
-                    "candidate": [list(s) for s in m.candidate],
-                    "unlocated": list(m.unlocated),
-                }
-                for m in self.matched_findings
-            ],
+            "errors": [asdict(e) for e in self.errors],
+            "matched_findings": [asdict(m) for m in self.matched_findings],
         }
 
 

@@ -1,7 +1,7 @@
 """CIDEr-D: tf-idf weighted n-gram similarity, with the document frequencies of the references it was fitted on.
 
 Vedantam et al. (2015), CVPR; the D variant clips counts and punishes a difference of length. The scale is 0 to 10.
-Unusual, and a trap: the value of one case depends on all references, so the same pair scores differently in another
+A trap: the value of one case depends on all references, so the same pair scores differently in another
 test set, and a subset cannot be compared with the whole.
 """
 

@@ -1,8 +1,8 @@
 """Scores of a classifier: AUROC, AUPRC, calibration, and figures at a threshold that the test data did not choose.
 
-Unusual: a threshold is an object that remembers the cases it was chosen on, and refuses to be applied to any of them.
-Everything takes weights over cases, so a bootstrap over patients is one weighted pass and no case is drawn twice in
-memory. A label without both classes has no AUROC: it is undefined, counted, and left out of the macro mean.
+A threshold is an object that remembers the cases it was chosen on, and refuses to be applied to any of them. Everything
+takes weights over cases, so a bootstrap over patients is one weighted pass and no case is drawn twice in memory. A
+label without both classes has no AUROC: it is undefined, counted, and left out of the macro mean.
 """
 
 from __future__ import annotations

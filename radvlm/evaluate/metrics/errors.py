@@ -10,7 +10,7 @@ comparisons, except that a contradiction in the change itself is a false compari
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -93,17 +93,7 @@ class ErrorCount:
             "total": self.total,
             "significant": self.significant,
             "matched": self.matched,
-            "errors": [
-                {
-                    "category": e.category,
-                    "significant": e.significant,
-                    "kind": e.kind,
-                    "reason": e.reason,
-                    "reference": [list(s) for s in e.reference],
-                    "candidate": [list(s) for s in e.candidate],
-                }
-                for e in self.errors
-            ],
+            "errors": [asdict(e) for e in self.errors],
         }
 
 

@@ -1,8 +1,8 @@
 """Counts of n-grams of many reports at once, and the length of the longest common subsequence.
 
-Unusual: an n-gram is a 64-bit number, the sum of its token numbers times fixed odd constants, so counting is sorting.
-Two different n-grams share a number with a chance of about 2**-63; for a million distinct ones the chance that any
-two collide is below 1e-7.
+An n-gram is a 64-bit number, the sum of its token numbers times fixed odd constants, so counting is sorting. Two
+different n-grams share a number with a chance of about 2**-63; for a million distinct ones the chance that any two
+collide is below 1e-7.
 """
 
 from __future__ import annotations

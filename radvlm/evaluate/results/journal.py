@@ -13,8 +13,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 from radvlm.evaluate.metric import Metric
-from radvlm.evaluate.score import Mark, Score
+from radvlm.evaluate.score import Score
 from radvlm.report_reader.report_text import ReportText
+from radvlm.types.records import record_from
 
 
 class Journal:
@@ -28,10 +29,7 @@ class Journal:
         for line in self._path.read_text(encoding="utf-8").split("\n"):  # a reason may hold other line separators
             try:
                 row = json.loads(line)
-                self._known[row["key"]] = {
-                    key: Score.from_dict(score, tuple(Mark(**m) for m in score.get("marks", ())))
-                    for key, score in row["scores"].items()
-                }
+                self._known[row["key"]] = {key: record_from(Score, score) for key, score in row["scores"].items()}
             except (json.JSONDecodeError, KeyError, TypeError):
                 continue
 

@@ -1,9 +1,9 @@
 """A CT read slice by slice with a 2D image-text model in open_clip's format, such as BiomedCLIP.
 
-Unusual: the three color channels carry three CT windows instead of one gray picture three times, and the slices are
-brought together by attention that starts as a plain mean, so a model without further training already gives the mean
-of its slices. Slices are turned as a radiologist sees them (anterior up, the patient's right on the left), because that
-is how figures in papers, on which such models were trained, show them. The model comes from a local folder
+The three color channels carry three CT windows instead of one gray picture three times, and the slices are brought
+together by attention that starts as a plain mean, so a model without further training already gives the mean of its
+slices. Slices are turned as a radiologist sees them (anterior up, the patient's right on the left), because that is how
+figures in papers, on which such models were trained, show them. The model comes from a local folder
 (``open_clip_config.json`` and safetensors, the files of a hub repository); nothing is downloaded.
 """
 

@@ -1,7 +1,7 @@
 """Any causal language model of transformers as the writing half: training loss, LoRA, saving.
 
-Unusual: the image reaches the language model as embeddings (a *prefix*), never as token ids, so one decoder serves
-every encoder. Prompts have no beginning-of-text token, because the prefix stands there. Text is encoded so that control
+The image reaches the language model as embeddings (a *prefix*), never as token ids, so one decoder serves every
+encoder. Prompts have no beginning-of-text token, because the prefix stands there. Text is encoded so that control
 tokens spelled out in a report or a question stay text. What writes with it is ``radvlm.model.decoder.generation``.
 """
 

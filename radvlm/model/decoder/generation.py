@@ -1,9 +1,9 @@
 """Writing: every section of every case in one batch, from one reading of each image.
 
-Unusual: the image prefix runs through the decoder once for a case; its key/value cache is repeated for the prompts of
-that case, which follow it padded on the left. Padding is masked and takes no position, so a row writes what it would
-write alone. Rows end one by one, and ended rows leave the batch. The tests and ``eval/bench_sections.py`` compare with
-the plain way: encode, read and write again for each section, through transformers' own ``generate``.
+The image prefix runs through the decoder once for a case; its key/value cache is repeated for the prompts of that case,
+which follow it padded on the left. Padding is masked and takes no position, so a row writes what it would write alone.
+Rows end one by one, and ended rows leave the batch. The tests and ``eval/bench_sections.py`` compare with the plain
+way: encode, read and write again for each section, through transformers' own ``generate``.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Small tokenizers for own text bases, trained in seconds.
 
-Unusual: digits are split one by one and carry no leading space, so a number reads the same wherever it stands and a
-decoder can copy it. Every byte has a token, so no text is lost. Control tokens (``<pad>``, ``<s>``, ``</s>``) are never
-read out of text: a report that holds ``</s>`` keeps those four characters as characters.
+Digits are split one by one and carry no leading space, so a number reads the same wherever it stands and a decoder can
+copy it. Every byte has a token, so no text is lost. Control tokens (``<pad>``, ``<s>``, ``</s>``) are never read out of
+text: a report that holds ``</s>`` keeps those four characters as characters.
 """
 
 from __future__ import annotations

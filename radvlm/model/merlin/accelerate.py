@@ -1,9 +1,9 @@
 """Faster inference for Merlin's image encoder: exact by default, bfloat16 only after it has proved itself.
 
-Unusual: nothing here changes a result in silence. ``fold`` is the same arithmetic in another order (batch norms in the
-kernels, a one-channel stem, channels last), agreeing to rounding. bfloat16 is opt-in, and the encoder is run beside its
-float32 twin on probe scans first; where the difference of two embeddings points elsewhere, it is refused.
-OpenVINO (an extra) runs the folded network through ONNX; its file is cached under the digest of the weights.
+Nothing here changes a result in silence. ``fold`` is the same arithmetic in another order (batch norms in the kernels,
+a one-channel stem, channels last), agreeing to rounding. bfloat16 is opt-in, and the encoder is run beside its float32
+twin on probe scans first; where the difference of two embeddings points elsewhere, it is refused. OpenVINO (an extra)
+runs the folded network through ONNX; its file is cached under the digest of the weights.
 """
 
 from __future__ import annotations

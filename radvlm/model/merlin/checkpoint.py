@@ -1,8 +1,8 @@
 """Merlin's published files: opened key for key, never unpickled, and converted once to safetensors.
 
-Unusual: weights are mapped, not read, so opening the 28 GB report file costs what is used of it, and no base model is
-fetched only to be overwritten. A converted folder keeps the trunk of the image encoder in a file named by its digest,
-so checkpoints with equal trunks share it on disk and, by that digest, in memory. A hub id needs a commit, not a branch:
+Weights are mapped, not read, so opening the 28 GB report file costs what is used of it, and no base model is fetched
+only to be overwritten. A converted folder keeps the trunk of the image encoder in a file named by its digest, so
+checkpoints with equal trunks share it on disk and, by that digest, in memory. A hub id needs a commit, not a branch:
 what was loaded yesterday is what is loaded today. Nothing is downloaded unless ``offline=False``.
 """
 

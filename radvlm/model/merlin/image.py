@@ -1,8 +1,8 @@
 """Merlin's image encoder: a ResNet-152 whose 2D kernels were inflated to 3D, with the published heads.
 
-Unusual: the network looks at (Z, X, Y) although its input is (X, Y, Z); the axes are permuted inside, as published
-weights demand. The published stem reads the image three times over as if it were RGB; its weights are summed instead,
-the same convolution for a third of the work. Depth is strided exactly as the plane is. Heads return logits, always.
+The network looks at (Z, X, Y) although its input is (X, Y, Z); the axes are permuted inside, as published weights
+demand. The published stem reads the image three times over as if it were RGB; its weights are summed instead, the same
+convolution for a third of the work. Depth is strided exactly as the plane is. Heads return logits, always.
 
 Three published layouts name the same weights differently; ``published_layout`` and ``bare_keys`` translate.
 Architecture: Blankemeier et al., "Merlin: A Vision Language Foundation Model for 3D Computed Tomography" (2024); the

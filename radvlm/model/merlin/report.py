@@ -1,10 +1,10 @@
 """Merlin's report model: image tokens, one linear map, a Llama with LoRA, one prompt for each of thirteen sections.
 
-Unusual: nothing but the published file and a tokenizer is needed. The language model is built on meta tensors from
-sizes that are written down, then the file's own tensors are put in; no base is fetched and no remote code is trusted.
-The image is read once and all sections are written as rows of one batch, where the published code makes one call for
-each. A section ends at "###" or at the end token, whichever comes first; the published code's own stop token lies
-outside of its vocabulary and never fires.
+Nothing but the published file and a tokenizer is needed. The language model is built on meta tensors from sizes that
+are written down, then the file's own tensors are put in; no base is fetched and no remote code is trusted. The image is
+read once and all sections are written as rows of one batch, where the published code makes one call for each. A section
+ends at "###" or at the end token, whichever comes first; the published code's own stop token lies outside of its
+vocabulary and never fires.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """Merlin's text side: Clinical-Longformer, the projection to the space shared with images, and text preparation.
 
-Unusual: there is no sliding-window machinery. The published model sets no global attention, so each token sees the
-tokens at most 256 away, and nothing else. Up to 257 tokens that is plain attention; above, it is plain attention under
-a band mask: the same numbers as the chunked original at a fraction of the time. Only the first token is used, so each
-layer computes only the tokens that can still reach it (the last layer one, the one before 257, ...). The weights
-``*_global`` and ``pooler`` are in the published file and are held, but nothing reads them.
+There is no sliding-window machinery. The published model sets no global attention, so each token sees the tokens at
+most 256 away, and nothing else. Up to 257 tokens that is plain attention; above, it is plain attention under a band
+mask: the same numbers as the chunked original at a fraction of the time. Only the first token is used, so each layer
+computes only the tokens that can still reach it (the last layer one, the one before 257, ...). The weights ``*_global``
+and ``pooler`` are in the published file and are held, but nothing reads them.
 """
 
 from __future__ import annotations

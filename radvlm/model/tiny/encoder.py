@@ -1,9 +1,9 @@
 """The encoder of ``tiny``: a small 3D feature pyramid with a voxel head, and findings read off its evidence.
 
-Unusual: a finding is not guessed from one pooled vector. The voxel head says where each finding and each organ is, the
-*evidence table* sums that up (how sure, how large, how dense, where), and the finding logits, the embedding and the
-decoder's tokens are all computed from the table. So a small network learns from few scans, every probability can be
-shown as a region, and the table is what MAIRA-like region tokens are: features *with* size and position.
+A finding is not guessed from one pooled vector. The voxel head says where each finding and each organ is, the *evidence
+table* sums that up (how sure, how large, how dense, where), and the finding logits, the embedding and the decoder's
+tokens are all computed from the table. So a small network learns from few scans, every probability can be shown as a
+region, and the table is what MAIRA-like region tokens are: features *with* size and position.
 
 Axes are RAS+ throughout, (B, 1, X, Y, Z) in HU on ``spacing_mm``.
 """

@@ -42,7 +42,7 @@ from radvlm.model.questions import (
     understand,
     verdict,
 )
-from radvlm.model.store import ModelFormat, open_model, save_model, with_tuples
+from radvlm.model.store import ModelFormat, open_model, save_model
 from radvlm.model.tiny.encoder import FEATURES, PyramidConfig, PyramidEncoder, evidence, split_maps
 from radvlm.model.tiny.grounding import Patch, cells_of, to_scan
 from radvlm.model.tiny.writer import ReportWriter
@@ -53,6 +53,7 @@ from radvlm.types.finding_kinds import side_of
 from radvlm.types.geometry import Geometry
 from radvlm.types.model_output import Answer, Draft, FindingScore, ModelOutput
 from radvlm.types.provenance import Decision
+from radvlm.types.records import record_from
 from radvlm.types.region import Region
 from radvlm.types.segmentation import Segmentation
 from radvlm.types.volume import Volume
@@ -122,15 +123,6 @@ class Settings:
     training: Mapping[str, Any]
     uses_hints: bool = False
     subjects: Subjects = field(default_factory=Subjects)
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Settings:
-        """From what ``dataclasses.asdict`` made of them, after JSON."""
-        values = with_tuples(data)
-        values["terms"] = tuple(Term(**t) for t in data["terms"])
-        values["calibration"] = Calibration.from_dict(data["calibration"])
-        values["subjects"] = Subjects.from_dict(data.get("subjects", {}))
-        return cls(**values)
 
 
 @dataclass(frozen=True, eq=False)
@@ -421,11 +413,11 @@ class TableModel:
         """Read a folder that ``save_pretrained`` wrote; FileFormatError for one that is not whole."""
         with open_model(folder, FORMAT) as saved:
             said = saved.config
-            settings = Settings.from_dict(said["settings"])
-            encoder = PyramidEncoder(PyramidConfig(**with_tuples(said["encoder"])))
-            text = HashedTextEncoder(HashedTextConfig(**said["text"]))
+            settings = record_from(Settings, said["settings"])
+            encoder = PyramidEncoder(record_from(PyramidConfig, said["encoder"]))
+            text = HashedTextEncoder(record_from(HashedTextConfig, said["text"]))
             decoder = Decoder.from_form(saved.folder / "decoder")
-            writer = ReportWriter(decoder, EvidenceConfig(**said["evidence_tokens"]))
+            writer = ReportWriter(decoder, record_from(EvidenceConfig, said["evidence_tokens"]))
             saved.load_into({"encoder": encoder, "text": text, "writer": writer})
         return cls(encoder, text, writer, settings, digest=saved.digest, precision=precision, device=device)
 

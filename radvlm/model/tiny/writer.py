@@ -1,8 +1,7 @@
 """The writing half of ``tiny``: evidence tokens in front of a decoder.
 
-Unusual: a class of the evidence table is a token, so the decoder reads "what, how sure, how large, how dense, where"
-and never a patch of pixels. The finding logits of the reader are one more column, so that prose and probabilities
-have one origin.
+A class of the evidence table is a token, so the decoder reads "what, how sure, how large, how dense, where" and never a
+patch of pixels. The finding logits of the reader are one more column, so that prose and probabilities have one origin.
 """
 
 from __future__ import annotations

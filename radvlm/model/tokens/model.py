@@ -32,7 +32,7 @@ from radvlm.model.mask_answers import answer_of_masks, cited_lines
 from radvlm.model.organ_map import Organ, organ_map
 from radvlm.model.precision import check_precision, computing
 from radvlm.model.questions import Subjects, understand
-from radvlm.model.store import ModelFormat, open_model, save_model, with_tuples
+from radvlm.model.store import ModelFormat, open_model, save_model
 from radvlm.model.tokens.visual_prefix import PrefixConfig, ScanTokens, TokenWriter, VisualPrefix, scan_tokens
 from radvlm.model.zero_shot import text_scores
 from radvlm.types.anatomy import SECTIONS, structure
@@ -40,6 +40,7 @@ from radvlm.types.finding import Citable, Finding, Status
 from radvlm.types.geometry import Geometry
 from radvlm.types.model_output import Answer, Draft, FindingScore, ModelOutput
 from radvlm.types.provenance import Decision
+from radvlm.types.records import record_from
 from radvlm.types.segmentation import Segmentation
 from radvlm.types.volume import Volume
 from radvlm.wording.fact_lines import facts_by_section
@@ -89,15 +90,6 @@ class TokensSettings:
     calibration: Calibration | None = None
     zero_shot: tuple[float, float, float, float] | None = None
     training: Mapping[str, Any] = field(default_factory=dict)
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> TokensSettings:
-        """From what ``dataclasses.asdict`` made of them, after JSON."""
-        values = with_tuples(data)
-        values["terms"] = tuple(LabelTerm(**t) for t in data["terms"])
-        if data["calibration"] is not None:
-            values["calibration"] = Calibration.from_dict(data["calibration"])
-        return cls(**values)
 
 
 #: Slope, offset and thresholds of a text's score without calibration: the cosine contrast at CLIP's temperature.
@@ -253,21 +245,21 @@ class TokensModel:
         """Read a folder that ``save_pretrained`` wrote; FileFormatError for one that is not whole."""
         with open_model(folder, FORMAT) as saved:
             said = saved.config
-            settings = TokensSettings.from_dict(said["settings"])
-            organs = tuple(Organ(**with_tuples(o)) for o in said["organs"])
-            shape = TokenEncoderConfig(**with_tuples(said["encoder"]))
+            settings = record_from(TokensSettings, said["settings"])
+            organs = tuple(record_from(Organ, o) for o in said["organs"])
+            shape = record_from(TokenEncoderConfig, said["encoder"])
             if shape.kind == "slices":
                 shape = replace(shape, folder=str(saved.folder / "slices"))
-            tower = TextTowerConfig(**with_tuples(said["text"]))
+            tower = record_from(TextTowerConfig, said["text"])
             if tower.folder:
                 tower = replace(tower, folder=str(saved.folder / "text"))
-            encoder = TokenEncoder(shape, InputSpec(**with_tuples(said["input"])))
+            encoder = TokenEncoder(shape, record_from(InputSpec, said["input"]))
             text = TextTower(tower, random_weights=True)
             writer = None
             if said["prefix"] is not None:
                 decoder = Decoder.from_pretrained(saved.folder / "decoder")
                 decoder = decoder.merge() if decoder.has_lora else decoder
-                form = PrefixConfig(**with_tuples(said["prefix"]))
+                form = record_from(PrefixConfig, said["prefix"])
                 writer = TokenWriter(VisualPrefix(form, encoder.channels, decoder.width, len(organs)), decoder)
             saved.load_into(_networks(encoder, text, writer))
         return cls(
