@@ -89,12 +89,12 @@ def _divided(frames: list[Frame], marks: Sequence[Mark], offset: Offset) -> list
     whole: list[Part] = [((), frames)]
     if len(frames) < 4:
         return whole
-    is_stack = _is_stack(frames, offset)
+    whole_is_stack = is_stack(frames, offset)
     for number, mark in enumerate(marks):
         values = {frame.marks[mark.index] for frame in frames}
-        if len(values) < 2 or (mark.is_weak and is_stack):
+        if len(values) < 2 or (mark.is_weak and whole_is_stack):
             continue
-        parts = _parts(frames, mark, offset, MAX_DISORDER if is_stack else max(MAX_DISORDER, len(frames) // 4))
+        parts = _parts(frames, mark, offset, MAX_DISORDER if whole_is_stack else max(MAX_DISORDER, len(frames) // 4))
         if parts is None or len(parts) < 2 or (mark.is_modulated and len(parts) < len(values)):
             continue
         leaves: list[Part] = []
@@ -109,7 +109,7 @@ def _divided(frames: list[Frame], marks: Sequence[Mark], offset: Offset) -> list
 
 def _is_division(leaves: list[Part], offset: Offset, all_must: bool) -> bool:
     total = sum(len(members) for _, members in leaves)
-    sound = [len(members) for _, members in leaves if len(members) >= 2 and _is_stack(members, offset)]
+    sound = [len(members) for _, members in leaves if len(members) >= 2 and is_stack(members, offset)]
     if not sound or max(sound) < 3:
         return False
     left_over = total - sum(sound)
@@ -120,7 +120,7 @@ def _is_division(leaves: list[Part], offset: Offset, all_must: bool) -> bool:
     return max(sound) >= 0.5 * total and left_over <= LEFT_OVER_BESIDE_A_SCAN * total
 
 
-def _is_stack(frames: Sequence[Frame], offset: Offset) -> bool:
+def is_stack(frames: Sequence[Frame], offset: Offset) -> bool:
     """True when the frames can be read as they are: distinct positions with a pattern."""
     offsets = np.array(sorted(offset(frame) for frame in frames))
     if np.diff(offsets).min(initial=np.inf) <= SAME_POSITION_MM:

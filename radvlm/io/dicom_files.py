@@ -148,7 +148,8 @@ def read_headers(source: Path | Sequence[Path], tags: Sequence[str]) -> Found:
                     f"{file.name}: {reason}",
                     "Remove it from the folder, or copy or download it again",
                 )
-            found.skipped["not DICOM"] += 1
+            is_nifti = file.name.lower().endswith((".nii", ".nii.gz"))
+            found.skipped["NIfTI files" if is_nifti else "not DICOM"] += 1
             continue
         header = _header(file, tags)
         if str(header.file_meta.get("MediaStorageSOPClassUID", "")) == _DIRECTORY_CLASS:

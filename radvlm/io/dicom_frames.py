@@ -83,6 +83,12 @@ TAGS = (
     "Modality",
     "PatientID",
     "IssuerOfPatientID",
+    "PatientBirthDate",
+    "PatientSex",
+    "StudyDate",
+    "StudyID",
+    "AccessionNumber",
+    "PhotometricInterpretation",
     "Rows",
     "Columns",
     "SamplesPerPixel",
@@ -99,7 +105,32 @@ TAGS = (
     "SharedFunctionalGroupsSequence",
     "PerFrameFunctionalGroupsSequence",
 )
+_STUDY_FACTS = ("StudyDate", "StudyID", "AccessionNumber", "PatientBirthDate", "PatientSex")
+_CT_CLASSES = tuple(f"1.2.840.10008.5.1.4.1.1.2{more}" for more in ("", ".1", ".2"))
 Vector = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class StudyIdentity:
+    """What tells one study from another: its UID, and facts (date, numbers, birth date, sex) where that is empty."""
+
+    uid: str = ""
+    facts: tuple[str, ...] = ()
+
+    def contradicts(self, other: StudyIdentity) -> bool:
+        """True when both say something of one thing, and not the same."""
+        if self.uid and other.uid:
+            return self.uid != other.uid
+        return any(a and b and a != b for a, b in zip(self.facts, other.facts, strict=True))
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """An image of a CT that cannot be read as a slice, and where it lies if its header says so."""
+
+    what: str
+    series_key: str
+    position_mm: Vector | None = None
 
 
 @dataclass(frozen=True)
@@ -118,6 +149,8 @@ class Frame:
     series_number: str
     description: str
     patient_key: str
+    study: StudyIdentity
+    frame_of_reference_uid: str
     rows: int
     columns: int
     position_mm: Vector | None
@@ -155,13 +188,37 @@ def short_text(value: Any, limit: int) -> str:
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:limit]
 
 
-def frames_of(file: DicomFile, header: Any) -> list[Frame]:
-    """Frames of one CT header; [] for an object without an image. Raises FileFormatError for unusable sizes."""
+def is_ct(header: Any) -> bool:
+    """True for Modality CT, and where Modality is missing for the SOP classes of CT images."""
+    modality = str(header.get("Modality") or "").strip()
+    if modality:
+        return modality == "CT"
+    meta = getattr(header, "file_meta", {})
+    return str(header.get("SOPClassUID") or meta.get("MediaStorageSOPClassUID") or "") in _CT_CLASSES
+
+
+def left_out(file: DicomFile, header: Any) -> LeftOut | None:
+    """Why a CT object has no frames: no size, or color; None when it has some."""
     with parsing(file.name, "the header of a DICOM image can be read"):
+        photometric = str(header.get("PhotometricInterpretation") or "").upper()
         if not header.get("Rows") or not header.get("Columns"):
-            return []
-        if int(header.get("SamplesPerPixel") or 1) != 1:
-            return []  # a color screenshot stored under Modality CT
+            what = "images without Rows and Columns" if "ImagePositionPatient" in header else "objects without an image"
+        elif int(header.get("SamplesPerPixel") or 1) != 1 or photometric in ("RGB", "PALETTE COLOR"):
+            what = "color images"
+        else:
+            return None
+        position = _numbers(header.get("ImagePositionPatient"), 3)
+        return LeftOut(what, series_key(file, header), position)  # type: ignore[arg-type]
+
+
+def series_key(file: DicomFile, header: Any) -> str:
+    """What the images of one series share: its UID, or the folder and SeriesNumber where that was removed."""
+    return str(header.get("SeriesInstanceUID") or "") or f"{file.folder}#{header.get('SeriesNumber') or ''}"
+
+
+def frames_of(file: DicomFile, header: Any) -> list[Frame]:
+    """Frames of the header of a CT image. Raises FileFormatError for unusable sizes."""
+    with parsing(file.name, "the header of a DICOM image can be read"):
         shared = _first(header, "SharedFunctionalGroupsSequence")
         per_frame = header.get("PerFrameFunctionalGroupsSequence") or []
         count = int(header.get("NumberOfFrames") or 1)
@@ -202,11 +259,15 @@ def _frame(file: DicomFile, header: Any, number: int, groups: list[Any]) -> Fram
         file=file,
         number=number,
         sop_uid=str(header.get("SOPInstanceUID") or ""),
-        series_key=series_uid or f"{file.folder}#{header.get('SeriesNumber') or ''}",
+        series_key=series_key(file, header),
         series_uid=series_uid,
         series_number=short_text(header.get("SeriesNumber"), 16),
         description=short_text(header.get("SeriesDescription"), 64),
         patient_key=patient_key(header),
+        study=StudyIdentity(
+            str(header.get("StudyInstanceUID") or ""), tuple(short_text(header.get(name), 32) for name in _STUDY_FACTS)
+        ),
+        frame_of_reference_uid=str(header.get("FrameOfReferenceUID") or ""),
         rows=int(header.Rows),
         columns=int(header.Columns),
         position_mm=position,  # type: ignore[arg-type]

@@ -16,9 +16,9 @@ from functools import cached_property
 from pathlib import Path
 
 from radvlm.errors import FileFormatError, GridError, InputError
-from radvlm.io.dicom_acquisitions import SAME_POSITION_MM, Acquisition, acquisitions
+from radvlm.io.dicom_acquisitions import SAME_POSITION_MM, Acquisition, acquisitions, is_stack
 from radvlm.io.dicom_files import read_headers
-from radvlm.io.dicom_frames import MARKS, TAGS, Frame, frames_of, short_text
+from radvlm.io.dicom_frames import MARKS, TAGS, Frame, LeftOut, Vector, frames_of, is_ct, left_out, short_text
 from radvlm.io.dicom_values import PixelValues, Scale
 from radvlm.types.provenance import Decision
 
@@ -68,7 +68,11 @@ class Stack:
     def offset_mm(self, frame: Frame) -> float:
         """Position of a frame along the stack's normal."""
         assert frame.position_mm is not None
-        return sum(p * n for p, n in zip(frame.position_mm, self.normal, strict=True))
+        return self.along_mm(frame.position_mm)
+
+    def along_mm(self, position_mm: Vector) -> float:
+        """Position of a point along the stack's normal."""
+        return sum(p * n for p, n in zip(position_mm, self.normal, strict=True))
 
     @cached_property
     def position_count(self) -> int:
@@ -105,6 +109,7 @@ class Catalog:
 
     stacks: tuple[Stack, ...]
     decisions: tuple[Decision, ...]
+    left_out: tuple[LeftOut, ...] = ()
 
 
 def list_series(source: str | Path | Sequence[str | Path]) -> tuple[SeriesRecord, ...]:
@@ -139,28 +144,38 @@ def catalog(source: Path | Sequence[Path]) -> Catalog:
         raise FileFormatError(
             "the folder holds DICOM files",
             f"{where}: {_words(found.skipped) or 'no files'}",
-            "Pass a DICOM folder, or a NIfTI file by its own path",
+            "Pass a DICOM folder, or a NIfTI file by its own path; each case by itself",
         )
     modalities: Counter[str] = Counter(
-        short_text(header.get("Modality"), 16) or "no modality" for _, header in found.headers
+        "CT" if is_ct(header) else short_text(header.get("Modality"), 16) or "no modality"
+        for _, header in found.headers
     )
-    frames = [
-        frame for file, header in found.headers if header.get("Modality") == "CT" for frame in frames_of(file, header)
-    ]
     if not modalities["CT"]:
         raise FileFormatError(
             "the DICOM files hold a CT", f"{where}: only {_words(modalities)}", "Pass the folder of a CT series"
         )
+    frames: list[Frame] = []
+    no_slices: list[LeftOut] = []
+    for file, header in found.headers:
+        if is_ct(header):
+            reason = left_out(file, header)
+            if reason is None:
+                frames += frames_of(file, header)
+            else:
+                no_slices.append(reason)
+    skipped = Counter(found.skipped)
+    skipped.update(image.what for image in no_slices)
     if not frames:
         raise FileFormatError(
-            "the CT files hold images",
-            f"{where}: {modalities['CT']} CT objects without a grayscale image",
+            "the CT files hold grayscale images",
+            f"{where}: {modalities['CT']} CT objects ({_words(skipped)})",
             "Pass the folder of the image series",
         )
-    skipped = Counter(found.skipped)
     for modality, count in modalities.items():
         if modality != "CT":
             skipped[f"{modality} files"] += count
+    decisions: list[Decision] = []
+    frames = _joined(frames, decisions)
     by_series: dict[str, list[Frame]] = {}
     for frame in frames:
         by_series.setdefault(frame.series_key, []).append(frame)
@@ -181,10 +196,9 @@ def catalog(source: Path | Sequence[Path]) -> Catalog:
         raise FileFormatError(
             "the folder holds CT slices", f"{where}: only {_words(+skipped)}", "Pass the folder of the axial series"
         )
-    decisions = []
     if +skipped:
         decisions.append(Decision("dicom", f"Left out: {_words(+skipped)}.", warning=unplaced > 0))
-    return Catalog(tuple(stacks), tuple(decisions))
+    return Catalog(tuple(stacks), tuple(decisions), tuple(no_slices))
 
 
 def choose(
@@ -202,19 +216,19 @@ def choose(
     stacks = list(found.stacks)
     if series is not None:
         stacks = _matching(stacks, str(series).strip())
-    elif len({stack.first.patient_key for stack in stacks} - {""}) > 1:
-        raise InputError(
-            "a folder holds one patient",
-            f"CT series of several patients: {_listed(stacks)}",
-            "Pass series= or the folder of one patient",
-        )
+    decisions = list(found.decisions)
+    if series is None:
+        decisions += _one_case(stacks)
     ranked = sorted(stacks, key=_rank, reverse=True)
     if acquisition is not None:
         ranked = _of_acquisition(ranked, str(acquisition).strip())
     stack = ranked[0]
     siblings = [other for other in found.stacks if other.acquisition and other.same_series(stack) and other != stack]
     others = [other for other in found.stacks if other != stack and other not in siblings]
-    decisions = list(found.decisions)
+    decisions += _one_scan(
+        stack, [other for other in found.stacks if other.same_series(stack)], acquisition is not None
+    )
+    _refuse_holes(stack, [image for image in found.left_out if image.series_key == stack.first.series_key])
     if siblings and stack.acquisition:
         whole = sorted((stack, *siblings), key=lambda s: s.acquisition.order if s.acquisition else 0)
         how = "as asked for" if acquisition is not None else "the one with most slices, of equal ones the first"
@@ -261,6 +275,88 @@ def choose(
     return stack, tuple(decisions)
 
 
+def _joined(frames: list[Frame], decisions: list[Decision]) -> list[Frame]:
+    """Images that an exporter gave a SeriesInstanceUID each, put together where they are one stack or several."""
+    members: Counter[str] = Counter(frame.series_key for frame in frames if frame.has_place and not frame.is_localizer)
+    alone: dict[tuple[object, ...], list[Frame]] = {}
+    for frame in frames:
+        if frame.series_uid and members[frame.series_key] == 1 and frame.has_place and not frame.is_localizer:
+            assert frame.row_cosine and frame.column_cosine
+            axes = tuple(round(v, 3) for v in (*frame.row_cosine, *frame.column_cosine))
+            alone.setdefault((frame.patient_key, frame.description, frame.values, _size(frame), axes), []).append(frame)
+    key_of: dict[int, str] = {}
+    for group in alone.values():
+        stack = Stack(tuple(group))
+        parts = acquisitions(group, stack.offset_mm)
+        if len(group) >= 3 and all(is_stack(part, stack.offset_mm) for _, part in parts):
+            key_of.update((id(frame), group[0].series_key) for frame in group)
+            what = (
+                f"Each of {len(group)} images has a SeriesInstanceUID of its own (a fault of an export); they were put "
+                "together, because their positions make one series."
+            )
+            decisions.append(Decision("dicom", what, warning=True))
+    return [replace(f, series_key=key_of[id(f)]) if id(f) in key_of else f for f in frames] if key_of else frames
+
+
+def _one_case(stacks: Sequence[Stack]) -> list[Decision]:
+    """Refuse a folder of several patients or studies; say so where nothing tells whether it is one."""
+    firsts = [stack.first for stack in stacks]
+    for what, are_several in (
+        ("patients", len({first.patient_key for first in firsts} - {""}) > 1),
+        ("studies", any(first.study.contradicts(firsts[0].study) for first in firsts)),
+    ):
+        if are_several:
+            raise InputError(
+                "a folder holds one case: one study of one patient",
+                f"CT series of several {what}: {_listed(stacks)}",
+                "Pass the folder of each case by itself, or choose one series with series= (--series)",
+            )
+    folders = {first.file.folder for first in firsts}
+    unknown = not any(first.patient_key or first.study.uid or first.frame_of_reference_uid for first in firsts)
+    if len(folders) > 1 and unknown and not any(any(first.study.facts) for first in firsts):
+        what = (
+            f"Nothing in the headers tells whether the CT series of {len(folders)} folders are of one patient; only "
+            "one was read. Pass the folder of each case by itself."
+        )
+        return [Decision("dicom", what, warning=True)]
+    return []
+
+
+def _one_scan(stack: Stack, series: Sequence[Stack], is_asked_for: bool) -> list[Decision]:
+    """Refuse a series whose images are of several patients, or lie in several frames of reference."""
+    frames = [frame for own in series for frame in (*own.frames, *own.odd_sizes)]
+    rule, remedy = "the images of a series are of one patient", "The series was mixed up by an export; export it again"
+    patients = {frame.patient_key for frame in frames} - {""}
+    if len(patients) > 1:
+        raise InputError(rule, f"{stack}: images of {len(patients)} PatientIDs", remedy)
+    own = [frame for s in series if not is_asked_for and s.plane == stack.plane for frame in s.frames] or stack.frames
+    places = {frame.frame_of_reference_uid for frame in own} - {""}
+    if len(places) >= max(3, len(own)):
+        what = "Each image has a FrameOfReferenceUID of its own (a fault of an export); their positions were trusted."
+        return [Decision("dicom", what, warning=True)]
+    if len(places) > 1:
+        raise InputError(
+            "the positions of a series are in one frame of reference",
+            f"{stack}: images in {len(places)} FrameOfReferenceUIDs",
+            "Pass the images of one of them (acquisition=, or a list of files)",
+        )
+    return []
+
+
+def _refuse_holes(stack: Stack, images: Sequence[LeftOut]) -> None:
+    """Refuse a stack that is thinned out or cut short because images of its series cannot be read."""
+    taken = {round(stack.offset_mm(frame), 1) for frame in stack.frames}
+    places = [round(stack.along_mm(image.position_mm), 1) for image in images if image.position_mm is not None]
+    missing = [place for place in places if not {round(place + step / 10, 1) for step in (-1, 0, 1)} & taken]
+    if len(missing) > max(1, ODD_SHARE * len(stack.frames)):
+        what = _words(Counter(image.what for image in images))
+        raise GridError(
+            "every slice of a series can be read",
+            f"{stack}: {what}, at {len(missing)} positions where no other image lies",
+            "Export the original grayscale images of the series",
+        )
+
+
 def _stacks(frames: Sequence[Frame]) -> list[Stack]:
     """Frames of one series split by direction and by what the pixels hold; of these the commonest size.
 
@@ -282,7 +378,8 @@ def _of_one_direction(members: list[Frame]) -> list[Stack]:
     sizes = Counter(_size(frame) for frame in members)
     main = sizes.most_common(1)[0][0]
     stack = Stack(tuple(frame for frame in members if _size(frame) == main))
-    inside, odd = [], []
+    inside: list[list[Frame]] = []
+    odd: list[list[Frame]] = []
     for size in sizes:
         if size != main:
             others = [frame for frame in members if _size(frame) == size]

@@ -11,7 +11,7 @@ from radvlm.errors import GridError, InputError
 from radvlm.io import load_volume
 from radvlm.io.dicom_acquisitions import acquisitions
 from radvlm.io.dicom_files import DicomFile
-from radvlm.io.dicom_frames import MARKS, Frame
+from radvlm.io.dicom_frames import MARKS, Frame, StudyIdentity
 from radvlm.io.dicom_series import list_series
 from radvlm.io.dicom_values import PixelValues
 
@@ -71,7 +71,7 @@ def frames_at(places, name, **attributes):
         )
         file = DicomFile(f"{name}{k}", name, Path(name))
         axes = (1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (1.0, 1.0)
-        ids = f"{name}.{k}", "s", "s", "1", "", "p"
+        ids = f"{name}.{k}", "s", "s", "1", "", "p", StudyIdentity(), ""
         found.append(Frame(file, 0, *ids, 8, 9, place, *axes, False, 1.0, 0.0, PixelValues(), marks))
     return found
 
