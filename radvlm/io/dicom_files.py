@@ -184,7 +184,10 @@ def _files(source: Path | Sequence[Path], skipped: Counter[str]) -> Iterator[Dic
         for path in source:
             if not path.exists():
                 raise FileFormatError("every path in the list exists", str(path), "Check the path")
-            yield from _files(path, skipped)
+            if path.is_dir() or path.name.upper() == "DICOMDIR":
+                yield from _files(path, skipped)
+            else:
+                yield DicomFile(path.name, str(path.parent), path)
     elif source.is_dir():
         yield from _walked(source, skipped)
     elif zipfile.is_zipfile(source):
