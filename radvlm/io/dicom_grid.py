@@ -239,7 +239,10 @@ def _refuse_aside(drift_mm: np.ndarray, offsets_mm: np.ndarray) -> None:
     alone = [
         k + 1 for k in far if k + 1 in far and np.linalg.norm(drift_mm[k + 2] - drift_mm[k]) < ASIDE_MM + 4 * usual
     ]
-    alone += [0] * (0 in far and 1 not in far) + [len(steps)] * (len(steps) - 1 in far and len(steps) - 2 not in far)
+    if 0 in far and 1 not in far:
+        alone.append(0)
+    if len(steps) - 1 in far and len(steps) - 2 not in far:
+        alone.append(len(steps))
     if alone:
         k = alone[0]
         raise GridError(
