@@ -237,7 +237,7 @@ def _refuse_aside(drift_mm: np.ndarray, offsets_mm: np.ndarray) -> None:
     usual = float(np.median(steps))
     far = np.flatnonzero(steps > ASIDE_MM + 2 * usual)
     alone = [
-        k + 1 for k in far if k + 1 in far and np.linalg.norm(drift_mm[k + 2] - drift_mm[k]) < ASIDE_MM + 4 * usual
+        int(k) + 1 for k in far if k + 1 in far and np.linalg.norm(drift_mm[k + 2] - drift_mm[k]) < ASIDE_MM + 4 * usual
     ]
     if 0 in far and 1 not in far:
         alone.append(0)
