@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from radvlm.errors import RadvlmError
-from radvlm.io.mask_sources import mask_files, raw_from_object, stem_of
-from radvlm.io.nifti import read_nifti
+from radvlm.io.image_files import read_image, stem_of
+from radvlm.io.mask_sources import mask_files, raw_from_object
 from radvlm.io.raw import RawImage
 from radvlm.types.geometry import Geometry, to_canonical
 from radvlm.types.label_scheme import structure_from_name
@@ -87,11 +87,11 @@ def _parts(source: Any, scan: Volume, found: Segmentation) -> list[tuple[RawImag
     if isinstance(source, (str, PathLike)) and Path(source).is_dir():
         files = [(structure_from_name(stem_of(path)), path) for path in mask_files(Path(source))]
         held = [(name, path) for name, path in files if name in found.places]
-        return [(read_nifti(path), {None: str(name)}) for name, path in held[:MOST_FILES]]
+        return [(read_image(path), {None: str(name)}) for name, path in held[:MOST_FILES]]
     if isinstance(source, Segmentation) or len(found.layers) != 1:
         return []
     return [(_raw(source, scan), whole)]
 
 
 def _raw(source: Any, scan: Volume) -> RawImage:
-    return read_nifti(source) if isinstance(source, (str, PathLike)) else raw_from_object(source, scan)
+    return read_image(source) if isinstance(source, (str, PathLike)) else raw_from_object(source, scan)

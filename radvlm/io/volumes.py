@@ -14,28 +14,42 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from radvlm.errors import FileFormatError, InputError
+from radvlm.io.file_bytes import first_bytes, looks_like
 from radvlm.io.hounsfield import Rescale, checked_rescale, to_hu
+from radvlm.io.hu_rulers import doubt_of
 from radvlm.io.raw import RawImage
+from radvlm.io.shear import perpendicular
 from radvlm.types.volume import Volume
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_NIFTI_SUFFIXES = (".nii", ".nii.gz", ".hdr", ".img", ".hdr.gz", ".img.gz")
+#: Series and acquisition.
+Which = tuple[str | int | None, str | int | None]
 
 
 def load_volume(
-    source: Any, *, affine: np.ndarray | None = None, series: str | int | None = None, rescale: Any = "auto"
+    source: Any,
+    *,
+    affine: np.ndarray | None = None,
+    series: str | int | None = None,
+    acquisition: str | int | None = None,
+    rescale: Any = "auto",
 ) -> Volume:
     """Load a CT as Hounsfield units in RAS+ order.
 
     Args:
-        source: path of a NIfTI file, a DICOM folder (searched recursively), a DICOM file with many frames, or a zip
-            of DICOM; a list of DICOM files; a NumPy array (I, J, K) in HU with ``affine``; a nibabel image; a MONAI
-            MetaTensor or a torch tensor; or a Volume, which comes back as it is.
+        source: path of a NIfTI, NRRD (``.nrrd``, ``.nhdr``) or MetaImage (``.mha``, ``.mhd``) file, a DICOM folder
+            (searched recursively), a DICOM file with many frames, or a zip of one of these; a DICOMDIR; a list of DICOM
+            files and folders; a
+            NumPy array (I, J, K) in HU with ``affine``; a nibabel image; a MONAI MetaTensor or a torch tensor; or a
+            Volume, which comes back as it is.
         affine: 4x4 from voxel index to RAS+ mm; for arrays and tensors only.
         series: which DICOM series: SeriesInstanceUID or its ending, SeriesNumber, or part of the description.
             Default: the axial CT with most slices.
+        acquisition: which acquisition of a series that holds several (phases, reconstructions): as ``radvlm series``
+            lists it, or the value of an attribute that tells it from the others, such as an AcquisitionNumber.
+            Default: the one with most slices, of equal ones the first.
         rescale: ``"auto"`` applies the header's rescale unless the histogram proves it wrong (see
             ``radvlm.io.hounsfield``), ``"header"`` applies it unasked, ``"none"`` takes stored values as HU, and
             (slope, intercept), also as text ("1,-1024"), replaces it.
@@ -52,18 +66,17 @@ def load_volume(
         >>> radvlm.load_volume(hu, affine=np.diag([2.0, 2.0, 3.0, 1.0]))
         Volume(Geometry(30 x 30 x 20 voxels of 2 x 2 x 3 mm, RAS), int16)
     """
-    checked = checked_rescale(rescale)
+    checked, which = checked_rescale(rescale), (series, acquisition)
     if isinstance(source, Volume):
         return source
     if isinstance(source, (str, PathLike)):
         _refuse_affine(affine)
-        return _volume(_from_path(Path(source), series, checked))
+        return _volume(_from_path(Path(source), which, checked))
     if isinstance(source, (list, tuple)) and source and all(isinstance(item, (str, PathLike)) for item in source):
         _refuse_affine(affine)
         paths = [Path(item) for item in source]
-        return _volume(_from_path(paths[0], series, checked) if len(paths) == 1 else _dicom(paths, series, checked))
-    if series is not None:
-        raise InputError("series= chooses among DICOM files", type(source).__name__, "Leave it out")
+        return _volume(_from_path(paths[0], which, checked) if len(paths) == 1 else _from_paths(paths, which, checked))
+    _refuse_choice(which, type(source).__name__)
     from radvlm.io import arrays
 
     if arrays.is_nibabel_image(source):
@@ -80,8 +93,9 @@ def load_volume(
 
 
 def _volume(raw: RawImage) -> Volume:
+    raw = perpendicular(raw, is_scan=True)
     hu, geometry, axes = raw.canonical()
-    return Volume(hu, geometry, raw.study, axes, raw.sources, raw.decisions)
+    return Volume(hu, geometry, raw.study, axes, raw.sources, raw.decisions, doubt_of(raw.decisions))
 
 
 def _refuse_affine(affine: np.ndarray | None) -> None:
@@ -93,7 +107,24 @@ def _refuse_affine(affine: np.ndarray | None) -> None:
         )
 
 
-def _from_path(path: Path, series: str | int | None, rescale: Rescale) -> RawImage:
+def _refuse_choice(which: Which, received: str) -> None:
+    for name, value in zip(("series", "acquisition"), which, strict=True):
+        if value is not None:
+            raise InputError(f"{name}= chooses among DICOM files", received, "Leave it out")
+
+
+def _from_paths(paths: list[Path], which: Which, rescale: Rescale) -> RawImage:
+    from radvlm.io.image_files import has_image_name
+
+    images = [path.name for path in paths if has_image_name(path)]
+    if images:
+        raise InputError(
+            "several paths are the DICOM of one scan", f"{images[0]} among them", "Pass one scan at a time"
+        )
+    return _dicom(paths, which, rescale)
+
+
+def _from_path(path: Path, which: Which, rescale: Rescale) -> RawImage:
     try:
         is_folder, exists = path.is_dir(), path.exists()
     except (OSError, ValueError):  # a name too long, or with a NUL character
@@ -101,44 +132,65 @@ def _from_path(path: Path, series: str | int | None, rescale: Rescale) -> RawIma
     if not exists:
         raise FileFormatError("the path exists", str(path), "Check the path")
     if is_folder:
-        return _from_folder(path, series, rescale)
-    from radvlm.io.nifti import is_nifti
+        return _from_folder(path, which, rescale)
+    from radvlm.io.image_files import IMAGE_FORMATS, is_image_file
 
-    if path.name.lower().endswith(_NIFTI_SUFFIXES) or is_nifti(path):
-        if series is not None:
-            raise InputError("series= chooses among DICOM files", f"the NIfTI file {path.name}", "Leave it out")
-        return _nifti(path, rescale)
-    if zipfile.is_zipfile(path) or _is_dicom(path):
-        return _dicom(path, series, rescale)
+    if is_image_file(path):
+        _refuse_choice(which, f"the image file {path.name}")
+        return _image(path, rescale)
+    if zipfile.is_zipfile(path):
+        return _from_zip(path, which, rescale)
+    if _is_dicom(path):
+        return _dicom(path, which, rescale)
     raise FileFormatError(
-        "a CT is a NIfTI file or DICOM", f"{path.name}: {_kind(path)}", "Convert it to NIfTI, or pass the DICOM folder"
+        f"a CT is DICOM, {IMAGE_FORMATS}",
+        f"{path.name}: {_kind(path)}",
+        "Convert it to NIfTI, or pass the DICOM folder",
     )
 
 
-def _from_folder(path: Path, series: str | int | None, rescale: Rescale) -> RawImage:
+def _from_zip(path: Path, which: Which, rescale: Rescale) -> RawImage:
+    from radvlm.io.archives import image_members, unpacked_archive
+
+    images = image_members(path)
+    if not images:
+        return _dicom(path, which, rescale)
+    if len(images) > 1:
+        raise FileFormatError(
+            "an archive of a CT holds one image file",
+            f"{path.name}: {len(images)} of them, such as {images[0]} and {images[1]}",
+            "Unpack it and pass the file of the scan",
+        )
+    with unpacked_archive(path) as folder:  # all of it, because a header may have its voxels beside it
+        return _image(folder / images[0], rescale)
+
+
+def _from_folder(path: Path, which: Which, rescale: Rescale) -> RawImage:
+    from radvlm.io.image_files import has_image_name
+
     files = [item for item in path.iterdir() if item.is_file() and not item.name.startswith(".")]
-    niftis = sorted(item.name for item in files if item.name.lower().endswith((".nii", ".nii.gz")))
-    if niftis and len(niftis) == len(files):
+    images = sorted(item.name for item in files if has_image_name(item))
+    if images and len(images) == len(files):
         raise FileFormatError(
             "a folder holds DICOM files",
-            f"{path.name}: {len(niftis)} NIfTI file(s), such as {niftis[0]}",
-            "Pass the NIfTI file itself",
+            f"{path.name}: {len(images)} image file(s), such as {images[0]}",
+            "Pass the image file itself, such as the NIfTI file itself",
         )
-    return _dicom(path, series, rescale)
+    return _dicom(path, which, rescale)
 
 
-def _nifti(path: Path, rescale: Rescale) -> RawImage:
-    from radvlm.io.nifti import read_stored_nifti
+def _image(path: Path, rescale: Rescale) -> RawImage:
+    from radvlm.io.image_files import read_stored
 
-    stored = read_stored_nifti(path, is_scan=True)
-    hu, decisions = to_hu(stored.array, stored.slope, stored.intercept, rescale, path.name, "nifti")
+    stored = read_stored(path, is_scan=True)
+    hu, decisions = to_hu(stored.array, stored.slope, stored.intercept, rescale, path.name, stored.step)
     return RawImage(hu, stored.affine, sources=stored.sources, decisions=(*stored.decisions, *decisions))
 
 
-def _dicom(source: Path | Sequence[Path], series: str | int | None, rescale: Rescale) -> RawImage:
+def _dicom(source: Path | Sequence[Path], which: Which, rescale: Rescale) -> RawImage:
     from radvlm.io.dicom_volume import read_dicom
 
-    return read_dicom(source, series, rescale)
+    return read_dicom(source, which[0], rescale, which[1])
 
 
 def _is_dicom(path: Path) -> bool:
@@ -148,7 +200,4 @@ def _is_dicom(path: Path) -> bool:
 
 
 def _kind(path: Path) -> str:
-    from radvlm.io.nifti import looks_like
-
-    with path.open("rb") as file:
-        return looks_like(file.read(540))
+    return looks_like(first_bytes(path))

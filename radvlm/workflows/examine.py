@@ -54,9 +54,9 @@ def measure(
     from radvlm.quantify import measure_scan
 
     chosen = config or Config()
-    reading, settings = chosen.reading, chosen.measuring
-    scan = None if volume is None else load_volume(volume, rescale=reading.rescale)
-    accepted = accept_misplaced or reading.accept_misplaced
+    how, settings = chosen.reading, chosen.measuring
+    scan = None if volume is None else load_volume(volume, acquisition=how.acquisition, rescale=how.rescale)
+    accepted = accept_misplaced or how.accept_misplaced
     masks = load_segmentation(segmentation, like=scan, scheme=scheme, accept_misplaced=accepted)
     numbers = measure_scan(
         scan, masks, min_lesion_voxels=settings.min_lesion_voxels, min_lesion_ml=settings.min_lesion_ml

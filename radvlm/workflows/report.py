@@ -44,6 +44,7 @@ class ReportOptions:
     Attributes:
         affine: 4x4 index to RAS+ mm, needed with a bare array.
         series: which DICOM series, as in ``load_volume``.
+        acquisition: which acquisition of it, as in ``load_volume``; None: as the configuration says.
         rescale: what makes the stored values HU, as in ``load_volume``; None: as the configuration says.
         scheme: label scheme of the masks, as in ``load_segmentation``.
         accept_misplaced: go on with masks that look mirrored, turned or shifted on the scan; so does
@@ -54,6 +55,7 @@ class ReportOptions:
 
     affine: Any = None
     series: str | None = None
+    acquisition: str | int | None = None
     rescale: Any = None
     scheme: Any = None
     accept_misplaced: bool = False
@@ -91,8 +93,8 @@ def generate_report(
     """A grounded report of one CT.
 
     Args:
-        volume: a Volume, a path (NIfTI, DICOM folder), a nibabel image, a MONAI MetaTensor or a NumPy array in HU
-            with the affine of ``options``.
+        volume: a Volume, a path (NIfTI, NRRD, MetaImage, DICOM folder), a nibabel image, a MONAI MetaTensor or a NumPy
+            array in HU with the affine of ``options``.
         segmentation: a Segmentation or anything that ``load_segmentation`` takes; None: only what thresholds can
             show is reported, and the rest is "not assessed" or comes from the model.
         model: a model of ``load_model``, or its name or path; None: none. What only it saw is marked so, with its
@@ -132,7 +134,8 @@ def generate_report(
 
     tell("Reading the CT")
     rescale = settings.reading.rescale if rest.rescale is None else rest.rescale
-    scan = load_volume(volume, affine=rest.affine, series=rest.series, rescale=rescale)
+    acquisition = settings.reading.acquisition if rest.acquisition is None else rest.acquisition
+    scan = load_volume(volume, affine=rest.affine, series=rest.series, acquisition=acquisition, rescale=rescale)
     tell("Looking for body and lungs by thresholds" if segmentation is None else "Reading the masks")
     masks = _masks_of(scan, segmentation, rest.scheme, rest.accept_misplaced or settings.reading.accept_misplaced)
     given = None if segmentation is None else masks
