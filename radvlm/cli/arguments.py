@@ -47,7 +47,10 @@ def scan_of(args: argparse.Namespace) -> Volume:
 def mask_arguments(parser: argparse.ArgumentParser, *, required: bool) -> None:
     """``--masks`` and ``--scheme``."""
     parser.add_argument(
-        "--masks", required=required, metavar="MASKS", help="multi-label NIfTI, folder of binary masks, or DICOM SEG"
+        "--masks",
+        required=required,
+        metavar="MASKS",
+        help="multi-label NIfTI, NRRD or MetaImage, .seg.nrrd, folder or zip of binary masks, or DICOM SEG",
     )
     parser.add_argument("--scheme", help="label scheme of the masks (default: detected; see `radvlm info schemes`)")
 

@@ -13,7 +13,9 @@ from radvlm.errors import InputError
 def add_parser(commands: Any) -> None:
     """Add the command."""
     measure = commands.add_parser("measure", help="the numbers alone, JSON or CSV")
-    measure.add_argument("ct", nargs="?", help="DICOM folder or NIfTI file; leave it out for geometry without HU")
+    measure.add_argument(
+        "ct", nargs="?", help="DICOM folder, NIfTI, NRRD or MetaImage file; leave it out for geometry without HU"
+    )
     mask_arguments(measure, required=True)
     scan_arguments(measure)
     measure.add_argument("--format", choices=("csv", "json"), default="csv")

@@ -19,7 +19,7 @@ def add_parsers(commands: Any) -> None:
         help="probabilities of findings, from the images alone",
         description="Print how probable findings are in one CT: those of the model, or any text (zero-shot).",
     )
-    classify.add_argument("ct", help="DICOM folder, DICOM zip or NIfTI file")
+    classify.add_argument("ct", help="DICOM folder, NIfTI, NRRD or MetaImage (.mha) file, or a zip of one")
     model_argument(classify, "tiny")
     classify.add_argument("--findings", nargs="+", metavar="TEXT", help="default: those the model was trained on")
     scan_arguments(classify)
@@ -33,7 +33,7 @@ def add_parsers(commands: Any) -> None:
         help="answer a question about one CT",
         description="Print the answer to a question, how sure the model is and what it rests on.",
     )
-    ask.add_argument("ct", help="DICOM folder, DICOM zip or NIfTI file")
+    ask.add_argument("ct", help="DICOM folder, NIfTI, NRRD or MetaImage (.mha) file, or a zip of one")
     ask.add_argument("question")
     model_argument(ask, "tiny")
     mask_arguments(ask, required=False)

@@ -25,7 +25,7 @@ def add_parsers(commands: Any) -> None:
         description="Write report.html, report.txt, report.json, measurements, regions.nii.gz "
         "and manifest.json of one CT into a folder.",
     )
-    report.add_argument("ct", help="DICOM folder, DICOM zip or NIfTI file")
+    report.add_argument("ct", help="DICOM folder, NIfTI, NRRD or MetaImage (.mha) file, or a zip of one")
     mask_arguments(report, required=False)
     scan_arguments(report)
     _report_arguments(report)

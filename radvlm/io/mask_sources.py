@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from radvlm.errors import FileFormatError, InputError
+from radvlm.io.image_files import has_image_name, stem_of
 from radvlm.io.label_names import names_from_extension
 from radvlm.io.raw import RawImage
 from radvlm.types.geometry import Geometry, canonical_order
@@ -25,7 +26,7 @@ from radvlm.types.volume import Volume
 
 #: Files read ahead while one is packed; each may be as large as a label map.
 READ_AHEAD = 2
-#: Stems of NIfTI files that lie beside masks and are none.
+#: Stems of image files that lie beside masks and are none.
 NOT_MASKS = frozenset(
     fold(name)
     for name in (
@@ -95,7 +96,7 @@ def sidecar_names(path: Path) -> tuple[dict[int, str], str]:
 
     Looked for: ``<stem>.json/.csv/.tsv/.txt``, ``<stem>_labels.*``, ``labels.*``, and nnU-Net's ``dataset.json``.
     """
-    stem = path.name.removesuffix(".gz").removesuffix(".nii")
+    stem = stem_of(path)
     for base in (stem, f"{stem}_labels", "labels", "dataset"):
         for ending in ("json",) if base == "dataset" else ("json", "csv", "tsv", "txt"):
             table = path.with_name(f"{base}.{ending}")
@@ -107,27 +108,23 @@ def sidecar_names(path: Path) -> tuple[dict[int, str], str]:
 
 
 def mask_files(folder: Path) -> list[Path]:
-    """NIfTI files of a mask folder that can be masks, sorted by name; its ``segmentations`` subfolder when it has one.
+    """Image files of a mask folder that can be masks, sorted by name; its ``segmentations`` subfolder when it has one.
 
-    Raises FileFormatError when there is no NIfTI file at all.
+    Raises FileFormatError when there is no image file at all.
     """
     for sub in ("segmentations", "segmentation", "masks"):
-        if (folder / sub).is_dir() and _nifti_files(folder / sub):
+        if (folder / sub).is_dir() and image_files(folder / sub):
             folder = folder / sub
             break
-    found = _nifti_files(folder)
+    found = image_files(folder)
     if not found:
         raise FileFormatError(
-            "a mask folder holds NIfTI masks (one per structure) or a DICOM segmentation",
+            "a mask folder holds masks (NIfTI, NRRD or MetaImage, one per structure) or a DICOM segmentation",
             f"{folder}: neither",
             "Check the path",
         )
     masks = [path for path in found if fold(stem_of(path)) not in NOT_MASKS]
     return masks or found
-
-
-def stem_of(path: Path) -> str:
-    return path.name.removesuffix(".gz").removesuffix(".nii")
 
 
 def read_ahead(tasks: Sequence[Callable[[], _Item]]) -> Iterator[_Item]:
@@ -146,13 +143,11 @@ def read_ahead(tasks: Sequence[Callable[[], _Item]]) -> Iterator[_Item]:
                 future.cancel()
 
 
-def _nifti_files(folder: Path) -> list[Path]:
+def image_files(folder: Path) -> list[Path]:
+    """Files of a folder that are called like images, sorted by name, a header and its voxels counted once."""
+    found = [path for path in folder.iterdir() if has_image_name(path) and not path.name.startswith(".")]
     return sorted(
-        (
-            path
-            for path in folder.iterdir()
-            if path.name.endswith((".nii", ".nii.gz")) and not path.name.startswith(".") and path.is_file()
-        ),
+        (path for path in found if path.is_file() and not path.name.lower().endswith((".img", ".img.gz"))),
         key=lambda path: path.name,
     )
 

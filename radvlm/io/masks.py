@@ -8,6 +8,7 @@ scheme of a label file is never guessed from numbers when two answers are possib
 from __future__ import annotations
 
 import dataclasses
+import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from os import PathLike
@@ -17,13 +18,22 @@ from typing import Any
 import numpy as np
 
 from radvlm.errors import FileFormatError, InputError, StructureError
-from radvlm.io.dicom_seg import DicomSeg, is_dicom_seg, read_dicom_seg, require_same_patient, unnamed_segments
+from radvlm.io.archives import unpacked_archive
+from radvlm.io.dicom_seg import (
+    DicomSeg,
+    is_dicom_seg,
+    read_dicom_seg,
+    require_same_patient,
+    segment_structure,
+    unnamed_segments,
+)
+from radvlm.io.image_files import read_image, read_stored, stem_of
 from radvlm.io.mask_check import check_masks_fit, sample_labels, scheme_plausibility
 from radvlm.io.mask_grid import coverage, label_box, onto_box, onto_grid, require_overlap
 from radvlm.io.mask_layers import LayerPacker, count_labels, whole_labels
-from radvlm.io.mask_sources import canonical_grid, mask_files, raw_from_object, read_ahead, sidecar_names, stem_of
-from radvlm.io.nifti import read_nifti
-from radvlm.io.raw import RawImage
+from radvlm.io.mask_sources import canonical_grid, image_files, mask_files, raw_from_object, read_ahead, sidecar_names
+from radvlm.io.raw import RawImage, StoredImage, StoredSegment, rescaled_image
+from radvlm.io.shear import perpendicular
 from radvlm.types.geometry import Box, Geometry
 from radvlm.types.label_scheme import (
     Scheme,
@@ -54,8 +64,9 @@ def load_segmentation(source: Any, *, like: Volume | Geometry | None = None, sch
     """Load masks, name their labels, and put them on the grid of the scan.
 
     Args:
-        source: a multi-label NIfTI file; a folder of binary NIfTI masks named after structures (its
-            ``segmentations`` subfolder is found); a DICOM SEG file or a folder with one; (array, affine); a nibabel
+        source: a multi-label file (NIfTI, NRRD, MetaImage); a segmentation of 3D Slicer (``.seg.nrrd``); a folder of
+            binary masks named after structures (its ``segmentations`` subfolder is found); a zip of these; a DICOM SEG
+            file or a folder with one; (array, affine); a nibabel
             image; a MONAI MetaTensor; {structure: any of these}; a Segmentation.
         like: the scan (or its Geometry). Masks on another grid are resampled to it by nearest neighbor. With a
             Volume the masks are also checked against its voxels (``check_masks_fit``).
@@ -100,7 +111,7 @@ def load_segmentation(source: Any, *, like: Volume | Geometry | None = None, sch
 def _from_path(path: Path, like: Volume | Geometry | None, scheme: SchemeLike) -> Segmentation:
     if path.is_dir():
         inside = sorted(p for p in path.iterdir() if p.is_file() and not p.name.startswith("."))
-        if not any(p.name.endswith((".nii", ".nii.gz")) for p in inside):
+        if not image_files(path):
             objects = [p for p in inside if is_dicom_seg(p)]
             if len(objects) > 1:
                 raise InputError(
@@ -115,7 +126,13 @@ def _from_path(path: Path, like: Volume | Geometry | None, scheme: SchemeLike) -
         raise FileFormatError("the masks exist", str(path), "Check the path")
     if _is_dicom(path):
         return _from_dicom(path, like, scheme)
-    raw = read_nifti(path)
+    if zipfile.is_zipfile(path):
+        with unpacked_archive(path) as folder:
+            return _from_path(_only_entry(folder), like, scheme)
+    stored = read_stored(path)
+    if stored.segments:
+        return _from_segments(stored, path.name, like, scheme)
+    raw = rescaled_image(stored)
     if not raw.names and scheme is None:
         names, table = sidecar_names(path)
         if names:
@@ -134,6 +151,16 @@ def _from_path(path: Path, like: Volume | Geometry | None, scheme: SchemeLike) -
     return _from_label_image(raw, path.name, like, scheme)
 
 
+def _only_entry(folder: Path) -> Path:
+    """The folder, or what alone lies in it, however deep."""
+    while folder.is_dir():
+        inside = [path for path in folder.iterdir() if not path.name.startswith(".")]
+        if len(inside) != 1:
+            break
+        folder = inside[0]
+    return folder
+
+
 def _is_dicom(path: Path) -> bool:
     try:
         with path.open("rb") as file:
@@ -147,7 +174,9 @@ def _is_dicom(path: Path) -> bool:
 
 def _from_label_image(raw: RawImage, name: str, like: Volume | Geometry | None, scheme: SchemeLike) -> Segmentation:
     array, decisions = whole_labels(raw.array, name)
-    labels, geometry, _ = RawImage(array, raw.affine).canonical()
+    straight = perpendicular(RawImage(array, raw.affine), is_scan=False)
+    labels, geometry, _ = straight.canonical()
+    decisions += straight.decisions
     counts = count_labels(labels)
     kept, target = counts, canonical_grid(like)
     if target is not None and not target.same_grid(geometry):
@@ -280,6 +309,74 @@ def _named(
     return labels, {name: LabelPlace(0, label) for name, label in first.items() if name and label in held}
 
 
+# -- segmentations of 3D Slicer ---------------------------------------------------------------------------------------
+
+
+def _from_segments(stored: StoredImage, name: str, like: Volume | Geometry | None, scheme: SchemeLike) -> Segmentation:
+    """A file that describes its segments; several layers where they overlap."""
+    layers = (stored.array, *stored.more_layers)
+    segments = [segment for segment in stored.segments if segment.layer < len(layers)]
+    by_code = {segment.name: found for segment in segments if (found := _coded_structure(segment)) is not None}
+    coded = sorted(segment for segment in by_code if structure_from_name(segment) is None)
+    notes = stored.decisions
+    if coded:
+        what = ", ".join(f"{segment} ({by_code[segment]})" for segment in coded)
+        notes += (Decision("masks", f"Segments of {name} were named by their codes: {what}."),)
+    words = {segment: by_code[segment.name] if segment.name in coded else segment.name for segment in segments}
+    if scheme is None and all(structure_from_name(word) is None for word in words.values()):
+        raise unknown_names(list(dict.fromkeys(words.values())), "segments")
+    by_name = isinstance(scheme, Mapping) and bool(scheme) and all(isinstance(key, str) for key in scheme)
+    if len(layers) == 1 and not by_name:
+        names = {segment.label: words[segment] for segment in segments}
+        raw = RawImage(stored.array, stored.affine, names, sources=stored.sources, decisions=notes)
+        return _from_label_image(raw, name, like, scheme)
+    given = {str(key): str(value) for key, value in scheme.items()} if isinstance(scheme, Mapping) and by_name else {}
+    if scheme is not None and not by_name:
+        raise InputError(
+            "segments in several layers are named one by one",
+            f"{name}: {len(layers)} layers",
+            "Pass scheme={name of the segment: structure}",
+        )
+    chosen = {segment: structure_from_name(given.get(segment.name, words[segment])) for segment in segments}
+    unknown = [segment.name for segment in segments if chosen[segment] is None and given.get(segment.name) != ""]
+    if unknown and not any(chosen.values()):
+        raise unknown_names(unknown, "segments")
+    notes += _unused_decision(with_near_names(unknown), name)
+
+    def reader(layer: np.ndarray, label: int) -> Callable[[], RawImage]:
+        return lambda: RawImage(layer == label, stored.affine, sources=stored.sources)
+
+    masks = [(found, name, reader(layers[segment.layer], segment.label)) for segment, found in chosen.items() if found]
+    return _from_masks(masks, like, "3D Slicer", notes)
+
+
+def _coded_structure(segment: StoredSegment) -> str | None:
+    """The structure that the codes of a segment state, by the rules for DICOM segments."""
+    if not segment.codes:
+        return None
+    from pydicom.dataset import Dataset
+    from pydicom.sequence import Sequence
+
+    def coded(code: tuple[str, str, str]) -> Dataset:
+        item = Dataset()
+        item.CodingSchemeDesignator, item.CodeValue, item.CodeMeaning = code
+        return item
+
+    kind, kind_modifier, region, region_modifier = segment.codes
+    item = Dataset()
+    item.SegmentLabel = segment.name
+    item.SegmentedPropertyTypeCodeSequence = Sequence([coded(kind)])
+    if kind_modifier[1]:
+        item.SegmentedPropertyTypeCodeSequence[0].SegmentedPropertyTypeModifierCodeSequence = Sequence(
+            [coded(kind_modifier)]
+        )
+    if region[1]:
+        item.AnatomicRegionSequence = Sequence([coded(region)])
+        if region_modifier[1]:
+            item.AnatomicRegionSequence[0].AnatomicRegionModifierSequence = Sequence([coded(region_modifier)])
+    return segment_structure(item)
+
+
 # -- binary masks ---------------------------------------------------------------------------------------------------
 
 
@@ -316,7 +413,7 @@ def _from_folder(folder: Path, like: Volume | Geometry | None, scheme: SchemeLik
     if len(unknown) == len(files):
         raise unknown_names(unknown, "mask files are named after structures that")
     masks: list[tuple[str, str, Callable[[], RawImage]]] = [
-        (structure, path.name, partial(read_nifti, path)) for path, structure in named.items() if structure
+        (structure, path.name, partial(read_image, path)) for path, structure in named.items() if structure
     ]
     note = Decision(
         "masks",
@@ -336,7 +433,7 @@ def _from_mapping(source: Mapping[Any, Any], like: Volume | Geometry | None) -> 
 
     def reader(key: str, value: Any) -> Callable[[], RawImage]:
         if isinstance(value, (str, PathLike)):
-            return lambda: read_nifti(value)
+            return lambda: read_image(value)
         return lambda: raw_from_object(value, like, key)
 
     masks = [(str(named[key]), str(key), reader(key, value)) for key, value in source.items()]
@@ -360,7 +457,9 @@ def _from_masks(
     grids: list[Geometry] = []
     for (structure, name, _), raw in zip(masks, read_ahead([read for _, _, read in masks]), strict=True):
         array, doubts = whole_labels(raw.array, name)
-        mask, geometry, _ = RawImage(array, raw.affine).canonical()
+        straight = perpendicular(RawImage(array, raw.affine), is_scan=False)
+        mask, geometry, _ = straight.canonical()
+        doubts += straight.decisions
         target = target or geometry
         packer = packer or LayerPacker(target)
         if structure in seen:

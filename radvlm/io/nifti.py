@@ -8,9 +8,6 @@ precedence (sform, then qform), and every doubt about it is recorded as a Decisi
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any, Literal
@@ -18,15 +15,14 @@ from typing import Any, Literal
 import numpy as np
 
 from radvlm.errors import FileFormatError, GridError
+from radvlm.io.file_bytes import MAX_TRAILING_BYTES, file_bytes, looks_like
 from radvlm.io.inflation import MAX_UNPACKED_BYTES, require_length, unpacked, unpacked_start
 from radvlm.io.label_names import names_from_extension
-from radvlm.io.raw import RawImage
-from radvlm.io.rescale import refuse_nonfinite, rescaled
+from radvlm.io.raw import RawImage, StoredImage, rescaled_image
+from radvlm.io.rescale import refuse_nonfinite
 from radvlm.types.geometry import MAX_AXIS, SAME_GRID_MM
-from radvlm.types.provenance import Decision, SourceFile
+from radvlm.types.provenance import Decision
 
-#: Padding after the last voxel that is ignored; more means that header and data disagree.
-MAX_TRAILING_BYTES = 4096
 #: Header extensions beyond this many bytes are not read.
 MAX_EXTENSION_BYTES = 16 * 2**20
 
@@ -42,38 +38,6 @@ _OTHER_TYPES = {
     2304: "RGBA color",
 }
 _MM_PER_UNIT = {1: ("meter", 1000.0), 3: ("micrometer", 0.001)}
-_SIGNATURES = (
-    (b"\x89PNG", "a PNG picture"),
-    (b"\xff\xd8\xff", "a JPEG picture"),
-    (b"NRRD", "an NRRD file"),
-    (b"PK\x03\x04", "a zip archive"),
-    (b"ObjectType", "a MetaImage header"),
-    (b"%PDF", "a PDF document"),
-    (b"\x89HDF", "an HDF5 file"),
-    (b"version https://git-lfs", "a Git LFS pointer, not the file itself"),
-    (b"\x93NUMPY", "a NumPy array"),
-    (b"GIF8", "a GIF picture"),
-    (b"BM", "a BMP picture"),
-    (b"BZh", "a bzip2 file"),
-    (b"\x28\xb5\x2f\xfd", "a zstd file"),
-)
-
-
-@dataclass(frozen=True, eq=False)
-class StoredNifti:
-    """A NIfTI file with its rescale *not yet* applied: what ``load_volume`` needs to judge the rescale.
-
-    ``array`` is (I, J, K) in stored order and native byte order; ``slope`` and ``intercept`` are 1 and 0 where the
-    header asks for no rescale.
-    """
-
-    array: np.ndarray
-    slope: float
-    intercept: float
-    affine: np.ndarray
-    names: Mapping[int, str]
-    sources: tuple[SourceFile, ...]
-    decisions: tuple[Decision, ...]
 
 
 def read_nifti(path: str | PathLike[str]) -> RawImage:
@@ -87,33 +51,19 @@ def read_nifti(path: str | PathLike[str]) -> RawImage:
         FileFormatError: missing, truncated, damaged, not NIfTI, not finite, color or complex voxels.
         GridError: not one 3D image, or no usable orientation.
     """
-    stored = read_stored_nifti(path)
-    array, decisions = stored.array, stored.decisions
-    if (stored.slope, stored.intercept) != (1.0, 0.0):
-        array = rescaled(array, stored.slope, stored.intercept)
-        refuse_nonfinite(array, stored.sources[0].name)
-        decisions = (
-            *decisions,
-            Decision("nifti", f"Voxels were rescaled once by the header: x {stored.slope:g} {stored.intercept:+g}."),
-        )
-    return RawImage(array, stored.affine, stored.names, sources=stored.sources, decisions=decisions)
+    return rescaled_image(read_stored_nifti(path))
 
 
-def is_nifti(path: Path) -> bool:
-    """True when a file looks like NIfTI or gzip by its first bytes; the name does not matter."""
-    try:
-        with path.open("rb") as file:
-            head = file.read(352)
-    except OSError:
-        return False
-    return head[:2] == b"\x1f\x8b" or head[344:348] in _MAGIC or head[4:8] in _MAGIC
+def is_nifti(start: bytes) -> bool:
+    """True when the first bytes of a file are those of NIfTI or gzip."""
+    return start[:2] == b"\x1f\x8b" or start[344:348] in _MAGIC or start[4:8] in _MAGIC
 
 
-def read_stored_nifti(path: str | PathLike[str], *, is_scan: bool = False) -> StoredNifti:
+def read_stored_nifti(path: str | PathLike[str], *, is_scan: bool = False) -> StoredImage:
     """Like ``read_nifti`` without the rescale; a scan (and no mask) that is one value throughout may be refused."""
     path = _header_path(Path(path))
-    packed = _file_bytes(path)
-    sources = [SourceFile(path.name, len(packed), hashlib.sha256(packed).hexdigest())]
+    packed, source = file_bytes(path)
+    sources = [source]
     version, single, header = _header(_start(packed, path.name), path.name)
     shape, squeezed = _shape(header, path.name)
     dtype = _dtype(header, path.name)
@@ -131,8 +81,8 @@ def read_stored_nifti(path: str | PathLike[str], *, is_scan: bool = False) -> St
     else:
         extensions = _extensions(_payload(packed, None, path.name), version, None)
         image_path = _image_path(path)
-        packed = _file_bytes(image_path)
-        sources.append(SourceFile(image_path.name, len(packed), hashlib.sha256(packed).hexdigest()))
+        packed, source = file_bytes(image_path)
+        sources.append(source)
         content = _payload(packed, offset + voxel_bytes, image_path.name, offset if is_scan else None)
     del packed
     array = content[offset : offset + voxel_bytes].view(dtype).reshape(shape, order="F")
@@ -144,11 +94,11 @@ def read_stored_nifti(path: str | PathLike[str], *, is_scan: bool = False) -> St
     if squeezed:
         decisions.insert(0, Decision("nifti", f"Dropped axes of length 1 after the third ({squeezed})."))
     names, doubts = names_from_extension(extensions)
-    return StoredNifti(
+    return StoredImage(
         array,
+        affine,
         slope,
         intercept,
-        affine,
         names,
         tuple(sources),
         (*decisions, *(Decision("nifti", doubt, warning=True) for doubt in doubts)),
@@ -178,30 +128,6 @@ def _image_path(header_path: Path) -> Path:
         if header_path.with_name(stem + ending).is_file():
             return header_path.with_name(stem + ending)
     raise FileFormatError("a .hdr file has its .img beside it", header_path.name, "Copy both files of the pair")
-
-
-def _file_bytes(path: Path) -> bytes:
-    try:
-        size = path.stat().st_size
-        if size > MAX_UNPACKED_BYTES + MAX_EXTENSION_BYTES:
-            raise FileFormatError(
-                "a NIfTI file has a readable size",
-                f"{path.name}: {size / 2**30:.1f} GiB",
-                "Crop or resample the scan first",
-            )
-        content = path.read_bytes()
-    except FileNotFoundError:
-        raise FileFormatError("the file exists", str(path), "Check the path") from None
-    except IsADirectoryError:
-        raise FileFormatError("a NIfTI path names a file", f"the folder {path}", "Name the file inside it") from None
-    except FileFormatError:
-        raise
-    except (OSError, ValueError) as error:  # ValueError: a NUL character in the path
-        reason = getattr(error, "strerror", None) or str(error)
-        raise FileFormatError("the file can be read", f"{path.name}: {reason}", "Check its permissions") from error
-    if not content:
-        raise FileFormatError("a NIfTI file is not empty", f"{path.name}: 0 bytes", "Copy or download it again")
-    return content
 
 
 def _is_gzip(packed: bytes) -> bool:
@@ -246,18 +172,6 @@ def _header(start: bytes, name: str) -> tuple[int, bool, Any]:
             "The header is damaged; write the file again",
         )
     return version, single, kind(start[: size[order]], endianness="<" if order == "little" else ">", check=False)
-
-
-def looks_like(start: bytes) -> str:
-    """What a file that is not NIfTI seems to be, in words, from its first bytes."""
-    if start[128:132] == b"DICM":
-        return "a DICOM file"
-    for signature, what in _SIGNATURES:
-        if start.startswith(signature):
-            return what
-    if start and all(32 <= byte < 127 or byte in b"\t\r\n" for byte in start[:256]):
-        return "a text file"
-    return f"{len(start)} bytes without a NIfTI header" if len(start) < 348 else "no NIfTI header"
 
 
 def _shape(header: Any, name: str) -> tuple[tuple[int, int, int], str]:

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from radvlm.errors import FileFormatError, InputError
+from radvlm.io.file_bytes import first_bytes, looks_like
 from radvlm.io.hounsfield import Rescale, checked_rescale, to_hu
 from radvlm.io.raw import RawImage
+from radvlm.io.shear import perpendicular
 from radvlm.types.volume import Volume
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-_NIFTI_SUFFIXES = (".nii", ".nii.gz", ".hdr", ".img", ".hdr.gz", ".img.gz")
 
 
 def load_volume(
@@ -30,9 +30,10 @@ def load_volume(
     """Load a CT as Hounsfield units in RAS+ order.
 
     Args:
-        source: path of a NIfTI file, a DICOM folder (searched recursively), a DICOM file with many frames, or a zip
-            of DICOM; a list of DICOM files; a NumPy array (I, J, K) in HU with ``affine``; a nibabel image; a MONAI
-            MetaTensor or a torch tensor; or a Volume, which comes back as it is.
+        source: path of a NIfTI, NRRD (``.nrrd``, ``.nhdr``) or MetaImage (``.mha``, ``.mhd``) file, a DICOM folder
+            (searched recursively), a DICOM file with many frames, or a zip of one of these; a list of DICOM files; a
+            NumPy array (I, J, K) in HU with ``affine``; a nibabel image; a MONAI MetaTensor or a torch tensor; or a
+            Volume, which comes back as it is.
         affine: 4x4 from voxel index to RAS+ mm; for arrays and tensors only.
         series: which DICOM series: SeriesInstanceUID or its ending, SeriesNumber, or part of the description.
             Default: the axial CT with most slices.
@@ -80,6 +81,7 @@ def load_volume(
 
 
 def _volume(raw: RawImage) -> Volume:
+    raw = perpendicular(raw, is_scan=True)
     hu, geometry, axes = raw.canonical()
     return Volume(hu, geometry, raw.study, axes, raw.sources, raw.decisions)
 
@@ -102,36 +104,58 @@ def _from_path(path: Path, series: str | int | None, rescale: Rescale) -> RawIma
         raise FileFormatError("the path exists", str(path), "Check the path")
     if is_folder:
         return _from_folder(path, series, rescale)
-    from radvlm.io.nifti import is_nifti
+    from radvlm.io.image_files import IMAGE_FORMATS, is_image_file
 
-    if path.name.lower().endswith(_NIFTI_SUFFIXES) or is_nifti(path):
+    if is_image_file(path):
         if series is not None:
-            raise InputError("series= chooses among DICOM files", f"the NIfTI file {path.name}", "Leave it out")
-        return _nifti(path, rescale)
-    if zipfile.is_zipfile(path) or _is_dicom(path):
+            raise InputError("series= chooses among DICOM files", f"the image file {path.name}", "Leave it out")
+        return _image(path, rescale)
+    if zipfile.is_zipfile(path):
+        return _from_zip(path, series, rescale)
+    if _is_dicom(path):
         return _dicom(path, series, rescale)
     raise FileFormatError(
-        "a CT is a NIfTI file or DICOM", f"{path.name}: {_kind(path)}", "Convert it to NIfTI, or pass the DICOM folder"
+        f"a CT is DICOM, {IMAGE_FORMATS}",
+        f"{path.name}: {_kind(path)}",
+        "Convert it to NIfTI, or pass the DICOM folder",
     )
 
 
+def _from_zip(path: Path, series: str | int | None, rescale: Rescale) -> RawImage:
+    from radvlm.io.archives import image_members, unpacked_archive
+
+    images = image_members(path)
+    if not images:
+        return _dicom(path, series, rescale)
+    if len(images) > 1:
+        raise FileFormatError(
+            "an archive of a CT holds one image file",
+            f"{path.name}: {len(images)} of them, such as {images[0]} and {images[1]}",
+            "Unpack it and pass the file of the scan",
+        )
+    with unpacked_archive(path) as folder:  # all of it, because a header may have its voxels beside it
+        return _image(folder / images[0], rescale)
+
+
 def _from_folder(path: Path, series: str | int | None, rescale: Rescale) -> RawImage:
+    from radvlm.io.image_files import has_image_name
+
     files = [item for item in path.iterdir() if item.is_file() and not item.name.startswith(".")]
-    niftis = sorted(item.name for item in files if item.name.lower().endswith((".nii", ".nii.gz")))
-    if niftis and len(niftis) == len(files):
+    images = sorted(item.name for item in files if has_image_name(item))
+    if images and len(images) == len(files):
         raise FileFormatError(
             "a folder holds DICOM files",
-            f"{path.name}: {len(niftis)} NIfTI file(s), such as {niftis[0]}",
-            "Pass the NIfTI file itself",
+            f"{path.name}: {len(images)} image file(s), such as {images[0]}",
+            "Pass the image file itself, such as the NIfTI file itself",
         )
     return _dicom(path, series, rescale)
 
 
-def _nifti(path: Path, rescale: Rescale) -> RawImage:
-    from radvlm.io.nifti import read_stored_nifti
+def _image(path: Path, rescale: Rescale) -> RawImage:
+    from radvlm.io.image_files import read_stored
 
-    stored = read_stored_nifti(path, is_scan=True)
-    hu, decisions = to_hu(stored.array, stored.slope, stored.intercept, rescale, path.name, "nifti")
+    stored = read_stored(path, is_scan=True)
+    hu, decisions = to_hu(stored.array, stored.slope, stored.intercept, rescale, path.name, stored.step)
     return RawImage(hu, stored.affine, sources=stored.sources, decisions=(*stored.decisions, *decisions))
 
 
@@ -148,7 +172,4 @@ def _is_dicom(path: Path) -> bool:
 
 
 def _kind(path: Path) -> str:
-    from radvlm.io.nifti import looks_like
-
-    with path.open("rb") as file:
-        return looks_like(file.read(540))
+    return looks_like(first_bytes(path))

@@ -87,8 +87,8 @@ def generate_report(
     """A grounded report of one CT.
 
     Args:
-        volume: a Volume, a path (NIfTI, DICOM folder), a nibabel image, a MONAI MetaTensor or a NumPy array in HU
-            with the affine of ``options``.
+        volume: a Volume, a path (NIfTI, NRRD, MetaImage, DICOM folder), a nibabel image, a MONAI MetaTensor or a NumPy
+            array in HU with the affine of ``options``.
         segmentation: a Segmentation or anything that ``load_segmentation`` takes; None: only what thresholds can
             show is reported, and the rest is "not assessed" or comes from the model.
         model: a model of ``load_model``, or its name or path; None: none. What only it saw is marked so, with its

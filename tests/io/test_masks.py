@@ -194,7 +194,7 @@ def test_folder_with_one_label_file_and_folder_with_nothing(tmp_path: Path) -> N
     save(tmp_path / "a" / "segmentation.nii.gz", label_map(), names={1: "spleen", 5: "liver"})
     check_label_map(load_segmentation(tmp_path / "a"))
     (tmp_path / "b").mkdir()
-    with pytest.raises(FileFormatError, match="holds NIfTI masks"):
+    with pytest.raises(FileFormatError, match="holds masks"):
         load_segmentation(tmp_path / "b")
     with pytest.raises(FileFormatError, match="exist"):
         load_segmentation(tmp_path / "c")

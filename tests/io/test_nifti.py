@@ -330,13 +330,6 @@ def test_missing_and_folder(tmp_path):
         load_volume("no\0such")
 
 
-def test_sheared_grid_is_refused(stored, body):
-    sheared = AFFINE.copy()
-    sheared[1, 2] = 0.6
-    with pytest.raises(GridError, match="sheared"):
-        load_volume(stored(nifti_bytes(body, sheared, edit=lambda h: h.set_qform(None, 0))))
-
-
 def test_every_error_is_one_sentence_with_a_remedy(stored, whole):
     with pytest.raises(RadvlmError) as caught:
         load_volume(stored(whole[:-1]))

@@ -1,0 +1,144 @@
+"""Bytes of one file, and the voxels in them: whole, of the promised number, in native byte order."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+
+from radvlm.errors import FileFormatError
+from radvlm.io.inflation import MAX_UNPACKED_BYTES, Packing, refuse_beyond_budget, require_length, unpacked
+from radvlm.types.provenance import SourceFile
+
+#: Padding after the last voxel that is ignored; more means that header and data disagree.
+MAX_TRAILING_BYTES = 4096
+#: Headers are not larger than this.
+MAX_HEADER_BYTES = 16 * 2**20
+_SIGNATURES = (
+    (b"\x89PNG", "a PNG picture"),
+    (b"\xff\xd8\xff", "a JPEG picture"),
+    (b"NRRD", "an NRRD file"),
+    (b"PK\x03\x04", "a zip archive"),
+    (b"ObjectType", "a MetaImage header"),
+    (b"%PDF", "a PDF document"),
+    (b"\x89HDF", "an HDF5 file"),
+    (b"version https://git-lfs", "a Git LFS pointer, not the file itself"),
+    (b"\x93NUMPY", "a NumPy array"),
+    (b"GIF8", "a GIF picture"),
+    (b"BM", "a BMP picture"),
+    (b"BZh", "a bzip2 file"),
+    (b"\x28\xb5\x2f\xfd", "a zstd file"),
+)
+
+
+def file_bytes(path: Path) -> tuple[bytes, SourceFile]:
+    """All bytes of a file and its digest. Raises FileFormatError when it is missing, empty or not readable."""
+    try:
+        size = path.stat().st_size
+        if size > MAX_UNPACKED_BYTES + MAX_HEADER_BYTES:
+            raise FileFormatError(
+                "a file has a readable size", f"{path.name}: {size / 2**30:.1f} GiB", "Crop or resample the scan first"
+            )
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise FileFormatError("the file exists", str(path), "Check the path") from None
+    except IsADirectoryError:
+        raise FileFormatError("the path names a file", f"the folder {path}", "Name the file inside it") from None
+    except FileFormatError:
+        raise
+    except (OSError, ValueError) as error:  # ValueError: a NUL character in the path
+        reason = getattr(error, "strerror", None) or str(error)
+        raise FileFormatError("the file can be read", f"{path.name}: {reason}", "Check its permissions") from error
+    if not content:
+        raise FileFormatError("an image file is not empty", f"{path.name}: 0 bytes", "Copy or download it again")
+    return content, SourceFile(path.name, len(content), hashlib.sha256(content).hexdigest())
+
+
+def first_bytes(path: Path, count: int = 4096) -> bytes:
+    """The first bytes of a file; b"" when it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return file.read(count)
+    except (OSError, ValueError):
+        return b""
+
+
+def looks_like(start: bytes) -> str:
+    """What a file seems to be, in words, from its first bytes."""
+    if start[128:132] == b"DICM":
+        return "a DICOM file"
+    for signature, what in _SIGNATURES:
+        if start.startswith(signature):
+            return what
+    if start and all(32 <= byte < 127 or byte in b"\t\r\n" for byte in start[:256]):
+        return "a text file"
+    return f"{len(start)} bytes without a NIfTI header" if len(start) < 348 else "no NIfTI header"
+
+
+def file_beside(header: Path, name: str) -> Path:
+    """The data file that a header names, which must lie in the folder of the header.
+
+    Raises FileFormatError for a name that leads out of that folder, and when there is no such file.
+    """
+    inner = name.strip().replace("\\", "/")
+    if not inner or inner.startswith("/") or ".." in inner.split("/") or ":" in inner or "\0" in inner:
+        raise FileFormatError(
+            "a header names a data file in its own folder",
+            f"{header.name}: {inner[:80]!r}",
+            "Put both files into one folder and correct the name in the header",
+        )
+    path = header.parent / inner
+    if not path.is_file():
+        raise FileFormatError(
+            "the data file that a header names lies beside it",
+            f"{header.name} names {inner[:80]!r}, which is not there",
+            "Copy both files",
+        )
+    return path
+
+
+def packed_voxels(
+    packed: bytes | memoryview, packing: Packing | None, dtype: np.dtype, count: int, name: str, *, is_scan: bool
+) -> np.ndarray:
+    """(count,) numbers in native byte order from the bytes that hold them; ``packing`` None where they are raw.
+
+    ``is_scan``: a scan, and no mask, is not one value throughout. Raises FileFormatError for another length, a damaged
+    stream, and what unpacks beyond the budget.
+    """
+    need = count * dtype.itemsize
+    if packing is None:
+        require_length(len(packed), need, need + MAX_TRAILING_BYTES, name)
+        content = np.frombuffer(packed, np.uint8)
+    else:
+        content = unpacked(packed, packing, need, need + MAX_TRAILING_BYTES, name, varied_from=0 if is_scan else None)
+    values = content[:need].view(dtype)
+    return values if dtype.isnative else values.astype(dtype.newbyteorder("="))
+
+
+def voxel_count(sizes: tuple[int, ...], dtype: np.dtype, packed_bytes: int, name: str) -> int:
+    """Voxels of an image of these sizes; FileFormatError when they are beyond the budget for a file of that size."""
+    count = 1
+    for size in sizes:
+        count *= size
+    refuse_beyond_budget(count * dtype.itemsize, packed_bytes, name)
+    return count
+
+
+def written_numbers(text: bytes | memoryview, dtype: np.dtype, count: int, name: str) -> np.ndarray:
+    """(count,) numbers that are written as text with blanks between them."""
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        try:
+            values = np.fromstring(bytes(text).decode("ascii"), np.float64, sep=" ")
+        except (ValueError, DeprecationWarning):
+            values = np.empty(0)
+    if len(values) != count:
+        raise FileFormatError(
+            "a file holds every voxel that its header promises",
+            f"{name}: {len(values)} numbers where the header promises {count}",
+            "The file is truncated or damaged; copy or download it again",
+        )
+    return values.astype(dtype.newbyteorder("="))
