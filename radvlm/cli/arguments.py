@@ -23,9 +23,21 @@ def model_argument(parser: argparse.ArgumentParser, default: str | None) -> None
 
 
 def scan_arguments(parser: argparse.ArgumentParser) -> None:
-    """``--series`` and ``--rescale``: how a scan is read."""
+    """``--series``, ``--acquisition`` and ``--rescale``: how a scan is read."""
     parser.add_argument("--series", help="DICOM series: UID or its end, number, or part of the description")
+    parser.add_argument(
+        "--acquisition",
+        metavar="WHICH",
+        help="acquisition (phase, reconstruction) of a series that holds several, as `radvlm series` lists it",
+    )
     rescale_argument(parser)
+
+
+def ct_argument(parser: argparse.ArgumentParser, *, required: bool = True, more: str = "") -> None:
+    """``ct``: one path, or the files of one scan."""
+    parser.add_argument(
+        "ct", nargs="+" if required else "*", metavar="CT", help=f"DICOM folder, zip or files, or a NIfTI file{more}"
+    )
 
 
 def rescale_argument(parser: argparse.ArgumentParser) -> None:
@@ -38,10 +50,10 @@ def rescale_argument(parser: argparse.ArgumentParser) -> None:
 
 
 def scan_of(args: argparse.Namespace) -> Volume:
-    """The scan that ``ct``, ``--series`` and ``--rescale`` name."""
+    """The scan that ``ct``, ``--series``, ``--acquisition`` and ``--rescale`` name."""
     from radvlm.io import load_volume
 
-    return load_volume(args.ct, series=args.series, rescale=args.rescale or "auto")
+    return load_volume(args.ct, series=args.series, acquisition=args.acquisition, rescale=args.rescale or "auto")
 
 
 def mask_arguments(parser: argparse.ArgumentParser, *, required: bool) -> None:

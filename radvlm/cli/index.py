@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from radvlm.cli.arguments import rescale_argument
+from radvlm.cli.arguments import rescale_argument, scan_arguments, scan_of
 from radvlm.files.atomic import write_text
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what = search.add_mutually_exclusive_group(required=True)
     what.add_argument("--text", metavar="WORDS")
     what.add_argument("--ct", metavar="CT", help="a scan; needs an encoder with an image side")
-    rescale_argument(search)
+    scan_arguments(search)
     search.add_argument("-k", type=int, default=8)
     search.add_argument("--exclude-patient", action="append", default=[], metavar="PATIENT")
     search.add_argument("--patient-not-indexed", action="store_true", help="the scan is of nobody in the index")
@@ -212,7 +212,7 @@ def _search(args: argparse.Namespace) -> int:
     from radvlm.retrieve.similar import similar_cases_page
 
     index = _open(args)
-    query = args.text if args.text else load_volume(Path(args.ct), rescale=args.rescale or "auto")
+    query = args.text if args.text else scan_of(args)
     options = SearchOptions(
         exclude_patient=args.exclude_patient or None,
         patient_not_indexed=args.patient_not_indexed,

@@ -10,7 +10,7 @@ from typing import Any
 def add_parsers(commands: Any) -> None:
     """Add ``radvlm series`` and ``radvlm info``."""
     series = commands.add_parser("series", help="list the DICOM series of a folder")
-    series.add_argument("folder")
+    series.add_argument("folder", nargs="+", help="DICOM folder, zip or files")
     series.set_defaults(run=run_series)
 
     info = commands.add_parser("info", help="structures, label schemes, versions, licences")
@@ -26,13 +26,17 @@ def run_series(args: argparse.Namespace) -> None:
     from radvlm.io.dicom_series import list_series
 
     print("    number  plane         slices  matrix     description / UID")
-    for r in list_series(args.folder):
+    for r in list_series(args.folder[0] if len(args.folder) == 1 else args.folder):
         mark = "*" if r.chosen else " "
+        told = "".join(f" [{words}]" for words in (r.acquisition, "" if r.values == "HU" else r.values) if words)
         print(
             f"  {mark} {r.number or '-':<7} {r.plane:<13} {r.slices:>6}  {f'{r.columns}x{r.rows}':<9}  "
-            f"{r.description or '-'}{'' if r.values == 'HU' else f' [{r.values}]'} {r.series_uid}".rstrip()
+            f"{r.description or '-'}{told} {r.series_uid}".rstrip()
         )
-    print("* is what `radvlm report` takes without --series")
+    print(
+        "* is what `radvlm report` takes without --series and --acquisition; "
+        "[...] tells acquisitions of one series and values that are no HU"
+    )
 
 
 def run_info(args: argparse.Namespace) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from radvlm.cli.arguments import mask_arguments, scan_arguments, settings_of
+from radvlm.cli.arguments import ct_argument, mask_arguments, scan_arguments, settings_of
 from radvlm.cli.terminal import deliver
 from radvlm.errors import InputError
 
@@ -13,9 +13,7 @@ from radvlm.errors import InputError
 def add_parser(commands: Any) -> None:
     """Add the command."""
     measure = commands.add_parser("measure", help="the numbers alone, JSON or CSV")
-    measure.add_argument(
-        "ct", nargs="?", help="DICOM folder, NIfTI, NRRD or MetaImage file; leave it out for geometry without HU"
-    )
+    ct_argument(measure, required=False, more="; leave it out for geometry without HU")
     mask_arguments(measure, required=True)
     scan_arguments(measure)
     measure.add_argument("--format", choices=("csv", "json"), default="csv")
@@ -29,10 +27,13 @@ def run(args: argparse.Namespace) -> None:
     from radvlm.io import load_volume
     from radvlm.workflows.examine import measure
 
-    if (args.series or args.rescale) and not args.ct:
-        raise InputError("--series and --rescale say how the CT is read", "no CT")
+    if (args.series or args.acquisition or args.rescale) and not args.ct:
+        raise InputError("--series, --acquisition and --rescale say how the CT is read", "no CT")
     config = settings_of(args)
     rescale = args.rescale or config.reading.rescale
-    volume = load_volume(args.ct, series=args.series, rescale=rescale) if args.ct else None
+    acquisition = args.acquisition or config.reading.acquisition
+    volume = None
+    if args.ct:
+        volume = load_volume(args.ct, series=args.series, acquisition=acquisition, rescale=rescale)
     numbers = measure(volume, args.masks, config=config, scheme=args.scheme)
     deliver(numbers.to_csv() if args.format == "csv" else numbers.to_json() + "\n", args.output)

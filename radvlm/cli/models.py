@@ -8,7 +8,15 @@ import sys
 from dataclasses import asdict
 from typing import Any
 
-from radvlm.cli.arguments import mask_arguments, model_argument, patient_arguments, scan_arguments, scan_of, whose_scan
+from radvlm.cli.arguments import (
+    ct_argument,
+    mask_arguments,
+    model_argument,
+    patient_arguments,
+    scan_arguments,
+    scan_of,
+    whose_scan,
+)
 from radvlm.cli.terminal import printable
 
 
@@ -19,7 +27,7 @@ def add_parsers(commands: Any) -> None:
         help="probabilities of findings, from the images alone",
         description="Print how probable findings are in one CT: those of the model, or any text (zero-shot).",
     )
-    classify.add_argument("ct", help="DICOM folder, NIfTI, NRRD or MetaImage (.mha) file, or a zip of one")
+    ct_argument(classify)
     model_argument(classify, "tiny")
     classify.add_argument("--findings", nargs="+", metavar="TEXT", help="default: those the model was trained on")
     scan_arguments(classify)
@@ -33,7 +41,7 @@ def add_parsers(commands: Any) -> None:
         help="answer a question about one CT",
         description="Print the answer to a question, how sure the model is and what it rests on.",
     )
-    ask.add_argument("ct", help="DICOM folder, NIfTI, NRRD or MetaImage (.mha) file, or a zip of one")
+    ct_argument(ask)
     ask.add_argument("question")
     model_argument(ask, "tiny")
     mask_arguments(ask, required=False)

@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 from radvlm.cli.arguments import (
+    ct_argument,
     mask_arguments,
     model_argument,
     patient_arguments,
@@ -25,7 +26,7 @@ def add_parsers(commands: Any) -> None:
         description="Write report.html, report.txt, report.json, measurements, regions.nii.gz "
         "and manifest.json of one CT into a folder.",
     )
-    report.add_argument("ct", help="DICOM folder, NIfTI, NRRD or MetaImage (.mha) file, or a zip of one")
+    ct_argument(report)
     mask_arguments(report, required=False)
     scan_arguments(report)
     _report_arguments(report)
@@ -90,6 +91,7 @@ def _write_report(args: argparse.Namespace, source: Any, masks: Any, patient: An
     options = ReportOptions(
         scheme=getattr(args, "scheme", None),
         series=getattr(args, "series", None),
+        acquisition=getattr(args, "acquisition", None),
         rescale=getattr(args, "rescale", None),
         use_hints=not args.no_hints,
         progress=steps,

@@ -148,7 +148,8 @@ def read_headers(source: Path | Sequence[Path], tags: Sequence[str]) -> Found:
                     f"{file.name}: {reason}",
                     "Remove it from the folder, or copy or download it again",
                 )
-            found.skipped["not DICOM"] += 1
+            is_nifti = file.name.lower().endswith((".nii", ".nii.gz"))
+            found.skipped["NIfTI files" if is_nifti else "not DICOM"] += 1
             continue
         header = _header(file, tags)
         if str(header.file_meta.get("MediaStorageSOPClassUID", "")) == _DIRECTORY_CLASS:
@@ -181,24 +182,86 @@ def _pixel_sizes(stream: Any) -> Any:
 def _files(source: Path | Sequence[Path], skipped: Counter[str]) -> Iterator[DicomFile]:
     if not isinstance(source, Path):
         for path in source:
-            if not path.is_file():
-                raise FileFormatError("every path in the list is a file", str(path), "Check the path")
-            yield DicomFile(path.name, str(path.parent), path)
+            if not path.exists():
+                raise FileFormatError("every path in the list exists", str(path), "Check the path")
+            if path.is_dir() or path.name.upper() == "DICOMDIR":
+                yield from _files(path, skipped)
+            else:
+                yield DicomFile(path.name, str(path.parent), path)
     elif source.is_dir():
-        for folder, folders, names in os.walk(source):
-            folders.sort()
-            for name in sorted(names):
-                path = Path(folder, name)
-                if name.startswith("._") or name == ".DS_Store" or not path.is_file():
-                    skipped["not DICOM"] += 1
-                elif name.upper() == "DICOMDIR":
-                    skipped["DICOMDIR"] += 1
-                else:
-                    yield DicomFile(name, folder, path)
+        yield from _walked(source, skipped)
     elif zipfile.is_zipfile(source):
         yield from _members(source, skipped)
+    elif _is_directory_file(source):
+        yield from _listed(source, skipped)
     else:
         yield DicomFile(source.name, str(source.parent), source)
+
+
+def _walked(source: Path, skipped: Counter[str]) -> Iterator[DicomFile]:
+    """Files of a folder and its subfolders; linked folders too, each real folder once."""
+    seen = set()
+    for folder, folders, names in os.walk(source, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in seen:  # a link to a folder above, or to one that was read
+            folders.clear()
+            continue
+        seen.add(real)
+        folders.sort()
+        for name in sorted(names):
+            path = Path(folder, name)
+            if name.startswith("._") or name == ".DS_Store" or not path.is_file():
+                skipped["not DICOM"] += 1
+            elif name.upper() == "DICOMDIR":
+                skipped["DICOMDIR"] += 1
+            else:
+                yield DicomFile(name, folder, path)
+
+
+def _is_directory_file(path: Path) -> bool:
+    """True for a DICOMDIR, which lists the images of a disc, whatever it is called."""
+    if not looks_like_dicom(path):
+        return path.name.upper() == "DICOMDIR"
+    return str(
+        _header(DicomFile(path.name, str(path.parent), path), ()).file_meta.get("MediaStorageSOPClassUID", "")
+    ) == (_DIRECTORY_CLASS)
+
+
+def _listed(path: Path, skipped: Counter[str]) -> Iterator[DicomFile]:
+    """Files that a DICOMDIR lists, by names that hold whatever the case in which the disc was copied."""
+    header = _header(DicomFile(path.name, str(path.parent), path), ("DirectoryRecordSequence",))
+    with parsing(path.name, "a DICOMDIR lists its files"):
+        identifiers = [record.get("ReferencedFileID") for record in header.get("DirectoryRecordSequence") or []]
+    wanted = [(item,) if isinstance(item, str) else tuple(item) for item in identifiers if item]
+    found = 0
+    for parts in sorted(set(wanted)):
+        file = _beneath(path.parent, [str(part) for part in parts])
+        if file is None:
+            skipped["files that the DICOMDIR lists and the disc lacks"] += 1
+        else:
+            found += 1
+            yield DicomFile(file.name, str(file.parent), file)
+    if not found:
+        raise FileFormatError(
+            "a DICOMDIR lies beside the files that it lists",
+            f"{path.name}: {len(wanted)} listed, none there",
+            "Copy the whole disc, or pass the folder with the images",
+        )
+
+
+def _beneath(folder: Path, parts: Sequence[str]) -> Path | None:
+    """The file with these names of folders and file, in any case; None where there is none."""
+    for part in parts:
+        if part in ("", ".", "..") or "/" in part or "\\" in part:
+            return None
+        named = folder / part
+        if not named.exists():
+            alike = [item for item in folder.iterdir() if item.name.casefold() == part.casefold()]
+            if not alike:
+                return None
+            named = alike[0]
+        folder = named
+    return folder if folder.is_file() else None
 
 
 def _members(path: Path, skipped: Counter[str]) -> Iterator[DicomFile]:

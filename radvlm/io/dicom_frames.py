@@ -16,35 +16,79 @@ from radvlm.io.dicom_files import DicomFile, parsing
 from radvlm.io.dicom_values import PixelValues, pixel_values
 from radvlm.types.geometry import MAX_AXIS
 
-#: What may tell complete stacks at the same positions apart, in the order in which they are tried.
-DISCRIMINATORS = (
+
+@dataclass(frozen=True)
+class Mark:
+    """An attribute that may tell the acquisitions of one series apart; ``index`` is its place in ``Frame.marks``.
+
+    A weak one is about the writing of images rather than the scan; a modulated one is changed by the scanner as it
+    goes, so that only one steady value for each acquisition means anything.
+    """
+
+    name: str
+    index: int
+    is_weak: bool = False
+
+    @property
+    def is_modulated(self) -> bool:
+        return self.name in ("Exposure", "XRayTubeCurrent")
+
+
+_SCAN_MARKS = (
     "AcquisitionNumber",
     "TemporalPositionIdentifier",
     "TemporalPositionIndex",
-    "StackID",
     "NominalPercentageOfCardiacPhase",
+    "AcquisitionUID",
     "AcquisitionDateTime",
     "AcquisitionTime",
+    "FrameReferenceDateTime",
+    "KVP",
     "ImageType",
     "ConvolutionKernel",
-    "KVP",
-    "ContentTime",
-    "SeriesTime",
-    "InstanceCreationTime",
+    "FilterType",
+    "ReconstructionAlgorithm",
+    "ReconstructionDiameter",
+    "SliceThickness",
+    "ContrastBolusAgent",
+    "ScanOptions",
+    "EchoNumbers",
+    "StackID",
+    "Exposure",
+    "XRayTubeCurrent",
+    "SeriesNumber",
+    "SeriesDescription",
+    "ProtocolName",
 )
+_WRITING_MARKS = ("ContentTime", "SeriesTime", "InstanceCreationTime", "folder", "InstanceNumber")
+#: What may tell acquisitions of one series apart, in the order in which it is tried.
+MARKS = (
+    *(Mark(name, index) for index, name in enumerate(_SCAN_MARKS)),
+    *(Mark(name, index, is_weak=True) for index, name in enumerate(_WRITING_MARKS, len(_SCAN_MARKS))),
+)
+#: Names of an attribute in the functional groups of an enhanced image, where they differ.
+_FRAME_NAMES = {
+    "AcquisitionNumber": "FrameAcquisitionNumber",
+    "AcquisitionDateTime": "FrameAcquisitionDateTime",
+    "ImageType": "FrameType",
+}
 #: Everything that is read from each header while scanning.
 TAGS = (
-    *DISCRIMINATORS,
+    *(mark.name for mark in MARKS if mark.name != "folder"),
     "SOPClassUID",
     "SOPInstanceUID",
     "SeriesInstanceUID",
     "StudyInstanceUID",
     "FrameOfReferenceUID",
     "Modality",
-    "SeriesNumber",
-    "SeriesDescription",
     "PatientID",
     "IssuerOfPatientID",
+    "PatientBirthDate",
+    "PatientSex",
+    "StudyDate",
+    "StudyID",
+    "AccessionNumber",
+    "PhotometricInterpretation",
     "Rows",
     "Columns",
     "SamplesPerPixel",
@@ -61,7 +105,32 @@ TAGS = (
     "SharedFunctionalGroupsSequence",
     "PerFrameFunctionalGroupsSequence",
 )
+_STUDY_FACTS = ("StudyDate", "StudyID", "AccessionNumber", "PatientBirthDate", "PatientSex")
+_CT_CLASSES = tuple(f"1.2.840.10008.5.1.4.1.1.2{more}" for more in ("", ".1", ".2"))
 Vector = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class StudyIdentity:
+    """What tells one study from another: its UID, and facts (date, numbers, birth date, sex) where that is empty."""
+
+    uid: str = ""
+    facts: tuple[str, ...] = ()
+
+    def contradicts(self, other: StudyIdentity) -> bool:
+        """True when both say something of one thing, and not the same."""
+        if self.uid and other.uid:
+            return self.uid != other.uid
+        return any(a and b and a != b for a, b in zip(self.facts, other.facts, strict=True))
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """An image of a CT that cannot be read as a slice, and where it lies if its header says so."""
+
+    what: str
+    series_key: str
+    position_mm: Vector | None = None
 
 
 @dataclass(frozen=True)
@@ -80,6 +149,8 @@ class Frame:
     series_number: str
     description: str
     patient_key: str
+    study: StudyIdentity
+    frame_of_reference_uid: str
     rows: int
     columns: int
     position_mm: Vector | None
@@ -117,13 +188,37 @@ def short_text(value: Any, limit: int) -> str:
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:limit]
 
 
-def frames_of(file: DicomFile, header: Any) -> list[Frame]:
-    """Frames of one CT header; [] for an object without an image. Raises FileFormatError for unusable sizes."""
+def is_ct(header: Any) -> bool:
+    """True for Modality CT, and where Modality is missing for the SOP classes of CT images."""
+    modality = str(header.get("Modality") or "").strip()
+    if modality:
+        return modality == "CT"
+    meta = getattr(header, "file_meta", {})
+    return str(header.get("SOPClassUID") or meta.get("MediaStorageSOPClassUID") or "") in _CT_CLASSES
+
+
+def left_out(file: DicomFile, header: Any) -> LeftOut | None:
+    """Why a CT object has no frames: no size, or color; None when it has some."""
     with parsing(file.name, "the header of a DICOM image can be read"):
+        photometric = str(header.get("PhotometricInterpretation") or "").upper()
         if not header.get("Rows") or not header.get("Columns"):
-            return []
-        if int(header.get("SamplesPerPixel") or 1) != 1:
-            return []  # a color screenshot stored under Modality CT
+            what = "images without Rows and Columns" if "ImagePositionPatient" in header else "objects without an image"
+        elif int(header.get("SamplesPerPixel") or 1) != 1 or photometric in ("RGB", "PALETTE COLOR"):
+            what = "color images"
+        else:
+            return None
+        position = _numbers(header.get("ImagePositionPatient"), 3)
+        return LeftOut(what, series_key(file, header), position)  # type: ignore[arg-type]
+
+
+def series_key(file: DicomFile, header: Any) -> str:
+    """What the images of one series share: its UID, or the folder and SeriesNumber where that was removed."""
+    return str(header.get("SeriesInstanceUID") or "") or f"{file.folder}#{header.get('SeriesNumber') or ''}"
+
+
+def frames_of(file: DicomFile, header: Any) -> list[Frame]:
+    """Frames of the header of a CT image. Raises FileFormatError for unusable sizes."""
+    with parsing(file.name, "the header of a DICOM image can be read"):
         shared = _first(header, "SharedFunctionalGroupsSequence")
         per_frame = header.get("PerFrameFunctionalGroupsSequence") or []
         count = int(header.get("NumberOfFrames") or 1)
@@ -164,11 +259,15 @@ def _frame(file: DicomFile, header: Any, number: int, groups: list[Any]) -> Fram
         file=file,
         number=number,
         sop_uid=str(header.get("SOPInstanceUID") or ""),
-        series_key=series_uid or f"{file.folder}#{header.get('SeriesNumber') or ''}",
+        series_key=series_key(file, header),
         series_uid=series_uid,
         series_number=short_text(header.get("SeriesNumber"), 16),
         description=short_text(header.get("SeriesDescription"), 64),
         patient_key=patient_key(header),
+        study=StudyIdentity(
+            str(header.get("StudyInstanceUID") or ""), tuple(short_text(header.get(name), 32) for name in _STUDY_FACTS)
+        ),
+        frame_of_reference_uid=str(header.get("FrameOfReferenceUID") or ""),
         rows=int(header.Rows),
         columns=int(header.Columns),
         position_mm=position,  # type: ignore[arg-type]
@@ -179,7 +278,7 @@ def _frame(file: DicomFile, header: Any, number: int, groups: list[Any]) -> Fram
         slope=slope[0] if slope else None,
         intercept=intercept[0] if intercept else None,
         values=_values(header, groups, image_type),
-        marks=tuple(_mark(header, groups, name, image_type) for name in DISCRIMINATORS),
+        marks=_marks(file, header, groups, image_type),
     )
 
 
@@ -217,19 +316,35 @@ def _lookup(header: Any, groups: list[Any], macro: str, keyword: str) -> Any:
     return header.get(keyword)
 
 
-def _mark(header: Any, groups: list[Any], name: str, image_type: tuple[str, ...]) -> str:
-    if name == "ImageType":
-        return "/".join(image_type)
-    for group in groups:
-        content = _first(group, "FrameContentSequence")
-        if content is not None:
-            frame_name = {
-                "AcquisitionNumber": "FrameAcquisitionNumber",
-                "AcquisitionDateTime": "FrameAcquisitionDateTime",
-            }.get(name, name)
-            if content.get(frame_name) is not None:
-                return str(content.get(frame_name))
-    return str(header.get(name) if header.get(name) is not None else "")
+def _marks(file: DicomFile, header: Any, groups: list[Any], image_type: tuple[str, ...]) -> tuple[str, ...]:
+    """Values of ``MARKS`` as text; from the functional groups of an enhanced image where they are there."""
+    inner: dict[str, Any] = {}
+    for group in reversed(groups):  # the frame's own come last and win
+        inner.update(_attributes(group))
+    is_one_of_many = int(header.get("NumberOfFrames") or 1) > 1
+    found = {"folder": file.folder, "ImageType": "/".join(image_type)}
+    for mark in MARKS:
+        if mark.name not in found:
+            value = inner.get(_FRAME_NAMES.get(mark.name, mark.name), inner.get(mark.name, header.get(mark.name)))
+            found[mark.name] = "" if value is None or (mark.is_weak and is_one_of_many) else _mark_text(value)
+    return tuple(found[mark.name] for mark in MARKS)
+
+
+def _mark_text(value: Any) -> str:
+    parts = value if isinstance(value, (list, tuple)) or hasattr(value, "append") else [value]
+    return "/".join(short_text(part, 64) for part in parts)
+
+
+_WANTED = {name for mark in MARKS for name in (mark.name, _FRAME_NAMES.get(mark.name, mark.name))}
+
+
+def _attributes(group: Any) -> dict[str, Any]:
+    """Wanted attributes of the first item of every macro of a functional group, by keyword."""
+    found: dict[str, Any] = {}
+    for element in group:
+        if element.VR == "SQ" and element.value:
+            found.update((inner.keyword, inner.value) for inner in element.value[0] if inner.keyword in _WANTED)
+    return found
 
 
 def _numbers(value: Any, count: int) -> tuple[float, ...] | None:

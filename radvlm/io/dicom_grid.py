@@ -23,6 +23,8 @@ MISSING_SHARE = 0.05
 SPACING_TOLERANCE = 0.02
 #: Resampling to the finer spacing may not multiply the slices by more than this.
 MAX_GROWTH = 4
+#: A single slice may lie this far aside of its neighbors in their plane; a scanner moves its field in longer stretches.
+ASIDE_MM = 20.0
 #: In-plane drift below this share of a pixel is rounding.
 DRIFT_TOLERANCE = 0.1
 
@@ -212,6 +214,7 @@ def plan_shear(
             )
         what = f"Gantry tilt of {angle:.1f} degrees: slices shifted in their plane by up to {reach:.1f} mm"
     else:
+        _refuse_aside(drift, offsets_mm)
         what = f"Slice origins drift irregularly by up to {reach:.1f} mm in their plane: slices shifted accordingly"
     if (high - low).max() > 2048:
         raise GridError(
@@ -226,6 +229,28 @@ def plan_shear(
         (int(high[0] - low[0]), int(high[1] - low[1])),
         (Decision("dicom", what + ", to a perpendicular grid, by linear interpolation.", warning=True),),
     )
+
+
+def _refuse_aside(drift_mm: np.ndarray, offsets_mm: np.ndarray) -> None:
+    """Refuse a single slice that jumps aside and back (or lies apart at an end): its position is wrong."""
+    steps = np.linalg.norm(np.diff(drift_mm, axis=0), axis=1)
+    usual = float(np.median(steps))
+    far = np.flatnonzero(steps > ASIDE_MM + 2 * usual)
+    alone = [
+        int(k) + 1 for k in far if k + 1 in far and np.linalg.norm(drift_mm[k + 2] - drift_mm[k]) < ASIDE_MM + 4 * usual
+    ]
+    if 0 in far and 1 not in far:
+        alone.append(0)
+    if len(steps) - 1 in far and len(steps) - 2 not in far:
+        alone.append(len(steps))
+    if alone:
+        k = alone[0]
+        raise GridError(
+            "the slices of a series lie over each other",
+            f"the slice at {offsets_mm[k]:.1f} mm along the slice normal lies {steps[max(k - 1, 0)]:.0f} mm aside of "
+            "its neighbors",
+            "Its position is wrong: export the series again, or pass a list of its other files",
+        )
 
 
 def shifted(image: np.ndarray, rows: float, columns: float, extra: tuple[int, int], fill: float) -> np.ndarray:

@@ -16,8 +16,9 @@ from functools import cached_property
 from pathlib import Path
 
 from radvlm.errors import FileFormatError, GridError, InputError
+from radvlm.io.dicom_acquisitions import SAME_POSITION_MM, Acquisition, acquisitions, is_stack
 from radvlm.io.dicom_files import read_headers
-from radvlm.io.dicom_frames import DISCRIMINATORS, TAGS, Frame, frames_of, short_text
+from radvlm.io.dicom_frames import MARKS, TAGS, Frame, LeftOut, Vector, frames_of, is_ct, left_out, short_text
 from radvlm.io.dicom_values import PixelValues, Scale
 from radvlm.types.provenance import Decision
 
@@ -28,16 +29,15 @@ AXIAL_COSINE = 0.8
 SAME_DIRECTION = math.cos(math.radians(0.5))
 #: Odd images up to this share of a stack (and always one) are set aside; more is an error.
 ODD_SHARE = 0.05
-#: Slices closer than this along the normal are at the same position.
-SAME_POSITION_MM = 0.01
 
 
 @dataclass(frozen=True)
 class Stack:
-    """Frames of one series with the same orientation, size and pixel spacing; not yet checked for gaps."""
+    """Frames of one acquisition with the same orientation, size and pixel spacing; not yet checked for gaps."""
 
     frames: tuple[Frame, ...]
     odd_sizes: tuple[Frame, ...] = ()  # same direction, another matrix or pixel size
+    acquisition: Acquisition | None = None  # None where the series holds one
 
     @cached_property
     def normal(self) -> tuple[float, float, float]:
@@ -46,6 +46,9 @@ class Stack:
     @property
     def first(self) -> Frame:
         return self.frames[0]
+
+    def same_series(self, other: Stack) -> bool:
+        return self.first.series_key == other.first.series_key
 
     @property
     def values(self) -> PixelValues:
@@ -65,7 +68,11 @@ class Stack:
     def offset_mm(self, frame: Frame) -> float:
         """Position of a frame along the stack's normal."""
         assert frame.position_mm is not None
-        return sum(p * n for p, n in zip(frame.position_mm, self.normal, strict=True))
+        return self.along_mm(frame.position_mm)
+
+    def along_mm(self, position_mm: Vector) -> float:
+        """Position of a point along the stack's normal."""
+        return sum(p * n for p, n in zip(position_mm, self.normal, strict=True))
 
     @cached_property
     def position_count(self) -> int:
@@ -75,6 +82,7 @@ class Stack:
         number = f"series {self.first.series_number}" if self.first.series_number else "series without number"
         text = f' "{self.first.description}"' if self.first.description else ""
         holds = f", {self.values.words}" if self.values.words else ""
+        holds += f", {self.acquisition}" if self.acquisition else ""
         size = f"{self.first.columns} x {self.first.rows}"
         return f"{number}{text} ({self.position_count} {self.plane} slices, {size}{holds})"
 
@@ -92,6 +100,7 @@ class SeriesRecord:
     rows: int
     chosen: bool
     values: str = "HU"
+    acquisition: str = ""
 
 
 @dataclass(frozen=True)
@@ -100,6 +109,7 @@ class Catalog:
 
     stacks: tuple[Stack, ...]
     decisions: tuple[Decision, ...]
+    left_out: tuple[LeftOut, ...] = ()
 
 
 def list_series(source: str | Path | Sequence[str | Path]) -> tuple[SeriesRecord, ...]:
@@ -117,6 +127,7 @@ def list_series(source: str | Path | Sequence[str | Path]) -> tuple[SeriesRecord
             s.first.rows,
             chosen=index == 0 and s.values.scale is not Scale.OTHER,
             values=s.values.words or "HU",
+            acquisition=str(s.acquisition or ""),
         )
         for index, s in enumerate(stacks)
     )
@@ -133,28 +144,38 @@ def catalog(source: Path | Sequence[Path]) -> Catalog:
         raise FileFormatError(
             "the folder holds DICOM files",
             f"{where}: {_words(found.skipped) or 'no files'}",
-            "Pass a DICOM folder, or a NIfTI file by its own path",
+            "Pass a DICOM folder, or a NIfTI file by its own path; each case by itself",
         )
     modalities: Counter[str] = Counter(
-        short_text(header.get("Modality"), 16) or "no modality" for _, header in found.headers
+        "CT" if is_ct(header) else short_text(header.get("Modality"), 16) or "no modality"
+        for _, header in found.headers
     )
-    frames = [
-        frame for file, header in found.headers if header.get("Modality") == "CT" for frame in frames_of(file, header)
-    ]
     if not modalities["CT"]:
         raise FileFormatError(
             "the DICOM files hold a CT", f"{where}: only {_words(modalities)}", "Pass the folder of a CT series"
         )
+    frames: list[Frame] = []
+    no_slices: list[LeftOut] = []
+    for file, header in found.headers:
+        if is_ct(header):
+            reason = left_out(file, header)
+            if reason is None:
+                frames += frames_of(file, header)
+            else:
+                no_slices.append(reason)
+    skipped = Counter(found.skipped)
+    skipped.update(image.what for image in no_slices)
     if not frames:
         raise FileFormatError(
-            "the CT files hold images",
-            f"{where}: {modalities['CT']} CT objects without a grayscale image",
+            "the CT files hold grayscale images",
+            f"{where}: {modalities['CT']} CT objects ({_words(skipped)})",
             "Pass the folder of the image series",
         )
-    skipped = Counter(found.skipped)
     for modality, count in modalities.items():
         if modality != "CT":
             skipped[f"{modality} files"] += count
+    decisions: list[Decision] = []
+    frames = _joined(frames, decisions)
     by_series: dict[str, list[Frame]] = {}
     for frame in frames:
         by_series.setdefault(frame.series_key, []).append(frame)
@@ -175,32 +196,50 @@ def catalog(source: Path | Sequence[Path]) -> Catalog:
         raise FileFormatError(
             "the folder holds CT slices", f"{where}: only {_words(+skipped)}", "Pass the folder of the axial series"
         )
-    decisions = []
     if +skipped:
         decisions.append(Decision("dicom", f"Left out: {_words(+skipped)}.", warning=unplaced > 0))
-    return Catalog(tuple(stacks), tuple(decisions))
+    return Catalog(tuple(stacks), tuple(decisions), tuple(no_slices))
 
 
-def choose(found: Catalog, series: str | int | None = None) -> tuple[Stack, tuple[Decision, ...]]:
-    """The stack to read: the axial one with most slice positions, or the one that ``series`` names.
+def choose(
+    found: Catalog, series: str | int | None = None, acquisition: str | int | None = None
+) -> tuple[Stack, tuple[Decision, ...]]:
+    """The stack to read: the axial one with most slice positions (of equal ones the first), or the one asked for.
 
-    ``series`` is a SeriesInstanceUID or its ending, a SeriesNumber, or part of the description.
+    ``series`` is a SeriesInstanceUID or its ending, a SeriesNumber, or part of the description; ``acquisition`` an
+    acquisition as ``list_series`` names it, or the value of an attribute that sets its images apart, such as an
+    AcquisitionNumber.
 
-    Raises InputError when ``series`` fits none or several, or when the folder holds several patients;
+    Raises InputError when they fit none or ``series`` several, or when the folder holds several patients;
     GridError when the chosen series mixes image sizes.
     """
     stacks = list(found.stacks)
     if series is not None:
         stacks = _matching(stacks, str(series).strip())
-    elif len({stack.first.patient_key for stack in stacks} - {""}) > 1:
-        raise InputError(
-            "a folder holds one patient",
-            f"CT series of several patients: {_listed(stacks)}",
-            "Pass series= or the folder of one patient",
-        )
-    ranked = sorted(stacks, key=_rank, reverse=True)
-    stack, others = ranked[0], [other for other in found.stacks if other is not ranked[0]]
     decisions = list(found.decisions)
+    if series is None:
+        decisions += _one_case(stacks)
+    ranked = sorted(stacks, key=_rank, reverse=True)
+    if acquisition is not None:
+        ranked = _of_acquisition(ranked, str(acquisition).strip())
+    stack = ranked[0]
+    siblings = [other for other in found.stacks if other.acquisition and other.same_series(stack) and other != stack]
+    others = [other for other in found.stacks if other != stack and other not in siblings]
+    decisions += _one_scan(
+        stack, [other for other in found.stacks if other.same_series(stack)], acquisition is not None
+    )
+    _refuse_holes(stack, [image for image in found.left_out if image.series_key == stack.first.series_key])
+    if siblings and stack.acquisition:
+        whole = sorted((stack, *siblings), key=lambda s: s.acquisition.order if s.acquisition else 0)
+        how = "as asked for" if acquisition is not None else "the one with most slices, of equal ones the first"
+        counts = "; ".join(f"{s.acquisition} ({s.position_count} slices)" for s in whole[:8])
+        what = (
+            f"The series holds {len(whole)} acquisitions: {counts}{'; ...' if len(whole) > 8 else ''}. Read that of "
+            f"{stack.acquisition}, {how}; acquisition= (--acquisition) takes another."
+        )
+        decisions.append(Decision("dicom", what, warning=acquisition is None))
+    elif acquisition is not None:
+        decisions.append(Decision("dicom", f"Read acquisition {acquisition} of the series, as asked for."))
     if series is not None:
         decisions.append(Decision("dicom", f"Read {stack}, as asked for."))
     elif others:
@@ -236,33 +275,86 @@ def choose(found: Catalog, series: str | int | None = None) -> tuple[Stack, tupl
     return stack, tuple(decisions)
 
 
-def one_stack(stack: Stack) -> tuple[Stack, tuple[Decision, ...]]:
-    """Keep one of several complete stacks at the same positions (phases, reconstructions); the largest, then the first.
+def _joined(frames: list[Frame], decisions: list[Decision]) -> list[Frame]:
+    """Images that an exporter gave a SeriesInstanceUID each, put together where they are one stack or several."""
+    members: Counter[str] = Counter(frame.series_key for frame in frames if frame.has_place and not frame.is_localizer)
+    alone: dict[tuple[object, ...], list[Frame]] = {}
+    for frame in frames:
+        if frame.series_uid and members[frame.series_key] == 1 and frame.has_place and not frame.is_localizer:
+            assert frame.row_cosine and frame.column_cosine
+            axes = tuple(round(v, 3) for v in (*frame.row_cosine, *frame.column_cosine))
+            alone.setdefault((frame.patient_key, frame.description, frame.values, _size(frame), axes), []).append(frame)
+    key_of: dict[int, str] = {}
+    for group in alone.values():
+        stack = Stack(tuple(group))
+        parts = acquisitions(group, stack.offset_mm)
+        if len(group) >= 3 and all(is_stack(part, stack.offset_mm) for _, part in parts):
+            key_of.update((id(frame), group[0].series_key) for frame in group)
+            what = (
+                f"Each of {len(group)} images has a SeriesInstanceUID of its own (a fault of an export); they were put "
+                "together, because their positions make one series."
+            )
+            decisions.append(Decision("dicom", what, warning=True))
+    return [replace(f, series_key=key_of[id(f)]) if id(f) in key_of else f for f in frames] if key_of else frames
 
-    When fewer than half of the positions repeat, or nothing in the headers tells the repeats apart, the stack comes
-    back as it was, and duplicates are judged by their pixels later.
-    """
-    repeats = Counter(round(stack.offset_mm(frame), 2) for frame in stack.frames)
-    if sum(count > 1 for count in repeats.values()) < 0.5 * len(repeats) or len(repeats) < 2:
-        return stack, ()
-    for index, name in enumerate(DISCRIMINATORS):
-        groups: dict[str, list[Frame]] = {}
-        for frame in stack.frames:
-            groups.setdefault(frame.marks[index], []).append(frame)
-        if not 1 < len(groups) <= len(stack.frames) / 2:
-            continue
-        distinct = {mark: len({round(stack.offset_mm(f), 2) for f in group}) for mark, group in groups.items()}
-        if any(distinct[mark] < len(group) for mark, group in groups.items()):
-            continue
-        mark = max(groups, key=lambda m: (len(groups[m]), -list(groups).index(m)))
-        if len(groups[mark]) < 0.9 * len(repeats):
-            continue
+
+def _one_case(stacks: Sequence[Stack]) -> list[Decision]:
+    """Refuse a folder of several patients or studies; say so where nothing tells whether it is one."""
+    firsts = [stack.first for stack in stacks]
+    for what, are_several in (
+        ("patients", len({first.patient_key for first in firsts} - {""}) > 1),
+        ("studies", any(first.study.contradicts(firsts[0].study) for first in firsts)),
+    ):
+        if are_several:
+            raise InputError(
+                "a folder holds one case: one study of one patient",
+                f"CT series of several {what}: {_listed(stacks)}",
+                "Pass the folder of each case by itself, or choose one series with series= (--series)",
+            )
+    folders = {first.file.folder for first in firsts}
+    unknown = not any(first.patient_key or first.study.uid or first.frame_of_reference_uid for first in firsts)
+    if len(folders) > 1 and unknown and not any(any(first.study.facts) for first in firsts):
         what = (
-            f"The series holds {len(groups)} stacks at the same positions, told apart by {name}; read the one of "
-            f"{len(groups[mark])} slices with {name} {mark or '(empty)'}."
+            f"Nothing in the headers tells whether the CT series of {len(folders)} folders are of one patient; only "
+            "one was read. Pass the folder of each case by itself."
         )
-        return replace(stack, frames=tuple(groups[mark])), (Decision("dicom", what, warning=True),)
-    return stack, ()
+        return [Decision("dicom", what, warning=True)]
+    return []
+
+
+def _one_scan(stack: Stack, series: Sequence[Stack], is_asked_for: bool) -> list[Decision]:
+    """Refuse a series whose images are of several patients, or lie in several frames of reference."""
+    frames = [frame for own in series for frame in (*own.frames, *own.odd_sizes)]
+    rule, remedy = "the images of a series are of one patient", "The series was mixed up by an export; export it again"
+    patients = {frame.patient_key for frame in frames} - {""}
+    if len(patients) > 1:
+        raise InputError(rule, f"{stack}: images of {len(patients)} PatientIDs", remedy)
+    own = [frame for s in series if not is_asked_for and s.plane == stack.plane for frame in s.frames] or stack.frames
+    places = {frame.frame_of_reference_uid for frame in own} - {""}
+    if len(places) >= max(3, len(own)):
+        what = "Each image has a FrameOfReferenceUID of its own (a fault of an export); their positions were trusted."
+        return [Decision("dicom", what, warning=True)]
+    if len(places) > 1:
+        raise InputError(
+            "the positions of a series are in one frame of reference",
+            f"{stack}: images in {len(places)} FrameOfReferenceUIDs",
+            "Pass the images of one of them (acquisition=, or a list of files)",
+        )
+    return []
+
+
+def _refuse_holes(stack: Stack, images: Sequence[LeftOut]) -> None:
+    """Refuse a stack that is thinned out or cut short because images of its series cannot be read."""
+    taken = {round(stack.offset_mm(frame), 1) for frame in stack.frames}
+    places = [round(stack.along_mm(image.position_mm), 1) for image in images if image.position_mm is not None]
+    missing = [place for place in places if not {round(place + step / 10, 1) for step in (-1, 0, 1)} & taken]
+    if len(missing) > max(1, ODD_SHARE * len(stack.frames)):
+        what = _words(Counter(image.what for image in images))
+        raise GridError(
+            "every slice of a series can be read",
+            f"{stack}: {what}, at {len(missing)} positions where no other image lies",
+            "Export the original grayscale images of the series",
+        )
 
 
 def _stacks(frames: Sequence[Frame]) -> list[Stack]:
@@ -278,14 +370,38 @@ def _stacks(frames: Sequence[Frame]) -> list[Stack]:
                 break
         else:
             directions.append([frame])
-    stacks = []
-    for members in directions:
-        sizes = Counter(_size(frame) for frame in members)
-        main = sizes.most_common(1)[0][0]
-        stacks.append(
-            Stack(tuple(f for f in members if _size(f) == main), tuple(f for f in members if _size(f) != main))
-        )
+    return [stack for members in directions for stack in _of_one_direction(members)]
+
+
+def _of_one_direction(members: list[Frame]) -> list[Stack]:
+    """Sizes that cover the same place are stacks of their own; others are odd images of the commonest size."""
+    sizes = Counter(_size(frame) for frame in members)
+    main = sizes.most_common(1)[0][0]
+    stack = Stack(tuple(frame for frame in members if _size(frame) == main))
+    inside: list[list[Frame]] = []
+    odd: list[list[Frame]] = []
+    for size in sizes:
+        if size != main:
+            others = [frame for frame in members if _size(frame) == size]
+            few = len(others) <= max(1, ODD_SHARE * len(stack.frames))
+            (odd if few or not _over_each_other(stack, others) else inside).append(others)
+    stacks = [
+        Stack(tuple(frames), acquisition=acquisition)
+        for acquisition, frames in acquisitions(stack.frames, stack.offset_mm)
+    ]
+    if odd:
+        largest = max(range(len(stacks)), key=lambda index: len(stacks[index].frames))
+        stacks[largest] = replace(stacks[largest], odd_sizes=tuple(frame for others in odd for frame in others))
+    for others in inside:
+        stacks += _of_one_direction(others)
     return stacks
+
+
+def _over_each_other(stack: Stack, frames: list[Frame]) -> bool:
+    """True when most of ``frames`` lie within the range of ``stack`` along its normal."""
+    offsets = [stack.offset_mm(frame) for frame in stack.frames]
+    low, high = min(offsets), max(offsets)
+    return sum(low <= stack.offset_mm(frame) <= high for frame in frames) > 0.5 * len(frames)
 
 
 def _same_direction(a: Frame, b: Frame) -> bool:
@@ -312,6 +428,7 @@ def _rank(stack: Stack) -> tuple[float, ...]:
         stack.position_count,
         len(stack.frames),
         -float(number) if number.isdigit() else -math.inf,
+        -stack.acquisition.order if stack.acquisition else 0,
     )
 
 
@@ -347,6 +464,27 @@ def _matching(stacks: list[Stack], wanted: str) -> list[Stack]:
         "series= names a CT series of the folder",
         f"{wanted!r}; there is {_listed(stacks)}",
         "Pass a SeriesNumber, the end of a SeriesInstanceUID, or part of a description",
+    )
+
+
+def _of_acquisition(ranked: list[Stack], wanted: str) -> list[Stack]:
+    """Stacks of the first series that fit an acquisition, or their images that have it as the value of an attribute."""
+    own = [stack for stack in ranked if stack.same_series(ranked[0])]
+    fitting = [stack for stack in own if stack.acquisition and stack.acquisition.fits(wanted)]
+    if fitting:
+        return fitting
+    for mark in (mark for mark in MARKS if not mark.is_weak):
+        chosen = [
+            replace(stack, frames=frames)
+            for stack in own
+            if (frames := tuple(f for f in stack.frames if f.marks[mark.index].casefold() == wanted.casefold()))
+        ]
+        if chosen:
+            return sorted(chosen, key=_rank, reverse=True)
+    raise InputError(
+        "acquisition= names an acquisition of the series",
+        f"{wanted!r}; there is {_listed(own)}",
+        "Pass one as `radvlm series` lists it, or an AcquisitionNumber",
     )
 
 

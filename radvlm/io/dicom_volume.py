@@ -13,10 +13,11 @@ from pathlib import Path
 import numpy as np
 
 from radvlm.errors import FileFormatError, GridError, InputError
+from radvlm.io.dicom_acquisitions import SAME_POSITION_MM
 from radvlm.io.dicom_frames import Frame
 from radvlm.io.dicom_grid import Shear, SlicePlan, plan_shear, plan_slices, shifted
 from radvlm.io.dicom_pixels import SliceReader
-from radvlm.io.dicom_series import SAME_POSITION_MM, Stack, catalog, choose, one_stack
+from radvlm.io.dicom_series import Stack, catalog, choose
 from radvlm.io.dicom_study import study_of
 from radvlm.io.dicom_values import Scale
 from radvlm.io.hounsfield import LOWEST_HU, Rescale, clipped, correct_rescaled
@@ -34,11 +35,16 @@ class _BeyondInt16(Exception):
     """Raised inside this module when a slice does not fit int16; the series is then read as float32."""
 
 
-def read_dicom(source: Path | Sequence[Path], series: str | int | None = None, rescale: Rescale = "auto") -> RawImage:
+def read_dicom(
+    source: Path | Sequence[Path],
+    series: str | int | None = None,
+    rescale: Rescale = "auto",
+    acquisition: str | int | None = None,
+) -> RawImage:
     """Read one CT series from a folder (recursive), a list of files, or a zip.
 
     Args:
-        series: see ``radvlm.io.dicom_series.choose``.
+        series, acquisition: see ``radvlm.io.dicom_series.choose``.
         rescale: ``"auto"`` and ``"header"`` apply each slice's own rescale (auto also judges the result), ``"none"``
             none, (slope, intercept) the given one.
 
@@ -50,9 +56,8 @@ def read_dicom(source: Path | Sequence[Path], series: str | int | None = None, r
     Raises:
         FileFormatError, GridError, InputError: see the modules for each step.
     """
-    stack, decisions = choose(catalog(source), series)
+    stack, decisions = choose(catalog(source), series, acquisition)
     vouched = _require_hu(stack, rescale)
-    stack, more = one_stack(stack)
     own = {"auto": None, "header": None, "none": (1.0, 0.0)}
     reader = SliceReader(own[rescale] if isinstance(rescale, str) else rescale)
     frames, dropped = _distinct(stack, reader)
@@ -96,7 +101,6 @@ def read_dicom(source: Path | Sequence[Path], series: str | int | None = None, r
         decisions=(
             *decisions,
             *vouched,
-            *more,
             *dropped,
             *plan.decisions,
             *(shear.decisions if shear else ()),
@@ -145,7 +149,8 @@ def _distinct(stack: Stack, reader: SliceReader) -> tuple[list[Frame], tuple[Dec
                 "a SOPInstanceUID names one image" if same_uid else "each position of a series holds one image",
                 f"two different images at {stack.offset_mm(frame):.1f} mm along the slice normal "
                 f"({frames[-1].file.name}, {frame.file.name})",
-                "Two acquisitions are mixed; pass a list of the files of one of them",
+                "Two acquisitions are mixed and the headers do not tell them apart; pass acquisition=, or a list of "
+                "the files of one of them",
             )
         dropped += 1
     reader.notes.clear()

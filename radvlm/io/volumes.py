@@ -23,20 +23,32 @@ from radvlm.types.volume import Volume
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+#: Series and acquisition.
+Which = tuple[str | int | None, str | int | None]
+
 
 def load_volume(
-    source: Any, *, affine: np.ndarray | None = None, series: str | int | None = None, rescale: Any = "auto"
+    source: Any,
+    *,
+    affine: np.ndarray | None = None,
+    series: str | int | None = None,
+    acquisition: str | int | None = None,
+    rescale: Any = "auto",
 ) -> Volume:
     """Load a CT as Hounsfield units in RAS+ order.
 
     Args:
         source: path of a NIfTI, NRRD (``.nrrd``, ``.nhdr``) or MetaImage (``.mha``, ``.mhd``) file, a DICOM folder
-            (searched recursively), a DICOM file with many frames, or a zip of one of these; a list of DICOM files; a
+            (searched recursively), a DICOM file with many frames, or a zip of one of these; a DICOMDIR; a list of DICOM
+            files and folders; a
             NumPy array (I, J, K) in HU with ``affine``; a nibabel image; a MONAI MetaTensor or a torch tensor; or a
             Volume, which comes back as it is.
         affine: 4x4 from voxel index to RAS+ mm; for arrays and tensors only.
         series: which DICOM series: SeriesInstanceUID or its ending, SeriesNumber, or part of the description.
             Default: the axial CT with most slices.
+        acquisition: which acquisition of a series that holds several (phases, reconstructions): as ``radvlm series``
+            lists it, or the value of an attribute that tells it from the others, such as an AcquisitionNumber.
+            Default: the one with most slices, of equal ones the first.
         rescale: ``"auto"`` applies the header's rescale unless the histogram proves it wrong (see
             ``radvlm.io.hounsfield``), ``"header"`` applies it unasked, ``"none"`` takes stored values as HU, and
             (slope, intercept), also as text ("1,-1024"), replaces it.
@@ -53,18 +65,17 @@ def load_volume(
         >>> radvlm.load_volume(hu, affine=np.diag([2.0, 2.0, 3.0, 1.0]))
         Volume(Geometry(30 x 30 x 20 voxels of 2 x 2 x 3 mm, RAS), int16)
     """
-    checked = checked_rescale(rescale)
+    checked, which = checked_rescale(rescale), (series, acquisition)
     if isinstance(source, Volume):
         return source
     if isinstance(source, (str, PathLike)):
         _refuse_affine(affine)
-        return _volume(_from_path(Path(source), series, checked))
+        return _volume(_from_path(Path(source), which, checked))
     if isinstance(source, (list, tuple)) and source and all(isinstance(item, (str, PathLike)) for item in source):
         _refuse_affine(affine)
         paths = [Path(item) for item in source]
-        return _volume(_from_path(paths[0], series, checked) if len(paths) == 1 else _dicom(paths, series, checked))
-    if series is not None:
-        raise InputError("series= chooses among DICOM files", type(source).__name__, "Leave it out")
+        return _volume(_from_path(paths[0], which, checked) if len(paths) == 1 else _from_paths(paths, which, checked))
+    _refuse_choice(which, type(source).__name__)
     from radvlm.io import arrays
 
     if arrays.is_nibabel_image(source):
@@ -95,7 +106,24 @@ def _refuse_affine(affine: np.ndarray | None) -> None:
         )
 
 
-def _from_path(path: Path, series: str | int | None, rescale: Rescale) -> RawImage:
+def _refuse_choice(which: Which, received: str) -> None:
+    for name, value in zip(("series", "acquisition"), which, strict=True):
+        if value is not None:
+            raise InputError(f"{name}= chooses among DICOM files", received, "Leave it out")
+
+
+def _from_paths(paths: list[Path], which: Which, rescale: Rescale) -> RawImage:
+    from radvlm.io.image_files import has_image_name
+
+    images = [path.name for path in paths if has_image_name(path)]
+    if images:
+        raise InputError(
+            "several paths are the DICOM of one scan", f"{images[0]} among them", "Pass one scan at a time"
+        )
+    return _dicom(paths, which, rescale)
+
+
+def _from_path(path: Path, which: Which, rescale: Rescale) -> RawImage:
     try:
         is_folder, exists = path.is_dir(), path.exists()
     except (OSError, ValueError):  # a name too long, or with a NUL character
@@ -103,17 +131,16 @@ def _from_path(path: Path, series: str | int | None, rescale: Rescale) -> RawIma
     if not exists:
         raise FileFormatError("the path exists", str(path), "Check the path")
     if is_folder:
-        return _from_folder(path, series, rescale)
+        return _from_folder(path, which, rescale)
     from radvlm.io.image_files import IMAGE_FORMATS, is_image_file
 
     if is_image_file(path):
-        if series is not None:
-            raise InputError("series= chooses among DICOM files", f"the image file {path.name}", "Leave it out")
+        _refuse_choice(which, f"the image file {path.name}")
         return _image(path, rescale)
     if zipfile.is_zipfile(path):
-        return _from_zip(path, series, rescale)
+        return _from_zip(path, which, rescale)
     if _is_dicom(path):
-        return _dicom(path, series, rescale)
+        return _dicom(path, which, rescale)
     raise FileFormatError(
         f"a CT is DICOM, {IMAGE_FORMATS}",
         f"{path.name}: {_kind(path)}",
@@ -121,12 +148,12 @@ def _from_path(path: Path, series: str | int | None, rescale: Rescale) -> RawIma
     )
 
 
-def _from_zip(path: Path, series: str | int | None, rescale: Rescale) -> RawImage:
+def _from_zip(path: Path, which: Which, rescale: Rescale) -> RawImage:
     from radvlm.io.archives import image_members, unpacked_archive
 
     images = image_members(path)
     if not images:
-        return _dicom(path, series, rescale)
+        return _dicom(path, which, rescale)
     if len(images) > 1:
         raise FileFormatError(
             "an archive of a CT holds one image file",
@@ -137,7 +164,7 @@ def _from_zip(path: Path, series: str | int | None, rescale: Rescale) -> RawImag
         return _image(folder / images[0], rescale)
 
 
-def _from_folder(path: Path, series: str | int | None, rescale: Rescale) -> RawImage:
+def _from_folder(path: Path, which: Which, rescale: Rescale) -> RawImage:
     from radvlm.io.image_files import has_image_name
 
     files = [item for item in path.iterdir() if item.is_file() and not item.name.startswith(".")]
@@ -148,7 +175,7 @@ def _from_folder(path: Path, series: str | int | None, rescale: Rescale) -> RawI
             f"{path.name}: {len(images)} image file(s), such as {images[0]}",
             "Pass the image file itself, such as the NIfTI file itself",
         )
-    return _dicom(path, series, rescale)
+    return _dicom(path, which, rescale)
 
 
 def _image(path: Path, rescale: Rescale) -> RawImage:
@@ -159,10 +186,10 @@ def _image(path: Path, rescale: Rescale) -> RawImage:
     return RawImage(hu, stored.affine, sources=stored.sources, decisions=(*stored.decisions, *decisions))
 
 
-def _dicom(source: Path | Sequence[Path], series: str | int | None, rescale: Rescale) -> RawImage:
+def _dicom(source: Path | Sequence[Path], which: Which, rescale: Rescale) -> RawImage:
     from radvlm.io.dicom_volume import read_dicom
 
-    return read_dicom(source, series, rescale)
+    return read_dicom(source, which[0], rescale, which[1])
 
 
 def _is_dicom(path: Path) -> bool:

@@ -26,9 +26,12 @@ class Reading:
     Attributes:
         rescale: what makes the stored values HU, as in ``load_volume``: ``auto``, ``header``, ``none``, or slope and
             intercept (``[1, -1024]`` or ``"1,-1024"``).
+        acquisition: which acquisition of a DICOM series that holds several, as in ``load_volume``; None: that with
+            most slices. A scan of another format holds one, and is refused with it.
     """
 
     rescale: str | tuple[float, float] = "auto"
+    acquisition: str | int | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "rescale", checked_rescale(self.rescale))

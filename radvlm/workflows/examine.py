@@ -50,7 +50,8 @@ def measure(volume: Any, segmentation: Any, *, config: Config | None = None, sch
 
     chosen = config or Config()
     settings = chosen.measuring
-    scan = None if volume is None else load_volume(volume, rescale=chosen.reading.rescale)
+    how = chosen.reading
+    scan = None if volume is None else load_volume(volume, acquisition=how.acquisition, rescale=how.rescale)
     masks = load_segmentation(segmentation, like=scan, scheme=scheme)
     return measure_scan(scan, masks, min_lesion_voxels=settings.min_lesion_voxels, min_lesion_ml=settings.min_lesion_ml)
 

@@ -43,6 +43,7 @@ class ReportOptions:
     Attributes:
         affine: 4x4 index to RAS+ mm, needed with a bare array.
         series: which DICOM series, as in ``load_volume``.
+        acquisition: which acquisition of it, as in ``load_volume``; None: as the configuration says.
         rescale: what makes the stored values HU, as in ``load_volume``; None: as the configuration says.
         scheme: label scheme of the masks, as in ``load_segmentation``.
         use_hints: False keeps the prior texts from the model and records them all the same, to see what they change.
@@ -51,6 +52,7 @@ class ReportOptions:
 
     affine: Any = None
     series: str | None = None
+    acquisition: str | int | None = None
     rescale: Any = None
     scheme: Any = None
     use_hints: bool = True
@@ -128,7 +130,8 @@ def generate_report(
 
     tell("Reading the CT")
     rescale = settings.reading.rescale if rest.rescale is None else rest.rescale
-    scan = load_volume(volume, affine=rest.affine, series=rest.series, rescale=rescale)
+    acquisition = settings.reading.acquisition if rest.acquisition is None else rest.acquisition
+    scan = load_volume(volume, affine=rest.affine, series=rest.series, acquisition=acquisition, rescale=rescale)
     tell("Looking for body and lungs by thresholds" if segmentation is None else "Reading the masks")
     masks = _masks_of(scan, segmentation, rest.scheme)
     given = None if segmentation is None else masks
