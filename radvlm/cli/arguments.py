@@ -83,7 +83,7 @@ def scan_of(args: argparse.Namespace) -> Volume:
 
 
 def mask_arguments(parser: argparse.ArgumentParser, *, required: bool) -> None:
-    """``--masks`` and ``--scheme``."""
+    """``--masks``, ``--scheme`` and ``--accept-misplaced``."""
     parser.add_argument(
         "--masks",
         required=required,
@@ -91,6 +91,11 @@ def mask_arguments(parser: argparse.ArgumentParser, *, required: bool) -> None:
         help="multi-label NIfTI, NRRD or MetaImage, .seg.nrrd, folder or zip of binary masks, DICOM SEG or RTSTRUCT",
     )
     parser.add_argument("--scheme", help="label scheme of the masks (default: detected; see `radvlm info schemes`)")
+    parser.add_argument(
+        "--accept-misplaced",
+        action="store_true",
+        help="go on with masks that look mirrored, turned or shifted on the scan; the report says so in its head",
+    )
 
 
 def patient_arguments(parser: argparse.ArgumentParser) -> None:
