@@ -59,6 +59,7 @@ from radvlm.types.label_scheme import (
     unknown_names,
     with_near_names,
 )
+from radvlm.types.mask_names import without_shared_start
 from radvlm.types.provenance import PLACEMENT, Decision, SourceFile
 from radvlm.types.segmentation import LabelPlace, Segmentation
 from radvlm.types.volume import Volume
@@ -485,7 +486,11 @@ def _from_folder(folder: Path, like: Volume | Geometry | None, scheme: SchemeLik
         chosen, reason = _given_scheme(scheme), "as given"
     else:
         chosen, reason = detect_scheme(set(), file_names=list(stems.values()))
-    named = {path: structure_from_name(stem, chosen) for path, stem in stems.items()}
+    shorter = without_shared_start(list(stems.values()))
+    named = {
+        path: structure_from_name(stem, chosen) or structure_from_name(shorter[stem], chosen)
+        for path, stem in stems.items()
+    }
     unknown = [stems[path] for path, structure in named.items() if structure is None]
     if unknown and len(files) == 1:
         return _from_path(files[0], like, scheme)
