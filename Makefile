@@ -26,7 +26,7 @@ lint: $(READY)
 	$(BIN)/ruff check radvlm tests eval examples
 	$(BIN)/mypy
 
-versions: $(READY)  ## Python 3.12 and 3.13, and the demo of the wheel
+versions: $(READY)  ## Python 3.13, the lowest versions on 3.12, and the demo of the wheel
 	.ci/versions
 
 system:             ## Chromium for the browser tests (Debian, Ubuntu)
