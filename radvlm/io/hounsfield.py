@@ -251,7 +251,10 @@ def _was_hu_already(without: Look, with_it: Look) -> bool:
     """True when values are HU before the header's rescale and nonsense after it."""
     if not without.is_ct:
         return False
-    air_sinks = without.air >= 0.01 and with_it.deep + with_it.padding >= 0.01
+    # A constant far below air is padding, and no sunk air, where tissue stands where it belongs beside it.
+    low = with_it.deep + with_it.padding
+    padded = with_it.deep < 0.01 and with_it.tissue >= 0.05 * (1 - low)
+    air_sinks = without.air >= 0.01 and low >= 0.01 and not padded
     tissue_vanishes = with_it.tissue < 0.02 and without.negative >= 0.01
     return air_sinks or tissue_vanishes
 
