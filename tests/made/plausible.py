@@ -20,9 +20,8 @@ import numpy as np
 
 import radvlm
 from radvlm.errors import RadvlmError
-from radvlm.io.writing import save_labels
+from radvlm.io.label_names import table_as_xml
 from radvlm.phantom import LesionSpec, PhantomSpec, make_phantom
-from radvlm.types.geometry import Geometry
 from radvlm.types.label_scheme import scheme_named
 from radvlm.types.provenance import Decision
 
@@ -33,14 +32,19 @@ PHASES = ("non-contrast", "arterial", "portal venous", "delayed")
 SPACINGS_MM = ((4.0, 4.0, 5.0), (4.5, 4.5, 4.5), (3.5, 3.5, 6.0), (5.0, 5.0, 5.0))
 AXES = ("RAS", "LAS", "LPS", "RPI", "ASR", "SAL", "PIR", "LPI")
 #: The structures of a few common products; None is everything that TotalSegmentator names.
+LUNG_LOBES = tuple(
+    f"lung_{lobe}"
+    for lobe in ("upper_lobe_left", "lower_lobe_left", "upper_lobe_right", "middle_lobe_right", "lower_lobe_right")
+)
+ORGANS = ("spleen", "kidney_right", "kidney_left", "gallbladder", "liver", "stomach", "pancreas", "aorta")
 MASKED: tuple[tuple[str, ...] | None, ...] = (
     None,
     None,
-    ("spleen", "kidney_right", "kidney_left", "gallbladder", "liver", "stomach", "pancreas", "aorta", "inferior_vena_cava"),
+    (*ORGANS, "inferior_vena_cava"),
     ("liver", "spleen", "kidney_right", "kidney_left", "urinary_bladder"),
-    ("lung_upper_lobe_left", "lung_lower_lobe_left", "lung_upper_lobe_right", "lung_middle_lobe_right", "lung_lower_lobe_right"),
+    LUNG_LOBES,
     ("liver", "spleen"),
-)  # fmt: skip
+)
 
 
 @dataclass(frozen=True)
@@ -116,12 +120,12 @@ def real_scan(ct: Path, masks: Path) -> Scan:
     )
 
 
-def drawn(rng: np.random.Generator, real: tuple[Scan, ...] = (), whole: bool = False) -> Scan:
-    """A scan of the pool, cropped along z half of the time (``whole``: never), with the structures of one product."""
+def drawn(rng: np.random.Generator, real: tuple[Scan, ...], pool: int, *, whole: bool = False) -> Scan:
+    """A scan of the first ``pool`` phantoms or of the real ones, cropped along z half of the time (``whole``: never), with the structures of one product."""
     if real and rng.random() < 0.3:
         scan = real[rng.integers(len(real))]
     else:
-        scan = phantom_scan(int(rng.integers(32)))
+        scan = phantom_scan(int(rng.integers(pool)))
         if not whole and rng.random() < 0.5:
             scan = cropped(scan, rng)
     wanted = MASKED[rng.integers(len(MASKED))]
@@ -168,15 +172,12 @@ def write_nifti(
     unit: int = 2,
     rescale: tuple[float, float] = (1.0, 0.0),
 ) -> Path:
-    """``values`` as stored numbers of their own type; ``rescale`` only goes into the header. unit 2 is mm, 0 unknown."""
+    """``values`` as stored numbers of their own type; ``rescale`` goes into the header alone. Unit 2 is mm, 0 unknown."""
     stored, placed = _reordered(values, affine, axes)
     image = nib.Nifti1Image(np.ascontiguousarray(stored), placed, dtype=stored.dtype)
     image.header.set_xyzt_units(unit)
-    image.header.set_slope_inter(*rescale)
     path.parent.mkdir(parents=True, exist_ok=True)
-    raw = nib.Nifti1Image(np.ascontiguousarray(stored), placed, image.header, dtype=stored.dtype)
-    raw.header.set_slope_inter(*rescale)
-    nib.save(raw, path)
+    nib.save(image, path)
     if rescale != (1.0, 0.0):  # nibabel writes its own slope: put the wanted one into the bytes
         _put_rescale(path, rescale)
     return path
@@ -194,18 +195,13 @@ def _put_rescale(path: Path, rescale: tuple[float, float]) -> None:
 def write_masks(path: Path, scan: Scan, *, axes: str = "RAS", affine: np.ndarray | None = None) -> Path:
     """One label file whose header names the labels, as TotalSegmentator writes it."""
     names = {int(label): scan.names[int(label)] for label in np.unique(scan.labels) if label}
-    placed = scan.affine if affine is None else affine
+    stored, placed = _reordered(scan.labels, scan.affine if affine is None else affine, axes)
+    image = nib.Nifti1Image(np.ascontiguousarray(stored), placed)
+    image.header.set_xyzt_units(2)
+    content = table_as_xml(names)
+    image.header.extensions.append(nib.nifti1.Nifti1Extension(0, content))
     path.parent.mkdir(parents=True, exist_ok=True)
-    geometry = Geometry(scan.labels.shape, np.abs(np.diag([1, 1, 1, 1])) * 1.0)
-    save_labels(path, scan.labels, geometry, names=names)
-    image = nib.load(path)
-    stored, at = (
-        _reordered(np.asarray(image.dataobj), placed, axes) if axes != "RAS" else (np.asarray(image.dataobj), placed)
-    )
-    out = nib.Nifti1Image(np.ascontiguousarray(stored), at)
-    out.header.set_xyzt_units(2)
-    out.header.extensions = image.header.extensions
-    nib.save(out, path)
+    nib.save(image, path)
     return path
 
 
@@ -260,10 +256,10 @@ def write_dicom(
 # -- honest ---------------------------------------------------------------------------------------------------------
 
 
-def honest(seed: int, folder: Path, real: tuple[Scan, ...] = ()) -> Written:
+def honest(seed: int, folder: Path, real: tuple[Scan, ...] = (), pool: int = 32) -> Written:
     """A scan as a hospital or a public data set stores it, with masks that fit."""
     rng = np.random.default_rng(100_000 + seed)
-    scan = drawn(rng, real)
+    scan = drawn(rng, real, pool)
     told = []
     hu, truth = scan.hu, scan.hu
     if rng.random() < 0.3:
@@ -378,7 +374,7 @@ def masks_renumbered(scan: Scan, rng: np.random.Generator, folder: Path) -> tupl
 
 def masks_of_another(scan: Scan, rng: np.random.Generator, folder: Path) -> tuple[str, Path, Path | None]:
     """The masks of another body region of another patient, on this scan's grid."""
-    other = next(s for n in rng.permutation(32) if _differs(s := phantom_scan(int(n)), scan))
+    other = next(s for n in rng.permutation(4) if _differs(s := phantom_scan(int(n)), scan))
     fitted = np.zeros_like(scan.labels)
     part = tuple(slice(0, min(a, b)) for a, b in zip(other.labels.shape, fitted.shape, strict=True))
     fitted[part] = other.labels[part]
@@ -562,11 +558,11 @@ FAULTS: tuple[Fault, ...] = (
 NEEDS_A_WHOLE_BODY = (unit_lost, wrong_spacing)
 
 
-def faulty(seed: int, folder: Path, real: tuple[Scan, ...] = ()) -> Written:
+def faulty(seed: int, folder: Path, real: tuple[Scan, ...] = (), pool: int = 32) -> Written:
     """A scan and its masks with one fault; the faults take turns."""
     rng = np.random.default_rng(900_000 + seed)
     fault = FAULTS[seed % len(FAULTS)]
-    scan = drawn(rng, real, whole=fault in NEEDS_A_WHOLE_BODY)
+    scan = drawn(rng, real, pool, whole=fault in NEEDS_A_WHOLE_BODY)
     told, ct, masks = fault(scan, rng, folder)
     return Written(fault.__name__, told, ct, masks)
 
