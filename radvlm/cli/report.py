@@ -10,6 +10,7 @@ from radvlm.cli.arguments import (
     ct_argument,
     mask_arguments,
     model_argument,
+    output_argument,
     patient_arguments,
     scan_arguments,
     settings_of,
@@ -52,7 +53,7 @@ def add_parsers(commands: Any) -> None:
 
 
 def _report_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("-o", "--output", required=True, metavar="OUT", help="folder to write")
+    output_argument(parser, "folder to write")
     model_argument(parser, None)
     parser.add_argument("--index", metavar="INDEX", help="look up prior texts of other patients; see `radvlm index`")
     patient_arguments(parser)
