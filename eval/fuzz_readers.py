@@ -357,6 +357,9 @@ def _seg(base: Path, series: list[bytes], labels: np.ndarray) -> bytes:
     from pydicom.sr.codedict import codes
 
     images = [pydicom.dcmread(BytesIO(content)) for content in series]
+    for image in images:
+        image.PatientBirthDate, image.StudyTime, image.StudyID, image.AccessionNumber = "19600101", "101500", "1", ""
+        image.PatientSex, image.ReferringPhysicianName, image.PositionReferenceIndicator = "F", "", ""
     described = [
         hd.seg.SegmentDescription(number, word, codes.SCT.Organ, code, hd.seg.SegmentAlgorithmTypeValues.MANUAL)
         for number, (word, code) in enumerate((("Spleen", codes.SCT.Spleen), ("Liver", codes.SCT.Liver)), start=1)
