@@ -24,6 +24,7 @@ from radvlm.io.hounsfield import LOWEST_HU, Rescale, clipped, correct_rescaled
 from radvlm.io.hu_rulers import judged as rulers
 from radvlm.io.raw import RawImage
 from radvlm.io.rescale import INT16, refuse_nonfinite
+from radvlm.io.slice_jumps import slice_jumps
 from radvlm.types.geometry import canonical_order
 from radvlm.types.provenance import Decision
 
@@ -77,6 +78,7 @@ def read_dicom(
         hu = _assembled(frames, plan, shear, reader, np.dtype(np.float32))
     refuse_nonfinite(hu, f"{stack}")
     rescales = {(frame.slope or 1.0, frame.intercept or 0.0) for frame in frames}
+    jumps = slice_jumps(hu) if len(rescales) > 1 and reader.rescale is None else ()
     if rescale == "auto":
         header = rescales.pop() if len(rescales) == 1 else (1.0, 0.0)
         hu, judged = correct_rescaled(hu, *header, name=str(stack))
@@ -89,7 +91,10 @@ def read_dicom(
     affine = _affine(frames, stack, plan, shear)
     study = study_of(reader.dataset(frames[0].file), frames[0].file.name, _uids(frames, affine))
     extra = (
-        [Decision("dicom", f"Rescale differs between slices ({len(rescales)} kinds); each was applied to its own.")]
+        [
+            *jumps,
+            Decision("dicom", f"Rescale differs between slices ({len(rescales)} kinds); each was applied to its own."),
+        ]
         if len(rescales) > 1
         else []
     )
