@@ -185,8 +185,8 @@ def _shares(best: Alternative) -> str:
 def _foreign(fit: Fit) -> str:
     return (
         f"The masks do not follow the organs of this scan (contrast at their edges {fit.contrast:.2f}; "
-        f"{1 - fit.plausible:.0%} of their voxels have an attenuation that their structures cannot have). They may be of "
-        "another patient or scan, and no attenuation under them is interpreted."
+        f"{1 - fit.plausible:.0%} of their voxels have an attenuation that their structures cannot have). They may be "
+        "of another patient or scan, and no attenuation under them is interpreted."
     )
 
 
