@@ -75,13 +75,13 @@ def _split(segmentation: Segmentation, name: str, volume: Volume | None) -> Segm
     places |= {side: at for side, at in sides.items() if held[side]}
     layers = tuple(layer if n == place.layer else old for n, old in enumerate(segmentation.layers))
     found = " and ".join(side for side in ("right", "left") if held[f"{name}_{side}"])
-    note = Decision("masks", f"The {words} are one label; {found} were told apart by their pieces and {how}.")
+    told = Decision("masks", f"The {words} are one label; {found} were told apart by their pieces and {how}.")
     return dataclasses.replace(
         segmentation,
         layers=layers,
         places=places,
         searched=(segmentation.searched - {name}) | set(sides),
-        decisions=(*segmentation.decisions, note),
+        decisions=(*segmentation.decisions, told),
     )
 
 
