@@ -46,6 +46,7 @@ from radvlm.io.rtstruct import (
     slice_axis,
 )
 from radvlm.io.shear import perpendicular
+from radvlm.io.size_rulers import check_organ_sizes
 from radvlm.types.geometry import Box, Geometry
 from radvlm.types.label_scheme import (
     Scheme,
@@ -123,6 +124,7 @@ def _checked(found: Segmentation, source: Any, like: Volume, accept_misplaced: b
     """The masks with what is to be said of their place on the scan; InputError where they are misplaced."""
     if isinstance(source, Segmentation) and any(d.step == PLACEMENT for d in source.decisions):
         return found  # judged when it was loaded, and accepted by the caller
+    check_organ_sizes(found)
     placement = placement_of(like, found, lambda: masks_as_stored(source, like, found))
     notes, fits = [Decision(PLACEMENT, doubt, warning=True) for doubt in placement.doubts], placement.fits
     if placement.problem:
