@@ -33,6 +33,7 @@ from radvlm.io.mask_as_stored import masks_as_stored
 from radvlm.io.mask_check import check_masks_fit, sample_labels, scheme_plausibility
 from radvlm.io.mask_grid import coverage, label_box, onto_box, onto_grid, require_overlap
 from radvlm.io.mask_layers import LayerPacker, count_labels, whole_labels
+from radvlm.io.mask_sides import with_sides
 from radvlm.io.mask_sources import canonical_grid, image_files, mask_files, raw_from_object, read_ahead, sidecar_names
 from radvlm.io.placement import placement_of
 from radvlm.io.raw import RawImage, StoredImage, StoredSegment, rescaled_image
@@ -117,7 +118,9 @@ def load_segmentation(
         found = _from_path(Path(source), like, scheme)
     else:
         found = _from_label_image(raw_from_object(source, like), "the mask", like, scheme)
-    return _checked(found, source, like, accept_misplaced) if isinstance(like, Volume) else found
+    if isinstance(like, Volume):
+        found = _checked(found, source, like, accept_misplaced)
+    return with_sides(found, like if isinstance(like, Volume) else None)
 
 
 def _checked(found: Segmentation, source: Any, like: Volume, accept_misplaced: bool) -> Segmentation:
@@ -164,7 +167,7 @@ def _from_path(path: Path, like: Volume | Geometry | None, scheme: SchemeLike) -
                 return _from_path(objects[0], like, scheme)
         return _from_folder(path, like, scheme)
     if not path.exists():
-        raise FileFormatError("the masks exist", str(path), "Check the path")
+        raise FileFormatError("the masks exist", f"{path}, which does not exist", "Check the path")
     if is_structure_set(path):
         return _from_structure_set(path, like, scheme)
     if _is_dicom(path):
@@ -664,7 +667,7 @@ def _from_structure_set(path: Path, like: Volume | Geometry | None, scheme: Sche
         raise InputError(
             "contours become masks on the grid of a scan",
             f"{path.name}, an RT structure set, without the scan",
-            "Pass the scan with like=",
+            "Pass the scan (like= in Python)",
         )
     structures = read_structure_set(path)
     notes: tuple[Decision, ...] = ()
