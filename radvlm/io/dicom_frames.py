@@ -54,6 +54,7 @@ _SCAN_MARKS = (
     "ScanOptions",
     "EchoNumbers",
     "StackID",
+    "PatientPosition",
     "Exposure",
     "XRayTubeCurrent",
     "SeriesNumber",
@@ -88,6 +89,7 @@ TAGS = (
     "StudyDate",
     "StudyID",
     "AccessionNumber",
+    "PatientOrientation",
     "PhotometricInterpretation",
     "Rows",
     "Columns",
@@ -138,7 +140,8 @@ class Frame:
     """Where one image lies and which stack it belongs to.
 
     ``position_mm`` and the cosines are in DICOM's LPS+ system; ``pixel_spacing_mm`` is (between rows, between
-    columns). ``slope`` and ``intercept`` are None where the header has none.
+    columns). ``slope`` and ``intercept`` are None where the header has none. ``contradiction`` is PatientOrientation
+    where it says another direction than ImageOrientationPatient; "" where it agrees, or says nothing.
     """
 
     file: DicomFile
@@ -158,6 +161,7 @@ class Frame:
     column_cosine: Vector | None
     pixel_spacing_mm: tuple[float, float] | None
     is_localizer: bool
+    contradiction: str
     slope: float | None
     intercept: float | None
     values: PixelValues
@@ -275,6 +279,7 @@ def _frame(file: DicomFile, header: Any, number: int, groups: list[Any]) -> Fram
         column_cosine=column,
         pixel_spacing_mm=spacing if spacing and min(spacing) > 0 else None,  # type: ignore[arg-type]
         is_localizer=bool({"LOCALIZER", "SCOUT", "TOPOGRAM"} & set(image_type)),
+        contradiction=_contradiction(header.get("PatientOrientation"), row, column),
         slope=slope[0] if slope else None,
         intercept=intercept[0] if intercept else None,
         values=_values(header, groups, image_type),
@@ -375,6 +380,31 @@ def _unit_axes(orientation: tuple[float, ...] | None) -> tuple[Vector | None, Ve
     rest = tuple(c - along * r for c, r in zip(column, unit, strict=True))
     size = math.hypot(*rest)
     return unit, tuple(v / size for v in rest)  # type: ignore[return-value]
+
+
+#: Letters of PatientOrientation (PS3.3 C.7.6.1.1.1) as directions in LPS+.
+_LETTERS: dict[str, Vector] = {
+    "L": (1, 0, 0),
+    "R": (-1, 0, 0),
+    "P": (0, 1, 0),
+    "A": (0, -1, 0),
+    "H": (0, 0, 1),
+    "F": (0, 0, -1),
+}
+
+
+def _contradiction(words: Any, row: Vector | None, column: Vector | None) -> str:
+    """PatientOrientation such as ``L/P`` where a first letter points away from the axis; "" where nothing is wrong."""
+    if row is None or column is None or words is None or isinstance(words, str) or len(words) != 2:
+        return ""
+    texts = [str(word).strip().upper() for word in words]
+    if not all(text and len(text) <= 3 and set(text) <= set(_LETTERS) for text in texts):
+        return ""  # not of the standard, or a position such as HFS in the wrong place
+    for text, axis in zip(texts, (row, column), strict=True):
+        along = [sum(a * b for a, b in zip(_LETTERS[letter], axis, strict=True)) for letter in text]
+        if along[0] < -0.3 or max(along) < 0.5:
+            return "/".join(texts)
+    return ""
 
 
 def _words(value: Any) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ are no HU are never read; what is only like HU is chosen where there is nothing 
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import Counter
 from collections.abc import Sequence
@@ -27,6 +28,10 @@ from radvlm.types.provenance import Decision
 AXIAL_COSINE = 0.8
 #: Images of one stack differ in direction by less than this (cosine of 0.5 degrees).
 SAME_DIRECTION = math.cos(math.radians(0.5))
+_POSITION, _THICKNESS, _NUMBER = (
+    next(mark for mark in MARKS if mark.name == name)
+    for name in ("PatientPosition", "SliceThickness", "InstanceNumber")
+)
 #: Odd images up to this share of a stack (and always one) are set aside; more is an error.
 ODD_SHARE = 0.05
 
@@ -250,6 +255,8 @@ def choose(
                 f"slices{_preferred(stack, others)}; also there: {_listed(others)}.",
             )
         )
+    decisions += _orientation_doubts(stack)
+    decisions += _thinned_out(stack)
     if stack.values.scale is Scale.LIKE_HU:
         decisions.append(
             Decision(
@@ -341,6 +348,51 @@ def _one_scan(stack: Stack, series: Sequence[Stack], is_asked_for: bool) -> list
             "Pass the images of one of them (acquisition=, or a list of files)",
         )
     return []
+
+
+def _orientation_doubts(stack: Stack) -> list[Decision]:
+    """What contradicts the orientation that is read, which is ImageOrientationPatient's alone."""
+    doubts = []
+    wrong = [frame.contradiction for frame in stack.frames if frame.contradiction]
+    if wrong:
+        what = (
+            f"PatientOrientation ({wrong[0]}) contradicts ImageOrientationPatient in {len(wrong)} of "
+            f"{len(stack.frames)} images; the latter was followed. Check the sides on the images."
+        )
+        doubts.append(Decision("dicom", what, warning=True))
+    positions = {frame.marks[_POSITION.index] for frame in stack.frames} - {""}
+    if len(positions) > 1:
+        what = (
+            f"The images say different patient positions ({', '.join(sorted(positions))}); ImageOrientationPatient was "
+        )
+        doubts.append(Decision("dicom", what + "followed.", warning=True))
+    return doubts
+
+
+def _thinned_out(stack: Stack) -> list[Decision]:
+    """Say that images are missing at regular places: their numbers go up by more than 1, and so do the gaps.
+
+    A grid of every second slice is regular, so positions alone do not show it.
+    """
+    placed = sorted((stack.offset_mm(frame), frame.marks[_NUMBER.index]) for frame in stack.frames)
+    numbers = [int(number) for _, number in placed if number.isdigit()]
+    steps = {b - a for a, b in itertools.pairwise(numbers)}
+    if len(numbers) < max(6, len(placed)) or len(steps) != 1:
+        return []
+    step = abs(steps.pop())
+    spacing = abs(placed[-1][0] - placed[0][0]) / (len(placed) - 1)
+    thickness = stack.first.marks[_THICKNESS.index]
+    try:
+        is_apart = spacing >= 1.5 * float(thickness)
+    except ValueError:
+        is_apart = True
+    if step < 2 or not is_apart:
+        return []
+    what = (
+        f"The numbers of the images go up in steps of {step}: only one of {step} images is here, {spacing:.1f} mm "
+        "apart. What lies between them is not seen."
+    )
+    return [Decision("dicom", what, warning=True)]
 
 
 def _refuse_holes(stack: Stack, images: Sequence[LeftOut]) -> None:

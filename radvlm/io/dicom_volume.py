@@ -8,12 +8,13 @@ copy never exists. DICOM's LPS+ becomes RAS+ here and nowhere else.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from radvlm.errors import FileFormatError, GridError, InputError
-from radvlm.io.dicom_acquisitions import SAME_POSITION_MM
+from radvlm.io.dicom_acquisitions import SAME_POSITION_MM, acquisitions
 from radvlm.io.dicom_frames import Frame
 from radvlm.io.dicom_grid import Shear, SlicePlan, plan_shear, plan_slices, shifted
 from radvlm.io.dicom_pixels import SliceReader
@@ -21,6 +22,7 @@ from radvlm.io.dicom_series import Stack, catalog, choose
 from radvlm.io.dicom_study import study_of
 from radvlm.io.dicom_values import Scale
 from radvlm.io.hounsfield import LOWEST_HU, Rescale, clipped, correct_rescaled
+from radvlm.io.interleaving import MIN_ALTERNATION_HU, alternation
 from radvlm.io.raw import RawImage
 from radvlm.io.rescale import INT16, refuse_nonfinite
 from radvlm.types.geometry import canonical_order
@@ -60,20 +62,19 @@ def read_dicom(
     vouched = _require_hu(stack, rescale)
     own = {"auto": None, "header": None, "none": (1.0, 0.0)}
     reader = SliceReader(own[rescale] if isinstance(rescale, str) else rescale)
-    frames, dropped = _distinct(stack, reader)
-    offsets = np.array([stack.offset_mm(frame) for frame in frames])
-    plan = plan_slices(offsets)
-    shear = _shear(frames, offsets, stack)
-    whole = all(
-        float(v).is_integer()
-        for frame in frames
-        for v in (reader.rescale or (frame.slope or 1.0, frame.intercept or 0.0))
-    )
-    try:
-        hu = _assembled(frames, plan, shear, reader, np.dtype(np.int16 if whole else np.float32))
-    except _BeyondInt16:
-        reader.notes.clear()
-        hu = _assembled(frames, plan, shear, reader, np.dtype(np.float32))
+    frames, dropped, plan, shear, hu = _on_grid(stack, reader)
+    if alternation(hu.transpose(2, 1, 0))[0] >= MIN_ALTERNATION_HU:
+        first, *others = acquisitions(stack.frames, stack.offset_mm, are_mixed=True)
+        if first[0] is not None:
+            kept, members = max((first, *others), key=lambda part: len(part[1]))
+            stack = replace(stack, frames=tuple(members), acquisition=kept)
+            what = (
+                f"The slices were bright and dark by turns, as those of {len(others) + 1} acquisitions are; read "
+                f"that of {kept}."
+            )
+            decisions = (*decisions, Decision("dicom", what, warning=True))
+            reader.notes.clear()
+            frames, dropped, plan, shear, hu = _on_grid(stack, reader)
     refuse_nonfinite(hu, f"{stack}")
     rescales = {(frame.slope or 1.0, frame.intercept or 0.0) for frame in frames}
     if rescale == "auto":
@@ -109,6 +110,27 @@ def read_dicom(
             *judged,
         ),
     )
+
+
+def _on_grid(
+    stack: Stack, reader: SliceReader
+) -> tuple[list[Frame], tuple[Decision, ...], SlicePlan, Shear | None, np.ndarray]:
+    """The distinct frames, what was dropped, the plan of the grid, and the HU on it as (slices, rows, columns)."""
+    frames, dropped = _distinct(stack, reader)
+    offsets = np.array([stack.offset_mm(frame) for frame in frames])
+    plan = plan_slices(offsets)
+    shear = _shear(frames, offsets, stack)
+    whole = all(
+        float(v).is_integer()
+        for frame in frames
+        for v in (reader.rescale or (frame.slope or 1.0, frame.intercept or 0.0))
+    )
+    try:
+        hu = _assembled(frames, plan, shear, reader, np.dtype(np.int16 if whole else np.float32))
+    except _BeyondInt16:
+        reader.notes.clear()
+        hu = _assembled(frames, plan, shear, reader, np.dtype(np.float32))
+    return frames, dropped, plan, shear, hu
 
 
 def _require_hu(stack: Stack, rescale: Rescale) -> tuple[Decision, ...]:

@@ -16,6 +16,7 @@ import numpy as np
 from radvlm.errors import FileFormatError, InputError
 from radvlm.io.file_bytes import first_bytes, looks_like
 from radvlm.io.hounsfield import Rescale, checked_rescale, to_hu
+from radvlm.io.interleaving import refuse_interleaved
 from radvlm.io.raw import RawImage
 from radvlm.io.shear import perpendicular
 from radvlm.types.volume import Volume
@@ -93,6 +94,7 @@ def load_volume(
 
 def _volume(raw: RawImage) -> Volume:
     raw = perpendicular(raw, is_scan=True)
+    refuse_interleaved(raw.array)
     hu, geometry, axes = raw.canonical()
     return Volume(hu, geometry, raw.study, axes, raw.sources, raw.decisions)
 

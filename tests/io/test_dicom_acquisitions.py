@@ -57,6 +57,7 @@ DIFFERENCES = [
     ({"ReconstructionDiameter": "350"}, {"ReconstructionDiameter": "500"}),
     ({"ImageType": "ORIGINAL/PRIMARY/AXIAL/A"}, {"ImageType": "ORIGINAL/PRIMARY/AXIAL/B"}),
     ({"AcquisitionNumber": lambda k: str(k // 4)}, {"AcquisitionNumber": lambda k: str(10 + k // 4)}),
+    ({"PatientPosition": "FFS"}, {"PatientPosition": "HFP"}),
     ({"Exposure": "100"}, {"Exposure": "200"}),
 ]
 
@@ -72,7 +73,7 @@ def frames_at(places, name, **attributes):
         file = DicomFile(f"{name}{k}", name, Path(name))
         axes = (1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (1.0, 1.0)
         ids = f"{name}.{k}", "s", "s", "1", "", "p", StudyIdentity(), ""
-        found.append(Frame(file, 0, *ids, 8, 9, place, *axes, False, 1.0, 0.0, PixelValues(), marks))
+        found.append(Frame(file, 0, *ids, 8, 9, place, *axes, False, "", 1.0, 0.0, PixelValues(), marks))
     return found
 
 
