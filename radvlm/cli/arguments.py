@@ -62,7 +62,7 @@ def mask_arguments(parser: argparse.ArgumentParser, *, required: bool) -> None:
         "--masks",
         required=required,
         metavar="MASKS",
-        help="multi-label NIfTI, NRRD or MetaImage, .seg.nrrd, folder or zip of binary masks, or DICOM SEG",
+        help="multi-label NIfTI, NRRD or MetaImage, .seg.nrrd, folder or zip of binary masks, DICOM SEG or RTSTRUCT",
     )
     parser.add_argument("--scheme", help="label scheme of the masks (default: detected; see `radvlm info schemes`)")
 

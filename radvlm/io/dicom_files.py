@@ -278,6 +278,23 @@ def _members(path: Path, skipped: Counter[str]) -> Iterator[DicomFile]:
             yield DicomFile(name, folder, path, info.filename)
 
 
+def sop_class_of(path: Path) -> str:
+    """SOPClassUID of a DICOM file with a preamble; "" for any other file and where it cannot be read."""
+    import pydicom
+
+    file = DicomFile(path.name, str(path.parent), path)
+    try:
+        if file.start()[128:132] != b"DICM":
+            return ""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with file.header() as stream:
+                header = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=["SOPClassUID"])
+            return str(header.get("SOPClassUID", ""))
+    except PARSER_ERRORS:
+        return ""
+
+
 def looks_like_dicom(path: Path) -> bool:
     """True when the first bytes of a file are DICOM's."""
     return _not_dicom(DicomFile(path.name, str(path.parent), path)) is None

@@ -19,7 +19,7 @@ from typing import Any
 
 from radvlm.errors import FileFormatError, InputError, StructureError
 from radvlm.io.dicom_bytes import plain
-from radvlm.io.dicom_files import parsing
+from radvlm.io.dicom_files import parsing, sop_class_of
 from radvlm.io.dicom_seg_frames import label_maps
 from radvlm.io.raw import RawImage
 from radvlm.types.anatomy import structure, structures
@@ -71,18 +71,7 @@ class DicomSeg:
 
 def is_dicom_seg(path: Path) -> bool:
     """True when a file is DICOM and says that it is a segmentation."""
-    import pydicom
-    from pydicom.errors import InvalidDicomError
-
-    try:
-        with path.open("rb") as file:
-            if file.read(132)[128:] != b"DICM":
-                return False
-            file.seek(0)
-            header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=["SOPClassUID"])
-    except (OSError, InvalidDicomError, ValueError, LookupError, AttributeError, EOFError):
-        return False
-    return str(header.get("SOPClassUID", "")) in SEG_CLASSES
+    return sop_class_of(path) in SEG_CLASSES
 
 
 def read_dicom_seg(path: Path, scan: Geometry | None = None) -> DicomSeg:

@@ -22,6 +22,7 @@ from radvlm.io.dicom_series import Stack, catalog, choose
 from radvlm.io.dicom_study import study_of
 from radvlm.io.dicom_values import Scale
 from radvlm.io.hounsfield import LOWEST_HU, Rescale, clipped, correct_rescaled
+from radvlm.io.hu_rulers import judged as rulers
 from radvlm.io.interleaving import MIN_ALTERNATION_HU, alternation
 from radvlm.io.raw import RawImage
 from radvlm.io.rescale import INT16, refuse_nonfinite
@@ -81,7 +82,7 @@ def read_dicom(
         header = rescales.pop() if len(rescales) == 1 else (1.0, 0.0)
         hu, judged = correct_rescaled(hu, *header, name=str(stack))
     else:
-        hu, judged = clipped(hu, "dicom", [], owned=True)
+        hu, judged = clipped(hu, "dicom", [*rulers(hu, "dicom", asserted=True)], owned=True)
     notes = [
         Decision("dicom", f"{count} {what}.", warning="padding" not in what)
         for what, count in sorted(reader.notes.items())

@@ -9,8 +9,10 @@ The rules, on a sample of at most a million voxels (shares of all voxels; HU):
 * air is -1100 to -900, tissue is -200 to 250, "deep" is below -1100.
 * The header's rescale is *not* applied when, without it, there is air (1 %) and tissue (5 %) and hardly anything deep,
   and with it either that air lands deep or the tissue vanishes (below 2 %).
-* 1024 is subtracted when no value is below 0, there is air at 0 to 150, and above 200 most values (60 %) lie between
-  824 and 1274 with a third of them inside some 150 wide window of soft tissue.
+* 1024, or 1000 where the air or the fat says so, is subtracted when hardly a value is below 0, there is air at 0 to
+  150, and above 200 most values (60 %) lie between 824 and 1274 with a third of them inside some 150 wide window of
+  soft tissue.
+* What passes is held against the rulers of ``hu_rulers``, which may forbid to interpret attenuation.
 * Refused: one constant value; 8-bit values; a spread below 30 in fractions (normalized); 1 % of varied values below
   -1100; 1 % above 4100; nothing below 0, unless 98 % lie within 200 HU (a crop of soft tissue); neither air nor tissue.
 """
@@ -22,6 +24,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from radvlm.errors import InputError
+from radvlm.io.hu_rulers import doubted, judged
 from radvlm.io.rescale import compact, refuse_nonfinite, rescaled, slabs
 from radvlm.types.provenance import Decision
 
@@ -29,6 +32,8 @@ from radvlm.types.provenance import Decision
 LOWEST_HU = -1024
 #: Intercept of nearly all scanners, the offset of values that were never rescaled.
 USUAL_OFFSET = 1024
+#: The other offset in use.
+OTHER_OFFSET = 1000
 SAMPLE_VOXELS = 1_000_000
 #: Without any value below 0, 98 % of a believable crop of soft tissue lie within this range.
 CROP_SPREAD_HU = 200
@@ -100,27 +105,31 @@ def to_hu(
         decisions.append(Decision(step, f"Rescaled once by the header: x {slope:g} {intercept:+g}."))
     hu = compact(stored) if (slope, intercept) == (1.0, 0.0) else rescaled(stored, slope, intercept)
     refuse_nonfinite(hu, name)
+    decisions += judged(hu, step, asserted=rescale != "auto")
     return clipped(hu, step, decisions, owned=hu is not stored and not np.shares_memory(hu, stored))
 
 
 def correct_rescaled(hu: np.ndarray, slope: float, intercept: float, name: str) -> tuple[np.ndarray, list[Decision]]:
     """The same judgment for a DICOM series, whose rescale was applied while reading.
 
-    The header says CT, so what is merely unusual becomes a warning; only the two unambiguous mistakes are undone.
+    Only the two unambiguous mistakes are undone.
     ``hu`` is changed in place.
     """
     sample = _sample(hu)
     if (slope, intercept) != (1.0, 0.0) and _was_hu_already(_look((sample - intercept) / slope), _look(sample)):
         undone = rescaled(hu, 1 / slope, -intercept / slope)
-        return clipped(undone, "dicom", [_double("dicom", slope, intercept)], owned=True)
+        told = [_double("dicom", slope, intercept), *judged(undone, "dicom")]
+        return clipped(undone, "dicom", told, owned=True)
     decisions: list[Decision] = []
     if _never_rescaled(sample):
-        hu = rescaled(hu, 1.0, -USUAL_OFFSET)
-        decisions.append(_subtracted("dicom"))
+        offset, told = _offset(sample, "dicom")
+        hu = rescaled(hu, 1.0, -offset)
+        decisions += told
     else:
         reason = _refusal(sample, hu.dtype)
         if reason:
-            decisions.append(Decision("dicom", f"Unusual for a CT: {reason}.", warning=True))
+            raise InputError("the values are a CT in Hounsfield units", f"{name}: {reason}", _REMEDY)
+    decisions += judged(hu, "dicom")
     return clipped(hu, "dicom", decisions, owned=True)
 
 
@@ -155,7 +164,8 @@ def _decided(
         decisions.append(Decision(step, f"Rescaled once by the header: x {slope:g} {intercept:+g}."))
         sample = applied
     if _never_rescaled(sample):
-        return slope, intercept - USUAL_OFFSET, [*decisions, _subtracted(step)]
+        offset, told = _offset(sample, step)
+        return slope, intercept - offset, [*decisions, *told]
     reason = _refusal(sample, stored.dtype if (slope, intercept) == (1.0, 0.0) else np.dtype(np.int16))
     if reason:
         raise InputError("the values are a CT in Hounsfield units", f"{name}: {reason}", _REMEDY)
@@ -173,13 +183,43 @@ def _double(step: str, slope: float, intercept: float) -> Decision:
     )
 
 
-def _subtracted(step: str) -> Decision:
-    return Decision(
-        step,
-        f"The values were never rescaled to HU (air near 0, soft tissue near {USUAL_OFFSET + 40}): "
-        f"{USUAL_OFFSET} was subtracted.",
-        warning=True,
-    )
+def _offset(sample: np.ndarray, step: str) -> tuple[int, list[Decision]]:
+    """1024 or 1000, what was added to HU to make these values, by their air and else by their fat; and what to say.
+
+    Air is where most of it lies, one exact value at the low end aside (padding, or all that lay below 0).
+    """
+    real = sample[sample > -1100]
+    low = real[real <= 150]
+    values, counts = np.unique(low, return_counts=True)
+    rest = low[low != values[counts.argmax()]] if counts.max() > 0.2 * low.size else low
+    if rest.size >= max(20, 0.03 * low.size) and np.ptp(rest) > 0:
+        close = np.bincount(np.clip(rest + 100, 0, 250).astype(np.int64), minlength=251)
+        air = float(np.convolve(close, np.ones(9), mode="same").argmax()) - 100
+        offset = USUAL_OFFSET if air > (USUAL_OFFSET - OTHER_OFFSET) / 2 else OTHER_OFFSET
+        sure = True
+    elif values[counts.argmax()] > (USUAL_OFFSET - OTHER_OFFSET) / 2:
+        offset, sure = USUAL_OFFSET, True
+    else:
+        fat = real[(real >= 850) & (real < 980)].astype(np.int64) - 850
+        peak = 850 + int(np.convolve(np.bincount(fat, minlength=130), np.ones(9), mode="same").argmax())
+        sure = fat.size >= 0.01 * real.size and 880 <= peak <= 940
+        offset = OTHER_OFFSET if sure and peak <= (USUAL_OFFSET + OTHER_OFFSET) / 2 - 103 else USUAL_OFFSET
+    decisions = [
+        Decision(
+            step,
+            f"The values were never rescaled to HU (air near 0, soft tissue near {offset + 40}): "
+            f"{offset} was subtracted.",
+            warning=True,
+        )
+    ]
+    if not sure:
+        decisions.append(
+            doubted(
+                "the values were never rescaled to HU, and whether 1024 or 1000 is to be subtracted cannot be told",
+                "Pass --rescale 1,-1024 or 1,-1000 (rescale= in Python)",
+            )
+        )
+    return offset, decisions
 
 
 def _sample(array: np.ndarray) -> np.ndarray:

@@ -44,7 +44,7 @@ def read_stored(path: str | PathLike[str], *, is_scan: bool = False) -> StoredIm
         return read_nrrd(path, is_scan=is_scan)
     if is_metaimage(start):
         return read_metaimage(path, is_scan=is_scan)
-    return read_stored_nifti(path, is_scan=is_scan)
+    return read_stored_nifti(path, is_scan=is_scan, stacked=not is_scan)
 
 
 def read_image(path: str | PathLike[str]) -> RawImage:

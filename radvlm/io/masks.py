@@ -27,12 +27,22 @@ from radvlm.io.dicom_seg import (
     segment_structure,
     unnamed_segments,
 )
+from radvlm.io.finding_stacks import finding_sentences, unstacked
 from radvlm.io.image_files import read_image, read_stored, stem_of
 from radvlm.io.mask_check import check_masks_fit, sample_labels, scheme_plausibility
 from radvlm.io.mask_grid import coverage, label_box, onto_box, onto_grid, require_overlap
 from radvlm.io.mask_layers import LayerPacker, count_labels, whole_labels
 from radvlm.io.mask_sources import canonical_grid, image_files, mask_files, raw_from_object, read_ahead, sidecar_names
 from radvlm.io.raw import RawImage, StoredImage, StoredSegment, rescaled_image
+from radvlm.io.rtstruct import (
+    Contours,
+    Filled,
+    contour_decisions,
+    filled,
+    is_structure_set,
+    read_structure_set,
+    slice_axis,
+)
 from radvlm.io.shear import perpendicular
 from radvlm.types.geometry import Box, Geometry
 from radvlm.types.label_scheme import (
@@ -65,7 +75,7 @@ def load_segmentation(source: Any, *, like: Volume | Geometry | None = None, sch
     Args:
         source: a multi-label file (NIfTI, NRRD, MetaImage); a segmentation of 3D Slicer (``.seg.nrrd``); a folder of
             binary masks named after structures (its ``segmentations`` subfolder is found); a zip of these; a DICOM SEG
-            file or a folder with one; (array, affine); a nibabel
+            or RTSTRUCT file or a folder with one; (array, affine); a nibabel
             image; a MONAI MetaTensor; {structure: any of these}; a Segmentation.
         like: the scan (or its Geometry). Masks on another grid are resampled to it by nearest neighbor. With a
             Volume the masks are also checked against its voxels (``check_masks_fit``).
@@ -111,7 +121,7 @@ def _from_path(path: Path, like: Volume | Geometry | None, scheme: SchemeLike) -
     if path.is_dir():
         inside = sorted(p for p in path.iterdir() if p.is_file() and not p.name.startswith("."))
         if not image_files(path):
-            objects = [p for p in inside if is_dicom_seg(p)]
+            objects = [p for p in inside if is_dicom_seg(p) or is_structure_set(p)]
             if len(objects) > 1:
                 raise InputError(
                     "one DICOM segmentation is given",
@@ -119,10 +129,12 @@ def _from_path(path: Path, like: Volume | Geometry | None, scheme: SchemeLike) -
                     "Pass the file that is meant",
                 )
             if objects:
-                return _from_dicom(objects[0], like, scheme)
+                return _from_path(objects[0], like, scheme)
         return _from_folder(path, like, scheme)
     if not path.exists():
         raise FileFormatError("the masks exist", str(path), "Check the path")
+    if is_structure_set(path):
+        return _from_structure_set(path, like, scheme)
     if _is_dicom(path):
         return _from_dicom(path, like, scheme)
     if zipfile.is_zipfile(path):
@@ -131,6 +143,8 @@ def _from_path(path: Path, like: Volume | Geometry | None, scheme: SchemeLike) -
     stored = read_stored(path)
     if stored.segments:
         return _from_segments(stored, path.name, like, scheme)
+    if stored.array.ndim == 4:
+        return _from_findings(stored, path, like, scheme)
     raw = rescaled_image(stored)
     if not raw.names and scheme is None:
         names, table = sidecar_names(path)
@@ -376,6 +390,47 @@ def _coded_structure(segment: StoredSegment) -> str | None:
     return segment_structure(item)
 
 
+# -- findings stacked in one file -------------------------------------------------------------------------------------
+
+
+def _from_findings(stored: StoredImage, path: Path, like: Volume | Geometry | None, scheme: SchemeLike) -> Segmentation:
+    """One mask for each finding; what it is comes from its sentence, or is given for its number."""
+    sentences, table = finding_sentences(path)
+    axes = like.stored_axes if isinstance(like, Volume) else "RAS"
+    masks, affine, notes = unstacked(stored, path.name, len(sentences), canonical_grid(like), axes)
+    if sentences and len(sentences) != len(masks):
+        raise FileFormatError(
+            "there is one sentence for each finding",
+            f"{path.name}: {len(masks)} findings, {len(sentences)} sentences in {table}",
+            "Correct the table",
+        )
+    given = {str(key): str(value) for key, value in scheme.items()} if isinstance(scheme, Mapping) else {}
+    words = [given.get(str(number), sentences[number] if sentences else "") for number in range(len(masks))]
+    chosen = _given_scheme(scheme) if scheme is not None and not isinstance(scheme, Mapping) else None
+    structures = [structure_from_name(word, chosen) if word else None for word in words]
+    if not any(structures):
+        raise StructureError(
+            "a stack of masks has a sentence for each finding that says what it is",
+            f"{path.name}: {len(masks)} findings, " + (f"such as {words[0]!r}" if any(words) else "no table beside it"),
+            'Pass scheme={number of the finding, from 0: structure}, such as {0: "lung_nodule"}',
+        )
+    unknown = [words[number] or f"finding {number}" for number, found in enumerate(structures) if found is None]
+    said = "; ".join(f"{number}: {found}" for number, found in enumerate(structures) if found)
+    notes += (Decision("masks", f"Findings of {path.name}{f' by {table}' if table else ''}: {said}."),)
+
+    def reader(mask: np.ndarray) -> Callable[[], RawImage]:
+        return lambda: RawImage(mask, affine, sources=stored.sources)
+
+    found = _from_masks(
+        [(name, path.name, reader(masks[number])) for number, name in enumerate(structures) if name],
+        like,
+        "findings",
+        (*stored.decisions, *notes),
+    )
+    unused = _unused_decision(with_near_names(unknown), path.name)
+    return dataclasses.replace(found, sources=stored.sources, decisions=(*found.decisions, *unused))
+
+
 # -- binary masks ---------------------------------------------------------------------------------------------------
 
 
@@ -565,6 +620,59 @@ def _from_dicom(path: Path, like: Volume | Geometry | None, scheme: SchemeLike) 
             *_empty_decision(np.array([0, *counts.values()]), path.name),
         ),
     )
+
+
+def _from_structure_set(path: Path, like: Volume | Geometry | None, scheme: SchemeLike) -> Segmentation:
+    target = canonical_grid(like)
+    if target is None:
+        raise InputError(
+            "contours become masks on the grid of a scan",
+            f"{path.name}, an RT structure set, without the scan",
+            "Pass the scan with like=",
+        )
+    structures = read_structure_set(path)
+    notes: tuple[Decision, ...] = ()
+    if isinstance(like, Volume):
+        identity = DicomSeg((), {}, {}, structures.study, (structures.source,), ())
+        notes = tuple(require_same_patient(identity, like.study))
+    named = _region_names(structures.regions, scheme)
+    drawn = [region for region in structures.regions if region.polygons_mm]
+    known = [(structure, region) for region in drawn if (structure := named[region])]
+    unknown = [region.name for region in drawn if named[region] is None]
+    if not known:
+        raise unknown_names(unknown, "contours")
+    axis = slice_axis(structures, target)
+    results: dict[str, Filled] = {}
+
+    def reader(region: Contours) -> Callable[[], RawImage]:
+        def read() -> RawImage:
+            results[region.name] = done = filled(region, target, axis)
+            return RawImage(done.mask, target.affine, sources=(structures.source,))
+
+        return read
+
+    masks = [(structure, f"{path.name} ({region.name})", reader(region)) for structure, region in known]
+    segmentation = _from_masks(masks, target, "RTSTRUCT", notes)
+    return dataclasses.replace(
+        segmentation,
+        sources=(structures.source,),
+        decisions=(
+            *segmentation.decisions,
+            *contour_decisions(results, path.name),
+            *_unused_decision(with_near_names(unknown), path.name),
+        ),
+    )
+
+
+def _region_names(regions: Iterable[Contours], scheme: SchemeLike) -> dict[Contours, str | None]:
+    """Structure of each region ("" = left out, None = unknown), by its name or as given."""
+    given = scheme if isinstance(scheme, Mapping) else {}
+    chosen = _given_scheme(scheme) if scheme is not None and not isinstance(scheme, Mapping) else None
+    named: dict[Contours, str | None] = {}
+    for region in regions:
+        word = {str(key): str(value) for key, value in given.items()}.get(region.name, region.name)
+        named[region] = structure_from_name(word, chosen) if word else ""
+    return named
 
 
 def _segment_names(seg: DicomSeg, counts: Mapping[int, int], scheme: SchemeLike) -> dict[int, str]:

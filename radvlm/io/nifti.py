@@ -59,13 +59,16 @@ def is_nifti(start: bytes) -> bool:
     return start[:2] == b"\x1f\x8b" or start[344:348] in _MAGIC or start[4:8] in _MAGIC
 
 
-def read_stored_nifti(path: str | PathLike[str], *, is_scan: bool = False) -> StoredImage:
-    """Like ``read_nifti`` without the rescale; a scan (and no mask) that is one value throughout may be refused."""
+def read_stored_nifti(path: str | PathLike[str], *, is_scan: bool = False, stacked: bool = False) -> StoredImage:
+    """Like ``read_nifti`` without the rescale; a scan (and no mask) that is one value throughout may be refused.
+
+    ``stacked``: masks may be stacked along a fourth axis, which may be the first; the array then has four axes.
+    """
     path = _header_path(Path(path))
     packed, source = file_bytes(path)
     sources = [source]
     version, single, header = _header(_start(packed, path.name), path.name)
-    shape, squeezed = _shape(header, path.name)
+    shape, squeezed = _shape(header, path.name, stacked)
     dtype = _dtype(header, path.name)
     offset = _voxel_offset(header, version, single, path.name)
     voxel_bytes = int(np.prod([int(n) for n in shape], dtype=object)) * dtype.itemsize
@@ -174,8 +177,8 @@ def _header(start: bytes, name: str) -> tuple[int, bool, Any]:
     return version, single, kind(start[: size[order]], endianness="<" if order == "little" else ">", check=False)
 
 
-def _shape(header: Any, name: str) -> tuple[tuple[int, int, int], str]:
-    """Shape (I, J, K), and the squeezed axes in words ("" when there were none)."""
+def _shape(header: Any, name: str, stacked: bool) -> tuple[tuple[int, ...], str]:
+    """Shape (I, J, K), or of four axes where masks are stacked, and the squeezed axes in words ("" for none)."""
     dims = [int(n) for n in header["dim"]]
     count = dims[0]
     if not 1 <= count <= 7:
@@ -187,6 +190,8 @@ def _shape(header: Any, name: str) -> tuple[tuple[int, int, int], str]:
         )
     if count < 3:
         raise GridError("the image is 3D", f"{name}: {sizes}", "Pass the whole volume, not one slice")
+    if stacked and count > 3 and sizes[3] > 1 and all(n == 1 for n in sizes[4:]):
+        return tuple(sizes[:4]), ""
     if any(n > 1 for n in sizes[3:]):
         raise GridError(
             "the image is one 3D volume",

@@ -16,6 +16,7 @@ import numpy as np
 from radvlm.errors import FileFormatError, InputError
 from radvlm.io.file_bytes import first_bytes, looks_like
 from radvlm.io.hounsfield import Rescale, checked_rescale, to_hu
+from radvlm.io.hu_rulers import doubt_of
 from radvlm.io.interleaving import refuse_interleaved
 from radvlm.io.raw import RawImage
 from radvlm.io.shear import perpendicular
@@ -96,7 +97,7 @@ def _volume(raw: RawImage) -> Volume:
     raw = perpendicular(raw, is_scan=True)
     refuse_interleaved(raw.array)
     hu, geometry, axes = raw.canonical()
-    return Volume(hu, geometry, raw.study, axes, raw.sources, raw.decisions)
+    return Volume(hu, geometry, raw.study, axes, raw.sources, raw.decisions, doubt_of(raw.decisions))
 
 
 def _refuse_affine(affine: np.ndarray | None) -> None:

@@ -440,7 +440,8 @@ def test_a_scan_that_the_header_turns_into_air_is_refused(tmp_path) -> None:
             with pytest.raises(InputError, match="the rescale to HU is unambiguous"):
                 load_volume(path)
         else:
-            assert not warned(load_volume(path)), parts
+            volume = load_volume(path)
+            assert all(d.step == "attenuation" for d in volume.decisions if d.warning), parts
 
 
 def test_every_decision_names_its_step_and_the_numbers(tmp_path, body) -> None:
@@ -456,7 +457,8 @@ def test_every_decision_names_its_step_and_the_numbers(tmp_path, body) -> None:
         (raw, (1, 1024), "header", "Rescaled once by the header: x 1 +1024."),
     ):
         decisions = load_volume(with_header(tmp_path, array, *header), rescale=rescale).decisions
-        assert [d.step for d in decisions] == ["nifti"], told
+        assert {d.step for d in decisions} == {"nifti"} and len(decisions) <= 2, told
+        assert len(decisions) == 1 or decisions[1].what.startswith("Rescaled as asked for, although"), told
         assert decisions[0].what.startswith(told)
     padded = np.where(body < -900, -3024, body).astype(np.int16)
     (clip,) = load_volume(padded, affine=AFFINE).decisions

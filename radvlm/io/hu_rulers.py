@@ -1,0 +1,289 @@
+"""Rulers in the image itself that tell whether values are Hounsfield units: the air around the body, fat, soft tissue.
+
+What the header says is not asked. Air around a body is -1000 HU (a scanner passes its tests between -1005 and -970,
+ACR CT accreditation phantom), fat lies near -100 and soft tissue between 10 and 130 HU. A scan without air around it
+(a crop, a circle of view with padding only) has no such ruler, and then nothing is said. The limits are wide on
+purpose: an honest scan, whatever its noise, phase, padding or coverage, must not be warned of.
+
+Everything is read off a coarse grid of at most ``GRID`` voxels an axis:
+
+* flat values (one exact value over more than ``FLAT_SHARE`` of a face of the grid) are padding or blanked air;
+* the first other value met from each face inwards is what surrounds the body, when one narrow range holds most of
+  them on at least three faces; its center is the air ruler;
+* a cut: an exact lowest value above ``LOWEST_CUT_HU``, or an exact highest value below ``HIGHEST_CUT_HU``, that holds
+  many voxels where its neighbors hold few.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from radvlm.types.provenance import Decision
+
+#: Step of the decisions that forbid to interpret attenuation.
+DOUBT_STEP = "attenuation"
+_PREFIX = "Attenuation is not interpreted: "
+GRID = 56
+#: An exact value over this share of a face is padding or blanked air.
+FLAT_SHARE = 0.02
+#: Half-width (HU) of the range that holds what surrounds the body, and the share of a face that it must hold.
+AROUND_HU, AROUND_SHARE = 60.0, 0.6
+AIR_HU, AIR_TOLERANCE_HU = -1000.0, 40.0
+#: Where fat and soft tissue (plain or enhanced) have their peaks.
+FAT_HU, SOFT_HU = (-130.0, -70.0), (10.0, 150.0)
+#: Where their peaks are looked for.
+_NEAR_FAT, _NEAR_SOFT = (-190.0, -20.0), (-10.0, 190.0)
+#: What surrounds a crop of lung.
+LUNG_HU = (-970.0, -550.0)
+#: Below is padding. With more noise than the other, a shift by 24 HU cannot be told.
+DEEP_HU, NOISY_HU = -1250.0, 35.0
+#: Air, fat and soft tissue that lie off together in one direction: a shift of about 24 HU (1000 taken for 1024).
+RAISED_HU, LOWERED_HU = (-981.0, -88.0, 45.0), (-1014.0, -96.0, 100.0)
+#: A scan is cut below when its lowest value lies above this, and above when its highest lies below.
+LOWEST_CUT_HU, HIGHEST_CUT_HU = -940.0, 600.0
+
+
+@dataclass(frozen=True)
+class Around:
+    """What surrounds the body: center and spread (HU), and the number of faces on which it does."""
+
+    center_hu: float
+    spread_hu: float
+    faces: int
+    is_flat: bool
+
+
+def doubted(doubt: str, remedy: str = "") -> Decision:
+    """The decision that attenuation is not interpreted, and what would mend it. ``doubt`` is one phrase."""
+    return Decision(DOUBT_STEP, f"{_PREFIX}{doubt}." + (f" {remedy}." if remedy else ""), warning=True)
+
+
+def doubt_of(decisions: Iterable[Decision]) -> str:
+    """Why attenuation is not interpreted, by the first such decision; "" without one."""
+    for decision in decisions:
+        if decision.step == DOUBT_STEP and decision.what.startswith(_PREFIX):
+            return decision.what[len(_PREFIX) :].split(". ")[0].rstrip(".")
+    return ""
+
+
+def judged(hu: np.ndarray, step: str, asserted: bool = False) -> tuple[Decision, ...]:
+    """What the rulers say against values (I, J, K) in HU, any axis order: () when nothing.
+
+    Args:
+        hu: as the rescale left it, before anything below -1024 is raised.
+        step: of a decision that doubts nothing.
+        asserted: the caller said how the values become HU. A doubt is then told, and the caller believed; only what was
+            cut off cannot be had back by saying so.
+    """
+    grid = _coarse(hu)
+    if grid.size < 500:
+        return ()
+    cut = _cut(grid)
+    if cut:
+        return (doubted(cut, "Pass the scan before it was windowed"),)
+    flat = _flat_values(grid)
+    values = grid[~np.isin(grid, flat)] if flat.size else grid.ravel()
+    if values.size < 500:
+        return ()
+    around = _around(grid, flat)
+    is_air = around is not None and abs(around.center_hu - AIR_HU) <= AIR_TOLERANCE_HU
+    told = _not_air(around, values) if around is not None and not is_air else None
+    told = told or _no_tissue(values, around)
+    if told is None and around is not None and is_air:
+        told = _small_shift(around, values)
+    if told is None:
+        return ()
+    return (Decision(step, f"Rescaled as asked for, although {told[0]}.", True),) if asserted else (doubted(*told),)
+
+
+def _no_tissue(values: np.ndarray, around: Around | None) -> tuple[str, str] | None:
+    """A body without soft tissue, although the air around it is right or most of it is dense."""
+    body = values[values > -850]
+    tissue = np.count_nonzero((body >= -200) & (body <= 250))
+    dense = np.count_nonzero(body > 250)
+    remedy = "Pass --rescale SLOPE,INTERCEPT (rescale= in Python) if you know them"
+    if tissue < 0.1 * dense and dense >= 0.1 * values.size:
+        return "almost nothing lies where fat and soft tissue do, and much lies above", remedy
+    if around is None or around.is_flat or abs(around.center_hu - AIR_HU) > AIR_TOLERANCE_HU:
+        return None
+    thin = np.count_nonzero((values > around.center_hu + max(50.0, 4 * around.spread_hu)) & (values <= -850))
+    if body.size < 0.005 * values.size and thin >= 0.05 * values.size:
+        return f"everything lies near the air around it, at {around.center_hu:.0f} HU", remedy
+    counts, edges = np.histogram(body, bins=np.arange(-500, 20, 20))
+    fullest = int(counts.argmax())
+    sunken = edges[fullest] < -160 and counts[fullest] > 5 * counts[edges[:-1] >= -140].max(initial=0)
+    if body.size >= 200 and (tissue < 0.1 * body.size or sunken):
+        low, high = np.percentile(body, (5, 95))
+        return (
+            f"the air around the body is right, but the body lies between {low:.0f} and {high:.0f} HU, "
+            "as if the slope of the rescale were wrong",
+            remedy,
+        )
+    return None
+
+
+def _small_shift(around: Around, values: np.ndarray) -> tuple[str, str] | None:
+    """Air, fat and soft tissue that lie off together by about as much as 1000 does from 1024."""
+    if around.is_flat or around.spread_hu > NOISY_HU:
+        return None
+    center, (fat, _), (soft, _) = around.center_hu, _peak(values, *_NEAR_FAT), _peak(values, *_NEAR_SOFT)
+    raised = center >= RAISED_HU[0] and fat >= RAISED_HU[1] and soft >= RAISED_HU[2]
+    lowered = center <= LOWERED_HU[0] and fat <= LOWERED_HU[1] and soft <= LOWERED_HU[2]
+    if not raised and not lowered:
+        return None
+    off = round(center - AIR_HU)
+    return (
+        f"air around the body, fat and soft tissue lie at {center:.0f}, {fat:.0f} and {soft:.0f} HU, "
+        f"about {abs(off)} HU too {'high' if off > 0 else 'low'}",
+        f"An intercept of 1000 may have been taken for 1024 or the other way round: try --rescale 1,{-off}",
+    )
+
+
+def _not_air(around: Around, values: np.ndarray) -> tuple[str, str] | None:
+    """What data look like whose surroundings are not at -1000 HU, and the remedy; None where that may well be."""
+    center, off = around.center_hu, around.center_hu - AIR_HU
+    if center < DEEP_HU:
+        return None  # padding
+    here, there = _tissue_at(values, 0.0), _tissue_at(values, off)
+    if center >= -1040 and here and 2 * here >= there:
+        return None  # a crop, a bed, a filled background: fat and soft tissue are where they belong
+    if there:
+        return (
+            f"the air around the body lies at {center:.0f} HU, and fat and soft tissue are off with it: "
+            f"all values are about {abs(off):.0f} HU too {'high' if off > 0 else 'low'}",
+            f"Pass --rescale 1,{-round(off)} (rescale= in Python) if that is right",
+        )
+    if LUNG_HU[0] <= center <= LUNG_HU[1] and not around.is_flat:
+        return None
+    low = float(np.percentile(values, 1))
+    if around.is_flat and (low < center - 200 or center < AIR_HU):
+        return None  # padding or a filled background: the scan goes on below it, or it is below air
+    is_empty = around.spread_hu < 8 and abs(center) <= 12 and np.mean((values > -150) & (values < -60)) < 0.005
+    if not around.is_flat and not is_empty and -200 <= center <= 250:
+        return None  # a crop of soft tissue: nothing of it is air
+    return (
+        f"what surrounds the body lies at {center:.0f} HU instead of -1000, and fat and soft tissue are not where they "
+        "belong, as in a derived map (iodine, perfusion) or a changed gray scale",
+        "Pass the scan itself, or --rescale SLOPE,INTERCEPT (rescale= in Python)",
+    )
+
+
+def _tissue_at(values: np.ndarray, off: float) -> int:
+    """How many values the fainter of the peaks of fat and soft tissue holds, were all values ``off`` too high; 0 where
+    one of them is not in its place."""
+    fat, of_fat = _peak(values, _NEAR_FAT[0] + off, _NEAR_FAT[1] + off)
+    soft, of_soft = _peak(values, _NEAR_SOFT[0] + off, _NEAR_SOFT[1] + off)
+    in_place = FAT_HU[0] <= fat - off <= FAT_HU[1] and SOFT_HU[0] <= soft - off <= SOFT_HU[1]
+    return min(of_fat, of_soft) if in_place else 0
+
+
+def _coarse(hu: np.ndarray) -> np.ndarray:
+    """Every n-th voxel along each axis as float32, at most ``GRID`` an axis, both faces included where they fall so."""
+    index = tuple(slice((n - 1) % s // 2, None, s) for n, s in ((n, -(-n // GRID)) for n in hu.shape))
+    return np.round(np.asarray(hu[index], dtype=np.float32), 2)
+
+
+def _rays(grid: np.ndarray) -> list[np.ndarray]:
+    """The grid seen from each face inwards, depth first; only along axes with at least 8 voxels."""
+    views = []
+    for axis in range(3):
+        if grid.shape[axis] >= 8:
+            inwards = np.moveaxis(grid, axis, 0)
+            views += [inwards, inwards[::-1]]
+    return views
+
+
+def _flat_values(grid: np.ndarray) -> np.ndarray:
+    """Exact values that hold FLAT_SHARE or more of some face, or are padding by their size."""
+    found: list[np.ndarray] = []
+    for view in _rays(grid):
+        values, counts = np.unique(view[0], return_counts=True)
+        common = counts >= max(FLAT_SHARE * view[0].size, 12)
+        for value, count in zip(values[common], counts[common], strict=True):
+            near = np.count_nonzero(np.abs(view[0] - value) <= 3) - count
+            if count > near:  # noise in whole numbers has neighbors
+                found.append(value)
+    return np.unique(np.array(found, dtype=grid.dtype))
+
+
+def _around(grid: np.ndarray, flat: np.ndarray) -> Around | None:
+    """What surrounds the body, None where nothing does."""
+    fronts = []
+    for view in _rays(grid):
+        other = ~np.isin(view, flat)
+        depth = other.argmax(axis=0)
+        first = np.take_along_axis(view, depth[None], axis=0)[0]
+        fronts.append(first[other.any(axis=0)])
+    held = np.concatenate(fronts) if fronts else np.empty(0)
+    if held.size >= 100:
+        center = _mode(held)
+        faces = sum(bool(f.size >= 12 and np.mean(np.abs(f - center) <= AROUND_HU) >= AROUND_SHARE) for f in fronts)
+        if faces >= 3:
+            near = held[np.abs(held - center) <= AROUND_HU]
+            middle = float(np.median(near))
+            return Around(_refined(grid, near, center), float(1.4826 * np.median(np.abs(near - middle))), faces, False)
+    if not flat.size:
+        return None
+    shares = {
+        float(value): sum(bool(np.mean(view[0] == value) >= AROUND_SHARE) for view in _rays(grid)) for value in flat
+    }
+    value, faces = max(shares.items(), key=lambda item: item[1])
+    return Around(value, 0.0, faces, True) if faces >= 3 else None
+
+
+def _mode(values: np.ndarray) -> float:
+    """Center of the fullest 24 HU of a histogram in steps of 4 HU."""
+    low = float(values.min())
+    counts = np.bincount(((values - low) / 4).astype(np.int64))
+    smooth = np.convolve(counts, np.ones(6), mode="full")
+    return low + 4 * (float(smooth.argmax()) - 2.5 + 0.5)
+
+
+def _refined(grid: np.ndarray, near: np.ndarray, center: float) -> float:
+    """The median of what is near the mode, which noise on both sides of it does not move.
+
+    Where values end at one exact value near the mode that holds a quarter of them (air cut off at -1000), those count.
+    """
+    close = near[np.abs(near - center) <= AROUND_HU / 2]
+    if not close.size:
+        return center
+    whole = grid[np.abs(grid - center) <= AROUND_HU]
+    lowest = float(whole.min())
+    if lowest > -1020 and np.mean(whole == lowest) >= 0.25:
+        close = whole
+    return float(np.median(close))
+
+
+def _peak(values: np.ndarray, low: float, high: float) -> tuple[float, int]:
+    """Where a histogram of ``low`` to ``high`` has its fullest 20 HU, and how many values those hold; NaN for few."""
+    inside = values[(values >= low) & (values < high)]
+    if inside.size < 100:
+        return float("nan"), 0
+    counts = np.bincount(((inside - low) / 4).astype(np.int64), minlength=round((high - low) / 4))
+    smooth = np.convolve(counts, np.ones(5), mode="same")
+    return low + 4 * float(smooth.argmax()) + 2, int(smooth.max())
+
+
+def _cut(grid: np.ndarray) -> str:
+    """ "" or how the values were cut to a window."""
+    values = grid[grid > -1100]
+    if values.size < 500:
+        return ""
+    low, high = float(values.min()), float(values.max())
+    below = low > LOWEST_CUT_HU and _piles_up(values, low, 0.005)
+    above = high < HIGHEST_CUT_HU and _piles_up(values, high, 0.002)
+    if below and above:
+        return f"the values were cut to a window of {low:g} to {high:g} HU"
+    if below:
+        return f"all values below {low:g} HU were cut off, so air and lung cannot be told"
+    return f"all values above {high:g} HU were cut off" if above else ""
+
+
+def _piles_up(values: np.ndarray, end: float, share: float) -> bool:
+    """True when the exact value ``end`` holds a ``share`` of all, and more than the 40 HU next to it would."""
+    at = np.count_nonzero(values == end)
+    near = np.count_nonzero(np.abs(values - end) <= 40) - at
+    return bool(at >= share * values.size and at >= 4 * near / 40 and at >= 20)
