@@ -21,6 +21,7 @@ from radvlm.io.dicom_acquisitions import SAME_POSITION_MM, Acquisition, acquisit
 from radvlm.io.dicom_files import read_headers
 from radvlm.io.dicom_frames import MARKS, TAGS, Frame, LeftOut, Vector, frames_of, is_ct, left_out, short_text
 from radvlm.io.dicom_values import PixelValues, Scale
+from radvlm.io.hu_rulers import doubted
 from radvlm.types.provenance import Decision
 
 #: |cosine| between a slice normal and the body axis from which a stack counts as axial (37 degrees; gantry tilt is
@@ -258,14 +259,8 @@ def choose(
     decisions += _orientation_doubts(stack)
     decisions += _thinned_out(stack)
     if stack.values.scale is Scale.LIKE_HU:
-        decisions.append(
-            Decision(
-                "dicom",
-                f"The series is {stack.values.words}, not a conventional CT: its densities are only roughly HU, and "
-                "limits of attenuation were not made for it.",
-                warning=True,
-            )
-        )
+        doubt = f"the series is {stack.values.words}, for which limits in HU were not made"
+        decisions.append(doubted(doubt, "Pass the conventional series where there is one"))
     if not stack.is_axial:
         decisions.append(Decision("dicom", f"The series is {stack.plane}, not axial.", warning=True))
     if stack.odd_sizes:

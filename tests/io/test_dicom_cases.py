@@ -12,6 +12,7 @@ from radvlm.io import load_volume
 from radvlm.io.dicom_series import list_series
 
 SMALL = (8, 9)
+EXPLICIT = "1.2.840.10008.1.2.1"
 
 
 def read(folder, **arguments):
@@ -156,18 +157,27 @@ def test_one_slice_aside_is_an_error(writer, tmp_path, aside, which):
 
 @pytest.mark.slow
 def test_linked_folders_and_directory_files(writer, tmp_path, is_linear):
-    from pydicom.fileset import FileSet
+    from pydicom.dataset import Dataset, FileMetaDataset
 
-    paths = writer.write(tmp_path / "real", count=6, size=SMALL, change=setting(StudyTime="100000", StudyID="1"))
+    paths = writer.write(tmp_path / "real", count=6, size=SMALL)
     (tmp_path / "case").mkdir()
     (tmp_path / "case" / "scan").symlink_to(tmp_path / "real")
     (tmp_path / "real" / "loop").symlink_to(tmp_path / "case")
     is_linear(read(tmp_path / "case"), 0.5)
     (tmp_path / "real" / "loop").unlink()
-    disc = FileSet()
-    for path in paths:
-        disc.add(path)
-    disc.write(tmp_path / "disc")
+    images = tmp_path / "disc" / "IMAGES" / "SERIES1"
+    images.mkdir(parents=True)
+    directory = Dataset()
+    directory.file_meta = FileMetaDataset()
+    directory.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.1.3.10"
+    directory.file_meta.MediaStorageSOPInstanceUID, directory.file_meta.TransferSyntaxUID = "1.2.3", EXPLICIT
+    directory.DirectoryRecordSequence = [Dataset()]  # a patient, without a file
+    for number, path in enumerate(paths):
+        shutil.copy(path, images / f"IM{number:04d}")
+        record = Dataset()
+        record.DirectoryRecordType, record.ReferencedFileID = "IMAGE", ["IMAGES", "SERIES1", f"IM{number:04d}"]
+        directory.DirectoryRecordSequence.append(record)
+    directory.save_as(tmp_path / "disc" / "DICOMDIR", enforce_file_format=True)
     is_linear(read(tmp_path / "disc" / "DICOMDIR"), 0.5)
     is_linear(read(tmp_path / "disc"), 0.5)
     lower = tmp_path / "lower"
