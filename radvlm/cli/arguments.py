@@ -33,10 +33,36 @@ def scan_arguments(parser: argparse.ArgumentParser) -> None:
     rescale_argument(parser)
 
 
+def output_argument(
+    parser: argparse._ActionsContainer, help: str, *, folder: bool = True, metavar: str = "OUT", required: bool = True
+) -> None:
+    """``-o``: where a command writes; ``require_output`` asks whether it may before the command begins."""
+    parser.add_argument("-o", "--output", required=required, metavar=metavar, help=help)
+    parser.set_defaults(output_is_folder=folder)
+
+
+def require_output(args: argparse.Namespace) -> None:
+    """FileFormatError when what a command is to write cannot be written; asked before anything is read."""
+    from radvlm.files.atomic import require_writable_file, require_writable_folder
+
+    output = getattr(args, "output", None)
+    if output is not None and args.output_is_folder:
+        require_writable_folder(output)
+    elif output is not None:
+        require_writable_file(output)
+    if isinstance(getattr(args, "page", None), str):
+        require_writable_file(args.page)
+    if getattr(args, "action", None) in ("add", "remove"):
+        require_writable_folder(args.index)
+
+
 def ct_argument(parser: argparse.ArgumentParser, *, required: bool = True, more: str = "") -> None:
     """``ct``: one path, or the files of one scan."""
     parser.add_argument(
-        "ct", nargs="+" if required else "*", metavar="CT", help=f"DICOM folder, zip or files, or a NIfTI file{more}"
+        "ct",
+        nargs="+" if required else "*",
+        metavar="CT",
+        help=f"DICOM folder, zip or files, or a NIfTI, NRRD or MetaImage (.mha) file{more}",
     )
 
 
@@ -57,7 +83,7 @@ def scan_of(args: argparse.Namespace) -> Volume:
 
 
 def mask_arguments(parser: argparse.ArgumentParser, *, required: bool) -> None:
-    """``--masks`` and ``--scheme``."""
+    """``--masks``, ``--scheme`` and ``--accept-misplaced``."""
     parser.add_argument(
         "--masks",
         required=required,
@@ -65,6 +91,11 @@ def mask_arguments(parser: argparse.ArgumentParser, *, required: bool) -> None:
         help="multi-label NIfTI, NRRD or MetaImage, .seg.nrrd, folder or zip of binary masks, DICOM SEG or RTSTRUCT",
     )
     parser.add_argument("--scheme", help="label scheme of the masks (default: detected; see `radvlm info schemes`)")
+    parser.add_argument(
+        "--accept-misplaced",
+        action="store_true",
+        help="go on with masks that look mirrored, turned or shifted on the scan; the report says so in its head",
+    )
 
 
 def patient_arguments(parser: argparse.ArgumentParser) -> None:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from radvlm.cli.arguments import output_argument
 from radvlm.cli.judge import add_judge_arguments, dry_run, open_judge, prices_of, summary, write_card
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--blank-is-zero", action="store_true", help="take empty counts for 0")
     parser.add_argument("--bootstraps", type=int, default=2000, metavar="N", help="for intervals (default 2000)")
     parser.add_argument("--confidence", type=float, default=0.95, help="of intervals (default 0.95)")
-    parser.add_argument("-o", "--output", required=True, metavar="OUT", help="folder to write")
+    output_argument(parser, "folder to write")
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress, no summary on stdout")
     add_judge_arguments(parser)
 

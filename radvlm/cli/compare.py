@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from radvlm.cli.arguments import output_argument
 from radvlm.cli.terminal import deliver
 
 
@@ -27,7 +28,7 @@ def add_parser(commands: Any) -> None:
     )
     compare.add_argument("--nadir-mm", type=float, metavar="MM", help="smallest sum of diameters so far")
     compare.add_argument("--format", choices=("text", "csv", "json"), default="text")
-    compare.add_argument("-o", "--output", metavar="FILE", help="default: standard output")
+    output_argument(compare, "default: standard output", folder=False, metavar="FILE", required=False)
     compare.set_defaults(run=run)
 
 

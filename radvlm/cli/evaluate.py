@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from radvlm.cli.arguments import output_argument
+
 if TYPE_CHECKING:
     from radvlm.report_reader.report_text import ReportText
     from radvlm.types.region_map import RegionMap
@@ -92,7 +94,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     metrics.add_argument("--seed", type=int, default=0)
     add_judge_arguments(parser)
     out = parser.add_argument_group("output")
-    out.add_argument("-o", "--output", required=True, metavar="OUT", help="folder to write")
+    output_argument(out, "folder to write")
     out.add_argument("--no-page", action="store_true", help="leave evaluation.html out (it holds report texts)")
     out.add_argument(
         "--max-failed",

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from radvlm.cli.arguments import rescale_argument, scan_arguments, scan_of
+from radvlm.cli.arguments import output_argument, rescale_argument, scan_arguments, scan_of
 from radvlm.files.atomic import write_text
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help=f"model or folder; {_HASHED} needs no weights and finds wording, not meaning (default)",
     )
-    build.add_argument("-o", "--output", required=True, metavar="INDEX", help="folder to write")
+    output_argument(build, "folder to write", metavar="INDEX")
     build.add_argument("--overwrite", action="store_true", help="replace the index in the folder")
     build.add_argument("--levels", default="image,report,paragraph,sentence", metavar="LIST")
     build.add_argument(

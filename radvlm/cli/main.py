@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 
 from radvlm.cli import calibrate, compare, evaluate, index, information, measure, models, report, train
+from radvlm.cli.arguments import require_output
 from radvlm.errors import RadvlmError
 from radvlm.version import __version__
 
@@ -44,6 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     args = build_parser().parse_args(arguments)
     try:
+        require_output(args)
         return args.run(args) or 0
     except RadvlmError as error:
         print(f"radvlm: {error}", file=sys.stderr)

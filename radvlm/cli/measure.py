@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from radvlm.cli.arguments import ct_argument, mask_arguments, scan_arguments, settings_of
-from radvlm.cli.terminal import deliver
+from radvlm.cli.arguments import ct_argument, mask_arguments, output_argument, scan_arguments, settings_of
+from radvlm.cli.terminal import deliver, print_placement
 from radvlm.errors import InputError
 
 
@@ -17,7 +17,7 @@ def add_parser(commands: Any) -> None:
     mask_arguments(measure, required=True)
     scan_arguments(measure)
     measure.add_argument("--format", choices=("csv", "json"), default="csv")
-    measure.add_argument("-o", "--output", metavar="FILE", help="default: standard output")
+    output_argument(measure, "default: standard output", folder=False, metavar="FILE", required=False)
     measure.add_argument("--config", metavar="YAML")
     measure.set_defaults(run=run)
 
@@ -35,5 +35,6 @@ def run(args: argparse.Namespace) -> None:
     volume = None
     if args.ct:
         volume = load_volume(args.ct, series=args.series, acquisition=acquisition, rescale=rescale)
-    numbers = measure(volume, args.masks, config=config, scheme=args.scheme)
+    numbers = measure(volume, args.masks, config=config, scheme=args.scheme, accept_misplaced=args.accept_misplaced)
+    print_placement(numbers.decisions)
     deliver(numbers.to_csv() if args.format == "csv" else numbers.to_json() + "\n", args.output)

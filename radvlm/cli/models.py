@@ -91,7 +91,14 @@ def run_ask(args: argparse.Namespace) -> None:
     from radvlm.workflows.models import load_model, notice_of
 
     model = load_model(args.model)
-    found = answer(scan_of(args), args.question, model=model, segmentation=args.masks, scheme=args.scheme)
+    found = answer(
+        scan_of(args),
+        args.question,
+        model=model,
+        segmentation=args.masks,
+        scheme=args.scheme,
+        accept_misplaced=args.accept_misplaced,
+    )
     notice = notice_of(model)
     if args.json:
         whole = {"model": model.name, "notice": notice, "question": args.question, **found.to_dict()}

@@ -10,12 +10,13 @@ from radvlm.cli.arguments import (
     ct_argument,
     mask_arguments,
     model_argument,
+    output_argument,
     patient_arguments,
     scan_arguments,
     settings_of,
     whose_scan,
 )
-from radvlm.cli.terminal import Steps
+from radvlm.cli.terminal import Steps, print_placement
 
 
 def add_parsers(commands: Any) -> None:
@@ -52,7 +53,7 @@ def add_parsers(commands: Any) -> None:
 
 
 def _report_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("-o", "--output", required=True, metavar="OUT", help="folder to write")
+    output_argument(parser, "folder to write")
     model_argument(parser, None)
     parser.add_argument("--index", metavar="INDEX", help="look up prior texts of other patients; see `radvlm index`")
     patient_arguments(parser)
@@ -92,6 +93,7 @@ def _write_report(args: argparse.Namespace, source: Any, masks: Any, patient: An
         scheme=getattr(args, "scheme", None),
         series=getattr(args, "series", None),
         acquisition=getattr(args, "acquisition", None),
+        accept_misplaced=getattr(args, "accept_misplaced", False),
         rescale=getattr(args, "rescale", None),
         use_hints=not args.no_hints,
         progress=steps,
@@ -111,7 +113,9 @@ def _write_report(args: argparse.Namespace, source: Any, masks: Any, patient: An
         folder = generated.save(args.output, page=not args.no_page)
     finally:
         steps.close()
-    if not args.quiet:
+    if args.quiet:
+        print_placement(generated.decisions)
+    else:
         for decision in generated.decisions:
             if decision.warning:
                 print(f"note: {decision.what}", file=sys.stderr)

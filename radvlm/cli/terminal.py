@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from typing import Any
+
+from radvlm.types.provenance import Decision, placement_warnings
 
 
 class Steps:
@@ -39,6 +42,12 @@ def deliver(text: str, file: str | None) -> None:
         write_text(file, text)
     else:
         sys.stdout.write(text)
+
+
+def print_placement(decisions: Iterable[Decision]) -> None:
+    """Doubts about where masks lie, on stderr: they are told even when all else is quiet."""
+    for what in placement_warnings(decisions):
+        print(f"note: {what}", file=sys.stderr)
 
 
 def printable(text: str) -> str:

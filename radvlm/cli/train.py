@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from radvlm.cli.arguments import output_argument
 from radvlm.errors import InputError
 
 
@@ -18,7 +19,7 @@ def add_parser(commands: Any) -> None:
         description="Train a model as a configuration says; see configs/ and docs/training.md.",
     )
     train.add_argument("config", metavar="CONFIG", help="YAML file, such as configs/tiny.yaml")
-    train.add_argument("-o", "--output", metavar="OUT", help="folder of the run (default: out/ and the name of CONFIG)")
+    output_argument(train, "folder of the run (default: out/ and the name of CONFIG)", required=False)
     train.add_argument("--resume", action="store_true", help="go on from the last checkpoint in the folder")
     train.add_argument("-q", "--quiet", action="store_true", help="no progress")
     train.set_defaults(run=run)
@@ -28,11 +29,13 @@ def run(args: argparse.Namespace) -> None:
     """Train, and say where the model is."""
     if not Path(args.config).is_file():
         raise InputError("a training configuration is a YAML file", args.config, "See configs/tiny.yaml")
+    from radvlm.files.atomic import require_writable_folder
     from radvlm.workflows.train_model import train_model
 
     def show(*parts: object) -> None:
         print(*parts, file=sys.stderr)
 
     output = args.output or Path("out") / Path(args.config).stem
+    require_writable_folder(output)
     folder = train_model(args.config, output, resume=args.resume, progress=None if args.quiet else show)
     print(f"Written to {folder}", file=sys.stderr)

@@ -7,9 +7,11 @@ place, under a name that ends with ``.old``. Also here: the digest of a file, an
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
+import tempfile
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,6 +19,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from radvlm.errors import FileFormatError
+
+#: With less space than this nothing is started: a report without its page takes about as much.
+LEAST_FREE_BYTES = 4 * 2**20
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> Path:
@@ -107,6 +112,65 @@ def whole_files(folder: Path, names: Sequence[str]) -> Iterator[Path]:
                 raise
 
 
+def require_writable_folder(folder: str | os.PathLike[str]) -> None:
+    """FileFormatError when a folder, or the nearest one that exists above it, cannot be written to; asked before work.
+
+    Nothing is made but a file without a name that is gone again.
+    """
+    path = Path(folder)
+    nearest = path
+    while not _exists(nearest) and nearest.parent != nearest:
+        nearest = nearest.parent
+    if not nearest.is_dir():
+        raise FileFormatError(
+            "the output goes to a folder",
+            f"{path}: {nearest} is a file" if nearest != path else f"{path} is a file",
+            "Choose another folder, or move the file out of the way",
+        )
+    try:
+        with tempfile.TemporaryFile(dir=nearest):
+            free = shutil.disk_usage(nearest).free
+        if nearest != path:
+            _refuse_unusable_name(path)
+    except (OSError, ValueError) as error:  # ValueError: a NUL character in the path
+        reason = getattr(error, "strerror", None) or str(error)
+        where = f"{path}: {nearest}: {reason}" if nearest != path else f"{path}: {reason}"
+        raise FileFormatError("the output can be written", where, "Choose a folder that you may write to") from error
+    if free < LEAST_FREE_BYTES:
+        raise FileFormatError(
+            f"at least {LEAST_FREE_BYTES // 2**20} MiB are free where the output goes",
+            f"{path}: {free // 2**10} KiB",
+            "Free some space, or choose another folder",
+        )
+
+
+def require_writable_file(path: str | os.PathLike[str]) -> None:
+    """FileFormatError when a file cannot be written: its folder is missing or closed, or a folder has its name."""
+    target = Path(path)
+    if _exists(target) and target.is_dir():
+        raise FileFormatError("the output is a file", f"{target} is a folder", "Name a file inside it")
+    if not _exists(target.parent):
+        raise FileFormatError(
+            "the output goes to a folder that exists",
+            f"{target}: there is no folder {target.parent.absolute()}",
+            "Create the folder, or choose another",
+        )
+    require_writable_folder(target.parent)
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a name too long, or a folder on the way that may not be looked into
+        return False
+
+
+def _refuse_unusable_name(path: Path) -> None:
+    """Raise OSError or ValueError for a name that no file system takes."""
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        path.lstat()
+
+
 def sha256_of(path: Path) -> str:
     """The sha256 of a file, in hex."""
     with path.open("rb") as file:
@@ -127,7 +191,13 @@ def _beside(target: Path, kind: str) -> Path:
 def _folder_beside(target: Path) -> Iterator[Path]:
     """An empty folder in the folder of ``target``, gone when the block ends unless it was renamed."""
     beside = _beside(target, "part")
-    beside.mkdir(parents=True)
+    try:
+        beside.mkdir(parents=True)
+    except OSError:  # an output folder that may be written to in one that may not, such as one given to a container
+        if not target.is_dir():
+            raise
+        beside = _beside(target / target.name, "part")
+        beside.mkdir()
     try:
         yield beside
     finally:

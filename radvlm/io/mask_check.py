@@ -192,6 +192,12 @@ def scheme_plausibility(scheme: Scheme, samples: Mapping[int, LabelSample]) -> t
     return sum(votes), len(votes)
 
 
+def tissue_of(name: str) -> str:
+    """``lung``, ``bone``, ``solid`` or ``soft`` by the attenuation of a structure, "" where it may be anything."""
+    kinds = (("lung", _LUNG), ("bone", _BONE), ("solid", _SOLID), ("soft", _SOFT))
+    return next((kind for kind, pattern in kinds if pattern.fullmatch(name)), "")
+
+
 def _bounds(name: str, table: Mapping[str, tuple[float, float]]) -> tuple[float, float] | None:
     for kind, pattern in (("lung", _LUNG), ("bone", _BONE), ("solid", _SOLID), ("soft", _SOFT)):
         if kind in table and pattern.fullmatch(name):

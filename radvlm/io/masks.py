@@ -29,10 +29,12 @@ from radvlm.io.dicom_seg import (
 )
 from radvlm.io.finding_stacks import finding_sentences, unstacked
 from radvlm.io.image_files import read_image, read_stored, stem_of
+from radvlm.io.mask_as_stored import masks_as_stored
 from radvlm.io.mask_check import check_masks_fit, sample_labels, scheme_plausibility
 from radvlm.io.mask_grid import coverage, label_box, onto_box, onto_grid, require_overlap
 from radvlm.io.mask_layers import LayerPacker, count_labels, whole_labels
 from radvlm.io.mask_sources import canonical_grid, image_files, mask_files, raw_from_object, read_ahead, sidecar_names
+from radvlm.io.placement import placement_of
 from radvlm.io.raw import RawImage, StoredImage, StoredSegment, rescaled_image
 from radvlm.io.rtstruct import (
     Contours,
@@ -57,7 +59,8 @@ from radvlm.types.label_scheme import (
     unknown_names,
     with_near_names,
 )
-from radvlm.types.provenance import Decision, SourceFile
+from radvlm.types.mask_names import without_shared_start
+from radvlm.types.provenance import PLACEMENT, Decision, SourceFile
 from radvlm.types.segmentation import LabelPlace, Segmentation
 from radvlm.types.volume import Volume
 
@@ -69,7 +72,9 @@ SchemeLike = str | Scheme | Mapping[int, str] | Mapping[str, str] | None
 FULL_COVERAGE = 0.99
 
 
-def load_segmentation(source: Any, *, like: Volume | Geometry | None = None, scheme: SchemeLike = None) -> Segmentation:
+def load_segmentation(
+    source: Any, *, like: Volume | Geometry | None = None, scheme: SchemeLike = None, accept_misplaced: bool = False
+) -> Segmentation:
     """Load masks, name their labels, and put them on the grid of the scan.
 
     Args:
@@ -82,6 +87,7 @@ def load_segmentation(source: Any, *, like: Volume | Geometry | None = None, sch
         scheme: name of a label scheme (``totalsegmentator``, ``abdomenatlas`` ...) or {label: structure}; for a
             folder also {file stem: structure}; for a DICOM SEG {segment number: structure}. None: detected from the
             header's names, a label table beside the file, file names, and only then from numbers; stated in a Decision.
+        accept_misplaced: go on with masks that look mirrored, turned or shifted on this scan, and say so in the report.
 
     Raises:
         StructureError: unknown labels or names, or several schemes fit.
@@ -110,11 +116,24 @@ def load_segmentation(source: Any, *, like: Volume | Geometry | None = None, sch
         found = _from_path(Path(source), like, scheme)
     else:
         found = _from_label_image(raw_from_object(source, like), "the mask", like, scheme)
-    if isinstance(like, Volume):
-        warnings = check_masks_fit(like, found)
-        if warnings:
-            found = dataclasses.replace(found, decisions=(*found.decisions, *warnings))
-    return found
+    return _checked(found, source, like, accept_misplaced) if isinstance(like, Volume) else found
+
+
+def _checked(found: Segmentation, source: Any, like: Volume, accept_misplaced: bool) -> Segmentation:
+    """The masks with what is to be said of their place on the scan; InputError where they are misplaced."""
+    placement = placement_of(like, found, lambda: masks_as_stored(source, like, found))
+    notes = [Decision(PLACEMENT, doubt, warning=True) for doubt in placement.doubts]
+    if placement.problem:
+        if not accept_misplaced:
+            raise InputError(
+                "the masks lie on this scan",
+                placement.problem,
+                f"{placement.remedy}; to go on all the same, --accept-misplaced or accept_misplaced=True",
+            )
+        notes.append(Decision(PLACEMENT, f"Masks accepted although {placement.problem}.", warning=True))
+    else:
+        notes += check_masks_fit(like, found)
+    return dataclasses.replace(found, decisions=(*found.decisions, *notes)) if notes else found
 
 
 def _from_path(path: Path, like: Volume | Geometry | None, scheme: SchemeLike) -> Segmentation:
@@ -456,7 +475,11 @@ def _from_folder(folder: Path, like: Volume | Geometry | None, scheme: SchemeLik
         chosen, reason = _given_scheme(scheme), "as given"
     else:
         chosen, reason = detect_scheme(set(), file_names=list(stems.values()))
-    named = {path: structure_from_name(stem, chosen) for path, stem in stems.items()}
+    shorter = without_shared_start(list(stems.values()))
+    named = {
+        path: structure_from_name(stem, chosen) or structure_from_name(shorter[stem], chosen)
+        for path, stem in stems.items()
+    }
     unknown = [stems[path] for path, structure in named.items() if structure is None]
     if unknown and len(files) == 1:
         return _from_path(files[0], like, scheme)

@@ -20,6 +20,7 @@ from types import MappingProxyType
 
 from radvlm.errors import InputError, StructureError
 from radvlm.types.anatomy import structures
+from radvlm.types.mask_names import name_key, read_mask_name
 
 #: With fewer distinct labels than this, numbers alone say too little to choose between schemes.
 MIN_LABELS_TO_GUESS = 12
@@ -198,7 +199,7 @@ def structure_from_name(name: str, scheme: Scheme | None = None) -> str | None:
         numbered = structure_from_name(match[1].rstrip(" _-#.("), scheme)
         if numbered is not None and structures()[numbered].kind in ("lesion", "fluid"):
             return numbered
-    return found
+    return found or _read_freely(name)
 
 
 def near_names(name: str, count: int = 3) -> list[str]:
@@ -388,6 +389,22 @@ def _read_scheme(name: str, text: str) -> Scheme:
         tuple(facts.get("also", "").split()),
         facts.get("versions", ""),
     )
+
+
+@cache
+def _read_freely(name: str) -> str | None:
+    """The structure that a name in people's own words means ("cyst of the left kidney"), None when not understood."""
+    found = read_mask_name(name, lambda exact: _singular_index().get(name_key(exact)))
+    return None if found is None else found.structure
+
+
+@cache
+def _singular_index() -> Mapping[str, str]:
+    """``_name_index`` with every word in the singular; keys that would then mean two things are left out."""
+    index: dict[str, set[str]] = {}
+    for key, structure in _name_index().items():
+        index.setdefault(name_key(key), set()).add(structure)
+    return MappingProxyType({key: next(iter(found)) for key, found in index.items() if len(found) == 1})
 
 
 @cache

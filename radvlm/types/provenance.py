@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+
+#: Step of the decisions about where masks lie on their scan: their warnings stand in the head of every report.
+PLACEMENT = "placement"
 
 
 @dataclass(frozen=True)
@@ -25,3 +29,8 @@ class Decision:
     step: str
     what: str
     warning: bool = False
+
+
+def placement_warnings(decisions: Iterable[Decision]) -> tuple[str, ...]:
+    """What must be known of where masks lie before anything else is read, each once."""
+    return tuple(dict.fromkeys(d.what for d in decisions if d.warning and d.step == PLACEMENT))

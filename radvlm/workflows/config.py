@@ -21,17 +21,19 @@ from radvlm.io.hounsfield import checked_rescale
 
 @dataclass(frozen=True)
 class Reading:
-    """How a scan is read.
+    """How a scan and its masks are read.
 
     Attributes:
         rescale: what makes the stored values HU, as in ``load_volume``: ``auto``, ``header``, ``none``, or slope and
             intercept (``[1, -1024]`` or ``"1,-1024"``).
         acquisition: which acquisition of a DICOM series that holds several, as in ``load_volume``; None: that with
             most slices. A scan of another format holds one, and is refused with it.
+        accept_misplaced: go on with masks that look mirrored, turned or shifted on their scan; the report says so.
     """
 
     rescale: str | tuple[float, float] = "auto"
     acquisition: str | int | None = None
+    accept_misplaced: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "rescale", checked_rescale(self.rescale))

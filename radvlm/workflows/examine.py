@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from radvlm.errors import InputError
 from radvlm.io import load_segmentation, load_volume
 from radvlm.types.model_output import Answer, FindingScore
+from radvlm.types.provenance import PLACEMENT, placement_warnings
 from radvlm.types.scan_measurements import Measurements
 from radvlm.workflows.config import Config
 from radvlm.workflows.models import resolve_model
@@ -23,7 +25,9 @@ if TYPE_CHECKING:
 LONGEST_QUESTION = 500
 
 
-def measure(volume: Any, segmentation: Any, *, config: Config | None = None, scheme: Any = None) -> Measurements:
+def measure(
+    volume: Any, segmentation: Any, *, config: Config | None = None, scheme: Any = None, accept_misplaced: bool = False
+) -> Measurements:
     """Every number of a scan and its masks; ``measure(None, masks)`` gives geometry without HU.
 
     Args:
@@ -31,6 +35,7 @@ def measure(volume: Any, segmentation: Any, *, config: Config | None = None, sch
         segmentation: a Segmentation or anything that ``load_segmentation`` takes.
         config: settings; ``config.reading`` and ``config.measuring`` are used.
         scheme: label scheme of the masks, as in ``load_segmentation``.
+        accept_misplaced: as in ``load_segmentation``; so does ``config.reading.accept_misplaced``.
 
     Raises: InputError, FileFormatError, GridError, StructureError with one clear message.
 
@@ -49,11 +54,15 @@ def measure(volume: Any, segmentation: Any, *, config: Config | None = None, sch
     from radvlm.quantify import measure_scan
 
     chosen = config or Config()
-    settings = chosen.measuring
-    how = chosen.reading
+    how, settings = chosen.reading, chosen.measuring
     scan = None if volume is None else load_volume(volume, acquisition=how.acquisition, rescale=how.rescale)
-    masks = load_segmentation(segmentation, like=scan, scheme=scheme)
-    return measure_scan(scan, masks, min_lesion_voxels=settings.min_lesion_voxels, min_lesion_ml=settings.min_lesion_ml)
+    accepted = accept_misplaced or how.accept_misplaced
+    masks = load_segmentation(segmentation, like=scan, scheme=scheme, accept_misplaced=accepted)
+    numbers = measure_scan(
+        scan, masks, min_lesion_voxels=settings.min_lesion_voxels, min_lesion_ml=settings.min_lesion_ml
+    )
+    doubts = tuple(d for d in masks.decisions if d.warning and d.step == PLACEMENT)
+    return replace(numbers, decisions=(*doubts, *numbers.decisions))
 
 
 def classify_findings(
@@ -110,6 +119,7 @@ def answer(
     affine: Any = None,
     scheme: Any = None,
     series: str | None = None,
+    accept_misplaced: bool = False,
 ) -> Answer:
     """The answer to a question about one CT, with confidence, region and evidence.
 
@@ -135,9 +145,10 @@ def answer(
     from radvlm.interpret import interpret
     from radvlm.quantify import measure_scan
 
-    masks = load_segmentation(segmentation, like=scan, scheme=scheme)
+    masks = load_segmentation(segmentation, like=scan, scheme=scheme, accept_misplaced=accept_misplaced)
     findings = interpret(measure_scan(scan, masks), patient=scan.study.patient, study=scan.study)
-    return asked.answer(scan, question, findings=findings, segmentation=masks)
+    told = asked.answer(scan, question, findings=findings, segmentation=masks)
+    return replace(told, evidence=(*told.evidence, *placement_warnings(masks.decisions)))
 
 
 def embed(volume: Any, *, model: Any = "tiny", affine: Any = None, series: str | None = None) -> np.ndarray:

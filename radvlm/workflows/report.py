@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from radvlm.errors import GridError
 from radvlm.io import load_segmentation, load_volume
 from radvlm.types.finding import Finding
+from radvlm.types.provenance import placement_warnings
 from radvlm.types.report import Report
 from radvlm.types.scan_measurements import Measurements
 from radvlm.types.segmentation import Segmentation
@@ -46,6 +47,8 @@ class ReportOptions:
         acquisition: which acquisition of it, as in ``load_volume``; None: as the configuration says.
         rescale: what makes the stored values HU, as in ``load_volume``; None: as the configuration says.
         scheme: label scheme of the masks, as in ``load_segmentation``.
+        accept_misplaced: go on with masks that look mirrored, turned or shifted on the scan; so does
+            ``config.reading.accept_misplaced``.
         use_hints: False keeps the prior texts from the model and records them all the same, to see what they change.
         progress: called with a short line before each step.
     """
@@ -55,6 +58,7 @@ class ReportOptions:
     acquisition: str | int | None = None
     rescale: Any = None
     scheme: Any = None
+    accept_misplaced: bool = False
     use_hints: bool = True
     progress: Progress = _quiet
 
@@ -133,7 +137,7 @@ def generate_report(
     acquisition = settings.reading.acquisition if rest.acquisition is None else rest.acquisition
     scan = load_volume(volume, affine=rest.affine, series=rest.series, acquisition=acquisition, rescale=rescale)
     tell("Looking for body and lungs by thresholds" if segmentation is None else "Reading the masks")
-    masks = _masks_of(scan, segmentation, rest.scheme)
+    masks = _masks_of(scan, segmentation, rest.scheme, rest.accept_misplaced or settings.reading.accept_misplaced)
     given = None if segmentation is None else masks
 
     tell("Measuring")
@@ -161,13 +165,13 @@ def generate_report(
     )
 
 
-def _masks_of(scan: Volume, segmentation: Any, scheme: Any) -> Segmentation:
+def _masks_of(scan: Volume, segmentation: Any, scheme: Any, accept_misplaced: bool) -> Segmentation:
     """The given masks on the grid of the scan, or body and lungs by thresholds where there are none."""
     if segmentation is None:
         from radvlm.segment import segment_by_threshold
 
         return segment_by_threshold(scan)
-    masks = load_segmentation(segmentation, like=scan, scheme=scheme)
+    masks = load_segmentation(segmentation, like=scan, scheme=scheme, accept_misplaced=accept_misplaced)
     if not masks.geometry.same_grid(scan.geometry):
         raise GridError(
             "masks and CT share one grid",
@@ -233,7 +237,7 @@ def merge_patient(given: Patient | None, header: Patient) -> Patient:
 
 
 def examination(volume: Volume, segmentation: Segmentation, patient: Patient) -> tuple[tuple[str, str], ...]:
-    """Head of the report: examination, date, patient, comparison, source of the masks, doubt about the HU."""
+    """Head of the report: examination, date, patient, comparison, source of the masks, doubts about them and the HU."""
     study = volume.study
     who = [{"F": "female", "M": "male"}.get(patient.sex or "", "")]
     if patient.age_years is not None:
@@ -245,6 +249,7 @@ def examination(volume: Volume, segmentation: Segmentation, patient: Patient) ->
         lines.append(("Patient", ", ".join(part for part in who if part)))
     lines.append(("Comparison", "None."))
     lines.append(("Masks", _mask_words(segmentation)))
+    lines += [("Caution", what) for what in placement_warnings(segmentation.decisions)]
     if volume.attenuation_doubt:
         lines.append(("Attenuation", f"not interpreted: {volume.attenuation_doubt}."))
     return tuple(lines)

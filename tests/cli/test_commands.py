@@ -361,3 +361,31 @@ def test_help_of_every_command_imports_nothing_heavy() -> None:
         "assert not {'torch', 'numpy', 'yaml', 'transformers'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["demo", "-o", "FILE"],
+        ["report", "ct.nii", "-o", "FILE/out"],
+        ["measure", "--masks", "m.nii", "-o", "absent/a.csv"],
+        ["compare", "a", "b", "-o", "absent/a.txt"],
+        ["evaluate", "--candidate", "a", "--reference", "b", "-o", "FILE"],
+        ["index", "build", "--reports", "a", "-o", "FILE"],
+        ["index", "add", "FILE", "--reports", "a"],
+        ["calibrate", "--dataset", "table", "--data", "a", "-o", "FILE"],
+    ],
+)
+def test_an_output_that_cannot_be_written_is_told_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("FILE").write_text("x")
+    try:
+        code = main(arguments)
+    except SystemExit as stopped:  # argparse wants other arguments
+        pytest.fail(f"{arguments}: {stopped}")
+    shown = capsys.readouterr().err
+    assert code == 2 and shown.count("\n") == 1
+    assert "FILE is a file" in shown or "no folder" in shown
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["FILE"]

@@ -243,3 +243,50 @@ def test_digest_and_clock(tmp_path):
     (tmp_path / "x").write_bytes(b"abc" * 100_000)
     assert atomic.sha256_of(tmp_path / "x") == hashlib.sha256(b"abc" * 100_000).hexdigest()
     assert re.fullmatch(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", atomic.utc_now())
+
+
+def test_an_output_that_cannot_be_written_is_told_beforehand(tmp_path, monkeypatch):
+    """A file in the way, a missing parent, a closed folder, no space, an impossible name; and nothing is left."""
+    (tmp_path / "file").write_text("x")
+    for folder in (tmp_path, tmp_path / "new", tmp_path / "a" / "b" / "c"):
+        atomic.require_writable_folder(folder)
+    atomic.require_writable_file(tmp_path / "new.csv")
+    for folder in (tmp_path / "file", tmp_path / "file" / "out", tmp_path / "file" / "a" / "b"):
+        with pytest.raises(FileFormatError, match=re.escape(f"{tmp_path / 'file'} is a file")):
+            atomic.require_writable_folder(folder)
+    with pytest.raises(FileFormatError, match=re.escape(str(tmp_path / "absent"))):
+        atomic.require_writable_file(tmp_path / "absent" / "a.csv")
+    with pytest.raises(FileFormatError, match="is a folder"):
+        atomic.require_writable_file(tmp_path)
+    for name in ("x" * 300, "a\0b"):
+        with pytest.raises(FileFormatError, match="can be written"):
+            atomic.require_writable_folder(tmp_path / name)
+    usage = atomic.shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(atomic.shutil, "disk_usage", lambda _: usage._replace(free=1000))
+    with pytest.raises(FileFormatError, match="free"):
+        atomic.require_writable_folder(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a folder that nobody can write to")
+def test_a_folder_that_nobody_can_write_to():
+    for folder in ("/proc/out", "/proc/self/a/b"):
+        with pytest.raises(FileFormatError, match="can be written"):
+            atomic.require_writable_folder(folder)
+
+
+def test_files_go_to_a_folder_in_a_closed_one(tmp_path, monkeypatch):
+    """As a container is given it: the output folder can be written to, the folder that holds it cannot."""
+    out = tmp_path / "out"
+    out.mkdir()
+    make = Path.mkdir
+
+    def closed(self, *args, **kwargs):
+        if self.parent == tmp_path:
+            raise OSError(30, "Read-only file system")
+        make(self, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "mkdir", closed)
+    with atomic.whole_files(out, ("a.txt",)) as beside:
+        (beside / "a.txt").write_text("x")
+    assert _content(tmp_path) == {"out/a.txt": "x"}

@@ -172,6 +172,17 @@ def test_folder_with_an_unknown_file(tmp_path: Path) -> None:
     check_label_map(found)
 
 
+def test_folder_of_a_program_that_takes_free_text(tmp_path: Path) -> None:
+    """VoxTell and its like write one file a prompt, named case_prompt.nii.gz."""
+    save(tmp_path / "ct001_the liver.nii.gz", block(LIVER))
+    save(tmp_path / "ct001_spleen.nii.gz", block(SPLEEN))
+    save(tmp_path / "ct001_lesion in segment 6 of the liver.nii.gz", block())
+    save(tmp_path / "ct001_wall of the aorta.nii.gz", block())
+    found = load_segmentation(tmp_path)
+    assert set(found.places) == {"liver", "spleen"} and found.searched == {"liver", "spleen", "liver_lesion"}
+    assert any("wall of the aorta" in decision.what for decision in found.decisions if decision.warning)
+
+
 def test_folder_of_empty_masks_is_an_answer(tmp_path: Path) -> None:
     save(tmp_path / "liver_tumor.nii.gz", block())
     found = load_segmentation(tmp_path)

@@ -1,0 +1,141 @@
+"""Whether structures lie to each other as in a human body: right and left, head and foot, front and back.
+
+Only the masks are looked at. Single exceptions are anatomy (a pelvic kidney, a scoliosis, a hernia), so a direction
+counts as reversed only where most of its comparisons are. Each comparison needs a distance, and what varies between
+people (the height of a kidney against the liver, a rib's middle against its neighbor's) is not compared.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from radvlm.io.mask_fit import MaskPoints
+from radvlm.types.anatomy import USUAL_LEVELS, structure
+
+#: Centers of a pair closer than this are not compared, mm; a single comparison must be as clear as the second value.
+PAIR_MM, CLEAR_PAIR_MM = 8.0, 30.0
+#: The same for levels of the spine and head to foot, and for front to back.
+LEVEL_MM, CLEAR_LEVEL_MM = 5.0, 15.0
+HEIGHT_MM, CLEAR_HEIGHT_MM = 20.0, 40.0
+DEPTH_MM, CLEAR_DEPTH_MM = 10.0, 20.0
+#: Ribs are compared when their numbers differ by at least this, up to the ninth: lower ones slope across each other.
+RIBS_APART, LAST_RIB = 3, 9
+#: What lies above what in everybody, farther apart than their sizes vary.
+_HEAD = ("brain", "skull", "mandible", "head", "tongue")
+_NECK = ("thyroid_gland", "thyroid_cartilage", "hyoid")
+_CHEST = ("heart", "lung", "lung_left", "lung_right", "lung_upper_lobe_left", "lung_upper_lobe_right", "pulmonary_vein")
+_SHOULDER = ("clavicula_left", "clavicula_right", "scapula_left", "scapula_right")
+_UPPER_ABDOMEN = ("liver", "spleen", "pancreas", "adrenal_gland_left", "adrenal_gland_right", "stomach")
+_PELVIS = ("urinary_bladder", "prostate", "femur_left", "femur_right", "hip_left", "hip_right", "sacrum", "rectum")
+_ABOVE = (
+    (_HEAD, (*_CHEST, *_UPPER_ABDOMEN, *_PELVIS)),
+    (_NECK, (*_CHEST, *_UPPER_ABDOMEN, *_PELVIS)),
+    (_SHOULDER, (*_UPPER_ABDOMEN, *_PELVIS)),
+    (_CHEST, ("kidney_left", "kidney_right", "kidney", "pancreas", *_PELVIS)),
+    (_UPPER_ABDOMEN, _PELVIS),
+)
+#: What lies behind what in everybody.
+_BACK = ("spinal_cord", "autochthon_left", "autochthon_right", "erector_spinae_left", "erector_spinae_right")
+_FRONT = (
+    "aorta", "inferior_vena_cava", "heart", "liver", "stomach", "pancreas", "gallbladder", "duodenum",
+    "urinary_bladder", "prostate", "small_bowel", "portal_vein_and_splenic_vein", "sternum", "costal_cartilages",
+    "superior_vena_cava", "iliopsoas_left", "iliopsoas_right", "thyroid_gland", "trachea",
+)  # fmt: skip
+#: What lies to the right of what unless the organs are mirrored.
+_RIGHT_OF = (
+    ("liver", "spleen"),
+    ("liver", "stomach"),
+    ("gallbladder", "spleen"),
+    ("gallbladder", "stomach"),
+    ("inferior_vena_cava", "aorta"),
+    ("duodenum", "spleen"),
+)
+
+
+@dataclass(frozen=True)
+class Order:
+    """Comparisons along one direction: how many are as in a body, how many reversed, and the clearest reversed one."""
+
+    right: int
+    reversed: int
+    is_clear: bool = False
+
+    @property
+    def is_reversed(self) -> bool:
+        """Most comparisons are reversed, and at least one of them beyond doubt."""
+        return self.reversed > self.right and self.is_clear
+
+    @property
+    def share(self) -> str:
+        return f"{self.reversed} of {self.reversed + self.right}"
+
+
+def pair_order(points: MaskPoints) -> Order:
+    """Right and left structures of one name."""
+    distances = []
+    for name in points.names:
+        if structure(name).side == "right" and name.replace("right", "left") in points.names:
+            distances.append(_apart(points, name, name.replace("right", "left"), 0))
+    return _order(distances, PAIR_MM, CLEAR_PAIR_MM)
+
+
+def level_order(points: MaskPoints) -> Order:
+    """Vertebrae from the head down."""
+    levels = [name for level in USUAL_LEVELS if (name := f"vertebrae_{level}") in points.names]
+    if "sacrum" in points.names and "vertebrae_S1" not in levels:
+        levels.append("sacrum")
+    return _order([_apart(points, a, b, 2) for a, b in itertools.pairwise(levels)], LEVEL_MM, CLEAR_LEVEL_MM)
+
+
+def rib_order(points: MaskPoints) -> Order:
+    """Ribs of one side from the head down."""
+    distances = []
+    for side in ("right", "left"):
+        ribs = [n for n in range(1, LAST_RIB + 1) if f"rib_{side}_{n}" in points.names]
+        for upper, lower in itertools.combinations(ribs, 2):
+            if lower - upper >= RIBS_APART:
+                distances.append(_apart(points, f"rib_{side}_{upper}", f"rib_{side}_{lower}", 2))
+    return _order(distances, HEIGHT_MM, CLEAR_HEIGHT_MM)
+
+
+def height_order(points: MaskPoints) -> Order:
+    """Organs from head to foot."""
+    pairs = [(a, b) for above, below in _ABOVE for a in above for b in below]
+    return _order(_compared(points, pairs, 2), HEIGHT_MM, CLEAR_HEIGHT_MM)
+
+
+def depth_order(points: MaskPoints) -> Order:
+    """What lies in front of the spine and of the muscles of the back."""
+    spine = [name for name in points.names if name.startswith("vertebrae_") and structure(name).kind == "bone"]
+    pairs = [(front, back) for front in _FRONT for back in _BACK]
+    pairs += [(front, bone) for front in _FRONT for bone in spine]
+    pairs = [pair for pair in pairs if set(pair) <= set(points.names) and _same_height(points, *pair)]
+    return _order(_compared(points, pairs, 1), DEPTH_MM, CLEAR_DEPTH_MM)
+
+
+def organ_order(points: MaskPoints) -> Order:
+    """Unpaired organs of one side, reversed in situs inversus."""
+    return _order(_compared(points, _RIGHT_OF, 0), PAIR_MM, CLEAR_PAIR_MM)
+
+
+def _compared(points: MaskPoints, pairs: Iterable[tuple[str, str]], axis: int) -> list[float]:
+    return [_apart(points, a, b, axis) for a, b in pairs if a in points.names and b in points.names]
+
+
+def _apart(points: MaskPoints, first: str, second: str, axis: int) -> float:
+    a, b = points.center(first), points.center(second)
+    assert a is not None and b is not None
+    return float(a[axis] - b[axis])
+
+
+def _same_height(points: MaskPoints, first: str, second: str) -> bool:
+    return abs(_apart(points, first, second, 2)) <= 60.0
+
+
+def _order(distances: list[float], least_mm: float, clear_mm: float) -> Order:
+    """Positive distances are as in a body."""
+    right = sum(d >= least_mm for d in distances)
+    turned = [d for d in distances if d <= -least_mm]
+    return Order(right, len(turned), bool(turned) and min(turned) <= -clear_mm)

@@ -1,0 +1,189 @@
+"""Do the masks lie where they should? Misplaced masks give a report that reads well and is false.
+
+Two witnesses are asked: how structures lie to each other (``mask_order``) and how the masks fit the voxels
+(``mask_fit``). Only where one of them objects are other placements tried, so that the check of masks that lie right
+costs a fraction of a second on any scan.
+
+How mirror images are told apart. *Masks mirrored on their scan*: right-left pairs are reversed, and the voxels fit
+better when the masks are turned back. *Labels swapped*: the pairs are reversed, the voxels fit, and liver and spleen
+lie as usual. *Scan and masks both mirrored*: the pairs are reversed, the voxels fit, and liver and spleen are
+reversed too. *Situs inversus*: the pairs are in order, because a right kidney is the one on the right side, the
+voxels fit, and only the unpaired organs are reversed: accepted with a warning, which is also what a mirrored
+scan gets whose masks were made from it as it is, because no voxel tells the two apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from radvlm.io.mask_fit import Alternative, Fit, MaskPoints, alternatives, fit_of, sample_points
+from radvlm.io.mask_order import depth_order, height_order, level_order, organ_order, pair_order, rib_order
+from radvlm.types.segmentation import Segmentation
+from radvlm.types.volume import Volume
+
+#: Masks with less are looked at more closely: contrast (nats) and share of plausible voxels.
+SURE_CONTRAST, SURE_PLAUSIBLE = 0.15, 0.93
+#: Fewer sampled voxels say nothing about other placements.
+MIN_POINTS = 300
+#: Another placement must reach this contrast (nats), raise it by at least this, and by this share of what it reaches.
+MIN_REACHED, MIN_GAIN, MIN_GAIN_SHARE = 0.10, 0.07, 0.25
+#: Masks that fit neither as they lie nor otherwise: below both.
+FOREIGN_CONTRAST, FOREIGN_PLAUSIBLE = 0.08, 0.80
+
+
+@dataclass(frozen=True)
+class Placement:
+    """What was found of the placement of masks.
+
+    Attributes:
+        problem: what is wrong, "" where nothing was proved.
+        remedy: what would mend it.
+        doubts: what is unusual and no proof.
+        fits: False where the attenuation under the masks is not that of their structures.
+    """
+
+    problem: str = ""
+    remedy: str = ""
+    doubts: tuple[str, ...] = ()
+    fits: bool = True
+
+
+def placement_of(
+    volume: Volume, segmentation: Segmentation, as_stored: Callable[[], Sequence[Segmentation]] = tuple
+) -> Placement:
+    """Judge how masks lie on their scan.
+
+    Args:
+        as_stored: gives the same masks laid voxel by voxel on the scan's own grid, in each usual order of axes, where
+            their header says another place but their array has the shape of the scan's; asked only when something is
+            wrong.
+    """
+    points = sample_points(segmentation)
+    if points is None:
+        return Placement()
+    orders = _Orders(points)
+    if volume.attenuation_doubt:
+        words = _joined(orders.reversed_words)
+        return Placement(words, "Check the orientation of both files and the label scheme" if words else "")
+    fit = fit_of(points, volume.hu)
+    if not orders.reversed_words and fit.contrast >= SURE_CONTRAST and fit.plausible >= SURE_PLAUSIBLE:
+        return Placement(doubts=_mirrored_organs(orders))
+    best = _best(points, volume.hu)
+    stored = _better_as_stored(volume, fit if best is None else best.then, as_stored(), fit)
+    if stored is not None:
+        return stored
+    if best is not None:
+        return Placement(_joined([*orders.reversed_words, f"{best.what}{_shares(best)}"]), best.remedy, fits=False)
+    if orders.reversed_words:
+        return _scan_and_masks(orders)
+    if fit.contrast < FOREIGN_CONTRAST and fit.plausible < FOREIGN_PLAUSIBLE and points.count >= MIN_POINTS:
+        return Placement(doubts=(_foreign(fit),), fits=False)
+    return Placement(doubts=_mirrored_organs(orders))
+
+
+class _Orders:
+    """Every order of the masks, and words for those that are reversed."""
+
+    def __init__(self, points: MaskPoints) -> None:
+        self.pairs, self.organs = pair_order(points), organ_order(points)
+        self.depth = depth_order(points)
+        levels, ribs, heights = level_order(points), rib_order(points), height_order(points)
+        self.is_upside_down = levels.is_reversed or (
+            not levels.right and (ribs.is_reversed or (not ribs.right and heights.is_reversed))
+        )
+        self.reversed_words: list[str] = []
+        if self.pairs.is_reversed:
+            self.reversed_words.append(f"left and right are swapped ({self.pairs.share} right-left pairs are reversed)")
+        if self.is_upside_down:
+            worst = next(o for o in (levels, ribs, heights) if o.is_reversed)
+            kind = "vertebrae" if worst is levels else "ribs" if worst is ribs else "organs"
+            self.reversed_words.append(f"head and foot are swapped ({worst.share} comparisons of {kind} are reversed)")
+        if self.depth.is_reversed:
+            self.reversed_words.append(
+                f"front and back are swapped ({self.depth.share} comparisons with the spine are reversed)"
+            )
+
+
+def _best(points: MaskPoints, hu: np.ndarray) -> Alternative | None:
+    """The other placement that is clearly better, or None."""
+    if points.count < MIN_POINTS:
+        return None
+    found = alternatives(points, hu)
+    if not found:
+        return None
+    best = found[0]
+    gain = best.then.contrast - best.now.contrast
+    is_better = best.then.contrast >= MIN_REACHED and gain >= max(MIN_GAIN, MIN_GAIN_SHARE * best.then.contrast)
+    return best if is_better else None
+
+
+def _scan_and_masks(orders: _Orders) -> Placement:
+    """The voxels fit and the order is reversed: wrong names, or scan and masks are mirrored together."""
+    words = _joined(orders.reversed_words)
+    only_sides = orders.pairs.is_reversed and not orders.is_upside_down and not orders.depth.is_reversed
+    if only_sides and orders.organs.is_reversed:
+        return Placement(
+            f"{words}, liver and spleen too, and the masks fit the voxels: scan and masks look mirrored together",
+            "Check the orientation of both files",
+        )
+    if only_sides:
+        return Placement(
+            f"{words}, and the masks fit the voxels: the names left and right look exchanged",
+            "Exchange the labels of left and right, or pass the right scheme",
+        )
+    return Placement(
+        f"{words}, and the masks fit the voxels as well as in any other position",
+        "Check the orientation of both files and the label scheme",
+    )
+
+
+def _mirrored_organs(orders: _Orders) -> tuple[str, ...]:
+    if not orders.organs.is_reversed:
+        return ()
+    return (
+        f"{orders.organs.share} comparisons of liver, spleen, stomach and great vessels are mirrored while the masks "
+        "fit the voxels: situs inversus, or scan and masks are mirrored together. Check the sides.",
+    )
+
+
+def _better_as_stored(volume: Volume, best: Fit, as_stored: Sequence[Segmentation], now: Fit) -> Placement | None:
+    """The masks by array index, where they fit better there than in the best other placement."""
+    fits = [
+        fit_of(points, volume.hu)
+        for masks in as_stored
+        if (points := sample_points(masks)) is not None and points.count >= MIN_POINTS
+    ]
+    if not fits:
+        return None
+    then = max(fits, key=lambda fit: fit.contrast)
+    is_better = then.contrast - best.contrast >= max(MIN_GAIN, MIN_GAIN_SHARE * then.contrast)
+    if not is_better or then.plausible < min(now.plausible, FOREIGN_PLAUSIBLE):
+        return None
+    return Placement(
+        "the affine of the masks is not that of the scan, and voxel by voxel they would fit"
+        f" ({now.plausible:.0%} of the sampled voxels have an attenuation that their structures can have, "
+        f"{then.plausible:.0%} voxel by voxel)",
+        "Copy the affine of the scan into the masks",
+        fits=False,
+    )
+
+
+def _shares(best: Alternative) -> str:
+    return (
+        f" (contrast at their edges {best.now.contrast:.2f}, {best.then.contrast:.2f} when that is undone; "
+        f"{best.now.plausible:.0%} and {best.then.plausible:.0%} of voxels with a possible attenuation)"
+    )
+
+
+def _foreign(fit: Fit) -> str:
+    return (
+        f"The masks do not follow the organs of this scan: {1 - fit.plausible:.0%} of their voxels have an attenuation "
+        "that their structures cannot have. They may be of another patient or scan."
+    )
+
+
+def _joined(parts: list[str]) -> str:
+    return "; ".join(parts)

@@ -1,0 +1,214 @@
+"""Masks that do not lie on their scan are refused with what would mend them; masks that do lie there never are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import replace
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from radvlm.errors import InputError
+from radvlm.io.label_names import table_as_xml
+from radvlm.io.mask_fit import fit_of, sample_points
+from radvlm.io.masks import load_segmentation
+from radvlm.io.placement import placement_of
+from radvlm.io.volumes import load_volume
+from radvlm.phantom import Phantom, PhantomSpec, make_phantom
+from radvlm.types.anatomy import structure
+from radvlm.types.geometry import Geometry
+from radvlm.types.label_scheme import scheme_named
+from radvlm.types.segmentation import LabelPlace, Segmentation
+from radvlm.types.volume import Volume
+
+Change = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
+CHANGES: dict[str, tuple[Change, str]] = {
+    "mirrored x": (lambda a, m: (a[::-1], m), "mirrored along x"),
+    "mirrored y": (lambda a, m: (a[:, ::-1], m), "mirrored along y"),
+    "mirrored z": (lambda a, m: (a[:, :, ::-1], m), "mirrored along z"),
+    "LPS for RAS": (lambda a, m: (a, np.diag([-1.0, -1, 1, 1]) @ m), "LPS taken for RAS|mirrored along x.* and y"),
+    "identity": (lambda a, m: (a, np.eye(4)), "affine of the masks is not that of the scan"),
+    "transposed": (lambda a, m: (a.transpose(1, 0, 2), m), "x and y of the masks look exchanged"),
+    "shifted right": (lambda a, m: (np.roll(a, 8, 0), m), "shifted by about (30|45) mm toward the patient's right"),
+    "shifted down": (lambda a, m: (np.roll(a, -8, 2), m), "shifted by about (45|60) mm toward the patient's feet"),
+}
+PARTS: dict[str, Collection[str]] = {
+    "whole": (),
+    "liver and spleen": ("liver", "spleen"),
+    "kidneys": ("kidney_left", "kidney_right"),
+    "liver": ("liver",),
+}
+
+
+@pytest.fixture(scope="module")
+def phantom() -> Phantom:
+    return make_phantom(PhantomSpec(seed=1, region="abdomen", spacing_mm=(5.0, 5.0, 6.0), phase="non-contrast"))
+
+
+def only(masks: Segmentation, names: Collection[str]) -> Segmentation:
+    """The masks of some structures alone."""
+    places = {name: place for name, place in masks.places.items() if not names or name in names}
+    layers = []
+    for number, layer in enumerate(masks.layers):
+        kept = [place.label for place in places.values() if place.layer == number]
+        layers.append(np.where(np.isin(layer, kept), layer, 0).astype(layer.dtype))
+    return Segmentation(tuple(layers), places, frozenset(places), masks.geometry)
+
+
+def label_map(masks: Segmentation) -> tuple[np.ndarray, dict[int, str]]:
+    """TotalSegmentator's numbers of the masks that it has."""
+    numbers = {name: label for label, name in scheme_named("totalsegmentator").labels.items()}
+    labels = np.zeros(masks.geometry.shape, np.uint8)
+    for name in masks.places:
+        if name in numbers:
+            labels[masks.mask(name)] = numbers[name]
+    return labels, {label: name for name, label in numbers.items()}
+
+
+def swapped(masks: Segmentation) -> Segmentation:
+    """The same masks with left and right exchanged in their names."""
+
+    def other(name: str) -> str:
+        exchanged = name.replace("right", "?").replace("left", "right").replace("?", "left")
+        return exchanged if structure(name).side and exchanged in masks.places else name
+
+    places = {other(name): place for name, place in masks.places.items()}
+    return Segmentation(masks.layers, places, frozenset(places), masks.geometry)
+
+
+def mirrored_scan(volume: Volume) -> Volume:
+    return replace(volume, hu=np.ascontiguousarray(volume.hu[::-1]))
+
+
+def mirrored_masks(masks: Segmentation) -> Segmentation:
+    return Segmentation(
+        tuple(np.ascontiguousarray(layer[::-1]) for layer in masks.layers), masks.places, masks.searched, masks.geometry
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("change", CHANGES)
+def test_misplaced_masks_are_refused(phantom: Phantom, change: str, part: str) -> None:
+    masks = only(phantom.segmentation, PARTS[part])
+    labels, names = label_map(masks)
+    array, affine = CHANGES[change][0](labels, phantom.volume.geometry.affine)
+    scheme = {label: names[label] for label in np.unique(labels) if label}
+    if change == "identity" and part != "whole":
+        pytest.skip("outside the scan's millimeters")
+    with pytest.raises(InputError, match="the masks lie on this scan") as caught:
+        load_segmentation((array, affine), like=phantom.volume, scheme=scheme)
+    assert caught.value.remedy and "--accept-misplaced" in caught.value.remedy
+    if part == "whole":
+        with pytest.raises(InputError, match=CHANGES[change][1]):
+            load_segmentation((array, affine), like=phantom.volume, scheme=scheme)
+
+
+@pytest.mark.parametrize("part", [*PARTS, "lungs"])
+def test_masks_in_place_pass_in_silence(phantom: Phantom, part: str) -> None:
+    names = PARTS.get(part) or (
+        [n for n in phantom.segmentation.places if n.startswith("lung_")] if part == "lungs" else ()
+    )
+    found = load_segmentation(only(phantom.segmentation, names), like=phantom.volume)
+    assert not [d.what for d in found.decisions if d.warning]
+
+
+def test_names_in_the_header_do_not_save_mirrored_masks(phantom: Phantom, tmp_path: Path) -> None:
+    labels, names = label_map(phantom.segmentation)
+    image = nib.Nifti1Image(labels[::-1].copy(), phantom.volume.geometry.affine)
+    image.header.extensions.append(nib.nifti1.Nifti1Extension(0, table_as_xml(names)))
+    nib.save(image, tmp_path / "seg.nii.gz")
+    with pytest.raises(InputError, match=r"left and right are swapped \(\d+ of \d+ right-left pairs"):
+        load_segmentation(tmp_path / "seg.nii.gz", like=phantom.volume)
+
+
+def test_a_folder_that_lost_its_affines(phantom: Phantom, tmp_path: Path) -> None:
+    for name in ("liver", "spleen", "kidney_left", "kidney_right", "stomach", "aorta", "vertebrae_L1", "vertebrae_L2"):
+        nib.save(
+            nib.Nifti1Image(phantom.segmentation.mask(name).astype(np.uint8), np.eye(4)), tmp_path / f"{name}.nii.gz"
+        )
+    with pytest.raises(InputError, match="affine of the masks is not that of the scan"):
+        load_segmentation(tmp_path, like=phantom.volume)
+
+
+def test_accepted_masks_go_on_and_say_so(phantom: Phantom) -> None:
+    found = load_segmentation(mirrored_masks(phantom.segmentation), like=phantom.volume, accept_misplaced=True)
+    said = [d for d in found.decisions if d.step == "placement"]
+    assert len(said) == 1 and said[0].warning and "left and right are swapped" in said[0].what
+
+
+# -- mirror images --------------------------------------------------------------------------------------------------
+
+
+def test_exchanged_names_are_told_from_mirrored_masks(phantom: Phantom) -> None:
+    placement = placement_of(phantom.volume, swapped(phantom.segmentation))
+    assert "names left and right look exchanged" in placement.problem
+
+
+def test_scan_and_masks_mirrored_together_are_refused(phantom: Phantom) -> None:
+    placement = placement_of(mirrored_scan(phantom.volume), mirrored_masks(phantom.segmentation))
+    assert "scan and masks look mirrored together" in placement.problem
+
+
+def test_situs_inversus_is_accepted_with_a_warning(phantom: Phantom) -> None:
+    """The body mirrored, and its masks named by the side on which they lie, as a segmenter names them."""
+    found = load_segmentation(mirrored_masks(swapped(phantom.segmentation)), like=mirrored_scan(phantom.volume))
+    said = [d.what for d in found.decisions if d.warning]
+    assert len(said) == 1 and "situs inversus" in said[0]
+
+
+def test_a_single_kidney_or_a_pelvic_one_is_no_reversal(phantom: Phantom) -> None:
+    masks = phantom.segmentation
+    for names in (("kidney_left",), ("kidney_right", "liver")):
+        assert placement_of(phantom.volume, only(masks, names)).problem == ""
+    shift = 20
+    hu, layers = phantom.volume.hu.copy(), tuple(layer.copy() for layer in masks.layers)
+    place = masks.places["kidney_left"]
+    where = np.argwhere(layers[place.layer] == place.label)
+    hu[tuple(where.T)], layers[place.layer][tuple(where.T)] = -90, 0
+    there = where - [0, 0, shift]
+    there = there[there[:, 2] >= 0]
+    hu[tuple(there.T)] = 32
+    for layer in layers:
+        layer[tuple(there.T)] = 0
+    layers[place.layer][tuple(there.T)] = place.label
+    pelvic = Segmentation(
+        layers,
+        {n: p for n, p in masks.places.items() if (layers[p.layer] == p.label).any()},
+        masks.searched,
+        masks.geometry,
+    )
+    assert placement_of(replace(phantom.volume, hu=hu), pelvic).problem == ""
+
+
+# -- numbers --------------------------------------------------------------------------------------------------------
+
+
+def test_contrast_of_a_sharp_edge_is_its_information() -> None:
+    """A cube in air: inside and outside share no attenuation, so the contrast is the entropy of the two shares."""
+    hu = np.full((60, 60, 60), -1000, np.int16)
+    hu[20:40, 20:40, 20:40] = 50
+    labels = np.zeros(hu.shape, np.uint8)
+    labels[20:40, 20:40, 20:40] = 1
+    masks = Segmentation((labels,), {"liver": LabelPlace(0, 1)}, frozenset(), Geometry(hu.shape, np.eye(4)))
+    points = sample_points(masks)
+    assert points is not None
+    inside = points.inside.mean()
+    entropy = -(inside * np.log(inside) + (1 - inside) * np.log(1 - inside))
+    fit = fit_of(points, hu)
+    assert fit.contrast == pytest.approx(entropy, abs=1e-9) and fit.plausible == 1.0
+    assert fit_of(points, np.full_like(hu, -1000)).plausible == 0.0
+
+
+@pytest.mark.slow
+def test_real_masks_pass_and_their_mirror_images_do_not(real_data: Path) -> None:
+    volume = load_volume(real_data / "plain_abdomen" / "ct.nii.gz")
+    image = nib.load(real_data / "plain_abdomen" / "segmentation.nii.gz")
+    array = np.asarray(image.dataobj).astype(np.uint8)
+    found = load_segmentation((array, image.affine), like=volume, scheme="totalsegmentator")
+    assert not any(d.step == "placement" for d in found.decisions)
+    for axis in range(3):
+        with pytest.raises(InputError, match=f"mirrored along {'xyz'[axis]}"):
+            load_segmentation((np.flip(array, axis), image.affine), like=volume, scheme="totalsegmentator")
