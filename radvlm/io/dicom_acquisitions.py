@@ -103,6 +103,8 @@ def _divided(frames: list[Frame], marks: Sequence[Mark], offset: Offset, are_mix
         leaves: list[Part] = []
         for members in parts:
             here = _in_order({frame.marks[mark.index] for frame in members}, mark)
+            if mark.name == "folder":  # its name is nobody's business
+                here = [str(1 + sorted(values).index(value)) for value in here]
             label = (mark.name, tuple(value or "(none)" for value in here))
             leaves += [((label, *more), leaf) for more, leaf in _divided(members, marks[number + 1 :], offset, False)]
         if _is_division(leaves, offset, mark.is_weak):
@@ -125,11 +127,15 @@ def _is_division(leaves: list[Part], offset: Offset, all_must: bool) -> bool:
 
 def is_stack(frames: Sequence[Frame], offset: Offset) -> bool:
     """True when the frames can be read as they are: distinct positions with a pattern."""
-    offsets = np.array(sorted(offset(frame) for frame in frames))
-    if np.diff(offsets).min(initial=np.inf) <= SAME_POSITION_MM:
+    return is_readable(np.array(sorted(offset(frame) for frame in frames)))
+
+
+def is_readable(offsets_mm: np.ndarray) -> bool:
+    """True when slices at these ascending positions make a grid."""
+    if np.diff(offsets_mm).min(initial=np.inf) <= SAME_POSITION_MM:
         return False
     try:
-        plan_slices(offsets)
+        plan_slices(offsets_mm)
     except GridError:
         return False
     return True

@@ -67,6 +67,9 @@ MARKS = (
     *(Mark(name, index) for index, name in enumerate(_SCAN_MARKS)),
     *(Mark(name, index, is_weak=True) for index, name in enumerate(_WRITING_MARKS, len(_SCAN_MARKS))),
 )
+#: Place of AcquisitionNumber in ``Frame.marks``.
+ACQUISITION_NUMBER = _SCAN_MARKS.index("AcquisitionNumber")
+_NUMBER = next(mark.index for mark in MARKS if mark.name == "InstanceNumber")
 #: Names of an attribute in the functional groups of an enhanced image, where they differ.
 _FRAME_NAMES = {
     "AcquisitionNumber": "FrameAcquisitionNumber",
@@ -128,11 +131,16 @@ class StudyIdentity:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """An image of a CT that cannot be read as a slice, and where it lies if its header says so."""
+    """An image that is not read as a slice of its series, and where it lies if its header says so.
+
+    ``number`` is its InstanceNumber, -1 without one; ``normal`` is None where its direction is unknown.
+    """
 
     what: str
     series_key: str
     position_mm: Vector | None = None
+    normal: Vector | None = None
+    number: int = -1
 
 
 @dataclass(frozen=True)
@@ -175,8 +183,13 @@ class Frame:
     def normal(self) -> Vector:
         """Unit vector across the slice, row direction x column direction."""
         assert self.row_cosine is not None and self.column_cosine is not None
-        (a, b, c), (d, e, f) = self.row_cosine, self.column_cosine
-        return (b * f - c * e, c * d - a * f, a * e - b * d)
+        return _cross(self.row_cosine, self.column_cosine)
+
+    def left_out(self, what: str) -> LeftOut:
+        """The record of this frame where it is not read."""
+        number = self.marks[_NUMBER]
+        normal = None if self.row_cosine is None or self.column_cosine is None else self.normal
+        return LeftOut(what, self.series_key, self.position_mm, normal, int(number) if number.isdigit() else -1)
 
 
 def patient_key(header: Any) -> str:
@@ -202,17 +215,31 @@ def is_ct(header: Any) -> bool:
 
 
 def left_out(file: DicomFile, header: Any) -> LeftOut | None:
-    """Why a CT object has no frames: no size, or color; None when it has some."""
+    """Why an object has no frames: no size, color, or no CT; None when it has some."""
     with parsing(file.name, "the header of a DICOM image can be read"):
         photometric = str(header.get("PhotometricInterpretation") or "").upper()
-        if not header.get("Rows") or not header.get("Columns"):
+        if not is_ct(header):
+            what = f"{short_text(header.get('Modality'), 16) or 'no modality'} files"
+        elif not header.get("Rows") or not header.get("Columns"):
             what = "images without Rows and Columns" if "ImagePositionPatient" in header else "objects without an image"
         elif int(header.get("SamplesPerPixel") or 1) != 1 or photometric in ("RGB", "PALETTE COLOR"):
             what = "color images"
         else:
             return None
         position = _numbers(header.get("ImagePositionPatient"), 3)
-        return LeftOut(what, series_key(file, header), position)  # type: ignore[arg-type]
+        row, column = _unit_axes(_numbers(header.get("ImageOrientationPatient"), 6))
+        number = _mark_text(header.get("InstanceNumber"))
+        return LeftOut(
+            what,
+            series_key(file, header),
+            position,  # type: ignore[arg-type]
+            None if row is None or column is None else _cross(row, column),
+            int(number) if number.isdigit() else -1,
+        )
+
+
+def _cross(a: Vector, b: Vector) -> Vector:
+    return (a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0])
 
 
 def series_key(file: DicomFile, header: Any) -> str:

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from radvlm.errors import FileFormatError, GridError, InputError
-from radvlm.io.dicom_acquisitions import SAME_POSITION_MM, acquisitions
-from radvlm.io.dicom_frames import Frame
+from radvlm.io.dicom_acquisitions import SAME_POSITION_MM, SHARED_AT_BORDER, acquisitions
+from radvlm.io.dicom_frames import ACQUISITION_NUMBER, Frame
 from radvlm.io.dicom_grid import Shear, SlicePlan, plan_shear, plan_slices, shifted
 from radvlm.io.dicom_pixels import SliceReader
 from radvlm.io.dicom_series import Stack, catalog, choose
@@ -157,7 +157,7 @@ def _distinct(stack: Stack, reader: SliceReader) -> tuple[list[Frame], tuple[Dec
     """Frames in ascending position, one for each; identical duplicates are dropped, different ones refused."""
     _refuse_shared_uids(stack)
     frames: list[Frame] = []
-    dropped = 0
+    dropped = met = 0
     for frame in sorted(stack.frames, key=lambda f: (stack.offset_mm(f), f.sop_uid, f.file.folder, f.file.name)):
         if not frames or stack.offset_mm(frame) - stack.offset_mm(frames[-1]) > SAME_POSITION_MM:
             frames.append(frame)
@@ -166,6 +166,13 @@ def _distinct(stack: Stack, reader: SliceReader) -> tuple[list[Frame], tuple[Dec
             different = True
         else:
             different = not np.array_equal(reader.hu(frames[-1]), reader.hu(frame))
+        if different and met < SHARED_AT_BORDER and _is_later(frames[-1], frame):
+            met += 1
+            continue
+        if different and met < SHARED_AT_BORDER and _is_later(frame, frames[-1]):
+            frames[-1] = frame
+            met += 1
+            continue
         if different:
             same_uid = frame.sop_uid and frame.sop_uid == frames[-1].sop_uid
             raise GridError(
@@ -177,9 +184,19 @@ def _distinct(stack: Stack, reader: SliceReader) -> tuple[list[Frame], tuple[Dec
             )
         dropped += 1
     reader.notes.clear()
-    if not dropped:
-        return frames, ()
-    return frames, (Decision("dicom", f"{dropped} duplicate image(s) with identical pixels dropped.", warning=False),)
+    decisions = []
+    if dropped:
+        decisions.append(Decision("dicom", f"{dropped} duplicate image(s) with identical pixels dropped."))
+    if met:
+        what = f"Two acquisitions meet at {met} position(s); the image of the first was kept there."
+        decisions.append(Decision("dicom", what, warning=True))
+    return frames, tuple(decisions)
+
+
+def _is_later(first: Frame, second: Frame) -> bool:
+    """True when the second of two images at a position is of a later acquisition, by its AcquisitionNumber."""
+    one, two = (frame.marks[ACQUISITION_NUMBER] for frame in (first, second))
+    return one.isdigit() and two.isdigit() and int(one) < int(two)
 
 
 def _refuse_shared_uids(stack: Stack) -> None:

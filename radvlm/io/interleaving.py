@@ -1,8 +1,9 @@
 """Do every second slice and the others come from two acquisitions? Told from the voxels, where no header tells it.
 
 When two phases or two exposures are stacked slice by slice, soft tissue is brighter in every second slice, all the way.
-Anatomy and noise do not do that: the difference of a slice from the mean of its two neighbors, averaged over the
-voxels that are soft tissue in all three, changes its sign at random and is about 1 HU.
+Anatomy and noise do not do that: the difference of a slice from the mean of its two neighbors, in the median of the
+voxels that are soft tissue in all three, changes its sign at random. In phantoms with slices 2 to 24 mm apart it keeps
+its sign by turns over eight slices with 2.3 HU at most; the median, because ribs may come and go with every slice.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ SOFT_HU = (-150.0, 300.0)
 #: So many voxels of each slice are sampled, along each of its axes.
 SAMPLE = 48
 #: Slices with fewer sampled voxels of soft tissue say nothing.
-MIN_VOXELS = 150
+MIN_VOXELS = 200
 #: So many slices in a row must be too bright and too dark by turns ...
 MIN_SLICES = 10
 #: ... by this much in the median.
@@ -42,10 +43,11 @@ def alternation(hu: np.ndarray) -> tuple[float, int, int]:
     steps = [max(1, n // SAMPLE) for n in hu.shape[:2]]
     sample = np.ascontiguousarray(np.moveaxis(hu[:: steps[0], :: steps[1]], 2, 0), dtype=np.float32)
     is_soft = (sample > SOFT_HU[0]) & (sample < SOFT_HU[1])
-    together = is_soft[1:-1] & is_soft[:-2] & is_soft[2:]
-    counts = together.sum(axis=(1, 2))
-    excess = np.where(together, sample[1:-1] - (sample[:-2] + sample[2:]) / 2, 0).sum(axis=(1, 2))
-    signed = np.where(counts >= MIN_VOXELS, excess / np.maximum(counts, 1), 0.0)
+    signed = np.zeros(len(sample) - 2)
+    for k in range(len(signed)):
+        together = is_soft[k] & is_soft[k + 1] & is_soft[k + 2]
+        if together.sum() >= MIN_VOXELS:
+            signed[k] = np.median(sample[k + 1][together] - (sample[k] + sample[k + 2])[together] / 2)
     signed[1::2] *= -1
     best, begin = (0.0, 0, 0), 0
     for end in range(1, len(signed) + 1):
