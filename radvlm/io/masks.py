@@ -121,8 +121,10 @@ def load_segmentation(
 
 def _checked(found: Segmentation, source: Any, like: Volume, accept_misplaced: bool) -> Segmentation:
     """The masks with what is to be said of their place on the scan; InputError where they are misplaced."""
+    if isinstance(source, Segmentation) and any(d.step == PLACEMENT for d in source.decisions):
+        return found  # judged when it was loaded, and accepted by the caller
     placement = placement_of(like, found, lambda: masks_as_stored(source, like, found))
-    notes = [Decision(PLACEMENT, doubt, warning=True) for doubt in placement.doubts]
+    notes, fits = [Decision(PLACEMENT, doubt, warning=True) for doubt in placement.doubts], placement.fits
     if placement.problem:
         if not accept_misplaced:
             raise InputError(
@@ -132,8 +134,17 @@ def _checked(found: Segmentation, source: Any, like: Volume, accept_misplaced: b
             )
         notes.append(Decision(PLACEMENT, f"Masks accepted although {placement.problem}.", warning=True))
     else:
-        notes += check_masks_fit(like, found)
-    return dataclasses.replace(found, decisions=(*found.decisions, *notes)) if notes else found
+        try:
+            notes += check_masks_fit(like, found)
+        except InputError as error:
+            if not accept_misplaced:
+                raise
+            notes.append(Decision(PLACEMENT, f"Masks accepted although {error.received}.", warning=True))
+            fits = False
+    if not notes:
+        return found
+    doubt = "" if fits else "the masks look misplaced"
+    return dataclasses.replace(found, decisions=(*found.decisions, *notes), attenuation_doubt=doubt)
 
 
 def _from_path(path: Path, like: Volume | Geometry | None, scheme: SchemeLike) -> Segmentation:

@@ -14,6 +14,12 @@ import numpy as np
 
 from radvlm.errors import GridError, InputError
 from radvlm.quantify.components import components
+from radvlm.quantify.impossible_hu import (
+    impossible_attenuation,
+    impossible_warning,
+    without_comparison,
+    without_impossible,
+)
 from radvlm.quantify.lesion import Instance, measure_instance
 from radvlm.quantify.location import Locator
 from radvlm.quantify.organ import INSTANCE_KINDS, healthy_statistics, is_crumb, measure_structure
@@ -48,7 +54,8 @@ def measure_scan(
 
     Args:
         volume: the CT, on the same grid as the masks; None gives geometry, and each HU quantity is an omission. So is
-            it, with its reason, where the values cannot be trusted (``Volume.attenuation_doubt``).
+            it, with its reason, where the values cannot be trusted (``attenuation_doubt`` of the scan or the masks);
+            a structure whose median nobody has (``types/possible_hu.csv``) loses its own.
         min_lesion_voxels, min_lesion_ml: smaller instances are ignored and counted in a Decision.
         progress: called with a short line before each step.
 
@@ -65,7 +72,8 @@ def measure_scan(
             "min_lesion_voxels is at least 1 and min_lesion_ml at least 0", f"{min_lesion_voxels}, {min_lesion_ml}"
         )
     tell = progress or (lambda line: None)
-    doubt = "" if volume is None or not volume.attenuation_doubt else f"{NOT_INTERPRETED}: {volume.attenuation_doubt}"
+    why = "" if volume is None else volume.attenuation_doubt or segmentation.attenuation_doubt
+    doubt = f"{NOT_INTERPRETED}: {why}" if why else ""
     hu = None if volume is None or doubt else volume.hu
     crumbs = frozenset(name for name in segmentation.present if is_crumb(segmentation, name))
     decisions = [_crumb_decision(segmentation, name) for name in segmentation.present if name in crumbs]
@@ -95,14 +103,21 @@ def measure_scan(
     decisions += noted
     contacts = tumor_contacts(segmentation, tuple(lesions))
     lesions = [replace(x, contacts=contacts[x.region.id]) if x.region.id in contacts else x for x in lesions]
+    impossible = impossible_attenuation((*structures, *lesions))
+    structures = without_impossible(structures, impossible)
     phase: Phase | None = None
     if doubt:
         phase = Phase("unknown", doubt)
     elif volume is not None:
         phase, noted_phase = estimate_phase(structures, volume.study.contrast_agent)
         decisions += noted_phase
+        impossible |= impossible_attenuation((*structures, *lesions), phase)
+        structures = without_impossible(structures, impossible)
     structures = with_spine(segmentation, structures, hu)
     structures = with_extras(segmentation, structures, hu, Study() if volume is None else volume.study, phase)
+    structures = without_impossible(structures, impossible)
+    lesions = without_comparison(without_impossible(lesions, impossible), impossible)
+    decisions += impossible_warning(impossible)
     if doubt:
         structures = tuple(without_attenuation(record, doubt) for record in structures)
         lesions = [without_attenuation(lesion, doubt) for lesion in lesions]

@@ -303,9 +303,18 @@ def _site(parsed: _Parsed, lookup: Callable[[str], str | None], host: str) -> tu
             if found is None and size == 1 and _LEVEL.fullmatch(phrase):
                 found = lookup(f"vertebrae {phrase}")
             left_over = tuple(rest[i] for i in range(len(rest)) if i not in chosen)
-            if found and structures()[found].kind not in _FINDINGS and all(_is_place(word) for word in left_over):
+            if found is None or structures()[found].kind in _FINDINGS:
+                continue
+            left_over = tuple(word for word in left_over if not _is_around(word, found, lookup))
+            if all(_is_place(word) for word in left_over):
                 return found, left_over
     return "", rest
+
+
+def _is_around(word: str, site: str, lookup: Callable[[str], str | None]) -> bool:
+    """Whether a word names what the site is a part of anyway: the lung of a lobe."""
+    organ = _looked_up((word,), "", lookup)
+    return organ is not None and _base(organ) in _chain(site)
 
 
 def _looked_up(words: tuple[str, ...], side: str, lookup: Callable[[str], str | None]) -> str | None:
@@ -343,7 +352,7 @@ def _parse(tokens: list[str], lookup: Callable[[str], str | None]) -> _Parsed | 
     named: list[str] = []
     rest: list[str] = []
     qualities: list[str] = []
-    index, joined = 0, False
+    index, joined, places_joined = 0, False, False
     while index < len(tokens):
         phrase, length = _longest(tokens, index)
         roles = table.roles.get(phrase, frozenset())
@@ -354,7 +363,9 @@ def _parse(tokens: list[str], lookup: Callable[[str], str | None]) -> _Parsed | 
             return None
         if text in ("and", "or", "plus"):
             after = tokens[index] if index < len(tokens) else ""
-            joined = joined or before not in table.sides or after not in table.sides
+            if not (before in table.sides and after in table.sides):
+                joined = joined or not (_is_place(before) and _is_place(after))
+                places_joined = True
         elif "cut" in roles:
             if kinds or named:
                 break
@@ -380,7 +391,9 @@ def _parse(tokens: list[str], lookup: Callable[[str], str | None]) -> _Parsed | 
     if kinds or named:
         looks = [word for word in rest if _LOOKS.fullmatch(word) and not _is_word(word)]
         rest, qualities = [word for word in rest if word not in looks], qualities + looks
-    return None if joined else _Parsed(side, tuple(kinds), tuple(named), tuple(rest), tuple(qualities))
+    if joined or (places_joined and not kinds and not named):
+        return None
+    return _Parsed(side, tuple(kinds), tuple(named), tuple(rest), tuple(qualities))
 
 
 def _is_length(tokens: list[str], after: int) -> bool:

@@ -44,6 +44,8 @@ class Segmentation:
         geometry: the grid, in RAS+ order.
         scheme: name of the label scheme that the labels came in.
         sources, decisions: provenance, as in Volume.
+        attenuation_doubt: why what lies under the masks is not the attenuation of their structures ("they look
+            misplaced"), else "".
 
     Raises InputError when a non-zero label has no name, StructureError for an unknown structure.
 
@@ -66,6 +68,7 @@ class Segmentation:
     scheme: str = ""
     sources: tuple[SourceFile, ...] = ()
     decisions: tuple[Decision, ...] = ()
+    attenuation_doubt: str = ""
     _counts: tuple[np.ndarray, ...] = field(init=False, repr=False, default=())
 
     def __post_init__(self) -> None:

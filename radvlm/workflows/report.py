@@ -6,14 +6,14 @@ another pass.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from radvlm.errors import GridError
 from radvlm.io import load_segmentation, load_volume
 from radvlm.types.finding import Finding
-from radvlm.types.provenance import placement_warnings
+from radvlm.types.provenance import Decision, placement_warnings
 from radvlm.types.report import Report
 from radvlm.types.scan_measurements import Measurements
 from radvlm.types.segmentation import Segmentation
@@ -200,7 +200,7 @@ def _compose(examined: Examined, reading: ModelReading | None) -> Report:
     """Verified sentences from the findings, and from what a model said of the scan where one was asked."""
     from radvlm.compose import compose_report, guided_report
 
-    head = examination(examined.volume, examined.segmentation, examined.patient)
+    head = examination(examined.volume, examined.segmentation, examined.patient, examined.measurements.decisions)
     facts = provenance(examined.measurements, examined.segmentation, examined.volume, examined.config)
     style = examined.config.style
     if reading is None:
@@ -236,8 +236,13 @@ def merge_patient(given: Patient | None, header: Patient) -> Patient:
     return replace(header, **{key: value for key, value in asdict(given).items() if value is not None})
 
 
-def examination(volume: Volume, segmentation: Segmentation, patient: Patient) -> tuple[tuple[str, str], ...]:
-    """Head of the report: examination, date, patient, comparison, source of the masks, doubts about them and the HU."""
+def examination(
+    volume: Volume, segmentation: Segmentation, patient: Patient, decisions: Sequence[Decision] = ()
+) -> tuple[tuple[str, str], ...]:
+    """Head of the report: examination, date, patient, comparison, source of the masks, doubts about them and the HU.
+
+    ``decisions`` are those of the measuring, beside those of the masks.
+    """
     study = volume.study
     who = [{"F": "female", "M": "male"}.get(patient.sex or "", "")]
     if patient.age_years is not None:
@@ -249,7 +254,7 @@ def examination(volume: Volume, segmentation: Segmentation, patient: Patient) ->
         lines.append(("Patient", ", ".join(part for part in who if part)))
     lines.append(("Comparison", "None."))
     lines.append(("Masks", _mask_words(segmentation)))
-    lines += [("Caution", what) for what in placement_warnings(segmentation.decisions)]
+    lines += [("Caution", what) for what in placement_warnings((*segmentation.decisions, *decisions))]
     if volume.attenuation_doubt:
         lines.append(("Attenuation", f"not interpreted: {volume.attenuation_doubt}."))
     return tuple(lines)

@@ -53,6 +53,23 @@ def test_case_and_separators_change_nothing(before: str, write) -> None:  # type
         assert structure_from_name(before + write(text)) == want
 
 
+ORGANS = [row for row in structures().values() if row.kind in ("organ", "vessel", "bone", "muscle") and not row.parent]
+
+
+@pytest.mark.parametrize(
+    "form", ["no {}", "{} xyzzy", "xyzzy {}", "not the {}", "{} without tumor", "fat around the {}"]
+)
+def test_a_word_that_is_not_understood_leaves_no_organ(form: str) -> None:
+    for row in ORGANS:
+        assert structure_from_name(form.format(row.words)) is None, row.name
+
+
+def test_two_organs_are_neither() -> None:
+    for one, other in zip(ORGANS, ORGANS[7:], strict=False):
+        found = structure_from_name(f"{one.words} and {other.words}")
+        assert found is None, (one.name, other.name, found)
+
+
 def test_mirrored_names_have_mirrored_meanings() -> None:
     swap = {"left": "right", "right": "left", "LUL": "RUL", "LLL": "RLL", "RUL": "LUL"}
     for name in LISTS:
