@@ -1,6 +1,6 @@
 """Errors that radvlm raises on purpose.
 
-Each one says three things: the rule that was broken, the value that was received, and the remedy.
+Each one says three things: what was received, what is required instead, and the remedy.
 Each is also the builtin error that a caller would expect (``ValueError``, ``OSError``, ...), so code that
 knows nothing of radvlm can still handle it. The command line turns every one of them into exit code 2.
 """
@@ -9,7 +9,10 @@ from __future__ import annotations
 
 
 class RadvlmError(Exception):
-    """Base of every error raised on purpose: one message with rule, received value and remedy.
+    """Base of every error raised on purpose: one message with what was received, the rule it breaks, and the remedy.
+
+    ``rule`` is a sentence that holds where nothing is wrong; it is shown after "Required:", so that it is not read as
+    a statement about the input.
 
     Example:
         >>> import radvlm
@@ -17,14 +20,13 @@ class RadvlmError(Exception):
         ...     radvlm.Patient(sex="female")
         ... except radvlm.RadvlmError as error:
         ...     print(error)
-        sex is "F", "M" or None. Received: 'female'. Leave it out where it is unknown.
+        Received: 'female'. Required: sex is "F", "M" or None. Leave it out where it is unknown.
     """
 
     def __init__(self, rule: str, received: str = "", remedy: str = "") -> None:
         self.rule, self.received, self.remedy = rule, received, remedy
-        parts = [rule.rstrip(".") + "."]
-        if received:
-            parts.append(f"Received: {received.rstrip('.')}.")
+        parts = [f"Received: {received.rstrip('.')}."] if received else []
+        parts.append(f"Required: {rule.rstrip('.')}.")
         if remedy:
             parts.append(remedy if remedy.endswith("?") else remedy.rstrip(".") + ".")
         super().__init__(" ".join(parts))

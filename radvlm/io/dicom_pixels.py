@@ -37,6 +37,8 @@ _JPEG_EXTENDED = "1.2.840.10008.1.2.4.51"
 _ALWAYS_LOSSY = tuple(f"1.2.840.10008.1.2.4.{last}" for last in (50, 51, 81))
 #: JPEG 2000, which has a reversible and an irreversible wavelet.
 _MAYBE_LOSSY = tuple(f"1.2.840.10008.1.2.4.{last}" for last in (91, 93, 203))
+#: Padding is a run of at least so many pixels from the edge; a run of noise that happens to have its value is shorter.
+MIN_PADDING_RUN = 4
 #: Rescale to apply: None for each slice's own header.
 Rescale = tuple[float, float] | None
 
@@ -168,7 +170,12 @@ def _decoder(syntax: Any, name: str) -> str:
 
 
 def _padding(dataset: Any, stored: np.ndarray) -> np.ndarray | None:
-    """Mask of padding pixels by PixelPaddingValue (and its range limit); None when there are none."""
+    """Mask of pixels that hold the PixelPaddingValue (and its range limit) *and* reach the edge of the image; None when
+    there are none.
+
+    DICOM lets the value lie among those of tissue (PS3.3 C.7.5.1.1.2), and some exporters state 0 for images stored as
+    HU, where water is 0. Padding fills what lies outside the circle of view, in runs that begin at the edge.
+    """
     value, limit = dataset.get("PixelPaddingValue"), dataset.get("PixelPaddingRangeLimit")
     if value is None:
         return None
@@ -177,4 +184,11 @@ def _padding(dataset: Any, stored: np.ndarray) -> np.ndarray | None:
         half = 1 << (stored.dtype.itemsize * 8 - 1)
         ends = [end - 2 * half if end >= half else end for end in ends]
     mask = stored == ends[0] if ends[0] == ends[1] else (stored >= min(ends)) & (stored <= max(ends))
-    return mask if mask.any() else None
+    if not mask.any():
+        return None
+    outside = np.zeros_like(mask)
+    for target, view in ((outside, mask), (outside.T, mask.T)):
+        for into, seen in ((target, view), (target[::-1], view[::-1])):
+            run = np.logical_and.accumulate(seen, axis=0)
+            into |= run & run[min(MIN_PADDING_RUN, len(run)) - 1]
+    return outside if outside.any() else None

@@ -26,6 +26,7 @@ from radvlm.io.hu_rulers import judged as rulers
 from radvlm.io.interleaving import MIN_ALTERNATION_HU, alternation
 from radvlm.io.raw import RawImage
 from radvlm.io.rescale import INT16, refuse_nonfinite
+from radvlm.io.slice_jumps import slice_jumps
 from radvlm.types.geometry import canonical_order
 from radvlm.types.provenance import Decision
 
@@ -78,6 +79,7 @@ def read_dicom(
             frames, dropped, plan, shear, hu = _on_grid(stack, reader)
     refuse_nonfinite(hu, f"{stack}")
     rescales = {(frame.slope or 1.0, frame.intercept or 0.0) for frame in frames}
+    jumps = slice_jumps(hu) if len(rescales) > 1 and reader.rescale is None else ()
     if rescale == "auto":
         header = rescales.pop() if len(rescales) == 1 else (1.0, 0.0)
         hu, judged = correct_rescaled(hu, *header, name=str(stack))
@@ -90,7 +92,10 @@ def read_dicom(
     affine = _affine(frames, stack, plan, shear)
     study = study_of(reader.dataset(frames[0].file), frames[0].file.name, _uids(frames, affine))
     extra = (
-        [Decision("dicom", f"Rescale differs between slices ({len(rescales)} kinds); each was applied to its own.")]
+        [
+            *jumps,
+            Decision("dicom", f"Rescale differs between slices ({len(rescales)} kinds); each was applied to its own."),
+        ]
         if len(rescales) > 1
         else []
     )

@@ -42,7 +42,7 @@ def file_bytes(path: Path) -> tuple[bytes, SourceFile]:
             )
         content = path.read_bytes()
     except FileNotFoundError:
-        raise FileFormatError("the file exists", str(path), "Check the path") from None
+        raise FileFormatError("the file exists", f"{path}, which does not exist", "Check the path") from None
     except IsADirectoryError:
         raise FileFormatError("the path names a file", f"the folder {path}", "Name the file inside it") from None
     except FileFormatError:

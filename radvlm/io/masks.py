@@ -162,7 +162,7 @@ def _from_path(path: Path, like: Volume | Geometry | None, scheme: SchemeLike) -
                 return _from_path(objects[0], like, scheme)
         return _from_folder(path, like, scheme)
     if not path.exists():
-        raise FileFormatError("the masks exist", str(path), "Check the path")
+        raise FileFormatError("the masks exist", f"{path}, which does not exist", "Check the path")
     if is_structure_set(path):
         return _from_structure_set(path, like, scheme)
     if _is_dicom(path):
@@ -662,7 +662,7 @@ def _from_structure_set(path: Path, like: Volume | Geometry | None, scheme: Sche
         raise InputError(
             "contours become masks on the grid of a scan",
             f"{path.name}, an RT structure set, without the scan",
-            "Pass the scan with like=",
+            "Pass the scan (like= in Python)",
         )
     structures = read_structure_set(path)
     notes: tuple[Decision, ...] = ()

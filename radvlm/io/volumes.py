@@ -132,7 +132,7 @@ def _from_path(path: Path, which: Which, rescale: Rescale) -> RawImage:
     except (OSError, ValueError):  # a name too long, or with a NUL character
         is_folder, exists = False, False
     if not exists:
-        raise FileFormatError("the path exists", str(path), "Check the path")
+        raise FileFormatError("the path exists", f"{path}, which does not exist", "Check the path")
     if is_folder:
         return _from_folder(path, which, rescale)
     from radvlm.io.image_files import IMAGE_FORMATS, is_image_file

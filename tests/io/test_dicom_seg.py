@@ -205,7 +205,7 @@ def test_files_that_are_no_seg(tmp_path: Path) -> None:
     ct = series[0]
     ct.save_as(tmp_path / "ct.dcm", enforce_file_format=True)
     assert not is_dicom_seg(tmp_path / "ct.dcm")
-    with pytest.raises(FileFormatError, match=r"\(SEG\).*CT Image Storage"):
+    with pytest.raises(FileFormatError, match=r"CT Image Storage.*\(SEG\)"):
         load_segmentation(tmp_path / "ct.dcm")
     path = write(tmp_path / "seg.dcm", series, two_organs(), "BINARY", ORGANS)
     content = path.read_bytes()
