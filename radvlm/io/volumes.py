@@ -17,6 +17,7 @@ from radvlm.errors import FileFormatError, InputError
 from radvlm.io.file_bytes import first_bytes, looks_like
 from radvlm.io.hounsfield import Rescale, checked_rescale, to_hu
 from radvlm.io.hu_rulers import doubt_of
+from radvlm.io.interleaving import refuse_interleaved
 from radvlm.io.raw import RawImage
 from radvlm.io.shear import perpendicular
 from radvlm.io.size_rulers import check_scan_size
@@ -95,6 +96,7 @@ def load_volume(
 
 def _volume(raw: RawImage) -> Volume:
     raw = perpendicular(raw, is_scan=True)
+    refuse_interleaved(raw.array)
     hu, geometry, axes = raw.canonical()
     doubt = doubt_of(raw.decisions)
     decisions = (*raw.decisions, *check_scan_size(hu, geometry, attenuation_is_sure=not doubt))
