@@ -159,6 +159,22 @@ def test_situs_inversus_is_accepted_with_a_warning(phantom: Phantom) -> None:
     assert len(said) == 1 and "situs inversus" in said[0]
 
 
+def test_organs_called_by_the_names_of_others_lie_on_the_wrong_side(phantom: Phantom) -> None:
+    """Labels off by one: the spleen as a right kidney far to the left of a liver that is called stomach."""
+    masks = phantom.segmentation
+    places = {"kidney_right": masks.places["spleen"], "stomach": masks.places["liver"]}
+    renamed = Segmentation(masks.layers, places, frozenset(places), masks.geometry)
+    assert "left and right are swapped" in placement_of(phantom.volume, renamed).problem
+    inverted = mirrored_masks(
+        Segmentation(
+            masks.layers, {n: masks.places[n] for n in ("kidney_left", "stomach")}, frozenset(), masks.geometry
+        )
+    )
+    places = {"kidney_right": inverted.places["kidney_left"], "stomach": inverted.places["stomach"]}
+    situs = Segmentation(inverted.layers, places, frozenset(places), masks.geometry)
+    assert placement_of(mirrored_scan(phantom.volume), situs).problem == ""
+
+
 def test_a_single_kidney_or_a_pelvic_one_is_no_reversal(phantom: Phantom) -> None:
     masks = phantom.segmentation
     for names in (("kidney_left",), ("kidney_right", "liver")):
