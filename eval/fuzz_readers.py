@@ -45,11 +45,52 @@ OUT = Path("out/fuzz")
 NUMBERS = (0, 1, -1, 2, 3, 5, 7, 255, 256, 32767, -32768, 65535, 65536, 2**31 - 1, -(2**31), 2**32 - 1, 1e-9, 1e9, 1e38)
 FLOATS = (*NUMBERS, float("nan"), float("inf"), -float("inf"), 0.5, 0.1, -0.1, 1e-38)
 WORDS = (
-    "", " ", "nan", "inf", "-1", "0", "1e400", "abc", "9" * 40, "1.5", "１２", "()", "(1,0,0)", "(nan,0,0) (0,1,0) (0,0,1)",
-    "0 0 0", "1 1 1", "-3 4 5", "1000000 1000000 1000000", "short", "float", "uchar", "block", "double", "gzip", "bzip2", "raw",
-    "hex", "text", "little", "big", "none", "True", "left-posterior-superior", "RAS", "LIST", "../secret.raw", "LOCAL", "x" * 2000,
-    "\x00", "MET_SHORT", "MET_DOUBLE", "1 0 0 0 1 0 0 0 1", "0 0 0 0 0 0 0 0 0", "1 0 0 1 0 0 1 0 0", "domain list space",
-)  # fmt: skip
+    "",
+    " ",
+    "nan",
+    "inf",
+    "-1",
+    "0",
+    "1e400",
+    "abc",
+    "9" * 40,
+    "1.5",
+    "１２",
+    "()",
+    "(1,0,0)",
+    "(nan,0,0) (0,1,0) (0,0,1)",
+    "0 0 0",
+    "1 1 1",
+    "-3 4 5",
+    "1000000 1000000 1000000",
+    "short",
+    "float",
+    "uchar",
+    "block",
+    "double",
+    "gzip",
+    "bzip2",
+    "raw",
+    "hex",
+    "text",
+    "little",
+    "big",
+    "none",
+    "True",
+    "left-posterior-superior",
+    "RAS",
+    "LIST",
+    "../secret.raw",
+    "LOCAL",
+    "x" * 2000,
+    "\x00",
+    "MET_SHORT",
+    "MET_DOUBLE",
+    "1 0 0 0 1 0 0 0 1",
+    "0 0 0 0 0 0 0 0 0",
+    "1 0 0 1 0 0 1 0 0",
+    "domain list space",
+)
 
 
 class TooLong(BaseException):
@@ -126,10 +167,36 @@ def meta_bytes(array: np.ndarray, affine: np.ndarray) -> bytes:
 # -- changes --------------------------------------------------------------------------------------------------------
 
 NIFTI_FIELDS = (
-    (0, "i4"), (40, "i2"), (42, "i2"), (44, "i2"), (46, "i2"), (48, "i2"), (50, "i2"), (70, "i2"), (72, "i2"), (76, "f4"), (80, "f4"),
-    (84, "f4"), (88, "f4"), (92, "f4"), (108, "f4"), (112, "f4"), (116, "f4"), (123, "u1"), (252, "i2"), (254, "i2"), (256, "f4"),
-    (260, "f4"), (264, "f4"), (268, "f4"), (272, "f4"), (276, "f4"), *((280 + 4 * n, "f4") for n in range(12)), (344, "i4"), (348, "i4"),
-)  # fmt: skip
+    (0, "i4"),
+    (40, "i2"),
+    (42, "i2"),
+    (44, "i2"),
+    (46, "i2"),
+    (48, "i2"),
+    (50, "i2"),
+    (70, "i2"),
+    (72, "i2"),
+    (76, "f4"),
+    (80, "f4"),
+    (84, "f4"),
+    (88, "f4"),
+    (92, "f4"),
+    (108, "f4"),
+    (112, "f4"),
+    (116, "f4"),
+    (123, "u1"),
+    (252, "i2"),
+    (254, "i2"),
+    (256, "f4"),
+    (260, "f4"),
+    (264, "f4"),
+    (268, "f4"),
+    (272, "f4"),
+    (276, "f4"),
+    *((280 + 4 * n, "f4") for n in range(12)),
+    (344, "i4"),
+    (348, "i4"),
+)
 
 
 def changed_bytes(rng: np.random.Generator, content: bytes, header: int) -> bytes:
@@ -201,10 +268,39 @@ def changed_text(rng: np.random.Generator, content: bytes, end: bytes, between: 
 
 
 DICOM_WORDS = (
-    "", "\\", "nan", "1e400", "abc", "-0", "1\\2", "0\\0\\0", "1\\0\\0\\0\\1\\0", "0\\1\\0\\1\\0\\0", "1e-3\\1e-3", "9" * 16, "0.0", "-1",
-    "1.5", "LOCALIZER", "MR", "ISO_IR 192", "\\ISO 2022 IR 87", "MONOCHROME1", "RGB", "PALETTE COLOR", "DERIVED\\SECONDARY\\OTHER\\IODINE",
-    "1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.66.4", "1.2.3", "HU", "US", "FFDR", "20251301", "250000", "099Y",
-)  # fmt: skip
+    "",
+    "\\",
+    "nan",
+    "1e400",
+    "abc",
+    "-0",
+    "1\\2",
+    "0\\0\\0",
+    "1\\0\\0\\0\\1\\0",
+    "0\\1\\0\\1\\0\\0",
+    "1e-3\\1e-3",
+    "9" * 16,
+    "0.0",
+    "-1",
+    "1.5",
+    "LOCALIZER",
+    "MR",
+    "ISO_IR 192",
+    "\\ISO 2022 IR 87",
+    "MONOCHROME1",
+    "RGB",
+    "PALETTE COLOR",
+    "DERIVED\\SECONDARY\\OTHER\\IODINE",
+    "1.2.840.10008.5.1.4.1.1.2.1",
+    "1.2.840.10008.5.1.4.1.1.66.4",
+    "1.2.3",
+    "HU",
+    "US",
+    "FFDR",
+    "20251301",
+    "250000",
+    "099Y",
+)
 
 
 def changed_dataset(rng: np.random.Generator, dataset: Any, depth: int = 3) -> None:
@@ -333,14 +429,21 @@ def readers(base: Path) -> dict[str, tuple[Maker, Callable[[Path], object]]]:
         "nrrd": (file("ct.nrrd", lambda rng: changed_text(rng, ct_nrrd, b"\n\n", ":")), radvlm.load_volume),
         "nrrd masks": (file("m.seg.nrrd", lambda rng: changed_text(rng, seg_nrrd, b"\n\n", ":")), named),
         "metaimage": (
-            file("ct.mha", lambda rng: changed_text(rng, ct_meta, meta_end, "=") if rng.random() < 0.9 else changed_bytes(rng, ct_meta, 400)),
+            file(
+                "ct.mha",
+                lambda rng: (
+                    changed_text(rng, ct_meta, meta_end, "=")
+                    if rng.random() < 0.9
+                    else changed_bytes(rng, ct_meta, 400)
+                ),
+            ),
             radvlm.load_volume,
         ),
         "zip": (file("ct.zip", zipped), radvlm.load_volume),
         "dicom": (dicom, radvlm.load_volume),
         "dicom seg": (file("seg.dcm", one_dicom(seg)), named),
         "rtstruct": (file("rs.dcm", one_dicom(contours)), named),
-    }  # fmt: skip
+    }
 
 
 def _series(folder: Path, hu: np.ndarray, affine: np.ndarray) -> list[bytes]:

@@ -78,6 +78,13 @@ def swapped(masks: Segmentation) -> Segmentation:
     return Segmentation(masks.layers, places, frozenset(places), masks.geometry)
 
 
+def renamed(masks: Segmentation, old_names: dict[str, str]) -> Segmentation:
+    """The structures of ``old_names`` alone, called by its keys."""
+    part = only(masks, tuple(old_names.values()))
+    places = {new: part.places[old] for new, old in old_names.items()}
+    return Segmentation(part.layers, places, frozenset(places), part.geometry)
+
+
 def mirrored_scan(volume: Volume) -> Volume:
     return replace(volume, hu=np.ascontiguousarray(volume.hu[::-1]))
 
@@ -161,17 +168,9 @@ def test_situs_inversus_is_accepted_with_a_warning(phantom: Phantom) -> None:
 
 def test_organs_called_by_the_names_of_others_lie_on_the_wrong_side(phantom: Phantom) -> None:
     """Labels off by one: the spleen as a right kidney far to the left of a liver that is called stomach."""
-    masks = phantom.segmentation
-    places = {"kidney_right": masks.places["spleen"], "stomach": masks.places["liver"]}
-    renamed = Segmentation(masks.layers, places, frozenset(places), masks.geometry)
-    assert "left and right are swapped" in placement_of(phantom.volume, renamed).problem
-    inverted = mirrored_masks(
-        Segmentation(
-            masks.layers, {n: masks.places[n] for n in ("kidney_left", "stomach")}, frozenset(), masks.geometry
-        )
-    )
-    places = {"kidney_right": inverted.places["kidney_left"], "stomach": inverted.places["stomach"]}
-    situs = Segmentation(inverted.layers, places, frozenset(places), masks.geometry)
+    wrong = renamed(phantom.segmentation, {"kidney_right": "spleen", "stomach": "liver"})
+    assert "left and right are swapped" in placement_of(phantom.volume, wrong).problem
+    situs = renamed(mirrored_masks(phantom.segmentation), {"kidney_right": "kidney_left", "stomach": "stomach"})
     assert placement_of(mirrored_scan(phantom.volume), situs).problem == ""
 
 

@@ -121,7 +121,10 @@ def real_scan(ct: Path, masks: Path) -> Scan:
 
 
 def drawn(rng: np.random.Generator, real: tuple[Scan, ...], pool: int, *, whole: bool = False) -> Scan:
-    """A scan of the first ``pool`` phantoms or of the real ones, cropped along z half of the time (``whole``: never), with the structures of one product."""
+    """A scan of the first ``pool`` phantoms or of the real ones, with the structures of one product.
+
+    Half of the time it is cropped along z; ``whole`` forbids that.
+    """
     if real and rng.random() < 0.3:
         scan = real[rng.integers(len(real))]
     else:
@@ -172,7 +175,10 @@ def write_nifti(
     unit: int = 2,
     rescale: tuple[float, float] = (1.0, 0.0),
 ) -> Path:
-    """``values`` as stored numbers of their own type; ``rescale`` goes into the header alone. Unit 2 is mm, 0 unknown."""
+    """``values`` as stored numbers of their own type; ``rescale`` goes into the header alone.
+
+    Unit 2 is mm, 0 is unknown.
+    """
     stored, placed = _reordered(values, affine, axes)
     image = nib.Nifti1Image(np.ascontiguousarray(stored), placed, dtype=stored.dtype)
     image.header.set_xyzt_units(unit)
