@@ -46,6 +46,7 @@ class Segmentation:
         sources, decisions: provenance, as in Volume.
         attenuation_doubt: why what lies under the masks is not the attenuation of their structures ("they look
             misplaced"), else "".
+        colors: structure -> red, green, blue from 0 to 255, where the file of the masks states them.
 
     Raises InputError when a non-zero label has no name, StructureError for an unknown structure.
 
@@ -69,6 +70,7 @@ class Segmentation:
     sources: tuple[SourceFile, ...] = ()
     decisions: tuple[Decision, ...] = ()
     attenuation_doubt: str = ""
+    colors: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)
     _counts: tuple[np.ndarray, ...] = field(init=False, repr=False, default=())
 
     def __post_init__(self) -> None:
@@ -103,6 +105,7 @@ class Segmentation:
                 "a placed structure has at least one voxel", ", ".join(sorted(empty)), "List it in `searched` only"
             )
         object.__setattr__(self, "places", MappingProxyType(dict(self.places)))
+        object.__setattr__(self, "colors", MappingProxyType(dict(self.colors)))
         object.__setattr__(self, "searched", frozenset(self.searched) | frozenset(self.places))
         object.__setattr__(self, "_counts", counts)
 
