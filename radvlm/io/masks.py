@@ -33,6 +33,7 @@ from radvlm.io.mask_as_stored import masks_as_stored
 from radvlm.io.mask_check import check_masks_fit, sample_labels, scheme_plausibility
 from radvlm.io.mask_grid import coverage, label_box, onto_box, onto_grid, require_overlap
 from radvlm.io.mask_layers import LayerPacker, count_labels, whole_labels
+from radvlm.io.mask_sides import with_sides
 from radvlm.io.mask_sources import canonical_grid, image_files, mask_files, raw_from_object, read_ahead, sidecar_names
 from radvlm.io.placement import placement_of
 from radvlm.io.raw import RawImage, StoredImage, StoredSegment, rescaled_image
@@ -116,7 +117,9 @@ def load_segmentation(
         found = _from_path(Path(source), like, scheme)
     else:
         found = _from_label_image(raw_from_object(source, like), "the mask", like, scheme)
-    return _checked(found, source, like, accept_misplaced) if isinstance(like, Volume) else found
+    if isinstance(like, Volume):
+        found = _checked(found, source, like, accept_misplaced)
+    return with_sides(found, like if isinstance(like, Volume) else None)
 
 
 def _checked(found: Segmentation, source: Any, like: Volume, accept_misplaced: bool) -> Segmentation:

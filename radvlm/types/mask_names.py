@@ -135,10 +135,10 @@ def read_mask_name(name: str, lookup: Callable[[str], str | None]) -> MaskName |
 
 def _meaning(parsed: _Parsed, lookup: Callable[[str], str | None]) -> MaskName | None:
     if not parsed.kinds and not parsed.named:
-        if parsed.qualities or not parsed.rest:
+        found = _looked_up(parsed.rest, parsed.side, lookup) if parsed.rest else None
+        if found is None or (parsed.qualities and structures()[found].kind not in _FINDINGS):
             return None
-        found = _looked_up(parsed.rest, parsed.side, lookup)
-        if found is None or (parsed.side in ("left", "right") and structures()[found].side != parsed.side):
+        if parsed.side in ("left", "right") and structures()[found].side != parsed.side:
             return None
         return MaskName(found, structures()[found].side)
     return _finding(parsed, lookup)

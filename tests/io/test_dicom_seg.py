@@ -320,6 +320,13 @@ def test_the_spacing_of_sparse_frames(seed: int) -> None:
     assert slice_spacing(offsets, SliceHints(None, 10.0, spacing))[0] == pytest.approx(spacing, rel=2e-3)
 
 
+def test_rounded_positions_of_several_segments_are_one_slice() -> None:
+    rng = np.random.default_rng(4)
+    offsets = np.repeat(np.arange(30) * 1.25 + 0.005, 4) + rng.uniform(-0.01, 0.01, 120)
+    for hints in (SliceHints(1.25, 1.25, 1.25), SliceHints(None, None, None), SliceHints(None, 1.25, None)):
+        assert slice_spacing(offsets, hints) == (pytest.approx(1.25, rel=1e-3), "")
+
+
 def test_masks_of_thicker_slices_than_the_scan_stay_whole() -> None:
     offsets = np.arange(12) * 5.0
     assert slice_spacing(offsets, SliceHints(5.0, 5.0, 2.5)) == (5.0, "")
