@@ -31,7 +31,7 @@ from radvlm.io.finding_stacks import finding_sentences, unstacked
 from radvlm.io.image_files import read_image, read_stored, stem_of
 from radvlm.io.mask_as_stored import masks_as_stored
 from radvlm.io.mask_check import check_masks_fit, sample_labels, scheme_plausibility
-from radvlm.io.mask_grid import coverage, label_box, onto_box, onto_grid, require_overlap
+from radvlm.io.mask_grid import coverage, covered_box, label_box, onto_box, onto_grid, require_overlap
 from radvlm.io.mask_layers import LayerPacker, count_labels, whole_labels
 from radvlm.io.mask_sides import with_sides
 from radvlm.io.mask_sources import canonical_grid, image_files, mask_files, raw_from_object, read_ahead, sidecar_names
@@ -224,8 +224,9 @@ def _from_label_image(raw: RawImage, name: str, like: Volume | Geometry | None, 
     labels, geometry, _ = straight.canonical()
     decisions += straight.decisions
     counts = count_labels(labels)
-    kept, target = counts, canonical_grid(like)
+    kept, target, covered = counts, canonical_grid(like), None
     if target is not None and not target.same_grid(geometry):
+        covered = covered_box(target, geometry)
         decisions += _grid_decisions(target, geometry)
         labels, geometry = onto_grid(labels, geometry, target), target
         kept = count_labels(labels)
@@ -253,6 +254,7 @@ def _from_label_image(raw: RawImage, name: str, like: Volume | Geometry | None, 
             *_lost_decision(lost),
             *_empty_decision(counts, name),
         ),
+        covered=covered,
     )
 
 
@@ -593,6 +595,7 @@ def _from_masks(
         scheme,
         tuple(sources),
         (*decisions, *_lost_decision(lost)),
+        covered=covered_box(target, grids[0]) if len(grids) == 1 else None,
     )
 
 
@@ -770,6 +773,7 @@ def _regridded(source: Segmentation, target: Geometry | None) -> Segmentation:
         source.scheme,
         source.sources,
         (*source.decisions, *decisions, *_lost_decision(lost)),
+        covered=covered_box(target, source.geometry),
         colors=source.colors,
     )
 
