@@ -47,6 +47,7 @@ from radvlm.io.rtstruct import (
     slice_axis,
 )
 from radvlm.io.shear import perpendicular
+from radvlm.io.size_rulers import check_organ_sizes
 from radvlm.types.geometry import Box, Geometry
 from radvlm.types.label_scheme import (
     Scheme,
@@ -126,6 +127,7 @@ def _checked(found: Segmentation, source: Any, like: Volume, accept_misplaced: b
     """The masks with what is to be said of their place on the scan; InputError where they are misplaced."""
     if isinstance(source, Segmentation) and any(d.step == PLACEMENT for d in source.decisions):
         return found  # judged when it was loaded, and accepted by the caller
+    check_organ_sizes(found)
     placement = placement_of(like, found, lambda: masks_as_stored(source, like, found))
     notes, fits = [Decision(PLACEMENT, doubt, warning=True) for doubt in placement.doubts], placement.fits
     if placement.problem:
@@ -274,7 +276,7 @@ def _chosen_scheme(
             resolved = {label: structure_from_name(word, chosen) for label, word in names.items()}
             entries = tuple(SchemeEntry(label, names[label], found) for label, found in resolved.items() if found)
             chosen = dataclasses.replace(chosen, entries=entries)
-        return chosen, Decision("masks", f"Labels of {name} follow the scheme {chosen.name}, as given.")
+        return chosen, Decision("masks", f"Labels of {name} follow the scheme {_with_versions(chosen)}, as given.")
     if not labels and not names:
         raise InputError(
             "a mask holds at least one label",
@@ -299,7 +301,9 @@ def _chosen_scheme(
         ) from None
     by_numbers = "number" in reason
     return chosen, Decision(
-        "masks", f"Labels of {name} follow the scheme {chosen.name}, recognized {reason}.", warning=by_numbers
+        "masks",
+        f"Labels of {name} follow the scheme {_with_versions(chosen)}, recognized {reason}.",
+        warning=by_numbers,
     )
 
 
@@ -314,6 +318,10 @@ def _unused_labels(chosen: Scheme, counts: np.ndarray) -> str:
         and not entry.structure
         and fold(entry.name) not in ("", "background", "ignore")
     )
+
+
+def _with_versions(scheme: Scheme) -> str:
+    return f"{scheme.name} ({scheme.versions})" if scheme.versions else scheme.name
 
 
 def _given_scheme(given: SchemeLike) -> Scheme:
@@ -333,8 +341,10 @@ def _meaning(chosen: Scheme, counts: np.ndarray, name: str) -> dict[int, str]:
     unknown = [label for label in labels if label not in table]
     if unknown:
         shown = ", ".join(f"{label} ({counts[label]} voxels)" for label in unknown[:10])
-        fitting = [other.name for other in schemes().values() if set(labels) <= set(other.labels)]
-        holding = f"({', '.join(fitting)} hold them all) " if 0 < len(fitting) <= 4 else ""
+        fitting = [other for other in schemes().values() if set(labels) <= set(other.labels)]
+        fitting.sort(key=lambda other: -sum(other.labels[label] == table.get(label) for label in labels))
+        nearest = ", ".join(other.name for other in fitting[:3])
+        holding = f"({nearest} know all of them) " if nearest else ""
         raise StructureError(
             f"every label belongs to the scheme {chosen.name}",
             f"{name}: {shown}" + (f" and {len(unknown) - 10} more" if len(unknown) > 10 else ""),
