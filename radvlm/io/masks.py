@@ -387,7 +387,7 @@ def _from_segments(stored: StoredImage, name: str, like: Volume | Geometry | Non
     if len(layers) == 1 and not by_name:
         names = {segment.label: words[segment] for segment in segments}
         raw = RawImage(stored.array, stored.affine, names, sources=stored.sources, decisions=notes)
-        return _from_label_image(raw, name, like, scheme)
+        return _colored(_from_label_image(raw, name, like, scheme), {words[s]: s.color for s in segments})
     given = {str(key): str(value) for key, value in scheme.items()} if isinstance(scheme, Mapping) and by_name else {}
     if scheme is not None and not by_name:
         raise InputError(
@@ -405,7 +405,16 @@ def _from_segments(stored: StoredImage, name: str, like: Volume | Geometry | Non
         return lambda: RawImage(layer == label, stored.affine, sources=stored.sources)
 
     masks = [(found, name, reader(layers[segment.layer], segment.label)) for segment, found in chosen.items() if found]
-    return _from_masks(masks, like, "3D Slicer", notes)
+    segmentation = _from_masks(masks, like, "3D Slicer", notes)
+    return _colored(segmentation, {structure: segment.color for segment, structure in chosen.items() if structure})
+
+
+def _colored(found: Segmentation, colors: Mapping[str, tuple[int, int, int] | None]) -> Segmentation:
+    """With the colors that a file gives its segments, by name of the segment or structure."""
+    named = {structure_from_name(name): color for name, color in colors.items() if color is not None}
+    return dataclasses.replace(
+        found, colors={name: color for name, color in named.items() if name is not None and name in found.searched}
+    )
 
 
 def _coded_structure(segment: StoredSegment) -> str | None:
@@ -711,6 +720,7 @@ def _from_structure_set(path: Path, like: Volume | Geometry | None, scheme: Sche
             *contour_decisions(results, path.name),
             *_unused_decision(with_near_names(unknown), path.name),
         ),
+        colors={structure: region.color for structure, region in known if region.color is not None},
     )
 
 
@@ -774,6 +784,7 @@ def _regridded(source: Segmentation, target: Geometry | None) -> Segmentation:
         source.sources,
         (*source.decisions, *decisions, *_lost_decision(lost)),
         covered=covered_box(target, source.geometry),
+        colors=source.colors,
     )
 
 
