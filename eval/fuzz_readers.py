@@ -344,7 +344,7 @@ def written(dataset: Any) -> bytes | None:
     buffer = BytesIO()
     try:
         dataset.save_as(buffer, enforce_file_format=False)
-    except Exception:
+    except Exception:  # noqa: BLE001 - what pydicom will not write is no input
         return None
     return buffer.getvalue()
 
@@ -529,7 +529,7 @@ def attempt(read: Callable[[Path], object], path: Path) -> tuple[str, str]:
         return "too long", ""
     except MemoryError:
         return "too much memory", traceback.format_exc(limit=-4)[-600:]
-    except BaseException:
+    except BaseException:  # noqa: BLE001 - looked for
         return "traceback", traceback.format_exc(limit=-4)[-900:]
     finally:
         signal.alarm(0)
