@@ -47,6 +47,7 @@ from radvlm.io.rtstruct import (
     slice_axis,
 )
 from radvlm.io.shear import perpendicular
+from radvlm.io.size_rulers import check_organ_sizes
 from radvlm.types.geometry import Box, Geometry
 from radvlm.types.label_scheme import (
     Scheme,
@@ -126,6 +127,7 @@ def _checked(found: Segmentation, source: Any, like: Volume, accept_misplaced: b
     """The masks with what is to be said of their place on the scan; InputError where they are misplaced."""
     if isinstance(source, Segmentation) and any(d.step == PLACEMENT for d in source.decisions):
         return found  # judged when it was loaded, and accepted by the caller
+    check_organ_sizes(found)
     placement = placement_of(like, found, lambda: masks_as_stored(source, like, found))
     notes, fits = [Decision(PLACEMENT, doubt, warning=True) for doubt in placement.doubts], placement.fits
     if placement.problem:
@@ -274,7 +276,7 @@ def _chosen_scheme(
             resolved = {label: structure_from_name(word, chosen) for label, word in names.items()}
             entries = tuple(SchemeEntry(label, names[label], found) for label, found in resolved.items() if found)
             chosen = dataclasses.replace(chosen, entries=entries)
-        return chosen, Decision("masks", f"Labels of {name} follow the scheme {chosen.name}, as given.")
+        return chosen, Decision("masks", f"Labels of {name} follow the scheme {_with_versions(chosen)}, as given.")
     if not labels and not names:
         raise InputError(
             "a mask holds at least one label",
@@ -299,7 +301,9 @@ def _chosen_scheme(
         ) from None
     by_numbers = "number" in reason
     return chosen, Decision(
-        "masks", f"Labels of {name} follow the scheme {chosen.name}, recognized {reason}.", warning=by_numbers
+        "masks",
+        f"Labels of {name} follow the scheme {_with_versions(chosen)}, recognized {reason}.",
+        warning=by_numbers,
     )
 
 
@@ -314,6 +318,10 @@ def _unused_labels(chosen: Scheme, counts: np.ndarray) -> str:
         and not entry.structure
         and fold(entry.name) not in ("", "background", "ignore")
     )
+
+
+def _with_versions(scheme: Scheme) -> str:
+    return f"{scheme.name} ({scheme.versions})" if scheme.versions else scheme.name
 
 
 def _given_scheme(given: SchemeLike) -> Scheme:
@@ -333,8 +341,10 @@ def _meaning(chosen: Scheme, counts: np.ndarray, name: str) -> dict[int, str]:
     unknown = [label for label in labels if label not in table]
     if unknown:
         shown = ", ".join(f"{label} ({counts[label]} voxels)" for label in unknown[:10])
-        fitting = [other.name for other in schemes().values() if set(labels) <= set(other.labels)]
-        holding = f"({', '.join(fitting)} hold them all) " if 0 < len(fitting) <= 4 else ""
+        fitting = [other for other in schemes().values() if set(labels) <= set(other.labels)]
+        fitting.sort(key=lambda other: -sum(other.labels[label] == table.get(label) for label in labels))
+        nearest = ", ".join(other.name for other in fitting[:3])
+        holding = f"({nearest} know all of them) " if nearest else ""
         raise StructureError(
             f"every label belongs to the scheme {chosen.name}",
             f"{name}: {shown}" + (f" and {len(unknown) - 10} more" if len(unknown) > 10 else ""),
@@ -377,7 +387,7 @@ def _from_segments(stored: StoredImage, name: str, like: Volume | Geometry | Non
     if len(layers) == 1 and not by_name:
         names = {segment.label: words[segment] for segment in segments}
         raw = RawImage(stored.array, stored.affine, names, sources=stored.sources, decisions=notes)
-        return _from_label_image(raw, name, like, scheme)
+        return _colored(_from_label_image(raw, name, like, scheme), {words[s]: s.color for s in segments})
     given = {str(key): str(value) for key, value in scheme.items()} if isinstance(scheme, Mapping) and by_name else {}
     if scheme is not None and not by_name:
         raise InputError(
@@ -395,7 +405,16 @@ def _from_segments(stored: StoredImage, name: str, like: Volume | Geometry | Non
         return lambda: RawImage(layer == label, stored.affine, sources=stored.sources)
 
     masks = [(found, name, reader(layers[segment.layer], segment.label)) for segment, found in chosen.items() if found]
-    return _from_masks(masks, like, "3D Slicer", notes)
+    segmentation = _from_masks(masks, like, "3D Slicer", notes)
+    return _colored(segmentation, {structure: segment.color for segment, structure in chosen.items() if structure})
+
+
+def _colored(found: Segmentation, colors: Mapping[str, tuple[int, int, int] | None]) -> Segmentation:
+    """With the colors that a file gives its segments, by name of the segment or structure."""
+    named = {structure_from_name(name): color for name, color in colors.items() if color is not None}
+    return dataclasses.replace(
+        found, colors={name: color for name, color in named.items() if name is not None and name in found.searched}
+    )
 
 
 def _coded_structure(segment: StoredSegment) -> str | None:
@@ -701,6 +720,7 @@ def _from_structure_set(path: Path, like: Volume | Geometry | None, scheme: Sche
             *contour_decisions(results, path.name),
             *_unused_decision(with_near_names(unknown), path.name),
         ),
+        colors={structure: region.color for structure, region in known if region.color is not None},
     )
 
 
@@ -764,6 +784,7 @@ def _regridded(source: Segmentation, target: Geometry | None) -> Segmentation:
         source.sources,
         (*source.decisions, *decisions, *_lost_decision(lost)),
         covered=covered_box(target, source.geometry),
+        colors=source.colors,
     )
 
 

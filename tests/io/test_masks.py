@@ -172,6 +172,23 @@ def test_folder_with_an_unknown_file(tmp_path: Path) -> None:
     check_label_map(found)
 
 
+def test_two_versions_of_one_task_are_asked_about_and_named(tmp_path: Path) -> None:
+    """34 is the left femur in total_mr of TotalSegmentator 2.4 and the left clavicle since 2.5."""
+    labels = np.zeros(label_map().shape, np.uint8)
+    labels.reshape(-1)[:50] = np.arange(1, 51)
+    with pytest.raises(StructureError, match=r"total_mr"):
+        load_segmentation((labels, np.eye(4)))
+    for scheme, name, version in (
+        ("total_mr", "clavicula_left", "2.5 and later"),
+        ("total_mr-2.4", "femur_left", "2.2 to 2.4"),
+    ):
+        found = load_segmentation((labels, np.eye(4)), scheme=scheme)
+        assert found.mask(name).sum() == 1 and found.mask(name)[labels == 34].all()
+        assert any(version in decision.what for decision in found.decisions)
+    with pytest.raises(StructureError, match=r"\(total_mr-2.4[^)]* know all of them\)"):
+        load_segmentation((np.where(labels == 50, 56, labels).astype(np.uint8), np.eye(4)), scheme="total_mr")
+
+
 def test_folder_of_a_program_that_takes_free_text(tmp_path: Path) -> None:
     """VoxTell and its like write one file a prompt, named case_prompt.nii.gz."""
     save(tmp_path / "ct001_the liver.nii.gz", block(LIVER))
