@@ -27,6 +27,8 @@ from radvlm.types.provenance import Decision
 DOUBT_STEP = "attenuation"
 _PREFIX = "Attenuation is not interpreted: "
 GRID = 56
+#: A drawing of fewer values has no noise, and so no rulers.
+FEWEST_VALUES = 16
 #: An exact value over this share of a face is padding or blanked air.
 FLAT_SHARE = 0.02
 #: Half-width (HU) of the range that holds what surrounds the body, and the share of a face that it must hold.
@@ -79,7 +81,7 @@ def judged(hu: np.ndarray, step: str, asserted: bool = False) -> tuple[Decision,
             cut off cannot be had back by saying so.
     """
     grid = _coarse(hu)
-    if grid.size < 500:
+    if grid.size < 500 or len(np.unique(grid)) < FEWEST_VALUES:
         return ()
     cut = _cut(grid)
     if cut:

@@ -20,6 +20,7 @@ from radvlm.io.hu_rulers import doubt_of
 from radvlm.io.interleaving import refuse_interleaved
 from radvlm.io.raw import RawImage
 from radvlm.io.shear import perpendicular
+from radvlm.io.size_rulers import check_scan_size
 from radvlm.types.volume import Volume
 
 if TYPE_CHECKING:
@@ -97,7 +98,9 @@ def _volume(raw: RawImage) -> Volume:
     raw = perpendicular(raw, is_scan=True)
     refuse_interleaved(raw.array)
     hu, geometry, axes = raw.canonical()
-    return Volume(hu, geometry, raw.study, axes, raw.sources, raw.decisions, doubt_of(raw.decisions))
+    doubt = doubt_of(raw.decisions)
+    decisions = (*raw.decisions, *check_scan_size(hu, geometry, attenuation_is_sure=not doubt))
+    return Volume(hu, geometry, raw.study, axes, raw.sources, decisions, doubt)
 
 
 def _refuse_affine(affine: np.ndarray | None) -> None:
