@@ -528,6 +528,14 @@ def _from_folder(folder: Path, like: Volume | Geometry | None, scheme: SchemeLik
         f"{len(masks)} mask files follow the scheme {chosen.name}"
         + (f", {'recognized ' if scheme is None else ''}{reason}." if reason else "."),
     )
+    read = [
+        f"{stems[path]!r} as {structure}"
+        for path, structure in named.items()
+        if structure and fold(stems[path]) not in (*chosen.names, fold(structure))
+    ]
+    if read:
+        more = f"; and {len(read) - 20} more" if len(read) > 20 else ""
+        note = dataclasses.replace(note, what=f"{note.what} Names were read: {'; '.join(read[:20])}{more}.")
     return _from_masks(masks, like, chosen.name, (note, *_unused_decision(with_near_names(unknown), folder.name)))
 
 
@@ -824,7 +832,13 @@ def _unused_decision(unused: str, name: str) -> tuple[Decision, ...]:
     """The warning for masks that no known structure is meant by; ``unused`` lists them."""
     if not unused:
         return ()
-    return (Decision("masks", f"Masks of {name} that name no known structure were not used: {unused}.", warning=True),)
+    return (
+        Decision(
+            "masks",
+            f"{name} holds masks whose names mean no known structure; they were not used: {unused}.",
+            warning=True,
+        ),
+    )
 
 
 def _lost_decision(lost: Iterable[str]) -> tuple[Decision, ...]:

@@ -197,6 +197,7 @@ def test_folder_of_a_program_that_takes_free_text(tmp_path: Path) -> None:
     save(tmp_path / "ct001_wall of the aorta.nii.gz", block())
     found = load_segmentation(tmp_path)
     assert set(found.places) == {"liver", "spleen"} and found.searched == {"liver", "spleen", "liver_lesion"}
+    assert any("'ct001_the liver' as liver" in decision.what for decision in found.decisions)
     assert any("wall of the aorta" in decision.what for decision in found.decisions if decision.warning)
 
 

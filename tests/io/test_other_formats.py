@@ -381,6 +381,14 @@ def test_archives_that_are_refused(tmp_path, body) -> None:
         load_volume(path)
 
 
+def test_a_header_and_its_voxels_in_an_archive(tmp_path, body) -> None:
+    nib.save(nib.Nifti1Pair(body, AFFINE), tmp_path / "ct.hdr")
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for name in ("ct.hdr", "ct.img"):
+            archive.write(tmp_path / name, f"case/{name}")
+    np.testing.assert_array_equal(load_volume(tmp_path / "a.zip").hu, body)
+
+
 def test_names_without_their_ending() -> None:
     for name in ("liver.nii.gz", "liver.NII", "liver.seg.nrrd", "liver.mha", "liver.Nii.Gz", "liver.nrrd"):
         assert stem_of(Path(name)) == "liver"
