@@ -115,6 +115,14 @@ _CT_CLASSES = tuple(f"1.2.840.10008.5.1.4.1.1.2{more}" for more in ("", ".1", ".
 Vector = tuple[float, float, float]
 
 
+class Facts(dict[str, Any]):
+    """What was read of a header, by keyword: asked for many values of many files, a pydicom Dataset takes its time."""
+
+    def __init__(self, header: Any) -> None:
+        super().__init__((element.keyword, element.value) for element in header.values())
+        self.file_meta = header.file_meta
+
+
 @dataclass(frozen=True)
 class StudyIdentity:
     """What tells one study from another: its UID, and facts (date, numbers, birth date, sex) where that is empty."""
@@ -253,10 +261,10 @@ def frames_of(file: DicomFile, header: Any) -> list[Frame]:
         shared = _first(header, "SharedFunctionalGroupsSequence")
         per_frame = header.get("PerFrameFunctionalGroupsSequence") or []
         count = int(header.get("NumberOfFrames") or 1)
-        if max(int(header.Rows), int(header.Columns)) > MAX_AXIS or not 1 <= count <= MAX_AXIS:
+        if max(int(header["Rows"]), int(header["Columns"])) > MAX_AXIS or not 1 <= count <= MAX_AXIS:
             raise FileFormatError(
                 f"an image has 1 to {MAX_AXIS} rows, columns and frames",
-                f"{file.name}: {header.Rows} x {header.Columns}, {count} frames",
+                f"{file.name}: {header['Rows']} x {header['Columns']}, {count} frames",
                 "The header is damaged; copy or download the file again",
             )
         if count > 1 and len(per_frame) != count:
@@ -299,8 +307,8 @@ def _frame(file: DicomFile, header: Any, number: int, groups: list[Any]) -> Fram
             str(header.get("StudyInstanceUID") or ""), tuple(short_text(header.get(name), 32) for name in _STUDY_FACTS)
         ),
         frame_of_reference_uid=str(header.get("FrameOfReferenceUID") or ""),
-        rows=int(header.Rows),
-        columns=int(header.Columns),
+        rows=int(header["Rows"]),
+        columns=int(header["Columns"]),
         position_mm=position,  # type: ignore[arg-type]
         row_cosine=row,
         column_cosine=column,

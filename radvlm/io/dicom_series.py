@@ -22,7 +22,7 @@ import numpy as np
 from radvlm.errors import FileFormatError, GridError, InputError
 from radvlm.io.dicom_acquisitions import SAME_POSITION_MM, Acquisition, acquisitions, is_readable, is_stack
 from radvlm.io.dicom_files import read_headers
-from radvlm.io.dicom_frames import MARKS, TAGS, Frame, LeftOut, Vector, frames_of, is_ct, left_out, short_text
+from radvlm.io.dicom_frames import MARKS, TAGS, Facts, Frame, LeftOut, Vector, frames_of, is_ct, left_out, short_text
 from radvlm.io.dicom_values import PixelValues, Scale
 from radvlm.io.hu_rulers import doubted
 from radvlm.types.provenance import Decision
@@ -155,9 +155,9 @@ def catalog(source: Path | Sequence[Path]) -> Catalog:
             f"{where}: {_words(found.skipped) or 'no files'}",
             "Pass a DICOM folder, or a NIfTI file by its own path; each case by itself",
         )
+    headers = [(file, Facts(header)) for file, header in found.headers]
     modalities: Counter[str] = Counter(
-        "CT" if is_ct(header) else short_text(header.get("Modality"), 16) or "no modality"
-        for _, header in found.headers
+        "CT" if is_ct(header) else short_text(header.get("Modality"), 16) or "no modality" for _, header in headers
     )
     if not modalities["CT"]:
         raise FileFormatError(
@@ -165,7 +165,7 @@ def catalog(source: Path | Sequence[Path]) -> Catalog:
         )
     frames: list[Frame] = []
     no_slices: list[LeftOut] = []
-    for file, header in found.headers:
+    for file, header in headers:
         reason = left_out(file, header)
         if reason is None:
             frames += frames_of(file, header)

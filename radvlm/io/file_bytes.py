@@ -129,16 +129,46 @@ def written_numbers(text: bytes | memoryview, dtype: np.dtype, count: int, name:
     """(count,) numbers that are written as text with blanks between them."""
     import warnings
 
+    view = memoryview(text)
+    if len(view) < 2 * count - 1:
+        raise _other_count(name, f"at most {(len(view) + 1) // 2}", count)
+    values = np.empty(count, dtype.newbyteorder("="))
+    held, start, piece = 0, 0, 2**20
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        try:
-            values = np.fromstring(bytes(text).decode("ascii"), np.float64, sep=" ")
-        except (ValueError, DeprecationWarning):
-            values = np.empty(0)
-    if len(values) != count:
-        raise FileFormatError(
-            "a file holds every voxel that its header promises",
-            f"{name}: {len(values)} numbers where the header promises {count}",
-            "The file is truncated or damaged; copy or download it again",
-        )
-    return values.astype(dtype.newbyteorder("="))
+        while start < len(view):
+            part = bytes(view[start : start + piece])
+            if start + piece < len(view):  # up to the last blank, so that no number is cut
+                end = max(part.rfind(blank) for blank in (b" ", b"\n", b"\t", b"\r")) + 1
+                part = part[: end or len(part)]
+            start += len(part)
+            try:
+                numbers = np.fromstring(part.decode("ascii"), np.float64, sep=" ") if part.strip() else np.empty(0)
+            except (ValueError, DeprecationWarning):
+                raise _other_count(name, f"something else after {held}", count) from None
+            if held + len(numbers) > count:
+                raise _other_count(name, f"more than {count}", count)
+            fits = dtype.kind == "f" or _fit_integers(numbers, dtype)
+            if not fits:
+                raise FileFormatError(
+                    "numbers fit the type that the header states", f"{name}: type {dtype}", "Write the file again"
+                )
+            with np.errstate(over="ignore"):
+                values[held : held + len(numbers)] = numbers
+            held += len(numbers)
+    if held != count:
+        raise _other_count(name, str(held), count)
+    return values
+
+
+def _fit_integers(numbers: np.ndarray, dtype: np.dtype) -> bool:
+    limits = np.iinfo(dtype)
+    return bool(np.isfinite(numbers).all() and ((numbers >= limits.min) & (numbers <= limits.max)).all())
+
+
+def _other_count(name: str, held: str, promised: int) -> FileFormatError:
+    return FileFormatError(
+        "a file holds every voxel that its header promises",
+        f"{name}: {held} numbers where the header promises {promised}",
+        "The file is truncated or damaged; copy or download it again",
+    )

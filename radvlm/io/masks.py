@@ -387,7 +387,7 @@ def _from_segments(stored: StoredImage, name: str, like: Volume | Geometry | Non
     if len(layers) == 1 and not by_name:
         names = {segment.label: words[segment] for segment in segments}
         raw = RawImage(stored.array, stored.affine, names, sources=stored.sources, decisions=notes)
-        return _from_label_image(raw, name, like, scheme)
+        return _colored(_from_label_image(raw, name, like, scheme), {words[s]: s.color for s in segments})
     given = {str(key): str(value) for key, value in scheme.items()} if isinstance(scheme, Mapping) and by_name else {}
     if scheme is not None and not by_name:
         raise InputError(
@@ -405,7 +405,16 @@ def _from_segments(stored: StoredImage, name: str, like: Volume | Geometry | Non
         return lambda: RawImage(layer == label, stored.affine, sources=stored.sources)
 
     masks = [(found, name, reader(layers[segment.layer], segment.label)) for segment, found in chosen.items() if found]
-    return _from_masks(masks, like, "3D Slicer", notes)
+    segmentation = _from_masks(masks, like, "3D Slicer", notes)
+    return _colored(segmentation, {structure: segment.color for segment, structure in chosen.items() if structure})
+
+
+def _colored(found: Segmentation, colors: Mapping[str, tuple[int, int, int] | None]) -> Segmentation:
+    """With the colors that a file gives its segments, by name of the segment or structure."""
+    named = {structure_from_name(name): color for name, color in colors.items() if color is not None}
+    return dataclasses.replace(
+        found, colors={name: color for name, color in named.items() if name is not None and name in found.searched}
+    )
 
 
 def _coded_structure(segment: StoredSegment) -> str | None:
@@ -519,6 +528,14 @@ def _from_folder(folder: Path, like: Volume | Geometry | None, scheme: SchemeLik
         f"{len(masks)} mask files follow the scheme {chosen.name}"
         + (f", {'recognized ' if scheme is None else ''}{reason}." if reason else "."),
     )
+    read = [
+        f"{stems[path]!r} as {structure}"
+        for path, structure in named.items()
+        if structure and fold(stems[path]) not in (*chosen.names, fold(structure))
+    ]
+    if read:
+        more = f"; and {len(read) - 20} more" if len(read) > 20 else ""
+        note = dataclasses.replace(note, what=f"{note.what} Names were read: {'; '.join(read[:20])}{more}.")
     return _from_masks(masks, like, chosen.name, (note, *_unused_decision(with_near_names(unknown), folder.name)))
 
 
@@ -711,6 +728,7 @@ def _from_structure_set(path: Path, like: Volume | Geometry | None, scheme: Sche
             *contour_decisions(results, path.name),
             *_unused_decision(with_near_names(unknown), path.name),
         ),
+        colors={structure: region.color for structure, region in known if region.color is not None},
     )
 
 
@@ -774,6 +792,7 @@ def _regridded(source: Segmentation, target: Geometry | None) -> Segmentation:
         source.sources,
         (*source.decisions, *decisions, *_lost_decision(lost)),
         covered=covered_box(target, source.geometry),
+        colors=source.colors,
     )
 
 
@@ -813,7 +832,13 @@ def _unused_decision(unused: str, name: str) -> tuple[Decision, ...]:
     """The warning for masks that no known structure is meant by; ``unused`` lists them."""
     if not unused:
         return ()
-    return (Decision("masks", f"Masks of {name} that name no known structure were not used: {unused}.", warning=True),)
+    return (
+        Decision(
+            "masks",
+            f"{name} holds masks whose names mean no known structure; they were not used: {unused}.",
+            warning=True,
+        ),
+    )
 
 
 def _lost_decision(lost: Iterable[str]) -> tuple[Decision, ...]:

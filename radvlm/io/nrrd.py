@@ -14,8 +14,16 @@ from pathlib import Path
 import numpy as np
 
 from radvlm.errors import FileFormatError, GridError
-from radvlm.io.file_bytes import MAX_HEADER_BYTES, file_beside, file_bytes, packed_voxels, voxel_count, written_numbers
-from radvlm.io.inflation import Packing
+from radvlm.io.file_bytes import (
+    MAX_HEADER_BYTES,
+    MAX_TRAILING_BYTES,
+    file_beside,
+    file_bytes,
+    packed_voxels,
+    voxel_count,
+    written_numbers,
+)
+from radvlm.io.inflation import Packing, require_length
 from radvlm.io.raw import StoredImage, StoredSegment
 from radvlm.types.geometry import MAX_AXIS
 from radvlm.types.provenance import Decision, SourceFile
@@ -274,6 +282,7 @@ def _voxels(
 
 def _decoded(block: memoryview, encoding: str, dtype: np.dtype, count: int, name: str, is_scan: bool) -> np.ndarray:
     if encoding == "hex":
+        require_length(len(block) // 2, count * dtype.itemsize, 2 * count * dtype.itemsize + MAX_TRAILING_BYTES, name)
         try:
             block = memoryview(bytes.fromhex(bytes(block).decode("ascii")))
         except ValueError:

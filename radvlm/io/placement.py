@@ -30,9 +30,11 @@ SURE_CONTRAST, SURE_PLAUSIBLE = 0.15, 0.93
 MIN_POINTS = 300
 #: Another placement must reach this contrast (nats), raise it by at least this, and by this share of what it reaches.
 MIN_REACHED, MIN_GAIN, MIN_GAIN_SHARE = 0.10, 0.07, 0.25
-#: Masks that fit neither as they lie nor otherwise: below both of one of these (contrast, share of plausible voxels).
-#: Of 388 random parts of masks in place, with noise of up to 50 HU, none was.
-FOREIGN = ((0.10, 0.87), (0.04, 0.95))
+#: Masks that fit neither as they lie nor otherwise are below both (contrast, share of plausible voxels): of a few
+#: structures; of so many structures; and large organs, whose edges show in any scan, below a contrast alone. Of 850
+#: random parts of masks in place, with noise of up to 50 HU added, none was.
+FOREIGN, FOREIGN_MANY, MANY, FOREIGN_LARGE = (0.10, 0.87), (0.20, 0.88), 10, 0.035
+_LARGE = {"liver", "spleen", "kidney_left", "kidney_right", "kidney", "heart", "brain"}
 #: By array index they must be at least this plausible.
 STORED_PLAUSIBLE = 0.80
 
@@ -82,8 +84,7 @@ def placement_of(
         return Placement(_joined([*orders.reversed_words, f"{best.what}{_shares(best)}"]), best.remedy, fits=False)
     if orders.reversed_words:
         return _scan_and_masks(orders)
-    is_foreign = any(fit.contrast < contrast and fit.plausible < plausible for contrast, plausible in FOREIGN)
-    if is_foreign and points.count >= MIN_POINTS:
+    if points.count >= MIN_POINTS and _is_foreign(points, fit):
         return Placement(doubts=(_foreign(fit),), fits=False)
     return Placement(doubts=_mirrored_organs(orders))
 
@@ -180,6 +181,13 @@ def _shares(best: Alternative) -> str:
         f" (contrast at their edges {best.now.contrast:.2f}, {best.then.contrast:.2f} when that is undone; "
         f"{best.now.plausible:.0%} and {best.then.plausible:.0%} of voxels with a possible attenuation)"
     )
+
+
+def _is_foreign(points: MaskPoints, fit: Fit) -> bool:
+    """Whether the masks follow the organs of this scan so badly that they may be of another one."""
+    contrast, plausible = FOREIGN_MANY if len(points.names) >= MANY else FOREIGN
+    is_adrift = bool(_LARGE & set(points.names)) and fit.contrast < FOREIGN_LARGE
+    return is_adrift or (fit.contrast < contrast and fit.plausible < plausible)
 
 
 def _foreign(fit: Fit) -> str:

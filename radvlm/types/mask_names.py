@@ -121,6 +121,8 @@ def read_mask_name(name: str, lookup: Callable[[str], str | None]) -> MaskName |
     it is (``ct001``, ``patient 12``) are left out.
     """
     tokens = _with_levels(_tokens(name))
+    if tokens and re.fullmatch(r"0\d{3}", tokens[-1]):  # the channel that nnU-Net puts behind a name
+        tokens.pop()
     for start in _starts(tokens):
         rest = tokens[start:]
         exact = lookup(" ".join(rest)) if start else None

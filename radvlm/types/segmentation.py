@@ -50,6 +50,7 @@ class Segmentation:
         covered: the part of the grid that the masks' own grid reached, where that is not the whole; None: all of it.
         attenuation_doubt: why what lies under the masks is not the attenuation of their structures ("they look
             misplaced"), else "".
+        colors: structure -> red, green, blue from 0 to 255, where the file of the masks states them.
 
     Raises InputError when a non-zero label has no name, StructureError for an unknown structure.
 
@@ -74,6 +75,7 @@ class Segmentation:
     decisions: tuple[Decision, ...] = ()
     attenuation_doubt: str = ""
     covered: Box | None = None
+    colors: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)
     _counts: tuple[np.ndarray, ...] = field(init=False, repr=False, default=())
 
     def __post_init__(self) -> None:
@@ -108,6 +110,7 @@ class Segmentation:
                 "a placed structure has at least one voxel", ", ".join(sorted(empty)), "List it in `searched` only"
             )
         object.__setattr__(self, "places", MappingProxyType(dict(self.places)))
+        object.__setattr__(self, "colors", MappingProxyType(dict(self.colors)))
         object.__setattr__(self, "searched", frozenset(self.searched) | frozenset(self.places))
         object.__setattr__(self, "_counts", counts)
 

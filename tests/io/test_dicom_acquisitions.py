@@ -230,3 +230,34 @@ def test_nothing_tells_them_apart(writer, tmp_path):
             path.rename(tmp_path / "s" / f"{name}{path.name}")
     with pytest.raises(GridError, match="headers do not tell them apart"):
         read(tmp_path / "s")
+
+
+@pytest.mark.slow
+def test_the_command_line_lists_and_takes_acquisitions(writer, tmp_path, capsys):
+    """Several paths, one series: `radvlm series` names its acquisitions, `radvlm report` takes the one asked for."""
+    from radvlm.cli.main import main
+
+    def body(world):
+        inside = (world[..., 0] / 90) ** 2 + (world[..., 1] / 70) ** 2 < 1
+        return np.where(inside, 40.0, -1000.0) + 0 * world[..., 2]
+
+    paths = []
+    for number in (1, 2):
+
+        def change(ds, k, number=number):
+            ds.AcquisitionNumber, ds.SOPInstanceUID = number, f"1.2.{number}.{k}"
+
+        more = {"spacing": (8, 8), "size": (24, 32), "step": 8, "origin": (-124, -92, 0), "count": 12 - number}
+        writer.write(tmp_path / str(number), hu=body, change=change, **more)
+        paths.append(str(tmp_path / str(number)))
+    assert main(["series", *paths]) == 0
+    listed = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] == "*" for line in listed[1:3]] == [True, False]
+    assert "[AcquisitionNumber 1]" in listed[1] and "[AcquisitionNumber 2]" in listed[2]
+    for asked, number in (([], 1), (["--acquisition", "2"], 2)):
+        out = tmp_path / f"out{number}"
+        assert main(["report", *paths, "-o", str(out), "--no-page", *asked]) == 0
+        assert ("note: The series holds 2 acquisitions" in capsys.readouterr().err) == (not asked)
+        assert f"Read that of AcquisitionNumber {number}" in (out / "manifest.json").read_text(encoding="utf-8")
+    assert main(["report", *paths, "-o", str(tmp_path / "no"), "--acquisition", "9"]) == 2
+    assert "--acquisition" in capsys.readouterr().err

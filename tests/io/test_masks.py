@@ -197,6 +197,7 @@ def test_folder_of_a_program_that_takes_free_text(tmp_path: Path) -> None:
     save(tmp_path / "ct001_wall of the aorta.nii.gz", block())
     found = load_segmentation(tmp_path)
     assert set(found.places) == {"liver", "spleen"} and found.searched == {"liver", "spleen", "liver_lesion"}
+    assert any("'ct001_the liver' as liver" in decision.what for decision in found.decisions)
     assert any("wall of the aorta" in decision.what for decision in found.decisions if decision.warning)
 
 
@@ -504,8 +505,9 @@ def test_masks_that_lie_on_the_scan_pass() -> None:
 
 
 def test_one_odd_structure_is_a_warning() -> None:
-    decisions = check_masks_fit(*scan_with({"liver": 100, "spleen": 110, "lung_left": 30}))
-    assert len(decisions) == 1 and decisions[0].warning and "left lung 30 HU" in decisions[0].what
+    decisions = check_masks_fit(*scan_with({"liver": 100, "spleen": 110, "lung_left": 300}))
+    assert len(decisions) == 1 and decisions[0].warning and "left lung 300 HU" in decisions[0].what
+    assert check_masks_fit(*scan_with({"liver": 100, "lung_left": 60})) == ()  # collapsed
 
 
 def test_masks_of_another_scan_are_refused() -> None:

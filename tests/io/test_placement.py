@@ -139,6 +139,27 @@ def test_accepted_masks_go_on_and_say_so(phantom: Phantom) -> None:
     assert len(said) == 1 and said[0].warning and "left and right are swapped" in said[0].what
 
 
+@pytest.mark.slow
+def test_masks_of_another_patient_are_warned_of(phantom: Phantom) -> None:
+    """Another body at the same place, with the same organs nearly where they are here."""
+    other = make_phantom(PhantomSpec(seed=3, region="abdomen", spacing_mm=(5.0, 5.0, 6.0))).segmentation
+    found = load_segmentation(other, like=phantom.volume)
+    said = [d.what for d in found.decisions if d.step == "placement" and d.warning]
+    assert len(said) == 1 and "another patient" in said[0] and found.attenuation_doubt
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("noise_hu", [0.0, 50.0])
+def test_random_parts_of_masks_in_place_are_never_doubted(phantom: Phantom, noise_hu: float) -> None:
+    rng = np.random.default_rng(5)
+    noise = rng.normal(0, noise_hu, phantom.volume.hu.shape)
+    volume = replace(phantom.volume, hu=np.clip(phantom.volume.hu + noise, -1024, 3071).astype(np.int16))
+    for size in (1, 2, 3, 5, 10, 20, 1, 2, 3, 5):
+        names = rng.choice(list(phantom.segmentation.places), size, replace=False)
+        placement = placement_of(volume, only(phantom.segmentation, set(names)))
+        assert (placement.problem, placement.doubts) == ("", ()), names
+
+
 # -- mirror images --------------------------------------------------------------------------------------------------
 
 
