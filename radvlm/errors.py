@@ -7,6 +7,9 @@ knows nothing of radvlm can still handle it. The command line turns every one of
 
 from __future__ import annotations
 
+#: More characters of what was received are cut off in a message; the attribute holds them all.
+LONGEST_RECEIVED = 700
+
 
 class RadvlmError(Exception):
     """Base of every error raised on purpose: one message with what was received, the rule it breaks, and the remedy.
@@ -25,11 +28,17 @@ class RadvlmError(Exception):
 
     def __init__(self, rule: str, received: str = "", remedy: str = "") -> None:
         self.rule, self.received, self.remedy = rule, received, remedy
-        parts = [f"Received: {received.rstrip('.')}."] if received else []
+        parts = [f"Received: {_printable(received).rstrip('.')}."] if received else []
         parts.append(f"Required: {rule.rstrip('.')}.")
         if remedy:
             parts.append(remedy if remedy.endswith("?") else remedy.rstrip(".") + ".")
         super().__init__(" ".join(parts))
+
+
+def _printable(received: str) -> str:
+    """In one line, without control characters of a damaged file, and not without end."""
+    line = "".join(character if character.isprintable() else " " for character in " ".join(received.split()))
+    return line if len(line) <= LONGEST_RECEIVED else f"{line[:LONGEST_RECEIVED]} ..."
 
 
 class InputError(RadvlmError, ValueError):

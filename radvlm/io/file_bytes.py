@@ -76,6 +76,14 @@ def looks_like(start: bytes) -> str:
     return f"{len(start)} bytes without a NIfTI header" if len(start) < 348 else "no NIfTI header"
 
 
+def path_exists(path: Path) -> bool:
+    """Whether there is such a file or folder; False too for a name that no file can have (too long, with a NUL)."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
+
+
 def file_beside(header: Path, name: str) -> Path:
     """The data file that a header names, which must lie in the folder of the header.
 
@@ -89,7 +97,7 @@ def file_beside(header: Path, name: str) -> Path:
             "Put both files into one folder and correct the name in the header",
         )
     path = header.parent / inner
-    if not path.is_file():
+    if not path_exists(path) or not path.is_file():
         raise FileFormatError(
             "the data file that a header names lies beside it",
             f"{header.name} names {inner[:80]!r}, which is not there",

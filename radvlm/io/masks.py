@@ -27,6 +27,7 @@ from radvlm.io.dicom_seg import (
     segment_structure,
     unnamed_segments,
 )
+from radvlm.io.file_bytes import path_exists
 from radvlm.io.finding_stacks import finding_sentences, unstacked
 from radvlm.io.image_files import read_image, read_stored, stem_of
 from radvlm.io.mask_as_stored import masks_as_stored
@@ -153,6 +154,8 @@ def _checked(found: Segmentation, source: Any, like: Volume, accept_misplaced: b
 
 
 def _from_path(path: Path, like: Volume | Geometry | None, scheme: SchemeLike) -> Segmentation:
+    if not path_exists(path):
+        raise FileFormatError("the masks exist", f"{path}, which does not exist", "Check the path")
     if path.is_dir():
         inside = sorted(p for p in path.iterdir() if p.is_file() and not p.name.startswith("."))
         if not image_files(path):
@@ -166,8 +169,6 @@ def _from_path(path: Path, like: Volume | Geometry | None, scheme: SchemeLike) -
             if objects:
                 return _from_path(objects[0], like, scheme)
         return _from_folder(path, like, scheme)
-    if not path.exists():
-        raise FileFormatError("the masks exist", f"{path}, which does not exist", "Check the path")
     if is_structure_set(path):
         return _from_structure_set(path, like, scheme)
     if _is_dicom(path):

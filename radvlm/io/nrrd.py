@@ -145,10 +145,11 @@ def _dtype(fields: dict[str, str], name: str) -> np.dtype:
 def _sizes(fields: dict[str, str], name: str) -> tuple[int, ...]:
     text = _needed(fields, "sizes", name)
     sizes = tuple(int(word) for word in text.split() if re.fullmatch(r"[0-9]{1,9}", word))
-    if len(sizes) != len(text.split()) or str(len(sizes)) != _needed(fields, "dimension", name).strip():
+    dimension = _needed(fields, "dimension", name)
+    if len(sizes) != len(text.split()) or str(len(sizes)) != dimension.strip():
         raise GridError(
             "the sizes of an NRRD header are as many as its dimension says",
-            f"{name}: sizes {text[:60]!r}, dimension {fields['dimension'][:20]!r}",
+            f"{name}: sizes {text[:60]!r}, dimension {dimension[:20]!r}",
             _DAMAGED,
         )
     if not 3 <= len(sizes) <= 4:

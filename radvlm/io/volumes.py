@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from radvlm.errors import FileFormatError, InputError
-from radvlm.io.file_bytes import first_bytes, looks_like
+from radvlm.io.file_bytes import first_bytes, looks_like, path_exists
 from radvlm.io.hounsfield import Rescale, checked_rescale, to_hu
 from radvlm.io.hu_rulers import doubt_of
 from radvlm.io.interleaving import refuse_interleaved
@@ -130,13 +130,9 @@ def _from_paths(paths: list[Path], which: Which, rescale: Rescale) -> RawImage:
 
 
 def _from_path(path: Path, which: Which, rescale: Rescale) -> RawImage:
-    try:
-        is_folder, exists = path.is_dir(), path.exists()
-    except (OSError, ValueError):  # a name too long, or with a NUL character
-        is_folder, exists = False, False
-    if not exists:
+    if not path_exists(path):
         raise FileFormatError("the path exists", f"{path}, which does not exist", "Check the path")
-    if is_folder:
+    if path.is_dir():
         return _from_folder(path, which, rescale)
     from radvlm.io.image_files import IMAGE_FORMATS, is_image_file
 
