@@ -505,8 +505,9 @@ def test_masks_that_lie_on_the_scan_pass() -> None:
 
 
 def test_one_odd_structure_is_a_warning() -> None:
-    decisions = check_masks_fit(*scan_with({"liver": 100, "spleen": 110, "lung_left": 30}))
-    assert len(decisions) == 1 and decisions[0].warning and "left lung 30 HU" in decisions[0].what
+    decisions = check_masks_fit(*scan_with({"liver": 100, "spleen": 110, "lung_left": 300}))
+    assert len(decisions) == 1 and decisions[0].warning and "left lung 300 HU" in decisions[0].what
+    assert check_masks_fit(*scan_with({"liver": 100, "lung_left": 60})) == ()  # collapsed
 
 
 def test_masks_of_another_scan_are_refused() -> None:

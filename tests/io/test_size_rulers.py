@@ -112,6 +112,13 @@ def test_real_scans_and_masks_are_read(real_data) -> None:
 
 
 @pytest.mark.slow
+def test_a_doubt_about_sizes_stands_in_the_head_of_the_report(case) -> None:
+    affine = scaled(case.volume.geometry, 0.1, 0.1, 0.1).affine
+    made = radvlm.generate_report(load_volume(np.asarray(case.volume.hu), affine=affine))
+    assert "CAUTION: The body in this scan measures" in made.text
+
+
+@pytest.mark.slow
 def test_a_message_of_the_verifier_reaches_nobody(case) -> None:
     """A Volume made by hand escapes the readers; what cannot be said truly ends in words for a user."""
     geometry = scaled(case.volume.geometry, 1e-3, 1e-3, 1e-3)
