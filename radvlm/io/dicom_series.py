@@ -36,6 +36,8 @@ _POSITION, _THICKNESS, _NUMBER = (
     next(mark for mark in MARKS if mark.name == name)
     for name in ("PatientPosition", "SliceThickness", "InstanceNumber")
 )
+#: So many images with a SeriesInstanceUID of their own are looked at.
+MAX_STRAYS = 20
 #: Odd images up to this share of a stack (and always one) are set aside; more is an error.
 ODD_SHARE = 0.05
 
@@ -307,7 +309,26 @@ def _joined(frames: list[Frame], decisions: list[Decision]) -> list[Frame]:
                 "together, because their positions make one series."
             )
             decisions.append(Decision("dicom", what, warning=True))
+    strays = [frame for group in alone.values() for frame in group if id(frame) not in key_of]
+    for stray in strays[:MAX_STRAYS]:
+        home = [
+            f for f in frames if members[f.series_key] > 1 and f.has_place and not f.is_localizer and _alike(f, stray)
+        ]
+        if len({f.series_key for f in home}) == 1 and is_stack([*home, stray], Stack((home[0],)).offset_mm):
+            key_of[id(stray)] = home[0].series_key
+            what = "An image with a SeriesInstanceUID of its own was put with the series whose grid it continues."
+            decisions.append(Decision("dicom", what, warning=True))
     return [replace(f, series_key=key_of[id(f)]) if id(f) in key_of else f for f in frames] if key_of else frames
+
+
+def _alike(a: Frame, b: Frame) -> bool:
+    """True for images that an exporter meant for one series: all but its UID is the same."""
+    return (
+        (a.patient_key, a.series_number, a.description, a.values, a.study, a.frame_of_reference_uid)
+        == (b.patient_key, b.series_number, b.description, b.values, b.study, b.frame_of_reference_uid)
+        and _size(a) == _size(b)
+        and _same_direction(a, b)
+    )
 
 
 def _one_case(stacks: Sequence[Stack]) -> list[Decision]:

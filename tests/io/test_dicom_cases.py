@@ -170,6 +170,15 @@ def test_every_slice_has_a_series_uid_of_its_own(writer, tmp_path, is_linear, mo
     assert [r.slices for r in list_series(tmp_path / "s")] == [12]
 
 
+@pytest.mark.parametrize("which", [0, 5, 11])
+def test_one_slice_with_another_series_uid_comes_home(writer, tmp_path, is_linear, which):
+    change = setting(SeriesInstanceUID=lambda k: "1.2.3" if k != which else "1.2.9")
+    writer.write(tmp_path / "s", count=12, size=SMALL, change=change)
+    volume = read(tmp_path / "s")
+    is_linear(volume, 0.5)
+    assert volume.geometry.shape[2] == 12 and "whose grid it continues" in said(volume)
+
+
 def test_single_images_that_are_no_stack_are_not_put_together(writer, tmp_path):
     places = [(-20, -18, z) for z in (0, 1, 17, 40, 44)]
     change = setting(SeriesInstanceUID=lambda k: f"1.2.3.{k}", SeriesDescription="snapshot")
