@@ -43,7 +43,7 @@ SAYS = {
         "of 8 right; the best constant answer gets 5",
         "region: pleural_effusion_left ; it meets the effusion",
         "masks: splenic cyst",
-        "a question has at most 500 characters. Received: 800. Ask in parts.",
+        "Received: 800. Required: a question has at most 500 characters. Ask in parts.",
         "image/png",
     ),
     "retrieval": (

@@ -90,12 +90,31 @@ def mask_arguments(parser: argparse.ArgumentParser, *, required: bool) -> None:
         metavar="MASKS",
         help="multi-label NIfTI, NRRD or MetaImage, .seg.nrrd, folder or zip of binary masks, DICOM SEG or RTSTRUCT",
     )
-    parser.add_argument("--scheme", help="label scheme of the masks (default: detected; see `radvlm info schemes`)")
+    parser.add_argument(
+        "--scheme",
+        type=scheme_argument,
+        metavar="SCHEME",
+        help="label scheme of the masks (default: detected; see `radvlm info schemes`), or LABEL=STRUCTURE,... "
+        "with numbers or names; LABEL= leaves one out",
+    )
     parser.add_argument(
         "--accept-misplaced",
         action="store_true",
         help="go on with masks that look mirrored, turned or shifted on the scan; the report says so in its head",
     )
+
+
+def scheme_argument(text: str) -> str | dict[int, str] | dict[str, str]:
+    """The name of a scheme, or {label: structure} from ``LABEL=STRUCTURE,...``."""
+    if "=" not in text:
+        return text
+    pairs = [part.partition("=") for part in text.split(",") if part.strip()]
+    table = {label.strip(): structure.strip() for label, found, structure in pairs if found and label.strip()}
+    if len(table) != len(pairs):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a name nor LABEL=STRUCTURE,... with each label once")
+    if all(label.isdecimal() for label in table):
+        return {int(label): structure for label, structure in table.items()}
+    return table
 
 
 def patient_arguments(parser: argparse.ArgumentParser) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 from radvlm.cli import calibrate, compare, evaluate, index, information, measure, models, report, train
 from radvlm.cli.arguments import require_output
+from radvlm.cli.option_words import in_options
 from radvlm.errors import RadvlmError
 from radvlm.version import __version__
 
@@ -48,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         require_output(args)
         return args.run(args) or 0
     except RadvlmError as error:
-        print(f"radvlm: {error}", file=sys.stderr)
+        print(f"radvlm: {in_options(str(error), vars(args))}", file=sys.stderr)
         return EXIT_ERROR
     except BrokenPipeError:
         sys.stderr.close()  # the reader of a pipe has gone; nothing is lost

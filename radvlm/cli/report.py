@@ -16,6 +16,7 @@ from radvlm.cli.arguments import (
     settings_of,
     whose_scan,
 )
+from radvlm.cli.option_words import in_options
 from radvlm.cli.terminal import Steps, print_placement
 
 
@@ -118,6 +119,6 @@ def _write_report(args: argparse.Namespace, source: Any, masks: Any, patient: An
     else:
         for decision in generated.decisions:
             if decision.warning:
-                print(f"note: {decision.what}", file=sys.stderr)
+                print(f"note: {in_options(decision.what, vars(args))}", file=sys.stderr)
         print(generated.text)
         print(f"Written to {folder}" + ("" if args.no_page else f": open {folder / 'report.html'}"), file=sys.stderr)

@@ -59,7 +59,7 @@ def read_reports(
     if path.is_dir():
         rows: Iterator[tuple[str, dict[str, Any]]] = _folder(path, encoding)
     elif not path.is_file():
-        raise FileFormatError("a file or folder of reports exists", str(path))
+        raise FileFormatError("a file or folder of reports exists", f"{path}, which does not exist")
     elif path.suffix.lower() not in readers:
         raise FileFormatError("reports are read from .jsonl, .csv, .tsv, .parquet or a folder of .txt files", path.name)
     else:

@@ -21,6 +21,7 @@ _SILENT = (
     "lung_consolidation",
     "lung_atelectasis",
     "lung_covid_infiltrate",
+    "lung_opacity",
     "vertebra_fracture",
     "bone_lesion",
     "gallstone",

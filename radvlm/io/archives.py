@@ -26,6 +26,7 @@ def image_members(path: Path) -> list[str]:
     with parsing(path.name, "a zip archive can be opened"), zipfile.ZipFile(path) as archive:
         infos = _members(archive, path)
         images = [info.filename for info in infos if has_image_name(Path(info.filename))]
+        images = [name for name in images if len(images) == 1 or not name.lower().endswith((".img", ".img.gz"))]
         for info in infos if images else ():
             if not has_image_name(Path(info.filename)):
                 with archive.open(info) as file:

@@ -65,16 +65,19 @@ class Acquisition:
 Part = tuple[tuple[tuple[str, tuple[str, ...]], ...], list[Frame]]
 
 
-def acquisitions(frames: Sequence[Frame], offset: Offset) -> list[tuple[Acquisition | None, list[Frame]]]:
+def acquisitions(
+    frames: Sequence[Frame], offset: Offset, *, are_mixed: bool = False
+) -> list[tuple[Acquisition | None, list[Frame]]]:
     """The acquisitions among ``frames`` of one direction and size, in the order in which they were made.
 
     ``offset`` is the position of a frame along the normal in mm. One entry with None when they are one acquisition,
-    or when nothing tells them apart.
+    or when nothing tells them apart. ``are_mixed``: the voxels show that they are several, so that attributes of
+    writing count too.
     """
     if len(frames) < 4:
         return [(None, list(frames))]
     first = {(frame.sop_uid or id(frame), frame.number, round(offset(frame), 1)): frame for frame in reversed(frames)}
-    parts = _divided(list(first.values())[::-1], MARKS, offset)
+    parts = _divided(list(first.values())[::-1], MARKS, offset, are_mixed)
     if len(parts) == 1:
         return [(None, list(frames))]
     place = {id(frame): index for index, (_, members) in enumerate(parts) for frame in members}
@@ -85,11 +88,11 @@ def acquisitions(frames: Sequence[Frame], offset: Offset) -> list[tuple[Acquisit
     return [(Acquisition(marks, order), found[order]) for order, (marks, _) in enumerate(parts)]
 
 
-def _divided(frames: list[Frame], marks: Sequence[Mark], offset: Offset) -> list[Part]:
+def _divided(frames: list[Frame], marks: Sequence[Mark], offset: Offset, are_mixed: bool) -> list[Part]:
     whole: list[Part] = [((), frames)]
     if len(frames) < 4:
         return whole
-    whole_is_stack = is_stack(frames, offset)
+    whole_is_stack = not are_mixed and is_stack(frames, offset)
     for number, mark in enumerate(marks):
         values = {frame.marks[mark.index] for frame in frames}
         if len(values) < 2 or (mark.is_weak and whole_is_stack):
@@ -100,8 +103,10 @@ def _divided(frames: list[Frame], marks: Sequence[Mark], offset: Offset) -> list
         leaves: list[Part] = []
         for members in parts:
             here = _in_order({frame.marks[mark.index] for frame in members}, mark)
+            if mark.name == "folder":  # its name is nobody's business
+                here = [str(1 + sorted(values).index(value)) for value in here]
             label = (mark.name, tuple(value or "(none)" for value in here))
-            leaves += [((label, *more), leaf) for more, leaf in _divided(members, marks[number + 1 :], offset)]
+            leaves += [((label, *more), leaf) for more, leaf in _divided(members, marks[number + 1 :], offset, False)]
         if _is_division(leaves, offset, mark.is_weak):
             return leaves
     return whole
@@ -122,11 +127,15 @@ def _is_division(leaves: list[Part], offset: Offset, all_must: bool) -> bool:
 
 def is_stack(frames: Sequence[Frame], offset: Offset) -> bool:
     """True when the frames can be read as they are: distinct positions with a pattern."""
-    offsets = np.array(sorted(offset(frame) for frame in frames))
-    if np.diff(offsets).min(initial=np.inf) <= SAME_POSITION_MM:
+    return is_readable(np.array(sorted(offset(frame) for frame in frames)))
+
+
+def is_readable(offsets_mm: np.ndarray) -> bool:
+    """True when slices at these ascending positions make a grid."""
+    if np.diff(offsets_mm).min(initial=np.inf) <= SAME_POSITION_MM:
         return False
     try:
-        plan_slices(offsets)
+        plan_slices(offsets_mm)
     except GridError:
         return False
     return True

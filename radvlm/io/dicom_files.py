@@ -183,7 +183,9 @@ def _files(source: Path | Sequence[Path], skipped: Counter[str]) -> Iterator[Dic
     if not isinstance(source, Path):
         for path in source:
             if not path.exists():
-                raise FileFormatError("every path in the list exists", str(path), "Check the path")
+                raise FileFormatError(
+                    "every path in the list exists", f"{path}, which does not exist", "Check the path"
+                )
             if path.is_dir() or path.name.upper() == "DICOMDIR":
                 yield from _files(path, skipped)
             else:

@@ -54,6 +54,7 @@ _SCAN_MARKS = (
     "ScanOptions",
     "EchoNumbers",
     "StackID",
+    "PatientPosition",
     "Exposure",
     "XRayTubeCurrent",
     "SeriesNumber",
@@ -66,6 +67,9 @@ MARKS = (
     *(Mark(name, index) for index, name in enumerate(_SCAN_MARKS)),
     *(Mark(name, index, is_weak=True) for index, name in enumerate(_WRITING_MARKS, len(_SCAN_MARKS))),
 )
+#: Place of AcquisitionNumber in ``Frame.marks``.
+ACQUISITION_NUMBER = _SCAN_MARKS.index("AcquisitionNumber")
+_NUMBER = next(mark.index for mark in MARKS if mark.name == "InstanceNumber")
 #: Names of an attribute in the functional groups of an enhanced image, where they differ.
 _FRAME_NAMES = {
     "AcquisitionNumber": "FrameAcquisitionNumber",
@@ -88,6 +92,7 @@ TAGS = (
     "StudyDate",
     "StudyID",
     "AccessionNumber",
+    "PatientOrientation",
     "PhotometricInterpretation",
     "Rows",
     "Columns",
@@ -110,6 +115,14 @@ _CT_CLASSES = tuple(f"1.2.840.10008.5.1.4.1.1.2{more}" for more in ("", ".1", ".
 Vector = tuple[float, float, float]
 
 
+class Facts(dict[str, Any]):
+    """What was read of a header, by keyword: asked for many values of many files, a pydicom Dataset takes its time."""
+
+    def __init__(self, header: Any) -> None:
+        super().__init__((element.keyword, element.value) for element in header.values())
+        self.file_meta = header.file_meta
+
+
 @dataclass(frozen=True)
 class StudyIdentity:
     """What tells one study from another: its UID, and facts (date, numbers, birth date, sex) where that is empty."""
@@ -126,11 +139,16 @@ class StudyIdentity:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """An image of a CT that cannot be read as a slice, and where it lies if its header says so."""
+    """An image that is not read as a slice of its series, and where it lies if its header says so.
+
+    ``number`` is its InstanceNumber, -1 without one; ``normal`` is None where its direction is unknown.
+    """
 
     what: str
     series_key: str
     position_mm: Vector | None = None
+    normal: Vector | None = None
+    number: int = -1
 
 
 @dataclass(frozen=True)
@@ -138,7 +156,8 @@ class Frame:
     """Where one image lies and which stack it belongs to.
 
     ``position_mm`` and the cosines are in DICOM's LPS+ system; ``pixel_spacing_mm`` is (between rows, between
-    columns). ``slope`` and ``intercept`` are None where the header has none.
+    columns). ``slope`` and ``intercept`` are None where the header has none. ``contradiction`` is PatientOrientation
+    where it says another direction than ImageOrientationPatient; "" where it agrees, or says nothing.
     """
 
     file: DicomFile
@@ -158,6 +177,7 @@ class Frame:
     column_cosine: Vector | None
     pixel_spacing_mm: tuple[float, float] | None
     is_localizer: bool
+    contradiction: str
     slope: float | None
     intercept: float | None
     values: PixelValues
@@ -171,8 +191,13 @@ class Frame:
     def normal(self) -> Vector:
         """Unit vector across the slice, row direction x column direction."""
         assert self.row_cosine is not None and self.column_cosine is not None
-        (a, b, c), (d, e, f) = self.row_cosine, self.column_cosine
-        return (b * f - c * e, c * d - a * f, a * e - b * d)
+        return _cross(self.row_cosine, self.column_cosine)
+
+    def left_out(self, what: str) -> LeftOut:
+        """The record of this frame where it is not read."""
+        number = self.marks[_NUMBER]
+        normal = None if self.row_cosine is None or self.column_cosine is None else self.normal
+        return LeftOut(what, self.series_key, self.position_mm, normal, int(number) if number.isdigit() else -1)
 
 
 def patient_key(header: Any) -> str:
@@ -198,17 +223,31 @@ def is_ct(header: Any) -> bool:
 
 
 def left_out(file: DicomFile, header: Any) -> LeftOut | None:
-    """Why a CT object has no frames: no size, or color; None when it has some."""
+    """Why an object has no frames: no size, color, or no CT; None when it has some."""
     with parsing(file.name, "the header of a DICOM image can be read"):
         photometric = str(header.get("PhotometricInterpretation") or "").upper()
-        if not header.get("Rows") or not header.get("Columns"):
+        if not is_ct(header):
+            what = f"{short_text(header.get('Modality'), 16) or 'no modality'} files"
+        elif not header.get("Rows") or not header.get("Columns"):
             what = "images without Rows and Columns" if "ImagePositionPatient" in header else "objects without an image"
         elif int(header.get("SamplesPerPixel") or 1) != 1 or photometric in ("RGB", "PALETTE COLOR"):
             what = "color images"
         else:
             return None
         position = _numbers(header.get("ImagePositionPatient"), 3)
-        return LeftOut(what, series_key(file, header), position)  # type: ignore[arg-type]
+        row, column = _unit_axes(_numbers(header.get("ImageOrientationPatient"), 6))
+        number = _mark_text(header.get("InstanceNumber"))
+        return LeftOut(
+            what,
+            series_key(file, header),
+            position,  # type: ignore[arg-type]
+            None if row is None or column is None else _cross(row, column),
+            int(number) if number.isdigit() else -1,
+        )
+
+
+def _cross(a: Vector, b: Vector) -> Vector:
+    return (a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0])
 
 
 def series_key(file: DicomFile, header: Any) -> str:
@@ -222,10 +261,10 @@ def frames_of(file: DicomFile, header: Any) -> list[Frame]:
         shared = _first(header, "SharedFunctionalGroupsSequence")
         per_frame = header.get("PerFrameFunctionalGroupsSequence") or []
         count = int(header.get("NumberOfFrames") or 1)
-        if max(int(header.Rows), int(header.Columns)) > MAX_AXIS or not 1 <= count <= MAX_AXIS:
+        if max(int(header["Rows"]), int(header["Columns"])) > MAX_AXIS or not 1 <= count <= MAX_AXIS:
             raise FileFormatError(
                 f"an image has 1 to {MAX_AXIS} rows, columns and frames",
-                f"{file.name}: {header.Rows} x {header.Columns}, {count} frames",
+                f"{file.name}: {header['Rows']} x {header['Columns']}, {count} frames",
                 "The header is damaged; copy or download the file again",
             )
         if count > 1 and len(per_frame) != count:
@@ -268,13 +307,14 @@ def _frame(file: DicomFile, header: Any, number: int, groups: list[Any]) -> Fram
             str(header.get("StudyInstanceUID") or ""), tuple(short_text(header.get(name), 32) for name in _STUDY_FACTS)
         ),
         frame_of_reference_uid=str(header.get("FrameOfReferenceUID") or ""),
-        rows=int(header.Rows),
-        columns=int(header.Columns),
+        rows=int(header["Rows"]),
+        columns=int(header["Columns"]),
         position_mm=position,  # type: ignore[arg-type]
         row_cosine=row,
         column_cosine=column,
         pixel_spacing_mm=spacing if spacing and min(spacing) > 0 else None,  # type: ignore[arg-type]
         is_localizer=bool({"LOCALIZER", "SCOUT", "TOPOGRAM"} & set(image_type)),
+        contradiction=_contradiction(header.get("PatientOrientation"), row, column),
         slope=slope[0] if slope else None,
         intercept=intercept[0] if intercept else None,
         values=_values(header, groups, image_type),
@@ -375,6 +415,31 @@ def _unit_axes(orientation: tuple[float, ...] | None) -> tuple[Vector | None, Ve
     rest = tuple(c - along * r for c, r in zip(column, unit, strict=True))
     size = math.hypot(*rest)
     return unit, tuple(v / size for v in rest)  # type: ignore[return-value]
+
+
+#: Letters of PatientOrientation (PS3.3 C.7.6.1.1.1) as directions in LPS+.
+_LETTERS: dict[str, Vector] = {
+    "L": (1, 0, 0),
+    "R": (-1, 0, 0),
+    "P": (0, 1, 0),
+    "A": (0, -1, 0),
+    "H": (0, 0, 1),
+    "F": (0, 0, -1),
+}
+
+
+def _contradiction(words: Any, row: Vector | None, column: Vector | None) -> str:
+    """PatientOrientation such as ``L/P`` where a first letter points away from the axis; "" where nothing is wrong."""
+    if row is None or column is None or words is None or isinstance(words, str) or len(words) != 2:
+        return ""
+    texts = [str(word).strip().upper() for word in words]
+    if not all(text and len(text) <= 3 and set(text) <= set(_LETTERS) for text in texts):
+        return ""  # not of the standard, or a position such as HFS in the wrong place
+    for text, axis in zip(texts, (row, column), strict=True):
+        along = [sum(a * b for a, b in zip(_LETTERS[letter], axis, strict=True)) for letter in text]
+        if along[0] < -0.3 or max(along) < 0.5:
+            return "/".join(texts)
+    return ""
 
 
 def _words(value: Any) -> tuple[str, ...]:

@@ -32,6 +32,13 @@ _DECODERS = {
     "RLE": ("gdcm", "pydicom"),
 }
 _HIGH_THROUGHPUT = tuple(f"1.2.840.10008.1.2.4.20{last}" for last in (1, 2, 3))
+_JPEG_EXTENDED = "1.2.840.10008.1.2.4.51"
+#: JPEG baseline and extended, JPEG-LS near-lossless.
+_ALWAYS_LOSSY = tuple(f"1.2.840.10008.1.2.4.{last}" for last in (50, 51, 81))
+#: JPEG 2000, which has a reversible and an irreversible wavelet.
+_MAYBE_LOSSY = tuple(f"1.2.840.10008.1.2.4.{last}" for last in (91, 93, 203))
+#: Padding is a run of at least so many pixels from the edge; a run of noise that happens to have its value is shorter.
+MIN_PADDING_RUN = 4
 #: Rescale to apply: None for each slice's own header.
 Rescale = tuple[float, float] | None
 
@@ -73,7 +80,7 @@ class SliceReader:
         if padding is not None:
             self.notes["slices hold padding, set to -1024 HU"] += 1
             hu[padding] = LOWEST_HU
-        if str(dataset.get("LossyImageCompression") or "") == "01":
+        if _lost_something(dataset):
             self.notes["slices were compressed with loss, so HU are approximate"] += 1
         return hu
 
@@ -86,6 +93,8 @@ class SliceReader:
         with parsing(name, "the pixels of a slice can be decoded"):
             if dataset.file_meta.TransferSyntaxUID.is_encapsulated:
                 require_frame_as_stated(dataset, frame.number, name)
+            if str(dataset.file_meta.TransferSyntaxUID) == _JPEG_EXTENDED and int(dataset.BitsStored) > 8:
+                return _jpeg_extended(dataset, frame)
             # pydicom also drops or sign-extends the bits above BitsStored, where old scanners keep overlays.
             stored = pixel_array(
                 dataset,
@@ -96,6 +105,45 @@ class SliceReader:
             if stored.shape != (frame.rows, frame.columns):
                 raise FileFormatError("a slice has the size its header states", f"{name}: {stored.shape}")
             return stored
+
+
+def _jpeg_extended(dataset: Any, frame: Frame) -> np.ndarray:
+    """A frame of lossy JPEG with 12 bits, which pydicom hands to no decoder."""
+    import gdcm
+    from pydicom.encaps import get_frame
+
+    fragment = gdcm.Fragment()
+    count = int(dataset.get("NumberOfFrames") or 1)
+    fragment.SetByteStringValue(get_frame(dataset.PixelData, frame.number, number_of_frames=count))
+    fragments = gdcm.SequenceOfFragments.New()
+    fragments.AddFragment(fragment)
+    element = gdcm.DataElement(gdcm.Tag(0x7FE0, 0x0010))
+    element.SetValue(fragments.__ref__())
+    image = gdcm.Image()
+    image.SetNumberOfDimensions(2)
+    image.SetDimensions((frame.columns, frame.rows, 1))
+    image.SetDataElement(element)
+    image.SetPhotometricInterpretation(gdcm.PhotometricInterpretation(gdcm.PhotometricInterpretation.MONOCHROME2))
+    image.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.JPEGExtendedProcess2_4))
+    bits, is_signed = int(dataset.BitsStored), int(dataset.PixelRepresentation)
+    image.SetPixelFormat(gdcm.PixelFormat(1, 16, bits, bits - 1, is_signed))
+    flat = np.frombuffer(image.GetBuffer().encode("utf-8", "surrogateescape"), np.uint16)
+    values: np.ndarray = flat.reshape(frame.rows, frame.columns) << (16 - bits)
+    return values.view(np.int16) >> (16 - bits) if is_signed else values >> (16 - bits)
+
+
+def _lost_something(dataset: Any) -> bool:
+    """True when the pixels were compressed with loss: by the header, the transfer syntax, or the JPEG 2000 wavelet."""
+    if str(dataset.get("LossyImageCompression") or "") == "01":
+        return True
+    syntax = str(dataset.file_meta.TransferSyntaxUID)
+    if syntax in _ALWAYS_LOSSY:
+        return True
+    if syntax not in _MAYBE_LOSSY:
+        return False
+    start = bytes(dataset.PixelData[:4096])
+    style = start.find(b"\xff\x52")  # the marker of the coding style; its 14th byte names the wavelet, 0 the lossy one
+    return style >= 0 and start[style + 13 : style + 14] == b"\0"
 
 
 def _decoder(syntax: Any, name: str) -> str:
@@ -122,7 +170,12 @@ def _decoder(syntax: Any, name: str) -> str:
 
 
 def _padding(dataset: Any, stored: np.ndarray) -> np.ndarray | None:
-    """Mask of padding pixels by PixelPaddingValue (and its range limit); None when there are none."""
+    """Mask of pixels that hold the PixelPaddingValue (and its range limit) *and* reach the edge of the image; None when
+    there are none.
+
+    DICOM lets the value lie among those of tissue (PS3.3 C.7.5.1.1.2), and some exporters state 0 for images stored as
+    HU, where water is 0. Padding fills what lies outside the circle of view, in runs that begin at the edge.
+    """
     value, limit = dataset.get("PixelPaddingValue"), dataset.get("PixelPaddingRangeLimit")
     if value is None:
         return None
@@ -131,4 +184,11 @@ def _padding(dataset: Any, stored: np.ndarray) -> np.ndarray | None:
         half = 1 << (stored.dtype.itemsize * 8 - 1)
         ends = [end - 2 * half if end >= half else end for end in ends]
     mask = stored == ends[0] if ends[0] == ends[1] else (stored >= min(ends)) & (stored <= max(ends))
-    return mask if mask.any() else None
+    if not mask.any():
+        return None
+    outside = np.zeros_like(mask)
+    for target, view in ((outside, mask), (outside.T, mask.T)):
+        for into, seen in ((target, view), (target[::-1], view[::-1])):
+            run = np.logical_and.accumulate(seen, axis=0)
+            into |= run & run[min(MIN_PADDING_RUN, len(run)) - 1]
+    return outside if outside.any() else None

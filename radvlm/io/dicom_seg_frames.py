@@ -30,7 +30,7 @@ SPACING_TOLERANCE = 0.05
 #: Stated and true spacing differ by at most this share, because headers round.
 ROUNDING = 0.01
 #: Frames closer than this along the normal lie in one slice.
-SAME_PLACE_MM = 0.01
+SAME_PLACE_MM = 0.05
 #: This many equal distances, and this share of all, are the slices of a stack rather than gaps between lesions.
 RUN, RUN_SHARE = 3, 0.8
 #: A regular grid of more voxels than this is not made.
@@ -139,7 +139,9 @@ def slice_spacing(offsets_mm: np.ndarray, hints: SliceHints) -> tuple[float, str
 
     Raises GridError for frames in a single slice of which nothing says how thick it is.
     """
-    places = np.unique(np.round(np.sort(offsets_mm) / SAME_PLACE_MM)) * SAME_PLACE_MM
+    ordered = np.sort(offsets_mm)
+    first = np.flatnonzero(np.r_[True, np.diff(ordered) > SAME_PLACE_MM])
+    places = np.add.reduceat(ordered, first) / np.diff(np.r_[first, ordered.size])
     stated, thickness, scan = hints.stated_mm, hints.thickness_mm, hints.scan_mm
     gaps = np.diff(places)
     if not gaps.size:

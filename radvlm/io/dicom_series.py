@@ -8,6 +8,8 @@ are no HU are never read; what is only like HU is chosen where there is nothing 
 
 from __future__ import annotations
 
+import bisect
+import itertools
 import math
 from collections import Counter
 from collections.abc import Sequence
@@ -15,11 +17,14 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
+
 from radvlm.errors import FileFormatError, GridError, InputError
-from radvlm.io.dicom_acquisitions import SAME_POSITION_MM, Acquisition, acquisitions, is_stack
+from radvlm.io.dicom_acquisitions import SAME_POSITION_MM, Acquisition, acquisitions, is_readable, is_stack
 from radvlm.io.dicom_files import read_headers
-from radvlm.io.dicom_frames import MARKS, TAGS, Frame, LeftOut, Vector, frames_of, is_ct, left_out, short_text
+from radvlm.io.dicom_frames import MARKS, TAGS, Facts, Frame, LeftOut, Vector, frames_of, is_ct, left_out, short_text
 from radvlm.io.dicom_values import PixelValues, Scale
+from radvlm.io.hu_rulers import doubted
 from radvlm.types.provenance import Decision
 
 #: |cosine| between a slice normal and the body axis from which a stack counts as axial (37 degrees; gantry tilt is
@@ -27,6 +32,12 @@ from radvlm.types.provenance import Decision
 AXIAL_COSINE = 0.8
 #: Images of one stack differ in direction by less than this (cosine of 0.5 degrees).
 SAME_DIRECTION = math.cos(math.radians(0.5))
+_POSITION, _THICKNESS, _NUMBER = (
+    next(mark for mark in MARKS if mark.name == name)
+    for name in ("PatientPosition", "SliceThickness", "InstanceNumber")
+)
+#: So many images with a SeriesInstanceUID of their own are looked at.
+MAX_STRAYS = 20
 #: Odd images up to this share of a stack (and always one) are set aside; more is an error.
 ODD_SHARE = 0.05
 
@@ -146,9 +157,9 @@ def catalog(source: Path | Sequence[Path]) -> Catalog:
             f"{where}: {_words(found.skipped) or 'no files'}",
             "Pass a DICOM folder, or a NIfTI file by its own path; each case by itself",
         )
+    headers = [(file, Facts(header)) for file, header in found.headers]
     modalities: Counter[str] = Counter(
-        "CT" if is_ct(header) else short_text(header.get("Modality"), 16) or "no modality"
-        for _, header in found.headers
+        "CT" if is_ct(header) else short_text(header.get("Modality"), 16) or "no modality" for _, header in headers
     )
     if not modalities["CT"]:
         raise FileFormatError(
@@ -156,13 +167,12 @@ def catalog(source: Path | Sequence[Path]) -> Catalog:
         )
     frames: list[Frame] = []
     no_slices: list[LeftOut] = []
-    for file, header in found.headers:
-        if is_ct(header):
-            reason = left_out(file, header)
-            if reason is None:
-                frames += frames_of(file, header)
-            else:
-                no_slices.append(reason)
+    for file, header in headers:
+        reason = left_out(file, header)
+        if reason is None:
+            frames += frames_of(file, header)
+        else:
+            no_slices.append(reason)
     skipped = Counter(found.skipped)
     skipped.update(image.what for image in no_slices)
     if not frames:
@@ -171,9 +181,6 @@ def catalog(source: Path | Sequence[Path]) -> Catalog:
             f"{where}: {modalities['CT']} CT objects ({_words(skipped)})",
             "Pass the folder of the image series",
         )
-    for modality, count in modalities.items():
-        if modality != "CT":
-            skipped[f"{modality} files"] += count
     decisions: list[Decision] = []
     frames = _joined(frames, decisions)
     by_series: dict[str, list[Frame]] = {}
@@ -182,11 +189,14 @@ def catalog(source: Path | Sequence[Path]) -> Catalog:
     stacks, unplaced = [], 0
     for members in by_series.values():
         placed = [frame for frame in members if frame.has_place and not frame.is_localizer]
-        skipped["localizer images"] += sum(frame.is_localizer for frame in members)
+        localizers = [frame.left_out("localizer images") for frame in members if frame.is_localizer]
+        skipped["localizer images"] += len(localizers)
+        no_slices += localizers
         lost = [frame for frame in members if not frame.has_place and not frame.is_localizer]
         if lost and placed and len(lost) > max(1, ODD_SHARE * len(placed)):
             raise _no_place(lost)
         unplaced += len(lost)
+        no_slices += [frame.left_out("images without position or orientation") for frame in lost]
         skipped["images without position or orientation"] += len(lost)
         stacks += _stacks(placed)
     if not stacks:
@@ -228,7 +238,15 @@ def choose(
     decisions += _one_scan(
         stack, [other for other in found.stacks if other.same_series(stack)], acquisition is not None
     )
-    _refuse_holes(stack, [image for image in found.left_out if image.series_key == stack.first.series_key])
+    unlike = [
+        frame.left_out(f"images of another direction, size or meaning ({other.values.words or 'HU'})")
+        for other in found.stacks
+        if other.same_series(stack) and other != stack and other not in siblings
+        for frame in other.frames
+    ]
+    own = [image for image in found.left_out if image.series_key == stack.first.series_key]
+    if acquisition is None:
+        _refuse_holes(stack, siblings, (*own, *unlike))
     if siblings and stack.acquisition:
         whole = sorted((stack, *siblings), key=lambda s: s.acquisition.order if s.acquisition else 0)
         how = "as asked for" if acquisition is not None else "the one with most slices, of equal ones the first"
@@ -250,15 +268,11 @@ def choose(
                 f"slices{_preferred(stack, others)}; also there: {_listed(others)}.",
             )
         )
+    decisions += _orientation_doubts(stack)
+    decisions += _thinned_out(stack)
     if stack.values.scale is Scale.LIKE_HU:
-        decisions.append(
-            Decision(
-                "dicom",
-                f"The series is {stack.values.words}, not a conventional CT: its densities are only roughly HU, and "
-                "limits of attenuation were not made for it.",
-                warning=True,
-            )
-        )
+        doubt = f"the series is {stack.values.words}, for which limits in HU were not made"
+        decisions.append(doubted(doubt, "Pass the conventional series where there is one"))
     if not stack.is_axial:
         decisions.append(Decision("dicom", f"The series is {stack.plane}, not axial.", warning=True))
     if stack.odd_sizes:
@@ -295,7 +309,26 @@ def _joined(frames: list[Frame], decisions: list[Decision]) -> list[Frame]:
                 "together, because their positions make one series."
             )
             decisions.append(Decision("dicom", what, warning=True))
+    strays = [frame for group in alone.values() for frame in group if id(frame) not in key_of]
+    for stray in strays[:MAX_STRAYS]:
+        home = [
+            f for f in frames if members[f.series_key] > 1 and f.has_place and not f.is_localizer and _alike(f, stray)
+        ]
+        if len({f.series_key for f in home}) == 1 and is_stack([*home, stray], Stack((home[0],)).offset_mm):
+            key_of[id(stray)] = home[0].series_key
+            what = "An image with a SeriesInstanceUID of its own was put with the series whose grid it continues."
+            decisions.append(Decision("dicom", what, warning=True))
     return [replace(f, series_key=key_of[id(f)]) if id(f) in key_of else f for f in frames] if key_of else frames
+
+
+def _alike(a: Frame, b: Frame) -> bool:
+    """True for images that an exporter meant for one series: all but its UID is the same."""
+    return (
+        (a.patient_key, a.series_number, a.description, a.values, a.study, a.frame_of_reference_uid)
+        == (b.patient_key, b.series_number, b.description, b.values, b.study, b.frame_of_reference_uid)
+        and _size(a) == _size(b)
+        and _same_direction(a, b)
+    )
 
 
 def _one_case(stacks: Sequence[Stack]) -> list[Decision]:
@@ -313,7 +346,7 @@ def _one_case(stacks: Sequence[Stack]) -> list[Decision]:
             )
     folders = {first.file.folder for first in firsts}
     unknown = not any(first.patient_key or first.study.uid or first.frame_of_reference_uid for first in firsts)
-    if len(folders) > 1 and unknown and not any(any(first.study.facts) for first in firsts):
+    if len(folders) > 1 and unknown:
         what = (
             f"Nothing in the headers tells whether the CT series of {len(folders)} folders are of one patient; only "
             "one was read. Pass the folder of each case by itself."
@@ -343,18 +376,91 @@ def _one_scan(stack: Stack, series: Sequence[Stack], is_asked_for: bool) -> list
     return []
 
 
-def _refuse_holes(stack: Stack, images: Sequence[LeftOut]) -> None:
-    """Refuse a stack that is thinned out or cut short because images of its series cannot be read."""
-    taken = {round(stack.offset_mm(frame), 1) for frame in stack.frames}
-    places = [round(stack.along_mm(image.position_mm), 1) for image in images if image.position_mm is not None]
-    missing = [place for place in places if not {round(place + step / 10, 1) for step in (-1, 0, 1)} & taken]
-    if len(missing) > max(1, ODD_SHARE * len(stack.frames)):
-        what = _words(Counter(image.what for image in images))
-        raise GridError(
-            "every slice of a series can be read",
-            f"{stack}: {what}, at {len(missing)} positions where no other image lies",
-            "Export the original grayscale images of the series",
+def _orientation_doubts(stack: Stack) -> list[Decision]:
+    """What contradicts the orientation that is read, which is ImageOrientationPatient's alone."""
+    doubts = []
+    wrong = [frame.contradiction for frame in stack.frames if frame.contradiction]
+    if wrong:
+        what = (
+            f"PatientOrientation ({wrong[0]}) contradicts ImageOrientationPatient in {len(wrong)} of "
+            f"{len(stack.frames)} images; the latter was followed. Check the sides on the images."
         )
+        doubts.append(Decision("dicom", what, warning=True))
+    positions = {frame.marks[_POSITION.index] for frame in stack.frames} - {""}
+    if len(positions) > 1:
+        what = (
+            f"The images say different patient positions ({', '.join(sorted(positions))}); ImageOrientationPatient was "
+        )
+        doubts.append(Decision("dicom", what + "followed.", warning=True))
+    return doubts
+
+
+def _thinned_out(stack: Stack) -> list[Decision]:
+    """Say that images are missing at regular places: their numbers go up by more than 1, and so do the gaps.
+
+    A grid of every second slice is regular, so positions alone do not show it.
+    """
+    placed = sorted((stack.offset_mm(frame), frame.marks[_NUMBER.index]) for frame in stack.frames)
+    numbers = [int(number) for _, number in placed if number.isdigit()]
+    steps = {b - a for a, b in itertools.pairwise(numbers)}
+    if len(numbers) < max(6, len(placed)) or len(steps) != 1:
+        return []
+    step = abs(steps.pop())
+    spacing = abs(placed[-1][0] - placed[0][0]) / (len(placed) - 1)
+    thickness = stack.first.marks[_THICKNESS.index]
+    try:
+        is_apart = spacing >= 1.5 * float(thickness)
+    except ValueError:
+        is_apart = True
+    if step < 2 or not is_apart:
+        return []
+    what = (
+        f"The numbers of the images go up in steps of {step}: only one of {step} images is here, {spacing:.1f} mm "
+        "apart. What lies between them is not seen."
+    )
+    return [Decision("dicom", what, warning=True)]
+
+
+def _refuse_holes(stack: Stack, siblings: Sequence[Stack], images: Sequence[LeftOut]) -> None:
+    """Refuse a stack that is thinned out or cut short because images of its series are not read.
+
+    By their positions, where they continue its grid; and where they state none, by their numbers, which lie between
+    those of the slices. A set of images that lies over the slices in part is another series of images.
+    """
+    used = [frame.marks[_NUMBER.index] for own in (stack, *siblings) for frame in (*own.frames, *own.odd_sizes)]
+    numbers = {int(number) for number in used if number.isdigit()}
+    for what in dict.fromkeys(image.what for image in images):
+        alike = [image for image in images if image.what == what]
+        missing = len(_places_of_holes(stack, alike)) + sum(
+            min(numbers) < image.number < max(numbers) and image.number not in numbers
+            for image in alike
+            if image.position_mm is None and numbers
+        )
+        if missing > max(1, ODD_SHARE * len(stack.frames)):
+            raise GridError(
+                "every slice of a series can be read",
+                f"{stack}: {len(alike)} {what} lie where its other slices should be",
+                "Export the original grayscale images of the series",
+            )
+
+
+def _places_of_holes(stack: Stack, images: Sequence[LeftOut]) -> list[float]:
+    """Positions along the normal where ``images`` would continue the grid of the stack."""
+    offsets = sorted(stack.offset_mm(frame) for frame in stack.frames)
+    near = 0.1 * min((b - a for a, b in itertools.pairwise(offsets) if b - a > SAME_POSITION_MM), default=1.0)
+    free, over = set(), 0
+    for image in images:
+        if image.position_mm is not None and (
+            image.normal is None or abs(stack.along_mm(image.normal)) > SAME_DIRECTION
+        ):
+            place = stack.along_mm(image.position_mm)
+            index = bisect.bisect_left(offsets, place)
+            if all(abs(place - other) > near for other in offsets[max(index - 1, 0) : index + 1]):
+                free.add(round(place, 2))
+            else:
+                over += 1
+    is_grid = is_readable(np.array(sorted((*dict.fromkeys(offsets), *free))))
+    return sorted(free) if is_grid and over < 0.2 * (over + len(free)) else []
 
 
 def _stacks(frames: Sequence[Frame]) -> list[Stack]:

@@ -94,10 +94,15 @@ _SIGNS = tuple(
             Scale.OTHER,
             r"cb[fv]|mtt|ttp|t ?max|ttd|tts|pbv|pbf|r?cb[fv]|blood (flow|volume)|perfused blood|mean transit"
             r"|time to (peak|drain|start|max\w*)|permeability|flow extraction|penumbra|arterial enhancement fraction"
+            r"|k ?trans|(ct )?ffr"
             r"|perfusion (maps?|param\w*|blood|index|results?)",
         ),
         ("ventilation values", Scale.OTHER, r"ventilation (maps?|images?)|jacobian|strain maps?"),
-        ("radiation dose", Scale.OTHER, r"dose (maps?|distribution|grid|cube|volume|matrix)|rt ?dose|isodoses?"),
+        (
+            "radiation dose",
+            Scale.OTHER,
+            r"dose (maps?|distribution|grid|cube|volume|matrix|sum)|rt ?dose|isodoses?|(plan|total|absorbed) dose",
+        ),
         (
             "a computed map",
             Scale.OTHER,
@@ -173,7 +178,7 @@ def pixel_values(
     signs += [(f"values in {unit[:16]}", Scale.OTHER) for unit in units if not _is_hu_unit(unit)]
     if is_derived and not signs:
         signs += [(words, scale) for words, scale, pattern in _CODED_SIGNS if pattern.search(coded)]
-        if re.search(r"\bmaps?\b", free):
+        if re.search(r"\b(maps?|difference|suv)\b", free):
             signs.append(("a computed map", Scale.OTHER))
     is_reformatted = bool(_REFORMATTED.search(everything))
     if not signs:

@@ -8,13 +8,14 @@ copy never exists. DICOM's LPS+ becomes RAS+ here and nowhere else.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from radvlm.errors import FileFormatError, GridError, InputError
-from radvlm.io.dicom_acquisitions import SAME_POSITION_MM
-from radvlm.io.dicom_frames import Frame
+from radvlm.io.dicom_acquisitions import SAME_POSITION_MM, SHARED_AT_BORDER, acquisitions
+from radvlm.io.dicom_frames import ACQUISITION_NUMBER, Frame
 from radvlm.io.dicom_grid import Shear, SlicePlan, plan_shear, plan_slices, shifted
 from radvlm.io.dicom_pixels import SliceReader
 from radvlm.io.dicom_series import Stack, catalog, choose
@@ -22,8 +23,10 @@ from radvlm.io.dicom_study import study_of
 from radvlm.io.dicom_values import Scale
 from radvlm.io.hounsfield import LOWEST_HU, Rescale, clipped, correct_rescaled
 from radvlm.io.hu_rulers import judged as rulers
+from radvlm.io.interleaving import MIN_ALTERNATION_HU, alternation
 from radvlm.io.raw import RawImage
 from radvlm.io.rescale import INT16, refuse_nonfinite
+from radvlm.io.slice_jumps import slice_jumps
 from radvlm.types.geometry import canonical_order
 from radvlm.types.provenance import Decision
 
@@ -61,22 +64,22 @@ def read_dicom(
     vouched = _require_hu(stack, rescale)
     own = {"auto": None, "header": None, "none": (1.0, 0.0)}
     reader = SliceReader(own[rescale] if isinstance(rescale, str) else rescale)
-    frames, dropped = _distinct(stack, reader)
-    offsets = np.array([stack.offset_mm(frame) for frame in frames])
-    plan = plan_slices(offsets)
-    shear = _shear(frames, offsets, stack)
-    whole = all(
-        float(v).is_integer()
-        for frame in frames
-        for v in (reader.rescale or (frame.slope or 1.0, frame.intercept or 0.0))
-    )
-    try:
-        hu = _assembled(frames, plan, shear, reader, np.dtype(np.int16 if whole else np.float32))
-    except _BeyondInt16:
-        reader.notes.clear()
-        hu = _assembled(frames, plan, shear, reader, np.dtype(np.float32))
+    frames, dropped, plan, shear, hu = _on_grid(stack, reader)
+    if alternation(hu.transpose(2, 1, 0))[0] >= MIN_ALTERNATION_HU:
+        first, *others = acquisitions(stack.frames, stack.offset_mm, are_mixed=True)
+        if first[0] is not None:
+            kept, members = max((first, *others), key=lambda part: len(part[1]))
+            stack = replace(stack, frames=tuple(members), acquisition=kept)
+            what = (
+                f"The slices were bright and dark by turns, as those of {len(others) + 1} acquisitions are; read "
+                f"that of {kept}."
+            )
+            decisions = (*decisions, Decision("dicom", what, warning=True))
+            reader.notes.clear()
+            frames, dropped, plan, shear, hu = _on_grid(stack, reader)
     refuse_nonfinite(hu, f"{stack}")
     rescales = {(frame.slope or 1.0, frame.intercept or 0.0) for frame in frames}
+    jumps = slice_jumps(hu) if len(rescales) > 1 and reader.rescale is None else ()
     if rescale == "auto":
         header = rescales.pop() if len(rescales) == 1 else (1.0, 0.0)
         hu, judged = correct_rescaled(hu, *header, name=str(stack))
@@ -89,7 +92,10 @@ def read_dicom(
     affine = _affine(frames, stack, plan, shear)
     study = study_of(reader.dataset(frames[0].file), frames[0].file.name, _uids(frames, affine))
     extra = (
-        [Decision("dicom", f"Rescale differs between slices ({len(rescales)} kinds); each was applied to its own.")]
+        [
+            *jumps,
+            Decision("dicom", f"Rescale differs between slices ({len(rescales)} kinds); each was applied to its own."),
+        ]
         if len(rescales) > 1
         else []
     )
@@ -110,6 +116,27 @@ def read_dicom(
             *judged,
         ),
     )
+
+
+def _on_grid(
+    stack: Stack, reader: SliceReader
+) -> tuple[list[Frame], tuple[Decision, ...], SlicePlan, Shear | None, np.ndarray]:
+    """The distinct frames, what was dropped, the plan of the grid, and the HU on it as (slices, rows, columns)."""
+    frames, dropped = _distinct(stack, reader)
+    offsets = np.array([stack.offset_mm(frame) for frame in frames])
+    plan = plan_slices(offsets)
+    shear = _shear(frames, offsets, stack)
+    whole = all(
+        float(v).is_integer()
+        for frame in frames
+        for v in (reader.rescale or (frame.slope or 1.0, frame.intercept or 0.0))
+    )
+    try:
+        hu = _assembled(frames, plan, shear, reader, np.dtype(np.int16 if whole else np.float32))
+    except _BeyondInt16:
+        reader.notes.clear()
+        hu = _assembled(frames, plan, shear, reader, np.dtype(np.float32))
+    return frames, dropped, plan, shear, hu
 
 
 def _require_hu(stack: Stack, rescale: Rescale) -> tuple[Decision, ...]:
@@ -135,7 +162,7 @@ def _distinct(stack: Stack, reader: SliceReader) -> tuple[list[Frame], tuple[Dec
     """Frames in ascending position, one for each; identical duplicates are dropped, different ones refused."""
     _refuse_shared_uids(stack)
     frames: list[Frame] = []
-    dropped = 0
+    dropped = met = 0
     for frame in sorted(stack.frames, key=lambda f: (stack.offset_mm(f), f.sop_uid, f.file.folder, f.file.name)):
         if not frames or stack.offset_mm(frame) - stack.offset_mm(frames[-1]) > SAME_POSITION_MM:
             frames.append(frame)
@@ -144,6 +171,13 @@ def _distinct(stack: Stack, reader: SliceReader) -> tuple[list[Frame], tuple[Dec
             different = True
         else:
             different = not np.array_equal(reader.hu(frames[-1]), reader.hu(frame))
+        if different and met < SHARED_AT_BORDER and _is_later(frames[-1], frame):
+            met += 1
+            continue
+        if different and met < SHARED_AT_BORDER and _is_later(frame, frames[-1]):
+            frames[-1] = frame
+            met += 1
+            continue
         if different:
             same_uid = frame.sop_uid and frame.sop_uid == frames[-1].sop_uid
             raise GridError(
@@ -155,9 +189,19 @@ def _distinct(stack: Stack, reader: SliceReader) -> tuple[list[Frame], tuple[Dec
             )
         dropped += 1
     reader.notes.clear()
-    if not dropped:
-        return frames, ()
-    return frames, (Decision("dicom", f"{dropped} duplicate image(s) with identical pixels dropped.", warning=False),)
+    decisions = []
+    if dropped:
+        decisions.append(Decision("dicom", f"{dropped} duplicate image(s) with identical pixels dropped."))
+    if met:
+        what = f"Two acquisitions meet at {met} position(s); the image of the first was kept there."
+        decisions.append(Decision("dicom", what, warning=True))
+    return frames, tuple(decisions)
+
+
+def _is_later(first: Frame, second: Frame) -> bool:
+    """True when the second of two images at a position is of a later acquisition, by its AcquisitionNumber."""
+    one, two = (frame.marks[ACQUISITION_NUMBER] for frame in (first, second))
+    return one.isdigit() and two.isdigit() and int(one) < int(two)
 
 
 def _refuse_shared_uids(stack: Stack) -> None:

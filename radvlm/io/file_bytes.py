@@ -42,7 +42,7 @@ def file_bytes(path: Path) -> tuple[bytes, SourceFile]:
             )
         content = path.read_bytes()
     except FileNotFoundError:
-        raise FileFormatError("the file exists", str(path), "Check the path") from None
+        raise FileFormatError("the file exists", f"{path}, which does not exist", "Check the path") from None
     except IsADirectoryError:
         raise FileFormatError("the path names a file", f"the folder {path}", "Name the file inside it") from None
     except FileFormatError:
@@ -76,6 +76,14 @@ def looks_like(start: bytes) -> str:
     return f"{len(start)} bytes without a NIfTI header" if len(start) < 348 else "no NIfTI header"
 
 
+def path_exists(path: Path) -> bool:
+    """Whether there is such a file or folder; False too for a name that no file can have (too long, with a NUL)."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
+
+
 def file_beside(header: Path, name: str) -> Path:
     """The data file that a header names, which must lie in the folder of the header.
 
@@ -89,7 +97,7 @@ def file_beside(header: Path, name: str) -> Path:
             "Put both files into one folder and correct the name in the header",
         )
     path = header.parent / inner
-    if not path.is_file():
+    if not path_exists(path) or not path.is_file():
         raise FileFormatError(
             "the data file that a header names lies beside it",
             f"{header.name} names {inner[:80]!r}, which is not there",
@@ -129,16 +137,46 @@ def written_numbers(text: bytes | memoryview, dtype: np.dtype, count: int, name:
     """(count,) numbers that are written as text with blanks between them."""
     import warnings
 
+    view = memoryview(text)
+    if len(view) < 2 * count - 1:
+        raise _other_count(name, f"at most {(len(view) + 1) // 2}", count)
+    values = np.empty(count, dtype.newbyteorder("="))
+    held, start, piece = 0, 0, 2**20
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        try:
-            values = np.fromstring(bytes(text).decode("ascii"), np.float64, sep=" ")
-        except (ValueError, DeprecationWarning):
-            values = np.empty(0)
-    if len(values) != count:
-        raise FileFormatError(
-            "a file holds every voxel that its header promises",
-            f"{name}: {len(values)} numbers where the header promises {count}",
-            "The file is truncated or damaged; copy or download it again",
-        )
-    return values.astype(dtype.newbyteorder("="))
+        while start < len(view):
+            part = bytes(view[start : start + piece])
+            if start + piece < len(view):  # up to the last blank, so that no number is cut
+                end = max(part.rfind(blank) for blank in (b" ", b"\n", b"\t", b"\r")) + 1
+                part = part[: end or len(part)]
+            start += len(part)
+            try:
+                numbers = np.fromstring(part.decode("ascii"), np.float64, sep=" ") if part.strip() else np.empty(0)
+            except (ValueError, DeprecationWarning):
+                raise _other_count(name, f"something else after {held}", count) from None
+            if held + len(numbers) > count:
+                raise _other_count(name, f"more than {count}", count)
+            fits = dtype.kind == "f" or _fit_integers(numbers, dtype)
+            if not fits:
+                raise FileFormatError(
+                    "numbers fit the type that the header states", f"{name}: type {dtype}", "Write the file again"
+                )
+            with np.errstate(over="ignore"):
+                values[held : held + len(numbers)] = numbers
+            held += len(numbers)
+    if held != count:
+        raise _other_count(name, str(held), count)
+    return values
+
+
+def _fit_integers(numbers: np.ndarray, dtype: np.dtype) -> bool:
+    limits = np.iinfo(dtype)
+    return bool(np.isfinite(numbers).all() and ((numbers >= limits.min) & (numbers <= limits.max)).all())
+
+
+def _other_count(name: str, held: str, promised: int) -> FileFormatError:
+    return FileFormatError(
+        "a file holds every voxel that its header promises",
+        f"{name}: {held} numbers where the header promises {promised}",
+        "The file is truncated or damaged; copy or download it again",
+    )

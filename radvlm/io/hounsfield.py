@@ -34,6 +34,8 @@ LOWEST_HU = -1024
 USUAL_OFFSET = 1024
 #: The other offset in use.
 OTHER_OFFSET = 1000
+#: Padding has values of this or below; air has noise down to it.
+HIGHEST_PADDING_HU = -1300
 SAMPLE_VOXELS = 1_000_000
 #: Without any value below 0, 98 % of a believable crop of soft tissue lie within this range.
 CROP_SPREAD_HU = 200
@@ -89,6 +91,13 @@ def to_hu(
     """
     refuse_nonfinite(stored, name)
     decisions: list[Decision] = []
+    if rescale == "auto" and stored.dtype.kind in "uif" and stored.dtype.itemsize > 1:
+        sample = _sample(stored)
+        if sample.max() > 60_000:
+            whole = stored.astype(np.float32)
+            if _unwrapped(whole, sample, 1.0, 0.0):
+                stored = compact(whole)
+                decisions.append(_signed(step))
     has_header = (slope, intercept) != (1.0, 0.0)
     if isinstance(rescale, tuple):
         slope, intercept = rescale
@@ -100,7 +109,8 @@ def to_hu(
             )
         slope, intercept = 1.0, 0.0
     elif rescale == "auto":
-        slope, intercept, decisions = _decided(stored, slope, intercept, name, step)
+        slope, intercept, found = _decided(stored, slope, intercept, name, step)
+        decisions += found
     elif has_header:
         decisions.append(Decision(step, f"Rescaled once by the header: x {slope:g} {intercept:+g}."))
     hu = compact(stored) if (slope, intercept) == (1.0, 0.0) else rescaled(stored, slope, intercept)
@@ -116,11 +126,15 @@ def correct_rescaled(hu: np.ndarray, slope: float, intercept: float, name: str) 
     ``hu`` is changed in place.
     """
     sample = _sample(hu)
+    signed: list[Decision] = []
+    if hu.dtype.kind == "f" and _unwrapped(hu, sample, slope, intercept):
+        signed, hu = [_signed("dicom")], compact(hu)
+        sample = _sample(hu)
     if (slope, intercept) != (1.0, 0.0) and _was_hu_already(_look((sample - intercept) / slope), _look(sample)):
         undone = rescaled(hu, 1 / slope, -intercept / slope)
-        told = [_double("dicom", slope, intercept), *judged(undone, "dicom")]
+        told = [*signed, _double("dicom", slope, intercept), *judged(undone, "dicom")]
         return clipped(undone, "dicom", told, owned=True)
-    decisions: list[Decision] = []
+    decisions = signed
     if _never_rescaled(sample):
         offset, told = _offset(sample, "dicom")
         hu = rescaled(hu, 1.0, -offset)
@@ -172,6 +186,28 @@ def _decided(
     if (sample >= 0).all():
         decisions.append(Decision(step, "No value lies below 0 HU: taken as a crop of soft tissue.", warning=True))
     return slope, intercept, decisions
+
+
+def _unwrapped(hu: np.ndarray, sample: np.ndarray, slope: float, intercept: float) -> bool:
+    """Undo, in place, the reading of negative numbers of 16 bits as unsigned ones; False where that was not done.
+
+    Then values near 65536 and values of tissue stand beside each other and nothing lies between.
+    """
+    stored = (sample - intercept) / slope
+    if np.mean(stored > 60_000) < 0.0005 or np.any((stored > 20_000) & (stored <= 60_000)):
+        return False
+    for slab in slabs(hu):
+        slab[(slab - intercept) / slope > 32_767] -= 65_536 * slope
+    return True
+
+
+def _signed(step: str) -> Decision:
+    return Decision(
+        step,
+        "Negative values were stored as unsigned numbers (65036 for -500), against the header: 65536 was subtracted "
+        "from those above 32767.",
+        warning=True,
+    )
 
 
 def _double(step: str, slope: float, intercept: float) -> Decision:
@@ -237,9 +273,12 @@ def _look(values: np.ndarray) -> Look:
 
     low = values[values < -1100]
     varied = len(np.unique(np.rint(low[:50_000]))) >= 20 if low.size else False
+    tissue = share((values >= -200) & (values <= 250))
+    if varied and _is_blurred_padding(low, in_ct=tissue >= 0.05):
+        varied = False
     return Look(
         air=share((values >= -1100) & (values <= -900)),
-        tissue=share((values >= -200) & (values <= 250)),
+        tissue=tissue,
         deep=low.size / values.size if varied else 0.0,
         padding=0.0 if varied else low.size / values.size,
         negative=share(values < -200),
@@ -247,11 +286,33 @@ def _look(values: np.ndarray) -> Look:
     )
 
 
+def _is_blurred_padding(low: np.ndarray, in_ct: bool) -> bool:
+    """True when most of ``low`` (all below -1100) lies at a few exact values and the rest is what resampling or
+    smoothing makes of the edges of such padding: beside tissue in its place (``in_ct``), or spread out evenly, without
+    the peak that sunken air would be."""
+    counts = np.bincount((-np.rint(np.maximum(low, -70_000))).astype(np.int64))
+    flat = np.flatnonzero(counts >= 0.15 * low.size)
+    flat = flat[flat >= -HIGHEST_PADDING_HU]
+    near = np.unique(np.clip(np.concatenate([flat - 1, flat, flat + 1]), 0, len(counts) - 1))
+    padding = int(counts[near].sum())
+    if not flat.size or padding < 0.5 * low.size:
+        return False
+    if in_ct:
+        return True
+    counts[near] = 0
+    edges = int(counts.sum())
+    fullest = int(np.convolve(counts, np.ones(60), mode="same").max()) if edges else 0
+    return edges < 20 or fullest <= 0.4 * edges
+
+
 def _was_hu_already(without: Look, with_it: Look) -> bool:
     """True when values are HU before the header's rescale and nonsense after it."""
     if not without.is_ct:
         return False
-    air_sinks = without.air >= 0.01 and with_it.deep + with_it.padding >= 0.01
+    # A constant far below air is padding, and no sunk air, where tissue stands where it belongs beside it.
+    low = with_it.deep + with_it.padding
+    padded = with_it.deep < 0.01 and with_it.tissue >= 0.05 * (1 - low)
+    air_sinks = without.air >= 0.01 and low >= 0.01 and not padded
     tissue_vanishes = with_it.tissue < 0.02 and without.negative >= 0.01
     return air_sinks or tissue_vanishes
 

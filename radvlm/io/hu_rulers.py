@@ -27,6 +27,8 @@ from radvlm.types.provenance import Decision
 DOUBT_STEP = "attenuation"
 _PREFIX = "Attenuation is not interpreted: "
 GRID = 56
+#: A drawing of fewer values has no noise, and so no rulers.
+FEWEST_VALUES = 16
 #: An exact value over this share of a face is padding or blanked air.
 FLAT_SHARE = 0.02
 #: Half-width (HU) of the range that holds what surrounds the body, and the share of a face that it must hold.
@@ -79,7 +81,7 @@ def judged(hu: np.ndarray, step: str, asserted: bool = False) -> tuple[Decision,
             cut off cannot be had back by saying so.
     """
     grid = _coarse(hu)
-    if grid.size < 500:
+    if grid.size < 500 or len(np.unique(grid)) < FEWEST_VALUES:
         return ()
     cut = _cut(grid)
     if cut:
@@ -112,10 +114,11 @@ def _no_tissue(values: np.ndarray, around: Around | None) -> tuple[str, str] | N
     thin = np.count_nonzero((values > around.center_hu + max(50.0, 4 * around.spread_hu)) & (values <= -850))
     if body.size < 0.005 * values.size and thin >= 0.05 * values.size:
         return f"everything lies near the air around it, at {around.center_hu:.0f} HU", remedy
-    counts, edges = np.histogram(body, bins=np.arange(-500, 20, 20))
+    counts, edges = np.histogram(body, bins=np.arange(-500, 140, 20))
     fullest = int(counts.argmax())
     sunken = edges[fullest] < -160 and counts[fullest] > 5 * counts[edges[:-1] >= -140].max(initial=0)
-    if body.size >= 200 and (tissue < 0.1 * body.size or sunken):
+    body = body[body > -600]  # neither lung nor the foam of a mattress
+    if body.size >= max(200, 0.01 * values.size) and (tissue < 0.1 * body.size or sunken):
         low, high = np.percentile(body, (5, 95))
         return (
             f"the air around the body is right, but the body lies between {low:.0f} and {high:.0f} HU, "

@@ -18,6 +18,7 @@ from radvlm.errors import InputError
 from radvlm.types.anatomy import USUAL_LEVELS, structure
 from radvlm.types.geometry import Geometry
 from radvlm.types.label_scheme import Scheme
+from radvlm.types.possible_hu import possible_hu
 from radvlm.types.provenance import Decision
 from radvlm.types.segmentation import Segmentation
 from radvlm.types.volume import Volume
@@ -29,7 +30,7 @@ MIN_SAMPLES = 20
 #: Median HU that no mask on the right scan has: (below, above). Own bounds, set far outside pathology.
 SOLID_HU = (-300.0, 1500.0)
 BONE_HU = (-100.0, 4000.0)
-LUNG_HU = (-1200.0, -200.0)
+LUNG_HU = (-1200.0, 150.0)
 #: The same for telling schemes apart, where every structure is compared with its rivals: usual values, wide.
 USUAL_HU: Mapping[str, tuple[float, float]] = {
     "solid": (-40.0, 600.0),
@@ -125,7 +126,8 @@ def check_masks_fit(volume: Volume, segmentation: Segmentation) -> tuple[Decisio
     """Refuse masks that do not lie on this scan; warn of single structures that look out of place.
 
     Solid organs, muscles and great vessels must not have the median HU of air, bones not that of fat or air, lungs
-    not that of soft tissue (bounds: SOLID_HU, BONE_HU, LUNG_HU). A structure needs MIN_SAMPLES sampled voxels.
+    not that of bone (bounds: SOLID_HU, BONE_HU, LUNG_HU; a collapsed lung is soft tissue). Single structures are warned
+    of where nobody has their median (``types/possible_hu.csv``). A structure needs MIN_SAMPLES sampled voxels.
 
     Where the values cannot be trusted to be HU (``Volume.attenuation_doubt``) nothing is checked.
 
@@ -134,8 +136,8 @@ def check_masks_fit(volume: Volume, segmentation: Segmentation) -> tuple[Decisio
     """
     if volume.attenuation_doubt:
         return ()
-    failed: list[str] = []
-    checked = 0
+    odd: list[str] = []
+    failed = checked = 0
     for number, layer in enumerate(segmentation.layers):
         samples = sample_labels(layer, segmentation.geometry, volume.hu)
         for name, place in segmentation.places.items():
@@ -144,20 +146,23 @@ def check_masks_fit(volume: Volume, segmentation: Segmentation) -> tuple[Decisio
             if sample is None or bounds is None or sample.voxels < MIN_SAMPLES or sample.median_hu is None:
                 continue
             checked += 1
-            if not bounds[0] <= sample.median_hu <= bounds[1]:
-                failed.append(f"{structure(name).words} {sample.median_hu:.0f} HU")
-    shown = ", ".join(failed[:6]) + (f" and {len(failed) - 6} more" if len(failed) > 6 else "")
-    if checked and len(failed) * 2 > checked:
+            possible = possible_hu(name)
+            is_out = not bounds[0] <= sample.median_hu <= bounds[1]
+            failed += is_out
+            if is_out or (possible is not None and not possible.holds(sample.median_hu)):
+                odd.append(f"{structure(name).words} {sample.median_hu:.0f} HU")
+    shown = ", ".join(odd[:6]) + (f" and {len(odd) - 6} more" if len(odd) > 6 else "")
+    if checked and failed * 2 > checked:
         raise InputError(
             "the masks lie on this scan",
-            f"{len(failed)} of {checked} checkable structures have an impossible median density ({shown})",
+            f"{failed} of {checked} checkable structures have an impossible median density ({shown})",
             "Pass the masks of this scan on its grid; check scheme= and the orientation of both files",
         )
-    if failed:
+    if odd:
         return (
             Decision(
                 "masks",
-                f"The masks of {len(failed)} of {checked} checked structures have an unusual median "
+                f"The masks of {len(odd)} of {checked} checked structures have an unusual median "
                 f"density and may be misplaced: {shown}.",
                 warning=True,
             ),

@@ -61,6 +61,17 @@ def coverage(target: Geometry, source: Geometry) -> float:
     return float(np.prod(shares))
 
 
+def covered_box(target: Geometry, source: Geometry) -> Box | None:
+    """The box of ``target`` that ``source`` has voxels for; None for all of it, none of it, or where it is no box."""
+    lookup = _axis_lookup(source, target)
+    if lookup is None:
+        return None
+    inside = [np.flatnonzero((index >= 0) & (index < n)) for index, n in zip(lookup, source.shape, strict=True)]
+    if not all(part.size for part in inside) or all(len(p) == n for p, n in zip(inside, target.shape, strict=True)):
+        return None
+    return Box(tuple(int(p[0]) for p in inside), tuple(int(p[-1]) + 1 for p in inside))  # type: ignore[arg-type]
+
+
 def require_overlap(target: Geometry, source: Geometry, what: str) -> None:
     """GridError unless the grids share at least 1 % of the smaller one's volume in world space."""
     if max(target.overlap_fraction(source), source.overlap_fraction(target), coverage(target, source)) >= MIN_OVERLAP:

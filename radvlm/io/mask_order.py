@@ -54,6 +54,19 @@ _RIGHT_OF = (
 )
 
 
+#: Sided organs and single ones that lie on the other side, farther apart than any ectopic kidney: (right, left).
+_FAR_SIDES = (
+    ("kidney_right", "stomach"),
+    ("kidney_right", "spleen"),
+    ("lung_right", "spleen"),
+    ("adrenal_gland_right", "spleen"),
+    ("liver", "kidney_left"),
+    ("liver", "adrenal_gland_left"),
+    ("gallbladder", "kidney_left"),
+)
+FAR_SIDE_MM = 80.0
+
+
 @dataclass(frozen=True)
 class Order:
     """Comparisons along one direction: how many are as in a body, how many reversed, and the clearest reversed one."""
@@ -78,7 +91,17 @@ def pair_order(points: MaskPoints) -> Order:
     for name in points.names:
         if structure(name).side == "right" and name.replace("right", "left") in points.names:
             distances.append(_apart(points, name, name.replace("right", "left"), 0))
+    if not distances:  # no pair is whole: any structure of the right against any of the left, where they lie far apart
+        sides = {side: [n for n in points.names if _has_firm_side(n, side)] for side in ("right", "left")}
+        distances = [_apart(points, a, b, 0) for a in sides["right"] for b in sides["left"]]
+        distances += [d for d in _compared(points, _FAR_SIDES, 0) if abs(d) >= FAR_SIDE_MM]
+        return _order(distances, CLEAR_PAIR_MM, CLEAR_PAIR_MM)
     return _order(distances, PAIR_MM, CLEAR_PAIR_MM)
+
+
+def _has_firm_side(name: str, side: str) -> bool:
+    row = structure(name)
+    return (row.side == side and row.kind in ("bone", "muscle")) or name in (f"kidney_{side}", f"lung_{side}")
 
 
 def level_order(points: MaskPoints) -> Order:

@@ -27,12 +27,14 @@ from radvlm.io.dicom_seg import (
     segment_structure,
     unnamed_segments,
 )
+from radvlm.io.file_bytes import path_exists
 from radvlm.io.finding_stacks import finding_sentences, unstacked
 from radvlm.io.image_files import read_image, read_stored, stem_of
 from radvlm.io.mask_as_stored import masks_as_stored
 from radvlm.io.mask_check import check_masks_fit, sample_labels, scheme_plausibility
-from radvlm.io.mask_grid import coverage, label_box, onto_box, onto_grid, require_overlap
+from radvlm.io.mask_grid import coverage, covered_box, label_box, onto_box, onto_grid, require_overlap
 from radvlm.io.mask_layers import LayerPacker, count_labels, whole_labels
+from radvlm.io.mask_sides import with_sides
 from radvlm.io.mask_sources import canonical_grid, image_files, mask_files, raw_from_object, read_ahead, sidecar_names
 from radvlm.io.placement import placement_of
 from radvlm.io.raw import RawImage, StoredImage, StoredSegment, rescaled_image
@@ -46,6 +48,7 @@ from radvlm.io.rtstruct import (
     slice_axis,
 )
 from radvlm.io.shear import perpendicular
+from radvlm.io.size_rulers import check_organ_sizes
 from radvlm.types.geometry import Box, Geometry
 from radvlm.types.label_scheme import (
     Scheme,
@@ -116,13 +119,16 @@ def load_segmentation(
         found = _from_path(Path(source), like, scheme)
     else:
         found = _from_label_image(raw_from_object(source, like), "the mask", like, scheme)
-    return _checked(found, source, like, accept_misplaced) if isinstance(like, Volume) else found
+    if isinstance(like, Volume):
+        found = _checked(found, source, like, accept_misplaced)
+    return with_sides(found, like if isinstance(like, Volume) else None)
 
 
 def _checked(found: Segmentation, source: Any, like: Volume, accept_misplaced: bool) -> Segmentation:
     """The masks with what is to be said of their place on the scan; InputError where they are misplaced."""
     if isinstance(source, Segmentation) and any(d.step == PLACEMENT for d in source.decisions):
         return found  # judged when it was loaded, and accepted by the caller
+    check_organ_sizes(found)
     placement = placement_of(like, found, lambda: masks_as_stored(source, like, found))
     notes, fits = [Decision(PLACEMENT, doubt, warning=True) for doubt in placement.doubts], placement.fits
     if placement.problem:
@@ -148,6 +154,8 @@ def _checked(found: Segmentation, source: Any, like: Volume, accept_misplaced: b
 
 
 def _from_path(path: Path, like: Volume | Geometry | None, scheme: SchemeLike) -> Segmentation:
+    if not path_exists(path):
+        raise FileFormatError("the masks exist", f"{path}, which does not exist", "Check the path")
     if path.is_dir():
         inside = sorted(p for p in path.iterdir() if p.is_file() and not p.name.startswith("."))
         if not image_files(path):
@@ -161,8 +169,6 @@ def _from_path(path: Path, like: Volume | Geometry | None, scheme: SchemeLike) -
             if objects:
                 return _from_path(objects[0], like, scheme)
         return _from_folder(path, like, scheme)
-    if not path.exists():
-        raise FileFormatError("the masks exist", str(path), "Check the path")
     if is_structure_set(path):
         return _from_structure_set(path, like, scheme)
     if _is_dicom(path):
@@ -221,8 +227,9 @@ def _from_label_image(raw: RawImage, name: str, like: Volume | Geometry | None, 
     labels, geometry, _ = straight.canonical()
     decisions += straight.decisions
     counts = count_labels(labels)
-    kept, target = counts, canonical_grid(like)
+    kept, target, covered = counts, canonical_grid(like), None
     if target is not None and not target.same_grid(geometry):
+        covered = covered_box(target, geometry)
         decisions += _grid_decisions(target, geometry)
         labels, geometry = onto_grid(labels, geometry, target), target
         kept = count_labels(labels)
@@ -250,6 +257,7 @@ def _from_label_image(raw: RawImage, name: str, like: Volume | Geometry | None, 
             *_lost_decision(lost),
             *_empty_decision(counts, name),
         ),
+        covered=covered,
     )
 
 
@@ -269,7 +277,7 @@ def _chosen_scheme(
             resolved = {label: structure_from_name(word, chosen) for label, word in names.items()}
             entries = tuple(SchemeEntry(label, names[label], found) for label, found in resolved.items() if found)
             chosen = dataclasses.replace(chosen, entries=entries)
-        return chosen, Decision("masks", f"Labels of {name} follow the scheme {chosen.name}, as given.")
+        return chosen, Decision("masks", f"Labels of {name} follow the scheme {_with_versions(chosen)}, as given.")
     if not labels and not names:
         raise InputError(
             "a mask holds at least one label",
@@ -294,7 +302,9 @@ def _chosen_scheme(
         ) from None
     by_numbers = "number" in reason
     return chosen, Decision(
-        "masks", f"Labels of {name} follow the scheme {chosen.name}, recognized {reason}.", warning=by_numbers
+        "masks",
+        f"Labels of {name} follow the scheme {_with_versions(chosen)}, recognized {reason}.",
+        warning=by_numbers,
     )
 
 
@@ -309,6 +319,10 @@ def _unused_labels(chosen: Scheme, counts: np.ndarray) -> str:
         and not entry.structure
         and fold(entry.name) not in ("", "background", "ignore")
     )
+
+
+def _with_versions(scheme: Scheme) -> str:
+    return f"{scheme.name} ({scheme.versions})" if scheme.versions else scheme.name
 
 
 def _given_scheme(given: SchemeLike) -> Scheme:
@@ -328,8 +342,10 @@ def _meaning(chosen: Scheme, counts: np.ndarray, name: str) -> dict[int, str]:
     unknown = [label for label in labels if label not in table]
     if unknown:
         shown = ", ".join(f"{label} ({counts[label]} voxels)" for label in unknown[:10])
-        fitting = [other.name for other in schemes().values() if set(labels) <= set(other.labels)]
-        holding = f"({', '.join(fitting)} hold them all) " if 0 < len(fitting) <= 4 else ""
+        fitting = [other for other in schemes().values() if set(labels) <= set(other.labels)]
+        fitting.sort(key=lambda other: -sum(other.labels[label] == table.get(label) for label in labels))
+        nearest = ", ".join(other.name for other in fitting[:3])
+        holding = f"({nearest} know all of them) " if nearest else ""
         raise StructureError(
             f"every label belongs to the scheme {chosen.name}",
             f"{name}: {shown}" + (f" and {len(unknown) - 10} more" if len(unknown) > 10 else ""),
@@ -372,7 +388,7 @@ def _from_segments(stored: StoredImage, name: str, like: Volume | Geometry | Non
     if len(layers) == 1 and not by_name:
         names = {segment.label: words[segment] for segment in segments}
         raw = RawImage(stored.array, stored.affine, names, sources=stored.sources, decisions=notes)
-        return _from_label_image(raw, name, like, scheme)
+        return _colored(_from_label_image(raw, name, like, scheme), {words[s]: s.color for s in segments})
     given = {str(key): str(value) for key, value in scheme.items()} if isinstance(scheme, Mapping) and by_name else {}
     if scheme is not None and not by_name:
         raise InputError(
@@ -390,7 +406,16 @@ def _from_segments(stored: StoredImage, name: str, like: Volume | Geometry | Non
         return lambda: RawImage(layer == label, stored.affine, sources=stored.sources)
 
     masks = [(found, name, reader(layers[segment.layer], segment.label)) for segment, found in chosen.items() if found]
-    return _from_masks(masks, like, "3D Slicer", notes)
+    segmentation = _from_masks(masks, like, "3D Slicer", notes)
+    return _colored(segmentation, {structure: segment.color for segment, structure in chosen.items() if structure})
+
+
+def _colored(found: Segmentation, colors: Mapping[str, tuple[int, int, int] | None]) -> Segmentation:
+    """With the colors that a file gives its segments, by name of the segment or structure."""
+    named = {structure_from_name(name): color for name, color in colors.items() if color is not None}
+    return dataclasses.replace(
+        found, colors={name: color for name, color in named.items() if name is not None and name in found.searched}
+    )
 
 
 def _coded_structure(segment: StoredSegment) -> str | None:
@@ -504,6 +529,14 @@ def _from_folder(folder: Path, like: Volume | Geometry | None, scheme: SchemeLik
         f"{len(masks)} mask files follow the scheme {chosen.name}"
         + (f", {'recognized ' if scheme is None else ''}{reason}." if reason else "."),
     )
+    read = [
+        f"{stems[path]!r} as {structure}"
+        for path, structure in named.items()
+        if structure and fold(stems[path]) not in (*chosen.names, fold(structure))
+    ]
+    if read:
+        more = f"; and {len(read) - 20} more" if len(read) > 20 else ""
+        note = dataclasses.replace(note, what=f"{note.what} Names were read: {'; '.join(read[:20])}{more}.")
     return _from_masks(masks, like, chosen.name, (note, *_unused_decision(with_near_names(unknown), folder.name)))
 
 
@@ -581,6 +614,7 @@ def _from_masks(
         scheme,
         tuple(sources),
         (*decisions, *_lost_decision(lost)),
+        covered=covered_box(target, grids[0]) if len(grids) == 1 else None,
     )
 
 
@@ -662,7 +696,7 @@ def _from_structure_set(path: Path, like: Volume | Geometry | None, scheme: Sche
         raise InputError(
             "contours become masks on the grid of a scan",
             f"{path.name}, an RT structure set, without the scan",
-            "Pass the scan with like=",
+            "Pass the scan (like= in Python)",
         )
     structures = read_structure_set(path)
     notes: tuple[Decision, ...] = ()
@@ -695,6 +729,7 @@ def _from_structure_set(path: Path, like: Volume | Geometry | None, scheme: Sche
             *contour_decisions(results, path.name),
             *_unused_decision(with_near_names(unknown), path.name),
         ),
+        colors={structure: region.color for structure, region in known if region.color is not None},
     )
 
 
@@ -757,6 +792,8 @@ def _regridded(source: Segmentation, target: Geometry | None) -> Segmentation:
         source.scheme,
         source.sources,
         (*source.decisions, *decisions, *_lost_decision(lost)),
+        covered=covered_box(target, source.geometry),
+        colors=source.colors,
     )
 
 
@@ -796,7 +833,13 @@ def _unused_decision(unused: str, name: str) -> tuple[Decision, ...]:
     """The warning for masks that no known structure is meant by; ``unused`` lists them."""
     if not unused:
         return ()
-    return (Decision("masks", f"Masks of {name} that name no known structure were not used: {unused}.", warning=True),)
+    return (
+        Decision(
+            "masks",
+            f"{name} holds masks whose names mean no known structure; they were not used: {unused}.",
+            warning=True,
+        ),
+    )
 
 
 def _lost_decision(lost: Iterable[str]) -> tuple[Decision, ...]:

@@ -14,8 +14,16 @@ from pathlib import Path
 import numpy as np
 
 from radvlm.errors import FileFormatError, GridError
-from radvlm.io.file_bytes import MAX_HEADER_BYTES, file_beside, file_bytes, packed_voxels, voxel_count, written_numbers
-from radvlm.io.inflation import Packing
+from radvlm.io.file_bytes import (
+    MAX_HEADER_BYTES,
+    MAX_TRAILING_BYTES,
+    file_beside,
+    file_bytes,
+    packed_voxels,
+    voxel_count,
+    written_numbers,
+)
+from radvlm.io.inflation import Packing, require_length
 from radvlm.io.raw import StoredImage, StoredSegment
 from radvlm.types.geometry import MAX_AXIS
 from radvlm.types.provenance import Decision, SourceFile
@@ -137,10 +145,11 @@ def _dtype(fields: dict[str, str], name: str) -> np.dtype:
 def _sizes(fields: dict[str, str], name: str) -> tuple[int, ...]:
     text = _needed(fields, "sizes", name)
     sizes = tuple(int(word) for word in text.split() if re.fullmatch(r"[0-9]{1,9}", word))
-    if len(sizes) != len(text.split()) or str(len(sizes)) != _needed(fields, "dimension", name).strip():
+    dimension = _needed(fields, "dimension", name)
+    if len(sizes) != len(text.split()) or str(len(sizes)) != dimension.strip():
         raise GridError(
             "the sizes of an NRRD header are as many as its dimension says",
-            f"{name}: sizes {text[:60]!r}, dimension {fields['dimension'][:20]!r}",
+            f"{name}: sizes {text[:60]!r}, dimension {dimension[:20]!r}",
             _DAMAGED,
         )
     if not 3 <= len(sizes) <= 4:
@@ -274,6 +283,7 @@ def _voxels(
 
 def _decoded(block: memoryview, encoding: str, dtype: np.dtype, count: int, name: str, is_scan: bool) -> np.ndarray:
     if encoding == "hex":
+        require_length(len(block) // 2, count * dtype.itemsize, 2 * count * dtype.itemsize + MAX_TRAILING_BYTES, name)
         try:
             block = memoryview(bytes.fromhex(bytes(block).decode("ascii")))
         except ValueError:

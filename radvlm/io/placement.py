@@ -30,8 +30,13 @@ SURE_CONTRAST, SURE_PLAUSIBLE = 0.15, 0.93
 MIN_POINTS = 300
 #: Another placement must reach this contrast (nats), raise it by at least this, and by this share of what it reaches.
 MIN_REACHED, MIN_GAIN, MIN_GAIN_SHARE = 0.10, 0.07, 0.25
-#: Masks that fit neither as they lie nor otherwise: below both.
-FOREIGN_CONTRAST, FOREIGN_PLAUSIBLE = 0.08, 0.80
+#: Masks that fit neither as they lie nor otherwise are below both (contrast, share of plausible voxels): of a few
+#: structures; of so many structures; and large organs, whose edges show in any scan, below a contrast alone. Of 850
+#: random parts of masks in place, with noise of up to 50 HU added, none was.
+FOREIGN, FOREIGN_MANY, MANY, FOREIGN_LARGE = (0.10, 0.87), (0.20, 0.88), 10, 0.035
+_LARGE = {"liver", "spleen", "kidney_left", "kidney_right", "kidney", "heart", "brain"}
+#: By array index they must be at least this plausible.
+STORED_PLAUSIBLE = 0.80
 
 
 @dataclass(frozen=True)
@@ -79,7 +84,7 @@ def placement_of(
         return Placement(_joined([*orders.reversed_words, f"{best.what}{_shares(best)}"]), best.remedy, fits=False)
     if orders.reversed_words:
         return _scan_and_masks(orders)
-    if fit.contrast < FOREIGN_CONTRAST and fit.plausible < FOREIGN_PLAUSIBLE and points.count >= MIN_POINTS:
+    if points.count >= MIN_POINTS and _is_foreign(points, fit):
         return Placement(doubts=(_foreign(fit),), fits=False)
     return Placement(doubts=_mirrored_organs(orders))
 
@@ -160,7 +165,7 @@ def _better_as_stored(volume: Volume, best: Fit, as_stored: Sequence[Segmentatio
         return None
     then = max(fits, key=lambda fit: fit.contrast)
     is_better = then.contrast - best.contrast >= max(MIN_GAIN, MIN_GAIN_SHARE * then.contrast)
-    if not is_better or then.plausible < min(now.plausible, FOREIGN_PLAUSIBLE):
+    if not is_better or then.plausible < min(now.plausible, STORED_PLAUSIBLE):
         return None
     return Placement(
         "the affine of the masks is not that of the scan, and voxel by voxel they would fit"
@@ -178,10 +183,18 @@ def _shares(best: Alternative) -> str:
     )
 
 
+def _is_foreign(points: MaskPoints, fit: Fit) -> bool:
+    """Whether the masks follow the organs of this scan so badly that they may be of another one."""
+    contrast, plausible = FOREIGN_MANY if len(points.names) >= MANY else FOREIGN
+    is_adrift = bool(_LARGE & set(points.names)) and fit.contrast < FOREIGN_LARGE
+    return is_adrift or (fit.contrast < contrast and fit.plausible < plausible)
+
+
 def _foreign(fit: Fit) -> str:
     return (
-        f"The masks do not follow the organs of this scan: {1 - fit.plausible:.0%} of their voxels have an attenuation "
-        "that their structures cannot have. They may be of another patient or scan."
+        f"The masks do not follow the organs of this scan (contrast at their edges {fit.contrast:.2f}; "
+        f"{1 - fit.plausible:.0%} of their voxels have an attenuation that their structures cannot have). They may be "
+        "of another patient or scan, and no attenuation under them is interpreted."
     )
 
 

@@ -29,6 +29,8 @@ def perpendicular(raw: RawImage, *, is_scan: bool) -> RawImage:
 
     Raises GridError when no two axes are perpendicular, and for a tilt beyond 45 degrees.
     """
+    if np.shape(raw.affine) != (4, 4):
+        return raw  # refused with the grid
     matrix = np.asarray(raw.affine, dtype=np.float64)[:3, :3]
     spacing = np.linalg.norm(matrix, axis=0)
     if raw.array.ndim != 3 or not np.isfinite(matrix).all() or spacing.min() < 1e-6:

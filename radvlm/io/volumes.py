@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from radvlm.errors import FileFormatError, InputError
-from radvlm.io.file_bytes import first_bytes, looks_like
+from radvlm.io.file_bytes import first_bytes, looks_like, path_exists
 from radvlm.io.hounsfield import Rescale, checked_rescale, to_hu
 from radvlm.io.hu_rulers import doubt_of
+from radvlm.io.interleaving import refuse_interleaved
 from radvlm.io.raw import RawImage
 from radvlm.io.shear import perpendicular
+from radvlm.io.size_rulers import check_scan_size
 from radvlm.types.volume import Volume
 
 if TYPE_CHECKING:
@@ -94,8 +96,11 @@ def load_volume(
 
 def _volume(raw: RawImage) -> Volume:
     raw = perpendicular(raw, is_scan=True)
+    refuse_interleaved(raw.array)
     hu, geometry, axes = raw.canonical()
-    return Volume(hu, geometry, raw.study, axes, raw.sources, raw.decisions, doubt_of(raw.decisions))
+    doubt = doubt_of(raw.decisions)
+    decisions = (*raw.decisions, *check_scan_size(hu, geometry, attenuation_is_sure=not doubt))
+    return Volume(hu, geometry, raw.study, axes, raw.sources, decisions, doubt)
 
 
 def _refuse_affine(affine: np.ndarray | None) -> None:
@@ -125,13 +130,9 @@ def _from_paths(paths: list[Path], which: Which, rescale: Rescale) -> RawImage:
 
 
 def _from_path(path: Path, which: Which, rescale: Rescale) -> RawImage:
-    try:
-        is_folder, exists = path.is_dir(), path.exists()
-    except (OSError, ValueError):  # a name too long, or with a NUL character
-        is_folder, exists = False, False
-    if not exists:
-        raise FileFormatError("the path exists", str(path), "Check the path")
-    if is_folder:
+    if not path_exists(path):
+        raise FileFormatError("the path exists", f"{path}, which does not exist", "Check the path")
+    if path.is_dir():
         return _from_folder(path, which, rescale)
     from radvlm.io.image_files import IMAGE_FORMATS, is_image_file
 

@@ -22,6 +22,7 @@ from radvlm.quantify.impossible_hu import (
 )
 from radvlm.quantify.lesion import Instance, measure_instance
 from radvlm.quantify.location import Locator
+from radvlm.quantify.mask_ends import without_sizes_at_mask_ends
 from radvlm.quantify.organ import INSTANCE_KINDS, healthy_statistics, is_crumb, measure_structure
 from radvlm.quantify.organ_indices import with_extras
 from radvlm.quantify.phase import estimate_phase
@@ -115,6 +116,8 @@ def measure_scan(
         structures = without_impossible(structures, impossible)
     structures = with_spine(segmentation, structures, hu)
     structures = with_extras(segmentation, structures, hu, Study() if volume is None else volume.study, phase)
+    structures, ends = without_sizes_at_mask_ends(segmentation, structures)
+    decisions += ends
     structures = without_impossible(structures, impossible)
     lesions = without_comparison(without_impossible(lesions, impossible), impossible)
     decisions += impossible_warning(impossible)

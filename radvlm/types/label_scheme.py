@@ -251,7 +251,17 @@ def detect_scheme(
         named = _from_header_names(labels, names)
         if named is not None:
             return named
-    return _from_numbers(labels, plausibility)
+    try:
+        return _from_numbers(labels, plausibility)
+    except StructureError as error:
+        known = {label: name for label, name in (names or {}).items() if label in labels}
+        if not known:
+            raise
+        raise StructureError(
+            "label names are known to radvlm, or the label numbers fit exactly one scheme",
+            f"names {with_near_names(known[label] for label in sorted(known))}; {error.received}",
+            error.remedy,
+        ) from None
 
 
 def _from_file_names(file_names: Sequence[str]) -> tuple[Scheme, str]:
@@ -269,6 +279,8 @@ def _from_file_names(file_names: Sequence[str]) -> tuple[Scheme, str]:
     rivals = [scheme for name, scheme in table.items() if score(name)[0] == hits]
     for key in sorted(keys - set(_name_index())):
         meanings = {scheme.names[key]: scheme.name for scheme in rivals if key in scheme.names}
+        if len(meanings) > 1 and len(keys) > 1:  # left to be listed as unknown; the other files are clear
+            return table["radvlm"], "by the names of its files"
         if len(meanings) > 1:
             raise StructureError(
                 "the file names mean the same in every scheme that they fit",

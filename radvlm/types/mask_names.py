@@ -121,6 +121,8 @@ def read_mask_name(name: str, lookup: Callable[[str], str | None]) -> MaskName |
     it is (``ct001``, ``patient 12``) are left out.
     """
     tokens = _with_levels(_tokens(name))
+    if tokens and re.fullmatch(r"0\d{3}", tokens[-1]):  # the channel that nnU-Net puts behind a name
+        tokens.pop()
     for start in _starts(tokens):
         rest = tokens[start:]
         exact = lookup(" ".join(rest)) if start else None
@@ -135,10 +137,10 @@ def read_mask_name(name: str, lookup: Callable[[str], str | None]) -> MaskName |
 
 def _meaning(parsed: _Parsed, lookup: Callable[[str], str | None]) -> MaskName | None:
     if not parsed.kinds and not parsed.named:
-        if parsed.qualities or not parsed.rest:
+        found = _looked_up(parsed.rest, parsed.side, lookup) if parsed.rest else None
+        if found is None or (parsed.qualities and structures()[found].kind not in _FINDINGS):
             return None
-        found = _looked_up(parsed.rest, parsed.side, lookup)
-        if found is None or (parsed.side in ("left", "right") and structures()[found].side != parsed.side):
+        if parsed.side in ("left", "right") and structures()[found].side != parsed.side:
             return None
         return MaskName(found, structures()[found].side)
     return _finding(parsed, lookup)

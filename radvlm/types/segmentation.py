@@ -24,6 +24,9 @@ FACES: Mapping[tuple[int, int], str] = MappingProxyType(
     {(0, 0): "left", (0, 1): "right", (1, 0): "posterior", (1, 1): "anterior", (2, 0): "inferior", (2, 1): "superior"}
 )
 
+#: A structure that meets the edge of its mask's grid with this share of its largest cross-section goes on beyond it.
+ENDS_SHARE = 0.2
+
 
 @dataclass(frozen=True)
 class LabelPlace:
@@ -44,8 +47,10 @@ class Segmentation:
         geometry: the grid, in RAS+ order.
         scheme: name of the label scheme that the labels came in.
         sources, decisions: provenance, as in Volume.
+        covered: the part of the grid that the masks' own grid reached, where that is not the whole; None: all of it.
         attenuation_doubt: why what lies under the masks is not the attenuation of their structures ("they look
             misplaced"), else "".
+        colors: structure -> red, green, blue from 0 to 255, where the file of the masks states them.
 
     Raises InputError when a non-zero label has no name, StructureError for an unknown structure.
 
@@ -69,6 +74,8 @@ class Segmentation:
     sources: tuple[SourceFile, ...] = ()
     decisions: tuple[Decision, ...] = ()
     attenuation_doubt: str = ""
+    covered: Box | None = None
+    colors: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)
     _counts: tuple[np.ndarray, ...] = field(init=False, repr=False, default=())
 
     def __post_init__(self) -> None:
@@ -103,6 +110,7 @@ class Segmentation:
                 "a placed structure has at least one voxel", ", ".join(sorted(empty)), "List it in `searched` only"
             )
         object.__setattr__(self, "places", MappingProxyType(dict(self.places)))
+        object.__setattr__(self, "colors", MappingProxyType(dict(self.colors)))
         object.__setattr__(self, "searched", frozenset(self.searched) | frozenset(self.places))
         object.__setattr__(self, "_counts", counts)
 
@@ -177,6 +185,26 @@ class Segmentation:
             for (axis, end), face in FACES.items()
             if shape[axis] > 1 and (box.start[axis] == 0 if end == 0 else box.stop[axis] == shape[axis])
         )
+
+    def end_faces(self, name: str) -> tuple[str, ...]:
+        """Faces of ``covered`` inside the field of view at which a structure ends because its mask does.
+
+        A structure that only touches such a face with its tip, as in masks that were cropped to it, is whole.
+        """
+        if self.covered is None:
+            return ()
+        box, covered, shape = self.boxes[name], self.covered, self.geometry.shape
+        found: list[str] = []
+        for (axis, end), face in FACES.items():
+            inner = covered.start[axis] if end == 0 else covered.stop[axis]
+            own = box.start[axis] if end == 0 else box.stop[axis]
+            if own != inner or inner in (0, shape[axis]):
+                continue
+            others = tuple(a for a in range(3) if a != axis)
+            areas = self.mask_in_box(name).sum(axis=others)
+            if areas[0 if end == 0 else -1] >= ENDS_SHARE * areas.max():
+                found.append(face)
+        return tuple(found)
 
 
 def _count_labels(layer: np.ndarray) -> np.ndarray:

@@ -10,8 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from radvlm.errors import GridError
+from radvlm.errors import GridError, VerificationError
 from radvlm.io import load_segmentation, load_volume
+from radvlm.io.size_rulers import SIZE_STEP
 from radvlm.types.finding import Finding
 from radvlm.types.provenance import Decision, placement_warnings
 from radvlm.types.report import Report
@@ -197,6 +198,19 @@ def _examine(
 
 
 def _compose(examined: Examined, reading: ModelReading | None) -> Report:
+    """The report, or one clear error where a sentence would not be true to what was measured: nobody is shown it."""
+    try:
+        return _verified(examined, reading)
+    except VerificationError as error:
+        spacing = " x ".join(f"{s:.3g}" for s in examined.volume.geometry.spacing_mm)
+        raise VerificationError(
+            "a report is written only when each of its sentences is true to what was measured",
+            f"a scan with voxels of {spacing} mm for which one would not be",
+            "Check the voxel sizes of the scan; if they are right, this is a fault of radvlm: please report it",
+        ) from error
+
+
+def _verified(examined: Examined, reading: ModelReading | None) -> Report:
     """Verified sentences from the findings, and from what a model said of the scan where one was asked."""
     from radvlm.compose import compose_report, guided_report
 
@@ -255,6 +269,7 @@ def examination(
     lines.append(("Comparison", "None."))
     lines.append(("Masks", _mask_words(segmentation)))
     lines += [("Caution", what) for what in placement_warnings((*segmentation.decisions, *decisions))]
+    lines += [("Caution", d.what) for d in volume.decisions if d.step == SIZE_STEP and d.warning]
     if volume.attenuation_doubt:
         lines.append(("Attenuation", f"not interpreted: {volume.attenuation_doubt}."))
     return tuple(lines)

@@ -51,31 +51,31 @@ def test_values_have_the_types_of_their_fields() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"nmae": 1}, r"keys of a file are name, .*Received: nmae\. Did you mean name\?"),
-        ({"zzzzz": 1}, r"Received: zzzzz\. Remove it"),
+        ({"nmae": 1}, r"Received: nmae.*Required: keys of a file are name.*Did you mean name\?"),
+        ({"zzzzz": 1}, r"Received: zzzzz\. .*Remove it"),
         ({"made": 1}, r"Received: made"),
         (
             {"inner": {"rate": 1.0, "stps": 2}},
-            r"keys of inner are rate, steps\. Received: inner\.stps\. Did you mean st",
+            r"Received: inner\.stps.*Required: keys of inner are rate, steps.*Did you mean st",
         ),
-        ({"inner": {"steps": 2}}, r"inner has its required keys\. Received: missing rate\. See the manual"),
-        ({"inner": 5}, r"inner is a mapping of settings\. Received: 5"),
-        ({"inner": None}, r"inner is a mapping of settings\. Received: None"),
+        ({"inner": {"steps": 2}}, r"Received: missing rate.*Required: inner has its required keys.*See the manual"),
+        ({"inner": 5}, r"Received: 5.*Required: inner is a mapping of settings"),
+        ({"inner": None}, r"Received: None.*Required: inner is a mapping of settings"),
         ({"inner": {"rate": "1e-4"}}, r"inner\.rate is of type float.*YAML reads 1e-4 as text\. Write 1\.0e-4"),
-        ({"inner": {"rate": True}}, r"inner\.rate is of type float\. Received: True"),
-        ({"inner": {"rate": 1.0, "steps": 2.0}}, r"inner\.steps is of type int\. Received: 2\.0"),
-        ({"inner": {"rate": 1.0, "steps": True}}, r"inner\.steps is of type int\. Received: True"),
+        ({"inner": {"rate": True}}, r"Received: True.*Required: inner\.rate is of type float"),
+        ({"inner": {"rate": 1.0, "steps": 2.0}}, r"Received: 2\.0.*Required: inner\.steps is of type int"),
+        ({"inner": {"rate": 1.0, "steps": True}}, r"Received: True.*Required: inner\.steps is of type int"),
         ({"inner": {"rate": 1.0, "steps": 0}}, r"there is a step"),
         ({"maybe": {"rat": 1}}, r"Received: maybe\.rat"),
         ({"many": {"rate": 1}}, r"many is a list"),
         ({"many": [{"rate": 1.0}, {"rate": "x"}]}, r"many\[1\]\.rate is of type float"),
-        ({"pair": [1]}, r"pair has 2 values\. Received: \[1\]"),
+        ({"pair": [1]}, r"Received: \[1\].*Required: pair has 2 values"),
         ({"pair": ["a", 1]}, r"pair\[0\] is of type int"),
-        ({"either": 1.5}, r"either is of type .*Received: 1\.5"),
+        ({"either": 1.5}, r"Received: 1\.5.*Required: either is of type "),
         ({"shape": [1]}, r"shape is of type"),
-        ({"mode": "c"}, r"mode is of type .*'c'.*'a' or 'b'"),
-        ({"on": 1}, r"on is of type bool\. Received: 1"),
-        ({"name": 5}, r"name is of type str\. Received: 5"),
+        ({"mode": "c"}, r"'c'.*mode is of type .*'a' or 'b'"),
+        ({"on": 1}, r"Received: 1.*Required: on is of type bool"),
+        ({"name": 5}, r"Received: 5.*Required: name is of type str"),
     ],
 )
 def test_what_does_not_fit_is_named(change: dict[str, Any], message: str) -> None:
@@ -90,9 +90,9 @@ def test_files(tmp_path: Path) -> None:
     path.write_text("# nothing\n")
     assert read_mapping(path, "a file") == {}
     for text, message in (
-        (b"- 1", r"a file is a mapping of settings\. Received: list\. See the manual"),
-        (b"a: [", r"a file is a readable YAML file\. Received: s\.yaml: .*See the manual"),
-        (b"a: \xff", r"a file is a readable YAML file\. Received: s\.yaml"),
+        (b"- 1", r"Received: list.*Required: a file is a mapping of settings.*See the manual"),
+        (b"a: [", r"Received: s\.yaml: .*Required: a file is a readable YAML file.*See the manual"),
+        (b"a: \xff", r"Received: s\.yaml.*Required: a file is a readable YAML file"),
         (b"a: 2020-13-45", "a file is a readable YAML file"),
         (b"a: !!float ''", "a file is a readable YAML file"),
         (b"{" * 3000, "a file is a readable YAML file"),
@@ -101,7 +101,7 @@ def test_files(tmp_path: Path) -> None:
         path.write_bytes(text)
         with pytest.raises(InputError, match=f"(?s){message}"):
             read_mapping(path, "a file", "See the manual")
-    with pytest.raises(InputError, match=r"a file is a readable YAML file\. Received: none\.yaml"):
+    with pytest.raises(InputError, match=r"Received: none\.yaml.*Required: a file is a readable YAML file"):
         read_mapping(tmp_path / "none.yaml", "a file")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bz2
 import json
 import struct
 import subprocess
@@ -102,6 +103,21 @@ def ct_elements(pixels: int) -> bytes:
     )
 
 
+def nrrd_head(shape: tuple[int, int, int], encoding: str) -> bytes:
+    return (
+        f"NRRD0005\ntype: short\ndimension: 3\nspace: LPS\nsizes: {shape[0]} {shape[1]} {shape[2]}\nendian: little\n"
+        f"space directions: (1,0,0) (0,1,0) (0,0,1)\nspace origin: (0,0,0)\nencoding: {encoding}\n\n"
+    ).encode()
+
+
+def meta_head(shape: tuple[int, int, int]) -> bytes:
+    return (
+        f"ObjectType = Image\nNDims = 3\nCompressedData = True\nTransformMatrix = 1 0 0 0 1 0 0 0 1\nOffset = 0 0 0\n"
+        f"ElementSpacing = 1 1 1\nDimSize = {shape[0]} {shape[1]} {shape[2]}\nElementType = MET_SHORT\n"
+        "ElementDataFile = LOCAL\n"
+    ).encode()
+
+
 def bombs() -> dict[str, bytes]:
     whole = 20 * len(BLOCK)
     shape = (512, 512, whole // 2 // 512 // 512)
@@ -118,6 +134,14 @@ def bombs() -> dict[str, bytes]:
         "cut.nii.gz": complete[:-8_000],
         "beyond the budget.nii.gz": deflated_zeros(2, nifti_header((8192, 8192, 40)), wrapped=True) + bytes(2**22),
         "deflated.dcm": deflated,
+        "one more slice.nrrd": nrrd_head((512, 512, shape[2] + 1), "gzip") + deflated_zeros(20, wrapped=True),
+        "little.nrrd": nrrd_head((8, 8, 8), "gzip") + deflated_zeros(20, wrapped=True),
+        "bzip2.nrrd": nrrd_head((512, 512, shape[2] + 1), "bzip2") + bz2.compress(BLOCK) * 20,
+        "beyond.nrrd": nrrd_head((16384, 16384, 40), "bzip2") + bz2.compress(BLOCK),
+        "text.nrrd": nrrd_head((16384, 16384, 3), "text") + b"0 " * 1000,
+        "one more slice.mha": meta_head((512, 512, shape[2] + 1)) + zlib.compress(bytes(2)) + bytes(9),
+        "little.mha": meta_head((8, 8, 8)) + b"\x78\x9c" + deflated_zeros(20),
+        "zipped.zip": zip_bytes("a.nii", deflated_zeros(20, nifti_header((8, 8, 8))), whole + 352),
         "many zeros.zip": zip_bytes("a", deflated_zeros(135), 135 * len(BLOCK)),
         "one slice.zip": zip_bytes("a.dcm", member, size),
         "inside a zip.zip": zip_bytes("a.zip", zlib.compress(zip_bytes("b.nii", short, 1))[2:-4], len(short) + 109),
@@ -148,7 +172,6 @@ def test_budget() -> None:
 
 @pytest.mark.parametrize("packing", ["gzip", "zlib", "deflate", "bzip2"])
 def test_streams_unpack_exactly(packing) -> None:
-    import bz2
     import gzip
 
     content = np.random.default_rng(0).integers(0, 9, 300_000).astype(np.uint8).tobytes()

@@ -57,6 +57,7 @@ DIFFERENCES = [
     ({"ReconstructionDiameter": "350"}, {"ReconstructionDiameter": "500"}),
     ({"ImageType": "ORIGINAL/PRIMARY/AXIAL/A"}, {"ImageType": "ORIGINAL/PRIMARY/AXIAL/B"}),
     ({"AcquisitionNumber": lambda k: str(k // 4)}, {"AcquisitionNumber": lambda k: str(10 + k // 4)}),
+    ({"PatientPosition": "FFS"}, {"PatientPosition": "HFP"}),
     ({"Exposure": "100"}, {"Exposure": "200"}),
 ]
 
@@ -72,7 +73,7 @@ def frames_at(places, name, **attributes):
         file = DicomFile(f"{name}{k}", name, Path(name))
         axes = (1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (1.0, 1.0)
         ids = f"{name}.{k}", "s", "s", "1", "", "p", StudyIdentity(), ""
-        found.append(Frame(file, 0, *ids, 8, 9, place, *axes, False, 1.0, 0.0, PixelValues(), marks))
+        found.append(Frame(file, 0, *ids, 8, 9, place, *axes, False, "", 1.0, 0.0, PixelValues(), marks))
     return found
 
 
@@ -105,7 +106,7 @@ def test_the_choice_is_told_and_can_be_changed(writer, tmp_path):
     put(writer, tmp_path / "s" / "a", 100, positions(0, 10), AcquisitionNumber=1)
     volume = read(tmp_path / "s")
     assert volume.geometry.shape[2] == 10 and np.unique(volume.hu).tolist() == [100]
-    warned = [d.what for d in volume.decisions if d.warning]
+    warned = [d.what for d in volume.decisions if d.warning and d.step == "dicom"]
     assert len(warned) == 1 and "2 acquisitions" in warned[0] and "of equal ones the first" in warned[0]
     records = list_series(tmp_path / "s")
     assert [(r.slices, r.acquisition, r.chosen) for r in records] == [
@@ -114,7 +115,9 @@ def test_the_choice_is_told_and_can_be_changed(writer, tmp_path):
     ]
     for asked in (2, "AcquisitionNumber 2"):
         other = read(tmp_path / "s", acquisition=asked)
-        assert np.unique(other.hu).tolist() == [200] and not any(d.warning for d in other.decisions)
+        assert np.unique(other.hu).tolist() == [200] and not any(
+            d.warning and d.step == "dicom" for d in other.decisions
+        )
     with pytest.raises(InputError, match=r"'7'; there is .*AcquisitionNumber 1"):
         read(tmp_path / "s", acquisition=7)
 
@@ -227,3 +230,34 @@ def test_nothing_tells_them_apart(writer, tmp_path):
             path.rename(tmp_path / "s" / f"{name}{path.name}")
     with pytest.raises(GridError, match="headers do not tell them apart"):
         read(tmp_path / "s")
+
+
+@pytest.mark.slow
+def test_the_command_line_lists_and_takes_acquisitions(writer, tmp_path, capsys):
+    """Several paths, one series: `radvlm series` names its acquisitions, `radvlm report` takes the one asked for."""
+    from radvlm.cli.main import main
+
+    def body(world):
+        inside = (world[..., 0] / 90) ** 2 + (world[..., 1] / 70) ** 2 < 1
+        return np.where(inside, 40.0, -1000.0) + 0 * world[..., 2]
+
+    paths = []
+    for number in (1, 2):
+
+        def change(ds, k, number=number):
+            ds.AcquisitionNumber, ds.SOPInstanceUID = number, f"1.2.{number}.{k}"
+
+        more = {"spacing": (8, 8), "size": (24, 32), "step": 8, "origin": (-124, -92, 0), "count": 12 - number}
+        writer.write(tmp_path / str(number), hu=body, change=change, **more)
+        paths.append(str(tmp_path / str(number)))
+    assert main(["series", *paths]) == 0
+    listed = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] == "*" for line in listed[1:3]] == [True, False]
+    assert "[AcquisitionNumber 1]" in listed[1] and "[AcquisitionNumber 2]" in listed[2]
+    for asked, number in (([], 1), (["--acquisition", "2"], 2)):
+        out = tmp_path / f"out{number}"
+        assert main(["report", *paths, "-o", str(out), "--no-page", *asked]) == 0
+        assert ("note: The series holds 2 acquisitions" in capsys.readouterr().err) == (not asked)
+        assert f"Read that of AcquisitionNumber {number}" in (out / "manifest.json").read_text(encoding="utf-8")
+    assert main(["report", *paths, "-o", str(tmp_path / "no"), "--acquisition", "9"]) == 2
+    assert "--acquisition" in capsys.readouterr().err

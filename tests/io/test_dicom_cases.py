@@ -12,6 +12,8 @@ from radvlm.io import load_volume
 from radvlm.io.dicom_series import list_series
 
 SMALL = (8, 9)
+HERE = [[-20, -18, -40 + 2.5 * k] for k in range(12)]
+EXPLICIT = "1.2.840.10008.1.2.1"
 
 
 def read(folder, **arguments):
@@ -35,9 +37,9 @@ def setting(**attributes):
 @pytest.mark.parametrize(
     ("attributes", "message"),
     [
-        ({"PatientID": lambda k: "P1" if k < 6 else "P2"}, "one patient.*2 PatientIDs"),
+        ({"PatientID": lambda k: "P1" if k < 6 else "P2"}, "2 PatientIDs.*one patient"),
         ({"PatientID": lambda k: f"P{k % 2}", "AcquisitionNumber": lambda k: k % 2}, "several patients"),
-        ({"FrameOfReferenceUID": lambda k: "1.2.3" if k < 9 else "1.2.4"}, "one frame of reference.*2 Frame"),
+        ({"FrameOfReferenceUID": lambda k: "1.2.3" if k < 9 else "1.2.4"}, "2 Frame.*one frame of reference"),
     ],
 )
 def test_one_series_of_two_patients_or_places(writer, tmp_path, attributes, message):
@@ -92,11 +94,19 @@ def test_folders_of_nifti_files(tmp_path):
         {"PhotometricInterpretation": lambda k: ("MONOCHROME2", "PALETTE COLOR")[k % 2]},
         {"Rows": lambda k: (8, None)[k % 2]},
         {"SamplesPerPixel": lambda k: 3 if k > 6 else 1},
+        {"Modality": lambda k: ("CT", "OT")[k % 2]},
+        {"Modality": lambda k: ("CT", "MR")[k % 2]},
+        {"ImageType": lambda k: ["DERIVED", "SECONDARY", ("AXIAL", "LOCALIZER")[k % 2]]},
+        {"DerivationDescription": lambda k: ("", "Iodine map")[k % 2]},
+        {"ImageOrientationPatient": lambda k: [1, 0, 0, 0, (1, -1)[k % 2], 0]},
+        {"SamplesPerPixel": lambda k: 1 + 2 * (k % 2), "ImagePositionPatient": lambda k: (HERE[k], None)[k % 2]},
+        {"Rows": lambda k: (8, None)[k % 2], "ImagePositionPatient": lambda k: (HERE[k], None)[k % 2]},
     ],
 )
 def test_slices_that_cannot_be_read_leave_no_hole(writer, tmp_path, attributes):
-    writer.write(tmp_path / "s", count=12, size=SMALL, change=setting(**attributes))
-    with pytest.raises(GridError, match=r"every slice of a series can be read.*(color|Rows).*positions"):
+    change = setting(InstanceNumber=lambda k: k + 1, **attributes)
+    writer.write(tmp_path / "s", count=12, size=SMALL, change=change)
+    with pytest.raises(GridError, match=r"(color|image|OT|MR|local|HU).*every slice of a series can be read"):
         read(tmp_path / "s")
 
 
@@ -112,6 +122,29 @@ def test_color_images_beside_the_slices_are_recorded(writer, tmp_path, is_linear
     volume = read(tmp_path / "s")
     is_linear(volume, 0.5)
     assert "12 color images" in said(volume, warning=False) and not said(volume)
+
+
+@pytest.mark.parametrize(
+    ("count", "step", "start"), [(23, 1.25, -40), (6, 5, -40), (60, 0.5, -40.3), (7, 4, -39), (8, 0, -33)]
+)
+def test_other_images_of_the_series_that_are_a_set_of_their_own(writer, tmp_path, count, step, start):
+    """Color overlays, maps and bolus images on another grid leave no hole in the scan."""
+    writer.write(tmp_path / "s", count=12, size=SMALL)
+    places = [(-20, -18, start + step * k) for k in range(count)]
+    for name, attributes in (("c", {"SamplesPerPixel": 3}), ("m", {"DerivationDescription": "Iodine map"})):
+        change = setting(SOPInstanceUID=lambda k, n=name: f"1.2.{ord(n)}.{k}", InstanceNumber=lambda k: k, **attributes)
+        writer.write(tmp_path / "s" / name, positions=places, size=SMALL, change=change)
+    assert read(tmp_path / "s").geometry.shape[2] == 12
+
+
+def test_two_acquisitions_that_share_a_slice_at_their_border(writer, tmp_path):
+    for number, first in ((1, 0), (2, 7)):
+        change = setting(AcquisitionNumber=number, SOPInstanceUID=lambda k, n=number: f"1.2.{n}.{k}")
+        places = [(-20, -18, 2.5 * (first + k)) for k in range(8)]
+        hu = np.full(SMALL, 100.0 * number)
+        writer.write(tmp_path / "s" / str(number), positions=places, size=SMALL, hu=lambda _, v=hu: v, change=change)
+    volume = read(tmp_path / "s")
+    assert volume.hu[0, 0].tolist() == [100] * 8 + [200] * 7 and "meet at 1 position" in said(volume)
 
 
 @pytest.mark.parametrize("sop_class", ["", ".1", ".2"])
@@ -137,6 +170,15 @@ def test_every_slice_has_a_series_uid_of_its_own(writer, tmp_path, is_linear, mo
     assert [r.slices for r in list_series(tmp_path / "s")] == [12]
 
 
+@pytest.mark.parametrize("which", [0, 5, 11])
+def test_one_slice_with_another_series_uid_comes_home(writer, tmp_path, is_linear, which):
+    change = setting(SeriesInstanceUID=lambda k: "1.2.3" if k != which else "1.2.9")
+    writer.write(tmp_path / "s", count=12, size=SMALL, change=change)
+    volume = read(tmp_path / "s")
+    is_linear(volume, 0.5)
+    assert volume.geometry.shape[2] == 12 and "whose grid it continues" in said(volume)
+
+
 def test_single_images_that_are_no_stack_are_not_put_together(writer, tmp_path):
     places = [(-20, -18, z) for z in (0, 1, 17, 40, 44)]
     change = setting(SeriesInstanceUID=lambda k: f"1.2.3.{k}", SeriesDescription="snapshot")
@@ -156,18 +198,27 @@ def test_one_slice_aside_is_an_error(writer, tmp_path, aside, which):
 
 @pytest.mark.slow
 def test_linked_folders_and_directory_files(writer, tmp_path, is_linear):
-    from pydicom.fileset import FileSet
+    from pydicom.dataset import Dataset, FileMetaDataset
 
-    paths = writer.write(tmp_path / "real", count=6, size=SMALL, change=setting(StudyTime="100000", StudyID="1"))
+    paths = writer.write(tmp_path / "real", count=6, size=SMALL)
     (tmp_path / "case").mkdir()
     (tmp_path / "case" / "scan").symlink_to(tmp_path / "real")
     (tmp_path / "real" / "loop").symlink_to(tmp_path / "case")
     is_linear(read(tmp_path / "case"), 0.5)
     (tmp_path / "real" / "loop").unlink()
-    disc = FileSet()
-    for path in paths:
-        disc.add(path)
-    disc.write(tmp_path / "disc")
+    images = tmp_path / "disc" / "IMAGES" / "SERIES1"
+    images.mkdir(parents=True)
+    directory = Dataset()
+    directory.file_meta = FileMetaDataset()
+    directory.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.1.3.10"
+    directory.file_meta.MediaStorageSOPInstanceUID, directory.file_meta.TransferSyntaxUID = "1.2.3", EXPLICIT
+    directory.DirectoryRecordSequence = [Dataset()]  # a patient, without a file
+    for number, path in enumerate(paths):
+        shutil.copy(path, images / f"IM{number:04d}")
+        record = Dataset()
+        record.DirectoryRecordType, record.ReferencedFileID = "IMAGE", ["IMAGES", "SERIES1", f"IM{number:04d}"]
+        directory.DirectoryRecordSequence.append(record)
+    directory.save_as(tmp_path / "disc" / "DICOMDIR", enforce_file_format=True)
     is_linear(read(tmp_path / "disc" / "DICOMDIR"), 0.5)
     is_linear(read(tmp_path / "disc"), 0.5)
     lower = tmp_path / "lower"

@@ -205,7 +205,7 @@ def test_files_that_are_no_seg(tmp_path: Path) -> None:
     ct = series[0]
     ct.save_as(tmp_path / "ct.dcm", enforce_file_format=True)
     assert not is_dicom_seg(tmp_path / "ct.dcm")
-    with pytest.raises(FileFormatError, match=r"\(SEG\).*CT Image Storage"):
+    with pytest.raises(FileFormatError, match=r"CT Image Storage.*\(SEG\)"):
         load_segmentation(tmp_path / "ct.dcm")
     path = write(tmp_path / "seg.dcm", series, two_organs(), "BINARY", ORGANS)
     content = path.read_bytes()
@@ -318,6 +318,13 @@ def test_the_spacing_of_sparse_frames(seed: int) -> None:
         assert slice_spacing(offsets, SliceHints(stated, None, spacing)) == (pytest.approx(spacing, rel=2e-3), "")
     assert slice_spacing(offsets, SliceHints(None, None, None))[0] <= least * 1.002
     assert slice_spacing(offsets, SliceHints(None, 10.0, spacing))[0] == pytest.approx(spacing, rel=2e-3)
+
+
+def test_rounded_positions_of_several_segments_are_one_slice() -> None:
+    rng = np.random.default_rng(4)
+    offsets = np.repeat(np.arange(30) * 1.25 + 0.005, 4) + rng.uniform(-0.01, 0.01, 120)
+    for hints in (SliceHints(1.25, 1.25, 1.25), SliceHints(None, None, None), SliceHints(None, 1.25, None)):
+        assert slice_spacing(offsets, hints) == (pytest.approx(1.25, rel=1e-3), "")
 
 
 def test_masks_of_thicker_slices_than_the_scan_stay_whole() -> None:

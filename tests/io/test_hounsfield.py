@@ -54,6 +54,15 @@ def test_header_rescale_is_applied_once(tmp_path, body):
     np.testing.assert_array_equal(load_volume(path, rescale="none").hu, body + 1024)
 
 
+def test_padding_whose_stored_value_looks_like_air_is_padding(tmp_path, body):
+    """-2000 of a round field of view is stored as -976: the stored values look as if they had air of their own."""
+    padded = body.astype(np.int16)
+    padded[:, :3] = padded[:, -3:] = -2000
+    volume = load_volume(with_header(tmp_path, (padded + 1024).astype(np.int16), 1, -1024))
+    np.testing.assert_array_equal(volume.hu, np.maximum(padded, -1024))
+    assert not warned(volume)
+
+
 @pytest.mark.parametrize(("slope", "intercept"), [(1, -1024), (1, -1000), (1, -8192), (2, -1024)])
 def test_hu_that_carries_a_rescale_again(tmp_path, body, slope, intercept):
     """The CT-RATE v2 trap: voxels are HU, the header still says x 1 - 1024."""

@@ -172,6 +172,23 @@ def test_folder_with_an_unknown_file(tmp_path: Path) -> None:
     check_label_map(found)
 
 
+def test_two_versions_of_one_task_are_asked_about_and_named(tmp_path: Path) -> None:
+    """34 is the left femur in total_mr of TotalSegmentator 2.4 and the left clavicle since 2.5."""
+    labels = np.zeros(label_map().shape, np.uint8)
+    labels.reshape(-1)[:50] = np.arange(1, 51)
+    with pytest.raises(StructureError, match=r"total_mr"):
+        load_segmentation((labels, np.eye(4)))
+    for scheme, name, version in (
+        ("total_mr", "clavicula_left", "2.5 and later"),
+        ("total_mr-2.4", "femur_left", "2.2 to 2.4"),
+    ):
+        found = load_segmentation((labels, np.eye(4)), scheme=scheme)
+        assert found.mask(name).sum() == 1 and found.mask(name)[labels == 34].all()
+        assert any(version in decision.what for decision in found.decisions)
+    with pytest.raises(StructureError, match=r"\(total_mr-2.4[^)]* know all of them\)"):
+        load_segmentation((np.where(labels == 50, 56, labels).astype(np.uint8), np.eye(4)), scheme="total_mr")
+
+
 def test_folder_of_a_program_that_takes_free_text(tmp_path: Path) -> None:
     """VoxTell and its like write one file a prompt, named case_prompt.nii.gz."""
     save(tmp_path / "ct001_the liver.nii.gz", block(LIVER))
@@ -180,6 +197,7 @@ def test_folder_of_a_program_that_takes_free_text(tmp_path: Path) -> None:
     save(tmp_path / "ct001_wall of the aorta.nii.gz", block())
     found = load_segmentation(tmp_path)
     assert set(found.places) == {"liver", "spleen"} and found.searched == {"liver", "spleen", "liver_lesion"}
+    assert any("'ct001_the liver' as liver" in decision.what for decision in found.decisions)
     assert any("wall of the aorta" in decision.what for decision in found.decisions if decision.warning)
 
 
@@ -203,7 +221,7 @@ def test_folder_with_one_label_file_and_folder_with_nothing(tmp_path: Path) -> N
 def test_two_labels_in_a_binary_file(tmp_path: Path) -> None:
     save(tmp_path / "liver.nii.gz", label_map())
     save(tmp_path / "aorta.nii.gz", block())
-    with pytest.raises(InputError, match=r"one label.*\[1, 5\]"):
+    with pytest.raises(InputError, match=r"\[1, 5\].*one label"):
         load_segmentation(tmp_path)
 
 
@@ -487,8 +505,9 @@ def test_masks_that_lie_on_the_scan_pass() -> None:
 
 
 def test_one_odd_structure_is_a_warning() -> None:
-    decisions = check_masks_fit(*scan_with({"liver": 100, "spleen": 110, "lung_left": 30}))
-    assert len(decisions) == 1 and decisions[0].warning and "left lung 30 HU" in decisions[0].what
+    decisions = check_masks_fit(*scan_with({"liver": 100, "spleen": 110, "lung_left": 300}))
+    assert len(decisions) == 1 and decisions[0].warning and "left lung 300 HU" in decisions[0].what
+    assert check_masks_fit(*scan_with({"liver": 100, "lung_left": 60})) == ()  # collapsed
 
 
 def test_masks_of_another_scan_are_refused() -> None:

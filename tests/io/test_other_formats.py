@@ -284,6 +284,7 @@ def test_segments_of_slicer(put) -> None:
     assert [segment.color for segment in read_stored(path).segments] == [(128, 255, 0)] * 3
     found = load_segmentation(path)
     assert found.voxel_count("liver") == found.voxel_count("kidney_right") == 128
+    assert found.colors["liver"] == found.colors["spleen"] == (128, 255, 0)
     assert "spleen" in found.absent
     found = load_segmentation(path, scheme={"Liver": "stomach", "Segment_2": "", "spleen": "spleen"})
     assert found.present == ("stomach",)
@@ -316,6 +317,12 @@ def test_overlapping_segments_of_slicer(put) -> None:
         (lambda a: nrrd(a)[:-9], "promises"),
         (lambda a: nrrd(a) + bytes(5000), "ends after"),
         (lambda a: nrrd(a, encoding="gzip")[:-9], "gzip|ends early"),
+        (lambda a: nrrd(a, encoding="text") + b" 5", "more than"),
+        (lambda a: nrrd(a, encoding="text")[:-4], "numbers where"),
+        (lambda a: nrrd(a, encoding="text").replace(b" 7 ", b" x "), "something else"),
+        (lambda a: nrrd(a, encoding="text").replace(b" 7 ", b" nan "), "fit the type"),
+        (lambda a: nrrd(a, encoding="hex")[:-4], "promises"),
+        (lambda a: nrrd(a, encoding="hex")[:-1] + b"z", "hex digits"),
         (lambda a: nrrd(a, sizes="3 4"), "dimension"),
         (lambda a: nrrd(a, sizes="3 4 99999"), "16384"),
         (lambda a: nrrd(a, type="block"), "real numbers"),
@@ -372,6 +379,14 @@ def test_archives_that_are_refused(tmp_path, body) -> None:
         archive.writestr("../../a.mha", metaimage(body))
     with pytest.raises(FileFormatError, match="inside it"):
         load_volume(path)
+
+
+def test_a_header_and_its_voxels_in_an_archive(tmp_path, body) -> None:
+    nib.save(nib.Nifti1Pair(body, AFFINE), tmp_path / "ct.hdr")
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for name in ("ct.hdr", "ct.img"):
+            archive.write(tmp_path / name, f"case/{name}")
+    np.testing.assert_array_equal(load_volume(tmp_path / "a.zip").hu, body)
 
 
 def test_names_without_their_ending() -> None:

@@ -78,6 +78,13 @@ def swapped(masks: Segmentation) -> Segmentation:
     return Segmentation(masks.layers, places, frozenset(places), masks.geometry)
 
 
+def renamed(masks: Segmentation, old_names: dict[str, str]) -> Segmentation:
+    """The structures of ``old_names`` alone, called by its keys."""
+    part = only(masks, tuple(old_names.values()))
+    places = {new: part.places[old] for new, old in old_names.items()}
+    return Segmentation(part.layers, places, frozenset(places), part.geometry)
+
+
 def mirrored_scan(volume: Volume) -> Volume:
     return replace(volume, hu=np.ascontiguousarray(volume.hu[::-1]))
 
@@ -139,6 +146,27 @@ def test_accepted_masks_go_on_and_say_so(phantom: Phantom) -> None:
     assert len(said) == 1 and said[0].warning and "left and right are swapped" in said[0].what
 
 
+@pytest.mark.slow
+def test_masks_of_another_patient_are_warned_of(phantom: Phantom) -> None:
+    """Another body at the same place, with the same organs nearly where they are here."""
+    other = make_phantom(PhantomSpec(seed=3, region="abdomen", spacing_mm=(5.0, 5.0, 6.0))).segmentation
+    found = load_segmentation(other, like=phantom.volume)
+    said = [d.what for d in found.decisions if d.step == "placement" and d.warning]
+    assert len(said) == 1 and "another patient" in said[0] and found.attenuation_doubt
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("noise_hu", [0.0, 50.0])
+def test_random_parts_of_masks_in_place_are_never_doubted(phantom: Phantom, noise_hu: float) -> None:
+    rng = np.random.default_rng(5)
+    noise = rng.normal(0, noise_hu, phantom.volume.hu.shape)
+    volume = replace(phantom.volume, hu=np.clip(phantom.volume.hu + noise, -1024, 3071).astype(np.int16))
+    for size in (1, 2, 3, 5, 10, 20, 1, 2, 3, 5):
+        names = rng.choice(list(phantom.segmentation.places), size, replace=False)
+        placement = placement_of(volume, only(phantom.segmentation, set(names)))
+        assert (placement.problem, placement.doubts) == ("", ()), names
+
+
 # -- mirror images --------------------------------------------------------------------------------------------------
 
 
@@ -157,6 +185,14 @@ def test_situs_inversus_is_accepted_with_a_warning(phantom: Phantom) -> None:
     found = load_segmentation(mirrored_masks(swapped(phantom.segmentation)), like=mirrored_scan(phantom.volume))
     said = [d.what for d in found.decisions if d.warning]
     assert len(said) == 1 and "situs inversus" in said[0]
+
+
+def test_organs_called_by_the_names_of_others_lie_on_the_wrong_side(phantom: Phantom) -> None:
+    """Labels off by one: the spleen as a right kidney far to the left of a liver that is called stomach."""
+    wrong = renamed(phantom.segmentation, {"kidney_right": "spleen", "stomach": "liver"})
+    assert "left and right are swapped" in placement_of(phantom.volume, wrong).problem
+    situs = renamed(mirrored_masks(phantom.segmentation), {"kidney_right": "kidney_left", "stomach": "stomach"})
+    assert placement_of(mirrored_scan(phantom.volume), situs).problem == ""
 
 
 def test_a_single_kidney_or_a_pelvic_one_is_no_reversal(phantom: Phantom) -> None:

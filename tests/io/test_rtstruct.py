@@ -73,7 +73,7 @@ def test_contours_with_a_hole_and_a_second_piece(tmp_path) -> None:
     assert not mask[30, 25, 10] and mask[40, 25, 10] and mask[52, 40, 10]
     said = " ".join(decision.what for decision in found.decisions)
     assert "even-odd rule" in said and "differ by" in said and "PTV_60" in said
-    assert found.present == ("liver",)
+    assert found.present == ("liver",) and found.colors == {"liver": (255, 0, 128)}
 
 
 def test_a_keyhole_is_a_hole(tmp_path) -> None:

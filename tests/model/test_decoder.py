@@ -433,7 +433,7 @@ def test_a_tokenizer_is_reproducible_and_survives_a_file(tokenizer: PreTrainedTo
 
 # --- bad input --------------------------------------------------------------------------------------------------------
 def test_bad_input_says_what_is_wrong(llama: Decoder, tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"context.*11 image tokens \+ prompt of .* context 256"):
+    with pytest.raises(InputError, match=r"11 image tokens \+ prompt of .* context 256"):
         generate_sections(llama, _prefix(), ["liver " * 400])
     with pytest.raises(InputError, match="context"):
         generate_sections(llama, _prefix(), ["liver"], WritingLimits(250))
@@ -441,9 +441,9 @@ def test_bad_input_says_what_is_wrong(llama: Decoder, tokenizer: PreTrainedToken
         score_choices(llama, _prefix(), ["liver"], [["yes " * 300]])
     with pytest.raises(InputError, match="context"):
         llama.loss(_prefix(), llama.text_batch(["liver"], ["x " * 300]))
-    with pytest.raises(InputError, match=r"stop tokens are ids of tokens that exist.*48134"):
+    with pytest.raises(InputError, match=r"48134.*stop tokens are ids of tokens that exist"):
         generate_sections(llama, _prefix(), ["liver"], WritingLimits(stop_ids=(48134,)))
-    with pytest.raises(InputError, match=r"exists in the vocabulary.*<image>"):
+    with pytest.raises(InputError, match=r"<image>.*exists in the vocabulary"):
         llama.token_id("<image>")
     with pytest.raises(InputError, match="ids of tokens that exist"):
         llama.loss(_prefix(), collate([[4]], [[900, 2]], 0))

@@ -175,7 +175,7 @@ def test_offline_and_unreachable_hub_are_one_clear_message(monkeypatch: pytest.M
         raise ConnectionError("no route to host\nmany\nlines")
 
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", fail)
-    with pytest.raises(MissingPackageError, match=r"ConnectionError: no route to host\. Check the network") as caught:
+    with pytest.raises(MissingPackageError, match=r"ConnectionError: no route to host.*Check the network") as caught:
         open_checkpoint("stanfordmimi/Merlin", "report", revision=COMMIT, offline=False)
     assert "\n" not in str(caught.value)
 
@@ -296,7 +296,7 @@ def test_weights_that_are_not_finite_are_not_converted(folder: Path, tmp_path: P
     state = read_tensors(folder / FILES["five_year"])
     state["bn1.running_var"] = state["bn1.running_var"] * torch.nan
     torch.save(state, tmp_path / "nan.pt")
-    with pytest.raises(FileFormatError, match=r"finite.*bn1\.running_var"):
+    with pytest.raises(FileFormatError, match=r"bn1\.running_var.*finite"):
         convert(tmp_path / "nan.pt", tmp_path / "new", shape=SMALL_SHAPE)
 
 

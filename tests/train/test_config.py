@@ -46,7 +46,7 @@ def test_the_recipe_of_tiny(tmp_path: Path) -> None:
     ("change", "words"),
     [
         ({"lerning_rate": 1}, "lerning_rate"),
-        ({"voxels__lerning_rate": 1}, "voxels .*lerning_rate"),
+        ({"voxels__lerning_rate": 1}, "lerning_rate.*voxels "),
         ({"seed": None}, "missing seed"),
         ({"voxels__steps": None}, "steps"),
         ({"voxel_scans__folder": None}, "folder"),

@@ -136,7 +136,7 @@ def test_a_gradient_that_is_not_finite_ruins_no_weight(tmp_path: Path) -> None:
         x = (net.body[0].weight.sum() * 0).abs() if step < 3 else net.body[0].weight.sum() * 0
         return {"loss": x.sqrt() if step == 3 else x}  # the root of 0 has no slope
 
-    with pytest.raises(InputError, match=r"gradient .* s, step 3"):
+    with pytest.raises(InputError, match=r" s, step 3.*gradient "):
         run_stage("s", net, loss_of, CONFIG, tmp_path)
     assert all(torch.isfinite(v).all() for v in net.state_dict().values())
 

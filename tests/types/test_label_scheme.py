@@ -199,6 +199,11 @@ def test_a_label_that_the_header_leaves_unnamed_is_refused() -> None:
     assert dict(scheme.labels) == {1: "aorta", 9: ""} and scheme.searched == {"aorta"}
 
 
+def test_names_that_no_table_knows_are_in_the_message() -> None:
+    with pytest.raises(StructureError, match=r"names 'livr' \(near: liver.*'gizmo'.*labels 1-2"):
+        detect_scheme({1, 2}, {1: "livr", 2: "gizmo"})
+
+
 def test_few_numbers_are_never_enough() -> None:
     with pytest.raises(StructureError, match="scheme=") as caught:
         detect_scheme({1, 2, 3}, plausibility=lambda scheme: (20, 20))
@@ -270,6 +275,8 @@ def test_file_names() -> None:
     assert detect_scheme(set(), file_names=["liver", "postcava", "pancreatic_pdac"])[0].name == "abdomenatlas"
     assert detect_scheme(set(), file_names=["liver", "kidney_left", "rib_left_3"])[0].name == "totalsegmentator"
     assert detect_scheme(set(), file_names=["kidney", "tumor", "cyst"])[0].name == "kits"
+    scheme, _ = detect_scheme(set(), file_names=["kidney", "liver", "tumor"])
+    assert structure_from_name("tumor", scheme) is None  # of the kidney in one scheme, of the liver in another
     with pytest.raises(StructureError, match="tumor"):
         detect_scheme(set(), file_names=["tumor"])
 

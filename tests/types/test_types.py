@@ -29,7 +29,7 @@ def segmentation(searched: frozenset[str] = frozenset({"spleen"})) -> Segmentati
 
 def test_an_error_states_rule_received_and_remedy() -> None:
     error = FileFormatError("a NIfTI file starts with a header", "an empty file", "Copy it again")
-    assert str(error) == "a NIfTI file starts with a header. Received: an empty file. Copy it again."
+    assert str(error) == "Received: an empty file. Required: a NIfTI file starts with a header. Copy it again."
     assert isinstance(error, OSError) and isinstance(error, RadvlmError)
     assert isinstance(StructureError("x"), LookupError) and isinstance(InputError("x"), ValueError)
 
