@@ -186,7 +186,8 @@ def _shares(best: Alternative) -> str:
 def _is_foreign(points: MaskPoints, fit: Fit) -> bool:
     """Whether the masks follow the organs of this scan so badly that they may be of another one."""
     contrast, plausible = FOREIGN_MANY if len(points.names) >= MANY else FOREIGN
-    is_adrift = bool(_LARGE & set(points.names)) and fit.contrast < FOREIGN_LARGE
+    # where each voxel has a possible attenuation, as in a drawing without noise, low contrast proves nothing
+    is_adrift = bool(_LARGE & set(points.names)) and fit.contrast < FOREIGN_LARGE and fit.plausible < 1
     return is_adrift or (fit.contrast < contrast and fit.plausible < plausible)
 
 
