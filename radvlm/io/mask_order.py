@@ -63,8 +63,12 @@ _FAR_SIDES = (
     ("liver", "kidney_left"),
     ("liver", "adrenal_gland_left"),
     ("gallbladder", "kidney_left"),
+    ("kidney_right", "liver"),
+    ("spleen", "kidney_left"),
 )
 FAR_SIDE_MM = 80.0
+#: Centers of the lobes of one lung farther apart than this, right to left, are in two lungs.
+ONE_LUNG_MM = 90.0
 
 
 @dataclass(frozen=True)
@@ -102,6 +106,18 @@ def pair_order(points: MaskPoints) -> Order:
 def _has_firm_side(name: str, side: str) -> bool:
     row = structure(name)
     return (row.side == side and row.kind in ("bone", "muscle")) or name in (f"kidney_{side}", f"lung_{side}")
+
+
+def lobes_in_both_lungs(points: MaskPoints) -> str:
+    """``right`` or ``left`` where lobes of that name lie in both lungs, as labels off by one put them; else "".
+
+    The middle lobe is not asked: in situs inversus it is on the left, and called right all the same.
+    """
+    for side in ("right", "left"):
+        lobes = [f"lung_upper_lobe_{side}", f"lung_lower_lobe_{side}"]
+        if set(lobes) <= set(points.names) and abs(_apart(points, *lobes, 0)) > ONE_LUNG_MM:
+            return side
+    return ""
 
 
 def level_order(points: MaskPoints) -> Order:

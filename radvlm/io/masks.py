@@ -136,7 +136,7 @@ def _checked(found: Segmentation, source: Any, like: Volume, accept_misplaced: b
             raise InputError(
                 "the masks lie on this scan",
                 placement.problem,
-                f"{placement.remedy}; to go on all the same, --accept-misplaced or accept_misplaced=True",
+                f"{placement.remedy}; to go on all the same, accept_misplaced=True (--accept-misplaced)",
             )
         notes.append(Decision(PLACEMENT, f"Masks accepted although {placement.problem}.", warning=True))
     else:

@@ -20,7 +20,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from radvlm.io.mask_fit import Alternative, Fit, MaskPoints, alternatives, fit_of, sample_points
-from radvlm.io.mask_order import depth_order, height_order, level_order, organ_order, pair_order, rib_order
+from radvlm.io.mask_order import (
+    depth_order,
+    height_order,
+    level_order,
+    lobes_in_both_lungs,
+    organ_order,
+    pair_order,
+    rib_order,
+)
 from radvlm.types.segmentation import Segmentation
 from radvlm.types.volume import Volume
 
@@ -102,6 +110,8 @@ class _Orders:
         self.reversed_words: list[str] = []
         if self.pairs.is_reversed:
             self.reversed_words.append(f"left and right are swapped ({self.pairs.share} right-left pairs are reversed)")
+        if side := lobes_in_both_lungs(points):
+            self.reversed_words.append(f"lobes that are called {side} lie in both lungs")
         if self.is_upside_down:
             worst = next(o for o in (levels, ribs, heights) if o.is_reversed)
             kind = "vertebrae" if worst is levels else "ribs" if worst is ribs else "organs"

@@ -30,6 +30,8 @@ FINEST_MM = 0.06
 FARTHEST_SLICES_MM = 25.0
 #: A whole cross-section narrower than this (equivalent diameter), with less bone than a limb, is doubtful.
 NARROWEST_BODY_MM, LIMB_BONE_SHARE = 60.0, 0.1
+#: A view as narrow with so many pixels is one of bone (inner ear, teeth, a finger), or its voxels have lost their unit.
+NARROW_VIEW_PIXELS = 96
 #: A cross-section of fewer pixels is not that of a scanner, whose images have 256 and more, or of one made coarser.
 FEWEST_PIXELS = 48
 #: Usual volume (mL) of an adult and usual height divided by the root of width x depth, of organs told by their prefix.
@@ -69,17 +71,26 @@ def check_scan_size(hu: np.ndarray, geometry: Geometry, attenuation_is_sure: boo
     if spacing[2] > FARTHEST_SLICES_MM:
         what = f"The slices lie {spacing[2]:.0f} mm apart: either most are missing or the spacing is wrong."
         return (Decision(SIZE_STEP, what, warning=True),)
-    width = _whole_width_mm(hu, geometry) if attenuation_is_sure else None
-    if width is None or width >= NARROWEST_BODY_MM:
+    if not attenuation_is_sure:
         return ()
-    return (
-        Decision(
-            SIZE_STEP,
-            f"The body in this scan measures {width:.2g} mm across: its units may have been lost (cm read as mm), "
-            "or it is no adult's; check the voxel sizes before any size is used.",
-            warning=True,
-        ),
-    )
+    width = _whole_width_mm(hu, geometry)
+    if width is not None and width < NARROWEST_BODY_MM:
+        seen = f"The body in this scan measures {width:.2g} mm across"
+    elif width is None and max(extent[:2]) < NARROWEST_BODY_MM and _is_soft_view(hu):
+        seen = f"The field of view is {max(extent[:2]):.2g} mm wide and shows hardly any bone"
+    else:
+        return ()
+    what = "its units may have been lost (cm read as mm), or it is no adult's; check the voxel sizes before any size"
+    return (Decision(SIZE_STEP, f"{seen}: {what} is used.", warning=True),)
+
+
+def _is_soft_view(hu: np.ndarray) -> bool:
+    """Whether a view of many pixels shows soft tissue and hardly any bone, as no narrow view of a scanner does."""
+    if min(hu.shape[:2]) < NARROW_VIEW_PIXELS or hu.shape[2] < 8:
+        return False
+    grid = hu[tuple(slice(None, None, -(-n // 96)) for n in hu.shape)]
+    tissue = grid > -300
+    return bool(tissue.mean() >= 0.2 and np.mean(grid[tissue] > 200) < LIMB_BONE_SHARE)
 
 
 def _whole_width_mm(hu: np.ndarray, geometry: Geometry) -> float | None:

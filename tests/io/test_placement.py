@@ -195,6 +195,26 @@ def test_organs_called_by_the_names_of_others_lie_on_the_wrong_side(phantom: Pha
     assert placement_of(mirrored_scan(phantom.volume), situs).problem == ""
 
 
+def test_one_kidney_with_the_name_of_the_other_side(phantom: Phantom) -> None:
+    wrong = renamed(phantom.segmentation, {"kidney_right": "kidney_left", "liver": "liver", "spleen": "spleen"})
+    assert "left and right are swapped" in placement_of(phantom.volume, wrong).problem
+
+
+def test_lobes_of_one_lung_do_not_lie_in_two(phantom: Phantom) -> None:
+    """Labels of TotalSegmentator one too high: the left lower lobe is called the right upper one."""
+    names = (
+        "lung_upper_lobe_left",
+        "lung_lower_lobe_left",
+        "lung_upper_lobe_right",
+        "lung_middle_lobe_right",
+        "lung_lower_lobe_right",
+    )
+    present = [name for name in names if name in phantom.segmentation.places]
+    assert len(present) >= 3
+    wrong = renamed(phantom.segmentation, dict(zip(present[1:], present[:-1], strict=True)))
+    assert "lie in both lungs" in placement_of(phantom.volume, wrong).problem
+
+
 def test_a_single_kidney_or_a_pelvic_one_is_no_reversal(phantom: Phantom) -> None:
     masks = phantom.segmentation
     for names in (("kidney_left",), ("kidney_right", "liver")):

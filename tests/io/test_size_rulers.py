@@ -97,6 +97,18 @@ def test_parts_of_people_are_read(case) -> None:
     assert check_scan_size(finger, Geometry(finger.shape, np.diag([0.5, 0.5, 0.5, 1])), attenuation_is_sure=True) == ()
 
 
+def test_a_narrow_view_of_soft_tissue_has_lost_its_unit_and_one_of_bone_has_not() -> None:
+    """The body cut on every side, 40 mm wide in 120 pixels: a liver in cm, or a temporal bone."""
+    rng = np.random.default_rng(0)
+    geometry = Geometry((120, 120, 30), np.diag([0.33, 0.33, 0.6, 1.0]))
+    soft = (50 + rng.normal(0, 10, geometry.shape)).astype(np.int16)
+    assert "40 mm wide" in check_scan_size(soft, geometry, True)[0].what
+    bone = np.where(rng.random(geometry.shape) < 0.3, 900, soft)
+    assert check_scan_size(bone, geometry, True) == ()
+    patch = Geometry((64, 64, 30), np.diag([0.6, 0.6, 0.6, 1.0]))
+    assert check_scan_size(soft[:64, :64], patch, True) == ()
+
+
 def test_slices_far_apart_are_warned_of(case) -> None:
     thin = case.volume.hu[:, :, ::4]
     (warning,) = check_scan_size(
