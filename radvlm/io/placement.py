@@ -110,7 +110,8 @@ class _Orders:
         self.reversed_words: list[str] = []
         if self.pairs.is_reversed:
             self.reversed_words.append(f"left and right are swapped ({self.pairs.share} right-left pairs are reversed)")
-        if side := lobes_in_both_lungs(points):
+        side = "" if self.organs.is_reversed else lobes_in_both_lungs(points)
+        if side:
             self.reversed_words.append(f"lobes that are called {side} lie in both lungs")
         if self.is_upside_down:
             worst = next(o for o in (levels, ribs, heights) if o.is_reversed)

@@ -202,16 +202,8 @@ def test_one_kidney_with_the_name_of_the_other_side(phantom: Phantom) -> None:
 
 def test_lobes_of_one_lung_do_not_lie_in_two(phantom: Phantom) -> None:
     """Labels of TotalSegmentator one too high: the left lower lobe is called the right upper one."""
-    names = (
-        "lung_upper_lobe_left",
-        "lung_lower_lobe_left",
-        "lung_upper_lobe_right",
-        "lung_middle_lobe_right",
-        "lung_lower_lobe_right",
-    )
-    present = [name for name in names if name in phantom.segmentation.places]
-    assert len(present) >= 3
-    wrong = renamed(phantom.segmentation, dict(zip(present[1:], present[:-1], strict=True)))
+    names = {"lung_upper_lobe_right": "lung_lower_lobe_left", "lung_lower_lobe_right": "lung_lower_lobe_right"}
+    wrong = renamed(phantom.segmentation, names)
     assert "lie in both lungs" in placement_of(phantom.volume, wrong).problem
 
 
