@@ -114,8 +114,8 @@ def lobes_in_both_lungs(points: MaskPoints) -> str:
     The middle lobe is not asked: in situs inversus it is on the left, and called right all the same.
     """
     for side in ("right", "left"):
-        lobes = [f"lung_upper_lobe_{side}", f"lung_lower_lobe_{side}"]
-        if set(lobes) <= set(points.names) and abs(_apart(points, *lobes, 0)) > ONE_LUNG_MM:
+        upper, lower = f"lung_upper_lobe_{side}", f"lung_lower_lobe_{side}"
+        if {upper, lower} <= set(points.names) and abs(_apart(points, upper, lower, 0)) > ONE_LUNG_MM:
             return side
     return ""
 
