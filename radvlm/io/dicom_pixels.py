@@ -39,6 +39,8 @@ _ALWAYS_LOSSY = tuple(f"1.2.840.10008.1.2.4.{last}" for last in (50, 51, 81))
 _MAYBE_LOSSY = tuple(f"1.2.840.10008.1.2.4.{last}" for last in (91, 93, 203))
 #: Padding is a run of at least so many pixels from the edge; a run of noise that happens to have its value is shorter.
 MIN_PADDING_RUN = 4
+#: CT needs 12 bits. With fewer stated, more than this share of pixels that use higher ones contradicts the header.
+CT_BITS, MOST_DROPPED = 12, 0.01
 #: Rescale to apply: None for each slice's own header.
 Rescale = tuple[float, float] | None
 
@@ -104,7 +106,29 @@ class SliceReader:
             )
             if stored.shape != (frame.rows, frame.columns):
                 raise FileFormatError("a slice has the size its header states", f"{name}: {stored.shape}")
+            _require_bits(dataset, frame, stored)
             return stored
+
+
+def _require_bits(dataset: Any, frame: Frame, stored: np.ndarray) -> None:
+    """Raise FileFormatError where BitsStored is too small for CT and drops bits that the pixels use.
+
+    From 12 bits on, what lies above may be an overlay or padding (63536).
+    """
+    bits = int(dataset.BitsStored)
+    is_native = not dataset.file_meta.TransferSyntaxUID.is_encapsulated
+    if bits >= CT_BITS or not is_native or int(dataset.BitsAllocated) != 16 or "PixelData" not in dataset:
+        return
+    order = "<" if dataset.file_meta.TransferSyntaxUID.is_little_endian else ">"
+    kind = "i2" if int(dataset.PixelRepresentation) else "u2"
+    words = np.frombuffer(dataset.PixelData, order + kind, stored.size, frame.number * stored.size * 2)
+    share = float(np.mean(words != stored.ravel()))
+    if share > MOST_DROPPED:
+        raise FileFormatError(
+            "the pixels fit into the BitsStored of the header",
+            f"{frame.file.name}: BitsStored is {bits}, but {share:.0%} of the pixels use higher bits",
+            "Correct BitsStored and HighBit (CT has 12 or 16), or export the series again",
+        )
 
 
 def _jpeg_extended(dataset: Any, frame: Frame) -> np.ndarray:

@@ -18,6 +18,7 @@ from radvlm.io.file_bytes import first_bytes, looks_like, path_exists
 from radvlm.io.hounsfield import Rescale, checked_rescale, to_hu
 from radvlm.io.hu_rulers import doubt_of
 from radvlm.io.interleaving import refuse_interleaved
+from radvlm.io.odd_slices import odd_slices
 from radvlm.io.raw import RawImage
 from radvlm.io.shear import perpendicular
 from radvlm.io.size_rulers import check_scan_size
@@ -97,9 +98,10 @@ def load_volume(
 def _volume(raw: RawImage) -> Volume:
     raw = perpendicular(raw, is_scan=True)
     refuse_interleaved(raw.array)
+    seen = (*raw.decisions, *odd_slices(raw.array, raw.affine))
     hu, geometry, axes = raw.canonical()
-    doubt = doubt_of(raw.decisions)
-    decisions = (*raw.decisions, *check_scan_size(hu, geometry, attenuation_is_sure=not doubt))
+    doubt = doubt_of(seen)
+    decisions = (*seen, *check_scan_size(hu, geometry, attenuation_is_sure=not doubt))
     return Volume(hu, geometry, raw.study, axes, raw.sources, decisions, doubt)
 
 

@@ -53,6 +53,21 @@ WRONG = {
     ),
     "slope 0.1": (lambda hu: (hu + 1024) * 0.1 - 1024, "everything lies near the air"),
     "slope 0.5": (lambda hu: (hu + 1024) * 0.5 - 1024, "slope of the rescale"),
+    "slope 0.8": (lambda hu: (hu + 1024) * 0.8 - 1024, "slope of the rescale"),
+    "slope 0.9": (lambda hu: (hu + 1024) * 0.9 - 1024, "slope of the rescale"),
+    "slope 1.1": (lambda hu: (hu + 1024) * 1.1 - 1024, "slope of the rescale"),
+    "slope 1.2": (lambda hu: (hu + 1024) * 1.2 - 1024, "slope of the rescale"),
+    "slope 1.2, low dose": (
+        lambda hu: (hu + 1024 + np.random.default_rng(2).normal(0, 25, hu.shape)) * 1.2 - 1024,
+        "slope of the rescale",
+    ),
+    "values times 0.9": (lambda hu: hu * 0.9, "instead of -1000"),
+    "values times 0.8": (lambda hu: hu * 0.8, "instead of -1000"),
+    "z-score times 100": (lambda hu: ((hu - hu.mean()) / hu.std() * 100).round(), "instead of -1000"),
+    "gray scale with air at -724": (lambda hu: np.sign(hu) * np.abs(hu * 1.0) ** 0.95, "instead of -1000"),
+    "air set to 0": (lambda hu: np.where(hu < -900, 0, hu), "the air is missing"),
+    "air and lung set to 0": (lambda hu: np.where(hu < -300, 0, hu), "the air is missing"),
+    "air set to -100": (lambda hu: np.where(hu < -900, -100, hu), "the air is missing"),
     "slope 2": (lambda hu: (hu + 1024) * 2 - 1024, "much lies above"),
 }
 #: What comes in and is an honest scan.
@@ -72,6 +87,11 @@ HONEST = {
     "air of -985": lambda hu: np.where(hu < -940, hu + 14, hu),
     "air of -1010": lambda hu: np.where(hu < -940, hu - 10, hu),
     "80 kVp": lambda hu: np.where((hu > -200) & (hu < -30), hu - 15, hu),
+    "masked to 0, gas within": lambda hu: padded(hu, 0, 0.5),
+    "no fat": lambda hu: hu[22:36, 22:34, 20:40] * (hu[22:36, 22:34, 20:40] > -40),
+    "contrast": lambda hu: np.where((hu > 20) & (hu < 110), hu + 60, hu),
+    "lean": lambda hu: np.where((hu > -140) & (hu < -50), hu + 150, hu),
+    "obese": lambda hu: np.where((hu > 30) & (hu < 70) & (np.arange(hu.shape[2]) % 3 > 0), hu - 150, hu),
     "upper half": lambda hu: hu[:, :, hu.shape[2] // 2 :],
     "thick slices": lambda hu: hu[:, :, ::4],
 }

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from radvlm.errors import InputError, RadvlmError
+from radvlm.errors import FileFormatError, InputError, RadvlmError
 from radvlm.io import load_volume
 from radvlm.io.slice_jumps import jumping_slices
 
@@ -157,3 +157,13 @@ def test_slices_whose_own_rescale_is_right_do_not_jump(real_data, writer, tmp_pa
     volume = read(writer, tmp_path / "own", own)
     np.testing.assert_array_equal(volume.hu, oriented)
     assert volume.attenuation_doubt == "" and not any(d.warning for d in volume.decisions)
+
+
+@pytest.mark.parametrize("bits", [8, 10])
+def test_bits_stored_that_drops_bits_of_the_values_is_refused(writer, tmp_path, body, bits) -> None:
+    def change(ds, k):
+        put(np.maximum(body, -1024), 1024, np.uint16)(ds, k)
+        ds.BitsStored, ds.HighBit = bits, bits - 1
+
+    with pytest.raises(FileFormatError, match=f"BitsStored is {bits}, but"):
+        read(writer, tmp_path, change, signed=False)
