@@ -76,7 +76,7 @@ def _units_of_one_array(scan: Geometry, masks: Geometry) -> Reason | None:
 
 def _units(scan: Geometry, masks: Geometry) -> Reason | None:
     sides = _sides_mm(scan), _sides_mm(masks)
-    if all(SMALL_MM < side.max() and side.min() < LARGE_MM for side in sides):
+    if all(side.max() > SMALL_MM and side.min() < LARGE_MM for side in sides):
         return None
     return _factor_reason(scan, masks, sides[1] / sides[0], EXTENT_TOLERANCE)
 
@@ -95,7 +95,8 @@ def _factor_reason(scan: Geometry, masks: Geometry, ratios: np.ndarray, toleranc
             looks = f"{unit} that were read as mm" if is_small else f"a {factor:.0f}th of a mm that was read as mm"
             verb, size = "is" if wrong == "scan" else "are", "small" if is_small else "large"
             return Reason(
-                f"the {wrong} {verb} {factor:.0f} times too {size} for a person and for the {other}: the units of the {wrong} look lost ({looks})",
+                f"the {wrong} {verb} {factor:.0f} times too {size} for a person and for the {other}: the units of the "
+                f"{wrong} look lost ({looks})",
                 f"Repair the units (voxel sizes and origin) in the header of the {wrong}; radvlm reads mm, and the "
                 f"header of the {other} is to stay as it is",
             )
