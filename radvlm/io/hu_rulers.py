@@ -51,8 +51,8 @@ LOWEST_CUT_HU, HIGHEST_CUT_HU = -940.0, 600.0
 GRAY_AIR_HU, EVEN_HU = (-955.0, 250.0), 14.0
 #: Slopes that are looked for, with air in its place.
 WRONG_SLOPES = (0.75, 0.8, 0.85, 0.9, 1.1, 1.15, 1.2, 1.25, 1.3)
-#: The fainter of both then holds this share of the body or more. Honest scans: 0.06 at most in phantoms and real CT, with
-#: three times as much where fat and soft tissue belong; slopes of 0.8 to 1.2: 0.15 to 0.37, with a third at most there.
+#: The fainter of both then holds this share of the body or more. Honest scans (phantoms, real CT): 0.06 at most, and more
+#: than that where fat and soft tissue belong; slopes of 0.8 to 1.2: 0.15 to 0.37, with a third at most there.
 FEWEST_MOVED = 0.1
 
 
@@ -157,12 +157,12 @@ def _wrong_slope(values: np.ndarray) -> tuple[str, str] | None:
         fat, soft = (round((above_air * slope - 1000) / 10) * 10 for above_air in (900, 1050))
         best = max(best, (min(held(fat - 30, fat + 30), held(soft - 40, soft + 40)), slope))
     share, slope = best
-    fat, soft = 900 * slope - 1000, 1050 * slope - 1000
     in_place = min(held(-130, -70), held(10, 90))
     if share < FEWEST_MOVED or in_place > share / 3:
         return None
     return (
-        f"the air around the body is right, but fat and soft tissue lie near {fat:.0f} and {soft:.0f} HU, "
+        f"the air around the body is right, but fat and soft tissue lie near {900 * slope - 1000:.0f} and "
+        f"{1050 * slope - 1000:.0f} HU, "
         f"as if the slope of the rescale were wrong (about {slope:g} times the right one)",
         "Pass --rescale SLOPE,INTERCEPT (rescale= in Python) if you know them",
     )

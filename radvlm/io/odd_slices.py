@@ -88,7 +88,8 @@ def _empty_and_copied(stack: np.ndarray) -> list[Decision]:
 def _is_resampling(copies: list[int], slices: int) -> bool:
     """True for copies all along the scan or in even steps, as resampling to the nearest slice makes them."""
     gaps = np.diff(copies)
-    return len(copies) > max(1, MOST_COPIES * slices) or (len(gaps) > 1 and np.ptp(gaps) <= 1 and gaps.min() > 1)
+    is_even = len(gaps) > 1 and np.ptp(gaps) <= 1 and gaps.min() > 1
+    return bool(len(copies) > max(1, MOST_COPIES * slices) or is_even)
 
 
 def _steps(stack: np.ndarray) -> list[Decision]:
