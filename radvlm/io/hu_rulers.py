@@ -51,8 +51,8 @@ LOWEST_CUT_HU, HIGHEST_CUT_HU = -940.0, 600.0
 GRAY_AIR_HU, EVEN_HU = (-955.0, 250.0), 14.0
 #: Slopes that are looked for, with air in its place.
 WRONG_SLOPES = (0.75, 0.8, 0.85, 0.9, 1.1, 1.15, 1.2, 1.25, 1.3)
-#: The fainter of both then holds this share of the body or more. Honest scans (phantoms, real CT): 0.06 at most, and more
-#: than that where fat and soft tissue belong; slopes of 0.8 to 1.2: 0.15 to 0.37, with a third at most there.
+#: The fainter of both then holds this share of the body or more. Honest scans (phantoms, real CT): 0.06 at most, and
+#: more than that where fat and soft tissue belong; slopes of 0.8 to 1.2: 0.15 to 0.37, with a third at most there.
 FEWEST_MOVED = 0.1
 
 
