@@ -24,7 +24,7 @@ def model_argument(parser: argparse.ArgumentParser, default: str | None) -> None
 
 def scan_arguments(parser: argparse.ArgumentParser) -> None:
     """``--series``, ``--acquisition`` and ``--rescale``: how a scan is read."""
-    parser.add_argument("--series", help="DICOM series: UID or its end, number, or part of the description")
+    parser.add_argument("--series", help="DICOM series: UID or its end, number, folder, or part of the description")
     parser.add_argument(
         "--acquisition",
         metavar="WHICH",

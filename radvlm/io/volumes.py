@@ -47,8 +47,8 @@ def load_volume(
             NumPy array (I, J, K) in HU with ``affine``; a nibabel image; a MONAI MetaTensor or a torch tensor; or a
             Volume, which comes back as it is.
         affine: 4x4 from voxel index to RAS+ mm; for arrays and tensors only.
-        series: which DICOM series: SeriesInstanceUID or its ending, SeriesNumber, or part of the description.
-            Default: the axial CT with most slices.
+        series: which DICOM series: SeriesInstanceUID or its ending, SeriesNumber, folder (as ``radvlm
+            series`` lists it), or part of the description. Default: the axial CT with most slices.
         acquisition: which acquisition of a series that holds several (phases, reconstructions): as ``radvlm series``
             lists it, or the value of an attribute that tells it from the others, such as an AcquisitionNumber.
             Default: the one with most slices, of equal ones the first.

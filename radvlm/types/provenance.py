@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 #: Step of the decisions about where masks lie on their scan: their warnings stand in the head of every report.
 PLACEMENT = "placement"
+#: Step of the decisions about images that were given and not read: their warnings stand in the head of every report.
+UNREAD = "unread"
 
 
 @dataclass(frozen=True)
@@ -34,3 +36,8 @@ class Decision:
 def placement_warnings(decisions: Iterable[Decision]) -> tuple[str, ...]:
     """What must be known of where masks lie before anything else is read, each once."""
     return tuple(dict.fromkeys(d.what for d in decisions if d.warning and d.step == PLACEMENT))
+
+
+def unread_warnings(decisions: Iterable[Decision]) -> tuple[str, ...]:
+    """What was given and not read though it may belong to the scan, each once."""
+    return tuple(dict.fromkeys(d.what for d in decisions if d.warning and d.step == UNREAD))
