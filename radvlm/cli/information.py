@@ -35,7 +35,8 @@ def run_series(args: argparse.Namespace) -> None:
         )
     print(
         "* is what `radvlm report` takes without --series and --acquisition; "
-        "[...] tells acquisitions of one series and values that are no HU; --series takes the UID, its end, or the folder"
+        "[...] tells acquisitions of one series and values that are no HU; "
+        "--series takes the UID, its end, or the folder"
     )
 
 

@@ -13,6 +13,7 @@ import itertools
 import math
 import os
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -69,8 +70,8 @@ def series_by_place(frames: Sequence[Frame]) -> tuple[dict[int, str], tuple[Deci
             key = members[0][0].series_key
             key_of.update((id(frame), key) for group in members for frame in group)
             what = (
-                f"The images of {len(members)} folders have no SeriesInstanceUID; they were put together, because their "
-                "headers agree and their positions make one series."
+                f"The images of {len(members)} folders have no SeriesInstanceUID; they were put together, because "
+                "their headers agree and their positions make one series."
             )
             decisions.append(Decision("dicom", what, warning=True))
     return key_of, tuple(decisions)
@@ -117,13 +118,13 @@ def folder_names(frames: Iterable[Frame]) -> dict[str, str]:
     """Short names that tell the folders of ``frames`` apart: below the folder that holds them all."""
     folders = sorted({frame.file.folder for frame in frames})
     if len(folders) == 1:
-        return {folder: os.path.basename(folder) or folder or "." for folder in folders}
+        return {folder: Path(folder).name or folder or "." for folder in folders}
     try:
         above = os.path.commonpath(folders)
     except ValueError:  # relative and absolute, or two drives
         return {folder: folder for folder in folders}
     below = {folder: os.path.relpath(folder or ".", above or ".") for folder in folders}
-    return {folder: (os.path.basename(folder) or ".") if name == "." else name for folder, name in below.items()}
+    return {folder: (Path(folder).name or ".") if name == "." else name for folder, name in below.items()}
 
 
 def _accession_number(frame: Frame) -> str:

@@ -234,8 +234,8 @@ def choose(
 ) -> tuple[Stack, tuple[Decision, ...]]:
     """The stack to read: the axial one with most slice positions (of equal ones the first), or the one asked for.
 
-    ``series`` is a SeriesInstanceUID or its ending, a SeriesNumber, a folder or part of the description; ``acquisition``
-    an acquisition as ``list_series`` names it, or the value of an attribute that sets its images apart, such as an
+    ``series`` is a SeriesInstanceUID or its ending, a SeriesNumber, a folder or part of the description;
+    ``acquisition`` an acquisition as ``list_series`` names it, or the value of an attribute that sets its images apart, such as an
     AcquisitionNumber.
 
     Raises InputError when they fit none or ``series`` several, or when the folder holds several patients;
