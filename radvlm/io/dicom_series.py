@@ -235,8 +235,8 @@ def choose(
     """The stack to read: the axial one with most slice positions (of equal ones the first), or the one asked for.
 
     ``series`` is a SeriesInstanceUID or its ending, a SeriesNumber, a folder or part of the description;
-    ``acquisition`` an acquisition as ``list_series`` names it, or the value of an attribute that sets its images apart, such as an
-    AcquisitionNumber.
+    ``acquisition`` an acquisition as ``list_series`` names it, or the value of an attribute that sets its images apart,
+    such as an AcquisitionNumber.
 
     Raises InputError when they fit none or ``series`` several, or when the folder holds several patients;
     GridError when the chosen series mixes image sizes.
