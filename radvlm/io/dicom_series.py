@@ -22,7 +22,19 @@ import numpy as np
 from radvlm.errors import FileFormatError, GridError, InputError
 from radvlm.io.dicom_acquisitions import SAME_POSITION_MM, Acquisition, acquisitions, is_readable, is_stack
 from radvlm.io.dicom_files import read_headers
-from radvlm.io.dicom_frames import MARKS, TAGS, Facts, Frame, LeftOut, Vector, frames_of, is_ct, is_cut_short, left_out, short_text
+from radvlm.io.dicom_frames import (
+    MARKS,
+    TAGS,
+    Facts,
+    Frame,
+    LeftOut,
+    Vector,
+    frames_of,
+    is_ct,
+    is_cut_short,
+    left_out,
+    short_text,
+)
 from radvlm.io.dicom_values import PixelValues, Scale
 from radvlm.io.hu_rulers import doubted
 from radvlm.types.provenance import Decision

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -35,7 +36,7 @@ def test_a_pipe_is_no_file(pipe):
 
 
 def test_a_device_and_a_socket_are_no_files(tmp_path, monkeypatch):
-    if not os.path.exists("/dev/zero"):
+    if not Path("/dev/zero").exists():
         pytest.skip("no such device on this system")
     with pytest.raises(FileFormatError, match="zero: a device"):
         load_volume("/dev/zero")
