@@ -22,7 +22,19 @@ import numpy as np
 from radvlm.errors import FileFormatError, GridError, InputError
 from radvlm.io.dicom_acquisitions import SAME_POSITION_MM, Acquisition, acquisitions, is_readable, is_stack
 from radvlm.io.dicom_files import read_headers
-from radvlm.io.dicom_frames import MARKS, TAGS, Facts, Frame, LeftOut, Vector, frames_of, is_ct, left_out, short_text
+from radvlm.io.dicom_frames import (
+    MARKS,
+    TAGS,
+    Facts,
+    Frame,
+    LeftOut,
+    Vector,
+    frames_of,
+    is_ct,
+    is_cut_short,
+    left_out,
+    short_text,
+)
 from radvlm.io.dicom_values import PixelValues, Scale
 from radvlm.io.hu_rulers import doubted
 from radvlm.types.provenance import Decision
@@ -175,6 +187,7 @@ def catalog(source: Path | Sequence[Path]) -> Catalog:
             no_slices.append(reason)
     skipped = Counter(found.skipped)
     skipped.update(image.what for image in no_slices)
+    damaged = [file.name for file, header in headers if is_cut_short(header)]
     if not frames:
         raise FileFormatError(
             "the CT files hold grayscale images",
@@ -208,6 +221,12 @@ def catalog(source: Path | Sequence[Path]) -> Catalog:
         )
     if +skipped:
         decisions.append(Decision("dicom", f"Left out: {_words(+skipped)}.", warning=unplaced > 0))
+    if damaged:
+        what = (
+            f"{len(damaged)} DICOM file(s), such as {damaged[0]}, are cut short or damaged and hold no image; the scan "
+            "may lack slices. Copy or download them again."
+        )
+        decisions.append(Decision("dicom", what, warning=True))
     return Catalog(tuple(stacks), tuple(decisions), tuple(no_slices))
 
 

@@ -8,17 +8,12 @@ not depend on how a file was stored.
 
 from __future__ import annotations
 
-import itertools
-
 import numpy as np
 
-from radvlm.errors import GridError
 from radvlm.types.geometry import Box, Geometry
 
 #: Grids count as parallel when their axes drift apart by less than this many source voxels across the target.
 PARALLEL_DRIFT = 0.05
-#: Less common volume than this share of the smaller grid is no overlap.
-MIN_OVERLAP = 0.01
 _HALF = 0.5 + 1e-4
 
 
@@ -70,17 +65,6 @@ def covered_box(target: Geometry, source: Geometry) -> Box | None:
     if not all(part.size for part in inside) or all(len(p) == n for p, n in zip(inside, target.shape, strict=True)):
         return None
     return Box(tuple(int(p[0]) for p in inside), tuple(int(p[-1]) + 1 for p in inside))  # type: ignore[arg-type]
-
-
-def require_overlap(target: Geometry, source: Geometry, what: str) -> None:
-    """GridError unless the grids share at least 1 % of the smaller one's volume in world space."""
-    if max(target.overlap_fraction(source), source.overlap_fraction(target), coverage(target, source)) >= MIN_OVERLAP:
-        return
-    raise GridError(
-        f"{what} lie where the scan lies, in mm",
-        f"masks {_extent(source)}, scan {_extent(target)}",
-        "Pass the masks of this scan; if they are, copy the scan's affine into their header",
-    )
 
 
 def label_box(labels: np.ndarray) -> Box | None:
@@ -138,12 +122,4 @@ def _resample(labels: np.ndarray, source: Geometry, target: Geometry, out: np.nd
         order=0,
         mode="constant",
         cval=0,
-    )
-
-
-def _extent(grid: Geometry) -> str:
-    corners = np.array(list(itertools.chain(grid.corners_mm)))
-    return (
-        " x ".join(f"{low:.0f} to {high:.0f}" for low, high in zip(corners.min(0), corners.max(0), strict=True))
-        + " mm (right, anterior, superior)"
     )

@@ -10,14 +10,14 @@ from __future__ import annotations
 import dataclasses
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
-from functools import partial
+from functools import cache, partial
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from radvlm.errors import FileFormatError, InputError, StructureError
+from radvlm.errors import FileFormatError, InputError, RadvlmError, StructureError
 from radvlm.io.archives import unpacked_archive
 from radvlm.io.dicom_seg import (
     DicomSeg,
@@ -27,12 +27,13 @@ from radvlm.io.dicom_seg import (
     segment_structure,
     unnamed_segments,
 )
-from radvlm.io.file_bytes import path_exists
+from radvlm.io.file_bytes import path_exists, require_regular
 from radvlm.io.finding_stacks import finding_sentences, unstacked
+from radvlm.io.grids_apart import require_overlap
 from radvlm.io.image_files import read_image, read_stored, stem_of
 from radvlm.io.mask_as_stored import masks_as_stored
 from radvlm.io.mask_check import check_masks_fit, sample_labels, scheme_plausibility
-from radvlm.io.mask_grid import coverage, covered_box, label_box, onto_box, onto_grid, require_overlap
+from radvlm.io.mask_grid import coverage, covered_box, label_box, onto_box, onto_grid
 from radvlm.io.mask_layers import LayerPacker, count_labels, whole_labels
 from radvlm.io.mask_sides import with_sides
 from radvlm.io.mask_sources import canonical_grid, image_files, mask_files, raw_from_object, read_ahead, sidecar_names
@@ -55,6 +56,7 @@ from radvlm.types.label_scheme import (
     SchemeEntry,
     detect_scheme,
     fold,
+    implausible_schemes,
     scheme_from_mapping,
     scheme_named,
     schemes,
@@ -73,6 +75,8 @@ __all__ = ["check_masks_fit", "load_segmentation"]
 SchemeLike = str | Scheme | Mapping[int, str] | Mapping[str, str] | None
 #: Less of the scan than this covered by the masks' grid is worth a warning.
 FULL_COVERAGE = 0.99
+#: So many guesses of a scheme are tried for masks that no scheme explains.
+MOST_GUESSED = 2
 
 
 def load_segmentation(
@@ -156,6 +160,7 @@ def _checked(found: Segmentation, source: Any, like: Volume, accept_misplaced: b
 def _from_path(path: Path, like: Volume | Geometry | None, scheme: SchemeLike) -> Segmentation:
     if not path_exists(path):
         raise FileFormatError("the masks exist", f"{path}, which does not exist", "Check the path")
+    require_regular(path)
     if path.is_dir():
         inside = sorted(p for p in path.iterdir() if p.is_file() and not p.name.startswith("."))
         if not image_files(path):
@@ -234,7 +239,13 @@ def _from_label_image(raw: RawImage, name: str, like: Volume | Geometry | None, 
         labels, geometry = onto_grid(labels, geometry, target), target
         kept = count_labels(labels)
     hu = like.hu if isinstance(like, Volume) and not like.attenuation_doubt else None
-    chosen, decision = _chosen_scheme(scheme, counts, raw.names, name, lambda: sample_labels(labels, geometry, hu))
+    sample = cache(partial(sample_labels, labels, geometry, hu))
+    try:
+        chosen, decision = _chosen_scheme(scheme, counts, raw.names, name, sample)
+    except StructureError as error:
+        if scheme is not None or hu is None or not isinstance(like, Volume):
+            raise
+        raise _unnamed_or_misplaced(error, raw, labels, like, sample) from None
     meaning = _meaning(chosen, counts, name)
     labels, places = _named(labels, meaning, kept)
     filled = [structure for structure in meaning.values() if structure]
@@ -297,7 +308,8 @@ def _chosen_scheme(
         voxels = ", ".join(f"{label}: {counts[label]}" for label in sorted(labels)[:12])
         raise StructureError(
             error.rule,
-            f"{error.received}; voxels of {name} by label {voxels}" + (", ..." if len(labels) > 12 else ""),
+            f"{error.received}; voxels of {name} by label {voxels}"
+            + (f" and of {len(labels) - 12} more labels" if len(labels) > 12 else ""),
             error.remedy,
         ) from None
     by_numbers = "number" in reason
@@ -305,6 +317,37 @@ def _chosen_scheme(
         "masks",
         f"Labels of {name} follow the scheme {_with_versions(chosen)}, recognized {reason}.",
         warning=by_numbers,
+    )
+
+
+def _unnamed_or_misplaced(
+    error: StructureError, raw: RawImage, labels: np.ndarray, scan: Volume, sample: Callable[[], Any]
+) -> RadvlmError:
+    """What to say of labels that no scheme explains: misplaced where the voxels prove it, whatever their names.
+
+    How edges of masks follow those of the scan does not depend on names, and only that is believed here: pairs that are
+    reversed under a guessed scheme may have other names.
+    """
+    found = {int(label) for label in np.flatnonzero(count_labels(labels)) if label}
+    candidates = implausible_schemes(found, lambda candidate: scheme_plausibility(candidate, sample()))
+    for candidate in candidates[:MOST_GUESSED]:
+        named, places = _named(labels.copy(), {label: candidate.labels[label] for label in found}, count_labels(labels))
+        masks = Segmentation((named,), places, frozenset(places), scan.geometry)
+        placement = placement_of(scan, masks, partial(masks_as_stored, (raw.array, raw.affine), scan, masks))
+        if placement.problem and not placement.fits:
+            return InputError(
+                "the masks lie on this scan",
+                f"{placement.problem}; the file names no label, so its numbers were read as {candidate.name} for this",
+                f"{placement.remedy}; to go on all the same, scheme={candidate.name!r} (or the right one) together "
+                "with accept_misplaced=True (--accept-misplaced)",
+            )
+    if not candidates:
+        return error
+    return StructureError(
+        error.rule,
+        f"{error.received}; none of them is plausible here: either the labels follow another scheme, or the masks do "
+        "not lie on this scan",
+        f"{error.remedy}; check too that the masks are of this scan and have its affine",
     )
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from radvlm.errors import FileFormatError, InputError
-from radvlm.io.file_bytes import first_bytes, looks_like, path_exists
+from radvlm.io.file_bytes import first_bytes, looks_like, path_exists, require_regular
 from radvlm.io.hounsfield import Rescale, checked_rescale, to_hu
 from radvlm.io.hu_rulers import doubt_of
 from radvlm.io.interleaving import refuse_interleaved
@@ -132,6 +132,7 @@ def _from_paths(paths: list[Path], which: Which, rescale: Rescale) -> RawImage:
 def _from_path(path: Path, which: Which, rescale: Rescale) -> RawImage:
     if not path_exists(path):
         raise FileFormatError("the path exists", f"{path}, which does not exist", "Check the path")
+    require_regular(path)
     if path.is_dir():
         return _from_folder(path, which, rescale)
     from radvlm.io.image_files import IMAGE_FORMATS, is_image_file

@@ -31,6 +31,8 @@ MIN_LEAD = 4
 #: A rival with too few checks for that (teeth, parts of the brain) is out when at most this share agrees, provided that
 #: the winner passes 95 % of at least this many.
 REFUTED, MIN_CHECKS = 0.6, 20
+#: With fewer checks nothing is called implausible; shares that differ by less rank no scheme before the commonest.
+FEWEST_CHECKS, NEARLY = 8, 0.05
 
 _WORD_SPELLINGS = MappingProxyType(
     {
@@ -365,6 +367,23 @@ def _from_numbers(labels: set[int], plausibility: Callable[[Scheme], tuple[int, 
     )
 
 
+def implausible_schemes(labels: set[int], plausibility: Callable[[Scheme], tuple[int, int]]) -> tuple[Scheme, ...]:
+    """Every scheme that has the numbers, likeliest first, where none is plausible; () where one is, or little is known.
+
+    So many checks fail in all of them that the masks may lie wrong rather than have other names.
+    """
+    votes = [(scheme, *plausibility(scheme)) for scheme in schemes().values() if labels <= set(scheme.labels)]
+    shares = {scheme.name: agreed / made for scheme, agreed, made in votes if made >= FEWEST_CHECKS}
+    top = max(shares.values(), default=1.0)
+    if top >= MIN_PLAUSIBILITY:
+        return ()
+    ranked = sorted((scheme for scheme, _, _ in votes if scheme.name in shares), key=lambda s: -shares[s.name])
+    common = schemes()["totalsegmentator"]
+    if common in ranked and shares[common.name] >= top - NEARLY:
+        ranked.insert(0, ranked.pop(ranked.index(common)))
+    return tuple(ranked)
+
+
 def _agree(first: Scheme, second: Scheme, labels: set[int]) -> bool:
     """True when two schemes call every one of ``labels`` the same."""
     return all(first.labels[label] == second.labels[label] for label in labels)
@@ -379,7 +398,7 @@ def _ranges(labels: set[int]) -> str:
         else:
             parts.append([label, label])
     text = [str(low) if low == high else f"{low}-{high}" for low, high in parts]
-    return ", ".join(text[:12]) + (", ..." if len(text) > 12 else "")
+    return ", ".join(text[:12]) + (f" and {len(text) - 12} more" if len(text) > 12 else "")
 
 
 def _read_scheme(name: str, text: str) -> Scheme:

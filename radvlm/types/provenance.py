@@ -17,6 +17,9 @@ class SourceFile:
     size_bytes: int
     sha256: str
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", _printable(self.name))
+
 
 @dataclass(frozen=True)
 class Decision:
@@ -29,6 +32,14 @@ class Decision:
     step: str
     what: str
     warning: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "what", _printable(self.what))
+
+
+def _printable(text: str) -> str:
+    r"""Text that can be written as UTF-8: a byte of a file name that is none becomes ``\xff``."""
+    return text if text.isascii() else text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def placement_warnings(decisions: Iterable[Decision]) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from radvlm.errors import InputError
+from radvlm.errors import InputError, StructureError
 from radvlm.io.label_names import table_as_xml
 from radvlm.io.mask_fit import fit_of, sample_points
 from radvlm.io.masks import load_segmentation
@@ -129,6 +129,31 @@ def test_names_in_the_header_do_not_save_mirrored_masks(phantom: Phantom, tmp_pa
     nib.save(image, tmp_path / "seg.nii.gz")
     with pytest.raises(InputError, match=r"left and right are swapped \(\d+ of \d+ right-left pairs"):
         load_segmentation(tmp_path / "seg.nii.gz", like=phantom.volume)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("change", ["mirrored x", "mirrored y", "mirrored z", "transposed", "shifted right"])
+def test_misplaced_masks_without_names_are_no_question_of_the_scheme(phantom: Phantom, change: str) -> None:
+    labels, _ = label_map(phantom.segmentation)
+    assert load_segmentation((labels, phantom.volume.geometry.affine), like=phantom.volume).scheme == "totalsegmentator"
+    apply, what = CHANGES[change]
+    moved = apply(labels, phantom.volume.geometry.affine)
+    with pytest.raises(InputError, match=f"({what}).*numbers were read as totalsegmentator"):
+        load_segmentation(moved, like=phantom.volume)
+    found = load_segmentation(moved, like=phantom.volume, scheme="totalsegmentator", accept_misplaced=True)
+    assert any(d.step == "placement" and d.warning for d in found.decisions)
+
+
+@pytest.mark.slow
+def test_masks_in_place_of_an_unknown_scheme_are_a_question_of_the_scheme(phantom: Phantom) -> None:
+    labels, _ = label_map(phantom.segmentation)
+    used = np.unique(labels)[1:]
+    other = np.zeros(256, np.uint8)
+    other[used] = np.random.default_rng(1).permutation(used)
+    with pytest.raises(StructureError) as raised:
+        load_segmentation((other[labels], phantom.volume.geometry.affine), like=phantom.volume)
+    assert "follow another scheme, or the masks do not lie on this scan" in str(raised.value)
+    assert ", ." not in str(raised.value) and "more labels" in str(raised.value)
 
 
 def test_a_folder_that_lost_its_affines(phantom: Phantom, tmp_path: Path) -> None:
