@@ -6,7 +6,7 @@
 
 Each part runs in a process of its own with a limit of memory. An input is a small valid file with one to three changes:
 a field of its header set to a value that hurts, two fields exchanged, bytes turned, cut off, repeated; packed again
-where the format packs. Faults are another exception than RadvlmError, a message of several lines or over 1,000
+where the format packs. Faults are another exception than RadvlmError, a message of several lines or over 2,000
 characters, more than 10 s, and memory over the limit. Each stands in ``out/fuzz/*.json`` with reader, seed and the end
 of the traceback; the seed makes the same input again (``--only READER --seed N``).
 """
@@ -524,7 +524,7 @@ def attempt(read: Callable[[Path], object], path: Path) -> tuple[str, str]:
         read(path)
     except RadvlmError as error:
         text = str(error)
-        return ("odd message", text[:400]) if "\n" in text or len(text) > 1000 or len(text) < 20 else ("refused", "")
+        return ("odd message", text[:400]) if "\n" in text or len(text) > 2000 or len(text) < 20 else ("refused", "")
     except TooLong:
         return "too long", ""
     except MemoryError:

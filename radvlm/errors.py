@@ -8,7 +8,7 @@ knows nothing of radvlm can still handle it. The command line turns every one of
 from __future__ import annotations
 
 #: More characters of what was received are cut off in a message; the attribute holds them all.
-LONGEST_RECEIVED = 700
+LONGEST_RECEIVED = 1500
 
 
 class RadvlmError(Exception):

@@ -24,7 +24,7 @@ def model_argument(parser: argparse.ArgumentParser, default: str | None) -> None
 
 def scan_arguments(parser: argparse.ArgumentParser) -> None:
     """``--series``, ``--acquisition`` and ``--rescale``: how a scan is read."""
-    parser.add_argument("--series", help="DICOM series: UID or its end, number, or part of the description")
+    parser.add_argument("--series", help="DICOM series: UID or its end, number, folder, or part of the description")
     parser.add_argument(
         "--acquisition",
         metavar="WHICH",
@@ -70,9 +70,29 @@ def rescale_argument(parser: argparse.ArgumentParser) -> None:
     """``--rescale``."""
     parser.add_argument(
         "--rescale",
+        type=rescale_text,
         metavar="HOW",
-        help="what makes the stored values HU: auto (default), none (they are HU), header, or SLOPE,INTERCEPT",
+        help="what makes the stored values HU: auto (default), none (they are HU), header, or SLOPE,INTERCEPT "
+        "(a negative slope as --rescale=-1,0)",
     )
+
+
+def rescale_text(text: str) -> str:
+    """``text`` as given when it says how to rescale; else argparse says what it may be, before anything is read."""
+    import math
+
+    if text in ("auto", "none", "header"):
+        return text
+    try:
+        slope, intercept = (float(part) for part in text.split(","))
+    except ValueError:
+        slope, intercept = 0.0, 0.0
+    if slope == 0 or not (math.isfinite(slope) and math.isfinite(intercept)):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not auto, none, header or SLOPE,INTERCEPT (such as 1,-1024; a slope other than 0, a point as "
+            "the decimal mark)"
+        )
+    return text
 
 
 def scan_of(args: argparse.Namespace) -> Volume:

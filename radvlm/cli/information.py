@@ -25,17 +25,18 @@ def run_series(args: argparse.Namespace) -> None:
     """Print the series of a DICOM folder."""
     from radvlm.io.dicom_series import list_series
 
-    print("    number  plane         slices  matrix     description / UID")
+    print("    number  plane         slices  matrix     description / UID, or folder where it has none")
     for r in list_series(args.folder[0] if len(args.folder) == 1 else args.folder):
         mark = "*" if r.chosen else " "
         told = "".join(f" [{words}]" for words in (r.acquisition, "" if r.values == "HU" else r.values) if words)
         print(
             f"  {mark} {r.number or '-':<7} {r.plane:<13} {r.slices:>6}  {f'{r.columns}x{r.rows}':<9}  "
-            f"{r.description or '-'}{told} {r.series_uid}".rstrip()
+            f"{r.description or '-'}{told} {r.choice}".rstrip()
         )
     print(
         "* is what `radvlm report` takes without --series and --acquisition; "
-        "[...] tells acquisitions of one series and values that are no HU"
+        "[...] tells acquisitions of one series and values that are no HU; "
+        "--series takes the UID, its end, or the folder"
     )
 
 

@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from radvlm.cli.arguments import ct_argument, mask_arguments, output_argument, scan_arguments, settings_of
-from radvlm.cli.terminal import deliver, print_placement
+from radvlm.cli.terminal import deliver, print_cautions
 from radvlm.errors import InputError
 
 
@@ -36,5 +36,5 @@ def run(args: argparse.Namespace) -> None:
     if args.ct:
         volume = load_volume(args.ct, series=args.series, acquisition=acquisition, rescale=rescale)
     numbers = measure(volume, args.masks, config=config, scheme=args.scheme, accept_misplaced=args.accept_misplaced)
-    print_placement(numbers.decisions)
+    print_cautions((*(volume.decisions if volume else ()), *numbers.decisions))
     deliver(numbers.to_csv() if args.format == "csv" else numbers.to_json() + "\n", args.output)

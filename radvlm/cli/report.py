@@ -17,7 +17,7 @@ from radvlm.cli.arguments import (
     whose_scan,
 )
 from radvlm.cli.option_words import in_options
-from radvlm.cli.terminal import Steps, print_placement
+from radvlm.cli.terminal import Steps, print_cautions
 
 
 def add_parsers(commands: Any) -> None:
@@ -115,7 +115,7 @@ def _write_report(args: argparse.Namespace, source: Any, masks: Any, patient: An
     finally:
         steps.close()
     if args.quiet:
-        print_placement(generated.decisions)
+        print_cautions(generated.decisions)
     else:
         for decision in generated.decisions:
             if decision.warning:

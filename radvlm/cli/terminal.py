@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
-from radvlm.types.provenance import Decision, placement_warnings
+from radvlm.types.provenance import Decision, placement_warnings, unread_warnings
 
 
 class Steps:
@@ -44,9 +44,10 @@ def deliver(text: str, file: str | None) -> None:
         sys.stdout.write(text)
 
 
-def print_placement(decisions: Iterable[Decision]) -> None:
-    """Doubts about where masks lie, on stderr: they are told even when all else is quiet."""
-    for what in placement_warnings(decisions):
+def print_cautions(decisions: Iterable[Decision]) -> None:
+    """Doubts about where masks lie, and images that were not read, on stderr: told even when all else is quiet."""
+    told = tuple(decisions)
+    for what in (*unread_warnings(told), *placement_warnings(told)):
         print(f"note: {what}", file=sys.stderr)
 
 

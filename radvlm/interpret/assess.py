@@ -302,7 +302,10 @@ def _of_structure(rule: Rule, case: Case, name: str) -> Outcome:
             return None  # nobody expects a word on an iliac artery that is outside the scan
         if name in case.measurements.absent:
             return not_assessed(rule, name, HOST_NOT_SEEN)
-        return None if organ is None else not_assessed(rule, name, NO_MASK, organ.words)
+        if organ is None:
+            return None
+        has_part = any(case.measurements.searched(part) for part in (organ.site, *organ.stand_ins))
+        return not_assessed(rule, name, NO_MASK, rule.words if has_part else organ.words)
     if record.region.voxels < SMALLEST_ORGAN_VOXELS:
         return not_assessed(rule, name, "only a few voxels are labeled")
     value, missing = value_of(rule, case, record)

@@ -24,6 +24,7 @@ from pydicom.errors import BytesLengthException, InvalidDicomError
 
 from radvlm.errors import FileFormatError, RadvlmError
 from radvlm.io.dicom_bytes import PIXEL_SIZE_TAGS, LazyStream, deflated_start, header_stream, plain, require_fits_pixels
+from radvlm.io.file_bytes import require_regular
 from radvlm.io.inflation import UNPROVEN_BYTES, needs_proof, refuse_beyond_budget
 
 #: A single DICOM file larger than this is refused (an enhanced CT of 4000 frames in 16 bits is 2 GiB).
@@ -186,6 +187,7 @@ def _files(source: Path | Sequence[Path], skipped: Counter[str]) -> Iterator[Dic
                 raise FileFormatError(
                     "every path in the list exists", f"{path}, which does not exist", "Check the path"
                 )
+            require_regular(path)
             if path.is_dir() or path.name.upper() == "DICOMDIR":
                 yield from _files(path, skipped)
             else:

@@ -222,6 +222,18 @@ def is_ct(header: Any) -> bool:
     return str(header.get("SOPClassUID") or meta.get("MediaStorageSOPClassUID") or "") in _CT_CLASSES
 
 
+def is_cut_short(header: Any) -> bool:
+    """True for a header that ends before its image: of the class of CT images, or of none, and without Rows.
+
+    Reports, presentation states and raw data say their class, which is another one.
+    """
+    if header.get("Rows") and header.get("Columns"):
+        return False
+    meta = getattr(header, "file_meta", {})
+    classes = {str(header.get("SOPClassUID") or ""), str(meta.get("MediaStorageSOPClassUID") or "")} - {""}
+    return bool(classes & set(_CT_CLASSES)) or (not classes and not header.get("Modality"))
+
+
 def left_out(file: DicomFile, header: Any) -> LeftOut | None:
     """Why an object has no frames: no size, color, or no CT; None when it has some."""
     with parsing(file.name, "the header of a DICOM image can be read"):

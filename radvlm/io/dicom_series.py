@@ -22,10 +22,23 @@ import numpy as np
 from radvlm.errors import FileFormatError, GridError, InputError
 from radvlm.io.dicom_acquisitions import SAME_POSITION_MM, Acquisition, acquisitions, is_readable, is_stack
 from radvlm.io.dicom_files import read_headers
-from radvlm.io.dicom_frames import MARKS, TAGS, Facts, Frame, LeftOut, Vector, frames_of, is_ct, left_out, short_text
+from radvlm.io.dicom_folders import are_copies, folder_names, may_be_two_cases, series_by_place, tells_apart
+from radvlm.io.dicom_frames import (
+    MARKS,
+    TAGS,
+    Facts,
+    Frame,
+    LeftOut,
+    Vector,
+    frames_of,
+    is_ct,
+    is_cut_short,
+    left_out,
+    short_text,
+)
 from radvlm.io.dicom_values import PixelValues, Scale
 from radvlm.io.hu_rulers import doubted
-from radvlm.types.provenance import Decision
+from radvlm.types.provenance import UNREAD, Decision
 
 #: |cosine| between a slice normal and the body axis from which a stack counts as axial (37 degrees; gantry tilt is
 #: at most 30).
@@ -89,6 +102,12 @@ class Stack:
     def position_count(self) -> int:
         return len({round(self.offset_mm(frame) / SAME_POSITION_MM / 2) for frame in self.frames})
 
+    @property
+    def extent(self) -> str:
+        """Slices, plane and the positions of the first and the last."""
+        places = sorted(self.offset_mm(frame) for frame in self.frames)
+        return f"{self.position_count} {self.plane} slices, {places[0]:.0f} to {places[-1]:.0f} mm along their normal"
+
     def __str__(self) -> str:
         number = f"series {self.first.series_number}" if self.first.series_number else "series without number"
         text = f' "{self.first.description}"' if self.first.description else ""
@@ -100,7 +119,10 @@ class Stack:
 
 @dataclass(frozen=True)
 class SeriesRecord:
-    """One stack of CT slices that ``load_volume`` could read; ``chosen`` marks the one it would."""
+    """One stack of CT slices that ``load_volume`` could read; ``chosen`` marks the one it would.
+
+    ``choice`` is what ``series=`` takes for it: its SeriesInstanceUID, or its folder where that was removed.
+    """
 
     series_uid: str
     number: str
@@ -112,6 +134,7 @@ class SeriesRecord:
     chosen: bool
     values: str = "HU"
     acquisition: str = ""
+    choice: str = ""
 
 
 @dataclass(frozen=True)
@@ -127,6 +150,7 @@ def list_series(source: str | Path | Sequence[str | Path]) -> tuple[SeriesRecord
     """The CT stacks in a folder, a zip or a list of files, largest first, without reading pixels."""
     paths = Path(source) if isinstance(source, (str, Path)) else [Path(path) for path in source]
     stacks = sorted(catalog(paths).stacks, key=_rank, reverse=True)
+    choices = _choices(stacks)
     return tuple(
         SeriesRecord(
             s.first.series_uid,
@@ -139,6 +163,7 @@ def list_series(source: str | Path | Sequence[str | Path]) -> tuple[SeriesRecord
             chosen=index == 0 and s.values.scale is not Scale.OTHER,
             values=s.values.words or "HU",
             acquisition=str(s.acquisition or ""),
+            choice=choices[s.first.series_key],
         )
         for index, s in enumerate(stacks)
     )
@@ -175,6 +200,7 @@ def catalog(source: Path | Sequence[Path]) -> Catalog:
             no_slices.append(reason)
     skipped = Counter(found.skipped)
     skipped.update(image.what for image in no_slices)
+    damaged = [file.name for file, header in headers if is_cut_short(header)]
     if not frames:
         raise FileFormatError(
             "the CT files hold grayscale images",
@@ -183,6 +209,11 @@ def catalog(source: Path | Sequence[Path]) -> Catalog:
         )
     decisions: list[Decision] = []
     frames = _joined(frames, decisions)
+    key_of, put_together = series_by_place(frames)
+    decisions += put_together
+    moved = {frame.series_key: key_of[id(frame)] for frame in frames if id(frame) in key_of}
+    frames = [replace(f, series_key=key_of[id(f)]) if id(f) in key_of else f for f in frames] if key_of else frames
+    no_slices = [replace(image, series_key=moved.get(image.series_key, image.series_key)) for image in no_slices]
     by_series: dict[str, list[Frame]] = {}
     for frame in frames:
         by_series.setdefault(frame.series_key, []).append(frame)
@@ -208,6 +239,12 @@ def catalog(source: Path | Sequence[Path]) -> Catalog:
         )
     if +skipped:
         decisions.append(Decision("dicom", f"Left out: {_words(+skipped)}.", warning=unplaced > 0))
+    if damaged:
+        what = (
+            f"{len(damaged)} DICOM file(s), such as {damaged[0]}, are cut short or damaged and hold no image; the scan "
+            "may lack slices. Copy or download them again."
+        )
+        decisions.append(Decision("dicom", what, warning=True))
     return Catalog(tuple(stacks), tuple(decisions), tuple(no_slices))
 
 
@@ -216,9 +253,9 @@ def choose(
 ) -> tuple[Stack, tuple[Decision, ...]]:
     """The stack to read: the axial one with most slice positions (of equal ones the first), or the one asked for.
 
-    ``series`` is a SeriesInstanceUID or its ending, a SeriesNumber, or part of the description; ``acquisition`` an
-    acquisition as ``list_series`` names it, or the value of an attribute that sets its images apart, such as an
-    AcquisitionNumber.
+    ``series`` is a SeriesInstanceUID or its ending, a SeriesNumber, a folder or part of the description;
+    ``acquisition`` an acquisition as ``list_series`` names it, or the value of an attribute that sets its images apart,
+    such as an AcquisitionNumber.
 
     Raises InputError when they fit none or ``series`` several, or when the folder holds several patients;
     GridError when the chosen series mixes image sizes.
@@ -228,13 +265,15 @@ def choose(
         stacks = _matching(stacks, str(series).strip())
     decisions = list(found.decisions)
     if series is None:
-        decisions += _one_case(stacks)
+        _refuse_several_cases(stacks)
     ranked = sorted(stacks, key=_rank, reverse=True)
     if acquisition is not None:
         ranked = _of_acquisition(ranked, str(acquisition).strip())
     stack = ranked[0]
     siblings = [other for other in found.stacks if other.acquisition and other.same_series(stack) and other != stack]
     others = [other for other in found.stacks if other != stack and other not in siblings]
+    if series is None:
+        decisions += _not_read(stack, others)
     decisions += _one_scan(
         stack, [other for other in found.stacks if other.same_series(stack)], acquisition is not None
     )
@@ -331,8 +370,8 @@ def _alike(a: Frame, b: Frame) -> bool:
     )
 
 
-def _one_case(stacks: Sequence[Stack]) -> list[Decision]:
-    """Refuse a folder of several patients or studies; say so where nothing tells whether it is one."""
+def _refuse_several_cases(stacks: Sequence[Stack]) -> None:
+    """Refuse a folder of several patients or studies."""
     firsts = [stack.first for stack in stacks]
     for what, are_several in (
         ("patients", len({first.patient_key for first in firsts} - {""}) > 1),
@@ -341,18 +380,32 @@ def _one_case(stacks: Sequence[Stack]) -> list[Decision]:
         if are_several:
             raise InputError(
                 "a folder holds one case: one study of one patient",
-                f"CT series of several {what}: {_listed(stacks)}",
+                f"CT series of several {what}: {_told_apart(stacks)}",
                 "Pass the folder of each case by itself, or choose one series with series= (--series)",
             )
-    folders = {first.file.folder for first in firsts}
-    unknown = not any(first.patient_key or first.study.uid or first.frame_of_reference_uid for first in firsts)
-    if len(folders) > 1 and unknown:
-        what = (
-            f"Nothing in the headers tells whether the CT series of {len(folders)} folders are of one patient; only "
-            "one was read. Pass the folder of each case by itself."
-        )
-        return [Decision("dicom", what, warning=True)]
-    return []
+
+
+def _not_read(stack: Stack, others: Sequence[Stack]) -> list[Decision]:
+    """Warn of images in other folders that may be another patient's, or the rest of the scan: no header says."""
+    own = {frame.file.folder for frame in stack.frames}
+    apart = [other for other in others if other.first.file.folder not in own and not other.same_series(stack)]
+    unknown = [other for other in apart if may_be_two_cases(stack.first, other.first)]
+    alike = [other for other in apart if other not in unknown and not tells_apart(stack.first, other.first)]
+    decisions = []
+    numbers = {folder: 1 + index for index, folder in enumerate(sorted({o.first.file.folder for o in apart} | own))}
+    for left, question in ((unknown, "they are of one patient"), (alike, "they are one scan")):
+        left = [other for other in left if not are_copies(stack.frames, other.frames)]
+        if left:
+            read = " and ".join(str(numbers[folder]) for folder in sorted(own))
+            told = "; ".join(f"folder {numbers[other.first.file.folder]} ({other.extent})" for other in left[:8])
+            more = f"; and {len(left) - 8} more" if len(left) > 8 else ""
+            what = (
+                f"Only part of what was given was read: of {len(numbers)} folders, in the order of their names, folder "
+                f"{read} ({stack.extent}), not {told}{more}. Nothing in the headers tells whether {question}; pass "
+                "the folder of each case by itself, or choose one with series= (--series)."
+            )
+            decisions.append(Decision(UNREAD, what, warning=True))
+    return decisions
 
 
 def _one_scan(stack: Stack, series: Sequence[Stack], is_asked_for: bool) -> list[Decision]:
@@ -548,29 +601,68 @@ def _preferred(stack: Stack, others: Sequence[Stack]) -> str:
 
 
 def _matching(stacks: list[Stack], wanted: str) -> list[Stack]:
+    choices = _choices(stacks)
+    names = folder_names(frame for stack in stacks for frame in stack.frames)
+    folder = wanted.rstrip("/\\") or wanted
+
+    def lies_in(stack: Stack) -> bool:
+        return any(folder in (place, names[place]) for place in {frame.file.folder for frame in stack.frames})
+
     tests = (
         lambda s: s.first.series_uid == wanted,
         lambda s: s.first.series_number == wanted,
+        lambda s: choices[s.first.series_key] == wanted,
         lambda s: len(wanted) >= 3 and "." in s.first.series_uid and s.first.series_uid.endswith(wanted),
         lambda s: s.first.description.casefold() == wanted.casefold(),
+        lies_in,
         lambda s: len(wanted) > 0 and wanted.casefold() in s.first.description.casefold(),
     )
+    several: list[Stack] = []
     for test in tests:
         matching = [stack for stack in stacks if test(stack)]
-        if len({stack.first.series_key for stack in matching}) > 1:
-            raise InputError(
-                "series= names one series",
-                f"{wanted!r} fits {_listed(matching)}",
-                "Pass the SeriesInstanceUID: "
-                + ", ".join(sorted({s.first.series_uid or s.first.series_key for s in matching})),
-            )
-        if matching:
+        if len({stack.first.series_key for stack in matching}) == 1:
             return matching
+        several = several or matching
+    if several:
+        raise InputError(
+            "series= names one series",
+            f"{wanted!r} fits {_told_apart(several)}",
+            "Pass a SeriesInstanceUID, or a folder where there is none: "
+            + ", ".join(sorted({choices[s.first.series_key] for s in several})),
+        )
     raise InputError(
         "series= names a CT series of the folder",
-        f"{wanted!r}; there is {_listed(stacks)}",
-        "Pass a SeriesNumber, the end of a SeriesInstanceUID, or part of a description",
+        f"{wanted!r}; there is {_told_apart(stacks)}",
+        "Pass a SeriesNumber, the end of a SeriesInstanceUID, a folder, or part of a description",
     )
+
+
+def _choices(stacks: Sequence[Stack]) -> dict[str, str]:
+    """What chooses each series, by its key: the UID, else the folder, with SeriesNumber where one folder holds more."""
+    firsts = {stack.first.series_key: stack.first for stack in stacks}
+    names = folder_names(frame for stack in stacks for frame in stack.frames)
+    taken = Counter(names[first.file.folder] for first in firsts.values() if not first.series_uid)
+    numbers = {first.series_number for first in firsts.values()}
+    choices = {}
+    for key, first in firsts.items():
+        name = names[first.file.folder]
+        is_clear = taken[name] == 1 and name not in numbers
+        choices[key] = first.series_uid or (name if is_clear else f"{name}#{first.series_number}")
+    return choices
+
+
+def _told_apart(stacks: Sequence[Stack], limit: int = 8) -> str:
+    """Series in words for an error, each with the end of its UID or its folder; never with the patient's identifier."""
+    choices = _choices(stacks)
+    names = folder_names(frame for stack in stacks for frame in stack.frames)
+    uids = {stack.first.series_uid for stack in stacks} - {""}
+    length = next((n for n in range(8, 64) if len({uid[-n:] for uid in uids}) == len(uids)), 64)
+    told = []
+    for stack in stacks[:limit]:
+        uid, folder = stack.first.series_uid, names[stack.first.file.folder]
+        where = f"folder {folder}, " if len(names) > 1 and uid else ""
+        told.append(f"{stack} [{where}--series {uid[-length:] if uid else choices[stack.first.series_key]}]")
+    return "; ".join(told) + (f"; and {len(stacks) - limit} more" if len(stacks) > limit else "")
 
 
 def _of_acquisition(ranked: list[Stack], wanted: str) -> list[Stack]:

@@ -60,6 +60,11 @@ _MEDIUM = re.compile(
     rf"(?! {_MAP})\b|\b{_IODINE} (contrast|cm|km|enhanced|enhancement|agent|medium|media|injection|bolus|allergy|phase"
     r"|kontrast\w*)(?! (map|overlay))\b"
 )
+_MATERIAL = r"(iodine|iod|jod|water|calcium|ca|hap|hydroxyapatite|fat|blood|uric acid|xenon|gadolinium|iron|gold)"
+_PHASE = (
+    r"(art\w*|ven\w*|port\w*|pv|nat|native\w*|nativ|pre|post|late|early|delayed|unenhanced|angio\w*|cta|ce|nc|ncct"
+    r"|contrast|hu|phase)"
+)
 #: (what it is, how far it is HU, pattern over the words of the header). The strictest decides, and of these the first.
 _SIGNS = tuple(
     (words, scale, re.compile(rf"\b({pattern})\b"))
@@ -74,9 +79,9 @@ _SIGNS = tuple(
             "a material density",
             Scale.OTHER,
             rf"(water|calcium|hap|hydroxyapatite|fat|uric acid|xenon|xe|gadolinium|gd|gold|iron) {_MAP}|uric acid"
-            r"|water (calcium|hap|fat)|(calcium|hap|fat) water|basis (material|pair)s?|mass density"
+            rf"|{_MATERIAL} (?!{_IODINE}){_MATERIAL}|basis (material|pair)s?|mass density"
             r"|mat (specific|fractional|value based)|material (density|decomposition|map|specific|basis)"
-            r"|md (water|calcium|hap|fat)",
+            rf"|md {_MATERIAL}|photo ?electric\w*|compton|sbi|spectral base",
         ),
         (
             "effective atomic number",
@@ -107,21 +112,34 @@ _SIGNS = tuple(
             "a computed map",
             Scale.OTHER,
             r"(probability|uncertainty|heat|parametric|colou?r|attention|saliency|label|z score|likelihood|density"
-            r"|variance|std|deviation) ?maps?|standard deviation|std deviation|z score",
+            r"|variance|std|deviation|ecv|extracellular"
+            r"|volume|fibrosis|stiffness|texture|radiomics?|t value|t \d|iodine|[cd] ?e) ?maps?"
+            r"|(ecv|extracellular volume) (images?|fraction)"
+            r"|standard deviation|std deviation|z score",
+        ),
+        ("scattered radiation", Scale.OTHER, r"scatter(ed)? (images?|maps?|radiation|estimate)"),
+        (
+            "an overlay",
+            Scale.OTHER,
+            r"(?<!no )(?<!non )(?<!without )(?<!wo )(?<!w o )overlays?"
+            r"|fused (images?|view|series|colou?r|pet)|(image|pet ct) fused",
         ),
         ("a rendering", Scale.OTHER, r"vrt|volume render\w*|surface render\w*|3 d render\w*|shaded surface"),
         (
             "a subtraction",
             Scale.OTHER,
             r"(?<!non )(?<!no )(?<!without )(?<!bone )(subtraction|subtracted|subtract|subtr|subtraktion|soustraction"
-            r"|sustraccion|sottrazione)|difference (image|map)s?|dsa",
+            r"|sustraccion|sottrazione)|difference (image|map)s?|dsa"
+            rf"|(sub|delta|diff) {_PHASE}|{_PHASE} (minus|delta) {_PHASE}|{_PHASE} (sub|diff|delta)(?= ?(\||$))",
         ),
         ("a CT with the bones removed", Scale.LIKE_HU, r"bone (remov\w*|free|less|subtr\w*)"),
         (
             "a virtual non-contrast image",
             Scale.LIKE_HU,
             r"vncs?|vnca|virtual(ly)? (non|un|native|nat|pre) ?\w*|virtuell\w* \w+|gsi vue|vue gsi"
-            r"|mat (removed|modified)|(calcium|ca) (removed|suppress\w*)|non calcium|pure lumen",
+            r"|vue(?! (ax\w*|cor\w*|sag\w*|obl\w*|gen\w*|ens\w*|lat\w*|de|du|des|d|en|face|profil|3))"
+            r"|mat (removed|modified)|(calcium|ca) ?(removed|supp\w*)|casupp\w*|non calcium|pure lumen"
+            r"|bone marrow (o?edema|images?)|marrow o?edema|hard ?plaques?|contrast enhanced structures",
         ),
         (
             "a virtual monoenergetic image",
@@ -142,7 +160,10 @@ _CODED_SIGNS = (
     ("a computed map", Scale.OTHER, re.compile(r"\b(quantity|t test|std deviation|division|maps?|masked|perfusion)\b")),
     ("a subtraction", Scale.OTHER, re.compile(r"\bsub\b")),
     ("a maximum or minimum intensity projection", Scale.LIKE_HU, re.compile(r"\b(maximum|minimum)\b")),
+    ("computed from two energies", Scale.LIKE_HU, re.compile(r"\b(dual|multi|de)( \|)? energy\b")),
 )
+#: A linear mixture of the images of two tubes, which is read like a conventional CT.
+_MIXED = re.compile(r"\b(mixed|linear\w*|blend\w*|av(era)?g\w*|[mf] \d|standard|conventional)\b")
 _REFORMATTED = re.compile(r"\b(mprs?|reformat\w*|csa ?(parallel|resampled)|(avg|aver?age) ?ip)\b")
 
 
@@ -177,7 +198,11 @@ def pixel_values(
         signs.append((_QUANTITY_OF_TYPE.get(kind, f"values in {rescale_type.strip()[:16]}"), Scale.OTHER))
     signs += [(f"values in {unit[:16]}", Scale.OTHER) for unit in units if not _is_hu_unit(unit)]
     if is_derived and not signs:
-        signs += [(words, scale) for words, scale, pattern in _CODED_SIGNS if pattern.search(coded)]
+        signs += [
+            (words, scale)
+            for words, scale, pattern in _CODED_SIGNS
+            if pattern.search(coded) and not (words.startswith("computed") and _MIXED.search(free))
+        ]
         if re.search(r"\b(maps?|difference|suv)\b", free):
             signs.append(("a computed map", Scale.OTHER))
     is_reformatted = bool(_REFORMATTED.search(everything))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import stat
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,7 @@ _SIGNATURES = (
 def file_bytes(path: Path) -> tuple[bytes, SourceFile]:
     """All bytes of a file and its digest. Raises FileFormatError when it is missing, empty or not readable."""
     try:
+        require_regular(path)
         size = path.stat().st_size
         if size > MAX_UNPACKED_BYTES + MAX_HEADER_BYTES:
             raise FileFormatError(
@@ -55,8 +57,23 @@ def file_bytes(path: Path) -> tuple[bytes, SourceFile]:
     return content, SourceFile(path.name, len(content), hashlib.sha256(content).hexdigest())
 
 
+def require_regular(path: Path) -> None:
+    """FileFormatError for a pipe, a device or a socket, which may never end; what does not exist passes."""
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):
+        return
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        kinds = ((stat.S_ISFIFO, "a pipe"), (stat.S_ISSOCK, "a socket"))
+        kind = next((words for test, words in kinds if test(mode)), "a device")
+        raise FileFormatError(
+            "scans and masks are read from regular files", f"{path.name}: {kind}", "Write it to a file first"
+        )
+
+
 def first_bytes(path: Path, count: int = 4096) -> bytes:
-    """The first bytes of a file; b"" when it cannot be read."""
+    """The first bytes of a file; b"" when it cannot be read. Raises as ``require_regular`` does."""
+    require_regular(path)
     try:
         with path.open("rb") as file:
             return file.read(count)

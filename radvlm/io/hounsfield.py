@@ -338,7 +338,8 @@ def _refusal(values: np.ndarray, dtype: np.dtype) -> str:
     if low == high:
         return f"every voxel sampled is {low:g}"
     if dtype.itemsize == 1:
-        return f"8-bit values from {low:g} to {high:g}, like a picture"
+        like = "a picture or a file of labels (masks are passed as masks, not as the CT)"
+        return f"8-bit values from {low:g} to {high:g}, like {like}"
     if high - low < 30 and not np.array_equal(values, np.rint(values)):
         return f"fractions from {low:.3g} to {high:.3g}, as if normalized"
     look = _look(values)

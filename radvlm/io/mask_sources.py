@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from radvlm.errors import FileFormatError, InputError
+from radvlm.io.file_bytes import require_regular
 from radvlm.io.image_files import has_image_name, stem_of
 from radvlm.io.label_names import names_from_extension
 from radvlm.io.raw import RawImage
@@ -120,7 +121,7 @@ def mask_files(folder: Path) -> list[Path]:
     if not found:
         raise FileFormatError(
             "a mask folder holds masks (NIfTI, NRRD or MetaImage, one per structure) or a DICOM segmentation",
-            f"{folder}: neither",
+            f"{folder.name}: no masks and no DICOM segmentation in this folder",
             "Check the path",
         )
     masks = [path for path in found if fold(stem_of(path)) not in NOT_MASKS]
@@ -146,6 +147,8 @@ def read_ahead(tasks: Sequence[Callable[[], _Item]]) -> Iterator[_Item]:
 def image_files(folder: Path) -> list[Path]:
     """Files of a folder that are called like images, sorted by name, a header and its voxels counted once."""
     found = [path for path in folder.iterdir() if has_image_name(path) and not path.name.startswith(".")]
+    for path in found:
+        require_regular(path)
     return sorted(
         (path for path in found if path.is_file() and not path.name.lower().endswith((".img", ".img.gz"))),
         key=lambda path: path.name,

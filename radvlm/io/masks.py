@@ -27,7 +27,7 @@ from radvlm.io.dicom_seg import (
     segment_structure,
     unnamed_segments,
 )
-from radvlm.io.file_bytes import path_exists
+from radvlm.io.file_bytes import path_exists, require_regular
 from radvlm.io.finding_stacks import finding_sentences, unstacked
 from radvlm.io.grids_apart import require_overlap
 from radvlm.io.image_files import read_image, read_stored, stem_of
@@ -160,6 +160,7 @@ def _checked(found: Segmentation, source: Any, like: Volume, accept_misplaced: b
 def _from_path(path: Path, like: Volume | Geometry | None, scheme: SchemeLike) -> Segmentation:
     if not path_exists(path):
         raise FileFormatError("the masks exist", f"{path}, which does not exist", "Check the path")
+    require_regular(path)
     if path.is_dir():
         inside = sorted(p for p in path.iterdir() if p.is_file() and not p.name.startswith("."))
         if not image_files(path):

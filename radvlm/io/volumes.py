@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from radvlm.errors import FileFormatError, InputError
-from radvlm.io.file_bytes import first_bytes, looks_like, path_exists
+from radvlm.io.file_bytes import first_bytes, looks_like, path_exists, require_regular
 from radvlm.io.hounsfield import Rescale, checked_rescale, to_hu
 from radvlm.io.hu_rulers import doubt_of
 from radvlm.io.interleaving import refuse_interleaved
@@ -48,8 +48,8 @@ def load_volume(
             NumPy array (I, J, K) in HU with ``affine``; a nibabel image; a MONAI MetaTensor or a torch tensor; or a
             Volume, which comes back as it is.
         affine: 4x4 from voxel index to RAS+ mm; for arrays and tensors only.
-        series: which DICOM series: SeriesInstanceUID or its ending, SeriesNumber, or part of the description.
-            Default: the axial CT with most slices.
+        series: which DICOM series: SeriesInstanceUID or its ending, SeriesNumber, folder (as ``radvlm
+            series`` lists it), or part of the description. Default: the axial CT with most slices.
         acquisition: which acquisition of a series that holds several (phases, reconstructions): as ``radvlm series``
             lists it, or the value of an attribute that tells it from the others, such as an AcquisitionNumber.
             Default: the one with most slices, of equal ones the first.
@@ -134,6 +134,7 @@ def _from_paths(paths: list[Path], which: Which, rescale: Rescale) -> RawImage:
 def _from_path(path: Path, which: Which, rescale: Rescale) -> RawImage:
     if not path_exists(path):
         raise FileFormatError("the path exists", f"{path}, which does not exist", "Check the path")
+    require_regular(path)
     if path.is_dir():
         return _from_folder(path, which, rescale)
     from radvlm.io.image_files import IMAGE_FORMATS, is_image_file

@@ -20,6 +20,7 @@ from radvlm.quantify.impossible_hu import (
     without_comparison,
     without_impossible,
 )
+from radvlm.quantify.impossible_sizes import impossible_size_warning, impossible_sizes
 from radvlm.quantify.lesion import Instance, measure_instance
 from radvlm.quantify.location import Locator
 from radvlm.quantify.mask_ends import without_sizes_at_mask_ends
@@ -104,7 +105,8 @@ def measure_scan(
     decisions += noted
     contacts = tumor_contacts(segmentation, tuple(lesions))
     lesions = [replace(x, contacts=contacts[x.region.id]) if x.region.id in contacts else x for x in lesions]
-    impossible = impossible_attenuation((*structures, *lesions))
+    oversized = impossible_sizes(segmentation, structures)
+    impossible = impossible_attenuation((*structures, *lesions)) | oversized
     structures = without_impossible(structures, impossible)
     phase: Phase | None = None
     if doubt:
@@ -120,7 +122,8 @@ def measure_scan(
     decisions += ends
     structures = without_impossible(structures, impossible)
     lesions = without_comparison(without_impossible(lesions, impossible), impossible)
-    decisions += impossible_warning(impossible)
+    decisions += impossible_warning({region: why for region, why in impossible.items() if region not in oversized})
+    decisions += impossible_size_warning(oversized)
     if doubt:
         structures = tuple(without_attenuation(record, doubt) for record in structures)
         lesions = [without_attenuation(lesion, doubt) for lesion in lesions]

@@ -115,7 +115,7 @@ def structure(name: str) -> Structure:
         import difflib
 
         near = difflib.get_close_matches(name, structures(), n=3)
-        remedy = f"Did you mean {', '.join(near)}?" if near else "`radvlm info --structures` lists all names"
+        remedy = f"Did you mean {', '.join(near)}?" if near else "`radvlm info structures` lists all names"
         raise StructureError("structures are named as in the anatomy table", repr(name), remedy) from None
 
 

@@ -216,7 +216,7 @@ def unknown_names(names: Iterable[str], what: str = "structure names") -> Struct
     return StructureError(
         f"{what} are known to radvlm",
         with_near_names(names),
-        "Rename them, remove them, or pass scheme={label: structure}; `radvlm info --structures` lists all names",
+        "Rename them, remove them, or pass scheme={label: structure}; `radvlm info structures` lists all names",
     )
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 #: Step of the decisions about where masks lie on their scan: their warnings stand in the head of every report.
 PLACEMENT = "placement"
+#: Step of the decisions about images that were given and not read: their warnings stand in the head of every report.
+UNREAD = "unread"
 
 
 @dataclass(frozen=True)
@@ -16,6 +18,9 @@ class SourceFile:
     name: str
     size_bytes: int
     sha256: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", _printable(self.name))
 
 
 @dataclass(frozen=True)
@@ -30,7 +35,20 @@ class Decision:
     what: str
     warning: bool = False
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "what", _printable(self.what))
+
+
+def _printable(text: str) -> str:
+    r"""Text that can be written as UTF-8: a byte of a file name that is none becomes ``\xff``."""
+    return text if text.isascii() else text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
 
 def placement_warnings(decisions: Iterable[Decision]) -> tuple[str, ...]:
     """What must be known of where masks lie before anything else is read, each once."""
     return tuple(dict.fromkeys(d.what for d in decisions if d.warning and d.step == PLACEMENT))
+
+
+def unread_warnings(decisions: Iterable[Decision]) -> tuple[str, ...]:
+    """What was given and not read though it may belong to the scan, each once."""
+    return tuple(dict.fromkeys(d.what for d in decisions if d.warning and d.step == UNREAD))

@@ -14,7 +14,7 @@ from radvlm.errors import GridError, VerificationError
 from radvlm.io import load_segmentation, load_volume
 from radvlm.io.size_rulers import SIZE_STEP
 from radvlm.types.finding import Finding
-from radvlm.types.provenance import Decision, placement_warnings
+from radvlm.types.provenance import UNREAD, Decision, placement_warnings
 from radvlm.types.report import Report
 from radvlm.types.scan_measurements import Measurements
 from radvlm.types.segmentation import Segmentation
@@ -269,7 +269,7 @@ def examination(
     lines.append(("Comparison", "None."))
     lines.append(("Masks", _mask_words(segmentation)))
     lines += [("Caution", what) for what in placement_warnings((*segmentation.decisions, *decisions))]
-    lines += [("Caution", d.what) for d in volume.decisions if d.step == SIZE_STEP and d.warning]
+    lines += [("Caution", d.what) for d in volume.decisions if d.step in (UNREAD, SIZE_STEP) and d.warning]
     if volume.attenuation_doubt:
         lines.append(("Attenuation", f"not interpreted: {volume.attenuation_doubt}."))
     return tuple(lines)

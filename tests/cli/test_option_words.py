@@ -70,3 +70,10 @@ def test_messages_of_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert "liver" in capsys.readouterr().out
     assert main(["measure", "nope.nii.gz", "--masks", str(path)]) == 2
     assert "Received: nope.nii.gz, which does not exist. Required: the path exists." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["foo", "0,5", "1", "nan,0", "1,2,3"])
+def test_a_rescale_is_checked_before_anything_is_read(text, capsys):
+    with pytest.raises(SystemExit):
+        main(["report", "no-such.nii.gz", "-o", "out", f"--rescale={text}"])
+    assert "is not auto, none, header or SLOPE,INTERCEPT" in capsys.readouterr().err

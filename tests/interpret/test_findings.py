@@ -35,6 +35,15 @@ def test_ids_are_in_report_order_and_unique() -> None:
     assert [c.id for c in citable(found)] == [f"F{n}" for n in range(1, len(citable(found)) + 1)]
 
 
+def test_of_a_group_given_in_part_the_rest_is_named_and_not_the_group() -> None:
+    """With a mask of the stomach, "stomach and bowel: no mask was provided" would be wrong beside its sentence."""
+    part = interpret(hand_made.numbers([hand_made.organ("stomach", 300.0)]), patient=ADULT)
+    assert _one(part, "small_bowel_dilation").category == "caliber of the small bowel"
+    assert not [f for f in citable(part) if f.category == "stomach and bowel"]
+    none = interpret(hand_made.numbers([hand_made.organ("spleen", 210.0)]), patient=ADULT)
+    assert {f.category for f in citable(none) if f.section == "bowel"} == {"stomach and bowel"}
+
+
 def test_a_complete_spleen_is_judged_and_a_cut_one_is_not() -> None:
     whole = interpret(hand_made.numbers([hand_made.organ("spleen", 210.0)]), patient=ADULT)
     assert _one(whole, "splenomegaly").status is Status.ABSENT

@@ -16,16 +16,23 @@ CHEST; Abd 80kV; Portal venous 5.0 B30f; VUE AXIALE; TRUE NON CONTRAST; CALCIUM 
 HEPATIC VOLUME; LIVER MASS; BONE DENSITY; LUNG DENSITY SCAN; Non-subtracted; ORAL IODINE; POST CPR CHEST;
 Iodine allergy; HAP 2mm; MD ABDOMEN; SUB 5MM; Thorax 1.0 Br40; Gout hands 80; Mono-phase liver; SPECTRAL CT;
 Sn150kV; Dose reduced thorax; MASK; Mixed 120kV M_0.5; FUNCTION; T3D; Jodallergie; mit Jod; 5mm MPR ax; Stroke
-perfusion 80kV; Nephro 100 s"""
+perfusion 80kV; Nephro 100 s; Art - Nat; ART/PORT; nat art pv; VUE CORONALE; vue de face;
+Bone marrow transplant; SUB; ECV 5 min; Delta; lumbar fusion; fused vertebrae; Scatter correction on; fat pad; water
+contrast; Ca score; Iodine contrast; W/O overlay; Sub-Q abscess; subclavian ven; hematoma; DIFFUSE LUNG; CTA late;
+liver fat; Abd water oral"""
 MAPS = """Iodine map; Iodine Density; IodineNoWater; Iodine(Water); Water(Iodine); Iodine; DE_Iodine_Overlay;
 Iodkarte; Jodkarte; carte iode; Z Effective; ZEff; Eff-Z; Effective Atomic Number; Electron Density;
 ElectronDensity; Rho/Z; CBF; CBV; rCBV; MTT; TTP; Tmax; Blood Flow; Lung PBV; Perfused blood volume; Dose map;
 RTDose; Subtraction; Subtracted lung; VRT; Uric Acid; Contrast Map; HAP(Water); MD Iodine; Material Density;
 Stopping power ratio; Fat fraction; Ventilation map; perfusion map; iodinemap; Contrast overlay; Mean transit
-time; Iodine contrast map; with iodine map"""
+time; Iodine contrast map; with iodine map; Fat(HAP); HAP(Fat); Fat(Water); Calcium(Fat); Blood(Calcium); MD-Fat;
+HAP(Iodine); ECV map; ECV Map 3.0; Photoelectric; Photo-electric effect; Compton; Scatter image; SUB art-nat;
+SUB Portal; Delta arterial; art minus nat; portal sub; Spectral SBI; SBI; Overlay fused; I-Overlay; Color Overlay;
+T1 map; fibrosis map; PET fused images"""
 LIKE_HU = """MonoE 70keV; Monoenergetic 40; 40 keV; MONO 70; Monochromatic 55keV; VMI 65; VNC; Virtual Non
 Contrast; VirtualNonContrast; virtual unenhanced; GSI VUE; MIP 10mm; MinIP; thin MIP; Mono+ 40; calcium
-suppression; VNCa; Optimum Contrast; bone removal; Virtuell nativ; axial_mono_70keV"""
+suppression; CaSupp Index 60; Ca Supp 25; CASUPP; VUE; VUE 2.5mm; Abd VUE; Bone Marrow Edema; bone marrow oedema;
+Hardplaque; VNCa; Optimum Contrast; bone removal; Virtuell nativ; axial_mono_70keV"""
 
 
 @pytest.mark.parametrize(
@@ -50,6 +57,8 @@ def test_descriptions(descriptions, scale, image_type):
         (("MAT_REMOVED",), Scale.LIKE_HU),
         (("VMI",), Scale.LIKE_HU),
         (("MAXIMUM",), Scale.LIKE_HU),
+        (("AXIAL", "CT_SOM5 SPI", "DUAL", "ENERGY"), Scale.LIKE_HU),
+        (("AXIAL", "CT_SOM5 SPI DUAL ENERGY"), Scale.LIKE_HU),
         (("PROJECTION IMAGE",), Scale.LIKE_HU),
         (("MPR",), Scale.HU),
         (("CT_SOM5 SPI DUAL", "STD"), Scale.HU),
@@ -58,6 +67,11 @@ def test_descriptions(descriptions, scale, image_type):
 )
 def test_image_types(more, scale):
     assert pixel_values("", DERIVED[:2] + more, "HU", (), "", ("Abdomen",)).scale == scale
+
+
+def test_a_linear_mixture_of_two_energies_is_a_ct():
+    image_type = ("DERIVED", "PRIMARY", "AXIAL", "CT_SOM5 SPI", "DUAL", "ENERGY")
+    assert pixel_values("", image_type, "HU", (), "", ("Mixed 120kV M_0.5",)).scale == Scale.HU
 
 
 def test_an_original_perfusion_scan_is_a_ct():

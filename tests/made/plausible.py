@@ -156,6 +156,13 @@ def cropped(scan: Scan, rng: np.random.Generator) -> Scan:
     return replace(scan, hu=scan.hu[window], labels=scan.labels[window], affine=affine)
 
 
+def enlarged(scan: Scan, factor: int) -> Scan:
+    """The same scan with ``factor`` times as many voxels along x and y, each repeated."""
+    affine = scan.affine @ np.diag([1 / factor, 1 / factor, 1.0, 1.0])
+    hu, labels = (np.repeat(np.repeat(a, factor, 0), factor, 1) for a in (scan.hu, scan.labels))
+    return replace(scan, hu=hu, labels=labels, affine=affine)
+
+
 # -- files ----------------------------------------------------------------------------------------------------------
 
 
