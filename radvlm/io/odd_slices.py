@@ -39,8 +39,13 @@ def odd_slices(hu: np.ndarray, affine: np.ndarray) -> tuple[Decision, ...]:
         hu: in stored order; slices lie along the last axis or from foot to head.
         affine: 4x4 from its index to RAS+ mm. Only from foot to head does anatomy change too little to make a step.
     """
-    upwards = int(np.argmax(np.abs(affine[2, :3] / np.linalg.norm(affine[:3, :3], axis=0))))
-    if hu.ndim != 3 or hu.shape[upwards] < 4:
+    if hu.ndim != 3 or np.shape(affine) != (4, 4):
+        return ()  # refused with the grid
+    lengths = np.linalg.norm(affine[:3, :3], axis=0)
+    if not np.isfinite(affine).all() or not lengths.all():
+        return ()
+    upwards = int(np.argmax(np.abs(affine[2, :3] / lengths)))
+    if hu.shape[upwards] < 4:
         return ()
     stack = _sampled(hu, upwards)
     if len(np.unique(stack)) < FEWEST_VALUES:
