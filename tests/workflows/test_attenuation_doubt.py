@@ -85,5 +85,6 @@ def test_rescale_is_a_setting_an_option_and_an_argument(case, tmp_path, capsys) 
     assert main(["measure", str(path), "--masks", str(named), "--rescale", "2,-1400", "--format", "json"]) == 0
     told = json.loads(capsys.readouterr().out)["structures"][0]["measurements"]
     assert next(m["value"] for m in told if m["quantity"] == "mean_hu") == pytest.approx(truth, abs=0.5)
-    assert main(["measure", str(path), "--masks", str(named), "--rescale", "twice"]) == 2
-    assert "rescale is 'auto'" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        main(["measure", str(path), "--masks", str(named), "--rescale", "twice"])
+    assert "'twice' is not auto, none, header or SLOPE,INTERCEPT" in capsys.readouterr().err
