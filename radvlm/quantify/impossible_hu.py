@@ -66,9 +66,13 @@ def without_comparison(lesions: Sequence[LesionMeasurements], reasons: Mapping[s
 
 def impossible_warning(reasons: Mapping[str, str]) -> tuple[Decision, ...]:
     """One warning that names what was taken back; nothing without reasons."""
+    return warning_of("An attenuation that no patient has is not interpreted, and the mask may be misplaced", reasons)
+
+
+def warning_of(what: str, reasons: Mapping[str, str]) -> tuple[Decision, ...]:
+    """``what`` as one warning with the first of the reasons; nothing without any."""
     named = sorted(set(reasons.values()))
     if not named:
         return ()
     shown = "; ".join(named[:MOST_NAMED]) + (f"; and {len(named) - MOST_NAMED} more" if named[MOST_NAMED:] else "")
-    what = f"An attenuation that no patient has is not interpreted, and the mask may be misplaced: {shown}."
-    return (Decision(PLACEMENT, what, warning=True),)
+    return (Decision(PLACEMENT, f"{what}: {shown}.", warning=True),)

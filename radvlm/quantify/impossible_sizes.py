@@ -6,9 +6,10 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
+from radvlm.quantify.impossible_hu import warning_of
 from radvlm.types.anatomy import structure
 from radvlm.types.possible_sizes import possible_size
-from radvlm.types.provenance import PLACEMENT, Decision
+from radvlm.types.provenance import Decision
 from radvlm.types.scan_measurements import StructureMeasurements
 from radvlm.types.segmentation import Segmentation
 
@@ -16,8 +17,6 @@ from radvlm.types.segmentation import Segmentation
 TAIL = 0.05
 #: What fills more of a cube of its length than this is a mass (a ball fills half), and its length says nothing.
 MASS_SHARE = 1 / 8
-#: So many are named in the warning.
-MOST_NAMED = 6
 
 
 def impossible_sizes(segmentation: Segmentation, records: Iterable[StructureMeasurements]) -> dict[str, str]:
@@ -40,12 +39,7 @@ def impossible_sizes(segmentation: Segmentation, records: Iterable[StructureMeas
 
 def impossible_size_warning(reasons: Mapping[str, str]) -> tuple[Decision, ...]:
     """One warning that names what is too large; nothing without reasons."""
-    named = sorted(set(reasons.values()))
-    if not named:
-        return ()
-    shown = "; ".join(named[:MOST_NAMED]) + (f"; and {len(named) - MOST_NAMED} more" if named[MOST_NAMED:] else "")
-    what = f"Structures are larger than anybody's, and the labels may be of another scheme: {shown}."
-    return (Decision(PLACEMENT, what, warning=True),)
+    return warning_of("Structures are larger than anybody's, and the labels may be of another scheme", reasons)
 
 
 def _box_mm(segmentation: Segmentation, name: str) -> float:
