@@ -152,7 +152,7 @@ def test_further_beyond_a_limit_never_comes_later() -> None:
     """Within one urgency of one rule, on the abnormal side, importance rises with the distance from the limit."""
     judged = 0
     for rule in load_rules().rules:
-        for classes in (rule.classes, *rule.classes_by_sex.values()):
+        for classes in filter(None, (rule.classes, *rule.classes_by_sex.values())):
             limits = [c.limit for c in classes if c.limit is not None]
             low, high = min([*limits, 0]) - 60 if rule.unit == "HU" else 0.01, max([*limits, 0]) * 3 + 60
             values = [low + (high - low) * n / 300 for n in range(301)]
