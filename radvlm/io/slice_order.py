@@ -94,7 +94,7 @@ class _Look:
 
     def __init__(self, stack: np.ndarray, spacing_mm: float) -> None:
         self.soft = soft = _averaged(stack)
-        self.has_metal = (stack > METAL_HU).any((1, 2))
+        self.has_metal = np.asarray((stack > METAL_HU).any((1, 2)))
         self.is_flat = stack.min((1, 2)) == stack.max((1, 2))  # told by ``odd_slices``
         self.is_thick = spacing_mm > THICK_MM
         self.last = len(soft) - 1
@@ -174,7 +174,9 @@ def _differences(one: np.ndarray, other: np.ndarray) -> np.ndarray:
 def _mirrored(look: _Look, flips: tuple[str, str]) -> list[str]:
     """Parts of the scan that are mirrored against the slices before."""
     soft, steps = look.soft, look.steps
-    flipped = np.stack([_differences(np.flip(soft[1:], [1 + axis for axis in axes]), soft[:-1]) for axes in _FLIPS])
+    flipped = np.stack(
+        [_differences(np.flip(soft[1:], tuple(1 + axis for axis in axes)), soft[:-1]) for axes in _FLIPS]
+    )
     limit = UNMIRRORED_THICK if look.is_thick else UNMIRRORED
     found = np.flatnonzero(look.has_body & (flipped.min(0) < limit * steps))
     if not found.size:
