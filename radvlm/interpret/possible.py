@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from radvlm.interpret.rules import Rule, RuleClass
 from radvlm.types.measurement import Measurement
 from radvlm.types.phrases import joined
+from radvlm.types.urgency import Urgency, importance
 from radvlm.wording.numbers import as_printed, printed_step, rounded
 
-#: From this importance on (an aneurysm) what is only possible is told in the impression beside an ordinary value.
-SERIOUS = 75
 _SERIOUS = {"absent": 0, "indeterminate": 1, "present": 2}
 
 
@@ -76,9 +75,9 @@ def possible_classes(classes: Sequence[RuleClass], least: float, most: float) ->
 def class_within(rule: Rule, found: Sequence[RuleClass], own: RuleClass, number: Judged) -> RuleClass:
     """The class that stands for all possible ones: itself where they say the same, else one whose words are hedged.
 
-    The least serious class gives the first word, and the status is open where the statuses differ. Importance is that
+    The least serious class gives the first word, and the status is open where the statuses differ. Urgency is that
     of the most serious class; but where the printed value is ordinary, what is merely possible reaches the impression
-    only from ``SERIOUS`` on, so that a normal artery on a coarse grid does not.
+    only as a degree of danger that must be known within days, so that a normal artery on a coarse grid does not.
     """
     worst = max(found, key=_seriousness)
     if len({(c.category, c.status) for c in found}) == 1:
@@ -105,11 +104,11 @@ def class_within(rule: Rule, found: Sequence[RuleClass], own: RuleClass, number:
         headline = f"{joined([base.headline, *heads], 'or')}, {within}"
     else:
         headline = f"possible {joined(heads, 'or')}, {within}" if heads else ""
-    weight = 0 if is_ordinary(own) and worst.importance < SERIOUS else worst.importance
+    silent = is_ordinary(own) and not (rule.graded and importance(worst.urgency) >= importance(Urgency.DAYS))
     return RuleClass(
         category=category,
         status=statuses.pop() if len(statuses) == 1 else "indeterminate",  # type: ignore[arg-type]
-        importance=weight if headline else 0,
+        urgency=Urgency.NONE if silent or not headline else worst.urgency,
         headline=headline,
         reason=f"a limit lies {within}",
     )
@@ -120,5 +119,5 @@ def is_ordinary(item: RuleClass) -> bool:
     return item.category is None or item.status == "absent"
 
 
-def _seriousness(item: RuleClass) -> tuple[int, int]:
-    return item.importance, _SERIOUS[item.status] if item.category is not None else 0
+def _seriousness(item: RuleClass) -> tuple[float, int]:
+    return importance(item.urgency), _SERIOUS[item.status] if item.category is not None else 0

@@ -15,6 +15,7 @@ from radvlm.types.anatomy import LEVELS, RARE_LEVELS, structure
 from radvlm.types.finding import Assessment, Finding, Status
 from radvlm.types.phrases import joined
 from radvlm.types.scan_measurements import Measurements, StructureMeasurements
+from radvlm.types.urgency import importance
 
 #: Losses in the order in which one names the deformity: a low back makes it a crush, whatever else is low.
 DEFORMITIES = {
@@ -82,7 +83,7 @@ def height_loss(case: Case, record: StructureMeasurements) -> Assessment | None:
         tuple(sorted(losses.values(), key=lambda m: m is not worst)),
         category=words,
         rule=reference(rule),
-        importance=outcome.importance,
+        importance=importance(outcome.urgency, rule.ratio_to_limit(outcome, worst.value)),
         headline=f"{name.removeprefix('vertebrae_')} {words}",
         reason=outcome.reason,
         possible=verdict.possible,

@@ -63,7 +63,7 @@ def test_grades(losses, words):
          "indeterminate"),
         (17, 4, "possibly Genant grade 1, within the measurement error of 4 percent", "indeterminate"),
         (12, 11, "possibly Genant grade 1, within the measurement error of 11 percent", "indeterminate"),
-        (23, 2, "wedge deformity, at least Genant grade 1, Genant grade 2 within the measurement error of 2 percent",
+        (23, 2, "wedge deformity, Genant grade 1 or Genant grade 2, within the measurement error of 2 percent",
          "present"),
         (12, 7, "of preserved height", "absent"),
     ],
