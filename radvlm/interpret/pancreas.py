@@ -101,7 +101,8 @@ def _t_stage(case: Case, lesion: LesionMeasurements) -> Assessment | Finding:
     words = f"T stage of the {structure(lesion.structure).words}"
     touched = [v for v in T4_ARTERIES if v in contacts and contacts[v].touches]
     long = measured(lesion, "long_axis")
-    category, status, doubt, possible = "", Status.PRESENT, "", ()  # type: tuple[str, ...]
+    category, status, doubt = "", Status.PRESENT, ""
+    possible: tuple[str, ...] = ()
     numbers: tuple[Measurement, ...] = () if long is None else (long,)
     if touched:
         category = "stage cT4 by arterial contact (AJCC 8)"

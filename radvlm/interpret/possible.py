@@ -107,7 +107,7 @@ def class_within(rule: Rule, found: Sequence[RuleClass], own: RuleClass, number:
     silent = is_ordinary(own) and not (rule.graded and importance(worst.urgency) >= importance(Urgency.DAYS))
     return RuleClass(
         category=category,
-        status=statuses.pop() if len(statuses) == 1 else "indeterminate",  # type: ignore[arg-type]
+        status=statuses.pop() if len(statuses) == 1 else "indeterminate",
         urgency=Urgency.NONE if silent or not headline else worst.urgency,
         headline=headline,
         reason=f"a limit lies {within}",
