@@ -462,7 +462,9 @@ def test_the_sign_of_an_attenuation_is_part_of_it() -> None:
 @pytest.fixture(scope="module")
 def cut_liver() -> tuple[Finding, ...]:
     """The liver is cut, spleen and left kidney are whole, the right kidney was searched for and not found."""
-    cyst = hand_made.lesion("liver_cyst", 1, 24.0, 18.0, 5, "liver", ("liver_segment_6",), attenuation="hypoattenuating")
+    cyst = hand_made.lesion(
+        "liver_cyst", 1, 24.0, 18.0, 5, "liver", ("liver_segment_6",), attenuation="hypoattenuating"
+    )
     organs = [hand_made.organ("liver", 1200, 50, ("superior",)), hand_made.organ("spleen", 210, 52)]
     organs.append(hand_made.organ("kidney_left", 150, 30))
     absent = ("kidney_right", "kidney_cyst_left", "kidney_cyst_right")
@@ -492,7 +494,11 @@ CUT = (
 def test_whether_an_organ_is_complete_is_a_claim_in_any_words(
     cut_liver: tuple[Finding, ...], words: str, is_whole: bool
 ) -> None:
-    for site, name, cut in (("liver", "liver", True), ("spleen", "spleen", False), ("kidney_left", "left kidney", False)):
+    for site, name, cut in (
+        ("liver", "liver", True),
+        ("spleen", "spleen", False),
+        ("kidney_left", "left kidney", False),
+    ):
         text = f"The {name} is {words}."
         assert (_said(cut_liver, text, f"organ@{site}", section="liver") is None) is (is_whole is not cut), text
     both = ("organ@liver", "organ@spleen")

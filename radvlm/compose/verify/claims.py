@@ -10,7 +10,7 @@ from radvlm.compose.referents import phrases_of
 from radvlm.compose.verify.normal_form import wordings
 from radvlm.types.anatomy import LEVELS
 from radvlm.types.finding import Citable, Source
-from radvlm.wording.vocabulary import Term, lexicon, tokenize
+from radvlm.wording.vocabulary import Term, lexicon
 
 _UNITS = {
     "mm": "mm",

@@ -85,7 +85,8 @@ def _states(data: Mapping) -> Iterator[tuple[str, Words]]:
 
 def normal(words: Words) -> Words:
     """Words in their normal form, the longest phrase first at each place."""
-    table, found, index = paraphrases().same, [], 0
+    table, index = paraphrases().same, 0
+    found: list[str] = []
     while index < len(words):
         for other, same in table.get(words[index], ()):
             if words[index : index + len(other)] == other:

@@ -26,7 +26,6 @@ from radvlm.compose.merge_model import conflicts, would_deny
 from radvlm.compose.model_sentences import is_model
 from radvlm.compose.referents import CUT_PHRASES, Subject, category_words, subjects_of
 from radvlm.compose.verify.claims import (
-    WHOLE,
     Count,
     LevelRange,
     Mark,
@@ -372,7 +371,7 @@ class _Check:
             raise _Refused(f"it is said of {self.organ_spoken_of!r}, and a lesion in it is cited")
 
     def _whole(self, part: _Part, candidates: list[Subject], pending: list[_Part]) -> None:
-        """That organs are in the scan as a whole holds for all that are named, and of those named as a group for all."""
+        """That organs are in the scan as a whole holds for all that are named, and for all of a group."""
         organs = {f.site: f for f in self.findings if isinstance(f, Finding) and f.kind == "organ"}
         parts = [*pending, part]
         tokens = [t for p in parts for t in p.of(Named)]
