@@ -84,9 +84,10 @@ def unmet_condition(rule: Rule, case: Case, records: tuple[Record, ...]) -> str 
             return NO_CT
         if phase.reason.startswith(NOT_INTERPRETED):
             return phase.reason
-        if phase.name == "unknown" or not phase.certain:
+        one_of_them = bool(phase.possible) and set(phase.possible) <= set(when.phases)
+        if phase.name == "unknown" or not (phase.certain or one_of_them):
             return "the contrast phase is not certain"
-        if phase.name not in when.phases:
+        if phase.certain and phase.name not in when.phases:
             wanted = " or ".join(when.phases)
             return f"the rule needs the {wanted} phase and this scan is in the {phase.name} phase"
     if when.min_age_years is not None:

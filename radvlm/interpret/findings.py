@@ -140,7 +140,7 @@ def _contrast_phase(phase: Phase | None) -> Finding:
     if phase is not None:
         is_open = phase.name == "unknown" or not phase.certain
         status, reason = Status.INDETERMINATE if is_open else Status.PRESENT, phase.reason
-        name = "" if phase.name == "unknown" else phase.name
+        name = (phase.timing if phase.certain else "") or ("" if phase.name == "unknown" else phase.name)
     source = Source.HEADER if phase is None else Source.VOXELS
     return Finding("?", "contrast_phase", status, "", "technique", category=name, reason=reason, source=source)
 

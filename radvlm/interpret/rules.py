@@ -101,7 +101,7 @@ class AppliesWhen(_Strict):
     """Conditions of a rule; all must hold. An unmet or unknown one gives "not assessed" with the reason.
 
     Attributes:
-        phases: contrast phases, known with certainty.
+        phases: contrast phases; the scan is certainly in one of them.
         min_age_years: the age is known and at least this.
         sex_known: the sex is known (for rules with ``classes_by_sex``).
         complete: the structure is not cut by the field of view.
