@@ -312,11 +312,12 @@ def _bones(tops: Sequence[Finding], attached: dict[str, list[Finding]]) -> list[
     ribs = [f for f in tops if f.site.startswith("rib")]
     others = [f for f in tops if f not in spine and f not in ribs]
     if spine:
-        cut = [f for f in spine if f.cut_by]
-        word = "Vertebra" if len(spine) == 1 else "Vertebrae"
-        state = "incompletely imaged" if len(cut) == len(spine) else "included in the scan"
-        text = f"{word} {level_runs(f.site for f in spine)} {be(len(spine) > 1)} {state}"
-        if cut and len(cut) < len(spine):
+        cut, whole = [f for f in spine if f.cut_by], [f for f in spine if not f.cut_by]
+        first = whole or cut
+        word = "Vertebra" if len(first) == 1 else "Vertebrae"
+        state = "included in the scan" if whole else "incompletely imaged"
+        text = f"{word} {level_runs(f.site for f in first)} {be(len(first) > 1)} {state}"
+        if cut and whole:
             text += f"; {level_runs(f.site for f in cut)} {be(len(cut) > 1)} incompletely imaged"
         sentences.append(Sentence(text + ".", "bones", tuple(spine)))
     grouped = len(ribs) > 1
