@@ -26,6 +26,8 @@ from radvlm.wording.vocabulary import base_name, base_words, lexicon, noun, plur
 _SINGLE = {"liver": "liver", "spleen": "spleen", "pancreas": "pancreas"}
 _SIZE_QUANTITIES = ("volume", "length", "extent_superior_inferior", "diameter")
 _MUSCLE_LIST = 6
+#: Where the mean of a mask is so far (HU) from its parenchyma, the parenchyma is told.
+APART_HU = 10.0
 #: A list of more structures than this is said as "the segmented structures"; of complete ones, which are no news.
 _LONGEST_LIST = {"incompletely imaged": 14, "included in the scan": 8}
 
@@ -270,13 +272,17 @@ def _size_words(finding: Finding, judged: Sequence[Assessment], style: Style) ->
 
 def _density_words(finding: Finding, judged: Sequence[Assessment], style: Style) -> tuple[str, list[Assessment]]:
     """``mean attenuation 45 HU, borderline for steatosis``; bare attenuation only in the full style."""
-    mean = finding.measurement("mean_hu")
-    verdicts = [j for j in judged if j.measurements and j.measurements[0].quantity == "mean_hu"]
+    mean, words = finding.measurement("mean_hu"), "mean attenuation"
+    verdicts = [j for j in judged if j.measurements and j.measurements[0].quantity in ("mean_hu", "parenchyma_hu")]
+    tissue = finding.measurement("parenchyma_hu")
+    of_tissue = any(v.measurements[0].quantity == "parenchyma_hu" for v in verdicts)
+    if tissue is not None and mean is not None and (of_tissue or abs(tissue.value - mean.value) >= APART_HU):
+        mean, words = tissue, "parenchymal attenuation"
     wanted = style.is_full and style.attenuation and finding.site in lexicon().attenuation_of
     abnormal = any(v.status is not Status.ABSENT for v in verdicts)
     if mean is None or not (wanted or abnormal):
         return "", []
-    where = "mean attenuation of the imaged part" if finding.cut_by else "mean attenuation"
+    where = f"{words} of the imaged part" if finding.cut_by else words
     return ", ".join([f"{where} {hu_text(mean.value)}", *(v.category for v in verdicts)]), verdicts
 
 

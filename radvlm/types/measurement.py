@@ -23,6 +23,7 @@ QUANTITIES: dict[str, str] = {
     "sd_hu": "HU",
     "median_hu": "HU",
     "core_mean_hu": "HU",
+    "parenchyma_hu": "HU",
     "p05_hu": "HU",
     "p25_hu": "HU",
     "p75_hu": "HU",
