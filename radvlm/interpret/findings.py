@@ -23,13 +23,14 @@ from radvlm.interpret.assess import (
     apply_pair_rule,
     apply_structure_rule,
     assessed,
-    classify,
     cut_reason,
+    judge,
     site_of,
     stand_alone,
     unassessed,
 )
 from radvlm.interpret.pancreas import pancreas_outcomes
+from radvlm.interpret.possible import judged
 from radvlm.interpret.relations import relations
 from radvlm.interpret.report_checklist import Survey, load_survey
 from radvlm.interpret.rules import Rules, load_rules
@@ -129,9 +130,9 @@ def _scan(case: Case) -> list[Finding]:
     for rule in case.rules.rules:
         if rule.level == "scan" and rule.enabled and rule.quantity in by_quantity:
             value = by_quantity[rule.quantity]
-            outcome = classify(rule, case, value.value)
-            if outcome.category is not None:
-                found.append(stand_alone(assessed(rule, outcome, "", (), (value,))))
+            verdict = judge(rule, case, judged(value))
+            if verdict.outcome.category is not None:
+                found.append(stand_alone(assessed(rule, verdict, "", (), (value,))))
     return found
 
 

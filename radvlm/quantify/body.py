@@ -126,7 +126,7 @@ def liver_spleen_ratio(liver_hu: float | None, spleen_hu: float | None, phase: P
     elif phase.name != "non-contrast" or not phase.certain:
         reason = f"it needs a plain CT, and this scan is {phase.name}{'' if phase.certain else ' (not certain)'}"
     elif liver_hu is None or spleen_hu is None:
-        reason = "the tissue of liver and spleen was not measured"
+        reason = "the spleen was not measured" if spleen_hu is None else "the liver was not measured"
     elif spleen_hu <= 0:
         reason = f"the spleen measures {spleen_hu:.0f} HU, which is no spleen"
     if reason or liver_hu is None or spleen_hu is None:

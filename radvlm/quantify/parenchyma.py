@@ -4,8 +4,8 @@ What a radiologist samples with regions of interest: the mean of a mask mixes fa
 it, and steatosis would be read from them. Masks of what is not parenchyma are cut out with a margin; what no mask names
 is left out by its HU: the center is that of the shortest interval that holds a quarter, then half of the voxels
 (Rousseeuw and Leroy, Statistica Neerlandica 1988;42:103), which almost half of other tissue does not move, and the mean
-is that of the voxels within 2.5 robust standard deviations of it. How far the organ itself is uneven is told by the
-spread of the centers of cubes of 25 mm.
+is that of the voxels within 2.5 robust standard deviations of it. How well it is known where the organ is uneven is
+told by the spread of the centers of cubes of 25 mm, divided by the square root of their number.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ CUBE_MM, MIN_CUBE_VOXELS, MIN_CUBES = 25.0, 20, 4
 #: Voxels are kept within so many robust standard deviations.
 KEPT_SD = 2.5
 #: Shares of the values in the shortest interval, and its half-width for a normal distribution of standard deviation 1.
-_NARROWING = ((0.25, 0.3186393639643752), *((0.5, 0.6744897501960817),) * 3)
+_HALF_OF_NORMAL = 0.6744897501960817
+_NARROWING = ((0.25, 0.3186393639643752), *((0.5, _HALF_OF_NORMAL),) * 3)
 QUANTITY = "parenchyma_hu"
 _METHOD = "robust mean of the tissue off its edge"
 
@@ -45,7 +46,7 @@ def parenchyma(
     if np.count_nonzero(inside) < MIN_VOXELS:
         return [], [Omission(QUANTITY, name, "too little of its tissue lies away from edges, lesions and vessels")]
     center, _ = robust_center(values[inside])
-    return [Measurement(QUANTITY, center, _METHOD, _unevenness(inside, values, spacing), name)], []
+    return [Measurement(QUANTITY, center, _METHOD, _standard_error(inside, values, spacing), name)], []
 
 
 def tissue_samples(
@@ -109,8 +110,8 @@ def _shortest(ordered: np.ndarray, share: float) -> tuple[float, float]:
     return (low + high) / 2, (high - low) / 2
 
 
-def _unevenness(inside: np.ndarray, values: np.ndarray, spacing_mm: tuple[float, float, float]) -> float | None:
-    """Robust standard deviation (HU) of the centers of cubes of an organ; None where it holds too few."""
+def _standard_error(inside: np.ndarray, values: np.ndarray, spacing_mm: tuple[float, float, float]) -> float | None:
+    """Robust standard error (HU) of the mean of cubes of an organ; None where it holds too few."""
     cube = np.zeros(int(np.count_nonzero(inside)), dtype=np.int64)
     for indices, size, length in zip(np.nonzero(inside), spacing_mm, inside.shape, strict=True):
         cube = cube * (int(length * size / CUBE_MM) + 1) + (indices * size / CUBE_MM).astype(np.int64)
@@ -120,5 +121,5 @@ def _unevenness(inside: np.ndarray, values: np.ndarray, spacing_mm: tuple[float,
     centers = [robust_center(part)[0] for part in parts if part.size >= MIN_CUBE_VOXELS]
     if len(centers) < MIN_CUBES:
         return None
-    middle = float(np.median(centers))
-    return 1.4826 * float(np.median(np.abs(np.array(centers) - middle)))
+    low, high = np.percentile(centers, (25, 75))
+    return float(high - low) / (2 * _HALF_OF_NORMAL) / len(centers) ** 0.5
