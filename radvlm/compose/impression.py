@@ -11,6 +11,7 @@ from radvlm.types.anatomy import is_lesion_kind, structure
 from radvlm.types.finding import Assessment, Citable, Finding, Status
 from radvlm.types.phrases import joined
 from radvlm.types.report import Sentence
+from radvlm.types.urgency import Urgency, importance
 from radvlm.wording.numbers import rounded
 from radvlm.wording.sentences import capital
 from radvlm.wording.structure_names import be, structure_list
@@ -19,18 +20,19 @@ from radvlm.wording.vocabulary import lexicon, tokenize
 
 #: The lesions that readers ask for first.
 _ASKED = ("focal_liver_lesion", "focal_pancreatic_lesion", "focal_renal_lesion", "pulmonary_nodule")
-#: Measured findings below this importance may give way to what only a model saw.
-_INCIDENTAL = 50
+#: What only a model saw comes after every measured finding of at least this importance.
+_OF_DAYS = importance(Urgency.DAYS)
 
 
 def impression(findings: Sequence[Finding], style: Style) -> list[Sentence]:
     """One to ``style.impression_items`` sentences; the last may say what limits the examination.
 
-    What only a model saw stands among the rest by importance, and takes no place of a measured finding of 50 or more.
+    What only a model saw stands among the rest by importance, and takes no place of a measured finding of ``days`` or
+    more.
     """
     everything = findings
     findings = [f for f in findings if not is_model(f)]
-    items: list[tuple[int, Sentence]] = []
+    items: list[tuple[float, Sentence]] = []
     for group in lesion_groups(findings):
         if group.importance > 0:
             text = impression_text(group, style)
@@ -43,7 +45,7 @@ def impression(findings: Sequence[Finding], style: Style) -> list[Sentence]:
     items = _one_each(items)
     limits = _limits(findings)
     places = max(style.impression_items - len(limits), 1)
-    both = [*((n, n, s) for n, s in items), *((min(n, _INCIDENTAL - 1), n, s) for n, s in headlines(everything))]
+    both = [*((n, n, s) for n, s in items), *((min(n, _OF_DAYS - 1), n, s) for n, s in headlines(everything))]
     both = sorted(both, key=lambda item: -item[0])[:places]
     kept = [s for _, _, s in sorted(both, key=lambda item: -item[1])]
     chosen = [*kept, *limits] if kept else [*limits, *pertinent_absences(everything), *_nothing_abnormal(findings)]
@@ -51,15 +53,15 @@ def impression(findings: Sequence[Finding], style: Style) -> list[Sentence]:
     return chosen or _last_resort(findings)
 
 
-def _one_each(items: list[tuple[int, Sentence]]) -> list[tuple[int, Sentence]]:
+def _one_each(items: list[tuple[float, Sentence]]) -> list[tuple[float, Sentence]]:
     """Of several verdicts of one kind on one organ, only the most important."""
     seen: set[tuple[str, str]] = set()
     kept = []
-    for importance, sentence in items:
+    for weight, sentence in items:
         first = sentence.findings[0]
         key = (first.kind, first.site)
         if is_lesion_kind(first.kind) or key not in seen:
-            kept.append((importance, sentence))
+            kept.append((weight, sentence))
         seen.add(key)
     return kept
 

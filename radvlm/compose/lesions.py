@@ -29,7 +29,7 @@ class LesionGroup:
         return tuple(f for lesion in self.lesions for f in (lesion, *own_assessments(lesion)))
 
     @property
-    def importance(self) -> int:
+    def importance(self) -> float:
         return max(f.importance for f in self.findings)
 
 

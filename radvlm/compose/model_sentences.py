@@ -104,7 +104,7 @@ def absence(findings: Sequence[Finding]) -> str:
     return f"No {joined(list(dict.fromkeys([*whole, *sided])), 'or')} {SEEN}."
 
 
-def headlines(findings: Sequence[Finding]) -> list[tuple[int, Sentence]]:
+def headlines(findings: Sequence[Finding]) -> list[tuple[float, Sentence]]:
     """(importance, sentence) for the impression; most probable first within one importance."""
     present = [f for f in _within_domain(findings) if f.status is Status.PRESENT and f.importance > 0]
     present.sort(key=lambda f: (-f.importance, -(f.confidence or 0.0)))

@@ -25,6 +25,7 @@ from radvlm.types.scan_measurements import (
     StructureMeasurements,
 )
 from radvlm.types.study import Patient, Study
+from radvlm.types.urgency import importance
 
 Record = StructureMeasurements | LesionMeasurements
 #: What a rule says: a class with words, why there is none, or nothing.
@@ -249,13 +250,20 @@ def assessed(
         rule=reference(rule),
         reason=outcome.reason,
         source=Source.HEADER if rule.level == "scan" else Source.MASKS,
-        importance=outcome.importance,
+        importance=importance(outcome.urgency, rule.ratio_to_limit(outcome, _judged(measurements))),
         headline=headline,
         says_value=says_value,
         is_detail=rule.detail,
         reference=rule.reference,
         twin=records[1].structure if len(records) == 2 else "",
     )
+
+
+def _judged(measurements: tuple[Measurement, ...]) -> float:
+    """The value that was classed: of a pair, their difference."""
+    if len(measurements) == 2 and measurements[0].quantity == measurements[1].quantity:
+        return abs(measurements[0].value - measurements[1].value)
+    return measurements[0].value
 
 
 def stand_alone(assessment: Assessment) -> Finding:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from radvlm.interpret.rules import AppliesWhen, Criterion, Rule, RuleClass, Rules
+from radvlm.types.urgency import Urgency
 from radvlm.wording.sentences import capital
 
 _HEAD = """# Rules
@@ -17,6 +18,30 @@ Your own YAML file of the same form extends these rules, or replaces those of th
 (`radvlm.interpret.load_rules(path)`); unknown keys are refused. `enabled: false` switches a rule off.
 """
 
+_ORDER = """
+## Order in the impression
+
+What comes first is what somebody must know first. The levels are those of the ACR Actionable Reporting Work Group
+(Larson PA et al. J Am Coll Radiol 2014;11:552-558, doi 10.1016/j.jacr.2013.12.016); which finding has which level is
+this library's reading of them:
+
+| urgency | meaning | importance in report.json |
+|---|---|---|
+| immediate | within minutes (category 1): could lead to death or serious harm | 80 to 100 |
+| hours | within hours (category 2): needs treatment soon, but not at once | 60 to 80 |
+| days | within days (category 3): may harm later if nobody acts | 40 to 60 |
+| incidental | in the report, no communication of its own | 20 to 40 |
+| no action | asks for nothing: simple cysts, old calcifications, devices | 5 to 20 |
+| limitation | limits the examination | 1 to 5 |
+| none | not in the impression | 0 |
+
+Within a level, findings come by how far they are beyond their limit: a judged value by its ratio to the limit of its
+class (attenuation: 1 + the difference in HU / 100), a lesion by its size relative to 10 mm (the smallest that RECIST
+1.1 measures), a collection by its volume relative to 500 mL (a convention). A ratio r adds 1 - 1/r of the level.
+
+Lesions, collections, diseases and devices, `days` where not listed:
+"""
+
 
 def rules_markdown(rules: Rules) -> str:
     """The rules as a Markdown document."""
@@ -25,9 +50,9 @@ def rules_markdown(rules: Rules) -> str:
         parts.append(_rule(rule))
     parts.append("## Not measured in this version\n")
     parts += [f"- **{item.words}**: {item.reason}." for item in rules.unmeasured]
-    parts.append("\n## Order in the impression\n")
-    parts.append("Lesions come by the importance of their structure (100 first, 0 stays out; 50 where not listed):\n")
-    parts += [f"- {row.importance}: {', '.join(row.structures)}" for row in rules.lesion_importance]
+    parts.append(_ORDER)
+    for row in rules.lesion_urgency:
+        parts.append(f"- {row.urgency}: {', '.join(row.structures)}" + (f" ({row.reason})" if row.reason else ""))
     return "\n".join(parts) + "\n"
 
 
@@ -55,7 +80,7 @@ def _rule(rule: Rule) -> str:
         lines.append("- where it cannot be applied, the tables give the reason and the report does not list it")
     if not rule.enabled:
         lines.append("- switched off")
-    lines += ["", "| value | category | status | importance |", "|---|---|---|---|"]
+    lines += ["", "| value | category | status | urgency |", "|---|---|---|---|"]
     for sex, classes in [("", rule.classes)] if rule.classes else list(rule.classes_by_sex.items()):
         lines += [_class_row(c, rule.unit, sex, classes[n - 1] if n else None) for n, c in enumerate(classes)]
     return "\n".join([*lines, ""])
@@ -68,7 +93,8 @@ def _class_row(item: RuleClass, unit: str, sex: str, previous: RuleClass | None)
     prefix = f"{sex}: " if sex else ""
     if item.category is None:
         return f"| {prefix}{value} {unit} | - | no finding | - |"
-    return f"| {prefix}{value} {unit} | {item.category} | {item.status} | {item.importance or '-'} |"
+    urgency = "-" if item.urgency is Urgency.NONE else item.urgency
+    return f"| {prefix}{value} {unit} | {item.category} | {item.status} | {urgency} |"
 
 
 def _criterion(item: Criterion) -> str:

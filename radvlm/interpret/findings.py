@@ -40,6 +40,7 @@ from radvlm.types.measurement import Measurement
 from radvlm.types.region import Region
 from radvlm.types.scan_measurements import LesionMeasurements, Measurements, Phase, StructureMeasurements
 from radvlm.types.study import Patient, Study
+from radvlm.types.urgency import REFERENCE_SIZE_MM, REFERENCE_VOLUME_ML, importance
 
 _LESION_KINDS = ("lesion", "fluid")
 #: Measured and tabled, but no subject of a sentence: every scan cuts them, and no rule reads them.
@@ -244,10 +245,19 @@ def _fluid(case: Case, record: StructureMeasurements, assessments: tuple[Assessm
         numbers,
         locations=places.pop() if len(places) == 1 and not row.side else (),
         reason=cut_reason(record.cut_by) if record.cut_by else "",
-        importance=case.rules.importance_of(row.name),
+        importance=_importance(case, record),
         cut_by=record.cut_by,
         assessments=assessments,
     )
+
+
+def _importance(case: Case, record: StructureMeasurements | LesionMeasurements) -> float:
+    """By the urgency of the structure, then by the volume of a collection or the long axis of a lesion."""
+    sizes = {m.quantity: m.value for m in record.measurements}
+    ratio = sizes.get("volume", 0.0) / REFERENCE_VOLUME_ML
+    if structure(record.structure).kind == "lesion":
+        ratio = sizes.get("long_axis", 0.0) / REFERENCE_SIZE_MM
+    return importance(case.rules.urgency_of(record.structure), ratio)
 
 
 def _lesion(case: Case, lesion: LesionMeasurements, assessments: tuple[Assessment, ...]) -> Finding:
@@ -267,7 +277,7 @@ def _lesion(case: Case, lesion: LesionMeasurements, assessments: tuple[Assessmen
         locations=locations,
         category=lesion.attenuation,
         reason=cut_reason(lesion.cut_by) if lesion.cut_by else "",
-        importance=case.rules.importance_of(row.name),
+        importance=_importance(case, lesion),
         host=lesion.host,
         pole=lesion.pole,
         level=lesion.level,

@@ -20,9 +20,9 @@ from radvlm.errors import FileFormatError, InputError
 from radvlm.types.anatomy import SECTIONS, structures
 from radvlm.types.measurement import QUANTITIES
 from radvlm.types.scan_measurements import PHASES
+from radvlm.types.urgency import Urgency
 
 Text = Annotated[str, Field(min_length=1, max_length=400)]
-Importance = Annotated[int, Field(ge=0, le=100)]
 T = TypeVar("T", "Rule", "Unmeasured")
 
 
@@ -38,7 +38,7 @@ class RuleClass(_Strict):
         up_to: the class holds values <= ``up_to``. A class with neither is the last one and holds the rest.
         category: words used in the report; null when the class is not worth a word (no finding is made).
         status: what it says of the rule's ``finding``.
-        importance: 0 stays out of the impression, 100 comes first.
+        urgency: how soon somebody must know of it; ``none`` stays out of the impression.
         headline: noun phrase for the impression.
         reason: why, for an indeterminate class.
     """
@@ -47,9 +47,16 @@ class RuleClass(_Strict):
     up_to: float | None = None
     category: Text | None = None
     status: Literal["present", "absent", "indeterminate"] = "present"
-    importance: Importance = 0
+    urgency: Urgency = Urgency.NONE
     headline: str = ""
     reason: str = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_importance(cls, data: object) -> object:
+        if isinstance(data, dict) and "importance" in data:
+            raise ValueError(f"`importance` is now `urgency`: {', '.join(Urgency)}")
+        return data
 
     @model_validator(mode="after")
     def _check(self) -> RuleClass:
@@ -57,7 +64,7 @@ class RuleClass(_Strict):
             raise ValueError("a class has `below` or `up_to`, not both")
         if self.status == "indeterminate" and not self.reason:
             raise ValueError("an indeterminate class says why in `reason`")
-        if self.importance and not self.headline:
+        if self.urgency is not Urgency.NONE and not self.headline:
             raise ValueError("a class that reaches the impression has a `headline`")
         return self
 
@@ -203,6 +210,30 @@ class Rule(_Strict):
     def classes_for(self, sex: str | None) -> tuple[RuleClass, ...]:
         return self.classes or self.classes_by_sex[sex]  # type: ignore[index]
 
+    def ratio_to_limit(self, outcome: RuleClass, value: float) -> float:
+        """How far a value is beyond the limit of its class: their ratio, for HU 1 + the difference / 100; at least 1.
+
+        The limit is the one at which its urgency begins, so that a worse class of one urgency never comes later. It is
+        1 where there is none, where the limits scale with the body, or where a ratio means nothing.
+        """
+        classes = next(
+            (c for c in (self.classes, *self.classes_by_sex.values()) if any(x is outcome for x in c)), (outcome,)
+        )
+        order = list(Urgency)
+        ends = []
+        for step in (-1, 1):
+            n = next(n for n, c in enumerate(classes) if c is outcome)
+            while 0 <= n + step < len(classes) and classes[n + step].urgency is outcome.urgency:
+                n += step
+            if 0 <= n + step < len(classes):
+                ends.append((order.index(classes[n + step].urgency), classes[min(n, n + step)].limit))
+        limit = max(ends, default=(0, None), key=lambda end: end[0])[1]
+        if limit is None or self.scale:
+            return 1.0
+        if self.unit == "HU":
+            return 1 + abs(value - limit) / 100
+        return max(value / limit, limit / value, 1.0) if value > 0 and limit > 0 else 1.0
+
 
 def _check_ascending(classes: tuple[RuleClass, ...]) -> None:
     if not classes:
@@ -222,11 +253,21 @@ def _known(names: tuple[str, ...]) -> tuple[str, ...]:
     return names
 
 
-class LesionImportance(_Strict):
-    """How early lesions of these structures come in the impression."""
+class LesionUrgency(_Strict):
+    """How soon somebody must know of lesions, collections, diseases or devices of these structures.
+
+    ``reason`` says why those of urgency ``none`` stay out of the impression.
+    """
 
     structures: tuple[str, ...]
-    importance: Importance
+    urgency: Urgency
+    reason: str = ""
+
+    @model_validator(mode="after")
+    def _check(self) -> LesionUrgency:
+        if (self.urgency is Urgency.NONE) != bool(self.reason):
+            raise ValueError("urgency `none`, and no other, says why in `reason`")
+        return self
 
     @field_validator("structures")
     @classmethod
@@ -253,7 +294,7 @@ class Rules(_Strict):
 
     version: Literal[1]
     rules: tuple[Rule, ...] = ()
-    lesion_importance: tuple[LesionImportance, ...] = ()
+    lesion_urgency: tuple[LesionUrgency, ...] = ()
     unmeasured: tuple[Unmeasured, ...] = ()
 
     @model_validator(mode="after")
@@ -271,16 +312,16 @@ class Rules(_Strict):
             raise InputError("a rule is named by its id", repr(rule_id), ", ".join(r.id for r in self.rules))
         return found
 
-    def importance_of(self, structure_name: str) -> int:
-        """Importance of a lesion structure in the impression; 50 where the table is silent."""
-        return next((i.importance for i in self.lesion_importance if structure_name in i.structures), 50)
+    def urgency_of(self, structure_name: str) -> Urgency:
+        """Urgency of a lesion, collection, disease or device; ``days`` where the table is silent."""
+        return next((i.urgency for i in self.lesion_urgency if structure_name in i.structures), Urgency.DAYS)
 
     def merged(self, other: Rules) -> Rules:
         """These rules with ``other``'s in place of those of the same id, and its further ones after them."""
         return Rules(
             version=1,
             rules=_merge(self.rules, other.rules),
-            lesion_importance=(*other.lesion_importance, *self.lesion_importance),
+            lesion_urgency=(*other.lesion_urgency, *self.lesion_urgency),
             unmeasured=_merge(self.unmeasured, other.unmeasured),
         )
 

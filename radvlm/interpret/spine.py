@@ -14,6 +14,7 @@ from radvlm.types.finding import Assessment, Finding, Status
 from radvlm.types.measurement import Measurement
 from radvlm.types.phrases import joined
 from radvlm.types.scan_measurements import Measurements, StructureMeasurements
+from radvlm.types.urgency import importance
 
 #: Losses in the order in which one names the deformity: a low back makes it a crush, whatever else is low.
 DEFORMITIES = {
@@ -94,7 +95,7 @@ def height_loss(case: Case, record: StructureMeasurements) -> Assessment | None:
         shown,
         category=words,
         rule=reference(rule),
-        importance=outcome.importance,
+        importance=importance(outcome.urgency, rule.ratio_to_limit(outcome, worst.value)),
         headline=f"{name.removeprefix('vertebrae_')} {words}",
     )
 

@@ -16,6 +16,7 @@ from radvlm.errors import InputError
 from radvlm.types.anatomy import SECTIONS, structure
 from radvlm.types.measurement import Measurement
 from radvlm.types.region import Region
+from radvlm.types.urgency import Urgency, urgency_of
 
 
 class Status(StrEnum):
@@ -64,7 +65,7 @@ class Citable(ABC):
         rule: the rule that gave the category.
         reason: why it is not assessed or indeterminate; required for both.
         source: masks, voxels, header or model.
-        importance: 0 stays out of the impression; larger comes earlier.
+        importance: 0 stays out of the impression; larger comes earlier, see ``radvlm.types.urgency``.
     """
 
     id: str
@@ -80,7 +81,12 @@ class Citable(ABC):
     rule: RuleReference | None = None
     reason: str = ""
     source: Source = Source.MASKS
-    importance: int = 0
+    importance: float = 0.0
+
+    @property
+    def urgency(self) -> Urgency:
+        """How soon somebody must know of it: the level in which its importance lies."""
+        return urgency_of(self.importance)
 
     @property
     @abstractmethod

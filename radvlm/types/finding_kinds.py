@@ -18,9 +18,10 @@ from radvlm.errors import InputError
 from radvlm.types.anatomy import structure, structures
 from radvlm.types.csv_tables import package_rows
 from radvlm.types.finding import Citable, Finding
+from radvlm.types.urgency import Urgency, importance
 
-#: Importance in the impression of a finding that the table does not list.
-UNLISTED_IMPORTANCE = 50
+#: Urgency of a finding that the table does not list.
+UNLISTED_URGENCY = Urgency.DAYS
 _SAYABLE = re.compile(r"[A-Za-z]+(?:[ '’/-][A-Za-z]+)*")
 _UNSAYABLE_WORDS = {"no", "not", "without", "absent", "normal", "negative", "unremarkable"}
 
@@ -38,7 +39,7 @@ class FindingKind:
         structure: name of its mask, ``{side}`` to be filled in; "" when it shows only in the organ.
         parent_class: class of the voxel head around it.
         kind: kind of the finding in a report; lytic and sclerotic bone lesions share one.
-        importance: weight in the impression.
+        urgency: how soon somebody must know of it.
         aliases: other words for one of it, beside those that the model gives.
         denials: whole sentences that deny it without naming it.
         words_deny: further findings that "no <words>" would deny ("no splenic lesion" a splenic cyst).
@@ -56,10 +57,15 @@ class FindingKind:
     narrower: tuple[str, ...] = ()
     broader: tuple[str, ...] = ()
     denied_by: str = ""
-    importance: int = UNLISTED_IMPORTANCE
+    urgency: Urgency = UNLISTED_URGENCY
     aliases: tuple[str, ...] = ()
     denials: tuple[str, ...] = ()
     words_deny: tuple[str, ...] = ()
+
+    @property
+    def importance(self) -> float:
+        """Place in the impression, without a size."""
+        return importance(self.urgency)
 
     @property
     def has_voxels(self) -> bool:
@@ -84,7 +90,7 @@ def finding_kinds() -> Mapping[str, FindingKind]:
                 tuple(row["narrower"].split()),
                 tuple(row["broader"].split()),
                 row["denied_by"],
-                int(row["importance"]),
+                Urgency(row["urgency"]),
                 tuple(filter(None, row["aliases"].split(";"))),
                 tuple(filter(None, row["denials"].split(";"))),
                 tuple(row["words_deny"].split()),

@@ -74,7 +74,7 @@ def _impression(cited: Sequence[Citable]) -> str:
     stated = [c for c in cited if c.status is not Status.NOT_ASSESSED and c.kind != "organ"]
     # a lesion and the verdicts on it are one line, whichever of them is important
     lines_of = {f.id: [f, *_own(f, stated)] for f in stated if isinstance(f, Finding) and is_lesion_kind(f.kind)}
-    weight: dict[str, int] = {}
+    weight: dict[str, float] = {}
     for line in lines_of.values():
         heaviest = max(c.importance for c in line)
         weight |= {c.id: heaviest if c.regions else c.importance for c in line if heaviest > 0}

@@ -71,7 +71,7 @@ def test_the_table_names_kinds_of_masks_and_rules() -> None:
             assert kind in structures() or kind in known or kind == "hydronephrosis", kind
         if row.kind in structures() and row.kind != "lymph_node":  # the model's are enlarged, which a rule decides
             variants = [n for n in (row.kind, f"{row.kind}_left") if n in structures()]
-            assert row.importance == rules.importance_of(variants[-1]), f"{row.name}: as the masks' finding"
+            assert row.urgency is rules.urgency_of(variants[-1]), f"{row.name}: as the masks' finding"
 
 
 # -- who wins --------------------------------------------------------------------------------------------------
@@ -169,12 +169,12 @@ def test_sentences_on_what_only_the_model_saw(no_masks: tuple[Finding, ...]) -> 
 def test_an_impression_without_anything_seen_names_what_matters(no_masks: tuple[Finding, ...]) -> None:
     report = guided_report(no_masks, _reading(fakes.scores({})))
     assert report.impression[0].text == (
-        "No pneumothorax, free intraperitoneal air, liver metastasis or liver abscess seen by the model."
+        "No pneumothorax, free intraperitoneal air, liver abscess or hydronephrosis seen by the model."
     )
 
 
 def test_urgent_finding_kinds_give_way_to_nothing_incidental(abdomen: tuple[Finding, ...]) -> None:
-    """The renal cyst (20) leaves the impression for a pneumothorax; measured findings of 50 or more stay."""
+    """The renal cyst (no action) leaves the impression for a pneumothorax; what needs more stays."""
     scores = fakes.scores({"pneumothorax@lung_left": 0.8}, rest=None)
     told = [s.text for s in guided_report(abdomen, _reading(scores)).impression]
     assert told[0].startswith("Left pneumothorax, seen by the model only")

@@ -98,8 +98,8 @@ def test_complete_abdomen() -> None:
     ) in report.text
     assert _impression(report) == [
         "Three hypoattenuating liver lesions, the largest 2.3 x 1.8 cm in segment VI.",
-        "Right pleural effusion, 124 mL.",
         "Splenomegaly (423 mL).",
+        "Right pleural effusion, 124 mL.",
         "1.2 x 0.9 cm gallstone.",
         "2.1 x 2.0 cm hypoattenuating renal cyst in the upper pole of the left kidney, fluid attenuation.",
     ]

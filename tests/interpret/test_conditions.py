@@ -14,6 +14,7 @@ from radvlm.types.finding import Finding, Source, Status
 from radvlm.types.measurement import Measurement, Omission
 from radvlm.types.scan_measurements import Measurements
 from radvlm.types.study import Patient
+from radvlm.types.urgency import importance
 
 ADULT = Patient(sex="F", age_years=63, height_cm=180, weight_kg=80)  # 2.0 m2
 RULE = {
@@ -204,7 +205,7 @@ def test_a_category_states_its_value_rounded_half_up(quantity: str, unit: str, v
     organ = replace(
         hand_made.organ("spleen"), measurements=(Measurement(quantity, value, "given", region_id=where.id),)
     )
-    classes = [{"category": "of {value}", "importance": 3, "headline": "a spleen of {value}"}]
+    classes = [{"category": "of {value}", "urgency": "days", "headline": "a spleen of {value}"}]
     assert verdict(hand_made.numbers([organ]), quantity=quantity, unit=unit, classes=classes) == f"of {words}"
 
 
@@ -287,7 +288,7 @@ def test_a_lesion_keeps_what_was_measured_of_it() -> None:
         )
         assert kept.phase == ("arterial" if certain else "") and "cut by the left edge" in kept.reason
         assert [m.quantity for m in kept.measurements] == ["long_axis", "short_axis", "volume", "mean_hu"]
-        assert kept.importance == 50
+        assert kept.importance == importance("days", 2.1)
 
 
 def test_lesions_of_the_other_sex_are_not_mentioned() -> None:

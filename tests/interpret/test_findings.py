@@ -16,6 +16,7 @@ from radvlm.types.geometry import Geometry
 from radvlm.types.measurement import Measurement
 from radvlm.types.scan_measurements import Measurements, Phase
 from radvlm.types.study import Patient, Study
+from radvlm.types.urgency import Urgency
 
 ADULT = Patient(sex="M", age_years=60)
 
@@ -79,7 +80,7 @@ def test_age_decides(patient: Patient, reason: str) -> None:
 
 def test_enlarged_spleen() -> None:
     finding = _one(interpret(hand_made.numbers([hand_made.organ("spleen", 314.6)]), patient=ADULT), "splenomegaly")
-    assert finding.status is Status.PRESENT and finding.regions[0].id == "spleen" and finding.importance == 60
+    assert finding.status is Status.PRESENT and finding.regions[0].id == "spleen" and finding.urgency is Urgency.DAYS
 
 
 def test_liver_size_uses_body_size_where_it_is_known() -> None:
@@ -307,7 +308,7 @@ version: 1
 rules:
   - {id: spleen_volume, finding: splenomegaly, words: spleen size, level: structure, structures: [spleen],
      quantity: volume, unit: mL,
-     classes: [{up_to: 200}, {category: large by our limit, importance: 10, headline: large spleen}],
+     classes: [{up_to: 200}, {category: large by our limit, urgency: days, headline: large spleen}],
      source: our own, certainty: uncertain}
 """,
         encoding="utf-8",

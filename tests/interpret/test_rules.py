@@ -9,6 +9,7 @@ import yaml
 
 from radvlm.errors import FileFormatError, InputError
 from radvlm.interpret import load_rules, rules_markdown
+from radvlm.types.urgency import Urgency, importance, urgency_of
 
 ROOT = Path(__file__).parents[2]
 RULE = {
@@ -81,11 +82,13 @@ def test_own_file_adds_and_replaces_by_id(tmp_path: Path) -> None:
     assert base.rule("spleen_volume").source != "ours"
 
 
-def test_own_lesion_importance_comes_first(tmp_path: Path) -> None:
-    own = load_rules(_write(tmp_path, lesion_importance=[{"structures": ["liver_cyst"], "importance": 99}]))
-    assert own.importance_of("liver_cyst") == 99
-    assert load_rules().importance_of("liver_cyst") == 20
-    assert load_rules().importance_of("brain_aneurysm") > load_rules().importance_of("kidney_stone")
+def test_own_urgency_of_lesions_comes_first(tmp_path: Path) -> None:
+    own = load_rules(_write(tmp_path, lesion_urgency=[{"structures": ["liver_cyst"], "urgency": "immediate"}]))
+    assert (own.urgency_of("liver_cyst"), load_rules().urgency_of("liver_cyst")) == (
+        Urgency.IMMEDIATE,
+        Urgency.NO_ACTION,
+    )
+    assert load_rules().urgency_of("peritoneal_lesion") is own.urgency_of("unlisted") is Urgency.DAYS
 
 
 @pytest.mark.parametrize(
@@ -101,7 +104,9 @@ def test_own_lesion_importance_comes_first(tmp_path: Path) -> None:
         ({"classes": [{"below": 300}, {"below": 200}, {"category": "x"}]}, "ascend"),
         ({"classes": [{"below": 300, "up_to": 300}, {"category": "x"}]}, "not both"),
         ({"classes": [{"below": float("nan")}, {"category": "x"}]}, "finite"),
-        ({"classes": [{"below": 1}, {"category": "x", "importance": 5}]}, "headline"),
+        ({"classes": [{"below": 1}, {"category": "x", "urgency": "days"}]}, "headline"),
+        ({"classes": [{"below": 1}, {"category": "x", "importance": 5}]}, "`importance` is now `urgency`"),
+        ({"classes": [{"category": "x", "urgency": "soon", "headline": "x"}]}, "immediate"),
         ({"classes": [{"below": 1}, {"category": "x", "status": "indeterminate"}]}, "reason"),
         ({"applies_when": {"phases": ["early"]}}, "early"),
         ({"applies_when": {"moon": "full"}}, "moon"),
@@ -131,3 +136,42 @@ def test_bad_files_are_refused(tmp_path: Path) -> None:
         load_rules(_write(tmp_path, rules=[RULE, RULE]))
     with pytest.raises(InputError, match="rule is named"):
         load_rules().rule("nothing")
+
+
+# -- urgency ---------------------------------------------------------------------------------------------------------
+
+
+def test_no_ratio_reaches_the_next_level_of_urgency() -> None:
+    for level in Urgency:
+        values = [importance(level, ratio) for ratio in (0.0, 1.0, 1.5, 2.0, 10.0, 1e9)]
+        assert {urgency_of(value) for value in values} == {level}
+        assert values == sorted(values) and (level is Urgency.NONE or len(set(values)) >= 4)
+
+
+def test_further_beyond_a_limit_never_comes_later() -> None:
+    """Within one urgency of one rule, on the abnormal side, importance rises with the distance from the limit."""
+    judged = 0
+    for rule in load_rules().rules:
+        for classes in filter(None, (rule.classes, *rule.classes_by_sex.values())):
+            limits = [c.limit for c in classes if c.limit is not None]
+            low, high = min([*limits, 0]) - 60 if rule.unit == "HU" else 0.01, max([*limits, 0]) * 3 + 60
+            values = [low + (high - low) * n / 300 for n in range(301)]
+            for outwards in (values, values[::-1]):
+                end = next(c for c in classes if c.holds(outwards[-1]))
+                if end.urgency is Urgency.NONE:
+                    continue
+                beyond = []
+                for value in reversed(outwards):  # from far beyond the limit back to it
+                    outcome = next(c for c in classes if c.holds(value))
+                    if outcome.urgency is not end.urgency:
+                        break
+                    beyond.append(importance(outcome.urgency, rule.ratio_to_limit(outcome, value)))
+                assert beyond == sorted(beyond, reverse=True), rule.id
+                judged += len(beyond)
+    assert judged > 500
+
+
+def test_every_urgency_of_none_has_a_reason() -> None:
+    assert [
+        (row.structures, bool(row.reason)) for row in load_rules().lesion_urgency if row.urgency is Urgency.NONE
+    ] == [(("lymph_node",), True)]

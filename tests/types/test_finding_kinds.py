@@ -10,7 +10,7 @@ import pytest
 from radvlm.errors import InputError
 from radvlm.types.anatomy import SECTIONS, structures
 from radvlm.types.finding_kinds import (
-    UNLISTED_IMPORTANCE,
+    UNLISTED_URGENCY,
     FindingKind,
     any_finding_kind,
     finding_kind,
@@ -18,50 +18,50 @@ from radvlm.types.finding_kinds import (
     sharing,
 )
 
-#: (same, narrower, broader, denied by, importance) of every finding, in the order of a model's outputs.
+#: (same, narrower, broader, denied by, urgency) of every finding, in the order of a model's outputs.
 JUDGED = {
-    "liver_cyst": ("liver_cyst", "", "liver_lesion", "", 20),
-    "liver_metastasis": ("liver_metastasis", "", "liver_lesion liver_tumor", "", 92),
-    "liver_tumor": ("liver_tumor", "", "liver_lesion", "", 90),
-    "liver_hemangioma": ("liver_hemangioma", "", "liver_lesion", "", 20),
-    "liver_abscess": ("liver_abscess", "", "liver_lesion", "", 92),
-    "liver_calcification": ("liver_calcification", "", "liver_lesion", "", 0),
-    "steatosis": ("steatosis", "", "", "", 50),
-    "hepatomegaly": ("hepatomegaly", "", "", "below the usual adult volume", 60),
-    "gallstone": ("gallstone", "", "", "", 50),
-    "splenomegaly": ("splenomegaly", "", "", "small for an adult", 60),
-    "spleen_cyst": ("spleen_cyst", "", "spleen_lesion", "", 20),
-    "spleen_lesion": ("spleen_lesion", "", "", "", 80),
-    "pancreas_tumor": ("pancreas_tumor", "pancreas_pdac pancreas_pnet", "pancreas_lesion", "", 90),
-    "pancreas_cyst": ("pancreas_cyst", "", "pancreas_lesion", "", 60),
-    "adrenal_lesion": ("adrenal_lesion", "", "", "", 70),
-    "kidney_cyst": ("kidney_cyst", "", "kidney_lesion", "", 20),
-    "kidney_tumor": ("kidney_tumor", "", "kidney_lesion", "", 90),
-    "kidney_stone": ("kidney_stone", "", "", "", 50),
-    "hydronephrosis": ("hydronephrosis", "", "", "", 75),
-    "colon_tumor": ("colon_tumor", "", "colon_lesion", "", 90),
-    "bladder_lesion": ("bladder_lesion", "", "", "", 90),
-    "uterine_fibroid": ("uterus_lesion", "", "", "", 70),
-    "lung_nodule": ("lung_nodule", "", "lung_lesion", "", 50),
-    "ground_glass_nodule": ("lung_nodule", "", "lung_lesion", "", 50),
-    "lung_tumor": ("lung_tumor", "", "lung_lesion", "", 90),
-    "lung_consolidation": ("lung_consolidation", "", "", "", 85),
-    "lung_atelectasis": ("lung_atelectasis", "", "", "", 60),
-    "pleural_effusion": ("pleural_effusion", "", "", "", 70),
-    "pneumothorax": ("pneumothorax", "", "", "", 95),
-    "pericardial_effusion": ("pericardial_effusion", "", "", "", 60),
-    "ascites": ("ascites", "", "", "", 70),
-    "pneumoperitoneum": ("pneumoperitoneum", "", "", "", 95),
-    "lymph_node": ("lymphadenopathy lymph_node", "", "", "", 60),
-    "aortic_aneurysm": ("abdominal_aortic_aneurysm", "", "", "ectatic", 85),
-    "vertebral_fracture": ("vertebra_fracture", "", "", "", 85),
-    "lytic_bone_lesion": ("bone_lesion", "", "", "", 85),
-    "sclerotic_bone_lesion": ("bone_lesion", "", "", "", 85),
+    "liver_cyst": ("liver_cyst", "", "liver_lesion", "", "no action"),
+    "liver_metastasis": ("liver_metastasis", "", "liver_lesion liver_tumor", "", "days"),
+    "liver_tumor": ("liver_tumor", "", "liver_lesion", "", "days"),
+    "liver_hemangioma": ("liver_hemangioma", "", "liver_lesion", "", "no action"),
+    "liver_abscess": ("liver_abscess", "", "liver_lesion", "", "hours"),
+    "liver_calcification": ("liver_calcification", "", "liver_lesion", "", "no action"),
+    "steatosis": ("steatosis", "", "", "", "incidental"),
+    "hepatomegaly": ("hepatomegaly", "", "", "below the usual adult volume", "incidental"),
+    "gallstone": ("gallstone", "", "", "", "incidental"),
+    "splenomegaly": ("splenomegaly", "", "", "small for an adult", "days"),
+    "spleen_cyst": ("spleen_cyst", "", "spleen_lesion", "", "no action"),
+    "spleen_lesion": ("spleen_lesion", "", "", "", "days"),
+    "pancreas_tumor": ("pancreas_tumor", "pancreas_pdac pancreas_pnet", "pancreas_lesion", "", "days"),
+    "pancreas_cyst": ("pancreas_cyst", "", "pancreas_lesion", "", "days"),
+    "adrenal_lesion": ("adrenal_lesion", "", "", "", "days"),
+    "kidney_cyst": ("kidney_cyst", "", "kidney_lesion", "", "no action"),
+    "kidney_tumor": ("kidney_tumor", "", "kidney_lesion", "", "days"),
+    "kidney_stone": ("kidney_stone", "", "", "", "incidental"),
+    "hydronephrosis": ("hydronephrosis", "", "", "", "hours"),
+    "colon_tumor": ("colon_tumor", "", "colon_lesion", "", "days"),
+    "bladder_lesion": ("bladder_lesion", "", "", "", "days"),
+    "uterine_fibroid": ("uterus_lesion", "", "", "", "days"),
+    "lung_nodule": ("lung_nodule", "", "lung_lesion", "", "days"),
+    "ground_glass_nodule": ("lung_nodule", "", "lung_lesion", "", "days"),
+    "lung_tumor": ("lung_tumor", "", "lung_lesion", "", "days"),
+    "lung_consolidation": ("lung_consolidation", "", "", "", "hours"),
+    "lung_atelectasis": ("lung_atelectasis", "", "", "", "days"),
+    "pleural_effusion": ("pleural_effusion", "", "", "", "days"),
+    "pneumothorax": ("pneumothorax", "", "", "", "immediate"),
+    "pericardial_effusion": ("pericardial_effusion", "", "", "", "days"),
+    "ascites": ("ascites", "", "", "", "days"),
+    "pneumoperitoneum": ("pneumoperitoneum", "", "", "", "immediate"),
+    "lymph_node": ("lymphadenopathy lymph_node", "", "", "", "days"),
+    "aortic_aneurysm": ("abdominal_aortic_aneurysm", "", "", "ectatic", "days"),
+    "vertebral_fracture": ("vertebra_fracture", "", "", "", "hours"),
+    "lytic_bone_lesion": ("bone_lesion", "", "", "", "days"),
+    "sclerotic_bone_lesion": ("bone_lesion", "", "", "", "days"),
 }
 
 
-def _judged(row: FindingKind) -> tuple[str, str, str, str, int]:
-    return (" ".join(row.same), " ".join(row.narrower), " ".join(row.broader), row.denied_by, row.importance)
+def _judged(row: FindingKind) -> tuple[str, str, str, str, str]:
+    return (" ".join(row.same), " ".join(row.narrower), " ".join(row.broader), row.denied_by, str(row.urgency))
 
 
 def test_rows_stand_in_the_order_of_a_models_outputs() -> None:
@@ -119,7 +119,7 @@ def test_a_name_that_the_table_lacks() -> None:
     with pytest.raises(InputError, match=r"in the vocabulary.*liver_cyst"):
         finding_kind("liver cyst")
     free = any_finding_kind("Portal-vein gas!")
-    assert (free.kind, free.same, free.importance) == ("portal_vein_gas", ("portal_vein_gas",), UNLISTED_IMPORTANCE)
+    assert (free.kind, free.same, free.urgency) == ("portal_vein_gas", ("portal_vein_gas",), UNLISTED_URGENCY)
     assert any_finding_kind("?").kind == "finding"
     assert any_finding_kind("spleen_cyst") is finding_kind("spleen_cyst")
     assert sharing("bone_lesion") == {"lytic_bone_lesion", "sclerotic_bone_lesion"}
