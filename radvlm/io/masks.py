@@ -50,6 +50,7 @@ from radvlm.io.rtstruct import (
 )
 from radvlm.io.shear import perpendicular
 from radvlm.io.size_rulers import check_organ_sizes
+from radvlm.io.sparse_masks import with_ends
 from radvlm.types.geometry import Box, Geometry
 from radvlm.types.label_scheme import (
     Scheme,
@@ -717,7 +718,7 @@ def _from_dicom(path: Path, like: Volume | Geometry | None, scheme: SchemeLike) 
     searched = (frozenset(structures.values()) | set(packer.places)) - lost - {""}
     given = " as given" if scheme is not None else ", by their labels and codes"
     decisions.append(Decision("masks", f"Segments of {path.name} were named{given}."))
-    return Segmentation(
+    found = Segmentation(
         packer.finished(),
         packer.places,
         searched,
@@ -731,6 +732,7 @@ def _from_dicom(path: Path, like: Volume | Geometry | None, scheme: SchemeLike) 
             *_empty_decision(np.array([0, *counts.values()]), path.name),
         ),
     )
+    return with_ends(found)
 
 
 def _from_structure_set(path: Path, like: Volume | Geometry | None, scheme: SchemeLike) -> Segmentation:
@@ -764,7 +766,7 @@ def _from_structure_set(path: Path, like: Volume | Geometry | None, scheme: Sche
 
     masks = [(structure, f"{path.name} ({region.name})", reader(region)) for structure, region in known]
     segmentation = _from_masks(masks, target, "RTSTRUCT", notes)
-    return dataclasses.replace(
+    found = dataclasses.replace(
         segmentation,
         sources=(structures.source,),
         decisions=(
@@ -774,6 +776,7 @@ def _from_structure_set(path: Path, like: Volume | Geometry | None, scheme: Sche
         ),
         colors={structure: region.color for structure, region in known if region.color is not None},
     )
+    return with_ends(found)
 
 
 def _region_names(regions: Iterable[Contours], scheme: SchemeLike) -> dict[Contours, str | None]:

@@ -1,6 +1,6 @@
 """NIfTI-1 and NIfTI-2 files to RawImage, without ever returning wrong voxels in silence.
 
-Unusual: the whole gzip stream is inflated by isal and its CRC and length are verified (the usual readers skip that
+The whole gzip stream is inflated by isal and its CRC and length are verified (other readers often skip that
 and can return damaged voxels), and the size that the header promises is checked against the file *before* anything
 large is allocated, so absurd headers and gzip bombs end in one clear error. Orientation follows nibabel's
 precedence (sform, then qform), and every doubt about it is recorded as a Decision.

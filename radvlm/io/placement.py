@@ -19,6 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from radvlm.io.lone_sides import LoneSides, lone_sides
 from radvlm.io.mask_fit import Alternative, Fit, MaskPoints, alternatives, fit_of, sample_points
 from radvlm.io.mask_order import (
     depth_order,
@@ -31,6 +32,7 @@ from radvlm.io.mask_order import (
 )
 from radvlm.types.segmentation import Segmentation
 from radvlm.types.volume import Volume
+from radvlm.wording.sentences import capital
 
 #: Masks with less are looked at more closely: contrast (nats) and share of plausible voxels.
 SURE_CONTRAST, SURE_PLAUSIBLE = 0.15, 0.93
@@ -77,13 +79,13 @@ def placement_of(
     points = sample_points(segmentation)
     if points is None:
         return Placement()
-    orders = _Orders(points)
+    orders = _Orders(points, volume)
     if volume.attenuation_doubt:
         words = _joined(orders.reversed_words)
         return Placement(words, "Check the orientation of both files and the label scheme" if words else "")
     fit = fit_of(points, volume.hu)
     if not orders.reversed_words and fit.contrast >= SURE_CONTRAST and fit.plausible >= SURE_PLAUSIBLE:
-        return Placement(doubts=_mirrored_organs(orders))
+        return Placement(doubts=_doubts(orders))
     best = _best(points, volume.hu)
     stored = _better_as_stored(volume, fit if best is None else best.then, as_stored(), fit)
     if stored is not None:
@@ -94,13 +96,13 @@ def placement_of(
         return _scan_and_masks(orders)
     if points.count >= MIN_POINTS and _is_foreign(points, fit):
         return Placement(doubts=(_foreign(fit),), fits=False)
-    return Placement(doubts=_mirrored_organs(orders))
+    return Placement(doubts=_doubts(orders))
 
 
 class _Orders:
     """Every order of the masks, and words for those that are reversed."""
 
-    def __init__(self, points: MaskPoints) -> None:
+    def __init__(self, points: MaskPoints, volume: Volume) -> None:
         self.pairs, self.organs = pair_order(points), organ_order(points)
         self.depth = depth_order(points)
         levels, ribs, heights = level_order(points), rib_order(points), height_order(points)
@@ -121,6 +123,10 @@ class _Orders:
             self.reversed_words.append(
                 f"front and back are swapped ({self.depth.share} comparisons with the spine are reversed)"
             )
+        self.lone = LoneSides()
+        if not self.pairs.is_reversed:
+            self.lone = lone_sides(points, volume, self.pairs.right > 0, self.organs.is_reversed)
+            self.reversed_words += self.lone.wrong
 
 
 def _best(points: MaskPoints, hu: np.ndarray) -> Alternative | None:
@@ -139,6 +145,11 @@ def _best(points: MaskPoints, hu: np.ndarray) -> Alternative | None:
 def _scan_and_masks(orders: _Orders) -> Placement:
     """The voxels fit and the order is reversed: wrong names, or scan and masks are mirrored together."""
     words = _joined(orders.reversed_words)
+    if len(orders.lone.wrong) == len(orders.reversed_words):
+        return Placement(
+            f"{words}, and the masks fit the voxels: a name looks wrong, or scan and masks look mirrored together",
+            "Check the names left and right, the label scheme and the orientation of both files",
+        )
     only_sides = orders.pairs.is_reversed and not orders.is_upside_down and not orders.depth.is_reversed
     if only_sides and orders.organs.is_reversed:
         return Placement(
@@ -154,6 +165,14 @@ def _scan_and_masks(orders: _Orders) -> Placement:
         f"{words}, and the masks fit the voxels as well as in any other position",
         "Check the orientation of both files and the label scheme",
     )
+
+
+def _doubts(orders: _Orders) -> tuple[str, ...]:
+    lone = tuple(
+        f"{capital(words)}: an organ out of its place, or a mask with the name of the other side. Check the sides."
+        for words in orders.lone.doubtful
+    )
+    return (*_mirrored_organs(orders), *lone)
 
 
 def _mirrored_organs(orders: _Orders) -> tuple[str, ...]:

@@ -123,6 +123,16 @@ def test_read_back_equal(tmp_path: Path, kind: str) -> None:
     assert alone.voxel_count("liver") == 24 and alone.geometry.shape == (10, 8, 2)
 
 
+@pytest.mark.slow
+def test_two_organs_that_end_in_one_slice_end_with_the_masks(tmp_path: Path) -> None:
+    series, array = ct_series(), np.zeros(SHAPE, np.uint8)
+    array[1:5, 1:4, 2:6] = 1
+    array[1:5, 5:7, 5:9] = 2
+    found = load_segmentation(write(tmp_path / "seg.dcm", series, array, "BINARY", ORGANS[:2]), like=scan(series))
+    assert found.covered is not None and (found.covered.start[2], found.covered.stop[2]) == (1, 5)
+    assert found.end_faces("liver") == ("inferior", "superior")
+
+
 def test_overlapping_segments_keep_every_voxel(tmp_path: Path) -> None:
     series = ct_series()
     liver = two_organs() == 1

@@ -98,6 +98,25 @@ def test_missing_slices_are_not_made_up(tmp_path) -> None:
     assert not any(d.warning for d in found.decisions)
 
 
+def test_contours_of_two_organs_that_end_in_one_slice_cover_a_part_of_the_scan(tmp_path) -> None:
+    """Cylinders drawn up to slice 12: no organ ends like that, the drawing does. Balls that end there are whole."""
+    regions = {"liver": levels(4, 13, ring((25, 0), 25)), "spleen": levels(6, 13, ring((-30, 0), 12))}
+    found = load_segmentation(structure_set(tmp_path / "rs", regions), like=GRID)
+    assert found.covered is not None and (found.covered.start[2], found.covered.stop[2]) == (0, 13)
+    assert found.end_faces("liver") == found.end_faces("spleen") == ("superior",)
+    assert any("The masks cover 65% of the scan" in d.what and d.warning for d in found.decisions)
+
+    def ball(x_mm: float, first: int, last: int) -> list[tuple[float, np.ndarray]]:
+        half = (last - first) / 2
+        radii = [15 * np.sqrt(1 - ((k + 0.5 - first - half) / half) ** 2) for k in range(first, last)]
+        return [(-30 + 3.0 * k, ring((x_mm, 0), radius)) for k, radius in zip(range(first, last), radii, strict=True)]
+
+    whole = structure_set(tmp_path / "balls", {"liver": ball(25, 3, 13), "spleen": ball(-30, 5, 13)})
+    alone = structure_set(tmp_path / "alone", {"liver": levels(4, 13, ring((25, 0), 25))})
+    for path in (whole, alone):
+        assert load_segmentation(path, like=GRID).covered is None
+
+
 def test_what_cannot_be_placed_is_refused(tmp_path) -> None:
     disk = ring((0, 0), 30)
     with pytest.raises(InputError, match="scan"):
