@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from radvlm.compose.anatomy_sentences import contact_sentences, vertebra_sentences
+from radvlm.compose.disease_sentences import disease_sentences
 from radvlm.compose.lesions import cited, group_sentence, lesion_groups, own_assessments
 from radvlm.compose.model_sentences import is_model, marked_sentences
 from radvlm.types.anatomy import SECTIONS, is_lesion_kind, structure
@@ -98,7 +99,7 @@ def _coverage_text(finding: Finding) -> str:
 def _section(section: str, findings: Sequence[Finding], judged: Sequence[Citable], style: Style) -> list[Sentence]:
     organs = [f for f in findings if f.kind == "organ" and f.status is Status.PRESENT]
     tops, attached = _tops(organs)
-    sentences: list[Sentence] = []
+    sentences = disease_sentences(section, findings, style)
     if section == "bones":
         sentences += _bones(tops, attached) + vertebra_sentences(findings)
     elif section in ("soft_tissues", "head", "neck") and sum(structure(f.site).kind == "muscle" for f in tops) > 0:
@@ -115,7 +116,7 @@ def _section(section: str, findings: Sequence[Finding], judged: Sequence[Citable
         phase_said = phase_said or " phase" in text
         sentences.append(Sentence(text, section, cited(group, text)))
     sentences += contact_sentences(section, findings, style)
-    sentences += _no_lesions(section, findings)
+    sentences += no_lesions(section, findings)
     said |= {f.id for s in sentences for f in s.findings}
     sentences += [
         _remaining(section, f, style)
@@ -372,7 +373,7 @@ def _not_seen(section: str, findings: Sequence[Finding]) -> list[Sentence]:
     return [Sentence(f"{capital(words)} {be(many)} {held[0].category}.", section, tuple(held))]
 
 
-def _no_lesions(section: str, findings: Sequence[Finding]) -> list[Sentence]:
+def no_lesions(section: str, findings: Sequence[Finding]) -> list[Sentence]:
     """``No renal cyst or stone segmented.`` One sentence for each extent that was searched."""
     absent = [f for f in findings if f.status is Status.ABSENT and is_lesion_kind(f.kind)]
     sentences = []
@@ -443,4 +444,4 @@ def names_of(findings: Iterable[Finding]) -> str:
     return structure_list(f.site for f in findings)[0]
 
 
-__all__ = ["names_of", "plural", "quantity_text", "template_sentences"]
+__all__ = ["names_of", "no_lesions", "plural", "quantity_text", "template_sentences"]

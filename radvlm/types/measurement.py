@@ -41,6 +41,7 @@ QUANTITIES: dict[str, str] = {
     # of an organ, vessel or fluid collection
     "diameter": "mm",
     "thickness": "mm",
+    "width": "mm",
     "depth": "mm",
     "length": "mm",
     "area": "mm2",
