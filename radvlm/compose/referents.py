@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from radvlm.compose.verify.normal_form import also_said, normal, paraphrases
 from radvlm.types.anatomy import is_lesion_kind, structure
 from radvlm.types.finding import Assessment, Citable, Finding, Source, Status
 from radvlm.types.finding_kinds import any_finding_kind, vocabulary_name
 from radvlm.types.measurement import Measurement
 from radvlm.wording.vocabulary import plural, tokenize
 
-_CUT_PHRASES = ("incompletely imaged", "partly imaged", "imaged part")
+CUT_PHRASES = ("incompletely imaged", "partly imaged", "imaged part")
 
 
 def size_quantities(kind: str) -> tuple[str, ...]:
@@ -107,13 +108,33 @@ def _words_of_model(finding: Finding) -> list[str]:
 def phrases_of(cited: Iterable[Citable]) -> dict[tuple[str, ...], list[Citable]]:
     """Token sequences that the cited findings allow, and which of them say them."""
     table: dict[tuple[str, ...], list[Citable]] = {}
-    for item in cited:
-        said = [item.category, item.headline, *(_words_of_finding(item) if isinstance(item, Finding) else ())]
-        for phrase in filter(None, said):
-            holders = table.setdefault(tokenize(phrase), [])
+    held = tuple(cited)
+    for item in held:
+        said = [item.headline, *(_words_of_finding(item) if isinstance(item, Finding) else ())]
+        ways = [*category_words(item), *_denials(item, held), *(w for p in filter(None, said) for w in _ways(p))]
+        for words in ways:
+            holders = table.setdefault(words, [])
             if item not in holders:
                 holders.append(item)
     return table
+
+
+def category_words(item: Citable) -> tuple[tuple[str, ...], ...]:
+    """The category, and what it says in other words; () where there is none."""
+    return also_said(item.category) if item.category else ()
+
+
+def _ways(phrase: str) -> tuple[tuple[str, ...], ...]:
+    return (tokenize(phrase), normal(tokenize(phrase)))
+
+
+def _denials(item: Citable, cited: tuple[Citable, ...]) -> list[tuple[str, ...]]:
+    """ "no splenomegaly" of a spleen that was judged and found within the limits, and by no other rule beyond them."""
+    if item.status is not Status.ABSENT or item.rule is None:
+        return []
+    if any(o.kind == item.kind and o.site == item.site and o.status is not Status.ABSENT for o in cited):
+        return []
+    return [tokenize(f"no {words}") for words in paraphrases().denied.get(item.kind, ())]
 
 
 def _words_of_finding(finding: Finding) -> list[str]:
@@ -123,7 +144,7 @@ def _words_of_finding(finding: Finding) -> list[str]:
     if finding.status is Status.NOT_ASSESSED:
         said.append(finding.reason)
     if finding.cut_by:
-        said += _CUT_PHRASES
+        said += CUT_PHRASES
     if finding.phase:
         said.append(f"in the {finding.phase} phase")
     if finding.kind == "contrast_phase" and finding.status is Status.INDETERMINATE:

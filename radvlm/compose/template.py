@@ -26,6 +26,7 @@ from radvlm.wording.vocabulary import base_name, base_words, lexicon, noun, plur
 _SINGLE = {"liver": "liver", "spleen": "spleen", "pancreas": "pancreas"}
 _SIZE_QUANTITIES = ("volume", "length", "extent_superior_inferior", "diameter")
 _MUSCLE_LIST = 6
+_UNIT_WORDS = {"percent": "percent", "degree": "degrees"}
 #: A list of more structures than this is said as "the segmented structures"; of complete ones, which are no news.
 _LONGEST_LIST = {"incompletely imaged": 14, "included in the scan": 8}
 
@@ -117,7 +118,8 @@ def _section(section: str, findings: Sequence[Finding], judged: Sequence[Citable
     sentences += [
         _remaining(section, f, style)
         for f in judged
-        if f.id not in said and (f.status is Status.PRESENT or (style.is_full and _is_told_when_normal(f)))
+        if f.id not in said
+        and (f.status in (Status.PRESENT, Status.INDETERMINATE) or (style.is_full and _is_told_when_normal(f)))
     ]
     return sentences
 
@@ -310,11 +312,12 @@ def _bones(tops: Sequence[Finding], attached: dict[str, list[Finding]]) -> list[
     ribs = [f for f in tops if f.site.startswith("rib")]
     others = [f for f in tops if f not in spine and f not in ribs]
     if spine:
-        cut = [f for f in spine if f.cut_by]
-        word = "Vertebra" if len(spine) == 1 else "Vertebrae"
-        state = "incompletely imaged" if len(cut) == len(spine) else "included in the scan"
-        text = f"{word} {level_runs(f.site for f in spine)} {be(len(spine) > 1)} {state}"
-        if cut and len(cut) < len(spine):
+        cut, whole = [f for f in spine if f.cut_by], [f for f in spine if not f.cut_by]
+        first = whole or cut
+        word = "Vertebra" if len(first) == 1 else "Vertebrae"
+        state = "included in the scan" if whole else "incompletely imaged"
+        text = f"{word} {level_runs(f.site for f in first)} {be(len(first) > 1)} {state}"
+        if cut and whole:
             text += f"; {level_runs(f.site for f in cut)} {be(len(cut) > 1)} incompletely imaged"
         sentences.append(Sentence(text + ".", "bones", tuple(spine)))
     grouped = len(ribs) > 1
@@ -416,6 +419,11 @@ def quantity_text(finding: Citable, style: Style) -> str:
         return volume_text(first.value)
     if first.quantity == "slice_spacing":
         return f"spacing {spacing_text(first.value)}"
+    if first.unit in ("percent", "degree"):
+        which = "" if first.quantity == "fraction" else f"{first.quantity.replace('_', ' ')} "
+        return f"{which}{rounded(first.value, '1')} {_UNIT_WORDS[first.unit]}"
+    if first.quantity == "thickness":
+        return f"thickness {length_text(first.value, style)}"
     name = {
         "extent_superior_inferior": "craniocaudal ",
         "short_axis": "short axis ",

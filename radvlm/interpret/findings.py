@@ -23,13 +23,14 @@ from radvlm.interpret.assess import (
     apply_pair_rule,
     apply_structure_rule,
     assessed,
-    classify,
     cut_reason,
+    judge,
     site_of,
     stand_alone,
     unassessed,
 )
 from radvlm.interpret.pancreas import pancreas_outcomes
+from radvlm.interpret.possible import judged
 from radvlm.interpret.relations import relations
 from radvlm.interpret.report_checklist import Survey, load_survey
 from radvlm.interpret.rules import Rules, load_rules
@@ -131,9 +132,9 @@ def _scan(case: Case) -> list[Finding]:
     for rule in case.rules.rules:
         if rule.level == "scan" and rule.enabled and rule.quantity in by_quantity:
             value = by_quantity[rule.quantity]
-            outcome = classify(rule, case, value.value)
-            if outcome.category is not None:
-                found.append(stand_alone(assessed(rule, outcome, "", (), (value,))))
+            verdict = judge(rule, case, judged(value))
+            if verdict.outcome.category is not None:
+                found.append(stand_alone(assessed(rule, verdict, "", (), (value,))))
     return found
 
 
@@ -142,7 +143,7 @@ def _contrast_phase(phase: Phase | None) -> Finding:
     if phase is not None:
         is_open = phase.name == "unknown" or not phase.certain
         status, reason = Status.INDETERMINATE if is_open else Status.PRESENT, phase.reason
-        name = "" if phase.name == "unknown" else phase.name
+        name = (phase.timing if phase.certain else "") or ("" if phase.name == "unknown" else phase.name)
     source = Source.HEADER if phase is None else Source.VOXELS
     return Finding("?", "contrast_phase", status, "", "technique", category=name, reason=reason, source=source)
 

@@ -12,6 +12,8 @@ from radvlm.io.dicom_frames import patient_key, short_text
 from radvlm.types.study import Patient, Study
 
 _DAYS_PER_UNIT = {"D": 1.0, "W": 7.0, "M": 30.4375, "Y": 365.25}
+#: A longer time from injection to image is that of another examination or of a clock that is wrong.
+_LONGEST_DELAY_S = 3600.0
 
 
 def study_of(dataset: Any, name: str, sop_instance_uids: tuple[str, ...]) -> Study:
@@ -32,6 +34,8 @@ def study_of(dataset: Any, name: str, sop_instance_uids: tuple[str, ...]) -> Stu
             kvp=_number(dataset, "KVP"),
             slice_thickness_mm=_number(dataset, "SliceThickness"),
             contrast_agent=_text(dataset, "ContrastBolusAgent"),
+            contrast_route=_text(dataset, "ContrastBolusRoute"),
+            contrast_delay_s=_contrast_delay_s(dataset),
             patient=patient_of(dataset),
         )
 
@@ -49,6 +53,21 @@ def patient_of(dataset: Any) -> Patient:
     if height is not None and height > 3:  # some consoles write cm where DICOM asks for meters
         facts["height_cm"] = height
     return Patient(**{name: value for name, value in facts.items() if value is not None and _possible(name, value)})
+
+
+def _contrast_delay_s(dataset: Any) -> float | None:
+    """Seconds from the start of the injection to this image; None where a time is missing or they make no sense."""
+    start, image = (_seconds(dataset, name) for name in ("ContrastBolusStartTime", "AcquisitionTime"))
+    if start is None or image is None:
+        return None
+    delay = (image - start) % 86400  # the two may lie on either side of midnight
+    return delay if 0 < delay <= _LONGEST_DELAY_S else None
+
+
+def _seconds(dataset: Any, name: str) -> float | None:
+    """Seconds since midnight of a DICOM time (HHMMSS.FFFFFF)."""
+    match = re.fullmatch(r"([01]\d|2[0-3])([0-5]\d)([0-5]\d(?:\.\d{1,6})?)", _text(dataset, name))
+    return None if match is None else int(match[1]) * 3600 + int(match[2]) * 60 + float(match[3])
 
 
 def _possible(name: str, value: Any) -> bool:

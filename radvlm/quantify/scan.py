@@ -114,7 +114,7 @@ def measure_scan(
     if doubt:
         phase = Phase("unknown", doubt)
     elif volume is not None:
-        phase, noted_phase = estimate_phase(structures, volume.study.contrast_agent)
+        phase, noted_phase = estimate_phase(structures, volume.study)
         decisions += noted_phase
         impossible |= impossible_attenuation((*structures, *lesions), phase)
         structures = without_impossible(structures, impossible)

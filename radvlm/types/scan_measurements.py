@@ -26,15 +26,36 @@ NOT_IMAGED = "no section of this part is imaged"
 NOT_INTERPRETED = "attenuation not interpreted"
 #: Contrast phases that can be told apart from organ HU.
 PHASES = ("non-contrast", "arterial", "portal venous", "delayed", "unknown")
+#: Those in which blood and organs hold contrast.
+ENHANCED_PHASES = ("arterial", "portal venous", "delayed")
+#: Finer timing -> the phase that it belongs to. ``mixed`` shows the signs of two injections.
+PHASE_OF_TIMING = {
+    **{name: name for name in PHASES},
+    "pulmonary arterial": "arterial",
+    "early arterial": "arterial",
+    "late arterial": "arterial",
+    "excretory": "delayed",
+    "mixed": "unknown",
+}
 
 
 @dataclass(frozen=True)
 class Phase:
-    """Contrast phase with the reason for it. ``name`` is one of PHASES; ``certain`` is False near a boundary."""
+    """Contrast phase with the reason for it.
+
+    Attributes:
+        name: one of PHASES, which rules ask for.
+        reason: why, with the HU of the structures that say so.
+        certain: False near a boundary, and where too few structures say so or one speaks against it.
+        timing: a key of ``PHASE_OF_TIMING`` where the phase is known more finely than by its name, else "".
+        possible: every phase that it may be; () where even that is not known.
+    """
 
     name: str
     reason: str
     certain: bool = False
+    timing: str = ""
+    possible: tuple[str, ...] = ()
 
 
 def _value(measurements: tuple[Measurement, ...], quantity: str) -> float | None:
@@ -301,7 +322,7 @@ class Measurements:
                 tuple(record_from(StructureMeasurements, s) for s in data["structures"]),
                 tuple(record_from(LesionMeasurements, s) for s in data["lesions"]),
                 tuple(data["absent"]),
-                None if data["phase"] is None else Phase(**data["phase"]),
+                None if data["phase"] is None else record_from(Phase, data["phase"]),
                 Geometry(tuple(data["grid"]["shape"]), np.array(data["grid"]["affine"])),
                 tuple(Decision(**d) for d in data["decisions"]),
             )

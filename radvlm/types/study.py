@@ -73,4 +73,6 @@ class Study:
     kvp: float | None = None
     slice_thickness_mm: float | None = None
     contrast_agent: str = ""  # DICOM (0018,0010); empty means not stated, not "without contrast"
+    contrast_route: str = ""  # DICOM (0018,1040), such as "IV" or "ORAL"
+    contrast_delay_s: float | None = None  # from the start of the injection to the acquisition
     patient: Patient = Patient()

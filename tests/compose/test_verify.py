@@ -99,7 +99,7 @@ def test_true_sentences_in_other_words_pass(findings: tuple[Finding, ...], text:
         TRUE_LIVER.replace("2.3 x 1.8 cm", "2-3 cm"),
         TRUE_LIVER.replace("2.3 x 1.8 cm", "2.3-2.4 cm"),
         TRUE_LIVER.replace("2.3 x 1.8 cm", ">2.3 cm"),
-        TRUE_LIVER.replace("2.3 x 1.8 cm", "about 2.3 cm"),
+        TRUE_LIVER.replace("2.3 x 1.8 cm", "at least 2.3 cm"),
         TRUE_LIVER.replace("2.3 x 1.8 cm", "-2.3 cm"),
         TRUE_LIVER.replace("2.3 x 1.8 cm", "2.3 x 1.8 cm, 20%"),
         TRUE_LIVER.replace("2.3 x 1.8 cm", "2.3 x 1.8 cm, 45 HU"),
@@ -194,8 +194,11 @@ def test_fracture_levels(two_kidneys: tuple[Finding, ...], text: str, true: bool
 @pytest.mark.parametrize(
     ("text", "true"),
     [
-        ("Vertebrae T11 to L2 are included in the scan; T11 is incompletely imaged.", True),
-        ("Vertebrae T12 to L2 are included in the scan; T11 is incompletely imaged.", False),
+        ("Vertebrae T12 to L2 are included in the scan; T11 is incompletely imaged.", True),
+        ("Vertebrae T11 to L2 are included in the scan; T11 is incompletely imaged.", False),
+        ("Vertebrae L1 and L2 are included in the scan; T11 is incompletely imaged.", True),
+        ("Vertebrae T11 and L2 are included in the scan.", False),
+        ("The vertebrae are included in the scan.", False),
         ("Vertebrae T11 to L1 are included in the scan; T11 is incompletely imaged.", False),
         ("Vertebrae T10 to L2 are included in the scan; T11 is incompletely imaged.", False),
         ("Vertebrae L2 to T11 are included in the scan.", False),
@@ -454,3 +457,133 @@ def test_the_sign_of_an_attenuation_is_part_of_it() -> None:
         for text, true in texts.items():
             said = f"2.4 x 1.8 cm liver lesion in segment VI, {text}."
             assert (_said(found, said, "liver_lesion") is None) is true, said
+
+
+@pytest.fixture(scope="module")
+def cut_liver() -> tuple[Finding, ...]:
+    """The liver is cut, spleen and left kidney are whole, the right kidney was searched for and not found."""
+    cyst = hand_made.lesion(
+        "liver_cyst", 1, 24.0, 18.0, 5, "liver", ("liver_segment_6",), attenuation="hypoattenuating"
+    )
+    organs = [hand_made.organ("liver", 1200, 50, ("superior",)), hand_made.organ("spleen", 210, 52)]
+    organs.append(hand_made.organ("kidney_left", 150, 30))
+    absent = ("kidney_right", "kidney_cyst_left", "kidney_cyst_right")
+    return interpret(hand_made.numbers(organs, [cyst], absent, certain=False), patient=ADULT)
+
+
+WHOLE = (
+    "included in the scan",
+    "completely imaged",
+    "fully visualized",
+    "seen in its entirety",
+    "entirely within the field of view",
+    "included",
+    "covered in full by the scan",
+)
+CUT = (
+    "incompletely imaged",
+    "only partially visualized",
+    "partly included in the field of view",
+    "not seen in its entirety",
+    "truncated",
+    "not completely covered by the scan",
+)
+
+
+@pytest.mark.parametrize(("words", "is_whole"), [*((w, True) for w in WHOLE), *((w, False) for w in CUT)])
+def test_whether_an_organ_is_complete_is_a_claim_in_any_words(
+    cut_liver: tuple[Finding, ...], words: str, is_whole: bool
+) -> None:
+    for site, name, cut in (
+        ("liver", "liver", True),
+        ("spleen", "spleen", False),
+        ("kidney_left", "left kidney", False),
+    ):
+        text = f"The {name} is {words}."
+        assert (_said(cut_liver, text, f"organ@{site}", section="liver") is None) is (is_whole is not cut), text
+    both = ("organ@liver", "organ@spleen")
+    for text in (f"The liver and spleen are {words}.", f"The spleen, the liver are {words}."):
+        assert _said(cut_liver, text, *both), text
+    assert _said(cut_liver, f"The right kidney is {words}.", "organ@kidney_right", section="kidneys")
+    assert _said(cut_liver, f"The kidneys are {words}.", "organ@kidney_right", "organ@kidney_left", section="kidneys")
+
+
+def test_neutral_words_carry_no_claim_together(cut_liver: tuple[Finding, ...]) -> None:
+    for text in (
+        "Spleen volume 210 mL, within the reference range.",
+        "Spleen volume 210 mL, within limits.",
+        "The spleen is limited.",
+        "Limited coverage of the spleen.",
+        "Spleen volume 210 cm.",
+        "The spleen is in the left kidney.",
+        "Both kidneys.",
+        "Mean attenuation of the spleen 210 mL.",
+    ):
+        assert _said(cut_liver, text, "organ@spleen", "organ@kidney_left", section="spleen"), text
+
+
+def test_an_open_contrast_phase_is_not_stated_as_certain(cut_liver: tuple[Finding, ...]) -> None:
+    for text, true in (
+        ("Portal venous phase.", False),
+        ("Portal venous phase, inferred from organ attenuation.", False),
+        ("Contrast phase uncertain, possibly portal venous.", True),
+        ("The contrast phase is unclear, probably portal venous.", True),
+        ("Contrast phase uncertain, possibly arterial.", False),
+    ):
+        assert (_said(cut_liver, text, "contrast_phase", section="technique") is None) is true, text
+
+
+def test_what_is_said_of_a_lesion_is_not_said_of_its_organ(cut_liver: tuple[Finding, ...]) -> None:
+    for text, true in (
+        ("2.4 x 1.8 cm hypoattenuating hepatic cyst in segment VI, 5 HU.", True),
+        ("Segment 6 hypodense hepatic cyst measuring 24 by 18 mm.", True),
+        ("In segment VI of the liver, a 2.4 cm hepatic cyst.", True),
+        ("The liver is hypoattenuating.", False),
+        ("The liver is hypoattenuating, 5 HU.", False),
+        ("2.4 x 1.8 cm hepatic cyst; the liver is hypoattenuating.", False),
+        ("Hepatic cysts in segment VI.", False),
+        ("Segment VI, 2.4 x 1.8 cm.", False),
+        ("Hypoattenuating, 5 HU.", False),
+    ):
+        assert (_said(cut_liver, text, "liver_cyst") is None) is true, text
+
+
+@pytest.mark.parametrize(
+    ("text", "true"),
+    [
+        ("No evidence of a left renal cyst.", True),
+        ("No left renal cyst is identified.", True),
+        ("A left renal cyst is not seen.", True),
+        ("Left renal cyst is absent.", True),
+        ("Negative for left renal cyst.", True),
+        ("A left renal cyst is seen.", False),
+        ("A right renal cyst is not seen.", False),
+        ("Renal cysts are not seen.", False),
+        ("A left renal stone is not seen.", False),
+        ("Not only a left renal cyst is seen.", False),
+    ],
+)
+def test_absence_in_other_words(cut_liver: tuple[Finding, ...], text: str, true: bool) -> None:
+    assert (_said(cut_liver, text, "kidney_cyst_left", section="kidneys") is None) is true
+
+
+@pytest.mark.parametrize(
+    ("text", "true"),
+    [
+        ("The spleen is normal in size.", True),
+        ("Spleen of normal size, 210 cc.", True),
+        ("Spleen size within normal limits, approximately 210 ml.", True),
+        ("No splenomegaly.", True),
+        ("The spleen is not enlarged.", True),
+        ("Splenomegaly.", False),
+        ("The spleen is enlarged.", False),
+        ("The spleen is normal.", False),
+        ("The spleen is unremarkable.", False),
+        ("The spleen is small for an adult.", False),
+        ("The spleen is larger than normal.", False),
+        ("Spleen normal in size, 211 cc.", False),
+        ("Spleen normal in size, 210 HU.", False),
+    ],
+)
+def test_normal_size_in_other_words(cut_liver: tuple[Finding, ...], text: str, true: bool) -> None:
+    assert (_said(cut_liver, text, "organ@spleen", "splenomegaly", section="spleen") is None) is true

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 
 from radvlm.compose.referents import phrases_of
+from radvlm.compose.verify.normal_form import wordings
 from radvlm.types.anatomy import LEVELS
 from radvlm.types.finding import Citable, Source
-from radvlm.wording.vocabulary import Term, lexicon, tokenize
+from radvlm.wording.vocabulary import Term, lexicon
 
 _UNITS = {
     "mm": "mm",
@@ -29,7 +31,11 @@ _AMOUNTS: dict[str, tuple[int, int | None]] = {
     "single": (1, 1),
     "solitary": (1, 1),
 }
-_NEGATIONS = (("not", "assessed"), ("not", "included", "in", "the", "field", "of", "view"), ("no",), ("without",))
+_NEGATIONS = (("not", "assessed"), ("no",), ("without",))
+#: That an organ is in the scan as a whole. Other words for it are brought to these ones first (``normal_form``).
+WHOLE = "included in the scan"
+#: Words of which each says something together and nothing that may be said alone.
+_STATES = {tuple(WHOLE.split()): "whole", ("limited", "coverage"): "limited"}
 #: Said only of findings of a model: who saw it, that it is open, that it has no place.
 _ATTRIBUTIONS = {
     ("seen", "by", "the", "model", "only"): "model",
@@ -87,7 +93,8 @@ class Probability:
 
 @dataclass(frozen=True)
 class Mark:
-    """``kind``: side, pole, negation, superlative, separator, word; of a model's findings model, hedge, grounding."""
+    """``kind``: side, pole, negation, superlative, whole, limited, separator, word; of a model's findings model, hedge,
+    grounding."""
 
     kind: str
     text: str
@@ -105,8 +112,17 @@ class UnknownWord(Refusal):
 
 
 def scan(text: str, findings: tuple[Citable, ...]) -> list[Token]:
-    """Read a sentence. Raises UnknownWord with a reason when some part of it cannot be read."""
-    tokens, found, index = tokenize(text), [], 0
+    """Read a sentence, as it is or in its normal form. Raises UnknownWord when neither can be read."""
+    readings = wordings(text)
+    for words in readings[:-1]:
+        with suppress(UnknownWord):
+            return scan_words(words, findings)
+    return scan_words(readings[-1], findings)
+
+
+def scan_words(tokens: tuple[str, ...], findings: tuple[Citable, ...]) -> list[Token]:
+    """Read the words of a sentence exactly as they are."""
+    found, index = [], 0
     phrases = sorted(phrases_of(findings).items(), key=lambda item: -len(item[0]))
     of_model = any(f.source is Source.MODEL for f in findings)
     while index < len(tokens):
@@ -155,6 +171,9 @@ def _next(
         return levels, 3
     if said is not None and len(said[0]) >= max(width, fixed):
         return Said(" ".join(said[0]), tuple(said[1])), len(said[0])
+    state = next((p for p in _STATES if _starts(tokens, index, p)), None)
+    if state is not None:
+        return Mark(_STATES[state], " ".join(state)), len(state)
     if fixed > width:
         return Mark("word", " ".join(tokens[index : index + fixed])), fixed
     if word[0].isdigit() or (word == "-" and index + 1 < len(tokens) and tokens[index + 1][0].isdigit()):

@@ -20,12 +20,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
 
 from radvlm.compose.merge_model import conflicts, would_deny
 from radvlm.compose.model_sentences import is_model
-from radvlm.compose.referents import Subject, subjects_of
-from radvlm.compose.verify.claims import Count, LevelRange, Mark, Named, Number, Refusal, Said, Token, scan
+from radvlm.compose.referents import CUT_PHRASES, Subject, category_words, subjects_of
+from radvlm.compose.verify.claims import (
+    Count,
+    LevelRange,
+    Mark,
+    Named,
+    Number,
+    Refusal,
+    Said,
+    Token,
+    UnknownWord,
+    scan,
+    scan_words,
+)
 from radvlm.compose.verify.model_claims import check_attribution
+from radvlm.compose.verify.normal_form import wordings
 from radvlm.errors import VerificationError
 from radvlm.types.anatomy import USUAL_LEVELS, is_lesion_kind, structure, structures
 from radvlm.types.finding import Citable, Finding, Source, Status
@@ -33,7 +47,7 @@ from radvlm.types.measurement import AORTA_PARTS, PORTAL_PARTS, PULMONARY_PARTS,
 from radvlm.types.report import Report, Sentence
 from radvlm.wording.numbers import renderings
 from radvlm.wording.spelling import to_us
-from radvlm.wording.vocabulary import Term, base_name, tokenize
+from radvlm.wording.vocabulary import Term, base_name, lexicon, plural, tokenize
 
 #: Kinds of absent findings that one negative sentence may list.
 _LISTED = ("organ", "vessel_contact")
@@ -120,19 +134,22 @@ class _Part:
     def only_names(self) -> bool:
         """A member of a list ("the liver"): it names something and claims nothing yet."""
         return bool(self.of(Named) or self.of(LevelRange)) and not (
-            self.of(Number) or self.of(Count) or self.of(Said) or self.marks("negation")
+            self.of(Number) or self.of(Count) or self.of(Said) or self.marks("negation") or self.marks("whole")
         )
 
 
 def verify_sentence(sentence: Sentence) -> str | None:
     """Why the sentence contradicts or exceeds the findings it cites, or None when it is true to them."""
-    try:
-        tokens = check_attribution(scan(to_us(sentence.text), sentence.findings), sentence.findings)
-        if tokens:
-            _Check(sentence.findings, _clauses(tokens)).run()
-    except Refusal as refusal:
-        return str(refusal)
-    return None
+    reasons: list[Refusal] = []
+    for words in wordings(to_us(sentence.text)):
+        try:
+            tokens = check_attribution(scan_words(words, sentence.findings), sentence.findings)
+            if tokens:
+                _Check(sentence.findings, _clauses(tokens)).run()
+            return None
+        except Refusal as refusal:
+            reasons.append(refusal)
+    return str(next((r for r in reasons if not isinstance(r, UnknownWord)), reasons[-1]))
 
 
 def verify_report(report: Report) -> None:
@@ -202,6 +219,8 @@ class _Check:
         self.counted: set[str] = set()  # lesion subjects covered by a count
         self.described: set[str] = set()  # lesion subjects described by a number or a place
         self.negated: set[str] = set()  # finding ids covered by "no"
+        self.lesions_named: set[str] = set()  # lesion structures that a noun has named so far
+        self.organ_spoken_of = ""  # an organ named as the subject of what follows, and not cited as an organ
         self.cues: frozenset[str] = frozenset()
 
     def run(self) -> None:
@@ -308,7 +327,14 @@ class _Check:
             )
         )
         self.cues = cues or (self.cues if part.opens == "(" else frozenset())
+        _units_fit(part, cues)
+        self._plurals_hold(named)
         candidates = self._candidates(part, named)
+        self._spoken_of(part, candidates)
+        if part.marks("whole"):
+            self._whole(part, candidates, pending)
+        if part.marks("limited") and not any(isinstance(f, Finding) and f.cut_by for f in self.findings):
+            raise _Refused("no cited structure is cut by the field of view")
         for said in part.of(Said):
             candidates = self._said(said, part, candidates, pending)
         for count in part.of(Count):
@@ -317,6 +343,60 @@ class _Check:
             candidates = self._number(number, part, candidates)
         if candidates:
             self.current = candidates
+
+    def _plurals_hold(self, named: list[Named]) -> None:
+        """ "cysts" and "lobes" are more than one; what is said of "both" stands elsewhere."""
+        for token in named:
+            if token.text not in _plurals() or any(t.every for t in token.options):
+                continue
+            names = {n for t in token.options for n in t.names}
+            if sum(bool(names & s.own) for s in self.subjects if s.is_seen) == 1:
+                raise _Refused(f"{token.text!r} are several, and one is cited")
+
+    def _spoken_of(self, part: _Part, candidates: list[Subject]) -> None:
+        """What lies in an organ is not said of the organ: "the liver is hypoattenuating" is about no lesion of it."""
+        nouns = {n for token in part.of(Named) for t in token.options for n in t.names if is_lesion_kind(n)}
+        if nouns:
+            self.lesions_named |= nouns
+            self.organ_spoken_of = ""
+        else:
+            for token in _as_subjects(part):
+                owns = any(t.names & s.own for t in token.options for s in self.subjects)
+                self.organ_spoken_of = "" if owns else token.text
+                if owns:
+                    break
+        claims = part.of(Number) or part.of(Said) or part.marks("pole")
+        about_lesions = bool(candidates) and all(s.lesion for s in candidates)
+        if self.organ_spoken_of and claims and about_lesions:
+            raise _Refused(f"it is said of {self.organ_spoken_of!r}, and a lesion in it is cited")
+
+    def _whole(self, part: _Part, candidates: list[Subject], pending: list[_Part]) -> None:
+        """That organs are in the scan as a whole holds for all that are named, and for all of a group."""
+        organs = {f.site: f for f in self.findings if isinstance(f, Finding) and f.kind == "organ"}
+        parts = [*pending, part]
+        tokens = [t for p in parts for t in p.of(Named)]
+        wanted = {n for p in parts for levels in p.of(LevelRange) for n in levels.names}
+        exact = {n for t in tokens for o in t.options for n in o.names if len(o.names) == 1} | wanted
+        sides = {s for p in parts for s in p.marks("side") if s in ("left", "right")}
+        for token in tokens:
+            readings = [o.names & set(organs) for o in token.options]
+            readings = [{n for n in r if not sides or structure(n).side in ("", *sides)} for r in readings]
+            readings = [r for r in readings if r]
+            if not readings:
+                raise _Refused(f"{token.text!r} is no cited organ")
+            if not any(r & exact for r in readings) or any(len(r) == 1 for r in readings):
+                wanted |= min(readings, key=len)
+        if not wanted:
+            held = {s.findings[0].site for s in candidates if s.own & set(organs)}
+            wanted = {n for n in held if not held & set(_parents(n))}
+        if not wanted:
+            raise _Refused("it does not say what is in the scan")
+        for name in sorted(wanted):
+            organ = organs.get(name)
+            if organ is None or organ.status is not Status.PRESENT:
+                raise _Refused(f"{structure(name).words} is not seen as a whole")
+            if organ.cut_by:
+                raise _Refused(f"{structure(name).words} is incompletely imaged")
 
     def _names_are_cited(self, part: _Part, named: list[Named]) -> None:
         absent_category = any(
@@ -378,12 +458,27 @@ class _Check:
             raise _Refused(f"no cited finding is {' '.join([*sides, *poles])} there")
         for levels in part.of(LevelRange):
             self._levels(levels, part)
+        if not found and len(named) > 1:
+            raise _Refused(f"{' and '.join(repr(t.text) for t in named)} are not said of one finding")
+        if found and all(s.lesion for s in found):
+            self._hosts_hold(named, found)
         if poles or (named and any(s.lesion for s in found)):
             self.described |= {s.key for s in found if s.lesion} if len(found) == 1 else set()
         return found
 
+    @staticmethod
+    def _hosts_hold(named: list[Named], found: list[Subject]) -> None:
+        """ "Both kidneys" hold lesions only where each of them holds one."""
+        held = {n for s in found for n in s.names}
+        for token in named:
+            pair = [t for t in token.options if t.every and not any(is_lesion_kind(n) for n in t.names)]
+            if pair and not any(t.names <= held or {base_name(n) for n in t.names} <= held for t in pair):
+                raise _Refused(f"not each of {token.text!r} is cited with a lesion")
+
     def _levels(self, levels: LevelRange, part: _Part) -> None:
-        said = [f for s in part.of(Said) for f in s.findings]
+        said: list[Citable] = [f for s in part.of(Said) for f in s.findings]
+        if part.marks("whole"):
+            said = [f for f in self.findings if isinstance(f, Finding) and f.kind == "organ" and not f.cut_by]
         held = {n for f in said or self.findings for n in (f.site, *(f.locations if isinstance(f, Finding) else ()))}
         missing = [n for n in levels.names if n not in held]
         if missing:
@@ -401,6 +496,8 @@ class _Check:
             raise _Refused(f"{said.text!r} was not assessed")
         holders = [s for s in self.subjects if any(f in s.findings for f in said.findings)]
         names = part.of(Named)
+        if said.text in CUT_PHRASES:
+            holders = _cut(holders, [*pending, part])
         keys = {h.key for h in holders}
         agreed = [s for s in candidates if s.key in keys]
         after = bool(names) and not agreed
@@ -496,6 +593,8 @@ class _Check:
         for finding in self.findings:
             if finding.status is Status.ABSENT and finding.id not in self.negated | said:
                 raise _Refused(f"{finding.id} ({finding.kind}) is absent and the sentence does not say so")
+            if finding.kind == "contrast_phase" and finding.status is Status.INDETERMINATE and not self._is_hedged():
+                raise _Refused("the contrast phase is uncertain and the sentence does not say so")
             if finding.status is Status.NOT_ASSESSED and finding.id not in self.negated:
                 raise _Refused(f"{finding.id} ({finding.kind}) is not assessed and the sentence does not say so")
         lesions = [s for s in self.subjects if s.lesion and s.is_seen]
@@ -509,8 +608,66 @@ class _Check:
                 for t in token.options
             )
             mentioned = mentioned or any(f.source is Source.MODEL for f in subject.findings)  # see attribution
-            if subject.key not in self.counted | self.described and not (alone and mentioned):
+            if not mentioned or (subject.key not in self.counted | self.described and not alone):
                 raise _Refused(f"{subject.findings[0].id} ({subject.lesion}) is cited and not stated")
+
+    def _is_hedged(self) -> bool:
+        words = {t.text for clause in self.clauses for part in clause for t in part.of(Said)}
+        return bool(words & {"uncertain", "possibly"})
+
+
+#: Words beside a number that say what it is -> its unit.
+_UNIT_OF_WORD = {"attenuation": "HU", "volume": "mL", "angle": "degree"}
+#: Words between a preposition and the place that it names.
+_BEFORE_A_PLACE = frozenset({"the", "a", "an", "left", "right", "both"})
+_PREPOSITIONS = frozenset({"in", "of", "at", "within", "from", "involving", "on", "to", "into", "beside", "level"})
+
+
+def _units_fit(part: _Part, cues: frozenset[str]) -> None:
+    """A single number beside "volume" is one of mL, whatever else is true."""
+    numbers = part.of(Number)
+    if len(numbers) != 1:
+        return
+    unit = _SPELLING.get(numbers[0].unit, numbers[0].unit)
+    words = {w for t in part.tokens if isinstance(t, Mark) and t.kind == "word" for w in t.text.split()}
+    wanted = {_CUE_UNIT[q] for q in cues} or {u for w, u in _UNIT_OF_WORD.items() if w in words}
+    if wanted and unit not in wanted:
+        raise _Refused(f"{' '.join(numbers[0].values)} {numbers[0].unit} has not the unit of what it is said to be")
+
+
+@cache
+def _plurals() -> frozenset[str]:
+    """Phrases of several lesions, vertebrae, ribs or lobes that are not also phrases of one."""
+    terms = [t for held in lexicon().terms.values() for t in held]
+    texts = {" ".join(t.tokens) for t in terms}
+    many = {p for text in texts if (p := plural(text)) != text and p in texts}
+    many |= {listed["many"] for listed in lexicon().nouns.values() if listed["many"] != listed["one"]}
+    return frozenset(many - {"muscles", "bones", "vessels", "soft tissues"})
+
+
+def _as_subjects(part: _Part) -> list[Named]:
+    """Structures that the part names as what it speaks of, not as a place after a preposition."""
+    found, place = [], False
+    for token in part.tokens:
+        if isinstance(token, Named):
+            if not place:
+                found.append(token)
+            place = False
+        elif isinstance(token, Mark) and token.kind == "pole":
+            place = False
+        elif isinstance(token, Mark) and token.kind in ("word", "side"):
+            place = token.text in _PREPOSITIONS or (place and token.text in _BEFORE_A_PLACE)
+        else:
+            place = False
+    return found
+
+
+def _cut(holders: list[Subject], parts: list[_Part]) -> list[Subject]:
+    """Of what the field of view cuts, that which the parts speak of: a lesion by its noun, else organs."""
+    terms = [t for p in parts for token in p.of(Named) for t in token.options]
+    if not terms or any(is_lesion_kind(n) for t in terms for n in t.names):
+        return holders
+    return [s for s in holders if not s.lesion] or holders
 
 
 def _one_to_one(claims: list[tuple[str, tuple[str, ...]]]) -> set[str] | None:
@@ -542,7 +699,8 @@ def _tells_extent(item: Citable, text: str) -> bool:
 
 def _is_category(said: Said, finding: Citable) -> bool:
     """Whether the phrase is what the finding says, not merely the extent that it speaks of."""
-    return said.text == " ".join(tokenize(finding.category))
+    words = tuple(said.text.split(" "))
+    return words in category_words(finding) or (words[0] == "no" and finding.rule is not None)
 
 
 def _before(part: _Part, kind: str) -> list[Token]:

@@ -1,0 +1,122 @@
+"""The normal form of a sentence: other words for the same brought to the ones that reports use.
+
+``paraphrases.yaml`` is a table of words that mean the same. Nothing here knows a finding: a sentence in its normal form
+means what it meant, and it is still read and checked like any other. What stands in no table stays as it is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from importlib.resources import files
+from types import MappingProxyType
+
+import yaml
+
+from radvlm.wording.vocabulary import tokenize
+
+Words = tuple[str, ...]
+
+_NUMBER = r"\d+(?:\.\d+)?"
+#: "2.3x1.8 cm", "2.3 cm x 1.8 cm" and "2.3 by 1.8 cm" are "2.3 x 1.8 cm"; "negative 12 HU" is "-12 HU".
+_RESPELLED = (
+    (re.compile(rf"({_NUMBER})\s*(?:mm|cm)?\s*(?:[x×]|by)\s*({_NUMBER})\s*(mm|cm)\b", re.I), r"\1 x \2 \3"),
+    (re.compile(rf"\b(?:negative|minus)\s+({_NUMBER})\s*(?=HU\b|Hounsfield)", re.I), r"-\1 "),
+)
+_SAME_UNIT = re.compile(rf"{_NUMBER}\s*(mm|cm)\s*(?:[x×]|by)\s*{_NUMBER}\s*(mm|cm)\b", re.I)
+_SEEN = "(?:seen|identified|visualized|detected|found|present|segmented|observed|visible|demonstrated|noted)"
+#: "Ascites is not seen" and "ascites is absent" are "no ascites".
+_DENIED = re.compile(
+    rf"(?P<what>[^.;:]+?)\s+(?:is|are|was|were)\s+(?:not\s+{_SEEN}|absent)(?P<where>[^.;:,]*)\.?", re.I
+)
+_ARTICLE = re.compile(r"(?:a|an|any|the)\s+", re.I)
+
+
+@dataclass(frozen=True)
+class Paraphrases:
+    """``same`` maps words to those of the normal form; ``entailed`` a category to what it also says."""
+
+    same: Mapping[str, tuple[tuple[Words, Words], ...]]  # by first word, longest first
+    entailed: Mapping[str, tuple[str, ...]]
+    denied: Mapping[str, tuple[str, ...]]
+
+
+@cache
+def paraphrases() -> Paraphrases:
+    """The table of ``radvlm/wording/paraphrases.yaml``."""
+    data = yaml.safe_load(files("radvlm.wording").joinpath("paraphrases.yaml").read_text(encoding="utf-8"))
+    pairs = {tokenize(other): tokenize(words) for words, others in data["same"].items() for other in others}
+    pairs |= {words: tokenize(state) for state, words in _states(data)}
+    by_first: dict[str, list[tuple[Words, Words]]] = {}
+    for other, words in pairs.items():
+        by_first.setdefault(other[0], []).append((other, words))
+    return Paraphrases(
+        MappingProxyType({k: tuple(sorted(v, key=lambda pair: -len(pair[0]))) for k, v in by_first.items()}),
+        MappingProxyType({k: tuple(v) for k, v in data["entailed"].items()}),
+        MappingProxyType({k: tuple(v) for k, v in data["denied"].items()}),
+    )
+
+
+def _states(data: Mapping) -> Iterator[tuple[str, Words]]:
+    """(what is said of an organ in the scan, other words for it)."""
+    for state, row in data["states"].items():
+        yield from ((state, tokenize(words)) for words in row["alone"])
+        for adverb in row["adverbs"]:
+            if adverb != "not":
+                yield from ((state, tokenize(f"{adverb} {tail}")) for tail in data["tails"] if "field of view" in tail)
+        for tail in data["tails"]:
+            if state == "included in the scan" and tail:
+                yield state, tokenize(f"included {tail}")
+            for adverb in row["adverbs"]:
+                for verb in data["verbs"]:
+                    if adverb == "not" and verb in data["of_the_scan"]:
+                        continue
+                    yield state, tokenize(f"{adverb} {verb} {tail}")
+                    if state == "included in the scan":
+                        yield "incompletely imaged", tokenize(f"not {verb} {adverb} {tail}")
+                        yield "incompletely imaged", tokenize(f"not {verb} {tail} {adverb}")
+                    if adverb != "not":
+                        yield state, tokenize(f"{verb} {adverb} {tail}")
+                        yield state, tokenize(f"{verb} {tail} {adverb}")
+            yield state, (*tokenize(state), *tokenize(tail)) if state == "incompletely imaged" else tokenize(state)
+
+
+def normal(words: Words) -> Words:
+    """Words in their normal form, the longest phrase first at each place."""
+    table, index = paraphrases().same, 0
+    found: list[str] = []
+    while index < len(words):
+        for other, same in table.get(words[index], ()):
+            if words[index : index + len(other)] == other:
+                found += same
+                index += len(other)
+                break
+        else:
+            found.append(words[index])
+            index += 1
+    return tuple(found)
+
+
+@lru_cache(maxsize=4096)
+def wordings(text: str) -> tuple[Words, ...]:
+    """The words of a sentence as they are, then in normal form, then with a denial after its subject put before it."""
+    first = tokenize(text)
+    mixed = any(a.lower() != b.lower() for a, b in _SAME_UNIT.findall(text))
+    respelled = text
+    for pattern, replacement in () if mixed else _RESPELLED:
+        respelled = pattern.sub(replacement, respelled)
+    forms = [first, normal(tokenize(respelled))]
+    denial = _DENIED.fullmatch(respelled.strip())
+    if denial is not None:
+        what = _ARTICLE.sub("", denial["what"].strip(), count=1)
+        what = re.sub(r"\b(?:and|nor)\b", "or", what)
+        forms.append(normal(tokenize(f"No {what} segmented{denial['where']}.")))
+    return tuple(dict.fromkeys(forms))
+
+
+def also_said(phrase: str) -> tuple[Words, ...]:
+    """Other words that hold wherever the phrase does: the phrase itself first, then what it entails."""
+    said = [phrase, *paraphrases().entailed.get(phrase, ())]
+    return tuple(dict.fromkeys(w for text in said for w in (tokenize(text), normal(tokenize(text)))))
