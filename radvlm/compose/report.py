@@ -31,7 +31,7 @@ def compose_report(
         findings: what ``radvlm.interpret.interpret`` returns.
         style: wording; the default is full, US spelling.
         examination: (label, text) lines of the head. Where it is empty they are taken from ``study``. Doubts that
-            the findings carry (misplaced masks that were accepted, values that are not HU) are added where it lacks them.
+            the findings carry (misplaced masks that were accepted, values that are no HU) are added where it lacks them.
         provenance: JSON-ready facts to be stored in the report.
 
     Raises VerificationError when a sentence is not true to the findings it cites, or a present finding is unsaid.
@@ -63,7 +63,11 @@ def with_doubts(head: tuple[tuple[str, str], ...], findings: Sequence[Finding]) 
     for finding in findings:
         if finding.kind == "coverage" and finding.reason and "Caution" not in told:
             lines.append(("Caution", finding.reason))
-        if finding.kind == "contrast_phase" and finding.reason.startswith(NOT_INTERPRETED) and "Attenuation" not in told:
+        if (
+            finding.kind == "contrast_phase"
+            and finding.reason.startswith(NOT_INTERPRETED)
+            and "Attenuation" not in told
+        ):
             lines.append(("Attenuation", f"{finding.reason.removeprefix('attenuation ')}."))
     return (*head, *lines)
 

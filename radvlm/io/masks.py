@@ -339,7 +339,7 @@ def _unnamed_or_misplaced(
         if placement.by_voxels:
             return InputError(
                 "the masks lie on this scan",
-                f"{placement.by_voxels}; the file names no label, so its numbers were read as {candidate.name} for this",
+                f"{placement.by_voxels}; the file names no label, so its numbers were read as {candidate.name}",
                 f"{placement.remedy}; to go on all the same, scheme={candidate.name!r} (or the right one) together "
                 "with accept_misplaced=True (--accept-misplaced)",
             )

@@ -177,13 +177,10 @@ def _doubts(orders: _Orders) -> tuple[str, ...]:
         f"{capital(words)}: an organ out of its place, or a mask with the name of the other side. Check the sides."
         for words in orders.lone.doubtful
     )
-    ribs = ()
-    if orders.ribs_in_disorder:
-        ribs = (
-            f"{capital(orders.ribs_in_disorder)}, as TotalSegmentator before 2.2.1 wrote them: do not rely on the number "
-            "or side of a rib.",
-        )
-    return (*_mirrored_organs(orders), *lone, *ribs)
+    ribs = orders.ribs_in_disorder
+    if ribs:
+        ribs = f"{capital(ribs)}, as TotalSegmentator before 2.2.1 wrote them: do not rely on the number of a rib."
+    return (*_mirrored_organs(orders), *lone, *filter(None, (ribs,)))
 
 
 def _mirrored_organs(orders: _Orders) -> tuple[str, ...]:

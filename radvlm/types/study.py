@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from radvlm.errors import InputError
 
-
 #: Attribute, its words, its unit, and the smallest and largest value.
 _RANGES = (
     ("age_years", "age", "years", 0, 130),

@@ -60,9 +60,7 @@ def measure(
     scan = None if volume is None else load_volume(volume, acquisition=how.acquisition, rescale=how.rescale)
     accepted = accept_misplaced or how.accept_misplaced
     masks = load_segmentation(segmentation, like=scan, scheme=scheme, accept_misplaced=accepted)
-    return measure_scan(
-        scan, masks, min_lesion_voxels=settings.min_lesion_voxels, min_lesion_ml=settings.min_lesion_ml
-    )
+    return measure_scan(scan, masks, min_lesion_voxels=settings.min_lesion_voxels, min_lesion_ml=settings.min_lesion_ml)
 
 
 def classify_findings(

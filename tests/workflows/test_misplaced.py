@@ -111,8 +111,8 @@ def test_numbers_findings_and_comparisons_know_them(
 def test_training_names_the_study_whose_masks_are_misplaced(files: tuple[Path, Path]) -> None:
     from radvlm.errors import InputError
     from radvlm.model.inputs import InputSpec
-    from radvlm.train.data import Study
     from radvlm.model.organ_map import Organ
+    from radvlm.train.data import Study
     from radvlm.train.prepared import PreparedScans
 
     ct, masks = files
