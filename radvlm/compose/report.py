@@ -31,7 +31,7 @@ def compose_report(
         findings: what ``radvlm.interpret.interpret`` returns.
         style: wording; the default is full, US spelling.
         examination: (label, text) lines of the head. Where it is empty they are taken from ``study``. Doubts that
-            the findings carry (misplaced masks that were accepted, values that are no HU) are added where it lacks them.
+            the findings carry (misplaced masks that were accepted, values that are no HU) are added where none are.
         provenance: JSON-ready facts to be stored in the report.
 
     Raises VerificationError when a sentence is not true to the findings it cites, or a present finding is unsaid.
