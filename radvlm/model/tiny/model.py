@@ -290,18 +290,21 @@ class TableModel:
 
         Questions of presence, normality, side, place, number and organ about what the model knows are answered from the
         calibrated scores and the evidence that a report would be written from, everything else by the decoder. "No" is
-        said of what a report would call absent; of what is open, "Yes", marked indeterminate.
+        said of what a report would call absent; of what is open, "Yes", marked indeterminate. On a scan unlike those of
+        the training the model denies nothing, and all that it affirms is open.
         """
         encoded = self.encode(volume)
         scores = self._scores_of(encoded, volume.geometry)
         asked = understand(question, self.settings.subjects)
         about = [] if asked is None else of_side([s for s in scores if s.finding in asked.findings], asked.side)
         related = about or self._related(question, of_side(scores, named_side(question)))
-        given = None if asked is None else answer_of_masks(question, asked, about, findings)
+        settled = given = None if asked is None else answer_of_masks(question, asked, about, findings)
         if given is None and asked is not None and about:
             given = self._by_scores(encoded, asked, about, findings)
         elif given is None:
             given = self._by_decoder(encoded, scores, question, related, findings)
+        if settled is None and encoded.outside_domain:
+            given = _outside_domain(given)
         seen = [
             f"{s.words}{f' ({s.site})' if s.site else ''}: probability {s.probability:.2f}, {s.status}, {s.grounding}"
             for s in sorted(related, key=lambda s: -s.probability)[:4]
@@ -556,6 +559,13 @@ class TableModel:
         held = [(match(s), s) for s in scores]
         top = max((m for m, _ in held), default=0)
         return [s for m, s in sorted(held, key=lambda x: (-x[0], -x[1].probability)) if top and m == top]
+
+
+def _outside_domain(given: Answer) -> Answer:
+    """What may be answered of a scan that is unlike those of the training."""
+    if given.status is Status.ABSENT or _SAYS.get(given.text) is Status.ABSENT:
+        return _no_answer("of a scan unlike those of its training the model denies nothing")
+    return replace(given, status=Status.INDETERMINATE) if given.status is Status.PRESENT else given
 
 
 def _warning_of(encoded: Encoded) -> tuple[Decision, ...]:
