@@ -175,8 +175,8 @@ def value_of(rule: Rule, case: Case, record: Record) -> tuple[Measurement | None
         return Measurement("diameter", mean, "mean_of_axes", error, record.region.id), ""
     if rule.quantity == "difference_hu":
         other = case.measurements.structure(rule.reference)
-        own = measured(record, "mean_hu")
-        theirs = None if other is None else measured(other, "mean_hu")
+        own = _tissue_hu(record)
+        theirs = None if other is None else _tissue_hu(other)
         if own is None or theirs is None:
             missing = structure(rule.reference if own is not None else record.structure).words
             no_hu = f"the attenuation of the {missing} was not measured"
@@ -188,6 +188,8 @@ def value_of(rule: Rule, case: Case, record: Record) -> tuple[Measurement | None
     found = measured(record, rule.quantity)
     if rule.quantity == "mean_hu" and isinstance(record, LesionMeasurements):
         found = measured(record, "core_mean_hu") or found  # what a region of interest away from the edge shows
+    if rule.quantity == "parenchyma_hu":
+        found = _tissue_hu(record)
     if found is not None:
         return found, ""
     omission = omitted(record, rule.quantity)
@@ -196,6 +198,12 @@ def value_of(rule: Rule, case: Case, record: Record) -> tuple[Measurement | None
     if rule.unit == "HU" and case.measurements.phase is None:
         return None, NO_CT
     return None, _NOT_IN_THIS_VERSION.get(rule.quantity, f"{rule.quantity.replace('_', ' ')} was not measured")
+
+
+def _tissue_hu(record: Record) -> Measurement | None:
+    """Attenuation of the tissue of an organ; the mean of its mask where the tissue was not looked at."""
+    tissue = measured(record, "parenchyma_hu")
+    return tissue if tissue is not None or omitted(record, "parenchyma_hu") else measured(record, "mean_hu")
 
 
 def _error_of_difference(one: Measurement, other: Measurement) -> float:

@@ -14,6 +14,7 @@ import numpy as np
 
 from radvlm.errors import GridError, InputError
 from radvlm.quantify.components import components
+from radvlm.quantify.dissection import with_dissection
 from radvlm.quantify.impossible_hu import (
     impossible_attenuation,
     impossible_warning,
@@ -102,6 +103,7 @@ def measure_scan(
         if name not in crumbs and counts.get(name, 1)
     )
     structures, noted = with_vessels(segmentation, structures)
+    structures = with_dissection(segmentation, structures)
     decisions += noted
     contacts = tumor_contacts(segmentation, tuple(lesions))
     lesions = [replace(x, contacts=contacts[x.region.id]) if x.region.id in contacts else x for x in lesions]
