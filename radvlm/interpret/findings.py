@@ -40,6 +40,7 @@ from radvlm.interpret.spine import height_loss, spine_findings, vertebrae
 from radvlm.types.anatomy import SECTIONS, is_lesion_kind, structure
 from radvlm.types.finding import Assessment, Finding, Source, Status
 from radvlm.types.measurement import Measurement
+from radvlm.types.provenance import cautions
 from radvlm.types.region import Region
 from radvlm.types.scan_measurements import LesionMeasurements, Measurements, Phase, StructureMeasurements
 from radvlm.types.study import Patient, Study
@@ -132,6 +133,7 @@ def _scan(case: Case) -> list[Finding]:
         "",
         "technique",
         source=Source.HEADER,
+        reason=" ".join(cautions(case.measurements.decisions)),
         measurements=(
             Measurement("count", geometry.shape[2], "axial_slices"),
             Measurement("slice_spacing", geometry.spacing_mm[2], "grid"),

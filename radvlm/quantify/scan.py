@@ -36,7 +36,7 @@ from radvlm.quantify.vessel_parts import with_vessels
 from radvlm.quantify.withheld import without_attenuation
 from radvlm.types.anatomy import structure
 from radvlm.types.measurement import Measurement
-from radvlm.types.provenance import Decision
+from radvlm.types.provenance import Decision, bears_on_everything
 from radvlm.types.scan_measurements import NOT_INTERPRETED, LesionMeasurements, Measurements, Phase
 from radvlm.types.segmentation import Segmentation
 from radvlm.types.study import Study
@@ -80,7 +80,9 @@ def measure_scan(
     doubt = f"{NOT_INTERPRETED}: {why}" if why else ""
     hu = None if volume is None or doubt else volume.hu
     crumbs = frozenset(name for name in segmentation.present if is_crumb(segmentation, name))
-    decisions = [_crumb_decision(segmentation, name) for name in segmentation.present if name in crumbs]
+    read = (*segmentation.decisions, *(() if volume is None else volume.decisions))
+    decisions = list(dict.fromkeys(d for d in read if bears_on_everything(d)))
+    decisions += [_crumb_decision(segmentation, name) for name in segmentation.present if name in crumbs]
     lesions: list[LesionMeasurements] = []
     counts: dict[str, int] = {}
     locator = Locator(segmentation, crumbs)

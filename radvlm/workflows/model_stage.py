@@ -68,6 +68,8 @@ def read_scan(
                 "a model's region lies in the segmentation that it returns",
                 f"{score.finding}: {score.region.structure}",
             )
+    doubts = tuple(Decision("model", what, warning=True) for what in _doubts(scan, masks))
+    output = replace(output, warnings=(*output.warnings, *doubts))
     output = possible_regions(for_patient(output, patient), own, masks, scan)
     return ModelReading(model, output, own, shown_by(findings))
 
@@ -80,6 +82,19 @@ def shown_by(findings: Sequence[Finding]) -> frozenset[str]:
             for name in ancestry(region.structure):
                 names |= {name, name.removesuffix(f"_{structure(name).side}")}
     return frozenset(names)
+
+
+def unsure_values(scan: Volume) -> str:
+    """What is said of anything that a model sees in a scan whose values may not be HU."""
+    return f"The model read values that may not be HU ({scan.attenuation_doubt}): do not rely on what it says."
+
+
+def _doubts(scan: Volume, masks: Segmentation | None) -> list[str]:
+    """Why what a model says of a scan and its masks is not to be relied on."""
+    doubts = [unsure_values(scan)] if scan.attenuation_doubt else []
+    if masks is not None and masks.attenuation_doubt:
+        doubts.append("The model was shown masks that look misplaced: do not rely on what it says.")
+    return doubts
 
 
 def stated(masks: Segmentation | None, findings: Sequence[Finding]) -> tuple[Citable, ...]:
