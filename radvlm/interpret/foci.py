@@ -30,11 +30,14 @@ REASON = "seen by attenuation alone, not by a mask of its own; certainty low"
 
 def foci(case: Case) -> list[Finding]:
     """One finding a kind and structure."""
-    return [_finding(focus) for focus in case.measurements.foci]
+    return [_finding(case, focus) for focus in case.measurements.foci]
 
 
-def _finding(focus: Focus) -> Finding:
-    row = structure(focus.structure)
+def _finding(case: Case, focus: Focus) -> Finding:
+    row, record = structure(focus.structure), case.measurements.structure(focus.structure)
+    numbers = focus.measurements
+    if record is not None and record.cut_by and focus.kind == "wall_calcium":
+        numbers = ()  # how much of it lies outside the scan is not known
     one, several = WORDS[focus.kind]
     return Finding(
         "?",
@@ -43,7 +46,7 @@ def _finding(focus: Focus) -> Finding:
         row.name,
         row.section,
         (),
-        focus.measurements,
+        numbers,
         category=one if focus.count == 1 else several,
         reason=REASON,
         source=Source.VOXELS,

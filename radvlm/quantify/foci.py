@@ -129,7 +129,7 @@ def _is_region(
     start = tuple(a + b for a, b in zip(box.start, region.box.start, strict=True))
     stop = tuple(a + b for a, b in zip(box.start, region.box.stop, strict=True))
     near = Box(start, stop).grown((REACH, REACH, REACH), segmentation.geometry.shape)  # type: ignore[arg-type]
-    values = hu[Box(start, stop).slices][numbered[region.box.slices] == region.value]  # type: ignore[arg-type]
+    values = hu[box.slices][region.box.slices][numbered[region.box.slices] == region.value]
     farthest = float(np.abs(values.astype(np.float64) - median).max())
     if region.voxels < MIN_VOXELS and farthest < 2 * abs(limit - median):
         return False

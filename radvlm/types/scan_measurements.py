@@ -313,9 +313,9 @@ class Measurements:
             for near in record.neighbors if isinstance(record, LesionMeasurements) else ():
                 rows += _neighbor_rows({**head, "level": "neighbor", "location": near.structure}, near)
         for focus in self.foci:
-            head = dict.fromkeys(_COLUMNS[:7], "") | {"region": f"{focus.kind}:{focus.structure}", "level": "focus"}
-            head |= {"structure": focus.structure, "instance": focus.count}
-            rows += _measured_rows(head, focus.measurements)
+            named: Row = {"region": f"{focus.kind}:{focus.structure}", "structure": focus.structure}
+            place: Row = {"instance": focus.count, "level": "focus", "host": "", "location": "", "cut_by": ""}
+            rows += _measured_rows({**named, **place}, focus.measurements)
         return rows
 
     def to_csv(self) -> str:
