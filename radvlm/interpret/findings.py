@@ -147,7 +147,7 @@ def _scan(case: Case) -> list[Finding]:
     for rule in case.rules.rules:
         if rule.level == "scan" and rule.enabled and rule.quantity in by_quantity:
             value = by_quantity[rule.quantity]
-            verdict = judge(rule, case, judged(value))
+            verdict = judge(rule, case.patient, judged(value))
             if verdict.outcome.category is not None:
                 found.append(stand_alone(assessed(rule, verdict, "", (), (value,))))
     return found
