@@ -66,7 +66,10 @@ def parts() -> Iterator[tuple[str, dict]]:
 
 def summary() -> dict:
     """Numbers over all parts."""
-    false, true, passed, refused = Counter(), Counter(), Counter(), Counter()
+    false: Counter[str] = Counter()
+    true: Counter[str] = Counter()
+    passed: Counter[str] = Counter()
+    refused: Counter[str] = Counter()
     for _, part in parts():
         false.update(part["falsehoods"])
         true.update(part["truths"])
@@ -79,7 +82,7 @@ def summary() -> dict:
         }
         for group in ("seen", "held out")
     }
-    by_kind = Counter()
+    by_kind: Counter[str] = Counter()
     for key, number in false.items():
         by_kind[key.split("|")[0]] += number
     return {

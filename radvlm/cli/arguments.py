@@ -97,9 +97,12 @@ def rescale_text(text: str) -> str:
 
 def scan_of(args: argparse.Namespace) -> Volume:
     """The scan that ``ct``, ``--series``, ``--acquisition`` and ``--rescale`` name."""
+    from radvlm.cli.terminal import print_doubts
     from radvlm.io import load_volume
 
-    return load_volume(args.ct, series=args.series, acquisition=args.acquisition, rescale=args.rescale or "auto")
+    scan = load_volume(args.ct, series=args.series, acquisition=args.acquisition, rescale=args.rescale or "auto")
+    print_doubts(scan)
+    return scan
 
 
 def mask_arguments(parser: argparse.ArgumentParser, *, required: bool) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from radvlm.cli.arguments import output_argument, rescale_argument, scan_arguments, scan_of
+from radvlm.cli.terminal import print_doubts
 from radvlm.files.atomic import write_text
 
 if TYPE_CHECKING:
@@ -138,7 +139,15 @@ def _volumes(args: argparse.Namespace) -> Callable[[Record], Volume | None] | No
     from radvlm.io import load_volume
 
     folder, rescale = Path(args.volumes), args.rescale or "auto"
-    return lambda record: load_volume(folder / record.volume, rescale=rescale) if record.volume else None
+
+    def scan_of_record(record: Record) -> Volume | None:
+        if not record.volume:
+            return None
+        scan = load_volume(folder / record.volume, rescale=rescale)
+        print_doubts(scan, f"record {record.id}: ")
+        return scan
+
+    return scan_of_record
 
 
 def _report(index: Any, args: argparse.Namespace) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from typing import Any
 
 from radvlm.cli.arguments import ct_argument, mask_arguments, output_argument, scan_arguments, settings_of
@@ -36,5 +37,7 @@ def run(args: argparse.Namespace) -> None:
     if args.ct:
         volume = load_volume(args.ct, series=args.series, acquisition=acquisition, rescale=rescale)
     numbers = measure(volume, args.masks, config=config, scheme=args.scheme, accept_misplaced=args.accept_misplaced)
-    print_cautions((*(volume.decisions if volume else ()), *numbers.decisions))
+    print_cautions(numbers.decisions)
+    if volume is not None and volume.attenuation_doubt:
+        print(f"note: attenuation not interpreted: {volume.attenuation_doubt}", file=sys.stderr)
     deliver(numbers.to_csv() if args.format == "csv" else numbers.to_json() + "\n", args.output)

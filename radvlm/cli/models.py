@@ -73,6 +73,8 @@ def run_classify(args: argparse.Namespace) -> None:
         )
     if notice:
         print(f"note: {notice}", file=sys.stderr)
+    for caution in dict.fromkeys(s.caution for s in scores if s.caution):
+        print(f"caution: {caution}", file=sys.stderr)
 
 
 def _vote_words(score: Any) -> str:

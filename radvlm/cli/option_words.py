@@ -13,7 +13,7 @@ from collections.abc import Collection
 _NO_OPTIONS = frozenset({"run", "command", "action", "ct", "output_is_folder"})
 _VALUE = r"True|'[^']*'|\"[^\"]*\"|\{[^{}]*\}|\([^()]*\)|\[[^\[\]]*\]"
 _ARGUMENT = re.compile(rf"(?<![\w./-])([a-z][a-z_]+)=({_VALUE})?(?=[\s,.;:)?]|$)")
-_BOTH = re.compile(r"([a-z][a-z_]+)= \((--[a-z-]+)\)")
+_BOTH = re.compile(r"[a-z][a-z_]+=(?:True)? \((--[a-z-]+)\)")
 _ASIDE = re.compile(r" \([a-z][a-z_]+= in Python\)")
 _PAIR = re.compile(r"\((-?\d+(?:\.\d+)?), (-?\d+(?:\.\d+)?)\)")
 
@@ -21,7 +21,7 @@ _PAIR = re.compile(r"\((-?\d+(?:\.\d+)?), (-?\d+(?:\.\d+)?)\)")
 def in_options(message: str, names: Collection[str]) -> str:
     """``message`` with the arguments among ``names`` (of an argparse namespace) as options."""
     known = {name for name in names if name not in _NO_OPTIONS}
-    text = _ASIDE.sub("", _BOTH.sub(lambda match: match[2], message))
+    text = _ASIDE.sub("", _BOTH.sub(lambda match: match[1], message))
     text = _ARGUMENT.sub(lambda match: _option(match[1], match[2] or "") if match[1] in known else match[0], text)
     if "--scheme" in text:
         text = re.sub(r"\{[a-z ,0-9]+: structure\}", "LABEL=STRUCTURE,...", text)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from radvlm.types.provenance import Decision, placement_warnings, unread_warnings
+from radvlm.types.provenance import Decision, cautions
+
+if TYPE_CHECKING:
+    from radvlm.types.volume import Volume
 
 
 class Steps:
@@ -45,10 +48,17 @@ def deliver(text: str, file: str | None) -> None:
 
 
 def print_cautions(decisions: Iterable[Decision]) -> None:
-    """Doubts about where masks lie, and images that were not read, on stderr: told even when all else is quiet."""
-    told = tuple(decisions)
-    for what in (*unread_warnings(told), *placement_warnings(told)):
+    """Doubts about where masks lie, sizes, and images that were not read, on stderr: told even when all is quiet."""
+    for what in cautions(decisions):
         print(f"note: {what}", file=sys.stderr)
+
+
+def print_doubts(scan: Volume, whose: str = "") -> None:
+    """Doubts about a scan that no report goes with, on stderr: told even when all else is quiet."""
+    from radvlm.types.volume import doubts_of
+
+    for what in doubts_of(scan):
+        print(f"note: {whose}{what}", file=sys.stderr)
 
 
 def printable(text: str) -> str:

@@ -89,4 +89,5 @@ def model_record(joint: Reconciled, judged: Judged, model_output: ModelOutput) -
         tuple(joint.disagreements),
         tuple(joint.left_out),
         DraftCounts(judged.accepted, judged.absorbed, len(judged.replacements)),
+        model_output.outside_domain,
     )

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from radvlm.compose.disease_sentences import disease_text, is_disease_or_device
 from radvlm.compose.lesions import cited, impression_text, lesion_groups
 from radvlm.compose.model_sentences import headlines, is_model, pertinent_absences
-from radvlm.compose.template import quantity_text
+from radvlm.compose.template import no_lesions, quantity_text
 from radvlm.types.anatomy import is_lesion_kind, structure
 from radvlm.types.finding import Assessment, Citable, Finding, Status
 from radvlm.types.phrases import joined
@@ -20,6 +21,8 @@ from radvlm.wording.vocabulary import lexicon, tokenize
 
 #: The lesions that readers ask for first.
 _ASKED = ("focal_liver_lesion", "focal_pancreatic_lesion", "focal_renal_lesion", "pulmonary_nodule")
+#: Of lesions that are not there, an impression names so many.
+_DENIED = 4
 #: What only a model saw comes after every measured finding of at least this importance.
 _OF_DAYS = importance(Urgency.DAYS)
 
@@ -71,6 +74,8 @@ def _headline(said: Citable, holder: Finding, findings: Sequence[Finding], style
     words = said.headline or said.category
     twin = said.twin if isinstance(said, Assessment) else ""
     site = structure(said.site) if said.site else None
+    if isinstance(said, Finding) and is_disease_or_device(said):
+        return Sentence(disease_text(said, style, is_brief=True), "impression", (said,))
     text = f"{site.words}, {words}" if site is not None and site.side and not twin else words
     if said.measurements and not twin and not said.says_value:
         value = quantity_text(said, style)
@@ -109,6 +114,7 @@ def _nothing_abnormal(findings: Sequence[Finding]) -> list[Sentence]:
         parts = [f"{structure(f.site).words} {a.category}" for f, a in sizes]
         text = capital("; ".join(parts)) + "."
         sentences.append(Sentence(text, "impression", tuple(item for pair in sizes for item in pair)))
+    sentences += _denied(findings)
     lesions = [
         f
         for f in findings
@@ -127,15 +133,24 @@ def _nothing_abnormal(findings: Sequence[Finding]) -> list[Sentence]:
     return sentences
 
 
+def _denied(findings: Sequence[Finding]) -> list[Sentence]:
+    """The first lesions that were searched for and are not there: those of the widest extent that was searched."""
+    absent = [f for f in findings if f.status is Status.ABSENT and is_lesion_kind(f.kind) and not is_model(f)]
+    scope = next((s for s in ("", "imaged part", "imaged range") if any(f.scope == s for f in absent)), "")
+    return no_lesions("impression", [f for f in absent if f.scope == scope][:_DENIED])
+
+
 def _last_resort(findings: Sequence[Finding]) -> list[Sentence]:
-    """An impression is never empty: the extent of the scan, or what was not assessed."""
+    """An impression is never empty: that nothing could be judged, else the first that was not assessed, else the extent
+    of the scan."""
+    unjudged = [f for f in findings if f.status is Status.NOT_ASSESSED and f.category]
+    first = next((f for f in unjudged if f.kind == "abnormality"), next(iter(unjudged), None))
+    if first is not None:
+        verb = "were" if tokenize(first.category)[-1].endswith("s") else "was"
+        why = f" ({first.reason})" if first.kind == "abnormality" else ""
+        return [Sentence(f"{capital(first.category)} {verb} not assessed{why}.", "impression", (first,))]
     coverage = next((f for f in findings if f.kind == "coverage" and f.status is Status.PRESENT), None)
-    if coverage is not None:
-        length = coverage.measurement("coverage")
-        if length is not None:
-            return [Sentence(f"Coverage of {rounded(length.value, '1')} mm.", "impression", (coverage,))]
-    open_finding = next((f for f in findings if f.status is Status.NOT_ASSESSED and f.category), None)
-    if open_finding is None:
+    length = None if coverage is None else coverage.measurement("coverage")
+    if coverage is None or length is None:
         return []
-    verb = "were" if tokenize(open_finding.category)[-1].endswith("s") else "was"
-    return [Sentence(f"{capital(open_finding.category)} {verb} not assessed.", "impression", (open_finding,))]
+    return [Sentence(f"Coverage of {rounded(length.value, '1')} mm.", "impression", (coverage,))]

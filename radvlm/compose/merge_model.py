@@ -17,6 +17,10 @@ from radvlm.types.mask_verdict import masks_say, sides_of
 from radvlm.types.model_output import MODEL_REGION, FindingScore, ModelOutput
 from radvlm.types.region import Region
 
+#: Section of what a model says of a scan that is unlike those of its training.
+OUTSIDE_DOMAIN = "outside_domain"
+NOT_SHOWN = "nothing shows the organ in this scan"
+
 
 @dataclass(frozen=True)
 class Reconciled:
@@ -36,7 +40,7 @@ def reconcile(findings: Sequence[Finding], model_output: ModelOutput, unseen: It
         unseen: structures that the model looked for and did not find in this scan; what lies in them is then
             not assessed instead of absent.
     """
-    missing = frozenset(unseen)
+    missing, outside = frozenset(unseen), bool(model_output.outside_domain)
     found, agreements, disagreements, left_out = list(findings), [], [], []
     for score in model_output.scores:
         if not is_sayable(score.words):
@@ -44,10 +48,12 @@ def reconcile(findings: Sequence[Finding], model_output: ModelOutput, unseen: It
             continue
         verdict = masks_say(score.finding, score.site, findings)
         if verdict is None:
-            found.append(as_finding(score, f"F{len(found) + 1}", score.site in missing))
+            found.append(as_finding(score, f"F{len(found) + 1}", score.site in missing, outside))
             continue
         text = f"{named(score)} (probability {score.probability:.2f})"
-        if score.status is Status.PRESENT and verdict.status is Status.ABSENT:
+        if score.status is Status.INDETERMINATE and verdict.status is Status.ABSENT:
+            left_out.append(f"possible {text}: {verdict.why}")
+        elif score.status is Status.PRESENT and verdict.status is Status.ABSENT:
             disagreements.append(f"The model saw {text}; {verdict.why}.")
         elif score.status is Status.ABSENT and verdict.status is Status.PRESENT and verdict.is_exact:
             disagreements.append(f"The model did not see {text}; {verdict.why}.")
@@ -64,12 +70,15 @@ def named(score: FindingScore) -> str:
     return f"{side} {score.words}".strip()
 
 
-def as_finding(score: FindingScore, number: str, is_unseen: bool = False) -> Finding:
-    """The finding of a score that the masks say nothing of."""
+def as_finding(score: FindingScore, number: str, is_unseen: bool = False, is_outside: bool = False) -> Finding:
+    """The finding of a score that the masks say nothing of; outside the model's domain it leads nothing.
+
+    ``is_unseen``: nothing shows the organ in this scan. ``is_outside``: the scan is unlike those of the training.
+    """
     row = any_finding_kind(score.finding)
     status, reason = score.status, ""
     if is_unseen and status is not Status.PRESENT:
-        status, reason = Status.NOT_ASSESSED, "the model does not see the organ in this scan"
+        status, reason = Status.NOT_ASSESSED, NOT_SHOWN
     elif status is Status.INDETERMINATE:
         reason = f"probability {score.probability:.2f} lies between the model's thresholds for absent and present"
     regions: tuple[Region, ...] = ()
@@ -81,14 +90,14 @@ def as_finding(score: FindingScore, number: str, is_unseen: bool = False) -> Fin
         sided_kind(row.kind, side_of(score.site)),
         status,
         score.site,
-        score.section,
+        OUTSIDE_DOMAIN if is_outside else score.section,
         regions,
         locations=score.locations if status is not Status.ABSENT else (),
         category=score.words,
         reason=reason,
         source=Source.MODEL,
         confidence=score.probability,
-        importance=row.importance if status is Status.PRESENT else 0,
+        importance=row.importance if status is Status.PRESENT and not is_outside else 0,
         model_term=score.finding,
         grounding=score.grounding if regions else "not localized",
     )

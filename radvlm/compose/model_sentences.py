@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeGuard
 
-from radvlm.compose.merge_model import would_deny
+from radvlm.compose.merge_model import OUTSIDE_DOMAIN, would_deny
 from radvlm.types.anatomy import structure
 from radvlm.types.finding import Citable, Finding, Source, Status
 from radvlm.types.finding_kinds import any_finding_kind, side_of, vocabulary_name
@@ -24,6 +24,8 @@ from radvlm.wording.vocabulary import noun, plural
 SEEN_ONLY = "seen by the model only"
 SEEN = "seen by the model"
 NOT_LOCALIZED = "not localized"
+#: What is less probable than this is called possible, whatever threshold a model has for it.
+EVEN = 0.5
 #: Absences that the impression may end with, when the model saw nothing.
 PERTINENT = 4
 
@@ -67,7 +69,12 @@ def attributed(finding: Finding, text: str, say_place: bool = True) -> str:
     if finding.status is Status.INDETERMINATE:
         return f"Possible {text} {SEEN}, {chance}; indeterminate."
     place = f"; {NOT_LOCALIZED}" if say_place and not finding.regions else ""
-    return f"{capital(text)}, {SEEN_ONLY}, {chance}{place}."
+    return f"{capital(f'possible {text}' if is_hedged(finding) else text)}, {SEEN_ONLY}, {chance}{place}."
+
+
+def is_hedged(finding: Finding) -> bool:
+    """Whether a present finding is called possible: the model's own probability is below one half."""
+    return (finding.confidence or 0.0) < EVEN
 
 
 def marked_sentences(findings: Sequence[Finding], section: str) -> list[Sentence]:
@@ -99,14 +106,19 @@ def absence(findings: Sequence[Finding]) -> str:
 
 def headlines(findings: Sequence[Finding]) -> list[tuple[float, Sentence]]:
     """(importance, sentence) for the impression; most probable first within one importance."""
-    present = [f for f in findings if is_model(f) and f.status is Status.PRESENT and f.importance > 0]
+    present = [f for f in _within_domain(findings) if f.status is Status.PRESENT and f.importance > 0]
     present.sort(key=lambda f: (-f.importance, -(f.confidence or 0.0)))
     return [(f.importance, Sentence(attributed(f, core(f), False), "impression", (f,))) for f in present]
 
 
+def _within_domain(findings: Sequence[Finding]) -> list[Finding]:
+    """Findings of a model on a scan like those of its training; others lead nothing."""
+    return [f for f in findings if is_model(f) and f.section != OUTSIDE_DOMAIN]
+
+
 def pertinent_absences(findings: Sequence[Finding]) -> list[Sentence]:
     """One sentence on the most important absences; [] when the model denies nothing."""
-    absent = [f for f in findings if is_model(f) and f.status is Status.ABSENT and not would_deny(f, findings)]
+    absent = [f for f in _within_domain(findings) if f.status is Status.ABSENT and not would_deny(f, findings)]
     names = dict.fromkeys(vocabulary_name(f) for f in absent)
     ranked = sorted(names, key=lambda name: -any_finding_kind(name).importance)[:PERTINENT]
     held = [f for name in ranked for f in absent if vocabulary_name(f) == name]

@@ -11,6 +11,7 @@ from radvlm.compose.template import template_sentences
 from radvlm.compose.verify.sentence import verify_report
 from radvlm.types.finding import Finding
 from radvlm.types.report import Report, Sentence
+from radvlm.types.scan_measurements import NOT_INTERPRETED
 from radvlm.types.study import Study
 from radvlm.wording.spelling import to_uk
 from radvlm.wording.style import Style
@@ -29,7 +30,8 @@ def compose_report(
     Args:
         findings: what ``radvlm.interpret.interpret`` returns.
         style: wording; the default is full, US spelling.
-        examination: (label, text) lines of the head. Where it is empty they are taken from ``study``.
+        examination: (label, text) lines of the head. Where it is empty they are taken from ``study``. Doubts that
+            the findings carry (misplaced masks that were accepted, values that are no HU) are added where none are.
         provenance: JSON-ready facts to be stored in the report.
 
     Raises VerificationError when a sentence is not true to the findings it cites, or a present finding is unsaid.
@@ -38,7 +40,7 @@ def compose_report(
     sentences = sentences_of(findings, style)
     if style.spelling == "uk":
         sentences = [_in_uk(s) for s in sentences]
-    head = tuple(examination) or examination_of(study)
+    head = with_doubts(tuple(examination) or examination_of(study), findings)
     report = Report(tuple(findings), tuple(sentences), head, (), dict(provenance or {}))
     verify_report(report)
     return report
@@ -52,6 +54,22 @@ def sentences_of(findings: Sequence[Finding], style: Style | None = None) -> lis
 
 def _in_uk(sentence: Sentence) -> Sentence:
     return replace(sentence, text=to_uk(sentence.text))
+
+
+def with_doubts(head: tuple[tuple[str, str], ...], findings: Sequence[Finding]) -> tuple[tuple[str, str], ...]:
+    """The head of a report with the doubts about masks, sizes and HU that findings were made under."""
+    told = {label for label, _ in head}
+    lines = []
+    for finding in findings:
+        if finding.kind == "coverage" and finding.reason and "Caution" not in told:
+            lines.append(("Caution", finding.reason))
+        if (
+            finding.kind == "contrast_phase"
+            and finding.reason.startswith(NOT_INTERPRETED)
+            and "Attenuation" not in told
+        ):
+            lines.append(("Attenuation", f"{finding.reason.removeprefix('attenuation ')}."))
+    return (*head, *lines)
 
 
 def examination_of(study: Study | None) -> tuple[tuple[str, str], ...]:

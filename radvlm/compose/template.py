@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from radvlm.compose.anatomy_sentences import contact_sentences, vertebra_sentences
+from radvlm.compose.disease_sentences import disease_sentences
 from radvlm.compose.lesions import cited, group_sentence, lesion_groups, own_assessments
 from radvlm.compose.model_sentences import is_model, marked_sentences
 from radvlm.types.anatomy import SECTIONS, is_lesion_kind, structure
@@ -26,6 +27,9 @@ from radvlm.wording.vocabulary import base_name, base_words, lexicon, noun, plur
 _SINGLE = {"liver": "liver", "spleen": "spleen", "pancreas": "pancreas"}
 _SIZE_QUANTITIES = ("volume", "length", "extent_superior_inferior", "diameter")
 _MUSCLE_LIST = 6
+#: Where the mean of a mask is so far (HU) from its parenchyma, the parenchyma is told.
+APART_HU = 10.0
+_UNIT_WORDS = {"percent": "percent", "degree": "degrees"}
 #: A list of more structures than this is said as "the segmented structures"; of complete ones, which are no news.
 _LONGEST_LIST = {"incompletely imaged": 14, "included in the scan": 8}
 
@@ -95,7 +99,7 @@ def _coverage_text(finding: Finding) -> str:
 def _section(section: str, findings: Sequence[Finding], judged: Sequence[Citable], style: Style) -> list[Sentence]:
     organs = [f for f in findings if f.kind == "organ" and f.status is Status.PRESENT]
     tops, attached = _tops(organs)
-    sentences: list[Sentence] = []
+    sentences = disease_sentences(section, findings, style)
     if section == "bones":
         sentences += _bones(tops, attached) + vertebra_sentences(findings)
     elif section in ("soft_tissues", "head", "neck") and sum(structure(f.site).kind == "muscle" for f in tops) > 0:
@@ -112,12 +116,13 @@ def _section(section: str, findings: Sequence[Finding], judged: Sequence[Citable
         phase_said = phase_said or " phase" in text
         sentences.append(Sentence(text, section, cited(group, text)))
     sentences += contact_sentences(section, findings, style)
-    sentences += _no_lesions(section, findings)
+    sentences += no_lesions(section, findings)
     said |= {f.id for s in sentences for f in s.findings}
     sentences += [
         _remaining(section, f, style)
         for f in judged
-        if f.id not in said and (f.status is Status.PRESENT or (style.is_full and _is_told_when_normal(f)))
+        if f.id not in said
+        and (f.status in (Status.PRESENT, Status.INDETERMINATE) or (style.is_full and _is_told_when_normal(f)))
     ]
     return sentences
 
@@ -270,13 +275,17 @@ def _size_words(finding: Finding, judged: Sequence[Assessment], style: Style) ->
 
 def _density_words(finding: Finding, judged: Sequence[Assessment], style: Style) -> tuple[str, list[Assessment]]:
     """``mean attenuation 45 HU, borderline for steatosis``; bare attenuation only in the full style."""
-    mean = finding.measurement("mean_hu")
-    verdicts = [j for j in judged if j.measurements and j.measurements[0].quantity == "mean_hu"]
+    mean, words = finding.measurement("mean_hu"), "mean attenuation"
+    verdicts = [j for j in judged if j.measurements and j.measurements[0].quantity in ("mean_hu", "parenchyma_hu")]
+    tissue = finding.measurement("parenchyma_hu")
+    of_tissue = any(v.measurements[0].quantity == "parenchyma_hu" for v in verdicts)
+    if tissue is not None and mean is not None and (of_tissue or abs(tissue.value - mean.value) >= APART_HU):
+        mean, words = tissue, "parenchymal attenuation"
     wanted = style.is_full and style.attenuation and finding.site in lexicon().attenuation_of
     abnormal = any(v.status is not Status.ABSENT for v in verdicts)
     if mean is None or not (wanted or abnormal):
         return "", []
-    where = "mean attenuation of the imaged part" if finding.cut_by else "mean attenuation"
+    where = f"{words} of the imaged part" if finding.cut_by else words
     return ", ".join([f"{where} {hu_text(mean.value)}", *(v.category for v in verdicts)]), verdicts
 
 
@@ -364,7 +373,7 @@ def _not_seen(section: str, findings: Sequence[Finding]) -> list[Sentence]:
     return [Sentence(f"{capital(words)} {be(many)} {held[0].category}.", section, tuple(held))]
 
 
-def _no_lesions(section: str, findings: Sequence[Finding]) -> list[Sentence]:
+def no_lesions(section: str, findings: Sequence[Finding]) -> list[Sentence]:
     """``No renal cyst or stone segmented.`` One sentence for each extent that was searched."""
     absent = [f for f in findings if f.status is Status.ABSENT and is_lesion_kind(f.kind)]
     sentences = []
@@ -417,6 +426,11 @@ def quantity_text(finding: Citable, style: Style) -> str:
         return volume_text(first.value)
     if first.quantity == "slice_spacing":
         return f"spacing {spacing_text(first.value)}"
+    if first.unit in ("percent", "degree"):
+        which = "" if first.quantity == "fraction" else f"{first.quantity.replace('_', ' ')} "
+        return f"{which}{rounded(first.value, '1')} {_UNIT_WORDS[first.unit]}"
+    if first.quantity == "thickness":
+        return f"thickness {length_text(first.value, style)}"
     name = {
         "extent_superior_inferior": "craniocaudal ",
         "short_axis": "short axis ",
@@ -430,4 +444,4 @@ def names_of(findings: Iterable[Finding]) -> str:
     return structure_list(f.site for f in findings)[0]
 
 
-__all__ = ["names_of", "plural", "quantity_text", "template_sentences"]
+__all__ = ["names_of", "no_lesions", "plural", "quantity_text", "template_sentences"]

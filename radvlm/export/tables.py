@@ -28,6 +28,7 @@ QUANTITY_WORDS = {
     "sd_hu": "SD of HU",
     "median_hu": "Median HU",
     "core_mean_hu": "Mean HU off the edge",
+    "parenchyma_hu": "HU of the parenchyma",
     "p05_hu": "5th percentile of HU",
     "p25_hu": "25th percentile of HU",
     "p75_hu": "75th percentile of HU",

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
-from decimal import ROUND_HALF_UP, Decimal
 
+from radvlm.interpret.possible import Judged, amount, class_within, judged, possible_classes
 from radvlm.interpret.report_checklist import load_survey
 from radvlm.interpret.rules import Rule, RuleClass, Rules
 from radvlm.types.anatomy import ABDOMINAL_LEVELS, structure
@@ -26,6 +26,7 @@ from radvlm.types.scan_measurements import (
 )
 from radvlm.types.study import Patient, Study
 from radvlm.types.urgency import importance
+from radvlm.wording.numbers import as_printed, printed_step, rounded
 
 Record = StructureMeasurements | LesionMeasurements
 #: What a rule says: a class with words, why there is none, or nothing.
@@ -38,8 +39,6 @@ HOST_NOT_SEEN = "the organ is not seen in the imaged range"
 NO_MASK = "no mask was provided"
 NO_CT = "no CT was given, only masks"
 _NOT_IN_THIS_VERSION = {"diameter": "its diameter is not measured in this version"}
-#: A voxel larger than this along a diameter makes classes that are 5 mm apart doubtful.
-COARSE_MM = 2.0
 
 
 @dataclass(frozen=True)
@@ -50,6 +49,14 @@ class Case:
     patient: Patient
     rules: Rules
     study: Study | None = None
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """The class of a number, and the words of all classes that are possible for it where there are several."""
+
+    outcome: RuleClass
+    possible: tuple[str, ...] = ()
 
 
 def body_surface_m2(patient: Patient) -> float | None:
@@ -109,8 +116,8 @@ def is_too_small(rule: Rule, case: Case, lesion: LesionMeasurements) -> bool:
     limit = rule.applies_when.min_long_axis_mm
     if limit is None:
         return False
-    size = lesion.long_axis_mm
-    return size is None or size < max(limit, 2 * case.measurements.geometry.spacing_mm[2])
+    size = measured(lesion, "long_axis")
+    return size is None or as_printed(size) < max(limit, 2 * case.measurements.geometry.spacing_mm[2])
 
 
 def outside_abdomen(rule: Rule, case: Case, measurement: Measurement) -> str | None:
@@ -140,21 +147,26 @@ def value_of(rule: Rule, case: Case, record: Record) -> tuple[Measurement | None
         long, short = measured(record, "long_axis"), measured(record, "short_axis")
         if long is None or short is None:
             return None, "long and short axis were not both measured"
-        return Measurement("diameter", (long.value + short.value) / 2, "mean_of_axes", region_id=record.region.id), ""
+        mean = (as_printed(long) + as_printed(short)) / 2
+        error = ((long.uncertainty or 0.0) + (short.uncertainty or 0.0)) / 2
+        return Measurement("diameter", mean, "mean_of_axes", error, record.region.id), ""
     if rule.quantity == "difference_hu":
         other = case.measurements.structure(rule.reference)
-        own = measured(record, "mean_hu")
-        theirs = None if other is None else measured(other, "mean_hu")
+        own = _tissue_hu(record)
+        theirs = None if other is None else _tissue_hu(other)
         if own is None or theirs is None:
             missing = structure(rule.reference if own is not None else record.structure).words
             no_hu = f"the attenuation of the {missing} was not measured"
             return None, NO_CT if case.measurements.phase is None else no_hu
+        difference = as_printed(own) - as_printed(theirs)
         return Measurement(
-            "difference_hu", own.value - theirs.value, "difference_of_means", region_id=record.region.id
+            "difference_hu", difference, "difference_of_means", _error_of_difference(own, theirs), record.region.id
         ), ""
     found = measured(record, rule.quantity)
     if rule.quantity == "mean_hu" and isinstance(record, LesionMeasurements):
         found = measured(record, "core_mean_hu") or found  # what a region of interest away from the edge shows
+    if rule.quantity == "parenchyma_hu":
+        found = _tissue_hu(record)
     if found is not None:
         return found, ""
     omission = omitted(record, rule.quantity)
@@ -165,37 +177,48 @@ def value_of(rule: Rule, case: Case, record: Record) -> tuple[Measurement | None
     return None, _NOT_IN_THIS_VERSION.get(rule.quantity, f"{rule.quantity.replace('_', ' ')} was not measured")
 
 
-def classify(rule: Rule, case: Case, value: float) -> RuleClass:
-    """The class of a value; limits scale with body surface area where the rule says so."""
+def _tissue_hu(record: Record) -> Measurement | None:
+    """Attenuation of the tissue of an organ; the mean of its mask where the tissue was not looked at."""
+    tissue = measured(record, "parenchyma_hu")
+    return tissue if tissue is not None or omitted(record, "parenchyma_hu") else measured(record, "mean_hu")
+
+
+def _error_of_difference(one: Measurement, other: Measurement) -> float:
+    """Error of a difference of two numbers whose errors are independent."""
+    return math.hypot(one.uncertainty or 0.0, other.uncertainty or 0.0)
+
+
+def judge(rule: Rule, case: Case, number: Judged) -> Judgement:
+    """The class of a number as it is printed, hedged where its error reaches a limit."""
+    least, value, most = (_scaled(rule, case, x) for x in (number.least, number.value, number.most))
+    found = possible_classes(rule.classes_for(case.patient.sex), least, most)
+    own = next(c for c in found if c.holds(value))
+    outcome = class_within(rule, found, own, number)
+    words = tuple(dict.fromkeys(c.category or "" for c in found))
+    return Judgement(outcome, words if len(words) > 1 else ())
+
+
+def _scaled(rule: Rule, case: Case, value: float) -> float:
+    """The value in the terms of the rule's limits: rounded, or by body size."""
     if rule.round_to is not None:
         value = math.floor(value / rule.round_to + 0.5) * rule.round_to
     if rule.scale == "bsa":
         area = body_surface_m2(case.patient)
         assert area is not None, "body_size_known was checked"
-        value = value / area
-    return next(c for c in rule.classes_for(case.patient.sex) if c.holds(value))
+        return value / area
+    return value
 
 
 def unmet_criterion(rule: Rule, record: Record) -> bool:
     """True when a further measurement that the rule asks for is missing or outside its limits."""
     found = [(c, measured(record, c.quantity)) for c in rule.also]
-    return any(m is None or not c.holds(m.value) for c, m in found)
+    return any(m is None or not c.holds(as_printed(m)) for c, m in found)
 
 
 def stated(measurement: Measurement) -> str:
     """The value in the words of a category: ``9 mm``, ``12.4 cm``, ``53 percent``, ``0.53``, ``144.3 cm2``."""
-    value, unit = measurement.value, measurement.unit
-    if unit == "mm2":
-        return f"{_half_up(value / 100, '0.1')} cm2"
-    if unit == "mm" and value >= 9.5:
-        return f"{_half_up(value / 10, '0.1')} cm"
-    if unit == "1" and measurement.quantity not in ("count",):
-        return _half_up(value, "0.01")
-    return f"{_half_up(value, '1')} {unit}" if unit != "1" else _half_up(value, "1")
-
-
-def _half_up(value: float, step: str) -> str:
-    return str(Decimal(repr(float(value))).quantize(Decimal(step), ROUND_HALF_UP))
+    value, step = as_printed(measurement), printed_step(measurement.value, measurement.unit, measurement.quantity)
+    return amount(value, measurement.unit, step, in_cm=value >= 10)
 
 
 def site_of(lesion: LesionMeasurements) -> str:
@@ -227,9 +250,10 @@ def not_assessed(rule: Rule, site: str, reason: str, words: str = "") -> Finding
 
 
 def assessed(
-    rule: Rule, outcome: RuleClass, site: str, records: tuple[Record, ...], measurements: tuple[Measurement, ...]
+    rule: Rule, verdict: Judgement, site: str, records: tuple[Record, ...], measurements: tuple[Measurement, ...]
 ) -> Assessment:
     """The assessment of a class that has words."""
+    outcome = verdict.outcome
     status = Status(outcome.status)
     regions = () if status is Status.ABSENT else tuple(r.region for r in records)
     category, headline = outcome.category or "", outcome.headline
@@ -255,6 +279,7 @@ def assessed(
         headline=headline,
         says_value=says_value,
         is_detail=rule.detail,
+        possible=verdict.possible,
         reference=rule.reference,
         twin=records[1].structure if len(records) == 2 else "",
     )
@@ -328,21 +353,14 @@ def _of_structure(rule: Rule, case: Case, name: str) -> Outcome:
     elsewhere = outside_abdomen(rule, case, value)
     if elsewhere is not None:
         return not_assessed(rule, name, elsewhere)
-    outcome = classify(rule, case, value.value)
+    verdict = judge(rule, case, judged(value))
+    outcome = verdict.outcome
     if outcome.category is None or unmet_criterion(rule, record):
         return None
-    coarse = value.uncertainty or 0.0
-    # a largest chord errs upwards by up to a voxel, so on a coarse grid the class must hold a voxel lower too
-    if (
-        rule.quantity.endswith("diameter")
-        and coarse > COARSE_MM
-        and classify(rule, case, value.value - coarse).category != outcome.category
-    ):
-        return not_assessed(rule, name, f"its diameter lies within one voxel ({coarse:.1f} mm) of a limit")
     if rule.applies_when.level == "abdominal" and outcome.status == "absent" and "inferior" in record.cut_by:
         reason = "the lower abdominal aorta is not imaged, and what is imaged is not dilated"
         return not_assessed(rule, name, reason)
-    return assessed(rule, outcome, name, (record,), (value,))
+    return assessed(rule, verdict, name, (record,), (value,))
 
 
 def apply_pair_rule(rule: Rule, case: Case) -> Outcome:
@@ -357,8 +375,10 @@ def apply_pair_rule(rule: Rule, case: Case) -> Outcome:
     if reason is not None or missing:
         return not_assessed(rule, site, reason or missing)
     pair = tuple(value for value, _ in values if value is not None)
-    outcome = classify(rule, case, abs(pair[0].value - pair[1].value))
-    return None if outcome.category is None else assessed(rule, outcome, site, records, pair)
+    first, second = judged(pair[0]), judged(pair[1])
+    error = float(rounded(_error_of_difference(*pair), first.step))
+    verdict = judge(rule, case, Judged(abs(first.value - second.value), error, first.unit, first.step))
+    return None if verdict.outcome.category is None else assessed(rule, verdict, site, records, pair)
 
 
 def apply_lesion_rule(rule: Rule, case: Case, lesion: LesionMeasurements) -> Outcome:
@@ -377,7 +397,7 @@ def _of_lesion(rule: Rule, case: Case, lesion: LesionMeasurements) -> Outcome:
         return not_assessed(rule, lesion.structure, reason)
     if is_too_small(rule, case, lesion):
         return too_small(rule, lesion)
-    outcome = classify(rule, case, value.value)
-    if outcome.category is None or unmet_criterion(rule, lesion):
+    verdict = judge(rule, case, judged(value))
+    if verdict.outcome.category is None or unmet_criterion(rule, lesion):
         return None
-    return assessed(rule, outcome, site_of(lesion), (lesion,), (value,))
+    return assessed(rule, verdict, site_of(lesion), (lesion,), (value,))

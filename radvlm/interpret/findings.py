@@ -23,26 +23,32 @@ from radvlm.interpret.assess import (
     apply_pair_rule,
     apply_structure_rule,
     assessed,
-    classify,
     cut_reason,
+    judge,
     site_of,
     stand_alone,
     unassessed,
 )
+from radvlm.interpret.diseases import diseases, is_disease_or_device
 from radvlm.interpret.pancreas import pancreas_outcomes
+from radvlm.interpret.possible import judged
 from radvlm.interpret.relations import relations
 from radvlm.interpret.report_checklist import Survey, load_survey
 from radvlm.interpret.rules import Rules, load_rules
 from radvlm.interpret.spine import height_loss, spine_findings, vertebrae
-from radvlm.types.anatomy import SECTIONS, structure
+from radvlm.types.anatomy import SECTIONS, is_lesion_kind, structure
 from radvlm.types.finding import Assessment, Finding, Source, Status
 from radvlm.types.measurement import Measurement
+from radvlm.types.provenance import cautions
 from radvlm.types.region import Region
 from radvlm.types.scan_measurements import LesionMeasurements, Measurements, Phase, StructureMeasurements
 from radvlm.types.study import Patient, Study
 from radvlm.types.urgency import REFERENCE_SIZE_MM, REFERENCE_VOLUME_ML, importance
 
 _LESION_KINDS = ("lesion", "fluid")
+#: Kind of the finding that says so where nothing in the scan could be judged.
+NOTHING_JUDGED = "abnormality"
+_NOTHING_TO_JUDGE = "no mask of a lesion was provided and no rule applies to the organs that were"
 #: Measured and tabled, but no subject of a sentence: every scan cuts them, and no rule reads them.
 _TABLE_ONLY_KINDS = ("body", "cavity", "tissue")
 _HEADLINE_ORDER = ("long_axis", "short_axis", "volume", "mean_hu", "sd_hu", "contrast_to_host", "diameter_3d")
@@ -74,16 +80,25 @@ def interpret(
         *_scan(case),
         *_organs(case, survey, judged),
         *_lesions(case, judged),
+        *diseases(case),
         *_absent_lesions(case, survey),
         *judged.left(),
         *judged.unjudged,
         *spine_findings(case),
         *_not_searched(case, survey),
     ]
+    if not any(map(_says_something, found)):
+        found.append(unassessed(NOTHING_JUDGED, "", "technique", "abnormality", _NOTHING_TO_JUDGE))
     order = {name: rank for rank, name in enumerate(SECTIONS)}
     found.sort(key=lambda f: order[f.section])
     numbers = count(1)
     return tuple(_numbered(f, numbers) for f in _deduplicated(found))
+
+
+def _says_something(finding: Finding) -> bool:
+    """Whether a finding is for the impression, denies a lesion, or was judged."""
+    denies = finding.status is Status.ABSENT and is_lesion_kind(finding.kind)
+    return finding.importance > 0 or denies or any(a.category for a in finding.assessments)
 
 
 def _numbered(finding: Finding, numbers: Iterator[int]) -> Finding:
@@ -116,6 +131,7 @@ def _scan(case: Case) -> list[Finding]:
         "",
         "technique",
         source=Source.HEADER,
+        reason=" ".join(cautions(case.measurements.decisions)),
         measurements=(
             Measurement("count", geometry.shape[2], "axial_slices"),
             Measurement("slice_spacing", geometry.spacing_mm[2], "grid"),
@@ -129,9 +145,9 @@ def _scan(case: Case) -> list[Finding]:
     for rule in case.rules.rules:
         if rule.level == "scan" and rule.enabled and rule.quantity in by_quantity:
             value = by_quantity[rule.quantity]
-            outcome = classify(rule, case, value.value)
-            if outcome.category is not None:
-                found.append(stand_alone(assessed(rule, outcome, "", (), (value,))))
+            verdict = judge(rule, case, judged(value))
+            if verdict.outcome.category is not None:
+                found.append(stand_alone(assessed(rule, verdict, "", (), (value,))))
     return found
 
 
@@ -160,7 +176,7 @@ def _organs(case: Case, survey: Survey, judged: _Judgements) -> list[Finding]:
     found = []
     for record in case.measurements.structures:
         row = structure(record.structure)
-        if row.kind in _LESION_KINDS or row.kind in _TABLE_ONLY_KINDS:
+        if row.kind in (*_LESION_KINDS, *_TABLE_ONLY_KINDS) or is_disease_or_device(row.name, case):
             continue
         if record.region.voxels < SMALLEST_ORGAN_VOXELS:
             found.append(

@@ -9,11 +9,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import product
 
-from radvlm.interpret.assess import Case, classify, cut_reason, measured, not_assessed, reference, site_of, unassessed
+from radvlm.interpret.assess import (
+    Case,
+    Judgement,
+    cut_reason,
+    judge,
+    measured,
+    not_assessed,
+    reference,
+    site_of,
+    unassessed,
+)
+from radvlm.interpret.possible import judged
 from radvlm.types.anatomy import structure
 from radvlm.types.finding import Assessment, Finding, Status
 from radvlm.types.measurement import Measurement
+from radvlm.types.phrases import joined
 from radvlm.types.scan_measurements import LesionMeasurements, VesselContact
 
 #: Tumors that the tables of ductal adenocarcinoma are applied to.
@@ -35,6 +48,7 @@ class Verdict:
     reason: str = ""
 
 
+_BY_CONTACT = " by vascular contact"
 RESECTABLE = "no vascular contact that limits resection"
 BORDERLINE = "borderline resectable by vascular contact"
 ADVANCED = "locally advanced by vascular contact"
@@ -88,14 +102,16 @@ def _t_stage(case: Case, lesion: LesionMeasurements) -> Assessment | Finding:
     touched = [v for v in T4_ARTERIES if v in contacts and contacts[v].touches]
     long = measured(lesion, "long_axis")
     category, status, doubt = "", Status.PRESENT, ""
+    possible: tuple[str, ...] = ()
     numbers: tuple[Measurement, ...] = () if long is None else (long,)
     if touched:
         category = "stage cT4 by arterial contact (AJCC 8)"
         angles = [contacts[v].measurement("angle") for v in touched]
         numbers = tuple(m for m in angles if m is not None) or numbers
-        if all(m is not None and m.value <= (m.uncertainty or 0.0) for m in angles):
+        if all(m is not None and judged(m).least <= 0 for m in angles):
             status, doubt = Status.INDETERMINATE, "the contact is not larger than its uncertainty"
-            category = "stage cT4 if the minimal arterial contact is real (AJCC 8)"
+            certain, category = category, "stage cT4 if the minimal arterial contact is real (AJCC 8)"
+            possible = (*(() if long is None else _words(judge(rule, case, judged(long)))), certain)
     else:
         reason = _unjudged(contacts, T4_ARTERIES)
         if not reason and lesion.cut_by:
@@ -104,7 +120,9 @@ def _t_stage(case: Case, lesion: LesionMeasurements) -> Assessment | Finding:
             reason = "cannot be staged: the long axis was not measured"
         if reason or long is None:
             return not_assessed(rule, lesion.structure, reason, words)
-        category = classify(rule, case, long.value).category or ""
+        verdict = judge(rule, case, judged(long))
+        category, possible = verdict.outcome.category or "", verdict.possible
+        status, doubt = Status(verdict.outcome.status), verdict.outcome.reason
     return Assessment(
         "?",
         rule.finding,
@@ -116,7 +134,12 @@ def _t_stage(case: Case, lesion: LesionMeasurements) -> Assessment | Finding:
         category=category,
         rule=reference(rule),
         reason=doubt,
+        possible=possible,
     )
+
+
+def _words(verdict: Judgement) -> tuple[str, ...]:
+    return verdict.possible or (verdict.outcome.category or "",)
 
 
 def place_of(lesion: LesionMeasurements) -> str:
@@ -177,20 +200,35 @@ def resectability(angles: Mapping[str, float], place: str) -> Verdict:
     return Verdict(RESECTABLE, "no arterial and no venous contact")
 
 
+def possible_verdicts(angles: Mapping[str, tuple[float, float]], place: str) -> tuple[Verdict, ...]:
+    """Every outcome of the table within the error of the angles, the one of the least contact first.
+
+    Args:
+        angles: vessel -> least and most degrees of contact.
+        place: as for ``resectability``.
+    """
+    found: dict[tuple[str, str], Verdict] = {}
+    for ends in product(*(dict.fromkeys(pair) for pair in angles.values())):
+        verdict = resectability(dict(zip(angles, ends, strict=True)), place)
+        found.setdefault((verdict.category, verdict.reason), verdict)
+    return tuple(found.values())
+
+
 def _resectability(case: Case, lesion: LesionMeasurements) -> Assessment | Finding:
     rule = case.rules.rule("pancreas_resectability")
     contacts = _contacts(lesion)
     words = f"resectability of the {structure(lesion.structure).words}"
-    angles: dict[str, float] = {}
+    angles: dict[str, tuple[float, float]] = {}
     unclear = ""
     for vessel, contact in contacts.items():
         angle = contact.measurement("angle")
         if contact.touches and angle is None:
             unclear = unclear or f"cannot be judged: no angle with the {structure(vessel).words} ({contact.reason})"
         elif contact.touches and angle is not None:
-            angles[vessel] = angle.value
-    verdict = resectability(angles, place_of(lesion))
-    if verdict.category != ADVANCED:
+            number = judged(angle)
+            angles[vessel] = (max(number.least, 0.0), number.most)
+    verdicts = possible_verdicts(angles, place_of(lesion))
+    if any(v.category != ADVANCED for v in verdicts):
         needed = (*_ASKED, "aorta") if contacts.get("celiac_trunk") and contacts["celiac_trunk"].touches else _ASKED
         reason = _unjudged(contacts, needed) or unclear
         if not reason and lesion.cut_by:
@@ -200,17 +238,26 @@ def _resectability(case: Case, lesion: LesionMeasurements) -> Assessment | Findi
     numbers: tuple[Measurement, ...] = tuple(
         m for v, c in contacts.items() if v in angles and (m := c.measurement("angle")) is not None
     )
-    status = Status.INDETERMINATE if verdict.reason else Status.PRESENT
+    categories = tuple(dict.fromkeys(v.category for v in verdicts))
+    reason = next((v.reason for v in verdicts if v.reason), "")
+    category = f"{categories[0]} (NCCN)"
+    if len(categories) > 1:
+        error = max(judged(m).error for m in numbers)
+        reason = "; ".join(filter(None, (f"a limit lies within the measurement error of {error:.0f} degrees", reason)))
+        kinds = [c.removesuffix(_BY_CONTACT) for c in categories]
+        within = f"within the measurement error of {error:.0f} degrees"
+        category = f"{joined(kinds, 'or')}{_BY_CONTACT} (NCCN), {within}"
     return Assessment(
         "?",
         rule.finding,
-        status,
+        Status.INDETERMINATE if reason else Status.PRESENT,
         site_of(lesion),
         "pancreas",
         (lesion.region,),
         numbers,
-        category=f"{verdict.category} (NCCN)",
+        category=category,
         rule=reference(rule),
-        reason=verdict.reason,
-        because=verdict.because,
+        reason=reason,
+        because=" or ".join(dict.fromkeys(v.because for v in verdicts)),
+        possible=categories if len(categories) > 1 else (),
     )

@@ -41,6 +41,7 @@ class RuleClass(_Strict):
         urgency: how soon somebody must know of it; ``none`` stays out of the impression.
         headline: noun phrase for the impression.
         reason: why, for an indeterminate class.
+        doubt: its words after those of another class, where the error of the value holds both; else the category.
     """
 
     below: float | None = None
@@ -50,6 +51,7 @@ class RuleClass(_Strict):
     urgency: Urgency = Urgency.NONE
     headline: str = ""
     reason: str = ""
+    doubt: str = ""
 
     @model_validator(mode="before")
     @classmethod
@@ -153,6 +155,7 @@ class Rule(_Strict):
         also: further measurements that must lie within limits, else no class is given.
         quiet: where the rule cannot be applied, the report does not list that; the reason stands in the tables.
         detail: said only where a lesion is described in full.
+        graded: the classes are degrees of one thing, so that a value at a limit is "at least" of the lower degree.
         source: citation. certainty: how well the number is supported.
         note: a caution for readers of docs/rules.md.
         enabled: false switches a rule off.
@@ -176,6 +179,7 @@ class Rule(_Strict):
     also: tuple[Criterion, ...] = ()
     quiet: bool = False
     detail: bool = False
+    graded: bool = False
     source: Text
     certainty: Literal["high", "medium", "uncertain"]
     note: str = ""

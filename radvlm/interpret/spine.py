@@ -6,12 +6,13 @@ loss within one voxel of 20 percent is indeterminate, neither a fracture nor a p
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
-from radvlm.interpret.assess import SMALLEST_ORGAN_VOXELS, Case, classify, measured, not_assessed, reference
+from radvlm.interpret.assess import SMALLEST_ORGAN_VOXELS, Case, judge, measured, not_assessed, reference
+from radvlm.interpret.possible import judged
 from radvlm.types.anatomy import LEVELS, RARE_LEVELS, structure
 from radvlm.types.finding import Assessment, Finding, Status
-from radvlm.types.measurement import Measurement
 from radvlm.types.phrases import joined
 from radvlm.types.scan_measurements import Measurements, StructureMeasurements
 from radvlm.types.urgency import importance
@@ -59,44 +60,33 @@ def height_loss(case: Case, record: StructureMeasurements) -> Assessment | None:
     if not rule.enabled or not losses:
         return None
     worst = max(losses.values(), key=lambda m: m.value)
-    lead = worst
     crush = losses.get("crush_loss")
-    if crush is not None and classify(rule, case, crush.value).category is not None:
+    lead = worst
+    if crush is not None and judge(rule, case, judged(crush)).outcome.category is not None:
         lead = crush
-    uncertain = worst.uncertainty or 0.0
-    name, outcome = record.structure, classify(rule, case, worst.value)
-    sure = classify(rule, case, max(0.0, worst.value - uncertain)).category is not None
-    if outcome.category is None and classify(rule, case, worst.value + uncertain).category is None:
+    name, number = record.structure, judged(worst)
+    verdict = judge(rule, case, replace(number, error=min(number.error, number.value)))
+    outcome = verdict.outcome
+    if outcome.category is None:
         return Assessment(
             "?", rule.finding, Status.ABSENT, name, "bones", (), (worst,), category=PRESERVED, rule=reference(rule)
         )
-    shown: tuple[Measurement, ...] = tuple(sorted(losses.values(), key=lambda m: m is not worst))
-    if not sure:
-        return Assessment(
-            "?",
-            rule.finding,
-            Status.INDETERMINATE,
-            name,
-            "bones",
-            (record.region,),
-            shown,
-            rule=reference(rule),
-            reason=f"a loss of {worst.value:.0f} percent lies within one voxel ({uncertain:.0f} percent) of "
-            "the limit of 20 percent",
-        )
-    words = f"{DEFORMITIES[lead.quantity]}, {outcome.category}"
+    doubtful = outcome.status == "indeterminate"
+    words = f"{outcome.category}" if doubtful else f"{DEFORMITIES[lead.quantity]}, {outcome.category}"
     return Assessment(
         "?",
         rule.finding,
-        Status.PRESENT,
+        Status(outcome.status),
         name,
         "bones",
         (record.region,),
-        shown,
+        tuple(sorted(losses.values(), key=lambda m: m is not worst)),
         category=words,
         rule=reference(rule),
         importance=importance(outcome.urgency, rule.ratio_to_limit(outcome, worst.value)),
         headline=f"{name.removeprefix('vertebrae_')} {words}",
+        reason=outcome.reason,
+        possible=verdict.possible,
     )
 
 

@@ -22,6 +22,8 @@ HEIGHT_MM, CLEAR_HEIGHT_MM = 20.0, 40.0
 DEPTH_MM, CLEAR_DEPTH_MM = 10.0, 20.0
 #: Ribs are compared when their numbers differ by at least this, up to the ninth: lower ones slope across each other.
 RIBS_APART, LAST_RIB = 3, 9
+#: Ribs of which so many comparisons are reversed are out of order.
+DISORDER_SHARE = 0.2
 #: What lies above what in everybody, farther apart than their sizes vary.
 _HEAD = ("brain", "skull", "mandible", "head", "tongue")
 _NECK = ("thyroid_gland", "thyroid_cartilage", "hyoid")
@@ -137,6 +139,28 @@ def rib_order(points: MaskPoints) -> Order:
             if lower - upper >= RIBS_APART:
                 distances.append(_apart(points, f"rib_{side}_{upper}", f"rib_{side}_{lower}", 2))
     return _order(distances, HEIGHT_MM, CLEAR_HEIGHT_MM)
+
+
+def rib_disorder(points: MaskPoints) -> str:
+    """How many comparisons of ribs are against their numbers and sides, in words, where many are; else "".
+
+    Segmenters now and then miss a rib and number the next ones by one too few, which is no disorder here.
+    """
+    heights = rib_order(points)
+    sides = _order(
+        [
+            _apart(points, f"rib_right_{n}", f"rib_left_{n}", 0)
+            for n in range(1, LAST_RIB + 1)
+            if {f"rib_right_{n}", f"rib_left_{n}"} <= set(points.names)
+        ],
+        PAIR_MM,
+        CLEAR_PAIR_MM,
+    )
+    for order, what in ((heights, "are not in the order of their numbers"), (sides, "have the name of the other side")):
+        count = order.right + order.reversed
+        if order.is_clear and not order.is_reversed and order.reversed >= max(2, DISORDER_SHARE * count):
+            return f"ribs {what} ({order.share} comparisons)"
+    return ""
 
 
 def height_order(points: MaskPoints) -> Order:

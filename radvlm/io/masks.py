@@ -53,6 +53,7 @@ from radvlm.io.size_rulers import check_organ_sizes
 from radvlm.io.sparse_masks import with_ends
 from radvlm.types.geometry import Box, Geometry
 from radvlm.types.label_scheme import (
+    GIVEN_SCHEME,
     Scheme,
     SchemeEntry,
     detect_scheme,
@@ -335,10 +336,10 @@ def _unnamed_or_misplaced(
         named, places = _named(labels.copy(), {label: candidate.labels[label] for label in found}, count_labels(labels))
         masks = Segmentation((named,), places, frozenset(places), scan.geometry)
         placement = placement_of(scan, masks, partial(masks_as_stored, (raw.array, raw.affine), scan, masks))
-        if placement.problem and not placement.fits:
+        if placement.by_voxels:
             return InputError(
                 "the masks lie on this scan",
-                f"{placement.problem}; the file names no label, so its numbers were read as {candidate.name} for this",
+                f"{placement.by_voxels}; the file names no label, so its numbers were read as {candidate.name}",
                 f"{placement.remedy}; to go on all the same, scheme={candidate.name!r} (or the right one) together "
                 "with accept_misplaced=True (--accept-misplaced)",
             )
@@ -390,9 +391,16 @@ def _meaning(chosen: Scheme, counts: np.ndarray, name: str) -> dict[int, str]:
         fitting.sort(key=lambda other: -sum(other.labels[label] == table.get(label) for label in labels))
         nearest = ", ".join(other.name for other in fitting[:3])
         holding = f"({nearest} know all of them) " if nearest else ""
+        more = f" and {len(unknown) - 10} more" if len(unknown) > 10 else ""
+        if chosen.name == GIVEN_SCHEME:
+            raise StructureError(
+                "scheme= (--scheme) names every label of the masks",
+                f"{name}: not named are {shown}{more}",
+                'Name them too, {label: structure}; map a label to "" to leave it out',
+            )
         raise StructureError(
             f"every label belongs to the scheme {chosen.name}",
-            f"{name}: {shown}" + (f" and {len(unknown) - 10} more" if len(unknown) > 10 else ""),
+            f"{name}: {shown}{more}",
             f'Pass another scheme= {holding}or {{label: structure}}; map a label to "" to leave it out',
         )
     return {label: table[label] for label in labels}
@@ -539,7 +547,7 @@ def _from_folder(folder: Path, like: Volume | Geometry | None, scheme: SchemeLik
     if isinstance(scheme, Mapping) and all(isinstance(key, str) for key in scheme):
         chosen, reason = (
             Scheme(
-                "given by the caller",
+                GIVEN_SCHEME,
                 "",
                 tuple(
                     SchemeEntry(None, str(stem), structure_from_name(str(given)) or "")

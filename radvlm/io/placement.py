@@ -28,6 +28,7 @@ from radvlm.io.mask_order import (
     lobes_in_both_lungs,
     organ_order,
     pair_order,
+    rib_disorder,
     rib_order,
 )
 from radvlm.types.segmentation import Segmentation
@@ -58,12 +59,14 @@ class Placement:
         remedy: what would mend it.
         doubts: what is unusual and no proof.
         fits: False where the attenuation under the masks is not that of their structures.
+        by_voxels: the part of ``problem`` that the voxels prove, whatever the names of the masks; "" where they do not.
     """
 
     problem: str = ""
     remedy: str = ""
     doubts: tuple[str, ...] = ()
     fits: bool = True
+    by_voxels: str = ""
 
 
 def placement_of(
@@ -91,7 +94,8 @@ def placement_of(
     if stored is not None:
         return stored
     if best is not None:
-        return Placement(_joined([*orders.reversed_words, f"{best.what}{_shares(best)}"]), best.remedy, fits=False)
+        moved = f"{best.what}{_shares(best)}"
+        return Placement(_joined([*orders.reversed_words, moved]), best.remedy, fits=False, by_voxels=moved)
     if orders.reversed_words:
         return _scan_and_masks(orders)
     if points.count >= MIN_POINTS and _is_foreign(points, fit):
@@ -123,6 +127,7 @@ class _Orders:
             self.reversed_words.append(
                 f"front and back are swapped ({self.depth.share} comparisons with the spine are reversed)"
             )
+        self.ribs_in_disorder = "" if self.is_upside_down or self.pairs.is_reversed else rib_disorder(points)
         self.lone = LoneSides()
         if not self.pairs.is_reversed:
             self.lone = lone_sides(points, volume, self.pairs.right > 0, self.organs.is_reversed)
@@ -172,7 +177,10 @@ def _doubts(orders: _Orders) -> tuple[str, ...]:
         f"{capital(words)}: an organ out of its place, or a mask with the name of the other side. Check the sides."
         for words in orders.lone.doubtful
     )
-    return (*_mirrored_organs(orders), *lone)
+    ribs = orders.ribs_in_disorder
+    if ribs:
+        ribs = f"{capital(ribs)}, as TotalSegmentator before 2.2.1 wrote them: do not rely on the number of a rib."
+    return (*_mirrored_organs(orders), *lone, *filter(None, (ribs,)))
 
 
 def _mirrored_organs(orders: _Orders) -> tuple[str, ...]:
@@ -197,13 +205,12 @@ def _better_as_stored(volume: Volume, best: Fit, as_stored: Sequence[Segmentatio
     is_better = then.contrast - best.contrast >= max(MIN_GAIN, MIN_GAIN_SHARE * then.contrast)
     if not is_better or then.plausible < min(now.plausible, STORED_PLAUSIBLE):
         return None
-    return Placement(
+    what = (
         "the affine of the masks is not that of the scan, and voxel by voxel they would fit"
         f" ({now.plausible:.0%} of the sampled voxels have an attenuation that their structures can have, "
-        f"{then.plausible:.0%} voxel by voxel)",
-        "Copy the affine of the scan into the masks",
-        fits=False,
+        f"{then.plausible:.0%} voxel by voxel)"
     )
+    return Placement(what, "Copy the affine of the scan into the masks", fits=False, by_voxels=what)
 
 
 def _shares(best: Alternative) -> str:

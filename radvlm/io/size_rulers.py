@@ -17,11 +17,9 @@ import numpy as np
 
 from radvlm.errors import GridError
 from radvlm.types.geometry import Geometry
-from radvlm.types.provenance import Decision
+from radvlm.types.provenance import SIZE, Decision
 from radvlm.types.segmentation import Segmentation
 
-#: Step of the decisions that doubt the sizes of a scan; the head of the report shows them.
-SIZE_STEP = "size"
 #: Gantries open to 90 cm and reconstruct to 82 cm; tables move 2 m, and the tallest people stay below the last.
 WIDEST_MM, TALLEST_MM = 1100.0, 2600.0
 #: The finest clinical CT (photon counting, temporal bone) has voxels of 0.1 mm and more.
@@ -70,7 +68,7 @@ def check_scan_size(hu: np.ndarray, geometry: Geometry, attenuation_is_sure: boo
         raise GridError(f"voxels of a CT of a person are longer than {FINEST_MM} mm", told, _REMEDY)
     if spacing[2] > FARTHEST_SLICES_MM:
         what = f"The slices lie {spacing[2]:.0f} mm apart: either most are missing or the spacing is wrong."
-        return (Decision(SIZE_STEP, what, warning=True),)
+        return (Decision(SIZE, what, warning=True),)
     if not attenuation_is_sure:
         return ()
     width = _whole_width_mm(hu, geometry)
@@ -81,7 +79,7 @@ def check_scan_size(hu: np.ndarray, geometry: Geometry, attenuation_is_sure: boo
     else:
         return ()
     what = "its units may have been lost (cm read as mm), or it is no adult's; check the voxel sizes before any size"
-    return (Decision(SIZE_STEP, f"{seen}: {what} is used.", warning=True),)
+    return (Decision(SIZE, f"{seen}: {what} is used.", warning=True),)
 
 
 def _is_soft_view(hu: np.ndarray) -> bool:

@@ -22,6 +22,7 @@ from radvlm.io.odd_slices import odd_slices
 from radvlm.io.raw import RawImage
 from radvlm.io.shear import perpendicular
 from radvlm.io.size_rulers import check_scan_size
+from radvlm.io.slice_order import disordered_slices
 from radvlm.types.volume import Volume
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ def load_volume(
 def _volume(raw: RawImage) -> Volume:
     raw = perpendicular(raw, is_scan=True)
     refuse_interleaved(raw.array)
-    seen = (*raw.decisions, *odd_slices(raw.array, raw.affine))
+    seen = (*raw.decisions, *odd_slices(raw.array, raw.affine), *disordered_slices(raw.array, raw.affine))
     hu, geometry, axes = raw.canonical()
     doubt = doubt_of(seen)
     decisions = (*seen, *check_scan_size(hu, geometry, attenuation_is_sure=not doubt))

@@ -118,7 +118,7 @@ def midclavicular_length(segmentation: Segmentation) -> Found:
 
 
 def liver_spleen_ratio(liver_hu: float | None, spleen_hu: float | None, phase: Phase | None) -> Found:
-    """Mean HU of the liver divided by that of the spleen, on plain CT only."""
+    """HU of the tissue of the liver divided by that of the spleen, on plain CT only."""
     quantity, name = "liver_spleen_ratio", "liver"
     reason = ""
     if phase is None:
@@ -126,9 +126,9 @@ def liver_spleen_ratio(liver_hu: float | None, spleen_hu: float | None, phase: P
     elif phase.name != "non-contrast" or not phase.certain:
         reason = f"it needs a plain CT, and this scan is {phase.name}{'' if phase.certain else ' (not certain)'}"
     elif liver_hu is None or spleen_hu is None:
-        reason = "the spleen was not measured"
+        reason = "the spleen was not measured" if spleen_hu is None else "the liver was not measured"
     elif spleen_hu <= 0:
         reason = f"the spleen measures {spleen_hu:.0f} HU, which is no spleen"
     if reason or liver_hu is None or spleen_hu is None:
         return [], [Omission(quantity, name, reason)]
-    return [Measurement(quantity, liver_hu / spleen_hu, "mean of the liver / mean of the spleen", None, name)], []
+    return [Measurement(quantity, liver_hu / spleen_hu, "tissue of the liver / tissue of the spleen", None, name)], []

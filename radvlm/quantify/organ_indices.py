@@ -11,6 +11,7 @@ import numpy as np
 
 from radvlm.quantify import body, chest
 from radvlm.quantify.organ import SMALL_FOR_SHAPE_VOXELS
+from radvlm.quantify.parenchyma import EDGE_MM, parenchyma
 from radvlm.types.measurement import Measurement, Omission
 from radvlm.types.scan_measurements import Phase, StructureMeasurements
 from radvlm.types.segmentation import Segmentation
@@ -25,19 +26,17 @@ def with_extras(
     phase: Phase | None,
 ) -> tuple[StructureMeasurements, ...]:
     """Every record with the numbers that are asked of its structure, or the reasons why they are missing."""
-    means = {r.structure: r.mean_hu for r in records}
-    kept = []
-    for record in records:
-        found, missing = _of(segmentation, record, hu, study)
-        if record.structure == "liver":
-            more, gone = body.liver_spleen_ratio(means["liver"], means.get("spleen"), phase)
-            found, missing = found + more, missing + gone
-        if found or missing:
-            record = replace(
-                record, measurements=(*record.measurements, *found), omissions=(*record.omissions, *missing)
-            )
-        kept.append(record)
-    return tuple(kept)
+    kept = [_with(record, *_of(segmentation, record, hu, study)) for record in records]
+    tissue = {r.structure: r.measurement("parenchyma_hu") for r in kept if r.structure in ("liver", "spleen")}
+    own = {name: None if m is None else m.value for name, m in tissue.items()}
+    return tuple(
+        _with(r, *body.liver_spleen_ratio(own["liver"], own.get("spleen"), phase)) if r.structure == "liver" else r
+        for r in kept
+    )
+
+
+def _with(record: StructureMeasurements, found: list[Measurement], missing: list[Omission]) -> StructureMeasurements:
+    return replace(record, measurements=(*record.measurements, *found), omissions=(*record.omissions, *missing))
 
 
 def _of(
@@ -53,6 +52,8 @@ def _of(
 
     if record.region.voxels < SMALL_FOR_SHAPE_VOXELS:
         return [], []
+    if name in EDGE_MM:
+        add(parenchyma(segmentation, name, hu))
     if name in body.LENGTHS:
         add(body.organ_length(segmentation, name))
     if name == "liver":

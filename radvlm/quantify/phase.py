@@ -168,8 +168,11 @@ def estimate_phase(
     timing = answer.timing if all(a.timing == answer.timing for a in shaken) else ""
     reason = f"{answer.why}: {_said(medians)}" if medians else answer.why
     name = answer.name
-    low, high = USUAL_DELAY_S.get(name, (0.0, math.inf))
-    if study.contrast_delay_s is not None and not low <= study.contrast_delay_s <= high:
+    fits = _fitting(study.contrast_delay_s)
+    enhanced = all(a.name in ENHANCED_PHASES for a in shaken)
+    if fits == {name} and enhanced and not certain:
+        certain, reason = True, reason + f"; {study.contrast_delay_s:.0f} s after the injection by the header"
+    elif name in USUAL_DELAY_S and study.contrast_delay_s is not None and name not in fits:
         certain, reason = False, reason + f"; the header says {study.contrast_delay_s:.0f} s after the injection"
     decisions: list[Decision] = []
     if _has_agent(study) and name == "non-contrast":
@@ -183,11 +186,16 @@ def estimate_phase(
         )
         certain, reason = False, reason + "; the header names a contrast agent"
     certain = certain and name != "unknown"
-    possible = (name,) if certain else ENHANCED_PHASES if all(a.name in ENHANCED_PHASES for a in shaken) else ()
+    possible = (name,) if certain else ENHANCED_PHASES if enhanced else ()
     phase = Phase(name, reason, certain, timing if timing != name else "", possible)
     words = (phase.timing or name) if phase.certain else name
     said = f"Contrast phase {words} ({'certain' if phase.certain else 'uncertain'}): {reason}."
     return phase, (Decision("phase", said), *decisions)
+
+
+def _fitting(delay_s: float | None) -> set[str]:
+    """Phases that are usual so long after an injection."""
+    return set() if delay_s is None else {n for n, (low, high) in USUAL_DELAY_S.items() if low <= delay_s <= high}
 
 
 def _has_agent(study: Study) -> bool:

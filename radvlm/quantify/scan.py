@@ -14,6 +14,7 @@ import numpy as np
 
 from radvlm.errors import GridError, InputError
 from radvlm.quantify.components import components
+from radvlm.quantify.dissection import with_dissection
 from radvlm.quantify.impossible_hu import (
     impossible_attenuation,
     impossible_warning,
@@ -34,7 +35,7 @@ from radvlm.quantify.vessel_parts import with_vessels
 from radvlm.quantify.withheld import without_attenuation
 from radvlm.types.anatomy import structure
 from radvlm.types.measurement import Measurement
-from radvlm.types.provenance import Decision
+from radvlm.types.provenance import Decision, bears_on_everything
 from radvlm.types.scan_measurements import NOT_INTERPRETED, LesionMeasurements, Measurements, Phase
 from radvlm.types.segmentation import Segmentation
 from radvlm.types.study import Study
@@ -78,7 +79,9 @@ def measure_scan(
     doubt = f"{NOT_INTERPRETED}: {why}" if why else ""
     hu = None if volume is None or doubt else volume.hu
     crumbs = frozenset(name for name in segmentation.present if is_crumb(segmentation, name))
-    decisions = [_crumb_decision(segmentation, name) for name in segmentation.present if name in crumbs]
+    read = (*segmentation.decisions, *(() if volume is None else volume.decisions))
+    decisions = list(dict.fromkeys(d for d in read if bears_on_everything(d)))
+    decisions += [_crumb_decision(segmentation, name) for name in segmentation.present if name in crumbs]
     lesions: list[LesionMeasurements] = []
     counts: dict[str, int] = {}
     locator = Locator(segmentation, crumbs)
@@ -102,6 +105,7 @@ def measure_scan(
         if name not in crumbs and counts.get(name, 1)
     )
     structures, noted = with_vessels(segmentation, structures)
+    structures = with_dissection(segmentation, structures)
     decisions += noted
     contacts = tumor_contacts(segmentation, tuple(lesions))
     lesions = [replace(x, contacts=contacts[x.region.id]) if x.region.id in contacts else x for x in lesions]

@@ -136,9 +136,18 @@ def _joined(parts: Sequence[Parts]) -> Parts:
 
 def aorta_parts(segmentation: Segmentation, cuts: tuple[list[Section], str] | None = None) -> Parts:
     """Ascending, arch, descending, suprarenal and infrarenal aorta, as far as they are imaged."""
-    sections, reason = vessel_sections(segmentation, "aorta") if cuts is None else cuts
+    sections, reason = cuts = vessel_sections(segmentation, "aorta") if cuts is None else cuts
     if not sections:
         return _joined([_widest("aorta", part, [], MAX_RATIO, reason) for part in AORTA_PARTS])
+    held, reasons = aorta_part_sections(segmentation, cuts)
+    return _joined([_widest("aorta", part, held[part], MAX_RATIO, reasons[part]) for part in AORTA_PARTS])
+
+
+def aorta_part_sections(
+    segmentation: Segmentation, cuts: tuple[list[Section], str]
+) -> tuple[dict[str, list[Section]], dict[str, str]]:
+    """Sections of each part of the aorta, and why a part has none."""
+    sections = cuts[0]
     heights = spine_points(segmentation)
     held: dict[str, list[Section]] = {part: [] for part in AORTA_PARTS}
     thorax, below = _limbs(segmentation, sections, heights)
@@ -157,7 +166,7 @@ def aorta_parts(segmentation: Segmentation, cuts: tuple[list[Section], str] | No
             held["suprarenal" if section.center_mm[2] >= renal else "infrarenal"].append(section)
         else:
             reasons.update(dict.fromkeys(("suprarenal", "infrarenal"), NO_RENAL))
-    return _joined([_widest("aorta", part, held[part], MAX_RATIO, reasons[part]) for part in AORTA_PARTS])
+    return held, reasons
 
 
 def spine_points(segmentation: Segmentation) -> dict[str, np.ndarray]:

@@ -66,7 +66,7 @@ class Record:
                     "Without a patient nobody could be excluded" if name == "patient" else "",
                 )
         if self.section and self.section not in SECTIONS:
-            raise InputError("section is a key of radvlm.types.anatomy.SECTIONS", repr(self.section))
+            raise InputError(f"a section is one of {', '.join(SECTIONS)}", repr(self.section))
         if self.date:
             check_date(self.date)
         if not self.id:

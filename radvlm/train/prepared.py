@@ -115,6 +115,9 @@ class PreparedScans:
         try:
             volume = self.load_volume(study.volume)
             prepared = prepare(volume, self.spec)
+            segmentation = None
+            if study.masks is not None and self.load_masks is not None and self.organs:
+                segmentation = self.load_masks(study.masks, volume)
         except InputError as error:
             raise InputError(
                 "every scan of the table can be prepared",
@@ -122,8 +125,7 @@ class PreparedScans:
                 "Repair it or take it out of the table",
             ) from error
         organs = None
-        if study.masks is not None and self.load_masks is not None and self.organs:
-            segmentation = self.load_masks(study.masks, volume)
+        if segmentation is not None:
             organs = organ_map(segmentation, self.organs, prepared.geometry)
         return prepared.tensor[0, 0].numpy(), organs, prepared.affine_ras_mm
 

@@ -34,6 +34,7 @@ class DataConfig:
         validation, test: shares of the patients; the test part is never looked at.
         labels: CSV with columns name, words, section, site, for long lists; "" to use ``labels`` of the recipe.
         scheme: label scheme of the masks, "" to recognize it (as in ``radvlm.load_segmentation``).
+        accept_misplaced: train on masks that look mirrored, turned or shifted on their scan, too.
         cache: folder of prepared scans, relative to the output folder or absolute.
     """
 
@@ -43,6 +44,7 @@ class DataConfig:
     test: float = 0.1
     labels: str = ""
     scheme: str = ""
+    accept_misplaced: bool = False
     cache: str = "cache"
 
 

@@ -43,8 +43,11 @@ SECTIONS: Mapping[str, str] = MappingProxyType(
         "bones": "Bones",
         "soft_tissues": "Soft tissues",
         "impression": "Impression",
+        "outside_domain": "Model outside its domain",
     }
 )
+#: Sections that are no part of the body.
+NOT_OF_THE_BODY = ("technique", "impression", "outside_domain")
 
 #: What a structure is. ``part`` divides an organ, ``lesion`` and ``fluid`` are counted as instances.
 KINDS = ("organ", "part", "vessel", "bone", "muscle", "tissue", "cavity", "body", "lesion", "fluid", "device")
@@ -122,6 +125,15 @@ def structure(name: str) -> Structure:
 def is_lesion_kind(kind: str) -> bool:
     """Whether a finding's kind is a lesion or fluid structure."""
     return kind in structures() and structure(kind).kind in ("lesion", "fluid")
+
+
+def ancestry(name: str) -> tuple[str, ...]:
+    """A structure and all that it is a part of, from the smallest: ``liver_segment_4, liver``."""
+    line: list[str] = []
+    while name:
+        line.append(name)
+        name = structure(name).parent
+    return tuple(line)
 
 
 def children(parent: str, kind: str | None = None) -> tuple[Structure, ...]:

@@ -111,12 +111,15 @@ class Assessment(Citable):
         twin: the other organ, where a pair was judged together.
         is_detail: said only where a lesion is described in full.
         because: the row of the table that decided.
+        possible: words of every class that the value may belong to within its error, in ascending order of the value;
+            () where there is only one. "" stands for a class without a word.
     """
 
     reference: str = ""
     twin: str = ""
     is_detail: bool = False
     because: str = ""
+    possible: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _check(self)

@@ -22,6 +22,8 @@ from radvlm.errors import InputError, StructureError
 from radvlm.types.anatomy import structures
 from radvlm.types.mask_names import name_key, read_mask_name
 
+#: Name of a scheme that the caller gave as a mapping.
+GIVEN_SCHEME = "given by the caller"
 #: With fewer distinct labels than this, numbers alone say too little to choose between schemes.
 MIN_LABELS_TO_GUESS = 12
 #: A scheme is plausible when at least this share of what can be checked in the voxels agrees with it.
@@ -159,7 +161,7 @@ def scheme_named(name: str) -> Scheme:
     raise StructureError("the label scheme is a known one", repr(name), f"{remedy} or pass {{label: structure}}")
 
 
-def scheme_from_mapping(mapping: Mapping[int, str], name: str = "given by the caller") -> Scheme:
+def scheme_from_mapping(mapping: Mapping[int, str], name: str = GIVEN_SCHEME) -> Scheme:
     """A scheme from {label: structure}; names may be canonical, aliases or "" for background.
 
     Raises StructureError for an unknown structure, InputError for a label outside 1 to 65535.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from radvlm.types.anatomy import structure, structures
+from radvlm.types.anatomy import ancestry, structure, structures
 from radvlm.types.finding import Citable, Finding, Source, Status, citable
 from radvlm.types.finding_kinds import FindingKind, any_finding_kind, base_kind, sharing, side_of
 
@@ -45,11 +45,18 @@ def masks_say(name: str, site: str, findings: Sequence[Finding]) -> Verdict | No
         verdict = _by_kind(kind, row, side, measured)
         if verdict is not None:
             return replace(verdict, is_exact=False)
-    for finding in measured:
-        if finding.kind == "organ" and finding.status is Status.ABSENT and site and finding.site == site:
-            words = structure(site).words
-            return Verdict(Status.ABSENT, finding, f"the masks do not show the {words} in the imaged range")
+    gone = _organ_not_seen(site, measured)
+    if gone is not None:
+        return Verdict(Status.ABSENT, gone, f"the masks do not show the {structure(site).words} in the imaged range")
     return None
+
+
+def _organ_not_seen(site: str, measured: Sequence[Citable]) -> Citable | None:
+    """The finding that an organ, or every part of it that was searched for, is not seen; None where any of it is."""
+    held = [f for f in measured if site and f.kind == "organ" and f.site and site in ancestry(f.site)]
+    if not held or any(f.status is not Status.ABSENT for f in held):
+        return None
+    return next((f for f in held if f.site == site), held[0])
 
 
 def masks_show(name: str, site: str, findings: Sequence[Finding]) -> tuple[Citable, ...]:

@@ -23,6 +23,7 @@ QUANTITIES: dict[str, str] = {
     "sd_hu": "HU",
     "median_hu": "HU",
     "core_mean_hu": "HU",
+    "parenchyma_hu": "HU",
     "p05_hu": "HU",
     "p25_hu": "HU",
     "p75_hu": "HU",
@@ -40,6 +41,7 @@ QUANTITIES: dict[str, str] = {
     # of an organ, vessel or fluid collection
     "diameter": "mm",
     "thickness": "mm",
+    "width": "mm",
     "depth": "mm",
     "length": "mm",
     "area": "mm2",

@@ -16,7 +16,7 @@ from types import MappingProxyType
 from typing import Any
 
 from radvlm.errors import InputError
-from radvlm.types.anatomy import SECTIONS, structure
+from radvlm.types.anatomy import NOT_OF_THE_BODY, SECTIONS, structure
 from radvlm.types.finding import Status
 from radvlm.types.provenance import Decision
 from radvlm.types.records import record_from
@@ -60,6 +60,7 @@ class FindingScore:
         region: in the model's own segmentation; None where the model did not localize it, and where it is absent.
         grounding: one of ``GROUNDINGS``; "not localized" exactly when there is no region.
         locations: finer places that the model gives, most probable first (``liver_segment_6``); () for none.
+        caution: why it is not to be relied on (the scan is unlike those of the training); "" for no such reason.
 
     Raises InputError where one of these does not hold.
     """
@@ -73,12 +74,13 @@ class FindingScore:
     region: Region | None = None
     grounding: str = "not localized"
     locations: tuple[str, ...] = ()
+    caution: str = ""
 
     def __post_init__(self) -> None:
         _words(self.finding, "a score's finding")
         _words(self.words, "a score's words")
         _section(self.section)
-        if self.section in ("technique", "impression"):
+        if self.section in NOT_OF_THE_BODY:
             raise InputError("a finding stands in a section of the body", f"{self.finding}: {self.section}")
         object.__setattr__(self, "locations", tuple(self.locations))
         for name in (*((self.site,) if self.site else ()), *self.locations):
@@ -153,6 +155,8 @@ class ModelOutput:
         drafts: at most one per section.
         warnings: what a reader should know (a scan unlike those of the training).
         thresholds: finding -> (absent below, present from), as stored with the model; may be empty.
+        outside_domain: why this scan is unlike those that the model was trained on; "" where it is not, or where the
+            model does not know. What it says then leads nothing: it stands in a section of its own.
     """
 
     model: str
@@ -162,6 +166,7 @@ class ModelOutput:
     drafts: tuple[Draft, ...] = ()
     warnings: tuple[Decision, ...] = ()
     thresholds: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    outside_domain: str = ""
 
     def __post_init__(self) -> None:
         _words(self.model, "the model of an output")
@@ -197,6 +202,7 @@ class ModelOutput:
             "drafts": [asdict(d) for d in self.drafts],
             "warnings": [asdict(w) for w in self.warnings],
             "thresholds": {name: list(pair) for name, pair in self.thresholds.items()},
+            "outside_domain": self.outside_domain,
         }
 
     def to_json(self) -> str:

@@ -28,6 +28,8 @@ class ModelRecord:
         decisions: what it warned of and what was left out on the way.
         agreements, disagreements: where masks and model say the same or the opposite, in sentences.
         left_out: what it said that could not be taken over, with the reason.
+        outside_domain: why the scan is unlike those of its training; "" where it is not. Its findings then stand in the
+            section ``outside_domain``, and nowhere else.
     """
 
     name: str
@@ -39,6 +41,7 @@ class ModelRecord:
     disagreements: tuple[str, ...]
     left_out: tuple[str, ...]
     drafts: DraftCounts
+    outside_domain: str = ""
 
     @property
     def warnings(self) -> tuple[str, ...]:

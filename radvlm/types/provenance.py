@@ -9,6 +9,8 @@ from dataclasses import dataclass
 PLACEMENT = "placement"
 #: Step of the decisions about images that were given and not read: their warnings stand in the head of every report.
 UNREAD = "unread"
+#: Step of the decisions that doubt the sizes of a scan: their warnings stand in the head of every report.
+SIZE = "size"
 
 
 @dataclass(frozen=True)
@@ -44,11 +46,12 @@ def _printable(text: str) -> str:
     return text if text.isascii() else text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
-def placement_warnings(decisions: Iterable[Decision]) -> tuple[str, ...]:
-    """What must be known of where masks lie before anything else is read, each once."""
-    return tuple(dict.fromkeys(d.what for d in decisions if d.warning and d.step == PLACEMENT))
+def bears_on_everything(decision: Decision) -> bool:
+    """Whether a decision is a doubt that must be known before any number or sentence is read."""
+    return decision.warning and decision.step in (PLACEMENT, UNREAD, SIZE)
 
 
-def unread_warnings(decisions: Iterable[Decision]) -> tuple[str, ...]:
-    """What was given and not read though it may belong to the scan, each once."""
-    return tuple(dict.fromkeys(d.what for d in decisions if d.warning and d.step == UNREAD))
+def cautions(decisions: Iterable[Decision]) -> tuple[str, ...]:
+    """What must be known before anything else is read, each once: of the place of masks first, then of the scan."""
+    told = [d for d in decisions if bears_on_everything(d)]
+    return tuple(dict.fromkeys(d.what for d in sorted(told, key=lambda d: d.step != PLACEMENT)))

@@ -145,7 +145,10 @@ class Report:
 
     @property
     def text(self) -> str:
-        """The report as plain text: head, findings by section, numbered impression, what was not assessed."""
+        """The report as plain text: head, findings by section, numbered impression, what was not assessed.
+
+        What a model said of a scan that is unlike those of its training stands apart, after all that.
+        """
         lines = [f"{label.upper()}: {text}" for label, text in self.examination]
         for section, heading in SECTIONS.items():
             said = [s.text for s in self.sentences if s.section == section]
@@ -155,7 +158,7 @@ class Report:
                 if not any(line == "FINDINGS:" for line in lines):
                     lines += ["", "FINDINGS:"]
                 lines += ["", "IMPRESSION:"] + [f"{n}. {text}" for n, text in enumerate(said, 1)]
-            elif said:
+            elif said and section != "outside_domain":
                 lines.append(f"{heading}: " + " ".join(said))
         if self.not_assessed:
             lines += ["", "NOT ASSESSED:"]
@@ -164,7 +167,16 @@ class Report:
                 what = finding.category or finding.kind.replace("_", " ")
                 grouped.setdefault(finding.reason, []).append(what)
             lines += [f"- {_listed(tuple(dict.fromkeys(names)))}: {reason}" for reason, names in grouped.items()]
+        apart = [s.text for s in self.sentences if s.section == "outside_domain"]
+        if apart:
+            lines += ["", f"{SECTIONS['outside_domain'].upper()}: {self.domain_caution}", " ".join(apart)]
         return "\n".join([*lines, "", NOTICE, ""]).lstrip("\n")
+
+    @property
+    def domain_caution(self) -> str:
+        """One sentence: why what the model says of this scan stands apart; "" where it does not."""
+        why = "" if self.model is None else self.model.outside_domain.strip().rstrip(".")
+        return f"{why[:1].upper()}{why[1:]}." if why else ""
 
     def to_dict(self) -> dict[str, Any]:
         provenance = dict(self.provenance)

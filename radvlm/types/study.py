@@ -6,6 +6,13 @@ from dataclasses import dataclass
 
 from radvlm.errors import InputError
 
+#: Attribute, its words, its unit, and the smallest and largest value.
+_RANGES = (
+    ("age_years", "age", "years", 0, 130),
+    ("height_cm", "height", "cm", 20, 260),
+    ("weight_kg", "weight", "kg", 0.3, 500),
+)
+
 
 @dataclass(frozen=True)
 class Patient:
@@ -31,10 +38,16 @@ class Patient:
     def __post_init__(self) -> None:
         if self.sex not in (None, "F", "M"):
             raise InputError('sex is "F", "M" or None', repr(self.sex), "Leave it out where it is unknown")
-        for name, low, high in (("age_years", 0, 130), ("height_cm", 20, 260), ("weight_kg", 0.3, 500)):
+        for name, words, unit, low, high in _RANGES:
             value = getattr(self, name)
             if value is not None and not (isinstance(value, (int, float)) and low <= value <= high):
-                raise InputError(f"{name} lies between {low} and {high}", repr(value))
+                option = f"--{words}"
+                shown = f"{value:g}" if isinstance(value, (int, float)) else repr(value)
+                remedy = f"Pass {option} in {unit} ({name}= in Python), or leave it out where it is not known"
+                if name == "height_cm" and isinstance(value, (int, float)) and 0.2 <= value <= 2.6:
+                    remedy = f"{shown} looks like meters: pass {option} {value * 100:g} ({name}= in Python)"
+                article = "an" if words == "age" else "a"
+                raise InputError(f"{article} {words} is {low} to {high} {unit}", f"{words} {shown}", remedy)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import numpy as np
 
 from radvlm.errors import GridError, InputError
 from radvlm.types.geometry import Geometry
-from radvlm.types.provenance import Decision, SourceFile
+from radvlm.types.provenance import Decision, SourceFile, cautions
 from radvlm.types.study import Study
 
 
@@ -66,3 +66,9 @@ class Volume:
 
     def __repr__(self) -> str:
         return f"Volume({self.geometry!r}, {self.hu.dtype})"
+
+
+def doubts_of(scan: Volume) -> tuple[str, ...]:
+    """What must be known of a scan before anything that rests on it: cautions, then a doubt about its HU."""
+    doubt = f"Its values may not be HU: {scan.attenuation_doubt}."
+    return (*cautions(scan.decisions), *((doubt,) if scan.attenuation_doubt else ()))

@@ -30,6 +30,27 @@ def visible(value: float, step: str) -> str:
     return text
 
 
+#: Quantities in mm that are printed to a hundredth.
+_FINE = ("slice_spacing", "pixel_spacing")
+
+
+def printed_step(value: float, unit: str, quantity: str = "") -> str:
+    """The step to which reports round such a number, in its own unit: "1" for mm, HU, percent and degrees, "10" for
+    mm2 (a tenth of a cm2) and from 1000 mL, "0.1" below 10 mL, "0.01" for a ratio."""
+    if unit == "mL":
+        return "10" if value >= 1000 else "1" if value >= 10 else "0.1"
+    if unit == "1":
+        return "1" if quantity == "count" else "0.01"
+    return {"mm2": "10", "mm": "0.01" if quantity in _FINE else "1"}.get(unit, "1")
+
+
+def as_printed(measurement: Measurement) -> float:
+    """The number that a reader sees, in the unit of the measurement: what rules judge."""
+    value, unit = measurement.value, measurement.unit
+    shown = visible if unit in ("mm", "mL") else rounded
+    return float(shown(value, printed_step(value, unit, measurement.quantity)))
+
+
 def uses_cm(value_mm: float, style: Style) -> bool:
     """Whether a length is written in cm: from 10 mm on, after rounding."""
     return style.length_unit == "cm" or (style.length_unit == "auto" and Decimal(rounded(value_mm, "1")) >= 10)
@@ -85,7 +106,9 @@ def renderings(measurement: Measurement) -> frozenset[tuple[str, str]]:
     value, unit = measurement.value, measurement.unit
     if measurement.quantity in ("slice_spacing", "pixel_spacing", "thickness"):
         digits, name = spacing_text(value).split()
-        return frozenset({(digits, name)})
+        whole = visible(value, "1") if value < 9.5 else ""
+        also = {(whole, "mm"), (visible(value / 10, "0.1"), "cm")} if measurement.quantity == "thickness" else set()
+        return frozenset({(digits, name), *(form for form in also if form[0])})
     if unit == "mm":
         found = {(visible(value, "1"), "mm"), (visible(value, "0.1"), "mm"), (visible(value / 10, "0.1"), "cm")}
     elif unit == "mL":

@@ -20,8 +20,8 @@ from radvlm.quantify.change import LesionChange, lesion_changes
 from radvlm.quantify.recist import TARGET_FAMILIES, Recist, recist
 from radvlm.types.anatomy import structure
 from radvlm.types.csv_tables import csv_text
-from radvlm.types.provenance import Decision
-from radvlm.types.scan_measurements import LesionMeasurements, Measurements
+from radvlm.types.provenance import Decision, cautions
+from radvlm.types.scan_measurements import NOT_INTERPRETED, LesionMeasurements, Measurements
 from radvlm.wording.numbers import axes_text, length_text, rounded, signed
 from radvlm.wording.sentences import capital
 from radvlm.wording.structure_names import places_text
@@ -93,7 +93,10 @@ def load_study(path: str | Path) -> SavedStudy:
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """Everything said about two studies. ``days`` is None when one of the dates is not known."""
+    """Everything said about two studies. ``days`` is None when one of the dates is not known.
+
+    ``cautions`` are the doubts about masks, sizes and HU of either study, which stand in the head of the text.
+    """
 
     current_date: str
     prior_date: str
@@ -103,6 +106,7 @@ class Comparison:
     recist: Recist
     sentences: tuple[ChangeSentence, ...]
     decisions: tuple[Decision, ...]
+    cautions: tuple[str, ...] = ()
 
     @property
     def text(self) -> str:
@@ -110,7 +114,8 @@ class Comparison:
         gap = "" if self.days is None else f" ({self.days:.0f} days)"
         head = f"COMPARISON: {self.current_date or 'current study'} with {self.prior_date or 'prior study'}{gap}"
         notes = [f"- {d.what}" for d in self.decisions]
-        return "\n".join([head, "", *(s.text for s in self.sentences), "", "NOTES:", *notes, ""])
+        doubts = [f"CAUTION: {what}" for what in self.cautions]
+        return "\n".join([head, *doubts, "", *(s.text for s in self.sentences), "", "NOTES:", *notes, ""])
 
     def rows(self) -> list[dict[str, str | float | None]]:
         """One flat row per lesion of either study."""
@@ -148,6 +153,7 @@ class Comparison:
                 "current_date": self.current_date,
                 "prior_date": self.prior_date,
                 "days": self.days,
+                "cautions": list(self.cautions),
                 "alignment": {
                     "kind": self.alignment.kind,
                     "prior_to_current_ras_mm": self.alignment.matrix.tolist(),
@@ -238,8 +244,23 @@ def compare(
     for sentence in sentences:
         reason = verify_change(sentence, changes, outcome)
         if reason:
-            raise VerificationError("every sentence of change is true to both studies", f"{sentence.text!r}: {reason}")
-    return Comparison(*dates, days, alignment, changes, outcome, sentences, tuple(notes))
+            raise VerificationError(
+                "a comparison is written only when each of its sentences is true to both studies",
+                "two studies for which one would not be",
+                "This is a fault of radvlm: please report it",
+            ) from VerificationError("a sentence of change is true", f"{sentence.text!r}: {reason}")
+    doubts = (*_cautions(current, now, "current study"), *_cautions(prior, then, "prior study"))
+    return Comparison(*dates, days, alignment, changes, outcome, sentences, tuple(notes), doubts)
+
+
+def _cautions(study: Any, numbers: Measurements, which: str) -> list[str]:
+    """What must be known of a study before its numbers are compared, as in the head of its report."""
+    report = getattr(study, "report", None)
+    told = [what for label, what in getattr(report, "examination", ()) if label == "Caution"]
+    told += [what for what in cautions(numbers.decisions) if what not in told]
+    if numbers.phase is not None and numbers.phase.reason.startswith(NOT_INTERPRETED):
+        told.append(f"{numbers.phase.reason}.")
+    return [f"{capital(which)}: {what}" for what in told]
 
 
 def _numbers(study: Any, which: str) -> Measurements:

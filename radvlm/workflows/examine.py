@@ -11,9 +11,11 @@ import numpy as np
 from radvlm.errors import InputError
 from radvlm.io import load_segmentation, load_volume
 from radvlm.types.model_output import Answer, FindingScore
-from radvlm.types.provenance import PLACEMENT, placement_warnings
+from radvlm.types.provenance import Decision, cautions
 from radvlm.types.scan_measurements import Measurements
+from radvlm.types.volume import Volume
 from radvlm.workflows.config import Config
+from radvlm.workflows.model_stage import unsure_values
 from radvlm.workflows.models import resolve_model
 from radvlm.workflows.neighbor_votes import VoteCalibration, vote
 from radvlm.workflows.open_index import opened
@@ -58,11 +60,7 @@ def measure(
     scan = None if volume is None else load_volume(volume, acquisition=how.acquisition, rescale=how.rescale)
     accepted = accept_misplaced or how.accept_misplaced
     masks = load_segmentation(segmentation, like=scan, scheme=scheme, accept_misplaced=accepted)
-    numbers = measure_scan(
-        scan, masks, min_lesion_voxels=settings.min_lesion_voxels, min_lesion_ml=settings.min_lesion_ml
-    )
-    doubts = tuple(d for d in masks.decisions if d.warning and d.step == PLACEMENT)
-    return replace(numbers, decisions=(*doubts, *numbers.decisions))
+    return measure_scan(scan, masks, min_lesion_voxels=settings.min_lesion_voxels, min_lesion_ml=settings.min_lesion_ml)
 
 
 def classify_findings(
@@ -141,14 +139,22 @@ def answer(
     asked = resolve_model(model)
     scan = load_volume(volume, affine=affine, series=series)
     if segmentation is None:
-        return asked.answer(scan, question)
+        return _with_doubts(asked.answer(scan, question), scan)
     from radvlm.interpret import interpret
     from radvlm.quantify import measure_scan
 
     masks = load_segmentation(segmentation, like=scan, scheme=scheme, accept_misplaced=accept_misplaced)
     findings = interpret(measure_scan(scan, masks), patient=scan.study.patient, study=scan.study)
     told = asked.answer(scan, question, findings=findings, segmentation=masks)
-    return replace(told, evidence=(*told.evidence, *placement_warnings(masks.decisions)))
+    return _with_doubts(told, scan, masks.decisions)
+
+
+def _with_doubts(told: Answer, scan: Volume, decisions: Sequence[Decision] = ()) -> Answer:
+    """An answer with what must be known of the scan, and of ``decisions`` about masks, among its evidence."""
+    doubts = cautions((*decisions, *scan.decisions))
+    if scan.attenuation_doubt:
+        doubts += (unsure_values(scan),)
+    return replace(told, evidence=(*told.evidence, *doubts))
 
 
 def embed(volume: Any, *, model: Any = "tiny", affine: Any = None, series: str | None = None) -> np.ndarray:

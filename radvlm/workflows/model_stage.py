@@ -11,9 +11,11 @@ from dataclasses import dataclass, replace
 
 from radvlm.errors import GridError, InputError
 from radvlm.model.protocol import VisionLanguageModel
-from radvlm.types.anatomy import structure
+from radvlm.quantify.model_regions import possible_regions
+from radvlm.types.anatomy import ancestry, structure, structures
 from radvlm.types.finding import Citable, Finding
-from radvlm.types.model_output import ModelOutput
+from radvlm.types.finding_kinds import any_finding_kind
+from radvlm.types.model_output import FindingScore, ModelOutput
 from radvlm.types.provenance import Decision
 from radvlm.types.report import Report, cited
 from radvlm.types.segmentation import Segmentation
@@ -24,17 +26,26 @@ from radvlm.wording.sentences import capital
 
 @dataclass(frozen=True, eq=False)
 class ModelReading:
-    """What one model said of a scan; ``segmentation`` holds its own regions, on the grid of the scan."""
+    """What one model said of a scan; ``segmentation`` holds its own regions, on the grid of the scan.
+
+    ``shown`` are the organs that findings of masks or thresholds show, with all that they are part of.
+    """
 
     model: VisionLanguageModel
     output: ModelOutput
     segmentation: Segmentation | None
+    shown: frozenset[str] = frozenset()
 
     @property
     def unseen(self) -> frozenset[str]:
-        """What the model looked for and did not find."""
+        """Organs that nothing shows in this scan: neither the model's own map nor the masks.
+
+        Of a model without a map it is not known what it looked at, so masks alone show an organ.
+        """
         own = self.segmentation
-        return frozenset() if own is None else own.searched - set(own.places)
+        if own is not None and self.has_map:
+            return own.searched - set(own.places)
+        return frozenset({s.site for s in self.output.scores if s.site} - self.shown)
 
     @property
     def has_map(self) -> bool:
@@ -57,7 +68,33 @@ def read_scan(
                 "a model's region lies in the segmentation that it returns",
                 f"{score.finding}: {score.region.structure}",
             )
-    return ModelReading(model, for_patient(output, patient), own)
+    doubts = tuple(Decision("model", what, warning=True) for what in _doubts(scan, masks))
+    output = replace(output, warnings=(*output.warnings, *doubts))
+    output = possible_regions(for_patient(output, patient), own, masks, scan)
+    return ModelReading(model, output, own, shown_by(findings))
+
+
+def shown_by(findings: Sequence[Finding]) -> frozenset[str]:
+    """Structures that measured findings show in the scan, with all that they are part of and both sides as one."""
+    names: set[str] = set()
+    for finding in findings:
+        for region in finding.regions:
+            for name in ancestry(region.structure):
+                names |= {name, name.removesuffix(f"_{structure(name).side}")}
+    return frozenset(names)
+
+
+def unsure_values(scan: Volume) -> str:
+    """What is said of anything that a model sees in a scan whose values may not be HU."""
+    return f"The model read values that may not be HU ({scan.attenuation_doubt}): do not rely on what it says."
+
+
+def _doubts(scan: Volume, masks: Segmentation | None) -> list[str]:
+    """Why what a model says of a scan and its masks is not to be relied on."""
+    doubts = [unsure_values(scan)] if scan.attenuation_doubt else []
+    if masks is not None and masks.attenuation_doubt:
+        doubts.append("The model was shown masks that look misplaced: do not rely on what it says.")
+    return doubts
 
 
 def stated(masks: Segmentation | None, findings: Sequence[Finding]) -> tuple[Citable, ...]:
@@ -70,13 +107,19 @@ def stated(masks: Segmentation | None, findings: Sequence[Finding]) -> tuple[Cit
 def for_patient(model_output: ModelOutput, patient: Patient) -> ModelOutput:
     """Without scores of organs that a patient of that sex does not have; "no uterine lesion" is not said of a man."""
     suits = ("", patient.sex)
-    gone = [s for s in model_output.scores if patient.sex and s.site and structure(s.site).sex not in suits]
+    gone = [s for s in model_output.scores if patient.sex and any(structure(n).sex not in suits for n in _organs_of(s))]
     if not gone:
         return model_output
     words = ", ".join(dict.fromkeys(s.words for s in gone))
     told = Decision("model", f"Not considered in a patient of this sex: {words}.")
     kept = tuple(s for s in model_output.scores if s not in gone)
     return replace(model_output, scores=kept, warnings=(*model_output.warnings, told))
+
+
+def _organs_of(score: FindingScore) -> set[str]:
+    """Structures of the table that a score speaks of."""
+    names = {score.site, any_finding_kind(score.finding).kind, *score.locations}
+    return {n for n in names if n in structures()}
 
 
 def model_head(model_output: ModelOutput) -> tuple[tuple[str, str], ...]:

@@ -13,7 +13,7 @@ from scipy import ndimage
 
 from radvlm.errors import GridError, InputError
 from radvlm.model.protocol import VisionLanguageModel
-from radvlm.types.anatomy import structure, structures
+from radvlm.types.anatomy import NOT_OF_THE_BODY, structure, structures
 from radvlm.types.finding import Citable, Finding, Status, citable
 from radvlm.types.geometry import Box
 from radvlm.types.provenance import Decision
@@ -36,10 +36,7 @@ def query_words(findings: Sequence[Finding]) -> list[tuple[str, str]]:
     seen = [
         f
         for f in citable(findings)
-        if f.status is Status.PRESENT
-        and f.importance > 0
-        and f.kind != "coverage"
-        and f.section not in ("technique", "impression")
+        if f.status is Status.PRESENT and f.importance > 0 and f.kind != "coverage" and f.section not in NOT_OF_THE_BODY
     ]
     rows = [(_words(f), f.section) for f in sorted(seen, key=lambda f: -f.importance)]
     return list(dict.fromkeys(row for row in rows if row[0]))

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from radvlm.errors import GridError, VerificationError
 from radvlm.io import load_segmentation, load_volume
-from radvlm.io.size_rulers import SIZE_STEP
 from radvlm.types.finding import Finding
-from radvlm.types.provenance import UNREAD, Decision, placement_warnings
+from radvlm.types.provenance import Decision, cautions
 from radvlm.types.report import Report
 from radvlm.types.scan_measurements import Measurements
 from radvlm.types.segmentation import Segmentation
@@ -268,8 +267,7 @@ def examination(
         lines.append(("Patient", ", ".join(part for part in who if part)))
     lines.append(("Comparison", "None."))
     lines.append(("Masks", _mask_words(segmentation)))
-    lines += [("Caution", what) for what in placement_warnings((*segmentation.decisions, *decisions))]
-    lines += [("Caution", d.what) for d in volume.decisions if d.step in (UNREAD, SIZE_STEP) and d.warning]
+    lines += [("Caution", what) for what in cautions((*segmentation.decisions, *decisions, *volume.decisions))]
     if volume.attenuation_doubt:
         lines.append(("Attenuation", f"not interpreted: {volume.attenuation_doubt}."))
     return tuple(lines)
@@ -289,7 +287,7 @@ def _mask_words(segmentation: Segmentation) -> str:
 
 def provenance(numbers: Measurements, segmentation: Segmentation, volume: Volume, config: Config) -> Mapping[str, Any]:
     """JSON facts kept inside the report itself, so that report.json stands alone."""
-    decisions = (*volume.decisions, *segmentation.decisions, *numbers.decisions)
+    decisions = dict.fromkeys((*volume.decisions, *segmentation.decisions, *numbers.decisions))
     geometry = volume.geometry
     return {
         "radvlm": __version__,

@@ -117,7 +117,9 @@ class GeneratedReport:
     @property
     def decisions(self) -> tuple[Decision, ...]:
         """Everything that was decided on the way, in order."""
-        measured = (*self.volume.decisions, *self.segmentation.decisions, *self.measurements.decisions)
+        measured = tuple(
+            dict.fromkeys((*self.volume.decisions, *self.segmentation.decisions, *self.measurements.decisions))
+        )
         if self.report.retrieval is not None:
             measured = (*self.report.retrieval.decisions, *measured)
         if self.model_output is None:

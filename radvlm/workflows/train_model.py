@@ -103,20 +103,33 @@ def _train_tokens(recipe: Path, output: Path, resume: bool, progress: Progress |
     from radvlm.io import load_segmentation, load_volume
     from radvlm.train.tokens_config import TokensConfig
     from radvlm.train.tokens_run import run_tokens
+    from radvlm.types.provenance import cautions
     from radvlm.types.segmentation import Segmentation
-    from radvlm.types.volume import Volume
+    from radvlm.types.volume import Volume, doubts_of
 
     config = TokensConfig.load(recipe)
     main = os.environ.get("RANK", "0") == "0"
     _check_new(output, resume or not main)
 
+    tell = progress or (lambda _: None)
+
+    def scan_of(path: Path) -> Volume:
+        scan = load_volume(path)
+        for what in doubts_of(scan):
+            tell(f"CAUTION, {path.name}: {what}")
+        return scan
+
     def masks(path: Path, scan: Volume) -> Segmentation:
-        return load_segmentation(path, like=scan, scheme=config.data.scheme or None)
+        chosen, accepted = config.data.scheme or None, config.data.accept_misplaced
+        found = load_segmentation(path, like=scan, scheme=chosen, accept_misplaced=accepted)
+        for what in cautions(found.decisions):
+            tell(f"CAUTION, {path.name}: {what}")
+        return found
 
     return run_tokens(
         config,
         output,
-        load_volume=load_volume,
+        load_volume=scan_of,
         load_masks=masks,
         folder=recipe.resolve().parent,
         progress=progress if main else None,

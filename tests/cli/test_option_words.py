@@ -32,6 +32,7 @@ NAMES = ("scheme", "series", "rescale", "acquisition", "exclude_patient", "patie
         ),
         ("series= chooses among DICOM files.", "--series chooses among DICOM files."),
         ("choose one with series= (--series).", "choose one with --series."),
+        ("to go on, accept_misplaced=True (--accept-misplaced).", "to go on, --accept-misplaced."),
         ("Pass --rescale 1,-1000 (rescale= in Python) if so.", "Pass --rescale 1,-1000 if so."),
         (
             'Pass exclude_patient="P1", or patient_not_indexed=True when',
@@ -77,3 +78,28 @@ def test_a_rescale_is_checked_before_anything_is_read(text, capsys):
     with pytest.raises(SystemExit):
         main(["report", "no-such.nii.gz", "-o", "out", f"--rescale={text}"])
     assert "is not auto, none, header or SLOPE,INTERCEPT" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--age", "-4"), ("Received: age -4.", "Required: an age is 0 to 130 years.", "Pass --age in years")),
+        (("--height", "1.7"), ("Received: height 1.7.", "a height is 20 to 260 cm", "meters: pass --height 170.")),
+        (("--weight", "0"), ("Received: weight 0.", "a weight is 0.3 to 500 kg", "--weight")),
+    ],
+)
+def test_facts_of_the_patient_are_asked_for_in_options(options, said, capsys) -> None:
+    assert main(["report", "no-such.nii.gz", "-o", "out", *options]) == 2
+    shown = capsys.readouterr().err
+    assert all(words in shown for words in said) and "_" not in shown and "Python" not in shown
+
+
+def test_labels_that_the_option_does_not_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    grid = Geometry((12, 12, 12), np.diag([2.0, 2.0, 2.0, 1.0]))
+    labels = np.zeros(grid.shape, np.uint8)
+    labels[3:9, 3:9, 3:9], labels[1, 1, 1] = 1, 2
+    path = save_labels(tmp_path / "m.nii.gz", labels, grid, names={})
+    assert main(["measure", "--masks", str(path), "--scheme", "1=liver"]) == 2
+    shown = capsys.readouterr().err
+    assert "Received: m.nii.gz: not named are 2 (1 voxels). Required: --scheme names every label of the masks." in shown
+    assert "LABEL=STRUCTURE" in shown and "caller" not in shown and "{" not in shown

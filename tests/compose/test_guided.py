@@ -24,7 +24,7 @@ from radvlm.types.mask_verdict import Verdict, masks_say
 from radvlm.types.model_output import Draft, FindingScore, ModelOutput
 from radvlm.types.model_record import DraftCounts
 from radvlm.types.region import Region
-from radvlm.types.report import Report, Sentence
+from radvlm.types.report import NOTICE, Report, Sentence
 from radvlm.types.study import Patient
 from radvlm.wording.sentences import split_sentences
 
@@ -192,8 +192,69 @@ def test_no_splenic_lesion_is_not_said_beside_a_splenic_cyst(no_masks: tuple[Fin
 
 def test_an_organ_that_the_model_does_not_see_is_not_assessed(no_masks: tuple[Finding, ...]) -> None:
     report = guided_report(no_masks, _reading(fakes.scores({"bladder_lesion": 0.02})), unseen=("urinary_bladder",))
-    assert "bladder lesion: the model does not see the organ in this scan" in report.text
+    assert "bladder lesion: nothing shows the organ in this scan" in report.text
     assert "bladder lesion seen" not in report.text
+
+
+UNLIKE = "this scan is unlike those that tiny was trained on"
+
+
+def test_outside_its_domain_a_model_leads_nothing(no_masks: tuple[Finding, ...]) -> None:
+    told = {"pneumothorax@lung_left": 0.95, "liver_metastasis": 0.9, "ascites": 0.5, "bladder_lesion": 0.02}
+    within = _reading(fakes.scores(told))
+    outside = replace(within, outside_domain=UNLIKE)
+    usual, apart = guided_report(no_masks, within), guided_report(no_masks, outside)
+    bare = compose_report(no_masks)
+    assert "pneumothorax" in usual.impression[0].text.lower()
+    assert [s.text for s in apart.impression] == [s.text for s in bare.impression]
+    before, caution, after = apart.text.partition(f"MODEL OUTSIDE ITS DOMAIN: T{UNLIKE[1:]}.\n")
+    assert caution and "seen by the model" not in before
+    assert before.rstrip() == bare.text.rstrip().removesuffix(NOTICE).rstrip(), "nothing else of the report changes"
+    for words in ("Left pneumothorax", "Liver metastasis", "Possible ascites", "bladder lesion"):
+        assert words in after or words.lower() in after.lower()
+    assert "probability 0.95" in after and "No " in after
+    model_findings = [f for f in apart.findings if f.source is Source.MODEL and f.status is not Status.NOT_ASSESSED]
+    assert model_findings and {f.section for f in model_findings} == {"outside_domain"}
+    assert not any(f.importance for f in model_findings)
+    assert Report.from_json(apart.to_json()) == apart and apart.domain_caution.startswith("This scan is unlike")
+    assert usual.domain_caution == bare.domain_caution == ""
+
+
+def test_prose_outside_the_domain_says_nothing_of_its_own(no_masks: tuple[Finding, ...]) -> None:
+    draft = Draft("liver", "Liver metastasis.")
+    output = replace(_reading(fakes.scores({"liver_metastasis": 0.9}), draft), outside_domain=UNLIKE)
+    report = guided_report(no_masks, output)
+    assert [r.rejected for r in report.replacements] == ["Liver metastasis."]
+    assert not any(s.section == "liver" and "metastasis" in s.text.lower() for s in report.sentences)
+
+
+def test_what_is_less_probable_than_not_is_called_possible(no_masks: tuple[Finding, ...]) -> None:
+    low = tuple(FindingScore("ascites", "ascites", "peritoneum", "", p, Status.PRESENT) for p in (0.4,))
+    report = guided_report(no_masks, _reading(low))
+    said = "Possible ascites, seen by the model only, probability 0.40; not localized."
+    assert said in report.text
+    finding = next(f for f in report.findings if f.source is Source.MODEL)
+    bold = Sentence("Ascites, seen by the model only, probability 0.40; not localized.", "peritoneum", (finding,))
+    assert "possible" in (verify_sentence(bold) or "")
+    likely = replace(finding, confidence=0.6)
+    shy = Sentence(
+        "Possible ascites, seen by the model only, probability 0.60; not localized.", "peritoneum", (likely,)
+    )
+    assert verify_sentence(shy) == "it is present and said to be open"
+
+
+def test_nothing_is_said_of_organs_whose_every_part_the_masks_searched_and_did_not_find() -> None:
+    gone = tuple(
+        Finding(f"F{n}", "organ", Status.ABSENT, name, "lungs", category="not seen in the imaged range")
+        for n, name in enumerate(("lung_upper_lobe_left", "lung_lower_lobe_left"), 1)
+    )
+    told = {"lung_nodule@lung_left": 0.9, "pleural_effusion@lung_left": 0.5, "lung_nodule@lung_right": 0.02}
+    report = guided_report(gone, _reading(fakes.scores(told, rest=None)))
+    assert not any(f.source is Source.MODEL and f.site == "lung_left" for f in report.findings)
+    assert any("nodule" in text and "left lung" in text for text in report.model.disagreements)
+    assert any("pleural effusion" in text for text in report.model.left_out)
+    half = (gone[0], replace(gone[1], status=Status.INDETERMINATE, reason="few voxels", category=""))
+    assert "seen by the model only" in guided_report(half, _reading(fakes.scores(told, rest=None))).text
 
 
 def test_words_that_cannot_be_said_are_left_out(no_masks: tuple[Finding, ...]) -> None:

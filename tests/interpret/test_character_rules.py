@@ -37,9 +37,11 @@ def words(lesion, kind: str, pixel: float = 0.8) -> list[str]:
         ("lesion_contour", "solidity", 0.84, ["irregular in contour"]),
         ("lesion_margin", "edge_width", 4.0, ["well-defined"]),
         ("lesion_margin", "edge_width", 5.0, []),
-        ("lesion_margin", "edge_width", 6.1, ["ill-defined"]),
+        ("lesion_margin", "edge_width", 6.4, []),
+        ("lesion_margin", "edge_width", 6.5, ["ill-defined"]),
         ("lesion_texture", "heterogeneity", 10.0, ["homogeneous"]),
-        ("lesion_texture", "heterogeneity", 15.1, ["heterogeneous"]),
+        ("lesion_texture", "heterogeneity", 15.4, []),
+        ("lesion_texture", "heterogeneity", 15.5, ["heterogeneous"]),
     ],
 )
 def test_limits(kind: str, quantity: str, value: float, expected: list[str]) -> None:

@@ -17,7 +17,7 @@ PATIENT = Patient(age_years=70, sex="F")
 STEP = 32.0
 
 
-def vertebra(level, height_mm, wedge=0.0, biconcave=0.0, crush=0.0, uncertainty=2.0, hu=None):
+def vertebra(level, height_mm, wedge=0.0, biconcave=0.0, crush=0.0, uncertainty=0.0, hu=None):
     record = hand_made.organ(f"vertebrae_{level}", 40, 180)
     losses = [
         Measurement(q, v, "given", uncertainty, record.region.id)
@@ -56,12 +56,23 @@ def test_grades(losses, words):
     assert "Vertebra L2 is of preserved height." in text
 
 
-def test_within_one_voxel_of_the_limit_nothing_is_claimed():
-    for loss, uncertainty in ((22, 4), (17, 4), (12, 11)):
-        findings, text = found([vertebra("L1", 0, wedge=loss, uncertainty=uncertainty)])
-        finding = next(f for f in citable(findings) if f.kind == "vertebral_height_loss")
-        assert finding.status is Status.INDETERMINATE and "one voxel" in finding.reason
-        assert "Genant" not in text and "preserved" not in text
+@pytest.mark.parametrize(
+    ("loss", "uncertainty", "words", "status"),
+    [
+        (22, 4, "possibly Genant grade 1 or Genant grade 2, within the measurement error of 4 percent",
+         "indeterminate"),
+        (17, 4, "possibly Genant grade 1, within the measurement error of 4 percent", "indeterminate"),
+        (12, 11, "possibly Genant grade 1, within the measurement error of 11 percent", "indeterminate"),
+        (23, 2, "wedge deformity, Genant grade 1 or Genant grade 2, within the measurement error of 2 percent",
+         "present"),
+        (12, 7, "of preserved height", "absent"),
+    ],
+)  # fmt: skip
+def test_a_loss_near_a_limit_says_every_grade_that_is_possible(loss, uncertainty, words, status):
+    findings, text = found([vertebra("L1", 0, wedge=loss, uncertainty=uncertainty)])
+    finding = next(f for f in citable(findings) if f.kind == "vertebral_height_loss")
+    assert (finding.category, finding.status) == (words, status)
+    assert words in text and (status == "absent" or f"height loss {loss} percent, {words}." in text)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,7 @@
-"""Empty and copied slices and steps between slices are told by number; an honest scan has none."""
+"""Empty and copied slices and steps between slices are told by number; an honest scan has none.
+
+The order of slices (``test_slice_order.py``) is told under the same step, so that the real scans here stand for it too.
+"""
 
 from __future__ import annotations
 

@@ -232,6 +232,22 @@ def test_lobes_of_one_lung_do_not_lie_in_two(phantom: Phantom) -> None:
     assert "lie in both lungs" in placement_of(phantom.volume, wrong).problem
 
 
+@pytest.mark.slow
+def test_ribs_in_another_order_are_warned_of() -> None:
+    """Numbers that begin in the middle, or a third of the ribs with the name of the other side; not one missed rib."""
+    chest = make_phantom(PhantomSpec(seed=1, region="chest", spacing_mm=(6.0, 6.0, 6.0)))
+    own = {f"rib_{side}_{n}": f"rib_{side}_{n}" for side in ("left", "right") for n in range(1, 13)}
+    assert set(own) <= set(chest.segmentation.places)
+    turned = {f"rib_left_{n}": f"rib_left_{(n + 5) % 12 + 1}" for n in range(1, 13)}
+    exchanged = {f"rib_{a}_{n}": f"rib_{b}_{n}" for n in (2, 4, 6) for a, b in (("left", "right"), ("right", "left"))}
+    for wrong, what in ((turned, "order of their numbers"), (exchanged, "name of the other side")):
+        found = placement_of(chest.volume, renamed(chest.segmentation, own | wrong))
+        assert found.problem == "" and len(found.doubts) == 1 and what in found.doubts[0], found
+    missed = {f"rib_left_{n}": f"rib_left_{n + (n > 4)}" for n in range(1, 12)}
+    del own["rib_left_12"]
+    assert placement_of(chest.volume, renamed(chest.segmentation, own | missed)).doubts == ()
+
+
 def test_a_single_kidney_or_a_pelvic_one_is_no_reversal(phantom: Phantom) -> None:
     masks = phantom.segmentation
     for names in (("kidney_left",), ("kidney_right", "liver")):

@@ -728,10 +728,11 @@ def _groups(lesions: Sequence[Finding]) -> Iterator[Fact]:
         if lesion.status is Status.PRESENT and structure(lesion.kind).kind == "lesion":
             groups.setdefault((base_name(lesion.kind), lesion.section), []).append(lesion)
     for held in groups.values():
-        sizes = [(f.measurement("long_axis"), f.measurement("short_axis")) for f in held]
+        axes = [(f.measurement("long_axis"), f.measurement("short_axis")) for f in held]
+        sizes = [(a, b) for a, b in axes if a is not None and b is not None]
         if len(held) < 2 or held[0].kind in (*lexicon().without_size, *lexicon().by_volume, "lymph_node"):
             continue
-        if any(a is None or b is None for a, b in sizes):
+        if len(sizes) < len(held):
             continue
         (long, short) = max(sizes, key=lambda pair: pair[0].value)
         scale, unit, step = (10.0, "cm", "0.1") if round(long.value) >= 10 else (1.0, "mm", "1")
@@ -876,14 +877,14 @@ def altered(sentence: Sentence, report: Report) -> Iterator[Said]:
     for match in re.finditer(r"(?<![\w.-])\d+(?:\.\d+)?(?= (?:mL|cm|mm|HU|x|axial))", text):
         number = match.group()
         step = Decimal(1).scaleb(-len(number.partition(".")[2]))
-        for other in (Decimal(number) + 3 * step, Decimal(number) + 20 * step, Decimal(number) * 3 + 7 * step):
-            coarse = Decimal(11) if other >= 1000 else 2 * step
-            if all(abs(other - v) > coarse for v in held):
-                yield from said(f"{text[: match.start()]}{other}{text[match.end() :]}", "number")
+        for wrong in (Decimal(number) + 3 * step, Decimal(number) + 20 * step, Decimal(number) * 3 + 7 * step):
+            coarse = Decimal(11) if wrong >= 1000 else 2 * step
+            if all(abs(wrong - v) > coarse for v in held):
+                yield from said(f"{text[: match.start()]}{wrong}{text[match.end() :]}", "number")
     for match in re.finditer(r"(?<=\d )(mL|cm|mm|HU)\b", text):
         swap = {"mL": "HU", "HU": "mL", "cm": "mL", "mm": "HU"}[match.group()]
-        number = re.search(r"(-?\d+(?:\.\d+)?) $", text[: match.start()])
-        value = Decimal(number.group(1)) if number else Decimal(0)
+        before = re.search(r"(-?\d+(?:\.\d+)?) $", text[: match.start()])
+        value = Decimal(before.group(1)) if before else Decimal(0)
         if all(
             abs(value - v) > 1
             for f in cited
@@ -902,8 +903,8 @@ def altered(sentence: Sentence, report: Report) -> Iterator[Said]:
             yield from said(text[: match.start()] + other + text[match.end() :], "side")
     for match in re.finditer(r"\bsegment ([IV]+)\b", text):
         own = {n for f in cited if isinstance(f, Finding) for n in f.locations}
-        for number, roman in enumerate(SEGMENTS, 1):
-            if not any(n.startswith(f"liver_segment_{number}") for n in own):
+        for position, roman in enumerate(SEGMENTS, 1):
+            if not any(n.startswith(f"liver_segment_{position}") for n in own):
                 yield from said(f"{text[: match.start(1)]}{roman}{text[match.end(1) :]}", "segment")
     sites = {f.site for f in cited} | {n for f in cited if isinstance(f, Finding) for n in (*f.locations, f.level)}
     for match in re.finditer(r"\b([TL]\d+)\b", text):

@@ -111,6 +111,8 @@ def test_a_real_scan_is_called_unlike_in_text_json_and_page(tiny: TableModel, re
     made = radvlm.generate_report(real_data / "plain_abdomen" / "ct.nii.gz", model=tiny)
     for text in (made.text, made.report.to_json(), made.page()):
         assert "synthetic phantoms only" in text and "unlike those that tiny was trained on" in text
+    assert "Model outside its domain" in made.page() and "MODEL OUTSIDE ITS DOMAIN: This scan is unlike" in made.text
+    assert not any("model" in s.text for s in made.report.sentences if s.section != "outside_domain")
 
 
 @pytest.mark.slow

@@ -526,6 +526,15 @@ def test_an_unfamiliar_scan_is_warned_of(little: TableModel, volume: Volume) -> 
         assert any("unlike" in w.what and w.warning for w in model_output.warnings) is warned
         given = _with(little, familiar=limit).answer(volume, "Is there a hepatic cyst?")
         assert any("unlike" in line for line in given.evidence) is warned
+        assert bool(model_output.outside_domain) is warned
+        assert all(
+            bool(s.caution) is warned for s in (*model_output.scores, *_with(little, familiar=limit).classify(volume))
+        )
+        asked = _with(little, familiar=limit)
+        if warned:
+            told = [asked.answer(volume, f"Is there {t.words}?") for t in asked.settings.terms[:8]]
+            assert {a.status for a in told} <= {Status.INDETERMINATE, Status.NOT_ASSESSED}
+            assert not any(a.text == "No" for a in told)
 
 
 def test_what_is_strange_is_named(little: TableModel) -> None:

@@ -38,6 +38,7 @@ def test_every_entry_of_every_scheme_is_a_known_structure() -> None:
         ("total_mr-2.4", 56),
         ("verse", 28),
         ("saros", 14),
+        ("cads", 167),
         ("mrsegmentator", 40),
         ("btcv", 13),
         ("amos", 15),
@@ -71,6 +72,11 @@ def test_sizes_of_the_public_schemes(name: str, count: int) -> None:
         ("kits", 1, "kidney"),
         ("kits", 3, "kidney_cyst"),
         ("lits", 2, "liver_tumor"),
+        ("cads", 7, "aorta"),
+        ("cads", 58, "urinary_bladder"),
+        ("cads", 93, "rib_right_1"),
+        ("cads", 146, "submandibular_gland_left"),
+        ("cads", 167, "spinal_cord"),
         ("vista3d", 5, "kidney_right"),
         ("vista3d", 63, "rib_left_1"),
         ("vista3d", 28, "lung_upper_lobe_left"),
@@ -236,7 +242,7 @@ def test_every_scheme_with_versions_says_so() -> None:
 
 
 def test_numbers_of_one_scheme_only() -> None:
-    scheme, reason = detect_scheme(set(range(1, 123)) - {16})
+    scheme, reason = detect_scheme(({*range(1, 123)} - {16}) | {255})
     assert scheme.name == "vista3d"
     assert "number" in reason
 

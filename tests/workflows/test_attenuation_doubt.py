@@ -88,3 +88,11 @@ def test_rescale_is_a_setting_an_option_and_an_argument(case, tmp_path, capsys) 
     with pytest.raises(SystemExit, match="2"):
         main(["measure", str(path), "--masks", str(named), "--rescale", "twice"])
     assert "'twice' is not auto, none, header or SLOPE,INTERCEPT" in capsys.readouterr().err
+
+
+def test_what_a_model_says_of_such_a_scan_carries_the_caution(case) -> None:
+    volume = replace(case.volume, attenuation_doubt=DOUBT)
+    told = radvlm.answer(volume, "Is there a liver lesion?")
+    assert any(DOUBT in line for line in told.evidence)
+    head = radvlm.generate_report(volume, segmentation=case.segmentation, model="tiny").text.split("\n\n")[0]
+    assert f"values that may not be HU ({DOUBT}): do not rely on what it says." in head

@@ -75,3 +75,54 @@ def test_the_interface_and_the_configuration_accept_them_too(files: tuple[Path, 
     scan = radvlm.load_volume(ct)
     accepted = radvlm.load_segmentation(masks, like=scan, accept_misplaced=True)
     assert SAID in radvlm.generate_report(scan, segmentation=accepted).text
+
+
+def test_numbers_findings_and_comparisons_know_them(
+    files: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A report composed by hand and a comparison say in their heads what the report of the scan says in its own."""
+    from radvlm.compose import compose_report
+    from radvlm.interpret import interpret
+    from radvlm.quantify import measure_scan
+
+    ct, masks = files
+    scan = radvlm.load_volume(ct)
+    accepted = radvlm.load_segmentation(masks, like=scan, accept_misplaced=True)
+    numbers = measure_scan(scan, accepted)
+    by_hand = compose_report(interpret(numbers, patient=radvlm.Patient())).text
+    head = by_hand.split("\n\n")[0]
+    assert f"CAUTION: Masks accepted although {SAID}" in head
+    assert "ATTENUATION: not interpreted: the masks look misplaced." in head
+    made = radvlm.generate_report(scan, segmentation=accepted)
+    assert made.text.count("CAUTION: ") == 1
+    assert len({d.what for d in made.decisions}) == len(made.decisions)
+    folder = made.save(tmp_path / "now", page=False)
+    (tmp_path / "prior.json").write_text(numbers.to_json(), encoding="utf-8")
+    for current, prior in ((made, numbers), (folder, tmp_path / "prior.json")):
+        found = radvlm.compare(current, prior)
+        for which in ("Current", "Prior"):
+            assert f"CAUTION: {which} study: Masks accepted although {SAID}" in found.text
+            assert f"CAUTION: {which} study: attenuation not interpreted: the masks look misplaced." in found.text
+        assert len(json.loads(found.to_json())["cautions"]) == 4
+    assert main(["compare", str(folder), str(tmp_path / "prior.json")]) == 0
+    assert SAID in capsys.readouterr().out
+
+
+def test_training_names_the_study_whose_masks_are_misplaced(files: tuple[Path, Path]) -> None:
+    from radvlm.errors import InputError
+    from radvlm.model.inputs import InputSpec
+    from radvlm.model.organ_map import Organ
+    from radvlm.train.data import Study
+    from radvlm.train.prepared import PreparedScans
+
+    ct, masks = files
+    study = Study("case7", "p", ct, masks)
+    spec = InputSpec(spacing_mm=(8.0, 8.0, 8.0), shape=(32, 32, 32))
+    scans = PreparedScans(
+        spec,
+        radvlm.load_volume,
+        load_masks=lambda path, scan: radvlm.load_segmentation(path, like=scan),
+        organs=(Organ("liver", ("liver",), "liver"),),
+    )
+    with pytest.raises(InputError, match=f"case7.*{SAID}"):
+        scans(study)

@@ -60,7 +60,7 @@ def test_without_masks_everything_of_the_model_is_marked(image_only: GeneratedRe
     assert "Right hydronephrosis, seen by the model only, probability 0.75; not localized." in text
     assert "Possible ascites seen by the model, probability 0.50; indeterminate." in text
     assert "No free intraperitoneal air seen by the model." in text
-    assert "No gallstone" not in text and "gallstone: the model does not see the organ in this scan" in text
+    assert "No gallstone" not in text and "gallstone: nothing shows the organ in this scan" in text
     for sentence in image_only.sentences:
         if any(f.source is Source.MODEL for f in sentence.findings):
             assert "seen by the model" in sentence.text

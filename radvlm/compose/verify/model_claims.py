@@ -2,6 +2,7 @@
 
 * It cites findings of the model alone, all of one status, and says who saw them exactly once.
 * Present or open: one finding, its probability as it is written, "possible ... indeterminate" exactly when it is open,
+  "possible" alone exactly when it is present with a probability below one half,
   no number, count or pole (a model measures nothing), and more than one only where it gave more than one place.
 * Absent: "No a, b or c seen by the model", where every item is denied completely (both sides, and every finding that
   the words cover), and every cited finding is an item.
@@ -11,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from radvlm.compose.model_sentences import SEEN, SEEN_ONLY, is_model
+from radvlm.compose.model_sentences import SEEN, SEEN_ONLY, is_hedged, is_model
 from radvlm.compose.verify.claims import Count, LevelRange, Mark, Named, Number, Probability, Refusal, Said, Token
 from radvlm.types.anatomy import is_lesion_kind
 from radvlm.types.finding import Citable, Finding, Status
@@ -57,8 +58,15 @@ def _one(tokens: Sequence[Token], findings: Sequence[Finding], seen: str) -> Non
     finding = findings[0]
     hedges = {t.text for t in tokens if isinstance(t, Mark) and t.kind == "hedge"}
     is_open = finding.status is Status.INDETERMINATE
-    if hedges != ({"possible", "indeterminate"} if is_open else set()):
-        raise Refusal("it is open and not said to be" if is_open else "it is present and said to be open")
+    wanted = {"possible", "indeterminate"} if is_open else {"possible"} if is_hedged(finding) else set()
+    if hedges != wanted:
+        raise Refusal(
+            "it is open and not said to be"
+            if is_open
+            else "it is less probable than not and not said to be possible"
+            if wanted
+            else "it is present and said to be open"
+        )
     if not is_open and seen != SEEN_ONLY:
         raise Refusal("it does not say that only the model saw it")
     chances = [t.text for t in tokens if isinstance(t, Probability)]

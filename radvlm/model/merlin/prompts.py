@@ -18,7 +18,7 @@ from typing import Any
 import yaml
 
 from radvlm.errors import FileFormatError, InputError
-from radvlm.types.anatomy import SECTIONS, structure, structures
+from radvlm.types.anatomy import NOT_OF_THE_BODY, SECTIONS, structure, structures
 
 _AROUND_POSITIVE = ("{}.", "There is {}.", "Findings are consistent with {}.", "{} is seen.")
 _AROUND_NEGATIVE = ("No {}.", "No evidence of {}.", "There is no {}.", "Normal, without {}.")
@@ -44,7 +44,7 @@ class FindingPrompts:
     negative: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        if self.section not in SECTIONS or self.section in ("technique", "impression"):
+        if self.section not in SECTIONS or self.section in NOT_OF_THE_BODY:
             raise InputError(
                 "a section is a key of radvlm.types.anatomy.SECTIONS and of the body",
                 f"{self.finding}: {self.section!r}",

@@ -129,7 +129,8 @@ class Settings:
 class Encoded:
     """One scan after the encoder: evidence (1, classes, columns), logits (F,), maps on ``affine`` (cell centers).
 
-    ``anatomy`` and ``parts`` (x, y, z) are numbers of classes, ``findings`` (F, x, y, z) probabilities.
+    ``anatomy`` and ``parts`` (x, y, z) are numbers of classes, ``findings`` (F, x, y, z) probabilities;
+    ``outside_domain`` says why the scan is unlike those of the training, "" where it is not.
     """
 
     table: Tensor
@@ -140,6 +141,7 @@ class Encoded:
     parts: np.ndarray
     affine: np.ndarray
     notes: tuple[Decision, ...]
+    outside_domain: str = ""
 
 
 class TableModel:
@@ -200,7 +202,8 @@ class TableModel:
                 findings[0].sigmoid().cpu().numpy(),
                 parts[0].argmax(0).to(torch.uint8).cpu().numpy(),
                 coarse,
-                (*prepared.notes, *self._strange(table)),
+                prepared.notes,
+                self._strange(table),
             )
         self._kept = (weakref.ref(volume, self._forget), encoded)
         return encoded
@@ -210,19 +213,15 @@ class TableModel:
         if self._kept is not None and self._kept[0] is gone:
             self._kept = self._scored = None
 
-    def _strange(self, table: Tensor) -> tuple[Decision, ...]:
+    def _strange(self, table: Tensor) -> str:
+        """Why the scan is unlike those of the training; "" where it is not."""
         value = strangeness(self.encoder, table)[0]
         if value <= self.settings.familiar:
-            return ()
+            return ""
         odd = ", ".join(strangest(self.encoder, table))
         return (
-            Decision(
-                "model",
-                f"this scan is unlike those that {self.name} was trained on (distance {value:.1f}, "
-                f"limit {self.settings.familiar:.1f}; most of all {odd}): probabilities are not to be relied "
-                "on",
-                True,
-            ),
+            f"this scan is unlike those that {self.name} was trained on (distance {value:.1f}, "
+            f"limit {self.settings.familiar:.1f}; most of all {odd}): probabilities are not to be relied on"
         )
 
     # --- the protocol -----------------------------------------------------------------------------------------------
@@ -242,8 +241,9 @@ class TableModel:
             self.notice,
             scores,
             drafts,
-            (*encoded.notes, *left_out),
+            (*encoded.notes, *_warning_of(encoded), *left_out),
             self.settings.calibration.thresholds,
+            encoded.outside_domain,
         )
         return model_output, regions
 
@@ -275,7 +275,8 @@ class TableModel:
             own.setdefault(score.finding, []).append(score)
         texts = [f for f in findings if f not in own]
         asked = text_scores(encoded.embedding, texts, self.embed_text, self.settings.zero_shot, self._section_like)
-        return tuple(score for text in findings for score in own.get(text) or [asked[text]])
+        held = [score for text in findings for score in own.get(text) or [asked[text]]]
+        return tuple(replace(score, caution=encoded.outside_domain) for score in held)
 
     def answer(
         self,
@@ -289,24 +290,27 @@ class TableModel:
 
         Questions of presence, normality, side, place, number and organ about what the model knows are answered from the
         calibrated scores and the evidence that a report would be written from, everything else by the decoder. "No" is
-        said of what a report would call absent; of what is open, "Yes", marked indeterminate.
+        said of what a report would call absent; of what is open, "Yes", marked indeterminate. On a scan unlike those of
+        the training the model denies nothing, and all that it affirms is open.
         """
         encoded = self.encode(volume)
         scores = self._scores_of(encoded, volume.geometry)
         asked = understand(question, self.settings.subjects)
         about = [] if asked is None else of_side([s for s in scores if s.finding in asked.findings], asked.side)
         related = about or self._related(question, of_side(scores, named_side(question)))
-        given = None if asked is None else answer_of_masks(question, asked, about, findings)
+        settled = given = None if asked is None else answer_of_masks(question, asked, about, findings)
         if given is None and asked is not None and about:
             given = self._by_scores(encoded, asked, about, findings)
         elif given is None:
             given = self._by_decoder(encoded, scores, question, related, findings)
+        if settled is None and encoded.outside_domain:
+            given = _outside_domain(given)
         seen = [
             f"{s.words}{f' ({s.site})' if s.site else ''}: probability {s.probability:.2f}, {s.status}, {s.grounding}"
             for s in sorted(related, key=lambda s: -s.probability)[:4]
         ]
         cited = cited_lines(findings, frozenset(s.section for s in related))
-        warned = [note.what for note in encoded.notes if note.warning]
+        warned = [note.what for note in (*encoded.notes, *_warning_of(encoded)) if note.warning]
         return replace(given, evidence=(*given.evidence, *seen, *cited, *warned))
 
     def _by_scores(
@@ -492,7 +496,8 @@ class TableModel:
         }
         segmentation, regions = to_scan(patches, encoded.affine, geometry, unseen)
         scores = tuple(
-            _score(t, side, p, status, regions.get(f"{n}{side}"), places) for n, t, side, p, status, places in rows
+            replace(_score(t, side, p, status, regions.get(f"{n}{side}"), places), caution=encoded.outside_domain)
+            for n, t, side, p, status, places in rows
         )
         self._scored = (encoded, scores)
         return scores, segmentation
@@ -554,6 +559,18 @@ class TableModel:
         held = [(match(s), s) for s in scores]
         top = max((m for m, _ in held), default=0)
         return [s for m, s in sorted(held, key=lambda x: (-x[0], -x[1].probability)) if top and m == top]
+
+
+def _outside_domain(given: Answer) -> Answer:
+    """What may be answered of a scan that is unlike those of the training."""
+    if given.status is Status.ABSENT or _SAYS.get(given.text) is Status.ABSENT:
+        return _no_answer("of a scan unlike those of its training the model denies nothing")
+    return replace(given, status=Status.INDETERMINATE) if given.status is Status.PRESENT else given
+
+
+def _warning_of(encoded: Encoded) -> tuple[Decision, ...]:
+    """The warning that a scan is unlike those of the training, where it is."""
+    return (Decision("model", encoded.outside_domain, True),) if encoded.outside_domain else ()
 
 
 def strangeness(encoder: PyramidEncoder, tables: Tensor) -> list[float]:

@@ -35,7 +35,7 @@ from radvlm.model.questions import Subjects, understand
 from radvlm.model.store import ModelFormat, open_model, save_model
 from radvlm.model.tokens.visual_prefix import PrefixConfig, ScanTokens, TokenWriter, VisualPrefix, scan_tokens
 from radvlm.model.zero_shot import text_scores
-from radvlm.types.anatomy import SECTIONS, structure
+from radvlm.types.anatomy import NOT_OF_THE_BODY, SECTIONS, structure
 from radvlm.types.finding import Citable, Finding, Status
 from radvlm.types.geometry import Geometry
 from radvlm.types.model_output import Answer, Draft, FindingScore, ModelOutput
@@ -61,7 +61,7 @@ class LabelTerm:
     def __post_init__(self) -> None:
         if not self.name or not self.words.strip():
             raise InputError("a label has a name and words", repr(self))
-        if self.section not in SECTIONS or self.section in ("technique", "impression"):
+        if self.section not in SECTIONS or self.section in NOT_OF_THE_BODY:
             raise InputError(
                 "a label's section is one of the body, a key of radvlm.types.anatomy.SECTIONS",
                 f"{self.name}: {self.section}",

@@ -1,0 +1,148 @@
+"""Every rule of thresholds.yaml on each side of each limit, as printed and within the error: nothing contradicts."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import pytest
+
+import hand_made
+from radvlm.compose.report import compose_report
+from radvlm.interpret import interpret, load_rules
+from radvlm.interpret.rules import Rule
+from radvlm.types.anatomy import structure
+from radvlm.types.finding import Assessment, Citable, Status, citable
+from radvlm.types.measurement import Measurement
+from radvlm.types.scan_measurements import LesionMeasurements, Measurements
+from radvlm.types.study import Patient
+from radvlm.wording.numbers import as_printed, printed_step
+
+SEXES = ("F", "M")
+#: A number of each rule is set a little to this side of a limit, as far as print shows it and by less.
+STEPS = (-1.0, -0.51, -0.49, -0.02, 0.0, 0.02, 0.49, 0.51, 1.0)
+JUDGED = [r for r in load_rules().rules if r.level in ("structure", "lesion", "table") and r.unit != "degree"]
+
+
+def _patient(sex: str) -> Patient:
+    return Patient(sex=sex, age_years=60, height_cm=180, weight_kg=80)  # 2.0 m2
+
+
+def _measured(rule: Rule, value: float, error: float | None) -> tuple[Measurement, ...]:
+    """The measurements by which the rule sees ``value``."""
+    if rule.quantity == "mean_of_axes":
+        return tuple(Measurement(q, value, "given", error) for q in ("long_axis", "short_axis"))
+    if rule.quantity == "difference_hu":
+        return (Measurement("mean_hu", 50 + value, "given", error),)
+    more = tuple(
+        Measurement(c.quantity, c.at_least if c.at_least is not None else c.at_most or 0.0, "given") for c in rule.also
+    )
+    return (Measurement(rule.quantity, value, "given", error), *more)
+
+
+def _numbers(rule: Rule, value: float, error: float | None) -> Measurements:
+    """A scan in which nothing but that number is near a limit."""
+    name = rule.structures[0]
+    own = _measured(rule, value, error)
+    kept = {m.quantity for m in own}
+    phase = rule.applies_when.phases[0] if rule.applies_when.phases else "portal venous"
+    organs, lesions = [], []
+    if rule.level == "lesion" or name.startswith("pancreas_"):
+        host = structure(name).parent
+        lesion = hand_made.lesion(name, 1, 30, 20, 45, host)
+        base = [m for m in lesion.measurements if m.quantity not in kept]
+        lesions.append(replace(lesion, measurements=(*base, *own)))
+        organs += [hand_made.organ(name), *([hand_made.organ(host)] if host else [])]
+        if name.startswith("pancreas_"):
+            lesions = [_free(lesion) for lesion in lesions]
+    else:
+        name = "vertebrae_L2" if name == "vertebrae" else name
+        record = hand_made.organ(name)
+        base = [m for m in record.measurements if m.quantity not in kept]
+        organs.append(replace(record, measurements=(*base, *own)))
+    if rule.reference:
+        organs.append(hand_made.organ(rule.reference, 200, 50))
+    return hand_made.numbers(organs, lesions, phase=phase)
+
+
+def _free(lesion: LesionMeasurements) -> LesionMeasurements:
+    from radvlm.quantify.tumor_vessels import VESSELS
+    from radvlm.types.scan_measurements import VesselContact
+
+    return replace(lesion, contacts=tuple(VesselContact(v, False) for v in VESSELS))
+
+
+def _limits(rule: Rule, sex: str) -> list[float]:
+    return [c.limit for c in rule.classes_for(sex) if c.limit is not None]
+
+
+def _native(rule: Rule, limit: float) -> float:
+    """The value at a limit, in the unit that is measured: limits by body size are for 2.0 m2."""
+    return limit * {"bsa": 2.0}.get(rule.scale or "", 1.0)
+
+
+def _said(rule: Rule, numbers: Measurements, sex: str) -> list[Citable]:
+    findings = interpret(numbers, patient=_patient(sex))
+    compose_report(findings)  # every sentence, the hedged ones too, is proved
+    return [
+        a
+        for a in citable(findings)
+        if a.rule is not None and a.rule.id == rule.id and a.status is not Status.NOT_ASSESSED
+    ]
+
+
+@pytest.mark.parametrize("rule", JUDGED, ids=lambda r: r.id)
+def test_the_printed_number_has_one_class(rule: Rule) -> None:
+    """Two values that print alike are classed alike, and by the side of the limit on which the print lies."""
+    for sex in SEXES if rule.classes_by_sex else ("F",):
+        words: dict[float, set[tuple[str, str]]] = {}
+        for limit in _limits(rule, sex):
+            at = _native(rule, limit)
+            quantity = "diameter" if rule.quantity == "mean_of_axes" else rule.quantity
+            step = float(printed_step(at, rule.unit, quantity))
+            for offset in STEPS:
+                value = at + offset * step
+                found = _said(rule, _numbers(rule, value, None), sex)
+                printed = as_printed(found[0].measurements[0] if found else Measurement(quantity, value, "given"))
+                said = {(a.category, str(a.status)) for a in found}
+                words.setdefault(printed, set()).update(said or {("", "")})
+                if rule.scale is None and rule.level != "table":
+                    holds = next(c for c in rule.classes_for(sex) if c.holds(printed))
+                    assert (holds.category is None) <= (not said or not rule.alternative_to)
+                    if holds.category and said:
+                        assert _alike(holds.category, next(iter(said))[0]), (printed, holds.category, said)
+        assert all(len(said) == 1 for said in words.values()), words
+
+
+def _alike(category: str, said: str) -> bool:
+    return re.fullmatch(re.escape(category).replace(r"\{value\}", ".*").replace(r"\{limit\}", ".*"), said) is not None
+
+
+@pytest.mark.parametrize("rule", JUDGED, ids=lambda r: r.id)
+def test_within_the_error_every_possible_class_is_said(rule: Rule) -> None:
+    """A limit within the error: the words are those of no single class, the number stays, and status is no verdict of
+    one side where the sides differ."""
+    for sex in SEXES if rule.classes_by_sex else ("F",):
+        classes = rule.classes_for(sex)
+        for index, limit in enumerate(_limits(rule, sex)):
+            at = _native(rule, limit)
+            quantity = "diameter" if rule.quantity == "mean_of_axes" else rule.quantity
+            step = float(printed_step(at, rule.unit, quantity))
+            sides = (classes[index], classes[index + 1])
+            if len({(c.category, c.status) for c in sides}) == 1 or all(c.category is None for c in sides):
+                continue
+            said = _said(rule, _numbers(rule, at + 0.2 * step, 2 * step), sex)
+            if rule.detail and any(c.category is None for c in sides):
+                continue  # words of description are left away where they are doubtful
+            if not said and rule.alternative_to:
+                continue
+            assert said, (rule.id, limit)
+            for item in said:
+                if isinstance(item, Assessment):
+                    assert len(item.possible) > 1, (rule.id, limit, item.category)
+                assert "within the measurement error of" in item.category, (rule.id, limit, item.category)
+                assert item.measurements
+                if {c.status if c.category else "absent" for c in sides} != {"present"}:
+                    assert item.status is Status.INDETERMINATE, (rule.id, limit, item.category)
+                if item.importance:
+                    assert "within the measurement error of" in item.headline
