@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -72,9 +74,19 @@ def rescale_argument(parser: argparse.ArgumentParser) -> None:
         "--rescale",
         type=rescale_text,
         metavar="HOW",
-        help="what makes the stored values HU: auto (default), none (they are HU), header, or SLOPE,INTERCEPT "
-        "(a negative slope as --rescale=-1,0)",
+        help="what makes the stored values HU: auto (default), none (they are HU), header, or SLOPE,INTERCEPT",
     )
+
+
+def with_negative_slopes(arguments: Sequence[str]) -> list[str]:
+    """Command line words with ``--rescale -1,0`` as one word, because argparse takes ``-1,0`` for an option."""
+    words: list[str] = []
+    for word in arguments:
+        if words and words[-1] == "--rescale" and re.match(r"-[\d.]", word):
+            words[-1] += f"={word}"
+        else:
+            words.append(word)
+    return words
 
 
 def rescale_text(text: str) -> str:

@@ -15,7 +15,7 @@ from radvlm.types.report import Sentence
 from radvlm.types.urgency import Urgency, importance
 from radvlm.wording.numbers import rounded
 from radvlm.wording.sentences import capital
-from radvlm.wording.structure_names import be, structure_list
+from radvlm.wording.structure_names import be, part_words, structure_list
 from radvlm.wording.style import Style
 from radvlm.wording.vocabulary import lexicon, tokenize
 
@@ -111,7 +111,10 @@ def _nothing_abnormal(findings: Sequence[Finding]) -> list[Sentence]:
     ]
     sentences = []
     if sizes:
-        parts = [f"{structure(f.site).words} {a.category}" for f, a in sizes]
+        parts = [
+            f"{part_words(f.site, a.measurements[0].quantity) or structure(f.site).words} {a.category}"
+            for f, a in sizes
+        ]
         text = capital("; ".join(parts)) + "."
         sentences.append(Sentence(text, "impression", tuple(item for pair in sizes for item in pair)))
     sentences += _denied(findings)

@@ -13,6 +13,8 @@ from radvlm.types.anatomy import is_lesion_kind, structure
 from radvlm.types.finding import Assessment, Citable, Finding, Source, Status
 from radvlm.types.finding_kinds import any_finding_kind, vocabulary_name
 from radvlm.types.measurement import Measurement
+from radvlm.wording.numbers import named_number
+from radvlm.wording.style import Style
 from radvlm.wording.vocabulary import plural, tokenize
 
 CUT_PHRASES = ("incompletely imaged", "partly imaged", "imaged part")
@@ -145,6 +147,7 @@ def _words_of_finding(finding: Finding) -> list[str]:
         said.append(finding.reason)
     if finding.cut_by:
         said += CUT_PHRASES
+    said += [named_number(m, Style(length_unit=unit)) for m in finding.measurements for unit in ("cm", "mm")]
     if finding.phase:
         said.append(f"in the {finding.phase} phase")
     if finding.kind == "contrast_phase" and finding.status is Status.INDETERMINATE:

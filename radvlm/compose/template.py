@@ -17,9 +17,9 @@ from radvlm.types.anatomy import SECTIONS, is_lesion_kind, structure
 from radvlm.types.finding import Assessment, Citable, Finding, Status, citable
 from radvlm.types.phrases import joined
 from radvlm.types.report import Sentence
-from radvlm.wording.numbers import hu_text, length_text, rounded, spacing_text, volume_text
+from radvlm.wording.numbers import hu_text, length_text, named_number, rounded, spacing_text, volume_text
 from radvlm.wording.sentences import capital
-from radvlm.wording.structure_names import be, level_runs, structure_list
+from radvlm.wording.structure_names import be, level_runs, part_words, structure_list
 from radvlm.wording.style import Style
 from radvlm.wording.vocabulary import base_name, base_words, lexicon, noun, plural
 
@@ -117,6 +117,7 @@ def _section(section: str, findings: Sequence[Finding], judged: Sequence[Citable
         sentences.append(Sentence(text, section, cited(group, text)))
     sentences += contact_sentences(section, findings, style)
     sentences += no_lesions(section, findings)
+    sentences += _unjudged_numbers(section, findings, sentences, style)
     said |= {f.id for s in sentences for f in s.findings}
     sentences += [
         _remaining(section, f, style)
@@ -125,6 +126,31 @@ def _section(section: str, findings: Sequence[Finding], judged: Sequence[Citable
         and (f.status in (Status.PRESENT, Status.INDETERMINATE) or (style.is_full and _is_told_when_normal(f)))
     ]
     return sentences
+
+
+def _unjudged_numbers(
+    section: str, findings: Sequence[Finding], sentences: Sequence[Sentence], style: Style
+) -> list[Sentence]:
+    """The numbers whose judgement waits for the age or the sex of the patient: "Abdominal aorta diameter 2.4 cm." """
+    organs = {f.site: f for f in findings if f.kind == "organ" and f.status is Status.PRESENT}
+    texts: dict[str, Sentence] = {}
+    for waiting in findings:
+        organ = organs.get(waiting.site)
+        if waiting.status is not Status.NOT_ASSESSED or not waiting.measurements or organ is None:
+            continue
+        first = waiting.measurements[0]
+        if organ.measurement(first.quantity) is None or first.quantity in ("difference_hu", "mean_hu", "parenchyma_hu"):
+            continue
+        part = part_words(waiting.site, first.quantity)
+        number = f"diameter {length_text(first.value, style)}" if part else quantity_text(waiting, style)
+        digits = number.split()[-2] if number.split()[-1].isalpha() else number.split()[-1]
+        if any(organ in s.findings and f" {digits} " in f"{s.text} " for s in sentences):
+            continue  # said already, as the volume of an organ is
+        site = part or structure(waiting.site).words
+        alone = not part and _SINGLE.get(section) == waiting.site
+        text = number if alone else f"{site} {number}" if part else f"{site}: {number}"
+        texts.setdefault(text, Sentence(f"{capital(text)}.", section, (organ,)))
+    return list(texts.values())
 
 
 def _is_told_when_normal(finding: Citable) -> bool:
@@ -250,7 +276,7 @@ def _size_words(finding: Finding, judged: Sequence[Assessment], style: Style) ->
     volume = finding.measurement("volume") if finding.site in lexicon().volume_of else None
     by_quantity = {j.measurements[0].quantity: j for j in judged if j.measurements}
     for quantity in _SIZE_QUANTITIES:
-        verdict = by_quantity.get(quantity)
+        verdict = None if part_words(finding.site, quantity) else by_quantity.get(quantity)
         if quantity == "volume" and verdict is None:
             if volume is not None and style.volumes and style.detail != "normal-in-one-word":
                 parts.append(f"volume {volume_text(volume.value)}")
@@ -398,8 +424,12 @@ def _remaining(section: str, finding: Citable, style: Style) -> Sentence:
     value = "" if first is None or finding.says_value else quantity_text(finding, style)
     if first is not None and first.quantity == "cardiothoracic_ratio":
         site = ""  # the heading says whose it is
+    part = part_words(finding.site, first.quantity) if first is not None else ""
+    if first is not None and part and finding.status is not Status.ABSENT:
+        text = f"{part} diameter {length_text(first.value, style)}, {finding.category}."
+        return Sentence(capital(text), section, (finding,))
     if first is not None and site and finding.status is Status.ABSENT:
-        return Sentence(f"The {site} {be(False)} {finding.category} ({value}).", section, (finding,))
+        return Sentence(f"The {part or site} {be(False)} {finding.category} ({value}).", section, (finding,))
     if first is not None and site and first.quantity.endswith("_diameter"):  # "trunk diameter of the pulmonary artery"
         name = first.quantity.replace("_", " ")
         return Sentence(
@@ -412,6 +442,9 @@ def _remaining(section: str, finding: Citable, style: Style) -> Sentence:
 def quantity_text(finding: Citable, style: Style) -> str:
     """The headline number of a finding with its unit and, where it needs one, its name."""
     first = finding.measurements[0]
+    named = named_number(first, style)
+    if named:
+        return named
     if first.quantity == "difference_hu":
         return f"difference {hu_text(first.value)}"
     if first.quantity == "trabecular_hu":

@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields
 from radvlm.interpret.possible import Judged, amount, class_within, judged, possible_classes
 from radvlm.interpret.report_checklist import load_survey
 from radvlm.interpret.rules import Rule, RuleClass, Rules
-from radvlm.types.anatomy import ABDOMINAL_LEVELS, structure
+from radvlm.types.anatomy import structure
 from radvlm.types.finding import Assessment, Citable, Finding, RuleReference, Source, Status
 from radvlm.types.measurement import Measurement, Omission
 from radvlm.types.phrases import joined
@@ -24,6 +24,7 @@ from radvlm.types.scan_measurements import (
     Measurements,
     StructureMeasurements,
 )
+from radvlm.types.spinal_level import nearest_level, spinal_part
 from radvlm.types.study import Patient, Study
 from radvlm.types.urgency import importance
 from radvlm.wording.numbers import as_printed, printed_step, rounded
@@ -38,6 +39,12 @@ NOT_SEEN = "not seen in the imaged range"
 HOST_NOT_SEEN = "the organ is not seen in the imaged range"
 NO_MASK = "no mask was provided"
 NO_CT = "no CT was given, only masks"
+#: Kinds of structures that no sentence speaks of, so that their number stands where the judgement is listed.
+_WITHOUT_SENTENCE = ("body", "cavity", "tissue")
+#: What a judgement waits for although the number is known; a quiet rule is listed for these alone.
+_WAITS_FOR = ("the age of the patient is not known", "the sex of the patient is not known")
+#: A muscle index is printed and judged to 0.1 cm2/m2 (in mm2/m2).
+_INDEX_STEP = "10"
 _NOT_IN_THIS_VERSION = {"diameter": "its diameter is not measured in this version"}
 
 
@@ -64,6 +71,14 @@ def body_surface_m2(patient: Patient) -> float | None:
     if patient.height_cm is None or patient.weight_kg is None:
         return None
     return math.sqrt(patient.height_cm * patient.weight_kg / 3600)
+
+
+def spleen_limit_ml(weight_kg: float) -> float:
+    """Upper limit of the volume of the spleen: 3.01 mL a kg plus 127 mL, 503 mL from 125 kg on, in whole mL.
+
+    Perez AA et al. AJR 2023;221:611-619: 8,853 outpatients, of whose traits weight told most of the volume.
+    """
+    return float(rounded(min(3.01 * weight_kg + 127, 503.0), "1"))
 
 
 def cut_reason(cut_by: tuple[str, ...]) -> str:
@@ -108,6 +123,10 @@ def unmet_condition(rule: Rule, case: Case, records: tuple[Record, ...]) -> str 
         return "the sex of the patient is not known"
     if when.body_size_known and body_surface_m2(patient) is None:
         return "height and weight of the patient are not known"
+    if when.height_known and patient.height_cm is None:
+        return "the height of the patient is not known"
+    if when.weight_known and patient.weight_kg is None:
+        return "the weight of the patient is not known"
     return None
 
 
@@ -132,10 +151,14 @@ def outside_abdomen(rule: Rule, case: Case, measurement: Measurement) -> str | N
     ]
     if measurement.points_mm and spine:
         height = sum(p[2] for p in measurement.points_mm) / len(measurement.points_mm)
-        nearest = min(spine, key=lambda s: abs(s.region.centroid_mm[2] - height))
-        if nearest.structure in ABDOMINAL_LEVELS:
+        heights = {s.structure: s.region.centroid_mm[2] for s in spine}
+        part = spinal_part(heights, height)
+        if part == "abdominal":
             return None
-        return f"the widest diameter was measured at the level of {structure(nearest.structure).words.split()[0]}"
+        near = nearest_level(heights, height)
+        if near:
+            return f"the widest diameter was measured at the level of {structure(near).words.split()[0]}"
+        return "the widest diameter was measured in the thorax" if part else "the level of the diameter is not known"
     if numbers.structure("heart") is None:
         return None
     return "the level of the diameter is not known"
@@ -193,9 +216,17 @@ def judge(rule: Rule, case: Case, number: Judged) -> Judgement:
     least, value, most = (_scaled(rule, case, x) for x in (number.least, number.value, number.most))
     found = possible_classes(rule.classes_for(case.patient.sex), least, most)
     own = next(c for c in found if c.holds(value))
+    if rule.scale is not None:
+        found = tuple(_for_patient(c, rule, case, number) for c in found)
+        own = next(c for c in found if c.holds(value))
     outcome = class_within(rule, found, own, number)
     words = tuple(dict.fromkeys(c.category or "" for c in found))
     return Judgement(outcome, words if len(words) > 1 else ())
+
+
+def _for_patient(item: RuleClass, rule: Rule, case: Case, number: Judged) -> RuleClass:
+    words = {name: _filled(getattr(item, name) or "", rule, case, number) for name in ("category", "headline", "doubt")}
+    return item.model_copy(update={**words, "category": words["category"] or None})
 
 
 def _scaled(rule: Rule, case: Case, value: float) -> float:
@@ -206,12 +237,29 @@ def _scaled(rule: Rule, case: Case, value: float) -> float:
         area = body_surface_m2(case.patient)
         assert area is not None, "body_size_known was checked"
         return value / area
+    if rule.scale == "height squared":
+        assert case.patient.height_cm is not None, "height_known was checked"
+        return float(rounded(value / (case.patient.height_cm / 100) ** 2, _INDEX_STEP))
+    if rule.scale == "spleen by weight":
+        assert case.patient.weight_kg is not None, "weight_known was checked"
+        return 100 * value / spleen_limit_ml(case.patient.weight_kg)
     return value
 
 
+def _filled(words: str, rule: Rule, case: Case, value: Judged) -> str:
+    """The words with the limit or the index that belongs to this patient."""
+    if "{limit}" in words and case.patient.weight_kg is not None:
+        words = words.replace("{limit}", f"{spleen_limit_ml(case.patient.weight_kg):.0f} mL")
+    if "{index}" in words:
+        words = words.replace("{index}", f"{rounded(_scaled(rule, case, value.value) / 100, '0.1')} cm2/m2")
+    return words
+
+
 def unmet_criterion(rule: Rule, record: Record) -> bool:
-    """True when a further measurement that the rule asks for is missing or outside its limits."""
+    """True when a further measurement that the rule asks for is missing or outside its limits, or another rule's."""
     found = [(c, measured(record, c.quantity)) for c in rule.also]
+    if any(m is not None and c.holds(as_printed(m)) for c in rule.unless for m in [measured(record, c.quantity)]):
+        return True
     return any(m is None or not c.holds(as_printed(m)) for c, m in found)
 
 
@@ -235,13 +283,17 @@ def unassessed(kind: str, site: str, section: str, words: str, reason: str) -> F
     return Finding("?", kind, Status.NOT_ASSESSED, site, section, category=words, reason=reason)
 
 
-def not_assessed(rule: Rule, site: str, reason: str, words: str = "") -> Finding:
+def not_assessed(
+    rule: Rule, site: str, reason: str, words: str = "", measurements: tuple[Measurement, ...] = ()
+) -> Finding:
+    """What a rule could not judge; ``measurements`` is the number that is said all the same."""
     return Finding(
         "?",
         rule.finding,
         Status.NOT_ASSESSED,
         site,
         rule.section or _section(rule, site),
+        measurements=measurements,
         category=words or rule.words,
         rule=reference(rule),
         reason=reason,
@@ -323,7 +375,9 @@ def _section(rule: Rule, site: str) -> str:
 def apply_structure_rule(rule: Rule, case: Case, name: str) -> Outcome:
     """Apply to one whole structure."""
     outcome = _of_structure(rule, case, name)
-    return None if rule.quiet and isinstance(outcome, Finding) else outcome
+    if rule.quiet and isinstance(outcome, Finding):
+        return outcome if outcome.measurements and outcome.reason in _WAITS_FOR else None
+    return outcome
 
 
 def _of_structure(rule: Rule, case: Case, name: str) -> Outcome:
@@ -345,22 +399,29 @@ def _of_structure(rule: Rule, case: Case, name: str) -> Outcome:
     value, missing = value_of(rule, case, record)
     reason = unmet_condition(rule, case, (record,))
     if reason is not None and (value is not None or rule.quantity not in _NOT_IN_THIS_VERSION):
-        return not_assessed(rule, name, reason)
+        said = _still_said(rule, record, value)
+        words = f"{rule.words} ({stated(said[0])})" if said and structure(name).kind in _WITHOUT_SENTENCE else ""
+        return not_assessed(rule, name, reason, words, said)
     if value is None and missing == NOT_IMAGED:
         return None
     if value is None:
         return not_assessed(rule, name, missing)
     elsewhere = outside_abdomen(rule, case, value)
     if elsewhere is not None:
-        return not_assessed(rule, name, elsewhere)
+        return not_assessed(rule, name, elsewhere, measurements=(value,))
     verdict = judge(rule, case, judged(value))
     outcome = verdict.outcome
     if outcome.category is None or unmet_criterion(rule, record):
         return None
     if rule.applies_when.level == "abdominal" and outcome.status == "absent" and "inferior" in record.cut_by:
         reason = "the lower abdominal aorta is not imaged, and what is imaged is not dilated"
-        return not_assessed(rule, name, reason)
+        return not_assessed(rule, name, reason, measurements=(value,))
     return assessed(rule, verdict, name, (record,), (value,))
+
+
+def _still_said(rule: Rule, record: Record, value: Measurement | None) -> tuple[Measurement, ...]:
+    """The number that needs no judgement: not the size of what is cut."""
+    return () if value is None or (rule.applies_when.complete and record.cut_by) else (value,)
 
 
 def apply_pair_rule(rule: Rule, case: Case) -> Outcome:
@@ -389,6 +450,8 @@ def apply_lesion_rule(rule: Rule, case: Case, lesion: LesionMeasurements) -> Out
 
 
 def _of_lesion(rule: Rule, case: Case, lesion: LesionMeasurements) -> Outcome:
+    if (rule.stations and lesion.station not in rule.stations) or lesion.station in rule.except_stations:
+        return None
     reason = unmet_condition(rule, case, (lesion,))
     if reason is not None:
         return not_assessed(rule, lesion.structure, reason)

@@ -109,6 +109,7 @@ class AppliesWhen(_Strict):
         complete: the structure is not cut by the field of view.
         min_long_axis_mm: a lesion is at least this long, and at least two slices.
         body_size_known: height and weight are known (for ``scale: bsa``).
+        height_known, weight_known: one of them is (for ``scale: height squared`` and ``scale: spleen by weight``).
         max_voxel_mm: no side of a voxel is longer (for what a coarse grid cannot show).
         level: the measurement lies at the vertebral level L1 or lower; "absent" also needs the lower end to be imaged.
     """
@@ -119,6 +120,8 @@ class AppliesWhen(_Strict):
     complete: bool = False
     min_long_axis_mm: Annotated[float, Field(gt=0)] | None = None
     body_size_known: bool = False
+    height_known: bool = False
+    weight_known: bool = False
     max_voxel_mm: Annotated[float, Field(gt=0)] | None = None
     level: Literal["abdominal"] | None = None
 
@@ -148,15 +151,22 @@ class Rule(_Strict):
         reference: the other structure of ``difference_hu``.
         unit: unit of the limits, must be that of the quantity.
         round_to: round the value to multiples of this before it is classed.
-        scale: ``bsa`` multiplies the limits by the body surface area in m2 (Mosteller).
+        scale: ``bsa`` divides the value by the body surface area in m2 (Mosteller), ``height squared`` by the square of
+            the height in m; ``spleen by weight`` is percent of the upper limit for the weight (``spleen_limit_ml``).
+        stations, except_stations: lymph nodes of these stations only, or of all others.
         alternative_to: skipped when the rule of that id gave a class for the same structure.
         section: report section; by default that of the structure.
         classes, classes_by_sex: exactly one of the two. ``{value}`` in a category or headline is the measured value.
         also: further measurements that must lie within limits, else no class is given.
+        unless: measurements that, where they were made and lie within limits, make it another rule's matter.
         quiet: where the rule cannot be applied, the report does not list that; the reason stands in the tables.
         detail: said only where a lesion is described in full.
         graded: the classes are degrees of one thing, so that a value at a limit is "at least" of the lower degree.
-        source: citation. certainty: how well the number is supported.
+        source: citation. certainty: how well the number is supported; ``high`` is earned by a ``doi`` or ``url`` and a
+            ``population``.
+        doi, url: where the source is found.
+        population: in whom the limit was found, and sample_size: in how many (None where no number applies).
+        excludes: who is out of it.
         note: a caution for readers of docs/rules.md.
         enabled: false switches a rule off.
     """
@@ -170,18 +180,26 @@ class Rule(_Strict):
     reference: str = ""
     unit: str
     round_to: Annotated[float, Field(gt=0)] | None = None
-    scale: Literal["bsa"] | None = None
+    scale: Literal["bsa", "height squared", "spleen by weight"] | None = None
+    stations: tuple[str, ...] = ()
+    except_stations: tuple[str, ...] = ()
     alternative_to: str = ""
     section: str = ""
     classes: tuple[RuleClass, ...] = ()
     classes_by_sex: dict[Literal["F", "M"], tuple[RuleClass, ...]] = Field(default_factory=dict)
     applies_when: AppliesWhen = AppliesWhen()
     also: tuple[Criterion, ...] = ()
+    unless: tuple[Criterion, ...] = ()
     quiet: bool = False
     detail: bool = False
     graded: bool = False
     source: Text
     certainty: Literal["high", "medium", "uncertain"]
+    doi: Annotated[str, Field(pattern=r"^10\.\d{4,9}/\S+$")] | None = None
+    url: Annotated[str, Field(pattern=r"^https://\S+$")] | None = None
+    population: str = ""
+    sample_size: Annotated[int, Field(gt=0)] | None = None
+    excludes: str = ""
     note: str = ""
     enabled: bool = True
 
@@ -205,8 +223,15 @@ class Rule(_Strict):
             raise ValueError("a rule has `classes` or `classes_by_sex`")
         if self.classes_by_sex and (set(self.classes_by_sex) != {"F", "M"} or not self.applies_when.sex_known):
             raise ValueError("`classes_by_sex` has F and M, and needs applies_when.sex_known")
-        if self.scale and not self.applies_when.body_size_known:
-            raise ValueError("`scale: bsa` needs applies_when.body_size_known")
+        needed = {
+            "bsa": ("body_size_known", self.applies_when.body_size_known),
+            "height squared": ("height_known", self.applies_when.height_known),
+            "spleen by weight": ("weight_known", self.applies_when.weight_known),
+        }
+        if self.scale and not needed[self.scale][1]:
+            raise ValueError(f"`scale: {self.scale}` needs applies_when.{needed[self.scale][0]}")
+        if self.certainty == "high" and not ((self.doi or self.url) and self.population):
+            raise ValueError("certainty high is earned by a `doi` or `url` and a `population`")
         for classes in (self.classes, *self.classes_by_sex.values()):
             _check_ascending(classes)
         return self

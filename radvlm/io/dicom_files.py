@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import struct
 import warnings
 import zipfile
@@ -52,6 +53,7 @@ _DIRECTORY_CLASS = "1.2.840.10008.1.3.10"
 #: readable counts as absent.
 _ESSENTIAL = (0x00280010, 0x00280011, 0x00200032, 0x00200037, 0x00280030, 0x00281052, 0x00281053)
 _DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
+_EMPTY = "0 bytes"
 
 
 @dataclass(frozen=True)
@@ -110,10 +112,14 @@ class DicomFile:
 
 @dataclass
 class Found:
-    """DICOM headers that were read, in the order of their paths, and what was left out (reason -> count)."""
+    """DICOM headers that were read, in the order of their paths, and what was left out (reason -> count).
+
+    ``lost`` are names of files that are no DICOM, but are called as those beside them are.
+    """
 
     headers: list[tuple[DicomFile, Any]] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
+    lost: list[str] = field(default_factory=list)
 
 
 @contextmanager
@@ -139,7 +145,7 @@ def read_headers(source: Path | Sequence[Path], tags: Sequence[str]) -> Found:
 
     Raises FileFormatError for a broken DICOM file, a missing file, or a damaged archive.
     """
-    found = Found()
+    found, others = Found(), []
     for file in _files(source, found.skipped):
         reason = _not_dicom(file)
         if reason is not None:
@@ -149,15 +155,33 @@ def read_headers(source: Path | Sequence[Path], tags: Sequence[str]) -> Found:
                     f"{file.name}: {reason}",
                     "Remove it from the folder, or copy or download it again",
                 )
-            is_nifti = file.name.lower().endswith((".nii", ".nii.gz"))
-            found.skipped["NIfTI files" if is_nifti else "not DICOM"] += 1
+            others.append((file, reason))
             continue
         header = _header(file, tags)
         if str(header.file_meta.get("MediaStorageSOPClassUID", "")) == _DIRECTORY_CLASS:
             found.skipped["DICOMDIR"] += 1
         else:
             found.headers.append((file, header))
+    kinds = {(file.folder, _kind_of_name(file.name)) for file, _ in found.headers}
+    endings = {(file.folder, Path(file.name).suffix) for file, _ in found.headers}
+    for file, reason in others:
+        is_nifti = file.name.lower().endswith((".nii", ".nii.gz"))
+        # 0 bytes beside slices of any names; where those have no ending, ``suffix`` is a part of a number
+        is_empty = reason == _EMPTY and _has_number(file.name) and (file.folder, Path(file.name).suffix) in endings
+        if not is_nifti and (is_empty or (file.folder, _kind_of_name(file.name)) in kinds):
+            found.lost.append(file.name)
+        else:
+            found.skipped["NIfTI files" if is_nifti else "not DICOM"] += 1
     return found
+
+
+def _kind_of_name(name: str) -> str:
+    """A name without its numbers, which the slices of a series share; one without any number is its own kind."""
+    return re.sub(r"\d+", "#", name)
+
+
+def _has_number(name: str) -> bool:
+    return any(character.isdigit() for character in name)
 
 
 def read_dataset(file: DicomFile, content: bytes) -> Any:
@@ -311,7 +335,7 @@ def _not_dicom(file: DicomFile) -> str | None:
     if start[128:132] == b"DICM":
         return None
     if not start:
-        return "0 bytes"
+        return _EMPTY
     # Without a preamble: an element of group 0002 or 0008 comes first, as an explicit VR or a short length.
     if start[:2] in (b"\x02\x00", b"\x08\x00") and len(start) >= 16:
         if start[4:6].isalpha() and start[4:6].isupper():

@@ -109,6 +109,8 @@ TAGS = (
     "VolumeBasedCalculationTechnique",
     "SharedFunctionalGroupsSequence",
     "PerFrameFunctionalGroupsSequence",
+    "ImagesInAcquisition",
+    "NumberOfSeriesRelatedInstances",
 )
 _STUDY_FACTS = ("StudyDate", "StudyID", "AccessionNumber", "PatientBirthDate", "PatientSex")
 _CT_CLASSES = tuple(f"1.2.840.10008.5.1.4.1.1.2{more}" for more in ("", ".1", ".2"))
@@ -158,6 +160,7 @@ class Frame:
     ``position_mm`` and the cosines are in DICOM's LPS+ system; ``pixel_spacing_mm`` is (between rows, between
     columns). ``slope`` and ``intercept`` are None where the header has none. ``contradiction`` is PatientOrientation
     where it says another direction than ImageOrientationPatient; "" where it agrees, or says nothing.
+    ``stated_images`` are ImagesInAcquisition and NumberOfSeriesRelatedInstances, 0 where the header has none.
     """
 
     file: DicomFile
@@ -182,6 +185,7 @@ class Frame:
     intercept: float | None
     values: PixelValues
     marks: tuple[str, ...]
+    stated_images: tuple[int, int] = (0, 0)
 
     @property
     def has_place(self) -> bool:
@@ -331,7 +335,17 @@ def _frame(file: DicomFile, header: Any, number: int, groups: list[Any]) -> Fram
         intercept=intercept[0] if intercept else None,
         values=_values(header, groups, image_type),
         marks=_marks(file, header, groups, image_type),
+        stated_images=_stated_images(header),
     )
+
+
+def _stated_images(header: Any) -> tuple[int, int]:
+    """ImagesInAcquisition and NumberOfSeriesRelatedInstances of an image of one frame."""
+    if int(header.get("NumberOfFrames") or 1) > 1:
+        return 0, 0
+    counts = (_numbers([header.get(name)], 1) for name in ("ImagesInAcquisition", "NumberOfSeriesRelatedInstances"))
+    one, other = (int(count[0]) if count else 0 for count in counts)
+    return one, other
 
 
 def _values(header: Any, groups: list[Any], image_type: tuple[str, ...]) -> PixelValues:

@@ -21,6 +21,7 @@ import numpy as np
 
 from radvlm.errors import FileFormatError, GridError, InputError
 from radvlm.io.dicom_acquisitions import SAME_POSITION_MM, Acquisition, acquisitions, is_readable, is_stack
+from radvlm.io.dicom_changes import changes_along, images_missing
 from radvlm.io.dicom_files import read_headers
 from radvlm.io.dicom_folders import are_copies, folder_names, may_be_two_cases, series_by_place, tells_apart
 from radvlm.io.dicom_frames import (
@@ -200,7 +201,7 @@ def catalog(source: Path | Sequence[Path]) -> Catalog:
             no_slices.append(reason)
     skipped = Counter(found.skipped)
     skipped.update(image.what for image in no_slices)
-    damaged = [file.name for file, header in headers if is_cut_short(header)]
+    damaged = [*found.lost, *(file.name for file, header in headers if is_cut_short(header))]
     if not frames:
         raise FileFormatError(
             "the CT files hold grayscale images",
@@ -309,6 +310,11 @@ def choose(
         )
     decisions += _orientation_doubts(stack)
     decisions += _thinned_out(stack)
+    decisions += changes_along(stack.frames, stack.offset_mm)
+    if acquisition is None and not siblings:
+        whole_series = [frame for s in found.stacks if s.same_series(stack) for frame in (*s.frames, *s.odd_sizes)]
+        every = [frame for s in found.stacks for frame in (*s.frames, *s.odd_sizes)]
+        decisions += images_missing(whole_series, every, len(own))
     if stack.values.scale is Scale.LIKE_HU:
         doubt = f"the series is {stack.values.words}, for which limits in HU were not made"
         decisions.append(doubted(doubt, "Pass the conventional series where there is one"))

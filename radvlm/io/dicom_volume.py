@@ -21,8 +21,7 @@ from radvlm.io.dicom_pixels import SliceReader
 from radvlm.io.dicom_series import Stack, catalog, choose
 from radvlm.io.dicom_study import study_of
 from radvlm.io.dicom_values import Scale
-from radvlm.io.hounsfield import LOWEST_HU, Rescale, clipped, correct_rescaled
-from radvlm.io.hu_rulers import judged as rulers
+from radvlm.io.hounsfield import LOWEST_HU, Rescale, clipped, contradictions, correct_rescaled
 from radvlm.io.interleaving import MIN_ALTERNATION_HU, alternation
 from radvlm.io.raw import RawImage
 from radvlm.io.rescale import INT16, refuse_nonfinite
@@ -84,7 +83,8 @@ def read_dicom(
         header = rescales.pop() if len(rescales) == 1 else (1.0, 0.0)
         hu, judged = correct_rescaled(hu, *header, name=str(stack))
     else:
-        hu, judged = clipped(hu, "dicom", [*rulers(hu, "dicom", asserted=True)], owned=True)
+        slope, intercept = reader.rescale or (rescales.pop() if len(rescales) == 1 else (1.0, 0.0))
+        hu, judged = clipped(hu, "dicom", [*contradictions(hu, "dicom", slope, intercept)], owned=True)
     notes = [
         Decision("dicom", f"{count} {what}.", warning="padding" not in what)
         for what, count in sorted(reader.notes.items())
@@ -150,7 +150,8 @@ def _require_hu(stack: Stack, rescale: Rescale) -> tuple[Decision, ...]:
     if rescale in ("auto", "header"):
         raise InputError(
             "a report rests on Hounsfield units",
-            f"{stack}: by its header it holds {stack.values.words}, not HU",
+            f"{stack}: by its header it holds {stack.values.words}, not HU"
+            + (", and rescale='header' makes just these of the stored values" if rescale == "header" else ""),
             "Pass the conventional series of the scan (series=); if the header is wrong, say what makes the values HU: "
             "rescale='none' or (slope, intercept)",
         )

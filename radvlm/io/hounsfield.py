@@ -24,7 +24,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from radvlm.errors import InputError
-from radvlm.io.hu_rulers import doubted, judged
+from radvlm.io.hu_rulers import FEWEST_VALUES, doubted, judged
 from radvlm.io.rescale import compact, refuse_nonfinite, rescaled, slabs
 from radvlm.types.provenance import Decision
 
@@ -39,6 +39,9 @@ HIGHEST_PADDING_HU = -1300
 SAMPLE_VOXELS = 1_000_000
 #: Without any value below 0, 98 % of a believable crop of soft tissue lie within this range.
 CROP_SPREAD_HU = 200
+#: A rescale that was asked for is not followed where it puts more than this share below air or above bone, or less than
+#: that among soft tissue.
+FAR_OFF_SHARE, LEAST_TISSUE = 0.1, 0.02
 Rescale = str | tuple[float, float]
 _REMEDY = (
     "Pass rescale='none' if the values are HU as they are, 'header' to apply the header, or "
@@ -115,7 +118,7 @@ def to_hu(
         decisions.append(Decision(step, f"Rescaled once by the header: x {slope:g} {intercept:+g}."))
     hu = compact(stored) if (slope, intercept) == (1.0, 0.0) else rescaled(stored, slope, intercept)
     refuse_nonfinite(hu, name)
-    decisions += judged(hu, step, asserted=rescale != "auto")
+    decisions += judged(hu, step) if rescale == "auto" else contradictions(hu, step, slope, intercept)
     return clipped(hu, step, decisions, owned=hu is not stored and not np.shares_memory(hu, stored))
 
 
@@ -145,6 +148,27 @@ def correct_rescaled(hu: np.ndarray, slope: float, intercept: float, name: str) 
             raise InputError("the values are a CT in Hounsfield units", f"{name}: {reason}", _REMEDY)
     decisions += judged(hu, "dicom")
     return clipped(hu, "dicom", decisions, owned=True)
+
+
+def contradictions(hu: np.ndarray, step: str, slope: float, intercept: float) -> tuple[Decision, ...]:
+    """What the values say against a rescale that the caller asked for.
+
+    The caller is believed with a warning, except where nothing of a body can lie where it then lies.
+    """
+    sample = _sample(hu)
+    if len(np.unique(sample[:: max(1, sample.size // 50_000)])) >= FEWEST_VALUES:
+        if _never_rescaled(sample):
+            offset = _offset(sample, step)[0]
+            doubt = f"with this rescale the values are HU + {offset} (air near 0, soft tissue near {offset + 40})"
+            return (doubted(doubt, f"Pass --rescale {slope:g},{intercept - offset:g} (rescale= in Python)"),)
+        reason = _refusal(sample, np.dtype(np.int16))
+        look = _look(sample)
+        if reason and (max(look.deep, look.above) > FAR_OFF_SHARE or look.tissue < LEAST_TISSUE):
+            remedy = "Pass --rescale auto or header, or another SLOPE,INTERCEPT (rescale= in Python)"
+            return (doubted(f"with this rescale the values are not HU: {reason}", remedy),)
+        if reason:
+            return (Decision(step, f"Rescaled as asked for, although {reason}.", warning=True),)
+    return judged(hu, step, asserted=True)
 
 
 def clipped(hu: np.ndarray, step: str, decisions: list[Decision], owned: bool) -> tuple[np.ndarray, list[Decision]]:
@@ -227,7 +251,10 @@ def _offset(sample: np.ndarray, step: str) -> tuple[int, list[Decision]]:
     real = sample[sample > -1100]
     low = real[real <= 150]
     values, counts = np.unique(low, return_counts=True)
-    rest = low[low != values[counts.argmax()]] if counts.max() > 0.2 * low.size else low
+    cut_off = counts[0] > 4 * counts[1:9].mean() if len(counts) > 8 else False  # noise of the air that lay below
+    rest = low[low > values[0]] if cut_off else low
+    if counts.max() > 0.2 * low.size:
+        rest = low[low != values[counts.argmax()]]
     if rest.size >= max(20, 0.03 * low.size) and np.ptp(rest) > 0:
         close = np.bincount(np.clip(rest + 100, 0, 250).astype(np.int64), minlength=251)
         air = float(np.convolve(close, np.ones(9), mode="same").argmax()) - 100

@@ -44,6 +44,8 @@ LUNG_HU = (-970.0, -550.0)
 DEEP_HU, NOISY_HU = -1250.0, 35.0
 #: Air, fat and soft tissue that lie off together in one direction: a shift of about 24 HU (1000 taken for 1024).
 RAISED_HU, LOWERED_HU = (-981.0, -88.0, 45.0), (-1014.0, -96.0, 100.0)
+#: A crop of soft tissue has nothing denser around it, and air so far off is a mistake, whatever was asked for.
+DENSER_HU, FAR_OFF_HU = 300.0, 200.0
 #: A scan is cut below when its lowest value lies above this, and above when its highest lies below.
 LOWEST_CUT_HU, HIGHEST_CUT_HU = -940.0, 600.0
 
@@ -91,14 +93,18 @@ def judged(hu: np.ndarray, step: str, asserted: bool = False) -> tuple[Decision,
     grid = _coarse(hu)
     if grid.size < 500 or len(np.unique(grid)) < FEWEST_VALUES:
         return ()
-    cut = _cut(grid)
-    if cut:
-        return (doubted(cut, "Pass the scan before it was windowed"),)
     flat = _flat_values(grid)
     values = grid[~np.isin(grid, flat)] if flat.size else grid.ravel()
+    around = _around(grid, flat) if values.size >= 500 else None
+    if asserted and around is not None and _cannot_be_hu(around, values):
+        told = _not_air(around, values)
+        if told is not None:
+            return (doubted(told[0], "Pass --rescale auto, or another SLOPE,INTERCEPT (rescale= in Python)"),)
+    cut = _cut(grid)
+    if cut:
+        return (doubted(cut, "Pass the scan before it was windowed" + (", or another rescale" if asserted else "")),)
     if values.size < 500:
         return ()
-    around = _around(grid, flat)
     is_air = around is not None and abs(around.center_hu - AIR_HU) <= AIR_TOLERANCE_HU
     told = _not_air(around, values) if around is not None and not is_air else None
     told = told or _air_gone(grid, flat, values) or _gray_air(around, values)
@@ -108,6 +114,12 @@ def judged(hu: np.ndarray, step: str, asserted: bool = False) -> tuple[Decision,
     if told is None:
         return ()
     return (Decision(step, f"Rescaled as asked for, although {told[0]}.", True),) if asserted else (doubted(*told),)
+
+
+def _cannot_be_hu(around: Around, values: np.ndarray) -> bool:
+    """True where the body is surrounded by what is denser than tissue, or by air that lies far off with all tissue."""
+    off = around.center_hu - AIR_HU
+    return around.center_hu > DENSER_HU or bool(abs(off) > FAR_OFF_HU and _tissue_at(values, off))
 
 
 def _air_gone(grid: np.ndarray, flat: np.ndarray, values: np.ndarray) -> tuple[str, str] | None:

@@ -535,7 +535,32 @@ def _from_findings(stored: StoredImage, path: Path, like: Volume | Geometry | No
         (*stored.decisions, *notes),
     )
     unused = _unused_decision(with_near_names(unknown), path.name)
-    return dataclasses.replace(found, sources=stored.sources, decisions=(*found.decisions, *unused))
+    drawn = [(name, RawImage(masks[number], affine)) for number, name in enumerate(structures) if name]
+    return dataclasses.replace(
+        found, sources=stored.sources, decisions=(*found.decisions, *unused), findings=_finding_numbers(found, drawn)
+    )
+
+
+def _finding_numbers(found: Segmentation, drawn: list[tuple[str, RawImage]]) -> dict[str, np.ndarray]:
+    """The finding of each voxel of the structures that several findings are, in their boxes; the first one keeps it.
+
+    A finding of which half and more is another one's is that one again.
+    """
+    numbers: dict[str, np.ndarray] = {}
+    names = [name for name, _ in drawn]
+    for name, raw in drawn:
+        if names.count(name) < 2 or name not in found.places:
+            continue
+        mask, geometry, _ = perpendicular(RawImage(raw.array != 0, raw.affine), is_scan=False).canonical()
+        target = found.geometry
+        mask = mask if target.same_grid(geometry) else onto_grid(mask.astype(np.uint8), geometry, target) > 0
+        own = mask[found.boxes[name].slices]
+        held = numbers.setdefault(name, np.zeros(own.shape, np.uint16))
+        taken = np.bincount(held[own])
+        taken[0] = 0
+        again = 2 * taken.max() >= own.sum()
+        held[own & (held == 0)] = int(taken.argmax()) if again else int(held.max()) + 1
+    return {name: held for name, held in numbers.items() if held.max() > 1}
 
 
 # -- binary masks ---------------------------------------------------------------------------------------------------

@@ -40,11 +40,23 @@ def connected_components(mask: np.ndarray, *, fast: bool = True) -> np.ndarray:
     return label(mask, structure=np.ones((3, 3, 3), dtype=bool))[0]
 
 
+def connected_instances(numbers: np.ndarray, *, fast: bool = True) -> np.ndarray:
+    """``connected_components`` of each number of a map by itself, so that what touches and has two numbers is two."""
+    most = int(numbers.max(initial=0))
+    if most < 2:
+        return connected_components(numbers > 0, fast=fast)
+    whole = np.zeros(numbers.shape, np.int32)
+    for number in range(1, most + 1):
+        own = connected_components(numbers == number, fast=fast)
+        whole[own > 0] = own[own > 0] + int(whole.max())
+    return whole
+
+
 def components(mask: np.ndarray, *, fast: bool = True) -> tuple[np.ndarray, tuple[Component, ...]]:
-    """The component map of a boolean (I, J, K) mask and its components, largest first."""
+    """The component map of a boolean (I, J, K) mask, or of each number of a map, and its components, largest first."""
     from scipy.ndimage import find_objects
 
-    numbered = connected_components(mask, fast=fast)
+    numbered = connected_components(mask, fast=fast) if mask.dtype == bool else connected_instances(mask, fast=fast)
     counts = np.zeros(int(numbered.max(initial=0)) + 1, dtype=np.int64)
     order = memory_order(numbered)
     view = numbered.transpose(order)

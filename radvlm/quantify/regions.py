@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from radvlm.errors import InputError
-from radvlm.quantify.components import connected_components
+from radvlm.quantify.components import connected_components, connected_instances
 from radvlm.quantify.voxel_counts import memory_order, slabs
 from radvlm.types.anatomy import structure
 from radvlm.types.geometry import Box
@@ -36,6 +36,8 @@ def region_mask(segmentation: Segmentation, region: Region) -> tuple[Box, np.nda
         seed = tuple(s - lo for s, lo in zip(region.seed, region.box.start, strict=True))
         if all(0 <= s < n for s, n in zip(seed, mask.shape, strict=True)) and mask[seed]:
             numbered = connected_components(mask)
+            if region.structure in segmentation.findings:
+                numbered = connected_instances(segmentation.instances_in_box(region.structure, region.box))
             mask = numbered == numbered[seed]
     held = int(np.count_nonzero(mask))
     if held != region.voxels:

@@ -144,7 +144,8 @@ def _instances(
     min_ml: float,
 ) -> tuple[list[LesionMeasurements], list[Decision]]:
     box = segmentation.boxes[name]
-    numbered, found = components(segmentation.mask_in_box(name))
+    whole = segmentation.instances_in_box(name) if name in segmentation.findings else segmentation.mask_in_box(name)
+    numbered, found = components(whole)
     voxel_ml = segmentation.geometry.voxel_volume_mm3 / 1000
     kept = [c for c in found if c.voxels >= min_voxels and c.voxels * voxel_ml >= min_ml]
     decisions: list[Decision] = []

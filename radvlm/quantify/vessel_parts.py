@@ -24,12 +24,13 @@ from radvlm.quantify.vessel import (
     sections_along,
     vessel_sections,
 )
-from radvlm.types.anatomy import ABDOMINAL_LEVELS, structure
+from radvlm.types.anatomy import structure
 from radvlm.types.geometry import Geometry
 from radvlm.types.measurement import AORTA_PARTS, PORTAL_PARTS, PULMONARY_PARTS, Measurement, Omission
 from radvlm.types.provenance import Decision
 from radvlm.types.scan_measurements import NOT_IMAGED, StructureMeasurements
 from radvlm.types.segmentation import Segmentation
+from radvlm.types.spinal_level import spinal_part
 
 #: A vein is flat: its sections may be this many times as long as wide.
 VEIN_RATIO = 3.0
@@ -38,6 +39,7 @@ ARCH_FALL_MM = 20.0
 AREA_METHOD = "area of the widest section perpendicular to the center line"
 LENGTH_METHOD = "imaged part along the center line"
 NO_SPINE = "no vertebrae are in the masks, so the parts of the aorta cannot be told apart"
+FAR_FROM_SPINE = "no vertebra in the masks is near, so the parts of the aorta cannot be told apart"
 NO_RENAL = "neither renal arteries, L1 and L2 nor kidneys are in the masks, so the renal level is not known"
 NO_MIDLINE = "neither superior mesenteric artery nor vertebrae are in the masks, so the confluence is not known"
 
@@ -62,7 +64,7 @@ def with_vessels(
     }
 
     def is_abdominal(height_mm: float) -> bool:
-        return min(heights, key=lambda name: abs(heights[name] - height_mm)) in ABDOMINAL_LEVELS
+        return spinal_part(heights, height_mm) == "abdominal"
 
     kept, decisions = [], []
     for record in structures:
@@ -159,9 +161,11 @@ def aorta_part_sections(
         reasons.update(dict.fromkeys(("descending", "suprarenal", "infrarenal"), NO_SPINE))
         below = []
     for section in below:
-        level = min(heights, key=lambda n: abs(heights[n][2] - section.center_mm[2]))
-        if level.startswith(("vertebrae_C", "vertebrae_T")):
+        part = spinal_part({n: point[2] for n, point in heights.items()}, section.center_mm[2])
+        if part == "thoracic":
             held["descending"].append(section)
+        elif not part:
+            reasons.update(dict.fromkeys(("descending", "suprarenal", "infrarenal"), FAR_FROM_SPINE))
         elif renal is not None:
             held["suprarenal" if section.center_mm[2] >= renal else "infrarenal"].append(section)
         else:

@@ -51,6 +51,30 @@ def as_printed(measurement: Measurement) -> float:
     return float(shown(value, printed_step(value, unit, measurement.quantity)))
 
 
+#: Quantities that a sentence names in words of their own, with the number after them.
+_NAMED = {
+    "cardiothoracic_ratio": "cardiothoracic ratio",
+    "tracheal_index": "tracheal index",
+    "emphysema_index": "emphysema index",
+    "midclavicular_length": "mid-clavicular length",
+    "area_l3": "area at L3",
+    "mean_hu_l3": "attenuation at L3",
+}
+
+
+def named_number(measurement: Measurement, style: Style) -> str:
+    """``cardiothoracic ratio 0.53``, ``mid-clavicular length 15.2 cm``; "" for what needs no such name."""
+    name = _NAMED.get(measurement.quantity, "")
+    if not name:
+        return ""
+    value, unit = measurement.value, measurement.unit
+    if unit == "mm":
+        return f"{name} {length_text(value, style)}"
+    if unit == "mm2":
+        return f"{name} {rounded(value / 100, '0.1')} cm2"
+    return f"{name} {rounded(value, printed_step(value, unit))}{'' if unit == '1' else f' {unit}'}"
+
+
 def uses_cm(value_mm: float, style: Style) -> bool:
     """Whether a length is written in cm: from 10 mm on, after rounding."""
     return style.length_unit == "cm" or (style.length_unit == "auto" and Decimal(rounded(value_mm, "1")) >= 10)

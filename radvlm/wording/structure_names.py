@@ -108,6 +108,28 @@ def place(finding: Finding, noun_words: str) -> str:
     return ""
 
 
+#: What a part of a vessel is called: the diameter of the aorta is that of its abdominal part.
+_PARTS = {
+    ("aorta", "diameter"): "abdominal aorta",
+    ("aorta", "ascending_diameter"): "ascending aorta",
+    ("aorta", "arch_diameter"): "aortic arch",
+    ("aorta", "descending_diameter"): "descending thoracic aorta",
+    ("aorta", "suprarenal_diameter"): "suprarenal aorta",
+    ("aorta", "infrarenal_diameter"): "infrarenal aorta",
+    ("pulmonary_artery", "trunk_diameter"): "pulmonary trunk",
+}
+
+
+def part_words(site: str, quantity: str) -> str:
+    """``ascending aorta``: the part of a vessel that a diameter is of, "" where it is of no named part."""
+    return _PARTS.get((site, quantity), "")
+
+
+def part_names() -> dict[str, str]:
+    """Words of each named part -> the quantity of its diameter."""
+    return {words: quantity for (_, quantity), words in _PARTS.items()}
+
+
 def places_text(names: Iterable[str]) -> str:
     """``segment IV and segment VI``, ``the left kidney``: structures in which something lies, as one phrase."""
     words = [_words(name) for name in names]

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import fakes
+from radvlm.cli.arguments import with_negative_slopes
 from radvlm.cli.main import main
 from radvlm.io import load_segmentation, save_labels
 from radvlm.io.writing import save_volume
@@ -389,3 +390,16 @@ def test_an_output_that_cannot_be_written_is_told_before_the_work(
     assert code == 2 and shown.count("\n") == 1
     assert "FILE is a file" in shown or "no folder" in shown
     assert sorted(path.name for path in tmp_path.iterdir()) == ["FILE"]
+
+
+@pytest.mark.parametrize(
+    ("given", "taken"),
+    [
+        (["--rescale", "-1,0"], ["--rescale=-1,0"]),
+        (["--rescale", "-.5,10", "-q"], ["--rescale=-.5,10", "-q"]),
+        (["--rescale", "1,-1024"], ["--rescale", "1,-1024"]),
+        (["--rescale", "-o", "out"], ["--rescale", "-o", "out"]),
+    ],
+)
+def test_a_negative_slope_is_no_option(given, taken) -> None:
+    assert with_negative_slopes(["measure", "ct.nii.gz", *given]) == ["measure", "ct.nii.gz", *taken]

@@ -61,7 +61,16 @@ def test_small_lesions_and_coarse_grids_get_no_word_and_no_complaint() -> None:
 
 @pytest.mark.parametrize(
     ("heterogeneity", "hu", "expected"),
-    [(4, 10, ["within the attenuation criteria of Bosniak class I"]), (12, 10, []), (4, 21, []), (None, 10, [])],
+    [
+        (4, 10, ["within the attenuation criteria of Bosniak class I"]),
+        (12, 10, []),
+        (4, 31, []),
+        (None, 10, []),
+        (4, 20, ["within the attenuation criteria of Bosniak class I"]),
+        (4, 21, ["within the attenuation criteria of Bosniak class II"]),
+        (4, 30, ["within the attenuation criteria of Bosniak class II"]),
+        (12, 25, []),
+    ],
 )
 def test_bosniak_attenuation_needs_homogeneity(heterogeneity, hu, expected) -> None:
     cyst = hand_made.lesion("kidney_cyst_left", 1, 30, 28, hu, "kidney_left")
@@ -92,7 +101,7 @@ def test_the_value_stands_in_the_words_and_the_report_says_it() -> None:
     organs = [
         hand_made.organ("heart", 700, cardiothoracic_ratio=0.534),
         hand_made.organ("skeletal_muscle", 9000, area_l3=12000.0),
-        hand_made.organ("kidney_left", 150, length=86.0),
+        hand_made.organ("kidney_left", 150, length=82.0),
     ]
     found = interpret(hand_made.numbers(organs), patient=ADULT)
     by_kind = {f.kind: f for f in citable(found) if f.rule is not None and f.status is Status.PRESENT}
@@ -100,7 +109,7 @@ def test_the_value_stands_in_the_words_and_the_report_says_it() -> None:
     assert by_kind["low_muscle_area"].category.startswith("area 120.0 cm2 at L3, below")
     assert by_kind["kidney_size"].category == "short" and by_kind["kidney_size"].rule.id == "kidney_length_oriented"
     text = compose_report(found).text
-    assert "Cardiothoracic ratio 0.53, above 0.5" in text and "120.0 cm2" in text and "length 8.6 cm, short" in text
+    assert "Cardiothoracic ratio 0.53, above 0.5" in text and "120.0 cm2" in text and "length 8.2 cm, short" in text
 
 
 def test_contacts_and_stations_are_said_with_the_lesion() -> None:
@@ -121,3 +130,88 @@ def test_contacts_and_stations_are_said_with_the_lesion() -> None:
     assert "abutting the stomach and duodenum" in text and "para-aortic station" in text
     impression = text.split("IMPRESSION")[1]
     assert "abutting" not in impression and "para-aortic station" in impression
+
+
+def test_a_number_is_said_though_its_judgement_waits_for_age_or_sex() -> None:
+    aorta = hand_made.organ("aorta", 200, 150, diameter=24.2, ascending_diameter=43.0, descending_diameter=80.0)
+    organs = [
+        aorta,
+        hand_made.organ("heart", 700, cardiothoracic_ratio=0.534),
+        hand_made.organ("liver", 1500, midclavicular_length=152.0),
+        hand_made.organ("spleen", 310),
+        hand_made.organ("kidney_left", 150, extent_si=112.0),
+        hand_made.organ("trachea", 30, tracheal_index=0.5),
+        hand_made.organ("lung_right", 2000, -850, emphysema_index=7.2),
+        hand_made.organ("iliac_artery_left", 10, diameter=16.0),
+        hand_made.organ("pulmonary_artery", 40, trunk_diameter=28.0),
+        hand_made.organ("skeletal_muscle", 9000, area_l3=12000.0),
+    ]
+    numbers = hand_made.numbers(organs)
+    told = compose_report(interpret(numbers, patient=Patient())).text
+    for words in (
+        "Abdominal aorta diameter 2.4 cm.",
+        "Ascending aorta diameter 4.3 cm.",
+        "Descending thoracic aorta diameter 8.0 cm.",
+        "Pulmonary trunk diameter 2.8 cm.",
+        "Left common iliac artery: diameter 1.6 cm.",
+        "cardiothoracic ratio 0.53.",
+        "tracheal index 0.50.",
+        "emphysema index 7 percent.",
+        "Mid-clavicular length 15.2 cm.",
+        "Volume 310 mL",
+        "craniocaudal 11.2 cm.",
+        "skeletal muscle area at L3 (120.0 cm2)",
+    ):
+        assert words in told, words
+    assert told.count("the age of the patient is not known") == 1, "the reason once for all"
+    known = compose_report(interpret(numbers, patient=Patient(sex="F", age_years=60))).text
+    assert "Pulmonary trunk diameter 2.8 cm, dilated." in known
+    assert "Ascending aorta diameter 4.3 cm, dilated." in known
+    impression = known.split("IMPRESSION")[1]
+    assert impression.index("descending thoracic aorta") < impression.index("ascending aorta (asc")
+    assert "2.8 cm, dilated" not in compose_report(interpret(numbers, patient=Patient(sex="M", age_years=60))).text
+
+
+@pytest.mark.parametrize(
+    ("weight", "volume", "words"),
+    [
+        (60.0, 308.0, "enlarged for body weight (limit 308 mL)"),
+        (60.0, 309.0, "enlarged for body weight (limit 308 mL)"),
+        (90.0, 398.0, "enlarged for body weight (limit 398 mL)"),
+        (140.0, 503.0, "enlarged for body weight (limit 503 mL)"),
+        (140.0, 504.0, "enlarged for body weight (limit 503 mL)"),
+    ],
+)
+def test_the_limit_of_the_spleen_follows_the_weight(weight: float, volume: float, words: str) -> None:
+    found = interpret(hand_made.numbers([hand_made.organ("spleen", volume)]), patient=Patient("M", 30, 180, weight))
+    (said,) = [f.category for f in citable(found) if f.kind == "splenomegaly"]
+    assert said == (words if volume > float(words.split()[-2]) else f"not {words}")
+
+
+def test_nodes_have_the_limit_of_their_station() -> None:
+    for station, size, enlarged in (
+        ("hepatic hilar", 7, False),
+        ("hepatic hilar", 8, True),
+        ("pericardial", 8, False),
+        ("pericardial", 9, True),
+        ("para-aortic", 9, False),
+        ("", 10, True),
+    ):
+        node = dataclasses.replace(hand_made.lesion("lymph_node", 1, 18, size), station=station)
+        found = interpret(hand_made.numbers([], [node]), patient=ADULT)
+        (said,) = [f for f in citable(found) if f.kind == "lymphadenopathy"]
+        assert (said.status is Status.PRESENT) is enlarged, (station, size)
+
+
+def test_a_ground_glass_nodule_has_no_class_of_solid_ones() -> None:
+    for solid, size, words in (
+        (2.0, 7.0, "6 mm or larger by mean diameter"),
+        (40.0, 5.0, "smaller than 6 mm by mean diameter"),
+        (95.0, 7.0, "6 to 8 mm by mean diameter"),
+        (None, 7.0, "6 to 8 mm by mean diameter"),
+    ):
+        nodule = hand_made.lesion("lung_nodule", 1, size, size, -600, host="lung_right")
+        if solid is not None:
+            nodule = with_numbers(nodule, solid_fraction=solid)
+        found = interpret(hand_made.numbers([hand_made.organ("lung_right")], [nodule]), patient=ADULT)
+        assert [f.category for f in citable(found) if f.kind == "nodule_size_class"] == [words], solid

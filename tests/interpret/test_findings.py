@@ -79,7 +79,7 @@ def test_age_decides(patient: Patient, reason: str) -> None:
 
 
 def test_enlarged_spleen() -> None:
-    finding = _one(interpret(hand_made.numbers([hand_made.organ("spleen", 314.6)]), patient=ADULT), "splenomegaly")
+    finding = _one(interpret(hand_made.numbers([hand_made.organ("spleen", 398.6)]), patient=ADULT), "splenomegaly")
     assert finding.status is Status.PRESENT and finding.regions[0].id == "spleen" and finding.urgency is Urgency.DAYS
 
 
@@ -98,8 +98,9 @@ def test_liver_size_uses_body_size_where_it_is_known() -> None:
     ("liver", "spleen", "first", "second"),
     [
         (35, 50, Status.PRESENT, Status.PRESENT),
-        (45, 50, Status.INDETERMINATE, Status.INDETERMINATE),
-        (60, 50, Status.ABSENT, Status.ABSENT),
+        (45, 50, Status.PRESENT, Status.INDETERMINATE),
+        (49, 50, Status.INDETERMINATE, Status.INDETERMINATE),
+        (60, 50, Status.INDETERMINATE, Status.ABSENT),
     ],
 )
 def test_steatosis_on_plain_ct(liver: float, spleen: float, first: Status, second: Status) -> None:
@@ -346,8 +347,8 @@ def test_a_verdict_on_a_lesion_stands_in_the_section_of_the_lesion() -> None:
 @pytest.mark.parametrize(
     ("diameter", "cut", "status", "category"),
     [
-        (20.0, (), Status.ABSENT, "not dilated in the abdomen"),
-        (20.0, ("superior",), Status.ABSENT, "not dilated in the abdomen"),
+        (20.0, (), Status.ABSENT, "not dilated"),
+        (20.0, ("superior",), Status.ABSENT, "not dilated"),
         (20.0, ("inferior",), Status.NOT_ASSESSED, "diameter of the abdominal aorta"),
         (27.0, ("inferior",), Status.PRESENT, "ectatic"),
         (29.9, (), Status.PRESENT, "aneurysmal"),  # 30 mm in whole millimeters, as it is printed
@@ -365,13 +366,13 @@ def test_the_aorta_is_called_normal_only_where_its_lower_end_is_imaged(
 @pytest.mark.parametrize(
     ("diameter", "voxel", "words", "status"),
     [
-        (25.4, 1.0, "not dilated in the abdomen, ectatic within the measurement error of 0.1 cm", "indeterminate"),
+        (25.4, 1.0, "not dilated, ectatic within the measurement error of 0.1 cm", "indeterminate"),
         (25.4, 0.4, "ectatic", "present"),
         (28.0, 3.0, "at least ectatic, aneurysmal within the measurement error of 0.3 cm", "present"),
         (29.6, 0.4, "aneurysmal", "present"),
         (52.0, 4.0, "aneurysmal", "present"),
-        (20.0, 4.0, "not dilated in the abdomen", "absent"),
-        (24.4, 0.4, "not dilated in the abdomen", "absent"),
+        (20.0, 4.0, "not dilated", "absent"),
+        (24.4, 0.4, "not dilated", "absent"),
     ],
 )
 def test_a_diameter_near_a_limit_is_said_with_every_class_that_is_possible(

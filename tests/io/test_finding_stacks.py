@@ -64,3 +64,25 @@ def test_without_sentences(tmp_path, body, stack) -> None:
         load_segmentation(path, like=load_volume(body[:-1], affine=AFFINE))
     with pytest.raises(GridError, match="one 3D volume"):
         load_volume(path)
+
+
+def test_two_findings_of_one_structure_that_touch_stay_two_lesions(tmp_path, body) -> None:
+    """Two nodules side by side, one again in other words, and one of two pieces: four lesions with their own voxels."""
+    import radvlm
+    from radvlm.quantify.regions import region_mask
+
+    scan = load_volume(nib.Nifti1Image(body, AFFINE))
+    masks = np.zeros((4, *body.shape), np.uint8)
+    masks[0, 5:10, 10:15, 3:8] = 1
+    masks[1, 10:13, 10:14, 3:8] = 1
+    masks[2, 5:10, 10:15, 4:8] = 1
+    masks[3, 20:23, 20:23, 20:23] = masks[3, 26:28, 20:23, 20:23] = 1
+    nib.save(nib.Nifti1Image(masks, AFFINE), tmp_path / "a.nii")
+    found = load_segmentation(tmp_path / "a.nii", like=scan, scheme=dict.fromkeys(range(4), "lung_nodule"))
+    lesions = radvlm.measure(scan, found).lesions
+    assert [lesion.region.voxels for lesion in lesions] == [125, 60, 27, 18]
+    for lesion, truth in zip(lesions[:2], (masks[0], masks[1]), strict=True):
+        box, mask = region_mask(found, lesion.region)
+        whole = np.zeros(body.shape, bool)
+        whole[box.slices] = mask
+        np.testing.assert_array_equal(whole, truth[::-1] > 0)

@@ -122,6 +122,32 @@ def test_the_doubt_reaches_the_volume_and_what_was_asked_for_is_believed(scan) -
     assert cut.attenuation_doubt == "the values were cut to a window of -160 to 240 HU"
 
 
+@pytest.mark.parametrize(
+    ("rescale", "told"),
+    [
+        ("10,0", "lie below air (lowest -10"),
+        ("2,0", "lie below air"),
+        ("1,-1024", "lie below air"),
+        ("-1,0", "HU instead of -1000"),
+        ("1,1000", "all values are about 10"),
+    ],
+)
+def test_a_rescale_that_leaves_no_body_is_a_doubt_and_no_fault_of_the_masks(scan, rescale, told) -> None:
+    volume = load_volume(scan, affine=AFFINE, rescale=rescale)
+    assert told in volume.attenuation_doubt
+
+
+@pytest.mark.parametrize("offset", [1000, 1024])
+@pytest.mark.parametrize("noise_hu", [0, 25])
+def test_values_never_rescaled_that_are_called_hu_are_told_with_their_offset(scan, offset, noise_hu) -> None:
+    noisy = scan + np.random.default_rng(2).normal(0, noise_hu, scan.shape)
+    stored = np.rint(np.maximum(noisy + offset, 0)).astype(np.uint16)
+    kept = load_volume(stored, affine=AFFINE, rescale="none")
+    assert f"HU + {offset}" in kept.attenuation_doubt
+    assert any(f"--rescale 1,-{offset}" in d.what for d in kept.decisions)
+    assert load_volume(stored, affine=AFFINE, rescale=(1, -offset)).attenuation_doubt == ""
+
+
 @pytest.mark.parametrize("offset", [1000, 1024])
 @pytest.mark.parametrize(
     "change",

@@ -47,6 +47,7 @@ from radvlm.types.measurement import AORTA_PARTS, PORTAL_PARTS, PULMONARY_PARTS,
 from radvlm.types.report import Report, Sentence
 from radvlm.wording.numbers import renderings
 from radvlm.wording.spelling import to_us
+from radvlm.wording.structure_names import part_names
 from radvlm.wording.vocabulary import Term, base_name, lexicon, plural, tokenize
 
 #: Kinds of absent findings that one negative sentence may list.
@@ -78,6 +79,8 @@ _CUES: tuple[tuple[str, frozenset[str]], ...] = (
     ("trabecular", frozenset({"trabecular_hu"})),
     ("height loss", frozenset({"wedge_loss", "biconcave_loss", "crush_loss"})),
     *((f"{part.replace('_', ' ')} diameter", frozenset({f"{part}_diameter"})) for part in _VESSEL_PARTS),
+    *((words, frozenset({quantity})) for words, quantity in part_names().items()),
+    *((f"{words} diameter", frozenset({quantity})) for words, quantity in part_names().items()),
 )
 _BY_UNIT = {
     "mm": frozenset({"long_axis", "diameter"}),
