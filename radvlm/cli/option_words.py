@@ -15,6 +15,7 @@ _VALUE = r"True|'[^']*'|\"[^\"]*\"|\{[^{}]*\}|\([^()]*\)|\[[^\[\]]*\]"
 _ARGUMENT = re.compile(rf"(?<![\w./-])([a-z][a-z_]+)=({_VALUE})?(?=[\s,.;:)?]|$)")
 _BOTH = re.compile(r"[a-z][a-z_]+=(?:True)? \((--[a-z-]+)\)")
 _ASIDE = re.compile(r" \([a-z][a-z_]+= in Python\)")
+_SYSTEM_ERROR = re.compile(r"\[Errno \d+\] ([A-Z][^:\n]*): '[^']*'")
 _PAIR = re.compile(r"\((-?\d+(?:\.\d+)?), (-?\d+(?:\.\d+)?)\)")
 
 
@@ -23,6 +24,7 @@ def in_options(message: str, names: Collection[str]) -> str:
     known = {name for name in names if name not in _NO_OPTIONS}
     text = _ASIDE.sub("", _BOTH.sub(lambda match: match[1], message))
     text = _ARGUMENT.sub(lambda match: _option(match[1], match[2] or "") if match[1] in known else match[0], text)
+    text = _SYSTEM_ERROR.sub(lambda match: match[1].lower(), text)
     if "--scheme" in text:
         text = re.sub(r"\{[a-z ,0-9]+: structure\}", "LABEL=STRUCTURE,...", text)
         text = text.replace('map a label to "" to leave it out', "LABEL= leaves a label out")

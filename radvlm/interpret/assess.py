@@ -211,47 +211,49 @@ def _error_of_difference(one: Measurement, other: Measurement) -> float:
     return math.hypot(one.uncertainty or 0.0, other.uncertainty or 0.0)
 
 
-def judge(rule: Rule, case: Case, number: Judged) -> Judgement:
+def judge(rule: Rule, patient: Patient, number: Judged) -> Judgement:
     """The class of a number as it is printed, hedged where its error reaches a limit."""
-    least, value, most = (_scaled(rule, case, x) for x in (number.least, number.value, number.most))
-    found = possible_classes(rule.classes_for(case.patient.sex), least, most)
+    least, value, most = (_scaled(rule, patient, x) for x in (number.least, number.value, number.most))
+    found = possible_classes(rule.classes_for(patient.sex), least, most)
     own = next(c for c in found if c.holds(value))
     if rule.scale is not None:
-        found = tuple(_for_patient(c, rule, case, number) for c in found)
+        found = tuple(_for_patient(c, rule, patient, number) for c in found)
         own = next(c for c in found if c.holds(value))
     outcome = class_within(rule, found, own, number)
     words = tuple(dict.fromkeys(c.category or "" for c in found))
     return Judgement(outcome, words if len(words) > 1 else ())
 
 
-def _for_patient(item: RuleClass, rule: Rule, case: Case, number: Judged) -> RuleClass:
-    words = {name: _filled(getattr(item, name) or "", rule, case, number) for name in ("category", "headline", "doubt")}
+def _for_patient(item: RuleClass, rule: Rule, patient: Patient, number: Judged) -> RuleClass:
+    words = {
+        name: _filled(getattr(item, name) or "", rule, patient, number) for name in ("category", "headline", "doubt")
+    }
     return item.model_copy(update={**words, "category": words["category"] or None})
 
 
-def _scaled(rule: Rule, case: Case, value: float) -> float:
+def _scaled(rule: Rule, patient: Patient, value: float) -> float:
     """The value in the terms of the rule's limits: rounded, or by body size."""
     if rule.round_to is not None:
         value = math.floor(value / rule.round_to + 0.5) * rule.round_to
     if rule.scale == "bsa":
-        area = body_surface_m2(case.patient)
+        area = body_surface_m2(patient)
         assert area is not None, "body_size_known was checked"
         return value / area
     if rule.scale == "height squared":
-        assert case.patient.height_cm is not None, "height_known was checked"
-        return float(rounded(value / (case.patient.height_cm / 100) ** 2, _INDEX_STEP))
+        assert patient.height_cm is not None, "height_known was checked"
+        return float(rounded(value / (patient.height_cm / 100) ** 2, _INDEX_STEP))
     if rule.scale == "spleen by weight":
-        assert case.patient.weight_kg is not None, "weight_known was checked"
-        return 100 * value / spleen_limit_ml(case.patient.weight_kg)
+        assert patient.weight_kg is not None, "weight_known was checked"
+        return 100 * value / spleen_limit_ml(patient.weight_kg)
     return value
 
 
-def _filled(words: str, rule: Rule, case: Case, value: Judged) -> str:
+def _filled(words: str, rule: Rule, patient: Patient, value: Judged) -> str:
     """The words with the limit or the index that belongs to this patient."""
-    if "{limit}" in words and case.patient.weight_kg is not None:
-        words = words.replace("{limit}", f"{spleen_limit_ml(case.patient.weight_kg):.0f} mL")
+    if "{limit}" in words and patient.weight_kg is not None:
+        words = words.replace("{limit}", f"{spleen_limit_ml(patient.weight_kg):.0f} mL")
     if "{index}" in words:
-        words = words.replace("{index}", f"{rounded(_scaled(rule, case, value.value) / 100, '0.1')} cm2/m2")
+        words = words.replace("{index}", f"{rounded(_scaled(rule, patient, value.value) / 100, '0.1')} cm2/m2")
     return words
 
 
@@ -409,7 +411,7 @@ def _of_structure(rule: Rule, case: Case, name: str) -> Outcome:
     elsewhere = outside_abdomen(rule, case, value)
     if elsewhere is not None:
         return not_assessed(rule, name, elsewhere, measurements=(value,))
-    verdict = judge(rule, case, judged(value))
+    verdict = judge(rule, case.patient, judged(value))
     outcome = verdict.outcome
     if outcome.category is None or unmet_criterion(rule, record):
         return None
@@ -438,7 +440,7 @@ def apply_pair_rule(rule: Rule, case: Case) -> Outcome:
     pair = tuple(value for value, _ in values if value is not None)
     first, second = judged(pair[0]), judged(pair[1])
     error = float(rounded(_error_of_difference(*pair), first.step))
-    verdict = judge(rule, case, Judged(abs(first.value - second.value), error, first.unit, first.step))
+    verdict = judge(rule, case.patient, Judged(abs(first.value - second.value), error, first.unit, first.step))
     return None if verdict.outcome.category is None else assessed(rule, verdict, site, records, pair)
 
 
@@ -460,7 +462,7 @@ def _of_lesion(rule: Rule, case: Case, lesion: LesionMeasurements) -> Outcome:
         return not_assessed(rule, lesion.structure, reason)
     if is_too_small(rule, case, lesion):
         return too_small(rule, lesion)
-    verdict = judge(rule, case, judged(value))
+    verdict = judge(rule, case.patient, judged(value))
     if verdict.outcome.category is None or unmet_criterion(rule, lesion):
         return None
     return assessed(rule, verdict, site_of(lesion), (lesion,), (value,))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from radvlm.interpret.document_examples import EXAMPLE_PATIENT, limit_examples
 from radvlm.interpret.rules import AppliesWhen, Criterion, Rule, RuleClass, Rules
 from radvlm.types.urgency import Urgency
 from radvlm.wording.sentences import capital
@@ -12,7 +13,14 @@ Written from `radvlm/interpret/thresholds.yaml` by `radvlm.interpret.rules_markd
 
 A rule turns a measured number into words. It is applied only when every condition in its *applies when* column
 holds; otherwise the report says "not assessed" and why, never "normal". The number is always reported before the
-category, and a category is not a diagnosis. *Certainty* says how well the number is supported by its source.
+category, and a category is not a diagnosis. *Certainty* says how well the number is supported by its source: `high` is
+earned by a DOI or an address and a population.
+
+Rules judge the number that is printed, at the precision of print (whole mm, HU, percent and degrees; mL to three
+figures; ratios to a hundredth), so two numbers that read alike are classed alike. Where the error of the number
+reaches a limit, every class that is possible is said: the least serious first, the others "within the measurement
+error". Below the table of each rule the words are rendered on both sides of each limit, and at the limit with an
+error of two steps of print; limits by body size for a patient of {height:g} cm and {weight:g} kg.
 
 Your own YAML file of the same form extends these rules, or replaces those of the same `id`
 (`radvlm.interpret.load_rules(path)`); unknown keys are refused. `enabled: false` switches a rule off.
@@ -43,9 +51,18 @@ Lesions, collections, diseases and devices, `days` where not listed:
 """
 
 
+#: What a limit is per.
+_SCALES = {
+    "": "",
+    "bsa": " per m2 of body surface",
+    "height squared": " by the square of the height in m",
+    "spleen by weight": ", in percent of the upper limit for the weight",
+}
+
+
 def rules_markdown(rules: Rules) -> str:
     """The rules as a Markdown document."""
-    parts = [_HEAD]
+    parts = [_HEAD.format(height=EXAMPLE_PATIENT["height_cm"], weight=EXAMPLE_PATIENT["weight_kg"])]
     for rule in rules.rules:
         parts.append(_rule(rule))
     parts.append("## Not measured in this version\n")
@@ -63,13 +80,20 @@ def _rule(rule: Rule) -> str:
         f"{capital(rule.words)}; finding `{rule.finding}`.",
         "",
         f"- judges: {rule.quantity.replace('_', ' ')} in {rule.unit}"
-        + (" per m2 of body surface" if rule.scale else "")
+        + _SCALES[rule.scale or ""]
         + (f" minus that of the {rule.reference}" if rule.reference else "")
         + (f", rounded to {rule.round_to:g}" if rule.round_to else "")
         + (f" of {', '.join(rule.structures)}" if rule.structures else " of the scan")
         + (" (absolute difference)" if rule.level == "pair" else ""),
-        f"- applies when: {_conditions(rule.applies_when)}" + "".join(f"; {_criterion(c)}" for c in rule.also),
-        f"- source: {rule.source}",
+        f"- applies when: {_conditions(rule.applies_when)}"
+        + "".join(f"; {_criterion(c)}" for c in rule.also)
+        + "".join(f"; not where {_criterion(c)}" for c in rule.unless)
+        + (f"; stations {', '.join(rule.stations)}" if rule.stations else "")
+        + (f"; not the stations {', '.join(rule.except_stations)}" if rule.except_stations else ""),
+        f"- source: {rule.source}{_address(rule)}",
+        f"- found in: {rule.population or 'no population; a convention or a text'}"
+        + (f" (n = {rule.sample_size})" if rule.sample_size else ""),
+        *([f"- out of it: {rule.excludes}"] if rule.excludes else []),
         f"- certainty: {rule.certainty}",
     ]
     if rule.alternative_to:
@@ -83,7 +107,14 @@ def _rule(rule: Rule) -> str:
     lines += ["", "| value | category | status | urgency |", "|---|---|---|---|"]
     for sex, classes in [("", rule.classes)] if rule.classes else list(rule.classes_by_sex.items()):
         lines += [_class_row(c, rule.unit, sex, classes[n - 1] if n else None) for n, c in enumerate(classes)]
-    return "\n".join([*lines, ""])
+    return "\n".join([*lines, "", *limit_examples(rule), ""])
+
+
+def _address(rule: Rule) -> str:
+    """The DOI or the address, where the citation does not hold it."""
+    if rule.doi is not None:
+        return "" if rule.doi in rule.source else f"; doi {rule.doi}"
+    return "" if rule.url is None or rule.url in rule.source else f"; {rule.url}"
 
 
 def _class_row(item: RuleClass, unit: str, sex: str, previous: RuleClass | None) -> str:
@@ -115,6 +146,10 @@ def _conditions(when: AppliesWhen) -> str:
         parts.append("sex known")
     if when.body_size_known:
         parts.append("height and weight known")
+    if when.height_known:
+        parts.append("height known")
+    if when.weight_known:
+        parts.append("weight known")
     if when.min_long_axis_mm is not None:
         parts.append(f"long axis at least {when.min_long_axis_mm:g} mm and two slices")
     if when.max_voxel_mm is not None:

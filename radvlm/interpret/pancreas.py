@@ -111,7 +111,7 @@ def _t_stage(case: Case, lesion: LesionMeasurements) -> Assessment | Finding:
         if all(m is not None and judged(m).least <= 0 for m in angles):
             status, doubt = Status.INDETERMINATE, "the contact is not larger than its uncertainty"
             certain, category = category, "stage cT4 if the minimal arterial contact is real (AJCC 8)"
-            possible = (*(() if long is None else _words(judge(rule, case, judged(long)))), certain)
+            possible = (*(() if long is None else _words(judge(rule, case.patient, judged(long)))), certain)
     else:
         reason = _unjudged(contacts, T4_ARTERIES)
         if not reason and lesion.cut_by:
@@ -120,7 +120,7 @@ def _t_stage(case: Case, lesion: LesionMeasurements) -> Assessment | Finding:
             reason = "cannot be staged: the long axis was not measured"
         if reason or long is None:
             return not_assessed(rule, lesion.structure, reason, words)
-        verdict = judge(rule, case, judged(long))
+        verdict = judge(rule, case.patient, judged(long))
         category, possible = verdict.outcome.category or "", verdict.possible
         status, doubt = Status(verdict.outcome.status), verdict.outcome.reason
     return Assessment(

@@ -97,7 +97,8 @@ def class_within(rule: Rule, found: Sequence[RuleClass], own: RuleClass, number:
     elif rule.graded:
         category = f"at least {base.category}, {words} {within}"
     else:
-        category = f"{base.category} or {words}, {within}"
+        first = base.category if "{value}" in base.category else base.doubt or base.category
+        category = f"{first} or {words}, {within}"
     if base.headline and rule.graded:
         headline = f"at least {base.headline}, {words} {within}"
     elif base.headline:

@@ -62,10 +62,10 @@ def height_loss(case: Case, record: StructureMeasurements) -> Assessment | None:
     worst = max(losses.values(), key=lambda m: m.value)
     crush = losses.get("crush_loss")
     lead = worst
-    if crush is not None and judge(rule, case, judged(crush)).outcome.category is not None:
+    if crush is not None and judge(rule, case.patient, judged(crush)).outcome.category is not None:
         lead = crush
     name, number = record.structure, judged(worst)
-    verdict = judge(rule, case, replace(number, error=min(number.error, number.value)))
+    verdict = judge(rule, case.patient, replace(number, error=min(number.error, number.value)))
     outcome = verdict.outcome
     if outcome.category is None:
         return Assessment(

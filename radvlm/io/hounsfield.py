@@ -39,6 +39,8 @@ HIGHEST_PADDING_HU = -1300
 SAMPLE_VOXELS = 1_000_000
 #: Without any value below 0, 98 % of a believable crop of soft tissue lie within this range.
 CROP_SPREAD_HU = 200
+#: What lies beside dense bone, in the median.
+WRAPPED_BESIDE_HU = 400
 #: A rescale that was asked for is not followed where it puts more than this share below air or above bone, or less than
 #: that among soft tissue.
 FAR_OFF_SHARE, LEAST_TISSUE = 0.1, 0.02
@@ -133,6 +135,15 @@ def correct_rescaled(hu: np.ndarray, slope: float, intercept: float, name: str) 
     if hu.dtype.kind == "f" and _unwrapped(hu, sample, slope, intercept):
         signed, hu = [_signed("dicom")], compact(hu)
         sample = _sample(hu)
+    if _wrapped_at_12_bits(hu, sample, slope, intercept):
+        for slab in slabs(hu):
+            slab[slab < intercept] += hu.dtype.type(4096 * slope)
+        what = (
+            "Stored values above 2047 were read as negative numbers, because the header calls 12 bits signed: 4096 was "
+            "added to those below 0, which lie in bone."
+        )
+        signed.append(Decision("dicom", what, warning=True))
+        sample = _sample(hu)
     if (slope, intercept) != (1.0, 0.0) and _was_hu_already(_look((sample - intercept) / slope), _look(sample)):
         undone = rescaled(hu, 1 / slope, -intercept / slope)
         told = [*signed, _double("dicom", slope, intercept), *judged(undone, "dicom")]
@@ -223,6 +234,25 @@ def _unwrapped(hu: np.ndarray, sample: np.ndarray, slope: float, intercept: floa
     for slab in slabs(hu):
         slab[(slab - intercept) / slope > 32_767] -= 65_536 * slope
     return True
+
+
+def _wrapped_at_12_bits(hu: np.ndarray, sample: np.ndarray, slope: float, intercept: float) -> bool:
+    """True where dense bone of a DICOM series (slices, rows, columns) lies below air: unsigned numbers of 12 bits that
+    were read as signed ones end at 2047, and go on at -2048.
+
+    Padding and the streaks beside metal lie below air, too, but beside air or beside values above that end.
+    """
+    top = 2047 * slope + intercept
+    below = sample[sample < intercept]
+    if slope <= 0 or not below.size or not top - 80 * slope <= sample.max() <= top or hu.max() > top:
+        return False
+    if below.min() < intercept - 2048 * slope or hu.min() < intercept - 2048 * slope:
+        return False
+    slices = hu[:: max(1, len(hu) // 40)]
+    deep = slices < intercept
+    beside = np.concatenate([slices[:, :, 1:][deep[:, :, :-1]], slices[:, :, :-1][deep[:, :, 1:]]])
+    beside = beside[beside >= intercept]
+    return bool(beside.size >= 20 and np.median(beside) > WRAPPED_BESIDE_HU)
 
 
 def _signed(step: str) -> Decision:

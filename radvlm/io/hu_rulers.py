@@ -44,6 +44,9 @@ LUNG_HU = (-970.0, -550.0)
 DEEP_HU, NOISY_HU = -1250.0, 35.0
 #: Air, fat and soft tissue that lie off together in one direction: a shift of about 24 HU (1000 taken for 1024).
 RAISED_HU, LOWERED_HU = (-981.0, -88.0, 45.0), (-1014.0, -96.0, 100.0)
+#: Multiples of so many HU are too coarse for limits a few HU apart; so many rungs of them, and this share of those
+#: between the lowest and the highest, are taken.
+COARSE_HU, FEWEST_RUNGS, RUNGS_TAKEN = 20.0, 10, 0.9
 #: A crop of soft tissue has nothing denser around it, and air so far off is a mistake, whatever was asked for.
 DENSER_HU, FAR_OFF_HU = 300.0, 200.0
 #: A scan is cut below when its lowest value lies above this, and above when its highest lies below.
@@ -91,6 +94,14 @@ def judged(hu: np.ndarray, step: str, asserted: bool = False) -> tuple[Decision,
             cut off cannot be had back by saying so.
     """
     grid = _coarse(hu)
+    width = _rung_hu(grid)
+    if width >= COARSE_HU:
+        return (
+            doubted(
+                f"the values are multiples of {width:g} HU, too coarse to measure",
+                "Pass the scan before it was rounded",
+            ),
+        )
     if grid.size < 500 or len(np.unique(grid)) < FEWEST_VALUES:
         return ()
     flat = _flat_values(grid)
@@ -114,6 +125,19 @@ def judged(hu: np.ndarray, step: str, asserted: bool = False) -> tuple[Decision,
     if told is None:
         return ()
     return (Decision(step, f"Rescaled as asked for, although {told[0]}.", True),) if asserted else (doubted(*told),)
+
+
+def _rung_hu(grid: np.ndarray) -> float:
+    """The step of the ladder on which all values of a body lie, 0 where they lie on none.
+
+    Nearly every rung is taken: a drawing of few values has no noise, but no ladder either.
+    """
+    body = grid[(grid > -950) & (grid < 450)]
+    values = np.unique(body)
+    if body.size < 500 or len(values) < FEWEST_RUNGS or (values != np.rint(values)).any():
+        return 0.0
+    width = float(np.gcd.reduce(np.diff(values).astype(np.int64)))
+    return width if len(values) >= RUNGS_TAKEN * ((values[-1] - values[0]) / width + 1) else 0.0
 
 
 def _cannot_be_hu(around: Around, values: np.ndarray) -> bool:

@@ -157,8 +157,9 @@ def scheme_named(name: str) -> Scheme:
             return scheme
     known = [*table, *(other for scheme in table.values() for other in scheme.also)]
     near = difflib.get_close_matches(key.lower(), known, n=3, cutoff=0.5)
-    remedy = f"Did you mean {', '.join(near)}?" if near else "`radvlm info` lists them"
-    raise StructureError("the label scheme is a known one", repr(name), f"{remedy} or pass {{label: structure}}")
+    meant = f"Did you mean {', '.join(near)}? " if near else ""
+    remedy = f"{meant}`radvlm info schemes` lists them; or pass scheme={{label: structure}}"
+    raise StructureError("the label scheme is a known one", repr(name), remedy)
 
 
 def scheme_from_mapping(mapping: Mapping[int, str], name: str = GIVEN_SCHEME) -> Scheme:

@@ -288,12 +288,12 @@ def _mask_words(segmentation: Segmentation) -> str:
 def provenance(numbers: Measurements, segmentation: Segmentation, volume: Volume, config: Config) -> Mapping[str, Any]:
     """JSON facts kept inside the report itself, so that report.json stands alone."""
     decisions = dict.fromkeys((*volume.decisions, *segmentation.decisions, *numbers.decisions))
-    geometry = volume.geometry
+    geometry, phase = volume.geometry, numbers.phase
     return {
         "radvlm": __version__,
         "configuration_sha256": config.digest,
         "label_scheme": segmentation.scheme,
-        "phase": None if numbers.phase is None else asdict(numbers.phase),
+        "phase": None if phase is None else {**asdict(phase), "possible": list(phase.possible)},
         "grid": {"shape": list(geometry.shape), "affine_ras_mm": geometry.affine.tolist()},
         "warnings": [d.what for d in decisions if d.warning],
     }

@@ -32,6 +32,8 @@ NAMES = ("scheme", "series", "rescale", "acquisition", "exclude_patient", "patie
         ),
         ("series= chooses among DICOM files.", "--series chooses among DICOM files."),
         ("choose one with series= (--series).", "choose one with --series."),
+        ("a.yaml: [Errno 2] No such file or directory: 'a.yaml'.", "a.yaml: no such file or directory."),
+        ("or pass scheme={label: structure}.", "or pass --scheme LABEL=STRUCTURE,...."),
         ("to go on, accept_misplaced=True (--accept-misplaced).", "to go on, --accept-misplaced."),
         ("Pass --rescale 1,-1000 (rescale= in Python) if so.", "Pass --rescale 1,-1000 if so."),
         (

@@ -177,3 +177,24 @@ def test_every_urgency_of_none_has_a_reason() -> None:
     assert [
         (row.structures, bool(row.reason)) for row in load_rules().lesion_urgency if row.urgency is Urgency.NONE
     ] == [(("lymph_node",), True)]
+
+
+def test_every_rule_says_in_whom_its_limit_was_found_and_certainty_is_earned(tmp_path: Path) -> None:
+    for rule in load_rules().rules:
+        assert rule.population, rule.id
+        assert rule.certainty != "high" or rule.doi or rule.url, rule.id
+    with pytest.raises(InputError, match="earned"):
+        load_rules(_write(tmp_path, rules=[{**RULE, "certainty": "high", "population": "adults"}]))
+    earned = {**RULE, "certainty": "high", "population": "adults", "doi": "10.1000/182"}
+    assert load_rules(_write(tmp_path, rules=[earned])).rule("my_rule").doi == "10.1000/182"
+
+
+def test_docs_show_both_sides_of_each_limit_in_the_words_of_reports() -> None:
+    text = (ROOT / "docs" / "rules.md").read_text(encoding="utf-8")
+    for words in (
+        "| 2.4 cm: not dilated | 2.5 cm: ectatic | 2.5 cm +/- 0.2 cm: not dilated, ectatic within the measurement",
+        "| 20 HU: fluid attenuation | 21 HU: indeterminate attenuation |",
+        "doi 10.1161/CIR.0000000000001106",
+        "out of it: children; heritable aortic disease",
+    ):
+        assert words in text, words

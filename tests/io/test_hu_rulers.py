@@ -137,6 +137,15 @@ def test_a_rescale_that_leaves_no_body_is_a_doubt_and_no_fault_of_the_masks(scan
     assert told in volume.attenuation_doubt
 
 
+@pytest.mark.parametrize(
+    ("width", "is_told"), [(1, False), (2, False), (5, False), (20, True), (50, True), (100, True)]
+)
+def test_values_rounded_too_coarsely_are_told(scan, width, is_told) -> None:
+    rounded = (np.rint(scan / width) * width).astype(np.int16)
+    doubt = load_volume(rounded, affine=AFFINE).attenuation_doubt
+    assert (doubt == f"the values are multiples of {width} HU, too coarse to measure") == is_told
+
+
 @pytest.mark.parametrize("offset", [1000, 1024])
 @pytest.mark.parametrize("noise_hu", [0, 25])
 def test_values_never_rescaled_that_are_called_hu_are_told_with_their_offset(scan, offset, noise_hu) -> None:

@@ -167,3 +167,17 @@ def test_bits_stored_that_drops_bits_of_the_values_is_refused(writer, tmp_path, 
 
     with pytest.raises(FileFormatError, match=f"BitsStored is {bits}, but"):
         read(writer, tmp_path, change, signed=False)
+
+
+def test_twelve_unsigned_bits_read_as_signed_are_undone(writer, tmp_path, body) -> None:
+    """Bone above 1023 HU would lie below air."""
+    x, y = np.meshgrid(np.arange(40), np.arange(36), indexing="ij")
+    dense = np.clip(1700 - 150 * np.hypot(x - 20, y - 7), -3000, 1700)[..., None]
+    hu = np.rint(np.maximum(body, dense)).astype(np.int16)
+    right, wrong = {"intercept": -1024, "bits": 12, "signed": False}, {"intercept": -1024, "bits": 12, "signed": True}
+    truth = read(writer, tmp_path / "right", put(hu, 1024), **right)
+    volume = read(writer, tmp_path / "wrong", put(hu, 1024), **wrong)
+    assert truth.hu.max() > 1500 and not any(d.warning for d in truth.decisions)
+    np.testing.assert_array_equal(volume.hu, truth.hu)
+    (told,) = (d.what for d in volume.decisions if d.warning)
+    assert told.startswith("Stored values above 2047 were read as negative numbers")
