@@ -137,8 +137,8 @@ class Locator:
         return found or (self._half_of_brain(center) if host == "brain" or lesion in _IN_SKULL else ())
 
     def _half_of_brain(self, center: tuple[float, float, float]) -> tuple[str, ...]:
-        """The half by the middle of the brain in the slice of the lesion; () near the midline, or where the brain is cut
-        from the side."""
+        """The half by the middle of the brain in the slice of the lesion; () near the midline, or of a brain that the
+        field of view cuts from the side."""
         if "brain" not in self._segmentation.places or {"left", "right"} & set(self._segmentation.cut_faces("brain")):
             return ()
         box = self._segmentation.boxes["brain"]
