@@ -15,6 +15,7 @@ WORDS = {
     "low_attenuation_area": ("area of low attenuation", "areas of low attenuation"),
     "low_attenuation_organ": ("attenuation in the range of tissue mixed with fat",) * 2,
     "wall_calcium": ("foci of calcium attenuation along the wall",) * 2,
+    "calcium_focus": ("focus of calcium attenuation", "foci of calcium attenuation"),
 }
 #: Gas in an organ or the portal vein is told within hours (of bowel ischemia or an abscess it may be the only sign), a
 #: large low area within days, a dense focus in the report; the others stay out of the impression.
@@ -24,6 +25,7 @@ URGENCY = {
     "low_attenuation_area": Urgency.DAYS,
     "low_attenuation_organ": Urgency.NONE,
     "wall_calcium": Urgency.NONE,
+    "calcium_focus": Urgency.NONE,
 }
 REASON = "seen by attenuation alone, not by a mask of its own; certainty low"
 
@@ -36,7 +38,7 @@ def foci(case: Case) -> list[Finding]:
 def _finding(case: Case, focus: Focus) -> Finding:
     row, record = structure(focus.structure), case.measurements.structure(focus.structure)
     numbers = focus.measurements
-    if record is not None and record.cut_by and focus.kind == "wall_calcium":
+    if record is not None and record.cut_by and focus.kind in ("wall_calcium", "calcium_focus"):
         numbers = ()  # how much of it lies outside the scan is not known
     one, several = WORDS[focus.kind]
     return Finding(
@@ -48,7 +50,7 @@ def _finding(case: Case, focus: Focus) -> Finding:
         (),
         numbers,
         category=one if focus.count == 1 else several,
-        reason=REASON,
+        reason="; ".join((REASON, *(f"no calcium score: {o.reason}" for o in focus.omissions))),
         source=Source.VOXELS,
         importance=importance(URGENCY[focus.kind]),
     )
