@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from radvlm.interpret.assess import Case
+from radvlm.interpret.assess import Case, unassessed
 from radvlm.types.anatomy import structure
 from radvlm.types.finding import Finding, Source, Status
 from radvlm.types.scan_measurements import Focus
@@ -32,7 +32,12 @@ REASON = "seen by attenuation alone, not by a mask of its own; certainty low"
 
 def foci(case: Case) -> list[Finding]:
     """One finding a kind and structure."""
-    return [_finding(case, focus) for focus in case.measurements.foci]
+    found = [_finding(case, focus) for focus in case.measurements.foci]
+    for focus in case.measurements.foci:
+        row = structure(focus.structure)
+        words = f"calcium score of the {row.words}"
+        found += [unassessed(o.quantity, row.name, row.section, words, o.reason) for o in focus.omissions]
+    return found
 
 
 def _finding(case: Case, focus: Focus) -> Finding:
@@ -50,7 +55,7 @@ def _finding(case: Case, focus: Focus) -> Finding:
         (),
         numbers,
         category=one if focus.count == 1 else several,
-        reason="; ".join((REASON, *(f"no calcium score: {o.reason}" for o in focus.omissions))),
+        reason=REASON,
         source=Source.VOXELS,
         importance=importance(URGENCY[focus.kind]),
     )

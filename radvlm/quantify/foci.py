@@ -98,9 +98,8 @@ def find_foci(
             found.append(_calcium(segmentation, name, hu, limit, "wall_calcium"))
         if name == heart and plain:
             limit = max(DENSE_HU, median + DENSE_SD * spread)
-            found.append(
-                _scored(segmentation, hu, _calcium(segmentation, name, hu, limit, "calcium_focus"), limit, study)
-            )
+            calcium = _calcium(segmentation, name, hu, limit, "calcium_focus")
+            found.append(_scored(segmentation, hu, calcium, limit, study))
     return tuple(focus for focus in found if focus is not None)
 
 
@@ -282,8 +281,10 @@ def _scored(
 
 
 def agatston(hu: np.ndarray, spacing_mm: tuple[float, float, float]) -> float:
-    """Sum over slices of the area (mm2) of each dense region times 1 to 4 by its peak (130, 200, 300, 400 HU), for slices
-    of 3 mm; regions below 1 mm2 do not count."""
+    """Sum over slices of the area (mm2) of each dense region times 1 to 4 by its peak (130, 200, 300, 400 HU).
+
+    For slices of 3 mm, others in proportion; regions below 1 mm2 do not count.
+    """
     from scipy.ndimage import label, maximum, sum_labels
 
     pixel, total = spacing_mm[0] * spacing_mm[1], 0.0

@@ -174,4 +174,4 @@ def test_calcium_in_the_heart_has_a_score_where_the_scan_allows(kvp, why):
     assert ("calcium_score" in quantities) == (not why)
     assert [why in o.reason for o in found.omissions] == ([True] if why else [])
     text = generate_report(scan, segmentation=masks).text
-    assert "calcium attenuation in the heart" in text
+    assert "calcium attenuation in the heart" in text and ("calcium score of the heart: " in text) == bool(why)
