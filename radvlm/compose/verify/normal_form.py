@@ -116,6 +116,7 @@ def wordings(text: str) -> tuple[Words, ...]:
     return tuple(dict.fromkeys(forms))
 
 
+@lru_cache(maxsize=4096)
 def also_said(phrase: str) -> tuple[Words, ...]:
     """Other words that hold wherever the phrase does: the phrase itself first, then what it entails."""
     said = [phrase, *paraphrases().entailed.get(phrase, ())]

@@ -18,6 +18,7 @@ nothing speaks of what the part before it named.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -186,11 +187,8 @@ def overlooked(sentence: Sentence, findings: Sequence[Finding]) -> str | None:
     )
     if denied is not None:
         return f"'no {denied.category}' would deny what the report states"
-    words = set(tokenize(sentence.text))
-    tokens = scan(to_us(sentence.text), sentence.findings)
-    if not any(isinstance(t, Count) for t in tokens) and not words & {"only", "largest"}:
-        return None
     cited = {f.id for f in sentence.findings}
+    sited = {f.site for f in sentence.findings}
     kinds = {base_name(f.kind) for f in sentence.findings if is_lesion_kind(f.kind) and f.status is Status.PRESENT}
     missed = [
         f.id
@@ -200,10 +198,14 @@ def overlooked(sentence: Sentence, findings: Sequence[Finding]) -> str | None:
         and f.source is not Source.MODEL
         and base_name(f.kind) in kinds
         and f.id not in cited
+        and f.site in sited
     ]
-    sited = {f.site for f in sentence.findings}
-    missed = [i for i in missed if any(f.id == i and f.site in sited for f in findings)]
-    return f"it counts lesions but leaves out {', '.join(missed)}" if missed else None
+    if not missed:
+        return None
+    counts = set(tokenize(sentence.text)) & {"only", "largest"}
+    if not counts and not any(isinstance(t, Count) for t in scan(to_us(sentence.text), sentence.findings)):
+        return None
+    return f"it counts lesions but leaves out {', '.join(missed)}"
 
 
 def _clauses(tokens: list[Token]) -> list[list[_Part]]:
@@ -504,7 +506,8 @@ class _Check:
         """A phrase of cited findings: it holds for the subject named with it, and for the list before it."""
         if all(f.status is Status.NOT_ASSESSED for f in said.findings):
             raise _Refused(f"{said.text!r} was not assessed")
-        holders = [s for s in self.subjects if any(f in s.findings for f in said.findings)]
+        ids = {f.id for f in said.findings}
+        holders = [s for s in self.subjects if any(f.id in ids for f in s.findings)]
         names = part.of(Named)
         if said.text in CUT_PHRASES:
             holders = _cut(holders, [*pending, part])
@@ -543,8 +546,8 @@ class _Check:
             lesions = [s for s in lesions if term.names & s.names] or lesions
         if lesions:
             for said in part.of(Said):
-                unlike = [s for s in lesions if not any(f in s.findings for f in said.findings)]
-                if unlike:
+                ids = {f.id for f in said.findings}
+                if any(not any(f.id in ids for f in s.findings) for s in lesions):
                     raise _Refused(f"{said.text!r} is not said of all that are counted")
             number = len(lesions)
             if number < count.least or (count.most is not None and number > count.most):
@@ -567,7 +570,8 @@ class _Check:
         if largest:
             kinds = {base_name(s.lesion) for s in fits if s.lesion}
             peers = [s for s in self.subjects if s.lesion and base_name(s.lesion) in kinds]
-            fits = [s for s in fits if s.size >= max(p.size for p in peers)] if peers else []
+            most = max((p.size for p in peers), default=0.0)
+            fits = [s for s in fits if s.size >= most] if peers else []
             if not fits:
                 raise _Refused(f"{shown} is not the largest")
         self.claims.setdefault(quantity, []).append((shown, tuple(s.key for s in fits)))
@@ -600,23 +604,21 @@ class _Check:
             for f in t.findings
             if _is_category(t, f)
         }
+        denied = self.negated | said
         for finding in self.findings:
-            if finding.status is Status.ABSENT and finding.id not in self.negated | said:
+            if finding.status is Status.ABSENT and finding.id not in denied:
                 raise _Refused(f"{finding.id} ({finding.kind}) is absent and the sentence does not say so")
             if finding.kind == "contrast_phase" and finding.status is Status.INDETERMINATE and not self._is_hedged():
                 raise _Refused("the contrast phase is uncertain and the sentence does not say so")
             if finding.status is Status.NOT_ASSESSED and finding.id not in self.negated:
                 raise _Refused(f"{finding.id} ({finding.kind}) is not assessed and the sentence does not say so")
         lesions = [s for s in self.subjects if s.lesion and s.is_seen]
+        of_a_kind = Counter(base_name(s.lesion) for s in lesions)
+        tokens = [token for clause in self.clauses for part in clause for token in part.of(Named)]
+        names = {name for token in tokens for term in token.options for name in term.names}
         for subject in lesions:
-            alone = sum(base_name(o.lesion) == base_name(subject.lesion) for o in lesions) == 1
-            mentioned = any(
-                subject.lesion in t.names
-                for clause in self.clauses
-                for part in clause
-                for token in part.of(Named)
-                for t in token.options
-            )
+            alone = of_a_kind[base_name(subject.lesion)] == 1
+            mentioned = subject.lesion in names
             mentioned = mentioned or any(f.source is Source.MODEL for f in subject.findings)  # see attribution
             if not mentioned or (subject.key not in self.counted | self.described and not alone):
                 raise _Refused(f"{subject.findings[0].id} ({subject.lesion}) is cited and not stated")
