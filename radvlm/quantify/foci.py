@@ -41,6 +41,9 @@ WITHIN = 0.8
 REACH = 4
 #: Fewer voxels are noise, save of a region that is twice as far from the organ.
 MIN_VOXELS = 3
+#: Regions of a lower mean (HU) must be compact: diameter of a ball of their volume over their longest caliper. Streaks
+#: are not.
+SURELY_DENSE_HU, COMPACT = 300.0, 0.4
 #: More regions than this are not followed one by one: the values of the organ are not what they seem.
 MOST_REGIONS = 200
 #: Areas of low attenuation: HU below the tissue, standard deviations below it, mL, and where they are looked for.
@@ -133,6 +136,12 @@ def _is_region(
     farthest = float(np.abs(values.astype(np.float64) - median).max())
     if region.voxels < MIN_VOXELS and farthest < 2 * abs(limit - median):
         return False
+    if (
+        limit > median
+        and float(values.mean()) < SURELY_DENSE_HU
+        and _compactness(numbered, region, segmentation) < COMPACT
+    ):
+        return False
     around, _ = components(_beyond(limit, median)(hu[near.slices]))
     seed = np.argwhere(numbered[region.box.slices] == region.value)[0]
     at = tuple(int(s) + a - b for s, a, b in zip(seed, start, near.start, strict=True))
@@ -141,6 +150,15 @@ def _is_region(
     if name in PORTAL_VEINS and "liver" in segmentation.places:
         own = own | segmentation.mask_in_box("liver", near)
     return float(np.count_nonzero(whole & own)) >= WITHIN * float(np.count_nonzero(whole))
+
+
+def _compactness(numbered: np.ndarray, region: Component, segmentation: Segmentation) -> float:
+    """1 of a ball, near 0 of a streak."""
+    if region.voxels == 1:
+        return 1.0
+    geometry = segmentation.geometry
+    longest = diameter_3d(numbered[region.box.slices] == region.value, geometry.spacing_mm)[0]
+    return float(np.cbrt(region.voxels * geometry.voxel_volume_mm3 * 6 / np.pi)) / longest
 
 
 def _focus(

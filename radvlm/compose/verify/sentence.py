@@ -495,12 +495,19 @@ class _Check:
         missing = [n for n in levels.names if n not in held]
         if missing:
             raise _Refused(f"{levels.text!r} includes {structure(missing[0]).words}, which is not cited")
+        held -= self._levels_named(levels)
         order = [f"vertebrae_{level}" for level in USUAL_LEVELS]
         for end, step in ((levels.names[0], -1), (levels.names[-1], 1)):
             if end in order:
                 neighbor = order.index(end) + step
                 if 0 <= neighbor < len(order) and order[neighbor] in held:
                     raise _Refused(f"{levels.text!r} leaves out {structure(order[neighbor]).words}")
+
+    def _levels_named(self, but: LevelRange) -> set[str]:
+        """Levels that the sentence names elsewhere, which a range that ends before them does not leave out."""
+        tokens = [t for clause in self.clauses for part in clause for t in part.tokens if t is not but]
+        single = {n for t in tokens if isinstance(t, Named) for o in t.options for n in o.names if len(o.names) == 1}
+        return single | {n for t in tokens if isinstance(t, LevelRange) for n in t.names}
 
     def _said(self, said: Said, part: _Part, candidates: list[Subject], pending: list[_Part]) -> list[Subject]:
         """A phrase of cited findings: it holds for the subject named with it, and for the list before it."""
@@ -554,7 +561,7 @@ class _Check:
                 raise _Refused(f"{count.word!r} is stated, and {number} are cited")
             self.counted |= {s.key for s in lesions}
             return
-        if count.least == count.most and "slices" in tokenize(part.words):
+        if count.least == count.most and {"slices", "images"} & set(tokenize(part.words)):
             values = [m for f in self.findings for m in f.measurements if m.quantity == "count"]
             if any((count.word, "1") in renderings(m) for m in values):
                 return
