@@ -61,8 +61,10 @@ def vertebra_sentences(findings: Sequence[Finding]) -> list[Sentence]:
     """Vertebrae of preserved height in one sentence, and the trabecular attenuation of L1."""
     sentences = []
     judged = [(f, a) for f in findings if f.kind == "organ" and f.status is Status.PRESENT for a in f.assessments]
-    kept = [(f, a) for f, a in judged if a.kind == "vertebral_height_loss" and a.status is Status.ABSENT]
-    if kept:
+    heights = [(f, a) for f, a in judged if a.kind == "vertebral_height_loss"]
+    preserved = [(f, a) for f, a in heights if a.status is Status.ABSENT]
+    doubtful = [(f, a) for f, a in heights if a.status is Status.INDETERMINATE and not a.headline]
+    for kept in filter(None, (preserved, doubtful)):
         word = "Vertebra" if len(kept) == 1 else "Vertebrae"
         text = f"{word} {level_runs(f.site for f, _ in kept)} {be(len(kept) > 1)} {kept[0][1].category}."
         sentences.append(Sentence(text, "bones", (*(f for f, _ in kept), *(a for _, a in kept))))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from radvlm.compose.disease_sentences import disease_text, is_disease_or_device
+from radvlm.compose.focus_sentences import focus_text, is_focus
 from radvlm.compose.lesions import cited, impression_text, lesion_groups
 from radvlm.compose.model_sentences import headlines, is_model, pertinent_absences
 from radvlm.compose.template import no_lesions, quantity_text
@@ -76,6 +77,8 @@ def _headline(said: Citable, holder: Finding, findings: Sequence[Finding], style
     site = structure(said.site) if said.site else None
     if isinstance(said, Finding) and is_disease_or_device(said):
         return Sentence(disease_text(said, style, is_brief=True), "impression", (said,))
+    if is_focus(said):
+        return Sentence(focus_text(said, style), "impression", (said,))
     text = f"{site.words}, {words}" if site is not None and site.side and not twin else words
     if said.measurements and not twin and not said.says_value:
         value = quantity_text(said, style)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from radvlm.compose.verify.normal_form import also_said, normal, paraphrases
 from radvlm.types.anatomy import is_lesion_kind, structure
@@ -110,14 +111,16 @@ def _words_of_model(finding: Finding) -> list[str]:
 def phrases_of(cited: Iterable[Citable]) -> dict[tuple[str, ...], list[Citable]]:
     """Token sequences that the cited findings allow, and which of them say them."""
     table: dict[tuple[str, ...], list[Citable]] = {}
+    listed: dict[tuple[str, ...], set[int]] = {}
     held = tuple(cited)
+    beyond = {(o.kind, o.site) for o in held if o.status is not Status.ABSENT}
     for item in held:
         said = [item.headline, *(_words_of_finding(item) if isinstance(item, Finding) else ())]
-        ways = [*category_words(item), *_denials(item, held), *(w for p in filter(None, said) for w in _ways(p))]
-        for words in ways:
-            holders = table.setdefault(words, [])
-            if item not in holders:
-                holders.append(item)
+        ways = [*category_words(item), *_denials(item, beyond), *(w for p in filter(None, said) for w in _ways(p))]
+        for words in filter(None, ways):
+            if id(item) not in listed.setdefault(words, set()):
+                listed[words].add(id(item))
+                table.setdefault(words, []).append(item)
     return table
 
 
@@ -126,15 +129,19 @@ def category_words(item: Citable) -> tuple[tuple[str, ...], ...]:
     return also_said(item.category) if item.category else ()
 
 
+@lru_cache(maxsize=4096)
 def _ways(phrase: str) -> tuple[tuple[str, ...], ...]:
     return (tokenize(phrase), normal(tokenize(phrase)))
 
 
-def _denials(item: Citable, cited: tuple[Citable, ...]) -> list[tuple[str, ...]]:
-    """ "no splenomegaly" of a spleen that was judged and found within the limits, and by no other rule beyond them."""
+def _denials(item: Citable, beyond: set[tuple[str, str]]) -> list[tuple[str, ...]]:
+    """ "no splenomegaly" of a spleen that was judged and found within the limits, and by no other rule beyond them.
+
+    ``beyond`` holds kind and site of all that is cited and not absent.
+    """
     if item.status is not Status.ABSENT or item.rule is None:
         return []
-    if any(o.kind == item.kind and o.site == item.site and o.status is not Status.ABSENT for o in cited):
+    if (item.kind, item.site) in beyond:
         return []
     return [tokenize(f"no {words}") for words in paraphrases().denied.get(item.kind, ())]
 

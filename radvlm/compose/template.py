@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 
 from radvlm.compose.anatomy_sentences import contact_sentences, vertebra_sentences
 from radvlm.compose.disease_sentences import disease_sentences
+from radvlm.compose.focus_sentences import focus_sentences
 from radvlm.compose.lesions import cited, group_sentence, lesion_groups, own_assessments
 from radvlm.compose.model_sentences import is_model, marked_sentences
 from radvlm.types.anatomy import SECTIONS, is_lesion_kind, structure
@@ -116,6 +117,7 @@ def _section(section: str, findings: Sequence[Finding], judged: Sequence[Citable
         phase_said = phase_said or " phase" in text
         sentences.append(Sentence(text, section, cited(group, text)))
     sentences += contact_sentences(section, findings, style)
+    sentences += focus_sentences(section, findings, style)
     sentences += no_lesions(section, findings)
     sentences += _unjudged_numbers(section, findings, sentences, style)
     said |= {f.id for s in sentences for f in s.findings}

@@ -249,7 +249,8 @@ def not_assessed_groups(findings: Iterable[Finding]) -> list[tuple[str, list[str
     groups: dict[str, list[str]] = {}
     for finding in findings:
         site = structure(finding.site).words if finding.site else ""
-        what = finding.category or finding.kind.replace("_", " ")
+        own = structures().get(finding.kind)
+        what = finding.category or (finding.kind.replace("_", " ") if own is None else own.words)
         if site and site not in what:
             what = site if finding.kind == "organ" and not finding.category else f"{site}: {what}"
         names = groups.setdefault(finding.reason, [])

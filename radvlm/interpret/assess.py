@@ -45,7 +45,7 @@ _WITHOUT_SENTENCE = ("body", "cavity", "tissue")
 _WAITS_FOR = ("the age of the patient is not known", "the sex of the patient is not known")
 #: A muscle index is printed and judged to 0.1 cm2/m2 (in mm2/m2).
 _INDEX_STEP = "10"
-_NOT_IN_THIS_VERSION = {"diameter": "its diameter is not measured in this version"}
+_NOT_IN_THIS_VERSION = {"diameter": "its diameter was not measured"}
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ from radvlm.interpret.assess import (
     unassessed,
 )
 from radvlm.interpret.diseases import diseases, is_disease_or_device
+from radvlm.interpret.foci import foci
 from radvlm.interpret.pancreas import pancreas_outcomes
 from radvlm.interpret.possible import judged
 from radvlm.interpret.relations import relations
@@ -81,6 +82,7 @@ def interpret(
         *_organs(case, survey, judged),
         *_lesions(case, judged),
         *diseases(case),
+        *foci(case),
         *_absent_lesions(case, survey),
         *judged.left(),
         *judged.unjudged,

@@ -16,6 +16,7 @@ from radvlm.types.finding import Assessment, Finding, Status
 from radvlm.types.phrases import joined
 from radvlm.types.scan_measurements import Measurements, StructureMeasurements
 from radvlm.types.urgency import importance
+from radvlm.wording.structure_names import level_runs
 
 #: Losses in the order in which one names the deformity: a low back makes it a crush, whatever else is low.
 DEFORMITIES = {
@@ -24,6 +25,8 @@ DEFORMITIES = {
     "biconcave_loss": "biconcave deformity",
 }
 PRESERVED = "of preserved height"
+#: Of a vertebra that is lower by less than the limit, which its error reaches: said of all such ones together.
+DOUBTFUL = "of doubtful height: a loss of 20 percent is within the measurement error"
 #: Two labels with a gap between them are farther apart than this many times the usual step: room for the missing one.
 _ROOM = 1.5
 
@@ -41,7 +44,7 @@ def vertebrae(measurements: Measurements) -> list[StructureMeasurements]:
 def spine_findings(case: Case) -> list[Finding]:
     """That no height can be told, and the faults of the labels."""
     measured_levels = vertebrae(case.measurements)
-    return [*_too_coarse(case, measured_levels), *_numbering(measured_levels)]
+    return [*_too_coarse(case, measured_levels), *_unmeasured(case, measured_levels), *_numbering(measured_levels)]
 
 
 def _too_coarse(case: Case, levels: list[StructureMeasurements]) -> list[Finding]:
@@ -51,6 +54,26 @@ def _too_coarse(case: Case, levels: list[StructureMeasurements]) -> list[Finding
     if not rule.enabled or not reasons:
         return []
     return [not_assessed(rule, "vertebrae", reasons[0], "height of the vertebrae")]
+
+
+def _unmeasured(case: Case, levels: list[StructureMeasurements]) -> list[Finding]:
+    """The vertebrae of which no height was measured, by reason; none is passed over in silence."""
+    rule = case.rules.rule("vertebral_height_loss")
+    by_reason: dict[str, list[str]] = {}
+    for record in levels:
+        if any(measured(record, q) is not None for q in DEFORMITIES):
+            continue
+        for omission in record.omissions:
+            if omission.quantity == "wedge_loss" and "voxel" not in omission.reason:
+                by_reason.setdefault(omission.reason, []).append(record.structure)
+    if not rule.enabled:
+        return []
+    return [
+        not_assessed(
+            rule, "vertebrae", reason, f"height of {'vertebra' if len(sites) == 1 else 'vertebrae'} {level_runs(sites)}"
+        )
+        for reason, sites in by_reason.items()
+    ]
 
 
 def height_loss(case: Case, record: StructureMeasurements) -> Assessment | None:
@@ -71,8 +94,10 @@ def height_loss(case: Case, record: StructureMeasurements) -> Assessment | None:
         return Assessment(
             "?", rule.finding, Status.ABSENT, name, "bones", (), (worst,), category=PRESERVED, rule=reference(rule)
         )
+    lost = judge(rule, case.patient, replace(number, error=0.0)).outcome.category is not None
     doubtful = outcome.status == "indeterminate"
     words = f"{outcome.category}" if doubtful else f"{DEFORMITIES[lead.quantity]}, {outcome.category}"
+    words = words if lost else DOUBTFUL
     return Assessment(
         "?",
         rule.finding,
@@ -84,7 +109,7 @@ def height_loss(case: Case, record: StructureMeasurements) -> Assessment | None:
         category=words,
         rule=reference(rule),
         importance=importance(outcome.urgency, rule.ratio_to_limit(outcome, worst.value)),
-        headline=f"{name.removeprefix('vertebrae_')} {words}",
+        headline=f"{name.removeprefix('vertebrae_')} {words}" if lost else "",
         reason=outcome.reason,
         possible=verdict.possible,
     )

@@ -57,7 +57,7 @@ def disordered_slices(hu: np.ndarray, affine: np.ndarray) -> tuple[Decision, ...
     """Warnings about slices of ``hu`` (I, J, K) that do not follow each other; () where all do.
 
     Args:
-        hu: in stored order; slices lie along the last axis or from foot to head.
+        hu: in stored order. Slices are looked at from foot to head; across, a body begins and ends too suddenly.
         affine: 4x4 from its index to RAS+ mm.
     """
     if hu.ndim != 3 or np.shape(affine) != (4, 4):
@@ -66,11 +66,10 @@ def disordered_slices(hu: np.ndarray, affine: np.ndarray) -> tuple[Decision, ...
     if not np.isfinite(affine).all() or not lengths.all():
         return ()
     upwards = int(np.argmax(np.abs(affine[2, :3] / lengths)))
-    found: list[str] = []
-    for axis in dict.fromkeys((upwards, 2)):
-        if hu.shape[axis] >= FEWEST_SLICES and not found:
-            flips = _words_of_flips(affine[:3, :3] / lengths, axis)
-            found = told(_sampled(hu, axis), flips, float(lengths[axis]))
+    if hu.shape[upwards] < FEWEST_SLICES:
+        return ()
+    flips = _words_of_flips(affine[:3, :3] / lengths, upwards)
+    found = told(_sampled(hu, upwards), flips, float(lengths[upwards]))
     return tuple(Decision("slices", f"{what} {_REMEDY}", warning=True) for what in found)
 
 

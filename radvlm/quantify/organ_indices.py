@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from radvlm.quantify import body, chest
+from radvlm.quantify import body, bowel, chest
 from radvlm.quantify.organ import SMALL_FOR_SHAPE_VOXELS
 from radvlm.quantify.parenchyma import EDGE_MM, parenchyma
 from radvlm.types.measurement import Measurement, Omission
@@ -54,6 +54,8 @@ def _of(
         return [], []
     if name in EDGE_MM:
         add(parenchyma(segmentation, name, hu))
+    if name in bowel.LIMITS:
+        add(bowel.caliber(segmentation, name, hu))
     if name in body.LENGTHS:
         add(body.organ_length(segmentation, name))
     if name == "liver":

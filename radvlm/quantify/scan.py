@@ -15,6 +15,7 @@ import numpy as np
 from radvlm.errors import GridError, InputError
 from radvlm.quantify.components import components
 from radvlm.quantify.dissection import with_dissection
+from radvlm.quantify.foci import find_foci
 from radvlm.quantify.impossible_hu import (
     impossible_attenuation,
     impossible_warning,
@@ -131,7 +132,10 @@ def measure_scan(
     if doubt:
         structures = tuple(without_attenuation(record, doubt) for record in structures)
         lesions = [without_attenuation(lesion, doubt) for lesion in lesions]
-    return Measurements(structures, tuple(lesions), segmentation.absent, phase, segmentation.geometry, tuple(decisions))
+    study = Study() if volume is None else volume.study
+    foci = () if hu is None or phase is None or doubt else find_foci(segmentation, structures, hu, phase, study)
+    head = (segmentation.absent, phase, segmentation.geometry, tuple(decisions))
+    return Measurements(structures, tuple(lesions), *head, foci)
 
 
 def _instances(

@@ -36,6 +36,10 @@ from radvlm.types.spinal_level import spinal_part
 VEIN_RATIO = 3.0
 #: A limb of the aorta must fall this far from its top on both sides for the top to be an arch (mm).
 ARCH_FALL_MM = 20.0
+#: The diameter of the pulmonary trunk is that of the last part before its fork (mm; Truong QA et al. Circ Cardiovasc
+#: Imaging 2012;5:147-154: at the level of the bifurcation).
+FORK_MM = 12.0
+FORK_METHOD = "largest chord perpendicular to the center line, beside the bifurcation"
 AREA_METHOD = "area of the widest section perpendicular to the center line"
 LENGTH_METHOD = "imaged part along the center line"
 NO_SPINE = "no vertebrae are in the masks, so the parts of the aorta cannot be told apart"
@@ -127,6 +131,19 @@ def _widest(name: str, part: str, sections: Sequence[Section], ratio: float, rea
     if length <= 0:
         return Parts(tuple(found), (Omission(f"{prefix}length", name, TOO_SHORT),))
     return Parts((*found, Measurement(f"{prefix}length", length, LENGTH_METHOD, STEP_MM, name)))
+
+
+def _at_fork(trunk: Parts, sections: Sequence[Section]) -> Parts:
+    """The pulmonary trunk with the diameter beside its bifurcation, where the limits of 27 and 29 mm were found."""
+    last = max((s.along_mm for s in sections), default=0.0)
+    near = _widest(
+        "pulmonary_artery", "trunk", [s for s in sections if s.along_mm >= last - FORK_MM], VEIN_RATIO / 2, ""
+    )
+    beside = next((m for m in near.measurements if m.quantity == "trunk_diameter"), None)
+    if beside is None:
+        return trunk
+    beside = replace(beside, method=FORK_METHOD)
+    return replace(trunk, measurements=(beside, *(m for m in trunk.measurements if m.quantity != beside.quantity)))
 
 
 def _joined(parts: Sequence[Parts]) -> Parts:
@@ -294,7 +311,8 @@ def _tree_parts(segmentation: Segmentation, name: str, parts: Sequence[str]) -> 
     ]
     if name == "pulmonary_artery":
         held = {part: [s for s in sections if s.piece == n] for n, part in enumerate(parts)}
-        return _joined([_widest(name, part, held[part], VEIN_RATIO / 2, NOT_IMAGED) for part in parts])
+        found = [_widest(name, part, held[part], VEIN_RATIO / 2, NOT_IMAGED) for part in parts]
+        return _joined([_at_fork(found[0], held["trunk"]), *found[1:]])
     middle = portal_midline(segmentation)
     if middle is None:
         return _joined([_widest(name, part, [], VEIN_RATIO, NO_MIDLINE) for part in parts])

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from radvlm.types.anatomy import ancestry, structure, structures
-from radvlm.types.finding import Citable, Finding, Source, Status, citable
+from radvlm.types.finding import Assessment, Citable, Finding, Source, Status, citable
 from radvlm.types.finding_kinds import FindingKind, any_finding_kind, base_kind, sharing, side_of
 
 
@@ -76,7 +76,20 @@ def _measured(findings: Sequence[Finding]) -> list[Citable]:
 def _seen(kind: str, row: FindingKind, measured: Sequence[Citable]) -> list[Citable]:
     """Findings of a kind that are there, or open."""
     held = (f for f in measured if base_kind(f.kind) == kind and f.status is not Status.ABSENT)
-    return [f for f in held if f.category not in {row.denied_by} - {""}]
+    return [f for f in held if not _denies(f, row)]
+
+
+def _possible(finding: Citable) -> tuple[str, ...]:
+    """Words of every class that a judged number may belong to."""
+    return (isinstance(finding, Assessment) and finding.possible) or (finding.category,)
+
+
+def _denies(finding: Citable, row: FindingKind) -> bool:
+    """Whether a finding of the kind is none of this name: an ectatic aorta, or one between not dilated and ectatic."""
+    words = _possible(finding)
+    if not row.denied_by or row.denied_by not in words:
+        return False
+    return len(words) == 1 or (len(words) == 2 and finding.status is Status.INDETERMINATE)
 
 
 def _is_on(side: str, finding: Citable) -> bool:
@@ -92,7 +105,8 @@ def _by_kind(kind: str, row: FindingKind, side: str, measured: Sequence[Citable]
     here = [f for f in seen if _is_on(side, f)]
     if here:
         best = next((f for f in here if f.status is Status.PRESENT), here[0])
-        return Verdict(best.status, best, f"the masks show {words}")
+        is_open = row.denied_by != "" and row.denied_by in _possible(best)
+        return Verdict(Status.INDETERMINATE if is_open else best.status, best, f"the masks show {words}")
     none = [f for f in held if f not in seen]
     without_side = next((f for f in none if not sides_of(f)), None)
     if without_side is not None:

@@ -13,8 +13,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from radvlm.errors import InputError, RadvlmError, VerificationError
-from radvlm.types.anatomy import SECTIONS
-from radvlm.types.finding import Citable, Finding, Status, citable
+from radvlm.types.anatomy import SECTIONS, structures
+from radvlm.types.finding import Citable, Finding, Source, Status, citable
 from radvlm.types.finding_json import finding_to_dict, findings_from_dicts
 from radvlm.types.measurement import Measurement
 from radvlm.types.model_record import ModelRecord
@@ -141,7 +141,14 @@ class Report:
 
     @property
     def not_assessed(self) -> tuple[Finding, ...]:
-        return tuple(f for f in self.findings if f.status is Status.NOT_ASSESSED)
+        """What was not assessed, and what masks show too doubtfully for a sentence ("fewer than 10 voxels")."""
+        cited = {f.id for s in self.sentences for f in s.findings}
+        return tuple(
+            f
+            for f in self.findings
+            if f.status is Status.NOT_ASSESSED
+            or (f.status is Status.INDETERMINATE and f.source is Source.MASKS and f.id not in cited)
+        )
 
     @property
     def text(self) -> str:
@@ -164,7 +171,7 @@ class Report:
             lines += ["", "NOT ASSESSED:"]
             grouped: dict[str, list[str]] = {}
             for finding in self.not_assessed:
-                what = finding.category or finding.kind.replace("_", " ")
+                what = finding.category or _name(finding)
                 grouped.setdefault(finding.reason, []).append(what)
             lines += [f"- {_listed(tuple(dict.fromkeys(names)))}: {reason}" for reason, names in grouped.items()]
         apart = [s.text for s in self.sentences if s.section == "outside_domain"]
@@ -244,6 +251,13 @@ class Report:
 def cited(sentences: Iterable[Sentence]) -> tuple[Citable, ...]:
     """All that sentences cite, each once, in order of first citation."""
     return tuple({f.id: f for s in sentences for f in s.findings}.values())
+
+
+def _name(finding: Finding) -> str:
+    """The structure that a finding without a category speaks of, else its kind."""
+    name = finding.site if finding.kind == "organ" else finding.kind
+    row = structures().get(name)
+    return finding.kind.replace("_", " ") if row is None else row.words
 
 
 def _listed(names: tuple[str, ...]) -> str:

@@ -173,6 +173,36 @@ class LesionMeasurements:
         return _value(self.measurements, "mean_hu")
 
 
+#: What attenuation alone shows in an organ and no mask names.
+FOCUS_KINDS = (
+    "high_attenuation_focus",
+    "gas_focus",
+    "low_attenuation_area",
+    "low_attenuation_organ",
+    "wall_calcium",
+    "calcium_focus",
+)
+
+
+@dataclass(frozen=True)
+class Focus:
+    """What attenuation alone shows in one structure and no mask names: of low certainty, and never a diagnosis.
+
+    Attributes:
+        kind: one of FOCUS_KINDS. structure: where it lies. count: how many separate ones.
+        measurements: numbers of the largest (``diameter``, ``mean_hu``) and the ``volume`` of all.
+        center_mm: center of the largest, RAS+ mm.
+        omissions: what was not measured of it, and why.
+    """
+
+    kind: str
+    structure: str
+    count: int
+    measurements: tuple[Measurement, ...]
+    center_mm: tuple[float, float, float]
+    omissions: tuple[Omission, ...] = ()
+
+
 Row = dict[str, str | float | int | None]
 #: Columns of ``Measurements.rows``; the first seven say what was measured.
 _COLUMNS = (
@@ -239,6 +269,7 @@ class Measurements:
         phase: contrast phase, None without a CT.
         geometry: grid of the masks.
         decisions: what was decided on the way (crumbs ignored, phase, ...).
+        foci: what attenuation alone shows and no mask names.
 
     Example:
         >>> import numpy as np, radvlm
@@ -261,6 +292,7 @@ class Measurements:
     phase: Phase | None
     geometry: Geometry
     decisions: tuple[Decision, ...] = ()
+    foci: tuple[Focus, ...] = ()
 
     def structure(self, name: str) -> StructureMeasurements | None:
         """The record of a structure, None when it is not present."""
@@ -289,6 +321,11 @@ class Measurements:
                 rows += _contact_rows({**head, "level": "contact", "location": contact.vessel}, contact)
             for near in record.neighbors if isinstance(record, LesionMeasurements) else ():
                 rows += _neighbor_rows({**head, "level": "neighbor", "location": near.structure}, near)
+        for focus in self.foci:
+            named: Row = {"region": f"{focus.kind}:{focus.structure}", "structure": focus.structure}
+            place: Row = {"instance": focus.count, "level": "focus", "host": "", "location": "", "cut_by": ""}
+            rows += _measured_rows({**named, **place}, focus.measurements)
+            rows += [_row({**named, **place}, o.quantity, reason_missing=o.reason) for o in focus.omissions]
         return rows
 
     def to_csv(self) -> str:
@@ -309,6 +346,7 @@ class Measurements:
                     "spacing_mm": list(self.geometry.spacing_mm),
                 },
                 "decisions": [asdict(d) for d in self.decisions],
+                "foci": [asdict(f) for f in self.foci],
             },
             indent=2,
         )
@@ -325,6 +363,7 @@ class Measurements:
                 None if data["phase"] is None else record_from(Phase, data["phase"]),
                 Geometry(tuple(data["grid"]["shape"]), np.array(data["grid"]["affine"])),
                 tuple(Decision(**d) for d in data["decisions"]),
+                tuple(record_from(Focus, f) for f in data.get("foci", ())),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InputError("measurements.json is what radvlm wrote", f"{type(error).__name__}: {error}") from error

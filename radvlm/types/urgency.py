@@ -3,7 +3,8 @@
 The levels are those of the ACR Actionable Reporting Work Group (Larson PA et al. J Am Coll Radiol 2014;11:552-558,
 doi 10.1016/j.jacr.2013.12.016): findings to be communicated within minutes (category 1), hours (2) or days (3). Below
 them come what needs no communication of its own, and what merely limits the examination. Which finding has which level
-stands in ``interpret/thresholds.yaml`` and ``finding_kinds.csv`` and is this library's reading of those categories.
+stands in ``interpret/thresholds.yaml``, ``interpret/foci.py`` and ``finding_kinds.csv``, and is this library's reading
+of those categories.
 
 Within a level, findings come by how far they are beyond their limit: a judged value by its ratio to the limit of its
 class, a lesion by its size relative to 10 mm (the smallest that RECIST 1.1 measures), a collection by its volume

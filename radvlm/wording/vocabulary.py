@@ -53,6 +53,7 @@ class Lexicon:
     terms: Mapping[str, tuple[Term, ...]]  # by first token, longest first
 
 
+@cache
 def base_name(name: str) -> str:
     """The name without its side: ``kidney_cyst_left`` -> ``kidney_cyst``."""
     for side in _SIDES:

@@ -587,3 +587,15 @@ def test_absence_in_other_words(cut_liver: tuple[Finding, ...], text: str, true:
 )
 def test_normal_size_in_other_words(cut_liver: tuple[Finding, ...], text: str, true: bool) -> None:
     assert (_said(cut_liver, text, "organ@spleen", "splenomegaly", section="spleen") is None) is true
+
+
+def test_runs_of_whole_and_cut_vertebrae_in_any_order_verify() -> None:
+    levels = ("T11", "T12", "L1", "L2", "L3", "L4")
+    for cut in range(1, 2 ** len(levels)):
+        organs = [
+            hand_made.organ(f"vertebrae_{n}", 30, 200, ("superior",) if cut >> k & 1 else ())
+            for k, n in enumerate(levels)
+        ]
+        report = compose_report(interpret(hand_made.numbers(organs), patient=ADULT))
+        said = next(s.text for s in report.sentences if s.section == "bones")
+        assert said.count("imaged") == 1, said

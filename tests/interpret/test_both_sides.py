@@ -154,3 +154,55 @@ def test_within_the_error_every_possible_class_is_said(rule: Rule) -> None:
                     assert item.status is Status.INDETERMINATE, (rule.id, limit, item.category)
                 if item.importance:
                     assert "within the measurement error of" in item.headline
+
+
+@pytest.mark.parametrize("error", [0.0, 4.0])
+def test_a_pair_is_judged_by_the_difference_of_the_printed_numbers(error: float) -> None:
+    """15 mm is symmetric and 16 mm is not, as printed; with an error of both sides neither is claimed."""
+    for right, left, printed in ((100.4, 115.4, 15), (100.4, 115.6, 16), (100.6, 115.4, 14), (99.6, 115.4, 15)):
+        organs = []
+        for side, value in (("right", right), ("left", left)):
+            record = hand_made.organ(f"kidney_{side}", 150)
+            kept = [m for m in record.measurements if m.quantity != "extent_superior_inferior"]
+            extent = Measurement("extent_superior_inferior", value, "given", error, record.region.id)
+            organs.append(replace(record, measurements=(*kept, extent)))
+        findings = interpret(hand_made.numbers(organs), patient=_patient("F"))
+        compose_report(findings)
+        (said,) = [a for a in citable(findings) if a.kind == "kidney_asymmetry"]
+        if error:
+            assert said.status is Status.INDETERMINATE and "within the measurement error of 0.6 cm" in said.category
+        else:
+            assert (said.status is Status.PRESENT) is (printed > 15), (right, left, said.category)
+
+
+@pytest.mark.parametrize("degrees", [172.0, 180.0, 180.4, 188.0])
+def test_an_angle_within_its_error_of_half_a_turn_is_said_with_both_classes(degrees: float) -> None:
+    from radvlm.quantify.tumor_vessels import VESSELS
+    from radvlm.types.scan_measurements import VesselContact
+
+    def contact(vessel: str) -> VesselContact:
+        angle = Measurement("angle", degrees, "given", 10.0, "pancreas_pdac/1")
+        return VesselContact(vessel, True, (angle,)) if vessel == "superior_mesenteric_artery" else _no_contact(vessel)
+
+    def _no_contact(vessel: str) -> VesselContact:
+        return VesselContact(vessel, False)
+
+    lesion = hand_made.lesion("pancreas_pdac", 1, 24, 18, 50, "pancreas", ("pancreas_head",))
+    lesion = replace(lesion, contacts=tuple(contact(v) for v in VESSELS))
+    numbers = hand_made.numbers([hand_made.organ("pancreas", 80), hand_made.organ("pancreas_pdac", 8)], [lesion])
+    findings = interpret(numbers, patient=_patient("M"))
+    text = compose_report(findings).text
+    (said,) = [a for a in citable(findings) if a.kind == "pancreatic_resectability"]
+    assert said.category == (
+        "borderline resectable or locally advanced by vascular contact (NCCN), "
+        "within the measurement error of 10 degrees"
+    )
+    assert said.status is Status.INDETERMINATE and said.category in text
+    assert f"angle {degrees:.0f} degrees" in text
+
+
+@pytest.mark.parametrize(("spacing", "told"), [(5.0, False), (5.004, False), (5.01, True), (6.0, True)])
+def test_slices_wider_than_advised_as_printed(spacing: float, told: bool) -> None:
+    numbers = hand_made.numbers([], geometry=hand_made.grid(spacing=spacing))
+    findings = interpret(numbers, patient=_patient("F"))
+    assert any(f.kind == "thick_slices" for f in findings) is told

@@ -9,8 +9,9 @@ import pytest
 import hand_made
 from radvlm.compose.report import compose_report
 from radvlm.interpret import interpret
+from radvlm.interpret.spine import DOUBTFUL
 from radvlm.types.finding import Status, citable
-from radvlm.types.measurement import Measurement
+from radvlm.types.measurement import Measurement, Omission
 from radvlm.types.study import Patient
 
 PATIENT = Patient(age_years=70, sex="F")
@@ -61,8 +62,8 @@ def test_grades(losses, words):
     [
         (22, 4, "possibly Genant grade 1 or Genant grade 2, within the measurement error of 4 percent",
          "indeterminate"),
-        (17, 4, "possibly Genant grade 1, within the measurement error of 4 percent", "indeterminate"),
-        (12, 11, "possibly Genant grade 1, within the measurement error of 11 percent", "indeterminate"),
+        (17, 4, DOUBTFUL, "indeterminate"),
+        (12, 11, DOUBTFUL, "indeterminate"),
         (23, 2, "wedge deformity, Genant grade 1 or Genant grade 2, within the measurement error of 2 percent",
          "present"),
         (12, 7, "of preserved height", "absent"),
@@ -72,7 +73,24 @@ def test_a_loss_near_a_limit_says_every_grade_that_is_possible(loss, uncertainty
     findings, text = found([vertebra("L1", 0, wedge=loss, uncertainty=uncertainty)])
     finding = next(f for f in citable(findings) if f.kind == "vertebral_height_loss")
     assert (finding.category, finding.status) == (words, status)
-    assert words in text and (status == "absent" or f"height loss {loss} percent, {words}." in text)
+    assert words in text and (
+        words == DOUBTFUL or status == "absent" or f"height loss {loss} percent, {words}." in text
+    )
+    assert len(finding.possible) == (0 if status == "absent" else 3 if loss == 22 else 2)
+
+
+def test_vertebrae_of_doubtful_height_are_one_sentence_and_no_headline():
+    rows = [vertebra(n, -STEP * k, wedge=12, uncertainty=9) for k, n in enumerate(("T12", "L1", "L2"))]
+    _, text = found(rows)
+    assert f"Vertebrae T12 to L2 are {DOUBTFUL}." in text and "height" not in text.split("IMPRESSION")[1]
+
+
+def test_a_vertebra_without_a_height_is_listed_with_the_reason():
+    whole = vertebra("L1", 0)
+    cut = [hand_made.organ(f"vertebrae_{n}", 40, 180) for n in ("T11", "T12")]
+    cut = [replace(r, omissions=(Omission("wedge_loss", r.structure, "cut by the field of view"),)) for r in cut]
+    _, text = found([*cut, whole])
+    assert "- height of vertebrae T11 and T12: cut by the field of view" in text
 
 
 @pytest.mark.parametrize(

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+import hand_made
 import solids
-from radvlm.interpret import interpret
+from radvlm.compose.report import compose_report
+from radvlm.interpret import interpret, load_rules
 from radvlm.io import load_segmentation, load_volume
 from radvlm.phantom import LesionSpec, PhantomSpec, make_phantom
 from radvlm.quantify import measure_scan
 from radvlm.quantify.vessel import measure_diameter, vessel_sections
 from radvlm.types.finding import citable
 from radvlm.types.measurement import Measurement, Omission
+from radvlm.types.study import Patient
 
 GRIDS = ((1.0, 1.0, 1.0), (0.7, 0.7, 3.0), (2.0, 2.0, 5.0))
 TURN = np.array([[0.96, -0.28, 0.0], [0.28, 0.96, 0.0], [0.0, 0.0, 1.0]])
@@ -220,3 +225,32 @@ def test_real_aortas(real_data):
     volume = load_volume(real_data / "upper_abdomen_dicom")
     masks = load_segmentation(real_data / "upper_abdomen_masks" / "segmentation.nii.gz", like=volume)
     assert 27 < diameter_of(masks).value < 31.2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("spacing", "sizes"),
+    [
+        ((1.0, 1.0, 1.0), (24, 30, 56)),
+        ((3.0, 3.0, 3.0), (24, 25, 27, 29, 30, 31, 33, 40, 53, 55, 60)),
+        ((5.0, 5.0, 5.0), (24, 25, 27, 29, 30, 31, 33, 40, 53, 55, 60)),
+        ((1.5, 1.5, 5.0), (25, 30, 31, 55)),
+    ],
+)
+def test_on_no_grid_is_an_aneurysm_silent(spacing, sizes):
+    """The class of the true diameter is always among those that are said, and the number is said."""
+    rule = load_rules().rule("abdominal_aorta_diameter")
+    for size in sizes:
+        points = straight(20, 110.0)[::3]
+        found = diameter_of(aorta(drawn(points, size / 2, spacing), spacing))
+        assert abs(found.value - size) <= found.uncertainty + 0.3, (size, spacing, found)
+        record = hand_made.organ("aorta", 90, 150)
+        record = replace(record, measurements=(*record.measurements, replace(found, points_mm=(), region_id="aorta")))
+        findings = interpret(hand_made.numbers([record]), patient=Patient(sex="M", age_years=72))
+        (said,) = [a for a in citable(findings) if a.kind == "abdominal_aortic_aneurysm"]
+        truth = next(c for c in rule.classes if c.holds(size))
+        assert truth.category in (said.possible or (said.category,)), (size, spacing, found.value, said.category)
+        text = compose_report(findings).text
+        assert f"{round(found.value / 10 + 1e-9, 1):.1f} cm" in text, (size, text)
+        if size >= 30:
+            assert "aneurysmal" in text.split("IMPRESSION")[1].lower(), (size, spacing, text)

@@ -86,6 +86,19 @@ def test_trunk_and_branches_of_a_fork(spacing):
     assert value["left_branch_diameter"] == pytest.approx(12, abs=1.0 + max(spacing) / 2)
 
 
+def test_the_trunk_is_measured_beside_its_bifurcation():
+    """A root that is wider than the trunk, as above the valve, is not where its limit was found."""
+    forked = fork((1.5, 1.5, 1.5))
+    mask = forked.mask("pulmonary_artery").copy()
+    low = np.array([-62.0, -30.0, -58.0])
+    i, j, k = np.indices(mask.shape)
+    x, y, z = (low[a] + 1.5 * index for a, index in enumerate((i, j, k)))
+    mask |= (x**2 + y**2 <= 17.0**2) & (z > -52) & (z < -30)
+    wide = solids.segmentation({"pulmonary_artery": mask}, solids.geometry(mask.shape, (1.5, 1.5, 1.5), origin=low))
+    value = {m.quantity: m.value for m in measure_parts(wide, "pulmonary_artery").measurements}
+    assert value["trunk_diameter"] == pytest.approx(24, abs=1.5)
+
+
 @pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (1.5, 1.5, 3.0), (2.0, 2.0, 1.5)])
 def test_a_branch_that_turns_down_is_no_trunk(spacing):
     """Its tip is near the lowest point, but the trunk's is lower; at the fork the right branch is as wide as it."""

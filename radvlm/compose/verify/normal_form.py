@@ -22,6 +22,8 @@ Words = tuple[str, ...]
 _NUMBER = r"\d+(?:\.\d+)?"
 #: "2.3x1.8 cm", "2.3 cm x 1.8 cm" and "2.3 by 1.8 cm" are "2.3 x 1.8 cm"; "negative 12 HU" is "-12 HU".
 _RESPELLED = (
+    (re.compile(r"(?<=\d),(?=\d{3}(?!\d)\s*(?:mL|ml|cc))"), ""),
+    (re.compile(r"(?<=\d)-(?=(?:cm|mm|mL|ml|cc)\b)"), " "),
     (re.compile(rf"({_NUMBER})\s*(?:mm|cm)?\s*(?:[x×]|by)\s*({_NUMBER})\s*(mm|cm)\b", re.I), r"\1 x \2 \3"),
     (re.compile(rf"\b(?:negative|minus)\s+({_NUMBER})\s*(?=HU\b|Hounsfield)", re.I), r"-\1 "),
 )
@@ -29,16 +31,65 @@ _SAME_UNIT = re.compile(rf"{_NUMBER}\s*(mm|cm)\s*(?:[x×]|by)\s*{_NUMBER}\s*(mm|
 _SEEN = "(?:seen|identified|visualized|detected|found|present|segmented|observed|visible|demonstrated|noted)"
 #: "Ascites is not seen" and "ascites is absent" are "no ascites".
 _DENIED = re.compile(
-    rf"(?P<what>[^.;:]+?)\s+(?:is|are|was|were)\s+(?:not\s+{_SEEN}|absent)(?P<where>[^.;:,]*)\.?", re.I
+    rf"(?P<what>[^.;:]+?)\s+(?:(?:is|are|was|were)\s+(?:not\s+{_SEEN}|absent)|not\s+{_SEEN}|(?:could|can)\s*not\s+be\s+{_SEEN})"
+    r"(?P<where>[^.;:,]*)\.?",
+    re.I,
 )
-_ARTICLE = re.compile(r"(?:a|an|any|the)\s+", re.I)
+_VERB = r"(?:imaged|included|seen|visualized|covered|depicted|shown|captured|scanned|displayed|demonstrated)"
+_TAIL = r"(?P<tail>(?:\s+(?:in|on|by|within)\s+(?:the|this)\s+(?:scan|field of view|examination|study))?)"
+#: Whole sentences that say of an organ that it is in the scan, or only part of it.
+_SHARES = (
+    (
+        re.compile(
+            r"(?:the\s+)?(?:entire|whole|entirety of the|all of the|complete)\s+(?P<what>[^.;:,]+?)\s+"
+            rf"(?:(?:is|are|was|were)\s+)?{_VERB}{_TAIL}\.?",
+            re.I,
+        ),
+        "The {what} is included in the scan.",
+    ),
+    (
+        re.compile(
+            rf"(?:only\s+)?(?:a\s+)?(?:part|parts|portion|portions)\s+of\s+(?:the\s+)?(?P<what>[^.;:,]+?)\s+"
+            rf"(?:(?:is|are|was|were)\s+)?{_VERB}{_TAIL}\.?",
+            re.I,
+        ),
+        "The {what} is incompletely imaged.",
+    ),
+    (
+        re.compile(r"(?P<what>[^.;:,]+?)\s*(?::\s*none|:\s*absent|:\s*negative)(?: seen| identified)?\.?", re.I),
+        "No {what} segmented.",
+    ),
+    (
+        re.compile(
+            r"(?:assessment|evaluation)\s+(?:of|for)\s+(?P<what>[^.;:]+?)\s+(?:was|is)\s+not\s+"
+            r"(?:performed|possible|done|made)\.?",
+            re.I,
+        ),
+        "{what} not assessed.",
+    ),
+    (
+        re.compile(
+            r"no\s+(?:assessment|evaluation)\s+(?:of|for)\s+(?P<what>[^.;:]+?)\s+(?:was|is)\s+"
+            r"(?:performed|possible|done|made)\.?",
+            re.I,
+        ),
+        "{what} not assessed.",
+    ),
+    (
+        re.compile(rf"neither\s+(?P<what>[^.;:,]+?\s+nor\s+[^.;:,]+?)\s+(?:is|are|was|were)\s+{_SEEN}\.?", re.I),
+        "No {what} segmented.",
+    ),
+)
+_DENYING = ("not", "cannot be", "could not be", "can not be")
+_ARTICLE = re.compile(r"^(?:a|an|any|the)\s+", re.I)
 
 
 @dataclass(frozen=True)
 class Paraphrases:
     """``same`` maps words to those of the normal form; ``entailed`` a category to what it also says."""
 
-    same: Mapping[str, tuple[tuple[Words, Words], ...]]  # by first word, longest first
+    same: Mapping[Words, Words]
+    lengths: Mapping[str, tuple[int, ...]]  # of the phrases that begin with a word, longest first
     entailed: Mapping[str, tuple[str, ...]]
     denied: Mapping[str, tuple[str, ...]]
 
@@ -49,11 +100,12 @@ def paraphrases() -> Paraphrases:
     data = yaml.safe_load(files("radvlm.wording").joinpath("paraphrases.yaml").read_text(encoding="utf-8"))
     pairs = {tokenize(other): tokenize(words) for words, others in data["same"].items() for other in others}
     pairs |= {words: tokenize(state) for state, words in _states(data)}
-    by_first: dict[str, list[tuple[Words, Words]]] = {}
-    for other, words in pairs.items():
-        by_first.setdefault(other[0], []).append((other, words))
+    lengths: dict[str, set[int]] = {}
+    for other in pairs:
+        lengths.setdefault(other[0], set()).add(len(other))
     return Paraphrases(
-        MappingProxyType({k: tuple(sorted(v, key=lambda pair: -len(pair[0]))) for k, v in by_first.items()}),
+        MappingProxyType(pairs),
+        MappingProxyType({word: tuple(sorted(held, reverse=True)) for word, held in lengths.items()}),
         MappingProxyType({k: tuple(v) for k, v in data["entailed"].items()}),
         MappingProxyType({k: tuple(v) for k, v in data["denied"].items()}),
     )
@@ -64,20 +116,20 @@ def _states(data: Mapping) -> Iterator[tuple[str, Words]]:
     for state, row in data["states"].items():
         yield from ((state, tokenize(words)) for words in row["alone"])
         for adverb in row["adverbs"]:
-            if adverb != "not":
+            if adverb not in _DENYING:
                 yield from ((state, tokenize(f"{adverb} {tail}")) for tail in data["tails"] if "field of view" in tail)
         for tail in data["tails"]:
             if state == "included in the scan" and tail:
                 yield state, tokenize(f"included {tail}")
             for adverb in row["adverbs"]:
                 for verb in data["verbs"]:
-                    if adverb == "not" and verb in data["of_the_scan"]:
+                    if adverb in _DENYING and verb in data["of_the_scan"]:
                         continue
                     yield state, tokenize(f"{adverb} {verb} {tail}")
                     if state == "included in the scan":
                         yield "incompletely imaged", tokenize(f"not {verb} {adverb} {tail}")
                         yield "incompletely imaged", tokenize(f"not {verb} {tail} {adverb}")
-                    if adverb != "not":
+                    if adverb not in _DENYING:
                         yield state, tokenize(f"{verb} {adverb} {tail}")
                         yield state, tokenize(f"{verb} {tail} {adverb}")
             yield state, (*tokenize(state), *tokenize(tail)) if state == "incompletely imaged" else tokenize(state)
@@ -85,13 +137,14 @@ def _states(data: Mapping) -> Iterator[tuple[str, Words]]:
 
 def normal(words: Words) -> Words:
     """Words in their normal form, the longest phrase first at each place."""
-    table, index = paraphrases().same, 0
+    table, lengths, index = paraphrases().same, paraphrases().lengths, 0
     found: list[str] = []
     while index < len(words):
-        for other, same in table.get(words[index], ()):
-            if words[index : index + len(other)] == other:
+        for length in lengths.get(words[index], ()):
+            same = table.get(words[index : index + length])
+            if same is not None:
                 found += same
-                index += len(other)
+                index += length
                 break
         else:
             found.append(words[index])
@@ -101,13 +154,19 @@ def normal(words: Words) -> Words:
 
 @lru_cache(maxsize=4096)
 def wordings(text: str) -> tuple[Words, ...]:
-    """The words of a sentence as they are, then in normal form, then with a denial after its subject put before it."""
+    """The words of a sentence as they are, then in normal form, then with what it says in the usual order."""
     first = tokenize(text)
     mixed = any(a.lower() != b.lower() for a, b in _SAME_UNIT.findall(text))
     respelled = text
     for pattern, replacement in () if mixed else _RESPELLED:
         respelled = pattern.sub(replacement, respelled)
     forms = [first, normal(tokenize(respelled))]
+    for pattern, words in _SHARES:
+        share = pattern.fullmatch(respelled.strip())
+        if share is not None:
+            what = _ARTICLE.sub("", share["what"].strip(), count=1)
+            what = re.sub(r"\bnor\b(?:\s+(?:a|an|any)\b)?", "or", what)
+            forms.append(normal(tokenize(words.format(what=what))))
     denial = _DENIED.fullmatch(respelled.strip())
     if denial is not None:
         what = _ARTICLE.sub("", denial["what"].strip(), count=1)
@@ -116,6 +175,7 @@ def wordings(text: str) -> tuple[Words, ...]:
     return tuple(dict.fromkeys(forms))
 
 
+@lru_cache(maxsize=4096)
 def also_said(phrase: str) -> tuple[Words, ...]:
     """Other words that hold wherever the phrase does: the phrase itself first, then what it entails."""
     said = [phrase, *paraphrases().entailed.get(phrase, ())]

@@ -18,6 +18,7 @@ nothing speaks of what the part before it named.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -40,6 +41,7 @@ from radvlm.compose.verify.claims import (
 )
 from radvlm.compose.verify.model_claims import check_attribution
 from radvlm.compose.verify.normal_form import wordings
+from radvlm.compose.verify.whole_report import contradictions
 from radvlm.errors import VerificationError
 from radvlm.types.anatomy import USUAL_LEVELS, is_lesion_kind, structure, structures
 from radvlm.types.finding import Citable, Finding, Source, Status
@@ -163,7 +165,7 @@ def verify_sentence(sentence: Sentence) -> str | None:
 
 
 def verify_report(report: Report) -> None:
-    """Check every sentence, that counted lesions are all there are, and that no model speaks against the masks.
+    """Check every sentence, that counts leave nothing out, that no model speaks against masks, and the whole.
 
     Raises VerificationError naming the first sentence that fails.
     """
@@ -174,6 +176,9 @@ def verify_report(report: Report) -> None:
     settled = conflicts(report.findings)
     if settled:
         raise VerificationError("a model says nothing of what the masks have settled", settled[0])
+    contrary = contradictions(report.findings, report.sentences)
+    if contrary:
+        raise VerificationError("no two statements of a report contradict each other", contrary[0].what)
 
 
 def overlooked(sentence: Sentence, findings: Sequence[Finding]) -> str | None:
@@ -186,11 +191,8 @@ def overlooked(sentence: Sentence, findings: Sequence[Finding]) -> str | None:
     )
     if denied is not None:
         return f"'no {denied.category}' would deny what the report states"
-    words = set(tokenize(sentence.text))
-    tokens = scan(to_us(sentence.text), sentence.findings)
-    if not any(isinstance(t, Count) for t in tokens) and not words & {"only", "largest"}:
-        return None
     cited = {f.id for f in sentence.findings}
+    sited = {f.site for f in sentence.findings}
     kinds = {base_name(f.kind) for f in sentence.findings if is_lesion_kind(f.kind) and f.status is Status.PRESENT}
     missed = [
         f.id
@@ -200,10 +202,14 @@ def overlooked(sentence: Sentence, findings: Sequence[Finding]) -> str | None:
         and f.source is not Source.MODEL
         and base_name(f.kind) in kinds
         and f.id not in cited
+        and f.site in sited
     ]
-    sited = {f.site for f in sentence.findings}
-    missed = [i for i in missed if any(f.id == i and f.site in sited for f in findings)]
-    return f"it counts lesions but leaves out {', '.join(missed)}" if missed else None
+    if not missed:
+        return None
+    counts = set(tokenize(sentence.text)) & {"only", "largest"}
+    if not counts and not any(isinstance(t, Count) for t in scan(to_us(sentence.text), sentence.findings)):
+        return None
+    return f"it counts lesions but leaves out {', '.join(missed)}"
 
 
 def _clauses(tokens: list[Token]) -> list[list[_Part]]:
@@ -326,7 +332,8 @@ class _Check:
     def _part(self, part: _Part, pending: list[_Part]) -> None:
         named: list[Named] = part.of(Named)
         self._names_are_cited(part, named)
-        told = [(cue, q) for cue, q in _CUES if f" {cue} " in f" {part.words} "]
+        text = f" {part.words} "
+        told = [(cue, q) for cue, q in _CUES if f" {cue} " in text]
         cues = frozenset().union(
             *(
                 q
@@ -493,6 +500,7 @@ class _Check:
         missing = [n for n in levels.names if n not in held]
         if missing:
             raise _Refused(f"{levels.text!r} includes {structure(missing[0]).words}, which is not cited")
+        held -= self._levels_named(levels)
         order = [f"vertebrae_{level}" for level in USUAL_LEVELS]
         for end, step in ((levels.names[0], -1), (levels.names[-1], 1)):
             if end in order:
@@ -500,11 +508,18 @@ class _Check:
                 if 0 <= neighbor < len(order) and order[neighbor] in held:
                     raise _Refused(f"{levels.text!r} leaves out {structure(order[neighbor]).words}")
 
+    def _levels_named(self, but: LevelRange) -> set[str]:
+        """Levels that the sentence names elsewhere, which a range that ends before them does not leave out."""
+        tokens = [t for clause in self.clauses for part in clause for t in part.tokens if t is not but]
+        single = {n for t in tokens if isinstance(t, Named) for o in t.options for n in o.names if len(o.names) == 1}
+        return single | {n for t in tokens if isinstance(t, LevelRange) for n in t.names}
+
     def _said(self, said: Said, part: _Part, candidates: list[Subject], pending: list[_Part]) -> list[Subject]:
         """A phrase of cited findings: it holds for the subject named with it, and for the list before it."""
         if all(f.status is Status.NOT_ASSESSED for f in said.findings):
             raise _Refused(f"{said.text!r} was not assessed")
-        holders = [s for s in self.subjects if any(f in s.findings for f in said.findings)]
+        ids = {f.id for f in said.findings}
+        holders = [s for s in self.subjects if any(f.id in ids for f in s.findings)]
         names = part.of(Named)
         if said.text in CUT_PHRASES:
             holders = _cut(holders, [*pending, part])
@@ -543,15 +558,15 @@ class _Check:
             lesions = [s for s in lesions if term.names & s.names] or lesions
         if lesions:
             for said in part.of(Said):
-                unlike = [s for s in lesions if not any(f in s.findings for f in said.findings)]
-                if unlike:
+                ids = {f.id for f in said.findings}
+                if any(not any(f.id in ids for f in s.findings) for s in lesions):
                     raise _Refused(f"{said.text!r} is not said of all that are counted")
             number = len(lesions)
             if number < count.least or (count.most is not None and number > count.most):
                 raise _Refused(f"{count.word!r} is stated, and {number} are cited")
             self.counted |= {s.key for s in lesions}
             return
-        if count.least == count.most and "slices" in tokenize(part.words):
+        if count.least == count.most and {"slices", "images"} & set(tokenize(part.words)):
             values = [m for f in self.findings for m in f.measurements if m.quantity == "count"]
             if any((count.word, "1") in renderings(m) for m in values):
                 return
@@ -567,7 +582,8 @@ class _Check:
         if largest:
             kinds = {base_name(s.lesion) for s in fits if s.lesion}
             peers = [s for s in self.subjects if s.lesion and base_name(s.lesion) in kinds]
-            fits = [s for s in fits if s.size >= max(p.size for p in peers)] if peers else []
+            most = max((p.size for p in peers), default=0.0)
+            fits = [s for s in fits if s.size >= most] if peers else []
             if not fits:
                 raise _Refused(f"{shown} is not the largest")
         self.claims.setdefault(quantity, []).append((shown, tuple(s.key for s in fits)))
@@ -600,23 +616,21 @@ class _Check:
             for f in t.findings
             if _is_category(t, f)
         }
+        denied = self.negated | said
         for finding in self.findings:
-            if finding.status is Status.ABSENT and finding.id not in self.negated | said:
+            if finding.status is Status.ABSENT and finding.id not in denied:
                 raise _Refused(f"{finding.id} ({finding.kind}) is absent and the sentence does not say so")
             if finding.kind == "contrast_phase" and finding.status is Status.INDETERMINATE and not self._is_hedged():
                 raise _Refused("the contrast phase is uncertain and the sentence does not say so")
             if finding.status is Status.NOT_ASSESSED and finding.id not in self.negated:
                 raise _Refused(f"{finding.id} ({finding.kind}) is not assessed and the sentence does not say so")
         lesions = [s for s in self.subjects if s.lesion and s.is_seen]
+        of_a_kind = Counter(base_name(s.lesion) for s in lesions)
+        tokens = [token for clause in self.clauses for part in clause for token in part.of(Named)]
+        names = {name for token in tokens for term in token.options for name in term.names}
         for subject in lesions:
-            alone = sum(base_name(o.lesion) == base_name(subject.lesion) for o in lesions) == 1
-            mentioned = any(
-                subject.lesion in t.names
-                for clause in self.clauses
-                for part in clause
-                for token in part.of(Named)
-                for t in token.options
-            )
+            alone = of_a_kind[base_name(subject.lesion)] == 1
+            mentioned = subject.lesion in names
             mentioned = mentioned or any(f.source is Source.MODEL for f in subject.findings)  # see attribution
             if not mentioned or (subject.key not in self.counted | self.described and not alone):
                 raise _Refused(f"{subject.findings[0].id} ({subject.lesion}) is cited and not stated")

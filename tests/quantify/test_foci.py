@@ -1,0 +1,177 @@
+"""What attenuation alone shows: each detector finds what is there and nothing of what only looks like it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from radvlm import Patient, generate_report
+from radvlm.io import load_segmentation, load_volume
+from radvlm.phantom import make_phantom
+from radvlm.phantom.spec import PhantomSpec
+from radvlm.quantify import measure_scan
+from radvlm.quantify.foci import agatston
+from radvlm.types.scan_measurements import Measurements
+
+pytestmark = pytest.mark.slow
+SPACING = (2.5, 2.5, 3.0)
+AFFINE = np.diag([*SPACING, 1.0])
+SHAPE = (88, 80, 48)
+PLAIN = {"liver": 58, "spleen": 48, "kidney_left": 33, "pancreas": 42, "aorta": 42, "portal_vein": 42}
+VENOUS = {"liver": 112, "spleen": 118, "kidney_left": 175, "pancreas": 95, "aorta": 160, "portal_vein": 172}
+
+
+def _ball(center, radius_mm):
+    grid = np.ogrid[: SHAPE[0], : SHAPE[1], : SHAPE[2]]
+    return sum(((g - c) * s) ** 2 for g, c, s in zip(grid, center, SPACING, strict=True)) < radius_mm**2
+
+
+def _tube(i, j, radius_mm):
+    grid = np.ogrid[: SHAPE[0], : SHAPE[1], : SHAPE[2]]
+    flat = ((grid[0] - i) * SPACING[0]) ** 2 + ((grid[1] - j) * SPACING[1]) ** 2 < radius_mm**2
+    return np.broadcast_to(flat, SHAPE)
+
+
+ORGANS = {
+    "liver": _ball((58, 44, 24), 48),
+    "spleen": _ball((16, 34, 26), 24),
+    "kidney_left": _ball((22, 14, 16), 20),
+    "pancreas": _ball((30, 50, 14), 16),
+    "aorta": _tube(40, 16, 11),
+    "portal_vein": _tube(36, 62, 7),
+}
+
+
+def _scan(levels, changes=(), noise_hu=10.0, extra=None):
+    """The organs at these levels; each change is (mask, HU), ``extra`` further masks."""
+    hu = np.where(_tube(44, 40, 105), -90.0, -1000.0)
+    for name, mask in ORGANS.items():
+        hu[mask] = levels[name]
+    for mask, value in changes:
+        hu[mask] = value
+    hu += np.random.default_rng(0).normal(0, noise_hu, SHAPE)
+    scan = load_volume(hu.astype(np.int16), affine=AFFINE)
+    layers = {n: (m.astype(np.uint8), scan.geometry.affine) for n, m in (ORGANS | (extra or {})).items()}
+    return scan, load_segmentation(layers, like=scan)
+
+
+def _found(*args, **options):
+    return {(f.kind, f.structure): f for f in measure_scan(*_scan(*args, **options)).foci}
+
+
+@pytest.mark.parametrize("levels", [PLAIN, VENOUS])
+@pytest.mark.parametrize("noise_hu", [25.0])
+def test_nothing_is_found_in_even_organs(levels, noise_hu):
+    assert _found(levels, noise_hu=noise_hu) == {}
+
+
+@pytest.mark.parametrize(
+    ("organ", "center"), [("kidney_left", (22, 14, 16)), ("liver", (60, 40, 20)), ("spleen", (16, 34, 24))]
+)
+def test_a_dense_focus_on_a_plain_scan(organ, center):
+    stone = _ball(center, 5)
+    (found,) = _found(PLAIN, [(stone, 900)]).values()
+    assert (found.kind, found.structure, found.count) == ("high_attenuation_focus", organ, 1)
+    numbers = {m.quantity: m.value for m in found.measurements}
+    assert numbers["volume"] == pytest.approx(stone.sum() * np.prod(SPACING) / 1000)
+    assert numbers["mean_hu"] == pytest.approx(900, abs=10) and 7.5 < numbers["diameter"] < 14
+    assert _found(VENOUS, [(stone, 900)]) == {}, "with contrast a dense vessel looks the same"
+    assert (
+        _found(
+            PLAIN,
+            [(stone, 900)],
+            extra={"kidney_stone_left" if organ == "kidney_left" else "liver_calcification": stone},
+        )
+        == {}
+    )
+
+
+def test_bone_lung_and_bowel_that_reach_into_a_mask_are_no_focus():
+    rib = _ball((6, 34, 26), 18)
+    lung = _ball((58, 44, 46), 34)
+    bowel = _ball((22, 4, 16), 16)
+    assert _found(PLAIN, [(rib, 500), (lung, -850), (bowel, -900)]) == {}
+
+
+@pytest.mark.parametrize("levels", [PLAIN, VENOUS])
+def test_gas_in_an_organ_or_the_portal_vein(levels):
+    liver = _found(levels, [(_ball((66, 46, 24), 6), -700)])
+    assert list(liver) == [("gas_focus", "liver")]
+    vein = _found(levels, [(_ball((36, 62, 20), 4), -600), (_ball((36, 62, 34), 4), -600)])
+    assert list(vein) == [("gas_focus", "portal_vein")] and vein["gas_focus", "portal_vein"].count == 2
+
+
+@pytest.mark.parametrize(("levels", "low"), [(PLAIN, 5), (VENOUS, 40)])
+def test_a_large_low_area_but_no_streak_and_nothing_that_a_mask_names(levels, low):
+    area = _ball((62, 46, 24), 20)
+    found = _found(levels, [(area, low)])
+    assert list(found) == [("low_attenuation_area", "liver")]
+    numbers = {m.quantity: m.value for m in found["low_attenuation_area", "liver"].measurements}
+    assert numbers["mean_hu"] == pytest.approx(low, abs=14) and 10 < numbers["volume"] < 34
+    assert _found(levels, [(area, low)], extra={"liver_cyst": area}) == {}
+    streak = ORGANS["liver"] & (np.abs(np.arange(SHAPE[1]) - 42) < 2)[None, :, None]
+    assert _found(levels, [(streak, low)]) == {}
+
+
+def test_a_pancreas_of_fat_and_tissue():
+    assert list(_found(PLAIN | {"pancreas": 10})) == [("low_attenuation_organ", "pancreas")]
+    assert _found(PLAIN | {"pancreas": 38}) == {}
+    assert _found(VENOUS | {"pancreas": 60}) == {}, "with contrast no limit is known"
+
+
+@pytest.mark.parametrize("levels", [PLAIN, VENOUS])
+def test_calcium_along_the_aorta_but_not_the_spine_beside_it(levels):
+    wall = ORGANS["aorta"] & ~_tube(40, 16, 8.5) & (np.arange(SHAPE[1]) < 14)[None, :, None]
+    wall = wall & (np.arange(SHAPE[2]) % 12 < 5)[None, None, :]
+    found = _found(levels, [(wall, 800)])
+    assert list(found) == [("wall_calcium", "aorta")]
+    volume = found["wall_calcium", "aorta"].measurements[0].value
+    assert volume == pytest.approx(wall.sum() * np.prod(SPACING) / 1000, rel=0.05)
+    spine = _tube(40, 4, 20)
+    assert _found(levels, [(spine & ~ORGANS["aorta"], 600)]) == {}
+    assert _found(levels, [(spine & ~_tube(40, 17, 11), 600)]) == {}, "a mask that slipped onto bone"
+
+
+def test_the_report_says_it_and_its_sentences_are_verified():
+    changes = [(_ball((22, 14, 16), 5), 900), (_ball((36, 62, 20), 4), -600), (_ball((62, 46, 24), 20), 5)]
+    scan, masks = _scan(PLAIN | {"pancreas": 8}, changes)
+    report = generate_report(scan, segmentation=masks, patient=Patient(sex="F", age_years=50))
+    said = [s.text for s in report.sentences]
+    assert sum(text.startswith("Focus of high attenuation in the left kidney, ") for text in said) == 1
+    assert sum(text.startswith("Area of low attenuation in the liver, ") for text in said) == 2
+    assert any(text.startswith("Parenchymal attenuation in the range of tissue mixed with fat, ") for text in said)
+    first = next(s.text for s in report.sentences if s.section == "impression")
+    assert first.startswith("Focus of gas in the portal vein, ")
+    again = Measurements.from_json(report.measurements.to_json())
+    assert again.foci == report.measurements.foci and "gas_focus:portal_vein" in report.measurements.to_csv()
+
+
+def test_nothing_is_found_in_a_healthy_phantom():
+    spec = PhantomSpec(seed=5, region="abdomen", spacing_mm=(5, 5, 6), phase="non-contrast", noise_hu=30, healthy=True)
+    phantom = make_phantom(spec)
+    assert measure_scan(phantom.volume, phantom.segmentation).foci == ()
+
+
+def test_the_score_of_a_made_lesion_is_that_of_its_definition():
+    hu = np.zeros((20, 20, 4), np.int16)
+    hu[2:6, 2:6, 1], hu[3, 3, 1] = 150, 250  # 16 pixels of 0.25 mm2, peak over 200: 4 mm2 x 2
+    hu[10:14, 10:12, 2] = 420  # 2 mm2 x 4
+    hu[0, 0, 3] = 900  # below 1 mm2
+    assert agatston(hu, (0.5, 0.5, 3.0)) == pytest.approx(16.0)
+    assert agatston(hu, (0.5, 0.5, 1.5)) == pytest.approx(8.0)
+
+
+@pytest.mark.parametrize(("kvp", "why"), [(120.0, ""), (100.0, "at 120 kVp"), (None, "not stated")])
+def test_calcium_in_the_heart_has_a_score_where_the_scan_allows(kvp, why):
+    heart = _ball((60, 60, 36), 24)
+    scan, masks = _scan(PLAIN, [(heart, 42), (_ball((60, 60, 38), 6), 500)], noise_hu=8, extra={"heart": heart})
+    scan = replace(scan, study=replace(scan.study, kvp=kvp))
+    (found,) = measure_scan(scan, masks).foci
+    assert (found.kind, found.structure) == ("calcium_focus", "heart")
+    quantities = {m.quantity for m in found.measurements}
+    assert ("calcium_score" in quantities) == (not why)
+    assert [why in o.reason for o in found.omissions] == ([True] if why else [])
+    text = generate_report(scan, segmentation=masks).text
+    assert "calcium attenuation in the heart" in text and ("calcium score of the heart: " in text) == bool(why)
