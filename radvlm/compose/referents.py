@@ -117,7 +117,7 @@ def phrases_of(cited: Iterable[Citable]) -> dict[tuple[str, ...], list[Citable]]
     for item in held:
         said = [item.headline, *(_words_of_finding(item) if isinstance(item, Finding) else ())]
         ways = [*category_words(item), *_denials(item, beyond), *(w for p in filter(None, said) for w in _ways(p))]
-        for words in ways:
+        for words in filter(None, ways):
             if id(item) not in listed.setdefault(words, set()):
                 listed[words].add(id(item))
                 table.setdefault(words, []).append(item)

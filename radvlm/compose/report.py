@@ -9,6 +9,7 @@ from typing import Any
 from radvlm.compose.impression import impression
 from radvlm.compose.template import template_sentences
 from radvlm.compose.verify.sentence import verify_report
+from radvlm.compose.verify.whole_report import settled
 from radvlm.types.finding import Finding
 from radvlm.types.report import Report, Sentence
 from radvlm.types.scan_measurements import NOT_INTERPRETED
@@ -34,6 +35,8 @@ def compose_report(
             the findings carry (misplaced masks that were accepted, values that are no HU) are added where none are.
         provenance: JSON-ready facts to be stored in the report.
 
+    What two statements contradict is withdrawn where it is less certain, listed as not assessed, and told in the head.
+
     Raises VerificationError when a sentence is not true to the findings it cites, or a present finding is unsaid.
     """
     style = Style() if style is None else style
@@ -41,7 +44,12 @@ def compose_report(
     if style.spelling == "uk":
         sentences = [_in_uk(s) for s in sentences]
     head = with_doubts(tuple(examination) or examination_of(study), findings)
-    report = Report(tuple(findings), tuple(sentences), head, (), dict(provenance or {}))
+    told = dict(provenance or {})
+    kept, sentences, withdrawn = settled(findings, sentences)
+    if withdrawn:
+        told["warnings"] = [*told.get("warnings", ()), *withdrawn]
+        head = (*head, *(("Caution", what) for what in withdrawn))
+    report = Report(kept, tuple(sentences), head, (), told)
     verify_report(report)
     return report
 

@@ -100,6 +100,8 @@ class Mark:
     text: str
 
 
+#: Phrases of the cited findings by first word, longest first, and the findings that say them.
+Phrases = dict[str, list[tuple[tuple[str, ...], list[Citable]]]]
 Token = Number | Count | Named | LevelRange | Said | Probability | Mark
 
 
@@ -123,7 +125,9 @@ def scan(text: str, findings: tuple[Citable, ...]) -> list[Token]:
 def scan_words(tokens: tuple[str, ...], findings: tuple[Citable, ...]) -> list[Token]:
     """Read the words of a sentence exactly as they are."""
     found, index = [], 0
-    phrases = sorted(phrases_of(findings).items(), key=lambda item: -len(item[0]))
+    phrases: Phrases = {}
+    for said in sorted(phrases_of(findings).items(), key=lambda item: -len(item[0])):
+        phrases.setdefault(said[0][0], []).append(said)
     of_model = any(f.source is Source.MODEL for f in findings)
     while index < len(tokens):
         token, width = (_attribution(tokens, index, phrases) if of_model else None) or _next(tokens, index, phrases)
@@ -132,12 +136,11 @@ def scan_words(tokens: tuple[str, ...], findings: tuple[Citable, ...]) -> list[T
     return found
 
 
-def _attribution(
-    tokens: tuple[str, ...], index: int, phrases: list[tuple[tuple[str, ...], list[Citable]]]
-) -> tuple[Token, int] | None:
+def _attribution(tokens: tuple[str, ...], index: int, phrases: Phrases) -> tuple[Token, int] | None:
     """The words with which a model's finding is marked; and the side before one ("left | lung mass", no left lung)."""
     if tokens[index] in ("left", "right"):
-        said = max((len(p) for p, _ in phrases if _starts(tokens, index + 1, p)), default=0)
+        after = phrases.get(tokens[index + 1], ()) if index + 1 < len(tokens) else ()
+        said = max((len(p) for p, _ in after if _starts(tokens, index + 1, p)), default=0)
         terms = lexicon().terms.get(tokens[index], ())
         width = max((len(t.tokens) for t in terms if _starts(tokens, index, t.tokens)), default=0)
         return (Mark("side", tokens[index]), 1) if said and said + 1 > width else None
@@ -158,11 +161,9 @@ def _starts(tokens: tuple[str, ...], index: int, phrase: tuple[str, ...]) -> boo
     return tokens[index : index + len(phrase)] == phrase
 
 
-def _next(
-    tokens: tuple[str, ...], index: int, phrases: list[tuple[tuple[str, ...], list[Citable]]]
-) -> tuple[Token, int]:
+def _next(tokens: tuple[str, ...], index: int, phrases: Phrases) -> tuple[Token, int]:
     word, words = tokens[index], lexicon()
-    said = next((item for item in phrases if _starts(tokens, index, item[0])), None)
+    said = next((item for item in phrases.get(word, ()) if _starts(tokens, index, item[0])), None)
     terms = [t for t in words.terms.get(word, ()) if _starts(tokens, index, t.tokens)]
     width = len(terms[0].tokens) if terms else 0
     fixed = max((len(p) for p in words.phrases if _starts(tokens, index, p)), default=0)

@@ -88,7 +88,8 @@ _ARTICLE = re.compile(r"^(?:a|an|any|the)\s+", re.I)
 class Paraphrases:
     """``same`` maps words to those of the normal form; ``entailed`` a category to what it also says."""
 
-    same: Mapping[str, tuple[tuple[Words, Words], ...]]  # by first word, longest first
+    same: Mapping[Words, Words]
+    lengths: Mapping[str, tuple[int, ...]]  # of the phrases that begin with a word, longest first
     entailed: Mapping[str, tuple[str, ...]]
     denied: Mapping[str, tuple[str, ...]]
 
@@ -99,11 +100,12 @@ def paraphrases() -> Paraphrases:
     data = yaml.safe_load(files("radvlm.wording").joinpath("paraphrases.yaml").read_text(encoding="utf-8"))
     pairs = {tokenize(other): tokenize(words) for words, others in data["same"].items() for other in others}
     pairs |= {words: tokenize(state) for state, words in _states(data)}
-    by_first: dict[str, list[tuple[Words, Words]]] = {}
-    for other, words in pairs.items():
-        by_first.setdefault(other[0], []).append((other, words))
+    lengths: dict[str, set[int]] = {}
+    for other in pairs:
+        lengths.setdefault(other[0], set()).add(len(other))
     return Paraphrases(
-        MappingProxyType({k: tuple(sorted(v, key=lambda pair: -len(pair[0]))) for k, v in by_first.items()}),
+        MappingProxyType(pairs),
+        MappingProxyType({word: tuple(sorted(held, reverse=True)) for word, held in lengths.items()}),
         MappingProxyType({k: tuple(v) for k, v in data["entailed"].items()}),
         MappingProxyType({k: tuple(v) for k, v in data["denied"].items()}),
     )
@@ -135,13 +137,14 @@ def _states(data: Mapping) -> Iterator[tuple[str, Words]]:
 
 def normal(words: Words) -> Words:
     """Words in their normal form, the longest phrase first at each place."""
-    table, index = paraphrases().same, 0
+    table, lengths, index = paraphrases().same, paraphrases().lengths, 0
     found: list[str] = []
     while index < len(words):
-        for other, same in table.get(words[index], ()):
-            if words[index : index + len(other)] == other:
+        for length in lengths.get(words[index], ()):
+            same = table.get(words[index : index + length])
+            if same is not None:
                 found += same
-                index += len(other)
+                index += length
                 break
         else:
             found.append(words[index])

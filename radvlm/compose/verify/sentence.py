@@ -41,6 +41,7 @@ from radvlm.compose.verify.claims import (
 )
 from radvlm.compose.verify.model_claims import check_attribution
 from radvlm.compose.verify.normal_form import wordings
+from radvlm.compose.verify.whole_report import contradictions
 from radvlm.errors import VerificationError
 from radvlm.types.anatomy import USUAL_LEVELS, is_lesion_kind, structure, structures
 from radvlm.types.finding import Citable, Finding, Source, Status
@@ -164,7 +165,7 @@ def verify_sentence(sentence: Sentence) -> str | None:
 
 
 def verify_report(report: Report) -> None:
-    """Check every sentence, that counted lesions are all there are, and that no model speaks against the masks.
+    """Check every sentence, that counts leave nothing out, that no model speaks against masks, and the whole.
 
     Raises VerificationError naming the first sentence that fails.
     """
@@ -175,6 +176,9 @@ def verify_report(report: Report) -> None:
     settled = conflicts(report.findings)
     if settled:
         raise VerificationError("a model says nothing of what the masks have settled", settled[0])
+    contrary = contradictions(report.findings, report.sentences)
+    if contrary:
+        raise VerificationError("no two statements of a report contradict each other", contrary[0].what)
 
 
 def overlooked(sentence: Sentence, findings: Sequence[Finding]) -> str | None:
@@ -328,7 +332,8 @@ class _Check:
     def _part(self, part: _Part, pending: list[_Part]) -> None:
         named: list[Named] = part.of(Named)
         self._names_are_cited(part, named)
-        told = [(cue, q) for cue, q in _CUES if f" {cue} " in f" {part.words} "]
+        text = f" {part.words} "
+        told = [(cue, q) for cue, q in _CUES if f" {cue} " in text]
         cues = frozenset().union(
             *(
                 q

@@ -1,0 +1,125 @@
+"""No two statements of a report contradict each other; what does is withdrawn, listed and told."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+import hand_made
+import made_reports
+from radvlm.compose import compose_report, verify_report
+from radvlm.compose.verify.whole_report import REASON, contradictions, settled
+from radvlm.errors import VerificationError
+from radvlm.interpret import interpret
+from radvlm.types.finding import Finding, Status
+from radvlm.types.report import Report, Sentence
+from radvlm.types.study import Patient
+
+ADULT = Patient(sex="F", age_years=63)
+
+
+@pytest.fixture(scope="module")
+def report() -> Report:
+    return compose_report(interpret(hand_made.complete_abdomen(), patient=ADULT))
+
+
+def _finding(report: Report, kind: str, site: str = "") -> Finding:
+    return next(f for f in report.findings if f.kind == kind and site in ("", f.site))
+
+
+@pytest.mark.parametrize("seed", range(40, 52))
+def test_reports_of_made_up_measurements_are_whole(seed: int) -> None:
+    made = made_reports.of_made_up(seed)
+    assert contradictions(made.findings, made.sentences) == []
+    assert not any("Withdrawn" in text for _, text in made.examination)
+
+
+@pytest.mark.slow
+def test_reports_of_phantoms_are_whole() -> None:
+    for seed, region in ((1, "abdomen"), (2, "chest")):
+        made = made_reports.of_phantom(seed, region, 6.0)
+        assert contradictions(made.findings, made.sentences) == []
+
+
+@pytest.mark.slow
+def test_a_report_of_a_real_scan_is_whole(real_data: object) -> None:
+    _, make = next(made_reports.reports())
+    made = make()
+    assert contradictions(made.findings, made.sentences) == []
+
+
+def test_findings_that_cannot_both_be(report: Report) -> None:
+    spleen, cyst = _finding(report, "organ", "spleen"), _finding(report, "kidney_cyst_left")
+    effusion = _finding(report, "pleural_effusion_right")
+    absent = Finding("X1", "organ", Status.ABSENT, "spleen", "spleen", category="not seen in the imaged range")
+    no_cyst = Finding("X2", "kidney_cyst_left", Status.ABSENT, "kidney_left", "kidneys")
+    wrong_side = replace(
+        effusion, id="X3", locations=("lung_lower_lobe_left",), regions=effusion.regions, assessments=()
+    )
+    other_phase = replace(cyst, id=cyst.id, phase="arterial")
+    for added, gone, what in (
+        ((absent,), "X1", "Spleen is both present and absent"),
+        ((no_cyst,), "X2", "both present and absent"),
+        ((wrong_side,), "X3", "lies in the left lower lobe"),
+    ):
+        found = contradictions((*report.findings, *added), ())
+        assert any(what in c.what for c in found) and any(gone in c.less_certain for c in found), found
+    changed = tuple(other_phase if f is cyst else f for f in report.findings)
+    assert any("two contrast phases" in c.what for c in contradictions(changed, ()))
+    assert spleen.status is Status.PRESENT
+
+
+@pytest.mark.parametrize(
+    ("text", "site", "what"),
+    [
+        ("The liver is incompletely imaged.", "liver", "included in the scan and incompletely imaged"),
+        ("The gallbladder is not seen in the imaged range.", "gallbladder", "not seen in the imaged range"),
+    ],
+)
+def test_sentences_that_cannot_both_stand(report: Report, text: str, site: str, what: str) -> None:
+    """The second sentence is true to a finding of its own, as a fault upstream would make it."""
+    organ = _finding(report, "organ", site)
+    cut = text.endswith("incompletely imaged.")
+    other = replace(organ, category=text.rstrip(".").split(" is ")[1], cut_by=("inferior",) if cut else ())
+    held = [
+        Sentence(f"The {site} is included in the scan.", organ.section, (organ,)),
+        Sentence(text, organ.section, (other,)),
+    ]
+    assert [what in c.what for c in contradictions((), held)] == [True]
+    assert [c.sentence for c in contradictions((), held)] == [held[1]]
+
+
+def test_two_sizes_of_one_lesion(report: Report) -> None:
+    stone = _finding(report, "gallstone")
+    told = [
+        Sentence("1.2 x 0.9 cm gallstone.", "biliary", (stone,)),
+        Sentence("12 x 9 mm gallstone.", "impression", (stone,)),
+    ]
+    assert contradictions((), told) == []
+    wrong = replace(told[1], text="1.4 x 0.9 cm gallstone.")
+    assert [c.sentence for c in contradictions((), [told[0], wrong])] == [wrong]
+
+
+def test_what_contradicts_is_withdrawn_listed_and_told(report: Report) -> None:
+    """The report is still written; nothing vanishes without a word."""
+    no_cyst = Finding("X2", "kidney_cyst_left", Status.ABSENT, "kidney_left", "kidneys")
+    with pytest.raises(VerificationError, match="contradict"):
+        verify_report(replace(report, findings=(*report.findings, no_cyst)))
+    made = compose_report((*report.findings, no_cyst))
+    assert not any("No left renal cyst" in s.text for s in made.sentences)
+    assert any("renal cyst in the upper pole of the left kidney" in s.text for s in made.sentences)
+    assert any(f.reason == REASON for f in made.not_assessed)
+    assert any("Withdrawn from the report" in text for _, text in made.examination)
+    assert made.provenance["warnings"]
+
+
+def test_a_present_finding_whose_sentence_is_withdrawn_is_listed(report: Report) -> None:
+    organ = _finding(report, "organ", "gallbladder")
+    twice = Sentence("The gallbladder is not seen in the imaged range.", "impression", (organ,))
+    other = replace(organ, category="not seen in the imaged range")
+    kept, sentences, told = settled(
+        (other, *(f for f in report.findings if f is not organ)),
+        [Sentence("The gallbladder is included in the scan.", "biliary", (other,)), replace(twice, findings=(other,))],
+    )
+    assert len(told) == 1 and len(sentences) == 1 and any(f.id == organ.id for f in kept)
