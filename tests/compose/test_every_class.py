@@ -162,3 +162,19 @@ def test_the_more_urgent_comes_first_and_many_small_lesions_push_nothing_out() -
         numbers = hand_made.numbers([aorta, *_spine(), *whole, *more], lesions)
         told = [s.text for s in compose_report(interpret(numbers, patient=ADULT)).impression]
         assert told[0].startswith(leads) and any("neurysm" in t for t in told[:2]), told
+
+
+def test_a_hemorrhage_is_said_with_its_side() -> None:
+    half = hand_made.lesion("intracerebral_hemorrhage", 1, 31.0, 22.0, host="brain", locations=("brain_half_left",))
+    numbers = hand_made.numbers([hand_made.organ("brain"), hand_made.organ("intracerebral_hemorrhage")], [half])
+    told = compose_report(interpret(numbers, patient=ADULT)).impression[0].text
+    assert told == "3.1 x 2.2 cm intracerebral hemorrhage in the left half of the brain."
+
+
+@pytest.mark.parametrize(
+    ("name", "words"), [("aorta_false_lumen", "aortic dissection"), ("hip_implant", "hip implant")]
+)
+def test_a_few_stray_voxels_are_no_disease(name: str, words: str) -> None:
+    report = _report(hand_made.organ(name, 0.06, voxels=9))
+    assert f"- {words}: fewer than 10 voxels are labeled, which may be an error of the masks" in report.text
+    assert words not in " ".join(s.text.lower() for s in report.sentences)
