@@ -133,7 +133,10 @@ def _section(section: str, findings: Sequence[Finding], judged: Sequence[Citable
 def _unjudged_numbers(
     section: str, findings: Sequence[Finding], sentences: Sequence[Sentence], style: Style
 ) -> list[Sentence]:
-    """The numbers whose judgement waits for the age or the sex of the patient: "Abdominal aorta diameter 2.4 cm." """
+    """The numbers whose judgement waits for the age or the sex of the patient: "Abdominal aorta diameter 2.4 cm."
+
+    The caliper that another part of the vessel has already is not said again as that of this part.
+    """
     organs = {f.site: f for f in findings if f.kind == "organ" and f.status is Status.PRESENT}
     texts: dict[str, Sentence] = {}
     for waiting in findings:
@@ -431,6 +434,8 @@ def _remaining(section: str, finding: Citable, style: Style) -> Sentence:
         text = f"{part} diameter {length_text(first.value, style)}, {finding.category}."
         return Sentence(capital(text), section, (finding,))
     if first is not None and site and finding.status is Status.ABSENT:
+        if part and first.quantity != "diameter":
+            value = length_text(first.value, style)  # the part is named already
         return Sentence(f"The {part or site} {be(False)} {finding.category} ({value}).", section, (finding,))
     if first is not None and site and first.quantity.endswith("_diameter"):  # "trunk diameter of the pulmonary artery"
         name = first.quantity.replace("_", " ")

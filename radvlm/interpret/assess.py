@@ -39,6 +39,8 @@ NOT_SEEN = "not seen in the imaged range"
 HOST_NOT_SEEN = "the organ is not seen in the imaged range"
 NO_MASK = "no mask was provided"
 NO_CT = "no CT was given, only masks"
+#: A diameter of the aorta that is not abdominal: it was measured ...
+MEASURED_ABOVE = "the widest diameter was measured"
 #: Kinds of structures that no sentence speaks of, so that their number stands where the judgement is listed.
 _WITHOUT_SENTENCE = ("body", "cavity", "tissue")
 #: What a judgement waits for although the number is known; a quiet rule is listed for these alone.
@@ -157,8 +159,8 @@ def outside_abdomen(rule: Rule, case: Case, measurement: Measurement) -> str | N
             return None
         near = nearest_level(heights, height)
         if near:
-            return f"the widest diameter was measured at the level of {structure(near).words.split()[0]}"
-        return "the widest diameter was measured in the thorax" if part else "the level of the diameter is not known"
+            return f"{MEASURED_ABOVE} at the level of {structure(near).words.split()[0]}"
+        return f"{MEASURED_ABOVE} in the thorax" if part else "the level of the diameter is not known"
     if numbers.structure("heart") is None:
         return None
     return "the level of the diameter is not known"
@@ -410,7 +412,8 @@ def _of_structure(rule: Rule, case: Case, name: str) -> Outcome:
         return not_assessed(rule, name, missing)
     elsewhere = outside_abdomen(rule, case, value)
     if elsewhere is not None:
-        return not_assessed(rule, name, elsewhere, measurements=(value,))
+        is_thoracic = elsewhere.startswith(MEASURED_ABOVE)  # then it is no number of the abdominal part
+        return not_assessed(rule, name, elsewhere, measurements=() if is_thoracic else (value,))
     verdict = judge(rule, case.patient, judged(value))
     outcome = verdict.outcome
     if outcome.category is None or unmet_criterion(rule, record):
