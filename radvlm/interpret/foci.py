@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from radvlm.interpret.assess import Case
+from radvlm.interpret.assess import Case, unassessed
 from radvlm.types.anatomy import structure
 from radvlm.types.finding import Finding, Source, Status
 from radvlm.types.scan_measurements import Focus
@@ -15,6 +15,7 @@ WORDS = {
     "low_attenuation_area": ("area of low attenuation", "areas of low attenuation"),
     "low_attenuation_organ": ("attenuation in the range of tissue mixed with fat",) * 2,
     "wall_calcium": ("foci of calcium attenuation along the wall",) * 2,
+    "calcium_focus": ("focus of calcium attenuation", "foci of calcium attenuation"),
 }
 #: Gas in an organ or the portal vein is told within hours (of bowel ischemia or an abscess it may be the only sign), a
 #: large low area within days, a dense focus in the report; the others stay out of the impression.
@@ -24,19 +25,25 @@ URGENCY = {
     "low_attenuation_area": Urgency.DAYS,
     "low_attenuation_organ": Urgency.NONE,
     "wall_calcium": Urgency.NONE,
+    "calcium_focus": Urgency.NONE,
 }
 REASON = "seen by attenuation alone, not by a mask of its own; certainty low"
 
 
 def foci(case: Case) -> list[Finding]:
     """One finding a kind and structure."""
-    return [_finding(case, focus) for focus in case.measurements.foci]
+    found = [_finding(case, focus) for focus in case.measurements.foci]
+    for focus in case.measurements.foci:
+        row = structure(focus.structure)
+        words = f"calcium score of the {row.words}"
+        found += [unassessed(o.quantity, row.name, row.section, words, o.reason) for o in focus.omissions]
+    return found
 
 
 def _finding(case: Case, focus: Focus) -> Finding:
     row, record = structure(focus.structure), case.measurements.structure(focus.structure)
     numbers = focus.measurements
-    if record is not None and record.cut_by and focus.kind == "wall_calcium":
+    if record is not None and record.cut_by and focus.kind in ("wall_calcium", "calcium_focus"):
         numbers = ()  # how much of it lies outside the scan is not known
     one, several = WORDS[focus.kind]
     return Finding(

@@ -13,6 +13,7 @@ plain scan, as in fatty replacement (the pancreatic index). Error rates: docs/me
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -23,9 +24,10 @@ from radvlm.quantify.organ import foreign_labels
 from radvlm.quantify.parenchyma import robust_center, tissue_samples
 from radvlm.types.anatomy import structure
 from radvlm.types.geometry import Box
-from radvlm.types.measurement import Measurement
+from radvlm.types.measurement import Measurement, Omission
 from radvlm.types.scan_measurements import Focus, Phase, StructureMeasurements
 from radvlm.types.segmentation import Segmentation
+from radvlm.types.study import Study
 
 #: Dense foci: limit in HU, and how many standard deviations of the organ above its median at least.
 DENSE_HU, DENSE_SD = 130.0, 6.0
@@ -59,12 +61,19 @@ LOW_MOST = 0.45
 PANCREAS_RATIO, PANCREAS_BELOW_HU = 0.7, 15.0
 #: Calcium in the wall of the aorta: HU above enhanced blood, and mL below which nothing is said.
 CALCIUM_ABOVE_BLOOD_HU, CALCIUM_ML = 150.0, 0.05
+#: Tube voltage and distance of slices (mm) for which a calcium score is defined.
+SCORE_KVP, SCORE_SLICES_MM = 120.0, (2.4, 3.1)
 
 
 def find_foci(
-    segmentation: Segmentation, structures: Sequence[StructureMeasurements], hu: np.ndarray, phase: Phase
+    segmentation: Segmentation,
+    structures: Sequence[StructureMeasurements],
+    hu: np.ndarray,
+    phase: Phase,
+    study: Study | None = None,
 ) -> tuple[Focus, ...]:
     """Every focus and area of a scan, in the order of the structures; ``hu`` is the whole scan in HU."""
+    heart = "coronary_arteries" if "coronary_arteries" in segmentation.places else "heart"
     found: list[Focus | None] = []
     plain = phase.certain and phase.name == "non-contrast"
     tissue = {r.structure: m.value for r in structures if (m := r.measurement("parenchyma_hu")) is not None}
@@ -86,7 +95,11 @@ def find_foci(
         if name == "aorta":
             contrast = max(0.0, median - 70.0)
             limit = max(DENSE_HU, median + DENSE_SD * spread, median + CALCIUM_ABOVE_BLOOD_HU if contrast else 0.0)
-            found.append(_wall_calcium(segmentation, name, hu, limit, median))
+            found.append(_calcium(segmentation, name, hu, limit, "wall_calcium"))
+        if name == heart and plain:
+            limit = max(DENSE_HU, median + DENSE_SD * spread)
+            calcium = _calcium(segmentation, name, hu, limit, "calcium_focus")
+            found.append(_scored(segmentation, hu, calcium, limit, study))
     return tuple(focus for focus in found if focus is not None)
 
 
@@ -228,8 +241,67 @@ def _low_pancreas(record: StructureMeasurements, pancreas_hu: float, spleen_hu: 
     return Focus("low_attenuation_organ", record.structure, 1, (number,), record.region.centroid_mm)
 
 
-def _wall_calcium(segmentation: Segmentation, name: str, hu: np.ndarray, limit: float, median: float) -> Focus | None:
-    """Dense regions in a vessel or at its edge, without those that belong to bone."""
+def _calcium(segmentation: Segmentation, name: str, hu: np.ndarray, limit: float, kind: str) -> Focus | None:
+    """Dense regions in a vessel or the heart or at its edge, without those that belong to bone or a device."""
+    found = _dense_in_wall(segmentation, name, hu, limit)
+    if found is None:
+        return None
+    box, calcium, count = found
+    volume = float(np.count_nonzero(calcium)) * segmentation.geometry.voxel_volume_mm3 / 1000
+    if volume < CALCIUM_ML:
+        return None
+    middle = segmentation.geometry.to_world(np.argwhere(calcium).mean(axis=0) + box.start)
+    number = Measurement("volume", volume, f"voxels of {limit:.0f} HU and more", None, name)
+    return Focus(kind, name, count, (number,), (float(middle[0]), float(middle[1]), float(middle[2])))
+
+
+def _scored(
+    segmentation: Segmentation, hu: np.ndarray, focus: Focus | None, limit: float, study: Study | None
+) -> Focus | None:
+    """The calcium of the heart with a score in the manner of Agatston where the scan is one that it is defined for."""
+    found = None if focus is None else _dense_in_wall(segmentation, focus.structure, hu, limit)
+    if focus is None or found is None:
+        return focus
+    slice_mm = segmentation.geometry.spacing_mm[2]
+    reason = ""
+    if study is None or study.kvp is None:
+        reason = "the tube voltage is not stated"
+    elif abs(study.kvp - SCORE_KVP) > 1:
+        reason = f"the score is defined at {SCORE_KVP:.0f} kVp, and this scan has {study.kvp:.0f}"
+    elif not SCORE_SLICES_MM[0] <= slice_mm <= SCORE_SLICES_MM[1]:
+        reason = f"the score is defined for slices of 2.5 to 3 mm, and these lie {slice_mm:.1f} mm apart"
+    elif limit > DENSE_HU:
+        reason = "the scan is too noisy for the limit of 130 HU"
+    if reason:
+        return replace(focus, omissions=(Omission("calcium_score", focus.structure, reason),))
+    box, calcium, _ = found
+    score = agatston(np.where(calcium, hu[box.slices], 0), segmentation.geometry.spacing_mm)
+    number = Measurement("calcium_score", score, "area by slice, weighted by its peak", None, focus.structure)
+    return replace(focus, measurements=(*focus.measurements, number))
+
+
+def agatston(hu: np.ndarray, spacing_mm: tuple[float, float, float]) -> float:
+    """Sum over slices of the area (mm2) of each dense region times 1 to 4 by its peak (130, 200, 300, 400 HU).
+
+    For slices of 3 mm, others in proportion; regions below 1 mm2 do not count.
+    """
+    from scipy.ndimage import label, maximum, sum_labels
+
+    pixel, total = spacing_mm[0] * spacing_mm[1], 0.0
+    for k in range(hu.shape[2]):
+        numbered, count = label(hu[:, :, k] >= DENSE_HU, np.ones((3, 3)))
+        if count:
+            areas = sum_labels(np.ones(numbered.shape), numbered, range(1, count + 1)) * pixel
+            peaks = np.asarray(maximum(hu[:, :, k], numbered, range(1, count + 1)))
+            weights = np.digitize(peaks, (DENSE_HU, 200, 300, 400))
+            total += float((areas * weights)[areas >= 1.0].sum())
+    return total * spacing_mm[2] / 3.0
+
+
+def _dense_in_wall(
+    segmentation: Segmentation, name: str, hu: np.ndarray, limit: float
+) -> tuple[Box, np.ndarray, int] | None:
+    """The box, the voxels and the number of the dense regions that lie in a structure or at its edge."""
     box = segmentation.boxes[name].grown((1, 1, 0), segmentation.geometry.shape)
     wall = dilated(segmentation.mask_in_box(name, box), (1, 1, 0))
     for other, place in segmentation.places.items():
@@ -243,12 +315,7 @@ def _wall_calcium(segmentation: Segmentation, name: str, hu: np.ndarray, limit: 
     total, own = np.bincount(everything.ravel()), np.bincount(everything.ravel(), weights=wall.ravel())
     labels = [int(everything[tuple(np.argwhere(numbered == r.value)[0])]) for r in regions if r.voxels >= MIN_VOXELS]
     kept = {label for label in labels if own[label] >= WITHIN * total[label]}
-    volume = sum(int(total[label]) for label in kept) * segmentation.geometry.voxel_volume_mm3 / 1000
-    if volume < CALCIUM_ML:
-        return None
-    middle = segmentation.geometry.to_world(np.argwhere(np.isin(everything, sorted(kept))).mean(axis=0) + box.start)
-    number = Measurement("volume", volume, f"voxels of {limit:.0f} HU and more in the wall", None, name)
-    return Focus("wall_calcium", name, len(kept), (number,), (float(middle[0]), float(middle[1]), float(middle[2])))
+    return (box, np.isin(everything, sorted(kept)), len(kept)) if kept else None
 
 
 def _meet(one: Box, other: Box) -> bool:

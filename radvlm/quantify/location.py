@@ -34,6 +34,10 @@ _PAIRED_HOSTS: Mapping[str, tuple[str, ...]] = {
 }
 #: Lesions that lie in whatever bone they touch.
 _IN_BONE = ("bone_lesion", "vertebra_fracture")
+#: Lesions of the skull that have no host organ, and take their side from the brain.
+_IN_SKULL = ("brain_aneurysm",)
+#: Nearer to the midline of the brain than this, a lesion has no side.
+MIDLINE_MM = 10.0
 #: Fluid and air around a lung, which take their side from the lung.
 _AROUND_LUNG = ("pleural_effusion", "pneumothorax")
 #: Parts worth naming; ducts, vessels and chambers are not places of a lesion.
@@ -129,7 +133,24 @@ class Locator:
             if host
             else {}
         )
-        return self._shares(around, parts, MIN_SHARE)
+        found = self._shares(around, parts, MIN_SHARE)
+        return found or (self._half_of_brain(center) if host == "brain" or lesion in _IN_SKULL else ())
+
+    def _half_of_brain(self, center: tuple[float, float, float]) -> tuple[str, ...]:
+        """The half by the middle of the brain in the slice of the lesion; () near the midline, or of a brain that the
+        field of view cuts from the side."""
+        if "brain" not in self._segmentation.places or {"left", "right"} & set(self._segmentation.cut_faces("brain")):
+            return ()
+        box = self._segmentation.boxes["brain"]
+        level = min(max(round(center[2]), box.start[2]), box.stop[2] - 1) - box.start[2]
+        across = np.flatnonzero(self._segmentation.mask_in_box("brain")[:, :, level].any(axis=1))
+        if not across.size:
+            return ()
+        middle = box.start[0] + (across[0] + across[-1]) / 2
+        off_mm = (center[0] - middle) * self._segmentation.geometry.spacing_mm[0]
+        if abs(off_mm) < MIDLINE_MM:
+            return ()
+        return ("brain_half_right",) if off_mm > 0 else ("brain_half_left",)
 
     def _side_of_midline(self, right_index: float) -> tuple[str, ...]:
         boxes = self._segmentation.boxes

@@ -132,7 +132,8 @@ def measure_scan(
     if doubt:
         structures = tuple(without_attenuation(record, doubt) for record in structures)
         lesions = [without_attenuation(lesion, doubt) for lesion in lesions]
-    foci = () if hu is None or phase is None or doubt else find_foci(segmentation, structures, hu, phase)
+    study = Study() if volume is None else volume.study
+    foci = () if hu is None or phase is None or doubt else find_foci(segmentation, structures, hu, phase, study)
     head = (segmentation.absent, phase, segmentation.geometry, tuple(decisions))
     return Measurements(structures, tuple(lesions), *head, foci)
 

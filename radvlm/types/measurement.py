@@ -71,6 +71,7 @@ QUANTITIES: dict[str, str] = {
     "airways_pointing": "1",
     # of lungs, airways, fluid, body composition
     "emphysema_index": "percent",
+    "calcium_score": "1",
     "minimum_area": "mm2",
     "tracheal_index": "1",
     "cardiothoracic_ratio": "1",

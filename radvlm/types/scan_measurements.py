@@ -174,7 +174,14 @@ class LesionMeasurements:
 
 
 #: What attenuation alone shows in an organ and no mask names.
-FOCUS_KINDS = ("high_attenuation_focus", "gas_focus", "low_attenuation_area", "low_attenuation_organ", "wall_calcium")
+FOCUS_KINDS = (
+    "high_attenuation_focus",
+    "gas_focus",
+    "low_attenuation_area",
+    "low_attenuation_organ",
+    "wall_calcium",
+    "calcium_focus",
+)
 
 
 @dataclass(frozen=True)
@@ -185,6 +192,7 @@ class Focus:
         kind: one of FOCUS_KINDS. structure: where it lies. count: how many separate ones.
         measurements: numbers of the largest (``diameter``, ``mean_hu``) and the ``volume`` of all.
         center_mm: center of the largest, RAS+ mm.
+        omissions: what was not measured of it, and why.
     """
 
     kind: str
@@ -192,6 +200,7 @@ class Focus:
     count: int
     measurements: tuple[Measurement, ...]
     center_mm: tuple[float, float, float]
+    omissions: tuple[Omission, ...] = ()
 
 
 Row = dict[str, str | float | int | None]
@@ -316,6 +325,7 @@ class Measurements:
             named: Row = {"region": f"{focus.kind}:{focus.structure}", "structure": focus.structure}
             place: Row = {"instance": focus.count, "level": "focus", "host": "", "location": "", "cut_by": ""}
             rows += _measured_rows({**named, **place}, focus.measurements)
+            rows += [_row({**named, **place}, o.quantity, reason_missing=o.reason) for o in focus.omissions]
         return rows
 
     def to_csv(self) -> str:

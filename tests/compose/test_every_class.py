@@ -162,3 +162,10 @@ def test_the_more_urgent_comes_first_and_many_small_lesions_push_nothing_out() -
         numbers = hand_made.numbers([aorta, *_spine(), *whole, *more], lesions)
         told = [s.text for s in compose_report(interpret(numbers, patient=ADULT)).impression]
         assert told[0].startswith(leads) and any("neurysm" in t for t in told[:2]), told
+
+
+def test_a_hemorrhage_is_said_with_its_side() -> None:
+    half = hand_made.lesion("intracerebral_hemorrhage", 1, 31.0, 22.0, host="brain", locations=("brain_half_left",))
+    numbers = hand_made.numbers([hand_made.organ("brain"), hand_made.organ("intracerebral_hemorrhage")], [half])
+    told = compose_report(interpret(numbers, patient=ADULT)).impression[0].text
+    assert told == "3.1 x 2.2 cm intracerebral hemorrhage in the left half of the brain."

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -10,6 +12,7 @@ from radvlm.io import load_segmentation, load_volume
 from radvlm.phantom import make_phantom
 from radvlm.phantom.spec import PhantomSpec
 from radvlm.quantify import measure_scan
+from radvlm.quantify.foci import agatston
 from radvlm.types.scan_measurements import Measurements
 
 pytestmark = pytest.mark.slow
@@ -149,3 +152,26 @@ def test_nothing_is_found_in_a_healthy_phantom():
     spec = PhantomSpec(seed=5, region="abdomen", spacing_mm=(5, 5, 6), phase="non-contrast", noise_hu=30, healthy=True)
     phantom = make_phantom(spec)
     assert measure_scan(phantom.volume, phantom.segmentation).foci == ()
+
+
+def test_the_score_of_a_made_lesion_is_that_of_its_definition():
+    hu = np.zeros((20, 20, 4), np.int16)
+    hu[2:6, 2:6, 1], hu[3, 3, 1] = 150, 250  # 16 pixels of 0.25 mm2, peak over 200: 4 mm2 x 2
+    hu[10:14, 10:12, 2] = 420  # 2 mm2 x 4
+    hu[0, 0, 3] = 900  # below 1 mm2
+    assert agatston(hu, (0.5, 0.5, 3.0)) == pytest.approx(16.0)
+    assert agatston(hu, (0.5, 0.5, 1.5)) == pytest.approx(8.0)
+
+
+@pytest.mark.parametrize(("kvp", "why"), [(120.0, ""), (100.0, "at 120 kVp"), (None, "not stated")])
+def test_calcium_in_the_heart_has_a_score_where_the_scan_allows(kvp, why):
+    heart = _ball((60, 60, 36), 24)
+    scan, masks = _scan(PLAIN, [(heart, 42), (_ball((60, 60, 38), 6), 500)], noise_hu=8, extra={"heart": heart})
+    scan = replace(scan, study=replace(scan.study, kvp=kvp))
+    (found,) = measure_scan(scan, masks).foci
+    assert (found.kind, found.structure) == ("calcium_focus", "heart")
+    quantities = {m.quantity for m in found.measurements}
+    assert ("calcium_score" in quantities) == (not why)
+    assert [why in o.reason for o in found.omissions] == ([True] if why else [])
+    text = generate_report(scan, segmentation=masks).text
+    assert "calcium attenuation in the heart" in text and ("calcium score of the heart: " in text) == bool(why)

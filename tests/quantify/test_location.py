@@ -199,3 +199,19 @@ def test_where_two_vertebrae_overlap_the_nearer_center_decides():
         "lymph_node": block((26, 29), (12, 16), (9, 12)),
     }
     assert lesions(masks)[0].level == "vertebrae_L2"
+
+
+@pytest.mark.parametrize("kind", ["intracerebral_hemorrhage", "brain_lesion", "brain_aneurysm"])
+@pytest.mark.parametrize(
+    ("x", "half"), [((6, 10), ("brain_half_left",)), ((18, 22), ()), ((30, 34), ("brain_half_right",))]
+)
+def test_a_lesion_of_the_brain_has_a_side_off_the_midline(kind, x, half):
+    brain = block((4, 36), (4, 26), (4, 26))
+    assert lesions({"brain": brain, kind: block(x, (12, 16), (12, 16))})[0].locations == half
+    assert lesions({"brain": block((0, 36), (4, 26), (4, 26)), kind: block(x, (12, 16), (12, 16))})[0].locations == ()
+
+
+def test_the_side_is_that_of_the_slice_of_a_tilted_head():
+    brain = block((2, 18), (4, 26), (2, 14)) | block((22, 38), (4, 26), (14, 28))
+    found = lesions({"brain": brain, "brain_lesion": block((23, 26), (12, 16), (20, 23))})
+    assert found[0].locations == ("brain_half_left",)
