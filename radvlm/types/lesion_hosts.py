@@ -130,7 +130,7 @@ def gap_mm(
 
     spacing = np.array(segmentation.geometry.spacing_mm)
     reach = tuple(int(most_mm / s) + 1 for s in spacing)
-    window = box.grown(reach, segmentation.geometry.shape)  # type: ignore[arg-type]
+    window = box.grown(reach, segmentation.geometry.shape)
     held = _held(segmentation, names, window)
     if held is None or not held.any():
         return most_mm
