@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from radvlm.errors import FileFormatError
@@ -186,7 +186,7 @@ class Frame:
     values: PixelValues
     marks: tuple[str, ...]
     stated_images: tuple[int, int] = (0, 0)
-    person: Person = Person()
+    person: Person = field(default_factory=Person)
 
     @property
     def has_place(self) -> bool:

@@ -62,8 +62,8 @@ def check_one_person(persons: Sequence[Person], has_id: bool, name: str) -> list
         has_id: they have one PatientID. Then a single difference may be a correction or a fault of anonymization.
         name: of the series, for messages.
     """
-    names = {person.name for person in persons} - {frozenset()}
-    births, sexes = ({value for value in values if value} for values in zip(*((p.birth, p.sex) for p in persons)))
+    names = {person.name for person in persons if person.name}
+    births, sexes = {p.birth for p in persons} - {""}, {p.sex for p in persons} - {""}
     each = [
         what
         for what, count in (("PatientName", len(names)), ("PatientBirthDate", len(births)))
