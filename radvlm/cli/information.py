@@ -25,8 +25,9 @@ def run_series(args: argparse.Namespace) -> None:
     """Print the series of a DICOM folder."""
     from radvlm.io.dicom_series import list_series
 
+    listed = list_series(args.folder[0] if len(args.folder) == 1 else args.folder)
     print("    number  plane         slices  matrix     description / UID, or folder where it has none")
-    for r in list_series(args.folder[0] if len(args.folder) == 1 else args.folder):
+    for r in listed:
         mark = "*" if r.chosen else " "
         told = "".join(f" [{words}]" for words in (r.acquisition, "" if r.values == "HU" else r.values) if words)
         print(

@@ -6,7 +6,9 @@ Their finding says what it is in ``headline`` (``left hip implant``), so that th
 
 from __future__ import annotations
 
-from radvlm.interpret.assess import Case, cut_reason, measured, omitted
+from dataclasses import replace
+
+from radvlm.interpret.assess import SMALLEST_ORGAN_VOXELS, Case, cut_reason, measured, omitted
 from radvlm.types.anatomy import LEVELS, RARE_LEVELS, structure
 from radvlm.types.finding import Finding, Status
 from radvlm.types.measurement import Measurement
@@ -33,10 +35,20 @@ def diseases(case: Case) -> list[Finding]:
     found = []
     for record in case.measurements.structures:
         if record.structure == "aorta_false_lumen":
-            found.append(_dissection(case, record))
+            found.append(_doubtful(_dissection(case, record), record))
         elif structure(record.structure).kind == "device":
-            found.append(_device(case, record))
+            found.append(_doubtful(_device(case, record), record))
     return found
+
+
+def _doubtful(finding: Finding, record: StructureMeasurements) -> Finding:
+    """The finding as it is, or open where so few voxels are labeled that they may be an error of the masks."""
+    if record.region.voxels >= SMALLEST_ORGAN_VOXELS:
+        return finding
+    reason = f"fewer than {SMALLEST_ORGAN_VOXELS} voxels are labeled, which may be an error of the masks"
+    return replace(
+        finding, status=Status.INDETERMINATE, category="", headline="", reason=reason, importance=0.0, cut_by=()
+    )
 
 
 def is_disease_or_device(name: str, case: Case) -> bool:

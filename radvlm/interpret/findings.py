@@ -384,15 +384,18 @@ def _judge(case: Case) -> _Judgements:
 def _without_alternatives(rules: Rules, results: list[tuple[str, Outcome]]) -> list[Assessment | Finding]:
     """Of a rule and its alternative, the one that gave a class.
 
-    What one rule judged is not listed as "not assessed" because another rule on the same matter could not be applied.
+    What one rule judged is not listed as "not assessed" because another rule on the same matter could not be applied;
+    and an alternative is not listed beside a rule that has its number and waits for something.
     """
     gave = {rule_id: outcome.kind for rule_id, outcome in results if isinstance(outcome, Assessment)}
     alternatives = {r.id: r.alternative_to for r in rules.rules if r.alternative_to}
+    waiting = {rule_id for rule_id, outcome in results if isinstance(outcome, Finding) and outcome.measurements}
     return [
         outcome
         for rule_id, outcome in results
         if outcome is not None
         and alternatives.get(rule_id) not in gave
+        and not (isinstance(outcome, Finding) and alternatives.get(rule_id) in waiting)
         and not (isinstance(outcome, Finding) and outcome.kind in gave.values())
     ]
 

@@ -43,6 +43,8 @@ WITHIN = 0.8
 REACH = 4
 #: Fewer voxels are noise, save of a region that is twice as far from the organ.
 MIN_VOXELS = 3
+#: HU that a dense region reaches somewhere; streaks of an otherwise quiet organ do not.
+DENSE_PEAK_HU = 200.0
 #: Regions of a lower mean (HU) must be compact: diameter of a ball of their volume over their longest caliper. Streaks
 #: are not.
 SURELY_DENSE_HU, COMPACT = 300.0, 0.4
@@ -149,11 +151,10 @@ def _is_region(
     farthest = float(np.abs(values.astype(np.float64) - median).max())
     if region.voxels < MIN_VOXELS and farthest < 2 * abs(limit - median):
         return False
-    if (
-        limit > median
-        and float(values.mean()) < SURELY_DENSE_HU
-        and _compactness(numbered, region, segmentation) < COMPACT
-    ):
+    is_dense = limit > median
+    if is_dense and float(values.max()) < DENSE_PEAK_HU:
+        return False
+    if is_dense and float(values.mean()) < SURELY_DENSE_HU and _compactness(numbered, region, segmentation) < COMPACT:
         return False
     around, _ = components(_beyond(limit, median)(hu[near.slices]))
     seed = np.argwhere(numbered[region.box.slices] == region.value)[0]

@@ -169,3 +169,12 @@ def test_a_hemorrhage_is_said_with_its_side() -> None:
     numbers = hand_made.numbers([hand_made.organ("brain"), hand_made.organ("intracerebral_hemorrhage")], [half])
     told = compose_report(interpret(numbers, patient=ADULT)).impression[0].text
     assert told == "3.1 x 2.2 cm intracerebral hemorrhage in the left half of the brain."
+
+
+@pytest.mark.parametrize(
+    ("name", "words"), [("aorta_false_lumen", "aortic dissection"), ("hip_implant", "hip implant")]
+)
+def test_a_few_stray_voxels_are_no_disease(name: str, words: str) -> None:
+    report = _report(hand_made.organ(name, 0.06, voxels=9))
+    assert f"- {words}: fewer than 10 voxels are labeled, which may be an error of the masks" in report.text
+    assert words not in " ".join(s.text.lower() for s in report.sentences)

@@ -98,7 +98,7 @@ def test_liver_size_uses_body_size_where_it_is_known() -> None:
     ("liver", "spleen", "first", "second"),
     [
         (35, 50, Status.PRESENT, Status.PRESENT),
-        (45, 50, Status.PRESENT, Status.INDETERMINATE),
+        (45, 50, Status.INDETERMINATE, Status.INDETERMINATE),
         (49, 50, Status.INDETERMINATE, Status.INDETERMINATE),
         (60, 50, Status.INDETERMINATE, Status.ABSENT),
     ],
