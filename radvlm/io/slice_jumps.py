@@ -54,7 +54,9 @@ def following_slices(stack: np.ndarray, rescales: Sequence[tuple[float, float]])
     """(slice, step in HU) where the rescale changes and the values follow it, with the first slice after it."""
     rows, columns = (max(1, n // (4 * PIXELS)) for n in stack.shape[1:])
     grid = stack[:, ::rows, ::columns]
-    found, tissue, air = [], [], []
+    found: list[tuple[int, float]] = []
+    tissue: list[float] = []
+    air: list[float] = []
     for k in range(1, min(len(grid), len(rescales))):
         (slope, intercept), (next_slope, next_intercept) = rescales[k - 1], rescales[k]
         if (slope, intercept) == (next_slope, next_intercept) or not slope or not next_slope:
