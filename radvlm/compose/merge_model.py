@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from radvlm.types.anatomy import structure
+from radvlm.types.anatomy import ancestry, structure
 from radvlm.types.finding import Finding, Source, Status, citable
 from radvlm.types.finding_kinds import any_finding_kind, base_kind, is_sayable, side_of, sided_kind, vocabulary_name
 from radvlm.types.mask_verdict import masks_say, sides_of
@@ -20,6 +20,7 @@ from radvlm.types.region import Region
 #: Section of what a model says of a scan that is unlike those of its training.
 OUTSIDE_DOMAIN = "outside_domain"
 NOT_SHOWN = "nothing shows the organ in this scan"
+NOT_SEEN = "the model does not see the organ, which the masks show"
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,10 @@ def reconcile(findings: Sequence[Finding], model_output: ModelOutput, unseen: It
             continue
         verdict = masks_say(score.finding, score.site, findings)
         if verdict is None:
-            found.append(as_finding(score, f"F{len(found) + 1}", score.site in missing, outside))
+            reason = "" if score.site not in missing else NOT_SEEN if _shown(score.site, findings) else NOT_SHOWN
+            if outside and reason and score.status is not Status.PRESENT:
+                continue  # nobody asks what it missed of a scan that it does not know
+            found.append(as_finding(score, f"F{len(found) + 1}", reason, outside))
             continue
         text = f"{named(score)} (probability {score.probability:.2f})"
         if score.status is Status.INDETERMINATE and verdict.status is Status.ABSENT:
@@ -70,15 +74,22 @@ def named(score: FindingScore) -> str:
     return f"{side} {score.words}".strip()
 
 
-def as_finding(score: FindingScore, number: str, is_unseen: bool = False, is_outside: bool = False) -> Finding:
+def _shown(site: str, findings: Sequence[Finding]) -> bool:
+    """Whether measured findings show an organ or a part of it."""
+    return any(
+        site in ancestry(region.structure) for f in findings if f.source is not Source.MODEL for region in f.regions
+    )
+
+
+def as_finding(score: FindingScore, number: str, unseen: str = "", is_outside: bool = False) -> Finding:
     """The finding of a score that the masks say nothing of; outside the model's domain it leads nothing.
 
-    ``is_unseen``: nothing shows the organ in this scan. ``is_outside``: the scan is unlike those of the training.
+    ``unseen``: why what is not there cannot be denied. ``is_outside``: the scan is unlike those of the training.
     """
     row = any_finding_kind(score.finding)
     status, reason = score.status, ""
-    if is_unseen and status is not Status.PRESENT:
-        status, reason = Status.NOT_ASSESSED, NOT_SHOWN
+    if unseen and status is not Status.PRESENT:
+        status, reason = Status.NOT_ASSESSED, unseen
     elif status is Status.INDETERMINATE:
         reason = f"probability {score.probability:.2f} lies between the model's thresholds for absent and present"
     regions: tuple[Region, ...] = ()

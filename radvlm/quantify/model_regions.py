@@ -26,7 +26,7 @@ from radvlm.types.volume import Volume
 MOST_FOREIGN, LEAST_OWN = 0.5, 0.1
 #: A finding farther than this (mm) from its organ is not in it; a cell of the model's maps is 6 mm.
 REACH_MM = 12.0
-#: Two findings share their place when the voxels of both are this share of those of either.
+#: Two findings share their place when the voxels of both are this share of those of the smaller one.
 SAME_PLACE = 0.5
 #: Outside the body: air (HU) that reaches the edge of its slice.
 OUTER_AIR_HU = -900
@@ -216,7 +216,7 @@ def _doubled(scores: Sequence[FindingScore], own: Segmentation | None) -> list[t
 
 
 def _overlap(one: _Place, other: _Place) -> float:
-    """Voxels in both, as a share of those in either."""
+    """Voxels in both, as a share of those of the smaller one."""
     if not _meets(one.box, other.box):
         return 0.0
     start = tuple(max(a, b) for a, b in zip(one.box.start, other.box.start, strict=True))
@@ -227,4 +227,4 @@ def _overlap(one: _Place, other: _Place) -> float:
         return place.mask[tuple(offset)]
 
     both = int(np.count_nonzero(part(one) & part(other)))
-    return both / (int(np.count_nonzero(one.mask)) + int(np.count_nonzero(other.mask)) - both)
+    return both / min(int(np.count_nonzero(one.mask)), int(np.count_nonzero(other.mask)))

@@ -194,6 +194,14 @@ def test_an_organ_that_the_model_does_not_see_is_not_assessed(no_masks: tuple[Fi
     report = guided_report(no_masks, _reading(fakes.scores({"bladder_lesion": 0.02})), unseen=("urinary_bladder",))
     assert "bladder lesion: nothing shows the organ in this scan" in report.text
     assert "bladder lesion seen" not in report.text
+    box = Box((0, 0, 0), (1, 1, 1))
+    region = Region("urinary_bladder", "urinary_bladder", box, 1, 0.001, (0.0, 0.0, 0.0))
+    shown = Finding("F99", "organ", Status.PRESENT, "urinary_bladder", "kidneys", (region,))
+    scores = fakes.scores({"bladder_lesion": 0.02}, rest=None)
+    seen = guided_report((shown,), _reading(scores), unseen=("urinary_bladder",))
+    assert "bladder lesion: the model does not see the organ, which the masks show" in seen.text
+    outside = guided_report((shown,), replace(_reading(scores), outside_domain=UNLIKE), unseen=("urinary_bladder",))
+    assert "does not see" not in outside.text and "bladder lesion" not in outside.text
 
 
 UNLIKE = "this scan is unlike those that tiny was trained on"
