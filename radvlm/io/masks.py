@@ -27,7 +27,7 @@ from radvlm.io.dicom_seg import (
     segment_structure,
     unnamed_segments,
 )
-from radvlm.io.file_bytes import path_exists, require_regular
+from radvlm.io.file_bytes import named_path, path_exists, require_regular
 from radvlm.io.finding_stacks import finding_sentences, unstacked
 from radvlm.io.grids_apart import require_overlap, require_own_affine
 from radvlm.io.image_files import read_image, read_stored, stem_of
@@ -123,7 +123,7 @@ def load_segmentation(
     elif isinstance(source, Mapping):
         found = _from_mapping(source, like)
     elif isinstance(source, (str, PathLike)):
-        found = _from_path(Path(source), like, scheme)
+        found = _from_path(named_path(source, "a mask"), like, scheme)
     else:
         found = _from_label_image(raw_from_object(source, like), "the mask", like, scheme)
     if isinstance(like, Volume):
@@ -630,7 +630,8 @@ def _from_mapping(source: Mapping[Any, Any], like: Volume | Geometry | None) -> 
 
     def reader(key: str, value: Any) -> Callable[[], RawImage]:
         if isinstance(value, (str, PathLike)):
-            return lambda: read_image(value)
+            path = named_path(value, "a mask")
+            return lambda: read_image(path)
         return lambda: raw_from_object(value, like, key)
 
     masks = [(str(named[key]), str(key), reader(key, value)) for key, value in source.items()]
