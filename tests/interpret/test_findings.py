@@ -400,7 +400,7 @@ def test_a_diameter_near_a_limit_is_said_with_every_class_that_is_possible(
 def test_a_normal_artery_on_a_coarse_grid_is_no_alarm(
     sex: str, diameter: float, voxel: float, words: str, headline: bool
 ) -> None:
-    """The truth exceeds the chord of a vessel by a third of a voxel; only what is at its limit reaches the impression."""
+    """The truth exceeds a chord by a third of a voxel; only what is at its limit reaches the impression."""
     artery = hand_made.organ("iliac_artery_left")
     chord = Measurement("diameter", diameter, VESSEL_CHORD, voxel, "iliac_artery_left")
     artery = dataclasses.replace(artery, measurements=(*artery.measurements, chord))
