@@ -101,6 +101,7 @@ def main() -> None:
     parser.add_argument("--falsehoods", type=int, default=100_000, help="stop after so many")
     parser.add_argument("--show", type=int, help="print so many of each that went wrong, and stop")
     parser.add_argument("--summary", action="store_true", help="write the result of the parts so far, and stop")
+    parser.add_argument("--only", default="", help="reports whose name begins so: made_up, phantom, real")
     options = parser.parse_args()
     OUT.mkdir(parents=True, exist_ok=True)
     if options.show is not None:
@@ -119,7 +120,7 @@ def main() -> None:
         for name, make in made_reports.reports():
             if number >= options.falsehoods:
                 break
-            if name in done:
+            if name in done or not name.startswith(options.only):
                 continue
             start = time.process_time()
             report = make()
@@ -127,7 +128,10 @@ def main() -> None:
             record["seconds"] = round(time.process_time() - start, 1)
             (OUT / f"{name}.json").write_text(json.dumps(record))
             number += sum(record["falsehoods"].values())
-            print(f"{name}: {number} falsehoods, {len(record['passed'])} passed, {len(record['refused'])} refused")
+            print(
+                f"{name}: {number} falsehoods, {len(record['passed'])} passed, {len(record['refused'])} refused",
+                flush=True,
+            )
     result = summary()
     write_result("adversary", result["falsehoods"], result)
 

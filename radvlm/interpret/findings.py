@@ -255,8 +255,8 @@ def _lesions(case: Case, judged: _Judgements) -> list[Finding]:
 def _unmeasured(case: Case) -> list[Finding]:
     """What masks label as a lesion and nobody can measure: open whether it is one, and never left out.
 
-    The fluid of a structure is told as a whole, small areas included. A speck beside a lesion that was measured, smaller
-    than what is worth a look by itself, may well be noise of the mask and stays out of the impression.
+    The fluid of a structure is told as a whole, small areas included. A speck beside a lesion that was measured may
+    well be noise of the mask and stays out of the impression.
     """
     found, numbers = [], case.measurements
     for areas in numbers.unmeasured:
