@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from radvlm.errors import FileFormatError
 from radvlm.io.dicom_files import DicomFile, parsing
+from radvlm.io.dicom_persons import DATE_TAGS, PERSON_TAGS, Person, person_of
 from radvlm.io.dicom_values import PixelValues, pixel_values
 from radvlm.types.geometry import MAX_AXIS
 
@@ -87,9 +88,8 @@ TAGS = (
     "Modality",
     "PatientID",
     "IssuerOfPatientID",
-    "PatientBirthDate",
-    "PatientSex",
-    "StudyDate",
+    *PERSON_TAGS,
+    *(name for name in DATE_TAGS if name != "AcquisitionDateTime"),
     "StudyID",
     "AccessionNumber",
     "PatientOrientation",
@@ -186,6 +186,7 @@ class Frame:
     values: PixelValues
     marks: tuple[str, ...]
     stated_images: tuple[int, int] = (0, 0)
+    person: Person = field(default_factory=Person)
 
     @property
     def has_place(self) -> bool:
@@ -336,6 +337,7 @@ def _frame(file: DicomFile, header: Any, number: int, groups: list[Any]) -> Fram
         values=_values(header, groups, image_type),
         marks=_marks(file, header, groups, image_type),
         stated_images=_stated_images(header),
+        person=person_of(header),
     )
 
 

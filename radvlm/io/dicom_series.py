@@ -37,7 +37,9 @@ from radvlm.io.dicom_frames import (
     left_out,
     short_text,
 )
+from radvlm.io.dicom_persons import check_one_person, check_one_study
 from radvlm.io.dicom_values import PixelValues, Scale
+from radvlm.io.file_bytes import named_path
 from radvlm.io.hu_rulers import doubted
 from radvlm.types.provenance import UNREAD, Decision
 
@@ -149,7 +151,10 @@ class Catalog:
 
 def list_series(source: str | Path | Sequence[str | Path]) -> tuple[SeriesRecord, ...]:
     """The CT stacks in a folder, a zip or a list of files, largest first, without reading pixels."""
-    paths = Path(source) if isinstance(source, (str, Path)) else [Path(path) for path in source]
+    if isinstance(source, (str, Path)):
+        source = [source]
+    given = [named_path(path, "a CT") for path in source]
+    paths = given[0] if len(given) == 1 else given
     stacks = sorted(catalog(paths).stacks, key=_rank, reverse=True)
     choices = _choices(stacks)
     return tuple(
@@ -421,18 +426,21 @@ def _one_scan(stack: Stack, series: Sequence[Stack], is_asked_for: bool) -> list
     patients = {frame.patient_key for frame in frames} - {""}
     if len(patients) > 1:
         raise InputError(rule, f"{stack}: images of {len(patients)} PatientIDs", remedy)
+    persons = [frame.person for frame in frames]
+    doubts = check_one_person(persons, bool(patients) and all(frame.patient_key for frame in frames), str(stack))
+    doubts += check_one_study(persons, [frame.study.uid for frame in frames])
     own = [frame for s in series if not is_asked_for and s.plane == stack.plane for frame in s.frames] or stack.frames
     places = {frame.frame_of_reference_uid for frame in own} - {""}
     if len(places) >= max(3, len(own)):
         what = "Each image has a FrameOfReferenceUID of its own (a fault of an export); their positions were trusted."
-        return [Decision("dicom", what, warning=True)]
+        return [*doubts, Decision("dicom", what, warning=True)]
     if len(places) > 1:
         raise InputError(
             "the positions of a series are in one frame of reference",
             f"{stack}: images in {len(places)} FrameOfReferenceUIDs",
             "Pass the images of one of them (acquisition=, or a list of files)",
         )
-    return []
+    return doubts
 
 
 def _orientation_doubts(stack: Stack) -> list[Decision]:

@@ -78,7 +78,7 @@ def read_dicom(
             frames, dropped, plan, shear, hu = _on_grid(stack, reader)
     refuse_nonfinite(hu, f"{stack}")
     rescales = {(frame.slope or 1.0, frame.intercept or 0.0) for frame in frames}
-    jumps = slice_jumps(hu) if len(rescales) > 1 and reader.rescale is None else ()
+    jumps = slice_jumps(hu, _applied(frames, plan)) if len(rescales) > 1 and reader.rescale is None else ()
     if rescale == "auto":
         header = rescales.pop() if len(rescales) == 1 else (1.0, 0.0)
         hu, judged = correct_rescaled(hu, *header, name=str(stack))
@@ -137,6 +137,12 @@ def _on_grid(
         reader.notes.clear()
         hu = _assembled(frames, plan, shear, reader, np.dtype(np.float32))
     return frames, dropped, plan, shear, hu
+
+
+def _applied(frames: list[Frame], plan: SlicePlan) -> list[tuple[float, float]]:
+    """(slope, intercept) of each slice of the grid, of an interpolated one those of the slice below it."""
+    own = [(frame.slope or 1.0, frame.intercept or 0.0) for frame in frames]
+    return [own[int(lower)] for lower in plan.lower]
 
 
 def _require_hu(stack: Stack, rescale: Rescale) -> tuple[Decision, ...]:

@@ -219,6 +219,14 @@ def test_lists_share_their_predicate(two_kidneys: tuple[Finding, ...]) -> None:
         ("The right adrenal gland is incompletely imaged.", False),
         ("The right adrenal gland and left adrenal gland are incompletely imaged.", False),
         ("Both adrenal glands are incompletely imaged.", False),
+        ("Right adrenal gland and left adrenal gland: completely included in the field of view.", False),
+        ("Right adrenal gland, left adrenal gland: incompletely imaged.", False),
+        ("Partially imaged right adrenal gland and left adrenal gland.", False),
+        ("Completely imaged right adrenal gland and left adrenal gland.", False),
+        ("Completely imaged right adrenal gland.", True),
+        ("Right adrenal gland: completely included in the field of view.", True),
+        ("Left adrenal gland: incompletely imaged.", True),
+        ("Incompletely imaged left adrenal gland.", True),
     ):
         assert (_said(two_kidneys, text, *sites, section="adrenals") is None) is true, text
 

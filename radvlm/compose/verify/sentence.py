@@ -18,6 +18,7 @@ nothing speaks of what the part before it named.
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -149,6 +150,18 @@ class _Part:
         return bool(self.of(Named) or self.of(LevelRange)) and not (
             self.of(Number) or self.of(Count) or self.of(Said) or self.marks("negation") or self.marks("whole")
         )
+
+    @property
+    def extent_before_names(self) -> list[Token]:
+        """Words on how much of something is in the scan that stand before all names."""
+        ahead = itertools.takewhile(lambda t: not isinstance(t, (Named, LevelRange)), self.tokens)
+        if not (self.of(Named) or self.of(LevelRange)):
+            return []
+        return [
+            t
+            for t in ahead
+            if (isinstance(t, Mark) and t.kind == "whole") or (isinstance(t, Said) and t.text in CUT_PHRASES)
+        ]
 
 
 def verify_sentence(sentence: Sentence) -> str | None:
@@ -322,9 +335,15 @@ class _Check:
         if len(set(levels)) < len(levels):
             raise _Refused("a vertebral level is named twice")
         pending: list[_Part] = []
+        extent: list[Token] = []  # "completely included" before a list holds for all of it
         for part in parts:
-            if part.opens not in (",", "and", "or", ""):
+            names = bool(part.of(Named) or part.of(LevelRange))
+            if part.opens not in (",", "and", "or", "") and not (part.opens == ":" and not names):
                 pending = []
+            if extent and part.only_names and part.opens in (",", "and", "or"):
+                part = _Part(part.opens, [*extent, *part.tokens])
+            else:
+                extent = part.extent_before_names
             self._part(part, pending)
             pending = [*pending, part] if part.only_names else []
 
