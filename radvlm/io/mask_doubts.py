@@ -1,7 +1,7 @@
 """Single masks among right ones that cannot be what their name says: mirrored, or two names exchanged.
 
 What is said of all masks together (``placement``) does not show one wrong file among many. Here each structure is
-looked at by itself, and only wide contradictions count. *Mirrored*: the edges of a structure follow nothing in the scan, many
+looked at by itself, and only wide contradictions count. *Mirrored*: the edges of a structure follow nothing, many
 of its voxels have an attenuation that it cannot have (or lie in another organ), and both are mended when it is
 mirrored back onto a place that no other mask holds. *Exchanged*: two structures lie to each other the other way round
 in two directions, each beyond what large or ectopic organs do, while the rest of the body is in order. On real and
@@ -122,9 +122,9 @@ def _exchanged(points: MaskPoints, segmentation: Segmentation) -> Iterator[tuple
     if is_usual and _great_vessels_reversed(points):
         yield "aorta", "inferior_vena_cava"
     d = apart("spleen", "kidney_left")
-    if d is not None and d[0] > 15 and d[2] < -15 and size_ml("spleen") < LARGE_SPLEEN_ML:
-        if _mirrors_right_kidney(points):
-            yield "spleen", "kidney_left"
+    is_below = d is not None and d[0] > 15 and d[2] < -15
+    if is_below and size_ml("spleen") < LARGE_SPLEEN_ML and _mirrors_right_kidney(points):
+        yield "spleen", "kidney_left"
     if (d := apart("spleen", "stomach")) is not None and is_usual and d[0] > 15 and d[1] > 25:
         yield "spleen", "stomach"
     if (d := apart("pancreas", "duodenum")) is not None and is_usual and d[0] > 15 and d[2] < -10:
