@@ -48,6 +48,7 @@ from radvlm.types.anatomy import USUAL_LEVELS, is_lesion_kind, structure, struct
 from radvlm.types.finding import Citable, Finding, Source, Status
 from radvlm.types.measurement import AORTA_PARTS, PORTAL_PARTS, PULMONARY_PARTS, Measurement
 from radvlm.types.report import Report, Sentence
+from radvlm.types.scan_measurements import FOCUS_KINDS
 from radvlm.wording.numbers import renderings
 from radvlm.wording.spelling import to_us
 from radvlm.wording.structure_names import part_names
@@ -217,6 +218,9 @@ def overlooked(sentence: Sentence, findings: Sequence[Finding]) -> str | None:
         and f.id not in cited
         and f.site in sited
     ]
+    further = [f.id for f in findings if kinds and _is_unmeasured([f]) and base_name(f.kind) in kinds]
+    if further and set(tokenize(sentence.text)) & {"only", "single", "solitary"}:
+        return f"it says that there are no more, and {', '.join(further)} may be"
     if not missed:
         return None
     counts = set(tokenize(sentence.text)) & {"only", "largest"}
@@ -566,7 +570,8 @@ class _Check:
 
     def _count(self, count: Count, part: _Part, candidates: list[Subject]) -> None:
         terms = [t for token in part.of(Named) for t in token.options]
-        lesions = [s for s in self.subjects if s.lesion and s.is_seen and any(s.lesion in t.names for t in terms)]
+        seen = [s for s in self.subjects if s.lesion and s.is_seen and not _is_unmeasured(s.findings)]
+        lesions = [s for s in seen if any(s.lesion in t.names for t in terms)]
         hosts = [
             t
             for token in part.of(Named)
@@ -589,6 +594,13 @@ class _Check:
             values = [m for f in self.findings for m in f.measurements if m.quantity == "count"]
             if any((count.word, "1") in renderings(m) for m in values):
                 return
+        if count.least == count.most and any(
+            m.quantity == "count" and round(m.value) == count.least
+            for f in self.findings
+            if f.kind in FOCUS_KINDS
+            for m in f.measurements
+        ):
+            return
         raise _Refused(f"{count.word!r} counts nothing that is cited")
 
     def _number(self, number: Number, part: _Part, candidates: list[Subject]) -> list[Subject]:
@@ -598,7 +610,12 @@ class _Check:
         if not fits:
             raise _Refused(f"{shown} is not a measurement of {_who(candidates)}")
         quantity = "axes" if len(number.values) == 2 else number.unit + " ".join(sorted(self.cues))
-        if largest:
+        of_focus = all(any(f.kind in FOCUS_KINDS for f in s.findings) for s in fits) and number.unit in (
+            "mm",
+            "cm",
+            "HU",
+        )
+        if largest and not of_focus:  # diameter and attenuation of foci are those of the largest
             kinds = {base_name(s.lesion) for s in fits if s.lesion}
             peers = [s for s in self.subjects if s.lesion and base_name(s.lesion) in kinds]
             most = max((p.size for p in peers), default=0.0)
@@ -649,6 +666,8 @@ class _Check:
         names = {name for token in tokens for term in token.options for name in term.names}
         for subject in lesions:
             alone = of_a_kind[base_name(subject.lesion)] == 1
+            if any(f.status is Status.INDETERMINATE and f.id in said for f in subject.findings):
+                continue  # areas too small to be measured, in the very words of their finding
             mentioned = subject.lesion in names
             mentioned = mentioned or any(f.source is Source.MODEL for f in subject.findings)  # see attribution
             if not mentioned or (subject.key not in self.counted | self.described and not alone):
@@ -657,6 +676,13 @@ class _Check:
     def _is_hedged(self) -> bool:
         words = {t.text for clause in self.clauses for part in clause for t in part.of(Said)}
         return bool(words & {"uncertain", "possibly"})
+
+
+def _is_unmeasured(findings: Sequence[Citable]) -> bool:
+    """Whether masks label it as a lesion and nobody measured it, so that it counts as none."""
+    return all(
+        f.status is Status.INDETERMINATE and f.source is Source.MASKS and is_lesion_kind(f.kind) for f in findings
+    )
 
 
 #: Words beside a number that say what it is -> its unit.
