@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
+
+from radvlm.errors import InputError
 
 if TYPE_CHECKING:
     from radvlm.retrieve import SearchOptions
@@ -47,15 +51,31 @@ def require_output(args: argparse.Namespace) -> None:
     """FileFormatError when what a command is to write cannot be written; asked before anything is read."""
     from radvlm.files.atomic import require_writable_file, require_writable_folder
 
-    output = getattr(args, "output", None)
+    output, page = getattr(args, "output", None), getattr(args, "page", None)
     if output is not None and args.output_is_folder:
-        require_writable_folder(output)
+        if hasattr(args, "no_page"):
+            from radvlm.files.report_folder import require_report_folder
+
+            require_report_folder(output, page=not args.no_page)
+        else:
+            require_writable_folder(output)
     elif output is not None:
         require_writable_file(output)
-    if isinstance(getattr(args, "page", None), str):
-        require_writable_file(args.page)
+    if isinstance(page, str):
+        require_writable_file(page)
     if getattr(args, "action", None) in ("add", "remove"):
         require_writable_folder(args.index)
+    for target in (output, page):
+        if isinstance(target, str):
+            remove_leftovers(target, files_inside=args.output_is_folder and not hasattr(args, "no_page"))
+
+
+def remove_leftovers(target: str | os.PathLike[str], *, files_inside: bool) -> None:
+    """Remove what killed runs left of an output, and say so on stderr; ``files_inside`` as in ``remove_abandoned``."""
+    from radvlm.files.staging import remove_abandoned
+
+    for path in remove_abandoned(target, files_inside=files_inside):
+        print(f"note: Removed {path}, which a run that was stopped had left.", file=sys.stderr)
 
 
 def ct_argument(parser: argparse.ArgumentParser, *, required: bool = True, more: str = "") -> None:
@@ -87,6 +107,23 @@ def with_negative_slopes(arguments: Sequence[str]) -> list[str]:
         else:
             words.append(word)
     return words
+
+
+def refuse_empty_words(arguments: Sequence[str]) -> None:
+    """InputError for an argument without a character, which is what a variable of the shell that is not set becomes.
+
+    Read as a path it would be the current folder, and as an option it would pass for one that was not given.
+    """
+    for number, word in enumerate(arguments):
+        if word and not re.fullmatch(r"--[a-z-]+=", word):
+            continue
+        before = arguments[number - 1] if number else ""
+        option = word.rstrip("=") or (before if re.fullmatch(r"-\w|--[a-z-]+", before) else "")
+        raise InputError(
+            "every argument has at least one character",
+            f"{option} with nothing after it" if option.strip() else f"an empty argument (number {number + 1})",
+            "Is a variable of the shell not set? The current folder is .",
+        )
 
 
 def rescale_text(text: str) -> str:

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 
 from radvlm.cli import calibrate, compare, evaluate, index, information, measure, models, report, train
-from radvlm.cli.arguments import require_output, with_negative_slopes
+from radvlm.cli.arguments import refuse_empty_words, require_output, with_negative_slopes
 from radvlm.cli.option_words import in_options
 from radvlm.errors import RadvlmError
 from radvlm.version import __version__
@@ -44,7 +44,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0 for success, 2 for bad input (argparse exits with 2 by itself), 3 when cases of an evaluation failed, 130 when
     stopped from the keyboard.
     """
-    args = build_parser().parse_args(with_negative_slopes(sys.argv[1:] if arguments is None else arguments))
+    words = sys.argv[1:] if arguments is None else arguments
+    try:
+        refuse_empty_words(words)
+    except RadvlmError as error:
+        print(f"radvlm: {error}", file=sys.stderr)
+        return EXIT_ERROR
+    args = build_parser().parse_args(with_negative_slopes(words))
     try:
         require_output(args)
         return args.run(args) or 0

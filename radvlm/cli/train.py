@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from radvlm.cli.arguments import output_argument
+from radvlm.cli.arguments import output_argument, remove_leftovers
 from radvlm.errors import InputError
 
 
@@ -37,5 +37,6 @@ def run(args: argparse.Namespace) -> None:
 
     output = args.output or Path("out") / Path(args.config).stem
     require_writable_folder(output)
+    remove_leftovers(output, files_inside=True)
     folder = train_model(args.config, output, resume=args.resume, progress=None if args.quiet else show)
     print(f"Written to {folder}", file=sys.stderr)

@@ -2,26 +2,31 @@
 
 What lay there before stays until the new content is complete, and is back where the last step fails. With ``durable``
 that also holds after a power cut. A kill between the two renames that replace a folder leaves the old one beside its
-place, under a name that ends with ``.old``. Also here: the digest of a file, and the one clock.
+place, under a name that ends with ``.old``; what else a kill leaves is found by ``staging.remove_abandoned``. A link is
+written through: what it leads to is replaced, and the link stays. Also here: the digest of a file, and the one clock.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import shutil
+import stat
 import tempfile
-import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 from radvlm.errors import FileFormatError
+from radvlm.files.staging import name_beside, staged_file, staged_folder
 
 #: With less space than this nothing is started: a report without its page takes about as much.
 LEAST_FREE_BYTES = 4 * 2**20
+#: What lies here is an open file of a process, even where it leads to a regular file.
+_STREAMS = ("/dev/std", "/dev/fd/", "/proc/")
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> Path:
@@ -33,11 +38,17 @@ def write_bytes(path: str | os.PathLike[str], content: bytes) -> Path:
     """Write a file, whole or not at all. Raises FileFormatError when the folder cannot be written."""
     target = Path(path)
     try:
+        if _is_stream(target):
+            target.write_bytes(content)
+            return target
         with whole_file(target) as beside:
             beside.write_bytes(content)
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: a NUL character in the path
+        reason = getattr(error, "strerror", None) or str(error)
         raise FileFormatError(
-            "the output can be written", f"{target}: {error.strerror or error}", "Create the folder, or choose another"
+            "the output can be written",
+            f"{target}: {reason}",
+            "Free some space" if is_full(error) else "Create the folder, or choose another",
         ) from error
     return target
 
@@ -45,16 +56,14 @@ def write_bytes(path: str | os.PathLike[str], content: bytes) -> Path:
 @contextmanager
 def whole_file(target: Path, *, durable: bool = False) -> Iterator[Path]:
     """Give a path to write to; the file there becomes ``target`` when the block ends without an error."""
-    beside = _beside(target, "part")
-    try:
+    place = _place(target)
+    with staged_file(place) as beside:
         yield beside
         if durable:
             _flush(beside)
-        beside.replace(target)
+        beside.replace(place)
         if durable:
-            _flush(target.parent)
-    finally:
-        beside.unlink(missing_ok=True)
+            _flush(place.parent)
 
 
 @contextmanager
@@ -63,21 +72,22 @@ def whole_folder(target: Path, *, replace: bool = True, durable: bool = False) -
 
     Parents of ``target`` are made. With ``replace=False`` an older folder stays, and OSError is raised at the end.
     """
-    with _folder_beside(target) as beside:
+    place = _place(target)
+    with staged_folder(place) as beside:
         yield beside
         if durable:
             _flush_tree(beside)
-        old = _beside(target, "old")
-        if replace and target.exists():
-            target.rename(old)
+        old = name_beside(place, "old")
+        if replace and place.exists():
+            place.rename(old)
         try:
-            beside.rename(target)
+            beside.rename(place)
         except BaseException:
             if old.exists():
-                old.rename(target)
+                old.rename(place)
             raise
         if durable:
-            _flush(target.parent)
+            _flush(place.parent)
         shutil.rmtree(old, ignore_errors=True)
 
 
@@ -87,13 +97,17 @@ def whole_files(folder: Path, names: Sequence[str]) -> Iterator[Path]:
 
     ``names`` are the files that belong together: one that is in ``folder`` and was not written again is removed. Other
     files there are left alone. Where a file cannot be put in its place, ``folder`` is as it was before.
+
+    In a folder that exists they are written inside it, because only there it is certain that a rename works: it may be
+    the current folder, a link, one that is mounted, or lie in one that may not be written to.
     """
-    with _folder_beside(folder) as beside:
+    folder = _place(folder)
+    with staged_folder(folder, folder if folder.is_dir() else None) as beside:
         yield beside
         if not folder.exists():
             beside.rename(folder)
             return
-        with _folder_beside(folder) as old:
+        with staged_folder(folder, folder) as old:
             kept = [name for name in names if (folder / name).exists()]
             for name in kept:
                 shutil.copy2(folder / name, old / name)
@@ -117,15 +131,24 @@ def require_writable_folder(folder: str | os.PathLike[str]) -> None:
 
     Nothing is made but a file without a name that is gone again.
     """
+    _refuse_empty(folder)
     path = Path(folder)
     nearest = path
     while not _exists(nearest) and nearest.parent != nearest:
+        _refuse_lost_link(nearest, path)
         nearest = nearest.parent
     if not nearest.is_dir():
+        what = "a file" if nearest.is_file() else "no folder"
         raise FileFormatError(
             "the output goes to a folder",
-            f"{path}: {nearest} is a file" if nearest != path else f"{path} is a file",
+            f"{path}: {nearest} is {what}" if nearest != path else f"{path} is {what}",
             "Choose another folder, or move the file out of the way",
+        )
+    if nearest == path and not _place(path).name:
+        raise FileFormatError(
+            "the output goes to a folder of its own",
+            f"{path}, which is the root of the file system",
+            "Name a folder in it",
         )
     try:
         with tempfile.TemporaryFile(dir=nearest):
@@ -146,16 +169,71 @@ def require_writable_folder(folder: str | os.PathLike[str]) -> None:
 
 def require_writable_file(path: str | os.PathLike[str]) -> None:
     """FileFormatError when a file cannot be written: its folder is missing or closed, or a folder has its name."""
+    _refuse_empty(path)
     target = Path(path)
     if _exists(target) and target.is_dir():
         raise FileFormatError("the output is a file", f"{target} is a folder", "Name a file inside it")
+    if _is_stream(target):
+        if not os.access(target, os.W_OK):
+            raise FileFormatError("the output can be written", f"{target}", "Choose a file that you may write to")
+        return
+    if not _exists(target):
+        with contextlib.suppress(ValueError):
+            target = _place(target)  # a link to a file that is still to be made
+        _refuse_lost_link(target, Path(path))
     if not _exists(target.parent):
         raise FileFormatError(
             "the output goes to a folder that exists",
-            f"{target}: there is no folder {target.parent.absolute()}",
+            f"{path}: there is no folder {target.parent.absolute()}",
             "Create the folder, or choose another",
         )
     require_writable_folder(target.parent)
+    try:
+        _refuse_unusable_name(target)
+    except (OSError, ValueError) as error:
+        raise FileFormatError(
+            "the output can be written", f"{path}: {getattr(error, 'strerror', None) or error}", "Choose another name"
+        ) from error
+
+
+def is_full(error: BaseException) -> bool:
+    """True when an error says that no space is left, on the disk or to this user."""
+    return getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
+
+
+def _place(target: Path) -> Path:
+    """Where ``target`` really is: absolute, with a name (``.`` has none), behind every link."""
+    return Path(os.path.realpath(target))
+
+
+def _refuse_empty(path: str | os.PathLike[str]) -> None:
+    if not os.fspath(path):
+        raise FileFormatError(
+            "an output has a name", "an empty path", "Is a variable of the shell not set? . is the current folder"
+        )
+
+
+def _refuse_lost_link(path: Path, output: Path) -> None:
+    """FileFormatError for a link that leads nowhere, or in a circle."""
+    try:
+        leads_to = path.readlink()
+    except (OSError, ValueError):  # no link
+        return
+    if leads_to:
+        raise FileFormatError(
+            "the output goes to a place that exists or can be made",
+            f"{output}{'' if path == output else f': {path}'} is a link that leads nowhere (to {leads_to})",
+            "Make what it names, remove the link, or choose another place",
+        )
+
+
+def _is_stream(path: Path) -> bool:
+    """True for a device or a pipe, such as /dev/stdout, which is written to and never replaced."""
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):
+        return False
+    return not (stat.S_ISDIR(mode) or stat.S_ISREG(mode)) or path.as_posix().startswith(_STREAMS)
 
 
 def _exists(path: Path) -> bool:
@@ -180,28 +258,6 @@ def sha256_of(path: Path) -> str:
 def utc_now() -> str:
     """Date and time in UTC to the second, in ISO 8601; its first ten characters are the date."""
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def _beside(target: Path, kind: str) -> Path:
-    """A name that is not in use, in the folder of ``target``."""
-    return target.with_name(f".{target.name}.{uuid.uuid4().hex[:12]}.{kind}")
-
-
-@contextmanager
-def _folder_beside(target: Path) -> Iterator[Path]:
-    """An empty folder in the folder of ``target``, gone when the block ends unless it was renamed."""
-    beside = _beside(target, "part")
-    try:
-        beside.mkdir(parents=True)
-    except OSError:  # an output folder that may be written to in one that may not, such as one given to a container
-        if not target.is_dir():
-            raise
-        beside = _beside(target / target.name, "part")
-        beside.mkdir()
-    try:
-        yield beside
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
 
 
 def _flush_tree(folder: Path) -> None:

@@ -39,6 +39,7 @@ from radvlm.io.dicom_frames import (
 )
 from radvlm.io.dicom_persons import check_one_person, check_one_study
 from radvlm.io.dicom_values import PixelValues, Scale
+from radvlm.io.file_bytes import named_path
 from radvlm.io.hu_rulers import doubted
 from radvlm.types.provenance import UNREAD, Decision
 
@@ -150,7 +151,10 @@ class Catalog:
 
 def list_series(source: str | Path | Sequence[str | Path]) -> tuple[SeriesRecord, ...]:
     """The CT stacks in a folder, a zip or a list of files, largest first, without reading pixels."""
-    paths = Path(source) if isinstance(source, (str, Path)) else [Path(path) for path in source]
+    if isinstance(source, (str, Path)):
+        source = [source]
+    given = [named_path(path, "a CT") for path in source]
+    paths = given[0] if len(given) == 1 else given
     stacks = sorted(catalog(paths).stacks, key=_rank, reverse=True)
     choices = _choices(stacks)
     return tuple(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import stat
 from pathlib import Path
 
@@ -91,6 +92,13 @@ def looks_like(start: bytes) -> str:
     if start and all(32 <= byte < 127 or byte in b"\t\r\n" for byte in start[:256]):
         return "a text file"
     return f"{len(start)} bytes without a NIfTI header" if len(start) < 348 else "no NIfTI header"
+
+
+def named_path(path: str | os.PathLike[str], what: str) -> Path:
+    """``path``, unless it is empty: that would be read as the current folder. Raises FileFormatError then."""
+    if not os.fspath(path):
+        raise FileFormatError(f"{what} has a path", "an empty path", "Is a variable not set? The current folder is .")
+    return Path(path)
 
 
 def path_exists(path: Path) -> bool:

@@ -67,6 +67,17 @@ def why_apart(scan: Geometry, masks: Geometry) -> Reason:
     )
 
 
+def require_own_affine(target: Geometry, source: Geometry, name: str) -> None:
+    """GridError where one file among several lost its affine: it has the shape of the scan, and no place of its own."""
+    reason = None if target.same_grid(source) else _lost_affine(target, source)
+    if reason is not None:
+        raise GridError(
+            "each mask lies where the scan lies, in mm",
+            f"{name} at {_extent(source)}, scan {_extent(target)}; {reason.what}, while other masks have their place",
+            reason.remedy,
+        )
+
+
 def _units_of_one_array(scan: Geometry, masks: Geometry) -> Reason | None:
     """Arrays of one shape whose voxels differ by the factor of a unit along each axis."""
     if scan.shape != masks.shape:

@@ -74,10 +74,13 @@ def lone_sides(points: MaskPoints, volume: Volume, pairs_in_order: bool, organs_
     judged = [judge for name in points.names if (judge := _rule(name, points)) is not None]
     if not judged:
         return LoneSides()
-    body = _Body(volume)
+    body = BodyMidline(volume)
     beyond: dict[str, float] = {}
     for name, side, *_ in judged:
-        found = body.beyond_midline(points, name, side)
+        center = points.center(name)
+        assert center is not None
+        is_limb = re.match(r"femur|humerus", name) is not None
+        found = body.beyond_midline(center, side, spine_mm(points, float(center[2])), is_limb)
         if found is not None:
             beyond[name] = found
     wrong: list[str] = []
@@ -112,7 +115,7 @@ def _rule(name: str, points: MaskPoints) -> tuple[str, str, float, float] | None
     return None if found is None else (name, side, *found)
 
 
-class _Body:
+class BodyMidline:
     """Midlines of the body in a scan."""
 
     def __init__(self, volume: Volume) -> None:
@@ -125,17 +128,16 @@ class _Body:
         self._tissue = volume.hu[tuple(slice(None, None, s) for s in steps)] > AIR_HU
         self._spacing = np.array(spacing) * steps
 
-    def beyond_midline(self, points: MaskPoints, name: str, side: str) -> float | None:
-        """How far (mm of an adult) a structure lies beyond the midline; None where no midline is known."""
-        center = points.center(name)
-        assert center is not None
-        spine = _spine_mm(points, float(center[2]))
+    def beyond_midline(
+        self, center: np.ndarray, side: str, spine: float | None = None, is_limb: bool = False
+    ) -> float | None:
+        """How far (mm of an adult) the middle of something lies beyond the midline; None where no midline is known."""
         middles, half_width = self._middles_mm(center)
         if half_width is None or (spine is None and not middles):
             return None
         middles += [] if spine is None else [spine]
         scale = 1.0
-        if not re.match(r"femur|humerus", name):
+        if not is_limb:
             scale = min(1.0, max(LEAST_SCALE, half_width / USUAL_HALF_WIDTH_MM))
         sign = 1 if side == "left" else -1
         return min(sign * (float(center[0]) - middle) for middle in middles) / scale
@@ -175,7 +177,7 @@ class _Body:
         return bool(slab[rim].mean() > CUT_SHARE) if rim.any() else False
 
 
-def _spine_mm(points: MaskPoints, height_mm: float) -> float | None:
+def spine_mm(points: MaskPoints, height_mm: float) -> float | None:
     """Right-left position of the vertebrae near a height; of the whole spine or its cord where they are one mask."""
     levels = [c for level in LEVELS if (c := points.center(f"vertebrae_{level}")) is not None]
     near = [float(c[0]) for c in levels if abs(float(c[2]) - height_mm) <= NEAR_MM]

@@ -8,6 +8,8 @@ not depend on how a file was stored.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from radvlm.types.geometry import Box, Geometry
@@ -54,6 +56,19 @@ def coverage(target: Geometry, source: Geometry) -> float:
         return target.overlap_fraction(source)
     shares = [((index >= 0) & (index < n)).mean() for index, n in zip(lookup, source.shape, strict=True)]
     return float(np.prod(shares))
+
+
+def shared_coverage(target: Geometry, sources: Sequence[Geometry]) -> float:
+    """Share (0 to 1) of ``target`` that any of ``sources`` has a voxel for; of several it is sampled (0.03)."""
+    if len(sources) == 1:
+        return coverage(target, sources[0])
+    samples = np.stack(np.meshgrid(*[np.linspace(0, n - 1, min(n, 33)) for n in target.shape], indexing="ij"), -1)
+    places = target.to_world(samples.reshape(-1, 3))
+    held = np.zeros(len(places), bool)
+    for source in sources:
+        index = source.to_index(places)
+        held |= ((index >= -_HALF) & (index <= np.array(source.shape) - 1 + _HALF)).all(axis=1)
+    return float(held.mean())
 
 
 def covered_box(target: Geometry, source: Geometry) -> Box | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import zipfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache, partial
 from os import PathLike
 from pathlib import Path
@@ -27,13 +27,14 @@ from radvlm.io.dicom_seg import (
     segment_structure,
     unnamed_segments,
 )
-from radvlm.io.file_bytes import path_exists, require_regular
+from radvlm.io.file_bytes import named_path, path_exists, require_regular
 from radvlm.io.finding_stacks import finding_sentences, unstacked
-from radvlm.io.grids_apart import require_overlap
+from radvlm.io.grids_apart import require_overlap, require_own_affine
 from radvlm.io.image_files import read_image, read_stored, stem_of
+from radvlm.io.lesion_places import misplaced_lesions
 from radvlm.io.mask_as_stored import masks_as_stored
 from radvlm.io.mask_check import check_masks_fit, sample_labels, scheme_plausibility
-from radvlm.io.mask_grid import coverage, covered_box, label_box, onto_box, onto_grid
+from radvlm.io.mask_grid import covered_box, label_box, onto_box, onto_grid, shared_coverage
 from radvlm.io.mask_layers import LayerPacker, count_labels, whole_labels
 from radvlm.io.mask_sides import with_sides
 from radvlm.io.mask_sources import canonical_grid, image_files, mask_files, raw_from_object, read_ahead, sidecar_names
@@ -122,7 +123,7 @@ def load_segmentation(
     elif isinstance(source, Mapping):
         found = _from_mapping(source, like)
     elif isinstance(source, (str, PathLike)):
-        found = _from_path(Path(source), like, scheme)
+        found = _from_path(named_path(source, "a mask"), like, scheme)
     else:
         found = _from_label_image(raw_from_object(source, like), "the mask", like, scheme)
     if isinstance(like, Volume):
@@ -136,6 +137,8 @@ def _checked(found: Segmentation, source: Any, like: Volume, accept_misplaced: b
         return found  # judged when it was loaded, and accepted by the caller
     check_organ_sizes(found)
     placement = placement_of(like, found, lambda: masks_as_stored(source, like, found))
+    if not placement.problem:
+        placement = misplaced_lesions(found, like, placement)
     notes, fits = [Decision(PLACEMENT, doubt, warning=True) for doubt in placement.doubts], placement.fits
     if placement.problem:
         if not accept_misplaced:
@@ -627,7 +630,8 @@ def _from_mapping(source: Mapping[Any, Any], like: Volume | Geometry | None) -> 
 
     def reader(key: str, value: Any) -> Callable[[], RawImage]:
         if isinstance(value, (str, PathLike)):
-            return lambda: read_image(value)
+            path = named_path(value, "a mask")
+            return lambda: read_image(path)
         return lambda: raw_from_object(value, like, key)
 
     masks = [(str(named[key]), str(key), reader(key, value)) for key, value in source.items()]
@@ -649,6 +653,7 @@ def _from_masks(
     twice: set[str] = set()
     seen: set[str] = set()
     grids: list[Geometry] = []
+    named_grids: list[tuple[str, Geometry]] = []
     for (structure, name, _), raw in zip(masks, read_ahead([read for _, _, read in masks]), strict=True):
         array, doubts = whole_labels(raw.array, name)
         straight = perpendicular(RawImage(array, raw.affine), is_scan=False)
@@ -661,9 +666,10 @@ def _from_masks(
         seen.add(structure)
         sources += raw.sources
         decisions += [decision for decision in (*raw.decisions, *doubts) if decision not in decisions]
-        if not any(geometry.same_grid(grid) for grid in (target, *grids)):
-            decisions += _grid_decisions(target, geometry)
+        if not any(geometry.same_grid(grid) for grid in grids):
+            decisions += _resampling(target, geometry)
             grids.append(geometry)
+            named_grids.append((name, geometry))
         placed = _binary_on(mask, geometry, target, name)
         if placed is not None and placed[0].any():
             packer.add(structure, *placed)
@@ -671,6 +677,9 @@ def _from_masks(
         elif placed is not None and structure not in packer.places:
             lost.add(structure)
     assert packer is not None and target is not None
+    for name, geometry in named_grids if len(grids) > 1 else ():
+        require_own_affine(target, geometry, name)
+    decisions += _coverage_decision(target, grids)
     if twice:
         decisions.append(
             Decision("masks", f"Several files held the same structure and were united: {', '.join(sorted(twice))}.")
@@ -881,26 +890,31 @@ def _regridded(source: Segmentation, target: Geometry | None) -> Segmentation:
 
 def _grid_decisions(target: Geometry, source: Geometry, sparse: bool = False) -> tuple[Decision, ...]:
     """Record a resampling from ``source`` to ``target``; ``sparse``: outside the source grid nothing was left out."""
+    return (*_resampling(target, source, sparse), *(() if sparse else _coverage_decision(target, [source])))
+
+
+def _resampling(target: Geometry, source: Geometry, sparse: bool = False) -> tuple[Decision, ...]:
+    if target.same_grid(source):
+        return ()
     require_overlap(target, source, "the masks")
     change = max(abs(a / b - 1) for a, b in zip(source.spacing_mm, target.spacing_mm, strict=True))
-    decisions = (
-        []
-        if sparse and change < 0.01
-        else [
-            Decision(
-                "masks",
-                f"Masks were resampled by nearest neighbor from {_grid_words(source)} onto the scan's grid of "
-                f"{_grid_words(target)}.",
-                warning=change >= 0.01,
-            )
-        ]
+    if sparse and change < 0.01:
+        return ()
+    what = (
+        f"Masks were resampled by nearest neighbor from {_grid_words(source)} onto the scan's grid of "
+        f"{_grid_words(target)}."
     )
-    covered = 1.0 if sparse else coverage(target, source)
-    if covered < FULL_COVERAGE:
-        decisions.append(
-            Decision("masks", f"The masks cover {covered:.0%} of the scan; the rest was not searched.", warning=True)
-        )
-    return tuple(decisions)
+    return (Decision("masks", what, warning=change >= 0.01),)
+
+
+def _coverage_decision(target: Geometry, sources: Sequence[Geometry]) -> tuple[Decision, ...]:
+    """The warning that all masks together cover a part of the scan; nothing where one of them has its grid."""
+    if any(target.same_grid(source) for source in sources):
+        return ()
+    covered = shared_coverage(target, sources)
+    if covered >= FULL_COVERAGE:
+        return ()
+    return (Decision("masks", f"The masks cover {covered:.0%} of the scan; the rest was not searched.", warning=True),)
 
 
 def _grid_words(grid: Geometry) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from radvlm.errors import FileFormatError, InputError
-from radvlm.io.file_bytes import first_bytes, looks_like, path_exists, require_regular
+from radvlm.io.file_bytes import first_bytes, looks_like, named_path, path_exists, require_regular
 from radvlm.io.hounsfield import Rescale, checked_rescale, to_hu
 from radvlm.io.hu_rulers import doubt_of
 from radvlm.io.interleaving import refuse_interleaved
@@ -75,10 +75,10 @@ def load_volume(
         return source
     if isinstance(source, (str, PathLike)):
         _refuse_affine(affine)
-        return _volume(_from_path(Path(source), which, checked))
+        return _volume(_from_path(named_path(source, "a CT"), which, checked))
     if isinstance(source, (list, tuple)) and source and all(isinstance(item, (str, PathLike)) for item in source):
         _refuse_affine(affine)
-        paths = [Path(item) for item in source]
+        paths = [named_path(item, "a CT") for item in source]
         return _volume(_from_path(paths[0], which, checked) if len(paths) == 1 else _from_paths(paths, which, checked))
     _refuse_choice(which, type(source).__name__)
     from radvlm.io import arrays

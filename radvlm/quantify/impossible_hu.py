@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
+from radvlm.quantify.location import OUTSIDE
 from radvlm.quantify.withheld import without_attenuation
 from radvlm.types.anatomy import structure
 from radvlm.types.possible_hu import possible_hu
@@ -38,6 +39,25 @@ def impossible_attenuation(
         limits += f" in the {row.phase} phase" if row.phase else ""
         found[record.region.id] = f"{structure(record.structure).words} {median:.0f} HU, {limits}"
     return found
+
+
+def outside_their_organ(lesions: Iterable[LesionMeasurements]) -> dict[str, str]:
+    """{region id: where it lies} of lesions that lie outside the mask of their organ (``Locator.place``)."""
+    return {
+        lesion.region.id: f"{structure(lesion.structure).words} {lesion.region.id.rpartition('/')[2]} {omission.reason}"
+        for lesion in lesions
+        for omission in lesion.omissions
+        if omission.reason.startswith(OUTSIDE)
+    }
+
+
+def outside_warning(reasons: Mapping[str, str]) -> tuple[Decision, ...]:
+    """One warning that names them; nothing without any."""
+    return warning_of(
+        "A lesion far from its organ has a wrong mask, name or side, and neither its place nor its attenuation is "
+        "interpreted",
+        reasons,
+    )
 
 
 def without_impossible(records: Sequence[Record], reasons: Mapping[str, str]) -> tuple[Record, ...]:

@@ -16,6 +16,7 @@ import numpy as np
 
 from radvlm.types.anatomy import KIDNEY_POLES, children, structure, structures
 from radvlm.types.geometry import Box
+from radvlm.types.lesion_hosts import PLACES, gap_outside_mm, host_candidates, members
 from radvlm.types.segmentation import Segmentation
 
 #: How far from a lesion a structure may lie to count as its host when they do not touch.
@@ -25,23 +26,14 @@ MIN_SHARE = 0.10
 #: Farthest, above or below the nearest vertebra, at which a level is still named.
 LEVEL_REACH_MM = 10.0
 _LEVEL = re.compile(r"vertebrae_[CTLS]\d+$")
-#: Host organs of lesions whose name does not say which one of a pair it is.
-_PAIRED_HOSTS: Mapping[str, tuple[str, ...]] = {
-    "kidney": ("kidney_right", "kidney_left"),
-    "adrenal": ("adrenal_gland_right", "adrenal_gland_left"),
-    "lung": ("lung_right", "lung_left", "lung"),
-    "ureter": ("ureter_right", "ureter_left"),
-}
-#: Lesions that lie in whatever bone they touch.
-_IN_BONE = ("bone_lesion", "vertebra_fracture")
 #: Lesions of the skull that have no host organ, and take their side from the brain.
 _IN_SKULL = ("brain_aneurysm",)
 #: Nearer to the midline of the brain than this, a lesion has no side.
 MIDLINE_MM = 10.0
 #: Fluid and air around a lung, which take their side from the lung.
 _AROUND_LUNG = ("pleural_effusion", "pneumothorax")
-#: Parts worth naming; ducts, vessels and chambers are not places of a lesion.
-_PLACES = re.compile(r"liver_segment_\d|pancreas_(head|body|tail)|lung_(upper|middle|lower)_lobe_(left|right)")
+#: Why an instance has neither host nor place nor attenuation.
+OUTSIDE = "lies outside the mask of its organ"
 
 
 @dataclass(frozen=True)
@@ -53,30 +45,6 @@ class Place:
     pole: str = ""
     level: str = ""
     notes: tuple[tuple[str, str], ...] = ()
-
-
-def members(segmentation: Segmentation, name: str) -> tuple[str, ...]:
-    """The present structures that make up ``name``: itself, else its parts (lobes, segments), else nothing."""
-    if name in segmentation.places:
-        return (name,)
-    return tuple(
-        part.name
-        for part in children(name, "part")
-        if part.name in segmentation.places and _PLACES.fullmatch(part.name)
-    )
-
-
-def host_candidates(segmentation: Segmentation, lesion: str) -> tuple[str, ...]:
-    """Structures that an instance of ``lesion`` may lie in, of which at least a part is present."""
-    row = structure(lesion)
-    if row.kind == "fluid":
-        return ()
-    names: tuple[str, ...] = (row.parent,) if row.parent else ()
-    if lesion in _IN_BONE:
-        names = tuple(n for n in segmentation.places if structure(n).kind == "bone")
-    elif row.parent in ("", "lung"):
-        names = _PAIRED_HOSTS.get(lesion.split("_")[0], ())
-    return tuple(n for n in names if members(segmentation, n))
 
 
 class Locator:
@@ -92,6 +60,9 @@ class Locator:
 
     def place(self, lesion: str, box: Box, mask: np.ndarray, center: tuple[float, float, float]) -> Place:
         """Place of one instance: boolean ``mask`` of the shape of ``box``, ``center`` its mean index."""
+        gap = gap_outside_mm(self._segmentation, lesion, box, mask)
+        if gap is not None:
+            return Place(level=self._level(center[2]), notes=(("location", f"{OUTSIDE} ({gap:.0f} mm)"),))
         around = _Neighborhood(self._segmentation, self._names, box, mask)
         candidates = host_candidates(self._segmentation, lesion)
         host = candidates[0] if candidates == (structure(lesion).parent,) else ""
@@ -128,7 +99,7 @@ class Locator:
             {
                 p.name: p.name
                 for p in children(host, "part")
-                if p.name in self._segmentation.places and _PLACES.fullmatch(p.name)
+                if p.name in self._segmentation.places and PLACES.fullmatch(p.name)
             }
             if host
             else {}

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from radvlm.quantify.location import members
 from radvlm.quantify.statistics import PERCENTILES, HuStatistics, HuTally
 from radvlm.quantify.voxel_counts import Tally, memory_order, slabs, tally, volume_uncertainty_ml
 from radvlm.types.anatomy import structure
 from radvlm.types.geometry import Box, Geometry
+from radvlm.types.lesion_hosts import members
 from radvlm.types.measurement import Measurement, Omission
 from radvlm.types.region import Region
 from radvlm.types.scan_measurements import StructureMeasurements

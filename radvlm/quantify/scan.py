@@ -19,6 +19,8 @@ from radvlm.quantify.foci import find_foci
 from radvlm.quantify.impossible_hu import (
     impossible_attenuation,
     impossible_warning,
+    outside_their_organ,
+    outside_warning,
     without_comparison,
     without_impossible,
 )
@@ -111,7 +113,9 @@ def measure_scan(
     contacts = tumor_contacts(segmentation, tuple(lesions))
     lesions = [replace(x, contacts=contacts[x.region.id]) if x.region.id in contacts else x for x in lesions]
     oversized = impossible_sizes(segmentation, structures)
-    impossible = impossible_attenuation((*structures, *lesions)) | oversized
+    outside = outside_their_organ(lesions)
+    told = oversized | outside
+    impossible = impossible_attenuation((*structures, *lesions)) | told
     structures = without_impossible(structures, impossible)
     phase: Phase | None = None
     if doubt:
@@ -127,8 +131,9 @@ def measure_scan(
     decisions += ends
     structures = without_impossible(structures, impossible)
     lesions = without_comparison(without_impossible(lesions, impossible), impossible)
-    decisions += impossible_warning({region: why for region, why in impossible.items() if region not in oversized})
+    decisions += impossible_warning({region: why for region, why in impossible.items() if region not in told})
     decisions += impossible_size_warning(oversized)
+    decisions += outside_warning(outside)
     if doubt:
         structures = tuple(without_attenuation(record, doubt) for record in structures)
         lesions = [without_attenuation(lesion, doubt) for lesion in lesions]

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from radvlm.quantify.location import dilated, members
+from radvlm.quantify.location import dilated
 from radvlm.quantify.organ import foreign_labels
 from radvlm.types.geometry import Box
+from radvlm.types.lesion_hosts import members
 from radvlm.types.measurement import Measurement, Omission
 from radvlm.types.segmentation import Segmentation
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -13,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from radvlm.errors import FileFormatError, InputError, RadvlmError
-from radvlm.files.atomic import utc_now, whole_files
+from radvlm.files.atomic import is_full, utc_now, whole_files
+from radvlm.files.report_folder import MANIFEST, OUTPUT_FILES, own_files, require_report_folder
+from radvlm.files.staging import remove_abandoned
 from radvlm.types.finding import Finding
 from radvlm.types.model_output import MODEL_REGION, ModelOutput
 from radvlm.types.provenance import Decision, SourceFile
@@ -27,17 +30,6 @@ from radvlm.types.volume import Volume
 from radvlm.version import __version__
 from radvlm.workflows.config import Config
 
-#: The files of a saved report, in the order in which a person would open them.
-OUTPUT_FILES = (
-    "report.html",
-    "report.txt",
-    "report.json",
-    "measurements.csv",
-    "measurements.json",
-    "regions.nii.gz",
-    "regions.csv",
-    "manifest.json",
-)
 _VERSIONED = (
     "numpy",
     "scipy",
@@ -188,27 +180,33 @@ class GeneratedReport:
     def save(self, folder: str | os.PathLike[str], *, page: bool = True) -> Path:
         """Write OUTPUT_FILES into ``folder``; all of them are complete before the first one appears.
 
-        Files of an earlier report in the folder are replaced, anything else in it is left alone. With
-        ``page=False`` no report.html is written, and one from an earlier report is removed with the rest.
+        Files of an earlier report in the folder are replaced, by the list in its manifest.json; anything else in it is
+        left alone. With ``page=False`` no report.html is written, and one from an earlier report is removed with the
+        rest. Raises FileFormatError when the folder cannot be written, and when a file that no report wrote has the
+        name of one that is to be written.
         """
         from radvlm.export import regions_table
         from radvlm.io import save_labels
 
+        require_report_folder(folder, page=page)
+        for left in remove_abandoned(folder):
+            warnings.warn(f"Removed {left}, which a run that was stopped had left.", stacklevel=2)
         target = Path(folder)
-        if target.exists() and not target.is_dir():
-            raise InputError("the output is a folder", f"{target.name} is a file", "Choose another -o")
+        written = [name for name in OUTPUT_FILES if page or name != "report.html"]
         texts = {
             "report.txt": self.report.text,
             "report.json": self.report.to_json(),
             "measurements.csv": self.measurements.to_csv(),
             "measurements.json": self.measurements.to_json(),
             "regions.csv": regions_table(self.regions),
-            "manifest.json": json.dumps(self.manifest, indent=2),
+            MANIFEST: json.dumps({**self.manifest, "files": written}, indent=2),
         }
         if page:
             texts["report.html"] = self.page()
         try:
-            with whole_files(target, OUTPUT_FILES) as beside:
+            # The manifest goes first: what a kill in between leaves is then known for a report's own.
+            names = sorted(own_files(target).union(written), key=lambda name: name != MANIFEST)
+            with whole_files(target, names) as beside:
                 for name, text in texts.items():
                     (beside / name).write_text(text, encoding="utf-8")
                 save_labels(
@@ -222,7 +220,7 @@ class GeneratedReport:
             raise FileFormatError(
                 "the output folder can be written",
                 f"{target}: {error.strerror or error}",
-                "Free some space, or choose another -o or its permissions",
+                "Free some space" if is_full(error) else "Choose another -o, or change its permissions",
             ) from error
         return target
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import nibabel as nib
@@ -586,3 +587,40 @@ def test_real_masks_on_their_dicom_series(real_data: Path) -> None:
     wrong = real_data / "plain_abdomen" / "segmentation.nii.gz"
     with pytest.raises(GridError):
         load_segmentation(wrong, like=volume)
+
+
+def _box_files(folder: Path, affines: Mapping[str, np.ndarray], shape: tuple[int, int, int] = (40, 30, 20)) -> Path:
+    """One binary mask of a box for each name, stored with its affine."""
+    folder.mkdir()
+    labels = np.zeros(shape, np.uint8)
+    labels[8:30, 8:22, 5:15] = 1
+    for name, affine in affines.items():
+        nib.save(nib.Nifti1Image(labels, affine), folder / f"{name}.nii.gz")
+    return folder
+
+
+PLACED = np.array([[4.0, 0, 0, -80], [0, 4, 0, -60], [0, 0, 5, -400], [0, 0, 0, 1]])
+
+
+@pytest.mark.parametrize("lost", [np.eye(4), np.diag([4.0, 4, 5, 1]), np.diag([-1.0, -1, 1, 1])])
+def test_one_file_of_a_folder_that_lost_its_affine_is_an_error(tmp_path: Path, lost: np.ndarray) -> None:
+    near = PLACED.copy()
+    near[:3, 3] = (-20, -10, -5)  # the lost file overlaps the scan, so that places alone do not tell
+    folder = _box_files(tmp_path / "masks", {"liver": near, "spleen": lost})
+    with pytest.raises(GridError, match=r"spleen\.nii\.gz.* affine of the masks was lost") as caught:
+        load_segmentation(folder, like=Geometry((40, 30, 20), near))
+    assert "Copy the affine of the scan" in str(caught.value)
+
+
+def test_coverage_is_that_of_all_files_together(tmp_path: Path) -> None:
+    scan = Geometry((40, 30, 40), PLACED)
+    upper = PLACED.copy()
+    upper[2, 3] += 20 * 5
+    both = load_segmentation(_box_files(tmp_path / "both", {"liver": PLACED, "spleen": upper}), like=scan)
+    assert not any("cover" in d.what for d in both.decisions) and both.covered is None
+    one = load_segmentation(_box_files(tmp_path / "one", {"liver": PLACED}), like=scan)
+    assert any("The masks cover 50% of the scan" in d.what for d in one.decisions)
+    whole = _box_files(tmp_path / "whole", {"liver": upper})
+    nib.save(nib.Nifti1Image(np.ones(scan.shape, np.uint8), scan.affine), whole / "spleen.nii.gz")
+    beside = load_segmentation(whole, like=scan)
+    assert not any("cover" in d.what for d in beside.decisions) and beside.covered is None
