@@ -99,8 +99,8 @@ def _curved(values: np.ndarray) -> tuple[str, str] | None:
     histogram = np.bincount(((dense - DENSE_HU) / 20).astype(np.int64))
     window = np.convolve(histogram, np.ones(PEAK_WIDTH_HU // 20), mode="same")
     fullest = int(window.max())
-    soft = np.count_nonzero((values > -20) & (values < 180))
-    if fullest < max(OF_DENSE * dense.size, OF_ALL * values.size, soft):
+    soft = int(np.count_nonzero((values > -20) & (values < 180)))
+    if fullest < max(OF_DENSE * dense.size, OF_ALL * values.size, float(soft)):
         return None
     return (
         f"most tissue lies near {DENSE_HU + 20 * float(window.argmax()):.0f} HU and no air at -1000, as on a "
