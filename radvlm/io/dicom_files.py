@@ -25,8 +25,9 @@ from pydicom.errors import BytesLengthException, InvalidDicomError
 
 from radvlm.errors import FileFormatError, RadvlmError
 from radvlm.io.dicom_bytes import PIXEL_SIZE_TAGS, LazyStream, deflated_start, header_stream, plain, require_fits_pixels
-from radvlm.io.file_bytes import require_regular
+from radvlm.io.file_bytes import missing_file, require_regular
 from radvlm.io.inflation import UNPROVEN_BYTES, needs_proof, refuse_beyond_budget
+from radvlm.io.unfetched import Unfetched, lost_link, pointer
 
 #: A single DICOM file larger than this is refused (an enhanced CT of 4000 frames in 16 bits is 2 GiB).
 MAX_FILE_BYTES = 4 * 2**30
@@ -54,16 +55,21 @@ _DIRECTORY_CLASS = "1.2.840.10008.1.3.10"
 _ESSENTIAL = (0x00280010, 0x00280011, 0x00200032, 0x00200037, 0x00280030, 0x00281052, 0x00281053)
 _DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
 _EMPTY = "0 bytes"
+#: What a file is in place of its content -> how it is fetched.
+_REMEDIES = {
+    kind.what: kind.remedy for kind in (pointer(b"version https://git-lfs"), pointer(b"/annex/objects/")) if kind
+}
 
 
 @dataclass(frozen=True)
 class DicomFile:
-    """One file on disk, or one member of a zip archive."""
+    """One file on disk, or one member of a zip archive; ``link`` for a link on disk that leads nowhere."""
 
     name: str
     folder: str
     path: Path
     member: str | None = None
+    link: Unfetched | None = None
 
     def read(self) -> bytes:
         """All bytes of the file."""
@@ -114,12 +120,14 @@ class DicomFile:
 class Found:
     """DICOM headers that were read, in the order of their paths, and what was left out (reason -> count).
 
-    ``lost`` are names of files that are no DICOM, but are called as those beside them are.
+    ``lost`` are names of files that are no DICOM, but are called as those beside them are; ``unfetched`` are links that
+    lead nowhere and pointers that stand, by their names, for images.
     """
 
     headers: list[tuple[DicomFile, Any]] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
     lost: list[str] = field(default_factory=list)
+    unfetched: list[tuple[str, Unfetched]] = field(default_factory=list)
 
 
 @contextmanager
@@ -147,14 +155,11 @@ def read_headers(source: Path | Sequence[Path], tags: Sequence[str]) -> Found:
     """
     found, others = Found(), []
     for file in _files(source, found.skipped):
-        reason = _not_dicom(file)
+        reason = _not_dicom(file) if file.link is None else file.link.what
         if reason is not None:
-            if file.name.lower().endswith(_DICOM_SUFFIXES):
-                raise FileFormatError(
-                    "a file named as DICOM is DICOM",
-                    f"{file.name}: {reason}",
-                    "Remove it from the folder, or copy or download it again",
-                )
+            if file.name.lower().endswith(_DICOM_SUFFIXES) and file.link is None:
+                remedy = _REMEDIES.get(reason, "Remove it from the folder, or copy or download it again")
+                raise FileFormatError("a file named as DICOM is DICOM", f"{file.name}: {reason}", remedy)
             others.append((file, reason))
             continue
         header = _header(file, tags)
@@ -168,7 +173,12 @@ def read_headers(source: Path | Sequence[Path], tags: Sequence[str]) -> Found:
         is_nifti = file.name.lower().endswith((".nii", ".nii.gz"))
         # 0 bytes beside slices of any names; where those have no ending, ``suffix`` is a part of a number
         is_empty = reason == _EMPTY and _has_number(file.name) and (file.folder, Path(file.name).suffix) in endings
-        if not is_nifti and (is_empty or (file.folder, _kind_of_name(file.name)) in kinds):
+        called_alike = (file.folder, _kind_of_name(file.name)) in kinds
+        remedy = _REMEDIES.get(reason, "") if file.link is None else file.link.remedy
+        may_be_slice = called_alike or Path(file.name).suffix.lower() in ("", *_DICOM_SUFFIXES)
+        if remedy and not is_nifti and (may_be_slice or not found.headers):
+            found.unfetched.append((file.name, Unfetched(reason, remedy)))
+        elif not is_nifti and (is_empty or called_alike):
             found.lost.append(file.name)
         else:
             found.skipped["NIfTI files" if is_nifti else "not DICOM"] += 1
@@ -208,9 +218,7 @@ def _files(source: Path | Sequence[Path], skipped: Counter[str]) -> Iterator[Dic
     if not isinstance(source, Path):
         for path in source:
             if not path.exists():
-                raise FileFormatError(
-                    "every path in the list exists", f"{path}, which does not exist", "Check the path"
-                )
+                raise missing_file(path, "every path in the list exists")
             require_regular(path)
             if path.is_dir() or path.name.upper() == "DICOMDIR":
                 yield from _files(path, skipped)
@@ -238,7 +246,10 @@ def _walked(source: Path, skipped: Counter[str]) -> Iterator[DicomFile]:
         folders.sort()
         for name in sorted(names):
             path = Path(folder, name)
-            if name.startswith("._") or name == ".DS_Store" or not path.is_file():
+            link = None if path.is_file() else lost_link(path)
+            if link is not None and not name.startswith("."):
+                yield DicomFile(name, folder, path, link=link)
+            elif name.startswith("._") or name == ".DS_Store" or not path.is_file():
                 skipped["not DICOM"] += 1
             elif name.upper() == "DICOMDIR":
                 skipped["DICOMDIR"] += 1
@@ -342,7 +353,8 @@ def _not_dicom(file: DicomFile) -> str | None:
             return None
         if int.from_bytes(start[4:8], "little") <= 64:
             return None
-    return "no DICOM header"
+    elsewhere = pointer(start)
+    return "no DICOM header" if elsewhere is None else elsewhere.what
 
 
 def _header(file: DicomFile, tags: Sequence[str]) -> Any:

@@ -182,6 +182,10 @@ def catalog(source: Path | Sequence[Path]) -> Catalog:
     """
     found = read_headers(source, TAGS)
     where = source.name if isinstance(source, Path) else f"{len(source)} files"
+    if not found.headers and found.unfetched:
+        name, instead = found.unfetched[0]
+        more = f", and {len(found.unfetched) - 1} more" if len(found.unfetched) > 1 else ""
+        raise FileFormatError("the folder holds DICOM files", f"{where}: {name}: {instead.what}{more}", instead.remedy)
     if not found.headers:
         raise FileFormatError(
             "the folder holds DICOM files",
@@ -245,6 +249,11 @@ def catalog(source: Path | Sequence[Path]) -> Catalog:
         )
     if +skipped:
         decisions.append(Decision("dicom", f"Left out: {_words(+skipped)}.", warning=unplaced > 0))
+    if found.unfetched:
+        name, instead = found.unfetched[0]
+        more = f" (and {len(found.unfetched) - 1} more like it)" if len(found.unfetched) > 1 else ""
+        what = f"{name}{more} is {instead.what}, and was not read; the scan may lack slices. {instead.remedy}."
+        decisions.append(Decision(UNREAD, what, warning=True))
     if damaged:
         what = (
             f"{len(damaged)} DICOM file(s), such as {damaged[0]}, are cut short or damaged and hold no image; the scan "

@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+import zipfile
 from pathlib import Path
 
 import numpy as np
 
 from radvlm.errors import FileFormatError
 from radvlm.io.inflation import MAX_UNPACKED_BYTES, Packing, refuse_beyond_budget, require_length, unpacked
+from radvlm.io.unfetched import lost_link, pointer
 from radvlm.types.provenance import SourceFile
 
 #: Padding after the last voxel that is ignored; more means that header and data disagree.
@@ -25,9 +27,9 @@ _SIGNATURES = (
     (b"ObjectType", "a MetaImage header"),
     (b"%PDF", "a PDF document"),
     (b"\x89HDF", "an HDF5 file"),
-    (b"version https://git-lfs", "a Git LFS pointer, not the file itself"),
     (b"\x93NUMPY", "a NumPy array"),
     (b"GIF8", "a GIF picture"),
+    (b"\x1f\x8b", "a gzip file"),
     (b"BM", "a BMP picture"),
     (b"BZh", "a bzip2 file"),
     (b"\x28\xb5\x2f\xfd", "a zstd file"),
@@ -45,7 +47,7 @@ def file_bytes(path: Path) -> tuple[bytes, SourceFile]:
             )
         content = path.read_bytes()
     except FileNotFoundError:
-        raise FileFormatError("the file exists", f"{path}, which does not exist", "Check the path") from None
+        raise missing_file(path, "the file exists") from None
     except IsADirectoryError:
         raise FileFormatError("the path names a file", f"the folder {path}", "Name the file inside it") from None
     except FileFormatError:
@@ -55,7 +57,27 @@ def file_bytes(path: Path) -> tuple[bytes, SourceFile]:
         raise FileFormatError("the file can be read", f"{path.name}: {reason}", "Check its permissions") from error
     if not content:
         raise FileFormatError("an image file is not empty", f"{path.name}: 0 bytes", "Copy or download it again")
+    if (elsewhere := pointer(content[:64])) is not None:
+        raise FileFormatError("the file itself is here", f"{path.name}: {elsewhere.what}", elsewhere.remedy)
     return content, SourceFile(path.name, len(content), hashlib.sha256(content).hexdigest())
+
+
+def missing_file(path: Path, rule: str) -> FileFormatError:
+    """The error for a path that does not exist; a link that leads nowhere is told as one."""
+    link = lost_link(path)
+    if link is not None:
+        return FileFormatError("links lead to a file or folder", f"{path}: {link.what}", link.remedy)
+    return FileFormatError(rule, f"{path}, which does not exist", "Check the path")
+
+
+def refuse_cut_archive(path: Path) -> None:
+    """FileFormatError for a file that begins as a zip archive and lacks its end, where its members are listed."""
+    if first_bytes(path, 4) == b"PK\x03\x04" and not zipfile.is_zipfile(path):
+        raise FileFormatError(
+            "a zip archive is whole",
+            f"{path.name}: the archive is cut short, its end with the list of its files is missing",
+            "Copy or download it again",
+        )
 
 
 def require_regular(path: Path) -> None:
@@ -86,6 +108,10 @@ def looks_like(start: bytes) -> str:
     """What a file seems to be, in words, from its first bytes."""
     if start[128:132] == b"DICM":
         return "a DICOM file"
+    if start[257:262] == b"ustar":
+        return "a tar archive"
+    if (elsewhere := pointer(start)) is not None:
+        return elsewhere.what
     for signature, what in _SIGNATURES:
         if start.startswith(signature):
             return what

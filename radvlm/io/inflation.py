@@ -30,6 +30,7 @@ MAX_RATIO = 100
 _MOST_BY_DEFLATE = 1040
 _PIECE = 2**20
 _FEED = 2**16
+_MAGIC = {"gzip": b"\x1f\x8b", "bzip2": b"BZ"}
 _WINDOW = {"gzip": 31, "zlib": 15, "deflate": -15}
 _DAMAGED = "The file is truncated or damaged; copy or download it again"
 
@@ -137,6 +138,12 @@ def pieces(
             position -= len(stream.unused_data)
             while position < len(view) and view[position] == 0:
                 position += 1
+            if position < len(view) and bytes(view[position : position + 2]) != _MAGIC[packing]:
+                raise FileFormatError(
+                    f"a file ends with its {packing} stream",
+                    f"{name}: {_size(len(view) - position)} after the end of the stream that are none of it",
+                    "Something was appended to it, or it is damaged; copy or download it again",
+                )
     except (zlib.error, *_damage(), EOFError, OSError, ValueError, OverflowError) as error:  # type: ignore[misc]
         if isinstance(error, FileFormatError):
             raise

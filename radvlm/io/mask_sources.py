@@ -20,6 +20,7 @@ from radvlm.io.file_bytes import require_regular
 from radvlm.io.image_files import has_image_name, stem_of
 from radvlm.io.label_names import names_from_extension
 from radvlm.io.raw import RawImage
+from radvlm.io.unfetched import lost_links
 from radvlm.types.geometry import Geometry, canonical_order
 from radvlm.types.label_scheme import fold
 from radvlm.types.provenance import Decision
@@ -119,10 +120,11 @@ def mask_files(folder: Path) -> list[Path]:
             break
     found = image_files(folder)
     if not found:
+        links, remedy = lost_links(folder)
         raise FileFormatError(
             "a mask folder holds masks (NIfTI, NRRD or MetaImage, one per structure) or a DICOM segmentation",
-            f"{folder.name}: no masks and no DICOM segmentation in this folder",
-            "Check the path",
+            f"{folder.name}: no masks and no DICOM segmentation in this folder" + (f"; {links}" if links else ""),
+            remedy or "Check the path",
         )
     masks = [path for path in found if fold(stem_of(path)) not in NOT_MASKS]
     return masks or found

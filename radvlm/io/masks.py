@@ -27,7 +27,7 @@ from radvlm.io.dicom_seg import (
     segment_structure,
     unnamed_segments,
 )
-from radvlm.io.file_bytes import named_path, path_exists, require_regular
+from radvlm.io.file_bytes import missing_file, named_path, path_exists, refuse_cut_archive, require_regular
 from radvlm.io.finding_stacks import finding_sentences, unstacked
 from radvlm.io.grids_apart import require_overlap, require_own_affine
 from radvlm.io.image_files import read_image, read_stored, stem_of
@@ -38,6 +38,7 @@ from radvlm.io.mask_grid import covered_box, label_box, onto_box, onto_grid, sha
 from radvlm.io.mask_layers import LayerPacker, count_labels, whole_labels
 from radvlm.io.mask_sides import with_sides
 from radvlm.io.mask_sources import canonical_grid, image_files, mask_files, raw_from_object, read_ahead, sidecar_names
+from radvlm.io.masks_beside import unread_masks
 from radvlm.io.placement import placement_of
 from radvlm.io.raw import RawImage, StoredImage, StoredSegment, rescaled_image
 from radvlm.io.rtstruct import (
@@ -164,7 +165,7 @@ def _checked(found: Segmentation, source: Any, like: Volume, accept_misplaced: b
 
 def _from_path(path: Path, like: Volume | Geometry | None, scheme: SchemeLike) -> Segmentation:
     if not path_exists(path):
-        raise FileFormatError("the masks exist", f"{path}, which does not exist", "Check the path")
+        raise missing_file(path, "the masks exist")
     require_regular(path)
     if path.is_dir():
         inside = sorted(p for p in path.iterdir() if p.is_file() and not p.name.startswith("."))
@@ -186,6 +187,7 @@ def _from_path(path: Path, like: Volume | Geometry | None, scheme: SchemeLike) -
     if zipfile.is_zipfile(path):
         with unpacked_archive(path) as folder:
             return _from_path(_only_entry(folder), like, scheme)
+    refuse_cut_archive(path)
     stored = read_stored(path)
     if stored.segments:
         return _from_segments(stored, path.name, like, scheme)
@@ -617,7 +619,9 @@ def _from_folder(folder: Path, like: Volume | Geometry | None, scheme: SchemeLik
     if read:
         more = f"; and {len(read) - 20} more" if len(read) > 20 else ""
         note = dataclasses.replace(note, what=f"{note.what} Names were read: {'; '.join(read[:20])}{more}.")
-    return _from_masks(masks, like, chosen.name, (note, *_unused_decision(with_near_names(unknown), folder.name)))
+    beside = unread_masks(folder, files[0].parent, [structure for structure, _, _ in masks])
+    unused = _unused_decision(with_near_names(unknown), folder.name)
+    return _from_masks(masks, like, chosen.name, (note, *unused, *beside))
 
 
 def _from_mapping(source: Mapping[Any, Any], like: Volume | Geometry | None) -> Segmentation:

@@ -67,7 +67,7 @@ def read_stored_nifti(path: str | PathLike[str], *, is_scan: bool = False, stack
     path = _header_path(Path(path))
     packed, source = file_bytes(path)
     sources = [source]
-    version, single, header = _header(_start(packed, path.name), path.name)
+    version, single, header = _header(_start(packed, path.name), path.name, is_packed=_is_gzip(packed))
     shape, squeezed = _shape(header, path.name, stacked)
     dtype = _dtype(header, path.name)
     offset = _voxel_offset(header, version, single, path.name)
@@ -154,7 +154,7 @@ def _payload(packed: bytes, expected: int | None, name: str, varied_from: int | 
 # -- header -----------------------------------------------------------------------------------------------------
 
 
-def _header(start: bytes, name: str) -> tuple[int, bool, Any]:
+def _header(start: bytes, name: str, *, is_packed: bool) -> tuple[int, bool, Any]:
     """NIfTI version, True when voxels follow in the same file, and nibabel's header (unchecked)."""
     from nibabel.nifti1 import Nifti1Header
     from nibabel.nifti2 import Nifti2Header
@@ -162,7 +162,15 @@ def _header(start: bytes, name: str) -> tuple[int, bool, Any]:
     size = {"little": int.from_bytes(start[:4], "little"), "big": int.from_bytes(start[:4], "big")}
     order = next((order for order, value in size.items() if value in (348, 540)), None)
     if order is None or len(start) < size[order]:
-        raise FileFormatError("the file is NIfTI", f"{name}: {looks_like(start)}", "Pass a NIfTI file or DICOM")
+        what = looks_like(start)
+        if what.startswith("a "):
+            packed = " that was packed with gzip again" if start[:2] == b"\x1f\x8b" else " that is packed with gzip"
+            archive = what in ("a tar archive", "a zip archive", "a gzip file") or (
+                is_packed and what == "a DICOM file"
+            )
+            remedy = "Unpack it, and pass what is in it" if archive else "Pass a NIfTI file or DICOM"
+            raise FileFormatError("the file is NIfTI", f"{name}: {what}{packed if is_packed else ''}", remedy)
+        raise FileFormatError("the file is NIfTI", f"{name}: {what}", "Pass a NIfTI file or DICOM")
     kind, magic = (Nifti1Header, start[344:348]) if size[order] == 348 else (Nifti2Header, start[4:8])
     if magic not in _MAGIC:
         what = "Analyze 7.5, which states no orientation" if magic == b"\0\0\0\0" else f"magic {magic!r}"

@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from radvlm.errors import FileFormatError, InputError
-from radvlm.io.file_bytes import first_bytes, looks_like, named_path, path_exists, require_regular
+from radvlm.io.file_bytes import (
+    first_bytes,
+    looks_like,
+    missing_file,
+    named_path,
+    path_exists,
+    refuse_cut_archive,
+    require_regular,
+)
 from radvlm.io.hounsfield import Rescale, checked_rescale, to_hu
 from radvlm.io.hu_rulers import doubt_of
 from radvlm.io.interleaving import refuse_interleaved
@@ -23,11 +31,13 @@ from radvlm.io.raw import RawImage
 from radvlm.io.shear import perpendicular
 from radvlm.io.size_rulers import check_scan_size
 from radvlm.io.slice_order import disordered_slices
+from radvlm.io.unfetched import pointer
 from radvlm.types.volume import Volume
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+_OTHER_KIND = "Convert it to NIfTI, or pass the DICOM folder"
 #: Series and acquisition.
 Which = tuple[str | int | None, str | int | None]
 
@@ -134,23 +144,26 @@ def _from_paths(paths: list[Path], which: Which, rescale: Rescale) -> RawImage:
 
 def _from_path(path: Path, which: Which, rescale: Rescale) -> RawImage:
     if not path_exists(path):
-        raise FileFormatError("the path exists", f"{path}, which does not exist", "Check the path")
+        raise missing_file(path, "the path exists")
     require_regular(path)
     if path.is_dir():
         return _from_folder(path, which, rescale)
     from radvlm.io.image_files import IMAGE_FORMATS, is_image_file
 
-    if is_image_file(path):
+    refuse_cut_archive(path)
+    if is_image_file(path) and first_bytes(path, 4) != b"PK\x03\x04":
         _refuse_choice(which, f"the image file {path.name}")
         return _image(path, rescale)
     if zipfile.is_zipfile(path):
         return _from_zip(path, which, rescale)
     if _is_dicom(path):
         return _dicom(path, which, rescale)
+    if (elsewhere := pointer(first_bytes(path))) is not None:
+        raise FileFormatError("the file itself is here", f"{path.name}: {elsewhere.what}", elsewhere.remedy)
     raise FileFormatError(
         f"a CT is DICOM, {IMAGE_FORMATS}",
         f"{path.name}: {_kind(path)}",
-        "Convert it to NIfTI, or pass the DICOM folder",
+        "Unpack it, and pass what is in it" if _kind(path) == "a tar archive" else _OTHER_KIND,
     )
 
 
