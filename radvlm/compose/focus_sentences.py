@@ -11,6 +11,7 @@ from radvlm.types.scan_measurements import FOCUS_KINDS
 from radvlm.wording.numbers import hu_text, length_text, volume_text
 from radvlm.wording.sentences import capital
 from radvlm.wording.style import Style
+from radvlm.wording.vocabulary import number_word
 
 
 def is_focus(finding: Citable) -> bool:
@@ -19,13 +20,18 @@ def is_focus(finding: Citable) -> bool:
 
 
 def focus_text(finding: Citable, style: Style) -> str:
-    """What and where, then the size of the only one or the volume of several, and the attenuation."""
+    """What and where; size and attenuation of the only one, or the volume of several with those of the largest."""
     diameter, volume, mean = (finding.measurement(q) for q in ("diameter", "volume", "mean_hu"))
     tissue = finding.measurement("parenchyma_hu")
     link = "of" if finding.category.endswith(" wall") else "in"
+    count = finding.measurement("count")
+    several = 0 if count is None else round(count.value)
     parts = [f"{finding.category} {link} the {structure(finding.site).words}"]
     if tissue is not None:
         parts = [f"parenchymal {finding.category}", hu_text(tissue.value)]  # the heading names the organ
+    elif several > 1 and volume is not None and diameter is not None:
+        parts[0] = f"{number_word(several)} {parts[0]}"
+        parts.append(f"volume {volume_text(volume.value)}; the largest {length_text(diameter.value, style)}")
     elif finding.category.startswith(("focus", "area ")) and diameter is not None:
         parts.append(length_text(diameter.value, style))
     elif volume is not None:

@@ -10,7 +10,7 @@ from radvlm.compose.impression import impression
 from radvlm.compose.template import template_sentences
 from radvlm.compose.verify.sentence import verify_report
 from radvlm.compose.verify.whole_report import settled
-from radvlm.types.finding import Finding
+from radvlm.types.finding import Assessment, Finding, Status
 from radvlm.types.report import Report, Sentence
 from radvlm.types.scan_measurements import NOT_INTERPRETED
 from radvlm.types.study import Study
@@ -57,7 +57,30 @@ def compose_report(
 def sentences_of(findings: Sequence[Finding], style: Style | None = None) -> list[Sentence]:
     """The sentences of the template about findings, section by section, then the impression; US spelling."""
     style = style or Style()
-    return [*template_sentences(findings, style), *impression(findings, style)]
+    return _with_organs([*template_sentences(findings, style), *impression(findings, style)], findings)
+
+
+def _with_organs(sentences: Sequence[Sentence], findings: Sequence[Finding]) -> list[Sentence]:
+    """The sentences; one on a judgement also cites the organs that were measured for it, where it has no region.
+
+    "The aorta is not dilated" denies something and points at the aorta all the same; a difference of two organs points
+    at both.
+    """
+    organs = {f.site: f for f in findings if f.kind == "organ" and f.regions and f.status is not Status.ABSENT}
+    holders = {a.id: f for f in findings for a in f.assessments}
+    found = []
+    for sentence in sentences:
+        more: dict[str, Finding] = {}
+        for said in sentence.findings:
+            if not isinstance(said, Assessment) or not said.measurements:
+                continue
+            if not sentence.regions and said.id in holders:
+                more[holders[said.id].id] = holders[said.id]
+            if said.measurement("difference_hu") is not None and said.reference in organs:
+                more[organs[said.reference].id] = organs[said.reference]
+        new = tuple(f for n, f in more.items() if n not in sentence.finding_ids)
+        found.append(replace(sentence, findings=(*sentence.findings, *new)) if new else sentence)
+    return found
 
 
 def _in_uk(sentence: Sentence) -> Sentence:

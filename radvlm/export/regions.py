@@ -22,7 +22,7 @@ from radvlm.types.model_output import MODEL_REGION
 from radvlm.types.region import Region
 from radvlm.types.region_map import RegionMap
 from radvlm.types.report import Report
-from radvlm.types.scan_measurements import Measurements
+from radvlm.types.scan_measurements import FOCUS_WORDS, Measurements, focus_kind_of
 from radvlm.wording.sentences import capital
 
 #: How a caliper is called on the page.
@@ -45,6 +45,9 @@ class Caliper:
 def region_name(region: Region, numbered: bool = True) -> str:
     """Words for a person: ``right kidney``, ``liver lesion 2``, ``hepatic cyst (model)``."""
     words = structure(region.structure).words
+    kind = focus_kind_of(region)
+    if kind:
+        return f"{FOCUS_WORDS[kind][0]}, {words}"
     _, _, instance = region.id.partition("/")
     words = f"{words} {instance}" if instance and numbered else words
     return f"{words} (model)" if is_of_model(region) else words
@@ -158,6 +161,7 @@ def regions_table(region_map: RegionMap) -> str:
     )
     for row in region_map.rows:
         what = structure(row.region.structure)
+        is_focus = bool(focus_kind_of(row.region))  # in the organ, not the organ
         writer.writerow(
             (
                 row.label,
@@ -167,8 +171,8 @@ def regions_table(region_map: RegionMap) -> str:
                 what.side,
                 f"{row.region.volume_ml:.4f}",
                 row.region.voxels,
-                what.snomed_code,
-                what.snomed_meaning,
+                "" if is_focus else what.snomed_code,
+                "" if is_focus else what.snomed_meaning,
                 " ".join(map(str, row.also)),
             )
         )

@@ -5,18 +5,9 @@ from __future__ import annotations
 from radvlm.interpret.assess import Case, unassessed
 from radvlm.types.anatomy import structure
 from radvlm.types.finding import Finding, Source, Status
-from radvlm.types.scan_measurements import Focus
+from radvlm.types.scan_measurements import FOCUS_WORDS, Focus
 from radvlm.types.urgency import Urgency, importance
 
-#: Kind -> words for one, words for several.
-WORDS = {
-    "high_attenuation_focus": ("focus of high attenuation", "foci of high attenuation"),
-    "gas_focus": ("focus of gas", "foci of gas"),
-    "low_attenuation_area": ("area of low attenuation", "areas of low attenuation"),
-    "low_attenuation_organ": ("attenuation in the range of tissue mixed with fat",) * 2,
-    "wall_calcium": ("foci of calcium attenuation along the wall",) * 2,
-    "calcium_focus": ("focus of calcium attenuation", "foci of calcium attenuation"),
-}
 #: Gas in an organ or the portal vein is told within hours (of bowel ischemia or an abscess it may be the only sign), a
 #: large low area within days, a dense focus in the report; the others stay out of the impression.
 URGENCY = {
@@ -45,14 +36,14 @@ def _finding(case: Case, focus: Focus) -> Finding:
     numbers = focus.measurements
     if record is not None and record.cut_by and focus.kind in ("wall_calcium", "calcium_focus"):
         numbers = ()  # how much of it lies outside the scan is not known
-    one, several = WORDS[focus.kind]
+    one, several = FOCUS_WORDS[focus.kind]
     return Finding(
         "?",
         focus.kind,
         Status.PRESENT,
         row.name,
         row.section,
-        (),
+        () if focus.region is None else (focus.region,),
         numbers,
         category=one if focus.count == 1 else several,
         reason=REASON,

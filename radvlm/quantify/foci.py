@@ -25,7 +25,8 @@ from radvlm.quantify.parenchyma import robust_center, tissue_samples
 from radvlm.types.anatomy import structure
 from radvlm.types.geometry import Box
 from radvlm.types.measurement import Measurement, Omission
-from radvlm.types.scan_measurements import Focus, Phase, StructureMeasurements
+from radvlm.types.region import Region
+from radvlm.types.scan_measurements import Focus, Phase, StructureMeasurements, focus_region_id
 from radvlm.types.segmentation import Segmentation
 from radvlm.types.study import Study
 
@@ -189,14 +190,34 @@ def _focus(
     center = geometry.to_world(np.argwhere(mask).mean(axis=0) + start)
     middle = round(start[2] + (mask.shape[2] - 1) / 2)
     diameter = diameter_3d(mask, geometry.spacing_mm)[0] if largest.voxels > 1 else max(geometry.spacing_mm)
-    volume = sum(r.voxels for r in regions) * geometry.voxel_volume_mm3 / 1000
+    voxels = np.isin(numbered, [r.value for r in regions])
+    region, voxels = _region(segmentation, kind, name, box, voxels)
     numbers = (
-        Measurement("diameter", diameter, "longest 3D caliper", max(geometry.spacing_mm), name, slice_index=middle),
-        Measurement("volume", volume, "voxel count", None, name),
-        Measurement("mean_hu", float(values.mean()), "mask mean", None, name),
+        Measurement(
+            "diameter", diameter, "longest 3D caliper", max(geometry.spacing_mm), region.id, slice_index=middle
+        ),
+        Measurement("volume", region.volume_ml, "voxel count", None, region.id),
+        Measurement("mean_hu", float(values.mean()), "mask mean", None, region.id),
+        Measurement("count", len(regions), "26-connected regions", None, region.id),
     )
     place = (float(center[0]), float(center[1]), float(center[2]))
-    return Focus(kind, name, len(regions), numbers, place)
+    return Focus(kind, name, len(regions), numbers, place, region=region, voxels=voxels)
+
+
+def _region(
+    segmentation: Segmentation, kind: str, name: str, box: Box, voxels: np.ndarray
+) -> tuple[Region, np.ndarray]:
+    """The region of some voxels of a box, and these voxels in its own tight box."""
+    geometry = segmentation.geometry
+    where = np.argwhere(voxels)
+    low, high = where.min(axis=0), where.max(axis=0) + 1
+    start = tuple(int(a) + int(b) for a, b in zip(box.start, low, strict=True))
+    stop = tuple(int(a) + int(b) for a, b in zip(box.start, high, strict=True))
+    x, y, z = (float(v) for v in geometry.to_world(where.mean(axis=0) + box.start))
+    volume_ml = len(where) * geometry.voxel_volume_mm3 / 1000
+    tight = voxels[tuple(slice(a, b) for a, b in zip(low, high, strict=True))].copy()
+    own = Box(start, stop)  # type: ignore[arg-type]
+    return Region(focus_region_id(kind, name), name, own, len(where), volume_ml, (x, y, z)), tight
 
 
 def _low_area(segmentation: Segmentation, name: str, hu: np.ndarray) -> Focus | None:
@@ -218,12 +239,22 @@ def _low_area(segmentation: Segmentation, name: str, hu: np.ndarray) -> Focus | 
     steps = np.divide(spacing, segmentation.geometry.spacing_mm)
     at = (np.argwhere(mask).mean(axis=0) + kept[0].box.start) * steps + segmentation.boxes[name].start
     place = segmentation.geometry.to_world(at)
+    kind, box = "low_attenuation_area", segmentation.boxes[name]
+    filled = np.isin(numbered, [r.value for r in kept])
+    for axis, step in enumerate(np.rint(steps).astype(int)):  # each sample stands for the voxels up to the next one
+        filled = np.repeat(filled, step, axis=axis)
+    whole = segmentation.mask_in_box(name)
+    region, area = _region(segmentation, kind, name, box, filled[tuple(slice(n) for n in whole.shape)] & whole)
+    volume, long = voxels * sample_ml, diameter_3d(mask, spacing)[0]
+    mean = float(values[kept[0].box.slices][mask].mean())
     numbers = (
-        Measurement("volume", voxels * sample_ml, "samples of the tissue", None, name, slice_index=round(float(at[2]))),
-        Measurement("diameter", diameter_3d(mask, spacing)[0], "longest 3D caliper", max(spacing), name),
-        Measurement("mean_hu", float(values[kept[0].box.slices][mask].mean()), "mask mean", None, name),
+        Measurement("volume", volume, "samples of the tissue", None, region.id, slice_index=round(float(at[2]))),
+        Measurement("diameter", long, "longest 3D caliper", max(spacing), region.id),
+        Measurement("mean_hu", mean, "mask mean", None, region.id),
+        Measurement("count", len(kept), "26-connected regions", None, region.id),
     )
-    return Focus("low_attenuation_area", name, len(kept), numbers, (float(place[0]), float(place[1]), float(place[2])))
+    center_mm = (float(place[0]), float(place[1]), float(place[2]))
+    return Focus(kind, name, len(kept), numbers, center_mm, region=region, voxels=area)
 
 
 def _inscribed_mm(mask: np.ndarray, spacing_mm: tuple[float, float, float]) -> float:
@@ -239,7 +270,9 @@ def _low_pancreas(record: StructureMeasurements, pancreas_hu: float, spleen_hu: 
         return None
     number = record.measurement("parenchyma_hu")
     assert number is not None, "the caller has its value"
-    return Focus("low_attenuation_organ", record.structure, 1, (number,), record.region.centroid_mm)
+    return Focus(
+        "low_attenuation_organ", record.structure, 1, (number,), record.region.centroid_mm, region=record.region
+    )
 
 
 def _calcium(segmentation: Segmentation, name: str, hu: np.ndarray, limit: float, kind: str) -> Focus | None:
@@ -251,9 +284,9 @@ def _calcium(segmentation: Segmentation, name: str, hu: np.ndarray, limit: float
     volume = float(np.count_nonzero(calcium)) * segmentation.geometry.voxel_volume_mm3 / 1000
     if volume < CALCIUM_ML:
         return None
-    middle = segmentation.geometry.to_world(np.argwhere(calcium).mean(axis=0) + box.start)
-    number = Measurement("volume", volume, f"voxels of {limit:.0f} HU and more", None, name)
-    return Focus(kind, name, count, (number,), (float(middle[0]), float(middle[1]), float(middle[2])))
+    region, voxels = _region(segmentation, kind, name, box, calcium)
+    number = Measurement("volume", volume, f"voxels of {limit:.0f} HU and more", None, region.id)
+    return Focus(kind, name, count, (number,), region.centroid_mm, region=region, voxels=voxels)
 
 
 def _scored(
@@ -277,8 +310,12 @@ def _scored(
         return replace(focus, omissions=(Omission("calcium_score", focus.structure, reason),))
     box, calcium, _ = found
     score = agatston(np.where(calcium, hu[box.slices], 0), segmentation.geometry.spacing_mm)
-    number = Measurement("calcium_score", score, "area by slice, weighted by its peak", None, focus.structure)
+    number = Measurement("calcium_score", score, "area by slice, weighted by its peak", None, _id(focus))
     return replace(focus, measurements=(*focus.measurements, number))
+
+
+def _id(focus: Focus) -> str:
+    return focus_region_id(focus.kind, focus.structure)
 
 
 def agatston(hu: np.ndarray, spacing_mm: tuple[float, float, float]) -> float:

@@ -7,7 +7,7 @@ segment VI and lesion 1), so overlapping regions come back exactly: a region's m
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -18,11 +18,14 @@ from radvlm.types.anatomy import structure
 from radvlm.types.geometry import Box
 from radvlm.types.region import Region
 from radvlm.types.region_map import RegionLabel, RegionMap
+from radvlm.types.scan_measurements import focus_kind_of
 from radvlm.types.segmentation import Segmentation
 
 #: Kinds in the order of painting; a kind that is not listed comes with the organs.
 _PAINT_FIRST = {"body": 0, "cavity": 1, "tissue": 2, "muscle": 3}
 _PAINT_LAST = {"part": 5, "fluid": 6, "device": 7, "lesion": 8}
+#: What attenuation alone shows lies uppermost.
+_PAINT_FOCUS = 9
 
 
 def region_mask(segmentation: Segmentation, region: Region) -> tuple[Box, np.ndarray]:
@@ -49,13 +52,16 @@ def region_mask(segmentation: Segmentation, region: Region) -> tuple[Box, np.nda
     return region.box, mask
 
 
-def paint_regions(segmentation: Segmentation, regions: Iterable[Region]) -> RegionMap:
+def paint_regions(
+    segmentation: Segmentation, regions: Iterable[Region], voxels: Mapping[str, np.ndarray] | None = None
+) -> RegionMap:
     """One label map, on the grid of ``segmentation``, from which the mask of every region comes back exactly.
 
     Organs are painted first, then parts, then fluid and lesions. ``RegionLabel.label`` is the label of the voxels
     where the region lies uppermost (or its largest label, when it is covered everywhere), ``also`` are the labels
     of the other voxels of the region. Two regions with the same voxels have the same labels. Labels run from 1
-    without gaps; the map is uint8 up to 255 of them, else uint16.
+    without gaps; the map is uint8 up to 255 of them, else uint16. ``voxels`` holds, by id, those of regions that no
+    mask names (``Focus.voxels``), which come last.
 
     Raises InputError when more than 65535 combinations occur or a region is not in ``segmentation``.
     """
@@ -64,10 +70,12 @@ def paint_regions(segmentation: Segmentation, regions: Iterable[Region]) -> Regi
     shape, layers = segmentation.geometry.shape, segmentation.layers
     labels = np.zeros_like(layers[0], dtype=np.uint8) if layers else np.zeros(shape, dtype=np.uint8)
     order = memory_order(labels)  # that of the masks, or painting would jump through memory
+    drawn = voxels or {}
     combinations: list[tuple[str, ...]] = [()]  # label -> ids of the regions there, the uppermost last
     counts = [labels.size]
     for region in ordered:
-        box, mask = region_mask(segmentation, region)
+        own = drawn.get(region.id)
+        box, mask = region_mask(segmentation, region) if own is None else (region.box, own)
         under = np.zeros(len(combinations), dtype=np.int64)
         inside = mask.transpose(order)
         for part in slabs(mask, order):
@@ -100,6 +108,8 @@ def paint_regions(segmentation: Segmentation, regions: Iterable[Region]) -> Regi
 
 
 def _rank(region: Region) -> int:
+    if focus_kind_of(region):
+        return _PAINT_FOCUS
     kind = structure(region.structure).kind
     return _PAINT_FIRST.get(kind, _PAINT_LAST.get(kind, 4))
 

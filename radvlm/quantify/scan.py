@@ -35,7 +35,7 @@ from radvlm.quantify.spine import with_spine
 from radvlm.quantify.statistics import HuStatistics
 from radvlm.quantify.tumor_vessels import tumor_contacts
 from radvlm.quantify.vessel_parts import with_vessels
-from radvlm.quantify.withheld import without_attenuation
+from radvlm.quantify.withheld import without_attenuation, without_numbers
 from radvlm.types.anatomy import structure
 from radvlm.types.measurement import Measurement
 from radvlm.types.provenance import Decision, bears_on_everything
@@ -116,7 +116,7 @@ def measure_scan(
     outside = outside_their_organ(lesions)
     told = oversized | outside
     impossible = impossible_attenuation((*structures, *lesions)) | told
-    structures = without_impossible(structures, impossible)
+    structures = without_numbers(without_impossible(structures, impossible), segmentation.unsure)
     phase: Phase | None = None
     if doubt:
         phase = Phase("unknown", doubt)
@@ -129,8 +129,8 @@ def measure_scan(
     structures = with_extras(segmentation, structures, hu, Study() if volume is None else volume.study, phase)
     structures, ends = without_sizes_at_mask_ends(segmentation, structures)
     decisions += ends
-    structures = without_impossible(structures, impossible)
-    lesions = without_comparison(without_impossible(lesions, impossible), impossible)
+    structures = without_numbers(without_impossible(structures, impossible), segmentation.unsure)
+    lesions = without_comparison(without_impossible(lesions, impossible), impossible | dict(segmentation.unsure))
     decisions += impossible_warning({region: why for region, why in impossible.items() if region not in told})
     decisions += impossible_size_warning(oversized)
     decisions += outside_warning(outside)

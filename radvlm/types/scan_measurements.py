@@ -7,7 +7,7 @@ record but in ``omissions`` with its reason.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 
@@ -173,15 +173,27 @@ class LesionMeasurements:
         return _value(self.measurements, "mean_hu")
 
 
-#: What attenuation alone shows in an organ and no mask names.
-FOCUS_KINDS = (
-    "high_attenuation_focus",
-    "gas_focus",
-    "low_attenuation_area",
-    "low_attenuation_organ",
-    "wall_calcium",
-    "calcium_focus",
-)
+#: What attenuation alone shows in an organ and no mask names: kind -> words for one, words for several.
+FOCUS_WORDS = {
+    "high_attenuation_focus": ("focus of high attenuation", "foci of high attenuation"),
+    "gas_focus": ("focus of gas", "foci of gas"),
+    "low_attenuation_area": ("area of low attenuation", "areas of low attenuation"),
+    "low_attenuation_organ": ("attenuation in the range of tissue mixed with fat",) * 2,
+    "wall_calcium": ("foci of calcium attenuation along the wall",) * 2,
+    "calcium_focus": ("focus of calcium attenuation", "foci of calcium attenuation"),
+}
+FOCUS_KINDS = tuple(FOCUS_WORDS)
+
+
+def focus_region_id(kind: str, name: str) -> str:
+    """Id of the region of what attenuation alone shows: ``gas_focus:liver``; that of a whole organ is the organ's."""
+    return name if kind == "low_attenuation_organ" else f"{kind}:{name}"
+
+
+def focus_kind_of(region: Region) -> str:
+    """The key of ``FOCUS_WORDS`` that a region belongs to, "" for one of the masks."""
+    kind, colon, _ = region.id.partition(":")
+    return kind if colon and kind in FOCUS_WORDS else ""
 
 
 @dataclass(frozen=True)
@@ -190,9 +202,11 @@ class Focus:
 
     Attributes:
         kind: one of FOCUS_KINDS. structure: where it lies. count: how many separate ones.
-        measurements: numbers of the largest (``diameter``, ``mean_hu``) and the ``volume`` of all.
+        measurements: numbers of the largest (``diameter``, ``mean_hu``), the ``volume`` and the ``count`` of all.
         center_mm: center of the largest, RAS+ mm.
         omissions: what was not measured of it, and why.
+        region: all of them together; no mask holds its voxels.
+        voxels: which voxels of the region's box they are; None where the whole organ is meant, and after reading JSON.
     """
 
     kind: str
@@ -201,6 +215,13 @@ class Focus:
     measurements: tuple[Measurement, ...]
     center_mm: tuple[float, float, float]
     omissions: tuple[Omission, ...] = ()
+    region: Region | None = None
+    voxels: np.ndarray | None = field(default=None, repr=False, compare=False)
+
+
+def _without_voxels(focus: Focus) -> dict[str, object]:
+    """What JSON keeps of a focus; its voxels are in regions.nii.gz."""
+    return {key: value for key, value in asdict(replace(focus, voxels=None)).items() if key != "voxels"}
 
 
 Row = dict[str, str | float | int | None]
@@ -322,7 +343,7 @@ class Measurements:
             for near in record.neighbors if isinstance(record, LesionMeasurements) else ():
                 rows += _neighbor_rows({**head, "level": "neighbor", "location": near.structure}, near)
         for focus in self.foci:
-            named: Row = {"region": f"{focus.kind}:{focus.structure}", "structure": focus.structure}
+            named: Row = {"region": focus_region_id(focus.kind, focus.structure), "structure": focus.structure}
             place: Row = {"instance": focus.count, "level": "focus", "host": "", "location": "", "cut_by": ""}
             rows += _measured_rows({**named, **place}, focus.measurements)
             rows += [_row({**named, **place}, o.quantity, reason_missing=o.reason) for o in focus.omissions]
@@ -346,7 +367,7 @@ class Measurements:
                     "spacing_mm": list(self.geometry.spacing_mm),
                 },
                 "decisions": [asdict(d) for d in self.decisions],
-                "foci": [asdict(f) for f in self.foci],
+                "foci": [_without_voxels(f) for f in self.foci],
             },
             indent=2,
         )

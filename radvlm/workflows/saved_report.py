@@ -102,7 +102,10 @@ class GeneratedReport:
 
         cited = {r.id: r for r in self.report.regions if not r.id.startswith(MODEL_REGION)}
         lesions = {lesion.region.id: lesion.region for lesion in self.measurements.lesions}
-        measured = paint_regions(self.segmentation, tuple({**cited, **lesions}.values()))
+        voxels = {
+            f.region.id: f.voxels for f in self.measurements.foci if f.region is not None and f.voxels is not None
+        }
+        measured = paint_regions(self.segmentation, tuple({**cited, **lesions}.values()), voxels)
         pointed_at = [r for r in self.report.regions if r.id.startswith(MODEL_REGION)]
         return _paint_with_model(measured, self.model_segmentation, pointed_at)
 

@@ -607,3 +607,18 @@ def test_runs_of_whole_and_cut_vertebrae_in_any_order_verify() -> None:
         report = compose_report(interpret(hand_made.numbers(organs), patient=ADULT))
         said = next(s.text for s in report.sentences if s.section == "bones")
         assert said.count("imaged") == 1, said
+
+
+@pytest.mark.parametrize(
+    ("text", "true"),
+    [
+        ("The heart is not seen in the imaged range.", True),
+        ("No heart is seen in the imaged range.", True),
+        ("No heart is identified in the imaged range.", True),
+        ("No liver is seen in the imaged range.", False),
+        ("The heart is seen in the imaged range.", False),
+    ],
+)
+def test_an_organ_outside_the_scan_in_other_words(text: str, true: bool) -> None:
+    heart = Finding("F1", "organ", Status.ABSENT, "heart", "heart", category="not seen in the imaged range")
+    assert (verify_sentence(Sentence(text, "heart", (heart,))) is None) is true

@@ -557,7 +557,8 @@ def _organ(organ: Finding, organs: Sequence[Finding]) -> Iterator[Fact]:
             false,
         )
     if mean is not None:
-        numbers = _wrong_numbers(mean.value, "1", [volume.value] if volume else [])
+        held = {_digits(m.value, "1") for m in organ.measurements if m.unit == "HU"}  # of the parenchyma as well
+        numbers = [n for n in _wrong_numbers(mean.value, "1", [volume.value] if volume else []) if n not in held]
         false = {**swaps, "number": ("value", numbers), "unit": ("unit", ("mm", "cm", "percent"))}
         yield Fact(
             "attenuation",

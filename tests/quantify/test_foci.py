@@ -148,6 +148,31 @@ def test_the_report_says_it_and_its_sentences_are_verified():
     assert again.foci == report.measurements.foci and "gas_focus:portal_vein" in report.measurements.to_csv()
 
 
+def test_each_sentence_from_voxels_has_its_own_region():
+    first, second = _ball((18, 14, 18), 3.2), _ball((26, 16, 20), 3.8)
+    area = _ball((62, 46, 24), 20)
+    scan, masks = _scan(PLAIN | {"pancreas": 8}, [(first, 700), (second, 800), (area, 5)])
+    report = generate_report(scan, segmentation=masks, patient=Patient(sex="F", age_years=50))
+    (said,) = (s for s in report.sentences if "high attenuation" in s.text and s.section == "kidneys")
+    numbers = {m.quantity: m.value for m in said.measurements}
+    voxel_ml = np.prod(SPACING) / 1000
+    assert numbers["count"] == 2 and numbers["mean_hu"] == pytest.approx(800, abs=10)
+    assert numbers["volume"] == pytest.approx((first.sum() + second.sum()) * voxel_ml)
+    assert said.text.startswith("Two foci of high attenuation in the left kidney, volume 0.3 mL; the largest "), said
+    painted = report.regions
+    row = painted.row(said.regions[0].id)
+    assert np.array_equal(np.isin(painted.labels, (row.label, *row.also)), first | second)
+    row = painted.row("low_attenuation_area:liver")
+    held = np.isin(painted.labels, (row.label, *row.also))
+    assert (held & ~area).sum() == 0 and held.sum() > 0.4 * area.sum()
+    (of_pancreas,) = (s for s in report.sentences if "mixed with fat" in s.text)
+    assert [r.id for r in of_pancreas.regions] == ["pancreas"]
+    (difference,) = (s for s in report.sentences if s.text.startswith("Attenuation difference"))
+    assert [r.id for r in difference.regions] == ["liver", "spleen"]
+    for sentence in report.sentences:
+        assert sentence.regions or sentence.section == "technique", sentence.text
+
+
 def test_nothing_is_found_in_a_healthy_phantom():
     spec = PhantomSpec(seed=5, region="abdomen", spacing_mm=(5, 5, 6), phase="non-contrast", noise_hu=30, healthy=True)
     phantom = make_phantom(spec)

@@ -56,6 +56,10 @@ _SHARES = (
         "The {what} is incompletely imaged.",
     ),
     (
+        re.compile(rf"no\s+(?P<what>[^.;:,]+?)\s+(?:is|are|was|were)\s+{_SEEN}\s+in\s+the\s+imaged\s+range\.?", re.I),
+        "The {what} is not seen in the imaged range.",
+    ),
+    (
         re.compile(r"(?P<what>[^.;:,]+?)\s*(?::\s*none|:\s*absent|:\s*negative)(?: seen| identified)?\.?", re.I),
         "No {what} segmented.",
     ),

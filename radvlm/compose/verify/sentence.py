@@ -48,6 +48,7 @@ from radvlm.types.anatomy import USUAL_LEVELS, is_lesion_kind, structure, struct
 from radvlm.types.finding import Citable, Finding, Source, Status
 from radvlm.types.measurement import AORTA_PARTS, PORTAL_PARTS, PULMONARY_PARTS, Measurement
 from radvlm.types.report import Report, Sentence
+from radvlm.types.scan_measurements import FOCUS_KINDS
 from radvlm.wording.numbers import renderings
 from radvlm.wording.spelling import to_us
 from radvlm.wording.structure_names import part_names
@@ -589,6 +590,13 @@ class _Check:
             values = [m for f in self.findings for m in f.measurements if m.quantity == "count"]
             if any((count.word, "1") in renderings(m) for m in values):
                 return
+        if count.least == count.most and any(
+            m.quantity == "count" and round(m.value) == count.least
+            for f in self.findings
+            if f.kind in FOCUS_KINDS
+            for m in f.measurements
+        ):
+            return
         raise _Refused(f"{count.word!r} counts nothing that is cited")
 
     def _number(self, number: Number, part: _Part, candidates: list[Subject]) -> list[Subject]:
@@ -598,7 +606,12 @@ class _Check:
         if not fits:
             raise _Refused(f"{shown} is not a measurement of {_who(candidates)}")
         quantity = "axes" if len(number.values) == 2 else number.unit + " ".join(sorted(self.cues))
-        if largest:
+        of_focus = all(any(f.kind in FOCUS_KINDS for f in s.findings) for s in fits) and number.unit in (
+            "mm",
+            "cm",
+            "HU",
+        )
+        if largest and not of_focus:  # diameter and attenuation of foci are those of the largest
             kinds = {base_name(s.lesion) for s in fits if s.lesion}
             peers = [s for s in self.subjects if s.lesion and base_name(s.lesion) in kinds]
             most = max((p.size for p in peers), default=0.0)
