@@ -404,6 +404,8 @@ def _of_structure(rule: Rule, case: Case, name: str) -> Outcome:
     if value is None and missing == NOT_IMAGED:
         return None
     reason = unmet_condition(rule, case, (record,))
+    if value is None and missing and reason in _WAITS_FOR:
+        reason = missing  # nothing waits for the patient's age or sex
     if reason is not None and (value is not None or rule.quantity not in _NOT_IN_THIS_VERSION):
         said = _still_said(rule, record, value)
         words = f"{rule.words} ({stated(said[0])})" if said and structure(name).kind in _WITHOUT_SENTENCE else ""
@@ -414,7 +416,8 @@ def _of_structure(rule: Rule, case: Case, name: str) -> Outcome:
         return not_assessed(rule, name, missing)
     elsewhere = outside_abdomen(rule, case, value)
     if elsewhere is not None:
-        return not_assessed(rule, name, elsewhere, measurements=(value,))
+        told = () if measured(record, "descending_diameter") else (value,)  # under its own name
+        return not_assessed(rule, name, elsewhere, measurements=told)
     verdict = judge(rule, case.patient, judged(value))
     outcome = verdict.outcome
     if outcome.category is None or unmet_criterion(rule, record):
