@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from radvlm.compose.disease_sentences import disease_text, is_disease_or_device
 from radvlm.compose.focus_sentences import focus_text, is_focus
-from radvlm.compose.lesions import cited, impression_text, lesion_groups
+from radvlm.compose.lesions import cited, impression_text, is_unmeasured, lesion_groups, unmeasured_text
 from radvlm.compose.model_sentences import headlines, is_model, pertinent_absences
 from radvlm.compose.template import no_lesions, quantity_text
 from radvlm.types.anatomy import is_lesion_kind, structure
@@ -42,6 +42,8 @@ def impression(findings: Sequence[Finding], style: Style) -> list[Sentence]:
             text = impression_text(group, style)
             items.append((group.importance, Sentence(text, "impression", cited(group, text))))
     for finding in findings:
+        if is_unmeasured(finding) and finding.importance > 0:
+            items.append((finding.importance, Sentence(unmeasured_text(finding), "impression", (finding,))))
         if not is_lesion_kind(finding.kind):  # what is judged of a lesion is said with it
             said = [s for s in (finding, *finding.assessments) if s.importance > 0]
             items += [(s.importance, _headline(s, finding, findings, style)) for s in said]

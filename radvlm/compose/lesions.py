@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from radvlm.compose.referents import size_quantities
 from radvlm.types.anatomy import is_lesion_kind, structure
-from radvlm.types.finding import Assessment, Citable, Finding, Status
+from radvlm.types.finding import Assessment, Citable, Finding, Source, Status
 from radvlm.types.phrases import joined
 from radvlm.wording.numbers import axes_text, hu_text, length_text, volume_text
 from radvlm.wording.sentences import capital
@@ -31,6 +31,17 @@ class LesionGroup:
     @property
     def importance(self) -> float:
         return max(f.importance for f in self.findings)
+
+
+def is_unmeasured(finding: Finding) -> bool:
+    """Whether a finding is of areas that masks label as a lesion and that are too small to be measured."""
+    is_open = finding.status is Status.INDETERMINATE and finding.source is Source.MASKS
+    return is_open and is_lesion_kind(finding.kind) and bool(finding.category)
+
+
+def unmeasured_text(finding: Finding) -> str:
+    """``2 further areas of fewer than 4 voxels are labeled as liver metastasis, not measured.``"""
+    return capital(finding.category) + "."
 
 
 def own_assessments(finding: Finding) -> tuple[Assessment, ...]:

@@ -13,7 +13,7 @@ from dataclasses import replace
 from radvlm.compose.anatomy_sentences import contact_sentences, vertebra_sentences
 from radvlm.compose.disease_sentences import disease_sentences
 from radvlm.compose.focus_sentences import focus_sentences
-from radvlm.compose.lesions import cited, group_sentence, lesion_groups, own_assessments
+from radvlm.compose.lesions import cited, group_sentence, is_unmeasured, lesion_groups, own_assessments, unmeasured_text
 from radvlm.compose.model_sentences import is_model, marked_sentences
 from radvlm.types.anatomy import SECTIONS, is_lesion_kind, structure
 from radvlm.types.finding import Assessment, Citable, Finding, Status, citable
@@ -120,6 +120,7 @@ def _section(section: str, findings: Sequence[Finding], judged: Sequence[Citable
         text = group_sentence(group, style, names_phase=not phase_said)
         phase_said = phase_said or " phase" in text
         sentences.append(Sentence(text, section, cited(group, text)))
+    sentences += [Sentence(unmeasured_text(f), section, (f,)) for f in findings if is_unmeasured(f)]
     sentences += contact_sentences(section, findings, style)
     sentences += focus_sentences(section, findings, style)
     sentences += no_lesions(section, findings)

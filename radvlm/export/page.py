@@ -317,7 +317,7 @@ def _report_context(report: Report) -> dict[str, Any]:
         "impression": [i for i in items if i["section"] == "impression"],
         "technique": [i for i in items if i["section"] == "technique"],
         "rules": rules,
-        "not_assessed": tables.not_assessed_groups(report.not_assessed),
+        "not_assessed": report.not_assessed_lines,
     }
 
 

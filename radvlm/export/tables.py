@@ -11,7 +11,7 @@ from typing import Any
 
 from radvlm.export.regions import region_name
 from radvlm.types.anatomy import structure, structures
-from radvlm.types.finding import Finding, RuleReference
+from radvlm.types.finding import RuleReference
 from radvlm.types.measurement import Measurement
 from radvlm.types.provenance import Decision
 from radvlm.types.report import Report
@@ -242,21 +242,6 @@ def cited_rows(report: Report, names: Mapping[str, str]) -> list[Row]:
             name = names.get(m.region_id) or (structure(finding.site).words if finding.site else "whole scan")
             seen.setdefault((m.region_id, name, m.quantity, m.value), _number_row(m.region_id, capital(name), m))
     return list(seen.values())
-
-
-def not_assessed_groups(findings: Iterable[Finding]) -> list[tuple[str, list[str]]]:
-    """(reason, what) pairs, one per reason, in order of the findings."""
-    groups: dict[str, list[str]] = {}
-    for finding in findings:
-        site = structure(finding.site).words if finding.site else ""
-        own = structures().get(finding.kind)
-        what = finding.category or (finding.kind.replace("_", " ") if own is None else own.words)
-        if site and site not in what:
-            what = site if finding.kind == "organ" and not finding.category else f"{site}: {what}"
-        names = groups.setdefault(finding.reason, [])
-        if what not in names:
-            names.append(what)
-    return list(groups.items())
 
 
 def rule_references(report: Report) -> list[RuleReference]:

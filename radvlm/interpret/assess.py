@@ -416,7 +416,9 @@ def _of_structure(rule: Rule, case: Case, name: str) -> Outcome:
         return not_assessed(rule, name, missing)
     elsewhere = outside_abdomen(rule, case, value)
     if elsewhere is not None:
-        told = () if measured(record, "descending_diameter") else (value,)  # under its own name
+        thoracic = measured(record, "descending_diameter")
+        is_thoracic = thoracic is not None and as_printed(thoracic) == as_printed(value)
+        told = () if is_thoracic else (value,)  # that of the chest is told under its own name
         return not_assessed(rule, name, elsewhere, measurements=told)
     verdict = judge(rule, case.patient, judged(value))
     outcome = verdict.outcome

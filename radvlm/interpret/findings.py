@@ -46,8 +46,12 @@ from radvlm.types.region import Region
 from radvlm.types.scan_measurements import LesionMeasurements, Measurements, Phase, StructureMeasurements
 from radvlm.types.study import Patient, Study
 from radvlm.types.urgency import REFERENCE_SIZE_MM, REFERENCE_VOLUME_ML, importance
+from radvlm.wording.vocabulary import noun
 
 _LESION_KINDS = ("lesion", "fluid")
+#: Volume of a ball of 6 mm, the size below which a solid nodule asks for nothing (Fleischner Society 2017,
+#: doi 10.1148/radiol.2017161659).
+_SPECK_ML = 0.113
 #: Kind of the finding that says so where nothing in the scan could be judged.
 NOTHING_JUDGED = "abnormality"
 _NOTHING_TO_JUDGE = "no mask of a lesion was provided and no rule applies to the organs that were"
@@ -82,6 +86,7 @@ def interpret(
         *_scan(case),
         *_organs(case, survey, judged),
         *_lesions(case, judged),
+        *_unmeasured(case),
         *diseases(case),
         *foci(case),
         *_absent_lesions(case, survey),
@@ -245,6 +250,38 @@ def _lesions(case: Case, judged: _Judgements) -> list[Finding]:
                     assessments=judged.take(record.region),
                 )
             )
+    return found
+
+
+def _unmeasured(case: Case) -> list[Finding]:
+    """What masks label as a lesion and nobody can measure: open whether it is one, and never left out.
+
+    The fluid of a structure is told as a whole, small areas included. A speck beside a lesion that was measured may
+    well be noise of the mask and stays out of the impression.
+    """
+    found, numbers = [], case.measurements
+    for areas in numbers.unmeasured:
+        row = structure(areas.structure)
+        is_further = any(lesion.structure == row.name for lesion in numbers.lesions)
+        if is_further and row.kind == "fluid" and row.name != "pleural_effusion":
+            continue
+        many = areas.count > 1
+        what = f"{areas.count} {'further ' if is_further else ''}area{'s' if many else ''} of {areas.limit}"
+        named = f"{row.side} {noun(row.name, 1)}".strip()
+        is_speck = is_further and areas.regions[0].volume_ml < _SPECK_ML
+        found.append(
+            Finding(
+                "?",
+                row.name,
+                Status.INDETERMINATE,
+                row.parent or row.name,
+                row.section,
+                areas.regions,
+                category=f"{what} {'are' if many else 'is'} labeled as {named}, not measured",
+                reason="too small to be measured, which may be an error of the masks",
+                importance=0.0 if is_speck else importance(case.rules.urgency_of(row.name)),
+            )
+        )
     return found
 
 

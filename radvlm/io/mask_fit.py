@@ -145,6 +145,14 @@ def fit_of(points: MaskPoints, hu: np.ndarray) -> Fit:
     return _Scorer(points).fit(values, np.ones(points.count, bool))
 
 
+def fits_of_each(points: MaskPoints, values: np.ndarray, used: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Contrast and plausible share (nan where its attenuation may be anything) of each structure.
+
+    ``values`` (N,) are the HU at the points and ``used`` (N,) says which of them count.
+    """
+    return _Scorer(points).each(values, used)
+
+
 def alternatives(points: MaskPoints, hu: np.ndarray) -> list[Alternative]:
     """Placements that fit better than the present one in contrast and no worse in attenuation, best first."""
     scorer = _Scorer(points)
@@ -174,6 +182,25 @@ class _Scorer:
 
     def fit(self, values: np.ndarray, used: np.ndarray) -> Fit:
         """Fit with ``values`` (N,) HU at the points that are ``used`` (N,)."""
+        information, counts = self._information(values, used)
+        enough = counts >= MIN_POINTS
+        contrast = float(information[enough].mean()) if enough.any() else 0.0
+        judged = self._judged & used
+        fits = (values[judged] >= self._low[judged]) & (values[judged] <= self._high[judged])
+        return Fit(contrast, float(fits.mean()) if fits.size else 1.0)
+
+    def each(self, values: np.ndarray, used: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(S,) contrast and (S,) plausible share of every structure."""
+        information, _ = self._information(values, used)
+        judged = self._judged & used
+        fits = judged & (values >= self._low) & (values <= self._high)
+        count = len(self._points.names)
+        of_each = np.bincount(self._points.owner[judged], minlength=count).astype(float)
+        good = np.bincount(self._points.owner[fits], minlength=count)
+        return information, np.divide(good, of_each, out=np.full(count, np.nan), where=of_each > 0)
+
+    def _information(self, values: np.ndarray, used: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(S,) mutual information (nats) and (S,) number of points of every structure."""
         structures, classes = len(self._points.names), len(HU_EDGES) + 1
         codes = self._group[used] + np.searchsorted(HU_EDGES, values[used])
         table = np.bincount(codes, minlength=structures * 2 * classes).reshape(structures, 2, classes).astype(float)
@@ -182,11 +209,7 @@ class _Scorer:
         alone = table.sum(axis=2, keepdims=True) * table.sum(axis=1, keepdims=True)
         filled = table > 0
         information = np.where(filled, table * np.log(np.where(filled, table, 1) / np.where(filled, alone, 1)), 0)
-        enough = counts >= MIN_POINTS
-        contrast = float(information.sum(axis=(1, 2))[enough].mean()) if enough.any() else 0.0
-        judged = self._judged & used
-        fits = (values[judged] >= self._low[judged]) & (values[judged] <= self._high[judged])
-        return Fit(contrast, float(fits.mean()) if fits.size else 1.0)
+        return information.sum(axis=(1, 2)), counts
 
 
 def _placements(points: MaskPoints) -> Iterator[tuple[str, str, int | None, np.ndarray]]:

@@ -160,7 +160,9 @@ def _checked(found: Segmentation, source: Any, like: Volume, accept_misplaced: b
     if not notes:
         return found
     doubt = "" if fits else "the masks look misplaced"
-    return dataclasses.replace(found, decisions=(*found.decisions, *notes), attenuation_doubt=doubt)
+    return dataclasses.replace(
+        found, decisions=(*found.decisions, *notes), attenuation_doubt=doubt, unsure=dict(placement.unsure)
+    )
 
 
 def _from_path(path: Path, like: Volume | Geometry | None, scheme: SchemeLike) -> Segmentation:

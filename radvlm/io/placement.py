@@ -20,6 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from radvlm.io.lone_sides import LoneSides, lone_sides
+from radvlm.io.mask_doubts import single_doubts
 from radvlm.io.mask_fit import Alternative, Fit, MaskPoints, alternatives, fit_of, sample_points
 from radvlm.io.mask_order import (
     depth_order,
@@ -59,6 +60,7 @@ class Placement:
         remedy: what would mend it.
         doubts: what is unusual and no proof.
         fits: False where the attenuation under the masks is not that of their structures.
+        unsure: structures of which nothing is interpreted, each with the reason.
         by_voxels: the part of ``problem`` that the voxels prove, whatever the names of the masks; "" where they do not.
     """
 
@@ -67,6 +69,7 @@ class Placement:
     doubts: tuple[str, ...] = ()
     fits: bool = True
     by_voxels: str = ""
+    unsure: tuple[tuple[str, str], ...] = ()
 
 
 def placement_of(
@@ -88,7 +91,7 @@ def placement_of(
         return Placement(words, "Check the orientation of both files and the label scheme" if words else "")
     fit = fit_of(points, volume.hu)
     if not orders.reversed_words and fit.contrast >= SURE_CONTRAST and fit.plausible >= SURE_PLAUSIBLE:
-        return Placement(doubts=_doubts(orders))
+        return _in_place(points, segmentation, volume, orders)
     best = _best(points, volume.hu)
     stored = _better_as_stored(volume, fit if best is None else best.then, as_stored(), fit)
     if stored is not None:
@@ -100,7 +103,13 @@ def placement_of(
         return _scan_and_masks(orders)
     if points.count >= MIN_POINTS and _is_foreign(points, fit):
         return Placement(doubts=(_foreign(fit),), fits=False)
-    return Placement(doubts=_doubts(orders))
+    return _in_place(points, segmentation, volume, orders)
+
+
+def _in_place(points: MaskPoints, segmentation: Segmentation, volume: Volume, orders: _Orders) -> Placement:
+    """Masks that lie right on the whole, with what is odd of single ones."""
+    single = single_doubts(points, segmentation, volume.hu)
+    return Placement(doubts=(*_doubts(orders), *single.doubts), unsure=single.unsure)
 
 
 class _Orders:
@@ -188,7 +197,8 @@ def _mirrored_organs(orders: _Orders) -> tuple[str, ...]:
         return ()
     return (
         f"{orders.organs.share} comparisons of liver, spleen, stomach and great vessels are mirrored while the masks "
-        "fit the voxels: situs inversus, or scan and masks are mirrored together. Check the sides.",
+        "fit the voxels: situs inversus, scan and masks mirrored together, names exchanged, or labels of another "
+        "scheme or version. Check the sides and the names.",
     )
 
 

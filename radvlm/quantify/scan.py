@@ -1,7 +1,7 @@
 """Every number of a scan and its masks in one call.
 
 Nothing here runs over the whole scan. Each structure is measured inside its own tight box, instances
-inside theirs, and what is too small to be believed is left out with a Decision that says so.
+inside theirs. What is too small to be measured is kept as such: a place without a number (``UnmeasuredAreas``).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from functools import cache
 import numpy as np
 
 from radvlm.errors import GridError, InputError
-from radvlm.quantify.components import components
+from radvlm.quantify.components import Component, components, first_voxel
 from radvlm.quantify.dissection import with_dissection
 from radvlm.quantify.foci import find_foci
 from radvlm.quantify.impossible_hu import (
@@ -28,24 +28,29 @@ from radvlm.quantify.impossible_sizes import impossible_size_warning, impossible
 from radvlm.quantify.lesion import Instance, measure_instance
 from radvlm.quantify.location import Locator
 from radvlm.quantify.mask_ends import without_sizes_at_mask_ends
-from radvlm.quantify.organ import INSTANCE_KINDS, healthy_statistics, is_crumb, measure_structure
+from radvlm.quantify.organ import INSTANCE_KINDS, healthy_statistics, is_crumb, measure_structure, region_of
 from radvlm.quantify.organ_indices import with_extras
 from radvlm.quantify.phase import estimate_phase
 from radvlm.quantify.spine import with_spine
 from radvlm.quantify.statistics import HuStatistics
 from radvlm.quantify.tumor_vessels import tumor_contacts
 from radvlm.quantify.vessel_parts import with_vessels
-from radvlm.quantify.withheld import without_attenuation
+from radvlm.quantify.voxel_counts import tally
+from radvlm.quantify.withheld import without_attenuation, without_numbers
 from radvlm.types.anatomy import structure
+from radvlm.types.geometry import Box
 from radvlm.types.measurement import Measurement
 from radvlm.types.provenance import Decision, bears_on_everything
-from radvlm.types.scan_measurements import NOT_INTERPRETED, LesionMeasurements, Measurements, Phase
+from radvlm.types.region import Region
+from radvlm.types.scan_measurements import NOT_INTERPRETED, LesionMeasurements, Measurements, Phase, UnmeasuredAreas
 from radvlm.types.segmentation import Segmentation
 from radvlm.types.study import Study
 from radvlm.types.volume import Volume
 
-#: Components with fewer voxels are ignored: the edge of so small a mask is all there is to it.
+#: Components with fewer voxels are not measured: the edge of so small a mask is all there is to it.
 MIN_LESION_VOXELS = 4
+#: Of areas that are not measured, so many have a place of their own; a mask of noise has thousands.
+UNMEASURED_REGIONS = 12
 
 
 def measure_scan(
@@ -62,7 +67,7 @@ def measure_scan(
         volume: the CT, on the same grid as the masks; None gives geometry, and each HU quantity is an omission. So is
             it, with its reason, where the values cannot be trusted (``attenuation_doubt`` of the scan or the masks);
             a structure whose median nobody has (``types/possible_hu.csv``) loses its own.
-        min_lesion_voxels, min_lesion_ml: smaller instances are ignored and counted in a Decision.
+        min_lesion_voxels, min_lesion_ml: smaller instances are counted, located and not measured (``unmeasured``).
         progress: called with a short line before each step.
 
     Raises: GridError when the grids differ, InputError for limits that make no sense.
@@ -87,6 +92,7 @@ def measure_scan(
     decisions += [_crumb_decision(segmentation, name) for name in segmentation.present if name in crumbs]
     lesions: list[LesionMeasurements] = []
     counts: dict[str, int] = {}
+    unmeasured: list[UnmeasuredAreas] = []
     locator = Locator(segmentation, crumbs)
 
     @cache
@@ -96,7 +102,14 @@ def measure_scan(
     for name in segmentation.present:
         if structure(name).kind in INSTANCE_KINDS:
             tell(f"Measuring {structure(name).words}")
-            found, noted = _instances(segmentation, name, hu, locator, healthy, min_lesion_voxels, min_lesion_ml)
+            numbered, kept, left = _sorted_by_size(segmentation, name, min_lesion_voxels, min_lesion_ml)
+            found, noted = _instances(segmentation, name, hu, locator, healthy, (numbered, kept))
+            if left:
+                limit = f"fewer than {min_lesion_voxels} voxels"
+                limit += f" or less than {min_lesion_ml:g} mL" if min_lesion_ml else ""
+                regions = _unmeasured_regions(segmentation, name, numbered, left, len(kept))
+                unmeasured.append(UnmeasuredAreas(name, len(left), limit, regions))
+                decisions.append(_unmeasured_decision(unmeasured[-1], not kept))
             lesions += found
             decisions += noted
             counts[name] = len(found)
@@ -116,7 +129,7 @@ def measure_scan(
     outside = outside_their_organ(lesions)
     told = oversized | outside
     impossible = impossible_attenuation((*structures, *lesions)) | told
-    structures = without_impossible(structures, impossible)
+    structures = without_numbers(without_impossible(structures, impossible), segmentation.unsure)
     phase: Phase | None = None
     if doubt:
         phase = Phase("unknown", doubt)
@@ -129,8 +142,8 @@ def measure_scan(
     structures = with_extras(segmentation, structures, hu, Study() if volume is None else volume.study, phase)
     structures, ends = without_sizes_at_mask_ends(segmentation, structures)
     decisions += ends
-    structures = without_impossible(structures, impossible)
-    lesions = without_comparison(without_impossible(lesions, impossible), impossible)
+    structures = without_numbers(without_impossible(structures, impossible), segmentation.unsure)
+    lesions = without_comparison(without_impossible(lesions, impossible), impossible | dict(segmentation.unsure))
     decisions += impossible_warning({region: why for region, why in impossible.items() if region not in told})
     decisions += impossible_size_warning(oversized)
     decisions += outside_warning(outside)
@@ -140,7 +153,43 @@ def measure_scan(
     study = Study() if volume is None else volume.study
     foci = () if hu is None or phase is None or doubt else find_foci(segmentation, structures, hu, phase, study)
     head = (segmentation.absent, phase, segmentation.geometry, tuple(decisions))
-    return Measurements(structures, tuple(lesions), *head, foci)
+    is_given = segmentation.scheme != "threshold"
+    return Measurements(structures, tuple(lesions), *head, foci, tuple(unmeasured), is_given)
+
+
+Components = tuple[Component, ...]
+
+
+def _sorted_by_size(
+    segmentation: Segmentation, name: str, min_voxels: int, min_ml: float
+) -> tuple[np.ndarray, Components, Components]:
+    """The component map of a structure, the components that are measured, and those too small for it, largest first."""
+    whole = segmentation.instances_in_box(name) if name in segmentation.findings else segmentation.mask_in_box(name)
+    numbered, found = components(whole)
+    voxel_ml = segmentation.geometry.voxel_volume_mm3 / 1000
+    kept = tuple(c for c in found if c.voxels >= min_voxels and c.voxels * voxel_ml >= min_ml)
+    return numbered, kept, found[len(kept) :]
+
+
+def _unmeasured_regions(
+    segmentation: Segmentation, name: str, numbered: np.ndarray, left: Components, measured: int
+) -> tuple[Region, ...]:
+    """Where the largest of them are; their numbers follow those that are measured."""
+    outer, regions = segmentation.boxes[name], []
+    for number, component in enumerate(left[:UNMEASURED_REGIONS], measured + 1):
+        low, high = (np.add(end, outer.start).tolist() for end in (component.box.start, component.box.stop))
+        box = Box(tuple(low), tuple(high))
+        counted = tally(numbered[component.box.slices], component.value, None)
+        first = first_voxel(numbered, component)
+        seed = (first[0] + outer.start[0], first[1] + outer.start[1], first[2] + outer.start[2])
+        regions.append(region_of(f"{name}/{number}", name, segmentation.geometry, box, counted, seed))
+    return tuple(regions)
+
+
+def _unmeasured_decision(areas: UnmeasuredAreas, is_all: bool) -> Decision:
+    many = areas.count > 1
+    what = f"{areas.count} area{'s' if many else ''} of {areas.structure} ({areas.limit}) not measured"
+    return Decision("instances", what + ("; nothing larger was found." if is_all else "."), warning=is_all)
 
 
 def _instances(
@@ -149,22 +198,11 @@ def _instances(
     hu: np.ndarray | None,
     locator: Locator,
     healthy: Callable[[str], HuStatistics | None],
-    min_voxels: int,
-    min_ml: float,
+    measured: tuple[np.ndarray, Components],
 ) -> tuple[list[LesionMeasurements], list[Decision]]:
-    box = segmentation.boxes[name]
-    whole = segmentation.instances_in_box(name) if name in segmentation.findings else segmentation.mask_in_box(name)
-    numbered, found = components(whole)
-    voxel_ml = segmentation.geometry.voxel_volume_mm3 / 1000
-    kept = [c for c in found if c.voxels >= min_voxels and c.voxels * voxel_ml >= min_ml]
+    """Every number of the components that are large enough, with the component map that they stand in."""
+    box, (numbered, kept) = segmentation.boxes[name], measured
     decisions: list[Decision] = []
-    if len(kept) < len(found):
-        limits = f"{min_voxels} voxels" + (f" or {min_ml:g} mL" if min_ml else "")
-        ignored = len(found) - len(kept)
-        what = f"{ignored} component{'s' if ignored > 1 else ''} of {name} below {limits} ignored"
-        if not kept:
-            what += "; nothing larger was found, so it is reported neither as present nor as absent"
-        decisions.append(Decision("instances", what + ".", warning=not kept))
     lesions = [
         measure_instance(segmentation, Instance(name, number, component, numbered, box), hu, locator, healthy)
         for number, component in enumerate(kept, 1)

@@ -6,6 +6,7 @@ that reason, and sizes stand.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -30,6 +31,25 @@ def without_attenuation(record: Record, reason: str) -> Record:
     )
     words: dict[str, Any] = {"attenuation": ""} if isinstance(record, LesionMeasurements) else {}
     return replace(record, measurements=kept, omissions=omissions, **words)
+
+
+def without_numbers(
+    records: Iterable[StructureMeasurements], unsure: Mapping[str, str]
+) -> tuple[StructureMeasurements, ...]:
+    """The records, those of structures whose masks may be another one's without any number, for the reason given."""
+    return tuple(
+        record
+        if (why := unsure.get(record.structure)) is None
+        else replace(
+            record,
+            measurements=(),
+            omissions=(
+                *record.omissions,
+                *(Omission(m.quantity, record.structure, f"not interpreted: {why}") for m in record.measurements),
+            ),
+        )
+        for record in records
+    )
 
 
 def rests_on_attenuation(quantity: str) -> bool:

@@ -151,6 +151,19 @@ class Report:
         )
 
     @property
+    def not_assessed_lines(self) -> tuple[tuple[str, str], ...]:
+        """(what, why) of everything that was not assessed, one line a reason, in order of the findings."""
+        grouped: dict[str, list[Finding]] = {}
+        for finding in self.not_assessed:
+            grouped.setdefault(finding.reason, []).append(finding)
+        lines = []
+        for reason, held in grouped.items():
+            names = tuple(dict.fromkeys(f.category or _name(f) for f in held))
+            several = len({f.site for f in held}) > 1
+            lines.append((_listed(names), reason.replace("the organ is", "the organs are") if several else reason))
+        return tuple(lines)
+
+    @property
     def text(self) -> str:
         """The report as plain text: head, findings by section, numbered impression, what was not assessed.
 
@@ -169,11 +182,7 @@ class Report:
                 lines.append(f"{heading}: " + " ".join(said))
         if self.not_assessed:
             lines += ["", "NOT ASSESSED:"]
-            grouped: dict[str, list[str]] = {}
-            for finding in self.not_assessed:
-                what = finding.category or _name(finding)
-                grouped.setdefault(finding.reason, []).append(what)
-            lines += [f"- {_listed(tuple(dict.fromkeys(names)))}: {reason}" for reason, names in grouped.items()]
+            lines += [f"- {what}: {reason}" for what, reason in self.not_assessed_lines]
         apart = [s.text for s in self.sentences if s.section == "outside_domain"]
         if apart:
             lines += ["", f"{SECTIONS['outside_domain'].upper()}: {self.domain_caution}", " ".join(apart)]

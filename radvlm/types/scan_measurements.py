@@ -226,6 +226,23 @@ def _without_voxels(focus: Focus) -> dict[str, object]:
     return {key: value for key, value in asdict(replace(focus, voxels=None)).items() if key != "voxels"}
 
 
+@dataclass(frozen=True)
+class UnmeasuredAreas:
+    """Areas of one lesion or fluid structure that are too small to be measured.
+
+    Attributes:
+        structure: what the masks call them.
+        count: how many separate ones.
+        limit: what they are below (``fewer than 4 voxels``).
+        regions: where the largest of them are, largest first; at least one, and not more than a reader looks at.
+    """
+
+    structure: str
+    count: int
+    limit: str
+    regions: tuple[Region, ...]
+
+
 Row = dict[str, str | float | int | None]
 #: Columns of ``Measurements.rows``; the first seven say what was measured.
 _COLUMNS = (
@@ -293,6 +310,8 @@ class Measurements:
         geometry: grid of the masks.
         decisions: what was decided on the way (crumbs ignored, phase, ...).
         foci: what attenuation alone shows and no mask names.
+        unmeasured: areas of lesion and fluid structures that are too small to be measured.
+        masks_given: False where thresholds alone made the masks.
 
     Example:
         >>> import numpy as np, radvlm
@@ -316,13 +335,16 @@ class Measurements:
     geometry: Geometry
     decisions: tuple[Decision, ...] = ()
     foci: tuple[Focus, ...] = ()
+    unmeasured: tuple[UnmeasuredAreas, ...] = ()
+    masks_given: bool = True
 
     def structure(self, name: str) -> StructureMeasurements | None:
         """The record of a structure, None when it is not present."""
         return next((s for s in self.structures if s.structure == name), None)
 
     def searched(self, name: str) -> bool:
-        return name in self.absent or self.structure(name) is not None
+        labeled = any(areas.structure == name for areas in self.unmeasured)
+        return name in self.absent or labeled or self.structure(name) is not None
 
     def rows(self) -> list[Row]:
         """One flat row per number, the form of ``to_csv``."""
@@ -370,6 +392,8 @@ class Measurements:
                 },
                 "decisions": [asdict(d) for d in self.decisions],
                 "foci": [_without_voxels(f) for f in self.foci],
+                "unmeasured": [asdict(areas) for areas in self.unmeasured],
+                "masks_given": self.masks_given,
             },
             indent=2,
         )
@@ -387,6 +411,8 @@ class Measurements:
                 Geometry(tuple(data["grid"]["shape"]), np.array(data["grid"]["affine"])),
                 tuple(Decision(**d) for d in data["decisions"]),
                 tuple(record_from(Focus, f) for f in data.get("foci", ())),
+                tuple(record_from(UnmeasuredAreas, a) for a in data.get("unmeasured", ())),
+                bool(data.get("masks_given", True)),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InputError("measurements.json is what radvlm wrote", f"{type(error).__name__}: {error}") from error

@@ -53,6 +53,7 @@ class Segmentation:
         colors: structure -> red, green, blue from 0 to 255, where the file of the masks states them.
         findings: structure -> number of the finding of each voxel in its tight box (0 outside it), where the masks came
             finding by finding; two findings that touch stay two.
+        unsure: structure -> why its mask may be another one's, so that nothing of it is interpreted; already warned of.
 
     Raises InputError when a non-zero label has no name, StructureError for an unknown structure.
 
@@ -79,6 +80,7 @@ class Segmentation:
     covered: Box | None = None
     colors: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)
     findings: Mapping[str, np.ndarray] = field(default_factory=dict)
+    unsure: Mapping[str, str] = field(default_factory=dict)
     _counts: tuple[np.ndarray, ...] = field(init=False, repr=False, default=())
 
     def __post_init__(self) -> None:
@@ -114,6 +116,7 @@ class Segmentation:
             )
         object.__setattr__(self, "places", MappingProxyType(dict(self.places)))
         object.__setattr__(self, "colors", MappingProxyType(dict(self.colors)))
+        object.__setattr__(self, "unsure", MappingProxyType(dict(self.unsure)))
         object.__setattr__(self, "findings", MappingProxyType(dict(self.findings)))
         object.__setattr__(self, "searched", frozenset(self.searched) | frozenset(self.places))
         object.__setattr__(self, "_counts", counts)

@@ -258,6 +258,9 @@ def _cautions(study: Any, numbers: Measurements, which: str) -> list[str]:
     report = getattr(study, "report", None)
     told = [what for label, what in getattr(report, "examination", ()) if label == "Caution"]
     told += [what for what in cautions(numbers.decisions) if what not in told]
+    for areas in numbers.unmeasured:
+        many = f"{areas.count} areas" if areas.count > 1 else "1 area"
+        told.append(f"{many} of {areas.limit} labeled as {structure(areas.structure).words} not measured or compared.")
     if numbers.phase is not None and numbers.phase.reason.startswith(NOT_INTERPRETED):
         told.append(f"{numbers.phase.reason}.")
     return [f"{capital(which)}: {what}" for what in told]

@@ -44,7 +44,7 @@ class Measuring:
     """How masks are measured.
 
     Attributes:
-        min_lesion_voxels: smaller lesion instances are ignored and counted in the decisions.
+        min_lesion_voxels: smaller lesion instances are counted and told, not measured.
         min_lesion_ml: the same by volume in mL.
     """
 

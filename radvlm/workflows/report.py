@@ -265,7 +265,7 @@ def examination(
         lines.append(("Date", study.study_date))
     if any(who):
         lines.append(("Patient", ", ".join(part for part in who if part)))
-    lines.append(("Comparison", "None."))
+    lines.append(("Comparison", "Not provided."))
     lines.append(("Masks", _mask_words(segmentation)))
     lines += [("Caution", what) for what in cautions((*segmentation.decisions, *decisions, *volume.decisions))]
     if volume.attenuation_doubt:

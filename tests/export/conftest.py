@@ -242,7 +242,7 @@ def make_report(
     return Report(
         found,
         tuple(Sentence(text, section, tuple(by_id[i] for i in ids)) for section, text, ids in said),
-        (("Examination", "CT abdomen"), ("Patient", "female, 63 years"), ("Comparison", "None.")),
+        (("Examination", "CT abdomen"), ("Patient", "female, 63 years"), ("Comparison", "Not provided.")),
         provenance={"radvlm": "0.1.0", "warnings": ["One crumb of 2 voxels was ignored."]},
     )
 

@@ -255,17 +255,18 @@ def test_crumbs_are_no_organs():
     assert "spleen has 1 voxel (0.027 mL) and was ignored as a crumb" in found.decisions[0].what
 
 
-def test_small_components_are_ignored_and_counted():
+def test_small_components_are_counted_and_not_measured():
     masks, _, _ = scene()
     found = measure_scan(None, solids.segmentation(masks))
     assert [d.what for d in found.decisions if d.step == "instances"] == [
-        "1 component of liver_lesion below 4 voxels ignored."
+        "1 area of liver_lesion (fewer than 4 voxels) not measured."
     ]
     all_of_them = measure_scan(None, solids.segmentation(masks), min_lesion_voxels=1)
     assert len(all_of_them.lesions) == len(found.lesions) + 1
     none = measure_scan(None, solids.segmentation(masks), min_lesion_ml=100.0)
     assert none.lesions == () and none.structure(LESION) is None
-    assert any(d.warning and "neither as present nor as absent" in d.what for d in none.decisions)
+    assert none.searched(LESION) and [a.count for a in none.unmeasured] == [3]
+    assert any(d.warning and "nothing larger was found" in d.what for d in none.decisions)
 
 
 def test_absent_is_what_was_searched_for():

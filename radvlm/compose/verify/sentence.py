@@ -218,6 +218,9 @@ def overlooked(sentence: Sentence, findings: Sequence[Finding]) -> str | None:
         and f.id not in cited
         and f.site in sited
     ]
+    further = [f.id for f in findings if kinds and _is_unmeasured([f]) and base_name(f.kind) in kinds]
+    if further and set(tokenize(sentence.text)) & {"only", "single", "solitary"}:
+        return f"it says that there are no more, and {', '.join(further)} may be"
     if not missed:
         return None
     counts = set(tokenize(sentence.text)) & {"only", "largest"}
@@ -567,7 +570,8 @@ class _Check:
 
     def _count(self, count: Count, part: _Part, candidates: list[Subject]) -> None:
         terms = [t for token in part.of(Named) for t in token.options]
-        lesions = [s for s in self.subjects if s.lesion and s.is_seen and any(s.lesion in t.names for t in terms)]
+        seen = [s for s in self.subjects if s.lesion and s.is_seen and not _is_unmeasured(s.findings)]
+        lesions = [s for s in seen if any(s.lesion in t.names for t in terms)]
         hosts = [
             t
             for token in part.of(Named)
@@ -662,6 +666,8 @@ class _Check:
         names = {name for token in tokens for term in token.options for name in term.names}
         for subject in lesions:
             alone = of_a_kind[base_name(subject.lesion)] == 1
+            if any(f.status is Status.INDETERMINATE and f.id in said for f in subject.findings):
+                continue  # areas too small to be measured, in the very words of their finding
             mentioned = subject.lesion in names
             mentioned = mentioned or any(f.source is Source.MODEL for f in subject.findings)  # see attribution
             if not mentioned or (subject.key not in self.counted | self.described and not alone):
@@ -670,6 +676,13 @@ class _Check:
     def _is_hedged(self) -> bool:
         words = {t.text for clause in self.clauses for part in clause for t in part.of(Said)}
         return bool(words & {"uncertain", "possibly"})
+
+
+def _is_unmeasured(findings: Sequence[Citable]) -> bool:
+    """Whether masks label it as a lesion and nobody measured it, so that it counts as none."""
+    return all(
+        f.status is Status.INDETERMINATE and f.source is Source.MASKS and is_lesion_kind(f.kind) for f in findings
+    )
 
 
 #: Words beside a number that say what it is -> its unit.
