@@ -15,7 +15,7 @@ import numpy as np
 
 from radvlm.errors import FileFormatError, GridError, InputError
 from radvlm.io.dicom_acquisitions import SAME_POSITION_MM, SHARED_AT_BORDER, acquisitions
-from radvlm.io.dicom_frames import ACQUISITION_NUMBER, Frame
+from radvlm.io.dicom_frames import ACQUISITION_NUMBER, SLICE_THICKNESS, Frame
 from radvlm.io.dicom_grid import Shear, SlicePlan, plan_shear, plan_slices, shifted
 from radvlm.io.dicom_pixels import SliceReader
 from radvlm.io.dicom_series import Stack, catalog, choose
@@ -26,6 +26,7 @@ from radvlm.io.interleaving import MIN_ALTERNATION_HU, alternation
 from radvlm.io.raw import RawImage
 from radvlm.io.rescale import INT16, refuse_nonfinite
 from radvlm.io.slice_jumps import slice_jumps
+from radvlm.io.slice_steps import doubtful_steps
 from radvlm.types.geometry import canonical_order
 from radvlm.types.provenance import Decision
 
@@ -99,6 +100,7 @@ def read_dicom(
         if len(rescales) > 1
         else []
     )
+    extra += _steps(hu, frames, plan) if shear is None else []
     used = dict.fromkeys(reader.sources[frame.file] for frame in frames)
     return RawImage(
         hu.transpose(2, 1, 0),
@@ -143,6 +145,19 @@ def _applied(frames: list[Frame], plan: SlicePlan) -> list[tuple[float, float]]:
     """(slope, intercept) of each slice of the grid, of an interpolated one those of the slice below it."""
     own = [(frame.slope or 1.0, frame.intercept or 0.0) for frame in frames]
     return [own[int(lower)] for lower in plan.lower]
+
+
+def _steps(hu: np.ndarray, frames: list[Frame], plan: SlicePlan) -> list[Decision]:
+    """Doubts about the step from slice to slice, where all slices state one thickness."""
+    stated = {frame.marks[SLICE_THICKNESS] for frame in frames}
+    try:
+        thickness = float(stated.pop()) if len(stated) == 1 else 0.0
+    except ValueError:
+        return []
+    spacing = frames[0].pixel_spacing_mm
+    if spacing is None or not np.isfinite(thickness):
+        return []
+    return [*doubtful_steps(hu, plan.spacing_mm, thickness, float(np.sqrt(spacing[0] * spacing[1])))]
 
 
 def _require_hu(stack: Stack, rescale: Rescale) -> tuple[Decision, ...]:

@@ -333,10 +333,11 @@ def _look(values: np.ndarray) -> Look:
     tissue = share((values >= -200) & (values <= 250))
     if varied and _is_blurred_padding(low, in_ct=tissue >= 0.05):
         varied = False
+    noisy = low.size if varied and _is_tail_of_noise(low) else 0
     return Look(
         air=share((values >= -1100) & (values <= -900)),
         tissue=tissue,
-        deep=low.size / values.size if varied else 0.0,
+        deep=(low.size - noisy) / values.size if varied else 0.0,
         padding=0.0 if varied else low.size / values.size,
         negative=share(values < -200),
         above=share(values > 4100),
@@ -360,6 +361,15 @@ def _is_blurred_padding(low: np.ndarray, in_ct: bool) -> bool:
     edges = int(counts.sum())
     fullest = int(np.convolve(counts, np.ones(60), mode="same").max()) if edges else 0
     return edges < 20 or fullest <= 0.4 * edges
+
+
+def _is_tail_of_noise(low: np.ndarray) -> bool:
+    """True when ``low`` (all below -1100) is the tail of noise around air: ever fewer values, and none far below.
+
+    Air that was rescaled twice has its peak near -2000.
+    """
+    counts = np.histogram(low, bins=np.arange(-1600, -1099, 100))[0]
+    return bool((np.diff(counts) >= 0).all() and counts.sum() >= 0.97 * low.size)
 
 
 def _was_hu_already(without: Look, with_it: Look) -> bool:

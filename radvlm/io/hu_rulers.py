@@ -21,6 +21,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from radvlm.io.broken_values import broken_values
 from radvlm.types.provenance import Decision
 
 #: Step of the decisions that forbid to interpret attenuation.
@@ -122,6 +123,7 @@ def judged(hu: np.ndarray, step: str, asserted: bool = False) -> tuple[Decision,
     told = told or _no_tissue(values, around) or (_wrong_slope(values) if is_air else None)
     if told is None and around is not None and is_air:
         told = _small_shift(around, values)
+    told = told or broken_values(hu)
     if told is None:
         return ()
     return (Decision(step, f"Rescaled as asked for, although {told[0]}.", True),) if asserted else (doubted(*told),)

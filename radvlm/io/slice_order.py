@@ -46,6 +46,8 @@ AWAY = 1.08
 #: A jump that an exchange of two parts would mend, and one that nothing mends: then by so many times as well more than
 #: slices as far apart as breathing moves organs at most (mm).
 GREAT_JUMP, BREAK, BEYOND_BREATHING, BREATHING_MM = 1.8, 2.5, 1.5, 25.0
+#: Ends of a scan that show less of the body than this, against the place of a jump, are alike anyhow (vertex, toes).
+LEAST_END = 0.5
 #: So many places of jumps are looked at.
 MOST_JUMPS = 12
 #: How a slice may have been turned: the axes of (rows, columns) that were flipped.
@@ -101,7 +103,8 @@ class _Look:
         self.far = min(max(2, int(np.ceil(BREATHING_MM / spacing_mm))), self.last)
         ends = [np.count_nonzero(stack < limit, axis=(1, 2)) / stack[0].size for limit in TISSUES_HU]
         self.shares = np.diff(np.stack([np.zeros(len(stack)), *ends, np.ones(len(stack))], axis=1))
-        has_body = ((soft > SOFT_HU[0] + 50).mean((1, 2)) >= LEAST_BODY) & ~self.is_flat
+        self.body = (soft > SOFT_HU[0] + 50).mean((1, 2))
+        has_body = (self.body >= LEAST_BODY) & ~self.is_flat
         self.has_body = has_body[1:] & has_body[:-1]
         jumps = [k for k in range(self.last) if self.has_body[k] and self.steps[k] > JUMP * self.usual(k) > 0]
         self.jumps = sorted(sorted(jumps, key=lambda k: -self.steps[k])[:MOST_JUMPS])
@@ -228,7 +231,8 @@ def _moved(look: _Look) -> Iterator[str]:
             (0, p + 1, f"Slices 1 to {p + 1} fit better in reverse order.", p + 1),
             (last, 0, f"Slices 1 to {p + 1} fit better behind slice {last + 1}.", min(p + 1, last - p)),
         ):
-            if length >= 3 and look.mends(one, other, p):
+            is_small = min(look.body[one], look.body[other]) < LEAST_END * look.body[p]
+            if length >= 3 and not is_small and look.mends(one, other, p):
                 yield what
     for p in look.jumps:
         if look.is_break(p):

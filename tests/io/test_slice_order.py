@@ -121,3 +121,17 @@ def test_the_volume_says_it(scan) -> None:
     hu[:, :, FIRST:] = hu[::-1, :, FIRST:]
     said = [d.what for d in load_volume(hu, affine=affine).decisions if d.warning]
     assert len(said) == 1 and said[0].endswith("Export the scan again.")
+
+
+def test_small_ends_that_are_alike_are_no_other_order() -> None:
+    """A head from chin to vertex, whose ends are small, with an airway that ends."""
+    x, y = np.mgrid[-80:80:4.0, -80:80:4.0]
+    hu = np.full((*x.shape, 60), -1000.0)
+    for k in range(60):
+        radius = 70 * np.sqrt(max(0.05, 1 - (2 * k / 60 - 1) ** 2))
+        for inset, value in ((0, 50), (4, 1100), (11, 33)):
+            hu[np.hypot(x, 0.85 * y) < radius - inset, k] = value
+        if k < 24:
+            hu[np.hypot(x, y - 30) < 10, k] = -1000
+    hu += np.random.default_rng(1).normal(0, 3, hu.shape)
+    assert told(hu, np.diag([4.0, 4, 4, 1])) == ""
