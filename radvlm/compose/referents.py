@@ -14,6 +14,7 @@ from radvlm.types.anatomy import is_lesion_kind, structure
 from radvlm.types.finding import Assessment, Citable, Finding, Source, Status
 from radvlm.types.finding_kinds import any_finding_kind, vocabulary_name
 from radvlm.types.measurement import Measurement
+from radvlm.types.scan_measurements import AGENT_BY_HEADER, AGENT_NAMED
 from radvlm.wording.numbers import named_number
 from radvlm.wording.style import Style
 from radvlm.wording.vocabulary import base_name, plural, tokenize
@@ -168,4 +169,6 @@ def _words_of_finding(finding: Finding) -> list[str]:
         said.append(f"in the {finding.phase} phase")
     if finding.kind == "contrast_phase" and finding.status is Status.INDETERMINATE:
         said += ["uncertain", "possibly"]
+        if finding.reason.endswith(AGENT_NAMED):
+            said.append(AGENT_BY_HEADER)
     return said

@@ -8,6 +8,7 @@ unremarkable: only what was judged is called normal, in the words of the rule th
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from radvlm.compose.anatomy_sentences import contact_sentences, vertebra_sentences
 from radvlm.compose.disease_sentences import disease_sentences
@@ -18,6 +19,7 @@ from radvlm.types.anatomy import SECTIONS, is_lesion_kind, structure
 from radvlm.types.finding import Assessment, Citable, Finding, Status, citable
 from radvlm.types.phrases import joined
 from radvlm.types.report import Sentence
+from radvlm.types.scan_measurements import AGENT_BY_HEADER, AGENT_NAMED
 from radvlm.wording.numbers import hu_text, length_text, named_number, rounded, spacing_text, volume_text
 from radvlm.wording.sentences import capital
 from radvlm.wording.structure_names import be, level_runs, part_words, structure_list
@@ -76,7 +78,8 @@ def _technique(findings: Sequence[Finding], style: Style) -> list[Sentence]:
             text = "Non-contrast" if phase == "non-contrast" else f"{capital(phase)} phase"
             text += ", inferred from organ attenuation."
         elif finding.kind == "contrast_phase" and finding.status is Status.INDETERMINATE:
-            text = "Contrast phase uncertain" + (f", possibly {finding.category}." if finding.category else ".")
+            text = "Contrast phase uncertain" + (f", possibly {finding.category}" if finding.category else "")
+            text += f"; {AGENT_BY_HEADER}." if finding.reason.endswith(AGENT_NAMED) else "."
         elif finding.section == "technique" and finding.status is Status.PRESENT and finding.measurements:
             spacing = finding.measurement("slice_spacing")
             if spacing is not None:
@@ -108,7 +111,8 @@ def _section(section: str, findings: Sequence[Finding], judged: Sequence[Citable
         rest = [f for f in tops if f not in muscles]
         sentences += _organs(section, rest, attached, style) + _muscles(section, muscles, attached, style)
     else:
-        sentences += _organs(section, tops, attached, style)
+        told = any(f.kind == "low_attenuation_organ" for f in findings)  # its sentence says the attenuation
+        sentences += _organs(section, tops, attached, replace(style, attenuation=style.attenuation and not told))
     sentences += _not_seen(section, findings)
     said = {f.id for s in sentences for f in s.findings}
     phase_said = False
@@ -134,7 +138,10 @@ def _section(section: str, findings: Sequence[Finding], judged: Sequence[Citable
 def _unjudged_numbers(
     section: str, findings: Sequence[Finding], sentences: Sequence[Sentence], style: Style
 ) -> list[Sentence]:
-    """The numbers whose judgement waits for the age or the sex of the patient: "Abdominal aorta diameter 2.4 cm." """
+    """The numbers whose judgement waits for the age or the sex of the patient: "Abdominal aorta diameter 2.4 cm."
+
+    The caliper that another part of the vessel has already is not said again as that of this part.
+    """
     organs = {f.site: f for f in findings if f.kind == "organ" and f.status is Status.PRESENT}
     texts: dict[str, Sentence] = {}
     for waiting in findings:
@@ -432,6 +439,8 @@ def _remaining(section: str, finding: Citable, style: Style) -> Sentence:
         text = f"{part} diameter {length_text(first.value, style)}, {finding.category}."
         return Sentence(capital(text), section, (finding,))
     if first is not None and site and finding.status is Status.ABSENT:
+        if part and first.quantity != "diameter":
+            value = length_text(first.value, style)  # the part is named already
         return Sentence(f"The {part or site} {be(False)} {finding.category} ({value}).", section, (finding,))
     if first is not None and site and first.quantity.endswith("_diameter"):  # "trunk diameter of the pulmonary artery"
         name = first.quantity.replace("_", " ")

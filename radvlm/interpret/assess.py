@@ -38,7 +38,11 @@ TOO_SMALL = "too small to characterize"
 NOT_SEEN = "not seen in the imaged range"
 HOST_NOT_SEEN = "the organ is not seen in the imaged range"
 NO_MASK = "no mask was provided"
+#: How the reason begins where a rule is for another contrast phase.
+OTHER_PHASE = "the rule needs the"
 NO_CT = "no CT was given, only masks"
+#: A diameter of the aorta that is not abdominal: it was measured ...
+MEASURED_ABOVE = "the widest diameter was measured"
 #: Kinds of structures that no sentence speaks of, so that their number stands where the judgement is listed.
 _WITHOUT_SENTENCE = ("body", "cavity", "tissue")
 #: What a judgement waits for although the number is known; a quiet rule is listed for these alone.
@@ -111,7 +115,7 @@ def unmet_condition(rule: Rule, case: Case, records: tuple[Record, ...]) -> str 
             return "the contrast phase is not certain"
         if phase.certain and phase.name not in when.phases:
             wanted = " or ".join(when.phases)
-            return f"the rule needs the {wanted} phase and this scan is in the {phase.name} phase"
+            return f"{OTHER_PHASE} {wanted} phase and this scan is in the {phase.name} phase"
     if when.min_age_years is not None:
         if patient.age_years is None:
             return "the age of the patient is not known"
@@ -157,8 +161,8 @@ def outside_abdomen(rule: Rule, case: Case, measurement: Measurement) -> str | N
             return None
         near = nearest_level(heights, height)
         if near:
-            return f"the widest diameter was measured at the level of {structure(near).words.split()[0]}"
-        return "the widest diameter was measured in the thorax" if part else "the level of the diameter is not known"
+            return f"{MEASURED_ABOVE} at the level of {structure(near).words.split()[0]}"
+        return f"{MEASURED_ABOVE} in the thorax" if part else "the level of the diameter is not known"
     if numbers.structure("heart") is None:
         return None
     return "the level of the diameter is not known"
@@ -399,18 +403,26 @@ def _of_structure(rule: Rule, case: Case, name: str) -> Outcome:
     if record.region.voxels < SMALLEST_ORGAN_VOXELS:
         return not_assessed(rule, name, "only a few voxels are labeled")
     value, missing = value_of(rule, case, record)
+    if value is None and missing == NOT_IMAGED:
+        return None
     reason = unmet_condition(rule, case, (record,))
+    if value is None and missing and reason in _WAITS_FOR:
+        reason = missing  # nothing waits for the patient's age or sex
     if reason is not None and (value is not None or rule.quantity not in _NOT_IN_THIS_VERSION):
         said = _still_said(rule, record, value)
         words = f"{rule.words} ({stated(said[0])})" if said and structure(name).kind in _WITHOUT_SENTENCE else ""
+        if said and rule.words.startswith("diameter of "):
+            words = f"category of the {rule.words}"  # the diameter itself is told
         return not_assessed(rule, name, reason, words, said)
-    if value is None and missing == NOT_IMAGED:
-        return None
     if value is None:
         return not_assessed(rule, name, missing)
     elsewhere = outside_abdomen(rule, case, value)
     if elsewhere is not None:
-        return not_assessed(rule, name, elsewhere, measurements=(value,))
+        # a number of the chest is told under its own name, never as that of the abdominal part
+        thoracic = measured(record, "descending_diameter")
+        is_same = thoracic is not None and as_printed(thoracic) == as_printed(value)
+        is_thoracic = is_same or (thoracic is not None and elsewhere.startswith(MEASURED_ABOVE))
+        return not_assessed(rule, name, elsewhere, measurements=() if is_thoracic else (value,))
     verdict = judge(rule, case.patient, judged(value))
     outcome = verdict.outcome
     if outcome.category is None or unmet_criterion(rule, record):

@@ -18,9 +18,13 @@ earned by a DOI or an address and a population.
 
 Rules judge the number that is printed, at the precision of print (whole mm, HU, percent and degrees; mL to three
 figures; ratios to a hundredth), so two numbers that read alike are classed alike. Where the error of the number
-reaches a limit, every class that is possible is said: the least serious first, the others "within the measurement
-error". Below the table of each rule the words are rendered on both sides of each limit, and at the limit with an
-error of two steps of print; limits by body size for a patient of {height:g} cm and {weight:g} kg.
+reaches a limit, every class that is possible is said "within the measurement error": degrees of a disease from the
+least ("at least ectatic"); an ordinary value by its own class, with what else is possible after it. What is merely
+possible beside an ordinary value is in the impression only where it must be known within days and its limit is within
+a quarter of the error. The diameter of a vessel is rather too large than too small, so the truth exceeds it by at most
+a third of a voxel or 1 mm (docs/measurements.md). Below the table of each rule the words are rendered on both sides of
+each limit, and at the limit with an error of two steps of print; limits by body size for a patient of {height:g} cm
+and {weight:g} kg.
 
 Your own YAML file of the same form extends these rules, or replaces those of the same `id`
 (`radvlm.interpret.load_rules(path)`); unknown keys are refused. `enabled: false` switches a rule off.

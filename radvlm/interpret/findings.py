@@ -16,6 +16,7 @@ from radvlm.interpret.assess import (
     NO_CT,
     NO_MASK,
     NOT_SEEN,
+    OTHER_PHASE,
     SMALLEST_ORGAN_VOXELS,
     Case,
     Outcome,
@@ -430,14 +431,43 @@ def _without_alternatives(rules: Rules, results: list[tuple[str, Outcome]]) -> l
     gave = {rule_id: outcome.kind for rule_id, outcome in results if isinstance(outcome, Assessment)}
     alternatives = {r.id: r.alternative_to for r in rules.rules if r.alternative_to}
     waiting = {rule_id for rule_id, outcome in results if isinstance(outcome, Finding) and outcome.measurements}
+    fits = {r: isinstance(o, Finding) and not o.reason.startswith(OTHER_PHASE) for r, o in results if o is not None}
+    both = [(one, other) for one, other in alternatives.items() if one in fits and other in fits]
+    of_other_phase = {a for one, other in both for a, b in ((one, other), (other, one)) if fits[b] and not fits[a]}
     return [
         outcome
-        for rule_id, outcome in results
+        for rule_id, outcome in _without_disagreement(results)
         if outcome is not None
+        and not (isinstance(outcome, Finding) and rule_id in of_other_phase)
         and alternatives.get(rule_id) not in gave
         and not (isinstance(outcome, Finding) and alternatives.get(rule_id) in waiting)
         and not (isinstance(outcome, Finding) and outcome.kind in gave.values())
     ]
+
+
+def _without_disagreement(results: list[tuple[str, Outcome]]) -> list[tuple[str, Outcome]]:
+    """Where a comparison with another organ denies what the attenuation alone says, that is open and no headline."""
+    denying = [
+        o
+        for _, o in results
+        if isinstance(o, Assessment) and o.status is Status.ABSENT and o.measurement("difference_hu") is not None
+    ]
+    found: list[tuple[str, Outcome]] = []
+    for rule_id, outcome in results:
+        against = next((d for d in denying if isinstance(outcome, Assessment) and d.kind == outcome.kind), None)
+        if isinstance(outcome, Assessment) and outcome.status is Status.PRESENT and against is not None:
+            outcome = replace(
+                outcome,
+                status=Status.INDETERMINATE,
+                category=f"{outcome.category}, but {against.category}, so that the criteria disagree",
+                headline="",
+                reason="the attenuation is in the range and the difference from the other organ is not",
+                importance=0.0,
+                reference=against.reference,
+                possible=(),
+            )
+        found.append((rule_id, outcome))
+    return found
 
 
 def _not_searched(case: Case, survey: Survey) -> list[Finding]:

@@ -86,13 +86,13 @@ def _contacts(lesion: LesionMeasurements) -> dict[str, VesselContact]:
 
 
 def _unjudged(contacts: Mapping[str, VesselContact], vessels: tuple[str, ...]) -> str:
-    """``cannot be staged: the celiac trunk was not judged (no mask was provided)``, or "" when all were."""
+    """``cannot be staged because the celiac trunk was not judged (no mask was provided)``, or "" when all were."""
     missing = [contacts[v] for v in vessels if v in contacts and contacts[v].touches is None]
     if not missing:
         return ""
     words = " and ".join(f"the {structure(c.vessel).words}" for c in missing)
     verb = "were" if len(missing) > 1 else "was"
-    return f"cannot be staged: {words} {verb} not judged ({'; '.join(dict.fromkeys(c.reason for c in missing))})"
+    return f"cannot be staged because {words} {verb} not judged ({'; '.join(dict.fromkeys(c.reason for c in missing))})"
 
 
 def _t_stage(case: Case, lesion: LesionMeasurements) -> Assessment | Finding:
@@ -115,9 +115,9 @@ def _t_stage(case: Case, lesion: LesionMeasurements) -> Assessment | Finding:
     else:
         reason = _unjudged(contacts, T4_ARTERIES)
         if not reason and lesion.cut_by:
-            reason = f"cannot be staged: the tumor is {cut_reason(lesion.cut_by)}"
+            reason = f"cannot be staged because the tumor is {cut_reason(lesion.cut_by)}"
         if not reason and long is None:
-            reason = "cannot be staged: the long axis was not measured"
+            reason = "cannot be staged because the long axis was not measured"
         if reason or long is None:
             return not_assessed(rule, lesion.structure, reason, words)
         verdict = judge(rule, case.patient, judged(long))
@@ -223,7 +223,10 @@ def _resectability(case: Case, lesion: LesionMeasurements) -> Assessment | Findi
     for vessel, contact in contacts.items():
         angle = contact.measurement("angle")
         if contact.touches and angle is None:
-            unclear = unclear or f"cannot be judged: no angle with the {structure(vessel).words} ({contact.reason})"
+            unclear = (
+                unclear
+                or f"cannot be judged because there is no angle with the {structure(vessel).words} ({contact.reason})"
+            )
         elif contact.touches and angle is not None:
             number = judged(angle)
             angles[vessel] = (max(number.least, 0.0), number.most)
@@ -232,7 +235,7 @@ def _resectability(case: Case, lesion: LesionMeasurements) -> Assessment | Findi
         needed = (*_ASKED, "aorta") if contacts.get("celiac_trunk") and contacts["celiac_trunk"].touches else _ASKED
         reason = _unjudged(contacts, needed) or unclear
         if not reason and lesion.cut_by:
-            reason = f"cannot be judged: the tumor is {cut_reason(lesion.cut_by)}"
+            reason = f"cannot be judged because the tumor is {cut_reason(lesion.cut_by)}"
         if reason:
             return not_assessed(rule, lesion.structure, reason, words)
     numbers: tuple[Measurement, ...] = tuple(

@@ -1,9 +1,7 @@
 """Which classes a number may belong to: judged as it is printed, and everywhere within its error.
 
 One mechanism for all rules. The number that a rule sees is the number that a reader sees, so that "1.0 cm" is never
-both enlarged and not enlarged; and where the stated error reaches a limit, the class is the least serious of those that
-are possible, and its words say what else it may be. Nothing is dropped: the number is said in any case.
-"""
+both enlarged and not enlarged; and where the stated error XX"""
 
 from __future__ import annotations
 
@@ -25,15 +23,18 @@ class Judged:
 
     Attributes:
         value: as reports print it, in the unit of its measurement.
-        error: half-width, rounded as the value is; a smaller one cannot be seen in print and counts as none.
+        error: by how much the truth may be less, rounded as the value is; a smaller one cannot be seen in print and
+            counts as none.
         unit: that of the measurement.
         step: to which the value is printed.
+        rise: by how much the truth may be more; None where that is ``error``.
     """
 
     value: float
     error: float
     unit: str
     step: str = "1"
+    rise: float | None = None
 
     @property
     def least(self) -> float:
@@ -41,19 +42,19 @@ class Judged:
 
     @property
     def most(self) -> float:
-        return self.value + self.error
+        return self.value + (self.error if self.rise is None else self.rise)
 
-    @property
-    def error_words(self) -> str:
-        """``the measurement error of 0.3 cm``."""
-        return f"the measurement error of {amount(self.error, self.unit, self.step, in_cm=self.value >= 10)}"
+    def error_words(self, *, below: bool = True, above: bool = True) -> str:
+        """``the measurement error of 0.3 cm``: the larger one of those towards the sides that are asked for."""
+        error = max(self.value - self.least if below else 0.0, self.most - self.value if above else 0.0)
+        return f"the measurement error of {amount(error, self.unit, self.step, in_cm=self.value >= 10)}"
 
 
 def judged(measurement: Measurement) -> Judged:
     """The printed value with its error; a measurement that states none (the mean of many voxels) counts as exact."""
     step = printed_step(measurement.value, measurement.unit, measurement.quantity)
-    error = float(rounded(abs(measurement.uncertainty or 0.0), step))
-    return Judged(as_printed(measurement), error, measurement.unit, step)
+    error, rise = (float(rounded(abs(x or 0.0), step)) for x in (measurement.uncertainty, measurement.possible_excess))
+    return Judged(as_printed(measurement), error, measurement.unit, step, None if rise == error else rise)
 
 
 def amount(value: float, unit: str, step: str, *, in_cm: bool) -> str:
@@ -75,9 +76,11 @@ def possible_classes(classes: Sequence[RuleClass], least: float, most: float) ->
 def class_within(rule: Rule, found: Sequence[RuleClass], own: RuleClass, number: Judged) -> RuleClass:
     """The class that stands for all possible ones: itself where they say the same, else one whose words are hedged.
 
-    The least serious class gives the first word, and the status is open where the statuses differ. Urgency is that
-    of the most serious class; but where the printed value is ordinary, what is merely possible reaches the impression
-    only as a degree of danger that must be known within days, so that a normal artery on a coarse grid does not.
+    Degrees of a disease begin with the least ("at least ectatic"); where one of the classes is ordinary, that of the
+    printed value comes first and what else is possible after a "but". The status is open where the statuses differ.
+    Urgency is that of the most serious class; but where the printed value is ordinary, what is merely possible reaches
+    the impression only if it must be known within days and its limit is within a quarter of the error, so that a
+    normal artery on a coarse grid does not.
     """
     worst = max(found, key=_seriousness)
     if len({(c.category, c.status) for c in found}) == 1:
@@ -86,26 +89,29 @@ def class_within(rule: Rule, found: Sequence[RuleClass], own: RuleClass, number:
     others = [c for c in found if (c.category, c.status) != (base.category, base.status)]
     if base.category is None and (rule.detail or all(o.category is None for o in others)):
         return base
-    within = f"within {number.error_words}"
-    words = joined(list(dict.fromkeys(o.doubt or o.category or "neither" for o in others)), "or")
-    heads = list(dict.fromkeys(o.headline for o in others if o.headline))
+    within = f"within {number.error_words(below=found[0] is not own, above=found[-1] is not own)}"
+    words = either([o.doubt or o.category for o in others if o.category])
+    heads = [o.headline for o in others if o.headline]
     statuses = {c.status if c.category is not None else "absent" for c in found}
     if base.category is None:
         category = f"possibly {words}, {within}"
-    elif base.status == "absent":
-        category = f"{base.category}, {words} {within}"
+    elif any(c.status == "absent" for c in found):
+        rest = [c for c in found if (c.category, c.status) != (own.category, own.status)]
+        rest.sort(key=_seriousness, reverse=True)  # "aneurysmal or not dilated" cannot be read as neither
+        doubted = either([c.doubt or c.category or "" for c in rest])
+        category = f"{own.category}, but possibly {doubted} {within}"
     elif rule.graded:
         category = f"at least {base.category}, {words} {within}"
     else:
         first = base.category if "{value}" in base.category else base.doubt or base.category
-        category = f"{first} or {words}, {within}"
+        category = f"{either([first, *(o.doubt or o.category or '' for o in others)])}, {within}"
     if base.headline and rule.graded:
         headline = f"at least {base.headline}, {words} {within}"
     elif base.headline:
-        headline = f"{joined([base.headline, *heads], 'or')}, {within}"
+        headline = f"{either([base.headline, *heads])}, {within}"
     else:
-        headline = f"possible {joined(heads, 'or')}, {within}" if heads else ""
-    silent = is_ordinary(own) and not (rule.graded and importance(worst.urgency) >= importance(Urgency.DAYS))
+        headline = f"possible {either(heads)}, {within}" if heads else ""
+    silent = is_ordinary(own) and not (rule.graded and _is_at_danger(found, own, number))
     return RuleClass(
         category=category,
         status=statuses.pop() if len(statuses) == 1 else "indeterminate",
@@ -113,6 +119,35 @@ def class_within(rule: Rule, found: Sequence[RuleClass], own: RuleClass, number:
         headline=headline,
         reason=f"a limit lies {within}",
     )
+
+
+def either(phrases: Sequence[str]) -> str:
+    """The phrases with "or"; all but a last word, or what follows a "by", is said once: ``Genant grade 1 or 2``.
+
+    Example:
+        >>> from radvlm.interpret.possible import either
+        >>> either(["6 to 8 mm by mean diameter", "larger than 8 mm by mean diameter"])
+        '6 to 8 mm or larger than 8 mm by mean diameter'
+    """
+    kept = list(dict.fromkeys(phrases))
+    if len(kept) < 2:
+        return "".join(kept)
+    heads, tails = zip(*(p.rpartition(" ")[::2] for p in kept), strict=True)
+    if heads[0] and len(set(heads)) == 1 and "not" not in heads[0].split():
+        return f"{heads[0]} {joined(tails, 'or')}"
+    firsts, _, lasts = zip(*(p.partition(" by ") for p in kept), strict=True)
+    if lasts[0] and len(set(lasts)) == 1:
+        return f"{joined(firsts, 'or')} by {lasts[0]}"
+    return joined(kept, "or")
+
+
+def _is_at_danger(found: Sequence[RuleClass], own: RuleClass, number: Judged) -> bool:
+    """Whether a possible class that must be known within days begins within a quarter of the error of the value."""
+    at = next(n for n, c in enumerate(found) if c is own)
+    grave = [n for n, c in enumerate(found) if importance(c.urgency) >= importance(Urgency.DAYS)]
+    limits = [found[n - 1].limit if n > at else found[n].limit for n in grave]
+    reach = max(number.most - number.value, number.error) / 4
+    return any(limit is not None and abs(limit - number.value) <= reach for limit in limits)
 
 
 def is_ordinary(item: RuleClass) -> bool:

@@ -10,7 +10,8 @@ from dataclasses import replace
 from itertools import pairwise
 
 from radvlm.interpret.assess import SMALLEST_ORGAN_VOXELS, Case, judge, measured, not_assessed, reference
-from radvlm.interpret.possible import judged
+from radvlm.interpret.possible import Judged, judged
+from radvlm.interpret.rules import Rule
 from radvlm.types.anatomy import LEVELS, RARE_LEVELS, structure
 from radvlm.types.finding import Assessment, Finding, Status
 from radvlm.types.phrases import joined
@@ -26,7 +27,9 @@ DEFORMITIES = {
 }
 PRESERVED = "of preserved height"
 #: Of a vertebra that is lower by less than the limit, which its error reaches: said of all such ones together.
-DOUBTFUL = "of doubtful height: a loss of 20 percent is within the measurement error"
+DOUBTFUL = "lower than expected by less than the limit of Genant grade 1, which the measurement error does not exclude"
+#: Of one whose error is as large as its loss, or larger than its grade is wide while no loss at all is possible too.
+UNGRADED = "of a height that cannot be graded on this grid"
 #: Two labels with a gap between them are farther apart than this many times the usual step: room for the missing one.
 _ROOM = 1.5
 
@@ -97,7 +100,9 @@ def height_loss(case: Case, record: StructureMeasurements) -> Assessment | None:
     lost = judge(rule, case.patient, replace(number, error=0.0)).outcome.category is not None
     doubtful = outcome.status == "indeterminate"
     words = f"{outcome.category}" if doubtful else f"{DEFORMITIES[lead.quantity]}, {outcome.category}"
-    words = words if lost else DOUBTFUL
+    told = lost and not _is_wider_than_grade(rule, number)
+    if not told:
+        words = DOUBTFUL if not lost and number.least > 0 else UNGRADED
     return Assessment(
         "?",
         rule.finding,
@@ -108,11 +113,21 @@ def height_loss(case: Case, record: StructureMeasurements) -> Assessment | None:
         tuple(sorted(losses.values(), key=lambda m: m is not worst)),
         category=words,
         rule=reference(rule),
-        importance=importance(outcome.urgency, rule.ratio_to_limit(outcome, worst.value)),
-        headline=f"{name.removeprefix('vertebrae_')} {words}" if lost else "",
+        importance=importance(outcome.urgency, rule.ratio_to_limit(outcome, worst.value)) if told else 0.0,
+        headline=f"{name.removeprefix('vertebrae_')} {words}" if told else "",
         reason=outcome.reason,
         possible=verdict.possible,
     )
+
+
+def _is_wider_than_grade(rule: Rule, number: Judged) -> bool:
+    """Whether the error is larger than the grade of the value is wide, while a height above all grades is possible."""
+    classes = rule.classes_for(None)
+    n = next(n for n, c in enumerate(classes) if c.holds(number.value))
+    above, below = classes[n].limit, classes[n - 1].limit if n else None
+    if above is None or below is None or classes[0].limit is None:
+        return False
+    return number.error > above - below and number.least < classes[0].limit
 
 
 def _numbering(levels: list[StructureMeasurements]) -> list[Finding]:

@@ -25,7 +25,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from radvlm.types.provenance import Decision
-from radvlm.types.scan_measurements import ENHANCED_PHASES, PHASE_OF_TIMING, Phase, StructureMeasurements
+from radvlm.types.scan_measurements import AGENT_NAMED, ENHANCED_PHASES, PHASE_OF_TIMING, Phase, StructureMeasurements
 from radvlm.types.study import Study
 
 #: Median HU of blood up to which nothing suggests contrast; from ENHANCED_HU on contrast is sure.
@@ -184,7 +184,9 @@ def estimate_phase(
                 warning=True,
             )
         )
-        certain, reason = False, reason + "; the header names a contrast agent"
+        certain, reason = False, reason + AGENT_NAMED
+    elif _has_agent(study) and name == "unknown":
+        reason += AGENT_NAMED
     certain = certain and name != "unknown"
     possible = (name,) if certain else ENHANCED_PHASES if enhanced else ()
     phase = Phase(name, reason, certain, timing if timing != name else "", possible)

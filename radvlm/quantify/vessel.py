@@ -27,12 +27,12 @@ from radvlm.quantify.centerline import (
     wall,
 )
 from radvlm.types.geometry import Box, Geometry
-from radvlm.types.measurement import Measurement, Omission
+from radvlm.types.measurement import VESSEL_CHORD, Measurement, Omission
 from radvlm.types.segmentation import Segmentation
 
 #: Structures whose mask is one tube, so that its widest section is a diameter.
 TUBES = ("aorta", "iliac_artery_left", "iliac_artery_right")
-METHOD = "largest chord perpendicular to the center line"
+METHOD = VESSEL_CHORD
 #: A section longer than this many times its width is cut obliquely, or is a branching.
 MAX_RATIO = 1.6
 #: Distance of neighboring sections, and of samples along a ray.

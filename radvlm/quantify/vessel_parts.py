@@ -39,7 +39,7 @@ ARCH_FALL_MM = 20.0
 #: The diameter of the pulmonary trunk is that of the last part before its fork (mm; Truong QA et al. Circ Cardiovasc
 #: Imaging 2012;5:147-154: at the level of the bifurcation).
 FORK_MM = 12.0
-FORK_METHOD = "largest chord perpendicular to the center line, beside the bifurcation"
+FORK_METHOD = f"{METHOD}, beside the bifurcation"
 AREA_METHOD = "area of the widest section perpendicular to the center line"
 LENGTH_METHOD = "imaged part along the center line"
 NO_SPINE = "no vertebrae are in the masks, so the parts of the aorta cannot be told apart"

@@ -24,6 +24,8 @@ from radvlm.types.region import Region
 NOT_IMAGED = "no section of this part is imaged"
 #: How the reason begins where the values of a scan, or of a mask, cannot be trusted to be HU.
 NOT_INTERPRETED = "attenuation not interpreted"
+#: How the reason of a phase ends where the header names a contrast agent that the voxels do not show, and what is told.
+AGENT_NAMED, AGENT_BY_HEADER = "; the header names a contrast agent", "contrast agent given by the header"
 #: Contrast phases that can be told apart from organ HU.
 PHASES = ("non-contrast", "arterial", "portal venous", "delayed", "unknown")
 #: Those in which blood and organs hold contrast.

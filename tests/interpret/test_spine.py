@@ -9,7 +9,7 @@ import pytest
 import hand_made
 from radvlm.compose.report import compose_report
 from radvlm.interpret import interpret
-from radvlm.interpret.spine import DOUBTFUL
+from radvlm.interpret.spine import DOUBTFUL, UNGRADED
 from radvlm.types.finding import Status, citable
 from radvlm.types.measurement import Measurement, Omission
 from radvlm.types.study import Patient
@@ -60,13 +60,16 @@ def test_grades(losses, words):
 @pytest.mark.parametrize(
     ("loss", "uncertainty", "words", "status"),
     [
-        (22, 4, "possibly Genant grade 1 or Genant grade 2, within the measurement error of 4 percent",
+        (22, 4, "possibly Genant grade 1 or 2, within the measurement error of 4 percent",
          "indeterminate"),
         (17, 4, DOUBTFUL, "indeterminate"),
         (12, 11, DOUBTFUL, "indeterminate"),
-        (23, 2, "wedge deformity, Genant grade 1 or Genant grade 2, within the measurement error of 2 percent",
+        (23, 2, "wedge deformity, Genant grade 1 or 2, within the measurement error of 2 percent",
          "present"),
         (12, 7, "of preserved height", "absent"),
+        (18, 18, UNGRADED, "indeterminate"),
+        (20, 11, UNGRADED, "indeterminate"),
+        (16, 10, DOUBTFUL, "indeterminate"),
     ],
 )  # fmt: skip
 def test_a_loss_near_a_limit_says_every_grade_that_is_possible(loss, uncertainty, words, status):
@@ -74,15 +77,22 @@ def test_a_loss_near_a_limit_says_every_grade_that_is_possible(loss, uncertainty
     finding = next(f for f in citable(findings) if f.kind == "vertebral_height_loss")
     assert (finding.category, finding.status) == (words, status)
     assert words in text and (
-        words == DOUBTFUL or status == "absent" or f"height loss {loss} percent, {words}." in text
+        words in (DOUBTFUL, UNGRADED) or status == "absent" or f"height loss {loss} percent, {words}." in text
     )
-    assert len(finding.possible) == (0 if status == "absent" else 3 if loss == 22 else 2)
+    least, most = loss - min(uncertainty, loss), loss + min(uncertainty, loss)
+    if words in (DOUBTFUL, UNGRADED):
+        assert f"(height loss {loss} percent)" in text
+    assert ("height" in text.split("IMPRESSION")[1]) is (words not in (DOUBTFUL, UNGRADED) and status != "absent")
+    assert len(finding.possible) == (0 if status == "absent" else 3 if most >= 25 and least < 20 else 2)
 
 
 def test_vertebrae_of_doubtful_height_are_one_sentence_and_no_headline():
     rows = [vertebra(n, -STEP * k, wedge=12, uncertainty=9) for k, n in enumerate(("T12", "L1", "L2"))]
     _, text = found(rows)
-    assert f"Vertebrae T12 to L2 are {DOUBTFUL}." in text and "height" not in text.split("IMPRESSION")[1]
+    assert (
+        f"Vertebrae T12 to L2 are {DOUBTFUL} (height loss 12 percent)." in text
+        and "height" not in text.split("IMPRESSION")[1]
+    )
 
 
 def test_a_vertebra_without_a_height_is_listed_with_the_reason():
@@ -116,7 +126,7 @@ def test_labels_are_checked_for_order_and_gaps(levels, words):
     ("hu", "phase", "status", "words"),
     [
         (95, "non-contrast", "present", "in the attenuation range of osteoporosis"),
-        (130, "non-contrast", "indeterminate", "between the limits for osteoporosis"),
+        (130, "non-contrast", "indeterminate", "indeterminate, between 110 and 160 HU"),
         (190, "non-contrast", "absent", "above the attenuation range of osteoporosis"),
         (95, "portal venous", "present", "in the attenuation range of osteoporosis despite contrast"),
         (150, "portal venous", "not assessed", ""),

@@ -173,6 +173,30 @@ def test_each_sentence_from_voxels_has_its_own_region():
         assert sentence.regions or sentence.section == "technique", sentence.text
 
 
+@pytest.mark.parametrize(("spleen", "open_question"), [(24, True), (52, False)])
+def test_criteria_of_steatosis_that_disagree_are_one_open_statement(spleen, open_question):
+    scan, masks = _scan(PLAIN | {"liver": 36, "spleen": spleen})
+    report = generate_report(scan, segmentation=masks, patient=Patient(sex="F", age_years=50))
+    liver = next(f for f in report.findings if f.kind == "organ" and f.site == "liver")
+    by_rule = {a.rule.id: a for a in liver.assessments}
+    attenuation = by_rule["liver_attenuation"]
+    assert (str(attenuation.status) == "indeterminate") == open_question
+    headlines = [s.text for s in report.sentences if s.section == "impression" and "iver att" in s.text]
+    assert bool(headlines) != open_question
+    said = next(s.text for s in report.sentences if "parenchymal attenuation" in s.text)
+    words = "moderate to severe steatosis, but not below the spleen, so that the criteria disagree."
+    assert said.endswith(words) == open_question
+
+
+def test_an_organ_has_one_attenuation_and_an_agent_of_the_header_is_told():
+    scan, masks = _scan(PLAIN | {"pancreas": 8})
+    report = generate_report(scan, segmentation=masks)
+    assert sum("attenuation" in s.text for s in report.sentences if s.section == "pancreas") == 1
+    scan = replace(scan, study=replace(scan.study, contrast_agent="Iohexol"))
+    said = [s.text for s in generate_report(scan).sentences]
+    assert "Contrast phase uncertain; contrast agent given by the header." in said
+
+
 def test_nothing_is_found_in_a_healthy_phantom():
     spec = PhantomSpec(seed=5, region="abdomen", spacing_mm=(5, 5, 6), phase="non-contrast", noise_hu=30, healthy=True)
     phantom = make_phantom(spec)
