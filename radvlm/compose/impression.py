@@ -8,9 +8,10 @@ from radvlm.compose.disease_sentences import disease_text, is_disease_or_device
 from radvlm.compose.focus_sentences import focus_text, is_focus
 from radvlm.compose.lesions import cited, impression_text, is_unmeasured, lesion_groups, unmeasured_text
 from radvlm.compose.model_sentences import headlines, is_model, pertinent_absences
+from radvlm.compose.referents import further_text
 from radvlm.compose.template import no_lesions, quantity_text
 from radvlm.types.anatomy import is_lesion_kind, structure
-from radvlm.types.finding import Assessment, Citable, Finding, Status
+from radvlm.types.finding import Assessment, Citable, Finding, Source, Status
 from radvlm.types.phrases import joined
 from radvlm.types.report import Sentence
 from radvlm.types.urgency import Urgency, importance
@@ -26,6 +27,8 @@ _ASKED = ("focal_liver_lesion", "focal_pancreatic_lesion", "focal_renal_lesion",
 _DENIED = 4
 #: What only a model saw comes after every measured finding of at least this importance.
 _OF_DAYS = importance(Urgency.DAYS)
+#: What asks for less may be left to the body of the report.
+_INCIDENTAL = importance(Urgency.INCIDENTAL)
 
 
 def impression(findings: Sequence[Finding], style: Style) -> list[Sentence]:
@@ -49,14 +52,32 @@ def impression(findings: Sequence[Finding], style: Style) -> list[Sentence]:
             items += [(s.importance, _headline(s, finding, findings, style)) for s in said]
     items.sort(key=lambda item: -item[0])
     items = _one_each(items)
-    limits = _limits(findings)
+    unseen = [f for f in findings if f.kind == "abnormality" and f.category == "organs and lesions"]
+    limits = [_not_judged(unseen[0])] if unseen else _limits(findings)
     places = max(style.impression_items - len(limits), 1)
     both = [*((n, n, s) for n, s in items), *((min(n, _OF_DAYS - 1), n, s) for n, s in headlines(everything))]
-    both = sorted(both, key=lambda item: -item[0])[:places]
+    both = sorted(both, key=lambda item: -item[0])
+    further: list[Sentence] = []
+    if places > 1 and any(n >= _INCIDENTAL for _, n, s in both[places:] if s.findings[0].source is not Source.MODEL):
+        further = _further([s for _, _, s in both[places - 1 :]])
+    both = both[: places - len(further)]
     kept = [s for _, _, s in sorted(both, key=lambda item: -item[1])]
-    chosen = [*kept, *limits] if kept else [*limits, *pertinent_absences(everything), *_nothing_abnormal(findings)]
+    chosen = (
+        [*kept, *limits, *further] if kept else [*limits, *pertinent_absences(everything), *_nothing_abnormal(findings)]
+    )
     chosen = chosen[: style.impression_items]
     return chosen or _last_resort(findings)
+
+
+def _further(left_out: Sequence[Sentence]) -> list[Sentence]:
+    """``3 further findings are described above.`` What has no place in the impression is not passed over in silence."""
+    told: list[Citable] = []
+    for sentence in left_out:
+        first = sentence.findings[0]
+        if first.source is not Source.MODEL:
+            lesions = [f for f in sentence.findings if is_lesion_kind(f.kind) and isinstance(f, Finding)]
+            told += lesions if is_lesion_kind(first.kind) else [first]
+    return [Sentence(further_text(told), "impression", tuple(told))] if told else []
 
 
 def _one_each(items: list[tuple[float, Sentence]]) -> list[tuple[float, Sentence]]:
@@ -131,7 +152,7 @@ def _nothing_abnormal(findings: Sequence[Finding]) -> list[Sentence]:
         and f.category
         and f.reason.startswith("no mask of such lesions")
     ]
-    if lesions:
+    if lesions and not any(f.category == "organs and lesions" for f in findings):
         lesions.sort(key=lambda f: _ASKED.index(f.kind) if f.kind in _ASKED else len(_ASKED))
         first = lesions[:4]
         words = joined([f.category for f in first])
@@ -148,15 +169,20 @@ def _denied(findings: Sequence[Finding]) -> list[Sentence]:
     return no_lesions("impression", [f for f in absent if f.scope == scope][:_DENIED])
 
 
+def _not_judged(finding: Finding) -> Sentence:
+    """``Organs and lesions were not assessed: no masks were given.``"""
+    verb = "were" if tokenize(finding.category)[-1].endswith("s") else "was"
+    why = f": {finding.reason}" if finding.kind == "abnormality" else ""
+    return Sentence(f"{capital(finding.category)} {verb} not assessed{why}.", "impression", (finding,))
+
+
 def _last_resort(findings: Sequence[Finding]) -> list[Sentence]:
     """An impression is never empty: that nothing could be judged, else the first that was not assessed, else the extent
     of the scan."""
     unjudged = [f for f in findings if f.status is Status.NOT_ASSESSED and f.category]
     first = next((f for f in unjudged if f.kind == "abnormality"), next(iter(unjudged), None))
     if first is not None:
-        verb = "were" if tokenize(first.category)[-1].endswith("s") else "was"
-        why = f" ({first.reason})" if first.kind == "abnormality" else ""
-        return [Sentence(f"{capital(first.category)} {verb} not assessed{why}.", "impression", (first,))]
+        return [_not_judged(first)]
     coverage = next((f for f in findings if f.kind == "coverage" and f.status is Status.PRESENT), None)
     length = None if coverage is None else coverage.measurement("coverage")
     if coverage is None or length is None:

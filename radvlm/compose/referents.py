@@ -17,7 +17,7 @@ from radvlm.types.measurement import Measurement
 from radvlm.types.scan_measurements import AGENT_BY_HEADER, AGENT_NAMED
 from radvlm.wording.numbers import named_number
 from radvlm.wording.style import Style
-from radvlm.wording.vocabulary import plural, tokenize
+from radvlm.wording.vocabulary import base_name, plural, tokenize
 
 CUT_PHRASES = ("incompletely imaged", "partly imaged", "imaged part")
 
@@ -25,6 +25,15 @@ CUT_PHRASES = ("incompletely imaged", "partly imaged", "imaged part")
 def size_quantities(kind: str) -> tuple[str, ...]:
     """What a lesion is ranked by: lymph nodes by their short axis (RECIST 1.1), all others by the long one."""
     return ("short_axis" if kind == "lymph_node" else "long_axis", "volume")
+
+
+def further_text(told: Iterable[Citable]) -> str:
+    """``3 further findings are described above.`` Lesions of one kind are one, as in the rest of the impression."""
+    keys = {(base_name(f.kind), f.status) if is_lesion_kind(f.kind) else (f.id, f.status) for f in told}
+    return f"{len(keys)} further findings are described above." if len(keys) > 1 else _ONE_FURTHER
+
+
+_ONE_FURTHER = "1 further finding is described above."
 
 
 @dataclass

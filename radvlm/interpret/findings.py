@@ -55,6 +55,7 @@ _SPECK_ML = 0.113
 #: Kind of the finding that says so where nothing in the scan could be judged.
 NOTHING_JUDGED = "abnormality"
 _NOTHING_TO_JUDGE = "no mask of a lesion was provided and no rule applies to the organs that were"
+_NO_MASKS = "no masks were given"
 #: Measured and tabled, but no subject of a sentence: every scan cuts them, and no rule reads them.
 _TABLE_ONLY_KINDS = ("body", "cavity", "tissue")
 _HEADLINE_ORDER = ("long_axis", "short_axis", "volume", "mean_hu", "sd_hu", "contrast_to_host", "diameter_3d")
@@ -95,8 +96,10 @@ def interpret(
         *spine_findings(case),
         *_not_searched(case, survey),
     ]
-    if not any(map(_says_something, found)):
-        found.append(unassessed(NOTHING_JUDGED, "", "technique", "abnormality", _NOTHING_TO_JUDGE))
+    if not measurements.masks_given:
+        found.append(unassessed(NOTHING_JUDGED, "", "technique", "organs and lesions", _NO_MASKS))
+    elif not any(map(_says_something, found)):
+        found.append(unassessed(NOTHING_JUDGED, "", "technique", "abnormalities", _NOTHING_TO_JUDGE))
     order = {name: rank for rank, name in enumerate(SECTIONS)}
     found.sort(key=lambda f: order[f.section])
     numbers = count(1)

@@ -175,8 +175,8 @@ class Report:
             if section == "technique" and said:
                 lines += ["", "TECHNIQUE: " + " ".join(said), "", "FINDINGS:"]
             elif section == "impression":
-                if not any(line == "FINDINGS:" for line in lines):
-                    lines += ["", "FINDINGS:"]
+                if lines[-1:] == ["FINDINGS:"]:
+                    lines[-2:] = []  # nothing stands under it
                 lines += ["", "IMPRESSION:"] + [f"{n}. {text}" for n, text in enumerate(said, 1)]
             elif said and section != "outside_domain":
                 lines.append(f"{heading}: " + " ".join(said))

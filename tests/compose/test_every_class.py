@@ -86,7 +86,7 @@ def test_every_disease_of_a_scheme_is_a_disease_of_the_table() -> None:
 def test_an_organ_that_nothing_judges_is_not_called_normal() -> None:
     report = compose_report(interpret(hand_made.numbers([hand_made.organ("autochthon_left")]), patient=ADULT))
     assert [s.text for s in report.impression] == [
-        "Abnormality was not assessed (no mask of a lesion was provided and no rule applies to the organs that were)."
+        "Abnormalities were not assessed: no mask of a lesion was provided and no rule applies to the organs that were."
     ]
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+import hand_made
 import solids
 from radvlm.compose import compose_report
 from radvlm.compose.verify.sentence import overlooked, verify_sentence
@@ -138,3 +139,21 @@ def test_a_single_lesion_is_not_claimed_beside_areas_that_were_not_measured() ->
     assert verify_sentence(sentence) is None
     assert overlooked(sentence, report.findings) is not None
     assert overlooked(sentence, [replace(measured)]) is None
+
+
+def test_what_has_no_place_in_the_impression_is_counted_in_its_last_line() -> None:
+    kinds = ("liver_lesion", "spleen_lesion", "kidney_lesion_left", "lung_nodule", "pancreas_lesion", "gallstone")
+    lesions = [hand_made.lesion(kind, 1, 30.0 - n, 20.0) for n, kind in enumerate(kinds)]
+    report = compose_report(interpret(hand_made.numbers([], lesions), patient=ADULT))
+    assert len(report.impression) == 5
+    last = report.impression[-1]
+    assert last.text == "2 further findings are described above."
+    assert verify_sentence(replace(last, text="3 further findings are described above.")) is not None
+    assert verify_sentence(replace(last, findings=last.findings[:1])) is not None
+
+
+def test_without_masks_the_impression_says_so_and_no_heading_is_empty() -> None:
+    numbers = replace(hand_made.numbers([]), masks_given=False)
+    report = _report(numbers)
+    assert [s.text for s in report.impression] == ["Organs and lesions were not assessed: no masks were given."]
+    assert "FINDINGS:" not in report.text

@@ -26,7 +26,7 @@ from functools import cache
 
 from radvlm.compose.merge_model import conflicts, would_deny
 from radvlm.compose.model_sentences import is_model
-from radvlm.compose.referents import CUT_PHRASES, Subject, category_words, subjects_of
+from radvlm.compose.referents import CUT_PHRASES, Subject, category_words, further_text, subjects_of
 from radvlm.compose.verify.claims import (
     Count,
     LevelRange,
@@ -166,6 +166,8 @@ class _Part:
 
 def verify_sentence(sentence: Sentence) -> str | None:
     """Why the sentence contradicts or exceeds the findings it cites, or None when it is true to them."""
+    if _points_to_findings(sentence):
+        return None
     reasons: list[Refusal] = []
     for words in wordings(to_us(sentence.text)):
         try:
@@ -176,6 +178,14 @@ def verify_sentence(sentence: Sentence) -> str | None:
         except Refusal as refusal:
             reasons.append(refusal)
     return str(next((r for r in reasons if not isinstance(r, UnknownWord)), reasons[-1]))
+
+
+def _points_to_findings(sentence: Sentence) -> bool:
+    """Whether it says no more than how many further findings a report describes, and cites just these."""
+    told = (Status.PRESENT, Status.INDETERMINATE)
+    if any(f.status not in told or f.source is Source.MODEL for f in sentence.findings):
+        return False
+    return sentence.section == "impression" and sentence.text == further_text(sentence.findings)
 
 
 def verify_report(report: Report) -> None:
@@ -205,6 +215,8 @@ def overlooked(sentence: Sentence, findings: Sequence[Finding]) -> str | None:
     )
     if denied is not None:
         return f"'no {denied.category}' would deny what the report states"
+    if _points_to_findings(sentence):
+        return None
     cited = {f.id for f in sentence.findings}
     sited = {f.site for f in sentence.findings}
     kinds = {base_name(f.kind) for f in sentence.findings if is_lesion_kind(f.kind) and f.status is Status.PRESENT}
