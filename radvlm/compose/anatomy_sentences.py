@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from radvlm.types.anatomy import structure
 from radvlm.types.finding import Assessment, Finding, Status
-from radvlm.types.phrases import joined
 from radvlm.types.report import Sentence
 from radvlm.wording.numbers import hu_text, length_text, rounded
 from radvlm.wording.structure_names import be, level_runs, place, structure_list
@@ -58,23 +57,26 @@ def _numbers(finding: Assessment, style: Style) -> str:
     return f" ({', '.join(parts)})" if parts else ""
 
 
+def _loss_text(judged: Assessment) -> str:
+    return f"{rounded(judged.measurements[0].value, '1')} percent"
+
+
 def vertebra_sentences(findings: Sequence[Finding]) -> list[Sentence]:
-    """Vertebrae of preserved height in one sentence, and the trabecular attenuation of L1."""
+    """Vertebrae of preserved height in one sentence, those in doubt by their loss, and the attenuation of L1."""
     sentences = []
     judged = [(f, a) for f in findings if f.kind == "organ" and f.status is Status.PRESENT for a in f.assessments]
     heights = [(f, a) for f, a in judged if a.kind == "vertebral_height_loss"]
     preserved = [(f, a) for f, a in heights if a.status is Status.ABSENT]
     doubtful = [(f, a) for f, a in heights if a.status is Status.INDETERMINATE and not a.headline]
-    grouped = [
-        preserved,
-        *([x for x in doubtful if x[1].category == c] for c in dict.fromkeys(a.category for _, a in doubtful)),
-    ]
-    for kept in filter(None, grouped):
-        word = "Vertebra" if len(kept) == 1 else "Vertebrae"
-        text = f"{word} {level_runs(f.site for f, _ in kept)} {be(len(kept) > 1)} {kept[0][1].category}"
-        losses = [f"{rounded(a.measurements[0].value, '1')} percent" for _, a in kept if kept is not preserved]
-        text += f" (height loss {joined(list(dict.fromkeys(losses)))})." if losses else "."
-        sentences.append(Sentence(text, "bones", (*(f for f, _ in kept), *(a for _, a in kept))))
+    alike = dict.fromkeys((a.category, _loss_text(a)) for _, a in doubtful)
+    grouped = [(preserved, "")]
+    grouped += [([x for x in doubtful if (x[1].category, _loss_text(x[1])) == key], key[1]) for key in alike]
+    for kept, loss in grouped:
+        if kept:
+            word = "Vertebra" if len(kept) == 1 else "Vertebrae"
+            text = f"{word} {level_runs(f.site for f, _ in kept)} {be(len(kept) > 1)} {kept[0][1].category}"
+            text += f" (height loss {loss})." if loss else "."
+            sentences.append(Sentence(text, "bones", (*(f for f, _ in kept), *(a for _, a in kept))))
     for finding, density in judged:
         value = density.measurement("trabecular_hu")
         if density.kind == "bone_density" and value is not None and density.category:
