@@ -28,13 +28,15 @@ AIR_END_HU, TISSUE_HU = -900.0, (-200.0, 250.0)
 PEAK_WIDTH_HU, DENSE_HU, OF_DENSE, OF_ALL = 200, 750.0, 0.6, 0.1
 #: Then hardly any air lies where it belongs, and less soft tissue than in that peak.
 LEAST_AIR = 0.02
+#: A slice of fewer pixels a side is no picture of a body.
+LEAST_PIXELS = 24
 #: So many voxels are looked at.
 SAMPLE = 200_000
 
 
 def broken_values(hu: np.ndarray) -> tuple[str, str] | None:
     """What is wrong with values (I, J, K) as a phrase, and the remedy; None for what may be a CT."""
-    if hu.ndim != 3 or min(hu.shape) < 3:
+    if hu.ndim != 3 or min(hu.shape) < 3 or min(hu.shape[:2]) < LEAST_PIXELS:
         return None
     centers, before, after = _triples(hu)
     if centers.size < 1000:
