@@ -67,7 +67,9 @@ def require_output(args: argparse.Namespace) -> None:
         require_writable_folder(args.index)
     for target in (output, page):
         if isinstance(target, str):
-            remove_leftovers(target, files_inside=args.output_is_folder and not hasattr(args, "no_page"))
+            remove_leftovers(
+                target, files_inside=getattr(args, "output_is_folder", False) and not hasattr(args, "no_page")
+            )
 
 
 def remove_leftovers(target: str | os.PathLike[str], *, files_inside: bool) -> None:

@@ -20,6 +20,7 @@ from radvlm.types.finding import Assessment, Citable, Finding, Status, citable
 from radvlm.types.phrases import joined
 from radvlm.types.report import Sentence
 from radvlm.types.scan_measurements import AGENT_BY_HEADER, AGENT_NAMED
+from radvlm.wording.fact_lines import told_attenuation
 from radvlm.wording.numbers import hu_text, length_text, named_number, rounded, spacing_text, volume_text
 from radvlm.wording.sentences import capital
 from radvlm.wording.structure_names import be, level_runs, part_words, structure_list
@@ -30,8 +31,6 @@ from radvlm.wording.vocabulary import base_name, base_words, lexicon, noun, plur
 _SINGLE = {"liver": "liver", "spleen": "spleen", "pancreas": "pancreas"}
 _SIZE_QUANTITIES = ("volume", "length", "extent_superior_inferior", "diameter")
 _MUSCLE_LIST = 6
-#: Where the mean of a mask is so far (HU) from its parenchyma, the parenchyma is told.
-APART_HU = 10.0
 _UNIT_WORDS = {"percent": "percent", "degree": "degrees"}
 #: A list of more structures than this is said as "the segmented structures"; of complete ones, which are no news.
 _LONGEST_LIST = {"incompletely imaged": 14, "included in the scan": 8}
@@ -311,12 +310,10 @@ def _size_words(finding: Finding, judged: Sequence[Assessment], style: Style) ->
 
 def _density_words(finding: Finding, judged: Sequence[Assessment], style: Style) -> tuple[str, list[Assessment]]:
     """``mean attenuation 45 HU, borderline for steatosis``; bare attenuation only in the full style."""
-    mean, words = finding.measurement("mean_hu"), "mean attenuation"
     verdicts = [j for j in judged if j.measurements and j.measurements[0].quantity in ("mean_hu", "parenchyma_hu")]
-    tissue = finding.measurement("parenchyma_hu")
-    of_tissue = any(v.measurements[0].quantity == "parenchyma_hu" for v in verdicts)
-    if tissue is not None and mean is not None and (of_tissue or abs(tissue.value - mean.value) >= APART_HU):
-        mean, words = tissue, "parenchymal attenuation"
+    mean = told_attenuation(finding, verdicts)
+    of_tissue = mean is not None and mean.quantity == "parenchyma_hu"
+    words = "parenchymal attenuation" if of_tissue else "mean attenuation"
     wanted = style.is_full and style.attenuation and finding.site in lexicon().attenuation_of
     abnormal = any(v.status is not Status.ABSENT for v in verdicts)
     if mean is None or not (wanted or abnormal):

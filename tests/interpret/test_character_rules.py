@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 import hand_made
-from radvlm.compose import compose_report
+from radvlm.compose import Style, compose_report
 from radvlm.interpret import interpret
 from radvlm.types.finding import Status, citable
 from radvlm.types.measurement import Measurement
@@ -164,7 +164,8 @@ def test_a_number_is_said_though_its_judgement_waits_for_age_or_sex() -> None:
     ):
         assert words in told, words
     assert told.count("the age of the patient is not known") == 1, "the reason once for all"
-    known = compose_report(interpret(numbers, patient=Patient(sex="F", age_years=60))).text
+    woman = interpret(numbers, patient=Patient(sex="F", age_years=60))
+    known = compose_report(woman, style=Style(impression_items=10)).text
     assert "Pulmonary trunk diameter 2.8 cm, dilated." in known
     assert "Ascending aorta diameter 4.3 cm, dilated." in known
     impression = known.split("IMPRESSION")[1]

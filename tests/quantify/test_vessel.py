@@ -179,7 +179,7 @@ def test_the_aorta_counts_below_the_diaphragm_where_vertebrae_tell():
     assert every.value == pytest.approx(28, abs=2)
     without = {name: mask for name, mask in masks.items() if name in ("aorta", "vertebrae_T10")}
     overall = measure_scan(None, solids.segmentation(without, geometry)).structure("aorta").measurement("diameter")
-    assert overall.value == pytest.approx(36, abs=2)
+    assert overall.value == pytest.approx(28, abs=2), "the wider part is that at T10, which is thoracic"
 
 
 def test_an_undivided_pulmonary_artery_is_a_trunk():

@@ -79,7 +79,7 @@ def test_decimal_points_end_no_sentence() -> None:
         ('{"patientt": "P", "study": "S", "text": "x"}', "patient, study and text"),
         ('{"patient": "", "study": "S", "text": "x"}', "has a patient"),
         ('{"patient": "P", "study": "S", "text": "x", "date": "1.2.2020"}', "YYYY-MM-DD"),
-        ('{"patient": "P", "study": "S", "text": "x", "section": "lever"}', "SECTIONS"),
+        ('{"patient": "P", "study": "S", "text": "x", "section": "lever"}', "technique"),
         ("[1]", "patient, study and text"),
         ("{", "one JSON object"),
     ],
