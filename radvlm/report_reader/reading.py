@@ -6,6 +6,7 @@ before is remembered, because several metrics and systems ask for the same refer
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
 
 #: Reports whose reading is kept.
 _KEPT = 4096
+#: "..., but possibly not dilated within the measurement error of 0.2 cm": no size of a finding, and no denial.
+_WITHIN_ERROR = re.compile(
+    r"(?:,? but possibly [^.;:()]{1,80}?)?,? ?\bwithin the measurement error"
+    r"(?: of \d+(?:\.\d+)? ?(?:mm2?|cm2?|mL|HU|%|percent|degrees?))?"
+)
 _READINGS: dict[tuple[str, str], Reading] = {}
 
 
@@ -40,8 +46,13 @@ def read_report(report: str | ReportText | Report | Mapping[str, str], lexicon: 
     if done is None:
         if len(_READINGS) >= _KEPT:
             _READINGS.clear()
-        done = _READINGS[lexicon.digest, text] = frames.read_frames(text, lexicon)
+        done = _READINGS[lexicon.digest, text] = frames.read_frames(_without_errors(text), lexicon)
     return done
+
+
+def _without_errors(text: str) -> str:
+    """The text with blanks, character for character, in place of measurement errors and of what is possible in them."""
+    return _WITHIN_ERROR.sub(lambda found: " " * len(found.group()), text)
 
 
 def forget() -> None:

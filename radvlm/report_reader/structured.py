@@ -32,7 +32,7 @@ def report_frames(report: Report, text: str, lexicon: Lexicon) -> Reading:
     frames = []
     for finding in report.citable:
         kind = _kind(finding, lexicon)
-        status = _STATUS.get(finding.status)
+        status = _told_status(finding)
         if kind is None or status is None:
             continue
         frames.append(_frame(finding, kind, status, places, spans.get(finding.id, (0, 0)), lexicon))
@@ -44,6 +44,14 @@ def _kind(finding: Citable, lexicon: Lexicon) -> str | None:
     name = finding.kind.removesuffix("_left").removesuffix("_right")
     kind = lexicon.report_kinds.get(name, name)
     return kind if kind in lexicon.kinds else None
+
+
+def _told_status(finding: Citable) -> str | None:
+    """The status that the words state first: of "not dilated, but possibly dilated", absent."""
+    own, doubt, _ = finding.category.partition(", but possibly ")
+    if doubt and finding.status is Status.INDETERMINATE:
+        return "absent" if own.startswith(("not ", "no ")) else "present"
+    return _STATUS.get(finding.status)
 
 
 def _frame(
