@@ -124,6 +124,10 @@ def fact_lines(cited: Sequence[Citable]) -> str:
     organs = [f for f in findings if f.kind == "organ" and f.status is Status.PRESENT]
     told = [o for o in organs if o.site in words.volume_of | words.attenuation_of and not o.cut_by]
     rows = [*map(_organ, told), *map(_verdict, verdicts), *(_lesion(f, _own(f, cited)) for f in lesions)]
+    for organ in organs:  # told though nothing judges it
+        bone = organ.measurement("trabecular_hu")
+        if bone is not None and not any(bone in verdict.measurements for verdict in verdicts):
+            rows.append((_words(organ.site), f"trabecular attenuation {hu_text(bone.value)}"))
     lines = [_line(row) for row in rows]
     lines += _absent([f for f in findings if is_lesion_kind(f.kind) and f.status is Status.ABSENT])
     imaged = [o for o in organs if o not in told]
@@ -194,9 +198,6 @@ def _organ(finding: Finding) -> tuple[str, ...]:
         parts.append(f"volume {volume_text(volume.value)}")
     if mean is not None and finding.site in lexicon().attenuation_of:
         parts.append(hu_text(mean.value))
-    bone = finding.measurement("trabecular_hu")
-    if bone is not None and not any(bone in a.measurements for a in finding.assessments):
-        parts.append(f"trabecular attenuation {hu_text(bone.value)}")  # told though nothing judges it
     return _row(parts)
 
 
