@@ -14,6 +14,7 @@ from radvlm.errors import VerificationError
 from radvlm.interpret import interpret
 from radvlm.types.finding import Finding, Status
 from radvlm.types.report import Report, Sentence
+from radvlm.types.scan_measurements import PHASE_OF_TIMING, Phase
 from radvlm.types.study import Patient
 
 ADULT = Patient(sex="F", age_years=63)
@@ -47,6 +48,17 @@ def test_a_report_of_a_real_scan_is_whole(real_data: object) -> None:
     _, make = next(made_reports.reports())
     made = make()
     assert contradictions(made.findings, made.sentences) == []
+
+
+@pytest.mark.parametrize("timing", [t for t, phase in PHASE_OF_TIMING.items() if phase != "unknown"])
+def test_a_finer_timing_is_no_other_phase_than_that_of_the_lesions(timing: str) -> None:
+    name = PHASE_OF_TIMING[timing]
+    phase = Phase(name, "said by a test", True, "" if timing == name else timing, (name,))
+    findings = interpret(replace(hand_made.complete_abdomen(), phase=phase), patient=ADULT)
+    told = compose_report(findings)
+    assert contradictions(findings, told.sentences) == []
+    assert len(told.findings) == len(findings) and not any("Withdrawn" in text for _, text in told.examination)
+    assert any("hepatic" in s.text or "liver lesion" in s.text for s in told.impression)
 
 
 def test_findings_that_cannot_both_be(report: Report) -> None:

@@ -16,6 +16,7 @@ from radvlm.compose.verify.claims import LevelRange, Mark, Named, Number, Refusa
 from radvlm.types.anatomy import is_lesion_kind, structure
 from radvlm.types.finding import Assessment, Citable, Finding, Source, Status, citable
 from radvlm.types.report import Sentence
+from radvlm.types.scan_measurements import PHASE_OF_TIMING
 from radvlm.wording.sentences import capital
 from radvlm.wording.spelling import to_us
 from radvlm.wording.vocabulary import base_name
@@ -100,7 +101,7 @@ def _between_findings(findings: Sequence[Finding]) -> Iterator[Contradiction]:
     for finding in measured:
         yield from _side(finding)
         yield from _verdicts(finding)
-        if phase is not None and finding.phase and (phase.category, phase.status) != (finding.phase, Status.PRESENT):
+        if phase is not None and finding.phase and _phase_told(phase) != finding.phase:
             yield Contradiction(f"two contrast phases, of the scan and of {_words(finding)}", (finding.id,))
     regions: dict[str, list[Finding]] = {}
     for finding in measured:
@@ -110,6 +111,11 @@ def _between_findings(findings: Sequence[Finding]) -> Iterator[Contradiction]:
     for held in regions.values():
         if len(held) > 1:
             yield Contradiction(f"one region is {len(held)} findings, {_words(held[0])}", tuple(f.id for f in held[1:]))
+
+
+def _phase_told(scan: Finding) -> str:
+    """The phase that the scan is said to be in, whose timing may be told more finely; "" where it is open."""
+    return PHASE_OF_TIMING.get(scan.category, "") if scan.status is Status.PRESENT else ""
 
 
 def _side(finding: Finding) -> Iterator[Contradiction]:
