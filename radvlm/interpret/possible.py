@@ -1,7 +1,9 @@
 """Which classes a number may belong to: judged as it is printed, and everywhere within its error.
 
 One mechanism for all rules. The number that a rule sees is the number that a reader sees, so that "1.0 cm" is never
-both enlarged and not enlarged; and where the stated error XX"""
+both enlarged and not enlarged; and where the stated error reaches a limit, every class that is possible is said
+(``class_within``). Nothing is dropped: the number is said in any case.
+"""
 
 from __future__ import annotations
 
