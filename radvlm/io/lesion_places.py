@@ -14,7 +14,7 @@ import numpy as np
 
 from radvlm.io.lone_sides import BodyMidline
 from radvlm.io.placement import Placement
-from radvlm.types.anatomy import structure
+from radvlm.types.anatomy import OPPOSITE_SIDE, structure
 from radvlm.types.geometry import Box
 from radvlm.types.lesion_hosts import gap_outside_mm, touches, whole_hosts
 from radvlm.types.segmentation import Segmentation
@@ -75,10 +75,7 @@ def _instances(segmentation: Segmentation, name: str) -> list[_Instance]:
         if counts[number] < MIN_VOXELS:
             break
         part = parts[number - 1]
-        inner = Box.from_slices(part)
-        start = tuple(a + b for a, b in zip(outer.start, inner.start, strict=True))
-        stop = tuple(a + b for a, b in zip(outer.start, inner.stop, strict=True))
-        box, mask = Box(start, stop), numbered[part] == number  # type: ignore[arg-type]
+        box, mask = Box.from_slices(part).within(outer), numbered[part] == number
         found.append(_Instance(name, box, mask, gap_outside_mm(segmentation, name, box, mask)))
     return found
 
@@ -107,7 +104,7 @@ def _lies_in_twin(segmentation: Segmentation, one: _Instance) -> bool:
     row = structure(one.name)
     if not row.side or not row.parent:
         return False
-    twin = row.parent.replace(row.side, {"left": "right", "right": "left"}[row.side])
+    twin = row.parent.replace(row.side, OPPOSITE_SIDE[row.side])
     return twin in segmentation.places and _lies_in(segmentation, (twin,), one)
 
 
@@ -128,7 +125,7 @@ def _with_sides(segmentation: Segmentation, volume: Volume, placement: Placement
         beyond = body.beyond_midline(segmentation.geometry.to_world(middle), side)
         if beyond is None or beyond < warned:
             continue
-        other = {"left": "right", "right": "left"}[side]
+        other = OPPOSITE_SIDE[side]
         words = f"the {structure(name).words} lies {beyond:.0f} mm to the {other} of the midline"
         if beyond >= refused:
             remedy = "Check the names left and right and the orientation of the masks"

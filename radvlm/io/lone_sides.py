@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from radvlm.io.mask_fit import MaskPoints
-from radvlm.types.anatomy import LEVELS, structure
+from radvlm.types.anatomy import LEVELS, OPPOSITE_SIDE, structure
 from radvlm.types.volume import Volume
 
 #: How far (mm) the middle of a structure of an adult lies beyond the midline to be warned of, and to be an error.
@@ -88,7 +88,7 @@ def lone_sides(points: MaskPoints, volume: Volume, pairs_in_order: bool, organs_
     for name, side, warned, refused in judged:
         if name not in beyond or beyond[name] < warned:
             continue
-        other = {"left": "right", "right": "left"}[side]
+        other = OPPOSITE_SIDE[side]
         words = f"the {structure(name).words} lies {beyond[name]:.0f} mm to the {other} of the midline"
         unpaired = name in _UNPAIRED
         if organs_mirrored and (unpaired or name.startswith("lung_")):
@@ -107,7 +107,7 @@ def _rule(name: str, points: MaskPoints) -> tuple[str, str, float, float] | None
     side = structure(name).side
     if side not in ("left", "right"):
         return None
-    twin = name.replace(side, {"left": "right", "right": "left"}[side])
+    twin = name.replace(side, OPPOSITE_SIDE[side])
     if twin in points.names:
         return (name, side, BESIDE_TWIN_MM, float("inf")) if name.startswith("kidney_") else None
     base = re.sub(rf"_{side}\b|_{side}(?=_)", "", name)

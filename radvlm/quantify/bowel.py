@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from radvlm.quantify.voxel_counts import sampling
 from radvlm.types.measurement import Measurement, Omission
 from radvlm.types.segmentation import Segmentation
 
@@ -36,9 +37,7 @@ SAMPLE_MM = 3.5
 def caliber(segmentation: Segmentation, name: str, hu: np.ndarray | None) -> tuple[list[Measurement], list[Omission]]:
     """Diameter of the widest part of a structure of ``LIMITS``, or why it is not known."""
     limits, box = LIMITS[name], segmentation.boxes[name]
-    steps = tuple(max(1, int(SAMPLE_MM / s)) for s in segmentation.geometry.spacing_mm)
-    every = tuple(slice(None, None, step) for step in steps)
-    spacing = tuple(s * step for s, step in zip(segmentation.geometry.spacing_mm, steps, strict=True))
+    every, spacing = sampling(segmentation.geometry.spacing_mm, SAMPLE_MM)
     place = segmentation.places[name]
     mask = segmentation.layers[place.layer][box.slices][every] == place.label
     widest = _largest_ball_mm(mask, spacing)

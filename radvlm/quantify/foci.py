@@ -21,7 +21,7 @@ from radvlm.quantify.components import Component, components
 from radvlm.quantify.diameter import diameter_3d
 from radvlm.quantify.location import dilated
 from radvlm.quantify.organ import foreign_labels
-from radvlm.quantify.parenchyma import robust_center, tissue_samples
+from radvlm.quantify.parenchyma import Samples, Tissue, robust_center
 from radvlm.types.anatomy import structure
 from radvlm.types.geometry import Box
 from radvlm.types.measurement import Measurement, Omission
@@ -73,13 +73,17 @@ def find_foci(
     structures: Sequence[StructureMeasurements],
     hu: np.ndarray,
     phase: Phase,
-    study: Study | None = None,
+    study: Study,
+    tissue: Tissue,
 ) -> tuple[Focus, ...]:
-    """Every focus and area of a scan, in the order of the structures; ``hu`` is the whole scan in HU."""
+    """Every focus and area of a scan, in the order of the structures.
+
+    ``hu`` is the whole scan in HU, ``tissue`` gives the samples of an organ's own tissue.
+    """
     heart = "coronary_arteries" if "coronary_arteries" in segmentation.places else "heart"
     found: list[Focus | None] = []
     plain = phase.certain and phase.name == "non-contrast"
-    tissue = {r.structure: m.value for r in structures if (m := r.measurement("parenchyma_hu")) is not None}
+    means = {r.structure: m.value for r in structures if (m := r.measurement("parenchyma_hu")) is not None}
     for record in structures:
         name = record.structure
         median, spread = record.median_hu, _spread(record)
@@ -92,9 +96,9 @@ def find_foci(
             limit = min(GAS_HU, median - GAS_SD * spread)
             found.append(_regions(segmentation, name, hu, "gas_focus", limit, median))
         if name in LOW_IN and not (name == "spleen" and phase.name in ("arterial", "unknown")):
-            found.append(_low_area(segmentation, name, hu))
-        if name == "pancreas" and plain and name in tissue and "spleen" in tissue:
-            found.append(_low_pancreas(record, tissue["pancreas"], tissue["spleen"]))
+            found.append(_low_area(segmentation, name, tissue(name)))
+        if name == "pancreas" and plain and name in means and "spleen" in means:
+            found.append(_low_pancreas(record, means["pancreas"], means["spleen"]))
         if name == "aorta":
             contrast = max(0.0, median - 70.0)
             limit = max(DENSE_HU, median + DENSE_SD * spread, median + CALCIUM_ABOVE_BLOOD_HU if contrast else 0.0)
@@ -102,7 +106,7 @@ def find_foci(
         if name == heart and plain:
             limit = max(DENSE_HU, median + DENSE_SD * spread)
             calcium = _calcium(segmentation, name, hu, limit, "calcium_focus")
-            found.append(_scored(segmentation, hu, calcium, limit, study))
+            found.append(None if calcium is None else _scored(segmentation, hu, calcium, limit, study))
     return tuple(focus for focus in found if focus is not None)
 
 
@@ -145,9 +149,8 @@ def _is_region(
 ) -> bool:
     """Whether a region is no noise, and is not the tip of something that lies outside the organ."""
     box = segmentation.boxes[name]
-    start = tuple(a + b for a, b in zip(box.start, region.box.start, strict=True))
-    stop = tuple(a + b for a, b in zip(box.start, region.box.stop, strict=True))
-    near = Box(start, stop).grown((REACH, REACH, REACH), segmentation.geometry.shape)  # type: ignore[arg-type]
+    placed = region.box.within(box)
+    near = placed.grown(REACH, segmentation.geometry.shape)
     values = hu[box.slices][region.box.slices][numbered[region.box.slices] == region.value]
     farthest = float(np.abs(values.astype(np.float64) - median).max())
     if region.voxels < MIN_VOXELS and farthest < 2 * abs(limit - median):
@@ -159,7 +162,7 @@ def _is_region(
         return False
     around, _ = components(_beyond(limit, median)(hu[near.slices]))
     seed = np.argwhere(numbered[region.box.slices] == region.value)[0]
-    at = tuple(int(s) + a - b for s, a, b in zip(seed, start, near.start, strict=True))
+    at = tuple(int(s) + a - b for s, a, b in zip(seed, placed.start, near.start, strict=True))
     whole = around == around[at]
     own = segmentation.mask_in_box(name, near)
     if name in PORTAL_VEINS and "liver" in segmentation.places:
@@ -185,7 +188,7 @@ def _focus(
     geometry, box = segmentation.geometry, segmentation.boxes[name]
     largest = regions[0]
     mask = numbered[largest.box.slices] == largest.value
-    start = tuple(a + b for a, b in zip(box.start, largest.box.start, strict=True))
+    start = largest.box.within(box).start
     values = hu[box.slices][largest.box.slices][mask].astype(np.float64)
     center = geometry.to_world(np.argwhere(mask).mean(axis=0) + start)
     middle = round(start[2] + (mask.shape[2] - 1) / 2)
@@ -211,18 +214,16 @@ def _region(
     geometry = segmentation.geometry
     where = np.argwhere(voxels)
     low, high = where.min(axis=0), where.max(axis=0) + 1
-    start = tuple(int(a) + int(b) for a, b in zip(box.start, low, strict=True))
-    stop = tuple(int(a) + int(b) for a, b in zip(box.start, high, strict=True))
+    inner = Box(tuple(low), tuple(high))
     x, y, z = (float(v) for v in geometry.to_world(where.mean(axis=0) + box.start))
     volume_ml = len(where) * geometry.voxel_volume_mm3 / 1000
-    tight = voxels[tuple(slice(a, b) for a, b in zip(low, high, strict=True))].copy()
-    own = Box(start, stop)  # type: ignore[arg-type]
-    return Region(focus_region_id(kind, name), name, own, len(where), volume_ml, (x, y, z)), tight
+    own = inner.within(box)
+    return Region(focus_region_id(kind, name), name, own, len(where), volume_ml, (x, y, z)), voxels[inner.slices].copy()
 
 
-def _low_area(segmentation: Segmentation, name: str, hu: np.ndarray) -> Focus | None:
+def _low_area(segmentation: Segmentation, name: str, samples: Samples) -> Focus | None:
     """The areas of an organ's tissue that are far less dense than most of it."""
-    inside, values, spacing = tissue_samples(segmentation, name, hu)
+    inside, values, spacing = samples
     total = int(np.count_nonzero(inside))
     if total == 0:
         return None
@@ -289,16 +290,12 @@ def _calcium(segmentation: Segmentation, name: str, hu: np.ndarray, limit: float
     return Focus(kind, name, count, (number,), region.centroid_mm, region=region, voxels=voxels)
 
 
-def _scored(
-    segmentation: Segmentation, hu: np.ndarray, focus: Focus | None, limit: float, study: Study | None
-) -> Focus | None:
+def _scored(segmentation: Segmentation, hu: np.ndarray, focus: Focus, limit: float, study: Study) -> Focus:
     """The calcium of the heart with a score in the manner of Agatston where the scan is one that it is defined for."""
-    found = None if focus is None else _dense_in_wall(segmentation, focus.structure, hu, limit)
-    if focus is None or found is None:
-        return focus
+    assert focus.region is not None and focus.voxels is not None, "calcium has voxels of its own"
     slice_mm = segmentation.geometry.spacing_mm[2]
     reason = ""
-    if study is None or study.kvp is None:
+    if study.kvp is None:
         reason = "the tube voltage is not stated"
     elif abs(study.kvp - SCORE_KVP) > 1:
         reason = f"the score is defined at {SCORE_KVP:.0f} kVp, and this scan has {study.kvp:.0f}"
@@ -308,14 +305,10 @@ def _scored(
         reason = "the scan is too noisy for the limit of 130 HU"
     if reason:
         return replace(focus, omissions=(Omission("calcium_score", focus.structure, reason),))
-    box, calcium, _ = found
-    score = agatston(np.where(calcium, hu[box.slices], 0), segmentation.geometry.spacing_mm)
-    number = Measurement("calcium_score", score, "area by slice, weighted by its peak", None, _id(focus))
+    calcium = np.where(focus.voxels, hu[focus.region.box.slices], 0)
+    score = agatston(calcium, segmentation.geometry.spacing_mm)
+    number = Measurement("calcium_score", score, "area by slice, weighted by its peak", None, focus.region.id)
     return replace(focus, measurements=(*focus.measurements, number))
-
-
-def _id(focus: Focus) -> str:
-    return focus_region_id(focus.kind, focus.structure)
 
 
 def agatston(hu: np.ndarray, spacing_mm: tuple[float, float, float]) -> float:
@@ -343,7 +336,7 @@ def _dense_in_wall(
     box = segmentation.boxes[name].grown((1, 1, 0), segmentation.geometry.shape)
     wall = dilated(segmentation.mask_in_box(name, box), (1, 1, 0))
     for other, place in segmentation.places.items():
-        if structure(other).kind in ("bone", "device") and _meet(segmentation.boxes[other], box):
+        if structure(other).kind in ("bone", "device") and segmentation.boxes[other].meets(box):
             wall &= segmentation.layers[place.layer][box.slices] != place.label
     dense = hu[box.slices] >= limit
     numbered, regions = components(dense & wall)
@@ -354,7 +347,3 @@ def _dense_in_wall(
     labels = [int(everything[tuple(np.argwhere(numbered == r.value)[0])]) for r in regions if r.voxels >= MIN_VOXELS]
     kept = {label for label in labels if own[label] >= WITHIN * total[label]}
     return (box, np.isin(everything, sorted(kept)), len(kept)) if kept else None
-
-
-def _meet(one: Box, other: Box) -> bool:
-    return all(a < d and c < b for a, b, c, d in zip(one.start, one.stop, other.start, other.stop, strict=True))

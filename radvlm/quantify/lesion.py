@@ -19,10 +19,11 @@ from radvlm.quantify.location import Locator, Place
 from radvlm.quantify.organ import HU_QUANTITIES, NO_CT, cut_faces, hu_measurements, region_of, volume_measurement
 from radvlm.quantify.outline import planar_axes
 from radvlm.quantify.statistics import HuStatistics
-from radvlm.quantify.voxel_counts import tally
+from radvlm.quantify.voxel_counts import Tally, tally
 from radvlm.types.anatomy import structure
-from radvlm.types.geometry import Box
+from radvlm.types.geometry import Box, Geometry
 from radvlm.types.measurement import Measurement, Omission
+from radvlm.types.region import Region
 from radvlm.types.scan_measurements import LesionMeasurements
 from radvlm.types.segmentation import Segmentation
 
@@ -57,6 +58,22 @@ class Instance:
     numbered: np.ndarray
     outer: Box
 
+    @property
+    def box(self) -> Box:
+        """Its tight box in the scan."""
+        return self.component.box.within(self.outer)
+
+    def counted(self, hu: np.ndarray | None) -> Tally:
+        """Its voxels, with their HU where there are any; ``hu`` is the whole scan or None."""
+        crop = self.numbered[self.component.box.slices]
+        return tally(crop, self.component.value, None if hu is None else hu[self.box.slices])
+
+    def region(self, geometry: Geometry, counted: Tally) -> Region:
+        """Where it is, found again by its first voxel."""
+        first = first_voxel(self.numbered, self.component)
+        seed = tuple(a + b for a, b in zip(first, self.outer.start, strict=True))
+        return region_of(f"{self.name}/{self.number}", self.name, geometry, self.box, counted, seed)  # type: ignore[arg-type]
+
 
 def measure_instance(
     segmentation: Segmentation,
@@ -67,17 +84,10 @@ def measure_instance(
 ) -> LesionMeasurements:
     """Every number of one instance; ``hu`` is the whole scan or None."""
     geometry, name = segmentation.geometry, instance.name
-    component, numbered, outer = instance.component, instance.numbered, instance.outer
-    box = Box(
-        tuple(a + b for a, b in zip(component.box.start, outer.start, strict=True)),  # type: ignore[arg-type]
-        tuple(a + b for a, b in zip(component.box.stop, outer.start, strict=True)),  # type: ignore[arg-type]
-    )
-    crop = numbered[component.box.slices]
-    counted = tally(crop, component.value, None if hu is None else hu[box.slices])
-    mask = crop == component.value
-    region_id = f"{name}/{instance.number}"
-    seed = tuple(a + b for a, b in zip(first_voxel(numbered, component), outer.start, strict=True))
-    region = region_of(region_id, name, geometry, box, counted, seed)  # type: ignore[arg-type]
+    component, box, counted = instance.component, instance.box, instance.counted(hu)
+    mask = instance.numbered[component.box.slices] == component.value
+    region = instance.region(geometry, counted)
+    region_id = region.id
     center = tuple(c + lo for c, lo in zip(counted.center, box.start, strict=True))
     place = locator.place(name, box, mask, center)  # type: ignore[arg-type]
     omissions = [Omission(quantity, name, reason) for quantity, reason in place.notes]

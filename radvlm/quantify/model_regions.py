@@ -145,8 +145,9 @@ def _elsewhere(place: _Place, masks: Segmentation) -> str:
     if most and foreign[most] > MOST_FOREIGN * size and own < LEAST_OWN * size:
         return f"of which {100 * foreign[most] / size:.0f} percent lies in {structure(most).words} by the masks"
     mine = [n for n in masks.places if _is_own(n, score)]
-    wide = _grown(place.box, masks)
-    if score.site and mine and not any(masks.mask_in_box(n, wide).any() for n in mine if _meets(masks.boxes[n], wide)):
+    reach = [int(np.ceil(REACH_MM / s)) for s in masks.geometry.spacing_mm]
+    wide = place.box.grown(reach, masks.geometry.shape)
+    if score.site and mine and not any(masks.mask_in_box(n, wide).any() for n in mine if masks.boxes[n].meets(wide)):
         return f"which lies more than {REACH_MM:.0f} mm away from {structure(score.site).words} by the masks"
     return ""
 
@@ -181,20 +182,8 @@ def _has_none(name: str, place: _Place | None, masks: Segmentation) -> bool:
 
 def _meeting(box: Box, masks: Segmentation) -> Iterator[str]:
     """Solid structures whose box meets this one, organs before their parts."""
-    names = [n for n in masks.places if structure(n).kind in _SOLID_KINDS and _meets(masks.boxes[n], box)]
+    names = [n for n in masks.places if structure(n).kind in _SOLID_KINDS and masks.boxes[n].meets(box)]
     yield from sorted(names, key=lambda n: len(ancestry(n)))
-
-
-def _meets(one: Box, other: Box) -> bool:
-    return all(a < d and c < b for a, b, c, d in zip(one.start, one.stop, other.start, other.stop, strict=True))
-
-
-def _grown(box: Box, masks: Segmentation) -> Box:
-    """The box with ``REACH_MM`` around it, within the grid."""
-    steps = [int(np.ceil(REACH_MM / s)) for s in masks.geometry.spacing_mm]
-    start = tuple(max(0, a - n) for a, n in zip(box.start, steps, strict=True))
-    stop = tuple(min(size, b + n) for b, n, size in zip(box.stop, steps, masks.geometry.shape, strict=True))
-    return Box(start, stop)  # type: ignore[arg-type]
 
 
 def _doubled(scores: Sequence[FindingScore], own: Segmentation | None) -> list[tuple[FindingScore, FindingScore]]:
@@ -217,14 +206,9 @@ def _doubled(scores: Sequence[FindingScore], own: Segmentation | None) -> list[t
 
 def _overlap(one: _Place, other: _Place) -> float:
     """Voxels in both, as a share of those of the smaller one."""
-    if not _meets(one.box, other.box):
+    common = one.box.intersection(other.box)
+    if common is None:
         return 0.0
-    start = tuple(max(a, b) for a, b in zip(one.box.start, other.box.start, strict=True))
-    stop = tuple(min(a, b) for a, b in zip(one.box.stop, other.box.stop, strict=True))
-
-    def part(place: _Place) -> np.ndarray:
-        offset = [slice(a - o, b - o) for a, b, o in zip(start, stop, place.box.start, strict=True)]
-        return place.mask[tuple(offset)]
-
-    both = int(np.count_nonzero(part(one) & part(other)))
+    parts = [place.mask[common.relative_to(place.box).slices] for place in (one, other)]
+    both = int(np.count_nonzero(parts[0] & parts[1]))
     return both / min(int(np.count_nonzero(one.mask)), int(np.count_nonzero(other.mask)))

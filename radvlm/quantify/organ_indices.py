@@ -11,7 +11,7 @@ import numpy as np
 
 from radvlm.quantify import body, bowel, chest
 from radvlm.quantify.organ import SMALL_FOR_SHAPE_VOXELS
-from radvlm.quantify.parenchyma import EDGE_MM, parenchyma
+from radvlm.quantify.parenchyma import EDGE_MM, Tissue, parenchyma
 from radvlm.types.measurement import Measurement, Omission
 from radvlm.types.scan_measurements import Phase, StructureMeasurements
 from radvlm.types.segmentation import Segmentation
@@ -24,11 +24,15 @@ def with_extras(
     hu: np.ndarray | None,
     study: Study,
     phase: Phase | None,
+    tissue: Tissue | None,
 ) -> tuple[StructureMeasurements, ...]:
-    """Every record with the numbers that are asked of its structure, or the reasons why they are missing."""
-    kept = [_with(record, *_of(segmentation, record, hu, study)) for record in records]
-    tissue = {r.structure: r.measurement("parenchyma_hu") for r in kept if r.structure in ("liver", "spleen")}
-    own = {name: None if m is None else m.value for name, m in tissue.items()}
+    """Every record with the numbers that are asked of its structure, or the reasons why they are missing.
+
+    ``tissue`` gives the samples of an organ's own tissue; None without a CT.
+    """
+    kept = [_with(record, *_of(segmentation, record, hu, study, tissue)) for record in records]
+    means = {r.structure: r.measurement("parenchyma_hu") for r in kept if r.structure in ("liver", "spleen")}
+    own = {name: None if m is None else m.value for name, m in means.items()}
     return tuple(
         _with(r, *body.liver_spleen_ratio(own["liver"], own.get("spleen"), phase)) if r.structure == "liver" else r
         for r in kept
@@ -40,7 +44,11 @@ def _with(record: StructureMeasurements, found: list[Measurement], missing: list
 
 
 def _of(
-    segmentation: Segmentation, record: StructureMeasurements, hu: np.ndarray | None, study: Study
+    segmentation: Segmentation,
+    record: StructureMeasurements,
+    hu: np.ndarray | None,
+    study: Study,
+    tissue: Tissue | None,
 ) -> tuple[list[Measurement], list[Omission]]:
     name = record.structure
     found: list[Measurement] = []
@@ -53,7 +61,7 @@ def _of(
     if record.region.voxels < SMALL_FOR_SHAPE_VOXELS:
         return [], []
     if name in EDGE_MM:
-        add(parenchyma(segmentation, name, hu))
+        add(parenchyma(name, tissue))
     if name in bowel.LIMITS:
         add(bowel.caliber(segmentation, name, hu))
     if name in body.LENGTHS:

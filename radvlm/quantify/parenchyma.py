@@ -10,9 +10,12 @@ told by the spread of the centers of cubes of 25 mm, divided by the square root 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from radvlm.quantify.organ import NO_CT, foreign_labels
+from radvlm.quantify.voxel_counts import sampling
 from radvlm.types.anatomy import structure
 from radvlm.types.measurement import Measurement, Omission
 from radvlm.types.segmentation import Segmentation
@@ -36,29 +39,28 @@ QUANTITY = "parenchyma_hu"
 _METHOD = "robust mean of the tissue off its edge"
 
 
-def parenchyma(
-    segmentation: Segmentation, name: str, hu: np.ndarray | None
-) -> tuple[list[Measurement], list[Omission]]:
-    """Attenuation of the tissue of a present organ of ``EDGE_MM``; ``hu`` is the whole scan."""
-    if hu is None:
+Samples = tuple[np.ndarray, np.ndarray, tuple[float, float, float]]
+#: Gives ``tissue_samples`` of an organ; those who ask for one organ of a scan share them.
+Tissue = Callable[[str], Samples]
+
+
+def parenchyma(name: str, tissue: Tissue | None) -> tuple[list[Measurement], list[Omission]]:
+    """Attenuation of the tissue of a present organ of ``EDGE_MM``; ``tissue`` is None without a CT."""
+    if tissue is None:
         return [], [Omission(QUANTITY, name, NO_CT)]
-    inside, values, spacing = tissue_samples(segmentation, name, hu)
+    inside, values, spacing = tissue(name)
     if np.count_nonzero(inside) < MIN_VOXELS:
         return [], [Omission(QUANTITY, name, "too little of its tissue lies away from edges, lesions and vessels")]
     center, _ = robust_center(values[inside])
     return [Measurement(QUANTITY, center, _METHOD, _standard_error(inside, values, spacing), name)], []
 
 
-def tissue_samples(
-    segmentation: Segmentation, name: str, hu: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, tuple[float, float, float]]:
+def tissue_samples(segmentation: Segmentation, hu: np.ndarray, name: str) -> Samples:
     """Which samples of an organ are tissue of its own, the HU of the tissue around each, and their distances in mm."""
     from scipy.ndimage import binary_erosion, distance_transform_edt, generate_binary_structure, uniform_filter
 
     place, box = segmentation.places[name], segmentation.boxes[name]
-    steps = tuple(max(1, int(SAMPLE_MM / s)) for s in segmentation.geometry.spacing_mm)
-    every = tuple(slice(None, None, step) for step in steps)
-    spacing = tuple(s * step for s, step in zip(segmentation.geometry.spacing_mm, steps, strict=True))
+    every, spacing = sampling(segmentation.geometry.spacing_mm, SAMPLE_MM)
     tissue = np.pad(segmentation.layers[place.layer][box.slices][every] == place.label, 1)
     for layer, lut in zip(segmentation.layers, _other_labels(segmentation), strict=True):
         if lut is not None:
@@ -74,7 +76,7 @@ def tissue_samples(
         for deep in (within[0] & (depth >= EDGE_MM[name]), *within):
             if np.count_nonzero(deep) >= MIN_VOXELS:
                 break
-    return deep[1:-1, 1:-1, 1:-1], values, spacing  # type: ignore[return-value]
+    return deep[1:-1, 1:-1, 1:-1], values, spacing
 
 
 def _other_labels(segmentation: Segmentation) -> list[np.ndarray | None]:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 
 from radvlm.errors import GridError, InputError
-from radvlm.quantify.components import Component, components, first_voxel
+from radvlm.quantify.components import Component, components
 from radvlm.quantify.dissection import with_dissection
 from radvlm.quantify.foci import find_foci
 from radvlm.quantify.impossible_hu import (
@@ -28,21 +28,27 @@ from radvlm.quantify.impossible_sizes import impossible_size_warning, impossible
 from radvlm.quantify.lesion import Instance, measure_instance
 from radvlm.quantify.location import Locator
 from radvlm.quantify.mask_ends import without_sizes_at_mask_ends
-from radvlm.quantify.organ import INSTANCE_KINDS, healthy_statistics, is_crumb, measure_structure, region_of
+from radvlm.quantify.organ import INSTANCE_KINDS, healthy_statistics, is_crumb, measure_structure
 from radvlm.quantify.organ_indices import with_extras
+from radvlm.quantify.parenchyma import tissue_samples
 from radvlm.quantify.phase import estimate_phase
 from radvlm.quantify.spine import with_spine
 from radvlm.quantify.statistics import HuStatistics
 from radvlm.quantify.tumor_vessels import tumor_contacts
 from radvlm.quantify.vessel_parts import with_vessels
-from radvlm.quantify.voxel_counts import tally
 from radvlm.quantify.withheld import without_attenuation, without_numbers
 from radvlm.types.anatomy import structure
-from radvlm.types.geometry import Box
 from radvlm.types.measurement import Measurement
 from radvlm.types.provenance import Decision, bears_on_everything
 from radvlm.types.region import Region
-from radvlm.types.scan_measurements import NOT_INTERPRETED, LesionMeasurements, Measurements, Phase, UnmeasuredAreas
+from radvlm.types.scan_measurements import (
+    NOT_INTERPRETED,
+    Focus,
+    LesionMeasurements,
+    Measurements,
+    Phase,
+    UnmeasuredAreas,
+)
 from radvlm.types.segmentation import Segmentation
 from radvlm.types.study import Study
 from radvlm.types.volume import Volume
@@ -139,7 +145,9 @@ def measure_scan(
         impossible |= impossible_attenuation((*structures, *lesions), phase)
         structures = without_impossible(structures, impossible)
     structures = with_spine(segmentation, structures, hu)
-    structures = with_extras(segmentation, structures, hu, Study() if volume is None else volume.study, phase)
+    study = Study() if volume is None else volume.study
+    tissue = None if hu is None else cache(partial(tissue_samples, segmentation, hu))
+    structures = with_extras(segmentation, structures, hu, study, phase, tissue)
     structures, ends = without_sizes_at_mask_ends(segmentation, structures)
     decisions += ends
     structures = without_numbers(without_impossible(structures, impossible), segmentation.unsure)
@@ -150,8 +158,9 @@ def measure_scan(
     if doubt:
         structures = tuple(without_attenuation(record, doubt) for record in structures)
         lesions = [without_attenuation(lesion, doubt) for lesion in lesions]
-    study = Study() if volume is None else volume.study
-    foci = () if hu is None or phase is None or doubt else find_foci(segmentation, structures, hu, phase, study)
+    foci: tuple[Focus, ...] = ()
+    if hu is not None and phase is not None and tissue is not None:
+        foci = find_foci(segmentation, structures, hu, phase, study, tissue)
     head = (segmentation.absent, phase, segmentation.geometry, tuple(decisions))
     is_given = segmentation.scheme != "threshold"
     return Measurements(structures, tuple(lesions), *head, foci, tuple(unmeasured), is_given)
@@ -175,15 +184,9 @@ def _unmeasured_regions(
     segmentation: Segmentation, name: str, numbered: np.ndarray, left: Components, measured: int
 ) -> tuple[Region, ...]:
     """Where the largest of them are; their numbers follow those that are measured."""
-    outer, regions = segmentation.boxes[name], []
-    for number, component in enumerate(left[:UNMEASURED_REGIONS], measured + 1):
-        low, high = (np.add(end, outer.start).tolist() for end in (component.box.start, component.box.stop))
-        box = Box(tuple(low), tuple(high))
-        counted = tally(numbered[component.box.slices], component.value, None)
-        first = first_voxel(numbered, component)
-        seed = (first[0] + outer.start[0], first[1] + outer.start[1], first[2] + outer.start[2])
-        regions.append(region_of(f"{name}/{number}", name, segmentation.geometry, box, counted, seed))
-    return tuple(regions)
+    outer = segmentation.boxes[name]
+    areas = (Instance(name, n, c, numbered, outer) for n, c in enumerate(left[:UNMEASURED_REGIONS], measured + 1))
+    return tuple(area.region(segmentation.geometry, area.counted(None)) for area in areas)
 
 
 def _unmeasured_decision(areas: UnmeasuredAreas, is_all: bool) -> Decision:

@@ -7,7 +7,7 @@ map and a map of components alike.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,6 +33,14 @@ class Tally:
     center: tuple[float, float, float]
     faces: tuple[int, int, int]
     hu: HuStatistics | None
+
+
+def sampling(spacing_mm: Sequence[float], sample_mm: float) -> tuple[tuple[slice, ...], tuple[float, float, float]]:
+    """Slices that take voxels about ``sample_mm`` apart, never farther, and how far apart (mm) these then are."""
+    steps = [max(1, int(sample_mm / s)) for s in spacing_mm]
+    every = tuple(slice(None, None, step) for step in steps)
+    x, y, z = (s * step for s, step in zip(spacing_mm, steps, strict=True))
+    return every, (x, y, z)
 
 
 def memory_order(array: np.ndarray) -> tuple[int, int, int]:

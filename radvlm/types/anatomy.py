@@ -52,6 +52,7 @@ NOT_OF_THE_BODY = ("technique", "impression", "outside_domain")
 #: What a structure is. ``part`` divides an organ, ``lesion`` and ``fluid`` are counted as instances.
 KINDS = ("organ", "part", "vessel", "bone", "muscle", "tissue", "cavity", "body", "lesion", "fluid", "device")
 
+OPPOSITE_SIDE: Mapping[str, str] = MappingProxyType({"left": "right", "right": "left"})
 #: Vertebral levels from the head down.
 LEVELS = (*(f"C{n}" for n in range(1, 8)), *(f"T{n}" for n in range(1, 14)), *(f"L{n}" for n in range(1, 7)), "S1")
 #: Levels that most people do not have.

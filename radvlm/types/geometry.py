@@ -74,6 +74,17 @@ class Box:
             tuple(max(a, b) for a, b in zip(self.stop, other.stop, strict=True)),  # type: ignore[arg-type]
         )
 
+    def meets(self, other: Box) -> bool:
+        """Whether the two have a voxel in common."""
+        return self.intersection(other) is not None
+
+    def within(self, outer: Box) -> Box:
+        """The box that is counted from the start of ``outer``, in the indices of ``outer``: undoes ``relative_to``."""
+        return Box(
+            tuple(a + b for a, b in zip(self.start, outer.start, strict=True)),  # type: ignore[arg-type]
+            tuple(a + b for a, b in zip(self.stop, outer.start, strict=True)),  # type: ignore[arg-type]
+        )
+
     def relative_to(self, outer: Box) -> Box:
         """The same box counted from the start of ``outer``."""
         return Box(

@@ -150,8 +150,7 @@ def _held(segmentation: Segmentation, names: tuple[str, ...], window: Box) -> np
     """Boolean mask of the structures in ``window``; None where none of their boxes meets it."""
     held: np.ndarray | None = None
     for name in names:
-        box = segmentation.boxes[name]
-        if all(a < d and c < b for a, b, c, d in zip(box.start, box.stop, window.start, window.stop, strict=True)):
+        if segmentation.boxes[name].meets(window):
             part = segmentation.mask_in_box(name, window)
             held = part if held is None else held | part
     return held

@@ -181,9 +181,7 @@ class Segmentation:
         window = self.boxes[name] if box is None else box
         mask = self.mask_in_box(name, window).astype(np.uint16)
         if name in self.findings:
-            outer = self.boxes[name]
-            inner = tuple(slice(a - o, b - o) for a, b, o in zip(window.start, window.stop, outer.start, strict=True))
-            mask *= self.findings[name][inner]
+            mask *= self.findings[name][window.relative_to(self.boxes[name]).slices]
         return mask
 
     def _place(self, name: str) -> LabelPlace:

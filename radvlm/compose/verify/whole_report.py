@@ -13,7 +13,7 @@ from itertools import combinations
 
 from radvlm.compose.referents import CUT_PHRASES
 from radvlm.compose.verify.claims import LevelRange, Mark, Named, Number, Refusal, Said, Token, scan
-from radvlm.types.anatomy import is_lesion_kind, structure
+from radvlm.types.anatomy import OPPOSITE_SIDE, is_lesion_kind, structure
 from radvlm.types.finding import Assessment, Citable, Finding, Source, Status, citable
 from radvlm.types.report import Sentence
 from radvlm.types.scan_measurements import PHASE_OF_TIMING
@@ -25,7 +25,6 @@ _UNSEEN = "not seen in the imaged range"
 _STATES = {"whole": "included in the scan", "cut": "incompletely imaged", "unseen": _UNSEEN}
 #: Two sizes of one lesion within this many mm are one size in two units or roundings.
 _ROUNDING_MM = 0.51
-_OPPOSITE = {"left": "right", "right": "left"}
 REASON = "two statements about it contradicted each other"
 
 
@@ -124,7 +123,7 @@ def _side(finding: Finding) -> Iterator[Contradiction]:
     if not side:
         return
     places = {n for n in (finding.site, finding.host, *finding.locations) if n}
-    other = [n for n in sorted(places) if structure(n).side == _OPPOSITE.get(side)]
+    other = [n for n in sorted(places) if structure(n).side == OPPOSITE_SIDE[side]]
     if other:
         yield Contradiction(f"{_words(finding)} lies in the {structure(other[0]).words}", (finding.id,))
 
