@@ -13,7 +13,7 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -30,33 +30,42 @@ def name_beside(target: Path, kind: str, folder: Path | None = None) -> Path:
 @contextmanager
 def staged_file(target: Path) -> Iterator[Path]:
     """An empty locked file beside ``target``, gone when the block ends unless it was renamed."""
-    while True:
-        path = name_beside(target, "part")
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
-        with _locked(path) as still_there:
-            if not still_there:
-                continue
-            try:
-                yield path
-            finally:
-                path.unlink(missing_ok=True)
-            return
+    with _held(lambda: _new_file(name_beside(target, "part"))) as path:
+        try:
+            yield path
+        finally:
+            path.unlink(missing_ok=True)
 
 
 @contextmanager
 def staged_folder(target: Path, folder: Path | None = None) -> Iterator[Path]:
     """An empty locked folder beside ``target`` or in ``folder``, gone when the block ends unless it was renamed."""
+    with _held(lambda: _new_folder(name_beside(target, "part", folder))) as path:
+        try:
+            yield path
+        finally:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+@contextmanager
+def _held(make: Callable[[], Path]) -> Iterator[Path]:
+    """What ``make`` made, locked for the block; made again where another run took it for abandoned before that."""
     while True:
-        path = name_beside(target, "part", folder)
-        path.mkdir(parents=True)
+        path = make()
         with _locked(path) as still_there:
-            if not still_there:
-                continue
-            try:
+            if still_there:
                 yield path
-            finally:
-                shutil.rmtree(path, ignore_errors=True)
-            return
+                return
+
+
+def _new_file(path: Path) -> Path:
+    os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+    return path
+
+
+def _new_folder(path: Path) -> Path:
+    path.mkdir(parents=True)
+    return path
 
 
 def remove_abandoned(target: str | os.PathLike[str], *, files_inside: bool = False) -> tuple[Path, ...]:

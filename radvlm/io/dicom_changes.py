@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from radvlm.io.dicom_frames import MARKS, Frame
+from radvlm.types.phrases import first_of
 from radvlm.types.provenance import Decision
 
 #: Attributes that are one for a scan that can be measured as a whole, and those that are one for a series. An export
@@ -162,5 +163,4 @@ def _runs(values: list[str], places: list[float]) -> list[Run]:
 
 
 def _listed(runs: list[Run]) -> str:
-    more = f" and {len(runs) - NAMED} more parts" if len(runs) > NAMED else ""
-    return ", ".join(str(run) for run in runs[:NAMED]) + more
+    return first_of([str(run) for run in runs], NAMED, "more parts")

@@ -27,7 +27,7 @@ from radvlm.errors import FileFormatError, RadvlmError
 from radvlm.io.dicom_bytes import PIXEL_SIZE_TAGS, LazyStream, deflated_start, header_stream, plain, require_fits_pixels
 from radvlm.io.file_bytes import missing_file, require_regular
 from radvlm.io.inflation import UNPROVEN_BYTES, needs_proof, refuse_beyond_budget
-from radvlm.io.unfetched import Unfetched, lost_link, pointer
+from radvlm.io.unfetched import ANNEX_POINTER, LFS_POINTER, Unfetched, lost_link, pointer
 
 #: A single DICOM file larger than this is refused (an enhanced CT of 4000 frames in 16 bits is 2 GiB).
 MAX_FILE_BYTES = 4 * 2**30
@@ -56,9 +56,7 @@ _ESSENTIAL = (0x00280010, 0x00280011, 0x00200032, 0x00200037, 0x00280030, 0x0028
 _DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
 _EMPTY = "0 bytes"
 #: What a file is in place of its content -> how it is fetched.
-_REMEDIES = {
-    kind.what: kind.remedy for kind in (pointer(b"version https://git-lfs"), pointer(b"/annex/objects/")) if kind
-}
+_REMEDIES = {kind.what: kind.remedy for kind in (LFS_POINTER, ANNEX_POINTER)}
 
 
 @dataclass(frozen=True)

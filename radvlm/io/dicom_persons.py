@@ -25,7 +25,8 @@ SAME_AGE_YEARS = 1.5
 LONGEST_EXAMINATION_DAYS = 7
 #: Names of nobody.
 _NOBODY = re.compile(r"anon\w*|unknown|none|no ?name|removed|de ?identified|xx+")
-_DAYS = {"D": 1.0, "W": 7.0, "M": 30.4375, "Y": 365.25}
+#: Days in the units of PatientAge.
+DAYS_PER_UNIT = {"D": 1.0, "W": 7.0, "M": 30.4375, "Y": 365.25}
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ def person_of(header: Mapping[str, Any]) -> Person:
         frozenset(_hashed(word) for word in _words_of_name(str(header.get("PatientName") or ""))),
         _hashed(birth if len(birth) == 8 and len(set(birth)) > 1 else ""),
         sex if sex in ("F", "M") else "",
-        float(age[1]) * _DAYS[age[2]] / 365.25 if age and float(age[1]) else None,
+        float(age[1]) * DAYS_PER_UNIT[age[2]] / 365.25 if age and float(age[1]) else None,
         tuple(_day(header.get(name)) for name in DATE_TAGS),
     )
 

@@ -9,9 +9,9 @@ from typing import Any
 from radvlm.errors import InputError
 from radvlm.io.dicom_files import PARSER_ERRORS, parsing
 from radvlm.io.dicom_frames import patient_key, short_text
+from radvlm.io.dicom_persons import DAYS_PER_UNIT
 from radvlm.types.study import Patient, Study
 
-_DAYS_PER_UNIT = {"D": 1.0, "W": 7.0, "M": 30.4375, "Y": 365.25}
 #: A longer time from injection to image is that of another examination or of a clock that is wrong.
 _LONGEST_DELAY_S = 3600.0
 
@@ -83,7 +83,7 @@ def _age_years(dataset: Any) -> float | None:
     if match:
         number, unit = float(match[1]), match[2]
         if number > 0:
-            return number if unit == "Y" else number * _DAYS_PER_UNIT[unit] / 365.25
+            return number if unit == "Y" else number * DAYS_PER_UNIT[unit] / 365.25
     birth, study = _date(dataset, "PatientBirthDate"), _date(dataset, "StudyDate")
     if birth is None or study is None or study < birth:
         return None

@@ -17,6 +17,7 @@ from radvlm.io.placement import Placement
 from radvlm.types.anatomy import OPPOSITE_SIDE, structure
 from radvlm.types.geometry import Box
 from radvlm.types.lesion_hosts import gap_outside_mm, touches, whole_hosts
+from radvlm.types.phrases import first_of
 from radvlm.types.segmentation import Segmentation
 from radvlm.types.volume import Volume
 
@@ -26,6 +27,8 @@ CLEAR_GAP_MM = 25.0
 MIN_VOXELS, MOST_INSTANCES = 4, 40
 #: How far (mm of an adult) a lesion of one side lies beyond the midline to be warned of, and to be an error.
 _BEYOND_MM = {"kidney": (30.0, 50.0), "adrenal": (25.0, 40.0)}
+#: So many lesions are named.
+_NAMED = 4
 _AXES = ("x (right-left)", "y (front-back)", "z (head-foot)")
 
 
@@ -46,7 +49,7 @@ def misplaced_lesions(segmentation: Segmentation, volume: Volume, placement: Pla
     if outside and 2 * len(outside) > len(judged):
         mirrored = _mirrored(segmentation, outside)
         if mirrored is not None:
-            words = _listed([structure(name).words for name in dict.fromkeys(one.name for one in outside)])
+            words = first_of([structure(name).words for name in dict.fromkeys(one.name for one in outside)], _NAMED)
             return replace(
                 placement,
                 problem=f"{len(outside)} of {len(judged)} lesions ({words}) lie outside the masks of their organs, and "
@@ -58,7 +61,7 @@ def misplaced_lesions(segmentation: Segmentation, volume: Volume, placement: Pla
     if twins:
         return replace(
             placement,
-            problem=_listed([f"the {structure(name).words} lies in the organ of the other side" for name in twins]),
+            problem=first_of([f"the {structure(n).words} lies in the organ of the other side" for n in twins], _NAMED),
             remedy="Check the names left and right of the lesions and the orientation of their masks",
         )
     return _with_sides(segmentation, volume, placement, lesions)
@@ -133,7 +136,3 @@ def _with_sides(segmentation: Segmentation, volume: Volume, placement: Placement
         doubt = f"{words[0].upper()}{words[1:]}: check its name and its side."
         placement = replace(placement, doubts=(*placement.doubts, doubt))
     return placement
-
-
-def _listed(words: list[str]) -> str:
-    return ", ".join(words[:4]) + (f" and {len(words) - 4} more" if len(words) > 4 else "")

@@ -52,7 +52,7 @@ from radvlm.io.rtstruct import (
 )
 from radvlm.io.shear import perpendicular
 from radvlm.io.size_rulers import check_organ_sizes
-from radvlm.io.sparse_masks import with_ends
+from radvlm.io.sparse_masks import partly_covered, with_ends
 from radvlm.types.geometry import Box, Geometry
 from radvlm.types.label_scheme import (
     GIVEN_SCHEME,
@@ -658,8 +658,7 @@ def _from_masks(
     lost: set[str] = set()
     twice: set[str] = set()
     seen: set[str] = set()
-    grids: list[Geometry] = []
-    named_grids: list[tuple[str, Geometry]] = []
+    grids: list[tuple[str, Geometry]] = []  # each with the first file on it
     for (structure, name, _), raw in zip(masks, read_ahead([read for _, _, read in masks]), strict=True):
         array, doubts = whole_labels(raw.array, name)
         straight = perpendicular(RawImage(array, raw.affine), is_scan=False)
@@ -672,10 +671,9 @@ def _from_masks(
         seen.add(structure)
         sources += raw.sources
         decisions += [decision for decision in (*raw.decisions, *doubts) if decision not in decisions]
-        if not any(geometry.same_grid(grid) for grid in grids):
+        if not any(geometry.same_grid(grid) for _, grid in grids):
             decisions += _resampling(target, geometry)
-            grids.append(geometry)
-            named_grids.append((name, geometry))
+            grids.append((name, geometry))
         placed = _binary_on(mask, geometry, target, name)
         if placed is not None and placed[0].any():
             packer.add(structure, *placed)
@@ -683,9 +681,9 @@ def _from_masks(
         elif placed is not None and structure not in packer.places:
             lost.add(structure)
     assert packer is not None and target is not None
-    for name, geometry in named_grids if len(grids) > 1 else ():
+    for name, geometry in grids if len(grids) > 1 else ():
         require_own_affine(target, geometry, name)
-    decisions += _coverage_decision(target, grids)
+    decisions += _coverage_decision(target, [geometry for _, geometry in grids])
     if twice:
         decisions.append(
             Decision("masks", f"Several files held the same structure and were united: {', '.join(sorted(twice))}.")
@@ -706,7 +704,7 @@ def _from_masks(
         scheme,
         tuple(sources),
         (*decisions, *_lost_decision(lost)),
-        covered=covered_box(target, grids[0]) if len(grids) == 1 else None,
+        covered=covered_box(target, grids[0][1]) if len(grids) == 1 else None,
     )
 
 
@@ -920,7 +918,7 @@ def _coverage_decision(target: Geometry, sources: Sequence[Geometry]) -> tuple[D
     covered = shared_coverage(target, sources)
     if covered >= FULL_COVERAGE:
         return ()
-    return (Decision("masks", f"The masks cover {covered:.0%} of the scan; the rest was not searched.", warning=True),)
+    return (partly_covered(covered),)
 
 
 def _grid_words(grid: Geometry) -> str:

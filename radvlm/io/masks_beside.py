@@ -9,6 +9,7 @@ from radvlm.io.image_files import has_image_name, stem_of
 from radvlm.io.mask_sources import NOT_MASKS
 from radvlm.io.unfetched import lost_link
 from radvlm.types.label_scheme import fold, structure_from_name
+from radvlm.types.phrases import first_of
 from radvlm.types.provenance import UNREAD, Decision
 
 #: Subfolders beyond this many are not looked into.
@@ -26,7 +27,7 @@ def unread_masks(given: Path, used: Path, structures: Collection[str]) -> tuple[
     lost = {path: link for path in _files(used) if (link := lost_link(path)) is not None}
     if lost:
         first = next(iter(lost))
-        names = _listed([path.name for path in lost])
+        names = first_of([path.name for path in lost], _MOST_NAMES)
         is_one = len(lost) == 1
         what = f"{names} {'is' if is_one else 'are links such as'} {lost[first].what}, so "
         what += f"{'this mask was' if is_one else 'these masks were'} not read. {lost[first].remedy}."
@@ -35,7 +36,7 @@ def unread_masks(given: Path, used: Path, structures: Collection[str]) -> tuple[
     named = {path: structure_from_name(stem_of(path)) for path in others if fold(stem_of(path)) not in NOT_MASKS}
     masks = {path: structure for path, structure in named.items() if structure is not None}
     if masks:
-        where = _listed(sorted({path.relative_to(given).as_posix() for path in masks}))
+        where = first_of(sorted({path.relative_to(given).as_posix() for path in masks}), _MOST_NAMES)
         what = f"Masks are read from one folder ({used.name}); beside it these were not read: {where}."
         decisions.append(Decision("masks", what, warning=bool(set(masks.values()) - set(structures))))
     return tuple(decisions)
@@ -59,8 +60,3 @@ def _other_folders(given: Path, used: Path) -> Iterator[Path]:
         except OSError:
             continue
         yield from (path for path in inside[:MOST_FOLDERS] if path != used)
-
-
-def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
-    return ", ".join(names[:_MOST_NAMES]) + more

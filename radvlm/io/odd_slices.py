@@ -39,13 +39,8 @@ def odd_slices(hu: np.ndarray, affine: np.ndarray) -> tuple[Decision, ...]:
         hu: in stored order; slices lie along the last axis or from foot to head.
         affine: 4x4 from its index to RAS+ mm. Only from foot to head does anatomy change too little to make a step.
     """
-    if hu.ndim != 3 or np.shape(affine) != (4, 4):
-        return ()  # refused with the grid
-    lengths = np.linalg.norm(affine[:3, :3], axis=0)
-    if not np.isfinite(affine).all() or not lengths.all():
-        return ()
-    upwards = int(np.argmax(np.abs(affine[2, :3] / lengths)))
-    if hu.shape[upwards] < 4:
+    upwards = upward_axis(hu, affine)
+    if upwards is None or hu.shape[upwards] < 4:
         return ()
     stack = _sampled(hu, upwards)
     if len(np.unique(stack)) < FEWEST_VALUES:
@@ -54,6 +49,16 @@ def odd_slices(hu: np.ndarray, affine: np.ndarray) -> tuple[Decision, ...]:
     if upwards != 2 and hu.shape[2] >= 4:
         found += _empty_and_copied(_sampled(hu, 2))
     return tuple(found + _steps(stack))
+
+
+def upward_axis(hu: np.ndarray, affine: np.ndarray) -> int | None:
+    """The axis of an array that runs nearest to from foot to head; None for what is refused with the grid."""
+    if hu.ndim != 3 or np.shape(affine) != (4, 4):
+        return None
+    lengths = np.linalg.norm(affine[:3, :3], axis=0)
+    if not np.isfinite(affine).all() or not lengths.all():
+        return None
+    return int(np.argmax(np.abs(affine[2, :3] / lengths)))
 
 
 def _sampled(hu: np.ndarray, axis: int) -> np.ndarray:

@@ -19,6 +19,7 @@ from itertools import combinations, pairwise
 import numpy as np
 
 from radvlm.io.hu_rulers import FEWEST_VALUES
+from radvlm.io.odd_slices import upward_axis
 from radvlm.types.provenance import Decision
 
 #: Pixels read along each side of a slice, and those that are left when neighbors are averaged to lessen noise.
@@ -62,14 +63,10 @@ def disordered_slices(hu: np.ndarray, affine: np.ndarray) -> tuple[Decision, ...
         hu: in stored order. Slices are looked at from foot to head; across, a body begins and ends too suddenly.
         affine: 4x4 from its index to RAS+ mm.
     """
-    if hu.ndim != 3 or np.shape(affine) != (4, 4):
-        return ()  # refused with the grid
+    upwards = upward_axis(hu, affine)
+    if upwards is None or hu.shape[upwards] < FEWEST_SLICES:
+        return ()
     lengths = np.linalg.norm(affine[:3, :3], axis=0)
-    if not np.isfinite(affine).all() or not lengths.all():
-        return ()
-    upwards = int(np.argmax(np.abs(affine[2, :3] / lengths)))
-    if hu.shape[upwards] < FEWEST_SLICES:
-        return ()
     flips = _words_of_flips(affine[:3, :3] / lengths, upwards)
     found = told(_sampled(hu, upwards), flips, float(lengths[upwards]))
     return tuple(Decision("slices", f"{what} {_REMEDY}", warning=True) for what in found)

@@ -44,12 +44,16 @@ def with_ends(segmentation: Segmentation) -> Segmentation:
         share *= (b - a) / n
     if share == 1.0:
         return segmentation
-    what = f"The masks cover {share:.0%} of the scan; the rest was not searched."
     return dataclasses.replace(
         segmentation,
         covered=Box(start, stop),  # type: ignore[arg-type]
-        decisions=(*segmentation.decisions, Decision("masks", what, warning=True)),
+        decisions=(*segmentation.decisions, partly_covered(share)),
     )
+
+
+def partly_covered(share: float) -> Decision:
+    """The warning that masks reach only a share (0 to 1) of the scan."""
+    return Decision("masks", f"The masks cover {share:.0%} of the scan; the rest was not searched.", warning=True)
 
 
 def _abrupt_end(segmentation: Segmentation, name: str, axis: int, end: int) -> int | None:

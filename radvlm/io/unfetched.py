@@ -24,12 +24,16 @@ class Unfetched:
     remedy: str
 
 
+LFS_POINTER = Unfetched("a Git LFS pointer, not the file itself", "Fetch it with `git lfs pull`")
+ANNEX_POINTER = Unfetched("a git-annex pointer, not the file itself", _FETCH_ANNEX)
+
+
 def pointer(start: bytes) -> Unfetched | None:
     """What the first bytes of a file point to; None for a file that holds its content."""
     if start.startswith(_LFS):
-        return Unfetched("a Git LFS pointer, not the file itself", "Fetch it with `git lfs pull`")
+        return LFS_POINTER
     if start.startswith(_ANNEX):
-        return Unfetched("a git-annex pointer, not the file itself", _FETCH_ANNEX)
+        return ANNEX_POINTER
     return None
 
 

@@ -6,11 +6,11 @@ are no Hounsfield units. What can hold gas or oral contrast (stomach, bowel) has
 
 from __future__ import annotations
 
-import csv
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cache
-from importlib.resources import files
+
+from radvlm.types.csv_tables import package_rows
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,7 @@ class PossibleHu:
 @cache
 def possible_hu_table() -> tuple[PossibleHu, ...]:
     """Every row, in order."""
-    text = files("radvlm.types").joinpath("possible_hu.csv").read_text(encoding="utf-8")
-    rows = csv.DictReader(line for line in text.splitlines() if line and not line.startswith("#"))
+    rows = package_rows("radvlm.types", "possible_hu.csv")
     return tuple(
         PossibleHu(tuple(row["structures"].split()), row["phase"], float(row["low"]), float(row["high"]), row["source"])
         for row in rows

@@ -6,11 +6,11 @@ numbers were read by another scheme.
 
 from __future__ import annotations
 
-import csv
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cache
-from importlib.resources import files
+
+from radvlm.types.csv_tables import package_rows
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,7 @@ class PossibleSize:
 @cache
 def possible_size_table() -> tuple[PossibleSize, ...]:
     """Every row, in order."""
-    text = files("radvlm.types").joinpath("possible_sizes.csv").read_text(encoding="utf-8")
-    rows = csv.DictReader(line for line in text.splitlines() if line and not line.startswith("#"))
+    rows = package_rows("radvlm.types", "possible_sizes.csv")
     return tuple(
         PossibleSize(tuple(row["structures"].split()), _limit(row["most_ml"]), _limit(row["most_mm"]), row["source"])
         for row in rows
