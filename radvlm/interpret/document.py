@@ -146,8 +146,9 @@ def _rule(rule: Rule) -> str:
     if not rule.enabled:
         lines.append("- switched off")
     lines += ["", "| value | category | status | urgency |", "|---|---|---|---|"]
+    unit = "percent of the limit" if rule.scale == "spleen by weight" else rule.unit
     for sex, classes in [("", rule.classes)] if rule.classes else list(rule.classes_by_sex.items()):
-        lines += [_class_row(c, rule.unit, sex, classes[n - 1] if n else None) for n, c in enumerate(classes)]
+        lines += [_class_row(c, unit, sex, classes[n - 1] if n else None) for n, c in enumerate(classes)]
     return "\n".join([*lines, "", *limit_examples(rule), ""])
 
 
