@@ -290,6 +290,12 @@ def _badge(sentence: Sentence) -> tuple[str, str, str] | None:
     return None
 
 
+def _urgency(sentence: Sentence) -> tuple[str, str, str] | None:
+    """(class, text, whose category that is) of what somebody must be told of; None for all other sentences."""
+    words = sentence.urgency_words
+    return (str(sentence.urgency), words, capital(sentence.urgency_basis)) if words else None
+
+
 def _report_context(report: Report) -> dict[str, Any]:
     rules = tables.rule_references(report)
     number = {rule: n for n, rule in enumerate(rules, 1)}
@@ -302,6 +308,7 @@ def _report_context(report: Report) -> dict[str, Any]:
                 "text": sentence.text,
                 "section": sentence.section,
                 "badge": _badge(sentence),
+                "urgency": _urgency(sentence),
                 "group": _group(regions[0]) if regions else "",
                 "count": len(regions),
                 "notes": [number[r] for r in dict.fromkeys(f.rule for f in sentence.findings if f.rule is not None)],
