@@ -177,6 +177,7 @@ def _nothing_abnormal(findings: Sequence[Finding]) -> list[Sentence]:
 def _measured_only(findings: Sequence[Finding]) -> list[Sentence]:
     """``No finding was made in what was measured: the stomach.`` Of organs of which no rule says anything."""
     organs = [f for f in findings if f.kind == "organ" and f.status is Status.PRESENT]
+    organs = [f for f in organs if all(a.status is Status.ABSENT for a in f.assessments)]
     sites = {f.site for f in organs}
     tops = [f for f in organs if not sites & set(ancestry(f.site)[1:])]
     return [Sentence(no_finding_text(tops), "impression", tuple(tops))] if tops else []

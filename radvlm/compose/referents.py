@@ -16,7 +16,7 @@ from radvlm.types.finding_kinds import any_finding_kind, vocabulary_name
 from radvlm.types.measurement import Measurement
 from radvlm.types.scan_measurements import AGENT_BY_HEADER, AGENT_NAMED
 from radvlm.wording.numbers import named_number
-from radvlm.wording.structure_names import structure_list
+from radvlm.wording.structure_names import level_runs, structure_list
 from radvlm.wording.style import Style
 from radvlm.wording.vocabulary import base_name, base_words, noun, number_word, plural, tokenize
 
@@ -84,7 +84,10 @@ def _further_name(group: Sequence[Citable]) -> str:
 
 def no_finding_text(organs: Sequence[Citable]) -> str:
     """``No finding was made in what was measured: the stomach.`` Of many organs, "the segmented structures"."""
-    words, _ = structure_list(f.site for f in organs)
+    spine = [f.site for f in organs if f.site.startswith("vertebrae_")]
+    others = [f.site for f in organs if f.site not in spine]
+    levels = f"vertebra{'e' if len(spine) > 1 else ''} {level_runs(spine)}" if spine else ""
+    words = structure_list(others, first=levels)[0] if others else levels
     if len({base_words(structure(f.site)) for f in organs}) > MOST_NAMED:
         words = "the segmented structures"
     return f"{NO_FINDING}: {words}."
