@@ -12,9 +12,7 @@ from typing import Any
 
 from radvlm.compose.check_drafts import Judged, place_drafts
 from radvlm.compose.merge_model import Reconciled, reconcile
-from radvlm.compose.report import examination_of, sentences_of
-from radvlm.compose.verify.sentence import verify_report
-from radvlm.compose.verify.whole_report import settled
+from radvlm.compose.report import examination_of, sentences_of, settled_report
 from radvlm.errors import VerificationError
 from radvlm.types.finding import Finding
 from radvlm.types.model_output import ModelOutput
@@ -73,13 +71,9 @@ def _report(
     spelled = to_uk if style.spelling == "uk" else to_us
     sentences = [replace(s, text=spelled(s.text)) for s in judged.sentences]
     record = model_record(joint, judged, model_output)
-    kept, sentences, withdrawn = settled(joint.findings, sentences)
-    if withdrawn:
-        provenance = {**provenance, "warnings": [*provenance.get("warnings", ()), *withdrawn]}
-        head = (*head, *(("Caution", what) for what in withdrawn))
-    report = Report(kept, tuple(sentences), head, tuple(judged.replacements), provenance, record)
-    verify_report(report)
-    return report
+    return settled_report(
+        Report(joint.findings, tuple(sentences), head, tuple(judged.replacements), provenance, record)
+    )
 
 
 def model_record(joint: Reconciled, judged: Judged, model_output: ModelOutput) -> ModelRecord:

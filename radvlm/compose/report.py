@@ -44,12 +44,17 @@ def compose_report(
     if style.spelling == "uk":
         sentences = [_in_uk(s) for s in sentences]
     head = with_doubts(tuple(examination) or examination_of(study), findings)
-    told = dict(provenance or {})
-    kept, sentences, withdrawn = settled(findings, sentences)
+    return settled_report(Report(tuple(findings), tuple(sentences), head, (), dict(provenance or {})))
+
+
+def settled_report(report: Report) -> Report:
+    """The report without what its own statements contradict, told in its head and warnings, and verified."""
+    kept, sentences, withdrawn = settled(report.findings, report.sentences)
+    told, head = report.provenance, report.examination
     if withdrawn:
-        told["warnings"] = [*told.get("warnings", ()), *withdrawn]
+        told = {**told, "warnings": [*told.get("warnings", ()), *withdrawn]}
         head = (*head, *(("Caution", what) for what in withdrawn))
-    report = Report(kept, tuple(sentences), head, (), told)
+    report = replace(report, findings=kept, sentences=tuple(sentences), examination=head, provenance=told)
     verify_report(report)
     return report
 

@@ -34,6 +34,8 @@ Record = StructureMeasurements | LesionMeasurements
 Outcome = Assessment | Finding | None
 #: An organ of fewer voxels than this is a crumb of the segmentation, not something seen.
 SMALLEST_ORGAN_VOXELS = 10
+#: Why nothing is said of a structure with fewer.
+TOO_FEW_VOXELS = f"fewer than {SMALLEST_ORGAN_VOXELS} voxels are labeled, which may be an error of the masks"
 TOO_SMALL = "too small to characterize"
 NOT_SEEN = "not seen in the imaged range"
 HOST_NOT_SEEN = "the organ is not seen in the imaged range"

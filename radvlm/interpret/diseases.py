@@ -8,16 +8,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from radvlm.interpret.assess import SMALLEST_ORGAN_VOXELS, Case, cut_reason, measured, omitted
-from radvlm.types.anatomy import LEVELS, RARE_LEVELS, structure
+from radvlm.interpret.assess import SMALLEST_ORGAN_VOXELS, TOO_FEW_VOXELS, Case, cut_reason, measured, omitted
+from radvlm.types.anatomy import AORTIC_LUMENS, LEVELS, RARE_LEVELS, structure
 from radvlm.types.finding import Finding, Status
 from radvlm.types.measurement import Measurement
 from radvlm.types.scan_measurements import StructureMeasurements
+from radvlm.types.spinal_level import nearest_level
 from radvlm.types.urgency import REFERENCE_SIZE_MM, importance
 from radvlm.wording.vocabulary import plural
 
 DISSECTION = "aortic_dissection"
-LUMENS = ("aorta_true_lumen", "aorta_false_lumen")
+_TRUE_LUMEN, _FALSE_LUMEN = AORTIC_LUMENS
 #: A dissected length (mm) of the ascending aorta below which the edge of the labels may be all there is to it.
 SURE_MM = 10.0
 #: A vertebra lies beside a height when its center is not farther (mm): half a lumbar level.
@@ -34,7 +35,7 @@ def diseases(case: Case) -> list[Finding]:
     """A finding of the dissection, and of each device."""
     found = []
     for record in case.measurements.structures:
-        if record.structure == "aorta_false_lumen":
+        if record.structure == _FALSE_LUMEN:
             found.append(_doubtful(_dissection(case, record), record))
         elif structure(record.structure).kind == "device":
             found.append(_doubtful(_device(case, record), record))
@@ -45,16 +46,15 @@ def _doubtful(finding: Finding, record: StructureMeasurements) -> Finding:
     """The finding as it is, or open where so few voxels are labeled that they may be an error of the masks."""
     if record.region.voxels >= SMALLEST_ORGAN_VOXELS:
         return finding
-    reason = f"fewer than {SMALLEST_ORGAN_VOXELS} voxels are labeled, which may be an error of the masks"
     return replace(
-        finding, status=Status.INDETERMINATE, category="", headline="", reason=reason, importance=0.0, cut_by=()
+        finding, status=Status.INDETERMINATE, category="", headline="", reason=TOO_FEW_VOXELS, importance=0.0, cut_by=()
     )
 
 
 def is_disease_or_device(name: str, case: Case) -> bool:
     """Whether a structure is told by ``diseases``: a device, or a lumen of a dissected aorta."""
-    dissected = case.measurements.structure("aorta_false_lumen") is not None
-    return structure(name).kind == "device" or (name in LUMENS and dissected)
+    dissected = case.measurements.structure(_FALSE_LUMEN) is not None
+    return structure(name).kind == "device" or (name in AORTIC_LUMENS and dissected)
 
 
 def _device(case: Case, record: StructureMeasurements) -> Finding:
@@ -95,7 +95,7 @@ def _corners(case: Case, record: StructureMeasurements) -> list[tuple[float, ...
 
 
 def _dissection(case: Case, record: StructureMeasurements) -> Finding:
-    true = case.measurements.structure("aorta_true_lumen")
+    true = case.measurements.structure(_TRUE_LUMEN)
     regions = (record.region, *([true.region] if true is not None else []))
     length = measured(record, "length")
     whole = case.measurements.structure("aorta")
@@ -146,8 +146,8 @@ def _levels(case: Case, record: StructureMeasurements) -> tuple[str, ...]:
     low, high = sorted(point[2] for point in _corners(case, record))
     ends = []
     for height in (high, low):
-        near = min(heights, key=lambda level: abs(heights[level] - height), default="")
-        if not near or abs(heights[near] - height) > _LEVEL_MM:
+        near = nearest_level(heights, height, _LEVEL_MM)
+        if not near:
             return ()
         ends.append(LEVELS.index(near))
     between = LEVELS[min(ends) : max(ends) + 1]

@@ -18,6 +18,7 @@ from radvlm.interpret.assess import (
     NOT_SEEN,
     OTHER_PHASE,
     SMALLEST_ORGAN_VOXELS,
+    TOO_FEW_VOXELS,
     Case,
     Outcome,
     apply_lesion_rule,
@@ -198,7 +199,7 @@ def _organs(case: Case, survey: Survey, judged: _Judgements) -> list[Finding]:
                     row.name,
                     row.section,
                     (record.region,),
-                    reason=f"fewer than {SMALLEST_ORGAN_VOXELS} voxels are labeled, which may be an error of the masks",
+                    reason=TOO_FEW_VOXELS,
                     assessments=judged.take(record.region),
                 )
             )

@@ -13,12 +13,12 @@ import numpy as np
 
 from radvlm.quantify.vessel import MAX_RATIO, METHOD, STEP_MM, Section, vessel_sections
 from radvlm.quantify.vessel_parts import aorta_part_sections
-from radvlm.types.anatomy import structure
+from radvlm.types.anatomy import AORTIC_LUMENS, structure
 from radvlm.types.measurement import AORTA_PARTS, Measurement, Omission
 from radvlm.types.scan_measurements import NOT_IMAGED, StructureMeasurements
 from radvlm.types.segmentation import LabelPlace, Segmentation
 
-TRUE_LUMEN, FALSE_LUMEN = "aorta_true_lumen", "aorta_false_lumen"
+TRUE_LUMEN, FALSE_LUMEN = AORTIC_LUMENS
 #: Smallest share of the false lumen among the voxels next to a section that is dissected.
 _SHARE = 0.05
 #: Of more voxels than this a sample is assigned to the sections.

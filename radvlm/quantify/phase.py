@@ -24,6 +24,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from radvlm.types.anatomy import AORTIC_LUMENS
 from radvlm.types.provenance import Decision
 from radvlm.types.scan_measurements import AGENT_NAMED, ENHANCED_PHASES, PHASE_OF_TIMING, Phase, StructureMeasurements
 from radvlm.types.study import Study
@@ -89,7 +90,7 @@ _ARTERIES = (
 _PORTAL = ("portal_vein", "portal_vein_and_splenic_vein", "superior_mesenteric_vein", "splenic_vein")
 #: Role -> structures and their plain HU. Of several structures the largest mask speaks for the role.
 _ROLES: dict[str, tuple[tuple[str, ...], float]] = {
-    "aorta": (("aorta", "aorta_true_lumen"), PLAIN_BLOOD_HU),
+    "aorta": (("aorta", AORTIC_LUMENS[0]), PLAIN_BLOOD_HU),
     "arteries": (_ARTERIES, PLAIN_BLOOD_HU),
     "left heart": (_HEART_LEFT, PLAIN_BLOOD_HU),
     "heart": (("heart",), PLAIN_BLOOD_HU),

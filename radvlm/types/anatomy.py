@@ -59,6 +59,8 @@ LEVELS = (*(f"C{n}" for n in range(1, 8)), *(f"T{n}" for n in range(1, 14)), *(f
 RARE_LEVELS = ("T13", "L6")
 #: Those of a usual spine.
 USUAL_LEVELS = tuple(level for level in LEVELS if level not in RARE_LEVELS)
+#: The two channels of a dissected aorta: ``(true, false)``.
+AORTIC_LUMENS = ("aorta_true_lumen", "aorta_false_lumen")
 #: Vertebrae beside the part of the aorta that the rule for the abdominal (infrarenal) aorta is about.
 ABDOMINAL_LEVELS = tuple(f"vertebrae_{level}" for level in ("L1", "L2", "L3", "L4", "L5", "L6", "S1"))
 #: Parts of organs that masks name.

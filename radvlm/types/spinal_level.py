@@ -18,12 +18,12 @@ NEAR_MM = 35.0
 STEP_MM = (19.0, 42.0)
 
 
-def nearest_level(heights_mm: Mapping[str, float], height_mm: float) -> str:
-    """The vertebra (``vertebrae_L2``) within ``NEAR_MM`` of a height, or ""."""
+def nearest_level(heights_mm: Mapping[str, float], height_mm: float, near_mm: float = NEAR_MM) -> str:
+    """The vertebra (``vertebrae_L2``) whose center is within ``near_mm`` of a height, or ""."""
     if not heights_mm:
         return ""
     name = min(heights_mm, key=lambda n: abs(heights_mm[n] - height_mm))
-    return name if abs(heights_mm[name] - height_mm) <= NEAR_MM else ""
+    return name if abs(heights_mm[name] - height_mm) <= near_mm else ""
 
 
 def spinal_part(heights_mm: Mapping[str, float], height_mm: float) -> str:
