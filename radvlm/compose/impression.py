@@ -193,7 +193,9 @@ def _denied(findings: Sequence[Finding]) -> list[Sentence]:
 def _not_judged(finding: Finding) -> Sentence:
     """``Organs and lesions were not assessed: no masks were given.``"""
     why = f": {finding.reason}" if finding.kind == "abnormality" else ""
-    return Sentence(f"{capital(finding.category)} {_was(finding.category)} not assessed{why}.", "impression", (finding,))
+    return Sentence(
+        f"{capital(finding.category)} {_was(finding.category)} not assessed{why}.", "impression", (finding,)
+    )
 
 
 def _was(words: str) -> str:

@@ -65,7 +65,11 @@ def _further_name(group: Sequence[Citable]) -> str:
     if not is_lesion_kind(first.kind):
         place = f" in the {structure(first.site).words}" if first.site and first.source is Source.VOXELS else ""
         wall = first.category.endswith(" wall")
-        return f"{first.category}{' of' + place.removeprefix(' in') if wall else place}" if place else headline_words(first)
+        return (
+            f"{first.category}{' of' + place.removeprefix(' in') if wall else place}"
+            if place
+            else headline_words(first)
+        )
     if first.status is Status.INDETERMINATE:
         return first.category
     sides = {structure(n).side for f in group if isinstance(f, Finding) for n in (f.kind, *f.locations)} - {""}
@@ -192,7 +196,11 @@ def phrases_of(cited: Iterable[Citable]) -> dict[tuple[str, ...], list[Citable]]
     held = tuple(cited)
     beyond = {(o.kind, o.site) for o in held if o.status is not Status.ABSENT}
     for item in held:
-        said = [item.headline, *((headline_words(item),) if item.headline else ()), *(_words_of_finding(item) if isinstance(item, Finding) else ())]
+        said = [
+            item.headline,
+            *((headline_words(item),) if item.headline else ()),
+            *(_words_of_finding(item) if isinstance(item, Finding) else ()),
+        ]
         ways = [*category_words(item), *_denials(item, beyond), *(w for p in filter(None, said) for w in _ways(p))]
         for words in filter(None, ways):
             if id(item) not in listed.setdefault(words, set()):

@@ -297,11 +297,7 @@ def _urgency_row(sentence: Sentence) -> dict[str, str]:
     words = sentence.urgency_words
     if not words:
         return {}
-    return {
-        "urgency": str(sentence.urgency),
-        "urgency_words": words,
-        "urgency_basis": sentence.urgency_basis,
-    }
+    return {"urgency": str(sentence.urgency), "urgency_words": words, "urgency_basis": sentence.urgency_basis}
 
 
 def cited(sentences: Iterable[Sentence]) -> tuple[Citable, ...]:

@@ -303,8 +303,8 @@ def test_critical_and_urgent_findings_are_always_written_out_and_headed() -> Non
         "3. Urgent: Dilated small bowel (diameter 4.1 cm).",
         "4. Urgent: Aneurysmal abdominal aorta (diameter 6.1 cm).",
         "5. Aneurysmal left common iliac artery (diameter 2.6 cm).",
-        "6. Also described in the findings: left pleural effusion; gallstone; dilated ascending aorta; short left kidney; "
-        "left renal cyst.",
+        "6. Also described in the findings: left pleural effusion; gallstone; dilated ascending aorta; "
+        "short left kidney; left renal cyst.",
     ]
     first = report.to_dict()["sentences"][[s.section for s in report.sentences].index("impression")]
     assert (first["urgency"], first["urgency_words"]) == ("immediate", "critical")

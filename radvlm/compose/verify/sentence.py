@@ -26,7 +26,16 @@ from functools import cache
 
 from radvlm.compose.merge_model import conflicts, would_deny
 from radvlm.compose.model_sentences import is_model
-from radvlm.compose.referents import ALSO_DESCRIBED, CUT_PHRASES, NO_FINDING, Subject, category_words, further_text, no_finding_text, subjects_of
+from radvlm.compose.referents import (
+    ALSO_DESCRIBED,
+    CUT_PHRASES,
+    NO_FINDING,
+    Subject,
+    category_words,
+    further_text,
+    no_finding_text,
+    subjects_of,
+)
 from radvlm.compose.verify.claims import (
     Count,
     LevelRange,
