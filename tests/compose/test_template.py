@@ -10,8 +10,8 @@ import hand_made
 from radvlm.compose import Style, compose_report, verify_sentence
 from radvlm.errors import InputError
 from radvlm.interpret import interpret
-from radvlm.types.anatomy import SECTIONS, structures
 from radvlm.report_reader.frames import read_frames
+from radvlm.types.anatomy import SECTIONS, structures
 from radvlm.types.finding import Finding, Source, Status
 from radvlm.types.measurement import Measurement
 from radvlm.types.report import Report
