@@ -34,7 +34,7 @@ _URGENT = importance(Urgency.HOURS)
 
 
 def impression(findings: Sequence[Finding], style: Style) -> list[Sentence]:
-    """``style.impression_items`` sentences at most, and every critical or urgent finding, which take no place of others.
+    """``style.impression_items`` sentences at most, and all that is critical or urgent, which takes no place.
 
     The last ones say what limits the examination, and name what is written out in the body of the report only.
     What only a model saw stands among the rest by importance, and takes no place of a measured finding of ``days`` or
@@ -75,7 +75,7 @@ def impression(findings: Sequence[Finding], style: Style) -> list[Sentence]:
 
 
 def _further(left_out: Sequence[Sentence]) -> Sentence:
-    """``Also described in the findings: gallstone.`` What has no place in the impression is not passed over in silence."""
+    """``Also described in the findings: gallstone.`` What has no place here is not passed over in silence."""
     told: list[Citable] = []
     for sentence in left_out:
         first = sentence.findings[0]
