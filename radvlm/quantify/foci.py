@@ -193,11 +193,11 @@ def _focus(
     center = geometry.to_world(np.argwhere(mask).mean(axis=0) + start)
     middle = round(start[2] + (mask.shape[2] - 1) / 2)
     diameter, *ends = diameter_3d(mask, geometry.spacing_mm)
+    placed = np.array(ends)
     if largest.voxels == 1:
         diameter = max(geometry.spacing_mm)
-        axis = int(np.argmax(geometry.spacing_mm))
-        ends = [tuple(0.5 * sign * float(n == axis) for n in range(3)) for sign in (-1, 1)]  # from face to face
-    points = _points(geometry, np.array(ends) + start)
+        placed = np.array([[-0.5], [0.5]]) * (np.arange(3) == np.argmax(geometry.spacing_mm))  # from face to face
+    points = _points(geometry, placed + start)
     voxels = np.isin(numbered, [r.value for r in regions])
     region, voxels = _region(segmentation, kind, name, box, voxels)
     numbers = (
