@@ -20,6 +20,7 @@ from radvlm.wording.structure_names import level_runs, structure_list
 from radvlm.wording.style import Style
 from radvlm.wording.vocabulary import base_name, base_words, noun, number_word, plural, tokenize
 
+_IN_EACH_UNIT = (Style(length_unit="cm"), Style(length_unit="mm"))
 CUT_PHRASES = ("incompletely imaged", "partly imaged", "imaged part")
 
 
@@ -239,7 +240,7 @@ def _words_of_finding(finding: Finding) -> list[str]:
         said.append(finding.reason)
     if finding.cut_by:
         said += CUT_PHRASES
-    said += [named_number(m, Style(length_unit=unit)) for m in finding.measurements for unit in ("cm", "mm")]
+    said += [named_number(m, style) for m in finding.measurements for style in _IN_EACH_UNIT]
     if finding.phase:
         said.append(f"in the {finding.phase} phase")
     if finding.kind == "contrast_phase" and finding.status is Status.INDETERMINATE:
