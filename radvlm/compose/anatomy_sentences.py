@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from radvlm.compose.lesions import size_text
 from radvlm.types.anatomy import structure
 from radvlm.types.finding import Assessment, Finding, Status
 from radvlm.types.report import Sentence
@@ -17,7 +18,8 @@ NEAR_MM = 10.0
 
 
 def contact_sentences(section: str, findings: Sequence[Finding], style: Style) -> list[Sentence]:
-    """One sentence a tumor: vessels in contact with their angle, near ones with their distance, then all others."""
+    """One sentence a tumor, which is told by size and place where it is not the only one: vessels in contact with
+    their angle, near ones with their distance, then all others."""
     sentences: list[Sentence] = []
     for lesion in findings:
         own = [a for a in lesion.assessments if a.kind == "vessel_contact"]
@@ -25,7 +27,8 @@ def contact_sentences(section: str, findings: Sequence[Finding], style: Style) -
             continue
         words = noun(lesion.kind, 1)
         alone = sum(f.kind == lesion.kind and f.status is Status.PRESENT for f in findings) == 1
-        tumor = f"the {words}" if alone else f"the {words} {place(lesion, words)}".rstrip()
+        told = " ".join(filter(None, (size_text(lesion, style), words, place(lesion, words))))
+        head = f"Vessels beside the {words}" if alone else told[:1].upper() + told[1:]
         far = [f for f in own if f.status is Status.ABSENT and not _is_near(f)]
         clauses = [
             f"the {structure(f.site).words} is {f.category}{_numbers(f, style)}"
@@ -35,7 +38,7 @@ def contact_sentences(section: str, findings: Sequence[Finding], style: Style) -
         if far:
             names, many = structure_list((f.site for f in far), pair="the")
             clauses.append(f"{names} {be(many)} {far[0].category}")
-        text = f"Vessels beside {tumor}: {'; '.join(clauses)}."
+        text = f"{head}: {'; '.join(clauses)}."
         sentences.append(Sentence(text, section, (*own, lesion)))
     return sentences
 

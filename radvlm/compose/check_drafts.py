@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from itertools import combinations
 
 from radvlm.compose.model_sentences import SEEN, attributed, is_model
-from radvlm.compose.verify.claims import LevelRange, Named, Number, Refusal, Said, scan
+from radvlm.compose.verify.claims import LevelRange, Named, Number, Refusal, Said, UnknownWord, scan
 from radvlm.compose.verify.sentence import overlooked, verify_sentence
 from radvlm.types.anatomy import is_lesion_kind
 from radvlm.types.finding import Citable, Finding, Status
@@ -227,7 +227,10 @@ def _denial_of(text: str, section: str, findings: Sequence[Citable]) -> _True:
 
 def _claims(sentence: Sentence) -> _True:
     """What a verified sentence says, as a set that can be compared with another sentence on the same findings."""
-    tokens = scan(to_us(sentence.text), sentence.findings)
+    try:
+        tokens = scan(to_us(sentence.text), sentence.findings)
+    except UnknownWord:  # verified as a whole, like "No finding was made in ...": no other words say the same
+        return _True(sentence, frozenset({("text", sentence.text)}))
     claims: set[Claim] = set()
     sites = {f.site for f in sentence.findings if f.kind == "organ"}
     for token in tokens:

@@ -14,7 +14,7 @@ from radvlm.types.anatomy import ancestry, structure
 from radvlm.types.finding import Finding, Source, Status, citable
 from radvlm.types.finding_kinds import any_finding_kind, base_kind, is_sayable, side_of, sided_kind, vocabulary_name
 from radvlm.types.mask_verdict import masks_say, sides_of
-from radvlm.types.model_output import MODEL_REGION, FindingScore, ModelOutput
+from radvlm.types.model_output import DENIES_NOTHING, MODEL_REGION, FindingScore, ModelOutput
 from radvlm.types.region import Region
 
 #: Section of what a model says of a scan that is unlike those of its training.
@@ -41,7 +41,7 @@ def reconcile(findings: Sequence[Finding], model_output: ModelOutput, unseen: It
         unseen: structures that the model looked for and did not find in this scan; what lies in them is then
             not assessed instead of absent.
     """
-    missing, outside = frozenset(unseen), bool(model_output.outside_domain)
+    missing, outside, denied = frozenset(unseen), bool(model_output.outside_domain), 0
     found, agreements, disagreements, left_out = list(findings), [], [], []
     for score in model_output.scores:
         if not is_sayable(score.words):
@@ -50,8 +50,9 @@ def reconcile(findings: Sequence[Finding], model_output: ModelOutput, unseen: It
         verdict = masks_say(score.finding, score.site, findings)
         if verdict is None:
             reason = "" if score.site not in missing else NOT_SEEN if _shown(score.site, findings) else NOT_SHOWN
-            if outside and reason and score.status is not Status.PRESENT:
-                continue  # nobody asks what it missed of a scan that it does not know
+            if outside and (score.status is Status.ABSENT or (reason and score.status is not Status.PRESENT)):
+                denied += 1  # nobody asks what it missed of a scan that it does not know
+                continue
             found.append(as_finding(score, f"F{len(found) + 1}", reason, outside))
             continue
         text = f"{named(score)} (probability {score.probability:.2f})"
@@ -63,6 +64,8 @@ def reconcile(findings: Sequence[Finding], model_output: ModelOutput, unseen: It
             disagreements.append(f"The model did not see {text}; {verdict.why}.")
         elif score.status is verdict.status is Status.PRESENT:
             agreements.append(f"The model also saw {text}.")
+    if denied:
+        left_out.append(f"{denied} finding{'' if denied == 1 else 's'} that the model did not see: {DENIES_NOTHING}")
     return Reconciled(_renumbered(found), tuple(agreements), tuple(disagreements), tuple(left_out))
 
 

@@ -24,6 +24,8 @@ from radvlm.types.region import Region
 
 #: How a score was tied to a place: voxels of the finding itself, the organ that it lies in, or nothing.
 GROUNDINGS = ("voxel head", "organ", "not localized")
+#: Why what a model does not see on a scan outside its domain is not said to be absent.
+DENIES_NOTHING = "of a scan unlike those of its training the model denies nothing"
 #: Regions of a model are named ``model:liver_cyst/1`` in a report, because masks may name the same structure.
 MODEL_REGION = "model:"
 #: What a score may say; "not assessed" is no outcome of a model.

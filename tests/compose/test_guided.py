@@ -21,7 +21,7 @@ from radvlm.types.finding import Finding, Source, Status
 from radvlm.types.finding_kinds import finding_kinds
 from radvlm.types.geometry import Box
 from radvlm.types.mask_verdict import Verdict, masks_say
-from radvlm.types.model_output import Draft, FindingScore, ModelOutput
+from radvlm.types.model_output import DENIES_NOTHING, Draft, FindingScore, ModelOutput
 from radvlm.types.model_record import DraftCounts
 from radvlm.types.region import Region
 from radvlm.types.report import NOTICE, Report, Sentence
@@ -217,9 +217,13 @@ def test_outside_its_domain_a_model_leads_nothing(no_masks: tuple[Finding, ...])
     before, caution, after = apart.text.partition(f"MODEL OUTSIDE ITS DOMAIN: T{UNLIKE[1:]}.\n")
     assert caution and "seen by the model" not in before
     assert before.rstrip() == bare.text.rstrip().removesuffix(NOTICE).rstrip(), "nothing else of the report changes"
-    for words in ("Left pneumothorax", "Liver metastasis", "Possible ascites", "bladder lesion"):
+    for words in ("Left pneumothorax", "Liver metastasis", "Possible ascites"):
         assert words in after or words.lower() in after.lower()
-    assert "probability 0.95" in after and "No " in after
+    assert "probability 0.95" in after
+    assert "bladder" not in after and "bladder" in usual.text, "of a scan that it does not know it denies nothing"
+    (told,) = apart.model.left_out
+    assert told.endswith(f"findings that the model did not see: {DENIES_NOTHING}")
+    assert int(told.split()[0]) == sum(s.status is Status.ABSENT for s in outside.scores)
     model_findings = [f for f in apart.findings if f.source is Source.MODEL and f.status is not Status.NOT_ASSESSED]
     assert model_findings and {f.section for f in model_findings} == {"outside_domain"}
     assert not any(f.importance for f in model_findings)

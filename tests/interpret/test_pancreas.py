@@ -13,6 +13,7 @@ from radvlm.interpret import interpret
 from radvlm.interpret.pancreas import ADVANCED, BORDERLINE, OPEN, RESECTABLE, resectability
 from radvlm.quantify import measure_scan
 from radvlm.quantify.tumor_vessels import VESSELS
+from radvlm.types.anatomy import structure
 from radvlm.types.finding import Status, citable
 from radvlm.types.geometry import Geometry
 from radvlm.types.measurement import Measurement
@@ -299,3 +300,17 @@ def test_contacts_are_nested_in_the_tumor_and_open_ones_stand_alone():
     assert contact[CA].status is Status.ABSENT and "splenic_vein" not in contact
     alone = [f.site for f in findings if f.kind == "vessel_contact"]
     assert alone == ["splenic_vein"]
+
+
+@pytest.mark.parametrize("parts", [("pancreas_head", "pancreas_tail"), (None, None)])
+def test_of_several_tumors_each_has_the_vessels_beside_it(parts):
+    def tumor(n, size, part):
+        held = hand_made.lesion("pancreas_tumor", n, size, size - 2, 50, "pancreas", (part,) if part else ())
+        return replace(held, contacts=contacts(angles={SMA: 40.0} if n == 1 else {}))
+
+    lesions = [tumor(n + 1, 24.0 - 6 * n, part) for n, part in enumerate(parts)]
+    organs = [hand_made.organ("pancreas", 80), hand_made.organ("pancreas_tumor", 8)]
+    text = compose_report(interpret(hand_made.numbers(organs, lesions), patient=PATIENT)).text
+    at = [f" in the {structure(part).words}" if part else "" for part in parts]
+    assert f"2.4 x 2.2 cm pancreatic tumor{at[0]}: the superior mesenteric artery is in contact (angle 40" in text
+    assert f"1.8 x 1.6 cm pancreatic tumor{at[1]}: " in text

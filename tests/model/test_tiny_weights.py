@@ -115,6 +115,10 @@ def test_a_real_scan_is_called_unlike_in_text_json_and_page(tiny: TableModel, re
         assert "synthetic phantoms only" in text and "unlike those that tiny was trained on" in text
     assert "Model outside its domain" in made.page() and "MODEL OUTSIDE ITS DOMAIN: This scan is unlike" in made.text
     assert not any("model" in s.text for s in made.report.sentences if s.section != "outside_domain")
+    assert not any(s.text.startswith("No ") for s in made.report.sentences if s.section == "outside_domain")
+    asked = ["bladder_lesion", "pneumothorax", "a stone in the bladder"]
+    scores = radvlm.classify_findings(real_data / "plain_abdomen" / "ct.nii.gz", model=tiny, findings=asked)
+    assert not any(s.status is Status.ABSENT for s in scores), "as in answer, nothing is denied"
 
 
 @pytest.mark.slow

@@ -51,7 +51,7 @@ from radvlm.types.anatomy import structure
 from radvlm.types.finding import Citable, Finding, Status
 from radvlm.types.finding_kinds import side_of
 from radvlm.types.geometry import Geometry
-from radvlm.types.model_output import Answer, Draft, FindingScore, ModelOutput
+from radvlm.types.model_output import DENIES_NOTHING, Answer, Draft, FindingScore, ModelOutput
 from radvlm.types.provenance import Decision
 from radvlm.types.records import record_from
 from radvlm.types.region import Region
@@ -265,18 +265,21 @@ class TableModel:
         return self._drafts(encoded, self._scores_of(encoded, volume.geometry), findings, hints)[0]
 
     def classify(self, volume: Volume, findings: Sequence[str] | None = None) -> tuple[FindingScore, ...]:
-        """Own findings (by name or None for all) by the finding head, any other text by the shared space."""
+        """Own findings (by name or None for all) by the finding head, any other text by the shared space.
+
+        On a scan unlike those of the training nothing is absent: what is not seen is open.
+        """
         encoded = self.encode(volume)
         scores = self._scores_of(encoded, volume.geometry)
         if findings is None:
-            return scores
+            return tuple(_undenied(score) for score in scores)
         own: dict[str, list[FindingScore]] = {}
         for score in scores:
             own.setdefault(score.finding, []).append(score)
         texts = [f for f in findings if f not in own]
         asked = text_scores(encoded.embedding, texts, self.embed_text, self.settings.zero_shot, self._section_like)
         held = [score for text in findings for score in own.get(text) or [asked[text]]]
-        return tuple(replace(score, caution=encoded.outside_domain) for score in held)
+        return tuple(_undenied(replace(score, caution=encoded.outside_domain)) for score in held)
 
     def answer(
         self,
@@ -561,10 +564,15 @@ class TableModel:
         return [s for m, s in sorted(held, key=lambda x: (-x[0], -x[1].probability)) if top and m == top]
 
 
+def _undenied(score: FindingScore) -> FindingScore:
+    """The score, open instead of absent on a scan that is unlike those of the training."""
+    return replace(score, status=Status.INDETERMINATE) if score.caution and score.status is Status.ABSENT else score
+
+
 def _outside_domain(given: Answer) -> Answer:
     """What may be answered of a scan that is unlike those of the training."""
     if given.status is Status.ABSENT or _SAYS.get(given.text) is Status.ABSENT:
-        return _no_answer("of a scan unlike those of its training the model denies nothing")
+        return _no_answer(DENIES_NOTHING)
     return replace(given, status=Status.INDETERMINATE) if given.status is Status.PRESENT else given
 
 
