@@ -91,8 +91,8 @@ def _sparse(points: MaskPoints, segmentation: Segmentation) -> list[str]:
     if len(is_empty) < SPARSE_SLICES or is_empty.mean() < SPARSE_SHARE:
         return []
     return [
-        f"The mask of the {structure(name).words} is empty in {int(is_empty.sum())} of the {len(is_empty)} slices of its "
-        "extent, as if only some slices had been drawn: volumes are too small."
+        f"The mask of the {structure(name).words} is empty in {int(is_empty.sum())} of the {len(is_empty)} slices of "
+        "its extent, as if only some slices had been drawn: volumes are too small."
     ]
 
 
