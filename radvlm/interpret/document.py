@@ -150,8 +150,9 @@ def _rule(rule: Rule) -> str:
     if not rule.enabled:
         lines.append("- switched off")
     lines += ["", "| value | category | status | urgency |", "|---|---|---|---|"]
+    unit = "percent of the limit" if rule.scale == "spleen by weight" else rule.unit
     for sex, classes in [("", rule.classes)] if rule.classes else list(rule.classes_by_sex.items()):
-        lines += [_class_row(c, rule.unit, sex, classes[n - 1] if n else None) for n, c in enumerate(classes)]
+        lines += [_class_row(c, unit, sex, classes[n - 1] if n else None) for n, c in enumerate(classes)]
     return "\n".join([*lines, "", *limit_examples(rule), ""])
 
 
@@ -203,4 +204,8 @@ def _conditions(when: AppliesWhen) -> str:
         parts.append(f"no side of a voxel longer than {when.max_voxel_mm:g} mm")
     if when.level is not None:
         parts.append(f"measured at an {when.level} level")
+    if when.or_above:
+        parts.append(
+            "above the limit of adults also at another or unknown age, above that of both sexes at unknown sex"
+        )
     return "; ".join(parts) or "always"
