@@ -21,6 +21,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 
@@ -37,9 +38,9 @@ from radvlm.compose.verify.claims import (
     Said,
     Token,
     UnknownWord,
-    scan,
     scan_words,
 )
+from radvlm.compose.verify.class_limits import numbers_outside_class
 from radvlm.compose.verify.model_claims import check_attribution
 from radvlm.compose.verify.normal_form import wordings
 from radvlm.compose.verify.whole_report import contradictions
@@ -168,16 +169,28 @@ def verify_sentence(sentence: Sentence) -> str | None:
     """Why the sentence contradicts or exceeds the findings it cites, or None when it is true to them."""
     if _points_to_findings(sentence):
         return None
+    try:
+        true_reading(sentence)
+    except Refusal as refusal:
+        return str(refusal)
+    return None
+
+
+def true_reading(sentence: Sentence) -> list[Token]:
+    """The claims of the first reading of a sentence that holds. Raises Refusal when none does."""
     reasons: list[Refusal] = []
     for words in wordings(to_us(sentence.text)):
         try:
-            tokens = check_attribution(scan_words(words, sentence.findings), sentence.findings)
+            read = scan_words(words, sentence.findings)
+            tokens = check_attribution(read, sentence.findings)
             if tokens:
                 _Check(sentence.findings, _clauses(tokens)).run()
-            return None
+            for number, words in numbers_outside_class(tokens):
+                raise _Refused(f"{number} is not within the limits of {words!r}")
+            return read
         except Refusal as refusal:
             reasons.append(refusal)
-    return str(next((r for r in reasons if not isinstance(r, UnknownWord)), reasons[-1]))
+    raise next((r for r in reasons if not isinstance(r, UnknownWord)), reasons[-1])
 
 
 def _points_to_findings(sentence: Sentence) -> bool:
@@ -236,8 +249,9 @@ def overlooked(sentence: Sentence, findings: Sequence[Finding]) -> str | None:
     if not missed:
         return None
     counts = set(tokenize(sentence.text)) & {"only", "largest"}
-    if not counts and not any(isinstance(t, Count) for t in scan(to_us(sentence.text), sentence.findings)):
-        return None
+    with suppress(Refusal):  # as it was read where it holds: "6 by 4 mm" is a size, and no count of six
+        if not counts and not any(isinstance(t, Count) for t in true_reading(sentence)):
+            return None
     return f"it counts lesions but leaves out {', '.join(missed)}"
 
 
@@ -321,6 +335,9 @@ class _Check:
         absent = {f.kind: f for f in self.findings if isinstance(f, Finding) and _is_absent_lesion(f)}
         hosts = {n for f in absent.values() for n in (f.site, *_parents(f.site), f.host)}
         covered = 0
+        words = {w for part in parts for w in part.marks("word")}
+        if "other" in words and not any(s.lesion and s.is_seen for s in self.subjects):
+            raise _Refused("it denies others, and cites none that is there")
         for part in parts:
             if part.of(Number) or part.of(Count) or part.marks("side") or part.marks("pole"):
                 raise _Refused("a negated clause states a number or a side of its own")
@@ -560,9 +577,10 @@ class _Check:
             holders = _cut(holders, [*pending, part])
         keys = {h.key for h in holders}
         agreed = [s for s in candidates if s.key in keys]
-        after = bool(names) and not agreed
-        if after:
+        if not agreed and names:
             raise _Refused(f"{said.text!r} is not said of {names[0].text!r}")
+        if not agreed and not part.of(LevelRange) and len(candidates) < len(self.subjects):
+            raise _Refused(f"{said.text!r} is not said of {_who(candidates)}")
         for earlier in [*pending, part]:
             for token in earlier.of(Named):
                 if not any(_holds(t, holders) for t in token.options):
