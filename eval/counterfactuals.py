@@ -1,6 +1,6 @@
 """Counterfactuals: one thing of a scan is changed, and exactly what depends on it changes in the report.
 
-    python eval/counterfactuals.py               # 10 phantoms, and the real scans beside the checkout where there are any
+    python eval/counterfactuals.py               # 10 phantoms, and the real scans where there are any
     python eval/counterfactuals.py --phantoms 3
 
 A lesion is taken away (its voxels and its mask), the scan and its masks are mirrored with the names of the sides
@@ -20,8 +20,8 @@ from record import write_result
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "made"))
 
-import one_change as made
 import made_reports
+import one_change as made
 from radvlm.io import load_segmentation, load_volume
 from radvlm.phantom import LesionSpec, PhantomSpec, insert_lesions, make_phantom
 from radvlm.phantom.kinds import LESION_KINDS
@@ -56,11 +56,14 @@ class Case:
     patient: Patient
 
 
-def phantom(number: int, spacing_mm: float = 5.0) -> Case:
+def phantom(number: int, spacing_mm: float = 6.0) -> Case:
     """A phantom of one of the regions and phases with three lesions; the kind of the last one goes round."""
     region = ("abdomen", "abdomen", "chest")[number % 3]
     kinds = KINDS[region]
-    chosen = tuple(LesionSpec(kinds[(number + n) % len(kinds)], 16.0 + number % 5) for n in range(3))
+    chosen = tuple(
+        LesionSpec(k, 9.0 if "bone" in k else 16.0 + number % 5)
+        for k in (kinds[(number + n) % len(kinds)] for n in range(3))
+    )
     sex, phase = "MF"[number % 2], PHASES[number % 4]
     specs = [
         PhantomSpec(800 + number, region, spacing_mm=(spacing_mm,) * 3, phase=phase, sex=sex, lesions=lesions)
@@ -99,6 +102,7 @@ def wrong(case: Case) -> Iterator[tuple[str, list[made.Line]]]:
     """(change, what it changed and should not have) of each change."""
     whole = made.report_of(case.volume, case.masks, case.patient)
     without = made.report_of(*case.without, case.patient)
+    yield "nothing withdrawn", made.withdrawn(whole, without)
     yield "lesion taken away", made.beyond_lesion(whole, without, case.kind)
     masks = made.two_sided(case.masks)
     pair = [made.report_of(v, m, case.patient) for v, m in ((case.volume, masks), made.mirrored(case.volume, masks))]

@@ -16,12 +16,12 @@ from radvlm.compose import compose_report
 from radvlm.interpret import interpret
 from radvlm.quantify import measure_scan
 from radvlm.types.anatomy import OPPOSITE_SIDE, is_lesion_kind, structure, structures
-from radvlm.types.finding import Status
+from radvlm.types.finding import Finding, Status
 from radvlm.types.report import Report, Sentence
 from radvlm.types.segmentation import Segmentation
 from radvlm.types.study import Patient
 from radvlm.types.volume import Volume
-from radvlm.wording.vocabulary import base_name, noun
+from radvlm.wording.vocabulary import base_name
 
 Line = tuple[str, str]
 _FURTHER = re.compile(r"\d+ further findings? (?:is|are) described above\.")
@@ -31,6 +31,11 @@ _HU = re.compile(r"-?\d+ HU")
 def report_of(volume: Volume, masks: Segmentation, patient: Patient) -> Report:
     """The report of a scan and its masks, without reading or checking files."""
     return compose_report(interpret(measure_scan(volume, masks), patient=patient, study=volume.study))
+
+
+def withdrawn(*reports: Report) -> list[Line]:
+    """Lines on what an honest scan made the report withdraw, as if it had contradicted itself."""
+    return [line for r in reports for line in r.examination if "Withdrawn" in line[1]]
 
 
 def changed(before: Report, after: Report) -> tuple[list[Sentence], list[Sentence]]:
@@ -45,21 +50,25 @@ def changed(before: Report, after: Report) -> tuple[list[Sentence], list[Sentenc
 
 # --- a lesion is taken away ---------------------------------------------------------------------------------------
 def beyond_lesion(before: Report, after: Report, kind: str) -> list[Line]:
-    """What changed although it says nothing of lesions of that kind, and what is still said of a lesion that is gone."""
+    """What changed although it says nothing of lesions of that kind, and what is still said of one that is gone."""
     base = base_name(kind)
     gone, new = changed(before, after)
     wrong = [s for s in (*gone, *new) if not _is_of_kind(s, base)]
     wrong = _without_denials(wrong, gone, new, base)
-    hosts = {f.host for f in before.findings if base_name(f.kind) == base} - {""}
+    hosts = {f.host for f in before.findings if _is_one(f, base)} - {""}
     said = [Counter(_of_tissue(s.text) for s in held if _is_of_host(s, hosts)) for held in (gone, new)]
     wrong = [
         s for s in wrong if not (_is_of_host(s, hosts) and said[0][_of_tissue(s.text)] == said[1][_of_tissue(s.text)])
     ]
-    left = [f for f in before.findings if base_name(f.kind) == base and f.status is Status.PRESENT]
-    kept = [f for f in after.findings if base_name(f.kind) == base and f.status is Status.PRESENT]
+    left = [f for f in before.findings if _is_one(f, base) and f.status is Status.PRESENT]
+    kept = [f for f in after.findings if _is_one(f, base) and f.status is Status.PRESENT]
     if len(left) != len(kept) + 1 or (not gone and left):
         wrong += [s for s in after.sentences if _is_of_kind(s, base)]
     return [(s.section, s.text) for s in wrong]
+
+
+def _is_one(finding: Finding, base: str) -> bool:
+    return is_lesion_kind(finding.kind) and base_name(finding.kind) == base
 
 
 def _is_of_kind(sentence: Sentence, base: str) -> bool:
@@ -119,9 +128,12 @@ def _other_side(name: str) -> str:
 
 
 def beyond_sides(before: Report, after: Report) -> list[Line]:
-    """Sentences of a scan and of its mirror image that differ in more than the sides; lists may be in other order."""
-    own = Counter((s.section, _bag(_swapped(s.text))) for s in before.sentences)
-    other = Counter((s.section, _bag(s.text)) for s in after.sentences)
+    """Sentences of a scan and of its mirror image that differ in more than the sides; lists may be in other order.
+
+    What is measured along a line that belongs to one side (the right mid-clavicular one, of the liver) has no mirror.
+    """
+    own = Counter((s.section, _bag(_swapped(s.text))) for s in before.sentences if "clavicular" not in s.text)
+    other = Counter((s.section, _bag(s.text)) for s in after.sentences if "clavicular" not in s.text)
     return [*(own - other), *(other - own)]
 
 

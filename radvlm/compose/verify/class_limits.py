@@ -14,8 +14,8 @@ from radvlm.compose.verify.claims import Number, Said, Token
 from radvlm.types.finding import Assessment, ClassLimits
 from radvlm.wording.numbers import as_printed, renderings
 
-#: Of floating point alone: a limit of 0.5 is one of 0.5.
-_EXACT = 1e-9
+#: Digits that a printed number may have; what is beyond them is floating point alone.
+_DIGITS = 6
 
 
 def outside_class(judged: Assessment) -> bool:
@@ -47,4 +47,4 @@ def numbers_outside_class(tokens: Sequence[Token]) -> Iterator[tuple[str, str]]:
 
 
 def _holds(limits: ClassLimits, value: float) -> bool:
-    return any(limits.hold(value + slack) for slack in (0.0, -_EXACT, _EXACT))
+    return limits.hold(round(value, _DIGITS))

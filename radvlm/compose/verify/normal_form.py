@@ -26,7 +26,7 @@ _RESPELLED = (
     (re.compile(r"(?<=\d)-(?=(?:cm|mm|mL|ml|cc)\b)"), " "),
     (
         re.compile(
-            rf"({_NUMBER})\s*(?:mm|cm)?\s*(?:[x×]|by)\s*({_NUMBER})\s*(mm|cm|(?:milli|centi)met(?:er|re)s?)\b", re.I
+            rf"({_NUMBER})\s*(?:mm|cm)?\s*(?:[x×*]|by)\s*({_NUMBER})\s*(mm|cm|(?:milli|centi)met(?:er|re)s?)\b", re.I
         ),
         r"\1 x \2 \3",
     ),
@@ -35,12 +35,20 @@ _RESPELLED = (
     (re.compile(r"\bw/o(?=\s)", re.I), "without"),
     (re.compile(r"\bw/\s*(?=\w)", re.I), "with "),
     (re.compile(r"\bb/l\b", re.I), "bilateral"),
+    (re.compile(rf"\bdiameters?\s+of\s+({_NUMBER})\s+(?:and|by)\s+({_NUMBER})\s*(mm|cm)\b", re.I), r"\1 x \2 \3"),
+    (re.compile(r"(?<=\d)(\s*(?:mm|cm))\s+(?:long|across)\b", re.I), r"\1"),
+    # "Renal cysts (3), the largest", "renal cysts, three in number"
+    (re.compile(r"^([a-z ]+s)\s+\((\d+)\)(?=[,.;])", re.I), r"\2 \1"),
+    (re.compile(r"^([a-z ]+s),\s+([a-z]+)\s+in\s+number\b", re.I), r"\2 \1"),
+    (re.compile(r"(?<=[a-z]),\s*(?=(?:liver\s|hepatic\s)?segment\s)", re.I), " in "),
+    (re.compile(r"\ball\s+(?:the\s+)?(?=vertebrae\s+(?:from\s+)?[ctl]\d)", re.I), ""),
+    (re.compile(r"(?<=^no\s)([^.;:]+?)\s+(?:and|or)\s+no\s+", re.I), r"\1 or "),
     # "upper pole left kidney", "Liver - completely included", "both the liver and the spleen"
     (re.compile(r"\b(pole|region)\s+(?=(?:left|right|lt|rt)\b)", re.I), r"\1 of the "),
     (re.compile(r"(?<=[a-z])\s+[-–—]\s+(?=[a-z])"), ": "),
     (re.compile(r"\bboth\s+(?=the\s[^.;:,]*\sand\s+the\s)", re.I), ""),
 )
-_SAME_UNIT = re.compile(rf"{_NUMBER}\s*(mm|cm)\s*(?:[x×]|by)\s*{_NUMBER}\s*(mm|cm)\b", re.I)
+_SAME_UNIT = re.compile(rf"{_NUMBER}\s*(mm|cm)\s*(?:[x×*]|by)\s*{_NUMBER}\s*(mm|cm)\b", re.I)
 _SEEN = (
     "(?:seen|identified|appreciated|recognized|visualized|detected|found|present|segmented|observed|visible|"
     "demonstrated|noted)"
@@ -109,7 +117,9 @@ _SHARES = (
         "The {what} is incompletely imaged.",
     ),
     (
-        re.compile(rf"no\s+(?P<what>[^.;:,]+?)\s+(?:is|are|was|were)\s+{_SEEN}\s+in\s+the\s+imaged\s+range\.?", re.I),
+        re.compile(
+            rf"no\s+(?P<what>[^.;:,]+?)\s+(?:is|are|was|were)\s+{_SEEN}(?:\s+in\s+the\s+imaged\s+range)?\.?", re.I
+        ),
         "The {what} is not seen in the imaged range.",
     ),
     (
@@ -131,6 +141,17 @@ _SHARES = (
             re.I,
         ),
         "{what} not assessed.",
+    ),
+    (
+        re.compile(r"there\s+(?:is|are|was|were)\s+neither\s+(?P<what>[^.;:,]+?\s+nor\s+[^.;:,]+?)\.?", re.I),
+        "No {what} segmented.",
+    ),
+    (
+        re.compile(
+            r"(?:we|i)\s+see\s+(?:the\s+whole(?:\s+of)?|all\s+of|the\s+entire)\s+(?:the\s+)?(?P<what>[^.;:,]+?)\.?",
+            re.I,
+        ),
+        "The {what} is included in the scan.",
     ),
     (
         re.compile(rf"neither\s+(?P<what>[^.;:,]+?\s+nor\s+[^.;:,]+?)\s+(?:is|are|was|were)\s+{_SEEN}\.?", re.I),

@@ -378,6 +378,22 @@ class _Check:
                 extent = part.extent_before_names
             self._part(part, pending)
             pending = [*pending, part] if part.only_names else []
+        self._nothing_unsaid(parts, pending)
+
+    def _nothing_unsaid(self, parts: list[_Part], last: list[_Part]) -> None:
+        """ "The liver is normal in size, as is the spleen": a name after a claim, of which nothing is said, is refused.
+
+        Such names are places of a lesion or what it touches; anything else would be read as what was said before.
+        """
+        told = [p for p in parts if p not in last and (p.of(Number) or p.of(Said) or p.of(Count))]
+        nouns = {n for p in parts for t in p.of(Named) for o in t.options for n in o.names if is_lesion_kind(n)}
+        organs = {f.site for f in self.findings if f.kind == "organ"}
+        places = {n for f in self.findings if f.kind != "organ" and f.site not in organs for n in (*f.names, f.kind)}
+        places |= {n for s in self.subjects if s.lesion for n in s.names}
+        for part in last if told else last[1:] if nouns else ():
+            for token in part.of(Named):
+                if not any(o.names & places for o in token.options):
+                    raise _Refused(f"nothing is said of {token.text!r}")
 
     # -- one part --------------------------------------------------------------------------------------------
 
@@ -398,6 +414,14 @@ class _Check:
         self.cues = cues or (self.cues if part.opens == "(" else frozenset())
         _units_fit(part, cues)
         self._plurals_hold(named)
+        for one, other in itertools.pairwise(part.tokens):
+            if (
+                isinstance(one, Mark)
+                and one.text == "other"
+                and isinstance(other, Named)
+                and other.text not in _plurals()
+            ):
+                raise _Refused(f"which other {other.text} is meant is not said")
         candidates = self._candidates(part, named)
         self._spoken_of(part, candidates)
         if part.marks("whole"):
@@ -719,6 +743,8 @@ def _is_unmeasured(findings: Sequence[Citable]) -> bool:
 _UNIT_OF_WORD = {"attenuation": "HU", "volume": "mL", "angle": "degree"}
 #: Words between a preposition and the place that it names.
 _BEFORE_A_PLACE = frozenset({"the", "a", "an", "left", "right", "both"})
+#: Words after which "of" names whose it is.
+_OF_SOMETHING = frozenset({"attenuation", "mean attenuation", "volume", "size", "length", "diameter", "extent"})
 _PREPOSITIONS = frozenset({"in", "of", "at", "within", "from", "involving", "on", "to", "into", "beside", "level"})
 
 
@@ -747,7 +773,9 @@ def _plurals() -> frozenset[str]:
 def _as_subjects(part: _Part) -> list[Named]:
     """Structures that the part names as what it speaks of, not as a place after a preposition."""
     found, place = [], False
-    for token in part.tokens:
+    for before, token in zip(
+        ("", *(t.text if isinstance(t, Mark) else "" for t in part.tokens)), part.tokens, strict=False
+    ):
         if isinstance(token, Named):
             if not place:
                 found.append(token)
@@ -755,7 +783,8 @@ def _as_subjects(part: _Part) -> list[Named]:
         elif isinstance(token, Mark) and token.kind == "pole":
             place = False
         elif isinstance(token, Mark) and token.kind in ("word", "side"):
-            place = token.text in _PREPOSITIONS or (place and token.text in _BEFORE_A_PLACE)
+            is_owner = token.text == "of" and before in _OF_SOMETHING  # "the attenuation of the liver" is the liver's
+            place = (token.text in _PREPOSITIONS and not is_owner) or (place and token.text in _BEFORE_A_PLACE)
         else:
             place = False
     return found
