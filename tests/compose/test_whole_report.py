@@ -147,7 +147,7 @@ def _spleen(volume_ml: float, limits: ClassLimits | None = None) -> tuple[Findin
     return spleen, judged if limits is None else replace(judged, limits=limits)
 
 
-@pytest.mark.parametrize("volume_ml", [106.4, 106.6, 107, 313.6, 314.4, 314.6, 398.4, 398.6, 700])
+@pytest.mark.parametrize("volume_ml", [106.4, 107, 314.4, 314.6, 398.6, 430.6, 431.4, 700])
 def test_a_number_lies_within_the_limits_of_its_class(volume_ml: float) -> None:
     spleen, judged = _spleen(volume_ml)
     assert judged.limits is not None and not outside_class(judged)
@@ -157,21 +157,21 @@ def test_a_number_lies_within_the_limits_of_its_class(volume_ml: float) -> None:
 @pytest.mark.parametrize(
     ("limits", "is_within"),
     [
-        (ClassLimits(above=420), True),
-        (ClassLimits(at_least=423), True),
-        (ClassLimits(above=423), False),
-        (ClassLimits(up_to=423), True),
-        (ClassLimits(below=423), False),
+        (ClassLimits(above=490), True),
+        (ClassLimits(at_least=500), True),
+        (ClassLimits(above=500), False),
+        (ClassLimits(up_to=500), True),
+        (ClassLimits(below=500), False),
         (ClassLimits(above=107, up_to=400), False),
-        (ClassLimits(at_least=430), False),
+        (ClassLimits(at_least=510), False),
     ],
 )
 def test_a_number_outside_its_class_is_withdrawn_with_the_class(limits: ClassLimits, is_within: bool) -> None:
-    spleen, judged = _spleen(423.4, limits)
+    spleen, judged = _spleen(500.4, limits)
     other = replace(spleen, assessments=tuple(judged if a.kind == judged.kind else a for a in spleen.assessments))
     found = contradictions([other], ())
     assert [c.less_certain for c in found] == ([] if is_within else [(judged.id,)])
-    said = Sentence("The spleen is enlarged (423 mL).", "spleen", (other, judged))
+    said = Sentence("The spleen is enlarged (500 mL).", "spleen", (other, judged))
     assert (verify_sentence(said) is None) is is_within
 
 

@@ -185,8 +185,8 @@ def true_reading(sentence: Sentence) -> list[Token]:
             tokens = check_attribution(read, sentence.findings)
             if tokens:
                 _Check(sentence.findings, _clauses(tokens)).run()
-            for number, words in numbers_outside_class(tokens):
-                raise _Refused(f"{number} is not within the limits of {words!r}")
+            for number, told in numbers_outside_class(tokens):
+                raise _Refused(f"{number} is not within the limits of {told!r}")
             return read
         except Refusal as refusal:
             reasons.append(refusal)
