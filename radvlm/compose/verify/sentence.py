@@ -27,7 +27,16 @@ from functools import cache
 
 from radvlm.compose.merge_model import conflicts, would_deny
 from radvlm.compose.model_sentences import is_model
-from radvlm.compose.referents import CUT_PHRASES, Subject, category_words, further_text, subjects_of
+from radvlm.compose.referents import (
+    ALSO_DESCRIBED,
+    CUT_PHRASES,
+    NO_FINDING,
+    Subject,
+    category_words,
+    further_text,
+    no_finding_text,
+    subjects_of,
+)
 from radvlm.compose.verify.claims import (
     Count,
     LevelRange,
@@ -167,7 +176,7 @@ class _Part:
 
 def verify_sentence(sentence: Sentence) -> str | None:
     """Why the sentence contradicts or exceeds the findings it cites, or None when it is true to them."""
-    if _points_to_findings(sentence):
+    if _points_to_findings(sentence) or _finds_nothing(sentence):
         return None
     try:
         true_reading(sentence)
@@ -194,11 +203,26 @@ def true_reading(sentence: Sentence) -> list[Token]:
 
 
 def _points_to_findings(sentence: Sentence) -> bool:
-    """Whether it says no more than how many further findings a report describes, and cites just these."""
+    """Whether it only names further findings that a report describes, and cites just these."""
     told = (Status.PRESENT, Status.INDETERMINATE)
     if any(f.status not in told or f.source is Source.MODEL for f in sentence.findings):
         return False
-    return sentence.section == "impression" and sentence.text == further_text(sentence.findings)
+    is_line = sentence.section == "impression" and sentence.text.startswith(ALSO_DESCRIBED)
+    return is_line and to_us(sentence.text) == further_text(sentence.findings)
+
+
+def _finds_nothing(sentence: Sentence) -> bool:
+    """Whether it only says that nothing was found in the organs that it cites, and nothing was, by what judged them."""
+    if sentence.section != "impression" or not sentence.text.startswith(NO_FINDING):
+        return False
+    is_plain = all(
+        isinstance(f, Finding)
+        and f.kind == "organ"
+        and f.status is Status.PRESENT
+        and all(a.status is Status.ABSENT for a in f.assessments)
+        for f in sentence.findings
+    )
+    return is_plain and to_us(sentence.text) == no_finding_text(sentence.findings)
 
 
 def verify_report(report: Report) -> None:
@@ -228,6 +252,10 @@ def overlooked(sentence: Sentence, findings: Sequence[Finding]) -> str | None:
     )
     if denied is not None:
         return f"'no {denied.category}' would deny what the report states"
+    if _finds_nothing(sentence):
+        sites = {f.site for f in sentence.findings}
+        seen = [f for f in findings if f.importance > 0 and sites & {f.site, *_parents(f.site)}]
+        return f"it says that nothing was found beside {seen[0].id}" if seen else None
     if _points_to_findings(sentence):
         return None
     cited = {f.id for f in sentence.findings}
