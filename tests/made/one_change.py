@@ -24,7 +24,7 @@ from radvlm.types.volume import Volume
 from radvlm.wording.vocabulary import base_name
 
 Line = tuple[str, str]
-_FURTHER = re.compile(r"\d+ further findings? (?:is|are) described above\.")
+_FURTHER = re.compile(r"Also described in the findings: .*")
 _HU = re.compile(r"-?\d+ HU")
 
 
@@ -39,7 +39,7 @@ def withdrawn(*reports: Report) -> list[Line]:
 
 
 def changed(before: Report, after: Report) -> tuple[list[Sentence], list[Sentence]]:
-    """Sentences that vanished and that came, but for how many further findings the impression counts."""
+    """Sentences that vanished and that came, but for what the last line of the impression lists."""
     lines = [Counter((s.section, s.text) for s in r.sentences) for r in (before, after)]
     gone, new = lines[0] - lines[1], lines[1] - lines[0]
     return (
