@@ -8,7 +8,7 @@ number that shows it. What could not be judged is a finding that was not assesse
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 from radvlm.interpret.possible import Judged, amount, class_within, judged, limits_of, possible_classes
 from radvlm.interpret.report_checklist import load_survey
@@ -419,6 +419,10 @@ def _of_structure(rule: Rule, case: Case, name: str) -> Outcome:
     reason = unmet_condition(rule, case, (record,))
     if value is None and missing and reason in _WAITS_FOR:
         reason = missing  # nothing waits for the patient's age or sex
+    if reason is not None and value is not None and rule.applies_when.or_above:
+        above = _above_every_limit(rule, case, record, value)
+        if above is not None:
+            return assessed(rule, above, name, (record,), (value,))
     if reason is not None and (value is not None or rule.quantity not in _NOT_IN_THIS_VERSION):
         said = _still_said(rule, record, value)
         words = f"{rule.words} ({stated(said[0])})" if said and structure(name).kind in _WITHOUT_SENTENCE else ""
@@ -442,6 +446,28 @@ def _of_structure(rule: Rule, case: Case, name: str) -> Outcome:
         reason = "the lower abdominal aorta is not imaged, and what is imaged is not dilated"
         return not_assessed(rule, name, reason, measurements=(value,))
     return assessed(rule, verdict, name, (record,), (value,))
+
+
+def _above_every_limit(rule: Rule, case: Case, record: Record, value: Measurement) -> Judgement | None:
+    """The mildest class of a number that is above the limit of every adult, or None: no child has as much either."""
+    verdicts = []
+    for sex in (case.patient.sex,) if case.patient.sex else ("F", "M"):
+        age = max(case.patient.age_years or 0.0, rule.applies_when.min_age_years or 0.0)
+        adult = replace(case.patient, sex=sex, age_years=age)
+        if unmet_condition(rule, replace(case, patient=adult), (record,)) is not None:
+            return None
+        number = judged(value)
+        classes = rule.classes_for(sex)
+        n = next(n for n, c in enumerate(classes) if c.holds(_scaled(rule, adult, number.value)))
+        if not any(c.status == "absent" or c.category is None for c in classes[:n]):
+            return None
+        verdicts.append(judge(rule, adult, number))
+    mildest = min(verdicts, key=lambda v: (importance(v.outcome.urgency), -len(v.possible)))
+    own = mildest.outcome
+    if mildest.possible or len({v.outcome.category for v in verdicts}) == 1:
+        return mildest
+    words = {"category": f"at least {own.category}", "headline": own.headline and f"at least {own.headline}"}
+    return Judgement(own.model_copy(update=words), tuple(v.outcome.category or "" for v in verdicts))
 
 
 def _still_said(rule: Rule, record: Record, value: Measurement | None) -> tuple[Measurement, ...]:

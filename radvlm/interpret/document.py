@@ -204,4 +204,8 @@ def _conditions(when: AppliesWhen) -> str:
         parts.append(f"no side of a voxel longer than {when.max_voxel_mm:g} mm")
     if when.level is not None:
         parts.append(f"measured at an {when.level} level")
+    if when.or_above:
+        parts.append(
+            "above the limit of adults also at another or unknown age, above that of both sexes at unknown sex"
+        )
     return "; ".join(parts) or "always"
