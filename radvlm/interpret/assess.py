@@ -15,7 +15,7 @@ from radvlm.interpret.report_checklist import load_survey
 from radvlm.interpret.rules import Rule, RuleClass, Rules
 from radvlm.types.anatomy import structure
 from radvlm.types.finding import Assessment, Citable, ClassLimits, Finding, RuleReference, Source, Status
-from radvlm.types.measurement import Measurement, Omission
+from radvlm.types.measurement import QUANTITIES, Measurement, Omission
 from radvlm.types.phrases import joined
 from radvlm.types.scan_measurements import (
     NOT_IMAGED,
@@ -51,7 +51,6 @@ _WITHOUT_SENTENCE = ("body", "cavity", "tissue")
 _WAITS_FOR = ("the age of the patient is not known", "the sex of the patient is not known")
 #: A muscle index is printed and judged to 0.1 cm2/m2 (in mm2/m2).
 _INDEX_STEP = "10"
-_NOT_IN_THIS_VERSION = {"diameter": "its diameter was not measured"}
 
 
 @dataclass(frozen=True)
@@ -209,7 +208,14 @@ def value_of(rule: Rule, case: Case, record: Record) -> tuple[Measurement | None
         return None, omission.reason
     if rule.unit == "HU" and case.measurements.phase is None:
         return None, NO_CT
-    return None, _NOT_IN_THIS_VERSION.get(rule.quantity, f"{rule.quantity.replace('_', ' ')} was not measured")
+    return None, f"its {_plain_words(rule.quantity)} was not measured"
+
+
+def _plain_words(quantity: str) -> str:
+    """``diameter`` of the diameter of a part, which the sentence names; ``attenuation`` of any HU."""
+    if quantity.endswith("_diameter"):
+        return "diameter"
+    return "attenuation" if QUANTITIES[quantity] == "HU" else quantity.replace("_", " ")
 
 
 def _tissue_hu(record: Record) -> Measurement | None:
@@ -423,7 +429,7 @@ def _of_structure(rule: Rule, case: Case, name: str) -> Outcome:
         above = _above_every_limit(rule, case, record, value)
         if above is not None:
             return assessed(rule, above, name, (record,), (value,))
-    if reason is not None and (value is not None or rule.quantity not in _NOT_IN_THIS_VERSION):
+    if reason is not None and (value is not None or rule.quantity != "diameter"):
         said = _still_said(rule, record, value)
         words = f"{rule.words} ({stated(said[0])})" if said and structure(name).kind in _WITHOUT_SENTENCE else ""
         if said and rule.words.startswith("diameter of "):
