@@ -10,11 +10,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, fields, replace
 
-from radvlm.interpret.possible import Judged, amount, class_within, judged, possible_classes
+from radvlm.interpret.possible import Judged, amount, class_within, judged, limits_of, possible_classes
 from radvlm.interpret.report_checklist import load_survey
 from radvlm.interpret.rules import Rule, RuleClass, Rules
 from radvlm.types.anatomy import structure
-from radvlm.types.finding import Assessment, Citable, Finding, RuleReference, Source, Status
+from radvlm.types.finding import Assessment, Citable, ClassLimits, Finding, RuleReference, Source, Status
 from radvlm.types.measurement import QUANTITIES, Measurement, Omission
 from radvlm.types.phrases import joined
 from radvlm.types.scan_measurements import (
@@ -65,10 +65,14 @@ class Case:
 
 @dataclass(frozen=True)
 class Judgement:
-    """The class of a number, and the words of all classes that are possible for it where there are several."""
+    """The class of a number, the words of all classes that are possible for it where there are several, their limits.
+
+    There are no limits where they scale with the body.
+    """
 
     outcome: RuleClass
     possible: tuple[str, ...] = ()
+    limits: ClassLimits | None = None
 
 
 def body_surface_m2(patient: Patient) -> float | None:
@@ -228,14 +232,16 @@ def _error_of_difference(one: Measurement, other: Measurement) -> float:
 def judge(rule: Rule, patient: Patient, number: Judged) -> Judgement:
     """The class of a number as it is printed, hedged where its error reaches a limit."""
     least, value, most = (_scaled(rule, patient, x) for x in (number.least, number.value, number.most))
-    found = possible_classes(rule.classes_for(patient.sex), least, most)
+    classes = rule.classes_for(patient.sex)
+    found = possible_classes(classes, least, most)
+    limits = None if rule.scale else limits_of(classes, found, rule.round_to or 0.0)
     own = next(c for c in found if c.holds(value))
     if rule.scale is not None:
         found = tuple(_for_patient(c, rule, patient, number) for c in found)
         own = next(c for c in found if c.holds(value))
     outcome = class_within(rule, found, own, number)
     words = tuple(dict.fromkeys(c.category or "" for c in found))
-    return Judgement(outcome, words if len(words) > 1 else ())
+    return Judgement(outcome, words if len(words) > 1 else (), limits)
 
 
 def _for_patient(item: RuleClass, rule: Rule, patient: Patient, number: Judged) -> RuleClass:
@@ -348,6 +354,7 @@ def assessed(
         says_value=says_value,
         is_detail=rule.detail,
         possible=verdict.possible,
+        limits=verdict.limits,
         reference=rule.reference,
         twin=records[1].structure if len(records) == 2 else "",
     )
