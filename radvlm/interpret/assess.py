@@ -118,11 +118,13 @@ def unmet_condition(rule: Rule, case: Case, records: tuple[Record, ...]) -> str 
         if phase.certain and phase.name not in when.phases:
             wanted = " or ".join(when.phases)
             return f"{OTHER_PHASE} {wanted} phase and this scan is in the {phase.name} phase"
-    if when.min_age_years is not None:
+    if when.min_age_years is not None or when.below_age_years is not None:
         if patient.age_years is None:
             return "the age of the patient is not known"
-        if patient.age_years < when.min_age_years:
+        if when.min_age_years is not None and patient.age_years < when.min_age_years:
             return f"the rule is for patients of at least {when.min_age_years:g} years"
+        if when.below_age_years is not None and patient.age_years >= when.below_age_years:
+            return f"the rule is for patients below {when.below_age_years:g} years"
     if when.max_voxel_mm is not None and max(case.measurements.geometry.spacing_mm) > when.max_voxel_mm + 1e-3:
         return f"a voxel is longer than {when.max_voxel_mm:g} mm"
     if when.sex_known and patient.sex is None:
@@ -283,7 +285,7 @@ def site_of(lesion: LesionMeasurements) -> str:
 
 
 def reference(rule: Rule) -> RuleReference:
-    return RuleReference(rule.id, rule.source, rule.certainty)
+    return RuleReference(rule.id, rule.source, rule.earned_certainty)
 
 
 def unassessed(kind: str, site: str, section: str, words: str, reason: str) -> Finding:

@@ -14,7 +14,10 @@ Written from `radvlm/interpret/thresholds.yaml` by `radvlm.interpret.rules_markd
 A rule turns a measured number into words. It is applied only when every condition in its *applies when* column
 holds; otherwise the report says "not assessed" and why, never "normal". The number is always reported before the
 category, and a category is not a diagnosis. *Certainty* says how well the number is supported by its source: `high` is
-earned by a DOI or an address and a population.
+earned by a DOI or an address, a population and a check of the source. A citation that nobody could look up gives one
+step less (`high` becomes `medium`, `medium` becomes `uncertain`); reports carry what is left. `checked` of a rule names
+the day, the public page and what stood there; those pages are abstracts, tables or texts that quote the source, not
+always the source itself.
 
 Rules judge the number that is printed, at the precision of print (whole mm, HU, percent and degrees; mL to three
 figures; ratios to a hundredth), so two numbers that read alike are classed alike. Where the error of the number
@@ -67,6 +70,7 @@ _SCALES = {
 def rules_markdown(rules: Rules) -> str:
     """The rules as a Markdown document."""
     parts = [_HEAD.format(height=EXAMPLE_PATIENT["height_cm"], weight=EXAMPLE_PATIENT["weight_kg"])]
+    parts += [*_sources(rules), ""]
     for rule in rules.rules:
         parts.append(_rule(rule))
     parts.append("## Not measured in this version\n")
@@ -75,6 +79,38 @@ def rules_markdown(rules: Rules) -> str:
     for row in rules.lesion_urgency:
         parts.append(f"- {row.urgency}: {', '.join(row.structures)}" + (f" ({row.reason})" if row.reason else ""))
     return "\n".join(parts) + "\n"
+
+
+def _sources(rules: Rules) -> list[str]:
+    """A row for each rule: how certain its limit is, and whether its source was looked up."""
+    checked = sum(r.is_source_checked for r in rules.rules)
+    conventions = sum(r.convention for r in rules.rules)
+    open_ids = [f"`{r.id}`" for r in rules.rules if not r.is_source_checked and not r.convention]
+    count = (
+        f"Of {len(rules.rules)} rules, the limits of {checked} were found on public pages and {conventions} are "
+        f"conventions of this library; the limit was not seen for {len(open_ids)}"
+        + (f" ({', '.join(open_ids)})." if open_ids else ".")
+    )
+    rows = [f"| {r.id} | {r.earned_certainty} | {_status(r)} |" for r in rules.rules]
+    return ["## Sources", "", count, "", "| rule | certainty | source |", "|---|---|---|", *rows]
+
+
+def _status(rule: Rule) -> str:
+    if rule.convention:
+        return "convention of this library"
+    if rule.checked is None:
+        return "not checked: cited from memory"
+    return f"checked {rule.checked.day}" if rule.checked.limit_seen else f"looked up {rule.checked.day}, limit not seen"
+
+
+def _check(rule: Rule) -> str:
+    """How the source was looked up, in one line."""
+    if rule.convention:
+        return "source: none to check, a convention of this library"
+    if rule.checked is None:
+        return "source not checked: cited from memory"
+    seen = "source checked" if rule.checked.limit_seen else "source looked up, the limit not seen (from memory)"
+    return f"{seen}: {rule.checked.day}, {rule.checked.at}: {rule.checked.found}"
 
 
 def _rule(rule: Rule) -> str:
@@ -98,7 +134,8 @@ def _rule(rule: Rule) -> str:
         f"- found in: {rule.population or 'no population; a convention or a text'}"
         + (f" (n = {rule.sample_size})" if rule.sample_size else ""),
         *([f"- out of it: {rule.excludes}"] if rule.excludes else []),
-        f"- certainty: {rule.certainty}",
+        f"- certainty: {rule.earned_certainty}",
+        f"- {_check(rule)}",
     ]
     if rule.alternative_to:
         lines.append(f"- used where `{rule.alternative_to}` gives no class")
@@ -146,6 +183,8 @@ def _conditions(when: AppliesWhen) -> str:
         parts.append(f"phase certainly {' or '.join(when.phases)}")
     if when.min_age_years is not None:
         parts.append(f"age known and at least {when.min_age_years:g} years")
+    if when.below_age_years is not None:
+        parts.append(f"age known and below {when.below_age_years:g} years")
     if when.sex_known:
         parts.append("sex known")
     if when.body_size_known:

@@ -430,18 +430,18 @@ def _without_alternatives(rules: Rules, results: list[tuple[str, Outcome]]) -> l
     and an alternative is not listed beside a rule that has its number and waits for something.
     """
     gave = {rule_id: outcome.kind for rule_id, outcome in results if isinstance(outcome, Assessment)}
-    alternatives = {r.id: r.alternative_to for r in rules.rules if r.alternative_to}
+    alternatives = rules.alternatives()
     waiting = {rule_id for rule_id, outcome in results if isinstance(outcome, Finding) and outcome.measurements}
     fits = {r: isinstance(o, Finding) and not o.reason.startswith(OTHER_PHASE) for r, o in results if o is not None}
-    both = [(one, other) for one, other in alternatives.items() if one in fits and other in fits]
+    both = [(one, other) for one, others in alternatives.items() for other in others if one in fits and other in fits]
     of_other_phase = {a for one, other in both for a, b in ((one, other), (other, one)) if fits[b] and not fits[a]}
     return [
         outcome
         for rule_id, outcome in _without_disagreement(results)
         if outcome is not None
         and not (isinstance(outcome, Finding) and rule_id in of_other_phase)
-        and alternatives.get(rule_id) not in gave
-        and not (isinstance(outcome, Finding) and alternatives.get(rule_id) in waiting)
+        and gave.keys().isdisjoint(alternatives.get(rule_id, ()))
+        and not (isinstance(outcome, Finding) and not waiting.isdisjoint(alternatives.get(rule_id, ())))
         and not (isinstance(outcome, Finding) and outcome.kind in gave.values())
     ]
 

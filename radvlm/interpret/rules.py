@@ -8,6 +8,7 @@ always falls into exactly one class; and a rule lists the conditions it needs, s
 from __future__ import annotations
 
 import itertools
+from datetime import date
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -23,6 +24,8 @@ from radvlm.types.scan_measurements import PHASES
 from radvlm.types.urgency import Urgency
 
 Text = Annotated[str, Field(min_length=1, max_length=400)]
+Address = Annotated[str, Field(pattern=r"^https?://\S+$")]
+Certainty = Literal["high", "medium", "uncertain"]
 T = TypeVar("T", "Rule", "Unmeasured")
 
 
@@ -104,7 +107,7 @@ class AppliesWhen(_Strict):
 
     Attributes:
         phases: contrast phases; the scan is certainly in one of them.
-        min_age_years: the age is known and at least this.
+        min_age_years, below_age_years: the age is known and at least, or below, this.
         sex_known: the sex is known (for rules with ``classes_by_sex``).
         complete: the structure is not cut by the field of view.
         min_long_axis_mm: a lesion is at least this long, and at least two slices.
@@ -116,6 +119,7 @@ class AppliesWhen(_Strict):
 
     phases: tuple[str, ...] = ()
     min_age_years: Annotated[float, Field(ge=0, le=130)] | None = None
+    below_age_years: Annotated[float, Field(gt=0, le=130)] | None = None
     sex_known: bool = False
     complete: bool = False
     min_long_axis_mm: Annotated[float, Field(gt=0)] | None = None
@@ -132,6 +136,25 @@ class AppliesWhen(_Strict):
         if unknown:
             raise ValueError(f"phases are among {', '.join(PHASES)}, not {', '.join(sorted(unknown))}")
         return value
+
+
+_ONE_LESS: dict[Certainty, Certainty] = {"high": "medium", "medium": "uncertain", "uncertain": "uncertain"}
+
+
+class SourceCheck(_Strict):
+    """How the citation of a rule was looked up on a public page.
+
+    Attributes:
+        day: of the check.
+        at: the page.
+        found: what stands there: the limit, the number of people, the DOI, and what was not seen.
+        limit_seen: false where the page shows the publication but not this limit.
+    """
+
+    day: date
+    at: Address
+    found: Text
+    limit_seen: bool = True
 
 
 class Rule(_Strict):
@@ -154,7 +177,8 @@ class Rule(_Strict):
         scale: ``bsa`` divides the value by the body surface area in m2 (Mosteller), ``height squared`` by the square of
             the height in m; ``spleen by weight`` is percent of the upper limit for the weight (``spleen_limit_ml``).
         stations, except_stations: lymph nodes of these stations only, or of all others.
-        alternative_to: skipped when the rule of that id gave a class for the same structure.
+        alternative_to: skipped when the rule of that id, or one that it stands in for itself, gave a class for the
+            same structure.
         section: report section; by default that of the structure.
         classes, classes_by_sex: exactly one of the two. ``{value}`` in a category or headline is the measured value.
         also: further measurements that must lie within limits, else no class is given.
@@ -162,8 +186,10 @@ class Rule(_Strict):
         quiet: where the rule cannot be applied, the report does not list that; the reason stands in the tables.
         detail: said only where a lesion is described in full.
         graded: the classes are degrees of one thing, so that a value at a limit is "at least" of the lower degree.
-        source: citation. certainty: how well the number is supported; ``high`` is earned by a ``doi`` or ``url`` and a
-            ``population``.
+        source: citation. certainty: how well the source supports the number; ``high`` is earned by a ``doi`` or
+            ``url`` and a ``population``. Reports say ``earned_certainty``.
+        convention: the limit is this library's own, so that there is no source to check.
+        checked: on which public page the limit was found; None while it is cited from memory.
         doi, url: where the source is found.
         population: in whom the limit was found, and sample_size: in how many (None where no number applies).
         excludes: who is out of it.
@@ -194,9 +220,11 @@ class Rule(_Strict):
     detail: bool = False
     graded: bool = False
     source: Text
-    certainty: Literal["high", "medium", "uncertain"]
+    certainty: Certainty
+    convention: bool = False
+    checked: SourceCheck | None = None
     doi: Annotated[str, Field(pattern=r"^10\.\d{4,9}/\S+$")] | None = None
-    url: Annotated[str, Field(pattern=r"^https://\S+$")] | None = None
+    url: Address | None = None
     population: str = ""
     sample_size: Annotated[int, Field(gt=0)] | None = None
     excludes: str = ""
@@ -232,9 +260,21 @@ class Rule(_Strict):
             raise ValueError(f"`scale: {self.scale}` needs applies_when.{needed[self.scale][0]}")
         if self.certainty == "high" and not ((self.doi or self.url) and self.population):
             raise ValueError("certainty high is earned by a `doi` or `url` and a `population`")
+        if self.convention and (self.certainty != "uncertain" or self.checked is not None):
+            raise ValueError("a limit that is a convention is `uncertain`, and has no source that was `checked`")
         for classes in (self.classes, *self.classes_by_sex.values()):
             _check_ascending(classes)
         return self
+
+    @property
+    def is_source_checked(self) -> bool:
+        """True where a public page states the limit."""
+        return self.checked is not None and self.checked.limit_seen
+
+    @property
+    def earned_certainty(self) -> Certainty:
+        """``certainty``, one step less while nobody has seen the limit on a public page; reports say this one."""
+        return self.certainty if self.is_source_checked else _ONE_LESS[self.certainty]
 
     def classes_for(self, sex: str | None) -> tuple[RuleClass, ...]:
         return self.classes or self.classes_by_sex[sex]  # type: ignore[index]
@@ -334,6 +374,17 @@ class Rules(_Strict):
             if repeated:
                 raise ValueError(f"ids are unique, repeated: {', '.join(repeated)}")
         return self
+
+    def alternatives(self) -> dict[str, tuple[str, ...]]:
+        """{id of a rule: ids of the rules that it stands in for, nearest first}."""
+        stands_for = {r.id: r.alternative_to for r in self.rules if r.alternative_to}
+        found: dict[str, tuple[str, ...]] = {}
+        for rule_id in stands_for:
+            chain = [rule_id]
+            while (after := stands_for.get(chain[-1])) is not None and after not in chain:
+                chain.append(after)
+            found[rule_id] = tuple(chain[1:])
+        return found
 
     def rule(self, rule_id: str) -> Rule:
         found = next((r for r in self.rules if r.id == rule_id), None)

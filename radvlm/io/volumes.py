@@ -28,6 +28,7 @@ from radvlm.io.hu_rulers import doubt_of
 from radvlm.io.interleaving import refuse_interleaved
 from radvlm.io.odd_slices import odd_slices
 from radvlm.io.raw import RawImage
+from radvlm.io.row_lengths import refuse_wrong_rows
 from radvlm.io.shear import perpendicular
 from radvlm.io.size_rulers import check_scan_size
 from radvlm.io.slice_order import disordered_slices
@@ -107,6 +108,7 @@ def load_volume(
 
 
 def _volume(raw: RawImage) -> Volume:
+    refuse_wrong_rows(raw.array)
     raw = perpendicular(raw, is_scan=True)
     refuse_interleaved(raw.array)
     seen = (*raw.decisions, *odd_slices(raw.array, raw.affine), *disordered_slices(raw.array, raw.affine))

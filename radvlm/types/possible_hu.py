@@ -21,14 +21,19 @@ class PossibleHu:
         structures: names, ``*`` standing for anything.
         phase: contrast phase that it holds for, "" for any.
         low, high: limits of the median, HU, both possible.
+        basis: ``looked up`` on a public page, ``physics`` of air, fat, water, calcium, iodine and metal, or a
+            ``convention``.
         source: where the extremes come from.
+        checked: day and address of what was looked up, else "".
     """
 
     structures: tuple[str, ...]
     phase: str
     low: float
     high: float
+    basis: str
     source: str
+    checked: str
 
     def holds(self, median_hu: float) -> bool:
         return self.low <= median_hu <= self.high
@@ -39,7 +44,15 @@ def possible_hu_table() -> tuple[PossibleHu, ...]:
     """Every row, in order."""
     rows = package_rows("radvlm.types", "possible_hu.csv")
     return tuple(
-        PossibleHu(tuple(row["structures"].split()), row["phase"], float(row["low"]), float(row["high"]), row["source"])
+        PossibleHu(
+            tuple(row["structures"].split()),
+            row["phase"],
+            float(row["low"]),
+            float(row["high"]),
+            row["basis"],
+            row["source"],
+            row["checked"],
+        )
         for row in rows
     )
 

@@ -15,12 +15,17 @@ from radvlm.types.csv_tables import package_rows
 
 @dataclass(frozen=True)
 class PossibleSize:
-    """One row: names (``*`` stands for anything), largest volume and length (None: no limit), and their source."""
+    """One row: names (``*`` stands for anything), largest volume and length (None: no limit), and their source.
+
+    ``basis`` is ``looked up`` (on the page of ``checked``) or ``convention``.
+    """
 
     structures: tuple[str, ...]
     most_ml: float | None
     most_mm: float | None
+    basis: str
     source: str
+    checked: str
 
 
 @cache
@@ -28,7 +33,14 @@ def possible_size_table() -> tuple[PossibleSize, ...]:
     """Every row, in order."""
     rows = package_rows("radvlm.types", "possible_sizes.csv")
     return tuple(
-        PossibleSize(tuple(row["structures"].split()), _limit(row["most_ml"]), _limit(row["most_mm"]), row["source"])
+        PossibleSize(
+            tuple(row["structures"].split()),
+            _limit(row["most_ml"]),
+            _limit(row["most_mm"]),
+            row["basis"],
+            row["source"],
+            row["checked"],
+        )
         for row in rows
     )
 

@@ -39,7 +39,7 @@ def _schemes() -> list[dict[str, Any]]:
 def _rules() -> list[dict[str, Any]]:
     from radvlm.interpret import load_rules
 
-    return [{"id": r.id, "source": r.source, "certainty": r.certainty} for r in load_rules().rules]
+    return [{"id": r.id, "source": r.source, "certainty": r.earned_certainty} for r in load_rules().rules]
 
 
 def _versions() -> dict[str, str]:

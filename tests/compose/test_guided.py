@@ -424,11 +424,11 @@ def test_a_report_in_which_a_model_contradicts_the_masks_is_refused(abdomen: tup
 
 def test_true_prose_takes_the_place_of_the_template(abdomen: tuple[Finding, ...]) -> None:
     drafts = (
-        Draft("spleen", "The spleen measures 423 mL, enlarged; mean attenuation 118 HU."),
+        Draft("spleen", "The spleen measures 523 mL, enlarged; mean attenuation 118 HU."),
         Draft("kidneys", "- No right renal cyst.\n- No renal cyst."),
     )
     report = guided_report(abdomen, _reading((), *drafts))
-    assert _line(report, "Spleen") == "Spleen: The spleen measures 423 mL, enlarged; mean attenuation 118 HU."
+    assert _line(report, "Spleen") == "Spleen: The spleen measures 523 mL, enlarged; mean attenuation 118 HU."
     assert report.model.drafts.accepted == 2
     assert [r.rejected for r in report.replacements] == ["No renal cyst."]
     assert "No right renal cyst." in _line(report, "Kidneys, ureters and bladder")
@@ -439,7 +439,7 @@ def test_prose_that_says_less_is_not_taken(abdomen: tuple[Finding, ...]) -> None
     plain = compose_report(abdomen)
     for draft in (
         Draft("spleen", "The spleen is enlarged."),
-        Draft("spleen", "The spleen measures 423 mL."),
+        Draft("spleen", "The spleen measures 523 mL."),
         Draft("liver", "Three liver lesions."),
         Draft("lungs", "The right lower lobe is seen."),
         Draft("biliary", "Gallstone."),

@@ -90,7 +90,7 @@ def test_complete_abdomen() -> None:
         "lesions: 2.3 x 1.8 cm in segment VI, 44 HU in the portal venous phase; 1.4 x 1.1 cm in segment IV, 47 HU; "
         "7 x 5 mm in segment II, too small to characterize."
     )
-    assert _line(report, "Spleen") == "Spleen: Volume 423 mL, enlarged; mean attenuation 118 HU."
+    assert _line(report, "Spleen") == "Spleen: Volume 523 mL, enlarged; mean attenuation 118 HU."
     assert "1.2 x 0.9 cm gallstone." in report.text and "Right pleural effusion, 124 mL" in report.text
     assert (
         "2.1 x 2.0 cm hypoattenuating renal cyst in the upper pole of the left kidney, 7 HU in the portal venous "
@@ -98,7 +98,7 @@ def test_complete_abdomen() -> None:
     ) in report.text
     assert _impression(report) == [
         "Three hypoattenuating liver lesions, the largest 2.3 x 1.8 cm in segment VI.",
-        "Splenomegaly (423 mL).",
+        "Splenomegaly (523 mL).",
         "Right pleural effusion, 124 mL.",
         "1.2 x 0.9 cm gallstone.",
         "2.1 x 2.0 cm hypoattenuating renal cyst in the upper pole of the left kidney, fluid attenuation.",

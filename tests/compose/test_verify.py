@@ -234,23 +234,23 @@ def test_lists_share_their_predicate(two_kidneys: tuple[Finding, ...]) -> None:
 @pytest.mark.parametrize(
     ("text", "true"),
     [
-        ("Volume 423 mL, enlarged.", True),
-        ("Enlarged spleen, 423 mL.", True),
-        ("Splenomegaly (423 mL).", True),
-        ("Volume 423 mL, normal in size.", False),
-        ("Volume 423 mL, not enlarged.", False),
-        ("Volume 423 mL, markedly enlarged.", False),
+        ("Volume 523 mL, enlarged.", True),
+        ("Enlarged spleen, 523 mL.", True),
+        ("Splenomegaly (523 mL).", True),
+        ("Volume 523 mL, normal in size.", False),
+        ("Volume 523 mL, not enlarged.", False),
+        ("Volume 523 mL, markedly enlarged.", False),
         ("No splenomegaly.", False),
-        ("Volume 423 mL.", True),
+        ("Volume 523 mL.", True),
         ("Volume 424 mL, enlarged.", False),
-        ("Volume 423 cm.", False),
+        ("Volume 523 cm.", False),
         ("Spleen enlarged, 118 HU.", True),
         ("Spleen enlarged, 118 mL.", False),
         ("Spleen enlarged, -118 HU.", False),
-        ("Liver enlarged, 423 mL.", False),
+        ("Liver enlarged, 523 mL.", False),
         ("Spleen unremarkable.", False),
         ("Spleen enlarged, stable.", False),
-        ("Spleen enlarged 423.", False),
+        ("Spleen enlarged 523.", False),
     ],
 )
 def test_spleen(findings: tuple[Finding, ...], text: str, true: bool) -> None:
@@ -340,7 +340,7 @@ def test_a_report_that_counts_must_cite_all(findings: tuple[Finding, ...]) -> No
     with pytest.raises(VerificationError, match="leaves out"):
         verify_report(replace(report, sentences=(*report.sentences, short)))
     false = Sentence(
-        "Volume 423 mL, normal in size.",
+        "Volume 523 mL, normal in size.",
         "spleen",
         tuple(f for f in findings if f.site == "spleen" and f.kind == "organ"),
     )

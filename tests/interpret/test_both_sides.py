@@ -25,8 +25,8 @@ STEPS = (-1.0, -0.51, -0.49, -0.02, 0.0, 0.02, 0.49, 0.51, 1.0)
 JUDGED = [r for r in load_rules().rules if r.level in ("structure", "lesion", "table") and r.unit != "degree"]
 
 
-def _patient(sex: str) -> Patient:
-    return Patient(sex=sex, age_years=60, height_cm=180, weight_kg=80)  # 2.0 m2
+def _patient(sex: str, age_years: float = 60) -> Patient:
+    return Patient(sex=sex, age_years=age_years, height_cm=180, weight_kg=80)  # 2.0 m2
 
 
 def _measured(rule: Rule, value: float, error: float | None) -> tuple[Measurement, ...]:
@@ -89,7 +89,9 @@ def _error(rule: Rule, step: float) -> float:
 
 
 def _said(rule: Rule, numbers: Measurements, sex: str, *, prove: bool) -> list[Citable]:
-    findings = interpret(numbers, patient=_patient(sex))
+    when = rule.applies_when
+    age = 60 if when.below_age_years is None else max(when.min_age_years or 0, when.below_age_years - 1)
+    findings = interpret(numbers, patient=_patient(sex, age))
     if prove:
         compose_report(findings)  # every sentence, the hedged ones too
     return [

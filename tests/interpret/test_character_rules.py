@@ -216,3 +216,38 @@ def test_a_ground_glass_nodule_has_no_class_of_solid_ones() -> None:
             nodule = with_numbers(nodule, solid_fraction=solid)
         found = interpret(hand_made.numbers([hand_made.organ("lung_right")], [nodule]), patient=ADULT)
         assert [f.category for f in citable(found) if f.kind == "nodule_size_class"] == [words], solid
+
+
+@pytest.mark.parametrize(
+    ("age", "sex", "index", "low", "people"),
+    [
+        (18, "M", 45.3, True, "18 to 40 years"),
+        (39.9, "M", 45.4, False, "18 to 40 years"),
+        (40, "M", 44.8, True, "40 to 59 years"),
+        (59.9, "M", 44.9, False, "40 to 59 years"),
+        (60, "M", 39.6, True, "60 years and more"),
+        (85, "M", 39.7, False, "60 years and more"),
+        (39, "F", 34.3, True, "18 to 40 years"),
+        (40, "F", 34.7, True, "40 to 59 years"),
+        (59, "F", 34.8, False, "40 to 59 years"),
+        (60, "F", 31.1, True, "60 years and more"),
+        (90, "F", 31.2, False, "60 years and more"),
+    ],
+)
+def test_a_muscle_index_is_compared_with_people_of_that_age(age, sex, index, low, people) -> None:
+    area = index * 100 * 1.8**2
+    patient = dataclasses.replace(ADULT, age_years=age, sex=sex, height_cm=180)
+    numbers = hand_made.numbers([hand_made.organ("skeletal_muscle", 9000, area_l3=area)])
+    (said,) = [f for f in citable(interpret(numbers, patient=patient)) if f.kind == "low_muscle_area"]
+    assert (said.status is Status.PRESENT) is low and said.category.endswith(
+        f"below that of healthy adults of {people}"
+    )
+    assert f"index {index:.1f} cm2/m2" in said.category
+    compose_report(interpret(numbers, patient=patient))
+
+
+def test_without_age_a_muscle_index_waits_once() -> None:
+    patient = dataclasses.replace(ADULT, age_years=None, height_cm=180)
+    numbers = hand_made.numbers([hand_made.organ("skeletal_muscle", 9000, area_l3=13000.0)])
+    found = [f for f in citable(interpret(numbers, patient=patient)) if f.kind == "low_muscle_area"]
+    assert len(found) == 1 and found[0].status is Status.NOT_ASSESSED and found[0].measurements

@@ -80,7 +80,7 @@ def test_age_decides(patient: Patient, reason: str) -> None:
 
 
 def test_enlarged_spleen() -> None:
-    finding = _one(interpret(hand_made.numbers([hand_made.organ("spleen", 398.6)]), patient=ADULT), "splenomegaly")
+    finding = _one(interpret(hand_made.numbers([hand_made.organ("spleen", 430.6)]), patient=ADULT), "splenomegaly")
     assert finding.status is Status.PRESENT and finding.regions[0].id == "spleen" and finding.urgency is Urgency.DAYS
 
 

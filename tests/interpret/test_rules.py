@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -49,9 +50,19 @@ def test_every_rule_names_its_source_and_certainty() -> None:
         ("spleen_volume", 106, "small for an adult", "present"),
         ("spleen_volume", 107, "normal in size", "absent"),
         ("spleen_volume", 314, "normal in size", "absent"),
-        ("spleen_volume", 315, "above the usual volume, within the limit for a heavy patient", "indeterminate"),
-        ("spleen_volume", 398, "above the usual volume, within the limit for a heavy patient", "indeterminate"),
-        ("spleen_volume", 399, "enlarged", "present"),
+        ("spleen_volume", 315, "above the usual volume, not clearly enlarged", "indeterminate"),
+        ("spleen_volume", 430, "above the usual volume, not clearly enlarged", "indeterminate"),
+        ("spleen_volume", 431, "enlarged", "present"),
+        ("bowel_diameter_colon", 60, "not dilated", "absent"),
+        ("bowel_diameter_colon", 61, "wider than 6 cm, the limit of the colon without the cecum", "indeterminate"),
+        ("bowel_diameter_colon", 90, "wider than 6 cm, the limit of the colon without the cecum", "indeterminate"),
+        ("bowel_diameter_colon", 91, "dilated", "present"),
+        ("nodule_attenuation_type", 5, "ground-glass", "present"),
+        ("nodule_attenuation_type", 6, "part-solid", "present"),
+        ("trachea_shape", 0.5, "narrow from side to side, tracheal index {value}", "present"),
+        ("trachea_shape", 0.51, "tracheal index {value}, not narrow from side to side", "absent"),
+        ("renal_lesion_attenuation", -10.0, None, "present"),
+        ("renal_lesion_attenuation", -9.0, "fluid attenuation", "present"),
         ("liver_attenuation", 40, "in the range of moderate to severe steatosis", "present"),
         (
             "liver_attenuation",
@@ -82,7 +93,7 @@ def test_every_rule_names_its_source_and_certainty() -> None:
         ("fleischner_size", 8.0, "6 to 8 mm by mean diameter", "present"),
     ],
 )
-def test_limits_fall_on_the_published_side(rule_id: str, value: float, category: str, status: str) -> None:
+def test_limits_fall_on_the_published_side(rule_id: str, value: float, category: str | None, status: str) -> None:
     outcome = next(c for c in load_rules().rule(rule_id).classes if c.holds(value))
     assert (outcome.category, outcome.status) == (category, status)
 
@@ -199,6 +210,52 @@ def test_every_rule_says_in_whom_its_limit_was_found_and_certainty_is_earned(tmp
         load_rules(_write(tmp_path, rules=[{**RULE, "certainty": "high", "population": "adults"}]))
     earned = {**RULE, "certainty": "high", "population": "adults", "doi": "10.1000/182"}
     assert load_rules(_write(tmp_path, rules=[earned])).rule("my_rule").doi == "10.1000/182"
+
+
+def test_certainty_is_one_step_less_while_nobody_saw_the_limit(tmp_path: Path) -> None:
+    check = {"day": "2026-11-29", "at": "https://example.org/abstract", "found": "limit and DOI"}
+    high = {"certainty": "high", "population": "adults", "doi": "10.1000/182"}
+    earned = {
+        name: load_rules(_write(tmp_path, rules=[{**RULE, **more}])).rule("my_rule").earned_certainty
+        for name, more in {
+            "high, from memory": high,
+            "medium, from memory": {},
+            "high, checked": {**high, "checked": check},
+            "high, limit not seen": {**high, "checked": {**check, "limit_seen": False}},
+            "convention": {"certainty": "uncertain", "convention": True},
+        }.items()
+    }
+    assert earned == {
+        "high, from memory": "medium",
+        "medium, from memory": "uncertain",
+        "high, checked": "high",
+        "high, limit not seen": "medium",
+        "convention": "uncertain",
+    }
+    for wrong in ({"convention": True}, {"certainty": "uncertain", "convention": True, "checked": check}):
+        with pytest.raises(InputError, match="convention"):
+            load_rules(_write(tmp_path, rules=[{**RULE, **wrong}]))
+
+
+def test_every_built_in_source_was_looked_up_or_is_a_convention_and_the_docs_say_which() -> None:
+    text = (ROOT / "docs" / "rules.md").read_text(encoding="utf-8")
+    for rule in load_rules().rules:
+        assert rule.convention != (rule.checked is not None), rule.id
+        words = "convention" if rule.convention else "checked" if rule.is_source_checked else "limit not seen"
+        assert re.search(rf"^\| {rule.id} \| {rule.earned_certainty} \| .*{words}", text, re.MULTILINE), rule.id
+
+
+def test_reports_carry_the_certainty_that_was_earned() -> None:
+    from radvlm.interpret.assess import reference
+
+    rule = load_rules().rule("spleen_volume_by_weight")
+    assert (rule.certainty, rule.is_source_checked, reference(rule).certainty) == ("medium", False, "uncertain")
+
+
+def test_a_rule_stands_in_for_all_before_it() -> None:
+    stands_for = load_rules().alternatives()
+    assert stands_for["muscle_area"] == ("muscle_index_from_60", "muscle_index_from_40", "muscle_index")
+    assert stands_for["spleen_volume"] == ("spleen_volume_by_weight",)
 
 
 def test_docs_show_both_sides_of_each_limit_in_the_words_of_reports() -> None:

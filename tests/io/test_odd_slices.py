@@ -100,3 +100,17 @@ def test_real_scans_have_none(real_data) -> None:
     for path in (real_data / "plain_abdomen" / "ct.nii.gz", real_data / "upper_abdomen_dicom"):
         volume = load_volume(path)
         assert not any(d.step == "slices" for d in volume.decisions) and volume.attenuation_doubt == ""
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("by_hu", [60, -60, 100])
+def test_a_part_of_every_slice_with_another_offset_is_told(scan, axis, by_hu) -> None:
+    hu, affine = scan
+    changed = hu.copy()
+    part = [slice(None)] * 3
+    part[axis] = slice(0, hu.shape[axis] // 2 - 2)
+    changed[tuple(part)] += by_hu
+    (told,) = odd_slices(changed, affine)
+    assert told.step == "attenuation" and "along a plane that cuts through every slice" in told.what
+    turned = np.transpose(changed, (1, 2, 0)), affine[:, [1, 2, 0, 3]]
+    assert [d.what for d in odd_slices(*turned)] == [told.what]

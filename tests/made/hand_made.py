@@ -169,7 +169,7 @@ def plain_abdomen(liver_hu: float = 45.0, spleen_hu: float = 50.0) -> Measuremen
 def complete_abdomen() -> Measurements:
     """A complete abdomen with liver lesions, a renal cyst, a large spleen, a gallstone and an effusion."""
     organs = [organ(n, *NOW.get(n, (50, 60))) for n in ABDOMEN if n != "spleen"]
-    organs += [organ("spleen", 423.4, 118, extent_si=139), *[organ(n, 40, 190) for n in SPINE]]
+    organs += [organ("spleen", 523.4, 118, extent_si=139), *[organ(n, 40, 190) for n in SPINE]]
     organs += [organ(f"liver_segment_{n}", 180, 104) for n in range(1, 9)]
     organs += [
         organ("pleural_effusion_right", 124.0, 6),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 import numpy as np
@@ -115,6 +116,8 @@ def test_what_only_one_phase_forbids() -> None:
 def test_every_row_is_of_known_structures_and_has_a_source() -> None:
     for row in possible_hu_table():
         assert row.low < row.high and row.source and row.phase in ("", *PHASES)
+        assert row.basis in ("looked up", "physics", "convention")
+        assert bool(re.fullmatch(r"\d{4}-\d\d-\d\d https?://\S+", row.checked)) is (row.basis == "looked up"), row
         for pattern in row.structures:
             assert any(possible_hu(name, row.phase) is row for name in structures()), pattern
             if "*" not in pattern:

@@ -80,5 +80,6 @@ def test_a_phantom_has_possible_sizes() -> None:
 def test_every_row_is_of_known_structures_and_has_a_source() -> None:
     for row in possible_size_table():
         assert row.source and (row.most_ml or row.most_mm)
+        assert (row.basis, row.checked[:2]) in (("looked up", "20"), ("convention", "")), row
         for pattern in row.structures:
             assert any(possible_size(name) is row for name in structures()), pattern

@@ -1,0 +1,60 @@
+"""Pixels that fit rows or slices of another length than stated are refused; honest images of any order are not."""
+
+from __future__ import annotations
+
+from itertools import permutations
+
+import numpy as np
+import pytest
+
+from radvlm.errors import GridError
+from radvlm.io import load_volume
+from radvlm.io.row_lengths import refuse_wrong_rows
+from radvlm.phantom import PhantomSpec, make_phantom
+
+
+@pytest.fixture(scope="module")
+def stored() -> np.ndarray:
+    """Voxels in the order of a file: the first axis fastest."""
+    made = make_phantom(PhantomSpec(seed=3, region="abdomen", spacing_mm=(5.0, 5.0, 6.0)))
+    return np.asfortranarray(made.volume.hu[2:82])
+
+
+def reshaped(stored: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
+    flat = np.resize(stored.ravel(order="F"), int(np.prod(shape)))
+    return flat.reshape(shape, order="F")
+
+
+def test_rows_that_were_halved_or_doubled_and_lost_bytes_name_the_right_length(stored) -> None:
+    columns, rows, slices = stored.shape
+    for shape in (
+        (columns // 2, rows * 2, slices),
+        (columns * 2, rows // 2, slices),
+        (columns + 4, rows, slices),
+        (columns - 3, rows, slices),
+        (rows, columns, slices),
+    ):
+        with pytest.raises(GridError, match=f"they fit rows of {columns} pixels, and the header says {shape[0]}"):
+            refuse_wrong_rows(reshaped(stored, shape))
+
+
+def test_sizes_of_exchanged_axes_name_the_right_count_of_rows(stored) -> None:
+    columns, rows, slices = stored.shape
+    with pytest.raises(GridError, match=f"they fit slices of {rows} rows, and the header says {slices}"):
+        refuse_wrong_rows(reshaped(stored, (columns, slices, rows)))
+
+
+@pytest.mark.parametrize("noise_hu", [0, 150])
+def test_an_honest_image_passes_in_every_order_of_its_axes(stored, noise_hu) -> None:
+    noise = np.random.default_rng(1).normal(0, noise_hu, stored.shape)
+    hu = np.rint(stored + noise).astype(np.int16)
+    for order in permutations(range(3)):
+        refuse_wrong_rows(np.asfortranarray(hu.transpose(order)))
+        refuse_wrong_rows(np.ascontiguousarray(hu.transpose(order)))
+        refuse_wrong_rows(hu.transpose(order))
+
+
+def test_an_array_of_the_caller_is_asked_too(stored) -> None:
+    columns, rows, slices = stored.shape
+    with pytest.raises(GridError, match="the header says"):
+        load_volume(reshaped(stored, (columns // 2, rows * 2, slices)), affine=np.diag([5.0, 5.0, 6.0, 1.0]))
