@@ -9,17 +9,17 @@ $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install -q --disable-pip-version-check uv
 	$(BIN)/uv pip install -q --python $(BIN)/python -c constraints.txt -e ".[dev,fast]"
-	$(BIN)/python -m compileall -qq .venv/lib || true
+	$(BIN)/python -m compileall -qq .venv/lib radvlm || true
 	touch $(READY)
 
 demo: $(READY)      ## a phantom with known lesions, its report and its page
 	$(BIN)/radvlm demo -o out/demo
 
 test: $(READY)      ## every test
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 quick: $(READY)     ## without the slow and the browser tests
-	$(BIN)/python -m pytest -n 2 -m "not slow and not browser"
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not browser"
 
 lint: $(READY)
 	$(BIN)/ruff format --check radvlm tests eval examples

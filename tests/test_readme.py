@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from radvlm.cli.main import main
+from radvlm.workflows.saved_report import OUTPUT_FILES
 
 README = Path(__file__).resolve().parents[1] / "README.md"
 BLOCK = re.compile(r"```(\w+)\n(.*?)```", re.S)
@@ -27,7 +28,7 @@ def blocks() -> list[tuple[str, str]]:
 def test_readme_runs_and_prints_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     namespace: dict[str, object] = {}
-    printed, ran = "", 0
+    printed, ran, ran_demo = "", 0, False
     for kind, code in blocks():
         if kind == "python" and "not executed by the tests" not in code:
             out = io.StringIO()
@@ -45,7 +46,11 @@ def test_readme_runs_and_prints_what_it_says(tmp_path: Path, monkeypatch: pytest
                     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(io.StringIO()):
                         assert main(shlex.split(line.removeprefix("$ radvlm "))) == 0, line
                     printed, ran = out.getvalue(), ran + 1
-    assert ran >= 3
+                    if line.startswith("$ radvlm demo "):
+                        assert "IMPRESSION:" in printed
+                        assert {path.name for path in Path(line.split()[-1]).iterdir()} == set(OUTPUT_FILES)
+                        ran_demo = True
+    assert ran >= 3 and ran_demo
 
 
 def test_readme_links_point_to_files() -> None:

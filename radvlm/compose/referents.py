@@ -19,6 +19,7 @@ from radvlm.wording.numbers import named_number
 from radvlm.wording.style import Style
 from radvlm.wording.vocabulary import base_name, plural, tokenize
 
+_IN_EACH_UNIT = (Style(length_unit="cm"), Style(length_unit="mm"))
 CUT_PHRASES = ("incompletely imaged", "partly imaged", "imaged part")
 
 
@@ -164,7 +165,7 @@ def _words_of_finding(finding: Finding) -> list[str]:
         said.append(finding.reason)
     if finding.cut_by:
         said += CUT_PHRASES
-    said += [named_number(m, Style(length_unit=unit)) for m in finding.measurements for unit in ("cm", "mm")]
+    said += [named_number(m, style) for m in finding.measurements for style in _IN_EACH_UNIT]
     if finding.phase:
         said.append(f"in the {finding.phase} phase")
     if finding.kind == "contrast_phase" and finding.status is Status.INDETERMINATE:

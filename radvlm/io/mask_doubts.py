@@ -17,6 +17,7 @@ import numpy as np
 
 from radvlm.io.lone_sides import spine_mm
 from radvlm.io.mask_fit import MaskPoints, fits_of_each
+from radvlm.io.mask_nudges import nudged_alone
 from radvlm.types.anatomy import structure
 from radvlm.types.segmentation import Segmentation
 
@@ -63,6 +64,11 @@ def single_doubts(points: MaskPoints, segmentation: Segmentation, hu: np.ndarray
             f"The mask of the {structure(name).words} alone looks mirrored along {_AXES[axis]}; it is not interpreted."
         )
         unsure.setdefault(name, "its mask looks mirrored")
+    if len(points.names) > 1:
+        for name, how in nudged_alone(points, segmentation, hu):
+            if name not in unsure:
+                doubts.append(f"The mask of the {structure(name).words} alone looks {how}; it is not interpreted.")
+                unsure[name] = f"its mask looks {how}"
     return SingleDoubts(tuple(doubts), tuple(unsure.items()))
 
 

@@ -93,13 +93,15 @@ class Alternative:
     axis: int | None = None
 
 
-def sample_points(segmentation: Segmentation) -> MaskPoints | None:
+def sample_points(segmentation: Segmentation, only: str = "") -> MaskPoints | None:
     """Points of every structure with an outline of its own; None where there are too few to say anything.
 
-    Lesions are sampled only where hardly anything else is there: they may look like what is around them.
+    Lesions are sampled only where hardly anything else is there: they may look like what is around them. ``only``
+    names one structure, which then has as many points as there may be.
     """
     rng = np.random.default_rng(0)
-    names = [name for name in segmentation.present if structure(name).kind not in NOT_SAMPLED]
+    present = (only,) if only else segmentation.present
+    names = [name for name in present if structure(name).kind not in NOT_SAMPLED]
     organs = [name for name in names if structure(name).kind != "lesion"]
     names = organs or names
     most = int(np.clip(TOTAL_POINTS // max(len(names), 1), FEWEST_POINTS, MOST_POINTS))
@@ -142,7 +144,7 @@ def sample_points(segmentation: Segmentation) -> MaskPoints | None:
 def fit_of(points: MaskPoints, hu: np.ndarray) -> Fit:
     """How the masks fit as they lie."""
     values = hu[tuple(points.index.T)]
-    return _Scorer(points).fit(values, np.ones(points.count, bool))
+    return Scorer(points).fit(values, np.ones(points.count, bool))
 
 
 def fits_of_each(points: MaskPoints, values: np.ndarray, used: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -150,12 +152,12 @@ def fits_of_each(points: MaskPoints, values: np.ndarray, used: np.ndarray) -> tu
 
     ``values`` (N,) are the HU at the points and ``used`` (N,) says which of them count.
     """
-    return _Scorer(points).each(values, used)
+    return Scorer(points).each(values, used)
 
 
 def alternatives(points: MaskPoints, hu: np.ndarray) -> list[Alternative]:
     """Placements that fit better than the present one in contrast and no worse in attenuation, best first."""
-    scorer = _Scorer(points)
+    scorer = Scorer(points)
     here = hu[tuple(points.index.T)]
     found: list[Alternative] = []
     for what, remedy, axis, moved in _placements(points):
@@ -170,7 +172,7 @@ def alternatives(points: MaskPoints, hu: np.ndarray) -> list[Alternative]:
     return sorted(found, key=lambda a: a.now.contrast - a.then.contrast)
 
 
-class _Scorer:
+class Scorer:
     """Fits of the same points at changing positions."""
 
     def __init__(self, points: MaskPoints) -> None:

@@ -22,6 +22,7 @@ import numpy as np
 from radvlm.io.lone_sides import LoneSides, lone_sides
 from radvlm.io.mask_doubts import single_doubts
 from radvlm.io.mask_fit import Alternative, Fit, MaskPoints, alternatives, fit_of, sample_points
+from radvlm.io.mask_nudges import nudged_together
 from radvlm.io.mask_order import (
     depth_order,
     height_order,
@@ -101,13 +102,17 @@ def placement_of(
         return Placement(_joined([*orders.reversed_words, moved]), best.remedy, fits=False, by_voxels=moved)
     if orders.reversed_words:
         return _scan_and_masks(orders)
-    if points.count >= MIN_POINTS and _is_foreign(points, fit):
+    if points.count >= MIN_POINTS and _is_foreign(points, fit) and not nudged_together(points, volume.hu):
         return Placement(doubts=(_foreign(fit),), fits=False)
     return _in_place(points, segmentation, volume, orders)
 
 
 def _in_place(points: MaskPoints, segmentation: Segmentation, volume: Volume, orders: _Orders) -> Placement:
     """Masks that lie right on the whole, with what is odd of single ones."""
+    nudged = nudged_together(points, volume.hu)
+    if nudged:
+        what = f"The masks look {nudged}, where they would fit the edges of this scan better"
+        return Placement(doubts=(*_doubts(orders), f"{what}: no attenuation under them is interpreted."), fits=False)
     single = single_doubts(points, segmentation, volume.hu)
     return Placement(doubts=(*_doubts(orders), *single.doubts), unsure=single.unsure)
 

@@ -45,10 +45,15 @@ LEAST_SHARES = 0.02
 #: back over slices that were made already does not.
 AWAY = 1.08
 #: A jump that an exchange of two parts would mend, and one that nothing mends: then by so many times as well more than
-#: slices as far apart as breathing moves organs at most (mm).
-GREAT_JUMP, BREAK, BEYOND_BREATHING, BREATHING_MM = 1.8, 2.5, 1.5, 25.0
+#: slices so far apart (mm). A step of breathing moves organs, but neither spine nor skin, and by 20 mm it makes slices
+#: differ less than that; 30 mm of missing slices, which move all, make them differ more in four of five places.
+GREAT_JUMP, BREAK, BEYOND_BREAK, BREAK_MM = 1.8, 1.9, 1.15, 15.0
+#: Breathing moves organs by this much (mm) at most.
+BREATHING_MM = 25.0
 #: Ends of a scan that show less of the body than this, against the place of a jump, are alike anyhow (vertex, toes).
 LEAST_END = 0.5
+#: The axis along which a file stacks its slices, and the share of the largest slice that inner ones across a body hold.
+STACKED, INNER_BODY = 2, 0.6
 #: So many places of jumps are looked at.
 MOST_JUMPS = 12
 #: How a slice may have been turned: the axes of (rows, columns) that were flipped.
@@ -69,6 +74,8 @@ def disordered_slices(hu: np.ndarray, affine: np.ndarray) -> tuple[Decision, ...
     lengths = np.linalg.norm(affine[:3, :3], axis=0)
     flips = _words_of_flips(affine[:3, :3] / lengths, upwards)
     found = told(_sampled(hu, upwards), flips, float(lengths[upwards]))
+    if not found and upwards != STACKED:
+        found = told_across(_sampled(hu, STACKED), float(lengths[STACKED]))
     return tuple(Decision("slices", f"{what} {_REMEDY}", warning=True) for what in found)
 
 
@@ -87,6 +94,26 @@ def told(stack: np.ndarray, flips: tuple[str, str], spacing_mm: float) -> list[s
     return mirrored or _out_of_order(look)
 
 
+def told_across(stack: np.ndarray, spacing_mm: float) -> list[str]:
+    """The same of coronal or sagittal slices, of which only copies and another order of the inner ones are told.
+
+    A body begins and ends across them, and is nearly its own mirror image, so that no jump and no mirror counts.
+    """
+    if len(np.unique(stack)) < FEWEST_VALUES:
+        return []
+    body = ((stack > SOFT_HU[0]) & (stack < METAL_HU)).mean((1, 2))
+    inner = np.flatnonzero(body >= INNER_BODY * body.max())
+    first, last = int(inner[0]), int(inner[-1])
+    if last - first + 1 < FEWEST_SLICES:
+        return []
+    repeated = _repeated(stack)
+    if repeated:
+        return [f"{repeated}: slices of one place stand in another."]
+    look = _Look(stack[first : last + 1], spacing_mm)
+    swapped = _exchanged(look, first)
+    return swapped or [*_reversed(look, first)][:1]
+
+
 class _Look:
     """Soft tissue of the slices, reduced, and how they differ from each other."""
 
@@ -97,7 +124,9 @@ class _Look:
         self.is_thick = spacing_mm > THICK_MM
         self.last = len(soft) - 1
         self.steps = _differences(soft[1:], soft[:-1])
-        self.far = min(max(2, int(np.ceil(BREATHING_MM / spacing_mm))), self.last)
+        self.far, self.beyond = (
+            min(max(2, int(np.ceil(mm / spacing_mm))), self.last) for mm in (BREATHING_MM, BREAK_MM)
+        )
         ends = [np.count_nonzero(stack < limit, axis=(1, 2)) / stack[0].size for limit in TISSUES_HU]
         self.shares = np.diff(np.stack([np.zeros(len(stack)), *ends, np.ones(len(stack))], axis=1))
         self.body = (soft > SOFT_HU[0] + 50).mean((1, 2))
@@ -115,14 +144,14 @@ class _Look:
         )
 
     def is_break(self, k: int) -> bool:
-        """True when the slices of step ``k`` differ more than breathing makes slices differ, and so do those around it.
+        """True when the slices of step ``k`` differ more than slices BREAK_MM apart, and so do those around it.
 
         One slice in which the patient moved leaves those alike.
         """
-        apart = [self.apart(*pair) for pair in self._far_pairs(k) if not pair[0] <= k < pair[1]]
+        apart = [self.apart(*pair) for pair in self._far_pairs(k, self.beyond) if not pair[0] <= k < pair[1]]
         if not apart or self.has_metal[k : k + 2].any():
             return False
-        limit = max(BREAK * self.usual(k), BEYOND_BREATHING * float(np.median(apart)))
+        limit = max(BREAK * self.usual(k), BEYOND_BREAK * float(np.median(apart)))
         pairs = [(k, k + 1), (max(k - 1, 0), k + 1), (k, min(k + 2, self.last))]
         return all(self.apart(*pair) > limit for pair in pairs) and (
             0 < k < self.last - 1 or self.is_stranger(0 if k == 0 else self.last)
@@ -131,12 +160,12 @@ class _Look:
     def is_stranger(self, k: int) -> bool:
         """True when slice ``k`` is unlike both of its neighbors in its tissues, too."""
         own = min(self._shares_apart(k, n) for n in (k - 1, k + 1) if 0 <= n <= self.last)
-        apart = [self._shares_apart(*pair) for pair in self._far_pairs(k) if k not in pair]
+        apart = [self._shares_apart(*pair) for pair in self._far_pairs(k, self.far) if k not in pair]
         return bool(apart) and own > OTHER_SHARES * max(float(np.median(apart)), LEAST_SHARES)
 
-    def _far_pairs(self, k: int) -> list[tuple[int, int]]:
-        """Slices near ``k`` that lie as far apart as breathing moves organs."""
-        return [(n, n + self.far) for n in range(max(0, k - 2 * self.far), min(self.last - self.far, k + self.far) + 1)]
+    def _far_pairs(self, k: int, far: int) -> list[tuple[int, int]]:
+        """Pairs of slices near ``k`` that lie ``far`` slices apart."""
+        return [(n, n + far) for n in range(max(0, k - 2 * far), min(self.last - far, k + far) + 1)]
 
     def _shares_apart(self, one: int, other: int) -> float:
         return float(np.abs(self.shares[one] - self.shares[other]).sum())
@@ -205,21 +234,33 @@ def _out_of_order(look: _Look) -> list[str]:
             f"Slice {k + 1} does not belong where it lies: the slices beside it are more like each other than like it."
             for k in strangers[:3]
         ]
-    for k in range(1, last - 1):  # are slices k and k + 1 exchanged?
+    return _exchanged(look) or [*_moved(look)][:1]
+
+
+def _exchanged(look: _Look, first: int = 0) -> list[str]:
+    """Two neighbors in the other order; ``first`` is the number of the first slice that is looked at."""
+    steps, two_apart = look.steps, _differences(look.soft[2:], look.soft[:-2])
+    for k in range(1, look.last - 1):
         before, after, usual = steps[k - 1], steps[k + 1], look.usual(k, beside=1)
         is_away = steps[k] < min(before, after) and before + after > 2 * AWAY * usual
         mended = two_apart[k - 1] + two_apart[k] < (before + after) * (EXCHANGED_THICK if look.is_thick else EXCHANGED)
         if is_away and mended and two_apart[k - 1] < before and two_apart[k] < after:
-            return [f"Slices {k + 1} and {k + 2} fit better in the other order, as if they were exchanged."]
-    return [*_moved(look)][:1]
+            names = f"Slices {first + k + 1} and {first + k + 2}"
+            return [f"{names} fit better in the other order, as if they were exchanged."]
+    return []
+
+
+def _reversed(look: _Look, first: int = 0) -> Iterator[str]:
+    """Blocks of slices that fit better in reverse."""
+    for p, q in combinations(look.jumps, 2):
+        if q - p >= 2 and look.mends(p, q, p) and look.mends(p + 1, q + 1, q):
+            yield f"Slices {first + p + 2} to {first + q + 1} fit better in reverse order."
 
 
 def _moved(look: _Look) -> Iterator[str]:
     """Blocks of slices that fit better in reverse or elsewhere, and a break that nothing mends."""
     last = look.last
-    for p, q in combinations(look.jumps, 2):
-        if q - p >= 2 and look.mends(p, q, p) and look.mends(p + 1, q + 1, q):
-            yield f"Slices {p + 2} to {q + 1} fit better in reverse order."
+    yield from _reversed(look)
     for p in look.jumps:
         if look.steps[p] < GREAT_JUMP * look.usual(p):
             continue
@@ -234,8 +275,8 @@ def _moved(look: _Look) -> Iterator[str]:
     for p in look.jumps:
         if look.is_break(p):
             yield (
-                f"Slices {p + 1} and {p + 2} do not follow each other, as if they were of two places or two scans, or "
-                "the patient had moved."
+                f"Slices {p + 1} and {p + 2} do not follow each other, as if slices between them were missing, they "
+                "were of two places or two scans, or the patient had moved."
             )
 
 

@@ -24,6 +24,8 @@ MIN_BRANCH_MM, MIN_BRANCH_RADII = 8.0, 1.5
 MAX_BRANCHES = 12
 RAYS = 72
 RAY_STEP_MM = 0.5
+#: Samples of every ray that are read at once, from the line outwards.
+_RAY_SAMPLES = 8
 _LINE_STEP_MM = 1.0
 
 
@@ -141,7 +143,7 @@ def _end_near(plain: csr_matrix, start: int, radius: np.ndarray) -> int:
 
     away = finite(dijkstra(plain, directed=False, indices=start))
     close = np.flatnonzero((away >= 0) & (away <= 2 * float(radius.max()) + 2.0))
-    deep = int(finite(dijkstra(plain, directed=False, indices=start)).argmax())  # the other end of the vessel
+    deep = int(away.argmax())  # the other end of the vessel
     back = finite(dijkstra(plain, directed=False, indices=deep))
     return int(close[back[close].argmax()])
 
@@ -250,18 +252,23 @@ def wall(
     from scipy.ndimage import map_coordinates
 
     steps = np.arange(0.0, reach + step_mm, step_mm)
-    found = np.empty(rays.shape[:2])
-    for n, (center, fan) in enumerate(zip(line, rays, strict=True)):
-        places = (center + steps[None, :, None] * fan[:, None, :]) / spacing
-        values = map_coordinates(field, places.transpose(2, 0, 1), order=1, mode="constant", cval=0.0)
-        outside = values < 0.5
-        at = outside.argmax(axis=1)
-        row = np.arange(len(fan))
-        inner, outer = values[row, np.maximum(at - 1, 0)], values[row, at]
-        share = np.where(at > 0, (inner - 0.5) / np.where(at > 0, inner - outer, 1.0), 0.0)
-        found[n] = np.where(outside.any(axis=1), np.maximum(at - 1 + share, 0.0) * step_mm, reach)
-        found[n][at == 0] = np.where(outside.any(axis=1), 0.0, reach)[at == 0]
-    return found
+    values = np.ones((*rays.shape[:2], len(steps)), field.dtype)
+    crossed = np.zeros(rays.shape[:2], dtype=bool)
+    ahead = np.arange(len(line))  # sections with a ray that has not met the wall yet; the wall is mostly near
+    for low in range(0, len(steps), _RAY_SAMPLES):
+        here = steps[low : low + _RAY_SAMPLES]
+        places = (line[ahead, None, None, :] + here[:, None] * rays[ahead, :, None, :]) / spacing
+        sampled = map_coordinates(field, np.moveaxis(places, -1, 0), order=1, mode="constant", cval=0.0)
+        values[ahead, :, low : low + _RAY_SAMPLES] = sampled
+        crossed[ahead] |= (sampled < 0.5).any(axis=2)
+        ahead = ahead[~crossed[ahead].all(axis=1)]
+        if not len(ahead):
+            break
+    at = (values < 0.5).argmax(axis=2)
+    inner = np.take_along_axis(values, np.maximum(at - 1, 0)[..., None], axis=2)[..., 0]
+    outer = np.take_along_axis(values, at[..., None], axis=2)[..., 0]
+    share = np.where(at > 0, (inner - 0.5) / np.where(at > 0, inner - outer, 1.0), 0.0)
+    return np.where(crossed, np.maximum(at - 1 + share, 0.0) * step_mm, reach)
 
 
 def to_centroid(lengths: np.ndarray, rays: np.ndarray, radius: np.ndarray) -> np.ndarray:

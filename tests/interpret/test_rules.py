@@ -90,11 +90,20 @@ def test_every_rule_names_its_source_and_certainty() -> None:
         ("abdominal_aorta_diameter", 24.9, "not dilated", "absent"),
         ("abdominal_aorta_diameter", 25.0, "ectatic", "present"),
         ("abdominal_aorta_diameter", 30.0, "aneurysmal", "present"),
+        ("descending_aorta_diameter", 34, "not dilated", "absent"),
+        ("descending_aorta_diameter", 35, "dilated", "present"),
+        ("descending_aorta_diameter", 39, "dilated", "present"),
+        ("descending_aorta_diameter", 40, "aneurysmal", "present"),
+        ("iliac_artery_diameter:M", 18, "ectatic", "present"),
+        ("iliac_artery_diameter:M", 19, "aneurysmal", "present"),
+        ("iliac_artery_diameter:F", 15, "not aneurysmal", "absent"),
+        ("iliac_artery_diameter:F", 16, "aneurysmal", "present"),
         ("fleischner_size", 8.0, "6 to 8 mm by mean diameter", "present"),
     ],
 )
 def test_limits_fall_on_the_published_side(rule_id: str, value: float, category: str | None, status: str) -> None:
-    outcome = next(c for c in load_rules().rule(rule_id).classes if c.holds(value))
+    name, _, sex = rule_id.partition(":")
+    outcome = next(c for c in load_rules().rule(name).classes_for(sex or None) if c.holds(value))
     assert (outcome.category, outcome.status) == (category, status)
 
 

@@ -135,3 +135,31 @@ def test_small_ends_that_are_alike_are_no_other_order() -> None:
             hu[np.hypot(x, y - 30) < 10, k] = -1000
     hu += np.random.default_rng(1).normal(0, 3, hu.shape)
     assert told(hu, np.diag([4.0, 4, 4, 1])) == ""
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_coronal_and_sagittal_stacks_out_of_order_are_named(scan, axis) -> None:
+    hu, affine = scan
+    order = [n for n in (0, 1, 2) if n != axis] + [axis]
+    stack, placed = np.ascontiguousarray(hu.transpose(order)), affine[:, [*order, 3]]
+    middle, count = stack.shape[2] // 2, stack.shape[2]
+    swapped, reverse = np.arange(count), np.arange(count)
+    swapped[[middle, middle + 1]] = middle + 1, middle
+    reverse[middle - 4 : middle + 5] = reverse[middle - 4 : middle + 5][::-1]
+    copied = stack.copy()
+    copied[:, :, middle + 5] = stack[:, :, middle - 5]
+    assert told(stack, placed) == ""
+    assert f"Slices {middle + 1} and {middle + 2} fit better in the other order" in told(
+        in_order(stack, swapped), placed
+    )
+    assert f"Slices {middle - 3} to {middle + 5} fit better in reverse order" in told(in_order(stack, reverse), placed)
+    assert f"Slice {middle + 6} is a copy of slice {middle - 4}" in told(copied, placed)
+
+
+@pytest.mark.parametrize("first", [12, 30, 45])
+def test_slices_cut_out_of_the_middle_are_told_where_they_were(scan, first) -> None:
+    hu, affine = scan
+    cut = np.concatenate([hu[:, :, :first], hu[:, :, first + 7 :]], axis=2)
+    assert told(cut, affine).startswith(
+        f"Slices {first} and {first + 1} do not follow each other, as if slices between"
+    )

@@ -31,6 +31,7 @@ from radvlm.workflows.prior_reports import STATEMENT, PriorSettings, find_priors
 from radvlm.workflows.report import ReportOptions
 from radvlm.workflows.saved_report import GeneratedReport
 
+pytestmark = pytest.mark.usefixtures("measured_once")
 #: Confident, wrong, and in the very words of the template.
 #: The scan is of nobody in the index.
 NOBODY = SearchOptions(patient_not_indexed=True)

@@ -17,11 +17,17 @@ from radvlm.types.anatomy import structure
 from radvlm.types.finding import Status, citable
 from radvlm.types.geometry import reorder_array
 from radvlm.workflows.report import ReportOptions
+from radvlm.workflows.saved_report import GeneratedReport
 
 
 @pytest.fixture(scope="session")
 def phantom() -> Phantom:
     return make_phantom(PhantomSpec(seed=5, shape=(80, 80, 80), spacing_mm=(5.0, 5.0, 5.5)))
+
+
+@pytest.fixture(scope="module")
+def generated(phantom: Phantom) -> GeneratedReport:
+    return radvlm.generate_report(phantom.volume, segmentation=phantom.segmentation)
 
 
 @pytest.mark.slow
@@ -63,19 +69,35 @@ def test_a_monai_metatensor_is_read_by_its_own_affine(phantom: Phantom) -> None:
 
 @pytest.mark.slow
 def test_the_text_is_the_same_for_all_48_orientations(phantom: Phantom) -> None:
+    """All that a report is made of is the same bit by bit for all 48; only the order in memory differs.
+
+    The report itself is written for each order of the axes, twice, with every axis once as it is and once turned round.
+    """
     hu, geometry = np.asarray(phantom.volume.hu), phantom.volume.geometry
     layer = phantom.segmentation.layers[0]
     mapping = {p.label: name for name, p in phantom.segmentation.places.items() if p.layer == 0}
-    texts = set()
-    for order in itertools.permutations(range(3)):
+    first: tuple[Any, Any] | None = None
+    texts, seen = [], 0
+    for number, order in enumerate(itertools.permutations(range(3))):
+        turned = (-1 if number & 1 else 1, -1 if number & 2 else 1, -1 if number & 4 else 1)
         for signs in itertools.product((1, -1), repeat=3):
             stored = geometry.reordered(order, signs)
             volume = radvlm.load_volume(reorder_array(hu, order, signs).copy(), affine=stored.affine)
             masks = radvlm.load_segmentation(
                 (reorder_array(layer, order, signs).copy(), stored.affine), like=volume, scheme=mapping
             )
-            texts.add(radvlm.generate_report(volume, segmentation=masks).text)
-    assert len(texts) == 1
+            first = first or (volume, masks)
+            assert np.array_equal(volume.hu, first[0].hu) and np.array_equal(volume.geometry.affine, geometry.affine)
+            assert (volume.study, volume.decisions) == (first[0].study, first[0].decisions)
+            assert volume.attenuation_doubt == first[0].attenuation_doubt
+            assert len(masks.layers) == len(first[1].layers)
+            assert all(np.array_equal(a, b) for a, b in zip(masks.layers, first[1].layers, strict=True))
+            for name in ("places", "searched", "scheme", "decisions", "attenuation_doubt", "covered", "unsure"):
+                assert getattr(masks, name) == getattr(first[1], name), name
+            seen += 1
+            if signs in (turned, tuple(-s for s in turned)):
+                texts.append(radvlm.generate_report(volume, segmentation=masks).text)
+    assert (seen, len(texts), len(set(texts))) == (48, 12, 1)
 
 
 def test_without_masks_almost_everything_is_not_assessed(phantom: Phantom) -> None:
@@ -115,8 +137,8 @@ def test_the_callers_patient_wins_over_the_header(phantom: Phantom) -> None:
 
 
 @pytest.mark.slow
-def test_every_sentence_is_grounded(phantom: Phantom) -> None:
-    report = radvlm.generate_report(phantom.volume, segmentation=phantom.segmentation)
+def test_every_sentence_is_grounded(generated: GeneratedReport) -> None:
+    report = generated
     for sentence in report.sentences:
         assert sentence.finding_ids
         if any(f.status is Status.PRESENT and f.source == "masks" for f in sentence.findings):
@@ -139,10 +161,11 @@ def test_every_sentence_is_grounded(phantom: Phantom) -> None:
         ("regions.nii.gz", "damaged"),
     ],
 )
-def test_damaged_regions_are_one_clear_error(name: str, content: str | None, phantom: Phantom, tmp_path: Path) -> None:
+def test_damaged_regions_are_one_clear_error(
+    name: str, content: str | None, generated: GeneratedReport, tmp_path: Path
+) -> None:
     from radvlm.workflows.saved_report import load_regions
 
-    generated = radvlm.generate_report(phantom.volume, segmentation=phantom.segmentation)
     folder = generated.save(tmp_path / "out", page=False)
     assert load_regions(folder) is not None
     if content is None:

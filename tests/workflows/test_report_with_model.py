@@ -17,6 +17,8 @@ from radvlm.types.model_output import MODEL_REGION, Draft
 from radvlm.types.report import Report, cited
 from radvlm.workflows.saved_report import GeneratedReport, load_regions
 
+pytestmark = pytest.mark.usefixtures("measured_once")
+
 
 @pytest.fixture(scope="session")
 def phantom() -> Phantom:
