@@ -48,6 +48,9 @@ ARTERIAL_BELOW = {
     "iliac veins": (0.2, 1.0),
     "inferior vena cava": (0.45, 1.0),
 }
+#: Votes for a venous phase, together, that leave an arterial one in doubt: after a slow injection or in a failing heart
+#: arteries are still dense when veins and spleen are.
+VENOUS_DOUBT = 0.4
 #: The vena cava above the heart is denser than the aorta while contrast flows in; between these shares it no longer
 #: does, and the phase is a venous one. With its weight.
 VENOUS_CAVA_SHARES, VENOUS_CAVA_WEIGHT = (0.75, 1.25), 1.0
@@ -57,8 +60,10 @@ ARTERIAL_AORTA_HU, ARTERIAL_AORTA_WEIGHT = 205.0, 2.0
 DELAYED_ABOVE = {"kidney": (1.3, 1.0), "iliac veins": (0.6, 1.0), "inferior vena cava": (0.85, 0.5)}
 #: A kidney that enhances less than this share of the aorta in a venous phase is failing and tells nothing of time.
 FAILING_KIDNEY_SHARE = 0.85
-#: While contrast flows in, or saline behind it, that vena cava differs from the aorta by more; with the weight of that.
-INFLOW_WEIGHT = 0.6
+#: Up to this share of the aorta it is dense in both, as at the end of a slow injection; an arterial phase is then in doubt.
+EVEN_CAVA_BELOW = 1.3
+#: While contrast flows in, or saline behind it, that vena cava differs from the aorta by more; too light for a witness.
+INFLOW_WEIGHT = 0.35
 #: Enhancement (HU at 120 kVp) of the aorta from which a venous phase is the portal venous one, at usual doses: a little
 #: below the middle of 115 HU at 70 seconds and 65 HU at 4 minutes, as doses vary.
 PORTAL_AORTA_HU = 80.0
@@ -350,6 +355,8 @@ def _enhanced(levels: _Levels, artery: float) -> _Answer:
     agreed = sum(v * total > 0 and abs(v) >= 0.4 for v in votes.values()) + ("level" in votes and len(votes) == 1)
     disputed = any(v * total < 0 and abs(v) >= 1.0 for v in votes.values())
     if total >= 0:
+        even = cava is not None and VENOUS_CAVA_SHARES[0] <= cava / artery <= EVEN_CAVA_BELOW
+        disputed = disputed or even or sum(-v for v in votes.values() if v < 0) >= VENOUS_DOUBT
         return _arterial(levels, artery, agreed, disputed)
     return _venous(levels, artery, agreed, disputed)
 
