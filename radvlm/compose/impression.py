@@ -8,32 +8,35 @@ from radvlm.compose.disease_sentences import disease_text, is_disease_or_device
 from radvlm.compose.focus_sentences import focus_text, is_focus
 from radvlm.compose.lesions import cited, impression_text, is_unmeasured, lesion_groups, unmeasured_text
 from radvlm.compose.model_sentences import headlines, is_model, pertinent_absences
-from radvlm.compose.referents import further_text
+from radvlm.compose.referents import further_text, headline_words, no_finding_text
 from radvlm.compose.template import no_lesions, quantity_text
-from radvlm.types.anatomy import is_lesion_kind, structure
+from radvlm.types.anatomy import ancestry, is_lesion_kind, structure
 from radvlm.types.finding import Assessment, Citable, Finding, Source, Status
 from radvlm.types.phrases import joined
 from radvlm.types.report import Sentence
 from radvlm.types.urgency import Urgency, importance
-from radvlm.wording.numbers import rounded
+from radvlm.wording.numbers import length_text, rounded
 from radvlm.wording.sentences import capital
-from radvlm.wording.structure_names import be, part_words, structure_list
+from radvlm.wording.structure_names import be, is_plural_word, part_words, structure_list
 from radvlm.wording.style import Style
-from radvlm.wording.vocabulary import lexicon, tokenize
+from radvlm.wording.vocabulary import lexicon
 
 #: The lesions that readers ask for first.
 _ASKED = ("focal_liver_lesion", "focal_pancreatic_lesion", "focal_renal_lesion", "pulmonary_nodule")
+#: Why organs of which no mask was given were not assessed.
+_NO_MASK = "no mask was provided"
 #: Of lesions that are not there, an impression names so many.
 _DENIED = 4
 #: What only a model saw comes after every measured finding of at least this importance.
 _OF_DAYS = importance(Urgency.DAYS)
-#: What asks for less may be left to the body of the report.
-_INCIDENTAL = importance(Urgency.INCIDENTAL)
+#: What asks for this much is written out however much else there is.
+_URGENT = importance(Urgency.HOURS)
 
 
 def impression(findings: Sequence[Finding], style: Style) -> list[Sentence]:
-    """One to ``style.impression_items`` sentences; the last may say what limits the examination.
+    """``style.impression_items`` sentences at most, and all that is critical or urgent, which takes no place.
 
+    The last ones say what limits the examination, and name what is written out in the body of the report only.
     What only a model saw stands among the rest by importance, and takes no place of a measured finding of ``days`` or
     more.
     """
@@ -57,27 +60,28 @@ def impression(findings: Sequence[Finding], style: Style) -> list[Sentence]:
     places = max(style.impression_items - len(limits), 1)
     both = [*((n, n, s) for n, s in items), *((min(n, _OF_DAYS - 1), n, s) for n, s in headlines(everything))]
     both = sorted(both, key=lambda item: -item[0])
+    others = [s for _, n, s in both if n < _URGENT]
+    cut = others[places:]
     further: list[Sentence] = []
-    if places > 1 and any(n >= _INCIDENTAL for _, n, s in both[places:] if s.findings[0].source is not Source.MODEL):
-        further = _further([s for _, _, s in both[places - 1 :]])
-    both = both[: places - len(further)]
-    kept = [s for _, _, s in sorted(both, key=lambda item: -item[1])]
-    chosen = (
-        [*kept, *limits, *further] if kept else [*limits, *pertinent_absences(everything), *_nothing_abnormal(findings)]
-    )
-    chosen = chosen[: style.impression_items]
-    return chosen or _last_resort(findings)
+    if any(s.findings[0].source is not Source.MODEL for s in cut):
+        cut = others[max(places - 1, 1) :]
+        further = [_further([s for s in cut if s.findings[0].source is not Source.MODEL])]
+    left_out = {id(s) for s in cut}
+    kept = [s for _, _, s in sorted(both, key=lambda item: -item[1]) if id(s) not in left_out]
+    if kept:
+        return [*kept, *limits, *further]
+    chosen = [*limits, *pertinent_absences(everything), *_nothing_abnormal(findings)]
+    return chosen[: style.impression_items] or _last_resort(findings)
 
 
-def _further(left_out: Sequence[Sentence]) -> list[Sentence]:
-    """``3 further findings are described above.`` What has no place in the impression is not passed over in silence."""
+def _further(left_out: Sequence[Sentence]) -> Sentence:
+    """``Also described in the findings: gallstone.`` What has no place here is not passed over in silence."""
     told: list[Citable] = []
     for sentence in left_out:
         first = sentence.findings[0]
-        if first.source is not Source.MODEL:
-            lesions = [f for f in sentence.findings if is_lesion_kind(f.kind) and isinstance(f, Finding)]
-            told += lesions if is_lesion_kind(first.kind) else [first]
-    return [Sentence(further_text(told), "impression", tuple(told))] if told else []
+        lesions = [f for f in sentence.findings if is_lesion_kind(f.kind) and isinstance(f, Finding)]
+        told += lesions if is_lesion_kind(first.kind) else [first]
+    return Sentence(further_text(told), "impression", tuple(told))
 
 
 def _one_each(items: list[tuple[float, Sentence]]) -> list[tuple[float, Sentence]]:
@@ -95,17 +99,18 @@ def _one_each(items: list[tuple[float, Sentence]]) -> list[tuple[float, Sentence
 
 def _headline(said: Citable, holder: Finding, findings: Sequence[Finding], style: Style) -> Sentence:
     """``Splenomegaly (420 mL).`` With the side where there is one. ``holder`` is or holds what is said."""
-    words = said.headline or said.category
     twin = said.twin if isinstance(said, Assessment) else ""
-    site = structure(said.site) if said.site else None
     if isinstance(said, Finding) and is_disease_or_device(said):
         return Sentence(disease_text(said, style, is_brief=True), "impression", (said,))
     if is_focus(said):
         return Sentence(focus_text(said, style), "impression", (said,))
-    text = f"{site.words}, {words}" if site is not None and site.side and not twin else words
+    text = headline_words(said)
     if said.measurements and not twin and not said.says_value:
         value = quantity_text(said, style)
-        if "trabecular attenuation" in words:  # named already
+        first = said.measurements[0]
+        if part_words(said.site, first.quantity) and first.quantity != "diameter":
+            value = length_text(first.value, style)  # the headline names the part: "descending thoracic aorta"
+        if "trabecular attenuation" in text:  # named already
             value = value.removeprefix("trabecular attenuation ")
         text += f" ({value})"
     organs = [f for f in findings if f.kind == "organ" and f.status is Status.PRESENT]
@@ -144,6 +149,7 @@ def _nothing_abnormal(findings: Sequence[Finding]) -> list[Sentence]:
         text = capital("; ".join(parts)) + "."
         sentences.append(Sentence(text, "impression", tuple(item for pair in sizes for item in pair)))
     sentences += _denied(findings)
+    sentences = sentences or _measured_only(findings)
     lesions = [
         f
         for f in findings
@@ -156,10 +162,25 @@ def _nothing_abnormal(findings: Sequence[Finding]) -> list[Sentence]:
         lesions.sort(key=lambda f: _ASKED.index(f.kind) if f.kind in _ASKED else len(_ASKED))
         first = lesions[:4]
         words = joined([f.category for f in first])
-        verb = "were" if len(first) > 1 or words.endswith("s") else "was"
-        text = f"{capital(words)} {verb} not assessed ({first[0].reason})."
+        text = f"{capital(words)} {_was(words)} not assessed ({first[0].reason})."
         sentences.append(Sentence(text, "impression", tuple(first)))
+    elif sentences:
+        sentences += [_not_judged(f) for f in findings if f.kind == "abnormality" and f.category == "abnormalities"]
+    missing = [f for f in findings if f.status is Status.NOT_ASSESSED and f.rule is None and f.reason == _NO_MASK]
+    if missing and sentences:
+        words = joined([f.category for f in missing])
+        text = f"{capital(words)} {_was(words)} not assessed ({_NO_MASK})."
+        sentences.append(Sentence(text, "impression", tuple(missing)))
     return sentences
+
+
+def _measured_only(findings: Sequence[Finding]) -> list[Sentence]:
+    """``No finding was made in what was measured: the stomach.`` Of organs of which no rule says anything."""
+    organs = [f for f in findings if f.kind == "organ" and f.status is Status.PRESENT]
+    organs = [f for f in organs if all(a.status is Status.ABSENT for a in f.assessments)]
+    sites = {f.site for f in organs}
+    tops = [f for f in organs if not sites & set(ancestry(f.site)[1:])]
+    return [Sentence(no_finding_text(tops), "impression", tuple(tops))] if tops else []
 
 
 def _denied(findings: Sequence[Finding]) -> list[Sentence]:
@@ -171,9 +192,14 @@ def _denied(findings: Sequence[Finding]) -> list[Sentence]:
 
 def _not_judged(finding: Finding) -> Sentence:
     """``Organs and lesions were not assessed: no masks were given.``"""
-    verb = "were" if tokenize(finding.category)[-1].endswith("s") else "was"
     why = f": {finding.reason}" if finding.kind == "abnormality" else ""
-    return Sentence(f"{capital(finding.category)} {verb} not assessed{why}.", "impression", (finding,))
+    return Sentence(
+        f"{capital(finding.category)} {_was(finding.category)} not assessed{why}.", "impression", (finding,)
+    )
+
+
+def _was(words: str) -> str:
+    return "were" if " and " in words or is_plural_word(words) else "was"
 
 
 def _last_resort(findings: Sequence[Finding]) -> list[Sentence]:

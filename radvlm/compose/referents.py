@@ -5,7 +5,7 @@ Together they are one subject, with its names, sides, numbers, statuses and the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -16,8 +16,9 @@ from radvlm.types.finding_kinds import any_finding_kind, vocabulary_name
 from radvlm.types.measurement import Measurement
 from radvlm.types.scan_measurements import AGENT_BY_HEADER, AGENT_NAMED
 from radvlm.wording.numbers import named_number
+from radvlm.wording.structure_names import level_runs, structure_list
 from radvlm.wording.style import Style
-from radvlm.wording.vocabulary import base_name, plural, tokenize
+from radvlm.wording.vocabulary import base_name, base_words, noun, number_word, plural, tokenize
 
 _IN_EACH_UNIT = (Style(length_unit="cm"), Style(length_unit="mm"))
 CUT_PHRASES = ("incompletely imaged", "partly imaged", "imaged part")
@@ -28,13 +29,83 @@ def size_quantities(kind: str) -> tuple[str, ...]:
     return ("short_axis" if kind == "lymph_node" else "long_axis", "volume")
 
 
+def headline_words(said: Citable) -> str:
+    """What the impression calls it, with its side: ``aneurysmal left common iliac artery``, ``splenomegaly``."""
+    words = said.headline or said.category
+    site = structure(said.site) if said.site else None
+    if site is None or not site.side or (isinstance(said, Assessment) and said.twin):
+        return words
+    base = base_words(site)
+    if f" {base} " in f" {words} ":
+        return f" {words} ".replace(f" {base} ", f" {site.side} {base} ", 1).strip()
+    return f"{site.words}, {words}"
+
+
 def further_text(told: Iterable[Citable]) -> str:
-    """``3 further findings are described above.`` Lesions of one kind are one, as in the rest of the impression."""
-    keys = {(base_name(f.kind), f.status) if is_lesion_kind(f.kind) else (f.id, f.status) for f in told}
-    return f"{len(keys)} further findings are described above." if len(keys) > 1 else _ONE_FURTHER
+    """``Also described in the findings: right pleural effusion; gallstone; two renal cysts.``
+
+    What an impression has no place for, by name; lesions of one kind are one, as in the rest of the impression.
+    """
+    held = [item for item in told if item.kind != "organ"]  # cited for its region
+    groups: dict[tuple[str, Status], list[Citable]] = {}
+    for item in held:
+        is_lesion = is_lesion_kind(item.kind)
+        fluid = is_lesion and structure(item.kind).kind == "fluid"
+        key = item.kind if fluid else base_name(item.kind) if is_lesion else item.id
+        groups.setdefault((key, item.status), []).append(item)
+    names = dict.fromkeys(_further_name(group) for group in groups.values())
+    return f"{ALSO_DESCRIBED}: {'; '.join(names)}."
 
 
-_ONE_FURTHER = "1 further finding is described above."
+#: Opens the line of an impression that names what is written out in the body of the report only.
+ALSO_DESCRIBED = "Also described in the findings"
+
+
+def _further_name(group: Sequence[Citable]) -> str:
+    first = group[0]
+    if not is_lesion_kind(first.kind):
+        place = f" in the {structure(first.site).words}" if first.site and first.source is Source.VOXELS else ""
+        wall = first.category.endswith(" wall")
+        return (
+            f"{first.category}{' of' + place.removeprefix(' in') if wall else place}"
+            if place
+            else headline_words(first)
+        )
+    if first.status is Status.INDETERMINATE:
+        return first.category
+    sides = {structure(n).side for f in group if isinstance(f, Finding) for n in (f.kind, *f.locations)} - {""}
+    if len(group) > 1:
+        count = number_word(len(group)) if len(group) <= MOST_COUNTED else "numerous"
+        words = f"{count} {noun(first.kind, 2)}"
+    elif structure(first.kind).kind == "fluid" and not structure(first.kind).side and len(sides) == 1:
+        words = f"{sides.pop()} {noun(first.kind, 1)}"
+    else:
+        words = noun(first.kind, 1, with_side=True)
+    if first.importance > 0 or not isinstance(first, Finding):
+        return words
+    why = dict.fromkeys(a.headline for f in group if isinstance(f, Finding) for a in f.assessments if a.importance > 0)
+    return f"{words} {next(iter(why))}" if why else words  # a lymph node by what makes it worth telling
+
+
+def no_finding_text(organs: Sequence[Citable]) -> str:
+    """``No finding was made in what was measured: the stomach.`` Of many organs, "the segmented structures"."""
+    spine = [f.site for f in organs if f.site.startswith("vertebrae_")]
+    others = [f.site for f in organs if f.site not in spine]
+    levels = f"vertebra{'e' if len(spine) > 1 else ''} {level_runs(spine)}" if spine else ""
+    words = structure_list(others, first=levels)[0] if others else levels
+    if len({base_words(structure(f.site)) for f in organs}) > MOST_NAMED:
+        words = "the segmented structures"
+    return f"{NO_FINDING}: {words}."
+
+
+#: Opens the line of an impression that names the organs of which no rule says anything.
+NO_FINDING = "No finding was made in what was measured"
+
+
+#: More organs than these are "the segmented structures" where nothing was found in them.
+MOST_NAMED = 8
+#: More lesions of one kind than these are "numerous" in the line that names what is not written out.
+MOST_COUNTED = 5
 
 
 @dataclass
@@ -126,7 +197,11 @@ def phrases_of(cited: Iterable[Citable]) -> dict[tuple[str, ...], list[Citable]]
     held = tuple(cited)
     beyond = {(o.kind, o.site) for o in held if o.status is not Status.ABSENT}
     for item in held:
-        said = [item.headline, *(_words_of_finding(item) if isinstance(item, Finding) else ())]
+        said = [
+            item.headline,
+            *((headline_words(item),) if item.headline else ()),
+            *(_words_of_finding(item) if isinstance(item, Finding) else ()),
+        ]
         ways = [*category_words(item), *_denials(item, beyond), *(w for p in filter(None, said) for w in _ways(p))]
         for words in filter(None, ways):
             if id(item) not in listed.setdefault(words, set()):

@@ -158,6 +158,9 @@ def _unjudged_numbers(
         site = part or structure(waiting.site).words
         alone = not part and _SINGLE.get(section) == waiting.site
         text = number if alone else f"{site} {number}" if part else f"{site}: {number}"
+        if first.quantity == "trabecular_hu":  # as where it is judged
+            level = waiting.site.removeprefix("vertebrae_")
+            text = f"trabecular attenuation of {level} {hu_text(first.value)}"
         texts.setdefault(text, Sentence(f"{capital(text)}.", section, (organ,)))
     return list(texts.values())
 
@@ -250,12 +253,14 @@ def _normal_twins(
 
 
 def _attenuation_of_cut(section: str, held: Sequence[Finding]) -> list[Sentence]:
-    known = [(f, f.measurement("mean_hu")) for f in held if f.site in lexicon().attenuation_of]
-    parts = [f"{structure(f.site).words} {hu_text(m.value)}" for f, m in known if m is not None]
-    if not parts:
-        return []
-    text = f"Mean attenuation of the imaged part: {', '.join(parts)}."
-    return [Sentence(text, section, tuple(f for f, m in known if m is not None))]
+    known = [(f, m) for f in held if f.site in lexicon().attenuation_of and (m := told_attenuation(f)) is not None]
+    sentences = []
+    for quantity, words in (("parenchyma_hu", "Parenchymal"), ("mean_hu", "Mean")):
+        own = [(f, m) for f, m in known if m.quantity == quantity]
+        parts = [f"{structure(f.site).words} {hu_text(m.value)}" for f, m in own]
+        text = f"{words} attenuation of the imaged part: {', '.join(parts)}."
+        sentences += [Sentence(text, section, tuple(f for f, _ in own))] if own else []
+    return sentences
 
 
 def _statement(
@@ -311,7 +316,7 @@ def _size_words(finding: Finding, judged: Sequence[Assessment], style: Style) ->
 def _density_words(finding: Finding, judged: Sequence[Assessment], style: Style) -> tuple[str, list[Assessment]]:
     """``mean attenuation 45 HU, borderline for steatosis``; bare attenuation only in the full style."""
     verdicts = [j for j in judged if j.measurements and j.measurements[0].quantity in ("mean_hu", "parenchyma_hu")]
-    mean = told_attenuation(finding, verdicts)
+    mean = told_attenuation(finding)
     of_tissue = mean is not None and mean.quantity == "parenchyma_hu"
     words = "parenchymal attenuation" if of_tissue else "mean attenuation"
     wanted = style.is_full and style.attenuation and finding.site in lexicon().attenuation_of

@@ -203,7 +203,7 @@ def _box_outline(lo: np.ndarray, hi: np.ndarray, crop: tuple[slice, slice], spac
 
 
 def _in_slice(line: Caliper, k: int) -> bool:
-    if line.slice_index is not None:
+    if line.is_planar:
         return line.slice_index == k
     return abs(line.start[2] - k) <= 0.5 and abs(line.stop[2] - k) <= 0.5
 

@@ -20,6 +20,7 @@ import numpy as np
 from radvlm.export import tables
 from radvlm.export.key_images import KeyImage, key_images
 from radvlm.export.model_part import model_badge, model_context, whole_notice
+from radvlm.export.numbers import number_parts
 from radvlm.export.options import PageOptions
 from radvlm.export.regions import (
     CALIPER_WORDS,
@@ -99,7 +100,7 @@ def render_page(
         "notice": whole_notice(report, NOTICE),
         "report": report,
         "options": options,
-        **_report_context(report),
+        **_report_context(report, lines, named if view else {}),
         **_table_context(report, names, measurements),
         **_provenance_context(report, volume, measurements, manifest, view),
         "model": model_context(report, manifest),
@@ -273,7 +274,7 @@ def _caliper_item(line: Caliper, index: Mapping[str, int], grid: ViewGrid) -> di
         "b": np.round(ends[1], 3).tolist(),
         "words": words,
         "label": f"{tables.number_text(line.value, line.unit)} {tables.UNIT_WORDS[line.unit]}",
-        "slice": None if line.slice_index is None else line.slice_index // grid.factors[2],
+        "slice": line.slice_index // grid.factors[2] if line.slice_index is not None and line.is_planar else None,
     }
 
 
@@ -290,9 +291,19 @@ def _badge(sentence: Sentence) -> tuple[str, str, str] | None:
     return None
 
 
-def _report_context(report: Report) -> dict[str, Any]:
+def _urgency(sentence: Sentence) -> tuple[str, str, str] | None:
+    """(class, text, whose category that is) of what somebody must be told of; None for all other sentences."""
+    words = sentence.urgency_words
+    return (str(sentence.urgency), words, capital(sentence.urgency_basis)) if words else None
+
+
+def _report_context(
+    report: Report, lines: tuple[Caliper, ...] = (), named: Mapping[str, Region] | None = None
+) -> dict[str, Any]:
     rules = tables.rule_references(report)
     number = {rule: n for n, rule in enumerate(rules, 1)}
+    index = {region_id: n for n, region_id in enumerate(named or {})}
+    lines = tuple(line for line in lines if line.region_id in index)  # as the viewer numbers them
     items = []
     for position, sentence in enumerate(report.sentences):
         regions = sentence.regions
@@ -300,8 +311,10 @@ def _report_context(report: Report) -> dict[str, Any]:
             {
                 "n": position,
                 "text": sentence.text,
+                "parts": number_parts(sentence, lines, index),
                 "section": sentence.section,
                 "badge": _badge(sentence),
+                "urgency": _urgency(sentence),
                 "group": _group(regions[0]) if regions else "",
                 "count": len(regions),
                 "notes": [number[r] for r in dict.fromkeys(f.rule for f in sentence.findings if f.rule is not None)],

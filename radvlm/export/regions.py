@@ -41,6 +41,12 @@ class Caliper:
     stop: tuple[float, float, float]
     slice_index: int | None
 
+    @property
+    def is_planar(self) -> bool:
+        """Whether both ends lie on its slice, so that the line is as long there as it is."""
+        ends = (self.start[2], self.stop[2])
+        return self.slice_index is not None and all(abs(end - self.slice_index) <= 0.5 for end in ends)
+
 
 def region_name(region: Region, numbered: bool = True) -> str:
     """Words for a person: ``right kidney``, ``liver lesion 2``, ``hepatic cyst (model)``."""

@@ -54,6 +54,10 @@ Within a level, findings come by how far they are beyond their limit: a judged v
 class (attenuation: 1 + the difference in HU / 100), a lesion by its size relative to 10 mm (the smallest that RECIST
 1.1 measures), a collection by its volume relative to 500 mL (a convention). A ratio r adds 1 - 1/r of the level.
 
+What is immediate or told within hours is always written out and headed "Critical" or "Urgent" in the impression ("if
+confirmed" where attenuation or a model alone shows it, or where it lies within the measurement error);
+`impression_items` counts the others, and what is left to the body of the report is named in the last line.
+
 Lesions, collections, diseases and devices, `days` where not listed:
 """
 
@@ -146,8 +150,9 @@ def _rule(rule: Rule) -> str:
     if not rule.enabled:
         lines.append("- switched off")
     lines += ["", "| value | category | status | urgency |", "|---|---|---|---|"]
+    unit = "percent of the limit" if rule.scale == "spleen by weight" else rule.unit
     for sex, classes in [("", rule.classes)] if rule.classes else list(rule.classes_by_sex.items()):
-        lines += [_class_row(c, rule.unit, sex, classes[n - 1] if n else None) for n, c in enumerate(classes)]
+        lines += [_class_row(c, unit, sex, classes[n - 1] if n else None) for n, c in enumerate(classes)]
     return "\n".join([*lines, "", *limit_examples(rule), ""])
 
 
@@ -199,4 +204,8 @@ def _conditions(when: AppliesWhen) -> str:
         parts.append(f"no side of a voxel longer than {when.max_voxel_mm:g} mm")
     if when.level is not None:
         parts.append(f"measured at an {when.level} level")
+    if when.or_above:
+        parts.append(
+            "above the limit of adults also at another or unknown age, above that of both sexes at unknown sex"
+        )
     return "; ".join(parts) or "always"

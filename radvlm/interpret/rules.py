@@ -109,6 +109,8 @@ class AppliesWhen(_Strict):
         phases: contrast phases; the scan is certainly in one of them.
         min_age_years, below_age_years: the age is known and at least, or below, this.
         sex_known: the sex is known (for rules with ``classes_by_sex``).
+        or_above: children have less, so that what is above the limit of adults (of both sexes) is judged at any age,
+            and without knowing age or sex.
         complete: the structure is not cut by the field of view.
         min_long_axis_mm: a lesion is at least this long, and at least two slices.
         body_size_known: height and weight are known (for ``scale: bsa``).
@@ -121,6 +123,7 @@ class AppliesWhen(_Strict):
     min_age_years: Annotated[float, Field(ge=0, le=130)] | None = None
     below_age_years: Annotated[float, Field(gt=0, le=130)] | None = None
     sex_known: bool = False
+    or_above: bool = False
     complete: bool = False
     min_long_axis_mm: Annotated[float, Field(gt=0)] | None = None
     body_size_known: bool = False

@@ -27,6 +27,8 @@ SOFT_HU = (-250.0, 250.0)
 ALIKE = 0.85
 #: The same for slices, whose distance may be much more than a pixel; another number of rows lies farther off than this.
 ALIKE_SLICES, ROWS_OFF = 0.7, 0.125
+#: Vertebrae and ribs repeat after some slices, so that nothing farther apart than this many slices is compared.
+MOST_SLICES = 2.5
 #: Less than this variance (HU squared) is no body.
 LEAST_VARIANCE = 400.0
 
@@ -68,13 +70,13 @@ def _rows_of_a_slice(stored: np.ndarray) -> int:
     taken = min(slices, max(FEWEST_SLICES, -(-LINES // rows)))
     first = (slices - taken) // 2
     part = stored[first : first + taken, :, :: max(1, columns // COLUMNS)]
-    found = _best(part.reshape(taken * rows, -1), rows, ALIKE_SLICES)
+    found = _best(part.reshape(taken * rows, -1), rows, ALIKE_SLICES, int(MOST_SLICES * rows))
     return found if abs(found - rows) > ROWS_OFF * rows else 0
 
 
-def _best(lines: np.ndarray, stated: int, alike: float) -> int:
+def _best(lines: np.ndarray, stated: int, alike: float, longest: int | None = None) -> int:
     """The distance at which lines (N, M) are most alike, 0 where it is the stated one, or not much better."""
-    last = len(lines) // 3
+    last = min(len(lines) // 3, longest or len(lines))
     if last <= stated:
         return 0
     values = np.clip(lines, *SOFT_HU).astype(np.float32)

@@ -23,7 +23,7 @@ from radvlm.quantify.location import dilated
 from radvlm.quantify.organ import foreign_labels
 from radvlm.quantify.parenchyma import Samples, Tissue, robust_center
 from radvlm.types.anatomy import structure
-from radvlm.types.geometry import Box
+from radvlm.types.geometry import Box, Geometry
 from radvlm.types.measurement import Measurement, Omission
 from radvlm.types.region import Region
 from radvlm.types.scan_measurements import Focus, Phase, StructureMeasurements, focus_region_id
@@ -192,12 +192,17 @@ def _focus(
     values = hu[box.slices][largest.box.slices][mask].astype(np.float64)
     center = geometry.to_world(np.argwhere(mask).mean(axis=0) + start)
     middle = round(start[2] + (mask.shape[2] - 1) / 2)
-    diameter = diameter_3d(mask, geometry.spacing_mm)[0] if largest.voxels > 1 else max(geometry.spacing_mm)
+    diameter, *ends = diameter_3d(mask, geometry.spacing_mm)
+    placed = np.array(ends)
+    if largest.voxels == 1:
+        diameter = max(geometry.spacing_mm)
+        placed = np.array([[-0.5], [0.5]]) * (np.arange(3) == np.argmax(geometry.spacing_mm))  # from face to face
+    points = _points(geometry, placed + start)
     voxels = np.isin(numbered, [r.value for r in regions])
     region, voxels = _region(segmentation, kind, name, box, voxels)
     numbers = (
         Measurement(
-            "diameter", diameter, "longest 3D caliper", max(geometry.spacing_mm), region.id, slice_index=middle
+            "diameter", diameter, "longest 3D caliper", max(geometry.spacing_mm), region.id, points, slice_index=middle
         ),
         Measurement("volume", region.volume_ml, "voxel count", None, region.id),
         Measurement("mean_hu", float(values.mean()), "mask mean", None, region.id),
@@ -205,6 +210,11 @@ def _focus(
     )
     place = (float(center[0]), float(center[1]), float(center[2]))
     return Focus(kind, name, len(regions), numbers, place, region=region, voxels=voxels)
+
+
+def _points(geometry: Geometry, ends: np.ndarray) -> tuple[tuple[float, float, float], ...]:
+    """Two ends in fractional indices of the scan as RAS+ mm."""
+    return tuple((float(p[0]), float(p[1]), float(p[2])) for p in geometry.to_world(ends))
 
 
 def _region(
@@ -246,11 +256,14 @@ def _low_area(segmentation: Segmentation, name: str, samples: Samples) -> Focus 
         filled = np.repeat(filled, step, axis=axis)
     whole = segmentation.mask_in_box(name)
     region, area = _region(segmentation, kind, name, box, filled[tuple(slice(n) for n in whole.shape)] & whole)
-    volume, long = voxels * sample_ml, diameter_3d(mask, spacing)[0]
+    long, *ends = diameter_3d(mask, spacing)
+    volume = voxels * sample_ml
+    placed = (np.array(ends) + kept[0].box.start) * steps + segmentation.boxes[name].start
+    points = _points(segmentation.geometry, placed)
     mean = float(values[kept[0].box.slices][mask].mean())
     numbers = (
         Measurement("volume", volume, "samples of the tissue", None, region.id, slice_index=round(float(at[2]))),
-        Measurement("diameter", long, "longest 3D caliper", max(spacing), region.id),
+        Measurement("diameter", long, "longest 3D caliper", max(spacing), region.id, points),
         Measurement("mean_hu", mean, "mask mean", None, region.id),
         Measurement("count", len(kept), "26-connected regions", None, region.id),
     )

@@ -60,7 +60,7 @@ ARTERIAL_AORTA_HU, ARTERIAL_AORTA_WEIGHT = 205.0, 2.0
 DELAYED_ABOVE = {"kidney": (1.3, 1.0), "iliac veins": (0.6, 1.0), "inferior vena cava": (0.85, 0.5)}
 #: A kidney that enhances less than this share of the aorta in a venous phase is failing and tells nothing of time.
 FAILING_KIDNEY_SHARE = 0.85
-#: Up to this share of the aorta it is dense in both, as at the end of a slow injection; an arterial phase is then in doubt.
+#: Up to this share of the aorta both are dense as at the end of a slow injection; an arterial phase is then in doubt.
 EVEN_CAVA_BELOW = 1.3
 #: While contrast flows in, or saline behind it, that vena cava differs from the aorta by more; too light for a witness.
 INFLOW_WEIGHT = 0.35

@@ -184,6 +184,8 @@ _ABBREVIATION = frozenset(
 #: Characters; real sentences end long before.
 _LONGEST_SENTENCE = 1500
 _LIST = re.compile(r"[ \t]*(?:[-*+•·>]|\(?\d{1,2}[.)]|[a-z][.)])[ \t]")
+#: How soon to tell of an item, before it: no degree of what it says.
+_URGENCY = re.compile(r"\s*(?:\(?\d{1,2}[.)]\s+)?(?:critical|urgent)(?:, if confirmed)?:\s", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,13 +298,19 @@ def _split(text: str, start: int, stop: int, section: str, paragraph: int, out: 
         elif mark == "\n" and _wrapped(text, at, cut, stop):
             continue
         if text[at:cut].strip():
-            out.append(Span(at, cut, section, paragraph))
+            out.append(Span(_after_urgency(text, at, cut), cut, section, paragraph))
         if mark[0] == "\n" and len(mark) > 1:
             paragraph += 1
         at = match.end()
     if text[at:stop].strip():
-        out.append(Span(at, stop, section, paragraph))
+        out.append(Span(_after_urgency(text, at, stop), stop, section, paragraph))
     return paragraph
+
+
+def _after_urgency(text: str, start: int, stop: int) -> int:
+    """Where an item of an impression begins, after "Critical:" or "Urgent, if confirmed:"."""
+    urgency = _URGENCY.match(text, start, stop)
+    return urgency.end() if urgency and text[urgency.end() : stop].strip() else start
 
 
 def _continues(text: str, start: int, dot: int, end: int, mark: str) -> bool:

@@ -14,7 +14,7 @@ from typing import Any
 
 from radvlm.errors import InputError, RadvlmError, VerificationError
 from radvlm.types.anatomy import SECTIONS, structures
-from radvlm.types.finding import Citable, Finding, Source, Status, citable
+from radvlm.types.finding import Assessment, Citable, Finding, Source, Status, citable
 from radvlm.types.finding_json import finding_to_dict, findings_from_dicts
 from radvlm.types.measurement import Measurement
 from radvlm.types.model_record import ModelRecord
@@ -22,6 +22,7 @@ from radvlm.types.phrases import joined
 from radvlm.types.records import record_from
 from radvlm.types.region import Region
 from radvlm.types.retrieval_record import RetrievalRecord
+from radvlm.types.urgency import Urgency, urgency_basis, urgency_words
 
 SCHEMA_VERSION = "2.0"
 #: Major versions that are read.
@@ -58,6 +59,39 @@ class Sentence:
     @property
     def measurements(self) -> tuple[Measurement, ...]:
         return tuple(m for f in self.findings for m in f.measurements)
+
+    @property
+    def most_urgent(self) -> Citable:
+        """What of it somebody must know first."""
+        return max(self.findings, key=lambda f: f.importance)
+
+    @property
+    def urgency(self) -> Urgency:
+        """How soon somebody must know what it states."""
+        return self.most_urgent.urgency
+
+    @property
+    def urgency_words(self) -> str:
+        """``critical``, ``urgent`` or ``urgent, if confirmed`` of a sentence of the impression; "" of all others."""
+        if self.section != "impression":
+            return ""
+        first = self.most_urgent
+        is_open = isinstance(first, Assessment) and bool(first.possible)
+        is_certain = first.source is Source.MASKS and first.status is Status.PRESENT and not is_open
+        return urgency_words(first.urgency, is_certain)
+
+    @property
+    def urgency_basis(self) -> str:
+        """Whose category the urgency is, and which rule or kind of finding has it; "" without ``urgency_words``."""
+        first = self.most_urgent
+        why = f"rule {first.rule.id}" if first.rule is not None else first.kind.replace("_", " ")
+        return f"{urgency_basis(first.urgency)}; {why}" if self.urgency_words else ""
+
+    @property
+    def headed_text(self) -> str:
+        """The text as it is printed in the impression: ``Critical: Left pneumothorax, 300 mL.``"""
+        words = self.urgency_words
+        return f"{words[:1].upper()}{words[1:]}: {self.text}" if words else self.text
 
 
 @dataclass(frozen=True)
@@ -171,7 +205,7 @@ class Report:
         """
         lines = [f"{label.upper()}: {text}" for label, text in self.examination]
         for section, heading in SECTIONS.items():
-            said = [s.text for s in self.sentences if s.section == section]
+            said = [s.headed_text for s in self.sentences if s.section == section]
             if section == "technique" and said:
                 lines += ["", "TECHNIQUE: " + " ".join(said), "", "FINDINGS:"]
             elif section == "impression":
@@ -211,6 +245,7 @@ class Report:
                     "section": s.section,
                     "finding_ids": list(s.finding_ids),
                     "region_ids": [r.id for r in s.regions],
+                    **_urgency_row(s),
                 }
                 for s in self.sentences
             ],
@@ -255,6 +290,14 @@ class Report:
             raise InputError(
                 "report.json follows docs/report.schema.json", f"{type(error).__name__}: {error}"
             ) from error
+
+
+def _urgency_row(sentence: Sentence) -> dict[str, str]:
+    """What JSON holds of a sentence of the impression that somebody must be told of; nothing of the others."""
+    words = sentence.urgency_words
+    if not words:
+        return {}
+    return {"urgency": str(sentence.urgency), "urgency_words": words, "urgency_basis": sentence.urgency_basis}
 
 
 def cited(sentences: Iterable[Sentence]) -> tuple[Citable, ...]:

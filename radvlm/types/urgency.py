@@ -43,6 +43,31 @@ _FLOORS = {
 }
 
 
+#: What is said of a finding that somebody must be told of at once or soon; the other levels are said without a word.
+_WORDS = {Urgency.IMMEDIATE: "critical", Urgency.HOURS: "urgent"}
+_BASES = {
+    Urgency.IMMEDIATE: "to be told within minutes (category 1 of the ACR Actionable Reporting Work Group)",
+    Urgency.HOURS: "to be told within hours (category 2 of the ACR Actionable Reporting Work Group)",
+}
+
+
+def urgency_words(urgency: Urgency, is_certain: bool = True) -> str:
+    """What an impression says before such a finding: "critical", "urgent, if confirmed", or "" below that.
+
+    Example:
+        >>> from radvlm.types.urgency import urgency_words
+        >>> urgency_words("immediate"), urgency_words("hours", False), urgency_words("days")
+        ('critical', 'urgent, if confirmed', '')
+    """
+    words = _WORDS.get(Urgency(urgency), "")
+    return f"{words}, if confirmed" if words and not is_certain else words
+
+
+def urgency_basis(urgency: Urgency) -> str:
+    """How soon to tell, and whose category that is; "" where ``urgency_words`` says nothing."""
+    return _BASES.get(Urgency(urgency), "")
+
+
 def importance(urgency: Urgency | str, ratio: float = 1.0) -> float:
     """Place in the impression, larger first: where the level begins (80, 60, 40, 20, 5, 1), and more by the ratio.
 

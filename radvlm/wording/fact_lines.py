@@ -22,8 +22,6 @@ from radvlm.wording.structure_names import runs_of_levels
 from radvlm.wording.style import Style
 from radvlm.wording.vocabulary import lexicon
 
-#: Where the mean of a mask is so far (HU) from its parenchyma, the parenchyma is told.
-APART_HU = 10.0
 _STYLE = Style()
 #: Vertebrae told as runs; the sacrum is named.
 _COUNTED_LEVELS = USUAL_LEVELS[:-1]
@@ -182,18 +180,14 @@ def _lesion(finding: Finding, verdicts: Sequence[Citable]) -> tuple[str, ...]:
     return _row(parts)
 
 
-def told_attenuation(organ: Finding, judged: Sequence[Assessment]) -> Measurement | None:
-    """The mean of a mask, or that of its parenchyma where a rule judged that or it lies ``APART_HU`` away."""
-    mean, tissue = organ.measurement("mean_hu"), organ.measurement("parenchyma_hu")
-    if mean is None or tissue is None:
-        return mean
-    of_tissue = any(j.measurements and j.measurements[0].quantity == "parenchyma_hu" for j in judged)
-    return tissue if of_tissue or abs(tissue.value - mean.value) >= APART_HU else mean
+def told_attenuation(organ: Finding) -> Measurement | None:
+    """The attenuation that rules judge and sentences tell: that of the parenchyma, else the mean of the mask."""
+    return organ.measurement("parenchyma_hu") or organ.measurement("mean_hu")
 
 
 def _organ(finding: Finding) -> tuple[str, ...]:
     parts = [_words(finding.site)]
-    volume, mean = finding.measurement("volume"), told_attenuation(finding, finding.assessments)
+    volume, mean = finding.measurement("volume"), told_attenuation(finding)
     if volume is not None and finding.site in lexicon().volume_of:
         parts.append(f"volume {volume_text(volume.value)}")
     if mean is not None and finding.site in lexicon().attenuation_of:

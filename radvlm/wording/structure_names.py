@@ -31,11 +31,12 @@ def structure_list(names: Iterable[str], pair: str = "both", first: str = "") ->
         else:
             phrase = row.words if words and not words[-1].startswith("both ") else f"the {row.words}"
         words.append(phrase)
-    many = len(words) > 1 or bool(pairs) or _is_plural_word(words[0])
+    many = len(words) > 1 or bool(pairs) or is_plural_word(words[0])
     return joined(words), many
 
 
-def _is_plural_word(words: str) -> bool:
+def is_plural_word(words: str) -> bool:
+    """Whether a phrase takes "are", by its last word; "ascites is", "pancreas is"."""
     last = words.split()[-1]
     return last.endswith("s") and last not in (
         "pancreas",

@@ -85,9 +85,12 @@ def test_every_disease_of_a_scheme_is_a_disease_of_the_table() -> None:
 
 def test_an_organ_that_nothing_judges_is_not_called_normal() -> None:
     report = compose_report(interpret(hand_made.numbers([hand_made.organ("autochthon_left")]), patient=ADULT))
-    assert [s.text for s in report.impression] == [
-        "Abnormalities were not assessed: no mask of a lesion was provided and no rule applies to the organs that were."
+    assert [s.text for s in report.impression][:2] == [
+        "No finding was made in what was measured: the left paraspinal muscle.",
+        "Abnormalities were not assessed: "
+        "no mask of a lesion was provided and no rule applies to the organs that were.",
     ]
+    assert report.impression[2].text.startswith("Heart, lungs, liver") and "not assessed" in report.impression[2].text
 
 
 def test_lesions_that_are_not_there_make_an_impression() -> None:

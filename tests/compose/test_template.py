@@ -10,10 +10,13 @@ import hand_made
 from radvlm.compose import Style, compose_report, verify_sentence
 from radvlm.errors import InputError
 from radvlm.interpret import interpret
+from radvlm.report_reader.frames import read_frames
 from radvlm.types.anatomy import SECTIONS, structures
-from radvlm.types.finding import Status
+from radvlm.types.finding import Finding, Source, Status
+from radvlm.types.measurement import Measurement
 from radvlm.types.report import Report
 from radvlm.types.study import Patient, Study
+from radvlm.types.urgency import importance
 
 ADULT = Patient(sex="F", age_years=63)
 STYLES = (
@@ -60,13 +63,15 @@ def test_stack_of_40_mm_is_called_incomplete_throughout() -> None:
         "brain",
         "prostate",
         "urinary bladder",
-        "No ",
+        "No lesion",
+        " segmented.",
     ):
         assert claim not in body, claim
     assert _impression(report)[0] == (
         "Limited coverage of 40 mm: the liver, spleen and pancreas are incompletely imaged."
     )
-    assert _impression(report)[1].startswith("Focal liver lesions, focal pancreatic lesions")
+    assert _impression(report)[1] == "No finding was made in what was measured: the segmented structures."
+    assert _impression(report)[2].startswith("Focal liver lesions, focal pancreatic lesions")
     assert "liver size, spleen size: cut by the inferior and superior edges of the field of view" in text
 
 
@@ -113,7 +118,8 @@ def test_lungs_without_masks() -> None:
     assert "Contrast phase uncertain." in report.text
     assert "Right lung volume 2410 mL." in report.text
     assert re.search(r"- heart, liver, gallbladder, spleen, pancreas, .*: no mask was provided", report.text)
-    assert "Liver:" not in report.text and len(report.impression) == 1
+    assert "Liver:" not in report.text and len(report.impression) == 3
+    assert _impression(report)[0] == "No finding was made in what was measured: both lungs."
 
 
 def test_whole_body_of_117_structures_stays_a_report() -> None:
@@ -228,7 +234,7 @@ def test_every_style_verifies_and_says_every_present_finding(name: str, style: S
         assert all(verify_sentence(s) is None for s in report.sentences)
         cited = {i for s in report.sentences for i in s.finding_ids}
         assert {f.id for f in report.citable if f.status is Status.PRESENT} <= cited
-        assert 1 <= len(report.impression) <= style.impression_items
+        assert 1 <= len(report.impression) <= max(style.impression_items, 2)  # what is cut is named in one line
 
 
 def test_one_word_for_two_normal_kidneys_says_their_parts_too() -> None:
@@ -272,3 +278,65 @@ def test_style_refuses(bad: dict) -> None:
 def test_no_findings_at_all_gives_an_empty_report() -> None:
     report = compose_report(())
     assert report.sentences == () and "Research software" in report.text
+
+
+def test_critical_and_urgent_findings_are_always_written_out_and_headed() -> None:
+    wholes = [
+        hand_made.organ("aorta", 200, 150, diameter=61.0, ascending_diameter=43.0, descending_diameter=80.0),
+        hand_made.organ("iliac_artery_left", 20, 150, diameter=26.0),
+        hand_made.organ("small_bowel", 300, 20, diameter=41.0),
+        hand_made.organ("kidney_left", 60, 150, extent_si=80.0, length=80.0),
+        hand_made.organ("pleural_effusion_left", 200, 5),
+        hand_made.organ("pneumothorax", 300, -990),
+    ]
+    lesions = [
+        hand_made.lesion("pneumothorax", 1, 80, 40, hu=-990, locations=("lung_upper_lobe_left",), volume_ml=300),
+        hand_made.lesion("pleural_effusion_left", 1, 80, 40, volume_ml=200),
+        hand_made.lesion("kidney_cyst_left", 1, 20, 10),
+        hand_made.lesion("gallstone", 1, 12, 9),
+    ]
+    report = _report(hand_made.numbers(wholes, lesions), Style(impression_items=2))
+    lines = report.text.split("IMPRESSION:\n")[1].split("\n\n")[0].splitlines()
+    assert lines == [
+        "1. Critical: Left pneumothorax, 300 mL.",
+        "2. Urgent: Aneurysmal descending thoracic aorta (8.0 cm).",
+        "3. Urgent: Dilated small bowel (diameter 4.1 cm).",
+        "4. Urgent: Aneurysmal abdominal aorta (diameter 6.1 cm).",
+        "5. Aneurysmal left common iliac artery (diameter 2.6 cm).",
+        "6. Also described in the findings: left pleural effusion; gallstone; dilated ascending aorta; "
+        "short left kidney; left renal cyst.",
+    ]
+    first = report.to_dict()["sentences"][[s.section for s in report.sentences].index("impression")]
+    assert (first["urgency"], first["urgency_words"]) == ("immediate", "critical")
+    assert first["urgency_basis"].startswith("to be told within minutes (category 1 of the ACR")
+    told = {f.kind for f in read_frames(report.text).frames if f.status == "present"}
+    assert {"pneumothorax", "thoracic_aortic_dilatation", "pleural_effusion", "gallstone", "iliac_aneurysm"} <= told
+
+
+def test_what_attenuation_alone_shows_is_urgent_only_if_confirmed() -> None:
+    gas = Finding(
+        "F1",
+        "gas_focus",
+        Status.PRESENT,
+        "liver",
+        "liver",
+        (hand_made.region("liver", 2),),
+        (Measurement("volume", 2.0, "given"),),
+        category="gas",
+        reason="seen by attenuation alone",
+        source=Source.VOXELS,
+        importance=importance("hours"),
+    )
+    report = compose_report((gas,))
+    assert [s.headed_text for s in report.impression] == ["Urgent, if confirmed: Gas in the liver, volume 2.0 mL."]
+
+
+def test_one_attenuation_an_organ_stands_in_sentences() -> None:
+    report = _report(hand_made.numbers([hand_made.organ("spleen", 200, 33, parenchyma_hu=35.0)], phase="non-contrast"))
+    assert "parenchymal attenuation 35 HU" in report.text and "33 HU" not in report.text
+
+
+def test_gas_fluid_levels_are_not_assessed_and_the_report_says_why() -> None:
+    lines = dict(_report(hand_made.numbers([hand_made.organ("colon", 400)])).not_assessed_lines)
+    assert lines["gas-fluid levels of the bowel"].startswith("healthy bowel holds levels too")
+    assert "gas-fluid" not in _report(hand_made.numbers([hand_made.organ("spleen", 200)])).text

@@ -18,13 +18,18 @@ import pytest
 import radvlm.export.page as page_module
 from radvlm.errors import GridError
 from radvlm.export import PageOptions, render_page
+from radvlm.export.numbers import number_parts
+from radvlm.export.regions import Caliper
 from radvlm.export.tables import number_text, uncertainty_text
 from radvlm.export.view import unpack_hu
 from radvlm.types.anatomy import structure
-from radvlm.types.geometry import Geometry
+from radvlm.types.finding import Finding, Status
+from radvlm.types.geometry import Box, Geometry
+from radvlm.types.measurement import Measurement
 from radvlm.types.provenance import Decision, SourceFile
+from radvlm.types.region import Region
 from radvlm.types.region_map import RegionMap
-from radvlm.types.report import NOTICE, Replacement, Report
+from radvlm.types.report import NOTICE, Replacement, Report, Sentence
 from radvlm.types.volume import Volume
 
 HOSTILE = "</script><script>alert(1)</script><!-- <img src=x onerror=alert(2)> \"' &amp; ]]> \u2028 {{ 7*7 }}"
@@ -44,9 +49,11 @@ class Elements(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append((tag, dict(attrs)))
         self._open = tag
+        self.words.append("" if tag == "span" else " ")
 
     def handle_endtag(self, tag: str) -> None:
         self._open = ""
+        self.words.append("" if tag == "span" else " ")
 
     def handle_data(self, data: str) -> None:
         if self._open in ("script", "style"):
@@ -56,7 +63,7 @@ class Elements(HTMLParser):
 
     @property
     def text(self) -> str:
-        return " ".join(" ".join(self.words).split())
+        return " ".join("".join(self.words).split())
 
     def count(self, tag: str) -> int:
         return sum(1 for name, _ in self.tags if name == tag)
@@ -325,3 +332,24 @@ def test_a_report_of_schema_1_has_a_page() -> None:
     text = html.unescape(render_page(report, volume=None, regions=None, measurements=None))
     assert all(s.text in text for s in report.sentences)
     assert "enlarged" in text and "Splenomegaly (" in text
+
+
+def test_numbers_of_a_sentence_lead_to_what_was_measured() -> None:
+    ends = ((0.0, 0.0, 0.0), (23.0, 0.0, 0.0))
+    numbers = (
+        Measurement("long_axis", 23.0, "hull", None, "liver_lesion/1", ends, 4),
+        Measurement("short_axis", 9.0, "chord", None, "liver_lesion/1", ends, 4),
+        Measurement("mean_hu", 45.0, "mean", None, "liver_lesion/1"),
+    )
+    region = Region("liver_lesion/1", "liver_lesion", Box((0, 0, 0), (9, 9, 9)), 50, 3.0, (0.0, 0.0, 0.0), (4, 4, 4))
+    lesion = Finding("F1", "liver_lesion", Status.PRESENT, "liver", "liver", (region,), numbers)
+    lines = [Caliper("liver_lesion/1", m.quantity, m.value, "mm", (0, 0, 4), (23, 0, 4), 4) for m in numbers[:2]]
+    parts = number_parts(
+        Sentence("2.3 x 0.9 cm liver lesion in segment VI, 45 HU.", "liver", (lesion,)), lines, {"liver_lesion/1": 0}
+    )
+    assert [(p.text, p.caliper, p.region) for p in parts] == [
+        ("2.3 x 0.9 cm", 0, 0),
+        (" liver lesion in segment VI, ", None, None),
+        ("45 HU", None, 0),
+        (".", None, None),
+    ]

@@ -558,3 +558,16 @@ def test_hostile_text_runs_nothing(browser: Any, make, tmp_path: Path) -> None:
     assert "<img src=x onerror=alert(1)>" in page.tab.inner_text("#s3")
     assert dialogs == [] and page.problems == [] and page.tab.locator("img").count() == 0
     page.context.close()
+
+
+def test_a_click_on_a_number_scrolls_to_its_caliper(opened: Opened) -> None:
+    number = opened.tab.locator("#s3 .number").first
+    number.click()
+    opened.settle()
+    state = opened.state()
+    line = opened.tab.evaluate("n => JSON.parse(document.getElementById('page-data').textContent).calipers[n]", 0)
+    assert state["sentence"] == 3 and state["caliper"] is not None and state["point"][2] == 17
+    assert line["words"] in opened.tab.inner_text("#selection") and number.get_attribute("class") == "number on"
+    opened.tab.keyboard.press("Escape")
+    opened.settle()
+    assert opened.state()["caliper"] is None

@@ -208,3 +208,27 @@ def test_slices_wider_than_advised_as_printed(spacing: float, told: bool) -> Non
     numbers = hand_made.numbers([], geometry=hand_made.grid(spacing=spacing))
     findings = interpret(numbers, patient=_patient("F"))
     assert any(f.kind == "thick_slices" for f in findings) is told
+
+
+@pytest.mark.parametrize("rule", [r for r in JUDGED if r.applies_when.or_above], ids=lambda r: r.id)
+def test_above_the_limit_of_adults_age_and_sex_are_not_asked(rule: Rule) -> None:
+    """Children have less: what no adult of either sex has is told at any age, and nothing else is."""
+    last = max(_limits(rule, sex)[-1] for sex in SEXES)
+
+    def said(value: float, patient: Patient) -> list[str]:
+        findings = interpret(_numbers(rule, value, None), patient=patient)
+        compose_report(findings)
+        return [a.headline for a in citable(findings) if a.rule and a.rule.id == rule.id and a.headline]
+
+    adult = said(last * 1.1, Patient(sex="M", age_years=60))
+    assert adult
+    for patient in (Patient(), Patient(sex="F"), Patient(sex="M"), Patient(age_years=9), Patient(sex="F", age_years=9)):
+        assert said(last * 1.1, patient) == adult
+        assert said(last * 0.3, patient) == []
+
+
+def test_between_the_limits_of_the_sexes_the_sex_is_waited_for() -> None:
+    rule = next(r for r in JUDGED if r.id == "pulmonary_artery_diameter")  # 29 mm in men, 27 mm in women
+    for sex, told in ((None, []), ("F", ["dilated pulmonary trunk"]), ("M", [])):
+        findings = interpret(_numbers(rule, 28.0, None), patient=Patient(sex=sex))
+        assert [a.headline for a in citable(findings) if a.rule and a.rule.id == rule.id and a.headline] == told

@@ -58,3 +58,13 @@ def test_an_array_of_the_caller_is_asked_too(stored) -> None:
     columns, rows, slices = stored.shape
     with pytest.raises(GridError, match="the header says"):
         load_volume(reshaped(stored, (columns // 2, rows * 2, slices)), affine=np.diag([5.0, 5.0, 6.0, 1.0]))
+
+
+def test_vertebrae_that_repeat_after_some_slices_are_no_other_number_of_rows() -> None:
+    x, y, z = np.ogrid[:64, :60, :120]
+    hu = np.full((64, 60, 120), -1000.0)
+    hu[np.broadcast_to(((x - 32) / 29) ** 2 + ((y - 30) / 25) ** 2 < 1, hu.shape)] = 40
+    vertebra = ((x - 32) ** 2 + (y - 12) ** 2 < 9**2) & (z % 6 < 4)
+    hu[vertebra] = 300
+    hu += np.random.default_rng(1).normal(0, 8, hu.shape)
+    refuse_wrong_rows(np.asfortranarray(np.rint(hu).astype(np.int16)))

@@ -19,6 +19,8 @@ from radvlm.report_reader.sentences import sentences
 
 #: text -> kind, and what else has to hold of the first frame of that kind.
 ROWS: list[tuple[str, str, dict[str, object]]] = [
+    ("1. Critical: Left pneumothorax, 300 mL.", "pneumothorax", {"sides": {"left"}, "grade": None}),
+    ("Urgent, if confirmed: Liver abscess.", "liver_abscess", {"grade": None}),
     (
         "A 2.3 x 1.8 cm mass in the left lower lobe.",
         "lung_mass",

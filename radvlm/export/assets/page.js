@@ -49,7 +49,7 @@
   const regionIndex = new Map(page.regions.map((region, n) => [region.id, n]));
   const citing = page.regions.map((_, n) => page.sentences.flatMap((s, at) => (s.regions.includes(n) ? [at] : [])));
   const state = {
-    sentence: null, regions: [], main: null, cited: [], point: view ? view.shape.map((n) => n >> 1) : [0, 0, 0],
+    sentence: null, regions: [], main: null, cited: [], caliper: null, number: null, point: view ? view.shape.map((n) => n >> 1) : [0, 0, 0],
     width: 400, level: 40, zoom: 1, center: view ? view.shape.map((n) => n / 2) : [0, 0, 0], plane: 0,
     fill: true, outlines: false, calipers: true, cross: true, smooth: true,
   };
@@ -65,13 +65,31 @@
     state.sentence = at;
     state.regions = regions;
     state.cited = [];
+    state.caliper = state.number = null;
     const position = turn && regions.length ? (regions.indexOf(state.main) + 1) % regions.length : 0;
     state.main = regions.length ? regions[position] : null;
     if (state.main !== null) goTo(state.main);
     if (view && one("#auto-window").checked) setWindow(page.sentences[at].window);
     tell(); mark(); redraw();
   }
+  /* A number of a sentence: its caliper, else the region that was measured. */
+  function chooseNumber(at, number) {
+    const element = all(".number", sentences[at])[number];
+    const line = element.dataset.caliper === undefined ? null : page.calipers[element.dataset.caliper];
+    choose(at);
+    state.main = Number(element.dataset.region);
+    state.number = number;
+    goTo(state.main);
+    if (line && view) {
+      state.caliper = Number(element.dataset.caliper);
+      state.point = [0, 1, 2].map((n) => Math.min(Math.max(Math.round((line.a[n] + line.b[n]) / 2), 0), view.shape[n] - 1));
+      if (line.slice !== null) state.point[2] = line.slice;
+      if (state.zoom > 1) state.center = state.point.map((v) => v + 0.5);
+    }
+    tell(); mark(); redraw();
+  }
   function chooseRegion(n, at) {
+    state.caliper = state.number = null;
     state.sentence = at === undefined ? null : at;
     state.regions = [n];
     state.main = n;
@@ -83,7 +101,7 @@
     reveal();
   }
   function clear() {
-    Object.assign(state, { sentence: null, regions: [], main: null, cited: [] });
+    Object.assign(state, { sentence: null, regions: [], main: null, cited: [], caliper: null, number: null });
     say("Choose a sentence to see its region, or a point in the images.");
     mark(); redraw();
   }
@@ -103,6 +121,7 @@
       element.classList.toggle("on", at === state.sentence);
       element.classList.toggle("cites", at !== state.sentence && state.cited.includes(at));
       element.setAttribute("aria-pressed", String(at === state.sentence));
+      all(".number", element).forEach((number, n) => number.classList.toggle("on", at === state.sentence && n === state.number));
     });
     const chosen = new Set(state.regions.map((n) => page.regions[n].id));
     all("tr.chosen").forEach((row) => row.classList.remove("chosen"));
@@ -135,7 +154,8 @@
     const more = state.regions.length > 14 ? ` and ${state.regions.length - 14} more` : "";
     const cites = state.sentence === null && state.cited.length
       ? ` cited by ${state.cited.length} sentence${state.cited.length > 1 ? "s" : ""}` : "";
-    say(...some, more + cites);
+    const line = state.caliper === null ? null : page.calipers[state.caliper];
+    say(...some, more + cites, line ? ` ${line.words} ${line.label}` : "");
   }
 
   /* Sentences: hover previews, focus and click keep, Enter or Space goes to the next region. */
@@ -164,7 +184,12 @@
     });
     element.addEventListener("pointerleave", leave);
     element.addEventListener("pointerdown", () => { was = (before || state).sentence === at; clearTimeout(hover); });
-    element.addEventListener("click", () => { before = null; choose(at, was); was = false; });
+    element.addEventListener("click", (event) => {
+      before = null;
+      const number = event.target.closest(".number");
+      if (number) chooseNumber(at, all(".number", element).indexOf(number)); else choose(at, was);
+      was = false;
+    });
     element.addEventListener("focus", () => {
       if (!element.matches(":focus-visible") || state.sentence === at) return;
       before = null;
@@ -175,6 +200,9 @@
       if (event.key === "Enter" || event.key === " ") {
         event.preventDefault();
         choose(at, state.sentence === at);
+      } else if (event.key === "n" && all(".number", element).length) {
+        event.preventDefault();
+        chooseNumber(at, state.sentence === at && state.number !== null ? (state.number + 1) % all(".number", element).length : 0);
       } else if (event.key === "ArrowDown" || event.key === "ArrowUp") {
         event.preventDefault();
         step(position, event.key === "ArrowDown" ? 1 : -1);
@@ -565,11 +593,15 @@
   }
   function drawCalipers(plane, context) {
     const written = []; // boxes of the labels, so that no label hides another
-    for (const line of page.calipers) {
-      const slice = state.point[plane.n];
+    page.calipers.forEach((line, number) => {
+      const slice = state.point[plane.n], chosen = number === state.caliper;
+      const [low, high] = [line.a[plane.n], line.b[plane.n]].sort((a, b) => a - b);
       const inside = line.slice !== null ? plane.n === 2 && line.slice === slice
-        : Math.round(line.a[plane.n]) === slice && Math.round(line.b[plane.n]) === slice;
-      if (!inside) continue;
+        : Math.round(low) === slice && Math.round(high) === slice;
+      // a line through several slices is drawn dashed, as it projects, where it was asked for or is the only one
+      const through = line.slice === null && !inside && slice >= Math.round(low) && slice <= Math.round(high)
+        && (chosen || (state.caliper === null && state.main === line.region && alone(line)));
+      if (!inside && !through) return;
       const ends = [line.a, line.b].map((p) => [xOf(plane, p[plane.h] + 0.5), yOf(plane, p[plane.v] + 0.5)]);
       const [[x1, y1], [x2, y2]] = ends, length = Math.hypot(x2 - x1, y2 - y1) || 1;
       const tx = (y2 - y1) / length * 4, ty = -(x2 - x1) / length * 4;
@@ -580,11 +612,13 @@
       context.lineCap = "round";
       context.strokeStyle = "rgba(0,0,0,.7)";
       context.lineWidth = 3.5;
+      context.setLineDash(through ? [5, 5] : []);
       context.stroke();
-      context.strokeStyle = strong ? "#fff" : "rgba(255,255,255,.5)";
-      context.lineWidth = 1.4;
+      context.strokeStyle = chosen ? "#ffe14d" : strong ? "#fff" : "rgba(255,255,255,.5)";
+      context.lineWidth = chosen ? 2 : 1.4;
       context.stroke();
-      if (!strong) continue;
+      context.setLineDash([]);
+      if (!strong) return;
       const [lx, ly] = x2 > x1 ? [x2, y2] : [x1, y1];
       context.font = "600 12px system-ui, sans-serif";
       const wide = context.measureText(line.label).width + 8;
@@ -597,8 +631,9 @@
       context.fillStyle = "#fff";
       context.textBaseline = "middle";
       context.fillText(line.label, x + 4, y + 8.5);
-    }
+    });
   }
+  function alone(line) { return page.calipers.every((other) => other === line || other.region !== line.region || other.slice === null); }
   function caption(plane, pixelsPerMm) {
     const { n } = plane, slice = state.point[n], factor = view.factors[n];
     const first = slice * factor + 1, last = Math.min(first + factor - 1, view.native[n]);
