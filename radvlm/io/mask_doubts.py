@@ -38,8 +38,9 @@ PIECE_MM, FEWEST_PIECES, LEAST_MM, MEAN_MM = 20.0, 2, 4.0, 12.0
 LARGE_SPLEEN_ML = 500.0
 #: Middles of a pair this far (mm) on each other's side have each other's name.
 PAIR_REVERSED_MM = 30.0
-#: An upper lobe whose middle lies so far behind and below that of the lower lobe has its name (mm).
-LOBES_MM = (10.0, 25.0)
+#: An upper lobe whose middle lies behind and below that of the lower lobe, each so far and both together, has its name
+#: (mm): in phantoms it lies 24 to 93 mm before and 18 to 107 mm above it.
+LOBES_MM = (10.0, 70.0)
 #: Pixels along each side of a slice of an organ that are looked at, fewest slices, and the share of empty ones.
 SPARSE_SAMPLE, SPARSE_SLICES, SPARSE_SHARE = 32, 8, 0.25
 _AXES = ("x (right-left)", "y (front-back)", "z (head-foot)")
@@ -166,7 +167,7 @@ def _exchanged(points: MaskPoints, segmentation: Segmentation) -> Iterator[tuple
         yield "liver", "spleen"
     for side in ("right", "left"):
         upper, lower = f"lung_upper_lobe_{side}", f"lung_lower_lobe_{side}"
-        if (d := apart(upper, lower)) is not None and d[1] < -LOBES_MM[0] and d[2] < -LOBES_MM[1]:
+        if (d := apart(upper, lower)) is not None and d[1:].max() < -LOBES_MM[0] and d[1:].sum() < -LOBES_MM[1]:
             yield upper, lower
     liver, spleen = apart("liver", "stomach"), apart("stomach", "spleen")
     if liver is not None and spleen is not None and liver[0] < -40 and spleen[0] > 80:
