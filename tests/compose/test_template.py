@@ -338,5 +338,5 @@ def test_one_attenuation_an_organ_stands_in_sentences() -> None:
 
 def test_gas_fluid_levels_are_not_assessed_and_the_report_says_why() -> None:
     lines = dict(_report(hand_made.numbers([hand_made.organ("colon", 400)])).not_assessed_lines)
-    assert lines["gas-fluid levels of the bowel"].startswith("healthy bowel holds levels too")
+    assert lines["gas-fluid levels of the bowel"].startswith("normal bowel holds levels too")
     assert "gas-fluid" not in _report(hand_made.numbers([hand_made.organ("spleen", 200)])).text
