@@ -42,7 +42,7 @@ _RESPELLED = (
     (re.compile(r"^([a-z ]+s),\s+([a-z]+)\s+in\s+number\b", re.I), r"\2 \1"),
     (re.compile(r"(?<=[a-z]),\s*(?=(?:liver\s|hepatic\s)?segment\s)", re.I), " in "),
     (re.compile(r"\ball\s+(?:the\s+)?(?=vertebrae\s+(?:from\s+)?[ctl]\d)", re.I), ""),
-    (re.compile(r"(?<=^no\s)([^.;:]+?)\s+(?:and|or)\s+no\s+", re.I), r"\1 or "),
+    (re.compile(r"(?<=^no\s)([^.;:]+?)\s+and\s+no\s+", re.I), r"\1 or "),
     # "upper pole left kidney", "Liver - completely included", "both the liver and the spleen"
     (re.compile(r"\b(pole|region)\s+(?=(?:left|right|lt|rt)\b)", re.I), r"\1 of the "),
     (re.compile(r"(?<=[a-z])\s+[-–—]\s+(?=[a-z])"), ": "),
