@@ -6,7 +6,7 @@ arteries, branches of the arch, heart); what cannot be told apart is an omission
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -24,9 +24,10 @@ from radvlm.quantify.vessel import (
     sections_along,
     vessel_sections,
 )
+from radvlm.quantify.vessel_ball import vessel_depths, wider_ball
 from radvlm.types.anatomy import structure
 from radvlm.types.geometry import Geometry
-from radvlm.types.measurement import AORTA_PARTS, PORTAL_PARTS, PULMONARY_PARTS, Measurement, Omission
+from radvlm.types.measurement import AORTA_PARTS, PORTAL_PARTS, PULMONARY_PARTS, VESSEL_BALL, Measurement, Omission
 from radvlm.types.provenance import Decision
 from radvlm.types.scan_measurements import NOT_IMAGED, StructureMeasurements
 from radvlm.types.segmentation import Segmentation
@@ -42,6 +43,7 @@ FORK_MM = 12.0
 FORK_METHOD = f"{METHOD}, beside the bifurcation"
 AREA_METHOD = "area of the widest section perpendicular to the center line"
 LENGTH_METHOD = "imaged part along the center line"
+_SAC = "{part} of {name}, {value:.0f} mm, is that of the largest ball inside: no section is round where it is, as in a sac."
 NO_SPINE = "no vertebrae are in the masks, so the parts of the aorta cannot be told apart"
 FAR_FROM_SPINE = "no vertebra in the masks is near, so the parts of the aorta cannot be told apart"
 NO_RENAL = "neither renal arteries, L1 and L2 nor kidneys are in the masks, so the renal level is not known"
@@ -78,6 +80,8 @@ def with_vessels(
         if cuts is not None:
             wanted = is_abdominal if name == "aorta" and heights else None
             found, note = measure_diameter(segmentation, name, wanted, cuts)
+            if isinstance(found, Measurement):
+                found = _or_ball(segmentation, name, cuts[0], wanted, found)
             (missing if isinstance(found, Omission) else numbers).append(found)  # type: ignore[arg-type]
             length = whole_length(cuts[0])
             if length > 0:
@@ -87,8 +91,24 @@ def with_vessels(
         parts = measure_parts(segmentation, name, cuts)
         numbers += parts.measurements
         missing += parts.omissions
+        balls = [m for m in numbers if m.method == VESSEL_BALL]
+        decisions += [Decision("diameter", _SAC.format(name=name, part=m.quantity, value=m.value)) for m in balls]
         kept.append(replace(record, measurements=tuple(numbers), omissions=tuple(missing)))
     return tuple(kept), decisions
+
+
+def _or_ball(
+    segmentation: Segmentation,
+    name: str,
+    sections: Sequence[Section],
+    is_wanted: Callable[[float], bool] | None,
+    found: Measurement,
+) -> Measurement:
+    """The diameter; that of the largest ball near the wanted sections where it is wider than every round section."""
+    held = [n for n, s in enumerate(sections) if is_wanted is None or is_wanted(s.height_mm)]
+    if not any(sections[n].is_round for n in held):
+        held = list(range(len(sections)))  # as ``measure_diameter``
+    return wider_ball(segmentation, name, vessel_depths(segmentation, name, sections), held, found) or found
 
 
 def measure_parts(segmentation: Segmentation, name: str, cuts: tuple[list[Section], str] | None = None) -> Parts:
@@ -159,7 +179,18 @@ def aorta_parts(segmentation: Segmentation, cuts: tuple[list[Section], str] | No
     if not sections:
         return _joined([_widest("aorta", part, [], MAX_RATIO, reason) for part in AORTA_PARTS])
     held, reasons = aorta_part_sections(segmentation, cuts)
-    return _joined([_widest("aorta", part, held[part], MAX_RATIO, reasons[part]) for part in AORTA_PARTS])
+    number = {id(s): n for n, s in enumerate(sections)}
+    depths = vessel_depths(segmentation, "aorta", sections)
+    parts = []
+    for part in AORTA_PARTS:
+        found = _widest("aorta", part, held[part], MAX_RATIO, reasons[part])
+        widest = next((m for m in found.measurements if m.quantity.endswith("_diameter")), None)
+        if widest is not None:
+            near = [number[id(s)] for s in held[part]]
+            ball = wider_ball(segmentation, "aorta", depths, near, widest) or widest
+            found = replace(found, measurements=tuple(ball if m is widest else m for m in found.measurements))
+        parts.append(found)
+    return _joined(parts)
 
 
 def aorta_part_sections(
