@@ -9,7 +9,7 @@ $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install -q --disable-pip-version-check uv
 	$(BIN)/uv pip install -q --python $(BIN)/python -c constraints.txt -e ".[dev,fast]"
-	$(BIN)/python -m compileall -qq .venv/lib radvlm || true
+	$(BIN)/python -m compileall -qq -j 0 .venv/lib radvlm || true
 	touch $(READY)
 
 demo: $(READY)      ## a phantom with known lesions, its report and its page

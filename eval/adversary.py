@@ -99,6 +99,7 @@ def summary() -> dict:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--falsehoods", type=int, default=100_000, help="stop after so many")
+    parser.add_argument("--after-seed", type=int, default=0, help="phantoms and made-up reports of later seeds only")
     parser.add_argument("--show", type=int, help="print so many of each that went wrong, and stop")
     parser.add_argument("--summary", action="store_true", help="write the result of the parts so far, and stop")
     parser.add_argument("--only", default="", help="reports whose name begins so: made_up, phantom, real")
@@ -117,7 +118,7 @@ def main() -> None:
     if not options.summary:
         number = sum(sum(part["falsehoods"].values()) for _, part in parts())
         done = {name for name, _ in parts()}
-        for name, make in made_reports.reports():
+        for name, make in made_reports.reports(options.after_seed):
             if number >= options.falsehoods:
                 break
             if name in done or not name.startswith(options.only):

@@ -92,6 +92,10 @@ def score(cases: list[PhaseCase], said: list[tuple[str, bool]], delayed_is_porta
         "right_of_named": round(sum(right) / named, 4),
         "certain": round(sum(c for _, c in said) / len(cases), 4),
         "certain_and_wrong": round(sum(c and not ok for (_, c), ok in zip(said, right, strict=True)) / len(cases), 4),
+        "named_by_timing": {
+            t: dict(sorted(Counter(n for (n, _), c in zip(said, cases, strict=True) if c.timing == t).items()))
+            for t in sorted(by_timing)
+        },
         "right_by_timing": {t: round(hits[t] / n, 3) for t, n in sorted(by_timing.items())},
     }
 

@@ -10,14 +10,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from radvlm.compose.check_drafts import Judged, place_drafts
+from radvlm.compose.check_drafts import MOST, Judged, place_drafts
 from radvlm.compose.merge_model import Reconciled, reconcile
 from radvlm.compose.report import examination_of, sentences_of, settled_report
+from radvlm.compose.verify.whole_report import contradictions
 from radvlm.errors import VerificationError
 from radvlm.types.finding import Finding
-from radvlm.types.model_output import ModelOutput
+from radvlm.types.model_output import Draft, ModelOutput
 from radvlm.types.model_record import DraftCounts, ModelRecord
-from radvlm.types.report import Replacement, Report
+from radvlm.types.report import Replacement, Report, Sentence
 from radvlm.types.study import Study
 from radvlm.wording.sentences import split_sentences
 from radvlm.wording.spelling import to_uk, to_us
@@ -49,7 +50,7 @@ def guided_report(
     style = Style() if style is None else style
     joint = reconcile(findings, model_output, unseen)
     template = sentences_of(joint.findings, style)
-    judged = place_drafts(template, model_output.drafts, joint.findings)
+    judged = _placed(template, model_output.drafts, joint.findings)
     head = tuple(examination) or examination_of(study)
     told = dict(provenance or {})
     try:
@@ -58,6 +59,32 @@ def guided_report(
         why = f"the report as a whole would not hold: {error.rule}"
         unused = [Replacement(text, why, "") for draft in model_output.drafts for text in split_sentences(draft.text)]
         return _report(joint, Judged(template, unused), model_output, style, head, told)
+
+
+def _placed(template: Sequence[Sentence], drafts: Sequence[Draft], findings: Sequence[Finding]) -> Judged:
+    """Drafts in their places, without those that contradict a sentence of the template or one another.
+
+    Each sentence of a draft was true to what it cites; that does not keep two of them from saying different things.
+    """
+    refused: list[Replacement] = []
+    for _ in range(MOST):
+        judged = place_drafts(template, drafts, findings)
+        drafted = [s for s in judged.sentences if s not in template]
+        found = [c for c in contradictions((), judged.sentences, drafted) if c.sentence in drafted]
+        if not found:
+            return replace(judged, replacements=[*judged.replacements, *refused])
+        wrong = {t: found[0].what for d in drafts for t in split_sentences(d.text) if _is_of(found[0].sentence, t)}
+        refused += [Replacement(text, f"contradicted: {what}", "") for text, what in wrong.items()]
+        if not wrong:
+            break
+        drafts = [replace(d, text=" ".join(t for t in split_sentences(d.text) if t not in wrong)) for d in drafts]
+    unused = [Replacement(t, "the drafts contradicted each other", "") for d in drafts for t in split_sentences(d.text)]
+    return Judged(list(template), [*unused, *refused])
+
+
+def _is_of(sentence: Sentence | None, text: str) -> bool:
+    """Whether a sentence is that of a draft, perhaps with words on who saw it after it."""
+    return sentence is not None and sentence.text.startswith(text.rstrip(" ."))
 
 
 def _report(

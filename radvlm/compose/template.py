@@ -158,6 +158,9 @@ def _unjudged_numbers(
         site = part or structure(waiting.site).words
         alone = not part and _SINGLE.get(section) == waiting.site
         text = number if alone else f"{site} {number}" if part else f"{site}: {number}"
+        if first.quantity == "trabecular_hu":  # as where it is judged
+            level = waiting.site.removeprefix("vertebrae_")
+            text = f"trabecular attenuation of {level} {hu_text(first.value)}"
         texts.setdefault(text, Sentence(f"{capital(text)}.", section, (organ,)))
     return list(texts.values())
 

@@ -10,12 +10,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, fields, replace
 
-from radvlm.interpret.possible import Judged, amount, class_within, judged, possible_classes
+from radvlm.interpret.possible import Judged, amount, class_within, judged, limits_of, possible_classes
 from radvlm.interpret.report_checklist import load_survey
 from radvlm.interpret.rules import Rule, RuleClass, Rules
 from radvlm.types.anatomy import structure
-from radvlm.types.finding import Assessment, Citable, Finding, RuleReference, Source, Status
-from radvlm.types.measurement import Measurement, Omission
+from radvlm.types.finding import Assessment, Citable, ClassLimits, Finding, RuleReference, Source, Status
+from radvlm.types.measurement import QUANTITIES, Measurement, Omission
 from radvlm.types.phrases import joined
 from radvlm.types.scan_measurements import (
     NOT_IMAGED,
@@ -51,7 +51,6 @@ _WITHOUT_SENTENCE = ("body", "cavity", "tissue")
 _WAITS_FOR = ("the age of the patient is not known", "the sex of the patient is not known")
 #: A muscle index is printed and judged to 0.1 cm2/m2 (in mm2/m2).
 _INDEX_STEP = "10"
-_NOT_IN_THIS_VERSION = {"diameter": "its diameter was not measured"}
 
 
 @dataclass(frozen=True)
@@ -66,10 +65,14 @@ class Case:
 
 @dataclass(frozen=True)
 class Judgement:
-    """The class of a number, and the words of all classes that are possible for it where there are several."""
+    """The class of a number, the words of all classes that are possible for it where there are several, their limits.
+
+    There are no limits where they scale with the body.
+    """
 
     outcome: RuleClass
     possible: tuple[str, ...] = ()
+    limits: ClassLimits | None = None
 
 
 def body_surface_m2(patient: Patient) -> float | None:
@@ -205,7 +208,14 @@ def value_of(rule: Rule, case: Case, record: Record) -> tuple[Measurement | None
         return None, omission.reason
     if rule.unit == "HU" and case.measurements.phase is None:
         return None, NO_CT
-    return None, _NOT_IN_THIS_VERSION.get(rule.quantity, f"{rule.quantity.replace('_', ' ')} was not measured")
+    return None, f"its {_plain_words(rule.quantity)} was not measured"
+
+
+def _plain_words(quantity: str) -> str:
+    """``diameter`` of the diameter of a part, which the sentence names; ``attenuation`` of any HU."""
+    if quantity.endswith("_diameter"):
+        return "diameter"
+    return "attenuation" if QUANTITIES[quantity] == "HU" else quantity.replace("_", " ")
 
 
 def _tissue_hu(record: Record) -> Measurement | None:
@@ -222,14 +232,16 @@ def _error_of_difference(one: Measurement, other: Measurement) -> float:
 def judge(rule: Rule, patient: Patient, number: Judged) -> Judgement:
     """The class of a number as it is printed, hedged where its error reaches a limit."""
     least, value, most = (_scaled(rule, patient, x) for x in (number.least, number.value, number.most))
-    found = possible_classes(rule.classes_for(patient.sex), least, most)
+    classes = rule.classes_for(patient.sex)
+    found = possible_classes(classes, least, most)
+    limits = None if rule.scale else limits_of(classes, found, rule.round_to or 0.0)
     own = next(c for c in found if c.holds(value))
     if rule.scale is not None:
         found = tuple(_for_patient(c, rule, patient, number) for c in found)
         own = next(c for c in found if c.holds(value))
     outcome = class_within(rule, found, own, number)
     words = tuple(dict.fromkeys(c.category or "" for c in found))
-    return Judgement(outcome, words if len(words) > 1 else ())
+    return Judgement(outcome, words if len(words) > 1 else (), limits)
 
 
 def _for_patient(item: RuleClass, rule: Rule, patient: Patient, number: Judged) -> RuleClass:
@@ -342,6 +354,7 @@ def assessed(
         says_value=says_value,
         is_detail=rule.detail,
         possible=verdict.possible,
+        limits=verdict.limits,
         reference=rule.reference,
         twin=records[1].structure if len(records) == 2 else "",
     )
@@ -416,7 +429,7 @@ def _of_structure(rule: Rule, case: Case, name: str) -> Outcome:
         above = _above_every_limit(rule, case, record, value)
         if above is not None:
             return assessed(rule, above, name, (record,), (value,))
-    if reason is not None and (value is not None or rule.quantity not in _NOT_IN_THIS_VERSION):
+    if reason is not None and (value is not None or rule.quantity != "diameter"):
         said = _still_said(rule, record, value)
         words = f"{rule.words} ({stated(said[0])})" if said and structure(name).kind in _WITHOUT_SENTENCE else ""
         if said and rule.words.startswith("diameter of "):

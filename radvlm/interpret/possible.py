@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from radvlm.interpret.rules import Rule, RuleClass
+from radvlm.types.finding import ClassLimits
 from radvlm.types.measurement import Measurement
 from radvlm.types.phrases import joined
 from radvlm.types.urgency import Urgency, importance
@@ -73,6 +74,23 @@ def possible_classes(classes: Sequence[RuleClass], least: float, most: float) ->
     """The classes that hold some value from ``least`` to ``most``, in ascending order."""
     first, last = (next(n for n, c in enumerate(classes) if c.holds(value)) for value in (least, most))
     return tuple(classes[first : last + 1])
+
+
+def limits_of(classes: Sequence[RuleClass], found: Sequence[RuleClass], round_to: float = 0.0) -> ClassLimits:
+    """The limits between which a number belongs to one of neighboring classes.
+
+    What is rounded before it is classed reaches half a step beyond a limit that belongs to the class.
+    """
+    first = next(n for n, c in enumerate(classes) if c is found[0])
+    under, over = classes[first - 1] if first else RuleClass(), found[-1]
+    if not round_to:
+        return ClassLimits(above=under.up_to, at_least=under.below, below=over.below, up_to=over.up_to)
+    half = round_to / 2
+    low = [*([under.up_to + half] if under.up_to is not None else [])]
+    low += [under.below - half] if under.below is not None else []
+    high = [over.up_to + half] if over.up_to is not None else []
+    high += [over.below - half] if over.below is not None else []
+    return ClassLimits(at_least=min(low, default=None), below=min(high, default=None))
 
 
 def class_within(rule: Rule, found: Sequence[RuleClass], own: RuleClass, number: Judged) -> RuleClass:

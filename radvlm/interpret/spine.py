@@ -1,7 +1,7 @@
 """Vertebrae: loss of height by Genant's grades, and whether the labels follow one another.
 
-A loss counts only when it is certain on this grid. On 3 mm slices one voxel is a tenth of a vertebra, so a
-loss within one voxel of 20 percent is indeterminate, neither a fracture nor a preserved height.
+A loss counts only when it is certain on this grid. One whose error reaches 20 percent is indeterminate, neither a
+fracture nor a preserved height.
 """
 
 from __future__ import annotations

@@ -38,6 +38,11 @@ PIECE_MM, FEWEST_PIECES, LEAST_MM, MEAN_MM = 20.0, 2, 4.0, 12.0
 LARGE_SPLEEN_ML = 500.0
 #: Middles of a pair this far (mm) on each other's side have each other's name.
 PAIR_REVERSED_MM = 30.0
+#: An upper lobe whose middle lies behind and below that of the lower lobe, each so far and both together, has its name
+#: (mm): in phantoms it lies 24 to 93 mm before and 18 to 107 mm above it.
+LOBES_MM = (10.0, 70.0)
+#: Pixels along each side of a slice of an organ that are looked at, fewest slices, and the share of empty ones.
+SPARSE_SAMPLE, SPARSE_SLICES, SPARSE_SHARE = 32, 8, 0.25
 _AXES = ("x (right-left)", "y (front-back)", "z (head-foot)")
 
 
@@ -64,12 +69,32 @@ def single_doubts(points: MaskPoints, segmentation: Segmentation, hu: np.ndarray
             f"The mask of the {structure(name).words} alone looks mirrored along {_AXES[axis]}; it is not interpreted."
         )
         unsure.setdefault(name, "its mask looks mirrored")
+    doubts += _sparse(points, segmentation)
     if len(points.names) > 1:
         for name, how in nudged_alone(points, segmentation, hu):
             if name not in unsure:
                 doubts.append(f"The mask of the {structure(name).words} alone looks {how}; it is not interpreted.")
                 unsure[name] = f"its mask looks {how}"
     return SingleDoubts(tuple(doubts), tuple(unsure.items()))
+
+
+def _sparse(points: MaskPoints, segmentation: Segmentation) -> list[str]:
+    """The largest organ, where many slices of its extent are empty: drawn on every n-th slice only, or slices lost."""
+    sizes = {name: segmentation.voxel_count(name) for name in points.names if name in _APART}
+    if not sizes:
+        return []
+    name = max(sizes, key=lambda one: sizes[one])
+    place, box = segmentation.places[name], segmentation.boxes[name]
+    rows, columns, slices = (slice(low, high) for low, high in zip(box.start, box.stop, strict=True))
+    part = segmentation.layers[place.layer][rows, columns, slices]
+    steps = [max(1, size // SPARSE_SAMPLE) for size in part.shape[:2]]
+    is_empty = ~(part[:: steps[0], :: steps[1]] == place.label).any(axis=(0, 1))
+    if len(is_empty) < SPARSE_SLICES or is_empty.mean() < SPARSE_SHARE:
+        return []
+    return [
+        f"The mask of the {structure(name).words} is empty in {int(is_empty.sum())} of the {len(is_empty)} slices of "
+        "its extent, as if only some slices had been drawn: volumes are too small."
+    ]
 
 
 def _mirrored(points: MaskPoints, segmentation: Segmentation, hu: np.ndarray) -> Iterator[tuple[str, int]]:
@@ -140,6 +165,10 @@ def _exchanged(points: MaskPoints, segmentation: Segmentation) -> Iterator[tuple
             yield "gallbladder", f"adrenal_gland_{side}"
     if liver_spleen is not None and liver_spleen[0] < -80 and size_ml("spleen") > 1.5 * size_ml("liver"):
         yield "liver", "spleen"
+    for side in ("right", "left"):
+        upper, lower = f"lung_upper_lobe_{side}", f"lung_lower_lobe_{side}"
+        if (d := apart(upper, lower)) is not None and d[1:].max() < -LOBES_MM[0] and d[1:].sum() < -LOBES_MM[1]:
+            yield upper, lower
     liver, spleen = apart("liver", "stomach"), apart("stomach", "spleen")
     if liver is not None and spleen is not None and liver[0] < -40 and spleen[0] > 80:
         yield "liver", "stomach"

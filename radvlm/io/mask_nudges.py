@@ -31,6 +31,8 @@ GAIN_OF_ONE, GAIN_OF_MORE, REACHED = 0.1, 0.045, 0.09
 #: of an organ whose border to the rest does not show, may gain as much.
 GAIN_ALONE, REACHED_ALONE = 0.07, 0.11
 _JUDGED_ALONE = re.compile(r"liver|spleen|kidney(_left|_right)?|heart|urinary_bladder|brain|lung(_.*)?")
+#: The border between two lobes of a lung hardly shows: one is told only where so many more of its voxels hold lung.
+LOBE_PLAUSIBLE = 0.15
 #: One among others is looked at below one of these (nats, share of plausible voxels).
 LOW_CONTRAST, LOW_PLAUSIBLE = 0.16, 0.9
 #: The opposite shift gains less than this share of it; the share of plausible voxels falls by no more than this.
@@ -83,7 +85,9 @@ def nudged_alone(points: MaskPoints, segmentation: Segmentation, hu: np.ndarray)
             continue
         alone = sample_points(segmentation, name)
         best = None if alone is None else _best(list(_moves(alone, hu)), np.ones(1, bool))
-        if best is not None and best[0] >= GAIN_ALONE and best[1] >= REACHED_ALONE:
+        if best is None or best[0] < GAIN_ALONE or best[1] < REACHED_ALONE:
+            continue
+        if "lobe" not in name or best[2].plausible[0] >= LOBE_PLAUSIBLE:
             yield name, best[2].words
 
 

@@ -136,11 +136,12 @@ def _checked(found: Segmentation, source: Any, like: Volume, accept_misplaced: b
     """The masks with what is to be said of their place on the scan; InputError where they are misplaced."""
     if isinstance(source, Segmentation) and any(d.step == PLACEMENT for d in source.decisions):
         return found  # judged when it was loaded, and accepted by the caller
-    check_organ_sizes(found)
+    sizes = check_organ_sizes(found)
     placement = placement_of(like, found, lambda: masks_as_stored(source, like, found))
     if not placement.problem:
         placement = misplaced_lesions(found, like, placement)
-    notes, fits = [Decision(PLACEMENT, doubt, warning=True) for doubt in placement.doubts], placement.fits
+    doubts = (Decision(PLACEMENT, doubt, warning=True) for doubt in placement.doubts)
+    notes, fits = [*sizes, *doubts], placement.fits
     if placement.problem:
         if not accept_misplaced:
             raise InputError(

@@ -19,6 +19,12 @@ NOT_OVERLAPPING = 0.45
 #: Pixels are averaged to about this length, to lessen noise.
 AVERAGED_MM = 3.0
 FEWEST_SLICES, MOST_SLICES, FEWEST_PIXELS, THICKEST_MM = 6, 80, 500, 20.0
+#: Neighbors that differ by this share of what pixels one step apart do lie farther apart than their step. Phantoms and
+#: real scans, also every second and third slice of them, have 0.30 to 0.78, with noise of 50 HU 0.88 at most; spacing
+#: that is three times too small gives 1.18 to 1.38, five times 1.5 to 1.8, where slices do not overlap.
+SQUEEZED = 1.2
+#: Slices that are looked at, images of which only the middle is, and how much pixels may differ from squares.
+FEW_SLICES, LARGE_IMAGE, SQUARE_SHARE = 6, 160, 0.05
 _SOFT_HU, _BODY_HU = (-250.0, 250.0), -200.0
 
 
@@ -37,10 +43,31 @@ def doubtful_steps(stack: np.ndarray, step_mm: float, thickness_mm: float, pixel
     return (Decision(SIZE, what, warning=True),)
 
 
-def _unlikeness(stack: np.ndarray, thickness_mm: float, pixel_mm: float) -> float | None:
+def squeezed_slices(hu: np.ndarray, spacing_mm: tuple[float, float, float]) -> tuple[Decision, ...]:
+    """The warning about slices of ``hu`` (I, J, K), in RAS+ order, that lie farther apart than stated; () for none.
+
+    Only the middle of a few slices is looked at.
+    """
+    across, along, step = spacing_mm
+    if hu.shape[2] < FEWEST_SLICES or abs(across - along) > SQUARE_SHARE * across:
+        return ()
+    first = (hu.shape[2] - min(hu.shape[2], FEW_SLICES)) // 2
+    rows, columns = (slice(n // 4, n - n // 4) if n >= LARGE_IMAGE else slice(None) for n in hu.shape[:2])
+    stack = np.moveaxis(hu[rows, columns, first : first + FEW_SLICES], 2, 0)
+    share = _unlikeness(stack, step, across, trimmed=False)
+    if share is None or share < SQUEEZED:
+        return ()
+    what = (
+        f"The slices lie {step:.2g} mm apart by their header, but neighbors differ as places much farther apart do: "
+        "the slice spacing looks too small. Check the voxel sizes before any size is used."
+    )
+    return (Decision(SIZE, what, warning=True),)
+
+
+def _unlikeness(stack: np.ndarray, thickness_mm: float, pixel_mm: float, trimmed: bool = True) -> float | None:
     """Difference of neighboring slices against that of pixels one thickness apart; None where nothing tells."""
-    middle = stack[len(stack) // 6 : len(stack) - len(stack) // 6]
-    middle = middle[:MOST_SLICES]
+    ends = len(stack) // 6 if trimmed else 0
+    middle = stack[ends : len(stack) - ends][:MOST_SLICES]
     side = max(1, round(AVERAGED_MM / pixel_mm))
     rows, columns = (n // side for n in middle.shape[1:])
     if min(rows, columns) < 8:

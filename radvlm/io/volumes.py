@@ -32,6 +32,7 @@ from radvlm.io.row_lengths import refuse_wrong_rows
 from radvlm.io.shear import perpendicular
 from radvlm.io.size_rulers import check_scan_size
 from radvlm.io.slice_order import disordered_slices
+from radvlm.io.slice_steps import squeezed_slices
 from radvlm.io.unfetched import pointer
 from radvlm.types.volume import Volume
 
@@ -114,7 +115,10 @@ def _volume(raw: RawImage) -> Volume:
     seen = (*raw.decisions, *odd_slices(raw.array, raw.affine), *disordered_slices(raw.array, raw.affine))
     hu, geometry, axes = raw.canonical()
     doubt = doubt_of(seen)
-    decisions = (*seen, *check_scan_size(hu, geometry, attenuation_is_sure=not doubt))
+    sizes = check_scan_size(hu, geometry, attenuation_is_sure=not doubt)
+    if not doubt and not sizes and not any(decision.warning for decision in seen):
+        sizes = squeezed_slices(hu, geometry.spacing_mm)
+    decisions = (*seen, *sizes)
     return Volume(hu, geometry, raw.study, axes, raw.sources, decisions, doubt)
 
 

@@ -95,15 +95,18 @@ class Scene:
         owner = np.full(len(points), -1)
         low, high = points.min(axis=0), points.max(axis=0)
         shapes, lows, highs = self._solid
-        for n in np.flatnonzero(((highs >= low) & (lows <= high)).all(axis=1)):
-            number, shape = shapes[n]
-            near = np.flatnonzero(((points >= lows[n]) & (points <= highs[n])).all(axis=1))
-            if near.size == 0:
-                continue
+        met = np.flatnonzero(((highs >= low) & (lows <= high)).all(axis=1))
+        boxed = np.ones((len(met), len(points)), dtype=bool)  # which positions lie in the box of which shape
+        for axis in range(3):
+            along = points[:, axis]
+            boxed &= (along >= lows[met, axis, None]) & (along <= highs[met, axis, None])
+        for row in np.flatnonzero(boxed.any(axis=1)):
+            number, shape = shapes[met[row]]
+            near = np.flatnonzero(boxed[row])
             inside = shape.value(PointCoords(points[near])) < 0
             if self.items[number].only is not None:
                 names = [self.items[n].organ if n >= 0 else "" for n in owner[near]]
-                inside &= np.array([name in self.items[number].only for name in names])  # type: ignore[operator]
+                inside &= np.array([name in self.items[number].only for name in names])
             owner[near[inside]] = number
         return owner
 

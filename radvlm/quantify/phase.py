@@ -48,6 +48,9 @@ ARTERIAL_BELOW = {
     "iliac veins": (0.2, 1.0),
     "inferior vena cava": (0.45, 1.0),
 }
+#: Votes for a venous phase, together, that leave an arterial one in doubt: after a slow injection or in a failing heart
+#: arteries are still dense when veins and spleen are.
+VENOUS_DOUBT = 0.4
 #: The vena cava above the heart is denser than the aorta while contrast flows in; between these shares it no longer
 #: does, and the phase is a venous one. With its weight.
 VENOUS_CAVA_SHARES, VENOUS_CAVA_WEIGHT = (0.75, 1.25), 1.0
@@ -57,8 +60,15 @@ ARTERIAL_AORTA_HU, ARTERIAL_AORTA_WEIGHT = 205.0, 2.0
 DELAYED_ABOVE = {"kidney": (1.3, 1.0), "iliac veins": (0.6, 1.0), "inferior vena cava": (0.85, 0.5)}
 #: A kidney that enhances less than this share of the aorta in a venous phase is failing and tells nothing of time.
 FAILING_KIDNEY_SHARE = 0.85
-#: Enhancement (HU at 120 kVp) of the aorta from which a venous phase is the portal venous one, at usual doses.
-PORTAL_AORTA_HU = 78.0
+#: Up to this share of the aorta both are dense as at the end of a slow injection; an arterial phase is then in doubt.
+EVEN_CAVA_BELOW = 1.3
+#: While contrast flows in, or saline behind it, that vena cava differs from the aorta by more; too light for a witness.
+INFLOW_WEIGHT = 0.35
+#: Enhancement (HU at 120 kVp) of the aorta from which a venous phase is the portal venous one, at usual doses: a little
+#: below the middle of 115 HU at 70 seconds and 65 HU at 4 minutes, as doses vary.
+PORTAL_AORTA_HU = 80.0
+#: A portal vein that enhances by less than this share of the aorta is still filling; with its weight.
+FILLING_PORTAL_SHARE, FILLING_PORTAL_WEIGHT = 0.88, 1.0
 #: Votes for portal venous or delayed that a certain answer needs.
 SURE_VENOUS_VOTES = 0.8
 #: Pulmonary artery or right heart against the aorta from which the bolus is still in the lungs.
@@ -67,6 +77,11 @@ PULMONARY_ABOVE, PULMONARY_MARGIN_HU = 1.2, 40.0
 EARLY_PORTAL_SHARE, EARLY_PORTAL_HU = 0.13, 28.0
 #: Median enhancement (HU) of renal pelvis or ureter, and of the bladder, that shows excreted contrast.
 EXCRETED_HU, EXCRETED_BLADDER_HU = 120.0, 90.0
+#: Enhancement (HU) of the renal pelvis that no first minutes after an injection explain.
+LONG_EXCRETED_HU = 250.0
+#: Shares of the arteries' enhancement between which veins and right heart lie where weak contrast has long been mixed
+#: with all blood.
+MIXED_BLOOD_SHARES = (0.7, 1.4)
 #: Enhancement (HU) of the aorta above which excreted contrast must come from an earlier injection.
 LATE_AORTA_HU = 95.0
 #: Half the interquartile range of a kidney, beyond that of the spleen or liver, that shows cortex and medulla apart.
@@ -111,6 +126,11 @@ _ROLES: dict[str, tuple[tuple[str, ...], float]] = {
     "bladder": (("urinary_bladder",), PLAIN_URINE_HU),
 }
 _BLOOD = frozenset(role for role, (_, plain) in _ROLES.items() if plain == PLAIN_BLOOD_HU)
+#: Blood beside the arteries that shows whether weak contrast is mixed with all of it.
+_WEAK_BLOOD = (
+    *("portal vein", "inferior vena cava", "iliac veins", "jugular veins", "superior vena cava"),
+    *("pulmonary artery", "right heart"),
+)
 _PLAIN_LIMIT = UNENHANCED_HU - PLAIN_BLOOD_HU
 _ENHANCED_LIMIT = ENHANCED_HU - PLAIN_BLOOD_HU
 _PLAIN_KIDNEY_LIMIT = UNENHANCED_KIDNEY_HU - PLAIN_KIDNEY_HU
@@ -307,6 +327,12 @@ def _hardly_enhanced(levels: _Levels, artery: float) -> _Answer:
         return _Answer("delayed", "the kidneys are enhanced and the blood hardly", 1)
     if kidney is not None and kidney <= _PLAIN_KIDNEY_LIMIT:
         return _Answer("non-contrast", "the kidneys are not enhanced", 1)
+    blood = [e for r in _WEAK_BLOOD if (e := levels.get(r)) is not None]
+    if kidney is not None and kidney > artery:
+        blood.append(artery)
+    low, high = (share * artery for share in MIXED_BLOOD_SHARES)
+    if blood and all(low <= e <= high for e in blood):
+        return _Answer("delayed", "arteries and veins are evenly and hardly enhanced", 1)
     return _Answer("unknown", "between unenhanced and enhanced blood")
 
 
@@ -318,12 +344,9 @@ def _enhanced(levels: _Levels, artery: float) -> _Answer:
         if role in levels.by_role
     }
     cava = levels.get("superior vena cava")
-    if (
-        cava is not None
-        and artery < ARTERIAL_AORTA_HU
-        and VENOUS_CAVA_SHARES[0] <= cava / artery <= VENOUS_CAVA_SHARES[1]
-    ):
-        votes["superior vena cava"] = -VENOUS_CAVA_WEIGHT
+    if cava is not None and artery < ARTERIAL_AORTA_HU:
+        even = VENOUS_CAVA_SHARES[0] <= cava / artery <= VENOUS_CAVA_SHARES[1]
+        votes["superior vena cava"] = -VENOUS_CAVA_WEIGHT if even else INFLOW_WEIGHT
     if artery >= ARTERIAL_AORTA_HU:
         votes["level"] = ARTERIAL_AORTA_WEIGHT * _clipped(math.log(artery / ARTERIAL_AORTA_HU) / math.log(1.15))
     if not votes:
@@ -332,6 +355,8 @@ def _enhanced(levels: _Levels, artery: float) -> _Answer:
     agreed = sum(v * total > 0 and abs(v) >= 0.4 for v in votes.values()) + ("level" in votes and len(votes) == 1)
     disputed = any(v * total < 0 and abs(v) >= 1.0 for v in votes.values())
     if total >= 0:
+        even = cava is not None and VENOUS_CAVA_SHARES[0] <= cava / artery <= EVEN_CAVA_BELOW
+        disputed = disputed or even or sum(-v for v in votes.values() if v < 0) >= VENOUS_DOUBT
         return _arterial(levels, artery, agreed, disputed)
     return _venous(levels, artery, agreed, disputed)
 
@@ -354,6 +379,11 @@ def _venous(levels: _Levels, artery: float, agreed: int, disputed: bool) -> _Ans
             continue
         if level is not None and level > 0:
             votes[role] = weight * _clipped(math.log(limit * artery / level) / math.log(1.25))
+    portal = levels.get("portal vein")
+    if portal is not None and 0 < portal < FILLING_PORTAL_SHARE * artery:
+        votes["portal vein"] = FILLING_PORTAL_WEIGHT * _clipped(
+            math.log(FILLING_PORTAL_SHARE * artery / portal) / math.log(1.25)
+        )
     if levels.cortex_apart:
         votes["cortex"] = 1.5
     total = sum(votes.values())
@@ -366,8 +396,9 @@ def _venous(levels: _Levels, artery: float, agreed: int, disputed: bool) -> _Ans
     if (excreted or filled) and total < 0.5 and artery <= LATE_AORTA_HU:
         why = "veins and arteries are evenly enhanced and urine is dense"
         return _Answer("excretory", why, agreed + 1, disputed)
-    if excreted:
+    if excreted and pelvis is not None and pelvis >= LONG_EXCRETED_HU:
         return _Answer("mixed", "urine is dense beside early enhancement, as after two injections", agreed)
+    disputed = disputed or excreted
     if total >= 0:
         return _Answer("portal venous", "aorta, veins and organs are enhanced", agreed + (len(votes) > 1), disputed)
     disputed = disputed or len(votes) < 2

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from radvlm.quantify.centerline import smoothed
+from radvlm.quantify.endplates import BodyFrame, measure_endplates
 from radvlm.types.anatomy import LEVELS, structure
 from radvlm.types.geometry import Geometry
 from radvlm.types.measurement import Measurement, Omission
@@ -37,8 +38,15 @@ NORMAL_WEDGE_DEGREES = {
 #: Levels that are judged; above T4 and in the neck the endplates are not flat enough for three heights.
 ORDER = LEVELS[LEVELS.index("T1") : LEVELS.index("S1")]
 JUDGED = ORDER[3:]
-#: Where the heights are taken, as shares of the body's depth from its back.
-_PLACES = {"posterior": 0.1, "middle": 0.5, "anterior": 0.9}
+#: Where the heights are taken, as shares of the body's depth from its back: off the rounded edges.
+_PLACES = {"posterior": 0.2, "middle": 0.5, "anterior": 0.8}
+#: How far the edges of the body lie beyond these places, as a share of their distance, and how much a parabola through
+#: all three rises there, as a share of its bend between them.
+_BEYOND = _PLACES["posterior"] / (_PLACES["anterior"] - _PLACES["posterior"])
+_BEND_BEYOND = (1 + 2 * _BEYOND) ** 2 - 1
+#: Two errors that are even within their bounds stay below this many times the root of their squares in 95 %: that of a
+#: height. A loss rests on four and more, of which fewer are extreme at once.
+_TWO_EVEN_ERRORS = 1.1
 #: Half of the strip, across and along, over which a height is averaged (mm, share of the depth).
 _ACROSS_MM, _ALONG = 6.0, 0.04
 #: The patient's own wedging may differ from the normal one by this much (degrees).
@@ -54,27 +62,60 @@ CUT = "cut by the field of view"
 HIGH = "heights are measured from T4 down"
 NO_NEIGHBOR = "no complete neighboring vertebra to compare with"
 NO_CT = "no CT was given"
-#: A voxel longer than this from front to back (mm) blurs the ends of the endplates, where a height is taken.
-MAX_VOXEL_MM = 3.0
+#: A voxel longer than this from front to back (mm) blurs the ends of the endplates, where a height is taken; and what
+#: a length may differ by from rounding alone.
+MAX_VOXEL_MM, _ROUNDING_MM = 3.0, 0.01
 COARSE = "a voxel is longer than 3 mm from front to back"
 SMALL_CORE = "the trabecular core is smaller than 0.5 mL on this grid"
 
 
 @dataclass(frozen=True)
 class Body:
-    """One vertebral body: three heights and its depth in mm, with end points; ``hu`` of its core."""
+    """One vertebral body: three heights with their errors and end points, and its depth, in mm."""
 
     level: str
     heights: dict[str, float]
+    errors: dict[str, float]
     ends_mm: dict[str, tuple[tuple[float, float, float], tuple[float, float, float]]]
     depth_mm: float
-    voxel_mm: float
     middle_mm: np.ndarray
 
     @property
     def wedge_degrees(self) -> float:
         """Angle between straight endplates; positive when the front is lower."""
         return float(np.degrees(np.arctan2(self.heights["posterior"] - self.heights["anterior"], self.run_mm)))
+
+    @property
+    def wedge_error_degrees(self) -> float:
+        return float(np.degrees(np.hypot(self.errors["anterior"], self.errors["posterior"]) / self.run_mm))
+
+    @property
+    def edges_mm(self) -> dict[str, float]:
+        """Heights at the very front and back, where grades are defined: along the line through those measured, and
+        along a parabola as far as the endplates are surely hollow."""
+        front, middle, back = (self.heights[p] for p in ("anterior", "middle", "posterior"))
+        hollow = max(0.0, (front + back) / 2 - middle - self._bend_error_mm) * _BEND_BEYOND
+        rise = _BEYOND * (back - front)
+        return {"anterior": front - rise + hollow, "middle": middle, "posterior": back + rise + hollow}
+
+    @property
+    def edge_errors_mm(self) -> dict[str, float]:
+        front, middle, back = (self.errors[p] for p in ("anterior", "middle", "posterior"))
+        hollow = self.edges_mm["anterior"] + self.edges_mm["posterior"] > sum(
+            self.heights[p] for p in ("anterior", "posterior")
+        )
+        bend = _BEND_BEYOND * self._bend_error_mm if hollow else 0.0
+        return {
+            "anterior": float(np.hypot.reduce([(1 + _BEYOND) * front, _BEYOND * back, bend])),
+            "middle": middle,
+            "posterior": float(np.hypot.reduce([(1 + _BEYOND) * back, _BEYOND * front, bend])),
+        }
+
+    @property
+    def _bend_error_mm(self) -> float:
+        return float(
+            np.hypot.reduce([self.errors["middle"], self.errors["anterior"] / 2, self.errors["posterior"] / 2])
+        )
 
     @property
     def run_mm(self) -> float:
@@ -157,15 +198,17 @@ def measure_body(
     field = smoothed(mask)
     level = name.removeprefix("vertebrae_")
     body, up = _body(field, origin, level, center, up, forward)
+    if body is not None:
+        body, forward = _refined(mask, origin, body, up, forward)
     if body is None:
         return None, [], [Omission(q, name, NO_BODY) for q in (*HEIGHTS, *LOSSES, "trabecular_hu")]
-    blurred = _voxel_along(origin, forward) > MAX_VOXEL_MM
+    blurred = _voxel_along(origin, forward) > MAX_VOXEL_MM + _ROUNDING_MM
     numbers = [
         Measurement(
             f"{part}_height",
             body.heights[part],
-            "along the axis of the spine, mid-sagittal strip",
-            body.voxel_mm,
+            "along the axis of the body, between the endplates of a mid-sagittal strip",
+            _TWO_EVEN_ERRORS * body.errors[part],
             name,
             body.ends_mm[part],
         )
@@ -211,7 +254,7 @@ def _body(
             tilts.append((share * depth - back, (high - low) / 2))
         voxel = _voxel_along(origin, up)
         middle = center + forward * (front - back) / 2
-        body = Body(level, heights, ends, depth, voxel, middle)
+        body = Body(level, heights, dict.fromkeys(heights, voxel), ends, depth, middle)
         # the middle of both endplates runs at a right angle to the body's own axis
         slope = (tilts[2][1] - tilts[0][1]) / (tilts[2][0] - tilts[0][0])
         turned = up - np.clip(slope, -0.5, 0.5) * forward
@@ -219,6 +262,36 @@ def _body(
         forward = forward - (forward @ up) * up
         forward = forward / np.linalg.norm(forward)
     return body, up
+
+
+def _refined(
+    mask: np.ndarray, origin: Geometry, body: Body, up: np.ndarray, forward: np.ndarray
+) -> tuple[Body, np.ndarray]:
+    """The body with heights from all columns between its endplates, and the axis to its front; as it is without them.
+
+    The error of a height is the root of squares of those of both endplates and of the place where it is taken (half a
+    voxel of depth where the heights slope).
+    """
+    forward = forward - (forward @ up) * up
+    forward = forward / np.linalg.norm(forward)
+    frame = BodyFrame(body.middle_mm, up, forward, body.depth_mm / 2)
+    plates = measure_endplates(mask, origin, frame, tuple(_PLACES.values()))
+    if plates is None:
+        return body, forward
+    upper, lower = plates
+    heights = {p: upper.distance_mm[n] + lower.distance_mm[n] for n, p in enumerate(_PLACES)}
+    slope = max(abs(heights["posterior"] - heights["middle"]), abs(heights["middle"] - heights["anterior"]))
+    misplaced = slope / (body.run_mm / 2) * _voxel_along(origin, forward) / 2
+    errors = {
+        p: float(np.hypot.reduce([upper.error_mm[n], lower.error_mm[n], misplaced])) for n, p in enumerate(_PLACES)
+    }
+    ends = {}
+    for n, (part, share) in enumerate(_PLACES.items()):
+        at = body.middle_mm + forward * (share - 0.5) * body.depth_mm
+        ends[part] = (_point(at + up * upper.distance_mm[n]), _point(at - up * lower.distance_mm[n]))
+    if min(heights.values()) <= 0:
+        return body, forward
+    return replace(body, heights=heights, errors=errors, ends_mm=ends), forward
 
 
 def _voxel_along(origin: Geometry, direction: np.ndarray) -> float:
@@ -292,36 +365,54 @@ def normal_wedge(level: str) -> float:
 
 
 def height_losses(body: Body, bodies: dict[str, Body]) -> tuple[list[Measurement], list[Omission]]:
-    """Percent that front, middle and back are lower than expected: wedge, biconcave and crush; never below 0."""
+    """Percent that front, middle and back are lower than expected: wedge, biconcave and crush; never below 0.
+
+    Front and back are those of the edges of the body. The error holds those of the height and of what is expected.
+    """
     name = f"vertebrae_{body.level}"
     near = _neighbors(body.level, bodies)
-    expected = _expected_posterior(body.level, near)
-    posterior = body.heights["posterior"]
-    reference = posterior if expected is None else max(posterior, expected)
-    own = [b.wedge_degrees - normal_wedge(b.level) for b in near]
-    shift = float(np.clip(np.median(own), -_OWN_WEDGE_DEGREES, _OWN_WEDGE_DEGREES)) if len(own) >= 2 else 0.0
-    fall = body.run_mm * np.tan(np.radians(normal_wedge(body.level) + shift))
+    expected, expected_error = _expected_posterior(body.level, near)
+    heights, errors = body.edges_mm, body.edge_errors_mm
+    back, back_error = heights["posterior"], errors["posterior"]
+    if expected is not None and expected > back:
+        back, back_error = expected, expected_error
+    shift, shift_error = _own_wedging(near)
+    fall = body.depth_mm * np.tan(np.radians(normal_wedge(body.level) + shift))
+    fall_error = body.depth_mm * float(np.radians(shift_error))
     wanted = {
-        "wedge_loss": ("anterior", reference - fall),
-        "biconcave_loss": ("middle", reference - fall / 2),
-        "crush_loss": ("posterior", expected),
+        "wedge_loss": ("anterior", back - fall, np.hypot(back_error, fall_error)),
+        "biconcave_loss": ("middle", back - fall / 2, np.hypot(back_error, fall_error / 2)),
+        "crush_loss": ("posterior", expected, expected_error),
     }
     numbers, missing = [], []
-    for quantity, (part, height) in wanted.items():
+    for quantity, (part, height, height_error) in wanted.items():
         if height is None:
             missing.append(Omission(quantity, name, NO_NEIGHBOR))
             continue
-        loss = max(0.0, 100 * (1 - body.heights[part] / float(height)))
+        left = heights[part] / float(height)
         numbers.append(
             Measurement(
                 quantity,
-                loss,
+                max(0.0, 100 * (1 - left)),
                 "against normal wedging and neighboring vertebrae" if near else "against normal wedging",
-                100 * body.voxel_mm / float(height),
+                100 * float(np.hypot(errors[part], left * height_error)) / float(height),
                 name,
             )
         )
     return numbers, missing
+
+
+def _own_wedging(near: list[Body]) -> tuple[float, float]:
+    """Degrees by which this patient's vertebrae are wedged more than the norm, and its error.
+
+    It counts as far as the grid shows it: where its error is as large as patients differ, half of it.
+    """
+    if len(near) < 2:
+        return 0.0, 0.0
+    own = float(np.median([b.wedge_degrees - normal_wedge(b.level) for b in near]))
+    error = float(np.hypot.reduce([b.wedge_error_degrees for b in near])) / len(near)
+    weight = _OWN_WEDGE_DEGREES**2 / (_OWN_WEDGE_DEGREES**2 + error**2)
+    return float(np.clip(weight * own, -_OWN_WEDGE_DEGREES, _OWN_WEDGE_DEGREES)), weight * error
 
 
 def _neighbors(level: str, bodies: dict[str, Body]) -> list[Body]:
@@ -336,12 +427,16 @@ def _neighbors(level: str, bodies: dict[str, Body]) -> list[Body]:
     ]
 
 
-def _expected_posterior(level: str, near: list[Body]) -> float | None:
-    """Posterior height from the nearest vertebra above and below (the mean of both), else from the one there is.
+def _expected_posterior(level: str, near: list[Body]) -> tuple[float | None, float]:
+    """Posterior height from the nearest vertebra above and below (the mean of both), else from the one there is, and
+    its error.
 
     Of two on one side the larger counts, so that a fractured neighbor does not hide a second fracture.
     """
     at = ORDER.index(level)
-    sides = [[b.heights["posterior"] for b in near if (ORDER.index(b.level) < at) is above] for above in (True, False)]
-    best = [max(s) for s in sides if s]
-    return float(np.mean(best)) if best else None
+    sides = [[b for b in near if (ORDER.index(b.level) < at) is above] for above in (True, False)]
+    best = [max(s, key=lambda b: b.edges_mm["posterior"]) for s in sides if s]
+    if not best:
+        return None, 0.0
+    error = float(np.hypot.reduce([b.edge_errors_mm["posterior"] for b in best])) / len(best)
+    return float(np.mean([b.edges_mm["posterior"] for b in best])), error

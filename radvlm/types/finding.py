@@ -47,6 +47,29 @@ class RuleReference:
 
 
 @dataclass(frozen=True)
+class ClassLimits:
+    """The numbers, as they are printed and in the unit of the first measurement, of which the words of a class hold.
+
+    Attributes:
+        above, at_least: the lower limit, without and with itself. below, up_to: the upper one, likewise. None for none.
+    """
+
+    above: float | None = None
+    at_least: float | None = None
+    below: float | None = None
+    up_to: float | None = None
+
+    def hold(self, value: float) -> bool:
+        """Whether a number lies within them."""
+        return (
+            (self.above is None or value > self.above)
+            and (self.at_least is None or value >= self.at_least)
+            and (self.below is None or value < self.below)
+            and (self.up_to is None or value <= self.up_to)
+        )
+
+
+@dataclass(frozen=True)
 class Citable(ABC):
     """What a sentence may cite: a ``Finding``, or an ``Assessment`` of one.
 
@@ -113,6 +136,7 @@ class Assessment(Citable):
         because: the row of the table that decided.
         possible: words of every class that the value may belong to within its error, in ascending order of the value;
             () where there is only one. "" stands for a class without a word.
+        limits: of the classes that are said, all together; None where no number alone decided.
     """
 
     reference: str = ""
@@ -120,6 +144,7 @@ class Assessment(Citable):
     is_detail: bool = False
     because: str = ""
     possible: tuple[str, ...] = ()
+    limits: ClassLimits | None = None
 
     def __post_init__(self) -> None:
         _check(self)

@@ -334,3 +334,9 @@ def test_what_attenuation_alone_shows_is_urgent_only_if_confirmed() -> None:
 def test_one_attenuation_an_organ_stands_in_sentences() -> None:
     report = _report(hand_made.numbers([hand_made.organ("spleen", 200, 33, parenchyma_hu=35.0)], phase="non-contrast"))
     assert "parenchymal attenuation 35 HU" in report.text and "33 HU" not in report.text
+
+
+def test_gas_fluid_levels_are_not_assessed_and_the_report_says_why() -> None:
+    lines = dict(_report(hand_made.numbers([hand_made.organ("colon", 400)])).not_assessed_lines)
+    assert lines["gas-fluid levels of the bowel"].startswith("healthy bowel holds levels too")
+    assert "gas-fluid" not in _report(hand_made.numbers([hand_made.organ("spleen", 200)])).text

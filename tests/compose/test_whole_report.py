@@ -9,10 +9,12 @@ import pytest
 import hand_made
 import made_reports
 from radvlm.compose import compose_report, verify_report
+from radvlm.compose.verify.class_limits import outside_class
+from radvlm.compose.verify.sentence import verify_sentence
 from radvlm.compose.verify.whole_report import REASON, contradictions, settled
 from radvlm.errors import VerificationError
 from radvlm.interpret import interpret
-from radvlm.types.finding import Finding, Status
+from radvlm.types.finding import Assessment, ClassLimits, Finding, Status
 from radvlm.types.report import Report, Sentence
 from radvlm.types.scan_measurements import PHASE_OF_TIMING, Phase
 from radvlm.types.study import Patient
@@ -135,3 +137,48 @@ def test_a_present_finding_whose_sentence_is_withdrawn_is_listed(report: Report)
         [Sentence("The gallbladder is included in the scan.", "biliary", (other,)), replace(twice, findings=(other,))],
     )
     assert len(told) == 1 and len(sentences) == 1 and any(f.id == organ.id for f in kept)
+
+
+# --- a number beside a class --------------------------------------------------------------------------------------
+def _spleen(volume_ml: float, limits: ClassLimits | None = None) -> tuple[Finding, Assessment]:
+    numbers = hand_made.numbers([hand_made.organ("spleen", volume_ml)])
+    spleen = next(f for f in interpret(numbers, patient=ADULT) if f.site == "spleen" and f.kind == "organ")
+    judged = next(a for a in spleen.assessments if a.kind == "splenomegaly")
+    return spleen, judged if limits is None else replace(judged, limits=limits)
+
+
+@pytest.mark.parametrize("volume_ml", [106.4, 107, 314.4, 314.6, 398.6, 430.6, 431.4, 700])
+def test_a_number_lies_within_the_limits_of_its_class(volume_ml: float) -> None:
+    spleen, judged = _spleen(volume_ml)
+    assert judged.limits is not None and not outside_class(judged)
+    assert contradictions([spleen], ()) == []
+
+
+@pytest.mark.parametrize(
+    ("limits", "is_within"),
+    [
+        (ClassLimits(above=490), True),
+        (ClassLimits(at_least=500), True),
+        (ClassLimits(above=500), False),
+        (ClassLimits(up_to=500), True),
+        (ClassLimits(below=500), False),
+        (ClassLimits(above=107, up_to=400), False),
+        (ClassLimits(at_least=510), False),
+    ],
+)
+def test_a_number_outside_its_class_is_withdrawn_with_the_class(limits: ClassLimits, is_within: bool) -> None:
+    spleen, judged = _spleen(500.4, limits)
+    other = replace(spleen, assessments=tuple(judged if a.kind == judged.kind else a for a in spleen.assessments))
+    found = contradictions([other], ())
+    assert [c.less_certain for c in found] == ([] if is_within else [(judged.id,)])
+    said = Sentence("The spleen is enlarged (500 mL).", "spleen", (other, judged))
+    assert (verify_sentence(said) is None) is is_within
+
+
+def test_a_draft_that_contradicts_gives_way_to_the_template(report: Report) -> None:
+    organ = _finding(report, "organ", "liver")
+    cut = replace(organ, category="incompletely imaged", cut_by=("inferior",))
+    template = Sentence("The liver is included in the scan.", organ.section, (organ,))
+    draft = Sentence("The liver is incompletely imaged.", organ.section, (cut,))
+    for held in ([template, draft], [draft, template]):
+        assert [c.sentence for c in contradictions((), held, [draft])] == [draft]

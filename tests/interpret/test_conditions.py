@@ -117,13 +117,13 @@ def test_every_edge_that_cuts_is_named(cut: tuple[str, ...], words: str) -> None
 def test_why_there_is_no_value() -> None:
     organ = hand_made.organ("spleen", 200)
     bare = replace(organ, measurements=())
-    assert verdict(hand_made.numbers([bare])) == "not assessed: volume was not measured"
+    assert verdict(hand_made.numbers([bare])) == "not assessed: its volume was not measured"
     told = replace(bare, omissions=(Omission("volume", "spleen", "it is torn"),))
     assert verdict(hand_made.numbers([told])) == "not assessed: it is torn"
     assert verdict(hand_made.numbers([]), quantity="volume") == "not assessed: no mask was provided"
     assert verdict(hand_made.numbers([], absent=("spleen",))).endswith("not seen in the imaged range")
     hu = {"quantity": "mean_hu", "unit": "HU"}
-    assert verdict(hand_made.numbers([bare]), **hu) == "not assessed: mean hu was not measured"
+    assert verdict(hand_made.numbers([bare]), **hu) == "not assessed: its attenuation was not measured"
     assert verdict(hand_made.numbers([bare], phase=None), **hu) == "not assessed: no CT was given, only masks"
     for voxels, words in ((9, "not assessed: only a few voxels are labeled"), (10, "usual")):
         assert verdict(hand_made.numbers([hand_made.organ("spleen", 200, voxels=voxels)])) == words
@@ -150,7 +150,7 @@ def test_a_pair_is_judged_by_the_size_of_its_difference() -> None:
     one = hand_made.organ("kidney_left", 150)
     assert verdict(hand_made.numbers([one]), **rule) == "-"
     bare = replace(hand_made.organ("kidney_right", 150), measurements=())
-    assert verdict(hand_made.numbers([one, bare]), **rule) == "not assessed: volume was not measured"
+    assert verdict(hand_made.numbers([one, bare]), **rule) == "not assessed: its volume was not measured"
     cut = hand_made.organ("kidney_right", 150, cut=("inferior",))
     assert "inferior edge" in verdict(hand_made.numbers([one, cut]), **rule, applies_when={"complete": True})
 

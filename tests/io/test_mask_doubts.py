@@ -81,3 +81,12 @@ def test_masks_in_place_have_no_doubt(phantom: Phantom) -> None:
         names = tuple(name for name in part if structure(name).kind != "lesion")
         found = load_segmentation(masks_of(phantom, names, {}), like=phantom.volume)
         assert not found.unsure and not [d for d in found.decisions if d.warning]
+
+
+def test_masks_drawn_on_every_second_slice_only_are_told(phantom: Phantom) -> None:
+    masks = phantom.segmentation
+    layers = tuple(np.where(np.arange(layer.shape[2]) % 2, layer, 0).astype(layer.dtype) for layer in masks.layers)
+    names = ("liver", "spleen", "kidney_left")
+    sparse = replace(masks, layers=layers, places={name: masks.places[name] for name in names})
+    told = [d.what for d in load_segmentation(sparse, like=phantom.volume).decisions if d.warning]
+    assert any("The mask of the liver is empty in" in what for what in told), told

@@ -137,3 +137,13 @@ def test_a_message_of_the_verifier_reaches_nobody(case) -> None:
     with pytest.raises(VerificationError, match="Check the voxel sizes") as caught:
         radvlm.generate_report(Volume(case.volume.hu, geometry))
     assert "is not a measurement" not in str(caught.value) and "cites" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("factor", "how"), [(0.4, "short"), (2.5, "long")])
+def test_organs_that_are_all_too_long_or_short_are_warned_of(case, factor, how) -> None:
+    geometry = scaled(case.segmentation.geometry, 1, 1, factor)
+    (told,) = check_organ_sizes(replace(case.segmentation, geometry=geometry))
+    assert told.warning and f"times as {how} from head to foot" in told.what
+    for mild in (0.7, 1.0, 1.4):
+        geometry = scaled(case.segmentation.geometry, 1, 1, mild)
+        assert check_organ_sizes(replace(case.segmentation, geometry=geometry)) == ()

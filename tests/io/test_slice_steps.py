@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from radvlm.io import load_volume
-from radvlm.io.slice_steps import doubtful_steps
+from radvlm.io.slice_steps import doubtful_steps, squeezed_slices
 from radvlm.phantom import PhantomSpec, make_phantom
 
 
@@ -37,3 +37,16 @@ def test_the_warning_reaches_the_volume(stack, writer, tmp_path) -> None:
 
     writer.write(tmp_path, count=20, size=small.shape[1:], spacing=(4.0, 4.0), step=1.0, change=change)
     assert any(d.warning and "slices side by side" in d.what for d in load_volume(tmp_path).decisions)
+
+
+@pytest.mark.parametrize("noise_hu", [0, 40])
+def test_spacing_that_is_five_times_too_small_is_told_and_other_spacing_is_not(stack, noise_hu) -> None:
+    noisy = np.moveaxis(stack + np.random.default_rng(1).normal(0, noise_hu, stack.shape), 0, 2)
+    thick = noisy[:, :, ::2]
+    (told,) = squeezed_slices(thick, (4.0, 4.0, 1.2))
+    assert told.warning and "slice spacing looks too small" in told.what
+    for spacing_mm in (6.0, 4.0, 12.0):
+        assert squeezed_slices(thick, (4.0, 4.0, spacing_mm)) == ()
+    assert squeezed_slices(noisy, (4.0, 4.0, 3.0)) == () == squeezed_slices(thick, (4.0, 2.0, 1.2))
+    spoken = load_volume(np.rint(thick).astype(np.int16), affine=np.diag([4.0, 4.0, 1.2, 1.0])).decisions
+    assert [d.what for d in spoken if d.warning] == [told.what]

@@ -455,7 +455,7 @@ VERDICTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 }
 
 
-def _digits(value: float, step: str) -> str:
+def digits(value: float, step: str) -> str:
     quantum = Decimal(step)
     number = (Decimal(repr(float(value))) / quantum).quantize(Decimal(1), ROUND_HALF_UP) * quantum
     return str(abs(number)) if number == 0 else str(number)
@@ -463,7 +463,7 @@ def _digits(value: float, step: str) -> str:
 
 def _wrong_numbers(value: float, step: str, others: Sequence[float] = ()) -> tuple[str, ...]:
     """Numbers that no rounding of the value gives, nor of the others."""
-    right = Decimal(_digits(value, step))
+    right = Decimal(digits(value, step))
     unit = Decimal(step)
     tried = [
         right + 2 * unit,
@@ -486,8 +486,8 @@ def _wrong_numbers(value: float, step: str, others: Sequence[float] = ()) -> tup
 def _length(value_mm: float) -> tuple[str, str, str]:
     """(digits, unit, step) as reports write a length."""
     if value_mm >= 10:
-        return _digits(value_mm / 10, "0.1"), "cm", "0.1"
-    return _digits(value_mm, "1"), "mm", "1"
+        return digits(value_mm / 10, "0.1"), "cm", "0.1"
+    return digits(value_mm, "1"), "mm", "1"
 
 
 def facts(report: Report) -> Iterator[Fact]:
@@ -553,11 +553,11 @@ def _organ(organ: Finding, organs: Sequence[Finding]) -> Iterator[Fact]:
             organ.section,
             (organ,),
             VOLUME,
-            {**true, "value": _digits(volume.value, step), "unit": "mL"},
+            {**true, "value": digits(volume.value, step), "unit": "mL"},
             false,
         )
     if mean is not None:
-        held = {_digits(m.value, "1") for m in organ.measurements if m.unit == "HU"}  # of the parenchyma as well
+        held = {digits(m.value, "1") for m in organ.measurements if m.unit == "HU"}  # of the parenchyma as well
         numbers = [n for n in _wrong_numbers(mean.value, "1", [volume.value] if volume else []) if n not in held]
         false = {**swaps, "number": ("value", numbers), "unit": ("unit", ("mm", "cm", "percent"))}
         yield Fact(
@@ -565,7 +565,7 @@ def _organ(organ: Finding, organs: Sequence[Finding]) -> Iterator[Fact]:
             organ.section,
             (organ,),
             ATTENUATION,
-            {**true, "value": _digits(mean.value, "1"), "unit": "HU"},
+            {**true, "value": digits(mean.value, "1"), "unit": "HU"},
             false,
         )
     for verdict in organ.assessments:
@@ -581,14 +581,14 @@ def _verdict(organ: Finding, verdict: Assessment, true: dict[str, str], swaps: d
     never = tuple(w for w in never if w not in also)
     if first.unit == "mL":
         step = "10" if first.value >= 1000 else "1" if first.value >= 10 else "0.1"
-        digits, unit = _digits(first.value, step), "mL"
+        written, unit = digits(first.value, step), "mL"
     elif first.unit == "mm":
-        digits, unit, step = _length(first.value)
+        written, unit, step = _length(first.value)
     else:
         return
     numbers = _wrong_numbers(first.value / 10 if unit == "cm" else first.value, step)
     for words in says:
-        given = {**true, "verdict": words, "value": digits, "unit": unit}
+        given = {**true, "verdict": words, "value": written, "unit": unit}
         false = {**swaps, "comparison": ("verdict", never), "number": ("value", numbers)}
         wordings = VERDICT if unit == "mL" else [w for w in VERDICT if "value" not in w.text]
         yield Fact("verdict", organ.section, (organ, verdict), wordings, given, false)
@@ -603,8 +603,11 @@ def _lesion(lesion: Finding, lesions: Sequence[Finding]) -> Iterator[Fact]:
         false: dict[str, tuple[str, tuple[str, ...]]] = {}
         if row.side:
             twin = name.replace(row.side, SIDES[row.side])
-            unsided = noun(lesion.kind, 0)
-            false["side"] = ("lesion", tuple(w for w in (twin, unsided) if w not in searched))
+            both = {"side": ("lesion", (noun(lesion.kind, 0),))}
+            if twin not in searched:
+                false["side"] = ("lesion", (twin, *both["side"][1]))
+            else:  # true as soon as the other side is cited beside
+                yield Fact("absent on one side", lesion.section, (lesion,), ABSENT, {}, both, is_settled=False)
         parent = row.parent
         if parent and name.split()[-1] in KINDS:
             wider = tuple(" ".join([*name.split()[:-1], k]) for k in (*KINDS, "lesion") if k != name.split()[-1])
@@ -635,16 +638,16 @@ def _lesion(lesion: Finding, lesions: Sequence[Finding]) -> Iterator[Fact]:
     long, short = lesion.measurement("long_axis"), lesion.measurement("short_axis")
     if long is None or short is None or lesion.kind in lexicon().by_volume:
         return
-    place, false = _place(lesion, row.side)
+    place, false = place_of(lesion, row.side)
     scale, unit, step = (10.0, "cm", "0.1") if round(long.value) >= 10 else (1.0, "mm", "1")
     lengths = [m.value / scale for m in lesion.measurements if m.unit == "mm"]
-    if _digits(short.value / scale, step) in ("0", "0.0"):
+    if digits(short.value / scale, step) in ("0", "0.0"):
         return
     true = {
         "lesion": words,
         "place": place,
-        "long": _digits(long.value / scale, step),
-        "short": _digits(short.value / scale, step),
+        "long": digits(long.value / scale, step),
+        "short": digits(short.value / scale, step),
         "unit": unit,
     }
     numbers = {
@@ -673,7 +676,7 @@ def _lesion(lesion: Finding, lesions: Sequence[Finding]) -> Iterator[Fact]:
             "lesion": words,
             "place": place,
             "density": lesion.attenuation,
-            "hu": _digits(mean.value, "1"),
+            "hu": digits(mean.value, "1"),
             "hu_unit": "HU",
         }
         wrong = {
@@ -696,7 +699,7 @@ def _other_kinds(words: str, lesion: Finding) -> dict[str, tuple[str, tuple[str,
     return {"kind": ("lesion", tuple(o for o in other if o != noun(lesion.kind, 1)))}
 
 
-def _place(lesion: Finding, side: str) -> tuple[str, dict[str, tuple[str, tuple[str, ...]]]]:
+def place_of(lesion: Finding, side: str) -> tuple[str, dict[str, tuple[str, tuple[str, ...]]]]:
     """Words for where a lesion lies, and the places where it does not."""
     segments = [n for n in lesion.locations if re.fullmatch(r"liver_segment_\d[a-z]?", n)]
     host = structure(lesion.host).words if lesion.host else ""
@@ -739,10 +742,10 @@ def _groups(lesions: Sequence[Finding]) -> Iterator[Fact]:
         scale, unit, step = (10.0, "cm", "0.1") if round(long.value) >= 10 else (1.0, "mm", "1")
         smaller = [a for a, _ in sizes if a is not long]
         lengths = [m.value / scale for f in held for m in f.measurements if m.unit == "mm"]
-        if _digits(short.value / scale, step) in ("0", "0.0"):
+        if digits(short.value / scale, step) in ("0", "0.0"):
             continue
-        right = Decimal(_digits(long.value / scale, step))
-        wrong = [_digits(a.value / scale, step) for a in smaller]
+        right = Decimal(digits(long.value / scale, step))
+        wrong = [digits(a.value / scale, step) for a in smaller]
         wrong = [w for w in wrong if abs(Decimal(w) - right) > 2 * Decimal(step) and Decimal(w) > 0]
         counts = [number_word(n).capitalize() for n in range(1, 9) if n != len(held)]
         counts += ["Single", "Numerous"] if len(held) < 6 else ["Single"]
@@ -752,7 +755,7 @@ def _groups(lesions: Sequence[Finding]) -> Iterator[Fact]:
             "count": number_word(len(held)).capitalize(),
             "lesions": noun(held[0].kind, 2),
             "long": str(right),
-            "short": _digits(short.value / scale, step),
+            "short": digits(short.value / scale, step),
             "unit": unit,
         }
         false = {
@@ -794,9 +797,9 @@ def _scan(findings: Sequence[Finding]) -> Iterator[Fact]:
                 continue
             held = [m.value for m in finding.measurements]
             true = {
-                "count": _digits(count.value, "1"),
-                "spacing": _digits(spacing.value, "0.01").rstrip("0").rstrip("."),
-                "coverage": _digits(coverage.value, "1"),
+                "count": digits(count.value, "1"),
+                "spacing": digits(spacing.value, "0.01").rstrip("0").rstrip("."),
+                "coverage": digits(coverage.value, "1"),
                 "unit": "mm",
             }
             false = {
@@ -848,7 +851,7 @@ def statements(fact: Fact) -> Iterator[Said]:
             yield from said(_filled(wording.text, fact.true), True, fact.name, wording.held_out)
     for wording in fact.wordings:
         for kind, (slot, values) in fact.false.items():
-            if slot in _slots(wording.text) and _slots(wording.text) <= set(fact.true):
+            if slot in _slots(wording.text) and _slots(wording.text) <= {*fact.true, slot}:
                 for value in values:
                     yield from said(_filled(wording.text, {**fact.true, slot: value}), False, kind, wording.held_out)
     for kind, wording in fact.contrary:

@@ -126,8 +126,8 @@ def of_scan(ct: Path, masks: Path) -> Report:
     return compose_report(interpret(numbers, patient=volume.study.patient, study=volume.study))
 
 
-def reports() -> Iterator[tuple[str, Callable[[], Report]]]:
-    """(name, what makes it), without end: real scans first, then a phantom after every ten made-up ones."""
+def reports(after_seed: int = 0) -> Iterator[tuple[str, Callable[[], Report]]]:
+    """(name, what makes it), without end: real scans first, then a phantom before every ten made-up ones."""
     if REAL.exists():
         stack = REAL / "upper_abdomen_masks" / "segmentation.nii.gz"
         yield "real_stack", partial(of_scan, REAL / "upper_abdomen_dicom", stack)
@@ -135,10 +135,10 @@ def reports() -> Iterator[tuple[str, Callable[[], Report]]]:
             "real_plain",
             partial(of_scan, REAL / "plain_abdomen" / "ct.nii.gz", REAL / "plain_abdomen" / "segmentation.nii.gz"),
         )
-    seed = 0
+    first = seed = after_seed
     while True:
         seed += 1
-        if seed % 10 == 1:
+        if (seed - first) % 10 == 1:
             region = REGIONS[(seed // 10) % len(REGIONS)]
             yield f"phantom_{seed}_{region}", partial(of_phantom, seed, region)
         yield f"made_up_{seed}", partial(of_made_up, seed)

@@ -542,6 +542,148 @@ def wrong_spacing(scan: Scan, rng: np.random.Generator, folder: Path) -> tuple[s
     return f"PixelSpacing x {factor:g}", write_dicom(folder / "ct", scan.hu, scan.affine, change=change), None
 
 
+def _part(scan: Scan, low: int, high: int) -> Scan:
+    affine = scan.affine.copy()
+    affine[:3, 3] = (scan.affine @ np.array([0, 0, low, 1.0]))[:3]
+    return replace(scan, hu=scan.hu[:, :, low:high], labels=scan.labels[:, :, low:high], affine=affine)
+
+
+def mask_moved_alone(scan: Scan, rng: np.random.Generator, folder: Path) -> tuple[str, Path, Path | None]:
+    """One large organ 15 to 40 mm aside, the other masks right."""
+    large = ("liver", "spleen", "kidney_right", "kidney_left", "heart", *LUNG_LOBES)
+    counts = np.bincount(scan.labels.ravel(), minlength=256)
+    found = [label for label, name in scan.names.items() if name in large and counts[label] > 300]
+    if not found:
+        return masks_shifted(scan, rng, folder)
+    label, axis = int(rng.choice(found)), int(rng.integers(3))
+    spacing = np.linalg.norm(scan.affine[:3, :3], axis=0)
+    by = int(np.rint(rng.uniform(15, 40) / spacing[axis])) * int(rng.choice([-1, 1]))
+    away = np.roll(scan.labels == label, by, axis)
+    labels = np.where(away, label, np.where(scan.labels == label, 0, scan.labels)).astype(np.uint8)
+    told = f"{scan.names[label]} alone moved by {by * spacing[axis]:.0f} mm along {'xyz'[axis]}"
+    return told, _plain(scan, folder, rng), write_masks(folder / "m.nii.gz", replace(scan, labels=labels))
+
+
+def masks_shifted_little(scan: Scan, rng: np.random.Generator, folder: Path) -> tuple[str, Path, Path | None]:
+    """An origin that is off by 15 to 40 mm along one axis."""
+    affine = scan.affine.copy()
+    axis, by = int(rng.integers(3)), float(rng.uniform(15, 40) * rng.choice([-1, 1]))
+    affine[axis, 3] += by
+    told = f"shifted by {by:.0f} mm along {'xyz'[axis]}"
+    return told, _plain(scan, folder, rng), write_masks(folder / "m.nii.gz", scan, affine=affine)
+
+
+def masks_flipped_thin(scan: Scan, rng: np.random.Generator, folder: Path) -> tuple[str, Path, Path | None]:
+    """A flip of the masks of a scan of 40 to 60 mm."""
+    count = max(6, int(rng.uniform(40, 60) / abs(scan.affine[2, 2])))
+    filled = np.flatnonzero((scan.labels > 0).sum(axis=(0, 1)) > 200)
+    low = int(np.clip(rng.choice(filled) - count // 2, 0, max(0, scan.hu.shape[2] - count)))
+    return masks_flipped(_part(scan, low, low + count), rng, folder)
+
+
+def masks_of_similar(scan: Scan, rng: np.random.Generator, folder: Path) -> tuple[str, Path, Path | None]:
+    """The masks of the same body region of another patient, on this scan's grid."""
+    other = phantom_scan(int(rng.integers(4)))
+    fitted = np.zeros_like(scan.labels)
+    part = tuple(slice(0, min(a, b)) for a, b in zip(other.labels.shape, fitted.shape, strict=True))
+    fitted[part] = other.labels[part]
+    moved = replace(scan, labels=fitted, names=other.names)
+    return "masks of a similar patient", _plain(scan, folder, rng), write_masks(folder / "m.nii.gz", moved)
+
+
+#: Names that a slip of a script may exchange.
+EXCHANGED = (
+    ("aorta", "inferior_vena_cava"), ("spleen", "kidney_left"), ("spleen", "stomach"), ("liver", "spleen"),
+    ("liver", "stomach"), ("lung_upper_lobe_left", "lung_lower_lobe_left"), ("heart", "liver"),
+    ("gallbladder", "kidney_right"), ("esophagus", "trachea"), ("vertebrae_L1", "vertebrae_L3"),
+)  # fmt: skip
+
+
+def names_exchanged(scan: Scan, rng: np.random.Generator, folder: Path) -> tuple[str, Path, Path | None]:
+    """Two structures with each other's name."""
+    number = {name: label for label, name in scan.names.items() if (scan.labels == label).sum() > 100}
+    pairs = [pair for pair in EXCHANGED if set(pair) <= set(number)]
+    if not pairs:
+        return masks_sides_exchanged(scan, rng, folder)
+    one, other = pairs[int(rng.integers(len(pairs)))]
+    labels = scan.labels.copy()
+    labels[scan.labels == number[one]], labels[scan.labels == number[other]] = number[other], number[one]
+    moved = replace(scan, labels=labels)
+    return f"{one} and {other} exchanged", _plain(scan, folder, rng), write_masks(folder / "m.nii.gz", moved)
+
+
+def slices_cut_out(scan: Scan, rng: np.random.Generator, folder: Path) -> tuple[str, Path, Path | None]:
+    """Slices over 30 to 80 mm missing from the middle of a file whose header does not say so."""
+    count = max(2, int(rng.uniform(30, 80) / abs(scan.affine[2, 2])))
+    count = min(count, scan.hu.shape[2] - 10)
+    first = int(rng.integers(5, scan.hu.shape[2] - count - 4))
+    hu, labels = (np.delete(a, np.s_[first : first + count], axis=2) for a in (scan.hu, scan.labels))
+    ct = write_nifti(folder / "ct.nii.gz", np.rint(hu).astype(np.int16), scan.affine)
+    return f"{count} slices cut out at {first}", ct, _fitting(replace(scan, labels=labels), folder)
+
+
+def slices_repeated(scan: Scan, rng: np.random.Generator, folder: Path) -> tuple[str, Path, Path | None]:
+    """A block of slices that stands in the place of another, the header as it was."""
+    count = int(rng.integers(3, 7))
+    first = int(rng.integers(2, scan.hu.shape[2] - 2 * count - 2))
+    hu = scan.hu.copy()
+    hu[:, :, first + count : first + 2 * count] = hu[:, :, first : first + count]
+    ct = write_nifti(folder / "ct.nii.gz", np.rint(hu).astype(np.int16), scan.affine)
+    return f"slices {first}.. repeated", ct, _fitting(scan, folder)
+
+
+def rows_reshaped(scan: Scan, rng: np.random.Generator, folder: Path) -> tuple[str, Path, Path | None]:
+    """Half the rows of twice the columns, or the reverse, in the header of every image."""
+    halved = bool(rng.random() < 0.5)
+    even = replace(scan, hu=scan.hu[: scan.hu.shape[0] // 2 * 2, : scan.hu.shape[1] // 2 * 2])
+
+    def change(ds: Any, k: int) -> None:
+        one, two = ("Rows", "Columns") if halved else ("Columns", "Rows")
+        setattr(ds, one, getattr(ds, one) // 2)
+        setattr(ds, two, getattr(ds, two) * 2)
+
+    return (
+        f"{'rows' if halved else 'columns'} halved",
+        write_dicom(folder / "ct", even.hu, even.affine, change=change),
+        None,
+    )
+
+
+def half_offset(scan: Scan, rng: np.random.Generator, folder: Path) -> tuple[str, Path, Path | None]:
+    """One side of the image with another offset."""
+    axis, by = int(rng.integers(2)), int(rng.choice([60, -60, 80, 100]))
+    at = int(scan.hu.shape[axis] * rng.uniform(0.4, 0.6))
+    hu = scan.hu.copy()
+    hu[(slice(None),) * axis + (slice(0, at),)] += by
+    ct = write_nifti(folder / "ct.nii.gz", np.rint(hu).astype(np.int16), scan.affine)
+    return f"{by:+d} HU on one side along {'xy'[axis]}", ct, _fitting(scan, folder)
+
+
+def stack_disordered(scan: Scan, rng: np.random.Generator, folder: Path) -> tuple[str, Path, Path | None]:
+    """Coronal or sagittal slices of which two are exchanged, a block is in reverse, or one is a copy of another."""
+    axis, way = int(rng.integers(2)), int(rng.integers(3))
+    count = scan.hu.shape[axis]
+    at = int(count * rng.uniform(0.42, 0.58))
+    order = np.arange(count)
+    if way == 0:
+        order[[at, at + 1]] = at + 1, at
+    elif way == 1:
+        order[at - 4 : at + 5] = order[at - 4 : at + 5][::-1]
+    else:
+        order[at] = at - 6
+    hu = np.take(scan.hu, order, axis)
+    ct = write_nifti(folder / "ct.nii.gz", np.rint(hu).astype(np.int16), scan.affine, axes=("ASR", "RSA")[axis])
+    return f"{('sagittal', 'coronal')[axis]} slices out of order, way {way}", ct, None
+
+
+def wrong_slice_spacing(scan: Scan, rng: np.random.Generator, folder: Path) -> tuple[str, Path, Path | None]:
+    """Slices 3 to 5 times nearer or farther than they are, in scan and masks."""
+    factor = float(rng.choice([1 / 5, 1 / 3, 3, 4]))
+    affine = scan.affine @ np.diag([1, 1, factor, 1.0])
+    ct = write_nifti(folder / "ct.nii.gz", np.rint(scan.hu).astype(np.int16), affine)
+    return f"slice spacing x {factor:.2g}", ct, write_masks(folder / "m.nii.gz", replace(scan, affine=affine))
+
+
 def _fitting(scan: Scan, folder: Path) -> Path:
     return write_masks(folder / "m.nii.gz", scan)
 
@@ -566,9 +708,20 @@ FAULTS: tuple[Fault, ...] = (
     wrong_sign,
     wrong_rescale,
     wrong_spacing,
+    mask_moved_alone,
+    masks_shifted_little,
+    masks_flipped_thin,
+    names_exchanged,
+    slices_cut_out,
+    slices_repeated,
+    rows_reshaped,
+    half_offset,
+    stack_disordered,
+    wrong_slice_spacing,
+    masks_of_similar,
 )
 #: Faults of the image that only a body seen whole can tell.
-NEEDS_A_WHOLE_BODY = (unit_lost, wrong_spacing)
+NEEDS_A_WHOLE_BODY = (unit_lost, wrong_spacing, wrong_slice_spacing)
 
 
 def faulty(seed: int, folder: Path, real: tuple[Scan, ...] = (), pool: int = 32) -> Written:

@@ -65,6 +65,21 @@ def records(voxels=1000, spread=None, **medians):
         ({"aorta": 80, "kidney_right": 130}, "delayed", False),
         ({"aorta": 78, "kidney_right": 40}, "non-contrast", False),
         ({"aorta": 78}, "unknown", False),
+        # weak contrast in arteries and veins alike has long been mixed; in arteries alone it has not
+        ({"aorta": 80, "inferior_vena_cava": 78, "iliac_vena_left": 76}, "delayed", False),
+        ({"common_carotid_artery_left": 82, "internal_jugular_vein_left": 80}, "delayed", False),
+        ({"aorta": 80, "iliac_vena_left": 45}, "unknown", False),
+        # contrast, or the saline behind it, still runs in
+        ({"aorta": 150, "superior_vena_cava": 600}, "arterial", False),
+        ({"aorta": 150, "superior_vena_cava": 60}, "arterial", False),
+        # a failing heart: arteries still dense when spleen and vena cava are those of a venous phase
+        ({"aorta": 344, "liver": 71, "spleen": 200, "inferior_vena_cava": 215}, "arterial", False),
+        # excretion that begins does not make a mixed phase
+        (
+            {"aorta": 165, "portal_vein": 160, "liver": 115, "kidney_left": 170, "renal_pelvis_left": 150},
+            "portal venous",
+            False,
+        ),
         ({"aorta": 45, "portal_vein_and_splenic_vein": 140}, "unknown", False),
         ({"aorta": 200}, "unknown", False),
         ({"liver": 110, "spleen": 120}, "unknown", False),
@@ -142,7 +157,7 @@ def test_certain_is_earned_on_a_model_of_the_circulation():
         wrong += phase.certain and not is_right
     assert wrong <= 0.005 * len(cases)
     assert certain >= 0.4 * len(cases)
-    assert right >= 0.92 * named >= 0.92 * 0.8 * len(cases)
+    assert right >= 0.92 * named >= 0.92 * 0.95 * len(cases)
 
 
 @pytest.mark.parametrize(("agent", "warned"), [("Ultravist 370", True), ("", False), ("NONE", False), ("no", False)])

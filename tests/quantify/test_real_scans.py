@@ -60,7 +60,7 @@ def test_aorta_and_vertebrae_of_the_plain_abdomen(plain):
         assert f"{part}_diameter" not in aorta
         assert _why(found, "aorta")[f"{part}_diameter"] == "no section of this part is imaged"
     whole = _values(found, "vertebrae_L1")
-    assert 20 < whole["middle_height"] < whole["anterior_height"] < whole["posterior_height"] < 35
+    assert 20 < min(whole["middle_height"], whole["anterior_height"]) < whole["posterior_height"] < 35
     assert whole["trabecular_hu"] == pytest.approx(118, abs=3), "of an adult without contrast"
     assert "no complete neighboring vertebra" in _why(found, "vertebrae_L1")["crush_loss"]
     for name in ("vertebrae_T11", "vertebrae_T12", "vertebrae_L2"):

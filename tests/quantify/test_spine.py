@@ -8,28 +8,31 @@ import pytest
 import analytic
 import solids
 from radvlm.quantify import measure_scan
-from radvlm.quantify.spine import HEIGHTS, normal_wedge
+from radvlm.quantify.spine import HEIGHTS, LOSSES, normal_wedge
 
 
-def at_tenths(anterior, middle, posterior):
-    """Heights at 10, 50 and 90 percent of the depth, where they are measured, of endplates that are parabolas."""
+def at_fifths(anterior, middle, posterior):
+    """Heights at 80, 50 and 20 percent of the depth, where they are measured, of endplates that are parabolas."""
 
     def height(share):
         bow = 4 * middle - 2 * (anterior + posterior)
         return posterior * (1 - share) + anterior * share + bow * share * (1 - share)
 
-    return height(0.9), height(0.5), height(0.1)
+    return height(0.8), height(0.5), height(0.2)
 
 
-def column(shapes, spacing, *, step=32.0, hu=None):
-    """A spine of several vertebrae (level -> anterior, middle, posterior), the first one on top."""
+def column(shapes, spacing, *, step=32.0, tilts=()):
+    """A spine of several vertebrae (level -> anterior, middle, posterior), the first one on top; tilts in degrees."""
     count = len(shapes)
     low = np.array([-28.0, -66.0, -24.0]) + np.array(spacing) * 0.37
     shape = tuple(np.ceil((np.array([56, 92, 48 + step * (count - 1)])) / spacing).astype(int))
     masks = {}
     for n, (level, heights) in enumerate(shapes.items()):
         center = (0.0, 0.0, step * (count - 1 - n))
-        masks[f"vertebrae_{level}"] = analytic.vertebra(*heights, spacing, None, box=(low, shape), center=center)[0]
+        tilt = tilts[n] if tilts else 0.0
+        masks[f"vertebrae_{level}"] = analytic.vertebra(
+            *heights, spacing, None, box=(low, shape), center=center, tilt_degrees=tilt
+        )[0]
     return solids.segmentation(masks, solids.geometry(shape, spacing))
 
 
@@ -43,7 +46,7 @@ def test_heights_of_one_vertebra(heights, spacing):
     mask, _ = analytic.vertebra(*heights, spacing, np.random.default_rng(1))
     record = measure_scan(None, solids.segmentation({"vertebrae_L2": mask}, solids.geometry(mask.shape, spacing)))
     found = numbers(record.structure("vertebrae_L2"))
-    for quantity, truth in zip(HEIGHTS, at_tenths(*heights), strict=True):
+    for quantity, truth in zip(HEIGHTS, at_fifths(*heights), strict=True):
         assert found[quantity] == pytest.approx(truth, abs=0.6 + 0.75 * spacing[2]), quantity
 
 
@@ -59,11 +62,53 @@ def test_a_tilted_vertebra_is_not_longer():
 @pytest.mark.parametrize("height", [20, 23, 27])
 @pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (0.8, 0.8, 1.0)])
 def test_heights_between_flat_endplates_are_exact(height, spacing):
-    """Endplates that lie on borders of voxels are found to a hundredth of a millimeter, wherever the search starts."""
+    """Endplates that lie on borders of voxels are found to a tenth of a millimeter, wherever the search starts."""
     mask, _ = analytic.vertebra(height, height, height, spacing, np.random.default_rng(height))
     record = measure_scan(None, solids.segmentation({"vertebrae_L1": mask}, solids.geometry(mask.shape, spacing)))
     found = numbers(record.structure("vertebrae_L1"))
-    assert [found[q] for q in HEIGHTS] == pytest.approx([height] * 3, abs=0.01)
+    assert [found[q] for q in HEIGHTS] == pytest.approx([height] * 3, abs=0.1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "spacing", [(1.0, 1.0, 1.0), (0.8, 0.8, 3.0), (2.0, 2.0, 2.0), (3.0, 3.0, 3.0), (1.0, 1.0, 5.0)]
+)
+def test_the_error_of_a_height_covers_it_and_is_not_too_wide(spacing):
+    """Bodies of random heights, tilts and places between the voxels."""
+    errors, stated = [], []
+    for seed in range(12):
+        rng = np.random.default_rng([31, seed])
+        posterior = float(rng.uniform(17, 30))
+        anterior = posterior * float(rng.uniform(0.55, 1.05))
+        heights = (anterior, (posterior + anterior) / 2 * float(rng.uniform(0.75, 1)), posterior)
+        mask, _ = analytic.vertebra(*heights, spacing, rng, tilt_degrees=float(rng.uniform(-20, 20)))
+        record = measure_scan(None, solids.segmentation({"vertebrae_L2": mask}, solids.geometry(mask.shape, spacing)))
+        for quantity, truth in zip(HEIGHTS, at_fifths(*heights), strict=True):
+            found = record.structure("vertebrae_L2").measurement(quantity)
+            errors.append(abs(found.value - truth))
+            stated.append(found.uncertainty)
+    errors, stated = np.array(errors), np.array(stated)
+    assert (errors <= stated).mean() >= 0.95
+    assert stated.mean() < 2 * np.quantile(errors, 0.95)
+    assert stated.mean() < 0.8 * max(spacing)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("spacing", [(0.8, 0.8, 3.0), (3.0, 3.0, 3.0)])
+def test_on_slices_of_3_mm_a_healthy_spine_is_graded_and_a_fracture_is_found(spacing):
+    levels = ("T11", "T12", "L1", "L2", "L3")
+    shapes = {level: wedged(level, 27) for level in levels}
+    shapes["L1"] = (27 * 0.65 - 2, 27 * 0.82 - 1, 27)  # 38 percent lower in front
+    found = measure_scan(None, column(shapes, spacing, tilts=(8, 5, 2, -3, -7)))
+    for level in levels:
+        losses = [m for m in found.structure(f"vertebrae_{level}").measurements if m.quantity in LOSSES]
+        worst = max(losses, key=lambda m: m.value)
+        if level == "L1":
+            assert worst.quantity == "wedge_loss" and worst.value - worst.uncertainty > 20
+            assert worst.value == pytest.approx(38, abs=8)
+        else:
+            assert all(m.value < max(14, m.uncertainty) for m in losses), level
+            assert worst.value + worst.uncertainty < (20 if spacing[0] < 1 else 25), level
 
 
 def wedged(level, height):

@@ -13,7 +13,7 @@ import radvlm
 from radvlm.cli.main import main
 from radvlm.phantom import Phantom, PhantomSpec, make_phantom
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("measured_once")]
 SCHEME = {1: "liver", 2: "spleen", 3: "kidney_left", 4: "kidney_right", 5: "vertebrae_L1", 6: "aorta"}
 SAID = "left and right are swapped"
 

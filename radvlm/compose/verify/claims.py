@@ -22,6 +22,8 @@ _UNITS = {
     "degrees": "degree",
     "degree": "degree",
 }
+#: Before a number, its sign; "liver minus spleen" is a difference.
+_MINUS = ("-", "minus", "negative")
 _DIGITS = re.compile(r"\d+(?:\.\d+)?")
 #: Counting words -> (least, most); None is unbounded. Words above five are found in the numerals.
 _AMOUNTS: dict[str, tuple[int, int | None]] = {
@@ -177,7 +179,7 @@ def _next(tokens: tuple[str, ...], index: int, phrases: Phrases) -> tuple[Token,
         return Mark(_STATES[state], " ".join(state)), len(state)
     if fixed > width:
         return Mark("word", " ".join(tokens[index : index + fixed])), fixed
-    if word[0].isdigit() or (word == "-" and index + 1 < len(tokens) and tokens[index + 1][0].isdigit()):
+    if word[0].isdigit() or (word in _MINUS and index + 1 < len(tokens) and tokens[index + 1][0].isdigit()):
         return _number(tokens, index)
     if width:
         return Named(" ".join(terms[0].tokens), tuple(t for t in terms if len(t.tokens) == width)), width
@@ -227,7 +229,7 @@ def _level_range(tokens: tuple[str, ...], index: int) -> LevelRange | None:
 def _number(tokens: tuple[str, ...], index: int) -> tuple[Token, int]:
     """``45 HU``, ``-12 HU``, ``2.3 x 1.8 cm``, or a bare count."""
     start, sign = index, ""
-    if tokens[index] == "-":
+    if tokens[index] in _MINUS:
         sign, index = "-", index + 1
     values = [sign + tokens[index]]
     index += 1

@@ -24,11 +24,35 @@ _NUMBER = r"\d+(?:\.\d+)?"
 _RESPELLED = (
     (re.compile(r"(?<=\d),(?=\d{3}(?!\d)\s*(?:mL|ml|cc))"), ""),
     (re.compile(r"(?<=\d)-(?=(?:cm|mm|mL|ml|cc)\b)"), " "),
-    (re.compile(rf"({_NUMBER})\s*(?:mm|cm)?\s*(?:[x×]|by)\s*({_NUMBER})\s*(mm|cm)\b", re.I), r"\1 x \2 \3"),
+    (
+        re.compile(
+            rf"({_NUMBER})\s*(?:mm|cm)?\s*(?:[x×*]|by)\s*({_NUMBER})\s*(mm|cm|(?:milli|centi)met(?:er|re)s?)\b", re.I
+        ),
+        r"\1 x \2 \3",
+    ),
     (re.compile(rf"\b(?:negative|minus)\s+({_NUMBER})\s*(?=HU\b|Hounsfield)", re.I), r"-\1 "),
+    (re.compile(rf"\baverag(?:es|ing)\s+(?=-?{_NUMBER}\s*(?:HU\b|Hounsfield))", re.I), "measures "),
+    (re.compile(r"\bw/o(?=\s)", re.I), "without"),
+    (re.compile(r"\bw/\s*(?=\w)", re.I), "with "),
+    (re.compile(r"\bb/l\b", re.I), "bilateral"),
+    (re.compile(rf"\bdiameters?\s+of\s+({_NUMBER})\s+(?:and|by)\s+({_NUMBER})\s*(mm|cm)\b", re.I), r"\1 x \2 \3"),
+    (re.compile(r"(?<=\d)(\s*(?:mm|cm))\s+(?:long|across)\b", re.I), r"\1"),
+    # "Renal cysts (3), the largest", "renal cysts, three in number"
+    (re.compile(r"^([a-z ]+s)\s+\((\d+)\)(?=[,.;])", re.I), r"\2 \1"),
+    (re.compile(r"^([a-z ]+s),\s+([a-z]+)\s+in\s+number\b", re.I), r"\2 \1"),
+    (re.compile(r"(?<=[a-z]),\s*(?=(?:liver\s|hepatic\s)?segment\s)", re.I), " in "),
+    (re.compile(r"\ball\s+(?:the\s+)?(?=vertebrae\s+(?:from\s+)?[ctl]\d)", re.I), ""),
+    (re.compile(r"(?<=^no\s)([^.;:]+?)\s+(?:and|or)\s+no\s+", re.I), r"\1 or "),
+    # "upper pole left kidney", "Liver - completely included", "both the liver and the spleen"
+    (re.compile(r"\b(pole|region)\s+(?=(?:left|right|lt|rt)\b)", re.I), r"\1 of the "),
+    (re.compile(r"(?<=[a-z])\s+[-–—]\s+(?=[a-z])"), ": "),
+    (re.compile(r"\bboth\s+(?=the\s[^.;:,]*\sand\s+the\s)", re.I), ""),
 )
-_SAME_UNIT = re.compile(rf"{_NUMBER}\s*(mm|cm)\s*(?:[x×]|by)\s*{_NUMBER}\s*(mm|cm)\b", re.I)
-_SEEN = "(?:seen|identified|visualized|detected|found|present|segmented|observed|visible|demonstrated|noted)"
+_SAME_UNIT = re.compile(rf"{_NUMBER}\s*(mm|cm)\s*(?:[x×*]|by)\s*{_NUMBER}\s*(mm|cm)\b", re.I)
+_SEEN = (
+    "(?:seen|identified|appreciated|recognized|visualized|detected|found|present|segmented|observed|visible|"
+    "demonstrated|noted)"
+)
 #: "Ascites is not seen" and "ascites is absent" are "no ascites".
 _DENIED = re.compile(
     rf"(?P<what>[^.;:]+?)\s+(?:(?:is|are|was|were)\s+(?:not\s+{_SEEN}|absent)|not\s+{_SEEN}|(?:could|can)\s*not\s+be\s+{_SEEN})"
@@ -37,6 +61,8 @@ _DENIED = re.compile(
 )
 _VERB = r"(?:imaged|included|seen|visualized|covered|depicted|shown|captured|scanned|displayed|demonstrated)"
 _TAIL = r"(?P<tail>(?:\s+(?:in|on|by|within)\s+(?:the|this)\s+(?:scan|field of view|examination|study))?)"
+_SCAN = r"(?:the\s+)?(?:scan|study|examination|ct|images?|field\s+of\s+view)"
+_SHOWS = r"(?:covers?|includes?|shows?|depicts?|contains?)"
 #: Whole sentences that say of an organ that it is in the scan, or only part of it.
 _SHARES = (
     (
@@ -56,7 +82,44 @@ _SHARES = (
         "The {what} is incompletely imaged.",
     ),
     (
-        re.compile(rf"no\s+(?P<what>[^.;:,]+?)\s+(?:is|are|was|were)\s+{_SEEN}\s+in\s+the\s+imaged\s+range\.?", re.I),
+        re.compile(
+            rf"{_SCAN}\s+{_SHOWS}\s+(?:the\s+)?(?:entire|whole|complete|all\s+of\s+the)\s+(?P<what>[^.;:,]+?)\.?", re.I
+        ),
+        "The {what} is included in the scan.",
+    ),
+    (
+        re.compile(
+            rf"{_SCAN}\s+{_SHOWS}\s+only\s+(?:a\s+)?(?:part|portion)\s+of\s+(?:the\s+)?(?P<what>[^.;:,]+?)\.?", re.I
+        ),
+        "The {what} is incompletely imaged.",
+    ),
+    (
+        re.compile(
+            r"not\s+(?:all\s+of\s+|the\s+(?:entire|whole)\s+|the\s+whole\s+of\s+)(?:the\s+)?(?P<what>[^.;:,]+?)\s+"
+            rf"(?:is|are|was|were)\s+{_VERB}{_TAIL}\.?",
+            re.I,
+        ),
+        "The {what} is incompletely imaged.",
+    ),
+    (
+        re.compile(
+            r"(?:incomplete|partial)\s+(?:coverage|imaging|visualization|inclusion)\s+of\s+(?:the\s+)?(?P<what>[^.;:,]+?)\.?",
+            re.I,
+        ),
+        "The {what} is incompletely imaged.",
+    ),
+    (
+        re.compile(
+            r"(?:a\s+)?(?:part|portion)\s+of\s+(?:the\s+)?(?P<what>[^.;:,]+?)\s+(?:is|lies|are|lie|extends)\s+"
+            r"(?:outside|beyond)\s+(?:of\s+)?(?:the\s+)(?:scan|field\s+of\s+view|imaged\s+range|scan\s+range)\.?",
+            re.I,
+        ),
+        "The {what} is incompletely imaged.",
+    ),
+    (
+        re.compile(
+            rf"no\s+(?P<what>[^.;:,]+?)\s+(?:is|are|was|were)\s+{_SEEN}(?:\s+in\s+the\s+imaged\s+range)?\.?", re.I
+        ),
         "The {what} is not seen in the imaged range.",
     ),
     (
@@ -80,9 +143,26 @@ _SHARES = (
         "{what} not assessed.",
     ),
     (
+        re.compile(r"there\s+(?:is|are|was|were)\s+neither\s+(?P<what>[^.;:,]+?\s+nor\s+[^.;:,]+?)\.?", re.I),
+        "No {what} segmented.",
+    ),
+    (
+        re.compile(
+            r"(?:we|i)\s+see\s+(?:the\s+whole(?:\s+of)?|all\s+of|the\s+entire)\s+(?:the\s+)?(?P<what>[^.;:,]+?)\.?",
+            re.I,
+        ),
+        "The {what} is included in the scan.",
+    ),
+    (
         re.compile(rf"neither\s+(?P<what>[^.;:,]+?\s+nor\s+[^.;:,]+?)\s+(?:is|are|was|were)\s+{_SEEN}\.?", re.I),
         "No {what} segmented.",
     ),
+)
+#: "We cannot identify the spleen" is "the spleen is not seen".
+_OF_READER = re.compile(
+    r"(?:we|i)\s+(?:cannot|can\s+not|could\s+not|do\s+not|did\s+not)\s+(?:identify|see|find|visualize|detect|demonstrate)\s+"
+    r"(?P<what>[^.;:,]+?)\.?",
+    re.I,
 )
 _DENYING = ("not", "cannot be", "could not be", "can not be")
 _ARTICLE = re.compile(r"^(?:a|an|any|the)\s+", re.I)
@@ -171,6 +251,10 @@ def wordings(text: str) -> tuple[Words, ...]:
             what = _ARTICLE.sub("", share["what"].strip(), count=1)
             what = re.sub(r"\bnor\b(?:\s+(?:a|an|any)\b)?", "or", what)
             forms.append(normal(tokenize(words.format(what=what))))
+    told = _OF_READER.fullmatch(respelled.strip())
+    if told is not None:
+        respelled = f"{told['what']} is not seen."
+        forms.append(normal(tokenize(respelled)))
     denial = _DENIED.fullmatch(respelled.strip())
     if denial is not None:
         what = _ARTICLE.sub("", denial["what"].strip(), count=1)

@@ -21,6 +21,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 
@@ -46,9 +47,9 @@ from radvlm.compose.verify.claims import (
     Said,
     Token,
     UnknownWord,
-    scan,
     scan_words,
 )
+from radvlm.compose.verify.class_limits import numbers_outside_class
 from radvlm.compose.verify.model_claims import check_attribution
 from radvlm.compose.verify.normal_form import wordings
 from radvlm.compose.verify.whole_report import contradictions
@@ -177,16 +178,28 @@ def verify_sentence(sentence: Sentence) -> str | None:
     """Why the sentence contradicts or exceeds the findings it cites, or None when it is true to them."""
     if _points_to_findings(sentence) or _finds_nothing(sentence):
         return None
+    try:
+        true_reading(sentence)
+    except Refusal as refusal:
+        return str(refusal)
+    return None
+
+
+def true_reading(sentence: Sentence) -> list[Token]:
+    """The claims of the first reading of a sentence that holds. Raises Refusal when none does."""
     reasons: list[Refusal] = []
     for words in wordings(to_us(sentence.text)):
         try:
-            tokens = check_attribution(scan_words(words, sentence.findings), sentence.findings)
+            read = scan_words(words, sentence.findings)
+            tokens = check_attribution(read, sentence.findings)
             if tokens:
                 _Check(sentence.findings, _clauses(tokens)).run()
-            return None
+            for number, told in numbers_outside_class(tokens):
+                raise _Refused(f"{number} is not within the limits of {told!r}")
+            return read
         except Refusal as refusal:
             reasons.append(refusal)
-    return str(next((r for r in reasons if not isinstance(r, UnknownWord)), reasons[-1]))
+    raise next((r for r in reasons if not isinstance(r, UnknownWord)), reasons[-1])
 
 
 def _points_to_findings(sentence: Sentence) -> bool:
@@ -264,8 +277,9 @@ def overlooked(sentence: Sentence, findings: Sequence[Finding]) -> str | None:
     if not missed:
         return None
     counts = set(tokenize(sentence.text)) & {"only", "largest"}
-    if not counts and not any(isinstance(t, Count) for t in scan(to_us(sentence.text), sentence.findings)):
-        return None
+    with suppress(Refusal):  # as it was read where it holds: "6 by 4 mm" is a size, and no count of six
+        if not counts and not any(isinstance(t, Count) for t in true_reading(sentence)):
+            return None
     return f"it counts lesions but leaves out {', '.join(missed)}"
 
 
@@ -349,6 +363,9 @@ class _Check:
         absent = {f.kind: f for f in self.findings if isinstance(f, Finding) and _is_absent_lesion(f)}
         hosts = {n for f in absent.values() for n in (f.site, *_parents(f.site), f.host)}
         covered = 0
+        words = {w for part in parts for w in part.marks("word")}
+        if "other" in words and not any(s.lesion and s.is_seen for s in self.subjects):
+            raise _Refused("it denies others, and cites none that is there")
         for part in parts:
             if part.of(Number) or part.of(Count) or part.marks("side") or part.marks("pole"):
                 raise _Refused("a negated clause states a number or a side of its own")
@@ -389,6 +406,22 @@ class _Check:
                 extent = part.extent_before_names
             self._part(part, pending)
             pending = [*pending, part] if part.only_names else []
+        self._nothing_unsaid(parts, pending)
+
+    def _nothing_unsaid(self, parts: list[_Part], last: list[_Part]) -> None:
+        """ "The liver is normal in size, as is the spleen": a name after a claim, of which nothing is said, is refused.
+
+        Such names are places of a lesion or what it touches; anything else would be read as what was said before.
+        """
+        told = [p for p in parts if p not in last and (p.of(Number) or p.of(Said) or p.of(Count))]
+        nouns = {n for p in parts for t in p.of(Named) for o in t.options for n in o.names if is_lesion_kind(n)}
+        organs = {f.site for f in self.findings if f.kind == "organ"}
+        places = {n for f in self.findings if f.kind != "organ" and f.site not in organs for n in (*f.names, f.kind)}
+        places |= {n for s in self.subjects if s.lesion for n in s.names}
+        for part in last if told else last[1:] if nouns else ():
+            for token in part.of(Named):
+                if not any(o.names & places for o in token.options):
+                    raise _Refused(f"nothing is said of {token.text!r}")
 
     # -- one part --------------------------------------------------------------------------------------------
 
@@ -409,6 +442,14 @@ class _Check:
         self.cues = cues or (self.cues if part.opens == "(" else frozenset())
         _units_fit(part, cues)
         self._plurals_hold(named)
+        for one, other in itertools.pairwise(part.tokens):
+            if (
+                isinstance(one, Mark)
+                and one.text == "other"
+                and isinstance(other, Named)
+                and other.text not in _plurals()
+            ):
+                raise _Refused(f"which other {other.text} is meant is not said")
         candidates = self._candidates(part, named)
         self._spoken_of(part, candidates)
         if part.marks("whole"):
@@ -588,9 +629,10 @@ class _Check:
             holders = _cut(holders, [*pending, part])
         keys = {h.key for h in holders}
         agreed = [s for s in candidates if s.key in keys]
-        after = bool(names) and not agreed
-        if after:
+        if not agreed and names:
             raise _Refused(f"{said.text!r} is not said of {names[0].text!r}")
+        if not agreed and not part.of(LevelRange) and len(candidates) < len(self.subjects):
+            raise _Refused(f"{said.text!r} is not said of {_who(candidates)}")
         for earlier in [*pending, part]:
             for token in earlier.of(Named):
                 if not any(_holds(t, holders) for t in token.options):
@@ -729,6 +771,8 @@ def _is_unmeasured(findings: Sequence[Citable]) -> bool:
 _UNIT_OF_WORD = {"attenuation": "HU", "volume": "mL", "angle": "degree"}
 #: Words between a preposition and the place that it names.
 _BEFORE_A_PLACE = frozenset({"the", "a", "an", "left", "right", "both"})
+#: Words after which "of" names whose it is.
+_OF_SOMETHING = frozenset({"attenuation", "mean attenuation", "volume", "size", "length", "diameter", "extent"})
 _PREPOSITIONS = frozenset({"in", "of", "at", "within", "from", "involving", "on", "to", "into", "beside", "level"})
 
 
@@ -757,7 +801,9 @@ def _plurals() -> frozenset[str]:
 def _as_subjects(part: _Part) -> list[Named]:
     """Structures that the part names as what it speaks of, not as a place after a preposition."""
     found, place = [], False
-    for token in part.tokens:
+    for before, token in zip(
+        ("", *(t.text if isinstance(t, Mark) else "" for t in part.tokens)), part.tokens, strict=False
+    ):
         if isinstance(token, Named):
             if not place:
                 found.append(token)
@@ -765,7 +811,8 @@ def _as_subjects(part: _Part) -> list[Named]:
         elif isinstance(token, Mark) and token.kind == "pole":
             place = False
         elif isinstance(token, Mark) and token.kind in ("word", "side"):
-            place = token.text in _PREPOSITIONS or (place and token.text in _BEFORE_A_PLACE)
+            is_owner = token.text == "of" and before in _OF_SOMETHING  # "the attenuation of the liver" is the liver's
+            place = (token.text in _PREPOSITIONS and not is_owner) or (place and token.text in _BEFORE_A_PLACE)
         else:
             place = False
     return found

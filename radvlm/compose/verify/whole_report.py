@@ -13,6 +13,7 @@ from itertools import combinations
 
 from radvlm.compose.referents import CUT_PHRASES
 from radvlm.compose.verify.claims import LevelRange, Mark, Named, Number, Refusal, Said, Token, scan
+from radvlm.compose.verify.class_limits import numbers_outside_class, outside_class
 from radvlm.types.anatomy import OPPOSITE_SIDE, is_lesion_kind, structure
 from radvlm.types.finding import Assessment, Citable, Finding, Source, Status, citable
 from radvlm.types.report import Sentence
@@ -37,9 +38,14 @@ class Contradiction:
     sentence: Sentence | None = None
 
 
-def contradictions(findings: Sequence[Finding], sentences: Sequence[Sentence]) -> list[Contradiction]:
-    """Every contradiction between findings, then between sentences; [] for a report that is whole."""
-    return [*_between_findings(findings), *_between_sentences(sentences)]
+def contradictions(
+    findings: Sequence[Finding], sentences: Sequence[Sentence], drafted: Sequence[Sentence] = ()
+) -> list[Contradiction]:
+    """Every contradiction between findings, then between sentences; [] for a report that is whole.
+
+    ``drafted`` are the sentences that a decoder wrote: of two that contradict each other, its one is dropped.
+    """
+    return [*_between_findings(findings), *_between_sentences(sentences, drafted)]
 
 
 def settled(
@@ -48,7 +54,7 @@ def settled(
     """Findings and sentences without the less certain side of each contradiction, and a line for each of these."""
     found = list(_between_findings(findings))
     gone = {i for c in found for i in c.less_certain}
-    found += _between_sentences([s for s in sentences if not gone & set(s.finding_ids)])
+    found += _between_sentences([s for s in sentences if not gone & set(s.finding_ids)], ())
     if not found:
         return tuple(findings), list(sentences), ()
     dropped = [c.sentence for c in found if c.sentence is not None]
@@ -100,6 +106,7 @@ def _between_findings(findings: Sequence[Finding]) -> Iterator[Contradiction]:
     for finding in measured:
         yield from _side(finding)
         yield from _verdicts(finding)
+        yield from _classes(finding)
         if phase is not None and finding.phase and _phase_told(phase) != finding.phase:
             yield Contradiction(f"two contrast phases, of the scan and of {_words(finding)}", (finding.id,))
     regions: dict[str, list[Finding]] = {}
@@ -128,6 +135,13 @@ def _side(finding: Finding) -> Iterator[Contradiction]:
         yield Contradiction(f"{_words(finding)} lies in the {structure(other[0]).words}", (finding.id,))
 
 
+def _classes(finding: Finding) -> Iterator[Contradiction]:
+    """A number beside words whose limits it is outside of."""
+    for judged in finding.assessments:
+        if outside_class(judged):
+            yield Contradiction(f"the number of {_words(finding)} is not {judged.category}", (judged.id,))
+
+
 def _verdicts(finding: Finding) -> Iterator[Contradiction]:
     """One number is not both within its limits and beyond them by rules on the same matter."""
     for one, other in combinations(finding.assessments, 2):
@@ -145,15 +159,17 @@ def _quantity(item: Assessment) -> str:
     return item.measurements[0].quantity if item.measurements else ""
 
 
-def _between_sentences(sentences: Sequence[Sentence]) -> Iterator[Contradiction]:
+def _between_sentences(sentences: Sequence[Sentence], drafted: Sequence[Sentence]) -> Iterator[Contradiction]:
     states: dict[str, tuple[str, Sentence]] = {}
     lesions: dict[str, tuple[bool, Sentence]] = {}
     sizes: dict[str, tuple[float, float, Sentence]] = {}
-    for sentence in sorted(sentences, key=_rank):
+    for sentence in sorted(sentences, key=lambda s: (s in drafted, *_rank(s))):
         try:
             tokens = scan(to_us(sentence.text), sentence.findings)
         except Refusal:
             continue  # verify says why
+        for number, words in numbers_outside_class(tokens):
+            yield Contradiction(f"{number} is said to be {words}", (), sentence)
         for site, state in _told_of_organs(tokens, sentence.findings):
             if states.setdefault(site, (state, sentence))[0] != state:
                 words = structure(site).words
