@@ -426,7 +426,7 @@ def _of_structure(rule: Rule, case: Case, name: str) -> Outcome:
     if value is None and missing and reason in _WAITS_FOR:
         reason = missing  # nothing waits for the patient's age or sex
     if reason is not None and value is not None and rule.applies_when.or_above:
-        above = _above_every_limit(rule, case, record, value)
+        above = _above_every_limit(rule, case, (record,), judged(value))
         if above is not None:
             return assessed(rule, above, name, (record,), (value,))
     if reason is not None and (value is not None or rule.quantity != "diameter"):
@@ -454,15 +454,14 @@ def _of_structure(rule: Rule, case: Case, name: str) -> Outcome:
     return assessed(rule, verdict, name, (record,), (value,))
 
 
-def _above_every_limit(rule: Rule, case: Case, record: Record, value: Measurement) -> Judgement | None:
+def _above_every_limit(rule: Rule, case: Case, records: tuple[Record, ...], number: Judged) -> Judgement | None:
     """The mildest class of a number that is above the limit of every adult, or None: no child has as much either."""
     verdicts = []
     for sex in (case.patient.sex,) if case.patient.sex else ("F", "M"):
         age = max(case.patient.age_years or 0.0, rule.applies_when.min_age_years or 0.0)
         adult = replace(case.patient, sex=sex, age_years=age)
-        if unmet_condition(rule, replace(case, patient=adult), (record,)) is not None:
+        if unmet_condition(rule, replace(case, patient=adult), records) is not None:
             return None
-        number = judged(value)
         classes = rule.classes_for(sex)
         n = next(n for n, c in enumerate(classes) if c.holds(_scaled(rule, adult, number.value)))
         if not any(c.status == "absent" or c.category is None for c in classes[:n]):
@@ -490,12 +489,16 @@ def apply_pair_rule(rule: Rule, case: Case) -> Outcome:
     reason = unmet_condition(rule, case, records)
     values = [value_of(rule, case, r) for r in records]
     missing = next((why for value, why in values if value is None), "")
-    if reason is not None or missing:
+    if missing or (reason is not None and not rule.applies_when.or_above):
         return not_assessed(rule, site, reason or missing)
     pair = tuple(value for value, _ in values if value is not None)
     first, second = judged(pair[0]), judged(pair[1])
     error = float(rounded(_error_of_difference(*pair), first.step))
-    verdict = judge(rule, case.patient, Judged(abs(first.value - second.value), error, first.unit, first.step))
+    number = Judged(abs(first.value - second.value), error, first.unit, first.step)
+    if reason is not None:
+        above = _above_every_limit(rule, case, records, number)
+        return not_assessed(rule, site, reason) if above is None else assessed(rule, above, site, records, pair)
+    verdict = judge(rule, case.patient, number)
     return None if verdict.outcome.category is None else assessed(rule, verdict, site, records, pair)
 
 
@@ -510,11 +513,15 @@ def _of_lesion(rule: Rule, case: Case, lesion: LesionMeasurements) -> Outcome:
     if (rule.stations and lesion.station not in rule.stations) or lesion.station in rule.except_stations:
         return None
     reason = unmet_condition(rule, case, (lesion,))
+    value, missing = value_of(rule, case, lesion)
+    if reason is not None and value is not None and rule.applies_when.or_above:
+        above = _above_every_limit(rule, case, (lesion,), judged(value))
+        if above is not None:
+            return assessed(rule, above, site_of(lesion), (lesion,), (value,))
     if reason is not None:
         return not_assessed(rule, lesion.structure, reason)
-    value, reason = value_of(rule, case, lesion)
     if value is None:
-        return not_assessed(rule, lesion.structure, reason)
+        return not_assessed(rule, lesion.structure, missing)
     if is_too_small(rule, case, lesion):
         return too_small(rule, lesion)
     verdict = judge(rule, case.patient, judged(value))

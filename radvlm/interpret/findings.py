@@ -435,6 +435,10 @@ def _without_alternatives(rules: Rules, results: list[tuple[str, Outcome]]) -> l
     fits = {r: isinstance(o, Finding) and not o.reason.startswith(OTHER_PHASE) for r, o in results if o is not None}
     both = [(one, other) for one, others in alternatives.items() for other in others if one in fits and other in fits]
     of_other_phase = {a for one, other in both for a, b in ((one, other), (other, one)) if fits[b] and not fits[a]}
+    without_words = {rule_id for rule_id, outcome in results if outcome is None}
+    of_other_phase |= {
+        r for r, fit in fits.items() if not fit and not without_words.isdisjoint(alternatives.get(r, ()))
+    }
     return [
         outcome
         for rule_id, outcome in _without_disagreement(results)

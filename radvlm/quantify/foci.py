@@ -62,6 +62,8 @@ NO_TISSUE_HU = -200.0
 LOW_MOST = 0.45
 #: Pancreas against spleen on a plain scan: ratio and difference of their tissue.
 PANCREAS_RATIO, PANCREAS_BELOW_HU = 0.7, 15.0
+#: Below this it holds fat in any phase, as rule ``pancreas_fat`` says.
+PANCREAS_FAT_HU = -10.0
 #: Calcium in the wall of the aorta: HU above enhanced blood, and mL below which nothing is said.
 CALCIUM_ABOVE_BLOOD_HU, CALCIUM_ML = 150.0, 0.05
 #: Tube voltage and distance of slices (mm) for which a calcium score is defined.
@@ -279,8 +281,12 @@ def _inscribed_mm(mask: np.ndarray, spacing_mm: tuple[float, float, float]) -> f
 
 
 def _low_pancreas(record: StructureMeasurements, pancreas_hu: float, spleen_hu: float) -> Focus | None:
-    """A pancreas far less dense than the spleen on a plain scan."""
-    if pancreas_hu > PANCREAS_RATIO * spleen_hu or pancreas_hu > spleen_hu - PANCREAS_BELOW_HU:
+    """A pancreas far less dense than the spleen on a plain scan; one below any fluid has a rule of its own."""
+    if (
+        pancreas_hu < PANCREAS_FAT_HU
+        or pancreas_hu > PANCREAS_RATIO * spleen_hu
+        or pancreas_hu > spleen_hu - PANCREAS_BELOW_HU
+    ):
         return None
     number = record.measurement("parenchyma_hu")
     assert number is not None, "the caller has its value"

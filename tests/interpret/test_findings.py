@@ -121,10 +121,19 @@ def test_steatosis_on_plain_ct(liver: float, spleen: float, first: Status, secon
 )
 def test_steatosis_needs_a_certain_plain_phase(phase: str | None, certain: bool, reason: str) -> None:
     numbers = hand_made.numbers(
-        [hand_made.organ("liver", 1500, 30), hand_made.organ("spleen", 200, 50)], phase=phase, certain=certain
+        [hand_made.organ("liver", 1500, 45), hand_made.organ("spleen", 200, 50)], phase=phase, certain=certain
     )
     found = _by(interpret(numbers, patient=ADULT), "steatosis")
     assert [(f.status, f.reason) for f in found] == [(Status.NOT_ASSESSED, reason)]
+
+
+@pytest.mark.parametrize("phase", ["arterial", "portal venous", "delayed"])
+@pytest.mark.parametrize(("liver", "told"), [(24, True), (40, True), (41, False), (110, False)])
+def test_a_liver_that_is_low_with_contrast_was_lower_without(phase: str, liver: float, told: bool) -> None:
+    findings = interpret(hand_made.numbers([hand_made.organ("liver", 1500, liver)], phase=phase), patient=ADULT)
+    found = _by(findings, "steatosis")
+    assert [f.status for f in found] == [Status.PRESENT if told else Status.NOT_ASSESSED]
+    assert ("moderate to severe steatosis even with contrast" in found[0].category) is told
 
 
 def test_absent_organs_are_not_seen_in_the_imaged_range() -> None:
