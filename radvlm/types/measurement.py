@@ -40,6 +40,7 @@ QUANTITIES: dict[str, str] = {
     "host_sd_hu": "HU",
     # of an organ, vessel or fluid collection
     "diameter": "mm",
+    "whole_diameter": "mm",  # of the imaged aorta, where masks do not tell its parts apart
     "thickness": "mm",
     "width": "mm",
     "depth": "mm",

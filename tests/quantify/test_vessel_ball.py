@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
@@ -56,6 +58,18 @@ def test_a_large_sac_says_how_it_was_measured() -> None:
     assert number.points_mm[0][2] == pytest.approx(130, abs=4)
     assert any("descending_diameter of aorta" in d.what for d in numbers.decisions)
     assert "Aneurysmal descending thoracic aorta" in _text(numbers).split("IMPRESSION")[1]
+
+
+def test_without_vertebrae_the_part_is_not_told() -> None:
+    masks = _with_sac(70, 45)
+    alone = solids.segmentation({"aorta": masks.mask("aorta")}, masks.geometry)
+    numbers = measure_scan(None, alone)
+    aorta = numbers.structure("aorta")
+    assert aorta.measurement("diameter") is None
+    assert aorta.measurement("whole_diameter").value == pytest.approx(70, abs=2.5)
+    text = _text(numbers)
+    assert re.search(r"Imaged aorta diameter (6\.[89]|7\.\d) cm, aneurysmal, part not told\.", text), text
+    assert "1. Urgent: Aneurysmal imaged aorta, part not told" in text and "bdominal aorta diameter" not in text
 
 
 @pytest.mark.slow
