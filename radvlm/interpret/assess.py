@@ -36,6 +36,8 @@ Outcome = Assessment | Finding | None
 SMALLEST_ORGAN_VOXELS = 10
 #: Why nothing is said of a structure with fewer.
 TOO_FEW_VOXELS = f"fewer than {SMALLEST_ORGAN_VOXELS} voxels are labeled, which may be an error of the masks"
+#: Why nothing is said of a structure that is a crumb (quantify/organ.py).
+CRUMB = "only a few voxels are labeled, which may be an error of the masks"
 TOO_SMALL = "too small to characterize"
 NOT_SEEN = "not seen in the imaged range"
 HOST_NOT_SEEN = "the organ is not seen in the imaged range"
@@ -43,8 +45,11 @@ NO_MASK = "no mask was provided"
 #: How the reason begins where a rule is for another contrast phase.
 OTHER_PHASE = "the rule needs the"
 NO_CT = "no CT was given, only masks"
-#: A diameter of the aorta that is not abdominal: it was measured ...
-MEASURED_ABOVE = "the widest diameter was measured"
+#: Why a diameter of the aorta is not that of its abdominal part.
+NO_ABDOMINAL_PART = "the abdominal aorta is not imaged"
+NO_ABDOMINAL_SECTION = "no section of the imaged part of the abdominal aorta is long and round enough to be measured"
+LEVEL_UNKNOWN = "the level of the diameter is not known"
+KIDNEYS = ("kidney_right", "kidney_left")
 #: Kinds of structures that no sentence speaks of, so that their number stands where the judgement is listed.
 _WITHOUT_SENTENCE = ("body", "cavity", "tissue")
 #: What a judgement waits for although the number is known; a quiet rule is listed for these alone.
@@ -150,29 +155,44 @@ def is_too_small(rule: Rule, case: Case, lesion: LesionMeasurements) -> bool:
     return size is None or as_printed(size) < max(limit, 2 * case.measurements.geometry.spacing_mm[2])
 
 
-def outside_abdomen(rule: Rule, case: Case, measurement: Measurement) -> str | None:
-    """Why a diameter cannot be taken as abdominal, or None: by the vertebra nearest in height, else by the coverage."""
+def outside_abdomen(rule: Rule, case: Case, record: Record, measurement: Measurement) -> str | None:
+    """Why a diameter cannot be taken as abdominal, or None: by the vertebra nearest in height, else by the kidneys."""
     if rule.applies_when.level != "abdominal":
         return None
-    numbers = case.measurements
-    spine = [
-        s
-        for s in numbers.structures
-        if s.structure.startswith("vertebrae_") and len(s.structure) <= 13 and structure(s.structure).kind == "bone"
-    ]
-    if measurement.points_mm and spine:
-        height = sum(p[2] for p in measurement.points_mm) / len(measurement.points_mm)
-        heights = {s.structure: s.region.centroid_mm[2] for s in spine}
+    numbers, heights = case.measurements, _spine_heights(case)
+    points = measurement.points_mm
+    height = sum(p[2] for p in points) / len(points) if points else 0.0
+    if points and heights:
         part = spinal_part(heights, height)
-        if part == "abdominal":
-            return None
-        near = nearest_level(heights, height)
-        if near:
-            return f"{MEASURED_ABOVE} at the level of {structure(near).words.split()[0]}"
-        return f"{MEASURED_ABOVE} in the thorax" if part else "the level of the diameter is not known"
-    if numbers.structure("heart") is None:
+        if part != "thoracic":
+            return None if part else LEVEL_UNKNOWN
+        reaches = spinal_part(heights, _lowest_mm(case, record)) == "abdominal"
+        return NO_ABDOMINAL_SECTION if reaches else NO_ABDOMINAL_PART
+    kidneys = [r.region.centroid_mm[2] for n in KIDNEYS if (r := numbers.structure(n)) is not None]
+    if numbers.structure("heart") is None or (points and kidneys and height <= max(kidneys)):
         return None
-    return "the level of the diameter is not known"
+    return LEVEL_UNKNOWN
+
+
+def _spine_heights(case: Case) -> dict[str, float]:
+    """Vertebra -> height (mm) of its center."""
+    return {
+        s.structure: s.region.centroid_mm[2]
+        for s in case.measurements.structures
+        if s.structure.startswith("vertebrae_") and len(s.structure) <= 13 and structure(s.structure).kind == "bone"
+    }
+
+
+def _lowest_mm(case: Case, record: Record) -> float:
+    box, geometry = record.region.box, case.measurements.geometry
+    return min(float(geometry.to_world(corner)[2]) for corner in (box.start, [n - 1 for n in box.stop]))
+
+
+def _reaches_its_end(case: Case, record: Record) -> bool:
+    """Whether a cut aorta is seen down to its fork: its iliac branches are, or it reaches L5."""
+    if any(case.measurements.structure(f"iliac_artery_{side}") is not None for side in ("left", "right")):
+        return True
+    return nearest_level(_spine_heights(case), _lowest_mm(case, record)) in ("vertebrae_L5", "vertebrae_L6")
 
 
 def value_of(rule: Rule, case: Case, record: Record) -> tuple[Measurement | None, str]:
@@ -413,6 +433,8 @@ def _of_structure(rule: Rule, case: Case, name: str) -> Outcome:
             return None  # nobody expects a word on an iliac artery that is outside the scan
         if name in case.measurements.absent:
             return not_assessed(rule, name, HOST_NOT_SEEN)
+        if name in case.measurements.crumbs:
+            return not_assessed(rule, name, CRUMB) if organ is not None else None
         if organ is None:
             return None
         has_part = any(case.measurements.searched(part) for part in (organ.site, *organ.stand_ins))
@@ -437,18 +459,23 @@ def _of_structure(rule: Rule, case: Case, name: str) -> Outcome:
         return not_assessed(rule, name, reason, words, said)
     if value is None:
         return not_assessed(rule, name, missing)
-    elsewhere = outside_abdomen(rule, case, value)
+    elsewhere = outside_abdomen(rule, case, record, value)
     if elsewhere is not None:
         # a number of the chest is told under its own name, never as that of the abdominal part
         thoracic = measured(record, "descending_diameter")
         is_same = thoracic is not None and as_printed(thoracic) == as_printed(value)
-        is_thoracic = is_same or (thoracic is not None and elsewhere.startswith(MEASURED_ABOVE))
+        is_thoracic = is_same or (thoracic is not None and elsewhere != LEVEL_UNKNOWN)
         return not_assessed(rule, name, elsewhere, measurements=() if is_thoracic else (value,))
     verdict = judge(rule, case.patient, judged(value))
     outcome = verdict.outcome
     if outcome.category is None or unmet_criterion(rule, record):
         return None
-    if rule.applies_when.level == "abdominal" and outcome.status == "absent" and "inferior" in record.cut_by:
+    if (
+        rule.applies_when.level == "abdominal"
+        and outcome.status == "absent"
+        and "inferior" in record.cut_by
+        and not _reaches_its_end(case, record)
+    ):
         reason = "the lower abdominal aorta is not imaged, and what is imaged is not dilated"
         return not_assessed(rule, name, reason, measurements=(value,))
     return assessed(rule, verdict, name, (record,), (value,))
@@ -484,7 +511,7 @@ def apply_pair_rule(rule: Rule, case: Case) -> Outcome:
     """Apply to the absolute difference of two structures."""
     records = tuple(r for r in (case.measurements.structure(n) for n in rule.structures) if r is not None)
     site = rule.structures[0]
-    if len(records) < 2:
+    if len(records) < 2 or any(r.region.voxels < SMALLEST_ORGAN_VOXELS for r in records):
         return None  # the missing organ has findings of its own
     reason = unmet_condition(rule, case, records)
     values = [value_of(rule, case, r) for r in records]

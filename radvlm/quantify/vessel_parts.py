@@ -6,7 +6,7 @@ arteries, branches of the arch, heart); what cannot be told apart is an omission
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -24,9 +24,10 @@ from radvlm.quantify.vessel import (
     sections_along,
     vessel_sections,
 )
+from radvlm.quantify.vessel_ball import vessel_depths, wider_ball
 from radvlm.types.anatomy import structure
 from radvlm.types.geometry import Geometry
-from radvlm.types.measurement import AORTA_PARTS, PORTAL_PARTS, PULMONARY_PARTS, Measurement, Omission
+from radvlm.types.measurement import AORTA_PARTS, PORTAL_PARTS, PULMONARY_PARTS, VESSEL_BALL, Measurement, Omission
 from radvlm.types.provenance import Decision
 from radvlm.types.scan_measurements import NOT_IMAGED, StructureMeasurements
 from radvlm.types.segmentation import Segmentation
@@ -36,12 +37,15 @@ from radvlm.types.spinal_level import spinal_part
 VEIN_RATIO = 3.0
 #: A limb of the aorta must fall this far from its top on both sides for the top to be an arch (mm).
 ARCH_FALL_MM = 20.0
+#: An aorta as wide is dilated whatever its part (mm; the largest of their limits, rule ascending_aorta_diameter).
+DILATED_ANYWHERE_MM = 40.0
 #: The diameter of the pulmonary trunk is that of the last part before its fork (mm; Truong QA et al. Circ Cardiovasc
 #: Imaging 2012;5:147-154: at the level of the bifurcation).
 FORK_MM = 12.0
 FORK_METHOD = f"{METHOD}, beside the bifurcation"
 AREA_METHOD = "area of the widest section perpendicular to the center line"
 LENGTH_METHOD = "imaged part along the center line"
+_SAC = "{part} of {name}, {value:.0f} mm, is that of the largest ball inside: no section there is round, as in a sac."
 NO_SPINE = "no vertebrae are in the masks, so the parts of the aorta cannot be told apart"
 FAR_FROM_SPINE = "no vertebra in the masks is near, so the parts of the aorta cannot be told apart"
 NO_RENAL = "neither renal arteries, L1 and L2 nor kidneys are in the masks, so the renal level is not known"
@@ -75,20 +79,69 @@ def with_vessels(
         name = record.structure
         numbers, missing = list(record.measurements), list(record.omissions)
         cuts = vessel_sections(segmentation, name) if name in TUBES else None
-        if cuts is not None:
-            wanted = is_abdominal if name == "aorta" and heights else None
+        if cuts is not None and name == "aorta" and not heights:
+            for untold in _diameters_without_spine(segmentation, cuts):
+                (missing if isinstance(untold, Omission) else numbers).append(untold)  # type: ignore[arg-type]
+        elif cuts is not None:
+            wanted = is_abdominal if name == "aorta" else None
             found, note = measure_diameter(segmentation, name, wanted, cuts)
+            if isinstance(found, Measurement):
+                found = _or_ball(segmentation, name, cuts[0], wanted, found)
             (missing if isinstance(found, Omission) else numbers).append(found)  # type: ignore[arg-type]
-            length = whole_length(cuts[0])
-            if length > 0:
-                numbers.append(Measurement("length", length, LENGTH_METHOD, STEP_MM, name))
             if note:
                 decisions.append(Decision("diameter", note))
+        if cuts is not None and whole_length(cuts[0]) > 0:
+            numbers.append(Measurement("length", whole_length(cuts[0]), LENGTH_METHOD, STEP_MM, name))
         parts = measure_parts(segmentation, name, cuts)
         numbers += parts.measurements
         missing += parts.omissions
+        balls = [m for m in numbers if m.method == VESSEL_BALL]
+        decisions += [Decision("diameter", _SAC.format(name=name, part=m.quantity, value=m.value)) for m in balls]
         kept.append(replace(record, measurements=tuple(numbers), omissions=tuple(missing)))
     return tuple(kept), decisions
+
+
+def _diameters_without_spine(
+    segmentation: Segmentation, cuts: tuple[list[Section], str]
+) -> list[Measurement | Omission]:
+    """Of an aorta beside no vertebra: that of the sections level with whole kidneys or below, which are abdominal, and
+    that of all others that are not told apart, where there is none or where it is dilated whatever its part."""
+    sections, reason = cuts
+    kidneys = _kidney_height(segmentation)
+    below = _limbs(segmentation, sections, {})[1]
+    low = [s for s in below if kidneys is not None and s.center_mm[2] <= kidneys]
+    rest = [s for s in below if s not in low]
+    found: list[Measurement | Omission] = []
+    for held in (low, rest):
+        kept = {s.center_mm for s in held}
+        number = (
+            measure_diameter(segmentation, "aorta", None, (held, reason))[0] if any(s.is_round for s in held) else None
+        )
+        if isinstance(number, Measurement):
+            near = [n for n, s in enumerate(sections) if s.center_mm in kept]
+            number = (
+                wider_ball(segmentation, "aorta", vessel_depths(segmentation, "aorta", sections), near, number)
+                or number
+            )
+        found.append(number or Omission("diameter", "aorta", NO_SPINE if sections else reason))
+    abdominal, whole = found
+    if isinstance(whole, Measurement) and (isinstance(abdominal, Omission) or whole.value >= DILATED_ANYWHERE_MM):
+        return [abdominal, replace(whole, quantity="whole_diameter")]
+    return [abdominal]
+
+
+def _or_ball(
+    segmentation: Segmentation,
+    name: str,
+    sections: Sequence[Section],
+    is_wanted: Callable[[float], bool] | None,
+    found: Measurement,
+) -> Measurement:
+    """The diameter; that of the largest ball near the wanted sections where it is wider than every round section."""
+    held = [n for n, s in enumerate(sections) if is_wanted is None or is_wanted(s.height_mm)]
+    if not any(sections[n].is_round for n in held):
+        held = list(range(len(sections)))  # as ``measure_diameter``
+    return wider_ball(segmentation, name, vessel_depths(segmentation, name, sections), held, found) or found
 
 
 def measure_parts(segmentation: Segmentation, name: str, cuts: tuple[list[Section], str] | None = None) -> Parts:
@@ -159,7 +212,18 @@ def aorta_parts(segmentation: Segmentation, cuts: tuple[list[Section], str] | No
     if not sections:
         return _joined([_widest("aorta", part, [], MAX_RATIO, reason) for part in AORTA_PARTS])
     held, reasons = aorta_part_sections(segmentation, cuts)
-    return _joined([_widest("aorta", part, held[part], MAX_RATIO, reasons[part]) for part in AORTA_PARTS])
+    number = {id(s): n for n, s in enumerate(sections)}
+    depths = vessel_depths(segmentation, "aorta", sections)
+    parts = []
+    for part in AORTA_PARTS:
+        found = _widest("aorta", part, held[part], MAX_RATIO, reasons[part])
+        widest = next((m for m in found.measurements if m.quantity.endswith("_diameter")), None)
+        if widest is not None:
+            near = [number[id(s)] for s in held[part]]
+            ball = wider_ball(segmentation, "aorta", depths, near, widest) or widest
+            found = replace(found, measurements=tuple(ball if m is widest else m for m in found.measurements))
+        parts.append(found)
+    return _joined(parts)
 
 
 def aorta_part_sections(
@@ -271,6 +335,11 @@ def _renal_height(segmentation: Segmentation, heights: dict[str, np.ndarray]) ->
         return float(_middle(segmentation, "renal_arteries")[2])
     if {"vertebrae_L1", "vertebrae_L2"} <= set(heights):
         return float((heights["vertebrae_L1"][2] + heights["vertebrae_L2"][2]) / 2)
+    return _kidney_height(segmentation)
+
+
+def _kidney_height(segmentation: Segmentation) -> float | None:
+    """Height (mm) of the middle of the kidneys that are whole."""
     whole = [
         n
         for n in ("kidney_right", "kidney_left")

@@ -40,6 +40,7 @@ QUANTITIES: dict[str, str] = {
     "host_sd_hu": "HU",
     # of an organ, vessel or fluid collection
     "diameter": "mm",
+    "whole_diameter": "mm",  # of the imaged aorta, where masks do not tell its parts apart
     "thickness": "mm",
     "width": "mm",
     "depth": "mm",
@@ -104,7 +105,9 @@ QUANTITIES: dict[str, str] = {
 
 #: How the diameter of a vessel is measured.
 VESSEL_CHORD = "largest chord perpendicular to the center line"
-#: Such a chord is rather too long than too short: on 200 tubes of known size on grids of 1 to 3 mm it erred by 0 to
+#: How it is measured where a ball in the mask is wider than every round section, as in a saccular aneurysm.
+VESSEL_BALL = "largest ball in the vessel, wider than its round sections"
+#: A chord is rather too long than too short: on 200 tubes of known size on grids of 1 to 3 mm it erred by 0 to
 #: +2.1 mm, and at a bulge by -1.4 to +0.7 mm (-0.5 in the mean; eval/results/truth_vessels.json), while its uncertainty
 #: is a whole voxel. The truth exceeds it by at most this share of a voxel, or by this many mm where that is more.
 EXCESS_SHARE, EXCESS_MM = 1 / 3, 1.0

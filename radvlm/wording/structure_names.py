@@ -112,6 +112,7 @@ def place(finding: Finding, noun_words: str) -> str:
 #: What a part of a vessel is called: the diameter of the aorta is that of its abdominal part.
 _PARTS = {
     ("aorta", "diameter"): "abdominal aorta",
+    ("aorta", "whole_diameter"): "imaged aorta",
     ("aorta", "ascending_diameter"): "ascending aorta",
     ("aorta", "arch_diameter"): "aortic arch",
     ("aorta", "descending_diameter"): "descending thoracic aorta",

@@ -66,7 +66,7 @@ from radvlm.wording.vocabulary import Term, base_name, lexicon, plural, tokenize
 
 #: Kinds of absent findings that one negative sentence may list.
 _LISTED = ("organ", "vessel_contact")
-_VESSEL_PARTS = (*AORTA_PARTS, *PULMONARY_PARTS, *PORTAL_PARTS)
+_VESSEL_PARTS = (*AORTA_PARTS, *PULMONARY_PARTS, *PORTAL_PARTS, "whole")
 #: Words beside a number -> the quantities it may then be.
 _CUES: tuple[tuple[str, frozenset[str]], ...] = (
     ("pixel spacing", frozenset({"pixel_spacing"})),
