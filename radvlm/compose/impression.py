@@ -10,7 +10,7 @@ from radvlm.compose.lesions import cited, impression_text, is_unmeasured, lesion
 from radvlm.compose.model_sentences import headlines, is_model, pertinent_absences
 from radvlm.compose.referents import further_text, headline_words, no_finding_text
 from radvlm.compose.template import no_lesions, quantity_text
-from radvlm.types.anatomy import ancestry, is_lesion_kind, structure
+from radvlm.types.anatomy import NOT_OF_THE_BODY, ancestry, is_lesion_kind, structure
 from radvlm.types.finding import Assessment, Citable, Finding, Source, Status
 from radvlm.types.phrases import joined
 from radvlm.types.report import Sentence
@@ -175,7 +175,11 @@ def _nothing_abnormal(findings: Sequence[Finding]) -> list[Sentence]:
 
 
 def _measured_only(findings: Sequence[Finding]) -> list[Sentence]:
-    """``No finding was made in what was measured: the stomach.`` Of organs of which no rule says anything."""
+    """``No finding was made in what was measured: the stomach.`` Of organs of which no rule says anything; nothing
+    where the report describes more than organs, such as calcium in a wall."""
+    seen = (Status.PRESENT, Status.INDETERMINATE)
+    if any(f.status in seen and f.kind != "organ" and f.section not in NOT_OF_THE_BODY for f in findings):
+        return []
     organs = [f for f in findings if f.kind == "organ" and f.status is Status.PRESENT]
     organs = [f for f in organs if all(a.status is Status.ABSENT for a in f.assessments)]
     sites = {f.site for f in organs}
