@@ -35,7 +35,8 @@ def focus_text(finding: Citable, style: Style) -> str:
     elif finding.category.startswith(("focus", "area ")) and diameter is not None:
         parts.append(length_text(diameter.value, style))
     elif volume is not None:
-        parts.append(f"volume {volume_text(volume.value)}")
+        part = " in the imaged part" if isinstance(finding, Finding) and finding.cut_by else ""
+        parts.append(f"volume {volume_text(volume.value)}{part}")
     if mean is not None and finding.kind != "gas_focus":
         parts.append(hu_text(mean.value))
     return capital(", ".join(parts)) + "."

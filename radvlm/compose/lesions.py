@@ -1,4 +1,4 @@
-"""Sentences about lesions and fluid: alone, a few listed by size, or numerous with the largest described."""
+"""Sentences about lesions and fluid: alone, a few listed by size, or counted with the largest described."""
 
 from __future__ import annotations
 
@@ -165,7 +165,7 @@ def _item(lesion: Finding, group: LesionGroup, style: Style, shared: bool) -> st
 
 
 def _many(count: int) -> str:
-    return "Numerous" if count > 5 else capital(number_word(count))
+    return capital(number_word(count))
 
 
 def _largest(group: LesionGroup, style: Style, brief: bool) -> str:
@@ -184,8 +184,7 @@ def impression_text(group: LesionGroup, style: Style) -> str:
         return group_sentence(group, style)
     count = len(group.lesions)
     words = noun(group.lesions[0].kind, 2)
-    many = "Numerous" if count > style.count_up_to and count > 5 else capital(number_word(count))
-    return f"{many} {_shared_attenuation(group)}{words}, {_largest(group, style, brief=True)}."
+    return f"{_many(count)} {_shared_attenuation(group)}{words}, {_largest(group, style, brief=True)}."
 
 
 def cited(group: LesionGroup, text: str) -> tuple[Citable, ...]:

@@ -75,8 +75,7 @@ def _further_name(group: Sequence[Citable]) -> str:
         return first.category
     sides = {structure(n).side for f in group if isinstance(f, Finding) for n in (f.kind, *f.locations)} - {""}
     if len(group) > 1:
-        count = number_word(len(group)) if len(group) <= MOST_COUNTED else "numerous"
-        words = f"{count} {noun(first.kind, 2)}"
+        words = f"{number_word(len(group))} {noun(first.kind, 2)}"
     elif structure(first.kind).kind == "fluid" and not structure(first.kind).side and len(sides) == 1:
         words = f"{sides.pop()} {noun(first.kind, 1)}"
     else:
@@ -104,8 +103,6 @@ NO_FINDING = "No finding was made in what was measured"
 
 #: More organs than these are "the segmented structures" where nothing was found in them.
 MOST_NAMED = 8
-#: More lesions of one kind than these are "numerous" in the line that names what is not written out.
-MOST_COUNTED = 5
 
 
 @dataclass

@@ -36,6 +36,8 @@ Outcome = Assessment | Finding | None
 SMALLEST_ORGAN_VOXELS = 10
 #: Why nothing is said of a structure with fewer.
 TOO_FEW_VOXELS = f"fewer than {SMALLEST_ORGAN_VOXELS} voxels are labeled, which may be an error of the masks"
+#: Why nothing is said of a structure that is a crumb (quantify/organ.py).
+CRUMB = "only a few voxels are labeled, which may be an error of the masks"
 TOO_SMALL = "too small to characterize"
 NOT_SEEN = "not seen in the imaged range"
 HOST_NOT_SEEN = "the organ is not seen in the imaged range"
@@ -431,6 +433,8 @@ def _of_structure(rule: Rule, case: Case, name: str) -> Outcome:
             return None  # nobody expects a word on an iliac artery that is outside the scan
         if name in case.measurements.absent:
             return not_assessed(rule, name, HOST_NOT_SEEN)
+        if name in case.measurements.crumbs:
+            return not_assessed(rule, name, CRUMB) if organ is not None else None
         if organ is None:
             return None
         has_part = any(case.measurements.searched(part) for part in (organ.site, *organ.stand_ins))
@@ -507,7 +511,7 @@ def apply_pair_rule(rule: Rule, case: Case) -> Outcome:
     """Apply to the absolute difference of two structures."""
     records = tuple(r for r in (case.measurements.structure(n) for n in rule.structures) if r is not None)
     site = rule.structures[0]
-    if len(records) < 2:
+    if len(records) < 2 or any(r.region.voxels < SMALLEST_ORGAN_VOXELS for r in records):
         return None  # the missing organ has findings of its own
     reason = unmet_condition(rule, case, records)
     values = [value_of(rule, case, r) for r in records]

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from itertools import count
 
 from radvlm.interpret.assess import (
+    CRUMB,
     HOST_NOT_SEEN,
     NO_CT,
     NO_MASK,
@@ -42,14 +43,20 @@ from radvlm.interpret.spine import height_loss, spine_findings, vertebrae
 from radvlm.types.anatomy import SECTIONS, is_lesion_kind, structure
 from radvlm.types.finding import Assessment, Finding, Source, Status
 from radvlm.types.measurement import Measurement
+from radvlm.types.possible_hu import possible_hu
 from radvlm.types.provenance import cautions
 from radvlm.types.region import Region
-from radvlm.types.scan_measurements import LesionMeasurements, Measurements, Phase, StructureMeasurements
+from radvlm.types.scan_measurements import NOT_POSSIBLE, LesionMeasurements, Measurements, Phase, StructureMeasurements
 from radvlm.types.study import Patient, Study
-from radvlm.types.urgency import REFERENCE_SIZE_MM, REFERENCE_VOLUME_ML, importance
+from radvlm.types.urgency import REFERENCE_SIZE_MM, REFERENCE_VOLUME_ML, Urgency, importance
+from radvlm.wording.numbers import volume_text
 from radvlm.wording.vocabulary import noun
 
 _LESION_KINDS = ("lesion", "fluid")
+_FRACTURE = "vertebra_fracture"
+_SEXES = {"F": "female", "M": "male"}
+#: A structure whose attenuation is never higher (HU) is gas.
+_GAS_MOST_HU = -100.0
 #: Volume of a ball of 6 mm, the size below which a solid nodule asks for nothing (Fleischner Society 2017,
 #: doi 10.1148/radiol.2017161659).
 _SPECK_ML = 0.113
@@ -95,7 +102,8 @@ def interpret(
         *judged.left(),
         *judged.unjudged,
         *spine_findings(case),
-        *_not_searched(case, survey),
+        *_crumbs(case, survey),
+        *_not_searched(case, survey, judged.is_fracture_told),
     ]
     if not measurements.masks_given:
         found.append(unassessed(NOTHING_JUDGED, "", "technique", "organs and lesions", _NO_MASKS))
@@ -173,6 +181,24 @@ def _contrast_phase(phase: Phase | None) -> Finding:
     return Finding("?", "contrast_phase", status, "", "technique", category=name, reason=reason, source=source)
 
 
+def _crumbs(case: Case, survey: Survey) -> list[Finding]:
+    """Organs of the checklist of which there is no more than a crumb: neither there nor without a mask."""
+    rows = [structure(name) for name in case.measurements.crumbs if survey.organ_of(name) is not None]
+    return [
+        Finding("?", "organ", Status.INDETERMINATE, row.name, row.section, reason=CRUMB)
+        for row in rows
+        if row.kind == "organ"
+    ]
+
+
+def of_other_sex(name: str, patient: Patient) -> str:
+    """Why an organ or a lesion of the other sex is doubted, "" of any other."""
+    sex = structure(name).sex
+    if not sex or patient.sex is None or sex == patient.sex:
+        return ""
+    return f"the patient is stated to be {_SEXES[patient.sex]}, so that the mask or the sex may be wrong"
+
+
 def _organ_numbers(record: StructureMeasurements) -> tuple[Measurement, ...]:
     """Numbers of a whole structure; those of size only when it is complete."""
     kept = [m for m in record.measurements if not (record.cut_by and m.quantity in _SIZE_QUANTITIES)]
@@ -189,6 +215,11 @@ def _organs(case: Case, survey: Survey, judged: _Judgements) -> list[Finding]:
     for record in case.measurements.structures:
         row = structure(record.structure)
         if row.kind in (*_LESION_KINDS, *_TABLE_ONLY_KINDS) or is_disease_or_device(row.name, case):
+            continue
+        doubt = of_other_sex(row.name, case.patient)
+        if doubt:
+            judged.take(record.region)
+            found.append(Finding("?", "organ", Status.INDETERMINATE, row.name, row.section, reason=doubt))
             continue
         if record.region.voxels < SMALLEST_ORGAN_VOXELS:
             found.append(
@@ -232,7 +263,7 @@ def _organs(case: Case, survey: Survey, judged: _Judgements) -> list[Finding]:
 def _lesions(case: Case, judged: _Judgements) -> list[Finding]:
     """One finding per lesion instance; fluid is one finding per structure, save pleural fluid that has no side."""
     found = [
-        _lesion(case, lesion, judged.take(lesion.region))
+        _doubted(case, _lesion(case, lesion, judged.take(lesion.region)), lesion)
         for lesion in case.measurements.lesions
         if structure(lesion.structure).kind == "lesion" or lesion.structure == "pleural_effusion"
     ]
@@ -240,7 +271,7 @@ def _lesions(case: Case, judged: _Judgements) -> list[Finding]:
     for record in case.measurements.structures:
         row = structure(record.structure)
         if row.kind == "fluid" and row.name in counted and row.name != "pleural_effusion":
-            found.append(_fluid(case, record, judged.take(record.region)))
+            found.append(_doubted(case, _fluid(case, record, judged.take(record.region)), record))
         elif row.kind in _LESION_KINDS and row.name not in counted:
             found.append(
                 Finding(
@@ -255,6 +286,31 @@ def _lesions(case: Case, judged: _Judgements) -> list[Finding]:
                 )
             )
     return found
+
+
+def _doubted(case: Case, finding: Finding, record: StructureMeasurements | LesionMeasurements) -> Finding:
+    """The finding as it is; open where its mask is of the other sex, or of gas without the attenuation of gas."""
+    row = structure(record.structure)
+    volume = finding.measurement("volume")
+    size = "" if volume is None else f" of {volume_text(volume.value)}"
+    named = f"area{size} labeled as {f'{row.side} {noun(row.name, 1)}'.strip()}"
+    sex, possible = of_other_sex(row.name, case.patient), possible_hu(row.name)
+    reason = next((o.reason for o in record.omissions if o.quantity == "median_hu" and NOT_POSSIBLE in o.reason), "")
+    if sex:
+        category, reason = f"{named} in a {_SEXES[case.patient.sex or '']} patient", sex
+    elif reason and possible is not None and possible.high <= _GAS_MOST_HU:
+        category = f"{named}, of an attenuation that gas cannot have"
+    else:
+        return finding
+    return replace(
+        finding,
+        status=Status.INDETERMINATE,
+        category=category,
+        reason=reason,
+        importance=min(finding.importance, importance(Urgency.DAYS)),
+        attenuation="",
+        assessments=(),
+    )
 
 
 def _unmeasured(case: Case) -> list[Finding]:
@@ -374,6 +430,7 @@ class _Judgements:
     """Assessments by the region that they judge, and what could not be judged."""
 
     by_region: dict[str, list[Assessment]] = field(default_factory=dict)
+    is_fracture_told: bool = False
     unjudged: list[Finding] = field(default_factory=list)
 
     def add(self, region_id: str, outcomes: Iterable[Outcome]) -> None:
@@ -419,7 +476,14 @@ def _judge(case: Case) -> _Judgements:
         judged.add(lesion.region.id, relations(lesion))
         judged.add(lesion.region.id, pancreas_outcomes(case, lesion))
     for record in vertebrae(case.measurements):
-        judged.add(record.region.id, [height_loss(case, record)])
+        loss = height_loss(case, record)
+        judged.is_fracture_told |= loss is not None and bool(loss.headline)
+        fractures = [x for x in case.measurements.lesions if (x.structure, x.level) == (_FRACTURE, record.structure)]
+        if loss is not None and loss.headline and fractures:  # one fracture, told by its mask with its grade
+            own = replace(loss, site=site_of(fractures[0]), regions=(fractures[0].region,), importance=0.0, headline="")
+            judged.add(fractures[0].region.id, [own])
+            loss = replace(loss, importance=0.0)
+        judged.add(record.region.id, [loss])
     return judged
 
 
@@ -475,7 +539,7 @@ def _without_disagreement(results: list[tuple[str, Outcome]]) -> list[tuple[str,
     return found
 
 
-def _not_searched(case: Case, survey: Survey) -> list[Finding]:
+def _not_searched(case: Case, survey: Survey, is_fracture_told: bool) -> list[Finding]:
     """Organs and lesions for which no mask was provided, and what this version does not measure."""
     numbers, found = case.measurements, []
     for organ in survey.organs:
@@ -487,6 +551,8 @@ def _not_searched(case: Case, survey: Survey) -> list[Finding]:
             continue
         partly = any(numbers.searched(m) for m in lesion.partial)
         section, words = structure(lesion.masks[0]).section, lesion.partly if partly else lesion.words
+        if _FRACTURE in lesion.masks and is_fracture_told:
+            words = lesion.partly
         found.append(unassessed(lesion.id, hosts[0], section, words, "no mask of such lesions was provided"))
     for item in case.rules.unmeasured:
         present = [name for name in item.when_present if numbers.structure(name) is not None]

@@ -34,8 +34,10 @@ def foci(case: Case) -> list[Finding]:
 def _finding(case: Case, focus: Focus) -> Finding:
     row, record = structure(focus.structure), case.measurements.structure(focus.structure)
     numbers = focus.measurements
+    cut_by: tuple[str, ...] = ()
     if record is not None and record.cut_by and focus.kind in ("wall_calcium", "calcium_focus"):
-        numbers = ()  # how much of it lies outside the scan is not known
+        numbers = tuple(m for m in numbers if m.quantity == "volume")  # that of the imaged part
+        cut_by = record.cut_by
     one, several = FOCUS_WORDS[focus.kind]
     return Finding(
         "?",
@@ -49,4 +51,5 @@ def _finding(case: Case, focus: Focus) -> Finding:
         reason=REASON,
         source=Source.VOXELS,
         importance=importance(URGENCY[focus.kind]),
+        cut_by=cut_by,
     )

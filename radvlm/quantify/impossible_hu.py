@@ -14,7 +14,13 @@ from radvlm.quantify.withheld import without_attenuation
 from radvlm.types.anatomy import structure
 from radvlm.types.possible_hu import possible_hu
 from radvlm.types.provenance import PLACEMENT, Decision
-from radvlm.types.scan_measurements import NOT_INTERPRETED, LesionMeasurements, Phase, StructureMeasurements
+from radvlm.types.scan_measurements import (
+    NOT_INTERPRETED,
+    NOT_POSSIBLE,
+    LesionMeasurements,
+    Phase,
+    StructureMeasurements,
+)
 
 #: Of fewer voxels the median is that of their surroundings.
 MIN_VOXELS = 10
@@ -35,7 +41,7 @@ def impossible_attenuation(
         row = possible_hu(record.structure, "" if phase is None else phase.name)
         if median is None or row is None or record.region.voxels < MIN_VOXELS or row.holds(median):
             continue
-        limits = f"possible are {row.low:.0f} to {row.high:.0f} HU"
+        limits = f"{NOT_POSSIBLE} {row.low:.0f} to {row.high:.0f} HU"
         limits += f" in the {row.phase} phase" if row.phase else ""
         found[record.region.id] = f"{structure(record.structure).words} {median:.0f} HU, {limits}"
     return found

@@ -163,7 +163,7 @@ def measure_scan(
         foci = find_foci(segmentation, structures, hu, phase, study, tissue)
     head = (segmentation.absent, phase, segmentation.geometry, tuple(decisions))
     is_given = segmentation.scheme != "threshold"
-    return Measurements(structures, tuple(lesions), *head, foci, tuple(unmeasured), is_given)
+    return Measurements(structures, tuple(lesions), *head, foci, tuple(unmeasured), is_given, tuple(sorted(crumbs)))
 
 
 Components = tuple[Component, ...]

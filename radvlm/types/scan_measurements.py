@@ -24,6 +24,8 @@ from radvlm.types.region import Region
 NOT_IMAGED = "no section of this part is imaged"
 #: How the reason begins where the values of a scan, or of a mask, cannot be trusted to be HU.
 NOT_INTERPRETED = "attenuation not interpreted"
+#: Said of an attenuation that its structure cannot have, before the limits of what is possible.
+NOT_POSSIBLE = "possible are"
 #: How the reason of a phase ends where the header names a contrast agent that the voxels do not show, and what is told.
 AGENT_NAMED, AGENT_BY_HEADER = "; the header names a contrast agent", "contrast agent given by the header"
 #: Contrast phases that can be told apart from organ HU.
@@ -337,6 +339,7 @@ class Measurements:
     foci: tuple[Focus, ...] = ()
     unmeasured: tuple[UnmeasuredAreas, ...] = ()
     masks_given: bool = True
+    crumbs: tuple[str, ...] = ()
 
     def structure(self, name: str) -> StructureMeasurements | None:
         """The record of a structure, None when it is not present."""
@@ -344,7 +347,7 @@ class Measurements:
 
     def searched(self, name: str) -> bool:
         labeled = any(areas.structure == name for areas in self.unmeasured)
-        return name in self.absent or labeled or self.structure(name) is not None
+        return name in self.absent or name in self.crumbs or labeled or self.structure(name) is not None
 
     def rows(self) -> list[Row]:
         """One flat row per number, the form of ``to_csv``."""

@@ -20,7 +20,7 @@ class Style:
         spelling: ``us`` or ``uk``.
         volumes: state organ volumes.
         attenuation: state mean attenuation of solid organs and lesions (in ``full``; lesions always in ``full``).
-        count_up_to: more lesions of one kind than this are "numerous".
+        count_up_to: more lesions of one kind than this are counted, and the largest described.
         impression_items: most items in the impression, beside critical and urgent findings, which are all written out;
             what is left to the body of the report is named in the last line.
     """
