@@ -22,8 +22,12 @@ def is_disease_or_device(finding: Citable) -> bool:
     """Whether this module has the sentence of a finding."""
     if not isinstance(finding, Finding) or finding.status is not Status.PRESENT or not finding.headline:
         return False
-    row = structures().get(finding.kind)
-    return finding.kind == DISSECTION or (row is not None and row.kind == "device")
+    return _names_disease_or_device(finding.kind)
+
+
+def _names_disease_or_device(kind: str) -> bool:
+    row = structures().get(kind)
+    return kind == DISSECTION or (row is not None and row.kind == "device")
 
 
 def disease_text(finding: Finding, style: Style, is_brief: bool = False) -> str:
@@ -34,7 +38,12 @@ def disease_text(finding: Finding, style: Style, is_brief: bool = False) -> str:
         if finding.locations:
             levels = level_runs(finding.locations)
             parts[0] += f" from {levels}" if " to " in levels else f" at {levels}"
-        names = {"length": "length", "width": "width of the false lumen", "diameter": "diameter of the aorta"}
+        names = {
+            "length": "length",
+            "width": "width of the false lumen",
+            "diameter": "diameter of the aorta there",
+            "whole_diameter": "diameter of the imaged aorta",
+        }
         for quantity, name in names.items():
             number = finding.measurement(quantity)
             if number is not None:
@@ -49,6 +58,16 @@ def disease_text(finding: Finding, style: Style, is_brief: bool = False) -> str:
 
 
 def disease_sentences(section: str, findings: Sequence[Finding], style: Style) -> list[Sentence]:
-    """One sentence a finding, the most important first."""
+    """One sentence a finding, the most important first; then what was searched for and is not there."""
+    return [*_told(section, findings, style), *no_diseases(section, findings)]
+
+
+def no_diseases(section: str, findings: Sequence[Finding]) -> list[Sentence]:
+    """``No aortic dissection segmented in the imaged range.``"""
+    denied = [f for f in findings if f.status is Status.ABSENT and f.scope and _names_disease_or_device(f.kind)]
+    return [Sentence(f"{capital(f.category)} in the {f.scope}.", section, (f,)) for f in denied]
+
+
+def _told(section: str, findings: Sequence[Finding], style: Style) -> list[Sentence]:
     told = sorted((f for f in findings if is_disease_or_device(f)), key=lambda f: -f.importance)
     return [Sentence(disease_text(f, style), section, (f,)) for f in told]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from radvlm.compose.disease_sentences import disease_text, is_disease_or_device
+from radvlm.compose.disease_sentences import DISSECTION, disease_text, is_disease_or_device, no_diseases
 from radvlm.compose.focus_sentences import focus_text, is_focus
 from radvlm.compose.lesions import cited, impression_text, is_unmeasured, lesion_groups, unmeasured_text
 from radvlm.compose.model_sentences import headlines, is_model, pertinent_absences
@@ -191,7 +191,10 @@ def _denied(findings: Sequence[Finding]) -> list[Sentence]:
     """The first lesions that were searched for and are not there: those of the widest extent that was searched."""
     absent = [f for f in findings if f.status is Status.ABSENT and is_lesion_kind(f.kind) and not is_model(f)]
     scope = next((s for s in ("", "imaged part", "imaged range") if any(f.scope == s for f in absent)), "")
-    return no_lesions("impression", [f for f in absent if f.scope == scope][:_DENIED])
+    return [
+        *no_lesions("impression", [f for f in absent if f.scope == scope][:_DENIED]),
+        *no_diseases("impression", [f for f in findings if f.kind == DISSECTION]),
+    ]
 
 
 def _not_judged(finding: Finding) -> Sentence:

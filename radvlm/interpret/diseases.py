@@ -19,6 +19,8 @@ from radvlm.wording.vocabulary import plural
 
 DISSECTION = "aortic_dissection"
 _TRUE_LUMEN, _FALSE_LUMEN = AORTIC_LUMENS
+#: Where a disease or a device is denied: nobody knows what lies outside the scan.
+_IMAGED = "imaged range"
 #: A dissected length (mm) of the ascending aorta below which the edge of the labels may be all there is to it.
 SURE_MM = 10.0
 #: A vertebra lies beside a height when its center is not farther (mm): half a lumbar level.
@@ -33,12 +35,39 @@ _ACROSS_MM = 20.0
 
 def diseases(case: Case) -> list[Finding]:
     """A finding of the dissection, and of each device."""
-    found = []
+    found = _denied(case)
     for record in case.measurements.structures:
         if record.structure == _FALSE_LUMEN:
             found.append(_doubtful(_dissection(case, record), record))
         elif structure(record.structure).kind == "device":
             found.append(_doubtful(_device(case, record), record))
+    return found
+
+
+def _denied(case: Case) -> list[Finding]:
+    """A dissection and devices that the masks searched for and did not find."""
+    found = []
+    has_aorta = any(case.measurements.structure(n) is not None for n in ("aorta", _TRUE_LUMEN))
+    for name in case.measurements.absent:
+        row = structure(name)
+        if name == _FALSE_LUMEN and has_aorta:
+            found.append(
+                Finding(
+                    "?",
+                    DISSECTION,
+                    Status.ABSENT,
+                    "aorta",
+                    "vessels",
+                    category="no aortic dissection segmented",
+                    scope=_IMAGED,
+                )
+            )
+        elif row.kind == "device":
+            found.append(
+                Finding(
+                    "?", name, Status.ABSENT, name, row.section, category=f"no {row.words} segmented", scope=_IMAGED
+                )
+            )
     return found
 
 
@@ -53,7 +82,7 @@ def _doubtful(finding: Finding, record: StructureMeasurements) -> Finding:
 
 def is_disease_or_device(name: str, case: Case) -> bool:
     """Whether a structure is told by ``diseases``: a device, or a lumen of a dissected aorta."""
-    dissected = case.measurements.structure(_FALSE_LUMEN) is not None
+    dissected = name == _FALSE_LUMEN or case.measurements.structure(_FALSE_LUMEN) is not None
     return structure(name).kind == "device" or (name in AORTIC_LUMENS and dissected)
 
 
@@ -100,7 +129,7 @@ def _dissection(case: Case, record: StructureMeasurements) -> Finding:
     length = measured(record, "length")
     whole = case.measurements.structure("aorta")
     has_own_diameter = whole is not None and measured(whole, "diameter") is not None
-    wanted = ("length", "width", *(() if has_own_diameter else ("diameter",)))
+    wanted = ("length", "width", "diameter", *(() if has_own_diameter else ("whole_diameter",)))
     numbers: list[Measurement] = [m for q in wanted if (m := measured(record, q)) is not None]
     size = length.value if length is not None else 0.0
     return Finding(
@@ -137,18 +166,23 @@ def _ascending(record: StructureMeasurements) -> str:
 
 
 def _levels(case: Case, record: StructureMeasurements) -> tuple[str, ...]:
-    """The vertebrae from the upper to the lower end of the false lumen; () where neither end has one beside it."""
+    """The vertebrae from the upper to the lower end of each piece of the false lumen; () where an end has none beside
+    it."""
     heights = {
         level: numbers.region.centroid_mm[2]
         for level in LEVELS
         if (numbers := case.measurements.structure(f"vertebrae_{level}")) is not None
     }
-    low, high = sorted(point[2] for point in _corners(case, record))
-    ends = []
-    for height in (high, low):
-        near = nearest_level(heights, height, _LEVEL_MM)
-        if not near:
+    length = measured(record, "length")
+    pieces = [point[2] for point in length.points_mm] if length is not None else []
+    if len(pieces) < 4:
+        pieces = [point[2] for point in _corners(case, record)]
+    beside: set[str] = set()
+    for one, other in zip(pieces[::2], pieces[1::2], strict=True):
+        ends = [nearest_level(heights, height, _LEVEL_MM) for height in (one, other)]
+        if not all(ends):
             return ()
-        ends.append(LEVELS.index(near))
-    between = LEVELS[min(ends) : max(ends) + 1]
-    return tuple(f"vertebrae_{n}" for n in between if n not in RARE_LEVELS or n in (between[0], between[-1]))
+        low, high = sorted(LEVELS.index(end) for end in ends)
+        between = LEVELS[low : high + 1]
+        beside |= {n for n in between if n not in RARE_LEVELS or n in (between[0], between[-1])}
+    return tuple(f"vertebrae_{n}" for n in LEVELS if n in beside)

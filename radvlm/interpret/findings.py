@@ -32,7 +32,7 @@ from radvlm.interpret.assess import (
     stand_alone,
     unassessed,
 )
-from radvlm.interpret.diseases import diseases, is_disease_or_device
+from radvlm.interpret.diseases import DISSECTION, diseases, is_disease_or_device
 from radvlm.interpret.foci import foci
 from radvlm.interpret.pancreas import pancreas_outcomes
 from radvlm.interpret.possible import judged
@@ -117,7 +117,7 @@ def interpret(
 
 def _says_something(finding: Finding) -> bool:
     """Whether a finding is for the impression, denies a lesion, or was judged."""
-    denies = finding.status is Status.ABSENT and is_lesion_kind(finding.kind)
+    denies = finding.status is Status.ABSENT and (is_lesion_kind(finding.kind) or finding.kind == DISSECTION)
     return finding.importance > 0 or denies or any(a.category for a in finding.assessments)
 
 
@@ -253,7 +253,7 @@ def _organs(case: Case, survey: Survey, judged: _Judgements) -> list[Finding]:
     expected = survey.expected_organs(case.measurements)
     for name in case.measurements.absent:
         row = structure(name)
-        if row.kind not in _LESION_KINDS:
+        if row.kind not in _LESION_KINDS and not is_disease_or_device(name, case):
             found.append(
                 Finding("?", "organ", Status.ABSENT, name, row.section, category=NOT_SEEN, is_expected=name in expected)
             )

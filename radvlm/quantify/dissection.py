@@ -23,6 +23,8 @@ TRUE_LUMEN, FALSE_LUMEN = AORTIC_LUMENS
 _SHARE = 0.05
 #: Of more voxels than this a sample is assigned to the sections.
 _VOXELS = 100_000
+#: Pieces of the false lumen with more height between them (mm: a vertebra) are told apart.
+_GAP_MM = 30.0
 _LENGTH = "dissected sections of the center line of both lumens"
 _WIDTH = "diameter of the largest sphere inside"
 #: What tells the parts of the aorta apart.
@@ -32,8 +34,9 @@ _LANDMARKS = ("renal_arteries", "kidney_right", "kidney_left", "brachiocephalic_
 def with_dissection(
     segmentation: Segmentation, structures: tuple[StructureMeasurements, ...]
 ) -> tuple[StructureMeasurements, ...]:
-    """The records, that of the false lumen with its width, the dissected length of the aorta and of each part,
-    and the largest diameter of both lumens together."""
+    """The records, that of the false lumen with its width, the dissected length of the aorta and of each part, the
+    largest diameter of both lumens together where it is dissected, and that of the whole aorta where it lies elsewhere.
+    """
     if not any(record.structure == FALSE_LUMEN for record in structures):
         return structures
     numbers, missing = _numbers(segmentation)
@@ -55,15 +58,22 @@ def _numbers(segmentation: Segmentation) -> tuple[list[Measurement], list[Omissi
         return numbers, [Omission(quantity, FALSE_LUMEN, reason) for quantity in wanted]
     dissected = {id(s) for s, share in zip(sections, _shares(segmentation, both, sections), strict=True) if share}
     along = _length("length", sections, dissected)
-    low, high = segmentation.boxes[FALSE_LUMEN].start[2], segmentation.boxes[FALSE_LUMEN].stop[2]
-    height = (high - low) * segmentation.geometry.spacing_mm[2]  # the center line is at least as long
-    numbers.append(replace(along, value=max(along.value, height)))
+    slices = np.count_nonzero(segmentation.mask_in_box(FALSE_LUMEN).any(axis=(0, 1)))  # not the gap between two pieces
+    height = float(slices) * segmentation.geometry.spacing_mm[2]  # the center line is at least as long
+    numbers.append(replace(along, value=max(along.value, height), points_mm=_ends_of_pieces(segmentation)))
     missing = []
-    widest = max((s for s in sections if s.largest_mm <= MAX_RATIO * s.smallest_mm), key=_width, default=None)
+    round_ones = [s for s in sections if s.largest_mm <= MAX_RATIO * s.smallest_mm]
+    widest = max((s for s in round_ones if id(s) in dissected), key=_width, default=None)
+    overall = max(round_ones, key=_width, default=None)
     if widest is None:
         missing.append(Omission("diameter", FALSE_LUMEN, "no section of both lumens is round enough to be a diameter"))
     else:
         numbers.append(Measurement("diameter", widest.largest_mm, METHOD, widest.voxel_mm, FALSE_LUMEN, widest.ends_mm))
+    if overall is not None and overall is not widest:
+        number = Measurement(
+            "whole_diameter", overall.largest_mm, METHOD, overall.voxel_mm, FALSE_LUMEN, overall.ends_mm
+        )
+        numbers.append(number)
     held, reasons = aorta_part_sections(both, cuts)
     for part in AORTA_PARTS:
         if held[part]:
@@ -71,6 +81,19 @@ def _numbers(segmentation: Segmentation) -> tuple[list[Measurement], list[Omissi
         else:
             missing.append(Omission(f"{part}_length", FALSE_LUMEN, reasons.get(part, NOT_IMAGED)))
     return numbers, missing
+
+
+def _ends_of_pieces(segmentation: Segmentation) -> tuple[tuple[float, float, float], ...]:
+    """Lower and upper end of each piece of the false lumen, where ``_GAP_MM`` of height lies between two; else ()."""
+    box, geometry = segmentation.boxes[FALSE_LUMEN], segmentation.geometry
+    held = np.flatnonzero(segmentation.mask_in_box(FALSE_LUMEN).any(axis=(0, 1))) + box.start[2]
+    apart = np.flatnonzero(np.diff(held) * geometry.spacing_mm[2] > _GAP_MM)
+    if not len(apart):
+        return ()
+    i, j = ((a + b - 1) / 2 for a, b in zip(box.start[:2], box.stop[:2], strict=True))
+    runs = [(run[0], run[-1]) for run in np.split(held, apart + 1)]
+    points = geometry.to_world(np.array([(i, j, k) for run in runs for k in run], dtype=float))
+    return tuple((float(x), float(y), float(z)) for x, y, z in points)
 
 
 def _width(section: Section) -> float:

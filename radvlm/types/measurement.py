@@ -123,7 +123,7 @@ class Measurement:
         method: short name of the method, explained in docs/measurements.md.
         uncertainty: half-width caused by the voxel grid, in the same unit; None when not estimated.
         region_id: the region measured; "" when the number belongs to the whole scan.
-        points_mm: end points in RAS+ mm for calipers: (start, end) for an axis; () otherwise.
+        points_mm: end points in RAS+ mm: (start, end) of an axis, of each piece of a length in pieces; () else.
         slice_index: axial slice (axis 2) of a planar measurement; None otherwise.
     """
 

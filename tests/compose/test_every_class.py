@@ -143,6 +143,19 @@ def test_a_dissection_is_said_with_extent_and_type(lengths: dict[str, float], wo
     assert found.urgency is Urgency.IMMEDIATE and found.status is Status.PRESENT
 
 
+@pytest.mark.parametrize(
+    ("name", "organ", "words"),
+    [("aorta_false_lumen", "aorta", "aortic dissection"), ("hip_implant", "hip_left", "hip implant")],
+)
+def test_what_was_searched_and_not_found_is_denied(name: str, organ: str, words: str) -> None:
+    numbers = hand_made.numbers([hand_made.organ(organ, 90)], absent=(name,))
+    told = [s.text for s in compose_report(interpret(numbers, patient=ADULT)).sentences]
+    assert f"No {words} segmented in the imaged range." in told
+    assert not any("not seen" in t for t in told)
+    outside = compose_report(interpret(hand_made.numbers([hand_made.organ("liver")]), patient=ADULT))
+    assert words not in outside.text
+
+
 # -- order ------------------------------------------------------------------------------------------------------------
 
 

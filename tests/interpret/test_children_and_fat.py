@@ -134,3 +134,20 @@ def test_a_renal_lesion_without_a_class_waits_for_no_phase_that_it_is_not_in() -
 def test_fat_in_the_pancreas_is_said_in_any_phase(phase: str, hu: float, words: list[str]) -> None:
     numbers = hand_made.numbers([hand_made.organ("pancreas", 80, hu)], phase=phase)
     assert [a.category for a in _judged(numbers, ADULT, "pancreatic_fat")] == words
+
+
+@pytest.mark.parametrize("patient", [ADULT, CHILD, Patient()])
+def test_a_wide_thoracic_aorta_is_no_abdominal_aneurysm_at_any_age(patient: Patient) -> None:
+    """The condition of age does not hide that the widest part lies in the thorax."""
+    aorta = hand_made.organ("aorta", 300, 150)
+    place = ((0.0, 0.0, 300.0), (66.0, 0.0, 300.0))
+    width = Measurement("diameter", 66.0, "given", 1.0, points_mm=place)
+    spine = [hand_made.organ(f"vertebrae_{level}", 40, 150) for level in ("L1", "T12", "T8")]
+    heights = dict(zip(("vertebrae_L1", "vertebrae_T12", "vertebrae_T8"), (100.0, 130.0, 300.0), strict=True))
+    spine = [
+        replace(s, region=replace(s.region, centroid_mm=(0.0, 0.0, heights[s.structure])))  # each at its height
+        for s in spine
+    ]
+    numbers = hand_made.numbers([replace(aorta, measurements=(*aorta.measurements, width)), *spine])
+    found = _judged(numbers, patient, "abdominal_aortic_aneurysm")
+    assert found and all(a.status is Status.NOT_ASSESSED for a in found)

@@ -9,6 +9,7 @@ from scipy.ndimage import label
 from radvlm.phantom import PhantomSpec, make_phantom
 from radvlm.quantify.dissection import with_dissection
 from radvlm.quantify.organ import measure_structure
+from radvlm.types.geometry import Geometry
 from radvlm.types.scan_measurements import StructureMeasurements
 from radvlm.types.segmentation import LabelPlace, Segmentation
 
@@ -71,8 +72,10 @@ def test_a_descending_dissection(healthy: Segmentation) -> None:
     assert sum(lengths.values()) == pytest.approx(total, abs=3)
     width = next(m.value for m in record.measurements if m.quantity == "width")
     assert width == pytest.approx(12, abs=VOXEL_MM)  # half of a tube of 24 mm
-    diameter = next(m.value for m in record.measurements if m.quantity == "diameter")
-    assert diameter == pytest.approx(31, abs=VOXEL_MM)  # of the whole vessel: the ascending aorta
+    there, whole = (
+        next(m.value for m in record.measurements if m.quantity == q) for q in ("diameter", "whole_diameter")
+    )
+    assert there == pytest.approx(26.5, abs=VOXEL_MM) and whole == pytest.approx(31, abs=VOXEL_MM)  # ascending
 
 
 @pytest.mark.slow
@@ -87,6 +90,21 @@ def test_without_vertebrae_only_the_lower_parts_are_unknown(healthy: Segmentatio
     record = _dissected(healthy, -60, 120, front=False, keep="liver")
     assert _lengths(record) == {"ascending": 0, "arch": 0}
     assert {o.quantity for o in record.omissions} >= {"descending_length", "infrarenal_length"}
+
+
+def test_two_pieces_do_not_count_what_lies_between() -> None:
+    x, y, z = np.ogrid[:20, :20, :100]
+    aorta = np.broadcast_to((x - 10) ** 2 + (y - 10) ** 2 < np.where(z > 80, 6, 3.5) ** 2, (20, 20, 100))
+    false = aorta & (x > 10) & ((abs(z - 20) < 4) | (abs(z - 60) < 4))
+    lumens = np.where(false, 2, aorta).astype(np.uint8)
+    geometry = Geometry(lumens.shape, np.diag([4.0, 4.0, 4.0, 1.0]))
+    places = {"aorta_true_lumen": LabelPlace(0, 1), "aorta_false_lumen": LabelPlace(0, 2)}
+    masks = Segmentation((lumens,), places, frozenset(places), geometry)
+    (record,) = with_dissection(masks, (measure_structure(masks, "aorta_false_lumen", None),))
+    number = {m.quantity: m for m in record.measurements}
+    assert number["length"].value == pytest.approx(56, abs=8)  # two pieces of 28 mm
+    assert [round(p[2]) for p in number["length"].points_mm] == [68, 92, 228, 252]
+    assert number["diameter"].value == pytest.approx(28, abs=4) and number["whole_diameter"].value > 40
 
 
 def test_other_records_stay_as_they_are(healthy: Segmentation) -> None:
