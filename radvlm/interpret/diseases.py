@@ -8,7 +8,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from radvlm.interpret.assess import SMALLEST_ORGAN_VOXELS, TOO_FEW_VOXELS, Case, cut_reason, measured, omitted
+from radvlm.interpret.assess import (
+    SMALLEST_ORGAN_VOXELS,
+    TOO_FEW_VOXELS,
+    Case,
+    cut_reason,
+    measured,
+    omitted,
+    unassessed,
+)
 from radvlm.types.anatomy import AORTIC_LUMENS, LEVELS, RARE_LEVELS, structure
 from radvlm.types.finding import Finding, Status
 from radvlm.types.measurement import Measurement
@@ -68,6 +76,12 @@ def _denied(case: Case) -> list[Finding]:
                     "?", name, Status.ABSENT, name, row.section, category=f"no {row.words} segmented", scope=_IMAGED
                 )
             )
+    for name in case.measurements.crumbs:  # a few voxels of it, which measuring leaves out
+        row = structure(name)
+        if name == _FALSE_LUMEN:
+            found.append(unassessed(DISSECTION, "aorta", "vessels", "aortic dissection", TOO_FEW_VOXELS))
+        elif row.kind == "device":
+            found.append(unassessed(name, name, row.section, row.words, TOO_FEW_VOXELS))
     return found
 
 

@@ -193,4 +193,6 @@ def test_a_hemorrhage_is_said_with_its_side() -> None:
 def test_a_few_stray_voxels_are_no_disease(name: str, words: str) -> None:
     report = _report(hand_made.organ(name, 0.06, voxels=9))
     assert f"- {words}: fewer than 10 voxels are labeled, which may be an error of the masks" in report.text
+    numbers = replace(hand_made.numbers([hand_made.organ("aorta")]), crumbs=(name,))  # what measuring leaves out
+    assert f"- {words}: fewer than 10 voxels" in compose_report(interpret(numbers, patient=ADULT)).text
     assert words not in " ".join(s.text.lower() for s in report.sentences)
