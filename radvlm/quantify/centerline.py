@@ -227,6 +227,17 @@ def local_line(
     return center - slope * mean[:, None], slope / np.linalg.norm(slope, axis=1, keepdims=True)
 
 
+def local_tangents(points: np.ndarray, along: np.ndarray, where: np.ndarray, sigma_mm: np.ndarray) -> np.ndarray:
+    """Unit tangents (n, 3) of a parabola fitted around each place with Gaussian weights: true at the ends of a bend,
+    where a straight line would have the direction of what lies behind."""
+    apart = (along[None, :] - where[:, None]) / sigma_mm[:, None]
+    weight = np.exp(-0.5 * (apart**2 - (apart**2).min(axis=1, keepdims=True)))
+    terms = np.stack([np.ones_like(apart), apart, apart**2], axis=2)  # (n, points, 3)
+    weighted = terms * weight[:, :, None]
+    slope = np.linalg.solve(weighted.transpose(0, 2, 1) @ terms, weighted.transpose(0, 2, 1) @ points)[:, 1]
+    return np.asarray(slope / np.linalg.norm(slope, axis=1, keepdims=True))
+
+
 def ray_directions(tangents: np.ndarray, rays: int = RAYS) -> np.ndarray:
     """(sections, rays, 3) unit vectors in the plane across each tangent, turning as little as possible."""
     across = np.empty_like(tangents)

@@ -21,6 +21,7 @@ from radvlm.quantify.centerline import (
     finite,
     graph,
     local_line,
+    local_tangents,
     ray_directions,
     smoothed,
     to_centroid,
@@ -42,6 +43,8 @@ MIN_RADIUS_VOXELS = 0.75
 _RAYS = 60
 _MEDIAN = 5
 _REFINEMENTS = 2
+#: Sections near an end meet its cap, which moves their centroids: directions come from the others, where there are any.
+_FEWEST_FOR_A_DIRECTION = 4
 #: Finest copy of the mask on which the line is searched.
 _COARSE_MM = 1.5
 _PIECE_SHARE = 0.1
@@ -263,9 +266,14 @@ def _sections(
 
     reach = 2.5 * float(radius.max()) + 8.0
     smoothing = np.clip(0.6 * radius, 4.0, 12.0)
+    sure = judged if judged.sum() >= _FEWEST_FOR_A_DIRECTION else np.ones_like(judged)
     for turn in range(_REFINEMENTS + 1):
         along = along_line(line)
-        _, tangents = local_line(line, along, along, smoothing)
+        known, there = line[sure], along[sure]
+        if turn < _REFINEMENTS:
+            _, tangents = local_line(known, there, along, smoothing)
+        else:  # the line is in the middle by now
+            tangents = local_tangents(known, there, along, smoothing)
         rays = ray_directions(tangents, _RAYS)
         lengths = wall(field, spacing, line, rays, reach, RAY_STEP_MM)
         smooth = median_filter(lengths, size=(_MEDIAN, 1), mode="nearest")

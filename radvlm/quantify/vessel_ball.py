@@ -21,6 +21,8 @@ from radvlm.types.segmentation import Segmentation
 #: A ball is told in place of the widest round section when it is wider by this share and by half a voxel. In a tube it
 #: is a tenth smaller than the chord; at a fork or at the sinuses of the root it is a little wider than beside it.
 WIDER = 1.1
+#: Where it is so much wider than the vessel usually is (median section), it is a sac, and any wider ball is told.
+SAC = 1.4
 #: Distance of the voxels among which balls are looked for first (mm).
 _COARSE_MM = 3.0
 #: How many of the deepest voxels are tried as the center of the ball, and rays from each.
@@ -32,11 +34,12 @@ _SHORTER = 5.0
 @dataclass(frozen=True, eq=False)
 class Depths:
     """Some voxels of a vessel: index in the volume (n, 3), distance to the wall (n,) in mm, number of the section that
-    is nearest (n,)."""
+    is nearest (n,); ``usual_mm`` is the median diameter of all sections."""
 
     voxels: np.ndarray
     depth_mm: np.ndarray
     nearest: np.ndarray
+    usual_mm: float = 0.0
 
 
 def vessel_depths(segmentation: Segmentation, name: str, sections: Sequence[Section]) -> Depths:
@@ -55,7 +58,8 @@ def vessel_depths(segmentation: Segmentation, name: str, sections: Sequence[Sect
     depth = distance_transform_edt(np.pad(coarse, 1), sampling=spacing * every)[tuple((where + 1).T)]
     voxels = where * every + every // 2 + np.array(box.start)
     _, nearest = cKDTree(np.array([s.center_mm for s in sections])).query(geometry.to_world(voxels))
-    return Depths(voxels, depth, nearest)
+    usual_mm = float(np.median([s.largest_mm for s in sections]))
+    return Depths(voxels, depth, nearest, usual_mm)
 
 
 def wider_ball(
@@ -64,7 +68,8 @@ def wider_ball(
     """The diameter of the largest ball near the sections of these ``numbers``, where it is wider than the widest round
     one."""
     spacing = np.array(segmentation.geometry.spacing_mm)
-    least = max(WIDER * widest.value, widest.value + 0.5 * float(spacing.max()))
+    wider, sac = widest.value + 0.5 * float(spacing.max()), SAC * depths.usual_mm
+    least = max(min(WIDER * widest.value, max(widest.value, sac)), wider)
     here = np.isin(depths.nearest, numbers)
     if not here.any():
         return None
