@@ -454,13 +454,6 @@ def _of_structure(rule: Rule, case: Case, name: str) -> Outcome:
     reason = unmet_condition(rule, case, (record,))
     if value is None and missing and reason in _WAITS_FOR:
         reason = missing  # nothing waits for the patient's age or sex
-    elsewhere = None if value is None else outside_abdomen(rule, case, record, value)
-    if value is not None and elsewhere is not None:
-        # a number of the chest is told under its own name, never as that of the abdominal part
-        thoracic = measured(record, "descending_diameter")
-        is_same = thoracic is not None and as_printed(thoracic) == as_printed(value)
-        is_thoracic = is_same or (thoracic is not None and elsewhere != LEVEL_UNKNOWN)
-        return not_assessed(rule, name, elsewhere, measurements=() if is_thoracic else (value,))
     if reason is not None and value is not None and rule.applies_when.or_above:
         above = _above_every_limit(rule, case, (record,), judged(value))
         if above is not None:
