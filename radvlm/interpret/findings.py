@@ -46,7 +46,14 @@ from radvlm.types.measurement import Measurement
 from radvlm.types.possible_hu import possible_hu
 from radvlm.types.provenance import cautions
 from radvlm.types.region import Region
-from radvlm.types.scan_measurements import NOT_POSSIBLE, LesionMeasurements, Measurements, Phase, StructureMeasurements
+from radvlm.types.scan_measurements import (
+    FOCUS_KINDS,
+    NOT_POSSIBLE,
+    LesionMeasurements,
+    Measurements,
+    Phase,
+    StructureMeasurements,
+)
 from radvlm.types.study import Patient, Study
 from radvlm.types.urgency import REFERENCE_SIZE_MM, REFERENCE_VOLUME_ML, Urgency, importance
 from radvlm.wording.numbers import volume_text
@@ -116,7 +123,9 @@ def interpret(
 
 
 def _says_something(finding: Finding) -> bool:
-    """Whether a finding is for the impression, denies a lesion, or was judged."""
+    """Whether a finding is for the impression, denies a lesion, was judged, or shows by attenuation alone."""
+    if finding.kind in FOCUS_KINDS and finding.status is Status.PRESENT:
+        return True
     denies = finding.status is Status.ABSENT and (is_lesion_kind(finding.kind) or finding.kind == DISSECTION)
     return finding.importance > 0 or denies or any(a.category for a in finding.assessments)
 

@@ -58,6 +58,8 @@ LOW_IN = ("liver", "spleen")
 LOW_INSCRIBED_MM = 9.0
 #: Lower values are lung or bowel in a mask that slipped.
 NO_TISSUE_HU = -200.0
+#: So far beside a dense focus what is dense and has no label belongs to it (voxels).
+HOLE_VOXELS = 2
 #: Share of an organ's tissue from which a low area is no area but the organ itself.
 LOW_MOST = 0.45
 #: Pancreas against spleen on a plain scan: ratio and difference of their tissue.
@@ -136,8 +138,27 @@ def _regions(
         if lut is not None:
             candidates &= ~lut[layer[box.slices]]
     numbered, regions = components(candidates)
-    kept = [r for r in regions[:MOST_REGIONS] if _is_region(segmentation, name, hu, numbered, r, limit, median)]
-    return _focus(segmentation, kind, name, hu, numbered, kept) if len(regions) <= MOST_REGIONS else None
+    if len(regions) > MOST_REGIONS:
+        return None
+    kept = [r for r in regions if _is_region(segmentation, name, hu, numbered, r, limit, median)]
+    if kept and limit > median:
+        numbered, kept = _with_holes(segmentation, box, numbered, kept, beyond(hu[box.slices]))
+    return _focus(segmentation, kind, name, hu, numbered, kept)
+
+
+def _with_holes(
+    segmentation: Segmentation, box: Box, numbered: np.ndarray, kept: Sequence[Component], beyond: np.ndarray
+) -> tuple[np.ndarray, Sequence[Component]]:
+    """Dense regions with the voxels beside them that are dense as well and that no mask names: a network often leaves
+    a stone out of its kidney."""
+    from scipy.ndimage import binary_dilation
+
+    whole = np.isin(numbered, [r.value for r in kept])
+    free = np.ones(whole.shape, bool)
+    for layer in segmentation.layers:
+        free &= layer[box.slices] == 0
+    grown = binary_dilation(whole, np.ones((3, 3, 3)), HOLE_VOXELS, mask=whole | (free & beyond))
+    return components(grown)
 
 
 def _is_region(

@@ -97,6 +97,21 @@ def test_bone_lung_and_bowel_that_reach_into_a_mask_are_no_focus():
     assert _found(PLAIN, [(rib, 500), (lung, -850), (bowel, -900)]) == {}
 
 
+def test_a_stone_that_the_mask_of_its_kidney_leaves_out_is_measured_whole():
+    stone = _ball((22, 14, 16), 6)
+    left_out = stone & (np.arange(SHAPE[0]) >= 24)[:, None, None]  # a quarter of it
+    whole = _found(PLAIN, [(stone, 900)])["high_attenuation_focus", "kidney_left"]
+    scan, masks = _scan(PLAIN, [(stone, 900)])
+    kidney = masks.mask("kidney_left") & ~left_out
+    layers = {"kidney_left": (kidney.astype(np.uint8), scan.geometry.affine)}
+    layers |= {n: (m.astype(np.uint8), scan.geometry.affine) for n, m in ORGANS.items() if n != "kidney_left"}
+    (found,) = measure_scan(scan, load_segmentation(layers, like=scan)).foci
+    assert found.count == 1
+    for quantity in ("volume", "diameter", "mean_hu"):
+        values = [next(m.value for m in f.measurements if m.quantity == quantity) for f in (found, whole)]
+        assert values[0] == pytest.approx(values[1], rel=0.02), quantity
+
+
 @pytest.mark.parametrize("levels", [PLAIN, VENOUS])
 def test_gas_in_an_organ_or_the_portal_vein(levels):
     liver = _found(levels, [(_ball((66, 46, 24), 6), -700)])
@@ -141,7 +156,7 @@ def test_the_report_says_it_and_its_sentences_are_verified():
     scan, masks = _scan(PLAIN | {"pancreas": 8}, changes)
     report = generate_report(scan, segmentation=masks, patient=Patient(sex="F", age_years=50))
     said = [s.text for s in report.sentences]
-    assert sum(text.startswith("Focus of high attenuation in the left kidney, ") for text in said) == 1
+    assert sum(text.startswith("Focus of high attenuation in the left kidney, ") for text in said) == 2
     assert sum(text.startswith("Area of low attenuation in the liver, ") for text in said) == 2
     assert any(text.startswith("Parenchymal attenuation in the range of tissue mixed with fat, ") for text in said)
     first = next(s.text for s in report.sentences if s.section == "impression")
