@@ -231,3 +231,16 @@ def _other_count(name: str, held: str, promised: int) -> FileFormatError:
         f"{name}: {held} numbers where the header promises {promised}",
         "The file is truncated or damaged; copy or download it again",
     )
+
+
+def require_listing(folder: Path) -> None:
+    """Raise FileFormatError for a folder that may not be listed or entered."""
+    try:
+        for item in folder.iterdir():
+            item.stat()
+            break
+    except FileNotFoundError:
+        return  # a link that leads nowhere is named elsewhere
+    except OSError as error:
+        why = error.strerror or type(error).__name__
+        raise FileFormatError("a folder can be listed", f"{folder.name}: {why}", "Check its permissions") from error

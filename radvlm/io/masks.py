@@ -27,7 +27,14 @@ from radvlm.io.dicom_seg import (
     segment_structure,
     unnamed_segments,
 )
-from radvlm.io.file_bytes import missing_file, named_path, path_exists, refuse_cut_archive, require_regular
+from radvlm.io.file_bytes import (
+    missing_file,
+    named_path,
+    path_exists,
+    refuse_cut_archive,
+    require_listing,
+    require_regular,
+)
 from radvlm.io.finding_stacks import finding_sentences, unstacked
 from radvlm.io.grids_apart import require_overlap, require_own_affine
 from radvlm.io.image_files import read_image, read_stored, stem_of
@@ -171,6 +178,7 @@ def _from_path(path: Path, like: Volume | Geometry | None, scheme: SchemeLike) -
         raise missing_file(path, "the masks exist")
     require_regular(path)
     if path.is_dir():
+        require_listing(path)
         inside = sorted(p for p in path.iterdir() if p.is_file() and not p.name.startswith("."))
         if not image_files(path):
             objects = [p for p in inside if is_dicom_seg(p) or is_structure_set(p)]

@@ -146,10 +146,16 @@ def _affine(fields: dict[str, str], name: str) -> tuple[np.ndarray, tuple[Decisi
     affine = _LPS_TO_RAS @ own + 0.0
     if abs(np.linalg.det(affine[:3, :3])) < 1e-12:
         raise GridError("the header holds a usable orientation", f"{name}: {affine[:3].tolist()}"[:300], _DAMAGED)
-    if matrix is not None:
-        return affine, ()
-    what = "The header states no orientation (no TransformMatrix): stored axes were taken as left, posterior, superior"
-    return affine, (Decision("metaimage", f"{what}, as ITK does, so sides may be wrong.", warning=True),)
+    told = []
+    if matrix is None:
+        what = (
+            "The header states no orientation (no TransformMatrix): stored axes were taken as left, posterior, superior"
+        )
+        told.append(f"{what}, as ITK does, so sides may be wrong.")
+    if not (fields.get("elementspacing") or fields.get("elementsize")):
+        what = "The header states no size of a voxel (no ElementSpacing): 1 mm was taken, as ITK does"
+        told.append(f"{what}, so every size may be wrong.")
+    return affine, tuple(Decision("metaimage", what, warning=True) for what in told)
 
 
 def _block(fields: dict[str, str], content: bytes, end: int, path: Path) -> tuple[list[memoryview], list[SourceFile]]:

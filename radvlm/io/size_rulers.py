@@ -28,6 +28,10 @@ FINEST_MM = 0.06
 FARTHEST_SLICES_MM = 25.0
 #: A whole cross-section narrower than this (equivalent diameter), with less bone than a limb, is doubtful.
 NARROWEST_BODY_MM, LIMB_BONE_SHARE = 60.0, 0.1
+#: The same of voxels of exactly 1 mm, which is what a lost spacing becomes; the trunk of a child of one year is wider.
+NARROWEST_BODY_OF_1_MM = 115.0
+#: Pixels are square: two sides of a voxel differ by less than this factor.
+SQUARE = 1.1
 #: A view as narrow with so many pixels is one of bone (inner ear, teeth, a finger), or its voxels have lost their unit.
 NARROW_VIEW_PIXELS = 96
 #: A cross-section of fewer pixels is not that of a scanner, whose images have 256 and more, or of one made coarser.
@@ -72,9 +76,20 @@ def check_scan_size(hu: np.ndarray, geometry: Geometry, attenuation_is_sure: boo
     if spacing[2] > FARTHEST_SLICES_MM:
         what = f"The slices lie {spacing[2]:.0f} mm apart: either most are missing or the spacing is wrong."
         return (Decision(SIZE, what, warning=True),)
+    low, middle, high = sorted(spacing)
+    if min(middle / low, high / middle) > SQUARE:
+        what = (
+            f"No two sides of a voxel are alike ({told.split(' of ')[-1]}): the pixels of a CT are square, so that one"
+        )
+        return (
+            Decision(SIZE, f"{what} of the voxel sizes looks wrong; check them before any size is used.", warning=True),
+        )
     if not attenuation_is_sure:
         return ()
     width = _whole_width_mm(hu, geometry)
+    if width is not None and width < NARROWEST_BODY_OF_1_MM and np.allclose(spacing, 1.0, atol=1e-6):
+        what = f"The voxels are 1 mm by the header, and the body measures {width:.2g} mm across: the voxel sizes were"
+        return (Decision(SIZE, f"{what} probably lost (1 mm is written then); no size is right.", warning=True),)
     if width is not None and width < NARROWEST_BODY_MM:
         seen = f"The body in this scan measures {width:.2g} mm across"
     elif width is None and max(extent[:2]) < NARROWEST_BODY_MM and _is_soft_view(hu):

@@ -21,6 +21,7 @@ from radvlm.io.file_bytes import (
     named_path,
     path_exists,
     refuse_cut_archive,
+    require_listing,
     require_regular,
 )
 from radvlm.io.hounsfield import Rescale, checked_rescale, to_hu
@@ -192,6 +193,7 @@ def _from_zip(path: Path, which: Which, rescale: Rescale) -> RawImage:
 def _from_folder(path: Path, which: Which, rescale: Rescale) -> RawImage:
     from radvlm.io.image_files import has_image_name
 
+    require_listing(path)
     files = [item for item in path.iterdir() if item.is_file() and not item.name.startswith(".")]
     images = sorted(item.name for item in files if has_image_name(item))
     if images and len(images) == len(files):
