@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 
 from radvlm.errors import InputError
 from radvlm.evaluate.inject_grammar import ABBREVIATED, BY_ID, CHANGES, GRADES, LOBES, SIDES, TOPICS, UK, Topic
-from radvlm.types.anatomy import OPPOSITE_SIDE
 from radvlm.wording.sentences import capital
 
 CATEGORIES = ("false_finding", "omission", "wrong_location", "wrong_severity", "false_comparison", "omitted_comparison")
@@ -185,7 +184,7 @@ def _changed(old: Statement, topic: Topic, category: str, strength: str, rng: ra
 
 def _moved(old: Statement, topic: Topic, strength: str, rng: random.Random) -> Statement | None:
     """Another place; slight: on the same side, clear: the other side, gross: both where there are both."""
-    other = OPPOSITE_SIDE.get(old.side, "")
+    other = {"left": "right", "right": "left"}.get(old.side, "")  # shares nothing with what counts the errors
     places = list(LOBES[old.side] if topic.places == "lobes" else topic.places)
     elsewhere = [p for p in places if p != old.place]
     if topic.id == "liver_lesion":

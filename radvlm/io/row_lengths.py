@@ -27,8 +27,9 @@ SOFT_HU = (-250.0, 250.0)
 ALIKE = 0.85
 #: The same for slices, whose distance may be much more than a pixel; another number of rows lies farther off than this.
 ALIKE_SLICES, ROWS_OFF = 0.7, 0.125
-#: Vertebrae and ribs repeat after some slices, so that nothing farther apart than this many slices is compared.
-MOST_SLICES = 2.5
+#: Vertebrae and ribs repeat after some slices, and a tilted gantry moves each, so that none is compared with the second
+#: next.
+MOST_SLICES = 1.9
 #: Less than this variance (HU squared) is no body.
 LEAST_VARIANCE = 400.0
 

@@ -76,17 +76,17 @@ def check_scan_size(hu: np.ndarray, geometry: Geometry, attenuation_is_sure: boo
     if spacing[2] > FARTHEST_SLICES_MM:
         what = f"The slices lie {spacing[2]:.0f} mm apart: either most are missing or the spacing is wrong."
         return (Decision(SIZE, what, warning=True),)
+    if not attenuation_is_sure:
+        return ()
+    width = _whole_width_mm(hu, geometry)
     low, middle, high = sorted(spacing)
-    if min(middle / low, high / middle) > SQUARE:
+    if width is not None and min(middle / low, high / middle) > SQUARE:
         what = (
             f"No two sides of a voxel are alike ({told.split(' of ')[-1]}): the pixels of a CT are square, so that one"
         )
         return (
             Decision(SIZE, f"{what} of the voxel sizes looks wrong; check them before any size is used.", warning=True),
         )
-    if not attenuation_is_sure:
-        return ()
-    width = _whole_width_mm(hu, geometry)
     if width is not None and width < NARROWEST_BODY_OF_1_MM and np.allclose(spacing, 1.0, atol=1e-6):
         what = f"The voxels are 1 mm by the header, and the body measures {width:.2g} mm across: the voxel sizes were"
         return (Decision(SIZE, f"{what} probably lost (1 mm is written then); no size is right.", warning=True),)
