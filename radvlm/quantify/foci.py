@@ -148,7 +148,7 @@ def _regions(
 
 def _with_holes(
     segmentation: Segmentation, box: Box, numbered: np.ndarray, kept: Sequence[Component], beyond: np.ndarray
-) -> tuple[np.ndarray, Sequence[Component]]:
+) -> tuple[np.ndarray, list[Component]]:
     """Dense regions with the voxels beside them that are dense as well and that no mask names: a network often leaves
     a stone out of its kidney."""
     from scipy.ndimage import binary_dilation
