@@ -142,13 +142,14 @@ def _regions(
         return None
     kept = [r for r in regions if _is_region(segmentation, name, hu, numbered, r, limit, median)]
     if kept and limit > median:
-        numbered, kept = _with_holes(segmentation, box, numbered, kept, beyond(hu[box.slices]))
+        numbered, grown = _with_holes(segmentation, box, numbered, kept, beyond(hu[box.slices]))
+        kept = list(grown)
     return _focus(segmentation, kind, name, hu, numbered, kept)
 
 
 def _with_holes(
     segmentation: Segmentation, box: Box, numbered: np.ndarray, kept: Sequence[Component], beyond: np.ndarray
-) -> tuple[np.ndarray, list[Component]]:
+) -> tuple[np.ndarray, tuple[Component, ...]]:
     """Dense regions with the voxels beside them that are dense as well and that no mask names: a network often leaves
     a stone out of its kidney."""
     from scipy.ndimage import binary_dilation
