@@ -85,8 +85,7 @@ def _sparse(points: MaskPoints, segmentation: Segmentation) -> list[str]:
         return []
     name = max(sizes, key=lambda one: sizes[one])
     place, box = segmentation.places[name], segmentation.boxes[name]
-    rows, columns, slices = (slice(low, high) for low, high in zip(box.start, box.stop, strict=True))
-    part = segmentation.layers[place.layer][rows, columns, slices]
+    part = segmentation.layers[place.layer][box.slices]
     steps = [max(1, size // SPARSE_SAMPLE) for size in part.shape[:2]]
     is_empty = ~(part[:: steps[0], :: steps[1]] == place.label).any(axis=(0, 1))
     if len(is_empty) < SPARSE_SLICES or is_empty.mean() < SPARSE_SHARE:

@@ -102,17 +102,20 @@ def placement_of(
         return Placement(_joined([*orders.reversed_words, moved]), best.remedy, fits=False, by_voxels=moved)
     if orders.reversed_words:
         return _scan_and_masks(orders)
-    if points.count >= MIN_POINTS and _is_foreign(points, fit) and not nudged_together(points, volume.hu):
-        return Placement(doubts=(_foreign(fit),), fits=False)
-    return _in_place(points, segmentation, volume, orders)
+    foreign = _foreign(fit) if points.count >= MIN_POINTS and _is_foreign(points, fit) else ""
+    return _in_place(points, segmentation, volume, orders, foreign)
 
 
-def _in_place(points: MaskPoints, segmentation: Segmentation, volume: Volume, orders: _Orders) -> Placement:
-    """Masks that lie right on the whole, with what is odd of single ones."""
+def _in_place(
+    points: MaskPoints, segmentation: Segmentation, volume: Volume, orders: _Orders, foreign: str = ""
+) -> Placement:
+    """Masks that lie right on the whole, with what is odd of single ones; ``foreign`` is a doubt about all of them."""
     nudged = nudged_together(points, volume.hu)
     if nudged:
         what = f"The masks look {nudged}, where they would fit the edges of this scan better"
         return Placement(doubts=(*_doubts(orders), f"{what}: no attenuation under them is interpreted."), fits=False)
+    if foreign:
+        return Placement(doubts=(foreign,), fits=False)
     single = single_doubts(points, segmentation, volume.hu)
     return Placement(doubts=(*_doubts(orders), *single.doubts), unsure=single.unsure)
 
