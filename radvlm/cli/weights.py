@@ -93,9 +93,9 @@ def run_show(args: argparse.Namespace) -> None:
         if words:
             print(printable(f"  {f'{name}:' if name else '':<13}{words}"))
     for file in model.files:
-        held = record.get(file.name)
-        digest = file.sha256 or (held.sha256 if held else "") or "unknown, recorded when it is first fetched"
-        size = file.size_bytes or (held.size_bytes if held else 0)
+        known = record.get(file.name)
+        digest = file.sha256 or (known.sha256 if known else "") or "unknown, recorded when it is first fetched"
+        size = file.size_bytes or (known.size_bytes if known else 0)
         print(printable(f"  file:        {file.name}, {f'{size} bytes' if size else 'size unknown'}, sha256 {digest}"))
 
 

@@ -80,6 +80,15 @@ class InputSpec:
         if self.shape is not None:
             object.__setattr__(self, "shape", tuple(int(n) for n in self.shape))
 
+    @property
+    def fixed_spacing_mm(self) -> tuple[float, float, float]:
+        """The spacing of every input; InputError where scans are squeezed and share none."""
+        if self.spacing_mm is None:
+            raise InputError(
+                "lengths in millimeters need inputs of one spacing", "spacing_mm None", "Give a spacing_mm"
+            )
+        return self.spacing_mm
+
 
 #: What Merlin's published checkpoints expect: 336 x 336 x 480 mm.
 MERLIN_INPUT = InputSpec(spacing_mm=(1.5, 1.5, 3.0), shape=(224, 224, 160), hu_window=(-1000.0, 1000.0))

@@ -275,5 +275,8 @@ def test_what_squeezing_does_is_told_and_what_it_cannot_is_refused() -> None:
     ):
         with pytest.raises(InputError):
             wrong()
+    assert MERLIN_INPUT.fixed_spacing_mm == MERLIN_INPUT.spacing_mm
+    with pytest.raises(InputError, match="inputs of one spacing"):
+        _ = spec.fixed_spacing_mm
     with pytest.raises(InputError, match="HU are finite"):
         prepare(volume(np.where(hu == 10, np.nan, hu).astype(np.float32)), spec)

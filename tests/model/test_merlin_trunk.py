@@ -182,7 +182,7 @@ def test_real_weights_give_what_the_published_network_gives(
 
 @pytest.mark.slow
 def test_a_network_of_chests_says_so_when_it_is_shown_an_abdomen(volume: Volume) -> None:
-    """The share is that of the blocks that a ball of lung fills; skin has the attenuation of lung and counts for nothing."""
+    """The share is that of the blocks that a ball of lung fills; skin, as thin as it is, counts for nothing."""
     window = ASTRA_CHEST_INPUT.hu_window
     assert window is not None
     grid = torch.meshgrid(torch.arange(70), torch.arange(70), torch.arange(50), indexing="ij")
