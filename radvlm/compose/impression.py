@@ -149,7 +149,8 @@ def _nothing_abnormal(findings: Sequence[Finding]) -> list[Sentence]:
         text = capital("; ".join(parts)) + "."
         sentences.append(Sentence(text, "impression", tuple(item for pair in sizes for item in pair)))
     sentences += _denied(findings)
-    sentences = sentences or _measured_only(findings)
+    is_bare = any(f.kind == "abnormality" and f.category == "organs and lesions" for f in findings)
+    sentences = sentences or ([] if is_bare else _measured_only(findings))
     lesions = [
         f
         for f in findings
