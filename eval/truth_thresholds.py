@@ -2,9 +2,10 @@
 
     python eval/truth_thresholds.py [--n 200] [--name truth_thresholds]
 
-Each phantom draws region, phase, spacing (3 to 5 mm, slices of 4 to 6 mm), noise, sex, age and the side of the table, or none. Lung and fat
-are compared with the masks of the phantom, sizes of the body with its middle slice made anew without noise on pixels of
-1 mm, the imaged part with the slices that its lungs occupy. An error in percent is that of one phantom.
+Each phantom draws region, phase, spacing (3 to 5 mm, slices of 4 to 6 mm), noise, sex, age and the side of the table,
+or none. Lung and fat are compared with the masks of the phantom, sizes of the body with its middle slice made anew
+without noise on pixels of 1 mm, the ends of the lungs with the slices that they occupy. An error in percent is that of
+one phantom.
 """
 
 from __future__ import annotations
@@ -22,10 +23,8 @@ from scipy import ndimage
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from radvlm.io import load_segmentation, load_volume
 from radvlm.phantom import Phantom, PhantomSpec, make_phantom
 from radvlm.quantify import measure_scan
-from radvlm.quantify.body_size import BODY_SIZES
 from radvlm.segment import segment_by_threshold
 from radvlm.types.scan_measurements import Measurements
 from radvlm.types.segmentation import Segmentation
@@ -184,7 +183,10 @@ def one(seed: int, errors: Errors) -> None:
         record = numbers.structure("lung")
         if record is not None:
             step = scan.geometry.spacing_mm[2]
-            for name, index, true in (("lower", record.region.box.start[2], held[0]), ("upper", record.region.box.stop[2], held[-1] + 1)):
+            for name, index, true in (
+                ("lower", record.region.box.start[2], held[0]),
+                ("upper", record.region.box.stop[2], held[-1] + 1),
+            ):
                 errors.add(f"{name} end of the lungs, mm", step * index, step * true, True)
     errors.told("side of the table", table_side(masks, numbers), side or "none", f"seed {seed}")
 
@@ -202,7 +204,9 @@ def main() -> None:
     errors = Errors()
     for seed in range(options.n):
         one(seed, errors)
-    write_result(options.name, options.n, {"unit": "percent unless the name says otherwise", "phantoms": errors.table()})
+    write_result(
+        options.name, options.n, {"unit": "percent unless the name says otherwise", "phantoms": errors.table()}
+    )
 
 
 if __name__ == "__main__":

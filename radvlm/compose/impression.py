@@ -34,7 +34,8 @@ _URGENT = importance(Urgency.HOURS)
 
 
 def impression(findings: Sequence[Finding], style: Style) -> list[Sentence]:
-    """``style.impression_items`` sentences at most, and all that is critical or urgent, which takes no place.
+    """``style.impression_items`` sentences at most, and all that must be told: critical and urgent findings, which take
+    no place, and those that somebody must know of within days (ACR category 3), which take theirs first.
 
     The last ones say what limits the examination, and name what is written out in the body of the report only.
     What only a model saw stands among the rest by importance, and takes no place of a measured finding of ``days`` or
@@ -57,15 +58,19 @@ def impression(findings: Sequence[Finding], style: Style) -> list[Sentence]:
     items = _one_each(items)
     unseen = [f for f in findings if f.kind == "abnormality" and f.category == "organs and lesions"]
     limits = [_not_judged(unseen[0])] if unseen else _limits(findings)
-    places = max(style.impression_items - len(limits), 1)
     both = [*((n, n, s) for n, s in items), *((min(n, _OF_DAYS - 1), n, s) for n, s in headlines(everything))]
     both = sorted(both, key=lambda item: -item[0])
-    others = [s for _, n, s in both if n < _URGENT]
-    cut = others[places:]
+    must = [s for _, n, s in both if _OF_DAYS <= n < _URGENT and s.findings[0].status is Status.PRESENT]
+    others = [s for _, n, s in both if n < _URGENT and s not in must]
+    places = style.impression_items - len(limits) - len(must)
+    least = 0 if must or limits else 1
+    cut = others[max(places, least) :]
     further: list[Sentence] = []
     if any(s.findings[0].source is not Source.MODEL for s in cut):
-        cut = others[max(places - 1, 1) :]
-        further = [_further([s for s in cut if s.findings[0].source is not Source.MODEL])]
+        cut = others[max(places - 1, least) :]
+        cut = cut if len(cut) > 1 else []  # a line that names one finding is as long as the finding
+        told = [s for s in cut if s.findings[0].source is not Source.MODEL]
+        further = [_further(told)] if told else []
     left_out = {id(s) for s in cut}
     kept = [s for _, _, s in sorted(both, key=lambda item: -item[1]) if id(s) not in left_out]
     if kept:

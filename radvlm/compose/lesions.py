@@ -172,7 +172,8 @@ def _largest(group: LesionGroup, style: Style, brief: bool) -> str:
     lesion = group.lesions[0]
     size = size_text(lesion, style)
     where = place(lesion, noun(lesion.kind, 2))
-    text = f"the largest {size} {where}".rstrip()
+    by = " by short axis" if size_quantities(lesion.kind)[0] == "short_axis" and " x " in size else ""
+    text = f"the largest{by} {size} {where}".rstrip()
     return ", ".join([text, *_details(lesion, group, style, bool(_shared_attenuation(group)), brief)])
 
 

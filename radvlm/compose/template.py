@@ -26,7 +26,7 @@ from radvlm.wording.numbers import hu_text, length_text, named_number, rounded, 
 from radvlm.wording.sentences import capital
 from radvlm.wording.structure_names import be, level_runs, part_words, structure_list
 from radvlm.wording.style import Style
-from radvlm.wording.vocabulary import base_name, base_words, lexicon, noun, plural
+from radvlm.wording.vocabulary import base_name, base_words, is_kind_of, lexicon, noun, plural
 
 #: Sections whose heading names the organ, so that its sentences need no subject.
 _SINGLE = {"liver": "liver", "spleen": "spleen", "pancreas": "pancreas"}
@@ -211,10 +211,10 @@ def _organs(section: str, tops: Sequence[Finding], attached: dict[str, list[Find
         else:
             (cut if finding.cut_by else complete).append(finding)
     sentences += _pairs(section, tops, style)
-    for held, state in ((complete, "included in the scan"), (cut, "incompletely imaged")):
+    for held, state, is_short in _listed(complete, cut):
         if held:
             words, many = structure_list(f.site for f in held)
-            if len({base_words(structure(f.site)) for f in held}) > _LONGEST_LIST[state]:
+            if is_short:
                 kinds = {structure(f.site).kind for f in held}
                 other = "other " if sentences else ""
                 words, many = f"the {other}segmented {'vessels' if kinds == {'vessel'} else 'structures'}", True
@@ -223,6 +223,18 @@ def _organs(section: str, tops: Sequence[Finding], attached: dict[str, list[Find
             if state == "incompletely imaged" and style.is_full and style.attenuation:
                 sentences += _attenuation_of_cut(section, held)
     return sentences
+
+
+def _listed(complete: Sequence[Finding], cut: Sequence[Finding]) -> list[tuple[Sequence[Finding], str, bool]]:
+    """Structures, what is said of their extent, and whether they are "the other segmented ones".
+
+    Those that are said without names come last, and never both: beside the names of the ones that are cut.
+    """
+    rows = [(complete, "included in the scan"), (cut, "incompletely imaged")]
+    long = [len({base_words(structure(f.site)) for f in held}) > _LONGEST_LIST[state] for held, state in rows]
+    if long[0] and cut:
+        return [(cut, rows[1][1], False), (complete, rows[0][1], True)]
+    return [(held, state, is_long) for (held, state), is_long in zip(rows, long, strict=True)]
 
 
 def _normal_twins(
@@ -370,12 +382,12 @@ def _bones(tops: Sequence[Finding], attached: dict[str, list[Finding]]) -> list[
     grouped = len(ribs) > 1
     if not grouped:
         others = sorted([*others, *ribs], key=lambda f: structure(f.site).rank)
-    for cut_state, state in ((False, "included in the scan"), (True, "incompletely imaged")):
-        held = [f for f in others if bool(f.cut_by) is cut_state]
-        here = ribs if grouped and any(f.cut_by for f in ribs) is cut_state else []
+    whole, cut = ([f for f in others if bool(f.cut_by) is is_cut] for is_cut in (False, True))
+    for held, state, is_short in _listed(whole, cut):
+        here = ribs if grouped and any(f.cut_by for f in ribs) is (state == "incompletely imaged") else []
         if held or here:
             words, many = structure_list((f.site for f in held), first=_rib_words(here))
-            if len({base_words(structure(f.site)) for f in held}) > _LONGEST_LIST[state]:
+            if is_short:
                 words, many = f"the {'other ' if sentences else ''}segmented bones", True
             parts = tuple(p for f in held for p in attached.get(f.site, ()))
             sentences.append(Sentence(f"{capital(words)} {be(many)} {state}.", "bones", (*here, *held, *parts)))
@@ -420,15 +432,24 @@ def no_lesions(section: str, findings: Sequence[Finding]) -> list[Sentence]:
     for scope in dict.fromkeys(f.scope for f in absent):
         held = [f for f in absent if f.scope == scope]
         kinds = {f.kind for f in held}
-        words = []
+        words: dict[str, Finding | None] = {}
         for finding in held:
             row = structure(finding.kind)
             twin = any(base_name(k) == base_name(finding.kind) and k != finding.kind for k in kinds)
-            words.append(noun(row.name, 0, with_side=not twin))
+            word = noun(row.name, 0, with_side=not twin)
+            words[word] = words.get(word) or _covered_by(finding, findings)
+        others = {w: seen for w, seen in words.items() if seen is not None}
         where = {"": "", "imaged part": " in the imaged part", "imaged range": " in the imaged range"}[scope]
-        listed = joined(list(dict.fromkeys(words)), "or")
-        sentences.append(Sentence(f"No {listed} segmented{where}.", section, tuple(held)))
+        listed = joined([*(w for w in words if w not in others), *(f"other {w}" for w in others)], "or")
+        beside = {f.id: f for f in others.values()}
+        sentences.append(Sentence(f"No {listed} segmented{where}.", section, (*held, *beside.values())))
     return sentences
+
+
+def _covered_by(denied: Finding, findings: Sequence[Finding]) -> Finding | None:
+    """The lesion that is there and that the denied kind would name as well: a metastasis is a liver tumor."""
+    seen = (f for f in findings if f.status is Status.PRESENT and is_lesion_kind(f.kind))
+    return next((f for f in seen if is_kind_of(f.kind, denied.kind)), None)
 
 
 def _remaining(section: str, finding: Citable, style: Style) -> Sentence:

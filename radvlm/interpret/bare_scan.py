@@ -148,4 +148,3 @@ def _aerated_lung(lung: StructureMeasurements) -> Finding:
     text = f"aerated lung{part}, {_BY_THRESHOLDS}, error up to {LUNG_ERROR_PERCENT} percent"
     numbers = tuple(m for q in ("volume", "mean_hu") if (m := lung.measurement(q)) is not None)
     return _stated("aerated_lung", lung, "lungs", text, numbers)
-

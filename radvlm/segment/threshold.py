@@ -6,12 +6,11 @@ between -950 and -400 HU, away from pure air (trachea, bowel and stomach gas, pn
 when it is lung-like in density and evenness and when it is either large or reaches the top of the scan. Edges are
 then taken from the full-resolution voxels. Fat and table: see ``threshold_parts``.
 
-Limits. Arms beside the trunk are not body unless they touch it, but ``body_extremities``, as is the smaller of two legs;
-a limb on its own is called body; lung that the side
-of the field of view cuts open is filled neither as body nor as lung. Consolidated or
-collapsed lung, effusion and most of severe emphysema are not in the lung mask, so its volume is that of *aerated* lung
-and a low one proves nothing. Slivers of lung base (below 20 ml) are not reported. It would rather find
-nothing than something wrong, so "absent" here means not recognized.
+Limits. Arms beside the trunk are not body unless they touch it, but ``body_extremities``, as is the smaller of two
+legs; a limb on its own is called body; lung that the side of the field of view cuts open is filled neither as body nor
+as lung. Consolidated or collapsed lung, effusion and most of severe emphysema are not in the lung mask, so its volume
+is that of *aerated* lung and a low one proves nothing. Slivers of lung base (below 20 ml) are not reported. It would
+rather find nothing than something wrong, so "absent" here means not recognized.
 """
 
 from __future__ import annotations
@@ -61,7 +60,9 @@ def segment_by_threshold(volume: Volume) -> Segmentation:
     Returns a Segmentation whose layer 0 holds the body and layer 1 the rest, on the volume's grid.
     """
     if volume.attenuation_doubt:
-        return _result(volume, None, {}, f"their attenuation cannot be trusted ({volume.attenuation_doubt})", searched=False)
+        return _result(
+            volume, None, {}, f"their attenuation cannot be trusted ({volume.attenuation_doubt})", searched=False
+        )
     steps = [max(1, round(COARSE_MM / spacing)) for spacing in volume.geometry.spacing_mm]
     coarse = _block_mean(volume.hu, steps)
     voxel_ml = volume.geometry.voxel_volume_mm3 * float(np.prod(steps)) / 1000

@@ -63,7 +63,7 @@ def find_table(coarse: np.ndarray, body: np.ndarray, beside: np.ndarray | None) 
     if len(held) < TABLE_MIN_SLICES:
         return None
     part = slice(held[0], held[-1] + 1)
-    shadow = body.any(axis=2)
+    shadow: np.ndarray = np.asarray(body.any(axis=2))
     around = ndimage.binary_dilation(shadow if beside is None else shadow | beside.any(axis=2), iterations=2)
     dense = coarse[:, :, part] > TABLE_HU
     steady = (dense.mean(axis=2) >= TABLE_SLICES_SHARE) & ~around

@@ -31,7 +31,12 @@ def trunk(table: str = "posterior", noise: float = 10.0, lung_from: int | None =
     flat[(x / (ACROSS - 20)) ** 2 + (y / (FRONT - 20)) ** 2 < 1] = 55
     flat[x**2 + (y + 60) ** 2 < 20**2] = 300
     lungs = sum(((x - s) / 45) ** 2 + (y / 60) ** 2 < 1 for s in (-70, 70)) > 0
-    place = {"posterior": (..., slice(6, 8)), "anterior": (..., slice(82, 84)), "left": (slice(6, 8),), "right": (slice(102, 104),)}
+    place = {
+        "posterior": (..., slice(6, 8)),
+        "anterior": (..., slice(82, 84)),
+        "left": (slice(6, 8),),
+        "right": (slice(102, 104),),
+    }
     if table:
         band = place[table]
         flat[band] = np.where(flat[band] == -1000, -200, flat[band])
@@ -87,7 +92,12 @@ def said(hu: np.ndarray) -> dict[str, str]:
 
 @pytest.mark.parametrize(
     ("side", "words"),
-    [("posterior", "on the back"), ("anterior", "on the front"), ("left", "on the left side"), ("right", "on the right")],
+    [
+        ("posterior", "on the back"),
+        ("anterior", "on the front"),
+        ("left", "on the left side"),
+        ("right", "on the right"),
+    ],
 )
 def test_position_by_the_table(side: str, words: str) -> None:
     assert words in said(trunk(side))["patient_position"]
