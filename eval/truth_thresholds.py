@@ -39,10 +39,11 @@ DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 def drawn(seed: int) -> tuple[PhantomSpec, str]:
     """A phantom and the side of its table, "" for none."""
     rng = np.random.default_rng(1000 + seed)
+    pixel = float(rng.choice((3.0, 4.0, 5.0)))
     spec = PhantomSpec(
         seed=seed,
         region=REGIONS[seed % len(REGIONS)],
-        spacing_mm=(*[float(rng.choice((3.0, 4.0, 5.0)))] * 2, float(rng.choice((4.0, 5.0, 6.0)))),
+        spacing_mm=(pixel, pixel, float(rng.choice((4.0, 5.0, 6.0)))),
         phase=PHASES[int(rng.integers(len(PHASES)))],
         noise_hu=float(rng.choice((5.0, 12.0, 25.0, 40.0))),
         sex=str(rng.choice(("F", "M"))),
@@ -169,10 +170,10 @@ def one(seed: int, errors: Errors) -> None:
     if k is None or k.slice_index is None:
         errors.add("body_width", None, 1)
     else:
-        for quantity, truth in true_sizes(spec, k.slice_index, shape[2]).items():
-            errors.add(quantity, value(numbers, "body", quantity), truth)
+        for quantity, true in true_sizes(spec, k.slice_index, shape[2]).items():
+            errors.add(quantity, value(numbers, "body", quantity), true)
     truth = made.segmentation
-    fat = sum(truth.mask(n) for n in ("subcutaneous_fat", "torso_fat") if n in truth.places) > 0
+    fat = truth.mask("subcutaneous_fat") | truth.mask("torso_fat")
     tissue = masks.mask("body") & ~_lungs(truth)
     errors.add("fat_share, points", value(numbers, "body_fat", "fat_share"), 100 * fat.sum() / tissue.sum(), True)
     lungs = _lungs(truth)
@@ -183,11 +184,11 @@ def one(seed: int, errors: Errors) -> None:
         record = numbers.structure("lung")
         if record is not None:
             step = scan.geometry.spacing_mm[2]
-            for name, index, true in (
+            for name, index, slice_index in (
                 ("lower", record.region.box.start[2], held[0]),
                 ("upper", record.region.box.stop[2], held[-1] + 1),
             ):
-                errors.add(f"{name} end of the lungs, mm", step * index, step * true, True)
+                errors.add(f"{name} end of the lungs, mm", step * index, step * slice_index, True)
     errors.told("side of the table", table_side(masks, numbers), side or "none", f"seed {seed}")
 
 
