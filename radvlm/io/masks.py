@@ -88,6 +88,8 @@ SchemeLike = str | Scheme | Mapping[int, str] | Mapping[str, str] | None
 FULL_COVERAGE = 0.99
 #: So many guesses of a scheme are tried for masks that no scheme explains.
 MOST_GUESSED = 2
+#: An archive in an archive is unpacked so often.
+MOST_NESTED = 2
 
 
 def load_segmentation(
@@ -173,7 +175,7 @@ def _checked(found: Segmentation, source: Any, like: Volume, accept_misplaced: b
     )
 
 
-def _from_path(path: Path, like: Volume | Geometry | None, scheme: SchemeLike) -> Segmentation:
+def _from_path(path: Path, like: Volume | Geometry | None, scheme: SchemeLike, depth: int = 0) -> Segmentation:
     if not path_exists(path):
         raise missing_file(path, "the masks exist")
     require_regular(path)
@@ -197,7 +199,14 @@ def _from_path(path: Path, like: Volume | Geometry | None, scheme: SchemeLike) -
         return _from_dicom(path, like, scheme)
     if zipfile.is_zipfile(path):
         with unpacked_archive(path) as folder:
-            return _from_path(_only_entry(folder), like, scheme)
+            inner = _only_entry(folder)
+            if inner.is_dir() and not any(item.is_file() for item in inner.rglob("*")):
+                raise FileFormatError("an archive of masks holds masks", f"{path.name}: it is empty", "Check the path")
+            if depth >= MOST_NESTED and zipfile.is_zipfile(inner):
+                raise FileFormatError(
+                    "an archive holds masks", f"{path.name}: archives within archives", "Unpack it first"
+                )
+            return _from_path(inner, like, scheme, depth + 1)
     refuse_cut_archive(path)
     stored = read_stored(path)
     if stored.segments:

@@ -168,8 +168,8 @@ def test_kidneys_of_one_length_and_two_volumes_are_said_so_in_one_sentence() -> 
     for false in ("asymmetric in craniocaudal extent and asymmetric", "symmetric in craniocaudal extent and symmetric"):
         text = f"The kidneys are {false} in volume."
         assert verify_sentence(replace(said, text=text)), text
-    headline = _sentence(report, "Kidneys asymmetric")
-    assert headline.text == "Kidneys asymmetric in volume (right 138 mL, left 86 mL)."
+    headline = _sentence(report, "Asymmetry of")
+    assert headline.text == "Asymmetry of the kidneys in volume (right 138 mL, left 86 mL)."
     assert verify_sentence(
         replace(headline, text=headline.text.replace("138", "86 ", 1).replace("left 86", "left 138"))
     )
