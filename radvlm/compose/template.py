@@ -357,11 +357,16 @@ def _difference(section: str, finding: Finding, judged: Sequence[Assessment], st
 def _pairs(section: str, tops: Sequence[Finding], style: Style) -> list[Sentence]:
     """Verdicts on two organs together, such as asymmetric kidneys."""
     sentences = []
+    judged: dict[tuple[str, str], list[Assessment]] = {}
     for verdict in (a for f in tops for a in f.assessments if a.twin and a.category and a.section == section):
-        organs = [f for f in tops if f.site in (verdict.site, verdict.twin)]
-        if len(organs) == 2 and (verdict.status is not Status.ABSENT or style.is_full):
+        if verdict.status is not Status.ABSENT or style.is_full:
+            judged.setdefault((verdict.site, verdict.twin), []).append(verdict)
+    for pair, verdicts in judged.items():
+        organs = [f for f in tops if f.site in pair]
+        if len(organs) == 2:  # "symmetric in length and asymmetric in volume"
             words, many = structure_list((f.site for f in organs), pair="the")
-            sentences.append(Sentence(f"{capital(words)} {be(many)} {verdict.category}.", section, (*organs, verdict)))
+            said = " and ".join(v.category for v in verdicts)
+            sentences.append(Sentence(f"{capital(words)} {be(many)} {said}.", section, (*organs, *verdicts)))
     return sentences
 
 
