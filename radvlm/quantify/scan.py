@@ -140,7 +140,7 @@ def measure_scan(
     if doubt:
         phase = Phase("unknown", doubt)
     elif volume is not None:
-        phase, noted_phase = estimate_phase(structures, volume.study)
+        phase, noted_phase = estimate_phase(structures, volume.study, masks_given=segmentation.scheme != "threshold")
         decisions += noted_phase
         impossible |= impossible_attenuation((*structures, *lesions), phase)
         structures = without_impossible(structures, impossible)
