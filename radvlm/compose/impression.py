@@ -15,7 +15,7 @@ from radvlm.types.finding import Assessment, Citable, Finding, Source, Status
 from radvlm.types.phrases import joined
 from radvlm.types.report import Sentence
 from radvlm.types.urgency import Urgency, importance
-from radvlm.wording.numbers import length_text, rounded
+from radvlm.wording.numbers import length_text, rounded, volume_text
 from radvlm.wording.sentences import capital
 from radvlm.wording.structure_names import be, is_plural_word, part_words, structure_list
 from radvlm.wording.style import Style
@@ -75,7 +75,7 @@ def impression(findings: Sequence[Finding], style: Style) -> list[Sentence]:
     kept = [s for _, _, s in sorted(both, key=lambda item: -item[1]) if id(s) not in left_out]
     if kept:
         return [*kept, *limits, *further]
-    chosen = [*limits, *pertinent_absences(everything), *_nothing_abnormal(findings)]
+    chosen = [*limits, *pertinent_absences(everything), *_nothing_abnormal(findings, bool(unseen))]
     return chosen[: style.impression_items] or _last_resort(findings)
 
 
@@ -108,7 +108,7 @@ def _headline(said: Citable, holder: Finding, findings: Sequence[Finding], style
     if isinstance(said, Finding) and is_disease_or_device(said):
         return Sentence(disease_text(said, style, is_brief=True), "impression", (said,))
     if is_focus(said):
-        return Sentence(focus_text(said, style), "impression", (said,))
+        return Sentence(focus_text(said, style, is_brief=True), "impression", (said,))
     text = headline_words(said)
     if said.measurements and not twin and not said.says_value:
         value = quantity_text(said, style)
@@ -120,6 +120,9 @@ def _headline(said: Citable, holder: Finding, findings: Sequence[Finding], style
         text += f" ({value})"
     organs = [f for f in findings if f.kind == "organ" and f.status is Status.PRESENT]
     seen = [f for f in organs if said.regions and (f is holder or f.site == twin)]
+    volumes = [(structure(f.site).side, m) for f in seen if twin and (m := f.measurement("volume")) is not None]
+    if len(volumes) == 2 and said.measurements[0].quantity == "volume":
+        text += f" ({', '.join(f'{side} {volume_text(m.value)}' for side, m in volumes)})"
     return Sentence(capital(text) + ".", "impression", (said, *seen))
 
 
@@ -136,8 +139,11 @@ def _limits(findings: Sequence[Finding]) -> list[Sentence]:
     return [Sentence(text, "impression", (coverage, *cut))]
 
 
-def _nothing_abnormal(findings: Sequence[Finding]) -> list[Sentence]:
-    """What was judged and found within its limits, and which lesions were searched for; else what was not judged."""
+def _nothing_abnormal(findings: Sequence[Finding], is_unseen: bool) -> list[Sentence]:
+    """What was judged and found within its limits, and which lesions were searched for; else what was not judged.
+
+    ``is_unseen``: no masks were given, which is said once.
+    """
     sizes = [
         (f, a)
         for f in findings
@@ -154,7 +160,8 @@ def _nothing_abnormal(findings: Sequence[Finding]) -> list[Sentence]:
         text = capital("; ".join(parts)) + "."
         sentences.append(Sentence(text, "impression", tuple(item for pair in sizes for item in pair)))
     sentences += _denied(findings)
-    sentences = sentences or _measured_only(findings)
+    if not sentences and not is_unseen:
+        sentences = _measured_only(findings)
     lesions = [
         f
         for f in findings
@@ -163,7 +170,7 @@ def _nothing_abnormal(findings: Sequence[Finding]) -> list[Sentence]:
         and f.category
         and f.reason.startswith("no mask of such lesions")
     ]
-    if lesions and not any(f.category == "organs and lesions" for f in findings):
+    if lesions:
         lesions.sort(key=lambda f: _ASKED.index(f.kind) if f.kind in _ASKED else len(_ASKED))
         first = lesions[:4]
         words = joined([f.category for f in first])

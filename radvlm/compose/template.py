@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from radvlm.compose.anatomy_sentences import contact_sentences, vertebra_sentences
+from radvlm.compose.bare_sentences import bare_sentences
 from radvlm.compose.disease_sentences import disease_sentences
 from radvlm.compose.focus_sentences import focus_sentences
 from radvlm.compose.lesions import cited, group_sentence, is_unmeasured, lesion_groups, own_assessments, unmeasured_text
@@ -85,7 +86,7 @@ def _technique(findings: Sequence[Finding], style: Style) -> list[Sentence]:
                 text = f"Slice spacing {spacing_text(spacing.value)}, {finding.category}."
         if text:
             sentences.append(Sentence(text, "technique", (finding, *also)))
-    return sentences
+    return [*sentences, *bare_sentences("technique", findings, style)]
 
 
 def _coverage_text(finding: Finding) -> str:
@@ -112,6 +113,7 @@ def _section(section: str, findings: Sequence[Finding], judged: Sequence[Citable
     else:
         told = any(f.kind == "low_attenuation_organ" for f in findings)  # its sentence says the attenuation
         sentences += _organs(section, tops, attached, replace(style, attenuation=style.attenuation and not told))
+    sentences += bare_sentences(section, findings, style)
     sentences += _not_seen(section, findings)
     said = {f.id for s in sentences for f in s.findings}
     phase_said = False
@@ -355,11 +357,16 @@ def _difference(section: str, finding: Finding, judged: Sequence[Assessment], st
 def _pairs(section: str, tops: Sequence[Finding], style: Style) -> list[Sentence]:
     """Verdicts on two organs together, such as asymmetric kidneys."""
     sentences = []
+    judged: dict[tuple[str, str], list[Assessment]] = {}
     for verdict in (a for f in tops for a in f.assessments if a.twin and a.category and a.section == section):
-        organs = [f for f in tops if f.site in (verdict.site, verdict.twin)]
-        if len(organs) == 2 and (verdict.status is not Status.ABSENT or style.is_full):
+        if verdict.status is not Status.ABSENT or style.is_full:
+            judged.setdefault((verdict.site, verdict.twin), []).append(verdict)
+    for pair, verdicts in judged.items():
+        organs = [f for f in tops if f.site in pair]
+        if len(organs) == 2:  # "symmetric in length and asymmetric in volume"
             words, many = structure_list((f.site for f in organs), pair="the")
-            sentences.append(Sentence(f"{capital(words)} {be(many)} {verdict.category}.", section, (*organs, verdict)))
+            said = " and ".join(v.category for v in verdicts)
+            sentences.append(Sentence(f"{capital(words)} {be(many)} {said}.", section, (*organs, *verdicts)))
     return sentences
 
 

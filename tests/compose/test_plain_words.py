@@ -9,6 +9,7 @@ import pytest
 import hand_made
 from radvlm.compose import Style, compose_report, verify_sentence
 from radvlm.interpret import interpret
+from radvlm.report_reader.reading import read_report
 from radvlm.types.measurement import Measurement
 from radvlm.types.report import Report, Sentence
 from radvlm.types.scan_measurements import Neighbor
@@ -123,3 +124,96 @@ def test_what_must_be_known_within_days_is_written_out_however_little_of_it_ther
     told = [s.text for s in _report([hand_made.organ("liver"), fluid], lesions, impression_items=3).impression]
     assert "Right pleural effusion, 60 mL." in told and len(told) == len(kinds) + 2
     assert told[-1].startswith("Also described in the findings: ") and "gallstone; hepatic cyst" in told[-1]
+
+
+@pytest.mark.parametrize(
+    ("diameter", "error", "words"),
+    [
+        (
+            28.4,
+            2.0,
+            "Pulmonary trunk diameter 2.8 cm, dilated, at or near the limit of 2.7 cm within the measurement error",
+        ),
+        (
+            26.6,
+            2.0,
+            "Pulmonary trunk diameter 2.7 cm, not dilated, at or near the limit of 2.7 cm for dilated within the",
+        ),
+    ],
+)
+def test_a_value_near_a_limit_is_told_by_its_class_with_the_limit(diameter: float, error: float, words: str) -> None:
+    artery = hand_made.organ("pulmonary_artery")
+    trunk = Measurement("trunk_diameter", diameter, "given", error, artery.region.id)
+    report = _report([replace(artery, measurements=(*artery.measurements, trunk))])
+    said = _sentence(report, words)
+    assert "but possibly" not in report.text
+    number = said.text.split()[3]
+    for true, false in (
+        ("the limit of 2.7", "the limit of 2.9"),
+        ("error of 0.2", "error of 0.1"),
+        (f"diameter {number}", "diameter 3.8"),
+        (" at or near the limit of 2.7 cm", ""),
+        (", not dilated", ", dilated") if "not dilated" in words else (", dilated", ", not dilated"),
+    ):
+        assert true in said.text and verify_sentence(replace(said, text=said.text.replace(true, false, 1))), false
+    frames = [f for f in read_report(said.text).frames if f.kind.startswith("pulmonary_artery")]
+    assert all(f.status == ("absent" if "not dilated" in words else "present") for f in frames)
+    assert all(abs(size - float(number) * 10) < 0.1 for f in frames for size in f.sizes_mm)
+
+
+def test_kidneys_of_one_length_and_two_volumes_are_said_so_in_one_sentence() -> None:
+    report = _report([hand_made.organ("kidney_right", 138), hand_made.organ("kidney_left", 86)])
+    said = _sentence(report, "symmetric")
+    assert said.text == "The kidneys are symmetric in craniocaudal extent and asymmetric in volume."
+    for false in ("asymmetric in craniocaudal extent and asymmetric", "symmetric in craniocaudal extent and symmetric"):
+        text = f"The kidneys are {false} in volume."
+        assert verify_sentence(replace(said, text=text)), text
+    headline = _sentence(report, "Asymmetry of")
+    assert headline.text == "Asymmetry of the kidneys in volume (right 138 mL, left 86 mL)."
+    assert verify_sentence(
+        replace(headline, text=headline.text.replace("138", "86 ", 1).replace("left 86", "left 138"))
+    )
+    alike = _report([hand_made.organ("kidney_right", 150), hand_made.organ("kidney_left", 110)])
+    assert "in volume" not in alike.text
+
+
+def test_a_small_pancreas_is_told_of_adults_alone() -> None:
+    organs = [hand_made.organ("pancreas", 17)]
+    assert "Small pancreas (17 mL)." in [s.text for s in _report(organs).impression]
+    assert "small" not in _report([hand_made.organ("pancreas", 19)]).text
+    for age in (12, 85, None):
+        findings = interpret(hand_made.numbers(organs), patient=Patient(age_years=age))
+        assert "mall pancreas" not in compose_report(findings).text
+
+
+def test_of_several_fractures_each_has_its_level_and_its_grade() -> None:
+    levels = {"T9": 30.0, "T10": 0.0, "T11": 45.0, "L1": 0.0, "L2": 0.0, "L3": 0.0}
+    for count, words in (
+        (3, "Three vertebral fractures: at T9, wedge deformity, Genant grade 2; at T10; at T11, wedge deformity, G"),
+        (6, "Six vertebral fractures at T9, T10, T11, L1, L2 and L3."),
+    ):
+        held = dict(list(levels.items())[:count])
+        rows = [_vertebra(n, -32.0 * k, loss, 1) for k, (n, loss) in enumerate(held.items())]
+        found = [
+            hand_made.lesion("vertebra_fracture", k + 1, 20, 10, level=f"vertebrae_{n}") for k, n in enumerate(held)
+        ]
+        said = _report(rows, found).impression[0]
+        assert said.text.startswith(words) and said.headed_text.startswith("Urgent")
+        assert verify_sentence(replace(said, text=said.text.replace("at T9", "at T8"))) is not None
+
+
+def test_a_cut_aorta_of_unknown_age_is_said_to_be_cut() -> None:
+    aorta = hand_made.organ("aorta", cut=("inferior",), diameter=22.0)
+    text = compose_report(interpret(hand_made.numbers([aorta]), patient=Patient())).text
+    assert "Abdominal aorta diameter 2.2 cm." in text
+    reason = "the age of the patient is not known, and the lower abdominal aorta is not imaged"
+    assert f"- category of the diameter of the abdominal aorta: {reason}\n" in text
+
+
+def test_without_masks_a_report_says_so_once_and_names_what_was_not_assessed() -> None:
+    numbers = replace(hand_made.numbers([hand_made.organ("lung", 3000, -850)], phase="unknown"), masks_given=False)
+    text = compose_report(interpret(numbers, patient=ADULT)).text
+    assert text.count("no masks were given") == 2 and "no mask was provided" not in text
+    line = next(x for x in text.splitlines() if x.startswith("- "))
+    assert all(f"{w}," in line for w in ("heart", "liver", "pulmonary nodules", "lymph nodes"))
+    assert line.endswith("bones: no masks were given") and "in the masks" not in text
