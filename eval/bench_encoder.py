@@ -21,6 +21,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -74,8 +75,13 @@ def boxes(volume: Volume, count: int) -> list[Volume]:
     return found
 
 
-def rankings(forms: dict[str, Callable[[Tensor], Tensor]], scan: Volume, spec: InputSpec) -> dict[str, Any]:
-    """How each form orders boxes of a scan by their similarity to the whole, beside the first form."""
+def rankings(
+    forms: dict[str, Callable[[Tensor], Tensor]], scan: Volume, other: Volume, spec: InputSpec
+) -> dict[str, Any]:
+    """How each form orders boxes of a scan by their similarity to the whole, beside the first form.
+
+    Of the first form also how many boxes of two scans have a box of their own scan as their nearest.
+    """
     assert spec.shape is not None
     small = InputSpec(
         None if spec.spacing_mm is None else tuple(2 * s for s in spec.spacing_mm),  # type: ignore[arg-type]
@@ -84,14 +90,20 @@ def rankings(forms: dict[str, Callable[[Tensor], Tensor]], scan: Volume, spec: I
         foreground_above_hu=spec.foreground_above_hu,
     )
     inputs = [prepare(volume, small).tensor for volume in (scan, *boxes(scan, CROPS))]
+    foreign = [prepare(volume, small).tensor for volume in boxes(other, CROPS // 5)]
     found: dict[str, Any] = {}
     first: np.ndarray | None = None
+    near_own = 0.0
     for name, form in forms.items():
         vectors = torch.stack([form(one).flatten().double() for one in inputs]).numpy()
         centered = vectors - vectors[1:].mean(0)
         centered /= np.linalg.norm(centered, axis=1, keepdims=True)
         near = centered[1:] @ centered[0]
-        first = near if first is None else first
+        if first is None:
+            first = near
+            near_own = nearest_of_own(
+                vectors[1:], torch.stack([form(one).flatten().double() for one in foreign]).numpy()
+            )
         order, true = np.argsort(-near, kind="stable"), np.argsort(-first, kind="stable")
         ranks, true_ranks = np.argsort(order), np.argsort(true)
         found[name] = {
@@ -102,7 +114,24 @@ def rankings(forms: dict[str, Callable[[Tensor], Tensor]], scan: Volume, spec: I
             "largest_change_of_a_similarity": float(np.abs(near - first).max()),
             "smallest_gap_of_two_similarities": float(np.diff(np.sort(first)).min()),
         }
-    return {"boxes": CROPS, "input": list(small.shape or ()), "forms": found}
+    return {
+        "boxes": CROPS,
+        "boxes_of_the_other_scan": CROPS // 5,
+        "share_whose_nearest_box_is_of_its_own_scan": near_own,
+        "input": list(small.shape or ()),
+        "forms": found,
+    }
+
+
+def nearest_of_own(one: np.ndarray, other: np.ndarray) -> float:
+    """Share of the rows of two groups whose nearest other row, after centering, is of their own group."""
+    every = np.concatenate([one, other])
+    every = every - every.mean(0)
+    every /= np.linalg.norm(every, axis=1, keepdims=True)
+    near = every @ every.T
+    np.fill_diagonal(near, -2)
+    group = np.arange(len(every)) < len(one)
+    return float((group[near.argmax(1)] == group).mean())
 
 
 def reference_network(calibration: Tensor) -> nn.Module:
@@ -144,6 +173,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--size", type=int, nargs=3, default=MERLIN_INPUT.shape)
     parser.add_argument("--trunk", choices=TRUNKS, help="real weights by name; needs --scans")
+    parser.add_argument("--forms", nargs="+", help="only these forms beside merlin-vlm; default: all")
     parser.add_argument("--scans", nargs=2, metavar=("PROBE", "HELD_OUT"))
     args = parser.parse_args()
     warnings.simplefilter("ignore")  # the published code checkpoints without gradients, and says so each time
@@ -163,7 +193,7 @@ def main() -> None:
         scans = [radvlm.load_volume(path) for path in args.scans]
         held_out = scans[1]
         images = [prepare(scan, spec).tensor for scan in scans]
-        probes = [images[0], prepare(make_phantom(PhantomSpec(seed=1)).volume, spec).tensor]
+        probes = [images[0], images[0].flip(2)]
         reference = published_network(state)
         encoder = trunk_encoder(state, PUBLISHED_SHAPE, args.trunk)
         encoder.spec = spec
@@ -175,11 +205,14 @@ def main() -> None:
             "encoder, not folded": lambda x: encoder(x).pooled,
             "default (folded, float32)": lambda x: folded(x).pooled,
         }
-        built = {
-            "openvino float32": accelerate(encoder, backend="openvino", cache_folder=cache),
-            "torch bfloat16": accelerate(encoder, **bf16),
-            "openvino bfloat16": accelerate(encoder, backend="openvino", cache_folder=cache, **bf16),
+        makers: dict[str, Callable[[], Any]] = {
+            "openvino float32": lambda: accelerate(encoder, backend="openvino", cache_folder=cache),
+            "torch bfloat16": lambda: accelerate(encoder, **bf16),
+            "openvino bfloat16": lambda: accelerate(encoder, backend="openvino", cache_folder=cache, **bf16),
         }
+        wanted = {"merlin-vlm", *(args.forms or (*forms, *makers))}
+        built = {name: make() for name, make in makers.items() if name in wanted}
+        forms = {name: form for name, form in forms.items() if name in wanted}
         for name, fast in built.items():
             forms[name] = lambda x, fast=fast: fast(x).pooled  # type: ignore[misc]
         best: dict[str, list[float]] = {}
@@ -195,7 +228,11 @@ def main() -> None:
                     best[name] = [min(old[0], wall), min(old[1], cpu)]
                 print(f"round {number} {name:28} wall {wall:6.2f} s cpu {cpu:6.2f} s", flush=True)
             load.append(os.getloadavg()[0])
-        ranked = {} if held_out is None else rankings({n: f for n, f in forms.items() if n in RANKED}, held_out, spec)
+        ranked = (
+            {}
+            if held_out is None
+            else rankings({n: f for n, f in forms.items() if n in RANKED}, held_out, scans[0], spec)
+        )
     rows = [row(name, best, vectors) for name in forms]
     checks = {
         name: {**vars(fast.check), "passes": all(vars(fast.check)[key] >= low for key, low in limits.items())}
@@ -218,13 +255,26 @@ def main() -> None:
             "self_checks": checks,
             "self_check_limits": limits,
             **({"held_out": ranked} if ranked else {}),
+            "processor_has": instructions(),
             "targets": {
-                f"default at least {targets['default']} times": faster["default (folded, float32)"]
-                >= targets["default"],
-                f"with the extra at least {targets['extra']:g} times": faster["openvino bfloat16"] >= targets["extra"],
+                f"{name} at least {least:g} times": faster[name] >= least
+                for name, least in (
+                    ("default (folded, float32)", targets["default"]),
+                    ("openvino bfloat16", targets["extra"]),
+                )
+                if name in faster
             },
         },
     )
+
+
+def instructions() -> list[str]:
+    """Which instructions for reduced precision the processor has; without them such forms are slower than float32."""
+    path = Path("/proc/cpuinfo")
+    flags = (
+        next((line for line in path.read_text().splitlines() if line.startswith("flags")), "") if path.exists() else ""
+    )
+    return [name for name in ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8") if name in flags]
 
 
 def row(name: str, best: dict[str, list[float]], vectors: dict[str, list[Tensor]]) -> dict[str, Any]:

@@ -96,3 +96,10 @@ def reads_scans(index: ReportIndex) -> bool:
     from radvlm.retrieve import embedder
 
     return index.embedder is not None and embedder.reads_scans(index.embedder)
+
+
+def reads_text(index: ReportIndex) -> bool:
+    """Whether the encoder of an index has a text side."""
+    from radvlm.retrieve import embedder
+
+    return index.embedder is not None and embedder.reads_text(index.embedder)

@@ -103,10 +103,13 @@ def test_what_it_does_not_offer_says_so(state: dict[str, Tensor], volume: Volume
 
 
 @pytest.mark.slow
-def test_an_index_of_scans_needs_no_text(state: dict[str, Tensor], volume: Volume, tmp_path: Path) -> None:
+def test_an_index_of_scans_needs_no_text(
+    state: dict[str, Tensor], volume: Volume, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Levels of text are refused with the remedy before anything is embedded; scans are found by scans."""
     from radvlm.retrieve import IndexSettings, Record, ReportIndex, SearchOptions
     from radvlm.workflows.open_index import model_embedder, opened
+    from radvlm.workflows.prior_reports import find_priors
 
     torch.save(state, tmp_path / "mine.pt")
     model = MerlinTrunkModel.load(tmp_path / "mine.pt", spec=SMALL, shape=SMALL_SHAPE)
@@ -125,6 +128,9 @@ def test_an_index_of_scans_needs_no_text(state: dict[str, Tensor], volume: Volum
             assert [hit.record for hit in found.hits] == [name]
         with pytest.raises(InputError):
             index.search("effusion")
+        monkeypatch.setattr("radvlm.workflows.prior_reports.query_words", lambda findings: [("effusion", "")])
+        told = find_priors(index, volume, (), search=SearchOptions(patient_not_indexed=True))
+        assert [asked.words for asked in told.asked] == ["the scan itself"]
 
 
 def test_a_damaged_file_is_no_trunk(state: dict[str, Tensor], tmp_path: Path) -> None:
