@@ -156,9 +156,14 @@ def test_the_report_says_it_and_its_sentences_are_verified():
     scan, masks = _scan(PLAIN | {"pancreas": 8}, changes)
     report = generate_report(scan, segmentation=masks, patient=Patient(sex="F", age_years=50))
     said = [s.text for s in report.sentences]
-    assert sum(text.startswith("Focus of high attenuation in the left kidney, ") for text in said) == 2
+    assert (
+        sum(text.startswith("Focus of high attenuation in the interpolar region of the left kidney, ") for text in said)
+        == 2
+    )
     assert sum(text.startswith("Area of low attenuation in the liver, ") for text in said) == 2
     assert any(text.startswith("Parenchymal attenuation in the range of tissue mixed with fat, ") for text in said)
+    assert any(text.startswith("Pancreas: parenchymal attenuation in the range of tissue mixed") for text in said)
+    assert "urinary stones other than dense foci of the kidneys" in report.text
     first = next(s.text for s in report.sentences if s.section == "impression")
     assert first.startswith("Focus of gas in the portal vein, ")
     again = Measurements.from_json(report.measurements.to_json())
