@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from radvlm.compose.anatomy_sentences import contact_sentences, vertebra_sentences
+from radvlm.compose.bare_sentences import bare_sentences
 from radvlm.compose.disease_sentences import disease_sentences
 from radvlm.compose.focus_sentences import focus_sentences
 from radvlm.compose.lesions import cited, group_sentence, is_unmeasured, lesion_groups, own_assessments, unmeasured_text
@@ -85,7 +86,7 @@ def _technique(findings: Sequence[Finding], style: Style) -> list[Sentence]:
                 text = f"Slice spacing {spacing_text(spacing.value)}, {finding.category}."
         if text:
             sentences.append(Sentence(text, "technique", (finding, *also)))
-    return sentences
+    return [*sentences, *bare_sentences("technique", findings, style)]
 
 
 def _coverage_text(finding: Finding) -> str:
@@ -112,6 +113,7 @@ def _section(section: str, findings: Sequence[Finding], judged: Sequence[Citable
     else:
         told = any(f.kind == "low_attenuation_organ" for f in findings)  # its sentence says the attenuation
         sentences += _organs(section, tops, attached, replace(style, attenuation=style.attenuation and not told))
+    sentences += bare_sentences(section, findings, style)
     sentences += _not_seen(section, findings)
     said = {f.id for s in sentences for f in s.findings}
     phase_said = False

@@ -32,6 +32,7 @@ from radvlm.interpret.assess import (
     stand_alone,
     unassessed,
 )
+from radvlm.interpret.bare_scan import bare_scan
 from radvlm.interpret.diseases import DISSECTION, diseases, is_disease_or_device
 from radvlm.interpret.foci import dense_foci_looked_for, foci
 from radvlm.interpret.pancreas import pancreas_outcomes
@@ -101,6 +102,7 @@ def interpret(
     judged = _judge(case)
     found = [
         *_scan(case),
+        *bare_scan(case),
         *_organs(case, survey, judged),
         *_lesions(case, judged),
         *_unmeasured(case),

@@ -224,7 +224,7 @@ def _focus(
     points = _points(geometry, placed + start)
     voxels = np.isin(numbered, [r.value for r in regions])
     region, voxels = _region(segmentation, kind, name, box, voxels)
-    numbers = (
+    numbers: tuple[Measurement, ...] = (
         Measurement(
             "diameter", diameter, "longest 3D caliper", max(geometry.spacing_mm), region.id, points, slice_index=middle
         ),

@@ -59,8 +59,8 @@ def test_the_impression_has_one_line_for_both_sides(both: Report) -> None:
     (said,) = (s for s in both.impression if "high attenuation" in s.text)
     assert said.text == (
         "Two foci of high attenuation in the right kidney, volume 0.2 mL; the largest 7 mm (measurement error 3 mm) at "
-        "the level of L1, 428 HU, peak 600 HU; one in the lower pole of the left kidney, 9 mm (measurement error 3 mm), "
-        "542 HU, peak 1092 HU."
+        "the level of L1, 428 HU, peak 600 HU; one in the lower pole of the left kidney, 9 mm (measurement error 3 mm)"
+        ", 542 HU, peak 1092 HU."
     )
     assert {r.structure for r in said.regions} == {"kidney_right", "kidney_left"}
     for true, false in (
