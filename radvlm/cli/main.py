@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from radvlm.cli import calibrate, compare, evaluate, index, information, measure, models, report, train
 from radvlm.cli.arguments import refuse_empty_words, require_output, with_negative_slopes
 from radvlm.cli.option_words import in_options
+from radvlm.cli.parser import CommandParser
 from radvlm.errors import RadvlmError
 from radvlm.version import __version__
 
@@ -23,7 +24,7 @@ EXIT_ERROR = 2
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser with every command; building it imports nothing heavy."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="radvlm",
         description="From a CT scan and its masks to a grounded structured report. "
         "Research software, not a medical device.",

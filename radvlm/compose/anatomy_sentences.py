@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from radvlm.compose.lesions import size_text
 from radvlm.types.anatomy import structure
 from radvlm.types.finding import Assessment, Finding, Status
+from radvlm.types.phrases import joined
 from radvlm.types.report import Sentence
 from radvlm.wording.numbers import hu_text, length_text, rounded
 from radvlm.wording.structure_names import be, level_runs, place, structure_list
@@ -64,6 +65,19 @@ def _loss_text(judged: Assessment) -> str:
     return f"{rounded(judged.measurements[0].value, '1')} percent"
 
 
+def _levels_with_losses(judged: Sequence[tuple[Finding, Assessment]]) -> str:
+    """``T4 and T7 (height loss 15 percent) and L5 (17 percent)``: downward, neighbors of one loss together."""
+    runs: list[tuple[str, list[str]]] = []
+    for finding, assessment in judged:
+        loss = _loss_text(assessment)
+        if runs and runs[-1][0] == loss:
+            runs[-1][1].append(finding.site)
+        else:
+            runs.append((loss, [finding.site]))
+    named = [(level_runs(sites), loss) for loss, sites in runs]
+    return joined([f"{levels} ({'' if n else 'height loss '}{loss})" for n, (levels, loss) in enumerate(named)])
+
+
 def vertebra_sentences(findings: Sequence[Finding]) -> list[Sentence]:
     """Vertebrae of preserved height in one sentence, those in doubt by their loss, and the attenuation of L1."""
     sentences = []
@@ -71,15 +85,18 @@ def vertebra_sentences(findings: Sequence[Finding]) -> list[Sentence]:
     heights = [(f, a) for f, a in judged if a.kind == "vertebral_height_loss"]
     preserved = [(f, a) for f, a in heights if a.status is Status.ABSENT]
     doubtful = [(f, a) for f, a in heights if a.status is Status.INDETERMINATE and not a.headline]
-    alike = dict.fromkeys((a.category, _loss_text(a)) for _, a in doubtful)
-    grouped = [(preserved, "")]
-    grouped += [([x for x in doubtful if (x[1].category, _loss_text(x[1])) == key], key[1]) for key in alike]
-    for kept, loss in grouped:
-        if kept:
-            word = "Vertebra" if len(kept) == 1 else "Vertebrae"
-            text = f"{word} {level_runs(f.site for f, _ in kept)} {be(len(kept) > 1)} {kept[0][1].category}"
-            text += f" (height loss {loss})." if loss else "."
-            sentences.append(Sentence(text, "bones", (*(f for f, _ in kept), *(a for _, a in kept))))
+    grouped = [preserved]
+    grouped += [[x for x in doubtful if x[1].category == key] for key in dict.fromkeys(a.category for _, a in doubtful)]
+    for kept in filter(None, grouped):
+        word = "Vertebra" if len(kept) == 1 else "Vertebrae"
+        losses = dict.fromkeys(_loss_text(a) for _, a in kept if a.status is Status.INDETERMINATE)
+        levels, tail = level_runs(f.site for f, _ in kept), ""
+        if len(losses) > 1:
+            levels = _levels_with_losses(kept)
+        elif losses:
+            tail = f" (height loss {next(iter(losses))})"
+        text = f"{word} {levels} {be(len(kept) > 1)} {kept[0][1].category}{tail}."
+        sentences.append(Sentence(text, "bones", (*(f for f, _ in kept), *(a for _, a in kept))))
     for finding, density in judged:
         value = density.measurement("trabecular_hu")
         if density.kind == "bone_density" and value is not None and density.category:

@@ -19,8 +19,11 @@ def is_focus(finding: Citable) -> bool:
     return finding.kind in FOCUS_KINDS and finding.source is Source.VOXELS and finding.status is Status.PRESENT
 
 
-def focus_text(finding: Citable, style: Style) -> str:
-    """What and where; size and attenuation of the only one, or the volume of several with those of the largest."""
+def focus_text(finding: Citable, style: Style, is_brief: bool = False) -> str:
+    """What and where; size and attenuation of the only one, or the volume of several with those of the largest.
+
+    ``is_brief`` is the impression, where no heading names the organ.
+    """
     diameter, volume, mean = (finding.measurement(q) for q in ("diameter", "volume", "mean_hu"))
     tissue = finding.measurement("parenchyma_hu")
     link = "of" if finding.category.endswith(" wall") else "in"
@@ -28,7 +31,8 @@ def focus_text(finding: Citable, style: Style) -> str:
     several = 0 if count is None else round(count.value)
     parts = [f"{finding.category} {link} the {structure(finding.site).words}"]
     if tissue is not None:
-        parts = [f"parenchymal {finding.category}", hu_text(tissue.value)]  # the heading names the organ
+        organ = f"{structure(finding.site).words}: " if is_brief else ""
+        parts = [f"{organ}parenchymal {finding.category}", hu_text(tissue.value)]
     elif several > 1 and volume is not None and diameter is not None:
         parts[0] = f"{number_word(several)} {parts[0]}"
         parts.append(f"volume {volume_text(volume.value)}; the largest {length_text(diameter.value, style)}")

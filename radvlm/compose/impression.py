@@ -15,7 +15,7 @@ from radvlm.types.finding import Assessment, Citable, Finding, Source, Status
 from radvlm.types.phrases import joined
 from radvlm.types.report import Sentence
 from radvlm.types.urgency import Urgency, importance
-from radvlm.wording.numbers import length_text, rounded
+from radvlm.wording.numbers import length_text, rounded, volume_text
 from radvlm.wording.sentences import capital
 from radvlm.wording.structure_names import be, is_plural_word, part_words, structure_list
 from radvlm.wording.style import Style
@@ -34,7 +34,8 @@ _URGENT = importance(Urgency.HOURS)
 
 
 def impression(findings: Sequence[Finding], style: Style) -> list[Sentence]:
-    """``style.impression_items`` sentences at most, and all that is critical or urgent, which takes no place.
+    """``style.impression_items`` sentences at most, and all that must be told: critical and urgent findings, which take
+    no place, and those that somebody must know of within days (ACR category 3), which take theirs first.
 
     The last ones say what limits the examination, and name what is written out in the body of the report only.
     What only a model saw stands among the rest by importance, and takes no place of a measured finding of ``days`` or
@@ -57,20 +58,24 @@ def impression(findings: Sequence[Finding], style: Style) -> list[Sentence]:
     items = _one_each(items)
     unseen = [f for f in findings if f.kind == "abnormality" and f.category == "organs and lesions"]
     limits = [_not_judged(unseen[0])] if unseen else _limits(findings)
-    places = max(style.impression_items - len(limits), 1)
     both = [*((n, n, s) for n, s in items), *((min(n, _OF_DAYS - 1), n, s) for n, s in headlines(everything))]
     both = sorted(both, key=lambda item: -item[0])
-    others = [s for _, n, s in both if n < _URGENT]
-    cut = others[places:]
+    must = [s for _, n, s in both if _OF_DAYS <= n < _URGENT and s.findings[0].status is Status.PRESENT]
+    others = [s for _, n, s in both if n < _URGENT and s not in must]
+    places = style.impression_items - len(limits) - len(must)
+    least = 0 if must or limits else 1
+    cut = others[max(places, least) :]
     further: list[Sentence] = []
     if any(s.findings[0].source is not Source.MODEL for s in cut):
-        cut = others[max(places - 1, 1) :]
-        further = [_further([s for s in cut if s.findings[0].source is not Source.MODEL])]
+        cut = others[max(places - 1, least) :]
+        cut = cut if len(cut) > 1 else []  # a line that names one finding is as long as the finding
+        told = [s for s in cut if s.findings[0].source is not Source.MODEL]
+        further = [_further(told)] if told else []
     left_out = {id(s) for s in cut}
     kept = [s for _, _, s in sorted(both, key=lambda item: -item[1]) if id(s) not in left_out]
     if kept:
         return [*kept, *limits, *further]
-    chosen = [*limits, *pertinent_absences(everything), *_nothing_abnormal(findings)]
+    chosen = [*limits, *pertinent_absences(everything), *_nothing_abnormal(findings, bool(unseen))]
     return chosen[: style.impression_items] or _last_resort(findings)
 
 
@@ -103,7 +108,7 @@ def _headline(said: Citable, holder: Finding, findings: Sequence[Finding], style
     if isinstance(said, Finding) and is_disease_or_device(said):
         return Sentence(disease_text(said, style, is_brief=True), "impression", (said,))
     if is_focus(said):
-        return Sentence(focus_text(said, style), "impression", (said,))
+        return Sentence(focus_text(said, style, is_brief=True), "impression", (said,))
     text = headline_words(said)
     if said.measurements and not twin and not said.says_value:
         value = quantity_text(said, style)
@@ -115,6 +120,9 @@ def _headline(said: Citable, holder: Finding, findings: Sequence[Finding], style
         text += f" ({value})"
     organs = [f for f in findings if f.kind == "organ" and f.status is Status.PRESENT]
     seen = [f for f in organs if said.regions and (f is holder or f.site == twin)]
+    volumes = [(structure(f.site).side, m) for f in seen if twin and (m := f.measurement("volume")) is not None]
+    if len(volumes) == 2 and said.measurements[0].quantity == "volume":
+        text += f" ({', '.join(f'{side} {volume_text(m.value)}' for side, m in volumes)})"
     return Sentence(capital(text) + ".", "impression", (said, *seen))
 
 
@@ -131,8 +139,11 @@ def _limits(findings: Sequence[Finding]) -> list[Sentence]:
     return [Sentence(text, "impression", (coverage, *cut))]
 
 
-def _nothing_abnormal(findings: Sequence[Finding]) -> list[Sentence]:
-    """What was judged and found within its limits, and which lesions were searched for; else what was not judged."""
+def _nothing_abnormal(findings: Sequence[Finding], is_unseen: bool) -> list[Sentence]:
+    """What was judged and found within its limits, and which lesions were searched for; else what was not judged.
+
+    ``is_unseen``: no masks were given, which is said once.
+    """
     sizes = [
         (f, a)
         for f in findings
@@ -149,7 +160,8 @@ def _nothing_abnormal(findings: Sequence[Finding]) -> list[Sentence]:
         text = capital("; ".join(parts)) + "."
         sentences.append(Sentence(text, "impression", tuple(item for pair in sizes for item in pair)))
     sentences += _denied(findings)
-    sentences = sentences or _measured_only(findings)
+    if not sentences and not is_unseen:
+        sentences = _measured_only(findings)
     lesions = [
         f
         for f in findings
@@ -158,7 +170,7 @@ def _nothing_abnormal(findings: Sequence[Finding]) -> list[Sentence]:
         and f.category
         and f.reason.startswith("no mask of such lesions")
     ]
-    if lesions and not any(f.category == "organs and lesions" for f in findings):
+    if lesions:
         lesions.sort(key=lambda f: _ASKED.index(f.kind) if f.kind in _ASKED else len(_ASKED))
         first = lesions[:4]
         words = joined([f.category for f in first])

@@ -136,18 +136,18 @@ def _group_text(group: LesionGroup, style: Style) -> str:
     if len(lesions) == 1:
         return capital(_single(lesions[0], group, style)) + "."
     words = noun(lesions[0].kind, 2)
-    if len(lesions) > style.count_up_to and lesions[0].kind in lexicon().without_size:
-        return f"{_many(len(lesions))} {words}."
-    if len(lesions) > style.count_up_to:
-        return f"{_many(len(lesions))} {_shared_attenuation(group)}{words}, {_largest(group, style, False)}."
-    if lesions[0].kind in lexicon().without_size:
+    count = capital(number_word(len(lesions)))
+    graded = any(_details(x, group, style, True, True) for x in lesions)
+    if lesions[0].kind in lexicon().without_size and (not graded or len(lesions) > style.count_up_to):
         places = [place(lesion, words) for lesion in lesions]
         if all(p.startswith("at ") for p in places) and len(set(places)) == len(places):
-            return f"{capital(number_word(len(lesions)))} {words} at {joined([p.removeprefix('at ') for p in places])}."
-        return f"{capital(number_word(len(lesions)))} {words}."
+            return f"{count} {words} at {joined([p.removeprefix('at ') for p in places])}."
+        return f"{count} {words}."
+    if len(lesions) > style.count_up_to:
+        return f"{count} {_shared_attenuation(group)}{words}, {_largest(group, style, False)}."
     shared = _shared_attenuation(group)
     items = "; ".join(_item(x, group, style, bool(shared)) for x in lesions)
-    return f"{capital(number_word(len(lesions)))} {shared}{words}: {items}."
+    return f"{count} {shared}{words}: {items}."
 
 
 def _shared_attenuation(group: LesionGroup) -> str:
@@ -161,7 +161,8 @@ def _item(lesion: Finding, group: LesionGroup, style: Style, shared: bool) -> st
     where = place(lesion, noun(lesion.kind, 2))
     size = size_text(lesion, style)
     text = f"{size} {where}".strip() or "one more"
-    return ", ".join([text, *_details(lesion, group, style, shared, False)])
+    brief = lesion.kind in lexicon().without_size
+    return ", ".join([text, *_details(lesion, group, style, shared, brief)])
 
 
 def _many(count: int) -> str:
@@ -172,7 +173,8 @@ def _largest(group: LesionGroup, style: Style, brief: bool) -> str:
     lesion = group.lesions[0]
     size = size_text(lesion, style)
     where = place(lesion, noun(lesion.kind, 2))
-    text = f"the largest {size} {where}".rstrip()
+    by = " by short axis" if size_quantities(lesion.kind)[0] == "short_axis" and " x " in size else ""
+    text = f"the largest{by} {size} {where}".rstrip()
     return ", ".join([text, *_details(lesion, group, style, bool(_shared_attenuation(group)), brief)])
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from radvlm.compose.anatomy_sentences import contact_sentences, vertebra_sentences
+from radvlm.compose.bare_sentences import bare_sentences
 from radvlm.compose.disease_sentences import disease_sentences
 from radvlm.compose.focus_sentences import focus_sentences
 from radvlm.compose.lesions import cited, group_sentence, is_unmeasured, lesion_groups, own_assessments, unmeasured_text
@@ -25,7 +26,7 @@ from radvlm.wording.numbers import hu_text, length_text, named_number, rounded, 
 from radvlm.wording.sentences import capital
 from radvlm.wording.structure_names import be, level_runs, part_words, structure_list
 from radvlm.wording.style import Style
-from radvlm.wording.vocabulary import base_name, base_words, lexicon, noun, plural
+from radvlm.wording.vocabulary import base_name, base_words, is_kind_of, lexicon, noun, plural
 
 #: Sections whose heading names the organ, so that its sentences need no subject.
 _SINGLE = {"liver": "liver", "spleen": "spleen", "pancreas": "pancreas"}
@@ -85,7 +86,7 @@ def _technique(findings: Sequence[Finding], style: Style) -> list[Sentence]:
                 text = f"Slice spacing {spacing_text(spacing.value)}, {finding.category}."
         if text:
             sentences.append(Sentence(text, "technique", (finding, *also)))
-    return sentences
+    return [*sentences, *bare_sentences("technique", findings, style)]
 
 
 def _coverage_text(finding: Finding) -> str:
@@ -112,6 +113,7 @@ def _section(section: str, findings: Sequence[Finding], judged: Sequence[Citable
     else:
         told = any(f.kind == "low_attenuation_organ" for f in findings)  # its sentence says the attenuation
         sentences += _organs(section, tops, attached, replace(style, attenuation=style.attenuation and not told))
+    sentences += bare_sentences(section, findings, style)
     sentences += _not_seen(section, findings)
     said = {f.id for s in sentences for f in s.findings}
     phase_said = False
@@ -209,10 +211,10 @@ def _organs(section: str, tops: Sequence[Finding], attached: dict[str, list[Find
         else:
             (cut if finding.cut_by else complete).append(finding)
     sentences += _pairs(section, tops, style)
-    for held, state in ((complete, "included in the scan"), (cut, "incompletely imaged")):
+    for held, state, is_short in _listed(complete, cut):
         if held:
             words, many = structure_list(f.site for f in held)
-            if len({base_words(structure(f.site)) for f in held}) > _LONGEST_LIST[state]:
+            if is_short:
                 kinds = {structure(f.site).kind for f in held}
                 other = "other " if sentences else ""
                 words, many = f"the {other}segmented {'vessels' if kinds == {'vessel'} else 'structures'}", True
@@ -221,6 +223,18 @@ def _organs(section: str, tops: Sequence[Finding], attached: dict[str, list[Find
             if state == "incompletely imaged" and style.is_full and style.attenuation:
                 sentences += _attenuation_of_cut(section, held)
     return sentences
+
+
+def _listed(complete: Sequence[Finding], cut: Sequence[Finding]) -> list[tuple[Sequence[Finding], str, bool]]:
+    """Structures, what is said of their extent, and whether they are "the other segmented ones".
+
+    Those that are said without names come last, and never both: beside the names of the ones that are cut.
+    """
+    rows = [(complete, "included in the scan"), (cut, "incompletely imaged")]
+    long = [len({base_words(structure(f.site)) for f in held}) > _LONGEST_LIST[state] for held, state in rows]
+    if long[0] and cut:
+        return [(cut, rows[1][1], False), (complete, rows[0][1], True)]
+    return [(held, state, is_long) for (held, state), is_long in zip(rows, long, strict=True)]
 
 
 def _normal_twins(
@@ -343,11 +357,16 @@ def _difference(section: str, finding: Finding, judged: Sequence[Assessment], st
 def _pairs(section: str, tops: Sequence[Finding], style: Style) -> list[Sentence]:
     """Verdicts on two organs together, such as asymmetric kidneys."""
     sentences = []
+    judged: dict[tuple[str, str], list[Assessment]] = {}
     for verdict in (a for f in tops for a in f.assessments if a.twin and a.category and a.section == section):
-        organs = [f for f in tops if f.site in (verdict.site, verdict.twin)]
-        if len(organs) == 2 and (verdict.status is not Status.ABSENT or style.is_full):
+        if verdict.status is not Status.ABSENT or style.is_full:
+            judged.setdefault((verdict.site, verdict.twin), []).append(verdict)
+    for pair, verdicts in judged.items():
+        organs = [f for f in tops if f.site in pair]
+        if len(organs) == 2:  # "symmetric in length and asymmetric in volume"
             words, many = structure_list((f.site for f in organs), pair="the")
-            sentences.append(Sentence(f"{capital(words)} {be(many)} {verdict.category}.", section, (*organs, verdict)))
+            said = " and ".join(v.category for v in verdicts)
+            sentences.append(Sentence(f"{capital(words)} {be(many)} {said}.", section, (*organs, *verdicts)))
     return sentences
 
 
@@ -368,12 +387,12 @@ def _bones(tops: Sequence[Finding], attached: dict[str, list[Finding]]) -> list[
     grouped = len(ribs) > 1
     if not grouped:
         others = sorted([*others, *ribs], key=lambda f: structure(f.site).rank)
-    for cut_state, state in ((False, "included in the scan"), (True, "incompletely imaged")):
-        held = [f for f in others if bool(f.cut_by) is cut_state]
-        here = ribs if grouped and any(f.cut_by for f in ribs) is cut_state else []
+    whole, cut = ([f for f in others if bool(f.cut_by) is is_cut] for is_cut in (False, True))
+    for held, state, is_short in _listed(whole, cut):
+        here = ribs if grouped and any(f.cut_by for f in ribs) is (state == "incompletely imaged") else []
         if held or here:
             words, many = structure_list((f.site for f in held), first=_rib_words(here))
-            if len({base_words(structure(f.site)) for f in held}) > _LONGEST_LIST[state]:
+            if is_short:
                 words, many = f"the {'other ' if sentences else ''}segmented bones", True
             parts = tuple(p for f in held for p in attached.get(f.site, ()))
             sentences.append(Sentence(f"{capital(words)} {be(many)} {state}.", "bones", (*here, *held, *parts)))
@@ -418,15 +437,24 @@ def no_lesions(section: str, findings: Sequence[Finding]) -> list[Sentence]:
     for scope in dict.fromkeys(f.scope for f in absent):
         held = [f for f in absent if f.scope == scope]
         kinds = {f.kind for f in held}
-        words = []
+        words: dict[str, Finding | None] = {}
         for finding in held:
             row = structure(finding.kind)
             twin = any(base_name(k) == base_name(finding.kind) and k != finding.kind for k in kinds)
-            words.append(noun(row.name, 0, with_side=not twin))
+            word = noun(row.name, 0, with_side=not twin)
+            words[word] = words.get(word) or _covered_by(finding, findings)
+        others = {w: seen for w, seen in words.items() if seen is not None}
         where = {"": "", "imaged part": " in the imaged part", "imaged range": " in the imaged range"}[scope]
-        listed = joined(list(dict.fromkeys(words)), "or")
-        sentences.append(Sentence(f"No {listed} segmented{where}.", section, tuple(held)))
+        listed = joined([*(w for w in words if w not in others), *(f"other {w}" for w in others)], "or")
+        beside = {f.id: f for f in others.values()}
+        sentences.append(Sentence(f"No {listed} segmented{where}.", section, (*held, *beside.values())))
     return sentences
+
+
+def _covered_by(denied: Finding, findings: Sequence[Finding]) -> Finding | None:
+    """The lesion that is there and that the denied kind would name as well: a metastasis is a liver tumor."""
+    seen = (f for f in findings if f.status is Status.PRESENT and is_lesion_kind(f.kind))
+    return next((f for f in seen if is_kind_of(f.kind, denied.kind)), None)
 
 
 def _remaining(section: str, finding: Citable, style: Style) -> Sentence:

@@ -157,6 +157,8 @@ def require_writable_folder(folder: str | os.PathLike[str]) -> None:
             _refuse_unusable_name(path)
     except (OSError, ValueError) as error:  # ValueError: a NUL character in the path
         reason = getattr(error, "strerror", None) or str(error)
+        if isinstance(error, FileNotFoundError):  # the system has no file to make there, which it says so
+            reason = "it takes no new files"
         where = f"{path}: {nearest}: {reason}" if nearest != path else f"{path}: {reason}"
         raise FileFormatError("the output can be written", where, "Choose a folder that you may write to") from error
     if free < LEAST_FREE_BYTES:
@@ -187,7 +189,10 @@ def require_writable_file(path: str | os.PathLike[str]) -> None:
             f"{path}: there is no folder {target.parent.absolute()}",
             "Create the folder, or choose another",
         )
-    require_writable_folder(target.parent)
+    try:
+        require_writable_folder(target.parent)
+    except FileFormatError as error:
+        raise FileFormatError(error.rule, f"{path}: the folder {error.received}", error.remedy) from error
     try:
         _refuse_unusable_name(target)
     except (OSError, ValueError) as error:

@@ -48,6 +48,7 @@ NO_CT = "no CT was given, only masks"
 #: Why a diameter of the aorta is not that of its abdominal part.
 NO_ABDOMINAL_PART = "the abdominal aorta is not imaged"
 NO_ABDOMINAL_SECTION = "no section of the imaged part of the abdominal aorta is long and round enough to be measured"
+LOWER_END_MISSING = "the lower abdominal aorta is not imaged"
 LEVEL_UNKNOWN = "the level of the diameter is not known"
 KIDNEYS = ("kidney_right", "kidney_left")
 #: Kinds of structures that no sentence speaks of, so that their number stands where the judgement is listed.
@@ -186,6 +187,12 @@ def _spine_heights(case: Case) -> dict[str, float]:
 def _lowest_mm(case: Case, record: Record) -> float:
     box, geometry = record.region.box, case.measurements.geometry
     return min(float(geometry.to_world(corner)[2]) for corner in (box.start, [n - 1 for n in box.stop]))
+
+
+def _lower_end_missing(rule: Rule, case: Case, record: Record) -> bool:
+    """Whether the scan cuts the abdominal aorta above its fork, so that a number of it is that of the imaged part."""
+    is_cut = rule.applies_when.level == "abdominal" and "inferior" in record.cut_by
+    return is_cut and not _reaches_its_end(case, record)
 
 
 def _reaches_its_end(case: Case, record: Record) -> bool:
@@ -461,6 +468,8 @@ def _of_structure(rule: Rule, case: Case, name: str) -> Outcome:
     if reason is not None and (value is not None or rule.quantity != "diameter"):
         said = _still_said(rule, record, value)
         words = f"{rule.words} ({stated(said[0])})" if said and structure(name).kind in _WITHOUT_SENTENCE else ""
+        if reason in _WAITS_FOR and _lower_end_missing(rule, case, record):
+            reason = f"{reason}, and {LOWER_END_MISSING}"
         if said and rule.words.startswith("diameter of "):
             words = f"category of the {rule.words}"  # the diameter itself is told
         return not_assessed(rule, name, reason, words, said)
@@ -470,13 +479,8 @@ def _of_structure(rule: Rule, case: Case, name: str) -> Outcome:
     outcome = verdict.outcome
     if outcome.category is None or unmet_criterion(rule, record):
         return None
-    if (
-        rule.applies_when.level == "abdominal"
-        and outcome.status == "absent"
-        and "inferior" in record.cut_by
-        and not _reaches_its_end(case, record)
-    ):
-        reason = "the lower abdominal aorta is not imaged, and what is imaged is not dilated"
+    if outcome.status == "absent" and _lower_end_missing(rule, case, record):
+        reason = f"{LOWER_END_MISSING}, and what is imaged is not dilated"
         return not_assessed(rule, name, reason, measurements=(value,))
     return assessed(rule, verdict, name, (record,), (value,))
 
@@ -516,6 +520,8 @@ def apply_pair_rule(rule: Rule, case: Case) -> Outcome:
     reason = unmet_condition(rule, case, records)
     values = [value_of(rule, case, r) for r in records]
     missing = next((why for value, why in values if value is None), "")
+    if rule.quiet and (missing or reason is not None):
+        return None
     if missing or (reason is not None and not rule.applies_when.or_above):
         return not_assessed(rule, site, reason or missing)
     pair = tuple(value for value, _ in values if value is not None)

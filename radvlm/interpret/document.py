@@ -56,7 +56,8 @@ class (attenuation: 1 + the difference in HU / 100), a lesion by its size relati
 
 What is immediate or told within hours is always written out and headed "Critical" or "Urgent" in the impression ("if
 confirmed" where attenuation or a model alone shows it, or where it lies within the measurement error);
-`impression_items` counts the others, and what is left to the body of the report is named in the last line.
+what is certain and told within days is always written out too; `impression_items` counts it and the others, and what
+is left to the body of the report is named in the last line.
 
 Lesions, collections, diseases and devices, `days` where not listed:
 """

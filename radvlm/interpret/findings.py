@@ -32,6 +32,7 @@ from radvlm.interpret.assess import (
     stand_alone,
     unassessed,
 )
+from radvlm.interpret.bare_scan import bare_scan
 from radvlm.interpret.diseases import DISSECTION, diseases, is_disease_or_device
 from radvlm.interpret.foci import foci
 from radvlm.interpret.pancreas import pancreas_outcomes
@@ -71,6 +72,7 @@ _SPECK_ML = 0.113
 NOTHING_JUDGED = "abnormality"
 _NOTHING_TO_JUDGE = "no mask of a lesion was provided and no rule applies to the organs that were"
 _NO_MASKS = "no masks were given"
+_NO_LESION_MASK = "no mask of such lesions was provided"
 #: Measured and tabled, but no subject of a sentence: every scan cuts them, and no rule reads them.
 _TABLE_ONLY_KINDS = ("body", "cavity", "tissue")
 _HEADLINE_ORDER = ("long_axis", "short_axis", "volume", "mean_hu", "sd_hu", "contrast_to_host", "diameter_3d")
@@ -100,6 +102,7 @@ def interpret(
     judged = _judge(case)
     found = [
         *_scan(case),
+        *bare_scan(case),
         *_organs(case, survey, judged),
         *_lesions(case, judged),
         *_unmeasured(case),
@@ -113,6 +116,7 @@ def interpret(
         *_not_searched(case, survey, judged.is_fracture_told),
     ]
     if not measurements.masks_given:
+        found = [replace(f, reason=_NO_MASKS) if f.reason in (NO_MASK, _NO_LESION_MASK) else f for f in found]
         found.append(unassessed(NOTHING_JUDGED, "", "technique", "organs and lesions", _NO_MASKS))
     elif not any(map(_says_something, found)):
         found.append(unassessed(NOTHING_JUDGED, "", "technique", "abnormalities", _NOTHING_TO_JUDGE))
@@ -562,7 +566,7 @@ def _not_searched(case: Case, survey: Survey, is_fracture_told: bool) -> list[Fi
         section, words = structure(lesion.masks[0]).section, lesion.partly if partly else lesion.words
         if _FRACTURE in lesion.masks and is_fracture_told:
             words = lesion.partly
-        found.append(unassessed(lesion.id, hosts[0], section, words, "no mask of such lesions was provided"))
+        found.append(unassessed(lesion.id, hosts[0], section, words, _NO_LESION_MASK))
     for item in case.rules.unmeasured:
         present = [name for name in item.when_present if numbers.structure(name) is not None]
         if present:

@@ -9,12 +9,12 @@ from radvlm.types.scan_measurements import FOCUS_WORDS, Focus
 from radvlm.types.urgency import Urgency, importance
 
 #: Gas in an organ or the portal vein is told within hours (of bowel ischemia or an abscess it may be the only sign), a
-#: large low area within days, a dense focus in the report; the others stay out of the impression.
+#: large low area within days, a dense focus and an organ mixed with fat in the report; calcium is no headline.
 URGENCY = {
     "high_attenuation_focus": Urgency.INCIDENTAL,
     "gas_focus": Urgency.HOURS,
     "low_attenuation_area": Urgency.DAYS,
-    "low_attenuation_organ": Urgency.NONE,
+    "low_attenuation_organ": Urgency.INCIDENTAL,
     "wall_calcium": Urgency.NONE,
     "calcium_focus": Urgency.NONE,
 }

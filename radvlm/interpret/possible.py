@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from radvlm.interpret.rules import Rule, RuleClass
 from radvlm.types.finding import ClassLimits
@@ -17,6 +18,8 @@ from radvlm.types.phrases import joined
 from radvlm.types.urgency import Urgency, importance
 from radvlm.wording.numbers import as_printed, printed_step, rounded
 
+#: Words of a class that say no more than on which side of a limit a number is.
+_PLAIN = ("above", "below", "between", "not", "wider", "larger", "over", "under")
 _SERIOUS = {"absent": 0, "indeterminate": 1, "present": 2}
 
 
@@ -97,7 +100,7 @@ def class_within(rule: Rule, found: Sequence[RuleClass], own: RuleClass, number:
     """The class that stands for all possible ones: itself where they say the same, else one whose words are hedged.
 
     Degrees of a disease begin with the least ("at least ectatic"); where one of the classes is ordinary, that of the
-    printed value comes first and what else is possible after a "but". The status is open where the statuses differ.
+    printed value comes first, and then the limit that it is near. The status is open where the statuses differ.
     Urgency is that of the most serious class; but where the printed value is ordinary, what is merely possible reaches
     the impression only if it must be known within days and its limit is within a quarter of the error, so that a
     normal artery on a coarse grid does not.
@@ -110,27 +113,26 @@ def class_within(rule: Rule, found: Sequence[RuleClass], own: RuleClass, number:
     if base.category is None and (rule.detail or all(o.category is None for o in others)):
         return base
     within = f"within {number.error_words(below=found[0] is not own, above=found[-1] is not own)}"
+    where = within  # what follows a headline
     words = either([o.doubt or o.category for o in others if o.category])
     heads = [o.headline for o in others if o.headline]
     statuses = {c.status if c.category is not None else "absent" for c in found}
     if base.category is None:
         category = f"possibly {words}, {within}"
     elif any(c.status == "absent" for c in found):
-        rest = [c for c in found if (c.category, c.status) != (own.category, own.status)]
-        rest.sort(key=_seriousness, reverse=True)  # "aneurysmal or not dilated" cannot be read as neither
-        doubted = either([c.doubt or c.category or "" for c in rest])
-        category = f"{own.category}, but possibly {doubted} {within}"
+        where = f"{_near(rule, found, own, number)} {within}"
+        category = f"{own.category}, {where}"
     elif rule.graded:
         category = f"at least {base.category}, {words} {within}"
     else:
         first = base.category if "{value}" in base.category else base.doubt or base.category
         category = f"{either([first, *(o.doubt or o.category or '' for o in others)])}, {within}"
     if base.headline and rule.graded:
-        headline = f"at least {base.headline}, {words} {within}"
+        headline = f"at least {base.headline}, {words} {where}"
     elif base.headline:
-        headline = f"{either([base.headline, *heads])}, {within}"
+        headline = f"{either([base.headline, *heads])}, {where}"
     else:
-        headline = f"possible {either(heads)}, {within}" if heads else ""
+        headline = f"possible {either(heads)}, {where}" if heads else ""
     silent = is_ordinary(own) and not (rule.graded and _is_at_danger(found, own, number))
     return RuleClass(
         category=category,
@@ -139,6 +141,25 @@ def class_within(rule: Rule, found: Sequence[RuleClass], own: RuleClass, number:
         headline=headline,
         reason=f"a limit lies {within}",
     )
+
+
+def _near(rule: Rule, found: Sequence[RuleClass], own: RuleClass, number: Judged) -> str:
+    """``at or near the limit of 2.5 cm for ectatic``: the limits between the possible classes, in ascending order.
+
+    A limit beyond which more is said than "not so" is said with its class. One that scales with the body has no number.
+    """
+    at = next(n for n, c in enumerate(found) if c is own)
+    told: list[str] = []
+    for n, (lower, upper) in enumerate(pairwise(found)):
+        if (lower.category, lower.status) == (upper.category, upper.status) or lower.limit is None:
+            continue
+        beyond = upper if n >= at else lower
+        words = beyond.doubt or beyond.category or ""
+        named = beyond.status != "absent" and words and "{" not in words and words.split()[0] not in _PLAIN
+        limit = "" if rule.scale else amount(lower.limit, number.unit, number.step, in_cm=number.value >= 10)
+        told.append(" ".join(filter(None, (f"of {limit}" if limit else "", f"for {words}" if named else ""))))
+    told = list(dict.fromkeys(told))
+    return f"at or near the limit{'s' if len(told) > 1 else ''} {joined(told) if told else ''}".strip()
 
 
 def either(phrases: Sequence[str]) -> str:

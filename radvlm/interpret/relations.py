@@ -57,9 +57,11 @@ def _abutting(lesion: LesionMeasurements) -> str:
     ]
     touched.sort(key=lambda n: (-round(n.contact_mm2, 3), structure(n.structure).rank))
     names = list(dict.fromkeys(structure(n.structure).words for n in touched))[:MOST_NAMED]
-    if not names:
-        return ""
-    return f"abutting the {joined(names)}"
+    told: list[str] = []
+    for name in names:  # "the stomach, duodenum and segment III"
+        bare = name.startswith("segment ") or (told and not told[-1].startswith("segment "))
+        told.append(name if bare else f"the {name}")
+    return f"abutting {joined(told)}" if told else ""
 
 
 def _beside(lesion: LesionMeasurements, kind: str, words: str, *, is_detail: bool) -> Assessment:

@@ -27,7 +27,7 @@ DEFORMITIES = {
 }
 PRESERVED = "of preserved height"
 #: Of a vertebra that is lower by less than the limit, which its error reaches: said of all such ones together.
-DOUBTFUL = "lower than expected by less than the limit of Genant grade 1, which the measurement error does not exclude"
+DOUBTFUL = "below Genant grade 1, but within the measurement error of it"
 #: Of one whose error is as large as its loss, or larger than its grade is wide while no loss at all is possible too.
 UNGRADED = "of a height that cannot be graded on this grid"
 #: Two labels with a gap between them are farther apart than this many times the usual step: room for the missing one.

@@ -16,6 +16,8 @@ from radvlm.io.inflation import refuse_beyond_budget
 #: Members beyond this many are not looked at.
 MAX_MEMBERS = 20_000
 _PIECE = 2**20
+#: How an archive begins, and an empty one.
+_ZIP_STARTS = (b"PK\x03\x04", b"PK\x05\x06")
 
 
 def image_members(path: Path) -> list[str]:
@@ -33,6 +35,16 @@ def image_members(path: Path) -> list[str]:
                     if file.read(132)[128:] == b"DICM":
                         return []
         return sorted(images)
+
+
+def only_archive(path: Path) -> str | None:
+    """The name of the one member of an archive, where that is a zip archive again; None for every other archive."""
+    with parsing(path.name, "a zip archive can be opened"), zipfile.ZipFile(path) as archive:
+        infos = _members(archive, path)
+        if len(infos) != 1 or not infos[0].filename.lower().endswith(".zip"):
+            return None
+        with archive.open(infos[0]) as file:
+            return infos[0].filename if file.read(4) in _ZIP_STARTS else None
 
 
 @contextmanager

@@ -146,6 +146,29 @@ def _explicit_meta(content: bytes, start: int) -> bytes:
     return content[:start].replace(_DEFLATED, _EXPLICIT, 1)
 
 
+def require_all_pixels(dataset: Any, name: str) -> None:
+    """FileFormatError when pixels that are not compressed are fewer than the header states: the file was cut short.
+
+    So many frames, or parts of one, as are there are told, because NumberOfFrames may be what is wrong.
+    """
+    stated, held = pixel_bytes(dataset), len(dataset.PixelData or b"")
+    if held >= stated:
+        return
+    frames = max(1, int(dataset.get("NumberOfFrames") or 1))
+    if frames > 1:
+        whole = held // max(1, stated // frames)
+        raise FileFormatError(
+            "a file holds every frame that its header states",
+            f"{name}: NumberOfFrames is {frames}, and there are pixels of {whole}",
+            "It was cut short, or the number is wrong: copy or download it again",
+        )
+    raise FileFormatError(
+        "a slice holds every pixel that its header states",
+        f"{name}: cut short, {held} of {stated} bytes of pixels are there",
+        "Copy or download it again",
+    )
+
+
 def require_frame_as_stated(dataset: Any, number: int, name: str) -> None:
     """FileFormatError when a compressed frame is not of the size that the header states, before it is decoded.
 

@@ -49,12 +49,32 @@ PARSER_ERRORS = (
     BytesLengthException,
     InvalidDicomError,
 )
+#: What an error of a parser means to the person who passed the file; the first that fits.
+_REASONS: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
+    ((MemoryError,), "more memory is needed than there is"),
+    ((zipfile.BadZipFile, zlib.error), "its packed content is damaged"),
+    ((EOFError, struct.error, BytesLengthException), "it ends early, or its lengths are wrong"),
+    ((NotImplementedError,), "it is written in a way that no decoder here reads"),
+    ((InvalidDicomError,), "it has no DICOM header"),
+)
 _DIRECTORY_CLASS = "1.2.840.10008.1.3.10"
 #: Rows, Columns, position, orientation, pixel spacing, rescale: not readable means a damaged file. What else is not
 #: readable counts as absent.
 _ESSENTIAL = (0x00280010, 0x00280011, 0x00200032, 0x00200037, 0x00280030, 0x00281052, 0x00281053)
 _DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
 _EMPTY = "0 bytes"
+#: How files begin that have to be unpacked before they are read, and what they are.
+_PACKINGS = (
+    (b"\x1f\x8b", "packed with gzip"),
+    (b"PK\x03\x04", "a zip archive"),
+    (b"PK\x05\x06", "an empty zip archive"),
+    (b"BZh", "packed with bzip2"),
+    (b"\x28\xb5\x2f\xfd", "packed with zstd"),
+    (b"\xfd7zXZ", "packed with xz"),
+    (b"7z\xbc\xaf\x27\x1c", "a 7z archive"),
+    (b"Rar!", "a rar archive"),
+)
+_PACKED = frozenset(what for _, what in _PACKINGS)
 #: What a file is in place of its content -> how it is fetched.
 _REMEDIES = {kind.what: kind.remedy for kind in (LFS_POINTER, ANNEX_POINTER)}
 
@@ -119,13 +139,16 @@ class Found:
     """DICOM headers that were read, in the order of their paths, and what was left out (reason -> count).
 
     ``lost`` are names of files that are no DICOM, but are called as those beside them are; ``unfetched`` are links that
-    lead nowhere and pointers that stand, by their names, for images.
+    lead nowhere and pointers that stand, by their names, for images. ``packed`` are files that have to be unpacked
+    first, with what they are; ``closed`` says why folders could not be listed.
     """
 
     headers: list[tuple[DicomFile, Any]] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
     lost: list[str] = field(default_factory=list)
     unfetched: list[tuple[str, Unfetched]] = field(default_factory=list)
+    packed: list[tuple[str, str]] = field(default_factory=list)
+    closed: list[str] = field(default_factory=list)
 
 
 @contextmanager
@@ -138,12 +161,25 @@ def parsing(name: str, what: str = "a DICOM file can be parsed", remedy: str = "
         except RadvlmError:
             raise
         except PARSER_ERRORS as error:
-            reason = str(error).strip().splitlines()
             raise FileFormatError(
-                what,
-                f"{name}: {reason[0][:200] if reason else type(error).__name__}",
-                remedy or "The file is damaged; copy or download it again",
+                what, f"{name}: {_reason(error)}", remedy or "The file is damaged; copy or download it again"
             ) from error
+
+
+class Damage(ValueError):
+    """Damage that radvlm found itself and names in its own words; ``parsing`` passes them on."""
+
+
+def _reason(error: BaseException) -> str:
+    """What is wrong, in words of a reader: those of a parser are about its own insides, and stay in the traceback."""
+    if isinstance(error, Damage):
+        return str(error)
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    for kinds, words in _REASONS:
+        if isinstance(error, kinds):
+            return words
+    return "its content makes no sense"
 
 
 def read_headers(source: Path | Sequence[Path], tags: Sequence[str]) -> Found:
@@ -152,7 +188,7 @@ def read_headers(source: Path | Sequence[Path], tags: Sequence[str]) -> Found:
     Raises FileFormatError for a broken DICOM file, a missing file, or a damaged archive.
     """
     found, others = Found(), []
-    for file in _files(source, found.skipped):
+    for file in _files(source, found):
         reason = _not_dicom(file) if file.link is None else file.link.what
         if reason is not None:
             if file.name.lower().endswith(_DICOM_SUFFIXES) and file.link is None:
@@ -176,6 +212,8 @@ def read_headers(source: Path | Sequence[Path], tags: Sequence[str]) -> Found:
         may_be_slice = called_alike or Path(file.name).suffix.lower() in ("", *_DICOM_SUFFIXES)
         if remedy and not is_nifti and (may_be_slice or not found.headers):
             found.unfetched.append((file.name, Unfetched(reason, remedy)))
+        elif reason in _PACKED and not is_nifti:
+            found.packed.append((file.name, reason))
         elif not is_nifti and (is_empty or called_alike):
             found.lost.append(file.name)
         else:
@@ -212,18 +250,19 @@ def _pixel_sizes(stream: Any) -> Any:
     return pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=list(PIXEL_SIZE_TAGS), force=True)
 
 
-def _files(source: Path | Sequence[Path], skipped: Counter[str]) -> Iterator[DicomFile]:
+def _files(source: Path | Sequence[Path], found: Found) -> Iterator[DicomFile]:
+    skipped = found.skipped
     if not isinstance(source, Path):
         for path in source:
             if not path.exists():
                 raise missing_file(path, "every path in the list exists")
             require_regular(path)
             if path.is_dir() or path.name.upper() == "DICOMDIR":
-                yield from _files(path, skipped)
+                yield from _files(path, found)
             else:
                 yield DicomFile(path.name, str(path.parent), path)
     elif source.is_dir():
-        yield from _walked(source, skipped)
+        yield from _walked(source, found)
     elif zipfile.is_zipfile(source):
         yield from _members(source, skipped)
     elif _is_directory_file(source):
@@ -232,10 +271,12 @@ def _files(source: Path | Sequence[Path], skipped: Counter[str]) -> Iterator[Dic
         yield DicomFile(source.name, str(source.parent), source)
 
 
-def _walked(source: Path, skipped: Counter[str]) -> Iterator[DicomFile]:
+def _walked(source: Path, found: Found) -> Iterator[DicomFile]:
     """Files of a folder and its subfolders; linked folders too, each real folder once."""
-    seen = set()
-    for folder, folders, names in os.walk(source, followlinks=True):
+    seen, skipped = set(), found.skipped
+    for folder, folders, names in os.walk(
+        source, followlinks=True, onerror=lambda error: found.closed.append(error.strerror or "not readable")
+    ):
         real = os.path.realpath(folder)
         if real in seen:  # a link to a folder above, or to one that was read
             folders.clear()
@@ -352,7 +393,9 @@ def _not_dicom(file: DicomFile) -> str | None:
         if int.from_bytes(start[4:8], "little") <= 64:
             return None
     elsewhere = pointer(start)
-    return "no DICOM header" if elsewhere is None else elsewhere.what
+    if elsewhere is not None:
+        return elsewhere.what
+    return next((what for sign, what in _PACKINGS if start.startswith(sign)), "no DICOM header")
 
 
 def _header(file: DicomFile, tags: Sequence[str]) -> Any:
@@ -362,7 +405,7 @@ def _header(file: DicomFile, tags: Sequence[str]) -> Any:
         with file.header() as stream:
             header = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=list(tags), force=True)
         if not len(header) and "TransferSyntaxUID" not in header.file_meta:
-            raise ValueError("no DICOM elements")
+            raise Damage("nothing follows where its header should be")
         str(header.file_meta.get("MediaStorageSOPClassUID", ""))
         for tag in list(header.keys()):  # convert every value here, where damage is caught
             try:

@@ -16,8 +16,8 @@ import numpy as np
 
 from radvlm.errors import FileFormatError, MissingPackageError
 from radvlm.files.optional import install_command
-from radvlm.io.dicom_bytes import require_frame_as_stated
-from radvlm.io.dicom_files import DicomFile, parsing, read_dataset
+from radvlm.io.dicom_bytes import require_all_pixels, require_frame_as_stated
+from radvlm.io.dicom_files import Damage, DicomFile, parsing, read_dataset
 from radvlm.io.dicom_frames import Frame
 from radvlm.io.hounsfield import LOWEST_HU
 from radvlm.types.provenance import SourceFile
@@ -70,7 +70,11 @@ class SliceReader:
         stored = self._stored(frame, dataset)
         padding = _padding(dataset, stored)
         slope, intercept = self.rescale or (1.0 if frame.slope is None else frame.slope, frame.intercept or 0.0)
-        if self.rescale is None and (frame.slope is None or frame.intercept is None):
+        if (
+            self.rescale is None
+            and (frame.slope is None or frame.intercept is None)
+            and "ModalityLUTSequence" not in dataset
+        ):
             self.notes["slices state no rescale to HU"] += 1
         if slope == 0:
             raise FileFormatError("RescaleSlope is not 0", frame.file.name, "Export the series again")
@@ -95,6 +99,8 @@ class SliceReader:
         with parsing(name, "the pixels of a slice can be decoded"):
             if dataset.file_meta.TransferSyntaxUID.is_encapsulated:
                 require_frame_as_stated(dataset, frame.number, name)
+            elif "PixelData" in dataset:
+                require_all_pixels(dataset, name)
             if str(dataset.file_meta.TransferSyntaxUID) == _JPEG_EXTENDED and int(dataset.BitsStored) > 8:
                 return _jpeg_extended(dataset, frame)
             # pydicom also drops or sign-extends the bits above BitsStored, where old scanners keep overlays.
@@ -104,10 +110,25 @@ class SliceReader:
                 raw=True,
                 decoding_plugin=_decoder(dataset.file_meta.TransferSyntaxUID, name),
             )
+            if self.rescale is None and frame.slope is None and frame.intercept is None:
+                stored = self._by_table(dataset, stored)
             if stored.shape != (frame.rows, frame.columns):
                 raise FileFormatError("a slice has the size its header states", f"{name}: {stored.shape}")
             _require_bits(dataset, frame, stored)
             return stored
+
+    def _by_table(self, dataset: Any, stored: np.ndarray) -> np.ndarray:
+        """What a Modality LUT, which stands in the place of slope and intercept (PS3.3 C.11.1), makes of the pixels."""
+        if not dataset.get("ModalityLUTSequence"):
+            return stored
+        kind = str(dataset.ModalityLUTSequence[0].get("ModalityLUTType") or "").strip()
+        if kind not in ("", "HU", "US"):
+            raise Damage(f"its Modality LUT makes {kind[:16]} of the pixels, not HU")
+        from pydicom.pixels.processing import apply_modality_lut
+
+        self.notes["slices state their values by a table (Modality LUT) in place of a rescale; it was applied"] += 1
+        values: np.ndarray = apply_modality_lut(stored, dataset)
+        return values
 
 
 def _require_bits(dataset: Any, frame: Frame, stored: np.ndarray) -> None:

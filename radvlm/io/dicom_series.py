@@ -22,7 +22,7 @@ import numpy as np
 from radvlm.errors import FileFormatError, GridError, InputError
 from radvlm.io.dicom_acquisitions import SAME_POSITION_MM, Acquisition, acquisitions, is_readable, is_stack
 from radvlm.io.dicom_changes import changes_along, images_missing
-from radvlm.io.dicom_files import read_headers
+from radvlm.io.dicom_files import Found, read_headers
 from radvlm.io.dicom_folders import are_copies, folder_names, may_be_two_cases, series_by_place, tells_apart
 from radvlm.io.dicom_frames import (
     MARKS,
@@ -39,8 +39,9 @@ from radvlm.io.dicom_frames import (
 )
 from radvlm.io.dicom_persons import check_one_person, check_one_study
 from radvlm.io.dicom_values import PixelValues, Scale
-from radvlm.io.file_bytes import named_path
+from radvlm.io.file_bytes import first_bytes, missing_file, named_path, path_exists
 from radvlm.io.hu_rulers import doubted
+from radvlm.io.image_files import is_image_file
 from radvlm.types.provenance import UNREAD, Decision
 
 #: |cosine| between a slice normal and the body axis from which a stack counts as axial (37 degrees; gantry tilt is
@@ -154,6 +155,15 @@ def list_series(source: str | Path | Sequence[str | Path]) -> tuple[SeriesRecord
     if isinstance(source, (str, Path)):
         source = [source]
     given = [named_path(path, "a CT") for path in source]
+    for path in given:
+        if not path_exists(path):
+            raise missing_file(path, "the path exists")
+        if path.is_file() and first_bytes(path, 4) != b"PK\x03\x04" and is_image_file(path):
+            raise FileFormatError(
+                "series are those of DICOM files",
+                f"{path.name}, one image in one file, which has none",
+                "Nothing is to be chosen: pass it as it is where a scan is asked for",
+            )
     paths = given[0] if len(given) == 1 else given
     stacks = sorted(catalog(paths).stacks, key=_rank, reverse=True)
     choices = _choices(stacks)
@@ -182,16 +192,8 @@ def catalog(source: Path | Sequence[Path]) -> Catalog:
     """
     found = read_headers(source, TAGS)
     where = source.name if isinstance(source, Path) else f"{len(source)} files"
-    if not found.headers and found.unfetched:
-        name, instead = found.unfetched[0]
-        more = f", and {len(found.unfetched) - 1} more" if len(found.unfetched) > 1 else ""
-        raise FileFormatError("the folder holds DICOM files", f"{where}: {name}: {instead.what}{more}", instead.remedy)
     if not found.headers:
-        raise FileFormatError(
-            "the folder holds DICOM files",
-            f"{where}: {_words(found.skipped) or 'no files'}",
-            "Pass a DICOM folder, or a NIfTI file by its own path; each case by itself",
-        )
+        raise _no_dicom(source, where, found)
     headers = [(file, Facts(header)) for file, header in found.headers]
     modalities: Counter[str] = Counter(
         "CT" if is_ct(header) else short_text(header.get("Modality"), 16) or "no modality" for _, header in headers
@@ -209,6 +211,7 @@ def catalog(source: Path | Sequence[Path]) -> Catalog:
         else:
             no_slices.append(reason)
     skipped = Counter(found.skipped)
+    skipped.update(what if "archive" in what else f"files {what}" for _, what in found.packed)
     skipped.update(image.what for image in no_slices)
     damaged = [*found.lost, *(file.name for file, header in headers if is_cut_short(header))]
     if not frames:
@@ -254,6 +257,18 @@ def catalog(source: Path | Sequence[Path]) -> Catalog:
         more = f" (and {len(found.unfetched) - 1} more like it)" if len(found.unfetched) > 1 else ""
         what = f"{name}{more} is {instead.what}, and was not read; the scan may lack slices. {instead.remedy}."
         decisions.append(Decision(UNREAD, what, warning=True))
+    if found.closed:
+        count = len(found.closed)
+        what = (
+            f"{count} {'folder' if count == 1 else 'folders'} within could not be listed ({found.closed[0]}), so that "
+            "nothing in there was read; the scan may lack slices. Check the permissions."
+        )
+        decisions.append(Decision(UNREAD, what, warning=True))
+    if found.packed and any("archive" not in what for _, what in found.packed):
+        name, packing = next(item for item in found.packed if "archive" not in item[1])
+        more = f" (and {len(found.packed) - 1} more packed files)" if len(found.packed) > 1 else ""
+        what = f"{name}{more} is {packing} and was not read; the scan may lack slices. Unpack it beside the others."
+        decisions.append(Decision(UNREAD, what, warning=True))
     if damaged:
         what = (
             f"{len(damaged)} DICOM file(s), such as {damaged[0]}, are cut short or damaged and hold no image; the scan "
@@ -261,6 +276,26 @@ def catalog(source: Path | Sequence[Path]) -> Catalog:
         )
         decisions.append(Decision("dicom", what, warning=True))
     return Catalog(tuple(stacks), tuple(decisions), tuple(no_slices))
+
+
+def _no_dicom(source: Path | Sequence[Path], where: str, found: Found) -> FileFormatError:
+    """The error for a folder, an archive or files without any DICOM: what they are instead."""
+    kind = "files are" if not isinstance(source, Path) else "folder holds" if source.is_dir() else "archive holds"
+    rule = f"the {kind} DICOM{'' if kind == 'files are' else ' files'}"
+    remedy = "Pass a DICOM folder, or a NIfTI file by its own path; each case by itself"
+    if found.unfetched:
+        name, instead = found.unfetched[0]
+        more = f", and {len(found.unfetched) - 1} more" if len(found.unfetched) > 1 else ""
+        return FileFormatError(rule, f"{where}: {name}: {instead.what}{more}", instead.remedy)
+    if found.packed:
+        name, what = found.packed[0]
+        count = len(found.packed)
+        told = f"{name} is {what}" if count == 1 else f"{count} packed files ({name} is {what})"
+        return FileFormatError(rule, f"{where}: {told}", "Unpack them first" if count > 1 else "Unpack it first")
+    if found.closed and not found.skipped:
+        return FileFormatError(rule, f"{where}: a folder in it: {found.closed[0]}", "Check its permissions")
+    held = (_words(found.skipped) or "it is empty").replace("1 NIfTI files", "1 NIfTI file")
+    return FileFormatError(rule, f"{where}: {held}", remedy if found.skipped else "Check the path")
 
 
 def choose(
@@ -710,7 +745,15 @@ def _of_acquisition(ranked: list[Stack], wanted: str) -> list[Stack]:
 
 
 def _no_place(frames: list[Frame]) -> FileFormatError:
+    counts = Counter(frame.file for frame in frames)
     names = sorted({frame.file.name for frame in frames})
+    file, count = counts.most_common(1)[0]
+    if count > 1:
+        return FileFormatError(
+            "a header states the place of every frame of its image",
+            f"{file.name}: NumberOfFrames is {count}, without a place for each",
+            "The number is wrong, the file was cut, or it is no CT volume: export the original images",
+        )
     return FileFormatError(
         "every CT slice states its position, orientation and pixel spacing",
         f"{len(frames)} image(s) without, such as {names[0]}",

@@ -33,6 +33,10 @@ _SIGNATURES = (
     (b"BM", "a BMP picture"),
     (b"BZh", "a bzip2 file"),
     (b"\x28\xb5\x2f\xfd", "a zstd file"),
+    (b"\xfd7zXZ", "an xz file"),
+    (b"7z\xbc\xaf\x27\x1c", "a 7z archive"),
+    (b"Rar!", "a rar archive"),
+    (b"PK\x05\x06", "an empty zip archive"),
 )
 
 

@@ -41,6 +41,16 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _OTHER_KIND = "Convert it to NIfTI, or pass the DICOM folder"
+#: DICOM objects that are masks, which people pass beside the scan.
+_MASK_CLASSES = {
+    "1.2.840.10008.5.1.4.1.1.66.4": "a DICOM segmentation",
+    "1.2.840.10008.5.1.4.1.1.66.7": "a DICOM segmentation",
+    "1.2.840.10008.5.1.4.1.1.481.3": "an RT structure set",
+}
+#: Of more paths, which are the slices of one scan, none is looked into before they are read.
+MOST_LOOKED_INTO = 8
+#: An archive in an archive is unpacked so often.
+MOST_NESTED = 2
 #: Series and acquisition.
 Which = tuple[str | int | None, str | int | None]
 
@@ -139,13 +149,26 @@ def _refuse_choice(which: Which, received: str) -> None:
 
 
 def _from_paths(paths: list[Path], which: Which, rescale: Rescale) -> RawImage:
+    from radvlm.io.dicom_files import sop_class_of
     from radvlm.io.image_files import has_image_name
 
-    images = [path.name for path in paths if has_image_name(path)]
-    if images:
-        raise InputError(
-            "several paths are the DICOM of one scan", f"{images[0]} among them", "Pass one scan at a time"
-        )
+    for path in paths:
+        what = ""
+        if path.is_dir():
+            files = [item for item in path.iterdir() if item.is_file() and not item.name.startswith(".")]
+            images = [item for item in files if has_image_name(item)]
+            what = f"the folder {path.name} of {len(images)} image file(s)" if images and images == files else ""
+        elif has_image_name(path):
+            what = f"{path.name}, an image file,"
+        elif len(paths) <= MOST_LOOKED_INTO and path.is_file():
+            kind = _MASK_CLASSES.get(sop_class_of(path))
+            what = f"{path.name}, {kind}," if kind else ""
+        if what:
+            raise InputError(
+                "several paths are the DICOM files and folders of one scan",
+                f"{len(paths)} paths, {what} among them",
+                "Pass one scan at a time, and its masks by an argument of their own, masks= (--masks)",
+            )
     return _dicom(paths, which, rescale)
 
 
@@ -174,12 +197,16 @@ def _from_path(path: Path, which: Which, rescale: Rescale) -> RawImage:
     )
 
 
-def _from_zip(path: Path, which: Which, rescale: Rescale) -> RawImage:
-    from radvlm.io.archives import image_members, unpacked_archive
+def _from_zip(path: Path, which: Which, rescale: Rescale, depth: int = 0) -> RawImage:
+    from radvlm.io.archives import image_members, only_archive, unpacked_archive
 
     images = image_members(path)
     if not images:
-        return _dicom(path, which, rescale)
+        inner = only_archive(path) if depth < MOST_NESTED else None
+        if inner is None:
+            return _dicom(path, which, rescale)
+        with unpacked_archive(path, only=inner) as folder:
+            return _from_zip(folder / inner, which, rescale, depth + 1)
     if len(images) > 1:
         raise FileFormatError(
             "an archive of a CT holds one image file",

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from radvlm.quantify import body, bowel, chest
+from radvlm.quantify import body, body_size, bowel, chest
 from radvlm.quantify.organ import SMALL_FOR_SHAPE_VOXELS
 from radvlm.quantify.parenchyma import EDGE_MM, Tissue, parenchyma
 from radvlm.types.measurement import Measurement, Omission
@@ -70,6 +70,10 @@ def _of(
         add(body.midclavicular_length(segmentation))
     if name in body.WINDOWS:
         add(body.area_at_l3(segmentation, name, hu))
+    if name == "body":
+        add(body_size.body_sizes(segmentation, hu))
+    if name == "body_fat":
+        add(body_size.fat_share(segmentation, name, hu))
     if chest.is_lung(name):
         add(chest.emphysema_index(segmentation, name, hu, study))
     if name == "trachea":

@@ -22,7 +22,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from radvlm.types.anatomy import AORTIC_LUMENS
 from radvlm.types.provenance import Decision
@@ -170,7 +170,7 @@ class _Levels:
 
 
 def estimate_phase(
-    structures: Sequence[StructureMeasurements], study: Study | None = None
+    structures: Sequence[StructureMeasurements], study: Study | None = None, *, masks_given: bool = True
 ) -> tuple[Phase, tuple[Decision, ...]]:
     """Contrast phase of a scan, and what was decided on the way.
 
@@ -178,12 +178,15 @@ def estimate_phase(
         structures: records with a ``median_hu`` (as ``measure_scan`` makes them).
         study: what the header says: tube voltage, contrast agent with its route and time. A warning is recorded when
             an agent was given into a vein and the voxels show none.
+        masks_given: False where thresholds alone made the masks, so that no organ could be found.
     """
     study = Study() if study is None else study
     medians = _medians(structures)
     apart = _cortex_apart(structures)
     levels = [_levels(medians, apart, iodine) for iodine in _iodine(study.kvp)]
     answer = _answer(levels[len(levels) // 2])
+    if not medians and not masks_given:
+        answer = replace(answer, why="no masks were given")
     shaken = [_answer(moved) for level in levels for moved in _within_error(level)]
     certain = all(a.name == answer.name for a in shaken) and not answer.disputed and answer.witnesses >= 2
     timing = answer.timing if all(a.timing == answer.timing for a in shaken) else ""

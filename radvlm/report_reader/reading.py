@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 #: Reports whose reading is kept.
 _KEPT = 4096
-#: "..., but possibly not dilated within the measurement error of 0.2 cm": no size of a finding, and no denial.
+#: "..., at or near the limit of 2.5 cm for ectatic within the measurement error of 0.2 cm": no size of a finding.
 _WITHIN_ERROR = re.compile(
-    r"(?:,? but possibly [^.;:()]{1,80}?)?,? ?\bwithin the measurement error"
+    r"(?:,? (?:but possibly|at or near the limits?) (?:[^.;:()]|\.(?=\d)){1,160}?)?,? ?\bwithin the measurement error"
     r"(?: of \d+(?:\.\d+)? ?(?:mm2?|cm2?|mL|HU|%|percent|degrees?))?"
 )
 _READINGS: dict[tuple[str, str], Reading] = {}

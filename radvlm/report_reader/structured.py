@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 _STATUS = {Status.PRESENT: "present", Status.ABSENT: "absent", Status.INDETERMINATE: "uncertain"}
 _SIZES = ("long_axis", "short_axis")
 _ALONE = ("diameter", "diameter_3d")
+#: What follows the class of a value near a limit; older reports said "but possibly".
+_DOUBT = re.compile(r", (?:but possibly|at or near the limits?) ")
 _POLES = {
     "upper": "kidney_upper_pole",
     "lower": "kidney_lower_pole",
@@ -47,8 +50,8 @@ def _kind(finding: Citable, lexicon: Lexicon) -> str | None:
 
 
 def _told_status(finding: Citable) -> str | None:
-    """The status that the words state first: of "not dilated, but possibly dilated", absent."""
-    own, doubt, _ = finding.category.partition(", but possibly ")
+    """The status that the words state first: of "not dilated, at or near the limit of 3.0 cm for dilated", absent."""
+    own, *doubt = _DOUBT.split(finding.category, maxsplit=1)
     if doubt and finding.status is Status.INDETERMINATE:
         return "absent" if own.startswith(("not ", "no ")) else "present"
     return _STATUS.get(finding.status)

@@ -1,16 +1,16 @@
-"""Body and aerated lung by thresholds, for scans that come without masks. No model, a few seconds.
+"""Body, its fat, the table and aerated lung by thresholds, for scans that come without masks. No model, a few seconds.
 
 Method. The scan is averaged to voxels of about 3 mm. Body: tissue above -300 HU, opened by 6 mm so that the table and
 tubes fall off, the largest piece of it, with its holes filled in each axial slice. Lung: voxels inside the body
 between -950 and -400 HU, away from pure air (trachea, bowel and stomach gas, pneumothorax); a connected piece counts
 when it is lung-like in density and evenness and when it is either large or reaches the top of the scan. Edges are
-then taken from the full-resolution voxels.
+then taken from the full-resolution voxels. Fat and table: see ``threshold_parts``.
 
-Limits. Arms beside the trunk are not body unless they touch it; a limb on its own is called body; lung that the side
-of the field of view cuts open is filled neither as body nor as lung. Consolidated or
-collapsed lung, effusion and most of severe emphysema are not in the lung mask, so its volume is that of *aerated* lung
-and a low one proves nothing. Slivers of lung base (below 20 ml) are not reported. It would rather find
-nothing than something wrong, so "absent" here means not recognized.
+Limits. Arms beside the trunk are not body unless they touch it, but ``body_extremities``, as is the smaller of two
+legs; a limb on its own is called body; lung that the side of the field of view cuts open is filled neither as body nor
+as lung. Consolidated or collapsed lung, effusion and most of severe emphysema are not in the lung mask, so its volume
+is that of *aerated* lung and a low one proves nothing. Slivers of lung base (below 20 ml) are not reported. It would
+rather find nothing than something wrong, so "absent" here means not recognized.
 """
 
 from __future__ import annotations
@@ -19,17 +19,22 @@ from collections.abc import Callable
 
 import numpy as np
 
+from radvlm.segment.threshold_parts import FAT_HU, TABLE_HU, fat_mask, find_table
 from radvlm.types.geometry import Geometry
 from radvlm.types.provenance import Decision
 from radvlm.types.segmentation import LabelPlace, Segmentation
 from radvlm.types.volume import Volume
 
+#: What is searched for; of the rest (limbs beside the body, fat, table) an absence would prove nothing.
+SEARCHED = ("body", "lung")
 #: Size of the coarse voxels in mm.
 COARSE_MM = 3.0
 #: Tissue is denser than this; fat is about -100 HU, aerated lung below -500, mattress foam below -600.
 TISSUE_HU = -300.0
 #: A body smaller than this is not one (ml).
 MIN_BODY_ML = 200.0
+#: A piece beside the body is a limb from this size on (ml), with this share of fat and bone of this density in it.
+MIN_LIMB_ML, MIN_LIMB_FAT, LIMB_BONE_HU = 20.0, 0.03, 250.0
 #: Density of aerated lung on 3 mm averages. Below is gas, above are walls and vessels.
 LUNG_HU = (-950.0, -400.0)
 #: Median of one accepted piece: normal lung is about -850, dependent or expiratory lung up to -600.
@@ -38,6 +43,9 @@ LUNG_MEDIAN_HU = (-940.0, -550.0)
 MIN_GAS_ML = 1.0
 #: Smallest piece that reaches the top of the scan (a lung base), and smallest piece elsewhere, in ml.
 MIN_BASE_ML, MIN_LUNG_ML = 20.0, 200.0
+#: Of a piece that neither reaches the top of the scan nor is this large (ml), the median is at least this: gas in a
+#: bowel, blurred with its wall, is as even as lung.
+SURE_LUNG_ML, SMALL_LUNG_MEDIAN_HU = 1000.0, -900.0
 #: A piece is even when the middle half of its core's voxels spans at most this many HU (stool spans more).
 MAX_CORE_SPREAD_HU = 160.0
 #: At least this share of a piece lies one coarse voxel below its surface.
@@ -45,36 +53,54 @@ MIN_CORE_SHARE = 0.12
 
 
 def segment_by_threshold(volume: Volume) -> Segmentation:
-    """``body`` and ``lung`` masks (searched = both) by the method above.
+    """Masks of ``body``, ``lung``, ``body_fat``, ``body_extremities`` and ``scanner_table``, as far as they were found.
 
     Nothing is searched where the values cannot be trusted (``Volume.attenuation_doubt``).
 
-    Returns a Segmentation whose layer 0 holds the body and layer 1 the lung, on the volume's grid.
+    Returns a Segmentation whose layer 0 holds the body and layer 1 the rest, on the volume's grid.
     """
     if volume.attenuation_doubt:
-        return _result(volume, {}, f"their attenuation cannot be trusted ({volume.attenuation_doubt})", searched=False)
+        return _result(
+            volume, None, {}, f"their attenuation cannot be trusted ({volume.attenuation_doubt})", searched=False
+        )
     steps = [max(1, round(COARSE_MM / spacing)) for spacing in volume.geometry.spacing_mm]
     coarse = _block_mean(volume.hu, steps)
     voxel_ml = volume.geometry.voxel_volume_mm3 * float(np.prod(steps)) / 1000
     spacing = [s * n for s, n in zip(volume.geometry.spacing_mm, steps, strict=True)]
-    body = _body(coarse, spacing, voxel_ml)
+    body, beside = _body(coarse, spacing, voxel_ml)
     if body is None:
-        return _result(volume, {}, "no object large and dense enough to be a body was found")
+        return _result(volume, None, {}, "no object large and dense enough to be a body was found")
     lung = _lung(coarse, body, voxel_ml)
-    layers = {"body": _refined_body(volume, body, steps)}
+    table = find_table(coarse, body, beside)
+    whole = _refined_body(volume, body, steps)
+    parts = {"body_fat": fat_mask(volume, whole)}
     if lung is not None:
-        layers["lung"] = _refined_lung(volume, lung, steps)
-    return _result(volume, layers, "lung was not recognized" if lung is None else "body and aerated lung were found")
+        parts["lung"] = _refined_lung(volume, lung, steps) > 0
+    if beside is not None:
+        parts["body_extremities"] = (_refined_body(volume, beside, steps) > 0) & (whole == 0)
+    if table is not None:
+        parts["scanner_table"] = _by_slice(volume, steps, table, table, lambda hu: hu > TABLE_HU) > 0
+    return _result(
+        volume, whole, parts, "lung was not recognized" if lung is None else "body and aerated lung were found"
+    )
 
 
-def _result(volume: Volume, found: dict[str, np.ndarray], what: str, searched: bool = True) -> Segmentation:
-    kept = {name: mask for name, mask in found.items() if mask.any()}
-    places = {name: LabelPlace(number, 1) for number, name in enumerate(kept)}
-    layers = tuple(kept.values()) or (np.zeros(volume.geometry.shape, np.uint8, order="F"),)
+def _result(
+    volume: Volume, body: np.ndarray | None, parts: dict[str, np.ndarray], what: str, searched: bool = True
+) -> Segmentation:
+    """Body in layer 0; its parts, and what lies outside it, in layer 1, where a later one wins."""
+    layers = [np.zeros(volume.geometry.shape, np.uint8, order="F") if body is None else body]
+    places = {} if body is None or not body.any() else {"body": LabelPlace(0, 1)}
+    if parts:
+        layers.append(np.zeros(volume.geometry.shape, np.uint8, order="F"))
+    for label, (name, mask) in enumerate(parts.items(), 1):
+        layers[1][mask] = label
+        if mask.any():
+            places[name] = LabelPlace(1, label)
     return Segmentation(
-        layers,
+        tuple(layers),
         places,
-        frozenset({"body", "lung"} if searched else ()),
+        frozenset(SEARCHED if searched else ()),
         volume.geometry,
         "threshold",
         decisions=(
@@ -109,7 +135,10 @@ def _ball(radius_mm: float, spacing: list[float]) -> np.ndarray:
     return sum(g**2 for g in grid) <= radius_mm**2 + 1e-6
 
 
-def _body(coarse: np.ndarray, spacing: list[float], voxel_ml: float) -> np.ndarray | None:
+def _body(
+    coarse: np.ndarray, spacing: list[float], voxel_ml: float
+) -> tuple[np.ndarray, np.ndarray | None] | tuple[None, None]:
+    """The largest piece of tissue, and the other pieces that are built as a limb is: skin and fat around bone."""
     from scipy import ndimage
 
     tissue = coarse > TISSUE_HU
@@ -117,16 +146,33 @@ def _body(coarse: np.ndarray, spacing: list[float], voxel_ml: float) -> np.ndarr
     inside = ndimage.binary_erosion(_edge_padded(tissue, 2), ball)[2:-2, 2:-2]
     labels, count = ndimage.label(inside)
     if count == 0:
-        return None
+        return None, None
     sizes = np.bincount(labels.ravel())
     sizes[0] = 0
-    core = labels == sizes.argmax()
-    if core.sum() * voxel_ml < MIN_BODY_ML / 2:
-        return None
-    body = ndimage.binary_dilation(core, ball) & tissue
-    for k in range(body.shape[2]):
-        body[:, :, k] = ndimage.binary_fill_holes(body[:, :, k])
-    return body if body.sum() * voxel_ml >= MIN_BODY_ML else None
+    largest = int(sizes.argmax())
+    if sizes[largest] * voxel_ml < MIN_BODY_ML / 2:
+        return None, None
+    body = _grown(labels == largest, ball, tissue)
+    if body.sum() * voxel_ml < MIN_BODY_ML:
+        return None, None
+    beside = np.zeros(body.shape, bool)
+    for label in np.flatnonzero(sizes * voxel_ml >= MIN_LIMB_ML):
+        values = coarse[labels == label]
+        fat = float(((values >= FAT_HU[0]) & (values <= FAT_HU[1])).mean())
+        if label != largest and fat >= MIN_LIMB_FAT and values.max() >= LIMB_BONE_HU:
+            beside |= _grown(labels == label, ball, tissue)
+    beside &= ~body
+    return body, beside if beside.any() else None
+
+
+def _grown(core: np.ndarray, ball: np.ndarray, tissue: np.ndarray) -> np.ndarray:
+    """An opened piece in its full extent, holes of each axial slice filled."""
+    from scipy import ndimage
+
+    piece = ndimage.binary_dilation(core, ball) & tissue
+    for k in range(piece.shape[2]):
+        piece[:, :, k] = ndimage.binary_fill_holes(piece[:, :, k])
+    return piece
 
 
 def _edge_padded(mask: np.ndarray, width: int) -> np.ndarray:
@@ -150,19 +196,20 @@ def _lung(coarse: np.ndarray, body: np.ndarray, voxel_ml: float) -> np.ndarray |
         piece = pieces[box] == number
         volume_ml = float(piece.sum()) * voxel_ml
         reaches_top = box[2].stop == candidate.shape[2]
-        if volume_ml >= (MIN_BASE_ML if reaches_top else MIN_LUNG_ML) and _is_lung_like(coarse[box], piece):
+        lowest = LUNG_MEDIAN_HU[0] if reaches_top or volume_ml >= SURE_LUNG_ML else SMALL_LUNG_MEDIAN_HU
+        if volume_ml >= (MIN_BASE_ML if reaches_top else MIN_LUNG_ML) and _is_lung_like(coarse[box], piece, lowest):
             lung[box] |= piece
     return lung if lung.any() else None
 
 
-def _is_lung_like(coarse: np.ndarray, piece: np.ndarray) -> bool:
+def _is_lung_like(coarse: np.ndarray, piece: np.ndarray, lowest_median_hu: float) -> bool:
     from scipy import ndimage
 
     core = ndimage.binary_erosion(piece, border_value=1)
     if core.sum() < MIN_CORE_SHARE * piece.sum():
         return False
     low, middle, high = np.percentile(coarse[core], (25, 50, 75))
-    return bool(LUNG_MEDIAN_HU[0] <= middle <= LUNG_MEDIAN_HU[1] and high - low <= MAX_CORE_SPREAD_HU)
+    return bool(lowest_median_hu <= middle <= LUNG_MEDIAN_HU[1] and high - low <= MAX_CORE_SPREAD_HU)
 
 
 def _refined_body(volume: Volume, body: np.ndarray, steps: list[int]) -> np.ndarray:

@@ -80,6 +80,13 @@ QUANTITIES: dict[str, str] = {
     "mean_hu_l3": "HU",
     "liver_spleen_ratio": "1",
     "midclavicular_length": "mm",
+    # of the body in one slice
+    "body_width": "mm",
+    "body_depth": "mm",
+    "circumference": "mm",
+    "effective_diameter": "mm",
+    "water_equivalent_diameter": "mm",
+    "fat_share": "percent",
     # of a named part of a vessel (ascending_diameter, infrarenal_length)
     **{
         f"{part}_{what}": unit

@@ -192,6 +192,8 @@ class Report:
             grouped.setdefault(finding.reason, []).append(finding)
         lines = []
         for reason, held in grouped.items():
+            if len(held) > 1:  # "organs and lesions" beside the names of all of them
+                held = [f for f in held if f.kind != "abnormality" or f.site]
             names = tuple(dict.fromkeys(f.category or _name(f) for f in held))
             several = len({f.site for f in held}) > 1
             lines.append((_listed(names), reason.replace("the organ is", "the organs are") if several else reason))

@@ -26,6 +26,8 @@ FACES: Mapping[tuple[int, int], str] = MappingProxyType(
 
 #: A structure that meets the edge of its mask's grid with this share of its largest cross-section goes on beyond it.
 ENDS_SHARE = 0.2
+#: So many slices, and what they cut off a ball of this radius (mm), are the tip of an organ.
+TIP_SLICES, TIP_RADIUS_MM = 2, 60.0
 
 
 @dataclass(frozen=True)
@@ -205,6 +207,19 @@ class Segmentation:
             for (axis, end), face in FACES.items()
             if shape[axis] > 1 and (box.start[axis] == 0 if end == 0 else box.stop[axis] == shape[axis])
         )
+
+    def is_tip(self, name: str) -> bool:
+        """True when the scan shows one or two slices through the end of an organ, and no more of it.
+
+        Such a slice holds what lies beside the organ too, up to the cap that a slice cuts off a ball of TIP_RADIUS_MM.
+        """
+        box, depth = self.boxes[name], self.geometry.shape[2]
+        thickness_mm, pixel_mm2 = self.geometry.spacing_mm[2], float(np.prod(self.geometry.spacing_mm[:2]))
+        slices = box.shape[2]
+        if slices > TIP_SLICES or (box.start[2] > 0 and box.stop[2] < depth) or structure(name).kind != "organ":
+            return False
+        area_mm2 = self.voxel_count(name) / slices * pixel_mm2
+        return area_mm2 <= 2 * np.pi * TIP_RADIUS_MM * slices * thickness_mm
 
     def end_faces(self, name: str) -> tuple[str, ...]:
         """Faces of ``covered`` inside the field of view at which a structure ends because its mask does.

@@ -59,6 +59,11 @@ _NAMED = {
     "midclavicular_length": "mid-clavicular length",
     "area_l3": "area at L3",
     "mean_hu_l3": "attenuation at L3",
+    "body_width": "width",
+    "body_depth": "anteroposterior diameter",
+    "circumference": "circumference",
+    "effective_diameter": "effective diameter",
+    "water_equivalent_diameter": "water-equivalent diameter",
 }
 
 

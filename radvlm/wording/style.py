@@ -21,8 +21,9 @@ class Style:
         volumes: state organ volumes.
         attenuation: state mean attenuation of solid organs and lesions (in ``full``; lesions always in ``full``).
         count_up_to: more lesions of one kind than this are counted, and the largest described.
-        impression_items: most items in the impression, beside critical and urgent findings, which are all written out;
-            what is left to the body of the report is named in the last line.
+        impression_items: most items in the impression, beside critical and urgent findings, which are all written out,
+            and however many that somebody must know of within days; what is left to the body of the report is named in
+            the last line.
     """
 
     detail: str = "full"

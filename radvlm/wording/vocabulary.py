@@ -19,6 +19,12 @@ from radvlm.types.anatomy import Structure, structure, structures
 
 _TOKEN = re.compile(r"\d+(?:[.,]\d+)*|[A-Za-z]+(?:[-'’][A-Za-z]+)*\d*|[^\sA-Za-z0-9]")
 _SIDES = ("left", "right")
+#: Last word of the name of a general kind of lesion -> those of the kinds that it covers.
+_COVERED = {
+    "lesion": ("tumor", "metastasis", "cyst", "hemangioma", "abscess", "pdac", "pnet", "nodule", "hemorrhage"),
+    "tumor": ("metastasis", "hemangioma", "pdac", "pnet"),
+    "opacity": ("consolidation", "infiltrate", "atelectasis"),
+}
 
 
 def tokenize(text: str) -> tuple[str, ...]:
@@ -84,6 +90,19 @@ def noun(name: str, count: int, with_side: bool = False) -> str:
     else:
         words = base_words(row) if count < 2 else plural(base_words(row))
     return f"{row.side} {words}" if with_side and row.side else words
+
+
+def is_kind_of(special: str, general: str) -> bool:
+    """Whether a kind of lesion is one that a general kind of the same organ names as well.
+
+    A liver metastasis is a liver tumor and a liver lesion, a left renal cyst is a renal lesion and no right one.
+    """
+    organ, _, word = base_name(general).rpartition("_")
+    sides = {structure(special).side, structure(general).side}
+    if sides == set(_SIDES) or word not in _COVERED:
+        return False
+    name = base_name(special)
+    return name.startswith(f"{organ}_") and name.rpartition("_")[2] in _COVERED[word]
 
 
 def number_word(count: int) -> str:

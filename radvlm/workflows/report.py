@@ -296,7 +296,7 @@ def _title(study: Study) -> str:
 def _mask_words(segmentation: Segmentation) -> str:
     present, searched = len(segmentation.places), len(segmentation.searched)
     if segmentation.scheme == "threshold":
-        return "none given; body and aerated lung by thresholds."
+        return "none given; body, fat, table and aerated lung by thresholds."
     if segmentation.origins:
         makers = "; ".join(f"{o.by}, {o.date}{f' ({o.licence})' if o.licence else ''}" for o in segmentation.origins)
         given = "given masks and " if segmentation.sources else ""

@@ -376,7 +376,7 @@ def test_the_aorta_is_called_normal_only_where_its_lower_end_is_imaged(
 @pytest.mark.parametrize(
     ("diameter", "voxel", "words", "status"),
     [
-        (25.4, 1.0, "ectatic, but possibly not dilated within the measurement error of 0.1 cm", "indeterminate"),
+        (25.4, 1.0, "ectatic, at or near the limit of 2.5 cm within the measurement error of 0.1 cm", "indeterminate"),
         (25.4, 0.4, "ectatic", "present"),
         (28.0, 3.0, "at least ectatic, aneurysmal within the measurement error of 0.3 cm", "present"),
         (29.6, 0.4, "aneurysmal", "present"),
@@ -396,13 +396,16 @@ def test_a_diameter_near_a_limit_is_said_with_every_class_that_is_possible(
     assert bool(verdict.possible) == ("within" in words)
 
 
+NEAR = "at or near the limit of"
+
+
 @pytest.mark.parametrize(
     ("sex", "diameter", "voxel", "words", "headline"),
     [
         ("F", 12.0, 5.0, "not aneurysmal", False),  # a woman's artery on 5 mm voxels
         ("M", 13.0, 3.0, "not dilated", False),
-        ("M", 14.0, 3.0, "not dilated, but possibly ectatic within the measurement error of 0.1 cm", False),
-        ("F", 14.0, 5.0, "not aneurysmal, but possibly aneurysmal within the measurement error of 0.2 cm", True),
+        ("M", 14.0, 3.0, f"not dilated, {NEAR} 1.5 cm for ectatic within the measurement error of 0.1 cm", False),
+        ("F", 14.0, 5.0, f"not aneurysmal, {NEAR} 1.5 cm for aneurysmal within the measurement error of 0.2 cm", True),
         ("F", 22.0, 5.0, "aneurysmal", True),
     ],
 )

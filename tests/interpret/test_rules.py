@@ -270,7 +270,7 @@ def test_a_rule_stands_in_for_all_before_it() -> None:
 def test_docs_show_both_sides_of_each_limit_in_the_words_of_reports() -> None:
     text = (ROOT / "docs" / "rules.md").read_text(encoding="utf-8")
     for words in (
-        "| 2.4 cm: not dilated | 2.5 cm: ectatic | 2.5 cm +/- 0.2 cm: ectatic, but possibly not dilated within the",
+        "| 2.4 cm: not dilated | 2.5 cm: ectatic | 2.5 cm +/- 0.2 cm: ectatic, at or near the limit of 2.5 cm within",
         "| 20 HU: fluid attenuation | 21 HU: indeterminate attenuation |",
         "doi 10.1161/CIR.0000000000001106",
         "out of it: children; heritable aortic disease",

@@ -415,7 +415,7 @@ def test_a_slice_without_position_is_left_out_and_the_hole_noticed(writer, tmp_p
         (lambda ds, k: setattr(ds, "Modality", "RTSTRUCT"), "20 RTSTRUCT.*hold a CT"),
         (_localizer, "20 localizer"),
         (lambda ds, k: setattr(ds, "SamplesPerPixel", 3), "grayscale"),
-        (lambda ds, k: setattr(ds, "PixelData", ds.PixelData[:-40]), "decoded"),
+        (lambda ds, k: setattr(ds, "PixelData", ds.PixelData[:-40]), "cut short"),
         (lambda ds, k: setattr(ds, "RescaleSlope", "0"), "RescaleSlope"),
         (lambda ds, k: ds.__delattr__("Rows"), "grayscale"),
     ],

@@ -62,7 +62,7 @@ from radvlm.types.scan_measurements import FOCUS_KINDS
 from radvlm.wording.numbers import renderings
 from radvlm.wording.spelling import to_us
 from radvlm.wording.structure_names import part_names
-from radvlm.wording.vocabulary import Term, base_name, lexicon, plural, tokenize
+from radvlm.wording.vocabulary import Term, base_name, is_kind_of, lexicon, plural, tokenize
 
 #: Kinds of absent findings that one negative sentence may list.
 _LISTED = ("organ", "vessel_contact")
@@ -306,9 +306,11 @@ class _Check:
         self.counted: set[str] = set()  # lesion subjects covered by a count
         self.described: set[str] = set()  # lesion subjects described by a number or a place
         self.negated: set[str] = set()  # finding ids covered by "no"
+        self.denied_beside: set[str] = set()  # kinds of which others than those that are cited are denied
         self.lesions_named: set[str] = set()  # lesion structures that a noun has named so far
         self.organ_spoken_of = ""  # an organ named as the subject of what follows, and not cited as an organ
         self.cues: frozenset[str] = frozenset()
+        self.bracket_cues: frozenset[str] = frozenset()  # what the last number in brackets was said to be
 
     def run(self) -> None:
         for clause in self.clauses:
@@ -364,7 +366,8 @@ class _Check:
         hosts = {n for f in absent.values() for n in (f.site, *_parents(f.site), f.host)}
         covered = 0
         words = {w for part in parts for w in part.marks("word")}
-        if "other" in words and not any(s.lesion and s.is_seen for s in self.subjects):
+        seen = {s.lesion for s in self.subjects if s.lesion and s.is_seen}
+        if "other" in words and not seen:
             raise _Refused("it denies others, and cites none that is there")
         for part in parts:
             if part.of(Number) or part.of(Count) or part.marks("side") or part.marks("pole"):
@@ -374,6 +377,11 @@ class _Check:
                     raise _Refused(f"{said.text!r} is negated")
             for named in part.of(Named):
                 lesions = [t for t in named.options if all(is_lesion_kind(n) for n in t.names)]
+                if "other" in part.marks("word") and lesions:  # "no other liver tumor" beside a metastasis
+                    kinds = {n for t in lesions for n in t.names}
+                    if not any(kind in kinds or any(is_kind_of(kind, n) for n in kinds) for kind in seen):
+                        raise _Refused(f"it denies another {named.text}, and cites none that is there")
+                    self.denied_beside |= kinds & set(absent)
                 if not lesions:
                     if not any(t.names & hosts for t in named.options):
                         raise _Refused(f"{named.text!r} is not in the cited findings")
@@ -439,6 +447,10 @@ class _Check:
                 )
             )
         )
+        if part.opens == "(":  # "T4 (height loss 15 percent) and T7 (16 percent)"
+            alone = all(isinstance(t, Number) for t in part.tokens)
+            cues = cues or (self.bracket_cues if alone and not self.cues else frozenset())
+            self.bracket_cues = cues
         self.cues = cues or (self.cues if part.opens == "(" else frozenset())
         _units_fit(part, cues)
         self._plurals_hold(named)
@@ -750,6 +762,8 @@ class _Check:
             alone = of_a_kind[base_name(subject.lesion)] == 1
             if any(f.status is Status.INDETERMINATE and f.id in said for f in subject.findings):
                 continue  # areas too small to be measured, in the very words of their finding
+            if any(is_kind_of(subject.lesion, general) for general in self.denied_beside):
+                continue  # what is denied is another one than this
             mentioned = subject.lesion in names
             mentioned = mentioned or any(f.source is Source.MODEL for f in subject.findings)  # see attribution
             if not mentioned or (subject.key not in self.counted | self.described and not alone):

@@ -1,0 +1,150 @@
+"""What a scan without masks shows by thresholds alone: what is imaged, how the patient lies, size, fat, aerated lung.
+
+Every finding says that thresholds found it and how far off it may be; what they cannot tell is not assessed, with the
+reason. The errors are those of ``eval/truth_thresholds.py`` on phantoms whose truth is known; no rule judges any of it.
+"""
+
+from __future__ import annotations
+
+from radvlm.interpret.assess import Case, unassessed
+from radvlm.types.finding import Finding, Source, Status
+from radvlm.types.measurement import Measurement
+from radvlm.types.scan_measurements import NOT_INTERPRETED, StructureMeasurements
+from radvlm.wording.numbers import rounded
+
+#: Largest errors of what is said, rounded up, as they are printed (eval/results/truth_thresholds.json).
+SIZE_ERROR_PERCENT, FAT_ERROR_POINTS, LUNG_ERROR_PERCENT = 3, 5, 10
+#: Where below the lungs this much is imaged (mm), it is abdomen; where this much above them, neck.
+BEYOND_LUNGS_MM = 20.0
+#: A patient has at least this share of fat (percent of the tissue); an object made for tests hardly any.
+MIN_FAT_PERCENT = 3.0
+#: What is narrower (mm) and shows no lung may be a head, a neck or a limb; so may what has limbs of at least this share
+#: of its volume beside it.
+MIN_TRUNK_MM, MAX_LIMB_SHARE = 180.0, 0.35
+#: What no threshold tells apart, with the reason.
+_UNTOLD = (
+    ("muscle area, subcutaneous and visceral fat", "soft_tissues", "thresholds do not tell them apart"),
+    ("bone density", "bones", "no mask of a vertebra was provided"),
+)
+_POSITIONS = {
+    "posterior": "patient lies on the back, by the table behind the body",
+    "anterior": "patient lies on the front, by the table before the body",
+    "left": "patient lies on the left side, by the table beside it",
+    "right": "patient lies on the right side, by the table beside it",
+}
+_BY_THRESHOLDS = "by thresholds"
+
+
+def bare_scan(case: Case) -> list[Finding]:
+    """Findings of a scan for which no masks were given; none where masks were."""
+    numbers = case.measurements
+    if numbers.masks_given:
+        return []
+    body = numbers.structure("body")
+    if body is None:
+        phase = numbers.phase
+        doubt = phase.reason if phase is not None and phase.reason.startswith(NOT_INTERPRETED) else ""
+        why = doubt or "no object large and dense enough to be a body was found"
+        return [unassessed("body_size", "body", "soft_tissues", "size of the body", why)]
+    lung, fat, table = (numbers.structure(n) for n in ("lung", "body_fat", "scanner_table"))
+    share = None if fat is None else fat.measurement("fat_share")
+    if fat is None or share is None or share.value < MIN_FAT_PERCENT:
+        why = f"what was scanned holds less than {MIN_FAT_PERCENT:.0f} percent of fat, as no patient does"
+        return [unassessed("body_size", "body", "soft_tissues", "what thresholds show of a patient", why)]
+    limbs = numbers.structure("body_extremities")
+    found = [_region(case, lung), _position(body, table), _size(body, limbs, lung), _fat(fat, share)]
+    if lung is not None:
+        found.append(_aerated_lung(lung))
+    found += [unassessed("body_composition", "", section, words, why) for words, section, why in _UNTOLD]
+    return found
+
+
+def _stated(
+    kind: str, record: StructureMeasurements, section: str, category: str, numbers: tuple[Measurement, ...] = ()
+) -> Finding:
+    return Finding(
+        "?",
+        kind,
+        Status.PRESENT,
+        record.structure,
+        section,
+        (record.region,),
+        numbers,
+        category=category,
+        source=Source.VOXELS,
+    )
+
+
+def _region(case: Case, lung: StructureMeasurements | None) -> Finding:
+    """Which part of the trunk is imaged, as far as aerated lung tells."""
+    if lung is None:
+        why = "no aerated lung was recognized that would tell it"
+        return unassessed("imaged_region", "", "technique", "part of the body that is imaged", why)
+    geometry = case.measurements.geometry
+    spacing, slices = geometry.spacing_mm[2], geometry.shape[2]
+    below, above = lung.region.box.start[2] * spacing, (slices - lung.region.box.stop[2]) * spacing
+    numbers = tuple(Measurement("distance", value, "slices", spacing) for value in (below, above) if value > 0)
+    if "inferior" in lung.cut_by and "superior" in lung.cut_by:
+        text = "imaged part: chest, without the upper and the lower end of the lungs"
+    elif "inferior" in lung.cut_by:
+        text = f"imaged part: upper chest; {rounded(above, '1')} mm above the lungs"
+    elif "superior" in lung.cut_by:
+        what = "lower chest and abdomen" if below >= BEYOND_LUNGS_MM else "lower chest"
+        text = f"imaged part: {what}; {rounded(below, '1')} mm below the lungs"
+    else:
+        parts = [
+            *(["lower neck"] if above >= BEYOND_LUNGS_MM else []),
+            "chest",
+            *(["abdomen"] if below >= BEYOND_LUNGS_MM else []),
+        ]
+        what = " and ".join(parts) if len(parts) < 3 else "lower neck, chest and abdomen"
+        text = f"imaged part: {what}; {rounded(above, '1')} mm above and {rounded(below, '1')} mm below the lungs"
+    return _stated("imaged_region", lung, "technique", f"{text}, {_BY_THRESHOLDS}", numbers)
+
+
+def _position(body: StructureMeasurements, table: StructureMeasurements | None) -> Finding:
+    """How the patient lies, by the side on which the table is."""
+    if table is None:
+        why = "no table was recognized on one side of the body"
+        return unassessed("patient_position", "", "technique", "position of the patient", why)
+    across, along = (t - b for t, b in zip(table.region.centroid_mm[:2], body.region.centroid_mm[:2], strict=True))
+    if abs(along) >= abs(across):
+        side = "posterior" if along < 0 else "anterior"
+    else:
+        side = "left" if across < 0 else "right"
+    return _stated("patient_position", table, "technique", f"{_POSITIONS[side]}, {_BY_THRESHOLDS}")
+
+
+def _size(
+    body: StructureMeasurements, limbs: StructureMeasurements | None, lung: StructureMeasurements | None
+) -> Finding:
+    """Size of the trunk in its middle slice; nothing where a limb or a head may be all that is imaged."""
+    wanted = ("body_width", "body_depth", "circumference", "effective_diameter", "water_equivalent_diameter")
+    numbers = tuple(m for q in wanted if (m := body.measurement(q)) is not None)
+    why = ""
+    if not numbers:
+        why = next((o.reason for o in body.omissions if o.quantity in wanted), "it was not measured")
+    elif lung is None and numbers[0].value < MIN_TRUNK_MM:
+        why = f"less than {MIN_TRUNK_MM:.0f} mm wide without lungs, as a head, a neck or a limb"
+    elif limbs is not None and limbs.volume_ml >= MAX_LIMB_SHARE * body.volume_ml:
+        why = "another piece of about its size lies beside it, as with two legs"
+    if why:
+        return unassessed("body_size", "body", "soft_tissues", "size of the trunk", why)
+    beside = ", arms beside it left out" if limbs is not None else ""
+    text = f"trunk in its middle slice{beside}, {_BY_THRESHOLDS}, error up to {SIZE_ERROR_PERCENT} percent"
+    return _stated("body_size", body, "soft_tissues", text, numbers)
+
+
+def _fat(fat: StructureMeasurements, share: Measurement) -> Finding:
+    text = (
+        f"fat makes up {rounded(share.value, '1')} percent of the tissue that is imaged, lung and gas left out; "
+        f"{_BY_THRESHOLDS}, error up to {FAT_ERROR_POINTS} percentage points"
+    )
+    return _stated("body_fat", fat, "soft_tissues", text, (share,))
+
+
+def _aerated_lung(lung: StructureMeasurements) -> Finding:
+    part = " of the imaged part" if lung.cut_by else ""
+    text = f"aerated lung{part}, {_BY_THRESHOLDS}, error up to {LUNG_ERROR_PERCENT} percent"
+    numbers = tuple(m for q in ("volume", "mean_hu") if (m := lung.measurement(q)) is not None)
+    return _stated("aerated_lung", lung, "lungs", text, numbers)
