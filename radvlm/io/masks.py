@@ -914,6 +914,7 @@ def _regridded(source: Segmentation, target: Geometry | None) -> Segmentation:
         (*source.decisions, *decisions, *_lost_decision(lost)),
         covered=covered_box(target, source.geometry),
         colors=source.colors,
+        origins=source.origins,
     )
 
 
