@@ -281,7 +281,7 @@ def _title(study: Study) -> str:
 def _mask_words(segmentation: Segmentation) -> str:
     present, searched = len(segmentation.places), len(segmentation.searched)
     if segmentation.scheme == "threshold":
-        return "none given; body, fat, table and aerated lung by thresholds."
+        return "none given; what is said of the body is by thresholds."
     return f"{segmentation.scheme or 'own names'}, {present} of {searched} searched structures present."
 
 
