@@ -26,11 +26,21 @@ ROOMS: dict[str, set[str]] = {
 STEPS = set(ROOMS) - BELOW
 WORKFLOWS = BELOW | STEPS | {"workflows"}
 #: Third-party packages that cost too much to be imported before they are needed.
-HEAVY = {"torch", "transformers", "peft", "monai", "open_clip", "faiss", "sentencepiece", "totalsegmentator"}
+HEAVY = {
+    "torch",
+    "transformers",
+    "peft",
+    "monai",
+    "open_clip",
+    "faiss",
+    "sentencepiece",
+    "totalsegmentator",
+    "nnunetv2",
+}
 #: Rooms whose modules (not their ``__init__``) may import them on top, because nothing else imports these on top.
 NEURAL = {"model", "train", "retrieve"}
 #: Modules of those rooms that are light, so that others may import them on top.
-LIGHT = {"radvlm.model.protocol", "radvlm.model.calibration"}
+LIGHT = {"radvlm.model.protocol", "radvlm.model.calibration", "radvlm.model.published", "radvlm.model.weight_store"}
 #: Folder of ``model`` -> the other folders of it that it may import. Modules outside these folders import none of them,
 #: save the registry, which knows the families by name.
 FAMILIES: dict[str, set[str]] = {

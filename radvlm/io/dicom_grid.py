@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from radvlm.errors import GridError
-from radvlm.types.provenance import Decision
+from radvlm.types.provenance import SIZE, Decision
 
 #: Slices may lie this share of the spacing away from a regular grid (DICOM rounds positions to text).
 POSITION_TOLERANCE = 0.1
@@ -27,6 +27,8 @@ MAX_GROWTH = 4
 ASIDE_MM = 20.0
 #: In-plane drift below this share of a pixel is rounding.
 DRIFT_TOLERANCE = 0.1
+#: A stated tilt (degrees) below the first is none, above the second no gantry's; what is seen agrees within the third.
+LEAST_TILT, MOST_TILT, TILT_TOLERANCE = 3.0, 45.0, 3.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -267,3 +269,26 @@ def shifted(image: np.ndarray, rows: float, columns: float, extra: tuple[int, in
             moved[tuple(target)] = canvas[tuple(source)]
             canvas = (1 - part) * canvas + part * moved
     return canvas[:-1, :-1]
+
+
+def tilt_doubt(stated: float, positions_mm: np.ndarray, normal: np.ndarray) -> tuple[Decision, ...]:
+    """The warning where the header states a gantry tilt (degrees) that positions and orientation of slices do not show.
+
+    A tilted gantry leans the slices against the body, or, where they were resampled across, the whole stack; one of
+    both has the angle that is stated.
+    """
+    way = positions_mm[-1] - positions_mm[0]
+    length = float(np.linalg.norm(way))
+    if abs(stated) < LEAST_TILT or abs(stated) > MOST_TILT or length == 0:
+        return ()
+    lean = math.degrees(math.acos(min(1.0, abs(float(way @ normal)) / length)))
+    turned = math.degrees(math.acos(min(1.0, abs(float(normal[2])))))
+    if min(abs(abs(stated) - angle) for angle in (lean, turned)) <= TILT_TOLERANCE:
+        return ()
+    shown = "none" if max(lean, turned) < 1 else f"one of {max(lean, turned):.0f} degrees"
+    what = (
+        f"The header states a gantry tilt of {stated:g} degrees (GantryDetectorTilt), and the positions and "
+        f"orientation of the slices show {shown}. The positions were followed; where they are wrong, so are "
+        "lengths and volumes."
+    )
+    return (Decision(SIZE, what, warning=True),)

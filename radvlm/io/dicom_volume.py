@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from radvlm.errors import FileFormatError, GridError, InputError
 from radvlm.io.dicom_acquisitions import SAME_POSITION_MM, SHARED_AT_BORDER, acquisitions
 from radvlm.io.dicom_frames import ACQUISITION_NUMBER, SLICE_THICKNESS, Frame
-from radvlm.io.dicom_grid import Shear, SlicePlan, plan_shear, plan_slices, shifted
+from radvlm.io.dicom_grid import Shear, SlicePlan, plan_shear, plan_slices, shifted, tilt_doubt
 from radvlm.io.dicom_pixels import SliceReader
 from radvlm.io.dicom_series import Stack, catalog, choose
 from radvlm.io.dicom_study import study_of
@@ -91,6 +92,7 @@ def read_dicom(
         for what, count in sorted(reader.notes.items())
     ]
     affine = _affine(frames, stack, plan, shear)
+    tilted = _tilt(reader.dataset(frames[0].file), frames, stack)
     study = study_of(reader.dataset(frames[0].file), frames[0].file.name, _uids(frames, affine))
     extra = (
         [
@@ -113,6 +115,7 @@ def read_dicom(
             *dropped,
             *plan.decisions,
             *(shear.decisions if shear else ()),
+            *tilted,
             *extra,
             *notes,
             *judged,
@@ -139,6 +142,17 @@ def _on_grid(
         reader.notes.clear()
         hu = _assembled(frames, plan, shear, reader, np.dtype(np.float32))
     return frames, dropped, plan, shear, hu
+
+
+def _tilt(dataset: Any, frames: list[Frame], stack: Stack) -> tuple[Decision, ...]:
+    """Doubts about the gantry tilt that the header of original axial slices states."""
+    if not stack.is_axial or stack.values.is_reformatted:
+        return ()
+    try:
+        stated = float(dataset.get("GantryDetectorTilt") or 0.0)
+    except (TypeError, ValueError):
+        return ()
+    return tilt_doubt(stated, np.array([frame.position_mm for frame in frames]), np.array(stack.normal))
 
 
 def _applied(frames: list[Frame], plan: SlicePlan) -> list[tuple[float, float]]:

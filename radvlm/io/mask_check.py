@@ -149,7 +149,8 @@ def check_masks_fit(volume: Volume, segmentation: Segmentation) -> tuple[Decisio
             possible = possible_hu(name)
             is_out = not bounds[0] <= sample.median_hu <= bounds[1]
             failed += is_out
-            if is_out or (possible is not None and not possible.holds(sample.median_hu)):
+            is_odd = possible is not None and not possible.holds(sample.median_hu) and not segmentation.is_tip(name)
+            if is_out or is_odd:
                 odd.append(f"{structure(name).words} {sample.median_hu:.0f} HU")
     shown = ", ".join(odd[:6]) + (f" and {len(odd) - 6} more" if len(odd) > 6 else "")
     if checked and failed * 2 > checked:

@@ -81,7 +81,7 @@ def nudged_alone(points: MaskPoints, segmentation: Segmentation, hu: np.ndarray)
     contrast, plausible = scorer.each(hu[tuple(points.index.T)], np.ones(points.count, bool))
     is_low = (contrast < LOW_CONTRAST) | (plausible < LOW_PLAUSIBLE)
     for name in itertools.compress(points.names, is_low):
-        if not _JUDGED_ALONE.fullmatch(name) or structure(name).kind == "lesion":
+        if not _JUDGED_ALONE.fullmatch(name) or structure(name).kind == "lesion" or segmentation.is_tip(name):
             continue
         alone = sample_points(segmentation, name)
         best = None if alone is None else _best(list(_moves(alone, hu)), np.ones(1, bool))

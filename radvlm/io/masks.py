@@ -19,6 +19,7 @@ import numpy as np
 
 from radvlm.errors import FileFormatError, InputError, RadvlmError, StructureError
 from radvlm.io.archives import unpacked_archive
+from radvlm.io.case_names import in_words, several_cases
 from radvlm.io.dicom_seg import (
     DicomSeg,
     is_dicom_seg,
@@ -60,6 +61,7 @@ from radvlm.io.rtstruct import (
 from radvlm.io.shear import perpendicular
 from radvlm.io.size_rulers import check_organ_sizes
 from radvlm.io.sparse_masks import partly_covered, with_ends
+from radvlm.io.united_masks import with_united
 from radvlm.types.geometry import Box, Geometry
 from radvlm.types.label_scheme import (
     GIVEN_SCHEME,
@@ -76,7 +78,7 @@ from radvlm.types.label_scheme import (
     with_near_names,
 )
 from radvlm.types.mask_names import without_shared_start
-from radvlm.types.provenance import PLACEMENT, Decision, SourceFile
+from radvlm.types.provenance import PLACEMENT, UNREAD, Decision, SourceFile
 from radvlm.types.segmentation import LabelPlace, Segmentation
 from radvlm.types.volume import Volume
 
@@ -170,9 +172,8 @@ def _checked(found: Segmentation, source: Any, like: Volume, accept_misplaced: b
     if not notes:
         return found
     doubt = "" if fits else "the masks look misplaced"
-    return dataclasses.replace(
-        found, decisions=(*found.decisions, *notes), attenuation_doubt=doubt, unsure=dict(placement.unsure)
-    )
+    unsure = {**dict(placement.unsure), **dict(found.unsure)}
+    return dataclasses.replace(found, decisions=(*found.decisions, *notes), attenuation_doubt=doubt, unsure=unsure)
 
 
 def _from_path(path: Path, like: Volume | Geometry | None, scheme: SchemeLike, depth: int = 0) -> Segmentation:
@@ -277,10 +278,12 @@ def _from_label_image(raw: RawImage, name: str, like: Volume | Geometry | None, 
     labels, places = _named(labels, meaning, kept)
     filled = [structure for structure in meaning.values() if structure]
     lost = set(filled) - set(places)
-    merged = sorted({structure for structure in filled if filled.count(structure) > 1})
-    if merged:
-        decisions += (Decision("masks", f"Several labels of {name} are {', '.join(merged)} and were united."),)
-    return Segmentation(
+    merged = {
+        one: [str(label) for label, structure in meaning.items() if structure == one]
+        for one in filled
+        if filled.count(one) > 1
+    }
+    found = Segmentation(
         (labels,),
         places,
         (chosen.searched | set(places)) - lost,
@@ -297,6 +300,7 @@ def _from_label_image(raw: RawImage, name: str, like: Volume | Geometry | None, 
         ),
         covered=covered,
     )
+    return with_united(found, merged, f"labels of {name}")
 
 
 def _chosen_scheme(
@@ -483,7 +487,7 @@ def _from_segments(stored: StoredImage, name: str, like: Volume | Geometry | Non
         return lambda: RawImage(layer == label, stored.affine, sources=stored.sources)
 
     masks = [(found, name, reader(layers[segment.layer], segment.label)) for segment, found in chosen.items() if found]
-    segmentation = _from_masks(masks, like, "3D Slicer", notes)
+    segmentation = _from_masks(masks, like, "3D Slicer", notes, "segments")
     return _colored(segmentation, {structure: segment.color for segment, structure in chosen.items() if structure})
 
 
@@ -558,6 +562,7 @@ def _from_findings(stored: StoredImage, path: Path, like: Volume | Geometry | No
         like,
         "findings",
         (*stored.decisions, *notes),
+        "findings",
     )
     unused = _unused_decision(with_near_names(unknown), path.name)
     drawn = [(name, RawImage(masks[number], affine)) for number, name in enumerate(structures) if name]
@@ -640,6 +645,11 @@ def _from_folder(folder: Path, like: Volume | Geometry | None, scheme: SchemeLik
         more = f"; and {len(read) - 20} more" if len(read) > 20 else ""
         note = dataclasses.replace(note, what=f"{note.what} Names were read: {'; '.join(read[:20])}{more}.")
     beside = unread_masks(folder, files[0].parent, [structure for structure, _, _ in masks])
+    cases = several_cases(
+        {stems[path]: found for path, found in named.items() if found}, lambda name: structure_from_name(name, chosen)
+    )
+    if cases:
+        beside += (Decision(UNREAD, in_words(cases), warning=True),)
     unused = _unused_decision(with_near_names(unknown), folder.name)
     return _from_masks(masks, like, chosen.name, (note, *unused, *beside))
 
@@ -659,7 +669,7 @@ def _from_mapping(source: Mapping[Any, Any], like: Volume | Geometry | None) -> 
         return lambda: raw_from_object(value, like, key)
 
     masks = [(str(named[key]), str(key), reader(key, value)) for key, value in source.items()]
-    return _from_masks(masks, like, "radvlm", ())
+    return _from_masks(masks, like, "radvlm", (), "masks")
 
 
 def _from_masks(
@@ -667,14 +677,15 @@ def _from_masks(
     like: Volume | Geometry | None,
     scheme: str,
     notes: tuple[Decision, ...],
+    kind: str = "files",
 ) -> Segmentation:
-    """Pack binary masks, each (structure, name of its file, reader), as they are read."""
+    """Pack binary masks, each (structure, name of its file, reader), as they are read; ``kind`` is what they were."""
     target = canonical_grid(like)
     packer: LayerPacker | None = None
     decisions: list[Decision] = list(notes)
     sources: list[SourceFile] = []
     lost: set[str] = set()
-    twice: set[str] = set()
+    names: dict[str, list[str]] = {}
     seen: set[str] = set()
     grids: list[tuple[str, Geometry]] = []  # each with the first file on it
     for (structure, name, _), raw in zip(masks, read_ahead([read for _, _, read in masks]), strict=True):
@@ -684,8 +695,7 @@ def _from_masks(
         doubts += straight.decisions
         target = target or geometry
         packer = packer or LayerPacker(target)
-        if structure in seen:
-            twice.add(structure)
+        names.setdefault(structure, []).append(name)
         seen.add(structure)
         sources += raw.sources
         decisions += [decision for decision in (*raw.decisions, *doubts) if decision not in decisions]
@@ -702,10 +712,6 @@ def _from_masks(
     for name, geometry in grids if len(grids) > 1 else ():
         require_own_affine(target, geometry, name)
     decisions += _coverage_decision(target, [geometry for _, geometry in grids])
-    if twice:
-        decisions.append(
-            Decision("masks", f"Several files held the same structure and were united: {', '.join(sorted(twice))}.")
-        )
     empty = seen - set(packer.places) - lost
     decisions.append(
         Decision(
@@ -714,7 +720,7 @@ def _from_masks(
             warning=not packer.places,
         )
     )
-    return Segmentation(
+    found = Segmentation(
         packer.finished(),
         packer.places,
         frozenset(seen - lost),
@@ -724,6 +730,7 @@ def _from_masks(
         (*decisions, *_lost_decision(lost)),
         covered=covered_box(target, grids[0][1]) if len(grids) == 1 else None,
     )
+    return with_united(found, {one: files for one, files in names.items() if len(files) > 1}, kind)
 
 
 def _binary_on(mask: np.ndarray, geometry: Geometry, target: Geometry, name: str) -> tuple[np.ndarray, Box] | None:
@@ -776,9 +783,11 @@ def _from_dicom(path: Path, like: Volume | Geometry | None, scheme: SchemeLike) 
             _pack_labels(packer, placed[0], placed[1], structures)
     filled = {structures[number] for number in counts} - {""}
     lost = filled - set(packer.places)
-    merged = sorted({name for name in filled if sum(structures[number] == name for number in counts) > 1})
-    if merged:
-        decisions.append(Decision("masks", f"Several segments of {path.name} are {', '.join(merged)} and were united."))
+    merged = {
+        name: numbers
+        for name in filled
+        if len(numbers := [str(number) for number in counts if structures[number] == name]) > 1
+    }
     searched = (frozenset(structures.values()) | set(packer.places)) - lost - {""}
     given = " as given" if scheme is not None else ", by their labels and codes"
     decisions.append(Decision("masks", f"Segments of {path.name} were named{given}."))
@@ -796,7 +805,7 @@ def _from_dicom(path: Path, like: Volume | Geometry | None, scheme: SchemeLike) 
             *_empty_decision(np.array([0, *counts.values()]), path.name),
         ),
     )
-    return with_ends(found)
+    return with_ends(with_united(found, merged, f"segments of {path.name}"))
 
 
 def _from_structure_set(path: Path, like: Volume | Geometry | None, scheme: SchemeLike) -> Segmentation:
@@ -829,7 +838,7 @@ def _from_structure_set(path: Path, like: Volume | Geometry | None, scheme: Sche
         return read
 
     masks = [(structure, f"{path.name} ({region.name})", reader(region)) for structure, region in known]
-    segmentation = _from_masks(masks, target, "RTSTRUCT", notes)
+    segmentation = _from_masks(masks, target, "RTSTRUCT", notes, "contours")
     found = dataclasses.replace(
         segmentation,
         sources=(structures.source,),
@@ -904,6 +913,7 @@ def _regridded(source: Segmentation, target: Geometry | None) -> Segmentation:
         (*source.decisions, *decisions, *_lost_decision(lost)),
         covered=covered_box(target, source.geometry),
         colors=source.colors,
+        origins=source.origins,
     )
 
 

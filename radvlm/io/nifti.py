@@ -20,6 +20,7 @@ from radvlm.io.inflation import MAX_UNPACKED_BYTES, require_length, unpacked, un
 from radvlm.io.label_names import names_from_extension
 from radvlm.io.raw import RawImage, StoredImage, rescaled_image
 from radvlm.io.rescale import refuse_nonfinite
+from radvlm.io.world_units import in_mm
 from radvlm.types.geometry import MAX_AXIS, SAME_GRID_MM
 from radvlm.types.provenance import Decision
 
@@ -37,7 +38,7 @@ _OTHER_TYPES = {
     2048: "complex",
     2304: "RGBA color",
 }
-_MM_PER_UNIT = {1: ("meter", 1000.0), 3: ("micrometer", 0.001)}
+_MM_PER_UNIT = {1: ("meters", 1000.0), 3: ("micrometers", 0.001)}
 
 
 def read_nifti(path: str | PathLike[str]) -> RawImage:
@@ -314,7 +315,11 @@ def _affine(header: Any, name: str) -> tuple[np.ndarray, list[Decision]]:
                 warning=True,
             )
         )
-    return _in_mm(affine, int(header["xyzt_units"]) & 7, name, decisions), decisions
+    unit = _MM_PER_UNIT.get(int(header["xyzt_units"]) & 7)
+    if unit is None:
+        return affine, decisions
+    scaled, converted = in_mm(affine, *unit, name, "nifti")
+    return scaled, [*decisions, *converted]
 
 
 def _sform(header: Any) -> np.ndarray | None:
@@ -344,34 +349,3 @@ def _corner_distance(first: np.ndarray, second: np.ndarray, header: Any) -> floa
     ends = np.array(np.meshgrid(*[(-0.5, int(n) - 0.5) for n in header["dim"][1:4]], indexing="ij")).reshape(3, -1)
     corners = np.vstack([ends, np.ones(ends.shape[1])])
     return float(np.linalg.norm(((first - second) @ corners)[:3], axis=0).max())
-
-
-def _in_mm(affine: np.ndarray, unit: int, name: str, decisions: list[Decision]) -> np.ndarray:
-    """Convert meters and micrometers to mm, unless only the unconverted numbers make sense for a scan."""
-    if unit not in _MM_PER_UNIT:
-        return affine
-    word, factor = _MM_PER_UNIT[unit]
-    spacing = np.linalg.norm(affine[:3, :3], axis=0)
-
-    def plausible(values: np.ndarray) -> bool:
-        return bool((values > 0.01).all() and (values < 50).all())
-
-    if plausible(spacing * factor):
-        decisions.append(Decision("nifti", f"World units of the header are {word}s; converted to mm.", warning=True))
-        scaled = affine.copy()
-        scaled[:3] *= factor
-        return scaled
-    if plausible(spacing):
-        decisions.append(
-            Decision(
-                "nifti",
-                f"The header says {word}s, but its voxel sizes make sense only in mm: taken as mm.",
-                warning=True,
-            )
-        )
-        return affine
-    raise GridError(
-        "voxel sizes make sense in the header's units",
-        f"{name}: {spacing.tolist()} {word}s",
-        "Repair the header; radvlm reads mm",
-    )

@@ -25,6 +25,7 @@ from radvlm.io.file_bytes import (
 )
 from radvlm.io.inflation import Packing, require_length
 from radvlm.io.raw import StoredImage, StoredSegment
+from radvlm.io.world_units import in_mm
 from radvlm.types.geometry import MAX_AXIS
 from radvlm.types.provenance import Decision, SourceFile
 
@@ -46,7 +47,17 @@ _PACKINGS: dict[str, Packing] = {"gzip": "gzip", "gz": "gzip", "bzip2": "bzip2",
 _ABBREVIATED = {"ras": "right-anterior-superior", "las": "left-anterior-superior", "lps": "left-posterior-superior"}
 _TOWARD = {"right": (0, 1), "left": (0, -1), "anterior": (1, 1), "posterior": (1, -1), "superior": (2, 1)}
 _TOWARD["inferior"] = (2, -1)
-_MM_PER_UNIT = {"mm": 1.0, "millimeter": 1.0, "cm": 10.0, "m": 1000.0, "um": 0.001, "µm": 0.001}
+_MM_PER_UNIT = {
+    "mm": 1.0,
+    "millimeter": 1.0,
+    "millimeters": 1.0,
+    "millimetre": 1.0,
+    "meter": 1000.0,
+    "cm": 10.0,
+    "m": 1000.0,
+    "um": 0.001,
+    "µm": 0.001,
+}
 _COLOR_KINDS = frozenset({"rgb-color", "rgba-color", "hsv-color", "xyz-color", "complex", "quaternion"})
 _DAMAGED = "Its header is damaged; write the file again"
 
@@ -210,10 +221,12 @@ def _affine(fields: dict[str, str], name: str) -> tuple[np.ndarray, tuple[Decisi
     else:
         own[:3, :3] = np.diag(_spacings(fields, name))
     units = {word.strip('"').lower() for word in re.findall(r'"[^"]*"', fields.get("spaceunits", ""))} - {""}
-    factor = next((_MM_PER_UNIT[unit] for unit in units if unit in _MM_PER_UNIT), 1.0)
-    if len(units) == 1 and factor != 1.0:
-        own[:3] *= factor
-        decisions.append(Decision("nrrd", f"World units of the header are {units.pop()}; converted to mm.", True))
+    if len(units) > 1 or not units <= {*_MM_PER_UNIT}:
+        what = f"The header states lengths in {', '.join(sorted(units))[:60]}, which says no one unit: taken as mm."
+        decisions.append(Decision("nrrd", what, warning=True))
+    elif units and (factor := _MM_PER_UNIT[unit := units.pop()]) != 1.0:
+        own, converted = in_mm(own, unit, factor, name, "nrrd")
+        decisions += converted
     turn = _to_ras(fields.get("space", "")) if vectors else None
     if turn is None:
         turn = np.diag([-1.0, -1.0, 1.0])

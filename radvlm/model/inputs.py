@@ -5,8 +5,9 @@ are aligned (no half-voxel shift), except for rotated scans whose axes are not p
 all that come from files), where the centers of the grids are. There is no anti-aliasing, an axis within 0.001 mm of the
 wanted spacing is left alone, and rotated scans stay rotated. It is separable and computes only what survives the crop,
 one slab at a time in the array's own memory order, so a thin-slice scan costs a fraction of a second and is never
-copied as floats. A shear below ``geometry.PERPENDICULAR_COSINE`` is not interpolated. A Volume is in RAS+ order
-already, the same order as MONAI's ``Orientation("RAS")``, so no axis is flipped here.
+copied as floats. Networks that were shown a scan squeezed into their matrix (``spacing_mm=None``) get what MONAI's
+``CropForeground`` and ``Resize(mode="area")`` give. A shear below ``geometry.PERPENDICULAR_COSINE`` is not
+interpolated. A Volume is in RAS+ order already, the same as MONAI's ``Orientation("RAS")``, so no axis is flipped here.
 """
 
 from __future__ import annotations
@@ -43,36 +44,58 @@ class InputSpec:
     """What an encoder expects.
 
     Attributes:
-        spacing_mm: distance of voxel centers along x, y, z.
+        spacing_mm: distance of voxel centers along x, y, z. None squeezes the scan into ``shape``, whatever its spacing
+            and proportions: each output voxel is the mean of the input voxels that it touches.
         shape: (X, Y, Z) voxels after centered padding and cropping, or None for whatever the scan gives.
         hu_window: (low, high) HU, mapped linearly to 0 and 1 and clipped; padding has the low value. None keeps HU,
             with padding of air (-1000).
         multiple_of: with ``shape=None``, each axis is padded up to a multiple of this.
+        foreground_above_hu: with ``spacing_mm=None``, the smallest box that holds all above this is cut out first.
     """
 
-    spacing_mm: tuple[float, float, float]
+    spacing_mm: tuple[float, float, float] | None
     shape: tuple[int, int, int] | None = None
     hu_window: tuple[float, float] | None = (-1000.0, 1000.0)
     multiple_of: int = 1
+    foreground_above_hu: float | None = None
 
     def __post_init__(self) -> None:
-        if len(self.spacing_mm) != 3 or not all(0 < s < 100 for s in self.spacing_mm):
-            raise InputError("spacing_mm is three numbers above 0 and below 100", str(self.spacing_mm))
+        spacing = self.spacing_mm
+        if spacing is not None and (len(spacing) != 3 or not all(0 < s < 100 for s in spacing)):
+            raise InputError("spacing_mm is three numbers above 0 and below 100, or None", str(spacing))
+        if spacing is None and self.shape is None:
+            raise InputError("a scan is squeezed into a shape", "spacing_mm None and shape None", "Give one of them")
+        if spacing is not None and self.foreground_above_hu is not None:
+            raise InputError("foreground_above_hu comes with spacing_mm=None", str(self.foreground_above_hu))
         if self.shape is not None and (len(self.shape) != 3 or not all(int(n) == n and n > 0 for n in self.shape)):
             raise InputError("shape is three whole numbers above 0, or None", str(self.shape))
         if self.hu_window is not None and (len(self.hu_window) != 2 or not self.hu_window[0] < self.hu_window[1]):
             raise InputError("hu_window is (low, high) with low < high, or None", str(self.hu_window))
         if self.multiple_of < 1:
             raise InputError("multiple_of is at least 1", str(self.multiple_of))
-        object.__setattr__(self, "spacing_mm", tuple(float(s) for s in self.spacing_mm))
+        if spacing is not None:
+            object.__setattr__(self, "spacing_mm", tuple(float(s) for s in spacing))
         if self.hu_window is not None:
             object.__setattr__(self, "hu_window", tuple(float(v) for v in self.hu_window))
         if self.shape is not None:
             object.__setattr__(self, "shape", tuple(int(n) for n in self.shape))
 
+    @property
+    def fixed_spacing_mm(self) -> tuple[float, float, float]:
+        """The spacing of every input; InputError where scans are squeezed and share none."""
+        if self.spacing_mm is None:
+            raise InputError(
+                "lengths in millimeters need inputs of one spacing", "spacing_mm None", "Give a spacing_mm"
+            )
+        return self.spacing_mm
+
 
 #: What Merlin's published checkpoints expect: 336 x 336 x 480 mm.
 MERLIN_INPUT = InputSpec(spacing_mm=(1.5, 1.5, 3.0), shape=(224, 224, 160), hu_window=(-1000.0, 1000.0))
+
+#: What Astra's published code shows its trunk of a chest (infer_one_ct.py of zh-Wang-Med/Astra at cfdf9f9); abdomens it
+#: shows as ``MERLIN_INPUT``.
+ASTRA_CHEST_INPUT = InputSpec(None, (224, 224, 160), hu_window=(-1000.0, 200.0), foreground_above_hu=-1000.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,6 +129,8 @@ def prepare(volume: Volume, spec: InputSpec = MERLIN_INPUT) -> Prepared:
     sample = _sample(volume.hu)
     _refuse_empty(sample)
     notes = _hu_notes(sample)
+    if spec.spacing_mm is None:
+        return _squeezed(volume, spec, notes)
     spacing_in = volume.geometry.spacing_mm
     ratios, sizes = resampling_grid(volume.geometry.shape, spacing_in, spec.spacing_mm)
     first = _first_position(volume.geometry, ratios, sizes)
@@ -118,13 +143,8 @@ def prepare(volume: Volume, spec: InputSpec = MERLIN_INPUT) -> Prepared:
     inner = sample_linear(volume.hu, positions)
     if not np.isfinite(inner).all():
         raise InputError("HU are finite", "NaN or infinity in the volume", "Repair or mask these voxels first")
-    outside = AIR_HU
-    if spec.hu_window is not None:
-        low, high = spec.hu_window
-        inner -= np.float32(low)
-        inner /= np.float32(high - low)
-        np.clip(inner, 0.0, 1.0, out=inner)
-        outside = 0.0
+    _window(inner, spec.hu_window)
+    outside = AIR_HU if spec.hu_window is None else 0.0
     out = np.full(target, outside, np.float32)  # (X, Y, Z)
     out[tuple(slice(before, before + kept) for _, kept, before in cuts)] = inner
     affine = volume.geometry.affine.copy()
@@ -136,6 +156,90 @@ def prepare(volume: Volume, spec: InputSpec = MERLIN_INPUT) -> Prepared:
     notes += _crop_notes(volume, positions)
     notes += _spacing_notes(spacing_in, spec.spacing_mm)
     return Prepared(torch.from_numpy(out)[None, None], affine, tuple(notes))
+
+
+def _window(values: np.ndarray, hu_window: tuple[float, float] | None) -> None:
+    """HU to 0 to 1, in place; nothing without a window."""
+    if hu_window is not None:
+        low, high = hu_window
+        values -= np.float32(low)
+        values /= np.float32(high - low)
+        np.clip(values, 0.0, 1.0, out=values)
+
+
+def _squeezed(volume: Volume, spec: InputSpec, notes: list[Decision]) -> Prepared:
+    """The foreground averaged into the shape of the spec, as MONAI's CropForeground and Resize with mode "area"."""
+    assert spec.shape is not None
+    box = [slice(0, n) for n in volume.hu.shape]
+    if spec.foreground_above_hu is not None:
+        box = _foreground(volume.hu, spec.foreground_above_hu)
+    inner = average_area(volume.hu[tuple(box)], spec.shape)
+    if not np.isfinite(inner).all():
+        raise InputError("HU are finite", "NaN or infinity in the volume", "Repair or mask these voxels first")
+    _window(inner, spec.hu_window)
+    sizes = [s.stop - s.start for s in box]
+    ratios = [n / m for n, m in zip(sizes, spec.shape, strict=True)]
+    affine = volume.geometry.affine.copy()
+    affine[:3, :3] *= np.array(ratios)
+    affine[:3, 3] = volume.geometry.to_world([s.start + (r - 1) / 2 for s, r in zip(box, ratios, strict=True)])
+    steps = [r * mm for r, mm in zip(ratios, volume.geometry.spacing_mm, strict=True)]
+    notes.append(
+        Decision(
+            _STEP,
+            f"The scan was squeezed into {' x '.join(map(str, spec.shape))} voxels of "
+            f"{' x '.join(f'{mm:.3g}' for mm in steps)} mm, whatever its proportions, as the model was trained.",
+        )
+    )
+    notes += [
+        Decision(
+            _STEP,
+            f"The scan has {n} voxels along {name}, and the model expects {m}, so small lesions may lie between them.",
+            warning=True,
+        )
+        for n, m, name in zip(sizes, spec.shape, "xyz", strict=True)
+        if m > COARSE_RATIO * n
+    ]
+    return Prepared(torch.from_numpy(inner)[None, None], affine, tuple(notes))
+
+
+def _foreground(hu: np.ndarray, above_hu: float) -> list[slice]:
+    """The smallest box that holds every voxel above a value; the whole array where there is none."""
+    found = hu > above_hu
+    box = []
+    for axis in range(3):
+        held = np.flatnonzero(found.any(axis=tuple(other for other in range(3) if other != axis)))
+        box.append(slice(int(held[0]), int(held[-1]) + 1) if held.size else slice(0, hu.shape[axis]))
+    return box
+
+
+def average_area(array: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+    """(I, J, K) as float32 of another shape: each voxel is the mean of those it touches, from floor to ceiling.
+
+    The rule of PyTorch's ``interpolate(mode="area")``; one slab at a time, so that nothing is copied as floats.
+    """
+    order = sorted(range(3), key=lambda axis: -abs(array.strides[axis]))
+    source = array.transpose(order)
+    wanted = [shape[axis] for axis in order]
+    starts, ends = zip(*(_touched(n, m) for n, m in zip(source.shape, wanted, strict=True)), strict=True)
+    rows, columns = (_means(starts[axis], ends[axis], source.shape[axis]) for axis in (1, 2))
+    out = np.empty(wanted, np.float32)
+    for index, (start, end) in enumerate(zip(starts[0], ends[0], strict=True)):
+        slab = source[start:end].mean(0, dtype=np.float32)
+        out[index] = rows @ slab @ columns.T
+    return np.ascontiguousarray(out.transpose(np.argsort(order)))
+
+
+def _touched(size: int, wanted: int) -> tuple[np.ndarray, np.ndarray]:
+    """First and last (exclusive) input voxel of each output voxel."""
+    steps = np.arange(wanted)
+    return steps * size // wanted, -(-(steps + 1) * size // wanted)
+
+
+def _means(starts: np.ndarray, ends: np.ndarray, size: int) -> np.ndarray:
+    """(M, N) float32 whose product with N values gives the mean over each output voxel."""
+    place = np.arange(size)
+    inside = (place >= starts[:, None]) & (place < ends[:, None])
+    return (inside / (ends - starts)[:, None]).astype(np.float32)
 
 
 def resample_linear(array: np.ndarray, spacing_in_mm: Sequence[float], spacing_out_mm: Sequence[float]) -> np.ndarray:

@@ -7,10 +7,19 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
+from radvlm.errors import InputError
 from radvlm.types.finding import Citable, Finding
 from radvlm.types.model_output import Answer, FindingScore, ModelOutput
 from radvlm.types.segmentation import Segmentation
 from radvlm.types.volume import Volume
+
+#: What a model can be asked for. A model names those that it offers in ``offers``; the others raise ``not_offered``.
+METHODS = ("embed", "embed_text", "classify", "read", "answer")
+
+
+def not_offered(model: str, method: str, offers: Sequence[str], remedy: str = "") -> InputError:
+    """The error of a method that a model does not have, naming those that it has."""
+    return InputError(f"{method} is offered by the model", f"{model} offers {', '.join(offers) or 'nothing'}", remedy)
 
 
 @runtime_checkable

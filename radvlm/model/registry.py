@@ -15,11 +15,16 @@ import torch
 
 from radvlm.errors import FileFormatError, InputError
 from radvlm.model.hub import commit_of, fetch_folder, is_hub_id
-from radvlm.model.merlin.checkpoint import is_merlin
+from radvlm.model.merlin.checkpoint import is_merlin, tasks_at
+from radvlm.model.published import published_model, published_models
 from radvlm.model.store import WEIGHTS, format_of
+from radvlm.model.weight_store import folder_of, need_weights
 
 #: Models that ship with the package.
 SHIPPED = ("tiny",)
+#: Published image encoders of Merlin's shape without heads.
+_TRUNKS = ("astra", "astra-abdomen", "merlin-image")
+_CHECKPOINTS = (".pt", ".pth", ".safetensors")
 
 
 def _tables(folder: Path, device: str, precision: str) -> Any:
@@ -46,10 +51,11 @@ def load_model(
     offline: bool = True,
     precision: str = "float32",
 ) -> Any:
-    """A shipped model, one of our folders (local or on a hub), or Merlin's published checkpoints.
+    """A shipped model, published weights that were fetched, one of our folders, or Merlin's checkpoints.
 
     Args:
-        name_or_path: ``tiny``; a folder of ``save_pretrained``; a file or folder of Merlin's; or a hub id of either.
+        name_or_path: ``tiny``; a name of ``radvlm weights list``; a folder of ``save_pretrained``; a file or folder of
+            Merlin's, or of an image encoder of its shape without heads; or a hub id.
         revision: commit of a hub id (40 hex digits), required there and refused elsewhere.
         device: a torch device. precision: float32, or bfloat16 for a faster and slightly different encoder.
         offline: never touch the network.
@@ -64,6 +70,13 @@ def load_model(
         raise InputError(
             "a revision is the commit of a hub id", f"{name!r} lies here and has one version", "Leave revision out"
         )
+    if name not in SHIPPED and not path.exists() and name in _names_of_weights():
+        if name in _TRUNKS:
+            return _trunk(name, device, precision)
+        path = _fetched_folder(name)
+        name = str(path)
+    if path.is_file() and path.suffix in _CHECKPOINTS and _is_trunk(path):
+        return _trunk(name, device, precision)
     if name not in SHIPPED and is_merlin(name):
         from radvlm.model.merlin.model import MerlinModel
 
@@ -74,6 +87,34 @@ def load_model(
         model.name = f"{model.name} ({name}@{commit[:12]})"
         return model
     return _load_folder(path, name, device, precision)
+
+
+def _trunk(name: str, device: str, precision: str) -> Any:
+    from radvlm.model.merlin.trunk import MerlinTrunkModel
+
+    return MerlinTrunkModel.load(name, device=device, precision=precision)
+
+
+def _is_trunk(path: Path) -> bool:
+    from radvlm.model.merlin.trunk import trunk_in
+
+    try:
+        return trunk_in(path) is not None
+    except FileFormatError:
+        return False  # said again, with what is wrong, by whoever loads it as what it may be
+
+
+def _names_of_weights() -> frozenset[str]:
+    """Names under which published weights are loaded once they are fetched or installed."""
+    return frozenset(row.load for row in published_models() if row.load and row.how != "shipped")
+
+
+def _fetched_folder(name: str) -> Path:
+    """The folder of a published model; MissingPackageError with what brings it where nothing of it is there."""
+    folder = folder_of(published_model(name))
+    if not tasks_at(folder):
+        need_weights(name)
+    return folder
 
 
 def _load_folder(path: Path, name: str, device: str, precision: str) -> Any:
@@ -93,7 +134,8 @@ def _load_folder(path: Path, name: str, device: str, precision: str) -> Any:
         )
     what = "no such file or folder" if not path.exists() else "nothing that is one"
     raise InputError(
-        "a model is tiny, a folder of save_pretrained, Merlin's published files, or a hub id with its commit",
+        "a model is tiny, a name of `radvlm weights list`, a folder of save_pretrained, Merlin's published files, or a "
+        "hub id with its commit",
         f"{name!r}: {what}",
         "See docs/merlin.md and docs/training.md",
     )

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import pickle
 import re
 import warnings
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,12 @@ from torch import Tensor
 from radvlm.errors import FileFormatError
 
 
-def read_tensors(path: str | Path) -> dict[str, Tensor]:
+def read_tensors(path: str | Path, *, entry: str = "") -> dict[str, Tensor]:
     """Tensors of a ``.pt`` or ``.safetensors`` file, mapped where the format allows it; code in a pickle never runs.
 
-    Raises FileFormatError for a file that is absent, truncated, no mapping of names to tensors, or holds anything else.
+    ``entry``: where a file has an entry of that name, such as ``state_dict``, which trainers save beside what is no
+    tensor, its tensors are given. Raises FileFormatError for a file that is absent, truncated, no mapping of names to
+    tensors, or holds anything else.
     """
     path = Path(path)
     if not path.is_file():
@@ -33,16 +36,30 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
             raise FileFormatError(
                 "a checkpoint can be read", f"{path.name}: {error}", "Fetch or convert it again"
             ) from error
-    return _tensors_only(_load_pickle(path), path.name)
-
-
-def _load_pickle(path: Path) -> Any:
     with path.open("rb") as file:
         mapped = file.read(4) == b"PK\x03\x04"  # the older format cannot be mapped
+    return _tensors_only(_load_pickle(path, path, mapped=mapped), path.name, entry)
+
+
+def read_joined_tensors(parts: Sequence[Path], name: str, sha256: str, *, entry: str = "") -> dict[str, Tensor]:
+    """Tensors of one ``.pt`` file that lies in parts, joined in memory; code in a pickle never runs.
+
+    Raises FileFormatError where the whole has another sha256, and as ``read_tensors`` does.
+    """
+    whole = b"".join(part.read_bytes() for part in parts)
+    found = hashlib.sha256(whole).hexdigest()
+    if found != sha256:
+        raise FileFormatError(
+            "the parts of a file make up the one that is known", f"{name}: sha256 {found}", "Install them again"
+        )
+    return _tensors_only(_load_pickle(io.BytesIO(whole), Path(name), mapped=False), name, entry)
+
+
+def _load_pickle(source: Any, path: Path, *, mapped: bool) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Detected pickle protocol", category=UserWarning)
-            return torch.load(path, map_location="cpu", mmap=mapped, weights_only=True)
+            return torch.load(source, map_location="cpu", mmap=mapped, weights_only=True)
     except pickle.UnpicklingError as error:
         reason = str(error)
         code = re.search(r"GLOBAL ([\w.]+)", reason)
@@ -59,9 +76,11 @@ def _load_pickle(path: Path) -> Any:
         ) from error
 
 
-def _tensors_only(loaded: Any, name: str) -> dict[str, Tensor]:
+def _tensors_only(loaded: Any, name: str, entry: str = "") -> dict[str, Tensor]:
     if not isinstance(loaded, Mapping):
         raise FileFormatError("a checkpoint maps names to tensors", f"{name}: {type(loaded).__name__}")
+    if entry and isinstance(loaded.get(entry), Mapping):
+        return _tensors_only(loaded[entry], name)
     odd = [key for key, value in loaded.items() if not isinstance(key, str) or not isinstance(value, Tensor)]
     if odd:
         inner = next((key for key in odd if isinstance(loaded[key], Mapping)), None)

@@ -152,7 +152,8 @@ def measure_scan(
     decisions += ends
     structures = without_numbers(without_impossible(structures, impossible), segmentation.unsure)
     lesions = without_comparison(without_impossible(lesions, impossible), impossible | dict(segmentation.unsure))
-    decisions += impossible_warning({region: why for region, why in impossible.items() if region not in told})
+    tips = {record.region.id for record in structures if segmentation.is_tip(record.structure)}
+    decisions += impossible_warning({r: why for r, why in impossible.items() if r not in told and r not in tips})
     decisions += impossible_size_warning(oversized)
     decisions += outside_warning(outside)
     if doubt:

@@ -187,7 +187,7 @@ def augmented(
     span = 1.0 if spec.hu_window is None else 1 / (spec.hu_window[1] - spec.hu_window[0])
     zero = -1000.0 if spec.hu_window is None else (-1000.0 - spec.hu_window[0]) * span
     image, organs = scan.image, scan.organs
-    steps = [round(float(rng.uniform(-1, 1)) * augment.shift_mm / s) for s in spec.spacing_mm]
+    steps = [round(float(rng.uniform(-1, 1)) * augment.shift_mm / s) for s in spec.fixed_spacing_mm]
     air = -1000.0 if spec.hu_window is None else 0.0
     image = shifted(image[0], steps, air)[None]
     organs = None if organs is None else shifted(organs, steps, 0)

@@ -141,7 +141,7 @@ class SelfSupervisedBatches:
         self.parts, self.studies, self.scans = parts, list(studies), scans
         self.draws, self.augment = draws, augment or Augment()
         self._ahead = Ahead(self._drawn)
-        self.block = [max(1, round(parts.settings.block_mm / s)) for s in scans.spec.spacing_mm]
+        self.block = [max(1, round(parts.settings.block_mm / s)) for s in scans.spec.fixed_spacing_mm]
 
     def __call__(self, step: int) -> dict[str, Tensor]:
         self.draws.start()

@@ -17,7 +17,7 @@ import numpy as np
 from radvlm.errors import GridError, InputError, StructureError
 from radvlm.types.anatomy import structure
 from radvlm.types.geometry import Box, Geometry
-from radvlm.types.provenance import Decision, SourceFile
+from radvlm.types.provenance import Decision, MaskOrigin, SourceFile
 
 #: The six faces of a RAS+ grid: (axis, 0 for the low side or 1 for the high side) -> name.
 FACES: Mapping[tuple[int, int], str] = MappingProxyType(
@@ -26,6 +26,8 @@ FACES: Mapping[tuple[int, int], str] = MappingProxyType(
 
 #: A structure that meets the edge of its mask's grid with this share of its largest cross-section goes on beyond it.
 ENDS_SHARE = 0.2
+#: So many slices, and what they cut off a ball of this radius (mm), are the tip of an organ.
+TIP_SLICES, TIP_RADIUS_MM = 2, 60.0
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,7 @@ class Segmentation:
         findings: structure -> number of the finding of each voxel in its tight box (0 outside it), where the masks came
             finding by finding; two findings that touch stay two.
         unsure: structure -> why its mask may be another one's, so that nothing of it is interpreted; already warned of.
+        origins: the programs that made the masks, where radvlm ran them; () for masks that were given.
 
     Raises InputError when a non-zero label has no name, StructureError for an unknown structure.
 
@@ -81,6 +84,7 @@ class Segmentation:
     colors: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)
     findings: Mapping[str, np.ndarray] = field(default_factory=dict)
     unsure: Mapping[str, str] = field(default_factory=dict)
+    origins: tuple[MaskOrigin, ...] = ()
     _counts: tuple[np.ndarray, ...] = field(init=False, repr=False, default=())
 
     def __post_init__(self) -> None:
@@ -203,6 +207,19 @@ class Segmentation:
             for (axis, end), face in FACES.items()
             if shape[axis] > 1 and (box.start[axis] == 0 if end == 0 else box.stop[axis] == shape[axis])
         )
+
+    def is_tip(self, name: str) -> bool:
+        """True when the scan shows one or two slices through the end of an organ, and no more of it.
+
+        Such a slice holds what lies beside the organ too, up to the cap that a slice cuts off a ball of TIP_RADIUS_MM.
+        """
+        box, depth = self.boxes[name], self.geometry.shape[2]
+        thickness_mm, pixel_mm2 = self.geometry.spacing_mm[2], float(np.prod(self.geometry.spacing_mm[:2]))
+        slices = box.shape[2]
+        if slices > TIP_SLICES or (box.start[2] > 0 and box.stop[2] < depth) or structure(name).kind != "organ":
+            return False
+        area_mm2 = self.voxel_count(name) / slices * pixel_mm2
+        return area_mm2 <= 2 * np.pi * TIP_RADIUS_MM * slices * thickness_mm
 
     def end_faces(self, name: str) -> tuple[str, ...]:
         """Faces of ``covered`` inside the field of view at which a structure ends because its mask does.

@@ -163,3 +163,30 @@ def test_two_patient_positions_in_one_series_are_said(writer, tmp_path):
 
     writer.write(tmp_path / "s", count=12, size=(8, 9), change=change)
     assert "patient positions (HFP, HFS)" in load_volume(tmp_path / "s", rescale="header").decisions[0].what
+
+
+@pytest.mark.parametrize(
+    ("stated", "step", "orientation", "is_doubted"),
+    [
+        ("15", (0, 0, 2.5), (1, 0, 0, 0, 1, 0), True),  # neither the slices lean nor the stack
+        ("-20.5", (0, 0, 2.5), (1, 0, 0, 0, 1, 0), True),
+        ("30", (0, 0.67, 2.5), (1, 0, 0, 0, 1, 0), True),  # leans by 15 degrees
+        ("15", (0, 0.67, 2.5), (1, 0, 0, 0, 1, 0), False),
+        ("15", (0, 0, 2.5), (1, 0, 0, 0, 0.9659258, 0.2588190), False),  # tilted slices along the table
+        ("-15", (0, -0.647, 2.415), (1, 0, 0, 0, 0.9659258, 0.2588190), False),  # resampled across
+        ("0", (0, 0, 2.5), (1, 0, 0, 0, 1, 0), False),
+        ("0.5", (0, 0, 2.5), (1, 0, 0, 0, 1, 0), False),
+        ("", (0, 0, 2.5), (1, 0, 0, 0, 1, 0), False),
+    ],
+)
+def test_a_gantry_tilt_that_the_positions_do_not_show(writer, tmp_path, stated, step, orientation, is_doubted):
+    positions = [np.array([-20, -18, -40]) + k * np.array(step) for k in range(8)]
+    writer.write(
+        tmp_path,
+        positions=positions,
+        orientation=orientation,
+        change=lambda ds, k: setattr(ds, "GantryDetectorTilt", stated),
+    )
+    told = [d for d in load_volume(tmp_path).decisions if "GantryDetectorTilt" in d.what]
+    assert bool(told) == is_doubted
+    assert not told or (told[0].warning and f"tilt of {float(stated):g} degrees" in told[0].what)

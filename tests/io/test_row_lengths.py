@@ -68,3 +68,16 @@ def test_vertebrae_that_repeat_after_some_slices_are_no_other_number_of_rows() -
     hu[vertebra] = 300
     hu += np.random.default_rng(1).normal(0, 8, hu.shape)
     refuse_wrong_rows(np.asfortranarray(np.rint(hu).astype(np.int16)))
+
+
+@pytest.mark.parametrize("gap", [40, 44, 48, 52])
+def test_two_legs_that_are_alike_are_no_shorter_rows(gap: int) -> None:
+    """Beside each other in 4 mm pixels: the other leg is more alike than the row below, and only within a row."""
+    x, y, z = np.ogrid[:96, :50, :12]
+    hu = np.full((96, 50, 12), -1000.0)
+    for middle in (48 - gap / 2, 48 + gap / 2):
+        r = np.hypot(x - middle, y - 25 + 0 * z) + 0.2 * z
+        hu[r < 18], hu[r < 15.5], hu[r < 3.6], hu[r < 1.8] = -100, 55, 1100, -40
+    hu += np.random.default_rng(1).normal(0, 5, hu.shape)
+    for order in permutations(range(3)):
+        refuse_wrong_rows(np.asfortranarray(np.rint(hu).astype(np.int16).transpose(order)))

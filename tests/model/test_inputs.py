@@ -14,7 +14,16 @@ from scipy.spatial.transform import Rotation
 
 import radvlm
 from radvlm.errors import InputError
-from radvlm.model.inputs import MERLIN_INPUT, InputSpec, prepare, resample_linear, resampling_grid, sample_linear
+from radvlm.model.inputs import (
+    ASTRA_CHEST_INPUT,
+    MERLIN_INPUT,
+    InputSpec,
+    average_area,
+    prepare,
+    resample_linear,
+    resampling_grid,
+    sample_linear,
+)
 from radvlm.types.geometry import Geometry, to_canonical
 from radvlm.types.study import Study
 from radvlm.types.volume import Volume
@@ -208,3 +217,66 @@ def test_without_a_shape_the_whole_scan_comes_padded_to_a_multiple() -> None:
 def test_the_published_field_of_view() -> None:
     extent = [n * s for n, s in zip(MERLIN_INPUT.shape or (), MERLIN_INPUT.spacing_mm, strict=True)]
     assert extent == [336, 336, 480]
+
+
+def squeezed_by_monai(hu: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """MONAI's transforms in the order of Astra's published preprocessing of a chest."""
+    from monai.data import MetaTensor
+    from monai.transforms import Compose, CropForeground, Orientation, Resize, ScaleIntensityRange
+
+    chain = Compose(
+        [
+            Orientation("RAS", labels=(("L", "R"), ("P", "A"), ("I", "S"))),
+            CropForeground(select_fn=lambda x: x > -1000),
+            Resize((224, 224, 160)),
+            ScaleIntensityRange(-1000, 200, 0.0, 1.0, clip=True),
+        ]
+    )
+    out = chain(MetaTensor(torch.from_numpy(hu.astype(np.float32))[None], affine=affine))
+    return out.as_tensor()[0].numpy(), np.asarray(out.affine)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shape", [(300, 260, 70), (60, 250, 190)])
+def test_a_squeezed_scan_is_what_monai_gives(shape: tuple[int, int, int]) -> None:
+    """Cropped to what is above -1000 HU and averaged, where there are more voxels than wanted and where fewer."""
+    _, affine = stored("oblique, LAS")
+    hu = np.full(shape, -1024, np.int16)
+    inside = (slice(20, -13), slice(7, -9), slice(3, -6))
+    hu[inside] = np.random.default_rng(3).integers(-1000, 1200, hu[inside].shape)
+    expected, place = squeezed_by_monai(hu, affine)
+    ours, geometry, _ = to_canonical(hu, affine)
+    prepared = prepare(Volume(ours, geometry), ASTRA_CHEST_INPUT)
+    np.testing.assert_allclose(prepared.tensor[0, 0].numpy(), expected, atol=1e-5)
+    np.testing.assert_allclose(prepared.affine_ras_mm, place, atol=1e-3)
+
+
+def test_averaging_keeps_the_mean_where_it_divides_and_any_order_of_axes() -> None:
+    array = np.random.default_rng(0).integers(-1000, 1000, (8, 12, 6)).astype(np.int16)
+    out = average_area(array, (4, 3, 2))
+    np.testing.assert_allclose(out, array.reshape(4, 2, 3, 4, 2, 3).mean((1, 3, 5)), atol=1e-3)
+    turned = average_area(array.transpose(2, 0, 1)[::-1], (2, 4, 3))
+    np.testing.assert_allclose(turned, out.transpose(2, 0, 1)[::-1], atol=1e-3)
+
+
+def test_what_squeezing_does_is_told_and_what_it_cannot_is_refused() -> None:
+    spec = InputSpec(None, (20, 20, 40), foreground_above_hu=-900.0)
+    hu = np.full((60, 60, 14), -1000, np.int16)
+    hu[10:50, 5:55, 2:12] = np.arange(10, dtype=np.int16) * 10
+    prepared = prepare(volume(hu), spec)
+    assert prepared.notes[0].what.startswith("The scan was squeezed into 20 x 20 x 40 voxels of 6 x 7.5 x 0.75 mm")
+    assert [n.what for n in prepared.notes if n.warning] == [
+        "The scan has 10 voxels along z, and the model expects 40, so small lesions may lie between them."
+    ]
+    for wrong in (
+        lambda: InputSpec(None),
+        lambda: InputSpec((1.0, 1.0, 1.0), foreground_above_hu=-1000.0),
+        lambda: InputSpec((1.0, 1.0), (8, 8, 8)),  # type: ignore[arg-type]
+    ):
+        with pytest.raises(InputError):
+            wrong()
+    assert MERLIN_INPUT.fixed_spacing_mm == MERLIN_INPUT.spacing_mm
+    with pytest.raises(InputError, match="inputs of one spacing"):
+        _ = spec.fixed_spacing_mm
+    with pytest.raises(InputError, match="HU are finite"):
+        prepare(volume(np.where(hu == 10, np.nan, hu).astype(np.float32)), spec)

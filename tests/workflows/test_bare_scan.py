@@ -208,6 +208,12 @@ def test_an_arm_that_touches_the_trunk_is_not_its_width() -> None:
     assert value(measured(hu), "body", "body_width") == pytest.approx(2 * ACROSS, abs=12)
 
 
+def test_the_head_says_how_to_get_organs() -> None:
+    head = dict(radvlm.generate_report(scan_of(trunk())).report.examination)
+    assert 'pip install "radvlm[totalsegmentator]"' in head["More"] and "--segment total" in head["More"]
+    assert "by thresholds" in head["Masks"]
+
+
 def test_a_scan_with_masks_says_nothing_of_it() -> None:
     scan = scan_of(trunk())
     labels = np.zeros(SHAPE, np.uint8)

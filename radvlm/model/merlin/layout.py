@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from radvlm.errors import FileFormatError, InputError
-from radvlm.model.merlin.image import BLOCKS, LAYOUTS, WIDTH, MerlinImageEncoder, published_layout
+from radvlm.model.merlin.image import BLOCKS, LAYOUTS, WIDTH, MerlinImageEncoder, bare_keys, published_layout
 from radvlm.model.merlin.text import MerlinTextEncoder, TextShape
 
 TEXT_PREFIX = "encode_text."
@@ -24,6 +24,8 @@ ADAPTER_PREFIX = "adapter."
 LANGUAGE_PREFIX = "decode_text.text_decoder."
 #: Head of the image encoder in each layout.
 HEAD_OF_LAYOUT: Mapping[str, str | None] = {"default": "phenotype", "five_year": "five_year", "report": None}
+#: Where Astra's whole checkpoint keeps its image encoder.
+_ASTRA_PREFIX = "visual_encoder.model.encode_image.i3_resnet."
 #: Parts of the image encoder that are no trunk.
 HEAD_KEYS = ("classifier.", "contrastive_head.")
 _NAMED = 10
@@ -129,6 +131,21 @@ def layout_of(keys: Mapping[str, Any]) -> str | None:
         if prefix + ("4.0.conv1.weight" if layout == "report" else "layer1.0.conv1.weight") in keys:
             return layout
     return None
+
+
+def trunk_alone(state: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
+    """The image encoder of a checkpoint that has no head, under its own names; None where this is no such file.
+
+    Of Astra's whole checkpoint only the image encoder is taken. A file with some of the heads is none: it is damaged.
+    """
+    inside = {k.removeprefix(_ASTRA_PREFIX): v for k, v in state.items() if k.startswith(_ASTRA_PREFIX)}
+    if not inside and any(key.startswith((TEXT_PREFIX, ADAPTER_PREFIX, LANGUAGE_PREFIX)) for key in state):
+        return None
+    try:
+        bare = bare_keys(inside or state)
+    except InputError:
+        return None
+    return None if any(key.startswith(HEAD_KEYS) for key in bare) else bare
 
 
 def check_keys(state: Mapping[str, Tensor], expected: Mapping[str, tuple[int, ...]], name: str) -> None:
