@@ -43,9 +43,9 @@ VERTEBRA_MM = (32.0, 28.0)
 ALONG_MM = 15.0
 #: A block is even when its voxels spread by at most this much (HU).
 EVEN_HU = 40.0
-#: Blood holds contrast where the median over the slices is at least this, of those slices in which the block is at least
-#: that; it holds none where three quarters of the slices are at most this (HU). ``quantify.phase``: plain blood is up to
-#: 70 HU, contrast is sure from 90 HU on. At least so many slices are asked.
+#: Blood holds contrast where the median over the slices is at least the first (kept are the slices of at least the
+#: second), and holds none where three quarters of the slices are at most the third (HU). ``quantify.phase``: plain blood
+#: is up to 70 HU, contrast is sure from 90 HU on. At least so many slices are asked.
 CONTRAST_HU, CONTRAST_SLICE_HU, PLAIN_HU, MIN_BLOOD_SLICES = 100.0, 90.0, 75.0, 5
 
 _RAYS = 24
@@ -92,7 +92,7 @@ def _places(coarse: np.ndarray, body: np.ndarray, spacing: list[float], slab: tu
     part = coarse[:, :, slab[0] : slab[1]]
     share = (part > BONE_HU).mean(axis=2)
     mean = part.mean(axis=2)
-    inside = body[:, :, slab[0] : slab[1]].all(axis=2)
+    inside: np.ndarray = np.asarray(body[:, :, slab[0] : slab[1]].all(axis=2))
     if not inside.any():
         return []
     around = _enclosed(share >= RING_SHARE, spacing, CANAL_REACH_MM)
