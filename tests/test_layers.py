@@ -26,7 +26,17 @@ ROOMS: dict[str, set[str]] = {
 STEPS = set(ROOMS) - BELOW
 WORKFLOWS = BELOW | STEPS | {"workflows"}
 #: Third-party packages that cost too much to be imported before they are needed.
-HEAVY = {"torch", "transformers", "peft", "monai", "open_clip", "faiss", "sentencepiece", "totalsegmentator"}
+HEAVY = {
+    "torch",
+    "transformers",
+    "peft",
+    "monai",
+    "open_clip",
+    "faiss",
+    "sentencepiece",
+    "totalsegmentator",
+    "nnunetv2",
+}
 #: Rooms whose modules (not their ``__init__``) may import them on top, because nothing else imports these on top.
 NEURAL = {"model", "train", "retrieve"}
 #: Modules of those rooms that are light, so that others may import them on top.

@@ -14,7 +14,7 @@ from radvlm.errors import InputError
 if TYPE_CHECKING:
     from radvlm.retrieve import SearchOptions
     from radvlm.types.volume import Volume
-    from radvlm.workflows.config import Config
+    from radvlm.workflows.config import Config, Segmenting
 
 
 def model_argument(parser: argparse.ArgumentParser, default: str | None) -> None:
@@ -178,6 +178,31 @@ def mask_arguments(parser: argparse.ArgumentParser, *, required: bool) -> None:
     )
 
 
+def segment_arguments(parser: argparse.ArgumentParser, option: str = "--segment", *, required: bool = False) -> None:
+    """``--segment`` (or another name for it) and how it is run."""
+    parser.add_argument(
+        option,
+        dest="segmenter",
+        action="append",
+        required=required,
+        metavar="WHAT",
+        help="make the masks: tasks of TotalSegmentator (total,liver_lesions), nnunet:FOLDER[@scheme], "
+        "bundle:FOLDER[@scheme], 'command:PROGRAM {ct} {out}', or best (what the region calls for); can be repeated. "
+        "See docs/segmentation.md",
+    )
+    parser.add_argument("--fast", action="store_true", help="the coarser model of tasks that have one")
+    parser.add_argument("--device", metavar="DEVICE", help="auto (default), cpu, gpu, gpu:1 ... or mps")
+    parser.add_argument(
+        "--allow-download", action="store_true", help="let packages download weights that are missing; else nothing is"
+    )
+    parser.add_argument(
+        "--run-model-code",
+        action="store_true",
+        help="let a model run code that it brings; only where you trust its maker",
+    )
+    parser.add_argument("--no-cache", action="store_true", help="keep no masks for a later run, and use none")
+
+
 def scheme_argument(text: str) -> str | dict[int, str] | dict[str, str]:
     """The name of a scheme, or {label: structure} from ``LABEL=STRUCTURE,...``."""
     if "=" not in text:
@@ -210,6 +235,20 @@ def whose_scan(args: argparse.Namespace) -> SearchOptions | None:
     return SearchOptions(args.exclude_patient, args.patient_not_indexed) if args.index else None
 
 
+def _segmenting(args: argparse.Namespace, base: Segmenting) -> Segmenting:
+    """What the options of ``segment_arguments`` change of the settings."""
+    from dataclasses import replace
+
+    return replace(
+        base,
+        fast=args.fast or base.fast,
+        device=args.device or base.device,
+        allow_download=args.allow_download or base.allow_download,
+        run_model_code=args.run_model_code or base.run_model_code,
+        cache="off" if args.no_cache else base.cache,
+    )
+
+
 def settings_of(args: argparse.Namespace) -> Config:
     """The settings of ``--config``, with ``--style`` over them where a command has it."""
     from dataclasses import replace
@@ -217,6 +256,8 @@ def settings_of(args: argparse.Namespace) -> Config:
     from radvlm.workflows.config import Config
 
     config = Config.load(args.config) if args.config else Config()
+    if hasattr(args, "allow_download"):
+        config = replace(config, segmenting=_segmenting(args, config.segmenting))
     if getattr(args, "style", None):
         config = replace(config, style=replace(config.style, detail=args.style))
     return config

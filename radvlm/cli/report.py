@@ -13,6 +13,7 @@ from radvlm.cli.arguments import (
     output_argument,
     patient_arguments,
     scan_arguments,
+    segment_arguments,
     settings_of,
     whose_scan,
 )
@@ -30,6 +31,7 @@ def add_parsers(commands: Any) -> None:
     )
     ct_argument(report)
     mask_arguments(report, required=False)
+    segment_arguments(report)
     scan_arguments(report)
     _report_arguments(report)
     report.add_argument("--sex", choices=("F", "M"), help="overrides the DICOM header")
@@ -103,6 +105,7 @@ def _write_report(args: argparse.Namespace, source: Any, masks: Any, patient: An
         generated = generate_report(
             source,
             segmentation=masks,
+            segmenter=getattr(args, "segmenter", None),
             model=args.model,
             patient=patient,
             config=settings_of(args),

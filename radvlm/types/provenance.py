@@ -11,6 +11,8 @@ PLACEMENT = "placement"
 UNREAD = "unread"
 #: Step of the decisions that doubt the sizes of a scan: their warnings stand in the head of every report.
 SIZE = "size"
+#: Step of the decisions about tasks of a segmenter that failed: what they look for was not searched.
+UNSEARCHED = "unsearched"
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,42 @@ class Decision:
         object.__setattr__(self, "what", _printable(self.what))
 
 
+@dataclass(frozen=True)
+class MaskOrigin:
+    """A program that made masks, so that they are not taken for a radiologist's.
+
+    Attributes:
+        by: program, version and task ("TotalSegmentator 2.18.0, task liver_lesions").
+        date: day on which it made them, ISO 8601.
+        licence: that of its code and weights, as far as known.
+        searched: the structures that it looked for and that were taken from it.
+        performance: how well it does by what was published, with the source; says so where nothing was.
+        seconds: how long it took.
+    """
+
+    by: str
+    date: str
+    licence: str = ""
+    searched: frozenset[str] = frozenset()
+    performance: str = ""
+    seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "by", _printable(self.by))
+        object.__setattr__(self, "searched", frozenset(self.searched))
+
+    def to_dict(self) -> dict[str, object]:
+        """JSON-ready."""
+        return {
+            "by": self.by,
+            "date": self.date,
+            "licence": self.licence,
+            "searched": sorted(self.searched),
+            "performance": self.performance,
+            "seconds": round(self.seconds, 1),
+        }
+
+
 def _printable(text: str) -> str:
     r"""Text that can be written as UTF-8: a byte of a file name that is none becomes ``\xff``."""
     return text if text.isascii() else text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
@@ -48,7 +86,7 @@ def _printable(text: str) -> str:
 
 def bears_on_everything(decision: Decision) -> bool:
     """Whether a decision is a doubt that must be known before any number or sentence is read."""
-    return decision.warning and decision.step in (PLACEMENT, UNREAD, SIZE)
+    return decision.warning and decision.step in (PLACEMENT, UNREAD, SIZE, UNSEARCHED)
 
 
 def cautions(decisions: Iterable[Decision]) -> tuple[str, ...]:

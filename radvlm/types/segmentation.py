@@ -17,7 +17,7 @@ import numpy as np
 from radvlm.errors import GridError, InputError, StructureError
 from radvlm.types.anatomy import structure
 from radvlm.types.geometry import Box, Geometry
-from radvlm.types.provenance import Decision, SourceFile
+from radvlm.types.provenance import Decision, MaskOrigin, SourceFile
 
 #: The six faces of a RAS+ grid: (axis, 0 for the low side or 1 for the high side) -> name.
 FACES: Mapping[tuple[int, int], str] = MappingProxyType(
@@ -56,6 +56,7 @@ class Segmentation:
         findings: structure -> number of the finding of each voxel in its tight box (0 outside it), where the masks came
             finding by finding; two findings that touch stay two.
         unsure: structure -> why its mask may be another one's, so that nothing of it is interpreted; already warned of.
+        origins: the programs that made the masks, where radvlm ran them; () for masks that were given.
 
     Raises InputError when a non-zero label has no name, StructureError for an unknown structure.
 
@@ -83,6 +84,7 @@ class Segmentation:
     colors: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)
     findings: Mapping[str, np.ndarray] = field(default_factory=dict)
     unsure: Mapping[str, str] = field(default_factory=dict)
+    origins: tuple[MaskOrigin, ...] = ()
     _counts: tuple[np.ndarray, ...] = field(init=False, repr=False, default=())
 
     def __post_init__(self) -> None:

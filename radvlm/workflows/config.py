@@ -17,6 +17,8 @@ from radvlm.errors import InputError
 from radvlm.export import PageOptions
 from radvlm.files.settings import read_settings, settings_from
 from radvlm.io.hounsfield import checked_rescale
+from radvlm.segment.protocol import SegmentOptions
+from radvlm.segment.request import parse_requests
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,40 @@ class Reading:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "rescale", checked_rescale(self.rescale))
+
+
+@dataclass(frozen=True)
+class Segmenting:
+    """How a scan without masks is segmented; see docs/segmentation.md.
+
+    Attributes:
+        segmenter: what segments it, as ``--segment`` takes it ("total,liver_lesions"); None: thresholds, for body and
+            lungs alone.
+        fast: the coarser model of tasks that have one.
+        device: ``auto``, ``cpu``, ``gpu``, ``gpu:1`` ... or ``mps``.
+        cache: folder in which the masks of each task are kept for a later run; ``auto``: a folder of the user's cache,
+            ``off``: nothing is kept.
+        allow_download: let packages download weights that are missing.
+        run_model_code: let a model run code that it brings; only for models whose makers you trust.
+    """
+
+    segmenter: str | None = None
+    fast: bool = False
+    device: str = "auto"
+    cache: str = "auto"
+    allow_download: bool = False
+    run_model_code: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.cache:
+            raise InputError("cache is auto, off or a folder", "nothing")
+        self.options()
+        if self.segmenter is not None:
+            parse_requests(self.segmenter)
+
+    def options(self) -> SegmentOptions:
+        """What the segmenters are given of it."""
+        return SegmentOptions(self.fast, self.device, self.allow_download, self.run_model_code)
 
 
 @dataclass(frozen=True)
@@ -65,6 +101,7 @@ class Config:
 
     Attributes:
         reading: see Reading.
+        segmenting: see Segmenting.
         measuring: see Measuring.
         style: wording of the report, see radvlm.compose.Style.
         page: the HTML page, see radvlm.export.PageOptions.
@@ -82,6 +119,7 @@ class Config:
     """
 
     reading: Reading = field(default_factory=Reading)
+    segmenting: Segmenting = field(default_factory=Segmenting)
     measuring: Measuring = field(default_factory=Measuring)
     style: Style = field(default_factory=Style)
     page: PageOptions = field(default_factory=PageOptions)

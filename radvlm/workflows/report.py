@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from radvlm.errors import GridError, VerificationError
+from radvlm.files.optional import install_command
 from radvlm.io import load_segmentation, load_volume
 from radvlm.types.finding import Finding
 from radvlm.types.provenance import Decision, cautions
@@ -83,6 +84,7 @@ def generate_report(
     volume: Any,
     *,
     segmentation: Any = None,
+    segmenter: Any = None,
     model: Any = None,
     patient: Patient | None = None,
     config: Config | None = None,
@@ -97,6 +99,9 @@ def generate_report(
             array in HU with the affine of ``options``.
         segmentation: a Segmentation or anything that ``load_segmentation`` takes; None: only what thresholds can
             show is reported, and the rest is "not assessed" or comes from the model.
+        segmenter: what makes masks of a bare scan: tasks ("total,liver_lesions"), ``nnunet:FOLDER``, ``bundle:FOLDER``,
+            ``command:...``, ``best``, a Segmenter, a function of the Volume, or several; default that of
+            ``config.segmenting``. Masks that were given as well win. See docs/segmentation.md.
         model: a model of ``load_model``, or its name or path; None: none. What only it saw is marked so, with its
             probability; masks always win; its prose stands where it is true to the findings.
         patient: facts that rules need; what is None is taken from the DICOM header.
@@ -136,9 +141,13 @@ def generate_report(
     rescale = settings.reading.rescale if rest.rescale is None else rest.rescale
     acquisition = settings.reading.acquisition if rest.acquisition is None else rest.acquisition
     scan = load_volume(volume, affine=rest.affine, series=rest.series, acquisition=acquisition, rescale=rescale)
-    tell("Looking for body and lungs by thresholds" if segmentation is None else "Reading the masks")
-    masks = _masks_of(scan, segmentation, rest.scheme, rest.accept_misplaced or settings.reading.accept_misplaced)
-    given = None if segmentation is None else masks
+    asked = settings.segmenting.segmenter if segmenter is None else segmenter
+    given = _given_masks(scan, segmentation, asked, settings, rest)
+    if given is None:
+        from radvlm.segment import segment_by_threshold
+
+        tell("Looking for body and lungs by thresholds")
+    masks = segment_by_threshold(scan) if given is None else given
 
     tell("Measuring")
     examined = _examine(scan, masks, given, patient, settings, rules)
@@ -165,20 +174,27 @@ def generate_report(
     )
 
 
-def _masks_of(scan: Volume, segmentation: Any, scheme: Any, accept_misplaced: bool) -> Segmentation:
-    """The given masks on the grid of the scan, or body and lungs by thresholds where there are none."""
-    if segmentation is None:
-        from radvlm.segment import segment_by_threshold
+def _given_masks(
+    scan: Volume, segmentation: Any, segmenter: Any, settings: Config, options: ReportOptions
+) -> Segmentation | None:
+    """The masks that were given and those that segmenters make, on the grid of the scan; None without either."""
+    accept = options.accept_misplaced or settings.reading.accept_misplaced
+    masks = None
+    if segmentation is not None:
+        options.progress("Reading the masks")
+        masks = load_segmentation(segmentation, like=scan, scheme=options.scheme, accept_misplaced=accept)
+        if not masks.geometry.same_grid(scan.geometry):
+            raise GridError(
+                "masks and CT share one grid",
+                f"masks {masks.geometry}, CT {scan.geometry}",
+                "Load the masks with load_segmentation(..., like=volume)",
+            )
+    if segmenter is None:
+        return masks
+    from radvlm.workflows.segmenters import segmented
 
-        return segment_by_threshold(scan)
-    masks = load_segmentation(segmentation, like=scan, scheme=scheme, accept_misplaced=accept_misplaced)
-    if not masks.geometry.same_grid(scan.geometry):
-        raise GridError(
-            "masks and CT share one grid",
-            f"masks {masks.geometry}, CT {scan.geometry}",
-            "Load the masks with load_segmentation(..., like=volume)",
-        )
-    return masks
+    made = segmented(scan, segmenter, settings.segmenting, given=masks, progress=options.progress)
+    return load_segmentation(made, like=scan, accept_misplaced=accept)
 
 
 def _examine(
@@ -267,6 +283,8 @@ def examination(
         lines.append(("Patient", ", ".join(part for part in who if part)))
     lines.append(("Comparison", "Not provided."))
     lines.append(("Masks", _mask_words(segmentation)))
+    if segmentation.scheme == "threshold":
+        lines.append(("More", _how_to_get_masks()))
     lines += [("Caution", what) for what in cautions((*segmentation.decisions, *decisions, *volume.decisions))]
     if volume.attenuation_doubt:
         lines.append(("Attenuation", f"not interpreted: {volume.attenuation_doubt}."))
@@ -278,10 +296,21 @@ def _title(study: Study) -> str:
     return f"CT {place}" if place and place not in ("partialbody", "wholebody", "ct") else "CT"
 
 
+def _how_to_get_masks() -> str:
+    return (
+        f"organs and lesions need masks: {install_command('TotalSegmentator')}, then radvlm report CT --segment total "
+        "--allow-download (docs/segmentation.md); or give your own with --masks."
+    )
+
+
 def _mask_words(segmentation: Segmentation) -> str:
     present, searched = len(segmentation.places), len(segmentation.searched)
     if segmentation.scheme == "threshold":
-        return "none given; body, fat, table and aerated lung by thresholds."
+        return "none given; what is said of the body is by thresholds."
+    if segmentation.origins:
+        makers = "; ".join(f"{o.by}, {o.date}{f' ({o.licence})' if o.licence else ''}" for o in segmentation.origins)
+        given = "given masks and " if segmentation.sources else ""
+        return f"{given}by {makers}; no radiologist's. {present} of {searched} searched structures present."
     return f"{segmentation.scheme or 'own names'}, {present} of {searched} searched structures present."
 
 
@@ -295,5 +324,6 @@ def provenance(numbers: Measurements, segmentation: Segmentation, volume: Volume
         "label_scheme": segmentation.scheme,
         "phase": None if phase is None else {**asdict(phase), "possible": list(phase.possible)},
         "grid": {"shape": list(geometry.shape), "affine_ras_mm": geometry.affine.tolist()},
+        **({"segmented_by": [o.to_dict() for o in segmentation.origins]} if segmentation.origins else {}),
         "warnings": [d.what for d in decisions if d.warning],
     }

@@ -158,6 +158,7 @@ class GeneratedReport:
             },
             "patient": asdict(self.patient),
             "label_scheme": self.segmentation.scheme,
+            **({"segmented_by": [o.to_dict() for o in self.segmentation.origins]} if self.segmentation.origins else {}),
             "searched": sorted(self.segmentation.searched),
             "versions": {"python": platform.python_version(), **{name: _version(name) for name in _VERSIONED}},
             "configuration": self.config.to_dict(),

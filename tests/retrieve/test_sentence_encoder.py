@@ -12,7 +12,7 @@ import pytest
 from radvlm.errors import FileFormatError, InputError, MissingPackageError
 from radvlm.retrieve import HashedText, IndexSettings, Record, ReportIndex
 from radvlm.retrieve.embedder import reads_scans, reads_text
-from radvlm.retrieve.sentence_encoder import SentenceEncoder, shipped_folder
+from radvlm.retrieve.sentence_encoder import SentenceEncoder
 from radvlm.workflows.open_index import open_embedder, opened
 
 INSTALLED = pytest.mark.skipif(

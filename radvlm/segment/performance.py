@@ -1,0 +1,33 @@
+"""How well tasks do by what was published: rows of ``performance.csv``, each with the source that was read for it."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from radvlm.types.csv_tables import package_rows
+
+NOT_PUBLISHED = "performance not published"
+
+
+@cache
+def _rows() -> tuple[dict[str, str], ...]:
+    return tuple(package_rows("radvlm.segment", "performance.csv"))
+
+
+def published_performance(task: str, structure: str = "") -> str:
+    """What was published of a task, or of one structure of it, in words with the source; else that nothing was.
+
+    Example:
+        >>> from radvlm.segment.performance import published_performance
+        >>> published_performance("liver_lesions")
+        'performance not published'
+    """
+    found = [row for row in _rows() if row["task"] == task and (not structure or row["structure"] in ("", structure))]
+    if not found:
+        return NOT_PUBLISHED
+    return "; ".join(_words(row, with_name=bool(row["structure"]) and not structure) for row in found)
+
+
+def _words(row: dict[str, str], *, with_name: bool) -> str:
+    name = f"{row['structure'].replace('_', ' ')}: " if with_name else ""
+    return f"{name}{row['words']} ({row['source']})"
