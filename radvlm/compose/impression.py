@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from radvlm.compose.disease_sentences import DISSECTION, disease_text, is_disease_or_device, no_diseases
-from radvlm.compose.focus_sentences import focus_text, is_focus
+from radvlm.compose.focus_sentences import impression_text as foci_text
+from radvlm.compose.focus_sentences import is_focus
 from radvlm.compose.lesions import cited, impression_text, is_unmeasured, lesion_groups, unmeasured_text
 from radvlm.compose.model_sentences import headlines, is_model, pertinent_absences
 from radvlm.compose.referents import further_text, headline_words, no_finding_text
@@ -19,7 +20,7 @@ from radvlm.wording.numbers import length_text, rounded, volume_text
 from radvlm.wording.sentences import capital
 from radvlm.wording.structure_names import be, is_plural_word, part_words, structure_list
 from radvlm.wording.style import Style
-from radvlm.wording.vocabulary import lexicon
+from radvlm.wording.vocabulary import base_words, lexicon
 
 #: The lesions that readers ask for first.
 _ASKED = ("focal_liver_lesion", "focal_pancreatic_lesion", "focal_renal_lesion", "pulmonary_nodule")
@@ -84,8 +85,8 @@ def _further(left_out: Sequence[Sentence]) -> Sentence:
     told: list[Citable] = []
     for sentence in left_out:
         first = sentence.findings[0]
-        lesions = [f for f in sentence.findings if is_lesion_kind(f.kind) and isinstance(f, Finding)]
-        told += lesions if is_lesion_kind(first.kind) else [first]
+        alike = [f for f in sentence.findings if isinstance(f, Finding) and (is_lesion_kind(f.kind) or is_focus(f))]
+        told += alike if is_lesion_kind(first.kind) or is_focus(first) else [first]
     return Sentence(further_text(told), "impression", tuple(told))
 
 
@@ -98,7 +99,7 @@ def _one_each(items: list[tuple[float, Sentence]]) -> list[tuple[float, Sentence
         key = (first.kind, first.site)
         if is_lesion_kind(first.kind) or key not in seen:
             kept.append((weight, sentence))
-        seen.add(key)
+        seen |= {(f.kind, f.site) for f in sentence.findings if f.kind == first.kind}
     return kept
 
 
@@ -107,8 +108,9 @@ def _headline(said: Citable, holder: Finding, findings: Sequence[Finding], style
     twin = said.twin if isinstance(said, Assessment) else ""
     if isinstance(said, Finding) and is_disease_or_device(said):
         return Sentence(disease_text(said, style, is_brief=True), "impression", (said,))
-    if is_focus(said):
-        return Sentence(focus_text(said, style, is_brief=True), "impression", (said,))
+    if isinstance(said, Finding) and is_focus(said):
+        twins = _foci_of_pair(said, findings)
+        return Sentence(foci_text(twins, style), "impression", twins)
     text = headline_words(said)
     if said.measurements and not twin and not said.says_value:
         value = quantity_text(said, style)
@@ -124,6 +126,13 @@ def _headline(said: Citable, holder: Finding, findings: Sequence[Finding], style
     if len(volumes) == 2 and said.measurements[0].quantity == "volume":
         text += f" ({', '.join(f'{side} {volume_text(m.value)}' for side, m in volumes)})"
     return Sentence(capital(text) + ".", "impression", (said, *seen))
+
+
+def _foci_of_pair(focus: Finding, findings: Sequence[Finding]) -> tuple[Finding, ...]:
+    """The focus, and one of its kind in the other organ of a pair; the same two whichever is asked for."""
+    base = base_words(structure(focus.site))
+    alike = [f for f in findings if f.kind == focus.kind and is_focus(f)]
+    return tuple(f for f in alike if f is focus or (structure(f.site).side and base_words(structure(f.site)) == base))
 
 
 def _limits(findings: Sequence[Finding]) -> list[Sentence]:

@@ -14,8 +14,8 @@ from radvlm.types.anatomy import is_lesion_kind, structure
 from radvlm.types.finding import Assessment, Citable, Finding, Source, Status
 from radvlm.types.finding_kinds import any_finding_kind, vocabulary_name
 from radvlm.types.measurement import Measurement
-from radvlm.types.scan_measurements import AGENT_BY_HEADER, AGENT_NAMED
-from radvlm.wording.numbers import named_number
+from radvlm.types.scan_measurements import AGENT_BY_HEADER, AGENT_NAMED, FOCUS_KINDS
+from radvlm.wording.numbers import error_text, named_number
 from radvlm.wording.structure_names import level_runs, structure_list
 from radvlm.wording.style import Style
 from radvlm.wording.vocabulary import base_name, base_words, noun, number_word, plural, tokenize
@@ -237,6 +237,8 @@ def _words_of_finding(finding: Finding) -> list[str]:
         said.append(finding.reason)
     if finding.cut_by:
         said += CUT_PHRASES
+    if finding.kind in FOCUS_KINDS and (diameter := finding.measurement("diameter")) is not None:
+        said += [error_text(diameter, style) for style in _IN_EACH_UNIT]
     said += [named_number(m, style) for m in finding.measurements for style in _IN_EACH_UNIT]
     if finding.phase:
         said.append(f"in the {finding.phase} phase")

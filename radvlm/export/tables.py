@@ -33,6 +33,7 @@ QUANTITY_WORDS = {
     "p25_hu": "25th percentile of HU",
     "p75_hu": "75th percentile of HU",
     "p95_hu": "95th percentile of HU",
+    "peak_hu": "peak HU",
     "extent_right_left": "Extent right–left",
     "extent_anterior_posterior": "Extent anterior–posterior",
     "extent_superior_inferior": "Extent superior–inferior",

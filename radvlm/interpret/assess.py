@@ -482,6 +482,9 @@ def _of_structure(rule: Rule, case: Case, name: str) -> Outcome:
     if outcome.status == "absent" and _lower_end_missing(rule, case, record):
         reason = f"{LOWER_END_MISSING}, and what is imaged is not dilated"
         return not_assessed(rule, name, reason, measurements=(value,))
+    if outcome.status == "absent" and record.cut_by and structure(name).section == "bowel":
+        told = outcome.model_copy(update={"category": f"{outcome.category} in the imaged part"})
+        verdict = replace(verdict, outcome=told)
     return assessed(rule, verdict, name, (record,), (value,))
 
 

@@ -34,7 +34,7 @@ from radvlm.interpret.assess import (
 )
 from radvlm.interpret.bare_scan import bare_scan
 from radvlm.interpret.diseases import DISSECTION, diseases, is_disease_or_device
-from radvlm.interpret.foci import foci
+from radvlm.interpret.foci import dense_foci_looked_for, foci
 from radvlm.interpret.pancreas import pancreas_outcomes
 from radvlm.interpret.possible import judged
 from radvlm.interpret.relations import relations
@@ -329,8 +329,8 @@ def _doubted(case: Case, finding: Finding, record: StructureMeasurements | Lesio
 def _unmeasured(case: Case) -> list[Finding]:
     """What masks label as a lesion and nobody can measure: open whether it is one, and never left out.
 
-    The fluid of a structure is told as a whole, small areas included. A speck beside a lesion that was measured may
-    well be noise of the mask and stays out of the impression.
+    The fluid of a structure is told as a whole, small areas included. What is below a ball of 6 mm in all may well be
+    noise of the mask and stays out of the impression.
     """
     found, numbers = [], case.measurements
     for areas in numbers.unmeasured:
@@ -341,7 +341,7 @@ def _unmeasured(case: Case) -> list[Finding]:
         many = areas.count > 1
         what = f"{areas.count} {'further ' if is_further else ''}area{'s' if many else ''} of {areas.limit}"
         named = f"{row.side} {noun(row.name, 1)}".strip()
-        is_speck = is_further and areas.regions[0].volume_ml < _SPECK_ML
+        is_speck = areas.regions[0].volume_ml * areas.count < _SPECK_ML
         found.append(
             Finding(
                 "?",
@@ -564,7 +564,8 @@ def _not_searched(case: Case, survey: Survey, is_fracture_told: bool) -> list[Fi
             continue
         partly = any(numbers.searched(m) for m in lesion.partial)
         section, words = structure(lesion.masks[0]).section, lesion.partly if partly else lesion.words
-        if _FRACTURE in lesion.masks and is_fracture_told:
+        is_looked_for = lesion.id == "urinary_stone" and dense_foci_looked_for(case)
+        if (_FRACTURE in lesion.masks and is_fracture_told) or is_looked_for:
             words = lesion.partly
         found.append(unassessed(lesion.id, hosts[0], section, words, _NO_LESION_MASK))
     for item in case.rules.unmeasured:

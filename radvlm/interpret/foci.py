@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from radvlm.interpret.assess import Case, unassessed
+from radvlm.interpret.assess import KIDNEYS, Case, unassessed
 from radvlm.types.anatomy import structure
 from radvlm.types.finding import Finding, Source, Status
 from radvlm.types.scan_measurements import FOCUS_WORDS, Focus
 from radvlm.types.urgency import Urgency, importance
 
 #: Gas in an organ or the portal vein is told within hours (of bowel ischemia or an abscess it may be the only sign), a
-#: large low area within days, a dense focus and an organ mixed with fat in the report; calcium is no headline.
+#: large low area within days, a dense focus in the report; an organ mixed with fat asks for nothing, calcium neither.
 URGENCY = {
     "high_attenuation_focus": Urgency.INCIDENTAL,
     "gas_focus": Urgency.HOURS,
     "low_attenuation_area": Urgency.DAYS,
-    "low_attenuation_organ": Urgency.INCIDENTAL,
+    "low_attenuation_organ": Urgency.NO_ACTION,
     "wall_calcium": Urgency.NONE,
     "calcium_focus": Urgency.NONE,
 }
@@ -29,6 +29,14 @@ def foci(case: Case) -> list[Finding]:
         words = f"calcium score of the {row.words}"
         found += [unassessed(o.quantity, row.name, row.section, words, o.reason) for o in focus.omissions]
     return found
+
+
+def dense_foci_looked_for(case: Case) -> bool:
+    """Whether dense foci were looked for in the kidneys: on a plain scan whose attenuation can be told."""
+    phase = case.measurements.phase
+    kidneys = [r for n in KIDNEYS if (r := case.measurements.structure(n)) is not None]
+    is_plain = phase is not None and phase.certain and phase.name == "non-contrast"
+    return is_plain and any(r.measurement("p25_hu") is not None for r in kidneys)
 
 
 def _finding(case: Case, focus: Focus) -> Finding:
@@ -52,4 +60,7 @@ def _finding(case: Case, focus: Focus) -> Finding:
         source=Source.VOXELS,
         importance=importance(URGENCY[focus.kind]),
         cut_by=cut_by,
+        pole=focus.pole,
+        level=focus.level if focus.structure in KIDNEYS and not focus.pole else "",
+        locations=focus.locations,
     )

@@ -18,6 +18,7 @@ import numpy as np
 from radvlm.io.lone_sides import spine_mm
 from radvlm.io.mask_fit import MaskPoints, fits_of_each
 from radvlm.io.mask_nudges import nudged_alone
+from radvlm.io.mask_tissues import wrong_tissues
 from radvlm.types.anatomy import structure
 from radvlm.types.segmentation import Segmentation
 
@@ -70,6 +71,13 @@ def single_doubts(points: MaskPoints, segmentation: Segmentation, hu: np.ndarray
         )
         unsure.setdefault(name, "its mask looks mirrored")
     doubts += _sparse(points, segmentation)
+    for name, share, where in wrong_tissues(segmentation, hu):
+        if name not in unsure:
+            doubts.append(
+                f"{share:.0%} of the mask of the {structure(name).words} {where}: it looks misplaced, or is of another "
+                "structure; it is not interpreted."
+            )
+            unsure[name] = f"its mask {where}"
     if len(points.names) > 1:
         for name, how in nudged_alone(points, segmentation, hu):
             if name not in unsure:

@@ -20,6 +20,11 @@ PAIR_MM, CLEAR_PAIR_MM = 8.0, 30.0
 LEVEL_MM, CLEAR_LEVEL_MM = 5.0, 15.0
 HEIGHT_MM, CLEAR_HEIGHT_MM = 20.0, 40.0
 DEPTH_MM, CLEAR_DEPTH_MM = 10.0, 20.0
+#: Pairs whose centers lie so far apart (mm), and so many times farther along another axis than from side to side, are
+#: exchanged with it, where so many pairs and this share of them are.
+ACROSS_MM, ACROSS_TIMES, FEWEST_ACROSS, ACROSS_SHARE = 40.0, 2.0, 2, 0.8
+#: The spine is asked from so many vertebrae on.
+FEWEST_LEVELS = 4
 #: Ribs are compared when their numbers differ by at least this, up to the ninth: lower ones slope across each other.
 RIBS_APART, LAST_RIB = 3, 9
 #: Ribs of which so many comparisons are reversed are out of order.
@@ -108,6 +113,31 @@ def pair_order(points: MaskPoints) -> Order:
 def _has_firm_side(name: str, side: str) -> bool:
     row = structure(name)
     return (row.side == side and row.kind in ("bone", "muscle")) or name in (f"kidney_{side}", f"lung_{side}")
+
+
+def exchanged_axes(points: MaskPoints) -> str:
+    """``x and y`` where pairs lie behind each other, ``y and z`` where the spine runs from front to back ...; else "".
+
+    One pair alone proves nothing: of crossed kidneys one lies above the other.
+    """
+    pairs = [(name, name.replace("right", "left")) for name in points.names if structure(name).side == "right"]
+    ways = [way for pair in (*pairs, ("liver", "spleen")) if (way := _way(points, *pair, along=0)) is not None]
+    for axis in (1, 2):
+        if len(ways) >= FEWEST_ACROSS and ways.count(axis) >= ACROSS_SHARE * len(ways):
+            return f"x and {'xyz'[axis]}"
+    levels = [name for level in USUAL_LEVELS if (name := f"vertebrae_{level}") in points.names]
+    way = _way(points, levels[0], levels[-1], along=2) if len(levels) >= FEWEST_LEVELS else 2
+    return "y and z" if way == 1 else "x and z" if way == 0 else ""
+
+
+def _way(points: MaskPoints, first: str, second: str, *, along: int) -> int | None:
+    """The axis on which two structures lie apart: ``along``, or another on which they do by far; None where close."""
+    a, b = points.center(first), points.center(second)
+    if a is None or b is None or abs(a - b).max() < ACROSS_MM:
+        return None
+    apart = abs(a - b)
+    axis = int(apart.argmax())
+    return axis if apart[axis] >= ACROSS_TIMES * apart[along] else along
 
 
 def lobes_in_both_lungs(points: MaskPoints) -> str:

@@ -62,6 +62,7 @@ from radvlm.io.shear import perpendicular
 from radvlm.io.size_rulers import check_organ_sizes
 from radvlm.io.sparse_masks import partly_covered, with_ends
 from radvlm.io.united_masks import with_united
+from radvlm.io.width_rulers import check_widths
 from radvlm.types.geometry import Box, Geometry
 from radvlm.types.label_scheme import (
     GIVEN_SCHEME,
@@ -147,7 +148,7 @@ def _checked(found: Segmentation, source: Any, like: Volume, accept_misplaced: b
     """The masks with what is to be said of their place on the scan; InputError where they are misplaced."""
     if isinstance(source, Segmentation) and any(d.step == PLACEMENT for d in source.decisions):
         return found  # judged when it was loaded, and accepted by the caller
-    sizes = check_organ_sizes(found)
+    sizes = check_organ_sizes(found) or check_widths(found, like.study.patient.age_years)
     placement = placement_of(like, found, lambda: masks_as_stored(source, like, found))
     if not placement.problem:
         placement = misplaced_lesions(found, like, placement)

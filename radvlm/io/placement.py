@@ -25,6 +25,7 @@ from radvlm.io.mask_fit import Alternative, Fit, MaskPoints, alternatives, fit_o
 from radvlm.io.mask_nudges import nudged_together
 from radvlm.io.mask_order import (
     depth_order,
+    exchanged_axes,
     height_order,
     level_order,
     lobes_in_both_lungs,
@@ -145,6 +146,7 @@ class _Orders:
                 f"front and back are swapped ({self.depth.share} comparisons with the spine are reversed)"
             )
         self.ribs_in_disorder = "" if self.is_upside_down or self.pairs.is_reversed else rib_disorder(points)
+        self.exchanged = exchanged_axes(points)
         self.lone = LoneSides()
         if not self.pairs.is_reversed:
             self.lone = lone_sides(points, volume, self.pairs.right > 0, self.organs.is_reversed)
@@ -197,7 +199,11 @@ def _doubts(orders: _Orders) -> tuple[str, ...]:
     ribs = orders.ribs_in_disorder
     if ribs:
         ribs = f"{capital(ribs)}, as TotalSegmentator before 2.2.1 wrote them: do not rely on the number of a rib."
-    return (*_mirrored_organs(orders), *lone, *filter(None, (ribs,)))
+    turned = orders.exchanged and (
+        f"Right and left structures, or the vertebrae, lie apart along the wrong axis: {orders.exchanged} of scan and "
+        "masks look exchanged together. Check the orientation of both files; no side or length is sure."
+    )
+    return (*_mirrored_organs(orders), *lone, *filter(None, (ribs, turned)))
 
 
 def _mirrored_organs(orders: _Orders) -> tuple[str, ...]:

@@ -42,8 +42,6 @@ def caliber(segmentation: Segmentation, name: str, hu: np.ndarray | None) -> tup
     mask = segmentation.layers[place.layer][box.slices][every] == place.label
     widest = _largest_ball_mm(mask, spacing)
     if widest <= limits.normal:
-        if segmentation.cut_faces(name):
-            return [], [Omission("diameter", name, "cut by the field of view, and what is imaged is not dilated")]
         return [Measurement("diameter", widest, "largest ball in the mask", max(spacing), name)], []
     lumen = 0.0 if hu is None else _largest_ball_mm(mask & (hu[box.slices][every] <= GAS_HU), spacing)
     if lumen + WALLS_MM > limits.wide:

@@ -224,7 +224,7 @@ def _focus(
     points = _points(geometry, placed + start)
     voxels = np.isin(numbered, [r.value for r in regions])
     region, voxels = _region(segmentation, kind, name, box, voxels)
-    numbers = (
+    numbers: tuple[Measurement, ...] = (
         Measurement(
             "diameter", diameter, "longest 3D caliper", max(geometry.spacing_mm), region.id, points, slice_index=middle
         ),
@@ -232,6 +232,8 @@ def _focus(
         Measurement("mean_hu", float(values.mean()), "mask mean", None, region.id),
         Measurement("count", len(regions), "26-connected regions", None, region.id),
     )
+    if kind == "high_attenuation_focus":
+        numbers += (Measurement("peak_hu", float(values.max()), "largest voxel", None, region.id),)
     place = (float(center[0]), float(center[1]), float(center[2]))
     return Focus(kind, name, len(regions), numbers, place, region=region, voxels=voxels)
 

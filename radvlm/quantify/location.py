@@ -73,6 +73,16 @@ class Locator:
         pole, notes = self._pole(host, center)
         return Place(host, locations, pole, self._level(center[2]), notes)
 
+    def place_in(self, organ: str, center_mm: tuple[float, float, float]) -> Place:
+        """Place of a point in an organ: the pole of a kidney, the part, the vertebra at its height."""
+        geometry = self._segmentation.geometry
+        x, y, z = (float(v) for v in geometry.to_index(center_mm))
+        at = tuple(min(max(round(v), 0), n - 1) for v, n in zip((x, y, z), geometry.shape, strict=True))
+        named = (names.get(int(layer[at])) for names, layer in zip(self._names, self._segmentation.layers, strict=True))
+        parts = {p.name for p in children(organ, "part") if PLACES.fullmatch(p.name)}
+        pole, notes = self._pole(organ, (x, y, z))
+        return Place(organ, tuple(n for n in named if n in parts), pole, self._level(z), notes)
+
     def _shares(self, around: _Neighborhood, roles: Mapping[str, str], least: float) -> tuple[str, ...]:
         """Roles by falling share, from the overlap, else the shell, else the neighborhood of 5 mm."""
         for counts, total in around.rings():

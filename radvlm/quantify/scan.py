@@ -162,9 +162,18 @@ def measure_scan(
     foci: tuple[Focus, ...] = ()
     if hu is not None and phase is not None and tissue is not None:
         foci = find_foci(segmentation, structures, hu, phase, study, tissue)
+        foci = tuple(_placed(focus, locator) for focus in foci)
     head = (segmentation.absent, phase, segmentation.geometry, tuple(decisions))
     is_given = segmentation.scheme != "threshold"
     return Measurements(structures, tuple(lesions), *head, foci, tuple(unmeasured), is_given, tuple(sorted(crumbs)))
+
+
+def _placed(focus: Focus, locator: Locator) -> Focus:
+    """With the place of its largest region; of a whole organ and of calcium along a wall there is none."""
+    if focus.kind in ("low_attenuation_organ", "wall_calcium"):
+        return focus
+    place = locator.place_in(focus.structure, focus.center_mm)
+    return replace(focus, pole=place.pole, level=place.level, locations=place.locations)
 
 
 Components = tuple[Component, ...]

@@ -28,6 +28,7 @@ QUANTITIES: dict[str, str] = {
     "p25_hu": "HU",
     "p75_hu": "HU",
     "p95_hu": "HU",
+    "peak_hu": "HU",
     "extent_right_left": "mm",
     "extent_anterior_posterior": "mm",
     "extent_superior_inferior": "mm",

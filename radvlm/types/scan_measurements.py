@@ -206,8 +206,10 @@ class Focus:
 
     Attributes:
         kind: one of FOCUS_KINDS. structure: where it lies. count: how many separate ones.
-        measurements: numbers of the largest (``diameter``, ``mean_hu``), the ``volume`` and the ``count`` of all.
-        center_mm: center of the largest, RAS+ mm.
+        measurements: numbers of the largest (``diameter``, ``mean_hu``, of a dense one also ``peak_hu``), the
+            ``volume`` and the ``count`` of all.
+        center_mm: center of the largest, RAS+ mm. pole, level, locations: of the kidney, the vertebra and the part of
+            the organ in which that lies.
         omissions: what was not measured of it, and why.
         region: all of them together; no mask holds its voxels.
         voxels: which voxels of the region's box they are; None where the whole organ is meant, and after reading JSON.
@@ -221,6 +223,9 @@ class Focus:
     omissions: tuple[Omission, ...] = ()
     region: Region | None = None
     voxels: np.ndarray | None = field(default=None, repr=False, compare=False)
+    pole: str = ""
+    level: str = ""
+    locations: tuple[str, ...] = ()
 
 
 def _without_voxels(focus: Focus) -> dict[str, object]:
@@ -371,7 +376,8 @@ class Measurements:
                 rows += _neighbor_rows({**head, "level": "neighbor", "location": near.structure}, near)
         for focus in self.foci:
             named: Row = {"region": focus_region_id(focus.kind, focus.structure), "structure": focus.structure}
-            place: Row = {"instance": focus.count, "level": "focus", "host": "", "location": "", "cut_by": ""}
+            where = " ".join(focus.locations)
+            place: Row = {"instance": focus.count, "level": "focus", "host": "", "location": where, "cut_by": ""}
             rows += _measured_rows({**named, **place}, focus.measurements)
             rows += [_row({**named, **place}, o.quantity, reason_missing=o.reason) for o in focus.omissions]
         return rows

@@ -90,6 +90,12 @@ def length_text(value_mm: float, style: Style) -> str:
     return f"{visible(value_mm / 10, '0.1')} cm" if uses_cm(value_mm, style) else f"{visible(value_mm, '1')} mm"
 
 
+def error_text(measurement: Measurement, style: Style) -> str:
+    """``measurement error 3 mm`` of a length; "" where none is stated."""
+    error = measurement.uncertainty
+    return f"measurement error {length_text(error, style)}" if error and measurement.unit == "mm" else ""
+
+
 def axes_text(long_mm: float, short_mm: float, style: Style) -> str:
     """``2.3 x 1.8 cm`` or ``7 x 5 mm``; the unit is that of the long axis."""
     if uses_cm(long_mm, style):

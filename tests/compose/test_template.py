@@ -117,7 +117,10 @@ def test_lungs_without_masks() -> None:
     report = _report(hand_made.lungs_only(), patient=Patient())
     assert "Contrast phase uncertain." in report.text
     assert "Right lung volume 2410 mL." in report.text
-    assert re.search(r"- heart, liver, gallbladder, spleen, pancreas, .*: no mask was provided", report.text)
+    assert re.search(
+        r"- heart, liver, gallbladder, bile duct, spleen, pancreatic duct, pancreas, .*: no mask was provided",
+        report.text,
+    )
     assert "Liver:" not in report.text and len(report.impression) == 3
     assert _impression(report)[0] == "No finding was made in what was measured: both lungs."
 

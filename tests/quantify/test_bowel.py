@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+import hand_made
+from radvlm.compose import compose_report, verify_sentence
+from radvlm.interpret import interpret
 from radvlm.quantify.bowel import caliber
 from radvlm.types.geometry import Geometry
 from radvlm.types.segmentation import LabelPlace, Segmentation
+from radvlm.types.study import Patient
 
 SPACING = (2.0, 2.0, 3.0)
 SHAPE = (90, 90, 60)
@@ -57,6 +63,15 @@ def test_a_cecum_of_7_cm_is_not_called_dilated():
     assert not found and "between" in missing.reason
 
 
-def test_of_bowel_that_is_cut_nothing_is_denied():
-    found, (missing,) = _caliber(_tube(80, 80, 12, low=0))
-    assert not found and missing.reason.startswith("cut by the field of view")
+def test_bowel_that_is_cut_is_measured_and_told_of_its_imaged_part_alone():
+    found, missing = _caliber(_tube(80, 80, 12, low=0))
+    assert [m.quantity for m in found] == ["diameter"] and not missing
+    cut, whole = (hand_made.organ("colon", 300, 20, cut=c, diameter=39.0) for c in (("inferior",), ()))
+    for record, words in ((cut, "not dilated in the imaged part"), (whole, "not dilated")):
+        report = compose_report(interpret(hand_made.numbers([record]), patient=Patient(age_years=60)))
+        said = next(s for s in report.sentences if "3.9 cm" in s.text)
+        assert words in said.text and "caliber of the colon" not in report.text
+        assert ("imaged part" in report.text) is (record is cut)
+        if record is cut:
+            for false in (said.text.replace(" in the imaged part", ""), said.text.replace("not dilated", "dilated")):
+                assert verify_sentence(replace(said, text=false)) is not None, false

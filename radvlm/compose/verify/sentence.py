@@ -85,6 +85,7 @@ _CUES: tuple[tuple[str, frozenset[str]], ...] = (
     ("difference", frozenset({"difference_hu"})),
     ("minus", frozenset({"difference_hu"})),
     ("median", frozenset({"median_hu"})),
+    ("peak", frozenset({"peak_hu"})),
     ("mean attenuation", frozenset({"mean_hu", "core_mean_hu"})),
     ("parenchymal", frozenset({"parenchyma_hu"})),
     ("volume", frozenset({"volume"})),
@@ -118,6 +119,7 @@ _CUE_UNIT = {
     "length": "mm",
     "difference_hu": "HU",
     "median_hu": "HU",
+    "peak_hu": "HU",
     "mean_hu": "HU",
     "core_mean_hu": "HU",
     "parenchyma_hu": "HU",
@@ -690,7 +692,8 @@ class _Check:
                 return
         if count.least == count.most and any(
             m.quantity == "count" and round(m.value) == count.least
-            for f in self.findings
+            for s in candidates or self.subjects  # "two in the right kidney; one in the left kidney"
+            for f in s.findings
             if f.kind in FOCUS_KINDS
             for m in f.measurements
         ):
