@@ -23,7 +23,9 @@ from scipy import ndimage
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from radvlm.interpret.bare_scan import CONTRAST_FROM_HU
 from radvlm.phantom import Phantom, PhantomSpec, make_phantom
+from radvlm.phantom.hu import tissue_hu
 from radvlm.quantify import measure_scan
 from radvlm.segment import segment_by_threshold
 from radvlm.types.scan_measurements import Measurements
@@ -189,7 +191,32 @@ def one(seed: int, errors: Errors) -> None:
                 ("upper", record.region.box.stop[2], held[-1] + 1),
             ):
                 errors.add(f"{name} end of the lungs, mm", step * index, step * slice_index, True)
+    canal = numbers.structure("spinal_canal")
+    cord = truth.mask("spinal_cord")
+    if canal is not None:
+        off = distance_to_canal(masks.mask("spinal_canal"), cord, scan.geometry.spacing_mm)
+        errors.add("spinal canal to cord, mm", off, 0, True)
+    else:
+        errors.add("spinal canal to cord, mm", None, 0, True)
+    median = value(numbers, "blood_before_spine", "median_hu")
+    said = "" if median is None else "contrast" if median >= CONTRAST_FROM_HU else "none"
+    errors.told("contrast in the blood", said, "none" if spec.phase == "non-contrast" else "contrast", f"seed {seed}")
+    if median is not None:
+        true = tissue_hu("artery", spec.phase)
+        errors.add("blood before the spine less artery, HU", median, true, True)
     errors.told("side of the table", table_side(masks, numbers), side or "none", f"seed {seed}")
+
+
+def distance_to_canal(canal: np.ndarray, cord: np.ndarray, spacing: tuple[float, float, float]) -> float:
+    """Mean distance in the axial plane of the middles of both, over the slices that hold both."""
+    both = np.flatnonzero(canal.any(axis=(0, 1)) & cord.any(axis=(0, 1)))
+    off = [
+        np.hypot(
+            *(np.subtract(ndimage.center_of_mass(canal[:, :, k]), ndimage.center_of_mass(cord[:, :, k])) * spacing[:2])
+        )
+        for k in both
+    ]
+    return float(np.mean(off)) if off else 0.0
 
 
 def _lungs(truth: Segmentation) -> np.ndarray:

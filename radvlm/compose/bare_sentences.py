@@ -11,7 +11,7 @@ from radvlm.wording.sentences import capital
 from radvlm.wording.style import Style
 
 #: Findings whose category says all, numbers included.
-_WHOLE = ("imaged_region", "patient_position", "body_fat")
+_WHOLE = ("imaged_region", "patient_position", "vessel_contrast", "body_fat")
 #: Findings whose numbers follow their category.
 _WITH_NUMBERS = ("body_size", "aerated_lung")
 

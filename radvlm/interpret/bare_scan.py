@@ -1,4 +1,4 @@
-"""What a scan without masks shows by thresholds alone: what is imaged, how the patient lies, size, fat, aerated lung.
+"""What a scan without masks shows by thresholds alone: what is imaged, position, contrast, size, fat, aerated lung.
 
 Every finding says that thresholds found it and how far off it may be; what they cannot tell is not assessed, with the
 reason. The errors are those of ``eval/truth_thresholds.py`` on phantoms whose truth is known; no rule judges any of it.
@@ -21,6 +21,8 @@ MIN_FAT_PERCENT = 3.0
 #: What is narrower (mm) and shows no lung may be a head, a neck or a limb; so may what has limbs of at least this share
 #: of its volume beside it.
 MIN_TRUNK_MM, MAX_LIMB_SHARE = 180.0, 0.35
+#: Blood of this median (HU) holds contrast; what is kept of it is well below or above (``segment.threshold_spine``).
+CONTRAST_FROM_HU = 85.0
 #: What no threshold tells apart, with the reason.
 _UNTOLD = (
     ("muscle area, subcutaneous and visceral fat", "soft_tissues", "thresholds do not tell them apart"),
@@ -52,7 +54,12 @@ def bare_scan(case: Case) -> list[Finding]:
         why = f"what was scanned holds less than {MIN_FAT_PERCENT:.0f} percent of fat, as no patient does"
         return [unassessed("body_size", "body", "soft_tissues", "what thresholds show of a patient", why)]
     limbs = numbers.structure("body_extremities")
-    found = [_region(case, lung), _position(body, table), _size(body, limbs, lung), _fat(fat, share)]
+    canal, blood = numbers.structure("spinal_canal"), numbers.structure("blood_before_spine")
+    size = _size(body, limbs, lung)
+    is_trunk = size.status is Status.PRESENT and canal is not None
+    found = [_region(case, lung, canal if is_trunk else None), _position(body, table)]
+    sees_trunk = size.status is Status.PRESENT or lung is not None
+    found += [_contrast(blood, canal) if sees_trunk else _contrast(None, None), size, _fat(fat, share)]
     if lung is not None:
         found.append(_aerated_lung(lung))
     found += [unassessed("body_composition", "", section, words, why) for words, section, why in _UNTOLD]
@@ -75,8 +82,11 @@ def _stated(
     )
 
 
-def _region(case: Case, lung: StructureMeasurements | None) -> Finding:
-    """Which part of the trunk is imaged, as far as aerated lung tells."""
+def _region(case: Case, lung: StructureMeasurements | None, canal: StructureMeasurements | None) -> Finding:
+    """Which part of the trunk is imaged, as far as aerated lung tells; ``canal`` is that of the spine of a trunk."""
+    if lung is None and canal is not None:
+        text = f"imaged part: trunk with the spine; aerated lung was not recognized, {_BY_THRESHOLDS}"
+        return _stated("imaged_region", canal, "technique", text)
     if lung is None:
         why = "no aerated lung was recognized that would tell it"
         return unassessed("imaged_region", "", "technique", "part of the body that is imaged", why)
@@ -113,6 +123,19 @@ def _position(body: StructureMeasurements, table: StructureMeasurements | None) 
     else:
         side = "left" if across < 0 else "right"
     return _stated("patient_position", table, "technique", f"{_POSITIONS[side]}, {_BY_THRESHOLDS}")
+
+
+def _contrast(blood: StructureMeasurements | None, canal: StructureMeasurements | None) -> Finding:
+    """Whether the blood before the spine holds contrast; nothing where that is not sure."""
+    median = None if blood is None else blood.measurement("median_hu")
+    if blood is None or median is None:
+        why = "no spine of a trunk was recognized, before which blood would be looked for"
+        if canal is not None:
+            why = "what lies before the spine is neither surely with contrast nor surely without"
+        return unassessed("vessel_contrast", "", "technique", "contrast in the vessels", why)
+    state = "holds contrast" if median.value >= CONTRAST_FROM_HU else "is without contrast"
+    text = f"blood before the spine {state} ({rounded(median.value, '1')} HU), {_BY_THRESHOLDS}"
+    return _stated("vessel_contrast", blood, "technique", text, (median,))
 
 
 def _size(

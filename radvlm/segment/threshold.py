@@ -4,7 +4,8 @@ Method. The scan is averaged to voxels of about 3 mm. Body: tissue above -300 HU
 tubes fall off, the largest piece of it, with its holes filled in each axial slice. Lung: voxels inside the body
 between -950 and -400 HU, away from pure air (trachea, bowel and stomach gas, pneumothorax); a connected piece counts
 when it is lung-like in density and evenness and when it is either large or reaches the top of the scan. Edges are
-then taken from the full-resolution voxels. Fat and table: see ``threshold_parts``.
+then taken from the full-resolution voxels. Fat and table: see ``threshold_parts``; the spinal
+canal and the blood before the spine: ``threshold_spine``.
 
 Limits. Arms beside the trunk are not body unless they touch it, but ``body_extremities``, as is the smaller of two
 legs; a limb on its own is called body; lung that the side of the field of view cuts open is filled neither as body nor
@@ -20,6 +21,7 @@ from collections.abc import Callable
 import numpy as np
 
 from radvlm.segment.threshold_parts import FAT_HU, TABLE_HU, fat_mask, find_table
+from radvlm.segment.threshold_spine import blood_before_spine, canal_mask, find_spine
 from radvlm.types.geometry import Geometry
 from radvlm.types.provenance import Decision
 from radvlm.types.segmentation import LabelPlace, Segmentation
@@ -73,7 +75,14 @@ def segment_by_threshold(volume: Volume) -> Segmentation:
     lung = _lung(coarse, body, voxel_ml)
     table = find_table(coarse, body, beside)
     whole = _refined_body(volume, body, steps)
-    parts = {"body_fat": fat_mask(volume, whole)}
+    parts: dict[str, np.ndarray] = {}
+    spine = find_spine(coarse, body, spacing)
+    if spine is not None:
+        canal, blood = canal_mask(body.shape, spine, spacing), blood_before_spine(coarse, body, spine, spacing)
+        parts["spinal_canal"] = _upsampled(volume, steps, canal)
+        if blood is not None:
+            parts["blood_before_spine"] = _upsampled(volume, steps, blood)
+    parts["body_fat"] = fat_mask(volume, whole)
     if lung is not None:
         parts["lung"] = _refined_lung(volume, lung, steps) > 0
     if beside is not None:
@@ -231,6 +240,10 @@ def _refined_lung(volume: Volume, lung: np.ndarray, steps: list[int]) -> np.ndar
     inner = ndimage.binary_erosion(closed, border_value=1)
     outer = ndimage.binary_dilation(closed) if max(steps) > 1 else closed
     return _by_slice(volume, steps, inner, outer, lambda hu: (hu < LUNG_HU[1] + 80) & (hu > -1100))
+
+
+def _upsampled(volume: Volume, steps: list[int], coarse: np.ndarray) -> np.ndarray:
+    return _by_slice(volume, steps, coarse, coarse, lambda hu: np.ones(hu.shape, bool)) > 0
 
 
 def _by_slice(

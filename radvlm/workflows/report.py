@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from radvlm.errors import GridError, VerificationError
+from radvlm.files.optional import install_command
 from radvlm.io import load_segmentation, load_volume
 from radvlm.types.finding import Finding
 from radvlm.types.provenance import Decision, cautions
@@ -282,6 +283,8 @@ def examination(
         lines.append(("Patient", ", ".join(part for part in who if part)))
     lines.append(("Comparison", "Not provided."))
     lines.append(("Masks", _mask_words(segmentation)))
+    if segmentation.scheme == "threshold":
+        lines.append(("More", _how_to_get_masks()))
     lines += [("Caution", what) for what in cautions((*segmentation.decisions, *decisions, *volume.decisions))]
     if volume.attenuation_doubt:
         lines.append(("Attenuation", f"not interpreted: {volume.attenuation_doubt}."))
@@ -293,10 +296,17 @@ def _title(study: Study) -> str:
     return f"CT {place}" if place and place not in ("partialbody", "wholebody", "ct") else "CT"
 
 
+def _how_to_get_masks() -> str:
+    return (
+        f"organs and lesions need masks: {install_command('TotalSegmentator')}, then radvlm report CT --segment total "
+        "--allow-download (docs/segmentation.md); or give your own with --masks."
+    )
+
+
 def _mask_words(segmentation: Segmentation) -> str:
     present, searched = len(segmentation.places), len(segmentation.searched)
     if segmentation.scheme == "threshold":
-        return "none given; body, fat, table and aerated lung by thresholds."
+        return "none given; what is said of the body is by thresholds."
     if segmentation.origins:
         makers = "; ".join(f"{o.by}, {o.date}{f' ({o.licence})' if o.licence else ''}" for o in segmentation.origins)
         given = "given masks and " if segmentation.sources else ""

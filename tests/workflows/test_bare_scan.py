@@ -46,6 +46,18 @@ def trunk(table: str = "posterior", noise: float = 10.0, lung_from: int | None =
     return (hu + np.random.default_rng(0).normal(0, noise, SHAPE)).round().astype(np.int16)
 
 
+def with_spine(hu: np.ndarray, blood_hu: float, tube_from: int = 0) -> np.ndarray:
+    """The trunk with an arch around a canal, a vertebral body, and a vessel of 24 mm before it."""
+    x, y = np.meshgrid((np.arange(SHAPE[0]) - 55) * 4.0, (np.arange(SHAPE[1]) - 45) * 4.0, indexing="ij")
+    made = hu.copy()
+    made[x**2 + (y + 60) ** 2 < 20**2] = 55
+    made[x**2 + (y + 65) ** 2 < 15**2] = 350
+    made[x**2 + (y + 65) ** 2 < 9**2] = 30
+    made[(x**2 + (y + 41) ** 2 < 17**2) & (y > -56)] = 230
+    made[(x + 12) ** 2 + (y - 4) ** 2 < 13**2, tube_from:] = blood_hu
+    return (made + np.random.default_rng(1).normal(0, 10, made.shape)).round().astype(np.int16)
+
+
 def scan_of(hu: np.ndarray) -> Volume:
     return Volume(hu, Geometry(hu.shape, np.diag([*SPACING, 1.0])))
 
@@ -121,6 +133,38 @@ def test_imaged_part_by_the_lungs(lung_from: int | None, step: int, words: str) 
     assert said(np.ascontiguousarray(trunk(lung_from=lung_from)[:, :, ::step]))["imaged_region"] == words
 
 
+@pytest.mark.parametrize(
+    ("blood_hu", "words"),
+    [
+        (44, "Blood before the spine is without contrast"),
+        (150, "Blood before the spine holds contrast"),
+        (350, "Blood before the spine holds contrast"),
+        (88, "what lies before the spine is neither surely with contrast nor surely without"),
+    ],
+)
+def test_contrast_by_the_blood_before_the_spine(blood_hu: int, words: str) -> None:
+    told = said(with_spine(trunk(noise=0, lung_from=None), blood_hu))
+    assert told["vessel_contrast"].startswith(words)
+    if words.startswith("Blood"):
+        number = int(told["vessel_contrast"].split("(")[1].split(" HU")[0])
+        assert number == pytest.approx(blood_hu if blood_hu > 100 else 55, abs=6)  # unenhanced, muscle is denser
+    assert told["imaged_region"].startswith("Imaged part: trunk with the spine; aerated lung was not recognized")
+
+
+def test_contrast_in_a_part_of_the_slices_is_no_contrast_in_the_blood() -> None:
+    hu = with_spine(trunk(noise=0, lung_from=None), 300, tube_from=SHAPE[2] - 7)  # a bowel that crosses
+    assert "neither surely" in said(hu)["vessel_contrast"]
+    assert said(trunk(lung_from=None))["vessel_contrast"].startswith("no spine of a trunk was recognized")
+
+
+def test_the_canal_is_where_it_was_drawn() -> None:
+    masks = segment_by_threshold(scan_of(with_spine(trunk(noise=0, lung_from=None), 44)))
+    x, y, _ = masks.boxes["spinal_canal"].start
+    i, j, _ = masks.boxes["spinal_canal"].stop
+    assert ((x + i - 1) / 2 - 55) * 4 == pytest.approx(0, abs=4)
+    assert ((y + j - 1) / 2 - 45) * 4 == pytest.approx(-65, abs=5)
+
+
 def test_mirrored_shifted_and_cropped_scans_measure_the_same() -> None:
     hu = trunk()
     first = measured(hu)
@@ -146,6 +190,12 @@ def test_what_is_no_trunk_is_not_measured_as_one() -> None:
         "another piece of about its size lies beside it, as with two legs",
         "less than 180 mm wide without lungs, as a head, a neck or a limb",
     )
+    assert said(legs)["vessel_contrast"].startswith("no spine of a trunk")
+    thigh = np.full(SHAPE, -1000, np.int16)  # one, of the width of a trunk
+    for radius, density in ((100, -100), (85, 55), (18, 900), (9, 0)):
+        thigh[x**2 + y**2 < radius**2] = density
+    told = said(thigh)
+    assert told["vessel_contrast"].startswith("no spine of a trunk") and "spine" not in told["imaged_region"]
     cut = np.ascontiguousarray(trunk("")[30:])
     assert said(cut)["body_size"] == "the field of view cuts the body in its middle slice"
 
@@ -158,13 +208,19 @@ def test_an_arm_that_touches_the_trunk_is_not_its_width() -> None:
     assert value(measured(hu), "body", "body_width") == pytest.approx(2 * ACROSS, abs=12)
 
 
+def test_the_head_says_how_to_get_organs() -> None:
+    head = dict(radvlm.generate_report(scan_of(trunk())).report.examination)
+    assert 'pip install "radvlm[totalsegmentator]"' in head["More"] and "--segment total" in head["More"]
+    assert "by thresholds" in head["Masks"]
+
+
 def test_a_scan_with_masks_says_nothing_of_it() -> None:
     scan = scan_of(trunk())
     labels = np.zeros(SHAPE, np.uint8)
     labels[50:60, 40:50, 5:10] = 1
     masks = radvlm.load_segmentation((labels, scan.geometry.affine), like=scan, scheme={1: "liver"})
     kinds = {f.kind for f in radvlm.generate_report(scan, segmentation=masks).findings}
-    assert not kinds & {"imaged_region", "patient_position", "body_size", "body_fat", "aerated_lung"}
+    assert not kinds & {"imaged_region", "patient_position", "vessel_contrast", "body_size", "body_fat", "aerated_lung"}
 
 
 def test_printed_errors_are_not_below_those_that_were_measured() -> None:
@@ -188,7 +244,14 @@ def test_real_scans(real_data: Path) -> None:
     texts = [s.text for s in radvlm.generate_report(plain).report.sentences]
     assert any(t.startswith("Imaged part: lower chest and abdomen; 54 mm below the lungs") for t in texts)
     assert any("lies on the back" in t for t in texts)
+    assert any(t.startswith("Blood before the spine is without contrast (49 HU)") for t in texts)  # aorta 43 HU
     upper = radvlm.generate_report(real_data / "upper_abdomen_dicom")
+    series = radvlm.load_segmentation(real_data / "upper_abdomen_masks" / "segmentation.nii.gz", like=upper.volume)
+    aorta = np.median(upper.volume.hu[series.mask("aorta")])
+    assert value(upper.measurements, "blood_before_spine", "median_hu") == pytest.approx(aorta, abs=10)
+    blood = upper.segmentation.mask("blood_before_spine")
+    vessels = series.mask("aorta") | series.mask("inferior_vena_cava") | series.mask("portal_vein_and_splenic_vein")
+    assert (blood & vessels).sum() > 0.8 * blood.sum()
     assert upper.measurements.structure("body_extremities") is not None  # an arm beside the trunk
     width = value(upper.measurements, "body", "body_width")
     assert width == pytest.approx(349, abs=6)  # by ruler, without the arms
