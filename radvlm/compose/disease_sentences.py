@@ -7,15 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from radvlm.types.anatomy import structures
+from radvlm.types.anatomy import DISSECTION, structures
 from radvlm.types.finding import Citable, Finding, Status
 from radvlm.types.report import Sentence
 from radvlm.wording.numbers import length_text, volume_text
 from radvlm.wording.sentences import capital
 from radvlm.wording.structure_names import level_runs
 from radvlm.wording.style import Style
-
-DISSECTION = "aortic_dissection"
 
 
 def is_disease_or_device(finding: Citable) -> bool:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from radvlm.compose.disease_sentences import DISSECTION, disease_text, is_disease_or_device, no_diseases
+from radvlm.compose.disease_sentences import disease_text, is_disease_or_device, no_diseases
 from radvlm.compose.focus_sentences import impression_text as foci_text
 from radvlm.compose.focus_sentences import is_focus
 from radvlm.compose.lesions import cited, impression_text, is_unmeasured, lesion_groups, unmeasured_text
 from radvlm.compose.model_sentences import headlines, is_model, pertinent_absences
 from radvlm.compose.referents import further_text, headline_words, no_finding_text
 from radvlm.compose.template import no_lesions, quantity_text
-from radvlm.types.anatomy import NOT_OF_THE_BODY, ancestry, is_lesion_kind, structure
+from radvlm.types.anatomy import DISSECTION, NOT_OF_THE_BODY, ancestry, is_lesion_kind, structure
 from radvlm.types.finding import Assessment, Citable, Finding, Source, Status
 from radvlm.types.phrases import joined
 from radvlm.types.report import Sentence

@@ -33,7 +33,7 @@ QUANTITY_WORDS = {
     "p25_hu": "25th percentile of HU",
     "p75_hu": "75th percentile of HU",
     "p95_hu": "95th percentile of HU",
-    "peak_hu": "peak HU",
+    "peak_hu": "Peak HU",
     "extent_right_left": "Extent right–left",
     "extent_anterior_posterior": "Extent anterior–posterior",
     "extent_superior_inferior": "Extent superior–inferior",
@@ -46,6 +46,8 @@ QUANTITY_WORDS = {
     "difference_hu": "Difference of HU",
     "total_volume": "Total volume",
 }
+#: Parts of the names of quantities that are not words.
+_IN_WORDS = {"hu": "HU", "sd": "SD", "l3": "at L3", "3d": "3D", "p05": "5th percentile of", "p95": "95th percentile of"}
 EXTENTS = ("extent_right_left", "extent_anterior_posterior", "extent_superior_inferior")
 #: Quantities with a column of their own in the table of structures; others stand under "further".
 _COLUMNS = {"volume", "mean_hu", "sd_hu", "median_hu", "p05_hu", "p25_hu", "p75_hu", "p95_hu", *EXTENTS}
@@ -75,7 +77,14 @@ def filled(rows: Iterable[Row]) -> frozenset[str]:
 
 
 def quantity_words(quantity: str) -> str:
-    return QUANTITY_WORDS.get(quantity, capital(quantity.replace("_", " ")))
+    """``Mean HU``, ``Mean HU at L3``: a quantity as the head of a row."""
+    words = " ".join(_IN_WORDS.get(part, part) for part in quantity.split("_"))
+    return QUANTITY_WORDS.get(quantity, words if words[:2].isupper() else capital(words))
+
+
+def _within_text(words: str) -> str:
+    """``mean HU`` of ``Mean HU``; an abbreviation keeps its capitals."""
+    return words if words[:2].isupper() or words[:1].isdigit() else f"{words[:1].lower()}{words[1:]}"
 
 
 def number_text(value: float, unit: str) -> str:
@@ -180,7 +189,9 @@ def structure_rows(measurements: Measurements) -> list[Row]:
                     "extent": Cell(" × ".join(f"{m.value:.0f}" for m in known), max(m.value for m in known))
                     if len(known) == 3
                     else Cell(),
-                    "further": Cell("; ".join(f"{quantity_words(m.quantity).lower()} {with_unit(m)}" for m in further)),
+                    "further": Cell(
+                        "; ".join(f"{_within_text(quantity_words(m.quantity))} {with_unit(m)}" for m in further)
+                    ),
                     "cut_by": Cell(", ".join(record.cut_by)),
                 },
             )

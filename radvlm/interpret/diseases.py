@@ -17,7 +17,7 @@ from radvlm.interpret.assess import (
     omitted,
     unassessed,
 )
-from radvlm.types.anatomy import AORTIC_LUMENS, LEVELS, RARE_LEVELS, structure
+from radvlm.types.anatomy import AORTIC_LUMENS, DISSECTION, LEVELS, RARE_LEVELS, structure
 from radvlm.types.finding import Finding, Status
 from radvlm.types.measurement import Measurement
 from radvlm.types.scan_measurements import StructureMeasurements
@@ -25,7 +25,6 @@ from radvlm.types.spinal_level import nearest_level
 from radvlm.types.urgency import REFERENCE_SIZE_MM, importance
 from radvlm.wording.vocabulary import plural
 
-DISSECTION = "aortic_dissection"
 _TRUE_LUMEN, _FALSE_LUMEN = AORTIC_LUMENS
 #: Where a disease or a device is denied: nobody knows what lies outside the scan.
 _IMAGED = "imaged range"

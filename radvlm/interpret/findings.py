@@ -33,7 +33,7 @@ from radvlm.interpret.assess import (
     unassessed,
 )
 from radvlm.interpret.bare_scan import bare_scan
-from radvlm.interpret.diseases import DISSECTION, diseases, is_disease_or_device
+from radvlm.interpret.diseases import diseases, is_disease_or_device
 from radvlm.interpret.foci import dense_foci_looked_for, foci
 from radvlm.interpret.pancreas import pancreas_outcomes
 from radvlm.interpret.possible import judged
@@ -41,7 +41,7 @@ from radvlm.interpret.relations import relations
 from radvlm.interpret.report_checklist import Survey, load_survey
 from radvlm.interpret.rules import Rules, load_rules
 from radvlm.interpret.spine import height_loss, spine_findings, vertebrae
-from radvlm.types.anatomy import SECTIONS, is_lesion_kind, structure
+from radvlm.types.anatomy import DISSECTION, SECTIONS, is_lesion_kind, structure
 from radvlm.types.finding import Assessment, Finding, Source, Status
 from radvlm.types.measurement import Measurement
 from radvlm.types.possible_hu import possible_hu

@@ -61,6 +61,8 @@ RARE_LEVELS = ("T13", "L6")
 USUAL_LEVELS = tuple(level for level in LEVELS if level not in RARE_LEVELS)
 #: The two channels of a dissected aorta: ``(true, false)``.
 AORTIC_LUMENS = ("aorta_true_lumen", "aorta_false_lumen")
+#: Kind of the finding of a dissected aorta, which is no structure of its own.
+DISSECTION = "aortic_dissection"
 #: Vertebrae beside the part of the aorta that the rule for the abdominal (infrarenal) aorta is about.
 ABDOMINAL_LEVELS = tuple(f"vertebrae_{level}" for level in ("L1", "L2", "L3", "L4", "L5", "L6", "S1"))
 #: Parts of organs that masks name.

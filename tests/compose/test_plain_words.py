@@ -217,3 +217,11 @@ def test_without_masks_a_report_says_so_once_and_names_what_was_not_assessed() -
     line = next(x for x in text.splitlines() if x.startswith("- "))
     assert all(f"{w}," in line for w in ("heart", "liver", "pulmonary nodules", "lymph nodes"))
     assert line.endswith("bones: no masks were given") and "in the masks" not in text
+
+
+@pytest.mark.parametrize(("diameter", "between"), [(34.0, False), (35.0, True), (39.4, True), (40.0, False)])
+def test_an_iliac_aneurysm_between_two_limits_of_repair_is_told_with_both(diameter: float, between: bool) -> None:
+    report = _report([hand_made.organ("iliac_artery_left", 20, 150, diameter=diameter)])
+    words = "Aneurysmal left common iliac artery between the limits of repair of 3.5 cm (ACC/AHA) and 4.0 cm (ESVS)"
+    assert any(s.text.startswith(words) for s in report.impression) is between
+    assert any(s.text.startswith("Aneurysmal left common iliac artery") for s in report.impression)
