@@ -269,12 +269,12 @@ def _paint(volume: Volume, steps: list[int], part: _Part, into: tuple[np.ndarray
     shape = tuple(f.stop - f.start for f in fine)
 
     def wide(mask: np.ndarray) -> np.ndarray:
-        flat: np.ndarray = np.repeat(np.repeat(mask[coarse].T, steps[1], axis=0), steps[0], axis=1)
+        flat: np.ndarray = np.repeat(np.repeat(mask[coarse[0], coarse[1]].T, steps[1], axis=0), steps[0], axis=1)
         return flat.T[: shape[0], : shape[1]]  # in the order of memory of the layers
 
     for level in held[2]:
         sure, possible = wide(part.inner[:, :, level]), wide(outer[:, :, level])
         for k in range(level * steps[2], min((level + 1) * steps[2], layer.shape[2])):
-            place = (*fine, k)
+            place = (fine[0], fine[1], k)
             mask = sure if part.accept is None else sure | (possible & part.accept(volume.hu[place]))
             layer[place][mask] = label
