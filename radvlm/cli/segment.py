@@ -16,7 +16,7 @@ def add_parser(commands: Any) -> None:
     segment = commands.add_parser(
         "segment",
         help="make the masks of one CT",
-        description="Write the masks of one CT into a folder: one file for 3D Slicer with every structure, one label map, "
+        description="Write the masks of one CT into a folder: a file for 3D Slicer with every structure, a label map, "
         "and who made them. `radvlm report CT --masks FOLDER` reads it.",
     )
     ct_argument(segment)
