@@ -41,6 +41,9 @@ _MAYBE_LOSSY = tuple(f"1.2.840.10008.1.2.4.{last}" for last in (91, 93, 203))
 MIN_PADDING_RUN = 4
 #: CT needs 12 bits. With fewer stated, more than this share of pixels that use higher ones contradicts the header.
 CT_BITS, MOST_DROPPED = 12, 0.01
+#: How the element of compressed pixels begins (its tag, VR and an unknown length, little endian).
+_PIXELS_BEGIN = b"\xe0\x7f\x10\x00OB\0\0\xff\xff\xff\xff"
+_COPY_AGAIN = "Copy or download it again"
 #: Rescale to apply: None for each slice's own header.
 Rescale = tuple[float, float] | None
 
@@ -95,6 +98,9 @@ class SliceReader:
 
         name = frame.file.name
         if not any(keyword in dataset for keyword in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
+            if _PIXELS_BEGIN in frame.file.read():  # begun, and without their end they are not read
+                what = f"{name}: cut short within its pixels"
+                raise FileFormatError("a slice holds every pixel that its header states", what, _COPY_AGAIN)
             raise FileFormatError("a CT slice holds pixel data", f"{name}: none", "Export the series with its pixels")
         with parsing(name, "the pixels of a slice can be decoded"):
             if dataset.file_meta.TransferSyntaxUID.is_encapsulated:

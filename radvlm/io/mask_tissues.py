@@ -20,15 +20,19 @@ from radvlm.types.segmentation import Segmentation
 _BLOOD = ("aorta", "inferior_vena_cava", "superior_vena_cava", "portal_vein_and_splenic_vein", "pulmonary_artery")
 _NO_FAT = ("gallbladder", "urinary_bladder", "stomach", "duodenum")
 _GAS = ("trachea",)
+#: What may hold gas, and whose inside is no lung.
+_NO_LUNG = ("esophagus", "duodenum")
 #: HU of fat and of gas, and shares that nobody has.
 FAT_HU, GAS_HU, MOST_FAT, LEAST_GAS = (-150.0, -30.0), -500.0, 0.25, 0.6
+#: HU of lung, between soft tissue and gas, and a share that nobody has.
+LUNG_HU, MOST_LUNG = (-920.0, -400.0), 0.6
 #: Slices of a structure that are looked at, and fewest voxels that say anything.
 SLICES, FEWEST_VOXELS = 24, 15
 
 
 def wrong_tissues(segmentation: Segmentation, hu: np.ndarray) -> Iterator[tuple[str, float, str]]:
     """(structure, share of its inside, where that lies in words) of masks in tissue that they cannot hold."""
-    for name in (*_BLOOD, *_NO_FAT, *_GAS):
+    for name in (*_BLOOD, *_NO_FAT, *_GAS, "esophagus"):
         if name not in segmentation.places or segmentation.is_tip(name):
             continue
         values = _inside(segmentation, name, hu)
@@ -37,7 +41,10 @@ def wrong_tissues(segmentation: Segmentation, hu: np.ndarray) -> Iterator[tuple[
         fat = float(np.mean((values >= FAT_HU[0]) & (values < FAT_HU[1])))
         low = float(np.mean(values < FAT_HU[1]))
         gas = float(np.mean(values < GAS_HU))
-        if name in _GAS and gas < LEAST_GAS:
+        lung = float(np.mean((values >= LUNG_HU[0]) & (values < LUNG_HU[1])))
+        if name in _NO_LUNG and lung > MOST_LUNG:
+            yield name, lung, "lies in lung"
+        elif name in _GAS and gas < LEAST_GAS:
             yield name, 1 - gas, "holds no gas"
         elif name in _BLOOD and low > MOST_FAT:
             yield name, low, "lies in fat, lung or gas"

@@ -50,8 +50,9 @@ def nnunet_in_this_process(folder: Path | None, *, run_model_code: bool = False)
             for name in _FOLDERS:
                 if name in vars(module):
                     stack.enter_context(mock.patch.object(module, name, where))
-        with contextlib.suppress(ImportError):  # it changes the predictor, so it comes first
-            import_module("totalsegmentator.nnunet")
+        if "totalsegmentator.python_api" in sys.modules:  # what it imports changes the predictor, so it comes first
+            with contextlib.suppress(ImportError):
+                import_module("totalsegmentator.nnunet")
         sequential = predictor.predict_from_files_sequential
         stack.enter_context(mock.patch.object(predictor, "predict_from_files", _in_turn(sequential)))
         if not run_model_code:

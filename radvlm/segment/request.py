@@ -76,7 +76,7 @@ def _next_word(text: str, *, is_path: bool) -> tuple[str, str]:
 
 def _with_scheme(kind: str, text: str) -> Request:
     folder, at, scheme = text.rpartition("@")
-    if not at or Path(text).is_dir() or "/" in scheme:
+    if not at or Path(text).is_dir() or ("/" in scheme and not scheme.lower().endswith(".csv")):
         folder, scheme = text, ""
     if not folder:
         raise InputError(f"{kind}: is followed by a folder", "nothing after it", f"Say {kind}:FOLDER")

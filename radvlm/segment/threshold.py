@@ -17,12 +17,12 @@ rather find nothing than something wrong, so "absent" here means not recognized.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
-from radvlm.segment.threshold_parts import FAT_HU, TABLE_HU, fat_mask, find_table
+from radvlm.segment.threshold_parts import FAT_HU, TABLE_HU, find_table, paint_fat
 from radvlm.segment.threshold_spine import blood_before_spine, canal_mask, find_spine
-from radvlm.types.geometry import Geometry
 from radvlm.types.provenance import Decision
 from radvlm.types.segmentation import LabelPlace, Segmentation
 from radvlm.types.volume import Volume
@@ -63,7 +63,7 @@ def segment_by_threshold(volume: Volume) -> Segmentation:
     """
     if volume.attenuation_doubt:
         return _result(
-            volume, None, {}, f"their attenuation cannot be trusted ({volume.attenuation_doubt})", searched=False
+            volume, None, None, f"their attenuation cannot be trusted ({volume.attenuation_doubt})", searched=False
         )
     steps = [max(1, round(COARSE_MM / spacing)) for spacing in volume.geometry.spacing_mm]
     coarse = _block_mean(volume.hu, steps)
@@ -71,41 +71,46 @@ def segment_by_threshold(volume: Volume) -> Segmentation:
     spacing = [s * n for s, n in zip(volume.geometry.spacing_mm, steps, strict=True)]
     body, beside = _body(coarse, spacing, voxel_ml)
     if body is None:
-        return _result(volume, None, {}, "no object large and dense enough to be a body was found")
+        return _result(volume, None, None, "no object large and dense enough to be a body was found")
     lung = _lung(coarse, body, voxel_ml)
     table = find_table(coarse, body, beside)
-    whole = _refined_body(volume, body, steps)
-    parts: dict[str, np.ndarray] = {}
     spine = find_spine(coarse, body, spacing)
+    whole = np.zeros(volume.geometry.shape, np.uint8, order="F")
+    _paint(volume, steps, _body_part(body), (whole, 1))
+    parts: dict[str, _Part] = {}
     if spine is not None:
-        canal, blood = canal_mask(body.shape, spine, spacing), blood_before_spine(coarse, body, spine, spacing)
-        parts["spinal_canal"] = _upsampled(volume, steps, canal)
+        parts["spinal_canal"] = _Part(canal_mask(body.shape, spine, spacing))
+        blood = blood_before_spine(coarse, body, spine, spacing)
         if blood is not None:
-            parts["blood_before_spine"] = _upsampled(volume, steps, blood)
-    parts["body_fat"] = fat_mask(volume, whole)
+            parts["blood_before_spine"] = _Part(blood)
     if lung is not None:
-        parts["lung"] = _refined_lung(volume, lung, steps) > 0
+        parts["lung"] = _lung_part(lung, steps)
     if beside is not None:
-        parts["body_extremities"] = (_refined_body(volume, beside, steps) > 0) & (whole == 0)
+        parts["body_extremities"] = _body_part(beside)
     if table is not None:
-        parts["scanner_table"] = _by_slice(volume, steps, table, table, lambda hu: hu > TABLE_HU) > 0
-    return _result(
-        volume, whole, parts, "lung was not recognized" if lung is None else "body and aerated lung were found"
-    )
+        parts["scanner_table"] = _Part(np.zeros(table.shape, bool), table, lambda hu: hu > TABLE_HU)
+    rest = np.zeros(volume.geometry.shape, np.uint8, order="F")
+    paint_fat(volume, whole, (rest, 1))
+    for label, part in enumerate(parts.values(), 2):
+        _paint(volume, steps, part, (rest, label))
+    what = "lung was not recognized" if lung is None else "body and aerated lung were found"
+    return _result(volume, whole, (rest, ("body_fat", *parts)), what)
 
 
 def _result(
-    volume: Volume, body: np.ndarray | None, parts: dict[str, np.ndarray], what: str, searched: bool = True
+    volume: Volume,
+    body: np.ndarray | None,
+    rest: tuple[np.ndarray, tuple[str, ...]] | None,
+    what: str,
+    searched: bool = True,
 ) -> Segmentation:
-    """Body in layer 0; its parts, and what lies outside it, in layer 1, where a later one wins."""
+    """Body in layer 0, the rest in layer 1 with the names of its labels from 1 on."""
     layers = [np.zeros(volume.geometry.shape, np.uint8, order="F") if body is None else body]
     places = {} if body is None or not body.any() else {"body": LabelPlace(0, 1)}
-    if parts:
-        layers.append(np.zeros(volume.geometry.shape, np.uint8, order="F"))
-    for label, (name, mask) in enumerate(parts.items(), 1):
-        layers[1][mask] = label
-        if mask.any():
-            places[name] = LabelPlace(1, label)
+    if rest is not None:
+        layers.append(rest[0])
+        found = np.bincount(rest[0].ravel(order="K"), minlength=len(rest[1]) + 1)
+        places |= {name: LabelPlace(1, label) for label, name in enumerate(rest[1], 1) if found[label]}
     return Segmentation(
         tuple(layers),
         places,
@@ -221,40 +226,55 @@ def _is_lung_like(coarse: np.ndarray, piece: np.ndarray, lowest_median_hu: float
     return bool(lowest_median_hu <= middle <= LUNG_MEDIAN_HU[1] and high - low <= MAX_CORE_SPREAD_HU)
 
 
-def _refined_body(volume: Volume, body: np.ndarray, steps: list[int]) -> np.ndarray:
-    """Full resolution: the inside as it is, the outermost coarse voxels by their own HU."""
+@dataclass(frozen=True)
+class _Part:
+    """A structure on the coarse grid: what is surely of it, and what is where ``accept`` says so of its own HU."""
+
+    inner: np.ndarray
+    outer: np.ndarray | None = None
+    accept: Callable[[np.ndarray], np.ndarray] | None = None
+
+
+def _body_part(body: np.ndarray) -> _Part:
+    """The inside as it is, the outermost coarse voxels by their own HU."""
     from scipy import ndimage
 
     cross = ndimage.generate_binary_structure(3, 1)
     cross[1, 1, 0] = cross[1, 1, 2] = False  # in the axial plane only: the ends of the scan are no surface
     inner = ndimage.binary_erosion(body, cross, border_value=1)
-    outer = ndimage.binary_dilation(body, cross)
-    return _by_slice(volume, steps, inner, outer, lambda hu: hu > TISSUE_HU)
+    return _Part(inner, ndimage.binary_dilation(body, cross), lambda hu: hu > TISSUE_HU)
 
 
-def _refined_lung(volume: Volume, lung: np.ndarray, steps: list[int]) -> np.ndarray:
-    """Full resolution: aerated voxels of the piece, its vessels closed over."""
+def _lung_part(lung: np.ndarray, steps: list[int]) -> _Part:
+    """Aerated voxels of the piece, its vessels closed over."""
     from scipy import ndimage
 
     closed = ndimage.binary_closing(np.pad(lung, 2, mode="edge"))[2:-2, 2:-2, 2:-2] | lung
     inner = ndimage.binary_erosion(closed, border_value=1)
     outer = ndimage.binary_dilation(closed) if max(steps) > 1 else closed
-    return _by_slice(volume, steps, inner, outer, lambda hu: (hu < LUNG_HU[1] + 80) & (hu > -1100))
+    return _Part(inner, outer, lambda hu: (hu < LUNG_HU[1] + 80) & (hu > -1100))
 
 
-def _upsampled(volume: Volume, steps: list[int], coarse: np.ndarray) -> np.ndarray:
-    return _by_slice(volume, steps, coarse, coarse, lambda hu: np.ones(hu.shape, bool)) > 0
+def _paint(volume: Volume, steps: list[int], part: _Part, into: tuple[np.ndarray, int]) -> None:
+    """A part at full resolution, painted with a label into a layer; only its own box is looked at."""
+    layer, label = into
+    outer = part.inner if part.outer is None else part.outer
+    held = [np.flatnonzero(outer.any(axis=tuple(a for a in range(3) if a != axis))) for axis in range(3)]
+    if not len(held[0]):
+        return
+    coarse = tuple(slice(int(h[0]), int(h[-1]) + 1) for h in held[:2])
+    fine = tuple(
+        slice(c.start * step, min(c.stop * step, n)) for c, step, n in zip(coarse, steps, layer.shape, strict=False)
+    )
+    shape = tuple(f.stop - f.start for f in fine)
 
+    def wide(mask: np.ndarray) -> np.ndarray:
+        flat: np.ndarray = np.repeat(np.repeat(mask[coarse[0], coarse[1]].T, steps[1], axis=0), steps[0], axis=1)
+        return flat.T[: shape[0], : shape[1]]  # in the order of memory of the layers
 
-def _by_slice(
-    volume: Volume, steps: list[int], inner: np.ndarray, outer: np.ndarray, accept: Callable[[np.ndarray], np.ndarray]
-) -> np.ndarray:
-    geometry: Geometry = volume.geometry
-    out = np.zeros(geometry.shape, np.uint8, order="F")
-    columns, rows = (np.arange(n) // s for n, s in zip(geometry.shape[:2], steps[:2], strict=True))
-    for k in range(geometry.shape[2]):
-        level = k // steps[2]
-        if outer[:, :, level].any():
-            wide = outer[:, :, level][np.ix_(columns, rows)]
-            out[:, :, k] = inner[:, :, level][np.ix_(columns, rows)] | (wide & accept(volume.hu[:, :, k]))
-    return out
+    for level in held[2]:
+        sure, possible = wide(part.inner[:, :, level]), wide(outer[:, :, level])
+        for k in range(level * steps[2], min((level + 1) * steps[2], layer.shape[2])):
+            place = (fine[0], fine[1], k)
+            mask = sure if part.accept is None else sure | (possible & part.accept(volume.hu[place]))
+            layer[place][mask] = label

@@ -42,14 +42,18 @@ def fat_of_slice(hu: np.ndarray, body: np.ndarray) -> np.ndarray:
     return fat
 
 
-def fat_mask(volume: Volume, body: np.ndarray) -> np.ndarray:
-    """Fat on the grid of the volume, (I, J, K) bool; ``body`` likewise, any integer type."""
-    fat = np.zeros(body.shape, bool, order="F")
+def paint_fat(volume: Volume, body: np.ndarray, into: tuple[np.ndarray, int]) -> None:
+    """Fat of the body, (I, J, K) of any integer type, painted with a label into a layer."""
+    layer, label = into
+    columns = np.flatnonzero(body.any(axis=(1, 2)))
+    rows = np.flatnonzero(body.any(axis=(0, 2)))
+    if not len(columns):
+        return
+    place = (slice(max(0, columns[0] - 1), columns[-1] + 2), slice(max(0, rows[0] - 1), rows[-1] + 2))  # and its edge
     for k in range(body.shape[2]):
-        inside = body[:, :, k] > 0
+        inside = body[*place, k] > 0
         if inside.any():
-            fat[:, :, k] = fat_of_slice(volume.hu[:, :, k], inside)
-    return fat
+            layer[*place, k][fat_of_slice(volume.hu[*place, k], inside)] = label
 
 
 def find_table(coarse: np.ndarray, body: np.ndarray, beside: np.ndarray | None) -> np.ndarray | None:

@@ -44,8 +44,8 @@ ALONG_MM = 15.0
 #: A block is even when its voxels spread by at most this much (HU).
 EVEN_HU = 40.0
 #: Blood holds contrast where the median over the slices is at least the first (kept are slices of at least the second),
-#: and holds none where three quarters of the slices are at most the third (HU). ``quantify.phase``: plain blood is up to
-#: 70 HU, contrast is sure from 90 HU on. At least so many slices are asked.
+#: and holds none where three quarters of the slices are at most the third (HU). By ``quantify.phase`` plain blood is up
+#: to 70 HU, and contrast is sure from 90 HU on. At least so many slices are asked.
 CONTRAST_HU, CONTRAST_SLICE_HU, PLAIN_HU, MIN_BLOOD_SLICES = 100.0, 90.0, 75.0, 5
 
 _RAYS = 24

@@ -16,6 +16,7 @@ from typing import Any
 
 from radvlm.errors import FileFormatError, InputError, RadvlmError
 from radvlm.files.atomic import utc_now
+from radvlm.io import load_segmentation
 from radvlm.segment.mask_cache import MaskCache, default_cache_folder, scan_digest
 from radvlm.segment.merge import merged_masks
 from radvlm.segment.performance import NOT_PUBLISHED
@@ -129,7 +130,26 @@ def _of_request(
         if volume is None:
             raise InputError("best is asked for with a scan", "no scan")
         return [TotalSegmentatorTask(task, options) for task in _best(volume, options, progress)]
+    if request.kind == "nnunet":
+        from radvlm.segment.nnunet import NnunetModel
+
+        return [NnunetModel(request.what, request.scheme, options)]
+    if request.kind == "bundle":
+        from radvlm.segment.monai_bundle import MonaiBundle
+
+        return [MonaiBundle(request.what, request.scheme, options)]
+    if request.kind == "command":
+        from radvlm.io.writing import save_volume
+        from radvlm.segment.command import CommandSegmenter
+
+        return [CommandSegmenter(request.what, save_volume, _read_folder)]
     return [TotalSegmentatorTask(request.what, options)]
+
+
+def _read_folder(folder: Path, volume: Volume) -> Segmentation:
+    """The masks that a command left: binary files named after structures, or one label file."""
+    inside = [path for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")]
+    return load_segmentation(inside[0] if len(inside) == 1 else folder, like=volume.geometry)
 
 
 def _best(volume: Volume, options: SegmentOptions, progress: Progress) -> list[str]:
@@ -170,8 +190,6 @@ class FunctionSegmenter:
         return ""
 
     def segment(self, volume: Volume) -> Segmentation:
-        from radvlm.io import load_segmentation
-
         began = time.monotonic()
         answer = self.function(volume)
         if answer is None:

@@ -36,6 +36,12 @@ def test_a_shift_in_the_plane_is_told_of_each_organ(case: Phantom, name: str) ->
     assert found[0] == name and 0.25 < found[1] <= 1
 
 
+def test_a_lobe_of_the_lung_is_no_esophagus(case: Phantom) -> None:
+    mask = case.segmentation.mask("lung_upper_lobe_left").astype(np.uint8)
+    found = Segmentation((mask,), {"esophagus": LabelPlace(0, 1)}, frozenset(), case.segmentation.geometry)
+    assert [(name, where) for name, _, where in wrong_tissues(found, case.volume.hu)] == [("esophagus", "lies in lung")]
+
+
 def test_noise_and_every_organ_of_a_scan_pass(case: Phantom) -> None:
     assert not [*wrong_tissues(case.segmentation, case.volume.hu)]
     noisy = case.volume.hu + np.random.default_rng(0).normal(0, 60, case.volume.hu.shape)

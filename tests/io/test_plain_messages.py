@@ -109,6 +109,14 @@ def test_a_slice_that_is_cut_short(series, tmp_path, kept):
     assert "dataset" not in said and "syntax" not in said
 
 
+@pytest.mark.parametrize("syntax", ["1.2.840.10008.1.2.5", "1.2.840.10008.1.2.4.80"])
+def test_a_compressed_slice_that_is_cut_short(writer, tmp_path, syntax):
+    writer.write(tmp_path, syntax=syntax, count=4)
+    path = tmp_path / "im003"
+    path.write_bytes(path.read_bytes()[:-60])
+    assert "im003: cut short within its pixels" in refusal(lambda: radvlm.load_volume(tmp_path))
+
+
 def test_a_number_of_frames_that_is_not_there(writer, tmp_path):
     writer.write(tmp_path, change=lambda ds, k: setattr(ds, "NumberOfFrames", 5))
     assert "im000: NumberOfFrames is 5, without a place for each" in refusal(lambda: radvlm.load_volume(tmp_path))

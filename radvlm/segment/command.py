@@ -1,0 +1,83 @@
+"""Any program as a source of masks: it gets the scan as NIfTI and leaves a folder of masks named after structures.
+
+For tools that need an environment of their own (VoxTell with its older PyTorch, a container). The command is a list of
+words without a shell, in which ``{ct}`` is the scan and ``{out}`` an empty folder.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from radvlm.errors import FileFormatError, InputError
+from radvlm.files.atomic import utc_now
+from radvlm.segment.performance import NOT_PUBLISHED
+from radvlm.segment.request import command_words
+from radvlm.types.provenance import Decision, MaskOrigin
+from radvlm.types.segmentation import Segmentation
+from radvlm.types.volume import Volume
+
+
+@dataclass(frozen=True)
+class CommandSegmenter:
+    """A command line as a Segmenter.
+
+    Attributes:
+        line: the command line with ``{ct}`` and ``{out}``, quoted as in a shell; no shell runs it.
+        write: writes the scan to a path (``radvlm.io`` does).
+        read: reads a folder of masks for the scan.
+    """
+
+    line: str
+    write: Callable[[Path, Volume], object]
+    read: Callable[[Path, Volume], Segmentation]
+
+    @property
+    def name(self) -> str:
+        return f"command {Path(command_words(self.line)[0]).name}"
+
+    @property
+    def searched(self) -> frozenset[str]:
+        return frozenset()
+
+    def require(self) -> None:
+        """FileFormatError when there is no such program."""
+        program = command_words(self.line)[0]
+        if shutil.which(program) is None:
+            raise FileFormatError(
+                "the program of a command is there and may be run", program, "Install it, or give its whole path"
+            )
+
+    def identity(self) -> str:
+        """Never cached: what a program does may change from call to call."""
+        return ""
+
+    def segment(self, volume: Volume) -> Segmentation:
+        began = time.monotonic()
+        with tempfile.TemporaryDirectory(prefix="radvlm_") as made:
+            scan, out = Path(made) / "ct.nii.gz", Path(made) / "out"
+            out.mkdir()
+            self.write(scan, volume)
+            words = [w.replace("{ct}", str(scan)).replace("{out}", str(out)) for w in command_words(self.line)]
+            try:
+                ended = subprocess.run(
+                    words, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace"
+                )
+            except OSError as error:
+                raise FileFormatError("the program of a command can be run", f"{words[0]}: {error.strerror}") from error
+            if ended.returncode != 0:
+                last = [line for line in f"{ended.stdout}\n{ended.stderr}".splitlines() if line.strip()]
+                told = f": {last[-1].strip()[:300]}" if last else ""
+                raise FileFormatError("a command ends with 0", f"{self.name} ended with {ended.returncode}{told}")
+            if not any(out.iterdir()):
+                raise InputError("a command writes its masks into {out}", f"{self.name} left the folder empty")
+            found = self.read(out, volume)
+        took = time.monotonic() - began
+        origin = MaskOrigin(self.name, utc_now()[:10], "", found.searched, NOT_PUBLISHED, took)
+        decision = Decision("segment", f"Masks by {self.name}.")
+        return replace(found, origins=(origin,), decisions=(*found.decisions, decision), sources=())
