@@ -60,8 +60,8 @@ class FindingScore:
         section: key of ``anatomy.SECTIONS``.
         site: canonical structure, with its side where that is known (``kidney_left``); "" for none.
         probability: calibrated, 0 to 1.
-        status: present, absent or indeterminate, by the thresholds stored with the model; with a ``caution`` a model may
-            say not assessed.
+        status: present, absent or indeterminate, by the thresholds stored with the model; not assessed only with a
+            ``caution``.
         region: in the model's own segmentation; None where the model did not localize it, and where it is absent.
         grounding: one of ``GROUNDINGS``; "not localized" exactly when there is no region.
         locations: finer places that the model gives, most probable first (``liver_segment_6``); () for none.
