@@ -2,7 +2,7 @@
 
     python eval/truth_thresholds.py [--n 200] [--name truth_thresholds]
 
-Each phantom draws region, phase, spacing (3 to 5 mm, slices of 4 to 6 mm), noise, sex, age and the side of the table,
+Each phantom draws region, phase, spacing (3 to 6 mm, slices of 4 to 6 mm), noise, sex, age and the side of the table,
 or none. Lung and fat are compared with the masks of the phantom, sizes of the body with its middle slice made anew
 without noise on pixels of 1 mm, the ends of the lungs with the slices that they occupy. An error in percent is that of
 one phantom.
@@ -23,13 +23,16 @@ from scipy import ndimage
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from radvlm.interpret import interpret
 from radvlm.interpret.bare_scan import CONTRAST_FROM_HU
 from radvlm.phantom import Phantom, PhantomSpec, make_phantom
 from radvlm.phantom.hu import tissue_hu
 from radvlm.quantify import measure_scan
 from radvlm.segment import segment_by_threshold
+from radvlm.types.finding import Status
 from radvlm.types.scan_measurements import Measurements
 from radvlm.types.segmentation import Segmentation
+from radvlm.types.study import Patient
 from radvlm.types.volume import Volume
 
 REGIONS = ("chest", "abdomen", "abdomen-pelvis", "chest-abdomen-pelvis")
@@ -41,7 +44,7 @@ DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 def drawn(seed: int) -> tuple[PhantomSpec, str]:
     """A phantom and the side of its table, "" for none."""
     rng = np.random.default_rng(1000 + seed)
-    pixel = float(rng.choice((3.0, 4.0, 5.0)))
+    pixel = float(rng.choice((3.0, 4.0, 5.0, 6.0)))
     spec = PhantomSpec(
         seed=seed,
         region=REGIONS[seed % len(REGIONS)],
@@ -191,6 +194,9 @@ def one(seed: int, errors: Errors) -> None:
                 ("upper", record.region.box.stop[2], held[-1] + 1),
             ):
                 errors.add(f"{name} end of the lungs, mm", step * index, step * slice_index, True)
+    told = next((f for f in interpret(numbers, patient=Patient()) if f.kind == "imaged_region"), None)
+    region = told.category if told is not None and told.status is Status.PRESENT else ""
+    errors.told("imaged part", region_told(region), region_true(truth), f"seed {seed}")
     canal = numbers.structure("spinal_canal")
     cord = truth.mask("spinal_cord")
     if canal is not None:
@@ -205,6 +211,22 @@ def one(seed: int, errors: Errors) -> None:
         true = tissue_hu("artery", spec.phase)
         errors.add("blood before the spine less artery, HU", median, true, True)
     errors.told("side of the table", table_side(masks, numbers), side or "none", f"seed {seed}")
+
+
+def region_told(text: str) -> str:
+    """What a sentence says of lungs and pelvis, "" where it leaves one of them open."""
+    if "trunk" in text or "perhaps" in text or not text:
+        return ""
+    lungs = next(w for w in ("upper chest", "lower chest", "without the upper and", "chest") if w in text)
+    return f"{lungs}{', pelvis' if 'pelvis' in text else ''}"
+
+
+def region_true(truth: Segmentation) -> str:
+    lungs = _lungs(truth)
+    low, high = bool(lungs[:, :, 0].any()), bool(lungs[:, :, -1].any())
+    words = {(True, True): "without the upper and", (True, False): "upper chest", (False, True): "lower chest"}
+    hips = any(n in truth.places for n in ("hip_left", "hip_right"))
+    return f"{words.get((low, high), 'chest')}{', pelvis' if hips else ''}"
 
 
 def distance_to_canal(canal: np.ndarray, cord: np.ndarray, spacing: tuple[float, float, float]) -> float:
@@ -232,9 +254,9 @@ def main() -> None:
     errors = Errors()
     for seed in range(options.n):
         one(seed, errors)
-    write_result(
-        options.name, options.n, {"unit": "percent unless the name says otherwise", "phantoms": errors.table()}
-    )
+        if seed + 1 == options.n or (seed + 1) % 20 == 0:  # what there is so far
+            unit = "percent unless the name says otherwise"
+            write_result(options.name, seed + 1, {"unit": unit, "phantoms": errors.table()})
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from __future__ import annotations
 from radvlm.interpret.assess import Case, unassessed
 from radvlm.types.finding import Finding, Source, Status
 from radvlm.types.measurement import Measurement
+from radvlm.types.phrases import joined
 from radvlm.types.scan_measurements import NOT_INTERPRETED, StructureMeasurements
 from radvlm.wording.numbers import rounded
 
@@ -16,6 +17,9 @@ from radvlm.wording.numbers import rounded
 SIZE_ERROR_PERCENT, FAT_ERROR_POINTS, LUNG_ERROR_PERCENT = 3, 5, 10
 #: Where below the lungs this much is imaged (mm), it is abdomen; where this much above them, neck.
 BEYOND_LUNGS_MM = 20.0
+#: So far below the lungs (mm) the pelvis may have begun, and surely has: lungs end behind at T12 to L2, the crests of
+#: the hips lie at L4, four lumbar levels are at most 160 mm high, and fluid may have raised the aerated end.
+PELVIS_FROM_MM, PELVIS_SURE_MM = 60.0, 240.0
 #: A patient has at least this share of fat (percent of the tissue); an object made for tests hardly any.
 MIN_FAT_PERCENT = 3.0
 #: What is narrower (mm) and shows no lung may be a head, a neck or a limb; so may what has limbs of at least this share
@@ -27,6 +31,7 @@ CONTRAST_FROM_HU = 85.0
 _UNTOLD = (
     ("muscle area, subcutaneous and visceral fat", "soft_tissues", "thresholds do not tell them apart"),
     ("bone density", "bones", "no mask of a vertebra was provided"),
+    ("free air and calcification", "peritoneum", "thresholds do not tell them from gas in bowels and from bone"),
 )
 _POSITIONS = {
     "posterior": "patient lies on the back, by the table behind the body",
@@ -99,17 +104,23 @@ def _region(case: Case, lung: StructureMeasurements | None, canal: StructureMeas
     elif "inferior" in lung.cut_by:
         text = f"imaged part: upper chest; {rounded(above, '1')} mm above the lungs"
     elif "superior" in lung.cut_by:
-        what = "lower chest and abdomen" if below >= BEYOND_LUNGS_MM else "lower chest"
+        what = _listed("lower chest", below, 0.0)
         text = f"imaged part: {what}; {rounded(below, '1')} mm below the lungs"
     else:
-        parts = [
-            *(["lower neck"] if above >= BEYOND_LUNGS_MM else []),
-            "chest",
-            *(["abdomen"] if below >= BEYOND_LUNGS_MM else []),
-        ]
-        what = " and ".join(parts) if len(parts) < 3 else "lower neck, chest and abdomen"
+        what = _listed("chest", below, above)
         text = f"imaged part: {what}; {rounded(above, '1')} mm above and {rounded(below, '1')} mm below the lungs"
     return _stated("imaged_region", lung, "technique", f"{text}, {_BY_THRESHOLDS}", numbers)
+
+
+def _listed(chest: str, below_mm: float, above_mm: float) -> str:
+    """The parts of the trunk that are imaged: ``lower chest, abdomen and pelvis``."""
+    parts = [*(["lower neck"] if above_mm >= BEYOND_LUNGS_MM else []), chest]
+    if below_mm >= BEYOND_LUNGS_MM:
+        parts.append("abdomen")
+    if below_mm >= PELVIS_SURE_MM:
+        parts.append("pelvis")
+    told = joined(parts)
+    return f"{told}, perhaps part of the pelvis" if PELVIS_FROM_MM <= below_mm < PELVIS_SURE_MM else told
 
 
 def _position(body: StructureMeasurements, table: StructureMeasurements | None) -> Finding:

@@ -124,7 +124,11 @@ def test_no_position_without_a_table_or_between_two() -> None:
 @pytest.mark.parametrize(
     ("lung_from", "step", "words"),
     [
-        (16, 1, "Imaged part: lower chest and abdomen; 80 mm below the lungs, by thresholds."),
+        (
+            16,
+            1,
+            "Imaged part: lower chest and abdomen, perhaps part of the pelvis; 80 mm below the lungs, by thresholds.",
+        ),
         (16, -1, "Imaged part: upper chest; 80 mm above the lungs, by thresholds."),
         (None, 1, "no aerated lung was recognized that would tell it"),
     ],
