@@ -43,11 +43,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--encoder",
         default=_HASHED,
         metavar="NAME",
-        help=f"model or folder; {_HASHED} needs no weights and finds wording, not meaning (default)",
+        help=f"model or folder; {_HASHED} needs no weights and finds wording, not meaning (default); minilm is a "
+        "sentence encoder (text only)",
     )
     output_argument(build, "folder to write", metavar="INDEX")
     build.add_argument("--overwrite", action="store_true", help="replace the index in the folder")
-    build.add_argument("--levels", default="image,report,paragraph,sentence", metavar="LIST")
+    build.add_argument(
+        "--levels", metavar="LIST", help="default: image,report,paragraph,sentence; image for an encoder without text"
+    )
     build.add_argument(
         "--kind",
         default="auto",
@@ -168,16 +171,21 @@ def _report(index: Any, args: argparse.Namespace) -> None:
 
 
 def _build(args: argparse.Namespace) -> int:
+    from radvlm.retrieve.embedder import reads_text
     from radvlm.retrieve.index import ReportIndex
     from radvlm.retrieve.records import read_records
     from radvlm.retrieve.settings import IndexSettings
 
-    levels = tuple(name.strip() for name in args.levels.split(",") if name.strip())
+    embedder = _embedder(args.encoder)
+    if args.levels is not None:
+        levels = tuple(name.strip() for name in args.levels.split(",") if name.strip())
+    else:
+        levels = IndexSettings().levels if reads_text(embedder) else ("image",)
     settings = IndexSettings(levels, args.kind, args.transform, scrub=args.scrub)
     _report(
         ReportIndex.build(
             read_records(args.reports),
-            _embedder(args.encoder),
+            embedder,
             args.output,
             volumes=_volumes(args),
             settings=settings,

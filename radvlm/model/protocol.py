@@ -27,6 +27,7 @@ class VisionLanguageModel(Protocol):
     """What every model offers; ``load_model`` returns one.
 
     ``name`` and ``notice`` say who speaks and how far to trust it.
+    A model that has not all of it names what it has in ``offers`` (of ``METHODS``); the others raise ``not_offered``.
     ``findings``: what masks show; () without masks. Prose is written from those that the report of the masks alone
     cites (``radvlm.types.report.cited``), an answer rests on all of them. A decoder's prompt words them as
     ``radvlm.wording.fact_lines`` does.

@@ -17,7 +17,7 @@ import numpy as np
 from radvlm.errors import FileFormatError, InputError
 from radvlm.files.atomic import sha256_of, utc_now, whole_folder
 from radvlm.retrieve import duplicates, storage
-from radvlm.retrieve.embedder import Embedder, unit_vectors
+from radvlm.retrieve.embedder import Embedder, reads_text, unit_vectors
 from radvlm.retrieve.generation import Generation
 from radvlm.retrieve.index_segment import MODALITY, Row, Segment, write_catalog, write_vectors
 from radvlm.retrieve.records import LEVELS, Entry, Record, entries
@@ -346,6 +346,12 @@ def _embed(
                 continue
             found = list(_images(draft, embedder, volumes, progress))
             blocks = iter([np.stack(found)] if found else [])
+        elif not reads_text(embedder):
+            raise InputError(
+                f"{embedder.encoder_id} reads scans only",
+                f"levels {', '.join(settings.levels)}",
+                'Build with the level image alone: levels=("image",)',
+            )
         else:
             blocks = _texts(draft.rows[level], embedder, level, progress)
         n = len(draft.rows.get(level, ()))

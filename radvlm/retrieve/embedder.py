@@ -38,15 +38,19 @@ class Embedder(Protocol):
 
 @dataclass(frozen=True)
 class FunctionEmbedder:
-    """An embedder made of two functions, such as ``model.embed_text`` and ``model.embed``."""
+    """An embedder made of two functions, such as ``model.embed_text`` and ``model.embed``; either may be missing."""
 
     encoder_id: str
     digest: str
     dimension: int
-    text: Callable[[Sequence[str]], np.ndarray]
+    text: Callable[[Sequence[str]], np.ndarray] | None
     volume: Callable[[Any], np.ndarray] | None = None
 
     def embed_text(self, texts: Sequence[str]) -> np.ndarray:
+        if self.text is None:
+            raise InputError(
+                "this embedder reads scans only", f"text for {self.encoder_id}", "Search its index with a scan"
+            )
         return self.text(texts)
 
     def embed_volume(self, volume: Any) -> np.ndarray:
@@ -57,6 +61,16 @@ class FunctionEmbedder:
                 "Use an encoder with an image side, or search by text",
             )
         return self.volume(volume)
+
+
+def reads_scans(embedder: Embedder) -> bool:
+    """Whether an embedder has an image side."""
+    return not isinstance(embedder, HashedText) and getattr(embedder, "volume", True) is not None
+
+
+def reads_text(embedder: Embedder) -> bool:
+    """Whether an embedder has a text side."""
+    return getattr(embedder, "text", True) is not None
 
 
 _WORD = re.compile(r"[a-z]+|\d+(?:\.\d+)?")

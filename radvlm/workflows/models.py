@@ -10,9 +10,7 @@ from typing import Any
 
 from radvlm.errors import InputError
 from radvlm.files.optional import importing
-from radvlm.model.protocol import VisionLanguageModel
-
-_METHODS = ("read", "classify", "answer", "embed", "embed_text")
+from radvlm.model.protocol import METHODS, VisionLanguageModel
 
 
 def load_model(
@@ -46,7 +44,7 @@ def resolve_model(model: Any) -> VisionLanguageModel:
     """``model`` itself, or the one of that name or path; InputError for anything else."""
     if isinstance(model, (str, os.PathLike)):
         return load_model(model)
-    missing = [name for name in _METHODS if not callable(getattr(model, name, None))]
+    missing = [name for name in METHODS if not callable(getattr(model, name, None))]
     if missing:
         raise InputError(
             "a model is a name, a path, or an object that load_model returns",

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from radvlm.errors import InputError
+from radvlm.files.optional import importing
+from radvlm.model.protocol import METHODS
 from radvlm.workflows.models import load_model
 
 if TYPE_CHECKING:
@@ -17,10 +19,13 @@ if TYPE_CHECKING:
 
 #: Names of the encoder that needs no weights.
 HASHED = ("hashed", "hashed-text")
+#: Names of sentence encoders (text only), and what stands before a folder of one.
+SENTENCES, SENTENCE_FOLDER = ("minilm",), "sentences:"
 
 
 def open_embedder(name: str | os.PathLike[str]) -> Embedder:
-    """The encoder of an index by name: ``hashed`` (no weights, text only) or what ``load_model`` takes.
+    """The encoder of an index by name: ``hashed`` (no weights, text only), ``minilm`` or ``sentences:FOLDER`` (sentence
+    encoders, text only), or what ``load_model`` takes.
 
     Raises InputError for a model without a digest of its weights, and whatever ``load_model`` raises.
     """
@@ -30,6 +35,11 @@ def open_embedder(name: str | os.PathLike[str]) -> Embedder:
     if text in HASHED or re.fullmatch(r"hashed-text-\d+", text):
         size = text.rpartition("-")[2]
         return HashedText(int(size)) if size.isdigit() else HashedText()
+    if text in SENTENCES or text.startswith(SENTENCE_FOLDER):
+        from radvlm.retrieve.sentence_encoder import SentenceEncoder
+
+        with importing("torch", "a sentence encoder needs PyTorch and the packages around it"):
+            return SentenceEncoder.load(text.removeprefix(SENTENCE_FOLDER))
     return model_embedder(load_model(text), text)
 
 
@@ -44,6 +54,8 @@ def model_embedder(model: Any, name: str = "") -> FunctionEmbedder:
             f"none ({type(model).__name__})",
             "Save the model and load it again",
         )
+    if "embed_text" not in getattr(model, "offers", METHODS):
+        return FunctionEmbedder(name or model.name, digest, int(model.dimension), None, model.embed)
     size = int(model.embed_text(["size of a vector"]).shape[1])
     return FunctionEmbedder(name or model.name, digest, size, model.embed_text, model.embed)
 
@@ -81,7 +93,13 @@ def opened(index: Any, model: Any = None) -> Iterator[ReportIndex]:
 
 def reads_scans(index: ReportIndex) -> bool:
     """Whether the encoder of an index has an image side."""
-    from radvlm.retrieve import HashedText
+    from radvlm.retrieve import embedder
 
-    embedder = index.embedder
-    return not isinstance(embedder, HashedText) and getattr(embedder, "volume", True) is not None
+    return index.embedder is not None and embedder.reads_scans(index.embedder)
+
+
+def reads_text(index: ReportIndex) -> bool:
+    """Whether the encoder of an index has a text side."""
+    from radvlm.retrieve import embedder
+
+    return index.embedder is not None and embedder.reads_text(index.embedder)

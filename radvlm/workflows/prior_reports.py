@@ -31,7 +31,7 @@ from radvlm.types.scan_measurements import Phase
 from radvlm.types.segmentation import Segmentation
 from radvlm.types.volume import Volume
 from radvlm.workflows.model_stage import ModelReading, stated
-from radvlm.workflows.open_index import opened, reads_scans
+from radvlm.workflows.open_index import opened, reads_scans, reads_text
 from radvlm.workflows.prior_queries import organ_queries, query_words, route
 
 if TYPE_CHECKING:
@@ -161,7 +161,7 @@ def find_priors(
     chosen = wanted.select or SelectSettings()
     tokens, most = chosen.token_budget, chosen.most
     queries: list[tuple[Any, str, str]] = [(words, words, section) for words, section in query_words(findings)]
-    queries = queries[: wanted.most_queries]
+    queries = queries[: wanted.most_queries] if reads_text(index) else []
     if reads_scans(index):
         if wanted.organ_views and masks is not None:
             queries += organ_queries(scan, masks, findings)

@@ -309,7 +309,8 @@ def _mask_words(segmentation: Segmentation) -> str:
         return "none given; what is said of the body is by thresholds."
     if segmentation.origins:
         makers = "; ".join(f"{o.by}, {o.date}{f' ({o.licence})' if o.licence else ''}" for o in segmentation.origins)
-        given = "given masks and " if segmentation.sources else ""
+        made = frozenset[str]().union(*(o.searched for o in segmentation.origins))
+        given = "given masks and " if segmentation.searched - made else ""
         return f"{given}by {makers}; no radiologist's. {present} of {searched} searched structures present."
     return f"{segmentation.scheme or 'own names'}, {present} of {searched} searched structures present."
 

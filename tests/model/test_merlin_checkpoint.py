@@ -430,9 +430,11 @@ def test_the_sixth_five_year_label_is_doubted(model: MerlinModel, volume: Volume
 def test_tasks_that_are_not_there_are_named(model: MerlinModel, folder: Path, volume: Volume) -> None:
     with pytest.raises(InputError, match="reports needs Merlin's report file"):
         model.write_sections(volume)
-    with pytest.raises(InputError, match="answers no questions"):
+    assert model.offers == ("embed", "embed_text", "classify", "read")
+    with pytest.raises(InputError, match=r"offers embed, embed_text, classify, read\. Required: answer is offered"):
         model.answer(volume, "Is there ascites?")
     later = MerlinModel.load(folder / FILES["five_year"], options=SMALL)
+    assert later.offers == ()
     for call in (later.embed, later.phenotypes, later.embed_image, later.read):
         with pytest.raises(InputError):
             call(volume)

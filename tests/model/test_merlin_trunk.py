@@ -102,6 +102,37 @@ def test_what_it_does_not_offer_says_so(state: dict[str, Tensor], volume: Volume
     assert radvlm.embed(volume, model=model).shape == (128,)
 
 
+@pytest.mark.slow
+def test_an_index_of_scans_needs_no_text(
+    state: dict[str, Tensor], volume: Volume, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Levels of text are refused with the remedy before anything is embedded; scans are found by scans."""
+    from radvlm.retrieve import IndexSettings, Record, ReportIndex, SearchOptions
+    from radvlm.workflows.open_index import model_embedder, opened
+    from radvlm.workflows.prior_reports import find_priors
+
+    torch.save(state, tmp_path / "mine.pt")
+    model = MerlinTrunkModel.load(tmp_path / "mine.pt", spec=SMALL, shape=SMALL_SHAPE)
+    embedder = model_embedder(model, "mine")
+    other = radvlm.Phantom.random(2, region="chest", spacing_mm=(6.0, 6.0, 6.0)).volume
+    scans = {"a": volume, "b": other}
+    records = [Record(id=n, patient=n, study=n, text=f"Scan {n}.") for n in scans]
+    with pytest.raises(InputError, match=r'levels=\("image",\)'):
+        ReportIndex.build(records, embedder, tmp_path / "text", volumes=lambda r: scans[r.id])
+    settings = IndexSettings(levels=("image",))
+    built = ReportIndex.build(records, embedder, tmp_path / "i", volumes=lambda r: scans[r.id], settings=settings)
+    assert built.counts() == {"image": 2}
+    with opened(tmp_path / "i", model) as index:
+        for name, scan in scans.items():
+            found = index.search(scan, 1, SearchOptions(patient_not_indexed=True))
+            assert [hit.record for hit in found.hits] == [name]
+        with pytest.raises(InputError):
+            index.search("effusion")
+        monkeypatch.setattr("radvlm.workflows.prior_reports.query_words", lambda findings: [("effusion", "")])
+        told = find_priors(index, volume, (), search=SearchOptions(patient_not_indexed=True))
+        assert [asked.words for asked in told.asked] == ["the scan itself"]
+
+
 def test_a_damaged_file_is_no_trunk(state: dict[str, Tensor], tmp_path: Path) -> None:
     """One head of four missing, the last block missing, other sizes: refused by key, as any checkpoint."""
     whole = random_state("five_year", SMALL_SHAPE)

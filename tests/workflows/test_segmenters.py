@@ -294,3 +294,38 @@ def test_decisions_of_a_part_stay() -> None:
 
     told = dataclasses.replace(LIVER, decisions=(Decision("segment", "by A"),))
     assert Decision("segment", "by A") in merged_masks([("A", told), ("B", LESIONS)]).decisions
+
+
+@pytest.mark.parametrize("tilt", [0.0, 0.3])
+def test_saved_masks_come_back_whole(tmp_path: Path, tilt: float) -> None:
+    from radvlm.io import load_segmentation
+    from radvlm.io.saved_masks import save_masks
+
+    merged = merged_masks([("A", LIVER), ("B", LESIONS), ("C", masks({"kidney_left"}, who="C"))])
+    folder = save_masks(tmp_path / "out", merged, stored_axes="LPS")
+    back = load_segmentation(folder, like=SCAN.geometry)
+    assert back.searched == merged.searched and back.origins == merged.origins and back.scheme == merged.scheme
+    for name in merged.present:
+        np.testing.assert_array_equal(back.mask(name), merged.mask(name))
+    # what other programs read
+    named = load_segmentation(folder / "masks.seg.nrrd", like=SCAN.geometry)
+    assert set(named.places) == set(merged.places) and "kidney_left" in named.searched
+    np.testing.assert_array_equal(named.mask("liver_lesion"), merged.mask("liver_lesion"))
+    flat = load_segmentation(folder / "labels.nii.gz", like=SCAN.geometry)
+    np.testing.assert_array_equal(flat.mask("liver"), merged.mask("liver") & ~merged.mask("liver_lesion"))
+    (folder / "masks.seg.nrrd").write_bytes((folder / "masks.seg.nrrd").read_bytes()[:300])
+    with pytest.raises(FileFormatError):
+        load_segmentation(folder, like=SCAN.geometry)
+
+
+def test_report_of_saved_masks_is_identical(phantom: Phantom, tmp_path: Path) -> None:
+    from radvlm.io.saved_masks import save_masks
+
+    def truth(volume: Volume) -> Segmentation:
+        return phantom.segmentation
+
+    found = segmented(phantom.volume, truth, OFF)
+    folder = save_masks(tmp_path / "masks", found)
+    direct = generate_report(phantom.volume, segmenter=truth, patient=phantom.patient, config=Config(segmenting=OFF))
+    later = generate_report(phantom.volume, segmentation=folder, patient=phantom.patient, config=Config(segmenting=OFF))
+    assert later.text == direct.text

@@ -38,6 +38,7 @@ from radvlm.model.merlin.layout import HEAD_KEYS, HEAD_OF_LAYOUT, MerlinShape
 from radvlm.model.merlin.prompts import FindingPrompts, prompts_for, published_findings
 from radvlm.model.merlin.report import SECTIONS, MerlinReportModel, SectionText
 from radvlm.model.merlin.text import MerlinTextEncoder, MerlinTextModel, load_text_tokenizer
+from radvlm.model.protocol import not_offered
 from radvlm.types.finding import Citable, Finding
 from radvlm.types.model_output import Answer, Draft, FindingScore, ModelOutput
 from radvlm.types.provenance import Decision
@@ -276,9 +277,21 @@ class MerlinModel:
         segmentation: Segmentation | None = None,
     ) -> Answer:
         """Always InputError: no published Merlin file was trained to answer questions."""
-        raise InputError(
-            "Merlin answers no questions", repr(question), 'Use classify(volume, findings=["..."]) or another model'
+        raise not_offered(
+            self.name, "answer", self.offers, 'Use classify(volume, findings=["..."]) or another model, such as tiny'
         )
+
+    @property
+    def offers(self) -> tuple[str, ...]:
+        """What the loaded files and tokenizers can do, of ``radvlm.model.protocol.METHODS``."""
+        has_text = self.text is not None and "default" in self.checkpoints
+        able = {
+            "embed": "default" in self.checkpoints,
+            "embed_text": has_text,
+            "classify": has_text,
+            "read": has_text or self.report is not None,
+        }
+        return tuple(name for name, can in able.items() if can)
 
     def save_pretrained(self, folder: str | Path) -> Path:
         """Convert every loaded file into ``folder`` (safetensors and manifest). Tokenizers and csv are not copied."""
