@@ -78,7 +78,7 @@ def test_fluid_that_no_mask_names_is_no_unevenness_of_the_tissue(places):
 
 
 def test_the_phase_speaks_of_the_tissue_that_findings_tell(places):
-    liver, cysts, vein = places
+    liver, cysts, _ = places
     hu = np.where(_ball((30, 30, 20), 84), -100.0, -1000.0)
     hu[liver], hu[cysts] = 56, 4
     scan = load_volume(hu.astype(np.int16), affine=AFFINE)
