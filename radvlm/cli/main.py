@@ -1,5 +1,6 @@
-"""The command line: ``radvlm report | demo | measure | compare | classify | ask | index | train | evaluate |
-calibrate | weights | series | info``. Here the commands are put together and errors are told; each has a module.
+"""The command line: ``radvlm report | demo | segment | measure | compare | classify | ask | index | train | evaluate |
+calibrate | weights | doctor | series | info``. Here the commands are put together and errors are told; each has a
+module.
 
 Nothing but the standard library is imported before a command runs, so ``--help`` answers at once.
 Errors that radvlm raises on purpose become one line on stderr and exit code 2; anything else is a bug and
@@ -12,7 +13,20 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from radvlm.cli import calibrate, compare, evaluate, index, information, measure, models, report, train, weights
+from radvlm.cli import (
+    calibrate,
+    compare,
+    doctor,
+    evaluate,
+    index,
+    information,
+    measure,
+    models,
+    report,
+    segment,
+    train,
+    weights,
+)
 from radvlm.cli.arguments import refuse_empty_words, require_output, with_negative_slopes
 from radvlm.cli.option_words import in_options
 from radvlm.cli.parser import CommandParser
@@ -33,7 +47,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     report.add_parsers(commands)
     models.add_parsers(commands)
-    for command in (index, train, measure, compare, evaluate, calibrate, weights):
+    for command in (segment, index, train, measure, compare, evaluate, calibrate, weights, doctor):
         command.add_parser(commands)
     information.add_parsers(commands)
     return parser

@@ -58,6 +58,7 @@ from radvlm.io.rtstruct import (
     read_structure_set,
     slice_axis,
 )
+from radvlm.io.saved_masks import is_saved, read_saved
 from radvlm.io.shear import perpendicular
 from radvlm.io.size_rulers import check_organ_sizes
 from radvlm.io.sparse_masks import partly_covered, with_ends
@@ -101,9 +102,9 @@ def load_segmentation(
     """Load masks, name their labels, and put them on the grid of the scan.
 
     Args:
-        source: a multi-label file (NIfTI, NRRD, MetaImage); a segmentation of 3D Slicer (``.seg.nrrd``); a folder of
-            binary masks named after structures (its ``segmentations`` subfolder is found); a zip of these; a DICOM SEG
-            or RTSTRUCT file or a folder with one; (array, affine); a nibabel
+        source: a multi-label file (NIfTI, NRRD, MetaImage); a folder that ``radvlm segment`` wrote; a segmentation of
+            3D Slicer (``.seg.nrrd``); a folder of binary masks named after structures (its ``segmentations`` subfolder
+            is found); a zip of these; a DICOM SEG or RTSTRUCT file or a folder with one; (array, affine); a nibabel
             image; a MONAI MetaTensor; {structure: any of these}; a Segmentation.
         like: the scan (or its Geometry). Masks on another grid are resampled to it by nearest neighbor. With a
             Volume the masks are also checked against its voxels (``check_masks_fit``).
@@ -183,6 +184,9 @@ def _from_path(path: Path, like: Volume | Geometry | None, scheme: SchemeLike, d
     require_regular(path)
     if path.is_dir():
         require_listing(path)
+        if is_saved(path):
+            saved = read_saved(path)
+            return saved if like is None else _regridded(saved, canonical_grid(like))
         inside = sorted(p for p in path.iterdir() if p.is_file() and not p.name.startswith("."))
         if not image_files(path):
             objects = [p for p in inside if is_dicom_seg(p) or is_structure_set(p)]

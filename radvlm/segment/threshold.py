@@ -33,6 +33,10 @@ SEARCHED = ("body", "lung")
 COARSE_MM = 3.0
 #: Tissue is denser than this; fat is about -100 HU, aerated lung below -500, mattress foam below -600.
 TISSUE_HU = -300.0
+#: Radius by which tissue is opened in the axial plane (mm), at least a voxel: a chest wall is thicker, a table is not.
+OPENED_MM = 6.3
+#: Spread of soft tissue from slice to slice on 3 mm averages (HU) beyond which lung is not told from its surroundings.
+MAX_NOISE_HU = 50.0
 #: A body smaller than this is not one (ml).
 MIN_BODY_ML = 200.0
 #: A piece beside the body is a limb from this size on (ml), with this share of fat and bone of this density in it.
@@ -72,7 +76,7 @@ def segment_by_threshold(volume: Volume) -> Segmentation:
     body, beside = _body(coarse, spacing, voxel_ml)
     if body is None:
         return _result(volume, None, None, "no object large and dense enough to be a body was found")
-    lung = _lung(coarse, body, voxel_ml)
+    lung = None if _noise_hu(coarse, body) > MAX_NOISE_HU else _lung(coarse, body, voxel_ml)
     table = find_table(coarse, body, beside)
     spine = find_spine(coarse, body, spacing)
     whole = np.zeros(volume.geometry.shape, np.uint8, order="F")
@@ -156,7 +160,7 @@ def _body(
     from scipy import ndimage
 
     tissue = coarse > TISSUE_HU
-    ball = _ball(2.1 * max(spacing[0], spacing[1]), [spacing[0], spacing[1], 1e3])  # in the axial plane
+    ball = _ball(max(OPENED_MM, 1.05 * max(spacing[:2])), [spacing[0], spacing[1], 1e3])  # in the axial plane
     inside = ndimage.binary_erosion(_edge_padded(tissue, 2), ball)[2:-2, 2:-2]
     labels, count = ndimage.label(inside)
     if count == 0:
@@ -187,6 +191,15 @@ def _grown(core: np.ndarray, ball: np.ndarray, tissue: np.ndarray) -> np.ndarray
     for k in range(piece.shape[2]):
         piece[:, :, k] = ndimage.binary_fill_holes(piece[:, :, k])
     return piece
+
+
+def _noise_hu(coarse: np.ndarray, body: np.ndarray) -> float:
+    """Standard deviation of soft tissue from one slice to the next, robustly; 0 in a single slice."""
+    lower, upper = coarse[:, :, :-1], coarse[:, :, 1:]
+    soft = body[:, :, :-1] & body[:, :, 1:] & (lower > -30) & (lower < 150)
+    if not soft.any():
+        return 0.0
+    return float(1.4826 * np.median(np.abs(upper[soft] - lower[soft])) / np.sqrt(2))
 
 
 def _edge_padded(mask: np.ndarray, width: int) -> np.ndarray:

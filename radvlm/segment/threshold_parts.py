@@ -26,6 +26,8 @@ TABLE_SLICES_SHARE, TABLE_MIN_SLICES = 0.8, 3
 #: On its side of the body it lies beyond at least this share of the body's width, and on the opposite side beyond at
 #: most a third of that.
 TABLE_WIDTH_SHARE, TABLE_OTHER_SHARE = 0.3, 1 / 3
+#: A body that takes up more of an edge of the image than this is cut by it, and what lies beside it is its own.
+MAX_CUT_SHARE = 0.5
 
 
 def fat_of_slice(hu: np.ndarray, body: np.ndarray) -> np.ndarray:
@@ -70,6 +72,8 @@ def find_table(coarse: np.ndarray, body: np.ndarray, beside: np.ndarray | None) 
     shadow: np.ndarray = np.asarray(body.any(axis=2))
     around = ndimage.binary_dilation(shadow if beside is None else shadow | beside.any(axis=2), iterations=2)
     dense = coarse[:, :, part] > TABLE_HU
+    if max(shadow[0].mean(), shadow[-1].mean(), shadow[:, 0].mean(), shadow[:, -1].mean()) > MAX_CUT_SHARE:
+        return None
     steady = (dense.mean(axis=2) >= TABLE_SLICES_SHARE) & ~around
     shares = _shares(shadow, steady)
     side = max(shares, key=lambda name: shares[name])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -99,8 +100,36 @@ def test_errors_before_any_work(dicom: Path, tmp_path: Path, capsys: pytest.Capt
     for what, expected in (("total,,nnunet:", "is followed by a folder"), ("command:x {ct}", "{out}")):
         assert main(["report", str(dicom), "--segment", what, "-o", str(tmp_path / "out")]) == 2
         assert expected in capsys.readouterr().err
+    pytest.importorskip("totalsegmentator", reason="the extra totalsegmentator is not installed")
+    for command in (["report", "no such scan", "--segment"], ["segment", "no such scan", "--with"]):
+        assert main([*command, "liver_lesion", "-o", str(tmp_path / "out")]) == 2  # before the scan is looked for
+        assert "Did you mean liver_lesions" in capsys.readouterr().err
     assert main(["report", str(dicom), "--segment", "total", "--device", "tpu", "-o", str(tmp_path / "out")]) == 2
     assert "device is auto" in capsys.readouterr().err
+
+
+TOOL = """
+import sys, nibabel, numpy
+image = nibabel.load(sys.argv[1])
+hu = numpy.asarray(image.dataobj)
+for name, low, high in (("liver", 80, 250), ("liver_lesion", 180, 250), ("spleen", 40, 80), ("kidney_left", 400, 500)):
+    mask = ((hu > low) & (hu < high)).astype("u1")
+    nibabel.save(nibabel.Nifti1Image(mask, image.affine), f"{sys.argv[2]}/{name}.nii.gz")
+"""
+
+
+def test_masks_alone_and_the_report_from_them(dicom: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    tool = tmp_path / "tool.py"
+    tool.write_text(TOOL)
+    what = f"command:{sys.executable} {tool} {{ct}} {{out}}"
+    masks, common = tmp_path / "masks", ["--no-page", "--accept-misplaced"]
+    assert main(["segment", str(dicom), "--with", what, "-o", str(masks)]) == 0
+    assert capsys.readouterr().out == "3 of 4 structures found.\n"
+    assert sorted(path.name for path in masks.iterdir()) == ["labels.nii.gz", "masks.seg.nrrd", "segmentation.json"]
+    assert main(["report", str(dicom), "--masks", str(masks), "-o", str(tmp_path / "a"), *common]) == 0
+    assert main(["report", str(dicom), "--segment", what, "-o", str(tmp_path / "b"), *common]) == 0
+    one, two = ((tmp_path / name / "report.txt").read_text() for name in "ab")
+    assert one == two and "by command python" in one
 
 
 def test_phantom_is_reported_alike_by_thresholds(tmp_path: Path) -> None:

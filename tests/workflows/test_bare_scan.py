@@ -169,6 +169,22 @@ def test_the_canal_is_where_it_was_drawn() -> None:
     assert ((y + j - 1) / 2 - 45) * 4 == pytest.approx(-65, abs=5)
 
 
+def test_lungs_of_a_coarse_scan_are_whole_and_of_a_noisy_one_unknown() -> None:
+    hu = trunk("", noise=0)
+    fine = measured(hu)
+    coarse = hu[::2, ::2]  # 8 mm: a chest wall is two voxels thick
+    scan = Volume(np.ascontiguousarray(coarse), Geometry(coarse.shape, np.diag([8.0, 8.0, 5.0, 1.0])))
+    rough = measure_scan(scan, segment_by_threshold(scan))
+    assert value(rough, "lung", "volume") == pytest.approx(value(fine, "lung", "volume"), rel=0.06)
+    assert measured(trunk("", noise=120)).structure("lung") is None
+
+
+def test_a_body_cut_in_front_and_behind_has_no_table_beside_it() -> None:
+    hu = trunk("", lung_from=None)[:, 35:55]
+    hu[2:6] = 40  # an arm at its side
+    assert said(np.ascontiguousarray(hu))["patient_position"] == "no table was recognized on one side of the body"
+
+
 def test_mirrored_shifted_and_cropped_scans_measure_the_same() -> None:
     hu = trunk()
     first = measured(hu)

@@ -294,3 +294,79 @@ def test_decisions_of_a_part_stay() -> None:
 
     told = dataclasses.replace(LIVER, decisions=(Decision("segment", "by A"),))
     assert Decision("segment", "by A") in merged_masks([("A", told), ("B", LESIONS)]).decisions
+
+
+@pytest.mark.parametrize("tilt", [0.0, 0.3])
+def test_saved_masks_come_back_whole(tmp_path: Path, tilt: float) -> None:
+    from radvlm.io import load_segmentation
+    from radvlm.io.saved_masks import save_masks
+
+    merged = merged_masks([("A", LIVER), ("B", LESIONS), ("C", masks({"kidney_left"}, who="C"))])
+    folder = save_masks(tmp_path / "out", merged, stored_axes="LPS")
+    back = load_segmentation(folder, like=SCAN.geometry)
+    assert back.searched == merged.searched and back.origins == merged.origins and back.scheme == merged.scheme
+    for name in merged.present:
+        np.testing.assert_array_equal(back.mask(name), merged.mask(name))
+    # what other programs read
+    named = load_segmentation(folder / "masks.seg.nrrd", like=SCAN.geometry)
+    assert set(named.places) == set(merged.places) and "kidney_left" in named.searched
+    np.testing.assert_array_equal(named.mask("liver_lesion"), merged.mask("liver_lesion"))
+    flat = load_segmentation(folder / "labels.nii.gz", like=SCAN.geometry)
+    np.testing.assert_array_equal(flat.mask("liver"), merged.mask("liver") & ~merged.mask("liver_lesion"))
+    (folder / "masks.seg.nrrd").write_bytes((folder / "masks.seg.nrrd").read_bytes()[:300])
+    with pytest.raises(FileFormatError):
+        load_segmentation(folder, like=SCAN.geometry)
+
+
+def test_report_of_saved_masks_is_identical(phantom: Phantom, tmp_path: Path) -> None:
+    from radvlm.io.saved_masks import save_masks
+
+    def truth(volume: Volume) -> Segmentation:
+        return phantom.segmentation
+
+    found = segmented(phantom.volume, truth, OFF)
+    folder = save_masks(tmp_path / "masks", found)
+    direct = generate_report(phantom.volume, segmenter=truth, patient=phantom.patient, config=Config(segmenting=OFF))
+    later = generate_report(phantom.volume, segmentation=folder, patient=phantom.patient, config=Config(segmenting=OFF))
+    assert later.text == direct.text
+
+
+def test_lesions_by_a_task_are_not_read_as_a_radiologists(phantom: Phantom) -> None:
+    def lesions(volume: Volume) -> Segmentation:
+        return phantom.segmentation
+
+    made = generate_report(phantom.volume, segmenter=lesions, config=Config(segmenting=OFF))
+    told = [text for label, text in made.report.examination if label == "Certainty"]
+    assert told == ["Liver metastasis by lesions (a function) (performance not published), not by a radiologist."]
+    assert "CERTAINTY: Liver metastasis by lesions" in made.text
+    given = generate_report(phantom.volume, segmentation=phantom.segmentation)
+    assert not [text for label, text in given.report.examination if label == "Certainty"]
+
+
+def test_best_follows_the_region(phantom: Phantom, monkeypatch: pytest.MonkeyPatch) -> None:
+    from radvlm.segment.protocol import SegmentOptions
+    from radvlm.workflows.segmenters import resolve_segmenters
+
+    lines: list[str] = []
+    found = resolve_segmenters("best", phantom.volume, SegmentOptions(), lines.append)
+    names = [one.name.removeprefix("TotalSegmentator ") for one in found]
+    assert names[0] == "total" and {"liver_segments", "liver_lesions", "kidney_cysts"} <= set(names)
+    assert "cerebral_bleed" not in names and len(lines) == 1 and "abdomen" in lines[0]
+    air = Volume(np.full((20, 20, 20), -1000, np.int16), Geometry((20, 20, 20), np.eye(4)))
+    lines.clear()
+    assert [one.name for one in resolve_segmenters("best", air, SegmentOptions(), lines.append)] == [
+        "TotalSegmentator total"
+    ]
+    assert "could not be told" in lines[0]
+
+
+def test_expected_times_say_where_they_are_from() -> None:
+    from radvlm.segment.run_times import expected_time
+
+    litre = Volume(np.zeros((100, 100, 100), np.int16), Geometry((100, 100, 100), np.eye(4)))
+    published = expected_time("total", fast=False, on_gpu=False, volume=litre)
+    assert published.startswith("about 6 s, an estimate from a published time on a Core i9")
+    assert expected_time("liver_lesions", fast=False, on_gpu=False, volume=litre) == "time not known"
+    assert expected_time("x", fast=False, on_gpu=False, volume=litre, earlier=120.0) == (
+        "about 2 min, by the last run on this machine"
+    )
