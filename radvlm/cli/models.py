@@ -64,12 +64,14 @@ def run_classify(args: argparse.Namespace) -> None:
         print(json.dumps({"model": model.name, "notice": notice, "scores": [asdict(s) for s in scores]}, indent=2))
         return
     from radvlm.types.anatomy import structure
+    from radvlm.types.finding import Status
+    from radvlm.types.model_output import OUTSIDE_ITS_DOMAIN
 
     for score in sorted(scores, key=lambda s: -s.probability):
         where = structure(score.site).words if score.site else ""
         print(
             f"{score.probability:5.2f}  {score.status:<13}  {score.words}{f' ({where})' if where else ''}"
-            f"{_vote_words(score)}"
+            f"{f'; {OUTSIDE_ITS_DOMAIN}' if score.status == Status.NOT_ASSESSED else ''}{_vote_words(score)}"
         )
     if notice:
         print(f"note: {notice}", file=sys.stderr)

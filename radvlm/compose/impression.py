@@ -233,7 +233,7 @@ def _was(words: str) -> str:
 def _last_resort(findings: Sequence[Finding]) -> list[Sentence]:
     """An impression is never empty: that nothing could be judged, else the first that was not assessed, else the extent
     of the scan."""
-    unjudged = [f for f in findings if f.status is Status.NOT_ASSESSED and f.category]
+    unjudged = [f for f in findings if f.status is Status.NOT_ASSESSED and f.category and not is_model(f)]
     first = next((f for f in unjudged if f.kind == "abnormality"), next(iter(unjudged), None))
     if first is not None:
         return [_not_judged(first)]

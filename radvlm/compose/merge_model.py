@@ -11,10 +11,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from radvlm.types.anatomy import ancestry, structure
-from radvlm.types.finding import Finding, Source, Status, citable
+from radvlm.types.finding import Citable, Finding, Source, Status, citable
 from radvlm.types.finding_kinds import any_finding_kind, base_kind, is_sayable, side_of, sided_kind, vocabulary_name
 from radvlm.types.mask_verdict import masks_say, sides_of
-from radvlm.types.model_output import DENIES_NOTHING, MODEL_REGION, FindingScore, ModelOutput
+from radvlm.types.model_output import DENIES_NOTHING, MODEL_REGION, OUTSIDE_ITS_DOMAIN, FindingScore, ModelOutput
 from radvlm.types.region import Region
 
 #: Section of what a model says of a scan that is unlike those of its training.
@@ -85,18 +85,20 @@ def _shown(site: str, findings: Sequence[Finding]) -> bool:
 
 
 def as_finding(score: FindingScore, number: str, unseen: str = "", is_outside: bool = False) -> Finding:
-    """The finding of a score that the masks say nothing of; outside the model's domain it leads nothing.
+    """The finding of a score that the masks say nothing of; outside the model's domain it is not assessed.
 
     ``unseen``: why what is not there cannot be denied. ``is_outside``: the scan is unlike those of the training.
     """
     row = any_finding_kind(score.finding)
     status, reason = score.status, ""
-    if unseen and status is not Status.PRESENT:
+    if is_outside:
+        status, reason = Status.NOT_ASSESSED, f"the model is {OUTSIDE_ITS_DOMAIN}"
+    elif unseen and status is not Status.PRESENT:
         status, reason = Status.NOT_ASSESSED, unseen
     elif status is Status.INDETERMINATE:
         reason = f"probability {score.probability:.2f} lies between the model's thresholds for absent and present"
     regions: tuple[Region, ...] = ()
-    if score.region is not None and status in (Status.PRESENT, Status.INDETERMINATE):
+    if score.region is not None and (is_outside or status in (Status.PRESENT, Status.INDETERMINATE)):
         own = score.region.id.removeprefix(MODEL_REGION)
         regions = (replace(score.region, id=f"{MODEL_REGION}{own}"),)
     return Finding(
@@ -111,9 +113,17 @@ def as_finding(score: FindingScore, number: str, unseen: str = "", is_outside: b
         reason=reason,
         source=Source.MODEL,
         confidence=score.probability,
-        importance=row.importance if status is Status.PRESENT and not is_outside else 0,
+        importance=row.importance if status is Status.PRESENT else 0,
         model_term=score.finding,
         grounding=score.grounding if regions else "not localized",
+    )
+
+
+def is_withheld(finding: Citable) -> bool:
+    """Whether a finding is what a model says of a scan unlike those of its training: told with its probability, and
+    not assessed."""
+    return (
+        finding.source is Source.MODEL and finding.section == OUTSIDE_DOMAIN and finding.status is Status.NOT_ASSESSED
     )
 
 

@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeGuard
 
-from radvlm.compose.merge_model import OUTSIDE_DOMAIN, would_deny
+from radvlm.compose.merge_model import OUTSIDE_DOMAIN, is_withheld, would_deny
 from radvlm.types.anatomy import structure
 from radvlm.types.finding import Citable, Finding, Source, Status
 from radvlm.types.finding_kinds import any_finding_kind, side_of, vocabulary_name
+from radvlm.types.model_output import OUTSIDE_ITS_DOMAIN
 from radvlm.types.phrases import joined
 from radvlm.types.report import Sentence
 from radvlm.wording.numbers import probability_text
@@ -69,6 +70,8 @@ def attributed(finding: Finding, text: str, say_place: bool = True) -> str:
     if finding.status is Status.INDETERMINATE:
         return f"Possible {text} {SEEN}, {chance}; indeterminate."
     place = f"; {NOT_LOCALIZED}" if say_place and not finding.regions else ""
+    if is_withheld(finding):
+        return f"{capital(text)} not assessed (model: {chance}, {OUTSIDE_ITS_DOMAIN}{place})."
     return f"{capital(f'possible {text}' if is_hedged(finding) else text)}, {SEEN_ONLY}, {chance}{place}."
 
 
@@ -78,13 +81,16 @@ def is_hedged(finding: Finding) -> bool:
 
 
 def marked_sentences(findings: Sequence[Finding], section: str) -> list[Sentence]:
-    """Sentences of one section on findings of a model: present, then open, then absent ones."""
+    """Sentences of one section on findings of a model: present, then open, then absent ones; in the section of what is
+    outside its domain each with its probability, the most probable first."""
     own = [f for f in findings if is_model(f) and f.section == section]
     said = [
         Sentence(attributed(f, core(f)), section, (f,))
         for status in (Status.PRESENT, Status.INDETERMINATE)
         for f in sorted((f for f in own if f.status is status), key=lambda f: -f.importance)
     ]
+    withheld = sorted((f for f in own if is_withheld(f)), key=lambda f: -(f.confidence or 0.0))
+    said += [Sentence(attributed(f, core(f)), section, (f,)) for f in withheld]
     absent = [f for f in own if f.status is Status.ABSENT and not would_deny(f, findings)]
     return [*said, *([Sentence(absence(absent), section, tuple(absent))] if absent else [])]
 

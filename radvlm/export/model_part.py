@@ -12,6 +12,7 @@ from typing import Any
 
 from radvlm.types.anatomy import structures
 from radvlm.types.finding import Finding, Status
+from radvlm.types.model_output import OUTSIDE_ITS_DOMAIN
 from radvlm.types.model_record import DraftCounts, ModelRecord
 from radvlm.types.report import Replacement, Report
 from radvlm.wording.numbers import probability_text
@@ -55,8 +56,10 @@ def model_badge(findings: Sequence[Finding]) -> tuple[str, str, str]:
     first = findings[0]
     short, long = _GROUNDED.get(first.grounding, ("", ""))
     text = f"model, p {probability_text(min(chances))}" + (f", {short}" if short else "")
-    state = "Left open" if first.status is Status.INDETERMINATE else "Stated"
-    explanation = f"{state} by a model with probability {min(chances):.2f}; not measured in the masks"
+    state = "Left open by a model" if first.status is Status.INDETERMINATE else "Stated by a model"
+    if first.status is Status.NOT_ASSESSED:
+        state = "Not assessed: said by a model outside its domain"
+    explanation = f"{state} with probability {min(chances):.2f}; not measured in the masks"
     return "model", text, explanation + (f"; {long}" if long else "")
 
 
@@ -75,7 +78,7 @@ def model_context(report: Report, manifest: Mapping[str, Any] | None) -> ModelPa
         record,
         report.replacements,
         "" if record is None else _prose(record.drafts),
-        tuple(sorted((_score(s) for s in scores), key=lambda row: -row.sort)),
+        tuple(sorted((_score(s, bool(record and record.outside_domain)) for s in scores), key=lambda row: -row.sort)),
     )
 
 
@@ -90,14 +93,15 @@ def _prose(counts: DraftCounts) -> str:
     )
 
 
-def _score(row: Mapping[str, Any]) -> ScoreRow:
+def _score(row: Mapping[str, Any], is_outside: bool) -> ScoreRow:
+    """``is_outside``: of a scan unlike those of the training nothing that the model says is assessed."""
     chance = float(row.get("probability", 0.0))
     site = structures().get(str(row.get("site", "")))
     return ScoreRow(
         str(row.get("finding", "")).replace("_", " "),
         site.words if site else "",
         probability_text(chance),
-        str(row.get("status", "")),
+        f"{Status.NOT_ASSESSED} ({OUTSIDE_ITS_DOMAIN})" if is_outside else str(row.get("status", "")),
         str(row.get("grounding", "")),
         chance,
     )

@@ -4,13 +4,16 @@ What a radiologist samples with regions of interest: the mean of a mask mixes fa
 it, and steatosis would be read from them. Masks of what is not parenchyma are cut out with a margin; what no mask names
 is left out by its HU: the center is that of the shortest interval that holds a quarter, then half of the voxels
 (Rousseeuw and Leroy, Statistica Neerlandica 1988;42:103), which almost half of other tissue does not move, and the mean
-is that of the voxels within 2.5 robust standard deviations of it. How well it is known where the organ is uneven is
-told by the spread of the centers of cubes of 25 mm, divided by the square root of their number.
+is that of the voxels within 2.5 robust standard deviations of it. How uneven the organ is (beam hardening, streaks, fat
+in one lobe) is told by the centers of cubes of 25 mm, a large region of interest: their standard error by noise, and
+how far they lie from the stated value beyond what noise explains. That is not divided by their number, because a beam
+that hardens moves whole regions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
@@ -30,8 +33,15 @@ SAMPLE_MM = 2.5
 MIN_VOXELS = 30
 #: Side (mm) of the cubes that show how even an organ is, and the voxels and cubes that it takes.
 CUBE_MM, MIN_CUBE_VOXELS, MIN_CUBES = 25.0, 20, 4
+#: A cube that lies farther (HU) from the tissue shows another one, such as an unmasked cyst: plain liver at 50 to 60 HU
+#: against fluid at 0 to 15.
+OTHER_TISSUE_HU = 40.0
+#: Cubes are uneven where their variance is so many times that of noise.
+UNEVEN_VARIANCE = 2.0
 #: Voxels are kept within so many robust standard deviations.
 KEPT_SD = 2.5
+#: Each sample is the mean of so many, so that as many neighbors share their noise.
+SMOOTHED = 27
 #: Shares of the values in the shortest interval, and its half-width for a normal distribution of standard deviation 1.
 _HALF_OF_NORMAL = 0.6744897501960817
 _NARROWING = ((0.25, 0.3186393639643752), *((0.5, _HALF_OF_NORMAL),) * 3)
@@ -52,7 +62,17 @@ def parenchyma(name: str, tissue: Tissue | None) -> tuple[list[Measurement], lis
     if np.count_nonzero(inside) < MIN_VOXELS:
         return [], [Omission(QUANTITY, name, "too little of its tissue lies away from edges, lesions and vessels")]
     center, _ = robust_center(values[inside])
-    return [Measurement(QUANTITY, center, _METHOD, _standard_error(inside, values, spacing), name)], []
+    return [Measurement(QUANTITY, center, _METHOD, _unevenness(inside, values, spacing, center), name)], []
+
+
+def tissue_hu(names: Iterable[str], tissue: Tissue) -> dict[str, float]:
+    """``parenchyma_hu`` of those organs that have enough tissue of their own, without its error."""
+    found = {}
+    for name in names:
+        inside, values, _ = tissue(name)
+        if np.count_nonzero(inside) >= MIN_VOXELS:
+            found[name] = robust_center(values[inside])[0]
+    return found
 
 
 def tissue_samples(segmentation: Segmentation, hu: np.ndarray, name: str) -> Samples:
@@ -112,16 +132,26 @@ def _shortest(ordered: np.ndarray, share: float) -> tuple[float, float]:
     return (low + high) / 2, (high - low) / 2
 
 
-def _standard_error(inside: np.ndarray, values: np.ndarray, spacing_mm: tuple[float, float, float]) -> float | None:
-    """Robust standard error (HU) of the mean of cubes of an organ; None where it holds too few."""
+def _unevenness(
+    inside: np.ndarray, values: np.ndarray, spacing_mm: tuple[float, float, float], center_hu: float
+) -> float | None:
+    """How far (HU) the value of an organ may lie from that of its parts; None where it holds too few cubes."""
     cube = np.zeros(int(np.count_nonzero(inside)), dtype=np.int64)
     for indices, size, length in zip(np.nonzero(inside), spacing_mm, inside.shape, strict=True):
         cube = cube * (int(length * size / CUBE_MM) + 1) + (indices * size / CUBE_MM).astype(np.int64)
     order = np.argsort(cube, kind="stable")
     numbers, starts = np.unique(cube[order], return_index=True)
     parts = np.split(values[inside][order], starts[1:]) if numbers.size else []
-    centers = [robust_center(part)[0] for part in parts if part.size >= MIN_CUBE_VOXELS]
-    if len(centers) < MIN_CUBES:
+    cubes = [(*robust_center(part), part.size) for part in parts if part.size >= MIN_CUBE_VOXELS]
+    if len(cubes) < MIN_CUBES:
         return None
+    centers, spreads, sizes = np.array(cubes).T
     low, high = np.percentile(centers, (25, 75))
-    return float(high - low) / (2 * _HALF_OF_NORMAL) / len(centers) ** 0.5
+    error = float(high - low) / (2 * _HALF_OF_NORMAL) / len(centers) ** 0.5
+    away = centers - center_hu
+    own = np.abs(away) <= OTHER_TISSUE_HU
+    if np.count_nonzero(own) < MIN_CUBES:
+        return error
+    noise = float(np.mean(spreads[own] ** 2 * np.minimum(1.0, SMOOTHED / sizes[own])))
+    variance = float(np.mean(away[own] ** 2))
+    return math.hypot(error, math.sqrt(variance - noise)) if variance > UNEVEN_VARIANCE * noise else error

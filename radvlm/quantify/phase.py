@@ -23,6 +23,7 @@ import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from radvlm.types.anatomy import AORTIC_LUMENS
 from radvlm.types.provenance import Decision
@@ -170,7 +171,11 @@ class _Levels:
 
 
 def estimate_phase(
-    structures: Sequence[StructureMeasurements], study: Study | None = None, *, masks_given: bool = True
+    structures: Sequence[StructureMeasurements],
+    study: Study | None = None,
+    *,
+    masks_given: bool = True,
+    tissue_hu: Mapping[str, float] = MappingProxyType({}),
 ) -> tuple[Phase, tuple[Decision, ...]]:
     """Contrast phase of a scan, and what was decided on the way.
 
@@ -179,9 +184,10 @@ def estimate_phase(
         study: what the header says: tube voltage, contrast agent with its route and time. A warning is recorded when
             an agent was given into a vein and the voxels show none.
         masks_given: False where thresholds alone made the masks, so that no organ could be found.
+        tissue_hu: HU of the tissue of organs away from edge, lesions and vessels, which speaks instead of their median.
     """
     study = Study() if study is None else study
-    medians = _medians(structures)
+    medians = _medians(structures, tissue_hu)
     apart = _cortex_apart(structures)
     levels = [_levels(medians, apart, iodine) for iodine in _iodine(study.kvp)]
     answer = _answer(levels[len(levels) // 2])
@@ -240,11 +246,11 @@ def _iodine(kvp: float | None) -> tuple[float, ...]:
     return (IODINE_BY_KVP[-1][1],)
 
 
-def _medians(structures: Sequence[StructureMeasurements]) -> dict[str, float]:
+def _medians(structures: Sequence[StructureMeasurements], tissue_hu: Mapping[str, float]) -> dict[str, float]:
     by_name = {s.structure: s for s in structures if s.median_hu is not None and s.region.voxels >= MIN_VOXELS}
     found: dict[str, float] = {}
     for role, (names, _) in _ROLES.items():
-        values = [(by_name[n].region.voxels, by_name[n].median_hu) for n in names if n in by_name]
+        values = [(by_name[n].region.voxels, tissue_hu.get(n, by_name[n].median_hu)) for n in names if n in by_name]
         if values:
             found[role] = float(max(values)[1] or 0.0)
     return found

@@ -30,7 +30,7 @@ from radvlm.quantify.location import Locator
 from radvlm.quantify.mask_ends import without_sizes_at_mask_ends
 from radvlm.quantify.organ import INSTANCE_KINDS, healthy_statistics, is_crumb, measure_structure
 from radvlm.quantify.organ_indices import with_extras
-from radvlm.quantify.parenchyma import tissue_samples
+from radvlm.quantify.parenchyma import EDGE_MM, tissue_hu, tissue_samples
 from radvlm.quantify.phase import estimate_phase
 from radvlm.quantify.spine import with_spine
 from radvlm.quantify.statistics import HuStatistics
@@ -137,16 +137,22 @@ def measure_scan(
     impossible = impossible_attenuation((*structures, *lesions)) | told
     structures = without_numbers(without_impossible(structures, impossible), segmentation.unsure)
     phase: Phase | None = None
+    tissue = None if hu is None else cache(partial(tissue_samples, segmentation, hu))
     if doubt:
         phase = Phase("unknown", doubt)
     elif volume is not None:
-        phase, noted_phase = estimate_phase(structures, volume.study, masks_given=segmentation.scheme != "threshold")
+        named = [r.structure for r in structures if r.structure in EDGE_MM and r.median_hu is not None]
+        phase, noted_phase = estimate_phase(
+            structures,
+            volume.study,
+            masks_given=segmentation.scheme != "threshold",
+            tissue_hu={} if tissue is None else tissue_hu(named, tissue),
+        )
         decisions += noted_phase
         impossible |= impossible_attenuation((*structures, *lesions), phase)
         structures = without_impossible(structures, impossible)
     structures = with_spine(segmentation, structures, hu)
     study = Study() if volume is None else volume.study
-    tissue = None if hu is None else cache(partial(tissue_samples, segmentation, hu))
     structures = with_extras(segmentation, structures, hu, study, phase, tissue)
     structures, ends = without_sizes_at_mask_ends(segmentation, structures)
     decisions += ends

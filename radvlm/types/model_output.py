@@ -28,8 +28,10 @@ GROUNDINGS = ("voxel head", "organ", "not localized")
 DENIES_NOTHING = "of a scan unlike those of its training the model denies nothing"
 #: Regions of a model are named ``model:liver_cyst/1`` in a report, because masks may name the same structure.
 MODEL_REGION = "model:"
-#: What a score may say; "not assessed" is no outcome of a model.
+#: What a score may say; "not assessed" it is only where a caution says why the model cannot be relied on.
 SCORED = (Status.PRESENT, Status.ABSENT, Status.INDETERMINATE)
+#: After the status of what a model says of a scan that is unlike those of its training.
+OUTSIDE_ITS_DOMAIN = "outside its domain"
 
 
 def _probability(value: float, name: str, of: str) -> float:
@@ -58,7 +60,8 @@ class FindingScore:
         section: key of ``anatomy.SECTIONS``.
         site: canonical structure, with its side where that is known (``kidney_left``); "" for none.
         probability: calibrated, 0 to 1.
-        status: present, absent or indeterminate, by the thresholds stored with the model.
+        status: present, absent or indeterminate, by the thresholds stored with the model; not assessed only with a
+            ``caution``.
         region: in the model's own segmentation; None where the model did not localize it, and where it is absent.
         grounding: one of ``GROUNDINGS``; "not localized" exactly when there is no region.
         locations: finer places that the model gives, most probable first (``liver_segment_6``); () for none.
@@ -89,8 +92,9 @@ class FindingScore:
             structure(name)
         object.__setattr__(self, "probability", _probability(self.probability, "a score", self.finding))
         object.__setattr__(self, "status", Status(self.status))
-        if self.status not in SCORED:
-            raise InputError("a score is present, absent or indeterminate", f"{self.finding}: {self.status}")
+        if self.status not in SCORED and not self.caution:
+            rule = "a score is present, absent or indeterminate, and without a caution nothing else"
+            raise InputError(rule, f"{self.finding}: {self.status}")
         if self.grounding not in GROUNDINGS:
             raise InputError(f"a grounding is one of {', '.join(GROUNDINGS)}", repr(self.grounding))
         if (self.region is None) != (self.grounding == "not localized"):

@@ -175,12 +175,15 @@ class Report:
 
     @property
     def not_assessed(self) -> tuple[Finding, ...]:
-        """What was not assessed, and what masks show too doubtfully for a sentence ("fewer than 10 voxels")."""
+        """What was not assessed, and what masks show too doubtfully for a sentence ("fewer than 10 voxels").
+
+        What a model says outside its domain is not assessed either, and stands in a section of its own.
+        """
         cited = {f.id for s in self.sentences for f in s.findings}
         return tuple(
             f
             for f in self.findings
-            if f.status is Status.NOT_ASSESSED
+            if (f.status is Status.NOT_ASSESSED and not (f.section == "outside_domain" and f.id in cited))
             or (f.status is Status.INDETERMINATE and f.source is Source.MASKS and f.id not in cited)
         )
 

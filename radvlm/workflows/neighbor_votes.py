@@ -162,7 +162,7 @@ def _voted(score: FindingScore, share: tuple[float, int] | None, calibration: Vo
     if calibration is None:
         return VotedScore(**own, share=share[0], neighbors=share[1])
     p = calibration.probability(score.probability, *share)
-    status = calibration.status(p)
+    status = Status.NOT_ASSESSED if score.status is Status.NOT_ASSESSED else calibration.status(p)
     if status is Status.ABSENT:
         own |= {"region": None, "grounding": "not localized", "locations": ()}
     return VotedScore(

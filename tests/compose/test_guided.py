@@ -217,18 +217,50 @@ def test_outside_its_domain_a_model_leads_nothing(no_masks: tuple[Finding, ...])
     before, caution, after = apart.text.partition(f"MODEL OUTSIDE ITS DOMAIN: T{UNLIKE[1:]}.\n")
     assert caution and "seen by the model" not in before
     assert before.rstrip() == bare.text.rstrip().removesuffix(NOTICE).rstrip(), "nothing else of the report changes"
-    for words in ("Left pneumothorax", "Liver metastasis", "Possible ascites"):
-        assert words in after or words.lower() in after.lower()
-    assert "probability 0.95" in after
+    for words, chance in (("Left pneumothorax", 0.95), ("Liver metastasis", 0.9), ("Ascites", 0.5)):
+        assert f"{words} not assessed (model: probability {chance:.2f}, outside its domain; not localized)." in after
+    assert "seen by the model" not in after and "ossible" not in after
+    assert not any(f.source is Source.MODEL for f in apart.not_assessed), "they are told in their own section"
     assert "bladder" not in after and "bladder" in usual.text, "of a scan that it does not know it denies nothing"
     (told,) = apart.model.left_out
     assert told.endswith(f"findings that the model did not see: {DENIES_NOTHING}")
     assert int(told.split()[0]) == sum(s.status is Status.ABSENT for s in outside.scores)
-    model_findings = [f for f in apart.findings if f.source is Source.MODEL and f.status is not Status.NOT_ASSESSED]
-    assert model_findings and {f.section for f in model_findings} == {"outside_domain"}
+    model_findings = [f for f in apart.findings if f.source is Source.MODEL]
+    assert len(model_findings) == 3 and {f.section for f in model_findings} == {"outside_domain"}
+    assert {f.status for f in model_findings} == {Status.NOT_ASSESSED}
     assert not any(f.importance for f in model_findings)
     assert Report.from_json(apart.to_json()) == apart and apart.domain_caution.startswith("This scan is unlike")
     assert usual.domain_caution == bare.domain_caution == ""
+
+
+@pytest.mark.parametrize(
+    ("true", "false"),
+    [
+        ("Left", "Right"),
+        ("pneumothorax", "pneumothoraces"),
+        ("pneumothorax", "pleural effusion"),
+        ("0.95", "0.59"),
+        ("probability 0.95, ", ""),
+        (" not assessed", ""),
+        (" not assessed", " absent"),
+        ("not assessed", "seen by the model only"),
+        (", outside its domain", ""),
+        ("model: ", ""),
+        ("Left", "Possible left"),
+        ("Left", "No left"),
+        ("; not localized", ", 3 mL; not localized"),
+    ],
+)
+def test_what_a_model_says_outside_its_domain_is_proven_word_by_word(true, false) -> None:
+    scores = fakes.scores({"pneumothorax@lung_left": 0.95}, rest=None)
+    report = guided_report((), replace(_reading(scores), outside_domain=UNLIKE))
+    (said,) = [s for s in report.sentences if s.section == "outside_domain"]
+    assert said.text == "Left pneumothorax not assessed (model: probability 0.95, outside its domain; not localized)."
+    assert verify_sentence(said) is None and true in said.text
+    wrong = replace(said, text=said.text.replace(true, false, 1))
+    assert verify_sentence(wrong), wrong.text
+    usual = replace(said, findings=(replace(said.findings[0], status=Status.PRESENT, section="pleura"),))
+    assert verify_sentence(usual) == "it is within it"
 
 
 def test_prose_outside_the_domain_says_nothing_of_its_own(no_masks: tuple[Finding, ...]) -> None:

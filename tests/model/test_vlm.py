@@ -533,8 +533,11 @@ def test_an_unfamiliar_scan_is_warned_of(little: TableModel, volume: Volume) -> 
         asked = _with(little, familiar=limit)
         if warned:
             told = [asked.answer(volume, f"Is there {t.words}?") for t in asked.settings.terms[:8]]
-            assert {a.status for a in told} <= {Status.INDETERMINATE, Status.NOT_ASSESSED}
+            assert {a.status for a in told} == {Status.NOT_ASSESSED}
             assert not any(a.text == "No" for a in told)
+            scored = [line for a in told for line in a.evidence if ": probability" in line]
+            assert scored and all("not assessed (outside its domain)" in line for line in scored)
+            assert {s.status for s in asked.classify(volume)} == {Status.NOT_ASSESSED}
 
 
 def test_what_is_strange_is_named(little: TableModel) -> None:

@@ -52,12 +52,40 @@ def test_what_is_even_is_told_to_be(places):
     liver, cysts, vein = places
     even = _measured((liver, cysts & False, vein & False), ("liver",), noise_hu=10)
     assert even.measurement("parenchyma_hu").uncertainty < 0.3
-    two_lobes = np.where(np.arange(SHAPE[0])[:, None, None] < 26, -20.0, 0.0)
-    uneven = _measured(
-        (liver, cysts & False, vein & False), ("liver",), noise_hu=10, offset=np.broadcast_to(two_lobes, SHAPE)[liver]
-    )
-    assert uneven.measurement("parenchyma_hu").value == pytest.approx(56, abs=1.5), "that of the larger lobe"
-    assert uneven.measurement("parenchyma_hu").uncertainty > 0.2
+
+
+@pytest.mark.parametrize(
+    ("lower_hu", "share", "is_gradual"), [(20, 0.2, False), (20, 0.5, False), (35, 0.35, False), (10, 0.5, True)]
+)
+def test_the_error_covers_how_uneven_the_organ_is(places, lower_hu, share, is_gradual):
+    liver, cysts, vein = places
+    across = np.broadcast_to(np.arange(SHAPE[0], dtype=float)[:, None, None], SHAPE)
+    edge = np.quantile(across[liver], share)
+    darker = np.clip((edge + 6 - across) / 12, 0, 1) if is_gradual else (across < edge).astype(float)
+    offset = -lower_hu * darker[liver]
+    found = _measured((liver, cysts & False, vein & False), ("liver",), noise_hu=10, offset=offset)
+    tissue = found.measurement("parenchyma_hu")
+    assert abs(tissue.value - (56 + offset.mean())) <= tissue.uncertainty <= lower_hu * 1.2
+    if share < 0.5 and not is_gradual:
+        assert tissue.value == pytest.approx(56, abs=1.5), "that of the larger part"
+    if share == 0.5:
+        assert tissue.uncertainty > 0.3 * lower_hu, "either half is within reach"
+
+
+def test_fluid_that_no_mask_names_is_no_unevenness_of_the_tissue(places):
+    tissue = _measured(places, ("liver",)).measurement("parenchyma_hu")
+    assert tissue.value == pytest.approx(56, abs=1.5) and tissue.uncertainty < 10
+
+
+def test_the_phase_speaks_of_the_tissue_that_findings_tell(places):
+    liver, cysts, _ = places
+    hu = np.where(_ball((30, 30, 20), 84), -100.0, -1000.0)
+    hu[liver], hu[cysts] = 56, 4
+    scan = load_volume(hu.astype(np.int16), affine=AFFINE)
+    masks = load_segmentation((liver.astype(np.uint8), scan.geometry.affine), like=scan, scheme={1: "liver"})
+    found = measure_scan(scan, masks)
+    told = found.structure("liver").measurement("parenchyma_hu").value
+    assert f"liver {told:.0f} HU" in found.phase.reason and round(told) == 56
 
 
 def test_too_little_tissue_is_an_omission():

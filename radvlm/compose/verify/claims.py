@@ -10,6 +10,7 @@ from radvlm.compose.referents import phrases_of
 from radvlm.compose.verify.normal_form import wordings
 from radvlm.types.anatomy import LEVELS
 from radvlm.types.finding import Citable, Source
+from radvlm.types.model_output import OUTSIDE_ITS_DOMAIN
 from radvlm.wording.vocabulary import Term, lexicon
 
 _UNITS = {
@@ -38,13 +39,15 @@ _NEGATIONS = (("not", "assessed"), ("no",), ("without",))
 WHOLE = "included in the scan"
 #: Words of which each says something together and nothing that may be said alone.
 _STATES = {tuple(WHOLE.split()): "whole", ("limited", "coverage"): "limited"}
-#: Said only of findings of a model: who saw it, that it is open, that it has no place.
+#: Said only of findings of a model: who saw it, that it is open, that it has no place, that the scan is unlike its own.
 _ATTRIBUTIONS = {
     ("seen", "by", "the", "model", "only"): "model",
     ("seen", "by", "the", "model"): "model",
     ("possible",): "hedge",
     ("indeterminate",): "hedge",
     ("not", "localized"): "grounding",
+    ("model", ":"): "domain",
+    tuple(OUTSIDE_ITS_DOMAIN.split()): "domain",
 }
 _SUPERLATIVES = (("the", "largest"), ("the", "largest", "measuring"), ("up", "to"))
 
@@ -96,7 +99,7 @@ class Probability:
 @dataclass(frozen=True)
 class Mark:
     """``kind``: side, pole, negation, superlative, whole, limited, separator, word; of a model's findings model, hedge,
-    grounding."""
+    grounding, domain."""
 
     kind: str
     text: str

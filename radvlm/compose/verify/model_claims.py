@@ -4,6 +4,8 @@
 * Present or open: one finding, its probability as it is written, "possible ... indeterminate" exactly when it is open,
   "possible" alone exactly when it is present with a probability below one half,
   no number, count or pole (a model measures nothing), and more than one only where it gave more than one place.
+* Of a scan unlike those of the training: one finding with its probability, "not assessed" and "outside its domain", and
+  nothing that says that it is seen, open or possible.
 * Absent: "No a, b or c seen by the model", where every item is denied completely (both sides, and every finding that
   the words cover), and every cited finding is an item.
 """
@@ -11,20 +13,34 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
+from radvlm.compose.merge_model import is_withheld
 from radvlm.compose.model_sentences import SEEN, SEEN_ONLY, is_hedged, is_model
 from radvlm.compose.verify.claims import Count, LevelRange, Mark, Named, Number, Probability, Refusal, Said, Token
 from radvlm.types.anatomy import is_lesion_kind
 from radvlm.types.finding import Citable, Finding, Status
 from radvlm.types.finding_kinds import base_kind, sharing, side_of, vocabulary_name
+from radvlm.types.model_output import OUTSIDE_ITS_DOMAIN
 from radvlm.wording.numbers import probability_text
 from radvlm.wording.vocabulary import Term, base_name, noun, plural
 
-_MARKS = ("model", "hedge", "grounding")
+_MARKS = ("model", "hedge", "grounding", "domain")
+_WITHHELD = ["model :", OUTSIDE_ITS_DOMAIN]
 
 
-def check_attribution(tokens: Sequence[Token], cited: Sequence[Citable]) -> list[Token]:
+def as_claimed(cited: Sequence[Citable]) -> tuple[Citable, ...]:
+    """The findings of which the claims of a sentence must be true: what a model says outside its domain names its kind,
+    side and place as if it were present."""
+    return tuple(
+        replace(f, status=Status.PRESENT, reason="") if isinstance(f, Finding) and is_withheld(f) else f for f in cited
+    )
+
+
+def check_attribution(tokens: Sequence[Token], cited: Sequence[Citable], withheld: bool = False) -> list[Token]:
     """The tokens that are left to be checked as claims; [] when all has been checked here.
+
+    ``withheld``: the findings (those of ``as_claimed``) are outside the domain of their model, so not assessed.
 
     Raises Refusal with the reason. Sentences without findings of a model pass unchanged.
     """
@@ -37,7 +53,12 @@ def check_attribution(tokens: Sequence[Token], cited: Sequence[Citable]) -> list
     if len(statuses) > 1:
         raise Refusal("findings of different status stand in one sentence")
     seen = [t.text for t in tokens if isinstance(t, Mark) and t.kind == "model"]
-    if len(seen) != 1:
+    domain = [t.text for t in tokens if isinstance(t, Mark) and t.kind == "domain"]
+    if domain != (_WITHHELD if withheld else []):
+        raise Refusal("it does not say that it is outside the domain of the model" if withheld else "it is within it")
+    if withheld and seen:
+        raise Refusal("it is not assessed and said to be seen")
+    if not withheld and len(seen) != 1:
         raise Refusal("it does not say once that the model saw it" if not seen else "it says twice who saw it")
     for token in tokens:
         if isinstance(token, (Number, Count)) or (isinstance(token, Mark) and token.kind in ("pole", "superlative")):
@@ -48,8 +69,17 @@ def check_attribution(tokens: Sequence[Token], cited: Sequence[Citable]) -> list
     if status is Status.ABSENT:
         _absent(tokens, findings, seen[0])
         return []
-    _one(tokens, findings, seen[0])
-    return [t for t in tokens if not isinstance(t, Probability) and not (isinstance(t, Mark) and t.kind in _MARKS)]
+    checked = _assessed(tokens) if withheld else list(tokens)
+    _one(checked, findings, "" if withheld else seen[0])
+    return [t for t in checked if not isinstance(t, Probability) and not (isinstance(t, Mark) and t.kind in _MARKS)]
+
+
+def _assessed(tokens: Sequence[Token]) -> list[Token]:
+    """The tokens without their one "not assessed"; Refusal where they do not say it, or deny something besides."""
+    denials = [t.text for t in tokens if isinstance(t, Mark) and t.kind == "negation"]
+    if denials != ["not assessed"]:
+        raise Refusal("it does not say once that it was not assessed")
+    return [t for t in tokens if not (isinstance(t, Mark) and t.kind == "negation")]
 
 
 def _one(tokens: Sequence[Token], findings: Sequence[Finding], seen: str) -> None:
@@ -58,7 +88,8 @@ def _one(tokens: Sequence[Token], findings: Sequence[Finding], seen: str) -> Non
     finding = findings[0]
     hedges = {t.text for t in tokens if isinstance(t, Mark) and t.kind == "hedge"}
     is_open = finding.status is Status.INDETERMINATE
-    wanted = {"possible", "indeterminate"} if is_open else {"possible"} if is_hedged(finding) else set()
+    hedged = bool(seen) and is_hedged(finding)  # outside its domain nothing is said to be seen, likely or not
+    wanted = {"possible", "indeterminate"} if is_open else {"possible"} if hedged else set()
     if hedges != wanted:
         raise Refusal(
             "it is open and not said to be"
@@ -67,7 +98,7 @@ def _one(tokens: Sequence[Token], findings: Sequence[Finding], seen: str) -> Non
             if wanted
             else "it is present and said to be open"
         )
-    if not is_open and seen != SEEN_ONLY:
+    if not is_open and seen not in (SEEN_ONLY, ""):
         raise Refusal("it does not say that only the model saw it")
     chances = [t.text for t in tokens if isinstance(t, Probability)]
     if chances != [probability_text(finding.confidence or 0.0)]:

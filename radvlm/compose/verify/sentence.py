@@ -25,7 +25,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 
-from radvlm.compose.merge_model import conflicts, would_deny
+from radvlm.compose.merge_model import conflicts, is_withheld, would_deny
 from radvlm.compose.model_sentences import is_model
 from radvlm.compose.referents import (
     ALSO_DESCRIBED,
@@ -50,7 +50,7 @@ from radvlm.compose.verify.claims import (
     scan_words,
 )
 from radvlm.compose.verify.class_limits import numbers_outside_class
-from radvlm.compose.verify.model_claims import check_attribution
+from radvlm.compose.verify.model_claims import as_claimed, check_attribution
 from radvlm.compose.verify.normal_form import wordings
 from radvlm.compose.verify.whole_report import contradictions
 from radvlm.errors import VerificationError
@@ -190,12 +190,13 @@ def verify_sentence(sentence: Sentence) -> str | None:
 def true_reading(sentence: Sentence) -> list[Token]:
     """The claims of the first reading of a sentence that holds. Raises Refusal when none does."""
     reasons: list[Refusal] = []
+    cited, withheld = as_claimed(sentence.findings), any(is_withheld(f) for f in sentence.findings)
     for words in wordings(to_us(sentence.text)):
         try:
-            read = scan_words(words, sentence.findings)
-            tokens = check_attribution(read, sentence.findings)
+            read = scan_words(words, cited)
+            tokens = check_attribution(read, cited, withheld)
             if tokens:
-                _Check(sentence.findings, _clauses(tokens)).run()
+                _Check(cited, _clauses(tokens)).run()
             for number, told in numbers_outside_class(tokens):
                 raise _Refused(f"{number} is not within the limits of {told!r}")
             return read

@@ -51,7 +51,7 @@ from radvlm.types.anatomy import structure
 from radvlm.types.finding import Citable, Finding, Status
 from radvlm.types.finding_kinds import side_of
 from radvlm.types.geometry import Geometry
-from radvlm.types.model_output import DENIES_NOTHING, Answer, Draft, FindingScore, ModelOutput
+from radvlm.types.model_output import DENIES_NOTHING, OUTSIDE_ITS_DOMAIN, Answer, Draft, FindingScore, ModelOutput
 from radvlm.types.provenance import Decision
 from radvlm.types.records import record_from
 from radvlm.types.region import Region
@@ -267,19 +267,19 @@ class TableModel:
     def classify(self, volume: Volume, findings: Sequence[str] | None = None) -> tuple[FindingScore, ...]:
         """Own findings (by name or None for all) by the finding head, any other text by the shared space.
 
-        On a scan unlike those of the training nothing is absent: what is not seen is open.
+        On a scan unlike those of the training all of it is not assessed, with its probability and the caution.
         """
         encoded = self.encode(volume)
         scores = self._scores_of(encoded, volume.geometry)
         if findings is None:
-            return tuple(_undenied(score) for score in scores)
+            return tuple(_judged(score) for score in scores)
         own: dict[str, list[FindingScore]] = {}
         for score in scores:
             own.setdefault(score.finding, []).append(score)
         texts = [f for f in findings if f not in own]
         asked = text_scores(encoded.embedding, texts, self.embed_text, self.settings.zero_shot, self._section_like)
         held = [score for text in findings for score in own.get(text) or [asked[text]]]
-        return tuple(_undenied(replace(score, caution=encoded.outside_domain)) for score in held)
+        return tuple(_judged(replace(score, caution=encoded.outside_domain)) for score in held)
 
     def answer(
         self,
@@ -294,7 +294,7 @@ class TableModel:
         Questions of presence, normality, side, place, number and organ about what the model knows are answered from the
         calibrated scores and the evidence that a report would be written from, everything else by the decoder. "No" is
         said of what a report would call absent; of what is open, "Yes", marked indeterminate. On a scan unlike those of
-        the training the model denies nothing, and all that it affirms is open.
+        the training the model denies nothing, and all that it affirms is not assessed.
         """
         encoded = self.encode(volume)
         scores = self._scores_of(encoded, volume.geometry)
@@ -309,7 +309,8 @@ class TableModel:
         if settled is None and encoded.outside_domain:
             given = _outside_domain(given)
         seen = [
-            f"{s.words}{f' ({s.site})' if s.site else ''}: probability {s.probability:.2f}, {s.status}, {s.grounding}"
+            f"{s.words}{f' ({s.site})' if s.site else ''}: probability {s.probability:.2f}, {_status_words(s)}, "
+            f"{s.grounding}"
             for s in sorted(related, key=lambda s: -s.probability)[:4]
         ]
         cited = cited_lines(findings, frozenset(s.section for s in related))
@@ -564,16 +565,22 @@ class TableModel:
         return [s for m, s in sorted(held, key=lambda x: (-x[0], -x[1].probability)) if top and m == top]
 
 
-def _undenied(score: FindingScore) -> FindingScore:
-    """The score, open instead of absent on a scan that is unlike those of the training."""
-    return replace(score, status=Status.INDETERMINATE) if score.caution and score.status is Status.ABSENT else score
+def _judged(score: FindingScore) -> FindingScore:
+    """The score; not assessed, whatever its probability, on a scan that is unlike those of the training."""
+    return replace(score, status=Status.NOT_ASSESSED) if score.caution else score
+
+
+def _status_words(score: FindingScore) -> str:
+    """The status of a score as evidence of an answer says it: the one that ``classify`` and a report give it."""
+    judged = _judged(score)
+    return f"{judged.status} ({OUTSIDE_ITS_DOMAIN})" if judged.status is Status.NOT_ASSESSED else str(judged.status)
 
 
 def _outside_domain(given: Answer) -> Answer:
     """What may be answered of a scan that is unlike those of the training."""
     if given.status is Status.ABSENT or _SAYS.get(given.text) is Status.ABSENT:
         return _no_answer(DENIES_NOTHING)
-    return replace(given, status=Status.INDETERMINATE) if given.status is Status.PRESENT else given
+    return replace(given, status=Status.NOT_ASSESSED)
 
 
 def _warning_of(encoded: Encoded) -> tuple[Decision, ...]:
