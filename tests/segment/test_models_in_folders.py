@@ -368,7 +368,7 @@ def test_networks_of_bundles_are_classes_that_fetch_nothing(tmp_path: Path) -> N
         )
     ):
         bundle = MonaiBundle(str(write_bundle(tmp_path / str(number), network_def=words)), options=ON_CPU)
-        with pytest.raises(InputError, match="class of monai.networks.nets"):
+        with pytest.raises(InputError, match=r"class of monai\.networks\.nets"):
             bundle.require()
         with pytest.raises(InputError):
             bundle._network()
