@@ -32,9 +32,10 @@ def run(args: argparse.Namespace) -> None:
     """Segment, and write the folder."""
     from radvlm.io import load_segmentation, load_volume
     from radvlm.io.saved_masks import save_masks
-    from radvlm.workflows.segmenters import segmented
+    from radvlm.workflows.segmenters import require_segmenters, segmented
 
     config = settings_of(args)
+    require_segmenters(args.segmenter, config.segmenting)
     steps = Steps(args.quiet, 4)
     try:
         steps("Reading the CT")

@@ -127,7 +127,7 @@ def package_parts(model: PublishedModel) -> tuple[Path, ...] | None:
     found = []
     for module in model.parts:
         spec = find_spec(module)
-        origin = None if spec is None or spec.origin is None else Path(spec.origin).with_name(model.part_file)
+        origin = None if spec is None or spec.origin is None else Path(spec.origin).parent / model.part_file
         if origin is None or not origin.is_file():
             return None
         found.append(origin)

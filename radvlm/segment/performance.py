@@ -28,6 +28,21 @@ def published_performance(task: str, structure: str = "") -> str:
     return "; ".join(_words(row, with_name=bool(row["structure"]) and not structure) for row in found)
 
 
+def lesion_performance(performance: str, structure: str) -> str:
+    """What ``MaskOrigin.performance`` says of one lesion or fluid; a mean over organs says nothing of it.
+
+    Example:
+        >>> from radvlm.segment.performance import lesion_performance, published_performance
+        >>> lesion_performance(published_performance("pleural_pericard_effusion"), "pleural_effusion")
+        'published sensitivity 0.99, specificity 0.98, median Dice 0.89 (96 test scans) (Sexauer, Invest Radiol 2022)'
+        >>> lesion_performance(published_performance("total"), "kidney_cyst_left")
+        'performance not published'
+    """
+    name = f"{structure.replace('_', ' ')}: "
+    said = [part.removeprefix(name) for part in performance.split("; ") if part.startswith(name)]
+    return said[0] if said else NOT_PUBLISHED
+
+
 def _words(row: dict[str, str], *, with_name: bool) -> str:
     name = f"{row['structure'].replace('_', ' ')}: " if with_name else ""
     return f"{name}{row['words']} ({row['source']})"

@@ -38,6 +38,13 @@ from radvlm.types.provenance import Decision, MaskOrigin
 from radvlm.types.segmentation import LabelPlace, Segmentation
 from radvlm.types.volume import Volume
 
+#: Schemes of tasks that are not called like them.
+_SCHEMES = {
+    "total": "totalsegmentator",
+    "lung_vessels_LEGACY": "totalsegmentator-lung_vessels-legacy",
+    "coronary_arteries_LEGACY": "totalsegmentator-coronary_arteries",
+}
+
 
 class TotalSegmentatorTask:
     """One task of TotalSegmentator as a Segmenter."""
@@ -151,7 +158,7 @@ def _by(version: str, task: str, fast: bool) -> str:
 
 
 def _scheme_of(task: str) -> Scheme:
-    return scheme_named("totalsegmentator" if task == "total" else task)
+    return scheme_named(_SCHEMES.get(task, task))
 
 
 def _package() -> ModuleType:

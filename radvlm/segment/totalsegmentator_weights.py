@@ -23,6 +23,8 @@ from radvlm.segment.nnunet_process import require_model_folder
 PACKAGE = "TotalSegmentator"
 #: Length of a licence number, by which the package itself tells one offline.
 _LICENCE_LENGTH = 18
+#: Tasks of the package's makers alone, without published weights.
+_NOT_PUBLISHED = ("test", "total_highres_test")
 _CROP_TRAINER = "nnUNetTrainer_4000epochs_NoMirroring"
 
 
@@ -73,7 +75,9 @@ def tasks() -> dict[str, dict[str, Any]]:
         offered = set(import_module("totalsegmentator.registry").TASKS)
         modality = import_module("totalsegmentator.registry").task_modality
     return {
-        name: dict(row) for name, row in table.items() if name in offered and modality(name) == "CT" and name != "test"
+        name: dict(row)
+        for name, row in table.items()
+        if name in offered and modality(name) == "CT" and name not in _NOT_PUBLISHED
     }
 
 
@@ -84,7 +88,7 @@ def require_task(task: str, *, fast: bool, allow_download: bool, run_model_code:
     """
     known = tasks()
     if task not in known:
-        if task in import_module("totalsegmentator.registry").TASKS and task != "test":
+        if task in import_module("totalsegmentator.registry").TASKS and task not in _NOT_PUBLISHED:
             raise InputError("the task is one for CT", f"{task}, which is for MR", "`radvlm doctor` lists the tasks")
         near = difflib.get_close_matches(task.lower(), known, n=3, cutoff=0.5)
         meant = f"Did you mean {', '.join(near)}? " if near else ""

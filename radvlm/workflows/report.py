@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from radvlm.errors import GridError, VerificationError
 from radvlm.files.optional import install_command
 from radvlm.io import load_segmentation, load_volume
+from radvlm.types.anatomy import structure
 from radvlm.types.finding import Finding
 from radvlm.types.provenance import Decision, cautions
 from radvlm.types.report import Report
@@ -137,11 +138,15 @@ def generate_report(
         tell("Loading the model")
     reader = None if model is None else resolve_model(model)
 
+    asked = settings.segmenting.segmenter if segmenter is None else segmenter
+    if asked is not None:
+        from radvlm.workflows.segmenters import require_segmenters
+
+        require_segmenters(asked, settings.segmenting)
     tell("Reading the CT")
     rescale = settings.reading.rescale if rest.rescale is None else rest.rescale
     acquisition = settings.reading.acquisition if rest.acquisition is None else rest.acquisition
     scan = load_volume(volume, affine=rest.affine, series=rest.series, acquisition=acquisition, rescale=rescale)
-    asked = settings.segmenting.segmenter if segmenter is None else segmenter
     given = _given_masks(scan, segmentation, asked, settings, rest)
     if given is None:
         from radvlm.segment import segment_by_threshold
@@ -283,6 +288,7 @@ def examination(
         lines.append(("Patient", ", ".join(part for part in who if part)))
     lines.append(("Comparison", "Not provided."))
     lines.append(("Masks", _mask_words(segmentation)))
+    lines += _certainties(segmentation)
     if segmentation.scheme == "threshold":
         lines.append(("More", _how_to_get_masks()))
     lines += [("Caution", what) for what in cautions((*segmentation.decisions, *decisions, *volume.decisions))]
@@ -301,6 +307,20 @@ def _how_to_get_masks() -> str:
         f"organs and lesions need masks: {install_command('TotalSegmentator')}, then radvlm report CT --segment total "
         "--allow-download (docs/segmentation.md); or give your own with --masks."
     )
+
+
+def _certainties(segmentation: Segmentation) -> list[tuple[str, str]]:
+    """One line for each present lesion or fluid that a program found: by what, and how well that does."""
+    from radvlm.segment.performance import lesion_performance
+
+    makers = {name: origin for origin in segmentation.origins for name in origin.searched}
+    found = [name for name in segmentation.present if name in makers and structure(name).kind in ("lesion", "fluid")]
+    lines = []
+    for name in found:
+        who, how_well = makers[name].by, lesion_performance(makers[name].performance, name)
+        words = structure(name).words
+        lines.append(("Certainty", f"{words[:1].upper()}{words[1:]} by {who} ({how_well}), not by a radiologist."))
+    return lines
 
 
 def _mask_words(segmentation: Segmentation) -> str:

@@ -91,6 +91,21 @@ def segmented(
     return dataclasses.replace(merged, decisions=(*merged.decisions, *notes)) if notes else merged
 
 
+def require_segmenters(segmenter: Any, settings: Segmenting) -> None:
+    """Raise what ``segmented`` would raise before any work, as far as it can be told without the scan."""
+    if isinstance(segmenter, (list, tuple)):
+        for one in segmenter:
+            require_segmenters(one, settings)
+    elif isinstance(segmenter, str):
+        for request in parse_requests(segmenter):
+            if request.kind != "best":
+                for found in _of_request(request, None, settings.options(), lambda _: None):
+                    found.require()
+    else:
+        for found in resolve_segmenters(segmenter, None, settings.options()):
+            found.require()
+
+
 def resolve_segmenters(
     segmenter: Any, volume: Volume | None, options: SegmentOptions, progress: Progress = lambda _: None
 ) -> list[Segmenter]:

@@ -100,6 +100,10 @@ def test_errors_before_any_work(dicom: Path, tmp_path: Path, capsys: pytest.Capt
     for what, expected in (("total,,nnunet:", "is followed by a folder"), ("command:x {ct}", "{out}")):
         assert main(["report", str(dicom), "--segment", what, "-o", str(tmp_path / "out")]) == 2
         assert expected in capsys.readouterr().err
+    pytest.importorskip("totalsegmentator", reason="the extra totalsegmentator is not installed")
+    for command in (["report", "no such scan", "--segment"], ["segment", "no such scan", "--with"]):
+        assert main([*command, "liver_lesion", "-o", str(tmp_path / "out")]) == 2  # before the scan is looked for
+        assert "Did you mean liver_lesions" in capsys.readouterr().err
     assert main(["report", str(dicom), "--segment", "total", "--device", "tpu", "-o", str(tmp_path / "out")]) == 2
     assert "device is auto" in capsys.readouterr().err
 

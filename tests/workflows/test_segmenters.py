@@ -329,3 +329,44 @@ def test_report_of_saved_masks_is_identical(phantom: Phantom, tmp_path: Path) ->
     direct = generate_report(phantom.volume, segmenter=truth, patient=phantom.patient, config=Config(segmenting=OFF))
     later = generate_report(phantom.volume, segmentation=folder, patient=phantom.patient, config=Config(segmenting=OFF))
     assert later.text == direct.text
+
+
+def test_lesions_by_a_task_are_not_read_as_a_radiologists(phantom: Phantom) -> None:
+    def lesions(volume: Volume) -> Segmentation:
+        return phantom.segmentation
+
+    made = generate_report(phantom.volume, segmenter=lesions, config=Config(segmenting=OFF))
+    told = [text for label, text in made.report.examination if label == "Certainty"]
+    assert told == ["Liver metastasis by lesions (a function) (performance not published), not by a radiologist."]
+    assert "CERTAINTY: Liver metastasis by lesions" in made.text
+    given = generate_report(phantom.volume, segmentation=phantom.segmentation)
+    assert not [text for label, text in given.report.examination if label == "Certainty"]
+
+
+def test_best_follows_the_region(phantom: Phantom, monkeypatch: pytest.MonkeyPatch) -> None:
+    from radvlm.segment.protocol import SegmentOptions
+    from radvlm.workflows.segmenters import resolve_segmenters
+
+    lines: list[str] = []
+    found = resolve_segmenters("best", phantom.volume, SegmentOptions(), lines.append)
+    names = [one.name.removeprefix("TotalSegmentator ") for one in found]
+    assert names[0] == "total" and {"liver_segments", "liver_lesions", "kidney_cysts"} <= set(names)
+    assert "cerebral_bleed" not in names and len(lines) == 1 and "abdomen" in lines[0]
+    air = Volume(np.full((20, 20, 20), -1000, np.int16), Geometry((20, 20, 20), np.eye(4)))
+    lines.clear()
+    assert [one.name for one in resolve_segmenters("best", air, SegmentOptions(), lines.append)] == [
+        "TotalSegmentator total"
+    ]
+    assert "could not be told" in lines[0]
+
+
+def test_expected_times_say_where_they_are_from() -> None:
+    from radvlm.segment.run_times import expected_time
+
+    litre = Volume(np.zeros((100, 100, 100), np.int16), Geometry((100, 100, 100), np.eye(4)))
+    published = expected_time("total", fast=False, on_gpu=False, volume=litre)
+    assert published.startswith("about 6 s, an estimate from a published time on a Core i9")
+    assert expected_time("liver_lesions", fast=False, on_gpu=False, volume=litre) == "time not known"
+    assert expected_time("x", fast=False, on_gpu=False, volume=litre, earlier=120.0) == (
+        "about 2 min, by the last run on this machine"
+    )
