@@ -1,4 +1,4 @@
-"""What thresholds show in a scan without masks, against phantoms whose truth is known and the real scans' masks.
+"""What thresholds show in a scan without masks, against phantoms whose truth is known.
 
     python eval/truth_thresholds.py [--n 200] [--name truth_thresholds]
 

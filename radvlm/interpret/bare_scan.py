@@ -14,7 +14,7 @@ from radvlm.types.scan_measurements import NOT_INTERPRETED, StructureMeasurement
 from radvlm.wording.numbers import rounded
 
 #: Largest errors of what is said, rounded up, as they are printed (eval/results/truth_thresholds.json).
-SIZE_ERROR_PERCENT, FAT_ERROR_POINTS, LUNG_ERROR_PERCENT = 3, 5, 10
+SIZE_ERROR_PERCENT, FAT_ERROR_POINTS, LUNG_ERROR_PERCENT = 4, 6, 10
 #: Where below the lungs this much is imaged (mm), it is abdomen; where this much above them, neck.
 BEYOND_LUNGS_MM = 20.0
 #: So far below the lungs (mm) the pelvis may have begun, and surely has: lungs end behind at T12 to L2, the crests of

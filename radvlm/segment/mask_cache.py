@@ -43,8 +43,8 @@ def default_cache_folder() -> Path:
 
 
 def scan_digest(volume: Volume) -> str:
-    """sha256 over the voxels and the grid of a scan, whatever file it came from."""
-    total = hashlib.sha256(f"{volume.hu.dtype} {volume.geometry.shape}".encode())
+    """sha256 over the voxels and the grid of a scan, and the axes it was stored in, which some models see."""
+    total = hashlib.sha256(f"{volume.hu.dtype} {volume.geometry.shape} {volume.stored_axes}".encode())
     total.update(np.ascontiguousarray(volume.geometry.affine, np.float64).round(6).tobytes())
     for k in range(volume.geometry.shape[2]):  # slice by slice: no copy of the whole
         total.update(np.ascontiguousarray(volume.hu[:, :, k]).tobytes())

@@ -37,10 +37,14 @@ MIN_SLABS, MIN_PATH_SHARE = 2, 0.6
 BODY_BEFORE_MM = 24.0
 #: Where blood is looked for, from the middle of the canal: sideways, and from here to there forward (mm).
 BLOOD_ASIDE_MM, BLOOD_BEFORE_MM = 45.0, (30.0, 85.0)
+#: Blood without contrast is denser than this (HU), and in this wider place nothing even is as bright as contrast.
+SOFT_HU, AROUND_ASIDE_MM, AROUND_BEFORE_MM = 20.0, 80.0, (20.0, 120.0)
 #: Half axes, sideways and forward, of what a vertebral body may take up around its middle (mm); no blood is there.
 VERTEBRA_MM = (32.0, 28.0)
 #: Blood goes on from slice to slice, noise does not: slices are averaged over so many mm.
 ALONG_MM = 15.0
+#: Side of a block (mm).
+BLOCK_MM = 9.0
 #: A block is even when its voxels spread by at most this much (HU).
 EVEN_HU = 40.0
 #: Blood holds contrast where the median over the slices is at least the first (kept are slices of at least the second),
@@ -152,14 +156,18 @@ def _best_path(found: list[list[Place]]) -> dict[int, int]:
 
 def blood_before_spine(coarse: np.ndarray, body: np.ndarray, spine: Spine, spacing: list[float]) -> np.ndarray | None:
     """Blood before the spine, (I, J, K) bool, as far as it is surely with contrast, or surely without; else None."""
-    blocks = _brightest_blocks(coarse, body, spine, spacing)
+    blocks = _brightest_blocks(coarse, body, spine, spacing, (BLOOD_ASIDE_MM, BLOOD_BEFORE_MM))
     if len(blocks) < MIN_BLOOD_SLICES:
         return None
     values = np.array([value for value, _ in blocks.values()])
     if np.median(values) >= CONTRAST_HU:
         kept = [k for k, (value, _) in blocks.items() if value >= CONTRAST_SLICE_HU]
     elif np.percentile(values, 75) <= PLAIN_HU:
-        kept = [k for k, (value, _) in blocks.items() if value <= PLAIN_HU]
+        kept = [k for k, (value, _) in blocks.items() if SOFT_HU <= value <= PLAIN_HU]
+        around = _brightest_blocks(coarse, body, spine, spacing, (AROUND_ASIDE_MM, AROUND_BEFORE_MM))
+        brightest = np.percentile([value for value, _ in around.values()], 75)
+        if len(kept) < max(MIN_BLOOD_SLICES, len(blocks) / 2) or brightest >= CONTRAST_HU:
+            return None
     else:
         return None
     mask = np.zeros(coarse.shape, bool)
@@ -181,22 +189,26 @@ def canal_mask(shape: tuple[int, int, int], spine: Spine, spacing: list[float]) 
 
 
 def _brightest_blocks(
-    coarse: np.ndarray, body: np.ndarray, spine: Spine, spacing: list[float]
+    coarse: np.ndarray,
+    body: np.ndarray,
+    spine: Spine,
+    spacing: list[float],
+    where_mm: tuple[float, tuple[float, float]],
 ) -> dict[int, tuple[float, tuple[slice, slice]]]:
-    """Slice -> mean HU and place of the brightest even block of 9 mm before the spine."""
+    """Slice -> mean HU and place of the brightest even block of 9 mm (3 voxels at least) before the spine.
+
+    ``where_mm`` from the canal: sideways, and from here to there forward.
+    """
     from scipy import ndimage
 
-    size = [max(1, round(9.0 / s)) for s in spacing[:2]]
+    size = [max(3, 2 * int(BLOCK_MM / s / 2) + 1) for s in spacing[:2]]
     along = ndimage.uniform_filter1d(coarse, max(1, round(ALONG_MM / spacing[2])), axis=2, mode="nearest")
     found = {}
     for k in range(coarse.shape[2]):
         at = spine.at(k)
         if at is None:
             continue
-        ends = [
-            (at[0] - BLOOD_ASIDE_MM, at[0] + BLOOD_ASIDE_MM),
-            (at[1] + BLOOD_BEFORE_MM[0], at[1] + BLOOD_BEFORE_MM[1]),
-        ]
+        ends = [(at[0] - where_mm[0], at[0] + where_mm[0]), (at[1] + where_mm[1][0], at[1] + where_mm[1][1])]
         box = [
             slice(max(0, int(low / s)), min(n, int(high / s) + 1))
             for (low, high), s, n in zip(ends, spacing, coarse.shape, strict=False)

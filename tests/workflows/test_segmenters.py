@@ -161,6 +161,9 @@ def test_each_task_runs_once_and_its_masks_are_kept(tmp_path: Path) -> None:
     with pytest.raises(InputError):
         segmented(moved, other, settings)
     assert other.calls == ["require", "segment"]
+    turned = Made("one", LIVER)
+    segmented(Volume(SCAN.hu, GEOMETRY, stored_axes="LPS"), turned, settings)
+    assert turned.calls == ["require", "segment"]
     newer = Made("one", LIVER, version="2")
     segmented(SCAN, newer, settings)
     assert newer.calls == ["require", "segment"]
