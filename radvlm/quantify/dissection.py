@@ -90,7 +90,7 @@ def _diameter(quantity: str, section: Section) -> Measurement:
 
 
 def _or_ball(both: Segmentation, sections: Sequence[Section], near: Sequence[int], found: Measurement) -> Measurement:
-    """The diameter; that of the largest ball in both lumens near some sections, where it is wider than the round ones."""
+    """The diameter, or that of the largest ball in both lumens near some sections where it is wider than those."""
     ball = wider_ball(both, "aorta", vessel_depths(both, "aorta", sections), near, found)
     return found if ball is None else replace(ball, region_id=FALSE_LUMEN)
 
