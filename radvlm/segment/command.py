@@ -6,11 +6,15 @@ words without a shell, in which ``{ct}`` is the scan and ``{out}`` an empty fold
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shutil
+import signal
 import subprocess
 import tempfile
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,6 +25,9 @@ from radvlm.segment.request import command_words
 from radvlm.types.provenance import Decision, MaskOrigin
 from radvlm.types.segmentation import Segmentation
 from radvlm.types.volume import Volume
+
+#: How long a program has to end by itself when it is asked to.
+_GRACE_S = 3.0
 
 
 @dataclass(frozen=True)
@@ -59,15 +66,13 @@ class CommandSegmenter:
 
     def segment(self, volume: Volume) -> Segmentation:
         began = time.monotonic()
-        with tempfile.TemporaryDirectory(prefix="radvlm_") as made:
+        with _ending_on_signals(), tempfile.TemporaryDirectory(prefix="radvlm_") as made:
             scan, out = Path(made) / "ct.nii.gz", Path(made) / "out"
             out.mkdir()
             self.write(scan, volume)
             words = [w.replace("{ct}", str(scan)).replace("{out}", str(out)) for w in command_words(self.line)]
             try:
-                ended = subprocess.run(
-                    words, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace"
-                )
+                ended = _run(words)
             except OSError as error:
                 raise FileFormatError("the program of a command can be run", f"{words[0]}: {error.strerror}") from error
             if ended.returncode != 0:
@@ -81,3 +86,58 @@ class CommandSegmenter:
         origin = MaskOrigin(self.name, utc_now()[:10], "", found.searched, NOT_PUBLISHED, took)
         decision = Decision("segment", f"Masks by {self.name}.")
         return replace(found, origins=(origin,), decisions=(*found.decisions, decision), sources=())
+
+
+def _run(words: list[str]) -> subprocess.CompletedProcess[str]:
+    """Run a program; it and what it started end with this call, however that ends."""
+    started = subprocess.Popen(
+        words,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+    )
+    try:
+        out, err = started.communicate()
+    except BaseException:
+        _end(started)
+        raise
+    return subprocess.CompletedProcess(words, started.returncode, out, err)
+
+
+def _end(started: subprocess.Popen[str]) -> None:
+    """End a program with all that it started: asked first, forced after ``_GRACE_S``."""
+    for name in ("SIGTERM", "SIGKILL"):
+        with contextlib.suppress(OSError):
+            if hasattr(os, "killpg"):
+                os.killpg(started.pid, getattr(signal, name))
+            else:
+                started.kill()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            started.wait(_GRACE_S)
+    for pipe in (started.stdout, started.stderr):
+        if pipe is not None:
+            pipe.close()
+
+
+@contextlib.contextmanager
+def _ending_on_signals() -> Iterator[None]:
+    """Inside the block SIGTERM and SIGHUP end the process as an exit does, so that nothing of the scan is left."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals are the main thread's
+        return
+
+    def leave(number: int, _: object) -> None:
+        raise SystemExit(128 + number)
+
+    wanted = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    plain = [number for number in wanted if signal.getsignal(number) is signal.SIG_DFL]
+    for number in plain:
+        signal.signal(number, leave)
+    try:
+        yield
+    finally:
+        for number in plain:
+            signal.signal(number, signal.SIG_DFL)

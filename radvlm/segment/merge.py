@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from radvlm.types.anatomy import ancestry, structure
-from radvlm.types.provenance import Decision
+from radvlm.types.provenance import UNSEARCHED, Decision
 from radvlm.types.segmentation import LabelPlace, Segmentation
 
 #: A shared part larger than this share of the smaller structure is worth a warning.
@@ -45,6 +45,7 @@ def merged_masks(parts: Sequence[tuple[str, Segmentation]], *, given_first: bool
                 owner[name] = number
     layers: list[np.ndarray] = []
     places: dict[str, LabelPlace] = {}
+    gone: set[str] = set()  # structures whose voxels all stayed with others
     for number, (who, masks) in enumerate(parts):
         kept = {name: place for name, place in masks.places.items() if owner[name] == number}
         before = [(layer, _names_in(places, n)) for n, layer in enumerate(layers)]
@@ -54,12 +55,16 @@ def merged_masks(parts: Sequence[tuple[str, Segmentation]], *, given_first: bool
             for other, names in before:
                 decisions += _leave_claimed(layer, here, other, names, who, masks)
             held = set(np.unique(layer).tolist())
+            for label, name in here.items():
+                if label not in held:
+                    gone.add(name)
+                    decisions.append(_taken_away(name, who, masks, before))
             if held - {0}:
                 places.update({name: LabelPlace(len(layers), label) for label, name in here.items() if label in held})
                 layers.append(layer)
     base = parts[0][1]
     origins = [
-        dataclasses.replace(o, searched=frozenset(s for s in o.searched if owner.get(s) == number))
+        dataclasses.replace(o, searched=frozenset(s for s in o.searched if owner.get(s) == number and s not in gone))
         for number, (_, masks) in enumerate(parts)
         for o in masks.origins
     ]
@@ -73,7 +78,7 @@ def merged_masks(parts: Sequence[tuple[str, Segmentation]], *, given_first: bool
     return Segmentation(
         tuple(layers) or (np.zeros(base.geometry.shape, np.uint8, order="F"),),
         places,
-        frozenset(owner),
+        frozenset(owner) - gone,
         base.geometry,
         " + ".join(dict.fromkeys(masks.scheme or "own names" for _, masks in parts)),
         tuple(source for _, masks in parts for source in masks.sources),
@@ -146,6 +151,23 @@ def _leave_claimed(
         told = f"{words} stay {structure(kept).words}, which was found there before."
         notes.append(Decision("segment", told, warning=bool(count > NOTABLE_SHARE * smaller)))
     return notes
+
+
+def _taken_away(
+    name: str, who: str, masks: Segmentation, earlier: Sequence[tuple[np.ndarray, dict[int, str]]]
+) -> Decision:
+    """That nothing is left of a mask: the structure is not absent, it was not seen apart from another."""
+    mask = masks.mask(name)
+    lay = [
+        (int(count), names[int(label)])
+        for layer, names in earlier
+        for label, count in zip(*np.unique(layer[mask], return_counts=True), strict=True)
+        if int(label) in _organs(names)
+    ]
+    other = structure(max(lay)[1]).words if lay else "other organs"
+    size = _ml(masks, masks.voxel_count(name))
+    what = f"Not assessed: {structure(name).words}; its mask by {who} ({size}) lay in the {other}."
+    return Decision(UNSEARCHED, what, warning=True)
 
 
 def _organs(names: dict[int, str]) -> dict[int, str]:

@@ -16,7 +16,7 @@ import threading
 import time
 import urllib.request
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
@@ -30,7 +30,7 @@ from radvlm.errors import FileFormatError, InputError
 from radvlm.files.atomic import sha256_of, utc_now
 from radvlm.files.settings import read_mapping
 from radvlm.segment.model_labels import background_free, model_scheme, segmentation_of
-from radvlm.segment.nnunet_process import load_numbers, read_json
+from radvlm.segment.nnunet_process import load_numbers, read_json, require_finite
 from radvlm.segment.performance import NOT_PUBLISHED
 from radvlm.segment.protocol import SegmentOptions, torch_device, with_cpu_after_memory_error
 from radvlm.types.label_scheme import Scheme
@@ -116,17 +116,46 @@ class MonaiBundle:
         """What the channels mean; see ``model_scheme``."""
         return model_scheme(self._channels(), self.scheme, self.name, template=self.template)
 
-    def _channels(self) -> dict[int, str]:
-        outputs = dict(dict(self.metadata.get("network_data_format") or {}).get("outputs") or {})
-        table = dict(outputs.get("pred") or {}).get("channel_def")
+    @cached_property
+    def _channel_names(self) -> dict[int, str]:
+        """``channel_def``: channel -> name, with the background where it is named."""
+        table: Any = self.metadata
+        for key in ("network_data_format", "outputs", "pred", "channel_def"):
+            table = table.get(key) if isinstance(table, dict) else None
         if not isinstance(table, dict) or not table:
             raise FileFormatError(
                 "metadata.json names the channels of the network (channel_def)", f"{self.folder.name}"
             )
         try:
-            return background_free({int(channel): str(name) for channel, name in table.items()})
+            return {int(channel): str(name) for channel, name in table.items()}
         except ValueError as error:
             raise FileFormatError("channel_def numbers the channels", f"{self.folder.name}: {error}") from error
+
+    @property
+    def _first_is_structure(self) -> bool:
+        """Whether channel 0 is a structure by its name, so that the labels are the channels and one."""
+        return bool(background_free({1: self._channel_names.get(0, "")}))
+
+    def _channels(self) -> dict[int, str]:
+        """Label -> name, without the background."""
+        shift = int(self._first_is_structure)
+        return background_free({channel + shift: name for channel, name in self._channel_names.items()})
+
+    def _labels_of_channels(self, count: int, is_sigmoid: bool) -> list[int]:
+        """The label of each channel that the network gives. FileFormatError where they are not those of channel_def."""
+        labels, named = sorted(self._channels()), set(self._channel_names)
+        if count == 1 and len(labels) == 1:
+            return labels
+        if is_sigmoid and named == set(range(1, count + 1)):
+            return [n if n in labels else 0 for n in range(1, count + 1)]  # counted from 1, without a background
+        if (named | {0}) != set(range(count)) or count == 1:
+            raise FileFormatError(
+                "channel_def of a bundle names the channels that its network gives",
+                f"{self.name}: the network gives {count}, {len(named)} are named ({', '.join(map(str, sorted(named)))})",
+                "Mend channel_def in configs/metadata.json",
+            )
+        shift = int(self._first_is_structure)
+        return [channel + shift if channel + shift in labels else 0 for channel in range(count)]
 
     def require(self) -> None:
         """Raise one error when the bundle cannot run here."""
@@ -301,6 +330,7 @@ class MonaiBundle:
                 f"{self.weights.name}: {', '.join(wrong[:3])}",
                 "Fetch both again",
             )
+        require_finite(state, self.weights.name)
         return state
 
     def _predict(self, volume: Volume, device: str) -> np.ndarray:
@@ -330,36 +360,39 @@ class MonaiBundle:
                 )
             logits = logits[0] if isinstance(logits, (list, tuple)) else logits
             scores = torch.sigmoid(logits[0]) if plan.is_sigmoid or len(logits[0]) == 1 else torch.softmax(logits[0], 0)
-        return _back_on_the_scan(scores.float(), image.affine, volume, plan.is_sigmoid)
+        if not bool(torch.isfinite(scores).all()):
+            raise FileFormatError("a network answers with numbers", f"{self.name}: NaN or infinite", "Fetch it again")
+        labels = self._labels_of_channels(len(scores), plan.is_sigmoid)
+        return _back_on_the_scan(scores.float(), image.affine, volume, labels, plan.is_sigmoid or len(scores) == 1)
 
 
-def _back_on_the_scan(scores: Any, affine: Any, volume: Volume, is_sigmoid: bool) -> np.ndarray:
-    """The channel with the largest score at each voxel of the scan; a channel at a time, so that memory holds two.
+def _back_on_the_scan(
+    scores: Any, affine: Any, volume: Volume, labels_of_channels: Sequence[int], is_independent: bool
+) -> np.ndarray:
+    """The label of the channel with the largest score at each voxel of the scan; a channel at a time, to save memory.
 
-    Channel 0 is the background. With independent channels (sigmoid) a voxel below 0.5 in all of them is background.
+    Label 0 is the background. With independent channels (sigmoid) a voxel below 0.5 in all of them is background.
     """
     from scipy.ndimage import map_coordinates
 
     model_from_world = np.linalg.inv(np.asarray(affine, np.float64))
     to_model = model_from_world @ volume.geometry.affine
     size = volume.geometry.shape
-    labels = np.zeros(size, np.uint8 if len(scores) < 256 else np.uint16)
-    alone = len(scores) == 1
-    first = 0 if is_sigmoid or alone else None
+    labels = np.zeros(size, np.uint8 if max(labels_of_channels) < 256 else np.uint16)
     axes = [np.arange(n, dtype=np.float64) for n in size]
     for k in range(size[2]):  # a slice at a time
         i, j = np.meshgrid(axes[0], axes[1], indexing="ij")
         points = np.stack([i, j, np.full_like(i, k), np.ones_like(i)]).reshape(4, -1)
         at = (to_model @ points)[:3]
-        best = np.full(i.size, 0.5 if first == 0 else -1.0)
+        best = np.full(i.size, 0.5 if is_independent else -1.0)
         chosen = np.zeros(i.size, labels.dtype)
-        for channel in range(len(scores)):
-            if is_sigmoid and channel == 0 and not alone:
+        for channel, label in enumerate(labels_of_channels):
+            if is_independent and label == 0:
                 continue
             value = map_coordinates(scores[channel].numpy(), at, order=1, mode="nearest")
             over = value > best
             best[over] = value[over]
-            chosen[over] = channel + 1 if alone else channel
+            chosen[over] = label
         labels[:, :, k] = chosen.reshape(size[:2])
     return labels
 

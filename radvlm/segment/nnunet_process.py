@@ -136,13 +136,26 @@ def load_numbers(file: Any, map_location: Any = None, **_: Any) -> Any:
     name = Path(file).name if isinstance(file, str | os.PathLike) else "the checkpoint"
     try:
         with torch.serialization.safe_globals(allowed):
-            return _real_load()(file, map_location=map_location, weights_only=True)
+            found = _real_load()(file, map_location=map_location, weights_only=True)
     except pickle.UnpicklingError as error:
         raise FileFormatError(
             "a checkpoint holds numbers alone, so that reading it runs nothing", f"{name}: {_global_of(error)}", _TRUST
         ) from error
     except (RuntimeError, EOFError, zipfile.BadZipFile) as error:
         raise FileFormatError("a checkpoint is whole", f"{name}: {error}", "Fetch or copy it again") from error
+    for key in ("network_weights", "model", "state_dict"):
+        if isinstance(found, dict) and isinstance(found.get(key), dict):
+            require_finite(found[key], name)
+    return found
+
+
+def require_finite(state: dict[str, Any], name: str) -> None:
+    """FileFormatError for weights that hold NaN or infinity: a network of them finds nothing, and says so of a patient."""
+    import torch
+
+    for key, tensor in state.items():
+        if isinstance(tensor, torch.Tensor) and tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise FileFormatError("weights are numbers", f"{name}: NaN or infinite in {key}", "Fetch or copy it again")
 
 
 def _real_load() -> Any:

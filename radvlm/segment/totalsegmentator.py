@@ -24,7 +24,7 @@ from radvlm.files.atomic import utc_now
 from radvlm.files.optional import importing
 from radvlm.segment.nnunet_process import nnunet_in_this_process, weights_digest
 from radvlm.segment.performance import published_performance
-from radvlm.segment.protocol import SegmentOptions, require_device, with_cpu_after_memory_error
+from radvlm.segment.protocol import SegmentOptions, require_device, torch_device, with_cpu_after_memory_error
 from radvlm.segment.totalsegmentator_weights import (
     has_fast_model,
     needed_weights,
@@ -82,6 +82,8 @@ class TotalSegmentatorTask:
             self.task, fast=options.fast, allow_download=options.allow_download, run_model_code=options.run_model_code
         )
         _scheme_of(self.task)
+        if options.device not in ("auto", "cpu"):
+            torch_device(options.device)
 
     def identity(self) -> str:
         folders = [weights.folder for weights in needed_weights(self.task, fast=self.options.fast)]

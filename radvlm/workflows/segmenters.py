@@ -29,6 +29,7 @@ from radvlm.types.volume import Volume
 from radvlm.workflows.config import Segmenting
 
 Progress = Callable[[str], None]
+_NOT_KEPT = "Masks could not be kept for a later run"
 #: More structures than this are counted and not named.
 _NAMED = 6
 
@@ -72,7 +73,10 @@ def segmented(
             failures.append((one, error))
             progress(f"{one.name} failed: {_first_line(error)}")
             continue
-        notes += told
+        notes += [note for note in told if not any(d.what.startswith(_NOT_KEPT) for d in notes)]
+        for note in told:
+            if note in notes:
+                progress(note.what)
         took = f"{time.monotonic() - began:.1f} s" if not kept else "kept from an earlier run"
         progress(f"{one.name}: {len(found.places)} of {len(found.searched)} structures found, {took}")
         parts.append((one.name, found))
@@ -129,11 +133,18 @@ def resolve_segmenters(
 
 
 def _distinct(found: Sequence[Segmenter]) -> list[Segmenter]:
-    """Each name once; functions, which may share one, all."""
+    """Each object, and each task that radvlm makes of the same words, once."""
     kept: dict[Any, Segmenter] = {}
     for one in found:
-        kept.setdefault(id(one) if isinstance(one, FunctionSegmenter) else one.name, one)
+        held = vars(one) if _is_own(one) else {}
+        what = next((str(held[name]) for name in ("task", "given", "folder", "line") if name in held), "")
+        key = (type(one), what, held.get("scheme", "")) if what else id(one)
+        kept.setdefault(key, one)
     return list(kept.values())
+
+
+def _is_own(one: Segmenter) -> bool:
+    return type(one).__module__.startswith("radvlm.segment.")
 
 
 def _of_request(
@@ -241,7 +252,14 @@ def _once(
         kept = cache.get(scan, identity, volume)
         if kept is not None:
             return kept, True, []
+    began = time.monotonic()
     found = one.segment(volume)
+    if not isinstance(found, Segmentation):
+        found = load_segmentation(_with_grid(found, volume), like=volume.geometry)
+    if not found.origins:  # an object of the user that names no maker
+        took = time.monotonic() - began
+        origin = MaskOrigin(f"{one.name} (a given segmenter)", utc_now()[:10], "", found.searched, NOT_PUBLISHED, took)
+        found = dataclasses.replace(found, origins=(origin,))
     if not found.geometry.same_grid(volume.geometry):
         raise InputError("a segmenter answers on the grid of the scan", f"{one.name}: {found.geometry!r}")
     if cache is None:
@@ -251,7 +269,7 @@ def _once(
         try:
             cache.put(scan, identity, found)
         except OSError as error:
-            what = f"The masks of {one.name} could not be kept for a later run: {error.strerror or error}."
+            what = f"{_NOT_KEPT} in {cache.folder} ({error.strerror or error})."
             return found, False, [Decision("segment", what)]
     return found, False, []
 

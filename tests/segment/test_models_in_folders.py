@@ -17,7 +17,7 @@ from radvlm.io import load_volume
 from radvlm.segment.model_labels import model_scheme
 from radvlm.segment.monai_bundle import MonaiBundle
 from radvlm.segment.nnunet import NnunetModel, as_canonical, as_stored
-from radvlm.segment.nnunet_process import require_plain_plans
+from radvlm.segment.nnunet_process import require_finite, require_plain_plans
 from radvlm.segment.protocol import SegmentOptions
 from radvlm.types.geometry import Geometry
 from radvlm.types.volume import Volume
@@ -385,6 +385,46 @@ def test_networks_of_bundles_are_classes_that_fetch_nothing(tmp_path: Path) -> N
             MonaiBundle(str(write_bundle(tmp_path / name, network_def=words)), options=ON_CPU).segment(volume)
 
 
+@pytest.mark.parametrize(
+    ("names", "count", "is_sigmoid", "expected"),
+    [
+        ({"0": "background", "1": "spleen", "2": "liver"}, 3, False, ["", "spleen", "liver"]),
+        ({"1": "spleen", "2": "liver"}, 3, False, ["", "spleen", "liver"]),
+        ({"0": "background", "1": "spleen", "2": "liver"}, 3, True, ["", "spleen", "liver"]),
+        ({"0": "liver", "1": "spleen", "2": "pancreas"}, 3, True, ["liver", "spleen", "pancreas"]),
+        ({"1": "liver", "2": "spleen"}, 2, True, ["liver", "spleen"]),
+        ({"0": "liver"}, 1, True, ["liver"]),
+        ({"1": "liver"}, 1, True, ["liver"]),
+        ({"0": "background", "1": "liver"}, 1, True, ["liver"]),
+        ({"0": "background", "1": "spleen", "2": "liver", "3": "pancreas", "4": "lung_nodule"}, 3, False, None),
+        ({"0": "background", "1": "spleen"}, 3, False, None),
+        ({"1": "spleen", "2": "liver"}, 2, False, None),
+        ({"0": "liver", "1": "spleen"}, 1, True, None),
+    ],
+)
+def test_channels_of_bundles(
+    tmp_path: Path, names: dict[str, str], count: int, is_sigmoid: bool, expected: list[str] | None
+) -> None:
+    (tmp_path / "configs").mkdir()
+    table = {"network_data_format": {"outputs": {"pred": {"channel_def": names}}}}
+    (tmp_path / "configs" / "metadata.json").write_text(json.dumps(table))
+    bundle = MonaiBundle(str(tmp_path), options=ON_CPU)
+    if expected is None:
+        with pytest.raises(FileFormatError, match="channel_def"):
+            bundle._labels_of_channels(count, is_sigmoid)
+        return
+    found = [bundle.labels.labels.get(label, "") for label in bundle._labels_of_channels(count, is_sigmoid)]
+    assert found == expected
+
+
+def test_weights_that_are_no_numbers() -> None:
+    torch = pytest.importorskip("torch")
+    require_finite({"a": torch.zeros(2), "n": torch.ones(1, dtype=torch.int64)}, "x")
+    for value in (float("nan"), float("inf")):
+        with pytest.raises(FileFormatError, match="NaN or infinite in b"):
+            require_finite({"a": torch.zeros(2), "b": torch.tensor([1.0, value])}, "x")
+
+
 # -- commands -------------------------------------------------------------------------------------------------------
 
 TOOL = """
@@ -411,3 +451,31 @@ def test_commands(tmp_path: Path) -> None:
     ):
         with pytest.raises((InputError, FileFormatError), match=expected):
             segmented(volume, line, off)
+
+
+def test_a_command_that_hangs_is_ended_with_all_it_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import os
+    import signal
+    import tempfile
+    import threading
+    import time
+
+    (tmp_path / "work").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "work"))
+    pid = tmp_path / "pid"
+
+    def stop() -> None:
+        for _ in range(200):
+            if pid.is_file() and pid.read_text().strip():
+                break
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=stop, daemon=True).start()
+    line = f"command:sh -c 'sleep 600 & echo $! > {pid}; wait' {{ct}} {{out}}"
+    with pytest.raises(SystemExit) as left:
+        segmented(in_axes("LPS", (1.0, 2.0, 3.0)), line, Segmenting(cache="off"))
+    assert left.value.code == 128 + signal.SIGTERM and not list((tmp_path / "work").iterdir())
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    state = Path(f"/proc/{pid.read_text().strip()}/stat")
+    assert not state.exists() or state.read_text().rpartition(")")[2].split()[0] == "Z"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import time
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from radvlm.phantom import Phantom, make_phantom
 from radvlm.phantom.spec import LesionSpec, PhantomSpec
 from radvlm.segment.mask_cache import MaskCache
 from radvlm.segment.merge import merged_masks
+from radvlm.segment.protocol import SegmentOptions
 from radvlm.segment.request import Request, parse_requests
 from radvlm.types.geometry import Geometry
 from radvlm.types.provenance import Decision, MaskOrigin
@@ -25,7 +27,7 @@ from radvlm.types.segmentation import LabelPlace, Segmentation
 from radvlm.types.volume import Volume
 from radvlm.workflows.config import Config, Segmenting
 from radvlm.workflows.report import ReportOptions
-from radvlm.workflows.segmenters import segmented
+from radvlm.workflows.segmenters import resolve_segmenters, segmented
 
 GEOMETRY = Geometry((10, 8, 6), np.diag([2.0, 2.0, 2.0, 1.0]))
 SCAN = Volume(np.arange(480, dtype=np.int16).reshape(10, 8, 6), GEOMETRY)
@@ -180,6 +182,32 @@ def test_a_damaged_entry_is_made_anew(tmp_path: Path) -> None:
         one = Made("one", LIVER)
         assert segmented(SCAN, one, settings).voxel_count("liver") == 100
         assert "segment" in one.calls
+
+
+def test_only_the_same_request_is_dropped(tmp_path: Path) -> None:
+    one, other = Made("mine", LIVER), Made("mine", masks(pancreas=np.s_[8:10, 5:7, 1:3]))
+    assert segmented(SCAN, [one, other], OFF).present == ("liver", "spleen", "pancreas")
+    texts = [f"nnunet:{tmp_path}/a/D1", f"nnunet:{tmp_path}/b/D1", f"nnunet:{tmp_path}/a/D1", "total", "total"]
+    texts += ["command:tool -a {ct} {out}", "command:tool -b {ct} {out}"]
+    assert len(resolve_segmenters(texts, None, SegmentOptions())) == 5
+    assert len(resolve_segmenters([one, one], None, SegmentOptions())) == 1
+
+
+def test_a_mask_that_lies_in_another_is_not_assessed() -> None:
+    inside = masks(who="C 1", spleen=np.s_[2:4, 2:4, 2:4])
+    found = merged_masks([("A", masks(liver=np.s_[1:6, 1:6, 1:5])), ("C", inside)])
+    assert "spleen" not in found.searched and all("spleen" not in o.searched for o in found.origins)
+    told = [d.what for d in found.decisions if d.step == "unsearched" and d.warning]
+    assert told == ["Not assessed: spleen; its mask by C (0.1 mL) lay in the liver."]
+
+
+def test_an_object_without_origins_is_named_as_the_maker() -> None:
+    bare = dataclasses.replace(LIVER, origins=())
+    for answer in (bare, {"liver": LIVER.mask("liver")}):
+        found = segmented(SCAN, Made("my model", answer), OFF)
+        assert [o.by for o in found.origins] == ["my model (a given segmenter)"] and "liver" in found.origins[
+            0
+        ].searched
 
 
 def test_tidying_a_cache_touches_nothing_of_others(tmp_path: Path) -> None:
