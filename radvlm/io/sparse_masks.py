@@ -24,7 +24,7 @@ TAPERING = (
 )  # fmt: skip
 #: An organ ends abruptly with this share of its largest cross-section, and is this many voxels long at least.
 ABRUPT_SHARE, LEAST_VOXELS = 0.5, 4
-#: So many organs must end in one plane.
+#: So many organs must end in one plane; lungs and their lobes, which share the diaphragm, are one.
 LEAST_ORGANS = 2
 #: What ends with this share at so many faces was drawn as a box.
 BOX_SHARE, BOX_FACES = 0.9, 5
@@ -44,7 +44,8 @@ def with_ends(segmentation: Segmentation) -> Segmentation:
         touching = [name for name in judged if _end(segmentation, name, axis, end) == outermost]
         if len(touching) < LEAST_ORGANS or outermost in (0, shape[axis]):
             continue
-        if sum(_is_cut_flat(segmentation, name, axis, end) for name in touching) >= LEAST_ORGANS:
+        flat = {name for name in touching if _is_cut_flat(segmentation, name, axis, end)}
+        if len({"lung" if name.startswith("lung") else name for name in flat}) >= LEAST_ORGANS:
             ends[axis, end] = outermost
     start, stop = (tuple(ends[axis, end] for axis in range(3)) for end in (0, 1))
     share = 1.0
