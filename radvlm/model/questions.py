@@ -119,7 +119,7 @@ def understand(question: str, subjects: Subjects) -> Asked | None:
     sides = {"left", "right"} & held
     side = "".join(sides) if len(sides) == 1 else ""
     if len(named) > 1:
-        return None
+        return Asked("measure", (), side) if _is_measure(held) else None
     if named:
         return _of_finding(named[0], said, held, sides, side, subjects)
     if organ:

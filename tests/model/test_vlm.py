@@ -550,7 +550,7 @@ def test_a_question_that_does_not_fit_is_one_clear_error(
     monkeypatch.setattr(tiny_model, "LONGEST_SECTION", 200)
     model = made.model(context=128)
     with pytest.raises(InputError, match="context"):
-        model.answer(volume, "why " * 120)
+        model.answer(volume, "why this hepatic cyst " * 40)
     model_output, _ = model.read(volume)
     assert model_output.drafts == () and len([w for w in model_output.warnings if "prose" in w.what]) == len(
         model.settings.sections
