@@ -151,7 +151,7 @@ class MonaiBundle:
         if (named | {0}) != set(range(count)) or count == 1:
             raise FileFormatError(
                 "channel_def of a bundle names the channels that its network gives",
-                f"{self.name}: the network gives {count}, {len(named)} are named ({', '.join(map(str, sorted(named)))})",
+                f"{self.name}: the network gives {count}, named are {', '.join(map(str, sorted(named)))}",
                 "Mend channel_def in configs/metadata.json",
             )
         shift = int(self._first_is_structure)

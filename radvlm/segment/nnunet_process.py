@@ -150,7 +150,7 @@ def load_numbers(file: Any, map_location: Any = None, **_: Any) -> Any:
 
 
 def require_finite(state: dict[str, Any], name: str) -> None:
-    """FileFormatError for weights that hold NaN or infinity: a network of them finds nothing, and says so of a patient."""
+    """FileFormatError for weights that hold NaN or infinity: a network of them would find nothing in any scan."""
     import torch
 
     for key, tensor in state.items():
