@@ -265,7 +265,12 @@ def test_what_thresholds_measure_is_asked_for_without_masks(tmp_path: Path, caps
     save_volume(tmp_path / "ct.nii.gz", scan)
     assert main(["measure", str(tmp_path / "ct.nii.gz")]) == 0
     told = capsys.readouterr()
-    assert "body_width" in told.out and "by thresholds" not in told.out and "nothing of organs" in told.err and "liver" not in told.out
+    assert (
+        "body_width" in told.out
+        and "by thresholds" not in told.out
+        and "nothing of organs" in told.err
+        and "liver" not in told.out
+    )
     for words in (["measure"], ["measure", str(tmp_path / "ct.nii.gz"), "--scheme", "btcv"]):
         assert main(words) == 2
         assert "masks" in capsys.readouterr().err
