@@ -39,10 +39,15 @@ MIN_SLABS, MIN_PATH_SHARE = 2, 0.6
 BODY_BEFORE_MM = 24.0
 #: Where blood is looked for, from the middle of the canal: sideways, and from here to there forward (mm).
 BLOOD_ASIDE_MM, BLOOD_BEFORE_MM = 45.0, (20.0, 85.0)
-#: Half axes, sideways and forward, of what a vertebral body may take up around its middle (mm).
-VERTEBRA_MM = (32.0, 28.0)
+#: Half axes, sideways and forward, around the middle of a vertebral body, in which its bone is looked for (mm).
+VERTEBRA_MM = (32.0, 34.0)
+#: The same for blocks of plain blood, which lie this far before the canal at least (mm).
+LARGEST_BODY_MM, BLOCKS_FROM_MM = (32.0, 28.0), 30.0
 #: What is attached to a vertebral body by less than twice this (mm) is none of it: a small vessel that touches it.
 ATTACHED_MM = 5.0
+#: Bone ends before this share of the half axis, else what touches it is as dense; a level is whole from this share of
+#: the largest area on; at least this share of the levels is.
+MAX_FORWARD, WHOLE_SHARE, MIN_WHOLE = 0.86, 0.6, 0.2
 #: Blood goes on from slice to slice, noise does not: slices are averaged over so many mm.
 ALONG_MM = 15.0
 #: Side of a block (mm); it is even when its voxels spread by at most this much (HU).
@@ -56,11 +61,15 @@ MIN_WIDTH_MM, MAX_VOXEL_MM = 200.0, 4.5
 COLUMN_EDGES_HU, CONTRAST_HU = (90.0, 115.0, 145.0, 185.0, 240.0, 310.0, 400.0), 100.0
 #: Area of an aorta or vena cava in the axial plane (mm2: 9 to 40 mm wide), its longest by its shortest axis, and the
 #: share of that ellipse that it fills.
-COLUMN_MM2, COLUMN_ROUND, COLUMN_FILL = (60.0, 1260.0), 2.0, 0.85
+COLUMN_MM2, COLUMN_ROUND, COLUMN_FILL = (60.0, 1260.0), 2.0, 0.78
 #: The middle of a column is this close to the middle of the canal sideways, its edge this close to the bone (mm).
 COLUMN_ASIDE_MM, COLUMN_GAP_MM = 32.0, 20.0
+#: Beyond this from the middle sideways its edge is this close to the bone (mm); a caudate lobe is not.
+COLUMN_BESIDE_MM, COLUMN_BESIDE_GAP_MM = 20.0, 10.0
 #: A column is as long as this share of the spine that is seen, or as this (mm), and at least the last (mm).
 COLUMN_SHARE, COLUMN_LONG_MM, COLUMN_SHORT_MM = 0.8, 120.0, 25.0
+#: One column is denser than another by at least this (HU).
+SAME_HU = 10.0
 #: Its density spreads by at most this share from slice to slice.
 COLUMN_SPREAD = 0.15
 
@@ -184,7 +193,7 @@ def blood_before_spine(coarse: np.ndarray, body: np.ndarray, spine: Spine, spaci
         return None
     if np.median([np.ptp(np.flatnonzero(body[:, :, k].any(axis=1))) for k in levels]) * spacing[0] < MIN_WIDTH_MM:
         return None
-    blocks = _brightest_blocks(along, before, spacing)
+    blocks = _brightest_blocks(along, before & _off_bodies(body, spine, spacing), spacing)
     values = [value for value, _ in blocks.values()]
     kept = [k for k, (value, _) in blocks.items() if PLAIN_HU[0] <= value <= PLAIN_HU[1]]
     if len(kept) < max(MIN_BLOOD_SLICES, len(levels) / 2) or np.percentile(values, 75) > PLAIN_HU[1]:
@@ -209,6 +218,19 @@ def _window(body: np.ndarray, spine: Spine, spacing: list[float]) -> np.ndarray:
     return window
 
 
+def _off_bodies(body: np.ndarray, spine: Spine, spacing: list[float]) -> np.ndarray:
+    """Where no vertebral body nor the psoas beside it can be, (I, J, K) bool."""
+    columns, rows = (np.arange(n) * s for n, s in zip(body.shape[:2], spacing, strict=False))
+    off = np.zeros(body.shape, bool)
+    for k in range(body.shape[2]):
+        at = spine.at(k)
+        if at is not None:
+            across = (columns[:, None] - at[0]) / LARGEST_BODY_MM[0]
+            forward = (rows[None, :] - at[1] - BODY_BEFORE_MM) / LARGEST_BODY_MM[1]
+            off[:, :, k] = (across**2 + forward**2 > 1) & (rows[None, :] >= at[1] + BLOCKS_FROM_MM)
+    return off
+
+
 def _vertebrae(coarse: np.ndarray, spine: Spine, spacing: list[float]) -> np.ndarray:
     """Vertebral bodies with what they enclose, (I, J, K) bool; small things that touch them are none of them."""
     from scipy import ndimage
@@ -216,32 +238,48 @@ def _vertebrae(coarse: np.ndarray, spine: Spine, spacing: list[float]) -> np.nda
     half = max(1, round(SLAB_MM / spacing[2] / 2))
     columns, rows = (np.arange(n) * s for n, s in zip(coarse.shape[:2], spacing, strict=False))
     found = np.zeros(coarse.shape, bool)
+    voxel_of: dict[int, tuple[int, int]] = {}
     for k in range(coarse.shape[2]):
         at = spine.at(k)
         if at is None:
             continue
+        voxel_of[k] = (round(at[0] / spacing[0]), round(at[1] / spacing[1]))
         across = (columns[:, None] - at[0]) / VERTEBRA_MM[0]
         forward = (rows[None, :] - at[1] - BODY_BEFORE_MM) / VERTEBRA_MM[1]
         share = (coarse[:, :, max(0, k - half) : k + half + 1] > BONE_HU).mean(axis=2)
         filled = ndimage.binary_fill_holes((share >= RING_SHARE) & (across**2 + forward**2 <= 1))
         depth = ndimage.distance_transform_edt(np.pad(filled, 1), sampling=spacing[:2])[1:-1, 1:-1]
-        core = depth > ATTACHED_MM
-        if core.any():
-            reach = ATTACHED_MM + max(spacing[:2]) / 2
-            found[:, :, k] = filled & (ndimage.distance_transform_edt(~core, sampling=spacing[:2]) <= reach)
+        cores, count = ndimage.label(depth > ATTACHED_MM)  # a large vessel that touches bone has one of its own
+        if not count:
+            continue
+        core = cores == 1 + int(np.bincount(cores.ravel())[1:].argmax())
+        reach = ATTACHED_MM + max(spacing[:2]) / 2
+        level = filled & (ndimage.distance_transform_edt(~core, sampling=spacing[:2]) <= reach)
+        if forward[0, level.any(axis=0)].max() < MAX_FORWARD:
+            found[:, :, k] = level
+    areas = found.sum(axis=(0, 1))
+    whole = [k for k in np.flatnonzero(areas) if areas[k] >= WHOLE_SHARE * areas.max()]
+    if len(whole) < MIN_WHOLE * len(voxel_of):
+        return np.zeros(coarse.shape, bool)
+    # Where bone is too thin to close around a body, or something dense touches it, it is where most levels have it.
+    home = voxel_of[whole[0]]
+    moved = [np.roll(found[:, :, k], np.subtract(home, voxel_of[k]), axis=(0, 1)) for k in whole]
+    usual = np.mean(moved, axis=0) >= 0.5
+    for k, voxel in voxel_of.items():
+        found[:, :, k] |= np.roll(usual, np.subtract(voxel, home), axis=(0, 1))
     return found
 
 
 def _column(
     along: np.ndarray, before: np.ndarray, bone: np.ndarray, spine: Spine, spacing: list[float]
 ) -> np.ndarray | None:
-    """The longest bright column that runs before the spine as an aorta does, (I, J, K) bool; or None."""
+    """The densest column that runs before the spine as an aorta does, (I, J, K) bool; or None."""
     from scipy import ndimage
 
     levels = [k for k in range(along.shape[2]) if spine.at(k) is not None]
     seen_mm = len(levels) * spacing[2]
     needed = max(COLUMN_SHORT_MM, min(COLUMN_SHARE * seen_mm, COLUMN_LONG_MM))
-    best, longest = None, 0
+    best, densest = None, 0.0
     for edge in COLUMN_EDGES_HU:
         bright = (along >= edge) & before
         if not bright.any():
@@ -254,13 +292,14 @@ def _column(
         labels, count = ndimage.label(round_ones)
         for label, box in enumerate(ndimage.find_objects(labels, count), 1):
             slices = box[2].stop - box[2].start
-            if slices <= longest or slices * spacing[2] < needed or slices < MIN_BLOOD_SLICES:
+            if slices * spacing[2] < needed or slices < MIN_BLOOD_SLICES:
                 continue
             piece = labels[box] == label
-            if _is_even(along[box], piece):
+            median = float(np.median(along[box][piece]))
+            if median > densest + SAME_HU and _is_even(along[box], piece):
                 mask = np.zeros(along.shape, bool)
-                mask[box] = piece
-                best, longest = mask, slices
+                mask[box] = piece & (along[box] >= median - EVEN_HU)
+                best, densest = mask, median
     return best
 
 
@@ -274,13 +313,15 @@ def _round_pieces(bright: np.ndarray, bone: np.ndarray, middle_mm: float, spacin
     for label in range(1, count + 1):
         where = labels == label
         area = float(where.sum()) * spacing[0] * spacing[1]
-        if not COLUMN_MM2[0] <= area <= COLUMN_MM2[1] or away[where].min() > COLUMN_GAP_MM:
+        if not COLUMN_MM2[0] <= area <= COLUMN_MM2[1]:
             continue
         points = np.argwhere(where) * spacing[:2]
         spread = np.cov(points.T, bias=True) + np.diag(np.square(spacing[:2])) / 12
         small, large = np.sqrt(np.linalg.eigvalsh(spread))
         fills = area / (4 * np.pi * small * large)  # of the ellipse of the same second moments
-        near = abs(points[:, 0].mean() - middle_mm) <= COLUMN_ASIDE_MM
+        aside = abs(points[:, 0].mean() - middle_mm)
+        gap = COLUMN_GAP_MM if aside <= COLUMN_BESIDE_MM else COLUMN_BESIDE_GAP_MM
+        near = aside <= COLUMN_ASIDE_MM and away[where].min() <= gap
         if near and large <= COLUMN_ROUND * small and fills >= COLUMN_FILL:
             kept |= where
     return kept
@@ -294,9 +335,11 @@ def _is_even(along: np.ndarray, piece: np.ndarray) -> bool:
     values = [along[:, :, k][core[:, :, k]] for k in range(piece.shape[2]) if core[:, :, k].any()]
     if len(values) < 0.8 * piece.shape[2]:
         return False
-    means = np.array([v.mean() for v in values])
-    spread = float(np.median([v.std() for v in values]))
-    return bool(np.median(means) >= CONTRAST_HU and spread <= EVEN_HU and means.std() <= COLUMN_SPREAD * means.mean())
+    middles = np.array([np.median(v) for v in values])  # calcium in the wall is no unevenness of the blood
+    spread = float(np.median([np.subtract(*np.percentile(v, (75, 25))) / 1.35 for v in values]))
+    return bool(
+        np.median(middles) >= CONTRAST_HU and spread <= EVEN_HU and middles.std() <= COLUMN_SPREAD * middles.mean()
+    )
 
 
 def canal_mask(shape: tuple[int, int, int], spine: Spine, spacing: list[float]) -> np.ndarray:
