@@ -9,7 +9,7 @@ from radvlm.compose.focus_sentences import impression_text as foci_text
 from radvlm.compose.focus_sentences import is_focus
 from radvlm.compose.lesions import cited, impression_text, is_unmeasured, lesion_groups, unmeasured_text
 from radvlm.compose.model_sentences import headlines, is_model, pertinent_absences
-from radvlm.compose.referents import further_text, headline_words, no_finding_text
+from radvlm.compose.referents import further_text, headline_words, no_finding_text, waits_for_patient
 from radvlm.compose.template import no_lesions, quantity_text
 from radvlm.types.anatomy import DISSECTION, NOT_OF_THE_BODY, ancestry, is_lesion_kind, structure
 from radvlm.types.finding import Assessment, Citable, Finding, Source, Status
@@ -197,15 +197,26 @@ def _nothing_abnormal(findings: Sequence[Finding], is_unseen: bool) -> list[Sent
 
 def _measured_only(findings: Sequence[Finding]) -> list[Sentence]:
     """``No finding was made in what was measured: the stomach.`` Of organs of which no rule says anything; nothing
-    where the report describes more than organs, such as calcium in a wall."""
+    where the report describes more than organs, such as calcium in a wall. What only waits for the age, sex or size of
+    the patient is said to: ``Size of the pancreas was not assessed (the age of the patient is not known).``"""
     seen = (Status.PRESENT, Status.INDETERMINATE)
     if any(f.status in seen and f.kind != "organ" and f.section not in NOT_OF_THE_BODY for f in findings):
         return []
     organs = [f for f in findings if f.kind == "organ" and f.status is Status.PRESENT]
     organs = [f for f in organs if all(a.status is Status.ABSENT for a in f.assessments)]
-    sites = {f.site for f in organs}
-    tops = [f for f in organs if not sites & set(ancestry(f.site)[1:])]
-    return [Sentence(no_finding_text(tops), "impression", tuple(tops))] if tops else []
+    waiting: dict[str, list[Finding]] = {}
+    for finding in findings:
+        if waits_for_patient(finding) and finding.category:
+            waiting.setdefault(finding.reason, []).append(finding)
+    unjudged = {f.site for held in waiting.values() for f in held}
+    sites = {f.site for f in organs} - unjudged
+    tops = [f for f in organs if f.site in sites and not sites & set(ancestry(f.site)[1:])]
+    told = [Sentence(no_finding_text(tops), "impression", tuple(tops))] if tops else []
+    for reason, held in waiting.items():
+        words = joined(list(dict.fromkeys(f.category for f in held)))
+        text = f"{capital(words)} {_was(words)} not assessed ({reason})."
+        told.append(Sentence(text, "impression", tuple(held)))
+    return told
 
 
 def _denied(findings: Sequence[Finding]) -> list[Sentence]:

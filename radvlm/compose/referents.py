@@ -101,6 +101,16 @@ def no_finding_text(organs: Sequence[Citable]) -> str:
 NO_FINDING = "No finding was made in what was measured"
 
 
+#: Ends of the reasons of judgements for which something of the patient is missing, and nothing else.
+_OF_PATIENT = (" of the patient is not known", " of the patient are not known")
+
+
+def waits_for_patient(finding: Finding) -> bool:
+    """Whether what was measured is not judged only because the age, sex or size of the patient is not known."""
+    is_number = finding.status is Status.NOT_ASSESSED and bool(finding.measurements)
+    return is_number and finding.source is Source.MASKS and finding.reason.endswith(_OF_PATIENT)
+
+
 #: More organs than these are "the segmented structures" where nothing was found in them.
 MOST_NAMED = 8
 

@@ -55,6 +55,8 @@ KIDNEYS = ("kidney_right", "kidney_left")
 _WITHOUT_SENTENCE = ("body", "cavity", "tissue")
 #: What a judgement waits for although the number is known; a quiet rule is listed for these alone.
 _WAITS_FOR = ("the age of the patient is not known", "the sex of the patient is not known")
+#: Begins the reason where a patient is of another age than the people of a rule.
+_OTHER_AGE = "the rule is for patients "
 #: A muscle index is printed and judged to 0.1 cm2/m2 (in mm2/m2).
 _INDEX_STEP = "10"
 
@@ -131,9 +133,9 @@ def unmet_condition(rule: Rule, case: Case, records: tuple[Record, ...]) -> str 
         if patient.age_years is None:
             return "the age of the patient is not known"
         if when.min_age_years is not None and patient.age_years < when.min_age_years:
-            return f"the rule is for patients of at least {when.min_age_years:g} years"
+            return f"{_OTHER_AGE}of at least {when.min_age_years:g} years"
         if when.below_age_years is not None and patient.age_years >= when.below_age_years:
-            return f"the rule is for patients below {when.below_age_years:g} years"
+            return f"{_OTHER_AGE}below {when.below_age_years:g} years"
     if when.max_voxel_mm is not None and max(case.measurements.geometry.spacing_mm) > when.max_voxel_mm + 1e-3:
         return f"a voxel is longer than {when.max_voxel_mm:g} mm"
     if when.sex_known and patient.sex is None:
@@ -426,7 +428,9 @@ def apply_structure_rule(rule: Rule, case: Case, name: str) -> Outcome:
     """Apply to one whole structure."""
     outcome = _of_structure(rule, case, name)
     if rule.quiet and isinstance(outcome, Finding):
-        return outcome if outcome.measurements and outcome.reason in _WAITS_FOR else None
+        # of tissue no sentence tells the number, so that it stands with the reason
+        untold = structure(name).kind in _WITHOUT_SENTENCE and outcome.reason.startswith(_OTHER_AGE)
+        return outcome if outcome.measurements and (outcome.reason in _WAITS_FOR or untold) else None
     return outcome
 
 

@@ -57,7 +57,7 @@ from radvlm.types.scan_measurements import (
 )
 from radvlm.types.study import Patient, Study
 from radvlm.types.urgency import REFERENCE_SIZE_MM, REFERENCE_VOLUME_ML, Urgency, importance
-from radvlm.wording.numbers import volume_text
+from radvlm.wording.numbers import as_printed, volume_text
 from radvlm.wording.vocabulary import noun
 
 _LESION_KINDS = ("lesion", "fluid")
@@ -68,6 +68,8 @@ _GAS_MOST_HU = -100.0
 #: Volume of a ball of 6 mm, the size below which a solid nodule asks for nothing (Fleischner Society 2017,
 #: doi 10.1148/radiol.2017161659).
 _SPECK_ML = 0.113
+#: Below this a patient is a child, whose usual amount of pericardial fluid is less.
+_ADULT_YEARS = 18.0
 #: Kind of the finding that says so where nothing in the scan could be judged.
 NOTHING_JUDGED = "abnormality"
 _NOTHING_TO_JUDGE = "no mask of a lesion was provided and no rule applies to the organs that were"
@@ -481,6 +483,7 @@ def _judge(case: Case) -> _Judgements:
                 if lesion.structure in rule.structures:
                     said = (rule.id, apply_lesion_rule(rule, case, lesion))
                     outcomes.setdefault(lesion.region.id, []).append(said)
+    _without_grade_of_little(case, outcomes)
     judged = _Judgements()
     for region_id, results in outcomes.items():
         judged.add(region_id, _without_alternatives(case.rules, results))
@@ -498,6 +501,27 @@ def _judge(case: Case) -> _Judgements:
             loss = replace(loss, importance=0.0)
         judged.add(record.region.id, [loss])
     return judged
+
+
+def _without_grade_of_little(case: Case, outcomes: dict[str, list[tuple[str, Outcome]]]) -> None:
+    """Takes the grade by width from pericardial fluid that is no more than the usual amount of an adult.
+
+    The grades are for fluid around the heart; so little fluid is wide in one pocket only.
+    """
+    name, age = "pericardial_effusion", case.patient.age_years
+    record = case.measurements.structure(name)
+    volume = None if record is None else record.measurement("volume")
+    limit = next((r.classes[0].up_to for r in case.rules.rules if r.id == "pericardial_volume" and r.classes), None)
+    if record is None or volume is None or limit is None or record.cut_by or (age is not None and age < _ADULT_YEARS):
+        return
+    if as_printed(volume) <= limit:
+        reason = f"the grades are for fluid around the heart, and {limit:g} mL or less may lie in one pocket"
+        outcomes[name] = [
+            (i, unassessed(o.kind, name, o.section, "width class of pericardial fluid", reason))
+            if isinstance(o, Assessment) and i == "pericardial_width"
+            else (i, o)
+            for i, o in outcomes.get(name, [])
+        ]
 
 
 def _without_alternatives(rules: Rules, results: list[tuple[str, Outcome]]) -> list[Assessment | Finding]:

@@ -12,6 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from radvlm.quantify.vessel import MAX_RATIO, METHOD, STEP_MM, Section, vessel_sections
+from radvlm.quantify.vessel_ball import vessel_depths, wider_ball
 from radvlm.quantify.vessel_parts import aorta_part_sections
 from radvlm.types.anatomy import AORTIC_LUMENS, structure
 from radvlm.types.measurement import AORTA_PARTS, Measurement, Omission
@@ -65,15 +66,16 @@ def _numbers(segmentation: Segmentation) -> tuple[list[Measurement], list[Omissi
     round_ones = [s for s in sections if s.largest_mm <= MAX_RATIO * s.smallest_mm]
     widest = max((s for s in round_ones if id(s) in dissected), key=_width, default=None)
     overall = max(round_ones, key=_width, default=None)
-    if widest is None:
+    near = [n for n, s in enumerate(sections) if id(s) in dissected]
+    own = None if widest is None else _or_ball(both, sections, near, _diameter("diameter", widest))
+    if own is None:
         missing.append(Omission("diameter", FALSE_LUMEN, "no section of both lumens is round enough to be a diameter"))
     else:
-        numbers.append(Measurement("diameter", widest.largest_mm, METHOD, widest.voxel_mm, FALSE_LUMEN, widest.ends_mm))
-    if overall is not None and overall is not widest:
-        number = Measurement(
-            "whole_diameter", overall.largest_mm, METHOD, overall.voxel_mm, FALSE_LUMEN, overall.ends_mm
-        )
-        numbers.append(number)
+        numbers.append(own)
+    if overall is not None:
+        number = _or_ball(both, sections, range(len(sections)), _diameter("whole_diameter", overall))
+        if own is None or number.value > own.value:
+            numbers.append(number)
     held, reasons = aorta_part_sections(both, cuts)
     for part in AORTA_PARTS:
         if held[part]:
@@ -81,6 +83,16 @@ def _numbers(segmentation: Segmentation) -> tuple[list[Measurement], list[Omissi
         else:
             missing.append(Omission(f"{part}_length", FALSE_LUMEN, reasons.get(part, NOT_IMAGED)))
     return numbers, missing
+
+
+def _diameter(quantity: str, section: Section) -> Measurement:
+    return Measurement(quantity, section.largest_mm, METHOD, section.voxel_mm, FALSE_LUMEN, section.ends_mm)
+
+
+def _or_ball(both: Segmentation, sections: Sequence[Section], near: Sequence[int], found: Measurement) -> Measurement:
+    """The diameter, or that of the largest ball in both lumens near some sections where it is wider than those."""
+    ball = wider_ball(both, "aorta", vessel_depths(both, "aorta", sections), near, found)
+    return found if ball is None else replace(ball, region_id=FALSE_LUMEN)
 
 
 def _ends_of_pieces(segmentation: Segmentation) -> tuple[tuple[float, float, float], ...]:

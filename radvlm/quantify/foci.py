@@ -5,7 +5,8 @@ a dense or gaseous region must lie in the organ, not reach into it from bone, lu
 such a thing (stones, calcifications, cysts, tumors, devices) are left out. What they find is a hint of low certainty.
 
 Limits. Dense: 130 HU, the limit of calcium scores (Agatston AS, J Am Coll Cardiol 1990;15:827), on plain scans only.
-Gas: -250 HU, beyond fat (-120 HU) and half of a voxel of tissue. Low areas: 35 HU below the tissue of the organ, beyond
+Gas: -250 HU, beyond fat (-120 HU) and a quarter of a voxel of air, and somewhere -400 HU; not along the
+edge of an organ, where a voxel holds a part of lung or bowel. Low areas: 35 HU below the tissue of the organ, beyond
 the perfusion differences of a healthy liver, and 10 mL. Pancreas against spleen: ratio 0.7 or less and 15 HU lower on a
 plain scan, as in fatty replacement (the pancreatic index). Error rates: docs/measurements.md.
 """
@@ -36,6 +37,10 @@ DENSE_HU, DENSE_SD = 130.0, 6.0
 DENSE_IN = ("kidney_right", "kidney_left", "liver", "spleen", "pancreas", "gallbladder")
 #: Gas: limit in HU, and how many standard deviations of the organ below its median at least.
 GAS_HU, GAS_SD = -250.0, 6.0
+#: HU that gas reaches somewhere: nearly half of a voxel. Voxels at an edge that hold a part of lung are above it.
+GAS_PEAK_HU = -400.0
+#: Depth (mm) below the edge of its organ that gas reaches; what is nearer all over is the edge to lung or bowel.
+GAS_DEPTH_MM = 3.0
 PORTAL_VEINS = ("portal_vein", "portal_vein_and_splenic_vein", "superior_mesenteric_vein")
 GAS_IN = ("liver", "spleen", "kidney_right", "kidney_left", "pancreas", *PORTAL_VEINS)
 #: A region must lie in its organ with this share, else it reaches into the mask from elsewhere.
@@ -184,6 +189,8 @@ def _is_region(
         return False
     if is_dense and float(values.mean()) < SURELY_DENSE_HU and _compactness(numbered, region, segmentation) < COMPACT:
         return False
+    if not is_dense and float(values.min()) > GAS_PEAK_HU:
+        return False
     around, _ = components(_beyond(limit, median)(hu[near.slices]))
     seed = np.argwhere(numbered[region.box.slices] == region.value)[0]
     at = tuple(int(s) + a - b for s, a, b in zip(seed, placed.start, near.start, strict=True))
@@ -191,7 +198,19 @@ def _is_region(
     own = segmentation.mask_in_box(name, near)
     if name in PORTAL_VEINS and "liver" in segmentation.places:
         own = own | segmentation.mask_in_box("liver", near)
-    return float(np.count_nonzero(whole & own)) >= WITHIN * float(np.count_nonzero(whole))
+    if float(np.count_nonzero(whole & own)) < WITHIN * float(np.count_nonzero(whole)):
+        return False
+    return is_dense or name in PORTAL_VEINS or _is_deep(whole & own, own, segmentation.geometry.spacing_mm)
+
+
+def _is_deep(region: np.ndarray, organ: np.ndarray, spacing_mm: tuple[float, float, float]) -> bool:
+    """Whether a region reaches below the outermost voxels of its organ and below ``GAS_DEPTH_MM``; both in one box."""
+    from scipy.ndimage import binary_erosion, distance_transform_edt
+
+    if organ.all():
+        return True
+    below = binary_erosion(organ, border_value=1) & (distance_transform_edt(organ, sampling=spacing_mm) > GAS_DEPTH_MM)
+    return bool((region & below).any())
 
 
 def _compactness(numbered: np.ndarray, region: Component, segmentation: Segmentation) -> float:

@@ -12,7 +12,7 @@ import contextlib
 import hashlib
 import json
 import os
-import shutil
+import re
 import time
 import zipfile
 import zlib
@@ -116,15 +116,42 @@ class MaskCache:
         return found
 
     def tidy(self) -> None:
-        """Remove what killed runs left, and entries that were not used for ``KEPT_DAYS``."""
+        """Remove what killed runs left, and entries that were not used for ``KEPT_DAYS``.
+
+        Only what bears the names and the content of an entry is touched, whatever else lies in the folder.
+        """
         oldest = time.time() - KEPT_DAYS * 86400
         with contextlib.suppress(OSError):
             for place in list(self.folder.iterdir()):
+                name = place.name[1:].split(".")[0] if place.name.startswith(".") else place.name
+                if not re.fullmatch("[0-9a-f]{40}", name) or place.is_symlink():
+                    continue
                 if place.name.startswith("."):
-                    name = place.name[1:].split(".")[0]
                     remove_abandoned(self.folder / name)
-                elif (place / _ABOUT).is_file() and place.stat().st_mtime < oldest:
-                    shutil.rmtree(place, ignore_errors=True)
+                elif place.stat().st_mtime < oldest and _is_entry(place):
+                    _remove_entry(place)
 
     def _place(self, scan: str, identity: str) -> Path:
-        return self.folder / hashlib.sha256(f"{_FORM}\n{scan}\n{identity}".encode()).hexdigest()[:40]
+        return self.folder / _name_of(f"{_FORM}\n{scan}\n{identity}")
+
+
+def _is_entry(place: Path) -> bool:
+    """Whether a folder is an entry of this cache, by what its own file says."""
+    try:
+        about = json.loads((place / _ABOUT).read_text(encoding="utf-8"))
+        key = f"{about['form']}\n{about['scan']}\n{about['identity']}"
+        return str(about["form"]).startswith("masks ") and _name_of(key) == place.name
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _remove_entry(place: Path) -> None:
+    """Remove the files of an entry and its folder, which stays where there is more in it."""
+    with contextlib.suppress(OSError):
+        for name in (_LAYERS, _ABOUT):
+            (place / name).unlink(missing_ok=True)
+        place.rmdir()
+
+
+def _name_of(key: str) -> str:
+    return hashlib.sha256(key.encode()).hexdigest()[:40]

@@ -9,14 +9,20 @@ is refused, with what it needs named; with ``run_model_code`` its network may be
 
 from __future__ import annotations
 
+import contextlib
+import inspect
+import socket
+import threading
 import time
+import urllib.request
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 
@@ -221,10 +227,9 @@ class MonaiBundle:
         if not self.options.run_model_code:
             strange = [f"{key}: {value}" for key, value in words.items() if key != "_target_" and not _is_plain(value)]
             target = str(words["_target_"])
-            known = target.startswith("monai.networks.nets.") or ("." not in target and target in _nets())
-            if strange or not known:
+            if strange or _network_class(target) is None:
                 raise InputError(
-                    "the network of a bundle is one of monai.networks.nets with plain arguments",
+                    "the network of a bundle is a class of monai.networks.nets with plain arguments",
                     f"{self.name}: {', '.join(strange) or target}"[:200],
                     _TRUST,
                 )
@@ -247,15 +252,31 @@ class MonaiBundle:
             parser = ConfigParser(dict(self.config))
             net = parser.get_parsed_content("network_def" if "network_def" in self.config else "network")
         else:
-            target = str(words["_target_"])
-            home, _, name = target.rpartition(".")
-            made = getattr(import_module(home or "monai.networks.nets"), name)
-            try:
-                net = made(**{key: value for key, value in words.items() if not key.startswith("_")})
-            except (TypeError, ValueError) as error:
-                raise FileFormatError("a network takes the arguments of its bundle", f"{name}: {error}") from error
+            net = self._built(words)
         net.load_state_dict(self._state(net))
         return net
+
+    def _built(self, words: Mapping[str, Any]) -> Any:
+        """A network of MONAI with random weights: what it would fetch or read while it is made is refused."""
+        made = _network_class(str(words["_target_"]))
+        if made is None:  # ``_network_words`` has refused it
+            raise self._refused(f"the network {words['_target_']}")
+        arguments = {key: value for key, value in words.items() if not key.startswith("_")}
+        if "pretrained" in inspect.signature(made).parameters:
+            arguments.setdefault("pretrained", False)
+        try:
+            with _nothing_fetched():
+                return made(**arguments)
+        except _FetchedError as error:
+            raise InputError(
+                "the network of a bundle is made without fetching or reading other weights",
+                f"{self.name}: {made.__name__} asks for {error}",
+                "Its own weights are all it needs: leave pretrained out of its arguments",
+            ) from error
+        except Exception as error:
+            raise FileFormatError(
+                "a network takes the arguments of its bundle", f"{made.__name__}: {_short_text(error)}"
+            ) from error
 
     def _state(self, net: Any) -> dict[str, Any]:
         import torch
@@ -377,8 +398,59 @@ def _short(target: Any) -> str:
     return str(target).rpartition(".")[2]
 
 
-def _nets() -> set[str]:
-    return set(vars(import_module("monai.networks.nets")))
+def _network_class(target: str) -> type | None:
+    """The network that a bundle names: a class defined in monai.networks.nets, None for all else."""
+    from torch import nn
+
+    home, _, name = target.rpartition(".")
+    nets = "monai.networks.nets"
+    if home not in ("", nets) and not home.startswith(f"{nets}."):
+        return None
+    try:
+        found = vars(import_module(home or nets)).get(name)
+    except (ImportError, ValueError):
+        return None
+    if not isinstance(found, type) or not issubclass(found, nn.Module):
+        return None
+    return found if found.__module__.startswith(f"{nets}.") else None
+
+
+class _FetchedError(Exception):
+    """A network asked for something from outside while it was made."""
+
+
+@contextlib.contextmanager
+def _nothing_fetched() -> Iterator[None]:
+    """Inside the block this thread opens no connection and reads no weights."""
+    import torch
+
+    mine = threading.get_ident()
+
+    def closed(real: Any, what: str) -> Any:
+        def refuse(*args: Any, **words: Any) -> Any:
+            if threading.get_ident() != mine:
+                return real(*args, **words)
+            raise _FetchedError(what)
+
+        return refuse
+
+    doors = [
+        (socket.socket, "connect", "a connection"),
+        (socket, "getaddrinfo", "a connection"),
+        (urllib.request, "urlopen", "a download"),
+        (urllib.request.OpenerDirector, "open", "a download"),
+        (torch.hub, "download_url_to_file", "a download"),
+        (torch, "load", "other weights"),
+    ]
+    with contextlib.ExitStack() as stack:
+        for owner, name, what in doors:
+            stack.enter_context(mock.patch.object(owner, name, closed(getattr(owner, name), what)))
+        yield
+
+
+def _short_text(error: Exception) -> str:
+    """The first lines of an error without their breaks."""
+    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def _damaged(path: Path, error: Exception) -> FileFormatError:

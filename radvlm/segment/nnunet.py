@@ -26,6 +26,7 @@ from radvlm.segment.nnunet_process import (
     DATASET,
     PLANS,
     checkpoints,
+    configurations_of,
     nnunet_in_this_process,
     read_json,
     require_model_folder,
@@ -115,7 +116,7 @@ class NnunetModel:
 
     def _configuration(self, plans: dict[str, Any]) -> dict[str, Any]:
         name = self.folder.name.split("__")[-1]
-        return dict(dict(plans.get("configurations") or {}).get(name) or {})
+        return configurations_of(plans, self.folder).get(name, {})
 
     @property
     def _title(self) -> str:

@@ -17,6 +17,7 @@ import sys
 import warnings
 import zipfile
 from collections.abc import Iterator
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -27,8 +28,30 @@ from radvlm.files.atomic import sha256_of
 
 #: Names of environment and module variables that lead nnU-Net to its folders.
 _FOLDERS = ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
-#: Packages whose classes a plan may name.
-_PLAIN_PACKAGES = ("dynamic_network_architectures.", "torch.nn.")
+#: Networks that a plan may name, by the module of dynamic_network_architectures that holds them.
+_NETWORKS = {
+    "unet": ("PlainConvUNet", "ResidualEncoderUNet", "ResidualUNet"),
+    "primus": ("Primus", "PrimusS", "PrimusB", "PrimusM", "PrimusL"),
+}
+#: Parts of a network that a plan may name: layers of PyTorch, by the module of ``torch.nn.modules`` that holds them.
+_LAYERS = {
+    "conv": ("Conv1d", "Conv2d", "Conv3d", "ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d"),
+    "instancenorm": ("InstanceNorm1d", "InstanceNorm2d", "InstanceNorm3d"),
+    "batchnorm": ("BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "SyncBatchNorm"),
+    "normalization": ("GroupNorm", "LayerNorm", "RMSNorm"),
+    "dropout": ("Dropout", "Dropout1d", "Dropout2d", "Dropout3d", "AlphaDropout"),
+    "activation": (
+        *("ReLU", "ReLU6", "LeakyReLU", "PReLU", "ELU", "CELU", "SELU", "GELU", "SiLU", "Mish"),
+        *("Hardswish", "Softplus", "Tanh", "Sigmoid"),
+    ),
+    "pooling": ("AvgPool1d", "AvgPool2d", "AvgPool3d", "MaxPool1d", "MaxPool2d", "MaxPool3d"),
+    "linear": ("Identity", "Linear"),
+}
+_BLOCKS = {
+    "building_blocks.residual": ("BasicBlockD", "BottleneckD"),
+    "building_blocks.simple_conv_blocks": ("ConvDropoutNormReLU", "StackedConvBlocks"),
+    "building_blocks.patch_encode_decode": ("LayerNormNd",),
+}
 #: A checkpoint and the files beside its folder.
 CHECKPOINT, PLANS, DATASET = "checkpoint_final.pth", "plans.json", "dataset.json"
 _TRUST = "if you trust its maker, run_model_code=True"
@@ -179,23 +202,62 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def require_plain_plans(plans: dict[str, Any], folder: Path) -> None:
-    """FileFormatError when plans name classes that are not of PyTorch or nnU-Net's own networks."""
-    for name, plan in dict(plans.get("configurations") or {}).items():
-        network = plan.get("architecture") if isinstance(plan, dict) else None
-        if not isinstance(network, dict):
+    """FileFormatError when plans name anything but the networks and layers that are listed here, by their whole names.
+
+    nnU-Net finds what a plan names by any path through Python, ``torch.nn.functional.torch.hub.load`` too, so the
+    beginning of a name says nothing of what it is.
+    """
+    networks, parts = _plain_networks(), _plain_parts()
+    for name, plan in configurations_of(plans, folder).items():
+        network = plan.get("architecture")
+        if network is None:
             continue  # plans of nnU-Net 2.0 to 2.3 name no class
-        words = dict(network.get("arch_kwargs") or {})
-        asked = [
-            network.get("network_class_name"),
-            *(words.get(key) for key in network.get("_kw_requires_import") or ()),
-        ]
-        strange = [str(word) for word in asked if word is not None and not str(word).startswith(_PLAIN_PACKAGES)]
+        words = network.get("arch_kwargs") if isinstance(network, dict) else None
+        imported = network.get("_kw_requires_import") or [] if isinstance(network, dict) else None
+        if not isinstance(words, dict) or not isinstance(imported, list):
+            raise FileFormatError(
+                "the plans of an nnU-Net model give the arguments of its network",
+                f"{folder.name}, configuration {name}: {str(network)[:80]}",
+                "Fetch or copy it again",
+            )
+        asked = [words.get(key) if isinstance(key, str) else key for key in imported]
+        strange = [str(word) for word in asked if word is not None and str(word) not in parts]
+        if str(network.get("network_class_name")) not in networks:
+            strange.insert(0, str(network.get("network_class_name")))
         if strange:
             raise FileFormatError(
                 "the network of an nnU-Net model is one of dynamic_network_architectures and PyTorch",
                 f"{folder.name}, configuration {name}: {', '.join(strange)}",
                 _TRUST,
             )
+
+
+def configurations_of(plans: dict[str, Any], folder: Path) -> dict[str, dict[str, Any]]:
+    """The configurations of plans by name. FileFormatError where they are none."""
+    found = plans.get("configurations") or {}
+    if not isinstance(found, dict) or not all(isinstance(plan, dict) for plan in found.values()):
+        raise FileFormatError(
+            f"{PLANS} holds configurations by name", f"{folder.name}: {str(found)[:80]}", "Fetch or copy it again"
+        )
+    return found
+
+
+@cache
+def _plain_networks() -> frozenset[str]:
+    home = "dynamic_network_architectures.architectures"
+    return frozenset(f"{home}.{module}.{name}" for module, names in _NETWORKS.items() for name in names)
+
+
+@cache
+def _plain_parts() -> frozenset[str]:
+    layers = [
+        f"{home}.{name}"
+        for module, names in _LAYERS.items()
+        for home in ("torch.nn", f"torch.nn.modules.{module}")
+        for name in names
+    ]
+    blocks = [f"dynamic_network_architectures.{module}.{name}" for module, names in _BLOCKS.items() for name in names]
+    return frozenset([*layers, *blocks])
 
 
 def weights_digest(folders: list[Path]) -> str:

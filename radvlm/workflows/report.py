@@ -286,6 +286,9 @@ def examination(
         lines.append(("Date", study.study_date))
     if any(who):
         lines.append(("Patient", ", ".join(part for part in who if part)))
+    acquired = _acquisition(study)
+    if acquired:
+        lines.append(("Acquisition", acquired))
     lines.append(("Comparison", "Not provided."))
     lines.append(("Masks", _mask_words(segmentation)))
     lines += _certainties(segmentation)
@@ -300,6 +303,15 @@ def examination(
 def _title(study: Study) -> str:
     place = study.body_part.replace("_", " ").strip().lower()
     return f"CT {place}" if place and place not in ("partialbody", "wholebody", "ct") else "CT"
+
+
+def _acquisition(study: Study) -> str:
+    """``120 kVp; 97 s after the injection, by the header.``: what attenuation and phase depend on; "" where the header
+    says neither."""
+    told = [f"{study.kvp:g} kVp"] if study.kvp else []
+    if study.contrast_delay_s is not None:
+        told.append(f"{study.contrast_delay_s:.0f} s after the injection")
+    return f"{'; '.join(told)}, by the header." if told else ""
 
 
 def _how_to_get_masks() -> str:

@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 import hand_made
-from radvlm.compose import Style, compose_report, verify_sentence
+from radvlm.compose import Style, compose_report, verify_report, verify_sentence
+from radvlm.errors import VerificationError
 from radvlm.interpret import interpret
 from radvlm.report_reader.reading import read_report
 from radvlm.types.measurement import Measurement
@@ -225,3 +226,31 @@ def test_an_iliac_aneurysm_between_two_limits_of_repair_is_told_with_both(diamet
     words = "Aneurysmal left common iliac artery between the limits of repair of 3.5 cm (ACC/AHA) and 4.0 cm (ESVS)"
     assert any(s.text.startswith(words) for s in report.impression) is between
     assert any(s.text.startswith("Aneurysmal left common iliac artery") for s in report.impression)
+
+
+@pytest.mark.parametrize(
+    ("organs", "told"),
+    [
+        (("pancreas",), ["Size of the pancreas was not assessed (the age of the patient is not known)."]),
+        (
+            ("pancreas", "stomach"),
+            [
+                "No finding was made in what was measured: the stomach.",
+                "Size of the pancreas was not assessed (the age of the patient is not known).",
+            ],
+        ),
+    ],
+)
+def test_what_waits_for_the_age_is_not_told_to_hold_no_finding(organs, told) -> None:
+    findings = interpret(hand_made.numbers([hand_made.organ(n, 60) for n in organs]), patient=Patient())
+    report = compose_report(findings)
+    assert [s.text for s in report.impression][: len(told)] == told and "Volume 60 mL" in report.text
+    waiting = next(s for s in report.impression if s.text == told[-1])
+    for true, false in (("age", "sex"), ("was not assessed", "was assessed"), ("pancreas", "spleen")):
+        assert verify_sentence(replace(waiting, text=waiting.text.replace(true, false, 1))), false
+    pancreas = next(f for f in findings if f.kind == "organ" and f.site == "pancreas")
+    wrong = Sentence("No finding was made in what was measured: the pancreas.", "impression", (pancreas,))
+    with pytest.raises(VerificationError, match="nothing was found"):
+        verify_report(replace(report, sentences=(*report.sentences, wrong)))
+    known = compose_report(interpret(hand_made.numbers([hand_made.organ("pancreas", 60)]), patient=ADULT))
+    assert known.impression[0].text == "No finding was made in what was measured: the pancreas."

@@ -366,6 +366,14 @@ def test_calipers_are_drawn_on_their_slice_only(opened: Opened) -> None:
     assert min(opened.pixel("axial", middle)) < 150
 
 
+def test_beside_the_viewer_no_table_is_cut(opened: Opened) -> None:
+    opened.tab.evaluate("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
+    widths = "[...document.querySelectorAll('.scroll')].map((e) => [e.scrollWidth, e.clientWidth])"
+    for wide in (1440, 1280):
+        opened.tab.set_viewport_size({"width": wide, "height": 900})
+        assert opened.tab.evaluate(widths) and all(held <= seen for held, seen in opened.tab.evaluate(widths))
+
+
 def test_magnified_view_keeps_the_voxel_under_the_mouse(opened: Opened) -> None:
     opened.choose(3)
     spot = opened.place("axial", (80, 50, 17))

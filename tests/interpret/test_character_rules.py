@@ -103,7 +103,7 @@ def test_the_value_stands_in_the_words_and_the_report_says_it() -> None:
         hand_made.organ("skeletal_muscle", 9000, area_l3=12000.0),
         hand_made.organ("kidney_left", 150, length=82.0),
     ]
-    found = interpret(hand_made.numbers(organs), patient=ADULT)
+    found = interpret(hand_made.numbers(organs), patient=dataclasses.replace(ADULT, age_years=35))
     by_kind = {f.kind: f for f in citable(found) if f.rule is not None and f.status is Status.PRESENT}
     assert by_kind["cardiothoracic_ratio"].category == "cardiothoracic ratio 0.53, above 0.5"
     assert by_kind["low_muscle_area"].category.startswith("area 120.0 cm2 at L3, below")
@@ -254,6 +254,22 @@ def test_a_muscle_index_is_compared_with_people_of_that_age(age, sex, index, low
     )
     assert f"index {index:.1f} cm2/m2" in said.category
     compose_report(interpret(numbers, patient=patient))
+
+
+@pytest.mark.parametrize(("age", "sex"), [(40, "M"), (60, "F"), (85, "M"), (17, "F")])
+def test_of_another_age_muscle_is_told_and_not_compared_with_young_donors(age, sex) -> None:
+    patient = dataclasses.replace(ADULT, age_years=age, sex=sex, height_cm=None)
+    muscle = hand_made.organ("skeletal_muscle", 9000, area_l3=8000.0, mean_hu_l3=20.0)
+    found = interpret(hand_made.numbers([muscle], phase="non-contrast"), patient=patient)
+    told = [f for f in citable(found) if f.kind in ("low_muscle_area", "low_muscle_attenuation")]
+    assert [f.status for f in told] == [Status.NOT_ASSESSED] * 2
+    text = compose_report(found).text
+    assert "skeletal muscle area at L3 (80.0 cm2)" in text and "skeletal muscle attenuation at L3 (20 HU)" in text
+    assert "donors" not in text and "healthy adults" not in text and "the rule is for patients" in text
+    young = interpret(
+        hand_made.numbers([muscle], phase="non-contrast"), patient=dataclasses.replace(patient, age_years=39.9)
+    )
+    assert [f.status for f in citable(young) if f.kind.startswith("low_muscle")] == [Status.PRESENT] * 2
 
 
 def test_without_age_a_muscle_index_waits_once() -> None:

@@ -338,6 +338,29 @@ def test_what_is_not_measured_says_why_where_its_organ_is_imaged() -> None:
         )
 
 
+@pytest.mark.parametrize(
+    ("ml", "age", "cut", "graded"),
+    [
+        (7.4, 63, (), False),
+        (50.4, 63, (), False),
+        (51, 63, (), True),
+        (7.4, None, (), False),
+        (7.4, 9, (), True),  # the usual amount is that of adults
+        (7.4, 63, ("inferior",), True),  # of the imaged part
+    ],
+)
+def test_a_usual_amount_of_pericardial_fluid_has_no_grade_by_width(
+    ml: float, age: float | None, cut: tuple[str, ...], graded: bool
+) -> None:
+    organ = hand_made.organ("pericardial_effusion", ml, 9, cut, thickness=24.0)
+    pocket = hand_made.lesion("pericardial_effusion", 1, 40, 24, 9, volume_ml=ml)
+    found = interpret(hand_made.numbers([organ], [pocket]), patient=replace(ADULT, age_years=age))
+    (fluid,) = [f for f in found if f.kind == "pericardial_effusion"]
+    assert any("by width" in a.category for a in fluid.assessments) is graded
+    open_ = [f.reason for f in found if f.kind == "pericardial_effusion_width" and f.status is Status.NOT_ASSESSED]
+    assert [("50 mL or less may lie in one pocket" in r) for r in open_] == ([] if graded else [True])
+
+
 def test_a_grid_too_coarse_for_heights_is_said_once() -> None:
     for reason, told in (("a voxel is longer than the loss", 1), ("the endplate was not found", 0)):
         levels = [

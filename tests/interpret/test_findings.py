@@ -442,7 +442,7 @@ def test_assessments_are_nested_in_what_they_judge() -> None:
         *(hand_made.organ(f"kidney_{side}", 150) for side in ("right", "left")),
     ]
     node = dataclasses.replace(hand_made.lesion("lymph_node", 1, 18, 12), station="para-aortic")
-    found = interpret(hand_made.numbers(organs, [node]), patient=ADULT)
+    found = interpret(hand_made.numbers(organs, [node]), patient=dataclasses.replace(ADULT, age_years=35))
     held = {(f.kind, f.site): {a.kind: a for a in f.assessments} for f in found if f.assessments}
     assert set(held) == {
         ("organ", "spleen"),

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.ndimage import binary_dilation, binary_erosion
 
 from radvlm import Patient, generate_report
 from radvlm.io import load_segmentation, load_volume
@@ -118,6 +119,21 @@ def test_gas_in_an_organ_or_the_portal_vein(levels):
     assert list(liver) == [("gas_focus", "liver")]
     vein = _found(levels, [(_ball((36, 62, 20), 4), -600), (_ball((36, 62, 34), 4), -600)])
     assert list(vein) == [("gas_focus", "portal_vein")] and vein["gas_focus", "portal_vein"].count == 2
+
+
+@pytest.mark.parametrize("value", [-320, -600])
+def test_a_part_of_lung_in_the_outermost_voxels_of_the_spleen_is_no_gas(value):
+    spleen = ORGANS["spleen"]
+    edge = spleen & ~binary_erosion(spleen) & (np.arange(SHAPE[2]) > 30)[None, None, :]
+    fluid = binary_dilation(spleen, iterations=4) & ~spleen
+    changes = [(fluid, 5), (edge, value)]
+    assert _found(VENOUS, changes, extra={"pleural_effusion_left": fluid}) == {}
+    within = _found(VENOUS, [*changes, (_ball((16, 34, 26), 4), -600)], extra={"pleural_effusion_left": fluid})
+    assert [(kind, name, f.count) for (kind, name), f in within.items()] == [("gas_focus", "spleen", 1)]
+
+
+def test_what_only_passes_the_limit_of_gas_is_fat_or_a_part_of_gas():
+    assert _found(VENOUS, [(_ball((60, 40, 20), 5), -320)]) == {}
 
 
 @pytest.mark.parametrize(("levels", "low"), [(PLAIN, 5), (VENOUS, 40)])

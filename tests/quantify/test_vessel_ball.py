@@ -12,6 +12,8 @@ import solids
 from radvlm.compose import compose_report
 from radvlm.interpret import interpret
 from radvlm.quantify import measure_scan
+from radvlm.quantify.dissection import with_dissection
+from radvlm.quantify.organ import measure_structure
 from radvlm.quantify.vessel import vessel_sections
 from radvlm.quantify.vessel_ball import vessel_depths, wider_ball
 from radvlm.quantify.vessel_parts import measure_parts
@@ -58,6 +60,26 @@ def test_a_large_sac_says_how_it_was_measured() -> None:
     assert number.points_mm[0][2] == pytest.approx(130, abs=4)
     assert any("descending_diameter of aorta" in d.what for d in numbers.decisions)
     assert "Aneurysmal descending thoracic aorta" in _text(numbers).split("IMPRESSION")[1]
+
+
+@pytest.mark.parametrize("reaches_sac", [True, False])
+def test_a_sac_of_both_lumens_of_a_dissection_is_measured_by_its_ball(reaches_sac: bool) -> None:
+    masks = _with_sac(70, 45)
+    aorta, geometry = masks.mask("aorta"), masks.geometry
+    k = np.argwhere(aorta)
+    behind = np.zeros(geometry.shape, bool)
+    low, high = (40, 220) if reaches_sac else (190, 236)
+    of_tube = aorta & (abs(np.arange(geometry.shape[2]) * 4 - (low + high) / 2) < (high - low) / 2)
+    behind[:, : int(np.median(k[:, 1])), :] = True
+    split = {"aorta_true_lumen": aorta & ~(behind & of_tube), "aorta_false_lumen": aorta & behind & of_tube}
+    both = solids.segmentation(split, geometry)
+    (record,) = with_dissection(both, (measure_structure(both, "aorta_false_lumen", None),))
+    told = {m.quantity: m for m in record.measurements}
+    sac = told["diameter" if reaches_sac else "whole_diameter"]
+    assert sac.value == pytest.approx(70, abs=2.5) and sac.method == VESSEL_BALL
+    assert sac.region_id == told["diameter"].region_id == record.region.structure
+    if not reaches_sac:
+        assert told["diameter"].value == pytest.approx(25, abs=4)
 
 
 def test_without_vertebrae_the_part_is_not_told() -> None:

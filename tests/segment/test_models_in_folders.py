@@ -17,6 +17,7 @@ from radvlm.io import load_volume
 from radvlm.segment.model_labels import model_scheme
 from radvlm.segment.monai_bundle import MonaiBundle
 from radvlm.segment.nnunet import NnunetModel, as_canonical, as_stored
+from radvlm.segment.nnunet_process import require_plain_plans
 from radvlm.segment.protocol import SegmentOptions
 from radvlm.types.geometry import Geometry
 from radvlm.types.volume import Volume
@@ -154,6 +155,50 @@ def test_nnunet_folders_that_do_not_fit(models: dict[str, Path], tmp_path: Path)
             (place / "dataset.json").write_text(json.dumps({**dataset, "channel_names": {"0": "CT", "1": "PET"}}))
         with pytest.raises((FileFormatError, InputError), match=expected):
             NnunetModel(str(place), options=ON_CPU).require()
+
+
+PLAIN_PLANS = {
+    "network_class_name": "dynamic_network_architectures.architectures.unet.ResidualEncoderUNet",
+    "arch_kwargs": {
+        "conv_op": "torch.nn.modules.conv.Conv3d",
+        "norm_op": "torch.nn.modules.instancenorm.InstanceNorm3d",
+        "dropout_op": None,
+        "nonlin": "torch.nn.LeakyReLU",
+        "features_per_stage": [32, 64],
+    },
+    "_kw_requires_import": ["conv_op", "norm_op", "dropout_op", "nonlin"],
+}
+
+
+def test_plans_name_listed_networks_and_layers_alone() -> None:
+    def require(**change: Any) -> None:
+        plans = {"configurations": {"3d_fullres": {"architecture": {**PLAIN_PLANS, **change}}, "2d": {}}}
+        require_plain_plans(plans, Path("model"))
+
+    def layer(name: Any) -> dict[str, Any]:
+        return {"arch_kwargs": {"conv_op": name}, "_kw_requires_import": ["conv_op"]}
+
+    require()
+    require(network_class_name="dynamic_network_architectures.architectures.unet.PlainConvUNet")
+    require(**layer("torch.nn.Conv2d"))
+    for change in (
+        {"network_class_name": "torch.nn.functional.torch.hub.load"},
+        {"network_class_name": "dynamic_network_architectures.architectures.unet.torch.hub.load"},
+        {"network_class_name": "torch.nn.Sequential"},
+        {"network_class_name": ["os.system"]},
+        {"network_class_name": None},
+        layer("torch.nn.modules.conv.torch.load"),
+        layer("torch.nn.init.kaiming_normal_"),
+        layer(["torch.nn.Conv2d"]),
+        {"arch_kwargs": ["conv_op"]},
+        {"_kw_requires_import": "conv_op"},
+        {"_kw_requires_import": [["conv_op"]]},
+    ):
+        with pytest.raises(FileFormatError):
+            require(**change)
+    for configurations in ([1, 2], "x", {"2d": [1]}):
+        with pytest.raises(FileFormatError, match="configurations by name"):
+            require_plain_plans({"configurations": configurations}, Path("model"))
 
 
 def test_regions_are_named_by_what_they_leave() -> None:
@@ -304,6 +349,40 @@ def test_bundles_that_bring_code_or_do_not_fit(tmp_path: Path) -> None:
     torch.save({"model": {"weight": torch.zeros(3)}}, other / "models" / "model.pt")
     with pytest.raises(FileFormatError, match="fit its network"):
         MonaiBundle(str(other), options=ON_CPU).segment(in_axes("RAS", (1.0, 1.0, 1.0)))
+
+
+@pytest.mark.slow
+def test_networks_of_bundles_are_classes_that_fetch_nothing(tmp_path: Path) -> None:
+    payload, out = tmp_path / "payload", tmp_path / "written"
+    payload.write_text("x")
+    for number, words in enumerate(
+        (
+            {"_target_": "monai.networks.nets.hovernet.download_url", "url": payload.as_uri(), "filepath": str(out)},
+            {"_target_": "monai.networks.nets.unet.torch.hub.load", "repo_or_dir": str(tmp_path)},
+            {"_target_": "monai.networks.nets.unet.nn.Conv3d"},
+            {"_target_": "monai.networks.nets.unet.warnings"},
+            {"_target_": "monai.networks.nets.nothing.Net"},
+            {"_target_": "monai.networks.nets"},
+            {"_target_": "optional_import", "module": "os"},
+            {"_target_": ["UNet"]},
+        )
+    ):
+        bundle = MonaiBundle(str(write_bundle(tmp_path / str(number), network_def=words)), options=ON_CPU)
+        with pytest.raises(InputError, match=r"class of monai\.networks\.nets"):
+            bundle.require()
+        with pytest.raises(InputError):
+            bundle._network()
+    assert not out.exists()
+    volume = in_axes("RAS", (1.0, 1.0, 1.0))
+    for name, words, expected in (
+        ("eff", {"_target_": "EfficientNetBN", "model_name": "efficientnet-b0"}, "fit its network"),  # not fetched
+        ("asks", {"_target_": "EfficientNetBN", "model_name": "efficientnet-b0", "pretrained": True}, "a download"),
+        ("dense", {"_target_": "DenseNet121", "spatial_dims": 2, "in_channels": 3, "out_channels": 2,
+                   "pretrained": True}, "asks for"),
+        ("strange", {"_target_": "Unet", "no_such": 1}, "takes the arguments"),
+    ):  # fmt: skip
+        with pytest.raises((FileFormatError, InputError), match=expected):
+            MonaiBundle(str(write_bundle(tmp_path / name, network_def=words)), options=ON_CPU).segment(volume)
 
 
 # -- commands -------------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from radvlm.types.geometry import Geometry
 from radvlm.types.study import Patient
 from radvlm.types.volume import Volume
 
-MM, SLICE_MM, SLICES = 2.0, 5.0, 18
+MM, SLICE_MM, SLICES = 3.0, 5.0, 14
 X, Y = np.meshgrid(np.arange(-170, 170, MM), np.arange(-120, 120, MM), indexing="ij")
 
 

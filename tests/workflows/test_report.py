@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from radvlm.phantom import Phantom, PhantomSpec, make_phantom
 from radvlm.types.anatomy import structure
 from radvlm.types.finding import Status, citable
 from radvlm.types.geometry import reorder_array
-from radvlm.workflows.report import ReportOptions
+from radvlm.types.study import Patient
+from radvlm.workflows.report import ReportOptions, examination
 from radvlm.workflows.saved_report import GeneratedReport
 
 
@@ -105,7 +107,7 @@ def test_without_masks_almost_everything_is_not_assessed(phantom: Phantom) -> No
     assert "not assessed" in report.text.lower()
     assert "unremarkable" not in report.text.lower() and "normal" not in report.text.lower()
     stated = {f.site for f in citable(report.findings) if f.status in (Status.PRESENT, Status.ABSENT) and f.site}
-    assert stated <= {"body", "lung"}
+    assert stated <= {"body", "lung", "body_fat", "blood_before_spine"}, "what thresholds alone show"
     assert any(f.status is Status.NOT_ASSESSED for f in report.findings)
 
 
@@ -206,3 +208,18 @@ def test_real_scans_are_reported_truthfully(ct: str, masks: str, real_data: Path
         assert report.measurements.phase is not None and report.measurements.phase.name == "non-contrast"
     for words in ("unremarkable liver", "no focal", "none"):
         assert words not in text.replace("comparison: none", "")
+
+
+@pytest.mark.parametrize(
+    ("kvp", "delay_s", "told"),
+    [
+        (120.0, 97.2, "120 kVp; 97 s after the injection, by the header."),
+        (80.0, None, "80 kVp, by the header."),
+        (None, 35.0, "35 s after the injection, by the header."),
+        (None, None, None),
+    ],
+)
+def test_the_head_says_tube_voltage_and_timing_of_the_header(phantom: Phantom, kvp, delay_s, told) -> None:
+    study = replace(phantom.volume.study, kvp=kvp, contrast_delay_s=delay_s)
+    head = dict(examination(replace(phantom.volume, study=study), phantom.segmentation, Patient()))
+    assert head.get("Acquisition") == told

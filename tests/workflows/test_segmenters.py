@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +16,7 @@ from radvlm import generate_report
 from radvlm.errors import FileFormatError, InputError, MissingPackageError
 from radvlm.phantom import Phantom, make_phantom
 from radvlm.phantom.spec import LesionSpec, PhantomSpec
+from radvlm.segment.mask_cache import MaskCache
 from radvlm.segment.merge import merged_masks
 from radvlm.segment.request import Request, parse_requests
 from radvlm.types.geometry import Geometry
@@ -177,6 +180,29 @@ def test_a_damaged_entry_is_made_anew(tmp_path: Path) -> None:
         one = Made("one", LIVER)
         assert segmented(SCAN, one, settings).voxel_count("liver") == 100
         assert "segment" in one.calls
+
+
+def test_tidying_a_cache_touches_nothing_of_others(tmp_path: Path) -> None:
+    cache = MaskCache(tmp_path)
+    cache.put("scan", "A 1.0", masks({"liver"}, liver=(slice(0, 2), slice(0, 2))))
+    (entry,) = tmp_path.iterdir()
+    (fresh := tmp_path / ("a" * 40)).mkdir()
+    others = []
+    for name in ("project", "b" * 40, ".mine", "c" * 40):
+        (tmp_path / name).mkdir()
+        about = entry / "about.json" if name == "c" * 40 else None
+        (tmp_path / name / "about.json").write_text(about.read_text() if about else '{"form": "masks 1"}')
+        (tmp_path / name / "data.txt").write_text("keep")
+        others.append(tmp_path / name / "data.txt")
+    old = time.time() - 40 * 86400
+    for place in (*tmp_path.iterdir(),):
+        if place != fresh:
+            os.utime(place, (old, old))
+    (entry / "notes.txt").write_text("keep")
+    os.utime(entry, (old, old))
+    cache.tidy()
+    assert all(path.is_file() and (path.parent / "about.json").is_file() for path in others) and fresh.is_dir()
+    assert [path.name for path in entry.iterdir()] == ["notes.txt"]
 
 
 def test_a_cache_that_cannot_be_written_is_told(tmp_path: Path) -> None:

@@ -36,6 +36,7 @@ from radvlm.compose.referents import (
     further_text,
     no_finding_text,
     subjects_of,
+    waits_for_patient,
 )
 from radvlm.compose.verify.claims import (
     Count,
@@ -258,6 +259,7 @@ def overlooked(sentence: Sentence, findings: Sequence[Finding]) -> str | None:
     if _finds_nothing(sentence):
         sites = {f.site for f in sentence.findings}
         seen = [f for f in findings if f.importance > 0 and sites & {f.site, *_parents(f.site)}]
+        seen += [f for f in findings if waits_for_patient(f) and f.site in sites]
         return f"it says that nothing was found beside {seen[0].id}" if seen else None
     if _points_to_findings(sentence):
         return None

@@ -598,9 +598,10 @@
       const [low, high] = [line.a[plane.n], line.b[plane.n]].sort((a, b) => a - b);
       const inside = line.slice !== null ? plane.n === 2 && line.slice === slice
         : Math.round(low) === slice && Math.round(high) === slice;
-      // a line through several slices is drawn dashed, as it projects, where it was asked for or is the only one
+      // a line through several slices is drawn dashed, as it projects, where it was asked for or is the only one, and
+      // before anything was chosen where it lies almost in the plane, such as the heights of vertebrae
       const through = line.slice === null && !inside && slice >= Math.round(low) && slice <= Math.round(high)
-        && (chosen || (state.caliper === null && state.main === line.region && alone(line)));
+        && (chosen || (state.caliper === null && alone(line) && (state.main === line.region || (state.main === null && flat(line, plane)))));
       if (!inside && !through) return;
       const ends = [line.a, line.b].map((p) => [xOf(plane, p[plane.h] + 0.5), yOf(plane, p[plane.v] + 0.5)]);
       const [[x1, y1], [x2, y2]] = ends, length = Math.hypot(x2 - x1, y2 - y1) || 1;
@@ -618,7 +619,7 @@
       context.lineWidth = chosen ? 2 : 1.4;
       context.stroke();
       context.setLineDash([]);
-      if (!strong) return;
+      if (!strong || (line.slice === null && !chosen && state.main === null)) return; // no labels: a spine has many
       const [lx, ly] = x2 > x1 ? [x2, y2] : [x1, y1];
       context.font = "600 12px system-ui, sans-serif";
       const wide = context.measureText(line.label).width + 8;
@@ -632,6 +633,10 @@
       context.textBaseline = "middle";
       context.fillText(line.label, x + 4, y + 8.5);
     });
+  }
+  function flat(line, plane) {
+    const across = [0, 1, 2].map((n) => Math.abs(line.a[n] - line.b[n]) * view.spacing[n]);
+    return across[plane.n] <= 0.3 * Math.hypot(...across);
   }
   function alone(line) { return page.calipers.every((other) => other === line || other.region !== line.region || other.slice === null); }
   function caption(plane, pixelsPerMm) {
