@@ -65,18 +65,23 @@ def run_classify(args: argparse.Namespace) -> None:
         return
     from radvlm.types.anatomy import structure
     from radvlm.types.finding import Status
+    from radvlm.types.finding_kinds import is_listed
     from radvlm.types.model_output import OUTSIDE_ITS_DOMAIN
 
+    for caution in dict.fromkeys(s.caution for s in scores if s.caution):
+        print(f"caution: {caution}")  # in the stream of the numbers, before them, so that no file holds them without it
+    unknown = {s.finding for s in scores if args.findings and s.finding == s.words and not is_listed(s.finding)}
     for score in sorted(scores, key=lambda s: -s.probability):
         where = structure(score.site).words if score.site else ""
         print(
-            f"{score.probability:5.2f}  {score.status:<13}  {score.words}{f' ({where})' if where else ''}"
-            f"{f'; {OUTSIDE_ITS_DOMAIN}' if score.status == Status.NOT_ASSESSED else ''}{_vote_words(score)}"
+            f"{score.probability:5.2f}  {score.status:<13}  {printable(score.words)}{f' ({where})' if where else ''}"
+            f"{f'; {OUTSIDE_ITS_DOMAIN}' if score.status == Status.NOT_ASSESSED else ''}"
+            f"{'; not a listed finding' if score.finding in unknown else ''}{_vote_words(score)}"
         )
+    if unknown:
+        print("note: of what is not a listed finding the number is the likeness of scan and text, of unknown error")
     if notice:
         print(f"note: {notice}", file=sys.stderr)
-    for caution in dict.fromkeys(s.caution for s in scores if s.caution):
-        print(f"caution: {caution}", file=sys.stderr)
 
 
 def _vote_words(score: Any) -> str:

@@ -14,6 +14,7 @@ ALIKE = 0.6
 EXIT_USAGE = 2
 _CHOICE = re.compile(r"^(?P<what>.*?):? ?invalid choice: (?P<word>.+?) \(choose from (?P<choices>.*)\)$", re.DOTALL)
 _NO_NUMBER = re.compile(r"invalid (?:float|int) value: ('[^']*')$")
+_NEEDED = "the following arguments are required: "
 _UNKNOWN = "unrecognized arguments: "
 
 
@@ -51,9 +52,19 @@ class CommandParser(argparse.ArgumentParser):
             what = choice["what"].removeprefix("argument ").strip() or "argument"
             word = choice["word"].strip("'\"")
             message = f"{what}: there is no {word!r}{_suggestion(word, choices)} (one of {', '.join(choices)})"
+        elif message.startswith(_NEEDED):
+            message += self._choices_of(message)
         else:
             message = _NO_NUMBER.sub(r"\1 is no number", message.removeprefix("argument "))
         self.exit(EXIT_USAGE, f"{self.prog}: error: {message}; see {self.prog} --help\n")
+
+    def _choices_of(self, message: str) -> str:
+        """`` (one of list, show)`` where the command or action that is missing is one of a few, "" elsewhere."""
+        named = message.removeprefix(_NEEDED).split(", ")
+        lists = [
+            a.choices for a in self._actions if a.nargs == argparse.PARSER and str(a.metavar) in named and a.choices
+        ]
+        return "".join(f" (one of {', '.join(map(str, choices))})" for choices in lists)
 
     def _options(self) -> Iterable[str]:
         return (option for action in self._actions for option in action.option_strings)

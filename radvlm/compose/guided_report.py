@@ -12,7 +12,7 @@ from typing import Any
 
 from radvlm.compose.check_drafts import MOST, Judged, place_drafts
 from radvlm.compose.merge_model import Reconciled, reconcile
-from radvlm.compose.report import examination_of, sentences_of, settled_report
+from radvlm.compose.report import examination_of, in_uk, sentences_of, settled_report
 from radvlm.compose.verify.whole_report import contradictions
 from radvlm.errors import VerificationError
 from radvlm.types.finding import Finding
@@ -21,7 +21,7 @@ from radvlm.types.model_record import DraftCounts, ModelRecord
 from radvlm.types.report import Replacement, Report, Sentence
 from radvlm.types.study import Study
 from radvlm.wording.sentences import split_sentences
-from radvlm.wording.spelling import to_uk, to_us
+from radvlm.wording.spelling import to_us
 from radvlm.wording.style import Style
 
 
@@ -95,12 +95,11 @@ def _report(
     head: tuple[tuple[str, str], ...],
     provenance: dict[str, Any],
 ) -> Report:
-    spelled = to_uk if style.spelling == "uk" else to_us
-    sentences = [replace(s, text=spelled(s.text)) for s in judged.sentences]
+    findings, sentences = joint.findings, [replace(s, text=to_us(s.text)) for s in judged.sentences]
+    if style.spelling == "uk":
+        findings, sentences = in_uk(findings, sentences)
     record = model_record(joint, judged, model_output)
-    return settled_report(
-        Report(joint.findings, tuple(sentences), head, tuple(judged.replacements), provenance, record)
-    )
+    return settled_report(Report(findings, tuple(sentences), head, tuple(judged.replacements), provenance, record))
 
 
 def model_record(joint: Reconciled, judged: Judged, model_output: ModelOutput) -> ModelRecord:

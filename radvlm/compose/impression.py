@@ -30,6 +30,10 @@ _NO_MASK = "no mask was provided"
 _DENIED = 4
 #: What only a model saw comes after every measured finding of at least this importance.
 _OF_DAYS = importance(Urgency.DAYS)
+#: By how much what is merely possible stands below the level of what is certain.
+_HEDGED = 0.5
+#: Foci of less, such as calcium in a wall, do not displace what was found to be within its limits.
+_INCIDENTAL = importance(Urgency.INCIDENTAL)
 #: What asks for this much is written out however much else there is.
 _URGENT = importance(Urgency.HOURS)
 
@@ -55,6 +59,7 @@ def impression(findings: Sequence[Finding], style: Style) -> list[Sentence]:
         if not is_lesion_kind(finding.kind):  # what is judged of a lesion is said with it
             said = [s for s in (finding, *finding.assessments) if s.importance > 0]
             items += [(s.importance, _headline(s, finding, findings, style)) for s in said]
+    items = [(_weight(n, sentence), sentence) for n, sentence in items]
     items.sort(key=lambda item: -item[0])
     items = _one_each(items)
     unseen = [f for f in findings if f.kind == "abnormality" and f.category == "organs and lesions"]
@@ -74,10 +79,23 @@ def impression(findings: Sequence[Finding], style: Style) -> list[Sentence]:
         further = [_further(told)] if told else []
     left_out = {id(s) for s in cut}
     kept = [s for _, _, s in sorted(both, key=lambda item: -item[1]) if id(s) not in left_out]
-    if kept:
-        return [*kept, *limits, *further]
-    chosen = [*limits, *pertinent_absences(everything), *_nothing_abnormal(findings, bool(unseen))]
+    if kept and not all(is_focus(s.findings[0]) and n < _INCIDENTAL for _, n, s in both):
+        room = style.impression_items - len(kept) - len(limits) - len(further)
+        unsearched = [] if lesion_groups(findings) or room < 1 else _unsearched(findings)
+        return [*kept, *limits, *unsearched, *further]
+    chosen = [*kept, *limits, *pertinent_absences(everything), *_nothing_abnormal(findings, bool(unseen))]
     return chosen[: style.impression_items] or _last_resort(findings)
+
+
+def _weight(of_finding: float, said: Sentence) -> float:
+    """Importance of an item; what its error makes merely possible comes after what is certain of its level, below
+    ``days``."""
+    first = said.findings[0]
+    is_hedged = isinstance(first, Assessment) and first.possible and first.status is Status.INDETERMINATE
+    if of_finding >= _OF_DAYS or not is_hedged:
+        return of_finding
+    floor = max((n for u in Urgency if (n := importance(u)) <= of_finding), default=0.0)
+    return max(floor - _HEDGED, 0.0)
 
 
 def _further(left_out: Sequence[Sentence]) -> Sentence:
@@ -171,6 +189,20 @@ def _nothing_abnormal(findings: Sequence[Finding], is_unseen: bool) -> list[Sent
     sentences += _denied(findings)
     if not sentences and not is_unseen:
         sentences = _measured_only(findings)
+    unsearched = _unsearched(findings)
+    sentences += unsearched
+    if sentences and not unsearched:
+        sentences += [_not_judged(f) for f in findings if f.kind == "abnormality" and f.category == "abnormalities"]
+    missing = [f for f in findings if f.status is Status.NOT_ASSESSED and f.rule is None and f.reason == _NO_MASK]
+    if missing and sentences:
+        words = joined([f.category for f in missing])
+        text = f"{capital(words)} {_was(words)} not assessed ({_NO_MASK})."
+        sentences.append(Sentence(text, "impression", tuple(missing)))
+    return sentences
+
+
+def _unsearched(findings: Sequence[Finding]) -> list[Sentence]:
+    """``Focal liver lesions and pulmonary nodules were not assessed (no mask of such lesions was provided).``"""
     lesions = [
         f
         for f in findings
@@ -179,20 +211,13 @@ def _nothing_abnormal(findings: Sequence[Finding], is_unseen: bool) -> list[Sent
         and f.category
         and f.reason.startswith("no mask of such lesions")
     ]
-    if lesions:
-        lesions.sort(key=lambda f: _ASKED.index(f.kind) if f.kind in _ASKED else len(_ASKED))
-        first = lesions[:4]
-        words = joined([f.category for f in first])
-        text = f"{capital(words)} {_was(words)} not assessed ({first[0].reason})."
-        sentences.append(Sentence(text, "impression", tuple(first)))
-    elif sentences:
-        sentences += [_not_judged(f) for f in findings if f.kind == "abnormality" and f.category == "abnormalities"]
-    missing = [f for f in findings if f.status is Status.NOT_ASSESSED and f.rule is None and f.reason == _NO_MASK]
-    if missing and sentences:
-        words = joined([f.category for f in missing])
-        text = f"{capital(words)} {_was(words)} not assessed ({_NO_MASK})."
-        sentences.append(Sentence(text, "impression", tuple(missing)))
-    return sentences
+    if not lesions:
+        return []
+    lesions.sort(key=lambda f: _ASKED.index(f.kind) if f.kind in _ASKED else len(_ASKED))
+    first = lesions[:4]
+    words = joined([f.category for f in first])
+    text = f"{capital(words)} {_was(words)} not assessed ({first[0].reason})."
+    return [Sentence(text, "impression", tuple(first))]
 
 
 def _measured_only(findings: Sequence[Finding]) -> list[Sentence]:

@@ -68,6 +68,9 @@ _GAS_MOST_HU = -100.0
 #: Volume of a ball of 6 mm, the size below which a solid nodule asks for nothing (Fleischner Society 2017,
 #: doi 10.1148/radiol.2017161659).
 _SPECK_ML = 0.113
+#: Volume of a ball of 4 mm, up to which a stone passes by itself as a rule (EAU guideline on urolithiasis). An area
+#: that may be so large, with one voxel more, is named in the impression.
+_HINT_ML = 0.0335
 #: Below this a patient is a child, whose usual amount of pericardial fluid is less.
 _ADULT_YEARS = 18.0
 #: Kind of the finding that says so where nothing in the scan could be judged.
@@ -331,8 +334,8 @@ def _doubted(case: Case, finding: Finding, record: StructureMeasurements | Lesio
 def _unmeasured(case: Case) -> list[Finding]:
     """What masks label as a lesion and nobody can measure: open whether it is one, and never left out.
 
-    The fluid of a structure is told as a whole, small areas included. What is below a ball of 6 mm in all may well be
-    noise of the mask and stays out of the impression.
+    The fluid of a structure is told as a whole, small areas included. What is below a ball of 6 mm in all, and nowhere
+    a ball of 4 mm with one voxel more, may well be noise of the mask and stays out of the impression.
     """
     found, numbers = [], case.measurements
     for areas in numbers.unmeasured:
@@ -343,7 +346,9 @@ def _unmeasured(case: Case) -> list[Finding]:
         many = areas.count > 1
         what = f"{areas.count} {'further ' if is_further else ''}area{'s' if many else ''} of {areas.limit}"
         named = f"{row.side} {noun(row.name, 1)}".strip()
-        is_speck = areas.regions[0].volume_ml * areas.count < _SPECK_ML
+        largest = areas.regions[0]
+        is_speck = largest.volume_ml * areas.count < _SPECK_ML
+        is_speck &= largest.volume_ml * (largest.voxels + 1) / largest.voxels < _HINT_ML
         found.append(
             Finding(
                 "?",

@@ -9,13 +9,14 @@ from radvlm.types.scan_measurements import FOCUS_WORDS, Focus
 from radvlm.types.urgency import Urgency, importance
 
 #: Gas in an organ or the portal vein is told within hours (of bowel ischemia or an abscess it may be the only sign), a
-#: large low area within days, a dense focus in the report; an organ mixed with fat asks for nothing, calcium neither.
+#: large low area within days, a dense focus in the report; an organ mixed with fat asks for nothing, nor does calcium
+#: in a wall, and calcium elsewhere is told in the findings alone.
 URGENCY = {
     "high_attenuation_focus": Urgency.INCIDENTAL,
     "gas_focus": Urgency.HOURS,
     "low_attenuation_area": Urgency.DAYS,
     "low_attenuation_organ": Urgency.NO_ACTION,
-    "wall_calcium": Urgency.NONE,
+    "wall_calcium": Urgency.NO_ACTION,
     "calcium_focus": Urgency.NONE,
 }
 REASON = "seen by attenuation alone, not by a mask of its own; certainty low"

@@ -176,7 +176,7 @@ def list_series(source: str | Path | Sequence[str | Path]) -> tuple[SeriesRecord
             s.position_count,
             s.first.columns,
             s.first.rows,
-            chosen=index == 0 and s.values.scale is not Scale.OTHER,
+            chosen=index == 0 and (s.values.scale is not Scale.OTHER or s.values.is_only_described),
             values=s.values.words or "HU",
             acquisition=str(s.acquisition or ""),
             choice=choices[s.first.series_key],

@@ -25,15 +25,21 @@ class Scale(IntEnum):
 
 @dataclass(frozen=True)
 class PixelValues:
-    """What an image holds; ``words`` name it in a message, such as "iodine density", and are empty for plain HU."""
+    """What an image holds; ``words`` name it in a message, such as "iodine density", and are empty for plain HU.
+
+    ``is_only_described``: nothing but free text says so, of an original image whose Rescale Type is HU; a description
+    also names the protocol, the contrast medium and the question, so that the voxels decide.
+    """
 
     scale: Scale = Scale.HU
     words: str = ""
     is_reformatted: bool = False
+    is_only_described: bool = False
 
 
 #: Rescale types that say HU, or nothing: US is "unspecified", which scanners and converters write for HU.
 _HU_TYPES = {"", "HU", "US", "HOUNSFIELD", "HOUNSFIELD_UNIT", "HOUNSFIELD_UNITS", "UNSPECIFIED", "NONE"}
+_STATED_HU = ("HU", "HOUNSFIELD", "HOUNSFIELD_UNIT", "HOUNSFIELD_UNITS")
 _QUANTITY_OF_TYPE = {
     "OD": "optical density",
     "MGML": "mass concentration",
@@ -144,7 +150,7 @@ _SIGNS = tuple(
         (
             "a virtual monoenergetic image",
             Scale.LIKE_HU,
-            r"mono ?e|mono ?energ\w*|mono ?chrom\w*|vmi|vmc|mono plus|mono \d+|kev",
+            r"mono ?e|mono ?energ\w*|mono ?chrom\w*|vmi|vmc|mono plus|mono ([4-9]\d|1\d\d|200)(?! ?k ?v)|kev",
         ),
         ("a nonlinear blend of two energies", Scale.LIKE_HU, r"optimum contrast|non ?linear blend\w*"),
         (
@@ -209,7 +215,14 @@ def pixel_values(
     if not signs:
         return PixelValues(is_reformatted=is_reformatted)
     strictest = min(scale for _, scale in signs)
-    return PixelValues(strictest, next(words for words, scale in signs if scale == strictest), is_reformatted)
+    is_only_described = (
+        image_type[:2] == ("ORIGINAL", "PRIMARY")
+        and kind in _STATED_HU
+        and not any(pattern.search(coded) for _, _, pattern in _SIGNS)
+        and all(map(_is_hu_unit, units))
+    )
+    first = next(words for words, scale in signs if scale == strictest)
+    return PixelValues(strictest, first, is_reformatted, is_only_described)
 
 
 def _is_hu_unit(unit: str) -> bool:

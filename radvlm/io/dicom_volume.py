@@ -23,6 +23,7 @@ from radvlm.io.dicom_series import Stack, catalog, choose
 from radvlm.io.dicom_study import study_of
 from radvlm.io.dicom_values import Scale
 from radvlm.io.hounsfield import LOWEST_HU, Rescale, clipped, contradictions, correct_rescaled
+from radvlm.io.hu_rulers import shows_tissues_of_ct
 from radvlm.io.interleaving import MIN_ALTERNATION_HU, alternation
 from radvlm.io.raw import RawImage
 from radvlm.io.rescale import INT16, refuse_nonfinite
@@ -62,7 +63,8 @@ def read_dicom(
         FileFormatError, GridError, InputError: see the modules for each step.
     """
     stack, decisions = choose(catalog(source), series, acquisition)
-    vouched = _require_hu(stack, rescale)
+    if not stack.values.is_only_described:
+        _require_hu(stack, rescale, np.empty(0))
     own = {"auto": None, "header": None, "none": (1.0, 0.0)}
     reader = SliceReader(own[rescale] if isinstance(rescale, str) else rescale)
     frames, dropped, plan, shear, hu = _on_grid(stack, reader)
@@ -87,6 +89,7 @@ def read_dicom(
     else:
         slope, intercept = reader.rescale or (rescales.pop() if len(rescales) == 1 else (1.0, 0.0))
         hu, judged = clipped(hu, "dicom", [*contradictions(hu, "dicom", slope, intercept)], owned=True)
+    vouched = _require_hu(stack, rescale, hu)
     notes = [
         Decision("dicom", f"{count} {what}.", warning="padding" not in what)
         for what, count in sorted(reader.notes.items())
@@ -174,7 +177,7 @@ def _steps(hu: np.ndarray, frames: list[Frame], plan: SlicePlan) -> list[Decisio
     return [*doubtful_steps(hu, plan.spacing_mm, thickness, float(np.sqrt(spacing[0] * spacing[1])))]
 
 
-def _require_hu(stack: Stack, rescale: Rescale) -> tuple[Decision, ...]:
+def _require_hu(stack: Stack, rescale: Rescale, hu: np.ndarray) -> tuple[Decision, ...]:
     """Refuse a map whose values are another quantity than HU, unless the caller says what makes them HU.
 
     Reading it with the rules on attenuation withheld would still measure its "HU"; the conventional series has the
@@ -182,6 +185,12 @@ def _require_hu(stack: Stack, rescale: Rescale) -> tuple[Decision, ...]:
     """
     if stack.values.scale is not Scale.OTHER:
         return ()
+    if rescale in ("auto", "header") and stack.values.is_only_described and shows_tissues_of_ct(hu):
+        what = (
+            f"The description of the series reads like {stack.values.words}; the images are original, and air, fat and "
+            "soft tissue have their HU, so they were read as a CT."
+        )
+        return (Decision("dicom", what),)
     if rescale in ("auto", "header"):
         raise InputError(
             "a report rests on Hounsfield units",

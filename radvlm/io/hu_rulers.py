@@ -37,6 +37,8 @@ AROUND_HU, AROUND_SHARE = 60.0, 0.6
 AIR_HU, AIR_TOLERANCE_HU = -1000.0, 40.0
 #: Where fat and soft tissue (plain or enhanced) have their peaks.
 FAT_HU, SOFT_HU = (-130.0, -70.0), (10.0, 150.0)
+#: Gas that proves a CT lies so near -1000 HU, and gas and fat each fill this share of the image at least.
+TISSUE_AIR_HU, TISSUE_SHARE = 60.0, 0.01
 #: Where their peaks are looked for.
 _NEAR_FAT, _NEAR_SOFT = (-190.0, -20.0), (-10.0, 190.0)
 #: What surrounds a crop of lung.
@@ -286,6 +288,16 @@ def _tissue_at(values: np.ndarray, off: float) -> int:
     soft, of_soft = _peak(values, _NEAR_SOFT[0] + off, _NEAR_SOFT[1] + off)
     in_place = FAT_HU[0] <= fat - off <= FAT_HU[1] and SOFT_HU[0] <= soft - off <= SOFT_HU[1]
     return min(of_fat, of_soft) if in_place else 0
+
+
+def shows_tissues_of_ct(hu: np.ndarray) -> bool:
+    """Whether gas, fat and soft tissue of the voxels of a scan all have their HU, as in no map of another quantity."""
+    if hu.ndim != 3 or not hu.size:
+        return False
+    values = _coarse(hu).ravel()
+    air = np.mean((values > AIR_HU - TISSUE_AIR_HU) & (values < AIR_HU + TISSUE_AIR_HU))
+    fat = np.mean((values >= FAT_HU[0]) & (values <= FAT_HU[1]))
+    return bool(air >= TISSUE_SHARE and fat >= TISSUE_SHARE and _tissue_at(values, 0.0) > 0)
 
 
 def _coarse(hu: np.ndarray) -> np.ndarray:

@@ -61,7 +61,7 @@ from radvlm.io.rtstruct import (
 from radvlm.io.saved_masks import is_saved, read_saved
 from radvlm.io.shear import perpendicular
 from radvlm.io.size_rulers import check_organ_sizes
-from radvlm.io.sparse_masks import partly_covered, with_ends
+from radvlm.io.sparse_masks import partly_covered, with_ends, without_unsearched
 from radvlm.io.united_masks import with_united
 from radvlm.io.width_rulers import check_widths
 from radvlm.types.geometry import Box, Geometry
@@ -140,6 +140,7 @@ def load_segmentation(
         found = _from_path(named_path(source, "a mask"), like, scheme)
     else:
         found = _from_label_image(raw_from_object(source, like), "the mask", like, scheme)
+    found = without_unsearched(found if found.covered is not None else with_ends(found))
     if isinstance(like, Volume):
         found = _checked(found, source, like, accept_misplaced)
     return with_sides(found, like if isinstance(like, Volume) else None)
@@ -810,7 +811,7 @@ def _from_dicom(path: Path, like: Volume | Geometry | None, scheme: SchemeLike) 
             *_empty_decision(np.array([0, *counts.values()]), path.name),
         ),
     )
-    return with_ends(with_united(found, merged, f"segments of {path.name}"))
+    return with_united(found, merged, f"segments of {path.name}")
 
 
 def _from_structure_set(path: Path, like: Volume | Geometry | None, scheme: SchemeLike) -> Segmentation:
@@ -844,7 +845,7 @@ def _from_structure_set(path: Path, like: Volume | Geometry | None, scheme: Sche
 
     masks = [(structure, f"{path.name} ({region.name})", reader(region)) for structure, region in known]
     segmentation = _from_masks(masks, target, "RTSTRUCT", notes, "contours")
-    found = dataclasses.replace(
+    return dataclasses.replace(
         segmentation,
         sources=(structures.source,),
         decisions=(
@@ -854,7 +855,6 @@ def _from_structure_set(path: Path, like: Volume | Geometry | None, scheme: Sche
         ),
         colors={structure: region.color for structure, region in known if region.color is not None},
     )
-    return with_ends(found)
 
 
 def _region_names(regions: Iterable[Contours], scheme: SchemeLike) -> dict[Contours, str | None]:

@@ -19,7 +19,7 @@ METHODS = ("embed", "embed_text", "classify", "read", "answer")
 
 def not_offered(model: str, method: str, offers: Sequence[str], remedy: str = "") -> InputError:
     """The error of a method that a model does not have, naming those that it has."""
-    return InputError(f"{method} is offered by the model", f"{model} offers {', '.join(offers) or 'nothing'}", remedy)
+    return InputError(f"a model that offers {method}", f"{model} offers {', '.join(offers) or 'nothing'}", remedy)
 
 
 @runtime_checkable

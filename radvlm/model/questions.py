@@ -8,10 +8,13 @@ What is not understood here goes to the decoder.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 
+from radvlm.types.anatomy import structures
 from radvlm.types.finding import Status
+from radvlm.types.finding_kinds import finding_kinds
 from radvlm.types.model_output import FindingScore
 
 #: How a question begins that is answered by yes or no.
@@ -37,6 +40,20 @@ _NEUTRAL_WORDS = """
     were with would you your either both kind one some contain contains suspicious
 """
 _NEUTRAL = frozenset(_NEUTRAL_WORDS.split())
+#: Words of names that say nothing by themselves: without another one, a question is about no structure or finding.
+_GENERAL_WORDS = """
+    air before bridge central common compartment crown external face first second third fourth fifth sixth seventh
+    eighth ninth tenth eleventh twelfth thirteenth false foot free ground glass half hand hard head inferior internal
+    lower main major middle minor non oblique origin outflow perhaps process proper segmented small soft space superior
+    table tail tree true unspecified upper whole within
+"""
+_GENERAL = (_NEUTRAL | frozenset(_GENERAL_WORDS.split())) - {"lesion", "lesions"}
+#: What a question about a scan may name beside structures and findings.
+_IMAGE_WORDS = (
+    "abnormal abnormality abnormalities contrast ct diagnosis findings image images impression phase scan study"
+)
+#: Words of one stem differ by at most so many letters ("vertebra", "vertebral"; not "liver", "Liverpool").
+_STEM_LETTERS, _ENDING_LETTERS = 5, 3
 #: Kinds of questions on whether something is there -> the answers if it is, and if not.
 VERDICTS = {"presence": ("Yes", "No"), "normal": ("Abnormal", "Normal"), "healthy": ("No", "Yes")}
 
@@ -91,6 +108,8 @@ class Shown:
 def understand(question: str, subjects: Subjects) -> Asked | None:
     """The kind and subject of a question, None where it is of no known kind or names none or several subjects.
 
+    A question for a size is always understood, for masks answer it whatever it names.
+
     The longest name counts: "lung mass" is no "mass", "ground-glass pulmonary nodule" is no "pulmonary nodule".
     """
     words = re.findall(r"[a-z0-9-]+", question.lower())
@@ -100,7 +119,7 @@ def understand(question: str, subjects: Subjects) -> Asked | None:
     sides = {"left", "right"} & held
     side = "".join(sides) if len(sides) == 1 else ""
     if len(named) > 1:
-        return None
+        return Asked("measure", (), side) if _is_measure(held) else None
     if named:
         return _of_finding(named[0], said, held, sides, side, subjects)
     if organ:
@@ -109,7 +128,41 @@ def understand(question: str, subjects: Subjects) -> Asked | None:
     if len(groups) == 1 and ("organ" in held or "where" in held):
         answers = subjects.groups[groups[0]]
         return Asked("organ", tuple(answers.values()), "", {f: a for a, f in answers.items()})
-    return None
+    return Asked("measure", (), side) if _is_measure(held) else None
+
+
+def names_any(question: str, names: Iterable[str]) -> bool:
+    """Whether a question has a word of one of the names that says something by itself; "What is the weather?" has none.
+
+    Words of one stem are the same: "vertebral" names the vertebrae.
+    """
+    asked = {w for w in _content_words(question) if w not in _GENERAL}
+    known = {w for name in names for w in _content_words(name) if w not in _GENERAL}
+    stems: dict[str, set[str]] = {}
+    for word in known:
+        stems.setdefault(word[:_STEM_LETTERS], set()).add(word)
+    return any(
+        abs(len(word) - len(other)) <= _ENDING_LETTERS
+        for word in asked
+        for other in stems.get(word[:_STEM_LETTERS], ())
+    )
+
+
+@cache
+def names_of_ct() -> tuple[str, ...]:
+    """Names of every structure and finding, and words about images: what a question about a CT has one of."""
+    of_findings = [name for kind in finding_kinds().values() for name in (kind.words, *kind.aliases)]
+    return (*(s.words for s in structures().values()), *of_findings)
+
+
+def is_of_ct(question: str, names: Iterable[str] = ()) -> bool:
+    """Whether a question names a structure, a finding, one of ``names`` or the scan itself."""
+    about_images = set(_IMAGE_WORDS.split()) & set(_content_words(question))
+    return bool(about_images) or names_any(question, (*names_of_ct(), *names))
+
+
+def _content_words(text: str) -> list[str]:
+    return [word for word in re.findall(r"[a-z]+", text.lower()) if len(word) > 2 or word == "ct"]
 
 
 def _of_finding(

@@ -5,6 +5,7 @@ A family is imported when a model of it is asked for. To add one, give its forma
 
 from __future__ import annotations
 
+import difflib
 import os
 from collections.abc import Callable, Mapping
 from importlib.resources import files
@@ -133,12 +134,32 @@ def _load_folder(path: Path, name: str, device: str, precision: str) -> Any:
             "config.json of a model folder says what it is", f"{path.name}: missing or damaged", "Copy the folder again"
         )
     what = "no such file or folder" if not path.exists() else "nothing that is one"
+    if not path.exists():
+        _refuse_published(name)
+    near = difflib.get_close_matches(name.lower(), [*SHIPPED, *_names_of_weights()], n=2, cutoff=0.6)
     raise InputError(
         "a model is tiny, a name of `radvlm weights list`, a folder of save_pretrained, Merlin's published files, or a "
         "hub id with its commit",
         f"{name!r}: {what}",
-        "See docs/merlin.md and docs/training.md",
+        f"Did you mean {' or '.join(near)}?" if near else "See docs/merlin.md and docs/training.md",
     )
+
+
+def _refuse_published(name: str) -> None:
+    """InputError where ``name`` is a published model that is not opened here under it: what it is for instead."""
+    row = next((row for row in published_models() if row.name == name), None)
+    if row is None:
+        return
+    rule = "load_model opens the published model (`radvlm weights show NAME` says so in its line load)"
+    if row.load:
+        raise InputError(rule, f"{name!r}, which {row.load} opens", f"radvlm.load_model({row.load!r})")
+    if "segment" in row.offers:
+        task = name.removeprefix("totalsegmentator-")
+        way = f"radvlm report CT --segment {task} -o OUT" if task != name else "See docs/segmentation.md"
+        raise InputError(rule, f"{name!r}, which makes masks and reads nothing", way)
+    why = row.missing or "it has no adapter"
+    what = why if "load_model" in why else f"not usable yet: {why}"
+    raise InputError(rule, f"{name!r}: {what}", f"`radvlm weights show {name}` tells more of it")
 
 
 def _checked_device(device: str | torch.device) -> str:

@@ -293,7 +293,9 @@ def verify(name: str | None = None, *, folder: Path | None = None) -> tuple[Chec
         state = state_of(model, folder)
         if state.state == "absent" or model.how == "shipped":
             if name is not None and model.how != "shipped":
-                raise InputError(f"{name} is at hand", "nothing of it is", model.install or _fetch_words(model))
+                raise InputError(
+                    "weights that are verified are here", f"nothing of {name}", model.install or _fetch_words(model)
+                )
             continue
         parts = package_parts(model) if state.where == model.package else None
         for file in model.files:

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from radvlm.quantify import body, body_size, bowel, chest
+from radvlm.quantify import body, body_size, bowel, chest, urinary
 from radvlm.quantify.organ import SMALL_FOR_SHAPE_VOXELS
 from radvlm.quantify.parenchyma import EDGE_MM, Tissue, parenchyma
 from radvlm.types.measurement import Measurement, Omission
@@ -64,6 +64,8 @@ def _of(
         add(parenchyma(name, tissue))
     if name in bowel.LIMITS:
         add(bowel.caliber(segmentation, name, hu))
+    if name in urinary.RENAL_PELVES:
+        add(urinary.pelvis_diameter(segmentation, name))
     if name in body.LENGTHS:
         add(body.organ_length(segmentation, name))
     if name == "liver":

@@ -59,6 +59,7 @@ LOSSES = ("wedge_loss", "biconcave_loss", "crush_loss")
 _STEP_MM = 0.5
 NO_BODY = "the body could not be told apart within the mask"
 CUT = "cut by the field of view"
+MASK_ENDS = "its mask ends before the scan does"
 HIGH = "heights are measured from T4 down"
 NO_NEIGHBOR = "no complete neighboring vertebra to compare with"
 NO_CT = "no CT was given"
@@ -136,13 +137,15 @@ def with_spine(
         return structures
     centers = {s.structure: np.array(s.region.centroid_mm) for s in structures if s.structure in levels}
     whole = {s.structure for s in structures if s.structure in levels and not s.cut_by}
+    ended = {name for name in whole if segmentation.end_faces(name)}
     bodies: dict[str, Body] = {}
     found: dict[str, list[Measurement]] = {n: [] for n in levels}
     missing: dict[str, list[Omission]] = {n: [] for n in levels}
     for name, level in levels.items():
         wanted = (*HEIGHTS, *LOSSES)
-        if name not in whole:
-            missing[name] += [Omission(q, name, CUT) for q in (*wanted, "trabecular_hu")]
+        if name not in whole or name in ended:
+            reason_of_all = MASK_ENDS if name in ended else CUT
+            missing[name] += [Omission(q, name, reason_of_all) for q in (*wanted, "trabecular_hu")]
             continue
         body, numbers, reason = measure_body(segmentation, name, _axis(centers, name), hu)
         found[name] += numbers

@@ -279,7 +279,8 @@ def _column(
     levels = [k for k in range(along.shape[2]) if spine.at(k) is not None]
     seen_mm = len(levels) * spacing[2]
     needed = max(COLUMN_SHORT_MM, min(COLUMN_SHARE * seen_mm, COLUMN_LONG_MM))
-    best, densest = None, 0.0
+    best: np.ndarray | None = None
+    densest = 0.0
     for edge in COLUMN_EDGES_HU:
         bright = (along >= edge) & before
         if not bright.any():

@@ -93,7 +93,7 @@ def require_task(task: str, *, fast: bool, allow_download: bool, run_model_code:
         near = difflib.get_close_matches(task.lower(), known, n=3, cutoff=0.5)
         meant = f"Did you mean {', '.join(near)}? " if near else ""
         raise StructureError(
-            "a task of TotalSegmentator is a known one", repr(task), f"{meant}`radvlm doctor` lists the tasks"
+            "a task that TotalSegmentator has for CT", repr(task), f"{meant}`radvlm doctor` lists the tasks"
         )
     if needs_licence(task) and not has_licence():
         raise MissingPackageError(

@@ -108,6 +108,22 @@ def finding_kind(name: str) -> FindingKind:
     return known[name]
 
 
+def is_listed(text: str) -> bool:
+    """Whether a text is a name of a listed finding, or says its words: ``Renal stones`` is, ``banana`` is not."""
+    return _plain(text) in _listed_names()
+
+
+@cache
+def _listed_names() -> frozenset[str]:
+    return frozenset(_plain(n) for kind in finding_kinds().values() for n in (kind.name, kind.words, *kind.aliases))
+
+
+def _plain(text: str) -> str:
+    """Words of a name in lower case, without article, side and plural."""
+    words = re.findall(r"[a-z0-9]+", text.lower())
+    return " ".join(w.removesuffix("s") for w in words if w not in ("a", "an", "the", "left", "right"))
+
+
 def any_finding_kind(name: str) -> FindingKind:
     """The finding of that name; one of a vocabulary that nobody listed stands for itself alone."""
     known = finding_kinds().get(name)

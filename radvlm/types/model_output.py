@@ -26,6 +26,8 @@ from radvlm.types.region import Region
 GROUNDINGS = ("voxel head", "organ", "not localized")
 #: Why what a model does not see on a scan outside its domain is not said to be absent.
 DENIES_NOTHING = "of a scan unlike those of its training the model denies nothing"
+#: Why a question that masks do not settle has no answer on such a scan.
+UNFOUNDED = "of a scan unlike those of its training the model answers nothing"
 #: Regions of a model are named ``model:liver_cyst/1`` in a report, because masks may name the same structure.
 MODEL_REGION = "model:"
 #: What a score may say; "not assessed" it is only where a caution says why the model cannot be relied on.

@@ -26,6 +26,8 @@ FACES: Mapping[tuple[int, int], str] = MappingProxyType(
 
 #: A structure that meets the edge of its mask's grid with this share of its largest cross-section goes on beyond it.
 ENDS_SHARE = 0.2
+#: And with this share, where another structure ends there with half of its own.
+BESIDE_SHARE, FULL_SHARE = 0.05, 0.5
 #: So many slices, and what they cut off a ball of this radius (mm), are the tip of an organ.
 TIP_SLICES, TIP_RADIUS_MM = 2, 60.0
 
@@ -226,20 +228,29 @@ class Segmentation:
 
         A structure that only touches such a face with its tip, as in masks that were cropped to it, is whole.
         """
+        return tuple(
+            face
+            for key, face in FACES.items()
+            if (share := self._share_at_end(name, *key)) >= (BESIDE_SHARE if key in self._full_ends else ENDS_SHARE)
+            and share > 0
+        )
+
+    @cached_property
+    def _full_ends(self) -> frozenset[tuple[int, int]]:
+        """Faces of ``covered`` inside the field of view at which a structure ends with much of its cross-section."""
+        return frozenset(
+            key for key in FACES if any(self._share_at_end(name, *key) >= FULL_SHARE for name in self.places)
+        )
+
+    def _share_at_end(self, name: str, axis: int, end: int) -> float:
+        """Share of its largest cross-section with which a structure meets a face of ``covered``; 0 away from it."""
         if self.covered is None:
-            return ()
-        box, covered, shape = self.boxes[name], self.covered, self.geometry.shape
-        found: list[str] = []
-        for (axis, end), face in FACES.items():
-            inner = covered.start[axis] if end == 0 else covered.stop[axis]
-            own = box.start[axis] if end == 0 else box.stop[axis]
-            if own != inner or inner in (0, shape[axis]):
-                continue
-            others = tuple(a for a in range(3) if a != axis)
-            areas = self.mask_in_box(name).sum(axis=others)
-            if areas[0 if end == 0 else -1] >= ENDS_SHARE * areas.max():
-                found.append(face)
-        return tuple(found)
+            return 0.0
+        box, edge = self.boxes[name], (self.covered.start, self.covered.stop)[end][axis]
+        if (box.start, box.stop)[end][axis] != edge or edge in (0, self.geometry.shape[axis]):
+            return 0.0
+        areas = self.mask_in_box(name).sum(axis=tuple(a for a in range(3) if a != axis))
+        return float(areas[0 if end == 0 else -1] / areas.max())
 
 
 def _count_labels(layer: np.ndarray) -> np.ndarray:

@@ -184,6 +184,22 @@ def _models() -> dict[str, str]:
     return {held.model.name: held.words for held in weights_on_disk() if held.state != "absent"}
 
 
+def commands_for_organs() -> tuple[str, ...]:
+    """What gives a report with organs from here: the last one makes it, one before it brings what is missing.
+
+    Light: it looks at two tasks, imports neither PyTorch nor a network, and says the first step where it cannot tell.
+    """
+    from radvlm.segment import totalsegmentator_weights as weights
+
+    states: dict[str, str] = {}
+    installed = weights.is_installed()
+    for name, fast in (("total", False), ("total --fast", True)) if installed else ():
+        with contextlib.suppress(RadvlmError):
+            weights.require_task("total", fast=fast, allow_download=False)
+            states[name] = "ready"
+    return _advice(installed, states)
+
+
 def _advice(installed: bool, tasks: Mapping[str, str]) -> tuple[str, ...]:
     """What gives a report with organs from here."""
     if not installed:

@@ -28,13 +28,21 @@ LONGEST_QUESTION = 500
 
 
 def measure(
-    volume: Any, segmentation: Any, *, config: Config | None = None, scheme: Any = None, accept_misplaced: bool = False
+    volume: Any,
+    segmentation: Any = None,
+    *,
+    config: Config | None = None,
+    scheme: Any = None,
+    accept_misplaced: bool = False,
 ) -> Measurements:
     """Every number of a scan and its masks; ``measure(None, masks)`` gives geometry without HU.
 
+    ``measure(volume)``, without masks, gives what thresholds find, as the report of a bare scan has it.
+
     Args:
         volume: a Volume, anything that ``load_volume`` takes, or None.
-        segmentation: a Segmentation or anything that ``load_segmentation`` takes.
+        segmentation: a Segmentation or anything that ``load_segmentation`` takes; None: body, fat and aerated lung by
+            thresholds, and nothing of organs.
         config: settings; ``config.reading`` and ``config.measuring`` are used.
         scheme: label scheme of the masks, as in ``load_segmentation``.
         accept_misplaced: as in ``load_segmentation``; so does ``config.reading.accept_misplaced``.
@@ -59,7 +67,16 @@ def measure(
     how, settings = chosen.reading, chosen.measuring
     scan = None if volume is None else load_volume(volume, acquisition=how.acquisition, rescale=how.rescale)
     accepted = accept_misplaced or how.accept_misplaced
-    masks = load_segmentation(segmentation, like=scan, scheme=scheme, accept_misplaced=accepted)
+    if segmentation is not None:
+        masks = load_segmentation(segmentation, like=scan, scheme=scheme, accept_misplaced=accepted)
+    elif scan is None:
+        raise InputError("a CT, masks or both", "neither", "Give the CT, volume=, or segmentation=")
+    elif scheme is not None or accept_misplaced:
+        raise InputError("scheme= and accept_misplaced= say how masks are read", "no masks")
+    else:
+        from radvlm.segment import segment_by_threshold
+
+        masks = segment_by_threshold(scan)
     return measure_scan(scan, masks, min_lesion_voxels=settings.min_lesion_voxels, min_lesion_ml=settings.min_lesion_ml)
 
 

@@ -11,7 +11,6 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from radvlm.errors import GridError, VerificationError
-from radvlm.files.optional import install_command
 from radvlm.io import load_segmentation, load_volume
 from radvlm.types.anatomy import structure
 from radvlm.types.finding import Finding
@@ -23,6 +22,7 @@ from radvlm.types.study import Patient, Study
 from radvlm.types.volume import Volume
 from radvlm.version import __version__
 from radvlm.workflows.config import Config
+from radvlm.workflows.doctor import commands_for_organs
 from radvlm.workflows.model_stage import ModelReading, model_head, read_scan
 from radvlm.workflows.models import resolve_model
 from radvlm.workflows.prior_reports import PriorQuestion, hinted_drafts, look_up, why_not_shown, with_priors
@@ -316,8 +316,8 @@ def _acquisition(study: Study) -> str:
 
 def _how_to_get_masks() -> str:
     return (
-        f"organs and lesions need masks: {install_command('TotalSegmentator')}, then radvlm report CT --segment total "
-        "--allow-download (docs/segmentation.md); or give your own with --masks."
+        f"organs and lesions need masks: {', then '.join(commands_for_organs())} (docs/segmentation.md); "
+        "or give your own with --masks."
     )
 
 

@@ -9,12 +9,14 @@ looked for stays "not searched"; when all fail there is one error.
 from __future__ import annotations
 
 import dataclasses
+import re
+import textwrap
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from radvlm.errors import FileFormatError, InputError, RadvlmError
+from radvlm.errors import FileFormatError, InputError, MissingPackageError, RadvlmError
 from radvlm.files.atomic import utc_now
 from radvlm.io import load_segmentation
 from radvlm.segment.mask_cache import MaskCache, default_cache_folder, scan_digest
@@ -31,6 +33,16 @@ from radvlm.workflows.config import Segmenting
 Progress = Callable[[str], None]
 #: More structures than this are counted and not named.
 _NAMED = 6
+#: Longest cause of a failure that is shown, in characters; it ends with a word.
+_LONGEST_CAUSE = 300
+#: Errors of a network that cannot be reached, by the package and name of their class.
+_NO_NETWORK = {
+    ("requests", "ConnectionError"),
+    ("urllib", "URLError"),
+    ("urllib3", "MaxRetryError"),
+    ("socket", "gaierror"),
+}
+_HOST = re.compile(r"(?:host='|https?://)([\w.-]+)")
 
 
 def segmented(
@@ -70,7 +82,7 @@ def segmented(
             found, kept, told = _once(one, volume, cache, scan)
         except Exception as error:  # noqa: BLE001 - whatever a foreign network raises, the other tasks go on
             failures.append((one, error))
-            progress(f"{one.name} failed: {_first_line(error)}")
+            progress(f"{one.name} failed" if len(wanted) == 1 else f"{one.name} failed: {_first_line(error)}")
             continue
         notes += told
         took = f"{time.monotonic() - began:.1f} s" if not kept else "kept from an earlier run"
@@ -293,15 +305,35 @@ def _all_failed(failures: Sequence[tuple[Segmenter, Exception]]) -> RadvlmError:
     if len(failures) == 1 and isinstance(failures[0][1], RadvlmError):
         return failures[0][1]
     told = "; ".join(f"{one.name}: {_first_line(error)}" for one, error in failures)
-    return FileFormatError(
-        "at least one segmenter runs to its end",
-        told,
-        "Nothing was written; what earlier tasks found is kept for the next run",
-    )
+    if any(_is_network(error) for _, error in failures):
+        from radvlm.segment.totalsegmentator_weights import weights_folder
+
+        return MissingPackageError(
+            "weights on disk, or a network that brings them",
+            told,
+            f"Fetch them where there is a network, with `totalseg_download_weights`, and copy its folder to "
+            f"{weights_folder()}; `radvlm doctor` names the task",
+        )
+    return FileFormatError("at least one segmenter that runs to its end", told, "Nothing was written")
 
 
 def _first_line(error: Exception) -> str:
     if isinstance(error, RadvlmError):
         return error.received or error.rule
+    if _is_network(error):
+        host = _HOST.search(str(error))
+        return f"weights are missing and the network cannot be reached{f' ({host[1]})' if host else ''}"
     lines = [line for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0].strip()[:200]}" if lines else type(error).__name__
+    if not lines:
+        return type(error).__name__
+    return f"{type(error).__name__}: {textwrap.shorten(lines[0], _LONGEST_CAUSE, placeholder=' [...]')}"
+
+
+def _is_network(error: BaseException | None) -> bool:
+    """Whether an error, or one behind it, is of a connection that could not be made, by requests, urllib or sockets."""
+    while error is not None:
+        kinds = {(kind.__module__.split(".")[0], kind.__name__) for kind in type(error).__mro__}
+        if kinds & _NO_NETWORK:
+            return True
+        error = error.__cause__ or error.__context__
+    return False

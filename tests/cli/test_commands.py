@@ -19,6 +19,8 @@ from radvlm.cli.main import main
 from radvlm.io import load_segmentation, save_labels
 from radvlm.io.writing import save_volume
 from radvlm.phantom import Phantom, PhantomSpec, make_phantom
+from radvlm.types.finding import Status
+from radvlm.types.model_output import FindingScore
 from radvlm.types.report import Report
 from radvlm.workflows.saved_report import OUTPUT_FILES
 
@@ -215,7 +217,7 @@ def test_a_failure_while_writing_leaves_the_old_report(
     assert list(tmp_path.iterdir()) == [out]
 
 
-@pytest.mark.parametrize("arguments", [["nonsense"], ["report"], ["report", "x"], ["measure"], []])
+@pytest.mark.parametrize("arguments", [["nonsense"], ["report"], ["report", "x"], []])
 def test_wrong_usage_exits_2(arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         main(arguments)
@@ -337,7 +339,21 @@ def test_classify_prints_a_table_or_json(
     assert fakes.NOTICE in captured.err
     assert run("classify", files[0], "--model", "fake", "--findings", "a cyst", "a stone", "--json") == 0
     data = json.loads(capsys.readouterr().out)
+    assert run("classify", files[0], "--findings", "ascites", "a banana in the liver") == 0
+    rows = capsys.readouterr().out.splitlines()
+    assert ["banana" in row for row in rows] == ["not a listed finding" in row for row in rows[:2]] + [False]
+    assert "likeness of scan and text" in rows[2]
     assert data["notice"] == fakes.NOTICE and [s["finding"] for s in data["scores"]] == ["a cyst", "a stone"]
+
+
+def test_the_caution_of_a_scan_outside_the_domain_stands_with_the_numbers(
+    files: tuple[Path, Path], fake: object, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    score = FindingScore("ascites", "ascites", "peritoneum", "", 0.9, Status.NOT_ASSESSED, caution="unlike any other")
+    monkeypatch.setattr(fakes.FakeModel, "classify", lambda *_: (score,))
+    assert run("classify", files[0]) == 0
+    rows = capsys.readouterr().out.splitlines()
+    assert rows[0] == "caution: unlike any other" and "outside its domain" in rows[1]
 
 
 @pytest.mark.slow

@@ -21,6 +21,9 @@ from radvlm.cli.main import main
         ("report x --style consise -o y", "--style: there is no 'consise'; did you mean concise?"),
         ("info schemas", "there is no 'schemas'; did you mean schemes?"),
         ("report x -o y --age old", "--age: 'old' is no number"),
+        ("weights", "the following arguments are required: ACTION (one of list, show, fetch, verify, where)"),
+        ("index", "ACTION (one of build, "),
+        ("", "COMMAND (one of report, demo, "),
         ("report x", "the following arguments are required: -o/--output"),
     ],
 )

@@ -13,6 +13,7 @@ from radvlm.types.measurement import Measurement
 from radvlm.types.report import Report
 from radvlm.types.scan_measurements import Focus, focus_region_id
 from radvlm.types.study import Patient
+from radvlm.wording.style import Style
 
 ADULT = Patient(age_years=60, sex="F")
 
@@ -88,3 +89,30 @@ def test_what_is_named_in_the_last_line_is_the_focus_of_each_side() -> None:
     last = compose_report(interpret(numbers, patient=ADULT)).impression[-1].text
     for side in ("right", "left"):
         assert f"focus of high attenuation in the {side} kidney" in last
+
+
+def test_what_is_merely_possible_comes_after_what_is_certain_and_unsearched_lesions_are_said() -> None:
+    pancreas = hand_made.organ("pancreas", 15, -1)
+    volume = replace(pancreas.measurements[0], uncertainty=9.0)
+    pancreas = replace(pancreas, measurements=(volume, *pancreas.measurements[1:]))
+    stones = _focus("kidney_right", 2, 7, 428, 600, level="vertebrae_L1")
+    wall = Focus("wall_calcium", "aorta", 3, (Measurement("volume", 2.0, "given"),), (0.0, 0.0, 0.0))
+    organs = [pancreas, hand_made.organ("aorta", 120, 45), hand_made.organ("kidney_right", p25_hu=30.0)]
+    numbers = replace(hand_made.numbers(organs, phase="non-contrast"), foci=(stones, wall))
+    said = [s.text for s in compose_report(interpret(numbers, patient=Patient(age_years=63, sex="F"))).impression]
+    assert said[0].startswith("Two foci of high attenuation in the right kidney")
+    assert said[1].startswith("Possible small pancreas, within the measurement error of 9 mL")
+    assert said[2] == "Foci of calcium attenuation along the wall of the aorta, volume 2.0 mL."
+    assert said[3].startswith("Focal pancreatic lesions, focal renal lesions") and "not assessed" in said[3]
+
+
+def test_calcium_in_a_wall_comes_before_what_is_within_its_limits_and_does_not_displace_it() -> None:
+    wall = Focus("wall_calcium", "aorta", 3, (Measurement("volume", 2.0, "given"),), (0.0, 0.0, 0.0))
+    organs = [hand_made.organ("aorta", 120, 45), hand_made.organ("liver", 1400), hand_made.organ("colon")]
+    report = compose_report(
+        interpret(replace(hand_made.numbers(organs), foci=(wall,)), patient=ADULT), style=Style(spelling="uk")
+    )
+    said = [s.text for s in report.impression]
+    assert said[0] == "Foci of calcium attenuation along the wall of the aorta, volume 2.0 mL."
+    assert said[1] == "Liver within the usual adult volume."
+    assert "calibre of the colon" in report.text and "caliber" not in report.text

@@ -86,6 +86,22 @@ def test_a_speck_beside_a_lesion_stays_out_of_the_impression() -> None:
     assert not any("further area" in s.text for s in report.impression)
 
 
+@pytest.mark.parametrize(
+    ("name", "host", "voxels", "spacing", "told"),
+    [
+        ("lung_nodule", "lung_upper_lobe_left", 1, 3.56, True),  # a nodule of 5 mm on a grid of 3 x 3 x 5 mm
+        ("kidney_stone_right", "kidney_right", 2, 2.92, True),  # a stone of 5 mm on a grid of 2.5 x 2.5 x 4 mm
+        ("kidney_stone_right", "kidney_right", 3, 2.0, False),
+        ("lung_nodule", "lung_upper_lobe_left", 1, 1.0, False),
+    ],
+)
+def test_a_small_labeled_lesion_on_a_coarse_grid_is_hinted_at_in_the_impression(
+    name: str, host: str, voxels: int, spacing: float, told: bool
+) -> None:
+    report = _report(_measured(name, (voxels,), spacing, host))
+    assert any("1 area of fewer than 4 voxels is labeled as" in s.text for s in report.impression) is told
+
+
 def test_thousands_of_specks_are_one_sentence_with_the_places_of_the_largest() -> None:
     numbers = _measured("liver_lesion", (3,) * 5 + (2,) * 15)
     (areas,) = numbers.unmeasured

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from radvlm.errors import InputError
 from radvlm.io import load_volume
 from radvlm.io.dicom_series import list_series
 from radvlm.io.dicom_values import Scale, pixel_values
+from radvlm.io.hu_rulers import shows_tissues_of_ct
 
 ORIGINAL, DERIVED = ("ORIGINAL", "PRIMARY", "AXIAL"), ("DERIVED", "SECONDARY", "AXIAL")
 
@@ -151,3 +153,54 @@ def test_maps_inside_one_series_are_told_apart(writer, tmp_path):
     writer.write(tmp_path / "a", count=8)
     writer.write(tmp_path / "b", count=12, change=iodine)
     assert load_volume(tmp_path, rescale="header").geometry.shape[2] == 8
+
+
+@pytest.mark.parametrize("text", ["Uro mono 2.0", "Mono 120kV Abd", "MONO 5 mm"])
+def test_mono_before_a_thickness_or_a_voltage_is_no_energy(text):
+    assert pixel_values("", ORIGINAL, "HU", (), "", (text,)).scale == Scale.HU
+
+
+SOUNDS_LIKE_A_MAP = """Iodine 350 portal; CTA FFR planning 0.75; OMNIPAQUE IODINE 300 Axial; iodine protocol 70kV;
+Contrast: iodine; CTA DSA planning; TTP followup"""
+
+
+def test_a_description_alone_is_left_to_the_voxels():
+    for text in " ".join(SOUNDS_LIKE_A_MAP.split()).split("; "):
+        assert pixel_values("", ORIGINAL, "HU", (), "", (text,)).is_only_described, text
+        assert not pixel_values("", DERIVED, "HU", (), "", (text,)).is_only_described, text
+        assert not pixel_values("", ORIGINAL, "US", (), "", (text,)).is_only_described, text
+        assert not pixel_values("", ORIGINAL, "HU", ("mg/cm3",), "", (text,)).is_only_described, text
+        assert not pixel_values("", (*ORIGINAL, "IODINE"), "HU", (), "", (text,)).is_only_described, text
+
+
+def _tissues(as_map):
+    """(K, rows, columns) of air around fat around soft tissue, with noise; as a map: nothing but what is enhanced."""
+    rng = np.random.default_rng(1)
+    values = np.full((8, 64, 64), -1000.0)
+    values[:, 10:54, 10:54], values[:, 18:46, 18:46] = -100, 50
+    if as_map:
+        values = np.where(values > 0, 20.0, 0.0)
+    return values + rng.normal(0, 10, values.shape)
+
+
+@pytest.mark.parametrize(("as_map", "is_ct"), [(False, True), (True, False)])
+def test_tissues_of_a_ct_and_of_a_map(as_map, is_ct):
+    assert shows_tissues_of_ct(_tissues(as_map)) == is_ct
+
+
+def test_an_original_ct_is_read_whatever_its_description_sounds_like(writer, tmp_path):
+    def body(ds, _):
+        ds.SeriesDescription = "Iodine 350 portal"
+        image = np.full((ds.Rows, ds.Columns), -1000 - float(ds.RescaleIntercept))
+        middle = slice(ds.Rows // 6, -(ds.Rows // 6)), slice(ds.Columns // 6, -(ds.Columns // 6))
+        inner = slice(ds.Rows // 3, -(ds.Rows // 3)), slice(ds.Columns // 3, -(ds.Columns // 3))
+        image[middle] += 900
+        image[inner] += 150
+        ds.PixelData = image.astype(np.int16).tobytes()
+
+    writer.write(tmp_path / "ct", count=12, change=body)
+    volume = load_volume(tmp_path / "ct")
+    assert any("reads like iodine density" in d.what for d in volume.decisions)
+    writer.write(tmp_path / "map", count=12, change=_described("Iodine 350 portal"))
+    with pytest.raises(InputError, match="iodine density, not HU"):
+        load_volume(tmp_path / "map")

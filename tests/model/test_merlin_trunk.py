@@ -95,7 +95,7 @@ def test_what_it_does_not_offer_says_so(state: dict[str, Tensor], volume: Volume
     }
     assert set(METHODS) - set(model.offers) == set(calls)
     for name, call in calls.items():
-        with pytest.raises(InputError, match=rf"mine\.pt offers embed\. Required: {name} is offered"):
+        with pytest.raises(InputError, match=rf"mine\.pt offers embed\. Required: a model that offers {name}"):
             call()
     with pytest.raises(InputError, match=r"offers embed\. Required: classify"):
         radvlm.classify_findings(volume, model=model)

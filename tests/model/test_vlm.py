@@ -16,6 +16,7 @@ from radvlm.errors import InputError
 from radvlm.model.decoder import generation
 from radvlm.model.decoder.generation import Choice, Generation
 from radvlm.model.protocol import VisionLanguageModel
+from radvlm.model.questions import is_of_ct
 from radvlm.model.tiny import model as tiny_model
 from radvlm.model.tiny.encoder import FEATURES
 from radvlm.model.tiny.model import TableModel
@@ -328,6 +329,44 @@ def test_what_is_no_known_question_goes_to_the_decoder(
     )
 
 
+def test_a_question_about_nothing_of_a_scan_has_no_answer(little: TableModel, volume: Volume, say: Any) -> None:
+    said = say("Left upper lobe")
+    for question in (
+        "What is the weather?",
+        "What is the capital of France?",
+        "Who left the room on the right side?",
+        "Is it raining in Liverpool?",
+        "Does the table stand before a tree?",
+        "How far is it to Paris?",
+        "What is the price of gold, present or not?",
+    ):
+        given = little.answer(volume, question, findings=[CYST])
+        assert (given.text, given.status, given.confidence) == ("No answer", Status.NOT_ASSESSED, 0.0), question
+        assert given.region is None and given.evidence, question
+    assert said.prompts == []
+    held = little.answer(volume, "How large are the hepatic cyst and the splenic cyst?", findings=[CYST])
+    assert held.text.startswith("Hepatic cyst: liver, 3.6 x 3.3 cm"), "masks answer a size whatever else is asked"
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "Describe the scan.",
+        "Any acute abnormality?",
+        "Is there a vertebral fracture?",
+        "Is the prostate enlarged?",
+        "What contrast phase is it?",
+        "Does the patient have renal stones?",
+        "Are the lungs clear?",
+        "Is there hepatic steatosis?",
+        "What is the diagnosis?",
+    ],
+)
+def test_honest_questions_are_of_a_ct(question: str) -> None:
+    assert is_of_ct(question)
+    assert not is_of_ct("What is the weather in Liverpool?")
+
+
 @pytest.mark.slow
 def test_an_answer_of_the_decoder_against_the_scores_is_indeterminate(
     little: TableModel, volume: Volume, say: Any, monkeypatch: pytest.MonkeyPatch
@@ -511,7 +550,7 @@ def test_a_question_that_does_not_fit_is_one_clear_error(
     monkeypatch.setattr(tiny_model, "LONGEST_SECTION", 200)
     model = made.model(context=128)
     with pytest.raises(InputError, match="context"):
-        model.answer(volume, "why " * 120)
+        model.answer(volume, "why this hepatic cyst " * 40)
     model_output, _ = model.read(volume)
     assert model_output.drafts == () and len([w for w in model_output.warnings if "prose" in w.what]) == len(
         model.settings.sections
@@ -534,7 +573,7 @@ def test_an_unfamiliar_scan_is_warned_of(little: TableModel, volume: Volume) -> 
         if warned:
             told = [asked.answer(volume, f"Is there {t.words}?") for t in asked.settings.terms[:8]]
             assert {a.status for a in told} == {Status.NOT_ASSESSED}
-            assert not any(a.text == "No" for a in told)
+            assert {(a.text, a.confidence, a.region) for a in told} == {("No answer", 0.0, None)}
             scored = [line for a in told for line in a.evidence if ": probability" in line]
             assert scored and all("not assessed (outside its domain)" in line for line in scored)
             assert {s.status for s in asked.classify(volume)} == {Status.NOT_ASSESSED}

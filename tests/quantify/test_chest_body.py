@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 import solids
+from radvlm.interpret import interpret
 from radvlm.quantify import measure_scan
 from radvlm.quantify.body import liver_spleen_ratio
 from radvlm.types.scan_measurements import Phase
+from radvlm.types.study import Patient
 
 
 def value(record, quantity):
@@ -69,6 +71,28 @@ def test_pericardial_fluid_of_known_width():
     far = np.sqrt(x**2 + y**2 + z**2)
     found = measure_scan(None, solids.segmentation({"pericardial_effusion": (far >= 22) & (far < 30)}))
     assert value(found.structure("pericardial_effusion"), "thickness") == pytest.approx(8, abs=1.5)
+
+
+@pytest.mark.parametrize(
+    ("width_mm", "said"), [(6, "not dilated"), (16, "wider than 1.0 cm and not wider than 2.0 cm"), (28, "dilated")]
+)
+def test_a_renal_pelvis_of_known_width_is_measured_and_judged(width_mm, said):
+    x, y, z = np.meshgrid(*[np.arange(48) - 23.5] * 3, indexing="ij")
+    kidney = (x / 22) ** 2 + (y / 22) ** 2 + (z / 23) ** 2 < 1
+    pelvis = (x / 18) ** 2 + (y / 18) ** 2 + (z / 20) ** 2 < 1
+    pelvis &= np.abs(y) < width_mm / 2
+    masks = {"kidney_left": kidney & ~pelvis, "renal_pelvis_left": pelvis}
+    numbers = measure_scan(None, solids.segmentation(masks))
+    found = numbers.structure("renal_pelvis_left").measurement("diameter")
+    assert found.value == pytest.approx(width_mm, abs=1.5)
+    for age in (50, 5, None):
+        held = interpret(numbers, patient=Patient(age_years=age))
+        judged = [a.category for f in held if f.site == "renal_pelvis_left" for a in f.assessments]
+        open_ = [f.reason for f in held if f.kind == "hydronephrosis" and f.site == "renal_pelvis_left"]
+        if age == 50:
+            assert judged == [said] and not open_
+        else:  # a child has no such limit; above that of adults is wide at any age
+            assert judged if width_mm > 10 else open_
 
 
 def test_trachea():

@@ -230,8 +230,50 @@ def test_an_arm_that_touches_the_trunk_is_not_its_width() -> None:
 
 def test_the_head_says_how_to_get_organs() -> None:
     head = dict(radvlm.generate_report(scan_of(trunk())).report.examination)
-    assert 'pip install "radvlm[totalsegmentator]"' in head["More"] and "--segment total" in head["More"]
+    assert "radvlm report CT --segment total" in head["More"] and "-o OUT" in head["More"]
     assert "by thresholds" in head["Masks"]
+
+
+@pytest.mark.parametrize("installed", [False, True])
+def test_what_is_installed_is_not_to_be_installed(
+    installed: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    import radvlm.segment.totalsegmentator_weights as weights
+    from radvlm.workflows.doctor import commands_for_organs
+
+    ready = {"fast": False}
+
+    def require(task: str, *, fast: bool, allow_download: bool) -> None:
+        if not (fast and ready["fast"]):
+            raise radvlm.RadvlmError("weights", "none")
+
+    monkeypatch.setattr(weights, "is_installed", lambda: installed)
+    monkeypatch.setattr(weights, "require_task", require)
+    first, last = commands_for_organs()
+    assert ("pip install" in first) is not installed and ("totalseg_download_weights" in first) is installed
+    assert last.startswith("radvlm report CT --segment total --fast") and last.endswith("-o OUT")
+    ready["fast"] = True
+    assert (commands_for_organs() == ("radvlm report CT --segment total --fast -o OUT",)) is installed
+
+
+def test_what_thresholds_measure_is_asked_for_without_masks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from radvlm.cli.main import main
+    from radvlm.io.writing import save_volume
+
+    scan = scan_of(trunk())
+    assert radvlm.measure(scan).structures == measured(trunk()).structures
+    save_volume(tmp_path / "ct.nii.gz", scan)
+    assert main(["measure", str(tmp_path / "ct.nii.gz")]) == 0
+    told = capsys.readouterr()
+    assert (
+        "body_width" in told.out
+        and "by thresholds" not in told.out
+        and "nothing of organs" in told.err
+        and "liver" not in told.out
+    )
+    for words in (["measure"], ["measure", str(tmp_path / "ct.nii.gz"), "--scheme", "btcv"]):
+        assert main(words) == 2
+        assert "masks" in capsys.readouterr().err
 
 
 def test_a_scan_with_masks_says_nothing_of_it() -> None:

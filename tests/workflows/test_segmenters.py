@@ -211,6 +211,24 @@ def test_a_cache_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     assert found.voxel_count("liver") == 100 and any("could not be kept" in d.what for d in found.decisions)
 
 
+def test_a_network_that_is_missing_is_told_with_a_way_without_one(phantom: Phantom) -> None:
+    import urllib.error
+
+    def offline(volume: Volume) -> Segmentation:
+        raise RuntimeError("x" * 400) from urllib.error.URLError("http://example.org/weights: no route to host " * 9)
+
+    lines: list[str] = []
+    with pytest.raises(MissingPackageError, match=r"network cannot be reached.*copy its folder to ") as told:
+        segmented(phantom.volume, offline, OFF, progress=lines.append)
+    assert len(str(told.value)) < 500 and lines[-1] == "offline failed"
+
+    def long_winded(volume: Volume) -> Segmentation:
+        raise RuntimeError("a cause in words " * 40)
+
+    with pytest.raises(FileFormatError, match=r"\[\.\.\.\]\. Required: at least one segmenter that runs to its end"):
+        segmented(phantom.volume, long_winded, OFF)
+
+
 def test_what_fails_is_not_searched_and_stands_in_the_head() -> None:
     lost = Made("lesions", RuntimeError("no memory\nlong trace"), frozenset({"liver_lesion", "liver"}))
     found = segmented(SCAN, [Made("one", LIVER), lost], OFF)

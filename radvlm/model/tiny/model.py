@@ -37,6 +37,7 @@ from radvlm.model.questions import (
     Shown,
     Subjects,
     named_side,
+    names_any,
     of_side,
     property_of,
     understand,
@@ -51,7 +52,7 @@ from radvlm.types.anatomy import structure
 from radvlm.types.finding import Citable, Finding, Status
 from radvlm.types.finding_kinds import side_of
 from radvlm.types.geometry import Geometry
-from radvlm.types.model_output import DENIES_NOTHING, OUTSIDE_ITS_DOMAIN, Answer, Draft, FindingScore, ModelOutput
+from radvlm.types.model_output import OUTSIDE_ITS_DOMAIN, UNFOUNDED, Answer, Draft, FindingScore, ModelOutput
 from radvlm.types.provenance import Decision
 from radvlm.types.records import record_from
 from radvlm.types.region import Region
@@ -293,21 +294,25 @@ class TableModel:
 
         Questions of presence, normality, side, place, number and organ about what the model knows are answered from the
         calibrated scores and the evidence that a report would be written from, everything else by the decoder. "No" is
-        said of what a report would call absent; of what is open, "Yes", marked indeterminate. On a scan unlike those of
-        the training the model denies nothing, and all that it affirms is not assessed.
+        said of what a report would call absent; of what is open, "Yes", marked indeterminate. What masks do
+        not settle has no answer on a scan unlike those of the training, and where a question names nothing known.
         """
         encoded = self.encode(volume)
         scores = self._scores_of(encoded, volume.geometry)
         asked = understand(question, self.settings.subjects)
         about = [] if asked is None else of_side([s for s in scores if s.finding in asked.findings], asked.side)
         related = about or self._related(question, of_side(scores, named_side(question)))
-        settled = given = None if asked is None else answer_of_masks(question, asked, about, findings)
-        if given is None and asked is not None and about:
+        given = None if asked is None else answer_of_masks(question, asked, about, findings)
+        if given is None and asked is not None and asked.kind == "measure":
+            given = _no_answer("a model measures nothing: sizes, volumes and HU come from masks")
+        elif given is None and not related:
+            given = _no_answer("the question names no finding and no organ that the model knows")
+        elif given is None and encoded.outside_domain:
+            given = _no_answer(UNFOUNDED)
+        elif given is None and asked is not None and about:
             given = self._by_scores(encoded, asked, about, findings)
         elif given is None:
             given = self._by_decoder(encoded, scores, question, related, findings)
-        if settled is None and encoded.outside_domain:
-            given = _outside_domain(given)
         seen = [
             f"{s.words}{f' ({s.site})' if s.site else ''}: probability {s.probability:.2f}, {_status_words(s)}, "
             f"{s.grounding}"
@@ -320,9 +325,7 @@ class TableModel:
     def _by_scores(
         self, encoded: Encoded, asked: Asked, about: Sequence[FindingScore], findings: Sequence[Finding]
     ) -> Answer:
-        """The answer of the calibrated scores; a size has none, and an organ that masks rule out is no answer."""
-        if asked.kind == "measure":
-            return _no_answer("a model measures nothing: sizes, volumes and HU come from masks")
+        """The answer of the calibrated scores; an organ that masks rule out is no answer."""
         if asked.kind == "organ":
             about = [s for s in about if not _is_denied(s, findings)] or about
         states = {s.status for s in about}
@@ -552,8 +555,17 @@ class TableModel:
         best = max(shared, key=lambda t: shared[t])
         return best.section if shared[best] else "soft_tissues"
 
+    def _names(self) -> list[str]:
+        """Everything by which a question may name what the model knows."""
+        subjects, terms = self.settings.subjects, self.settings.terms
+        nouns = [name for forms in subjects.nouns.values() for name in forms]
+        said = [f"{t.words} {t.finding} {t.site} {t.structure}".replace("_", " ") for t in terms]
+        return [*nouns, *subjects.organs, *subjects.groups, *said]
+
     def _related(self, question: str, scores: Sequence[FindingScore]) -> list[FindingScore]:
-        """Scores that the question is about, best match first, then by probability."""
+        """Scores that the question is about, best match first, then by probability; none if it names nothing."""
+        if not names_any(question, self._names()):
+            return []
         asked = {_stem(w) for w in re.findall(r"[a-z]+", question.lower())}
 
         def match(s: FindingScore) -> int:
@@ -574,13 +586,6 @@ def _status_words(score: FindingScore) -> str:
     """The status of a score as evidence of an answer says it: the one that ``classify`` and a report give it."""
     judged = _judged(score)
     return f"{judged.status} ({OUTSIDE_ITS_DOMAIN})" if judged.status is Status.NOT_ASSESSED else str(judged.status)
-
-
-def _outside_domain(given: Answer) -> Answer:
-    """What may be answered of a scan that is unlike those of the training."""
-    if given.status is Status.ABSENT or _SAYS.get(given.text) is Status.ABSENT:
-        return _no_answer(DENIES_NOTHING)
-    return replace(given, status=Status.NOT_ASSESSED)
 
 
 def _warning_of(encoded: Encoded) -> tuple[Decision, ...]:

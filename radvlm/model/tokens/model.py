@@ -31,7 +31,7 @@ from radvlm.model.inputs import InputSpec, prepare
 from radvlm.model.mask_answers import answer_of_masks, cited_lines
 from radvlm.model.organ_map import Organ, organ_map
 from radvlm.model.precision import check_precision, computing
-from radvlm.model.questions import Subjects, understand
+from radvlm.model.questions import Subjects, is_of_ct, understand
 from radvlm.model.store import ModelFormat, open_model, save_model
 from radvlm.model.tokens.visual_prefix import PrefixConfig, ScanTokens, TokenWriter, VisualPrefix, scan_tokens
 from radvlm.model.zero_shot import text_scores
@@ -182,6 +182,9 @@ class TokensModel:
         told = self._told_by_masks(question, image, findings)
         if told is not None:
             return replace(told, evidence=(*told.evidence, *cited))
+        if not is_of_ct(question, [t.words for t in self.settings.terms]):
+            why = "the question names nothing that a CT shows"
+            return Answer("No answer", 0.0, Status.NOT_ASSESSED, None, (why, *cited))
         prefix, mask = self._prefix(image, affine, segmentation)
         prompt = question_prompt(question)
         written = generate_sections(
