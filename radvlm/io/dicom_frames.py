@@ -68,9 +68,10 @@ MARKS = (
     *(Mark(name, index) for index, name in enumerate(_SCAN_MARKS)),
     *(Mark(name, index, is_weak=True) for index, name in enumerate(_WRITING_MARKS, len(_SCAN_MARKS))),
 )
-#: Places of AcquisitionNumber and SliceThickness in ``Frame.marks``.
+#: Places of AcquisitionNumber, SliceThickness and ReconstructionDiameter in ``Frame.marks``.
 ACQUISITION_NUMBER = _SCAN_MARKS.index("AcquisitionNumber")
 SLICE_THICKNESS = _SCAN_MARKS.index("SliceThickness")
+RECONSTRUCTION_DIAMETER = _SCAN_MARKS.index("ReconstructionDiameter")
 _NUMBER = next(mark.index for mark in MARKS if mark.name == "InstanceNumber")
 #: Names of an attribute in the functional groups of an enhanced image, where they differ.
 _FRAME_NAMES = {

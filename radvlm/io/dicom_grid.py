@@ -29,6 +29,8 @@ ASIDE_MM = 20.0
 DRIFT_TOLERANCE = 0.1
 #: A stated tilt (degrees) below the first is none, above the second no gantry's; what is seen agrees within the third.
 LEAST_TILT, MOST_TILT, TILT_TOLERANCE = 3.0, 45.0, 3.0
+#: Sides of the images that scanners reconstruct, and how far their width may be from the reconstruction diameter.
+SCANNER_MATRICES, MOST_FIELD_RATIO = (256, 512, 768, 1024), 1.25
 
 
 @dataclass(frozen=True, eq=False)
@@ -269,6 +271,26 @@ def shifted(image: np.ndarray, rows: float, columns: float, extra: tuple[int, in
             moved[tuple(target)] = canvas[tuple(source)]
             canvas = (1 - part) * canvas + part * moved
     return canvas[:-1, :-1]
+
+
+def field_doubt(diameter_mm: float, matrix: tuple[int, int], pixel_mm: tuple[float, float]) -> tuple[Decision, ...]:
+    """The warning about pixels that do not fill the stated diameter of the reconstruction; () for none.
+
+    Args:
+        matrix: rows and columns. Only those that scanners reconstruct say something: a cropped or padded image has
+            others, and its pixels have their right size.
+    """
+    if matrix[0] != matrix[1] or matrix[0] not in SCANNER_MATRICES or not diameter_mm > 0:
+        return ()
+    ratio = matrix[0] * max(pixel_mm) / diameter_mm
+    if 1 / MOST_FIELD_RATIO <= ratio <= MOST_FIELD_RATIO:
+        return ()
+    what = (
+        f"{matrix[1]} pixels of {max(pixel_mm):.3g} mm make an image {matrix[1] * max(pixel_mm):.0f} mm wide, and the "
+        f"header states a reconstruction diameter of {diameter_mm:.0f} mm: the pixel spacing may be wrong. Check it "
+        "before any size is used."
+    )
+    return (Decision(SIZE, what, warning=True),)
 
 
 def tilt_doubt(stated: float, positions_mm: np.ndarray, normal: np.ndarray) -> tuple[Decision, ...]:

@@ -16,8 +16,8 @@ import numpy as np
 
 from radvlm.errors import FileFormatError, GridError, InputError
 from radvlm.io.dicom_acquisitions import SAME_POSITION_MM, SHARED_AT_BORDER, acquisitions
-from radvlm.io.dicom_frames import ACQUISITION_NUMBER, SLICE_THICKNESS, Frame
-from radvlm.io.dicom_grid import Shear, SlicePlan, plan_shear, plan_slices, shifted, tilt_doubt
+from radvlm.io.dicom_frames import ACQUISITION_NUMBER, RECONSTRUCTION_DIAMETER, SLICE_THICKNESS, Frame
+from radvlm.io.dicom_grid import Shear, SlicePlan, field_doubt, plan_shear, plan_slices, shifted, tilt_doubt
 from radvlm.io.dicom_pixels import SliceReader
 from radvlm.io.dicom_series import Stack, catalog, choose
 from radvlm.io.dicom_study import study_of
@@ -119,6 +119,7 @@ def read_dicom(
             *plan.decisions,
             *(shear.decisions if shear else ()),
             *tilted,
+            *_field(frames, stack),
             *extra,
             *notes,
             *judged,
@@ -156,6 +157,19 @@ def _tilt(dataset: Any, frames: list[Frame], stack: Stack) -> tuple[Decision, ..
     except (TypeError, ValueError):
         return ()
     return tilt_doubt(stated, np.array([frame.position_mm for frame in frames]), np.array(stack.normal))
+
+
+def _field(frames: list[Frame], stack: Stack) -> tuple[Decision, ...]:
+    """Doubts about the pixel spacing, where all original images state one reconstruction diameter."""
+    stated = {frame.marks[RECONSTRUCTION_DIAMETER] for frame in frames}
+    spacing = frames[0].pixel_spacing_mm
+    if len(stated) != 1 or spacing is None or stack.values.is_reformatted or not stack.is_axial:
+        return ()
+    try:
+        diameter = float(stated.pop())
+    except ValueError:
+        return ()
+    return field_doubt(diameter, (frames[0].rows, frames[0].columns), spacing)
 
 
 def _applied(frames: list[Frame], plan: SlicePlan) -> list[tuple[float, float]]:

@@ -17,6 +17,8 @@ from radvlm.types.geometry import Box, Geometry
 #: Grids count as parallel when their axes drift apart by less than this many source voxels across the target.
 PARALLEL_DRIFT = 0.05
 _HALF = 0.5 + 1e-4
+#: Masks of which so many neighboring planes are the same were made on voxels 1.3 times as long.
+COARSE_SHARE = 0.25
 
 
 def onto_grid(labels: np.ndarray, source: Geometry, target: Geometry) -> np.ndarray:
@@ -91,6 +93,18 @@ def label_box(labels: np.ndarray) -> Box | None:
     window = labels[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     depth = np.flatnonzero(window.any(axis=(0, 1)))
     return Box((rows[0], columns[0], depth[0]), (rows[-1] + 1, columns[-1] + 1, depth[-1] + 1))
+
+
+def is_coarse(labels: np.ndarray) -> bool:
+    """Whether a label map was made on larger voxels: neighboring planes are often the same along some axis."""
+    box = label_box(labels)
+    if box is None:
+        return False
+    for axis in range(3):
+        planes = np.moveaxis(labels[box.slices], axis, 0)
+        if len(planes) > 3 and float((planes[1:] == planes[:-1]).all(axis=(1, 2)).mean()) >= COARSE_SHARE:
+            return True
+    return False
 
 
 def _axis_lookup(source: Geometry, target: Geometry) -> list[np.ndarray] | None:
