@@ -23,6 +23,8 @@ from radvlm.types.segmentation import Segmentation
 NEAR_MM = 5.0
 #: Smallest share of a lesion (or of its neighbors) for a part to be named.
 MIN_SHARE = 0.10
+#: Share of the height of a kidney from which a lesion has no pole.
+MOST_OF_KIDNEY = 2 / 3
 #: Farthest, above or below the nearest vertebra, at which a level is still named.
 LEVEL_REACH_MM = 10.0
 _LEVEL = re.compile(r"vertebrae_[CTLS]\d+$")
@@ -70,7 +72,7 @@ class Locator:
             found = self._shares(around, {m: c for c in candidates for m in members(self._segmentation, c)}, 0.0)
             host = found[0] if found else ""
         locations = self._locations(around, lesion, host, center)
-        pole, notes = self._pole(host, center)
+        pole, notes = self._pole(host, center, box)
         return Place(host, locations, pole, self._level(center[2]), notes)
 
     def place_in(self, organ: str, center_mm: tuple[float, float, float]) -> Place:
@@ -141,12 +143,17 @@ class Locator:
         middle = float(np.mean([(b.start[0] + b.stop[0] - 1) / 2 for b in spine]))
         return ("lung_right",) if right_index > middle else ("lung_left",)
 
-    def _pole(self, host: str, center: tuple[float, float, float]) -> tuple[str, tuple[tuple[str, str], ...]]:
+    def _pole(
+        self, host: str, center: tuple[float, float, float], lesion: Box | None = None
+    ) -> tuple[str, tuple[tuple[str, str], ...]]:
+        """The third of a kidney in which a center lies; none of a lesion that reaches through most of the kidney."""
         if host not in ("kidney_right", "kidney_left"):
             return "", ()
         if {"inferior", "superior"} & set(self._segmentation.cut_faces(host)):
             return "", (("pole", f"the {structure(host).words} is cut by the field of view"),)
         box = self._segmentation.boxes[host]
+        if lesion is not None and lesion.stop[2] - lesion.start[2] > MOST_OF_KIDNEY * (box.stop[2] - box.start[2]):
+            return "", (("pole", f"it reaches through most of the {structure(host).words}"),)
         third = (center[2] - (box.start[2] - 0.5)) / (box.stop[2] - box.start[2]) * 3
         return KIDNEY_POLES[min(2, max(0, int(np.floor(third))))], ()
 

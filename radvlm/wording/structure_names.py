@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from radvlm.types.anatomy import LEVELS, USUAL_LEVELS, structure
@@ -101,7 +102,8 @@ def place(finding: Finding, noun_words: str) -> str:
     if finding.pole and host:
         return f"in the {finding.pole} of the {_words(host)}"
     if sites:
-        return f"in {places_text(sites[:1])}"
+        lobes = [n for n in sites if _LOBE.fullmatch(n)]
+        return f"in {places_text(lobes if len(lobes) == len(sites) else sites[:1])}"
     if host and not _is_said(host, noun_words):
         return f"in the {_words(host)}"
     if level and finding.section in ("nodes", "peritoneum", "soft_tissues"):
@@ -109,6 +111,8 @@ def place(finding: Finding, noun_words: str) -> str:
     return ""
 
 
+#: Lobes, of which all are named: to the reader the extent of a consolidation is the lobes that it lies in.
+_LOBE = re.compile(r"lung_(upper|middle|lower)_lobe_(left|right)")
 #: What a part of a vessel is called: the diameter of the aorta is that of its abdominal part.
 _PARTS = {
     ("aorta", "diameter"): "abdominal aorta",

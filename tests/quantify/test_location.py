@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 
 import solids
+from radvlm.compose import compose_report
+from radvlm.interpret import interpret
 from radvlm.quantify import measure_scan
 from radvlm.quantify.lesion import attenuation_word
+from radvlm.types.study import Patient
 
 SHAPE = (40, 30, 30)
 
@@ -215,3 +218,29 @@ def test_the_side_is_that_of_the_slice_of_a_tilted_head():
     brain = block((2, 18), (4, 26), (2, 14)) | block((22, 38), (4, 26), (14, 28))
     found = lesions({"brain": brain, "brain_lesion": block((23, 26), (12, 16), (20, 23))})
     assert found[0].locations == ("brain_half_left",)
+
+
+def test_a_lesion_of_a_whole_kidney_has_no_pole_and_one_of_a_third_has():
+    kidney = np.zeros((30, 30, 60), bool)
+    kidney[5:25, 5:25, 6:54] = True
+    for low, high, pole in ((6, 54, ""), (8, 44, ""), (6, 20, "lower pole"), (22, 38, "interpolar region")):
+        tumor = kidney & (np.arange(60) >= low) & (np.arange(60) < high)
+        (lesion,) = measure_scan(None, solids.segmentation({"kidney_left": kidney, "kidney_tumor_left": tumor})).lesions
+        assert lesion.pole == pole
+        assert any("most of the left kidney" in o.reason for o in lesion.omissions) is (not pole)
+
+
+def test_a_region_of_two_lobes_names_both_and_a_nodule_its_own():
+    upper, middle = np.zeros((40, 40, 40), bool), np.zeros((40, 40, 40), bool)
+    upper[4:36, 4:36, 20:36] = middle[4:36, 4:36, 4:20] = True
+    whole, small = upper | middle, np.zeros_like(upper)
+    small[10:18, 10:18, 24:30] = True
+    for mask, place in (
+        (whole, "in the right upper lobe and the right middle lobe"),
+        (small, "in the right upper lobe"),
+    ):
+        masks = {"lung_upper_lobe_right": upper, "lung_middle_lobe_right": middle, "lung_consolidation": mask}
+        numbers = measure_scan(None, solids.segmentation(masks))
+        report = compose_report(interpret(numbers, patient=Patient(age_years=60)))
+        said = next(s.text for s in report.sentences if "onsolidation" in s.text)
+        assert place in said and ("middle lobe" in said) is (mask is whole), said
