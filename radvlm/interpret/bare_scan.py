@@ -60,7 +60,7 @@ def bare_scan(case: Case) -> list[Finding]:
         return [unassessed("body_size", "body", "soft_tissues", "what thresholds show of a patient", why)]
     limbs = numbers.structure("body_extremities")
     canal, blood = numbers.structure("spinal_canal"), numbers.structure("blood_before_spine")
-    size = _size(body, limbs, lung)
+    size = _size(body, limbs, lung, canal)
     is_trunk = size.status is Status.PRESENT and canal is not None
     found = [_region(case, lung, canal if is_trunk else None), _position(body, table)]
     sees_trunk = size.status is Status.PRESENT or lung is not None
@@ -150,9 +150,15 @@ def _contrast(blood: StructureMeasurements | None, canal: StructureMeasurements 
 
 
 def _size(
-    body: StructureMeasurements, limbs: StructureMeasurements | None, lung: StructureMeasurements | None
+    body: StructureMeasurements,
+    limbs: StructureMeasurements | None,
+    lung: StructureMeasurements | None,
+    canal: StructureMeasurements | None,
 ) -> Finding:
-    """Size of the trunk in its middle slice; nothing where a limb or a head may be all that is imaged."""
+    """Size of the body in its middle slice, that of a trunk where the canal of the spine is in it.
+
+    Nothing where it is so narrow that a limb or a head is likely all that is imaged.
+    """
     wanted = ("body_width", "body_depth", "circumference", "effective_diameter", "water_equivalent_diameter")
     numbers = tuple(m for q in wanted if (m := body.measurement(q)) is not None)
     why = ""
@@ -164,8 +170,11 @@ def _size(
         why = "another piece of about its size lies beside it, as with two legs"
     if why:
         return unassessed("body_size", "body", "soft_tissues", "size of the trunk", why)
+    k = numbers[0].slice_index
+    spine = canal is not None and k is not None and canal.region.box.start[2] <= k < canal.region.box.stop[2]
+    what = "trunk in its" if spine else "body section in the"
     beside = ", arms beside it left out" if limbs is not None else ""
-    text = f"trunk in its middle slice{beside}, {_BY_THRESHOLDS}, error up to {SIZE_ERROR_PERCENT} percent"
+    text = f"{what} middle slice{beside}, {_BY_THRESHOLDS}, error up to {SIZE_ERROR_PERCENT} percent"
     return _stated("body_size", body, "soft_tissues", text, numbers)
 
 

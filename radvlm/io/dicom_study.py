@@ -10,10 +10,13 @@ from radvlm.errors import InputError
 from radvlm.io.dicom_files import PARSER_ERRORS, parsing
 from radvlm.io.dicom_frames import patient_key, short_text
 from radvlm.io.dicom_persons import DAYS_PER_UNIT
+from radvlm.types.provenance import Decision
 from radvlm.types.study import Patient, Study
 
 #: A longer time from injection to image is that of another examination or of a clock that is wrong.
 _LONGEST_DELAY_S = 3600.0
+#: Stated age and that by the dates may differ by so many years where dates were shifted or rounded.
+MOST_AGES_APART = 5.0
 
 
 def study_of(dataset: Any, name: str, sop_instance_uids: tuple[str, ...]) -> Study:
@@ -55,6 +58,29 @@ def patient_of(dataset: Any) -> Patient:
     return Patient(**{name: value for name, value in facts.items() if value is not None and _possible(name, value)})
 
 
+def patient_doubts(dataset: Any) -> tuple[Decision, ...]:
+    """Warnings about an age, a height or a weight of the header that cannot be; none of the values is printed.
+
+    A birth date on January 1st is taken for a placeholder, as anonymization writes it.
+    """
+    found: list[str] = []
+    text, stated, by_dates = _text(dataset, "PatientAge"), _stated_age_years(dataset), _age_by_dates(dataset)
+    birth = _date(dataset, "PatientBirthDate")
+    is_real = birth is not None and (birth.month, birth.day) != (1, 1)
+    if stated is not None and by_dates is not None and is_real and abs(stated - by_dates) > MOST_AGES_APART:
+        found.append(
+            f"PatientAge and the dates of birth and study disagree by {abs(stated - by_dates):.0f} years; "
+            "PatientAge is taken: state the age (--age) if it is not right"
+        )
+    if stated is None and by_dates is None and re.fullmatch(r"0*[1-9]\d*", text):
+        found.append("PatientAge has no unit (Y, M, W or D), so the age is not known: state it (--age)")
+    for keyword, name in (("PatientSize", "height_cm"), ("PatientWeight", "weight_kg")):
+        value = _number(dataset, keyword)
+        if value is not None and getattr(patient_of(dataset), name) is None:
+            found.append(f"{keyword} is no {name.split('_')[0]} that anybody has, so it was not used")
+    return tuple(Decision("dicom", f"{what}.", warning=True) for what in found)
+
+
 def _contrast_delay_s(dataset: Any) -> float | None:
     """Seconds from the start of the injection to this image; None where a time is missing or they make no sense."""
     start, image = (_seconds(dataset, name) for name in ("ContrastBolusStartTime", "AcquisitionTime"))
@@ -79,11 +105,20 @@ def _possible(name: str, value: Any) -> bool:
 
 
 def _age_years(dataset: Any) -> float | None:
+    stated = _stated_age_years(dataset)
+    return _age_by_dates(dataset) if stated is None else stated
+
+
+def _stated_age_years(dataset: Any) -> float | None:
     match = re.fullmatch(r"(\d{1,3})([DWMY])", _text(dataset, "PatientAge").upper())
     if match:
         number, unit = float(match[1]), match[2]
         if number > 0:
             return number if unit == "Y" else number * DAYS_PER_UNIT[unit] / 365.25
+    return None
+
+
+def _age_by_dates(dataset: Any) -> float | None:
     birth, study = _date(dataset, "PatientBirthDate"), _date(dataset, "StudyDate")
     if birth is None or study is None or study < birth:
         return None

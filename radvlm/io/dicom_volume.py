@@ -20,7 +20,7 @@ from radvlm.io.dicom_frames import ACQUISITION_NUMBER, RECONSTRUCTION_DIAMETER, 
 from radvlm.io.dicom_grid import Shear, SlicePlan, field_doubt, plan_shear, plan_slices, shifted, tilt_doubt
 from radvlm.io.dicom_pixels import SliceReader
 from radvlm.io.dicom_series import Stack, catalog, choose
-from radvlm.io.dicom_study import study_of
+from radvlm.io.dicom_study import patient_doubts, study_of
 from radvlm.io.dicom_values import Scale
 from radvlm.io.hounsfield import LOWEST_HU, Rescale, clipped, contradictions, correct_rescaled
 from radvlm.io.hu_rulers import shows_tissues_of_ct
@@ -120,6 +120,7 @@ def read_dicom(
             *(shear.decisions if shear else ()),
             *tilted,
             *_field(frames, stack),
+            *patient_doubts(reader.dataset(frames[0].file)),
             *extra,
             *notes,
             *judged,

@@ -23,6 +23,11 @@ MIN_AREA_MM2 = 2000.0
 MIN_SOLIDITY = 0.93
 #: Half the width (mm) of a bridge between an arm and the trunk.
 BRIDGE_MM = 12.0
+#: A disk of this share of the body's depth as radius fits into a trunk at its sides, and into no arm; what it cannot
+#: reach and is at least this large (mm2) and stands out sideways this far (mm) is an arm that touches.
+DISK_SHARE, MIN_ARM_MM2, MIN_ARM_OUT_MM = 0.25, 500.0, 10.0
+#: A trunk is bulged where an arm is cut off; where that may be more than this share of its width, no size is given.
+MAX_BULGE_SHARE = 0.03
 
 Found = tuple[list[Measurement], list[Omission]]
 
@@ -33,7 +38,9 @@ def body_sizes(segmentation: Segmentation, hu: np.ndarray | None) -> Found:
     box = segmentation.boxes[name]
     k = (box.start[2] + box.stop[2]) // 2
     dx, dy, _ = segmentation.geometry.spacing_mm
-    mask = _largest_piece(segmentation.mask_in_box(name)[:, :, k - box.start[2]], dx, dy)
+    whole = segmentation.mask_in_box(name)[:, :, k - box.start[2]]
+    arms, bulge_mm = _touching_arms(whole, dx, dy)
+    mask = _largest_piece(whole, dx, dy) & ~arms
     area = float(mask.sum()) * dx * dy
     shape = segmentation.geometry.shape
     columns, rows = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
@@ -44,6 +51,9 @@ def body_sizes(segmentation: Segmentation, hu: np.ndarray | None) -> Found:
     if first == 0 or last == shape[0] - 1 or back == 0 or front == shape[1] - 1:
         return [], [Omission(q, name, "the field of view cuts the body in its middle slice") for q in BODY_SIZES]
     tape, hull = _outline(mask, dx, dy)
+    if bulge_mm > MAX_BULGE_SHARE * len(columns) * dx:
+        why = "arms touch it in its middle slice so broadly that its edge is not known"
+        return [], [Omission(q, name, why) for q in BODY_SIZES]
     if area < MIN_SOLIDITY * hull:
         why = "its outline in the middle slice is not that of a trunk alone (limbs may touch it)"
         return [], [Omission(q, name, why) for q in BODY_SIZES]
@@ -79,6 +89,42 @@ def _largest_piece(mask: np.ndarray, dx: float, dy: float) -> np.ndarray:
         return mask
     core = labels == 1 + int(np.bincount(labels.ravel())[1:].argmax())
     return mask & (ndimage.distance_transform_edt(~core, sampling=(dx, dy)) <= BRIDGE_MM + max(dx, dy))
+
+
+def _touching_arms(mask: np.ndarray, dx: float, dy: float) -> tuple[np.ndarray, float]:
+    """What stands out sideways of a trunk and is too narrow for it, (I, J) bool, and by how much its ends may bulge.
+
+    A disk of radius R enters a bridge of half width w by R - sqrt(R2 - w2).
+    """
+    from scipy import ndimage
+
+    rows = np.flatnonzero(mask.any(axis=0))
+    none = np.zeros(mask.shape, bool)
+    if len(rows) < 3:
+        return none, 0.0
+    radius = DISK_SHARE * float(np.ptp(rows) + 1) * dy
+    depth = ndimage.distance_transform_edt(np.pad(mask, 1), sampling=(dx, dy))[1:-1, 1:-1]
+    labels, count = ndimage.label(depth > radius)
+    if count == 0:
+        return none, 0.0
+    core = labels == 1 + int(np.bincount(labels.ravel())[1:].argmax())
+    trunk = mask & (ndimage.distance_transform_edt(~core, sampling=(dx, dy)) <= radius + max(dx, dy) / 2)
+    ends = np.flatnonzero(trunk.any(axis=1))[[0, -1]]
+    pieces, count = ndimage.label(mask & ~trunk)
+    arms, bulges = none, {-1: 0.0, 1: 0.0}
+    for label in range(1, count + 1):
+        piece = pieces == label
+        columns = np.flatnonzero(piece.any(axis=1))
+        out = max(int(ends[0] - columns[0]), int(columns[-1] - ends[1])) * dx
+        if out < MIN_ARM_OUT_MM or piece.sum() * dx * dy < MIN_ARM_MM2:
+            continue
+        arms |= piece
+        edge = np.argwhere(ndimage.binary_dilation(piece) & trunk) * (dx, dy)
+        half = float(np.hypot(*np.ptp(edge, axis=0))) / 2 if len(edge) else 0.0
+        side = -1 if ends[0] - columns[0] > columns[-1] - ends[1] else 1
+        bulge = radius - float(np.sqrt(max(radius**2 - half**2, 0.0)))
+        bulges[side] = max(bulges[side], bulge)
+    return arms, sum(bulges.values())
 
 
 def _outline(mask: np.ndarray, dx: float, dy: float) -> tuple[float, float]:

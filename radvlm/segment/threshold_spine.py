@@ -4,10 +4,12 @@ Spinal canal. In a slab of about 30 mm the bone of arches and bodies, taken toge
 bone lies in it. Of all such places the canal is the one that runs on from slab to slab near the middle of the body and
 in its back. Without that path nothing else is looked for.
 
-Blood before the spine. Aorta, vena cava or atrium lie in front of the spine at every level of the trunk. The brightest
-even block of 9 mm there, slice by slice, tells whether contrast is in the vessels; where it is not, it is the densest
-soft tissue, and lies below that. What lies between both is not kept: a liver full of iron or a drug, contrast in a
-bowel that crosses, noise.
+Blood before the spine. Aorta, vena cava or atrium lie in front of the spine at every level of the trunk. Contrast is in
+the vessels where a bright column does what an aorta does: round, of the size of one, even, close to the vertebral
+bodies, and going on from slice to slice. A bowel that holds contrast is flat, lies farther before or beside the spine,
+or ends. No contrast is there where no voxel before the vertebral bodies is bright, however small, and the densest even
+block is as dense as soft tissue. What lies between both is not told: a liver full of iron or a drug, calcified walls,
+noise; nor are vessels of a child or of coarse voxels, which may be too small to be seen.
 """
 
 from __future__ import annotations
@@ -36,23 +38,44 @@ MIN_SLABS, MIN_PATH_SHARE = 2, 0.6
 #: deep from T8 to L4 in adults (mm).
 BODY_BEFORE_MM = 24.0
 #: Where blood is looked for, from the middle of the canal: sideways, and from here to there forward (mm).
-BLOOD_ASIDE_MM, BLOOD_BEFORE_MM = 45.0, (30.0, 85.0)
-#: Blood without contrast is denser than this (HU), and in this wider place nothing even is as bright as contrast.
-SOFT_HU, AROUND_ASIDE_MM, AROUND_BEFORE_MM = 20.0, 80.0, (20.0, 120.0)
-#: Half axes, sideways and forward, of what a vertebral body may take up around its middle (mm); no blood is there.
-VERTEBRA_MM = (32.0, 28.0)
+BLOOD_ASIDE_MM, BLOOD_BEFORE_MM = 45.0, (20.0, 85.0)
+#: Half axes, sideways and forward, around the middle of a vertebral body, in which its bone is looked for (mm).
+VERTEBRA_MM = (32.0, 34.0)
+#: The same for blocks of plain blood, which lie this far before the canal at least (mm).
+LARGEST_BODY_MM, BLOCKS_FROM_MM = (32.0, 28.0), 30.0
+#: What is attached to a vertebral body by less than twice this (mm) is none of it: a small vessel that touches it.
+ATTACHED_MM = 5.0
+#: Bone ends before this share of the half axis, else what touches it is as dense; a level is whole from this share of
+#: the largest area on; at least this share of the levels is.
+MAX_FORWARD, WHOLE_SHARE, MIN_WHOLE = 0.86, 0.6, 0.2
 #: Blood goes on from slice to slice, noise does not: slices are averaged over so many mm.
 ALONG_MM = 15.0
-#: Side of a block (mm).
-BLOCK_MM = 9.0
-#: A block is even when its voxels spread by at most this much (HU).
-EVEN_HU = 40.0
-#: Blood holds contrast where the median over the slices is at least the first (kept are slices of at least the second),
-#: and holds none where three quarters of the slices are at most the third (HU). By ``quantify.phase`` plain blood is up
-#: to 70 HU, and contrast is sure from 90 HU on. At least so many slices are asked.
-CONTRAST_HU, CONTRAST_SLICE_HU, PLAIN_HU, MIN_BLOOD_SLICES = 100.0, 90.0, 75.0, 5
+#: Side of a block (mm); it is even when its voxels spread by at most this much (HU).
+BLOCK_MM, EVEN_HU = 9.0, 40.0
+#: Blood without contrast is in this range (HU; by ``quantify.phase`` up to 70), in three quarters of the slices, and at
+#: most this share of the slices holds a voxel as bright as the second (calcium), else none is said to be plain.
+PLAIN_HU, BRIGHT_VOXEL_HU, MAX_BRIGHT_SHARE, MIN_BLOOD_SLICES = (20.0, 75.0), 85.0, 0.2, 5
+#: Plain is said in bodies of at least this width, and on voxels of at most this size (mm): a vessel of 8 mm is seen.
+MIN_WIDTH_MM, MAX_VOXEL_MM = 200.0, 4.5
+#: Edges at which columns are looked for, and the density from which one is surely contrast (HU).
+COLUMN_EDGES_HU, CONTRAST_HU = (90.0, 115.0, 145.0, 185.0, 240.0, 310.0, 400.0), 100.0
+#: Area of an aorta or vena cava in the axial plane (mm2: 9 to 40 mm wide), its longest by its shortest axis, and the
+#: share of that ellipse that it fills.
+COLUMN_MM2, COLUMN_ROUND, COLUMN_FILL = (60.0, 1260.0), 2.0, 0.78
+#: The middle of a column is this close to the middle of the canal sideways, its edge this close to the bone (mm).
+COLUMN_ASIDE_MM, COLUMN_GAP_MM = 32.0, 20.0
+#: Beyond this from the middle sideways its edge is this close to the bone (mm); a caudate lobe is not.
+COLUMN_BESIDE_MM, COLUMN_BESIDE_GAP_MM = 20.0, 10.0
+#: A column is as long as this share of the spine that is seen, or as this (mm), and at least the last (mm).
+COLUMN_SHARE, COLUMN_LONG_MM, COLUMN_SHORT_MM = 0.8, 120.0, 25.0
+#: One column is denser than another by at least this (HU).
+SAME_HU = 10.0
+#: Its density spreads by at most this share from slice to slice.
+COLUMN_SPREAD = 0.15
 
 _RAYS = 24
+#: The four neighbors in the axial plane.
+_CROSS = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], bool)[:, :, None]
 
 
 @dataclass(frozen=True)
@@ -156,25 +179,168 @@ def _best_path(found: list[list[Place]]) -> dict[int, int]:
 
 def blood_before_spine(coarse: np.ndarray, body: np.ndarray, spine: Spine, spacing: list[float]) -> np.ndarray | None:
     """Blood before the spine, (I, J, K) bool, as far as it is surely with contrast, or surely without; else None."""
-    blocks = _brightest_blocks(coarse, body, spine, spacing, (BLOOD_ASIDE_MM, BLOOD_BEFORE_MM))
-    if len(blocks) < MIN_BLOOD_SLICES:
+    from scipy import ndimage
+
+    along = ndimage.uniform_filter1d(coarse, max(1, round(ALONG_MM / spacing[2])), axis=2, mode="nearest")
+    bone = _vertebrae(coarse, spine, spacing)
+    before = _window(body, spine, spacing) & ~ndimage.binary_dilation(bone, _CROSS)
+    column = _column(along, before, bone, spine, spacing)
+    if column is not None:
+        return column
+    levels = [k for k in range(coarse.shape[2]) if spine.at(k) is not None]
+    bright = (along >= BRIGHT_VOXEL_HU) & before
+    if np.mean([bright[:, :, k].any() for k in levels]) > MAX_BRIGHT_SHARE or max(spacing[:2]) > MAX_VOXEL_MM:
         return None
-    values = np.array([value for value, _ in blocks.values()])
-    if np.median(values) >= CONTRAST_HU:
-        kept = [k for k, (value, _) in blocks.items() if value >= CONTRAST_SLICE_HU]
-    elif np.percentile(values, 75) <= PLAIN_HU:
-        kept = [k for k, (value, _) in blocks.items() if SOFT_HU <= value <= PLAIN_HU]
-        around = _brightest_blocks(coarse, body, spine, spacing, (AROUND_ASIDE_MM, AROUND_BEFORE_MM))
-        brightest = np.percentile([value for value, _ in around.values()], 75)
-        if len(kept) < max(MIN_BLOOD_SLICES, len(blocks) / 2) or brightest >= CONTRAST_HU:
-            return None
-    else:
+    if np.median([np.ptp(np.flatnonzero(body[:, :, k].any(axis=1))) for k in levels]) * spacing[0] < MIN_WIDTH_MM:
+        return None
+    blocks = _brightest_blocks(along, before & _off_bodies(body, spine, spacing), spacing)
+    values = [value for value, _ in blocks.values()]
+    kept = [k for k, (value, _) in blocks.items() if PLAIN_HU[0] <= value <= PLAIN_HU[1]]
+    if len(kept) < max(MIN_BLOOD_SLICES, len(levels) / 2) or np.percentile(values, 75) > PLAIN_HU[1]:
         return None
     mask = np.zeros(coarse.shape, bool)
     for k in kept:
         columns, rows = blocks[k][1]
         mask[columns, rows, k] = True
     return mask
+
+
+def _window(body: np.ndarray, spine: Spine, spacing: list[float]) -> np.ndarray:
+    """Where blood is looked for, (I, J, K) bool."""
+    columns, rows = (np.arange(n) * s for n, s in zip(body.shape[:2], spacing, strict=False))
+    window = np.zeros(body.shape, bool)
+    for k in range(body.shape[2]):
+        at = spine.at(k)
+        if at is not None:
+            aside = np.abs(columns - at[0]) <= BLOOD_ASIDE_MM
+            forward = (rows >= at[1] + BLOOD_BEFORE_MM[0]) & (rows <= at[1] + BLOOD_BEFORE_MM[1])
+            window[:, :, k] = aside[:, None] & forward[None, :] & body[:, :, k]
+    return window
+
+
+def _off_bodies(body: np.ndarray, spine: Spine, spacing: list[float]) -> np.ndarray:
+    """Where no vertebral body nor the psoas beside it can be, (I, J, K) bool."""
+    columns, rows = (np.arange(n) * s for n, s in zip(body.shape[:2], spacing, strict=False))
+    off = np.zeros(body.shape, bool)
+    for k in range(body.shape[2]):
+        at = spine.at(k)
+        if at is not None:
+            across = (columns[:, None] - at[0]) / LARGEST_BODY_MM[0]
+            forward = (rows[None, :] - at[1] - BODY_BEFORE_MM) / LARGEST_BODY_MM[1]
+            off[:, :, k] = (across**2 + forward**2 > 1) & (rows[None, :] >= at[1] + BLOCKS_FROM_MM)
+    return off
+
+
+def _vertebrae(coarse: np.ndarray, spine: Spine, spacing: list[float]) -> np.ndarray:
+    """Vertebral bodies with what they enclose, (I, J, K) bool; small things that touch them are none of them."""
+    from scipy import ndimage
+
+    half = max(1, round(SLAB_MM / spacing[2] / 2))
+    columns, rows = (np.arange(n) * s for n, s in zip(coarse.shape[:2], spacing, strict=False))
+    found = np.zeros(coarse.shape, bool)
+    voxel_of: dict[int, tuple[int, int]] = {}
+    for k in range(coarse.shape[2]):
+        at = spine.at(k)
+        if at is None:
+            continue
+        voxel_of[k] = (round(at[0] / spacing[0]), round(at[1] / spacing[1]))
+        across = (columns[:, None] - at[0]) / VERTEBRA_MM[0]
+        forward = (rows[None, :] - at[1] - BODY_BEFORE_MM) / VERTEBRA_MM[1]
+        share = (coarse[:, :, max(0, k - half) : k + half + 1] > BONE_HU).mean(axis=2)
+        filled = ndimage.binary_fill_holes((share >= RING_SHARE) & (across**2 + forward**2 <= 1))
+        depth = ndimage.distance_transform_edt(np.pad(filled, 1), sampling=spacing[:2])[1:-1, 1:-1]
+        cores, count = ndimage.label(depth > ATTACHED_MM)  # a large vessel that touches bone has one of its own
+        if not count:
+            continue
+        core = cores == 1 + int(np.bincount(cores.ravel())[1:].argmax())
+        reach = ATTACHED_MM + max(spacing[:2]) / 2
+        level = filled & (ndimage.distance_transform_edt(~core, sampling=spacing[:2]) <= reach)
+        if forward[0, level.any(axis=0)].max() < MAX_FORWARD:
+            found[:, :, k] = level
+    areas = found.sum(axis=(0, 1))
+    whole = [k for k in np.flatnonzero(areas) if areas[k] >= WHOLE_SHARE * areas.max()]
+    if len(whole) < MIN_WHOLE * len(voxel_of):
+        return np.zeros(coarse.shape, bool)
+    # Where bone is too thin to close around a body, or something dense touches it, it is where most levels have it.
+    home = voxel_of[whole[0]]
+    moved = [np.roll(found[:, :, k], np.subtract(home, voxel_of[k]), axis=(0, 1)) for k in whole]
+    usual = np.mean(moved, axis=0) >= 0.5
+    for k, voxel in voxel_of.items():
+        found[:, :, k] |= np.roll(usual, np.subtract(voxel, home), axis=(0, 1))
+    return found
+
+
+def _column(
+    along: np.ndarray, before: np.ndarray, bone: np.ndarray, spine: Spine, spacing: list[float]
+) -> np.ndarray | None:
+    """The densest column that runs before the spine as an aorta does, (I, J, K) bool; or None."""
+    from scipy import ndimage
+
+    levels = [k for k in range(along.shape[2]) if spine.at(k) is not None]
+    seen_mm = len(levels) * spacing[2]
+    needed = max(COLUMN_SHORT_MM, min(COLUMN_SHARE * seen_mm, COLUMN_LONG_MM))
+    best: np.ndarray | None = None
+    densest = 0.0
+    for edge in COLUMN_EDGES_HU:
+        bright = (along >= edge) & before
+        if not bright.any():
+            break
+        round_ones = np.zeros(along.shape, bool)
+        for k in levels:
+            at = spine.at(k)
+            if at is not None and bright[:, :, k].any() and bone[:, :, k].any():
+                round_ones[:, :, k] = _round_pieces(bright[:, :, k], bone[:, :, k], at[0], spacing)
+        labels, count = ndimage.label(round_ones)
+        for label, box in enumerate(ndimage.find_objects(labels, count), 1):
+            slices = box[2].stop - box[2].start
+            if slices * spacing[2] < needed or slices < MIN_BLOOD_SLICES:
+                continue
+            piece = labels[box] == label
+            median = float(np.median(along[box][piece]))
+            if median > densest + SAME_HU and _is_even(along[box], piece):
+                mask = np.zeros(along.shape, bool)
+                mask[box] = piece & (along[box] >= median - EVEN_HU)
+                best, densest = mask, median
+    return best
+
+
+def _round_pieces(bright: np.ndarray, bone: np.ndarray, middle_mm: float, spacing: list[float]) -> np.ndarray:
+    """Pieces of one slice that are round, of the size of a vessel and close to the vertebral body, (I, J) bool."""
+    from scipy import ndimage
+
+    away = ndimage.distance_transform_edt(~bone, sampling=spacing[:2])
+    labels, count = ndimage.label(bright)
+    kept = np.zeros(bright.shape, bool)
+    for label in range(1, count + 1):
+        where = labels == label
+        area = float(where.sum()) * spacing[0] * spacing[1]
+        if not COLUMN_MM2[0] <= area <= COLUMN_MM2[1]:
+            continue
+        points = np.argwhere(where) * spacing[:2]
+        spread = np.cov(points.T, bias=True) + np.diag(np.square(spacing[:2])) / 12
+        small, large = np.sqrt(np.linalg.eigvalsh(spread))
+        fills = area / (4 * np.pi * small * large)  # of the ellipse of the same second moments
+        aside = abs(points[:, 0].mean() - middle_mm)
+        gap = COLUMN_GAP_MM if aside <= COLUMN_BESIDE_MM else COLUMN_BESIDE_GAP_MM
+        near = aside <= COLUMN_ASIDE_MM and away[where].min() <= gap
+        if near and large <= COLUMN_ROUND * small and fills >= COLUMN_FILL:
+            kept |= where
+    return kept
+
+
+def _is_even(along: np.ndarray, piece: np.ndarray) -> bool:
+    """Whether a column is as dense as contrast, even in each slice, and of one density from slice to slice."""
+    from scipy import ndimage
+
+    core = np.stack([ndimage.binary_erosion(piece[:, :, k]) for k in range(piece.shape[2])], axis=2)
+    values = [along[:, :, k][core[:, :, k]] for k in range(piece.shape[2]) if core[:, :, k].any()]
+    if len(values) < 0.8 * piece.shape[2]:
+        return False
+    middles = np.array([np.median(v) for v in values])  # calcium in the wall is no unevenness of the blood
+    spread = float(np.median([np.subtract(*np.percentile(v, (75, 25))) / 1.35 for v in values]))
+    return bool(
+        np.median(middles) >= CONTRAST_HU and spread <= EVEN_HU and middles.std() <= COLUMN_SPREAD * middles.mean()
+    )
 
 
 def canal_mask(shape: tuple[int, int, int], spine: Spine, spacing: list[float]) -> np.ndarray:
@@ -189,43 +355,23 @@ def canal_mask(shape: tuple[int, int, int], spine: Spine, spacing: list[float]) 
 
 
 def _brightest_blocks(
-    coarse: np.ndarray,
-    body: np.ndarray,
-    spine: Spine,
-    spacing: list[float],
-    where_mm: tuple[float, tuple[float, float]],
+    along: np.ndarray, allowed: np.ndarray, spacing: list[float]
 ) -> dict[int, tuple[float, tuple[slice, slice]]]:
-    """Slice -> mean HU and place of the brightest even block of 9 mm (3 voxels at least) before the spine.
-
-    ``where_mm`` from the canal: sideways, and from here to there forward.
-    """
+    """Slice -> mean HU and place of the brightest even block of 9 mm (3 voxels at least) that is allowed whole."""
     from scipy import ndimage
 
     size = [max(3, 2 * int(BLOCK_MM / s / 2) + 1) for s in spacing[:2]]
-    along = ndimage.uniform_filter1d(coarse, max(1, round(ALONG_MM / spacing[2])), axis=2, mode="nearest")
     found = {}
-    for k in range(coarse.shape[2]):
-        at = spine.at(k)
-        if at is None:
-            continue
-        ends = [(at[0] - where_mm[0], at[0] + where_mm[0]), (at[1] + where_mm[1][0], at[1] + where_mm[1][1])]
-        box = [
-            slice(max(0, int(low / s)), min(n, int(high / s) + 1))
-            for (low, high), s, n in zip(ends, spacing, coarse.shape, strict=False)
-        ]
-        part, inside = along[box[0], box[1], k], body[box[0], box[1], k]
-        if min(part.shape) <= max(size):
-            continue
+    for k in np.flatnonzero(allowed.any(axis=(0, 1))):
+        held = allowed[:, :, k]
+        box = tuple(slice(int(h[0]), int(h[-1]) + 1) for h in (np.flatnonzero(held.any(axis=axis)) for axis in (1, 0)))
+        part, inside = along[*box, k], held[box]
         mean = ndimage.uniform_filter(part, size)
         spread = np.sqrt(np.maximum(ndimage.uniform_filter(part**2, size) - mean**2, 0))
-        columns, rows = (np.arange(b.start, b.stop) * s for b, s in zip(box, spacing, strict=False))
-        across = (columns[:, None] - at[0]) / VERTEBRA_MM[0]
-        before = (rows[None, :] - at[1] - BODY_BEFORE_MM) / VERTEBRA_MM[1]
-        allowed = (across**2 + before**2 > 1) & inside & (spread <= EVEN_HU)
-        allowed[:1], allowed[-1:], allowed[:, :1], allowed[:, -1:] = (False,) * 4
-        if allowed.any():
-            i, j = np.unravel_index(int(np.where(allowed, mean, -np.inf).argmax()), mean.shape)
+        even = ndimage.binary_erosion(inside, np.ones(size)) & (spread <= EVEN_HU)
+        if even.any():
+            i, j = np.unravel_index(int(np.where(even, mean, -np.inf).argmax()), mean.shape)
             middle = (int(i) + box[0].start, int(j) + box[1].start)
-            place = tuple(slice(max(0, m - n // 2), m + n // 2 + 1) for m, n in zip(middle, size, strict=True))
-            found[k] = (float(mean[i, j]), (place[0], place[1]))
+            place = tuple(slice(m - n // 2, m + n // 2 + 1) for m, n in zip(middle, size, strict=True))
+            found[int(k)] = (float(mean[i, j]), (place[0], place[1]))
     return found
