@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 import time
 from functools import cached_property
 from importlib import import_module
@@ -42,6 +43,31 @@ from radvlm.types.volume import Volume
 
 _REORIENTING = "NibabelIOWithReorient"
 _READERS = (_REORIENTING, "NibabelIO", "SimpleITKIO")
+#: Words in the name of an image that is none of CT.
+_NO_CT = frozenset(
+    [
+        "mr",
+        "mri",
+        "t1",
+        "t2",
+        "t1w",
+        "t2w",
+        "t1c",
+        "t1ce",
+        "t1gd",
+        "t2f",
+        "t2s",
+        "flair",
+        "dwi",
+        "adc",
+        "swi",
+        "dixon",
+        "pet",
+        "us",
+        "ultrasound",
+        "xray",
+    ]
+)
 _AXES = {"R": (0, 1), "L": (0, -1), "A": (1, 1), "P": (1, -1), "S": (2, 1), "I": (2, -1)}
 
 
@@ -104,6 +130,7 @@ class NnunetModel:
         if len(channels) != 1:
             names = ", ".join(map(str, channels.values()))
             raise InputError("a model takes one CT", f"{self.name} takes {len(channels)} images: {names}")
+        _require_ct(str(next(iter(channels.values()))), self.name)
         if plans.get("image_reader_writer", "SimpleITKIO") not in _READERS:
             raise InputError("a model reads 3D images", f"{self.name}: {plans['image_reader_writer']}")
         stage = self._configuration(plans).get("previous_stage")
@@ -197,6 +224,13 @@ def as_canonical(labels: np.ndarray, axes: str) -> np.ndarray:
 def _order(axes: str) -> tuple[list[int], list[int]]:
     pairs = [_AXES[code] for code in axes]
     return [axis for axis, _ in pairs], [sign for _, sign in pairs]
+
+
+def _require_ct(channel: str, model: str) -> None:
+    """InputError for a model whose only image is named as one of another modality; a name that says nothing passes."""
+    words = set(re.split(r"[^a-z0-9]+", channel.lower()))
+    if words & _NO_CT and "ct" not in words:
+        raise InputError("a model is one for CT", f"{model} takes {channel}", "Choose a model that was trained on CT")
 
 
 def _names_of(dataset: dict[str, Any], folder: Path) -> dict[int, str]:

@@ -201,6 +201,16 @@ def test_plans_name_listed_networks_and_layers_alone() -> None:
             require_plain_plans({"configurations": configurations}, Path("model"))
 
 
+def test_models_of_other_modalities_are_refused() -> None:
+    from radvlm.segment.nnunet import _require_ct
+
+    for name in ("CT", "ct", "CTA", "image", "0000", "noNorm", "PET/CT", "contrast-enhanced CT"):
+        _require_ct(name, "m")
+    for name in ("T2", "MR", "mri_t1", "FLAIR", "PET"):
+        with pytest.raises(InputError, match="one for CT"):
+            _require_ct(name, "m")
+
+
 def test_regions_are_named_by_what_they_leave() -> None:
     from radvlm.segment.nnunet import _names_of
 
