@@ -258,7 +258,7 @@ def _vertebrae(coarse: np.ndarray, spine: Spine, spacing: list[float]) -> np.nda
         if forward[0, level.any(axis=0)].max() < MAX_FORWARD:
             found[:, :, k] = level
     areas = found.sum(axis=(0, 1))
-    whole = [k for k in np.flatnonzero(areas) if areas[k] >= WHOLE_SHARE * areas.max()]
+    whole = [int(k) for k in np.flatnonzero(areas) if areas[k] >= WHOLE_SHARE * areas.max()]
     if len(whole) < MIN_WHOLE * len(voxel_of):
         return np.zeros(coarse.shape, bool)
     # Where bone is too thin to close around a body, or something dense touches it, it is where most levels have it.
@@ -365,7 +365,7 @@ def _brightest_blocks(
     for k in np.flatnonzero(allowed.any(axis=(0, 1))):
         held = allowed[:, :, k]
         box = tuple(slice(int(h[0]), int(h[-1]) + 1) for h in (np.flatnonzero(held.any(axis=axis)) for axis in (1, 0)))
-        part, inside = along[*box, k], held[box]
+        part, inside = along[:, :, k][box], held[box]
         mean = ndimage.uniform_filter(part, size)
         spread = np.sqrt(np.maximum(ndimage.uniform_filter(part**2, size) - mean**2, 0))
         even = ndimage.binary_erosion(inside, np.ones(size)) & (spread <= EVEN_HU)
