@@ -56,7 +56,10 @@ def run_list(args: argparse.Namespace) -> None:
         print(heading)
         for w in found:
             if ("segment" in w.model.offers) is group:
-                state = w.words or ("-" if w.model.how != "none" or w.model.command else "not usable yet")
+                task = _task_state(w.model) if group else ""
+                state = w.words or ("on disk" if task.startswith("on disk") else "-")
+                if state == "-" and w.model.how == "none" and not w.model.command:
+                    state = "not usable yet"
                 print(printable(f"  {w.model.name:<{width}}  {_offers(w.model):<42}  {w.model.licence}; {state}"))
     print(f"Folder of weights: {weights_folder()}. `radvlm weights show NAME` tells more of one.")
 
@@ -82,7 +85,7 @@ def run_show(args: argparse.Namespace) -> None:
         ("input", model.input),
         ("needs", model.needs),
         ("from", _origin(model)),
-        ("here", state.words or f"no (it would lie in {folder_of(model)})"),
+        ("here", state.words or _task_state(model) or f"no (it would lie in {folder_of(model)})"),
         ("load", f"radvlm.load_model({model.load!r})" if model.load else "load_model does not open it"),
         ("tried here", model.verified),
         ("missing", model.missing),
@@ -135,6 +138,23 @@ def run_where(args: argparse.Namespace) -> None:
 
 def _offers(model: PublishedModel) -> str:
     return ", ".join(model.offers) or "-"
+
+
+def _task_state(model: PublishedModel) -> str:
+    """Whether a task of TotalSegmentator could run now, where its program keeps its weights; "" for other models."""
+    from radvlm.errors import RadvlmError
+    from radvlm.segment.totalsegmentator_weights import is_installed, require_task, weights_folder
+
+    task = model.name.removeprefix("totalsegmentator-")
+    if task == model.name:
+        return ""
+    if not is_installed():
+        return f"not known without the package TotalSegmentator, which keeps them in {weights_folder()}"
+    try:
+        require_task(task, fast=False, allow_download=False)
+    except RadvlmError as error:
+        return f"no ({error.received})"
+    return f"on disk, in {weights_folder()}"
 
 
 def _not_offered(model: PublishedModel) -> str:

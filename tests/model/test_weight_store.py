@@ -239,6 +239,21 @@ def test_tasks_of_totalsegmentator_are_those_that_its_own_program_fetches() -> N
     assert listed <= set(download.TASK_TO_ID) and {"total", "liver_lesions", "lung_nodules"} <= listed
 
 
+def test_weights_of_totalsegmentator_are_looked_for_where_its_program_keeps_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("totalsegmentator")
+    monkeypatch.setenv("TOTALSEG_WEIGHTS_PATH", str(tmp_path / "theirs"))
+    assert main(["weights", "show", "totalsegmentator-liver_lesions"]) == 0
+    absent = capsys.readouterr().out
+    assert "here:        no (" in absent and f"not in {tmp_path / 'theirs'}" in absent
+    monkeypatch.setattr("radvlm.segment.totalsegmentator_weights.require_task", lambda task, **_: None)
+    assert main(["weights", "show", "totalsegmentator-liver_lesions"]) == 0
+    assert f"here:        on disk, in {tmp_path / 'theirs'}" in capsys.readouterr().out
+    assert main(["weights", "list"]) == 0
+    assert re.search(r"totalsegmentator-liver_lesions .*; on disk\n", capsys.readouterr().out)
+
+
 def test_the_command_lists_shows_and_refuses(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
