@@ -11,6 +11,8 @@ from collections.abc import Collection
 
 #: What argparse keeps that is no option.
 _NO_OPTIONS = frozenset({"run", "command", "action", "ct", "output_is_folder"})
+#: Options whose name is no name of an argument in Python.
+_OTHER_NAMES = {"source": "--from"}
 _VALUE = r"True|'[^']*'|\"[^\"]*\"|\{[^{}]*\}|\([^()]*\)|\[[^\[\]]*\]"
 _ARGUMENT = re.compile(rf"(?<![\w./-])([a-z][a-z_]+)=({_VALUE})?(?=[\s,.;:)?]|$)")
 _BOTH = re.compile(r"[a-z][a-z_]+=(?:True)? \((--[a-z-]+)\)")
@@ -35,7 +37,7 @@ def in_options(message: str, names: Collection[str]) -> str:
 
 
 def _option(name: str, value: str) -> str:
-    option = "--" + name.replace("_", "-")
+    option = _OTHER_NAMES.get(name) or "--" + name.replace("_", "-")
     if value in ("", "True"):
         return option
     if value[0] in "'\"":

