@@ -175,7 +175,8 @@ def test_the_report_says_it_and_its_sentences_are_verified():
     assert any(
         text.startswith("Focus of high attenuation in the interpolar region of the left kidney, ") for text in said
     )
-    assert "focus of high attenuation in the left kidney; attenuation in the range" in said[-1]
+    assert "focus of high attenuation in the left kidney; possible small pancreas" in said[-1]
+    assert said[-1].endswith("attenuation in the range of tissue mixed with fat in the pancreas.")
     assert sum(text.startswith("Area of low attenuation in the liver, ") for text in said) == 2
     assert any(text.startswith("Parenchymal attenuation in the range of tissue mixed with fat, ") for text in said)
     assert "urinary stones other than dense foci of the kidneys" in report.text
