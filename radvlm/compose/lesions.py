@@ -137,7 +137,7 @@ def _group_text(group: LesionGroup, style: Style) -> str:
         return capital(_single(lesions[0], group, style)) + "."
     words = noun(lesions[0].kind, 2)
     count = capital(number_word(len(lesions)))
-    graded = any(_details(x, group, style, True, True) for x in lesions)
+    graded = all(place(x, words) for x in lesions) and any(_details(x, group, style, True, True) for x in lesions)
     if lesions[0].kind in lexicon().without_size and (not graded or len(lesions) > style.count_up_to):
         places = [place(lesion, words) for lesion in lesions]
         if all(p.startswith("at ") for p in places) and len(set(places)) == len(places):

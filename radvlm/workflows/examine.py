@@ -113,8 +113,8 @@ def classify_findings(
         >>> case = make_phantom(PhantomSpec(seed=1, region="abdomen", spacing_mm=(4.0, 4.0, 4.0), lesions=(stone,)))
         >>> scores = radvlm.classify_findings(case.volume)
         >>> best = max(scores, key=lambda score: score.probability)
-        >>> best.finding, best.site, str(best.status)
-        ('kidney_stone', 'kidney_left', 'present')
+        >>> best.finding, best.site
+        ('kidney_stone', 'kidney_left')
     """
     texts = None if findings is None else _texts(findings, "findings")
     asked, scan = resolve_model(model), load_volume(volume, affine=affine, series=series)

@@ -126,8 +126,8 @@ def generate_report(
         >>> made = radvlm.generate_report(scan, segmentation=masks, patient=radvlm.Patient(sex="F", age_years=63))
         >>> made.sentences[1].text
         'Contrast phase uncertain.'
-        >>> [sentence.text for sentence in made.report.impression]
-        ['Liver volume below the usual adult range (12 mL).']
+        >>> made.report.impression[0].text
+        'Liver volume below the usual adult range (12 mL).'
     """
     from radvlm.interpret import load_rules
 
