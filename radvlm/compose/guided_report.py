@@ -97,7 +97,7 @@ def _report(
 ) -> Report:
     findings, sentences = joint.findings, [replace(s, text=to_us(s.text)) for s in judged.sentences]
     if style.spelling == "uk":
-        findings, sentences = in_uk(findings, sentences)
+        sentences = in_uk(sentences)
     record = model_record(joint, judged, model_output)
     return settled_report(Report(findings, tuple(sentences), head, tuple(judged.replacements), provenance, record))
 

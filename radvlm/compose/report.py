@@ -42,7 +42,7 @@ def compose_report(
     style = Style() if style is None else style
     sentences = sentences_of(findings, style)
     if style.spelling == "uk":
-        findings, sentences = in_uk(findings, sentences)
+        sentences = in_uk(sentences)
     head = with_doubts(tuple(examination) or examination_of(study), findings)
     return settled_report(Report(tuple(findings), tuple(sentences), head, (), dict(provenance or {})))
 
@@ -88,16 +88,9 @@ def _with_organs(sentences: Sequence[Sentence], findings: Sequence[Finding]) -> 
     return found
 
 
-def in_uk(findings: Sequence[Finding], sentences: Sequence[Sentence]) -> tuple[tuple[Finding, ...], list[Sentence]]:
-    """Sentences in UK spelling, and so what was not assessed, where no sentence says it."""
-    cited = {f.id for s in sentences for f in s.findings}
-    listed = tuple(
-        replace(f, category=to_uk(f.category), reason=to_uk(f.reason))
-        if f.status is Status.NOT_ASSESSED and f.id not in cited
-        else f
-        for f in findings
-    )
-    return listed, [replace(s, text=to_uk(s.text)) for s in sentences]
+def in_uk(sentences: Sequence[Sentence]) -> list[Sentence]:
+    """Sentences in UK spelling; findings are the same in every style."""
+    return [replace(s, text=to_uk(s.text)) for s in sentences]
 
 
 def with_doubts(head: tuple[tuple[str, str], ...], findings: Sequence[Finding]) -> tuple[tuple[str, str], ...]:

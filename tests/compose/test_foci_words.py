@@ -13,7 +13,6 @@ from radvlm.types.measurement import Measurement
 from radvlm.types.report import Report
 from radvlm.types.scan_measurements import Focus, focus_region_id
 from radvlm.types.study import Patient
-from radvlm.wording.style import Style
 
 ADULT = Patient(age_years=60, sex="F")
 
@@ -109,10 +108,7 @@ def test_what_is_merely_possible_comes_after_what_is_certain_and_unsearched_lesi
 def test_calcium_in_a_wall_comes_before_what_is_within_its_limits_and_does_not_displace_it() -> None:
     wall = Focus("wall_calcium", "aorta", 3, (Measurement("volume", 2.0, "given"),), (0.0, 0.0, 0.0))
     organs = [hand_made.organ("aorta", 120, 45), hand_made.organ("liver", 1400), hand_made.organ("colon")]
-    report = compose_report(
-        interpret(replace(hand_made.numbers(organs), foci=(wall,)), patient=ADULT), style=Style(spelling="uk")
-    )
+    report = compose_report(interpret(replace(hand_made.numbers(organs), foci=(wall,)), patient=ADULT))
     said = [s.text for s in report.impression]
     assert said[0] == "Foci of calcium attenuation along the wall of the aorta, volume 2.0 mL."
     assert said[1] == "Liver within the usual adult volume."
-    assert "calibre of the colon" in report.text and "caliber" not in report.text
