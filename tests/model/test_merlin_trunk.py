@@ -97,7 +97,7 @@ def test_what_it_does_not_offer_says_so(state: dict[str, Tensor], volume: Volume
     for name, call in calls.items():
         with pytest.raises(InputError, match=rf"mine\.pt offers embed\. Required: a model that offers {name}"):
             call()
-    with pytest.raises(InputError, match=r"offers embed\. Required: classify"):
+    with pytest.raises(InputError, match=r"offers embed\. Required: a model that offers classify"):
         radvlm.classify_findings(volume, model=model)
     assert radvlm.embed(volume, model=model).shape == (128,)
 
