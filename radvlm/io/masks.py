@@ -62,7 +62,7 @@ from radvlm.io.saved_masks import is_saved, read_saved
 from radvlm.io.shear import perpendicular
 from radvlm.io.size_rulers import check_organ_sizes
 from radvlm.io.sparse_masks import partly_covered, with_ends, without_unsearched
-from radvlm.io.united_masks import with_united
+from radvlm.io.united_masks import grouped, with_united
 from radvlm.io.width_rulers import check_widths
 from radvlm.types.geometry import Box, Geometry
 from radvlm.types.label_scheme import (
@@ -282,13 +282,8 @@ def _from_label_image(raw: RawImage, name: str, like: Volume | Geometry | None, 
         raise _unnamed_or_misplaced(error, raw, labels, like, sample) from None
     meaning = _meaning(chosen, counts, name)
     labels, places = _named(labels, meaning, kept)
-    filled = [structure for structure in meaning.values() if structure]
-    lost = set(filled) - set(places)
-    merged = {
-        one: [str(label) for label, structure in meaning.items() if structure == one]
-        for one in filled
-        if filled.count(one) > 1
-    }
+    merged = grouped((structure, str(label)) for label, structure in meaning.items() if structure)
+    lost = set(merged) - set(places)
     found = Segmentation(
         (labels,),
         places,
@@ -691,8 +686,7 @@ def _from_masks(
     decisions: list[Decision] = list(notes)
     sources: list[SourceFile] = []
     lost: set[str] = set()
-    names: dict[str, list[str]] = {}
-    seen: set[str] = set()
+    names = grouped((structure, name) for structure, name, _ in masks)
     grids: list[tuple[str, Geometry]] = []  # each with the first file on it
     for (structure, name, _), raw in zip(masks, read_ahead([read for _, _, read in masks]), strict=True):
         array, doubts = whole_labels(raw.array, name)
@@ -701,8 +695,6 @@ def _from_masks(
         doubts += straight.decisions
         target = target or geometry
         packer = packer or LayerPacker(target)
-        names.setdefault(structure, []).append(name)
-        seen.add(structure)
         sources += raw.sources
         decisions += [decision for decision in (*raw.decisions, *doubts) if decision not in decisions]
         if not any(geometry.same_grid(grid) for _, grid in grids):
@@ -718,7 +710,7 @@ def _from_masks(
     for name, geometry in grids if len(grids) > 1 else ():
         require_own_affine(target, geometry, name)
     decisions += _coverage_decision(target, [geometry for _, geometry in grids])
-    empty = seen - set(packer.places) - lost
+    empty = set(names) - set(packer.places) - lost
     decisions.append(
         Decision(
             "masks",
@@ -729,14 +721,14 @@ def _from_masks(
     found = Segmentation(
         packer.finished(),
         packer.places,
-        frozenset(seen - lost),
+        frozenset(set(names) - lost),
         target,
         scheme,
         tuple(sources),
         (*decisions, *_lost_decision(lost)),
         covered=covered_box(target, grids[0][1]) if len(grids) == 1 else None,
     )
-    return with_united(found, {one: files for one, files in names.items() if len(files) > 1}, kind)
+    return with_united(found, names, kind)
 
 
 def _binary_on(mask: np.ndarray, geometry: Geometry, target: Geometry, name: str) -> tuple[np.ndarray, Box] | None:
@@ -787,13 +779,8 @@ def _from_dicom(path: Path, like: Volume | Geometry | None, scheme: SchemeLike) 
         )
         if placed is not None:
             _pack_labels(packer, placed[0], placed[1], structures)
-    filled = {structures[number] for number in counts} - {""}
-    lost = filled - set(packer.places)
-    merged = {
-        name: numbers
-        for name in filled
-        if len(numbers := [str(number) for number in counts if structures[number] == name]) > 1
-    }
+    merged = grouped((structures[number], str(number)) for number in counts if structures[number])
+    lost = set(merged) - set(packer.places)
     searched = (frozenset(structures.values()) | set(packer.places)) - lost - {""}
     given = " as given" if scheme is not None else ", by their labels and codes"
     decisions.append(Decision("masks", f"Segments of {path.name} were named{given}."))

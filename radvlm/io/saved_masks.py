@@ -95,9 +95,7 @@ def read_saved(folder: Path) -> Segmentation:
             about["scheme"],
             stored.sources,
             tuple(Decision(*row) for row in about["decisions"]),
-            origins=tuple(
-                MaskOrigin(**{**row, "searched": frozenset(row["searched"])}) for row in about["segmented_by"]
-            ),
+            origins=tuple(MaskOrigin(**row) for row in about["segmented_by"]),
         )
     except (ValueError, KeyError, TypeError, RadvlmError) as error:
         raise FileFormatError(

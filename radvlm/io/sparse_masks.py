@@ -96,8 +96,7 @@ def _share_at(segmentation: Segmentation, name: str, axis: int, end: int) -> flo
     """Share of its largest cross-section with which an organ ends; 0 for one of a few slices."""
     if segmentation.boxes[name].shape[axis] < LEAST_VOXELS:
         return 0.0
-    areas = segmentation.mask_in_box(name).sum(axis=tuple(a for a in range(3) if a != axis))
-    return float(areas[0 if end == 0 else -1] / areas.max())
+    return segmentation.face_share(name, axis, end)
 
 
 def _end(segmentation: Segmentation, name: str, axis: int, end: int) -> int:

@@ -8,7 +8,7 @@ Lesions, bowel, vessels, bones and whatever both sides have under one name may l
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -31,11 +31,20 @@ LEAST_SHARE, APART_MM = 0.08, 15.0
 SAMPLE = 64
 
 
+def grouped(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    """Structure -> names of what it was put together from, in the order of the pairs."""
+    found: dict[str, list[str]] = {}
+    for structure_name, part in pairs:
+        found.setdefault(structure_name, []).append(part)
+    return found
+
+
 def with_united(found: Segmentation, names: Mapping[str, Sequence[str]], kind: str) -> Segmentation:
     """The masks with what is to be said of structures that several ``kind`` (files, contours ...) were united to.
 
-    ``names``: structure -> names of what it was united from.
+    ``names``: structure -> names of what it was put together from; one name is nothing united.
     """
+    names = {name: parts for name, parts in names.items() if len(parts) > 1}
     if not names:
         return found
     apart = {name: gap for name in names if name in ONE_PIECE and (gap := _gap_mm(found, name)) >= APART_MM}
@@ -55,7 +64,7 @@ def with_united(found: Segmentation, names: Mapping[str, Sequence[str]], kind: s
             Decision("masks", f"Several {kind} held the same structure and were united: {', '.join(together)}.")
         )
     unsure = dict.fromkeys(apart, f"several {kind} have its name and lie far apart")
-    return dataclasses.replace(found, decisions=(*found.decisions, *decisions), unsure={**dict(found.unsure), **unsure})
+    return dataclasses.replace(found, decisions=(*found.decisions, *decisions), unsure={**found.unsure, **unsure})
 
 
 def _gap_mm(found: Segmentation, name: str) -> float:
@@ -65,8 +74,7 @@ def _gap_mm(found: Segmentation, name: str) -> float:
 
     if name not in found.places:
         return 0.0
-    place, box = found.places[name], found.boxes[name]
-    mask = found.layers[place.layer][box.slices] == place.label
+    mask = found.mask_in_box(name)
     steps = [max(1, size // SAMPLE) for size in mask.shape]
     sampled = mask[tuple(slice(None, None, step) for step in steps)]
     pieces, count = ndimage.label(sampled, np.ones((3, 3, 3)))

@@ -169,22 +169,9 @@ def _longest_runs(plane: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def pericardial_thickness(segmentation: Segmentation) -> Found:
     """Largest thickness of pericardial fluid: the diameter of the largest ball inside it, in mm."""
-    from radvlm.quantify.texture import signed_distance
+    from radvlm.quantify.texture import largest_ball
 
-    name = "pericardial_effusion"
-    distance, across = signed_distance(np.pad(segmentation.mask_in_box(name), 1), segmentation.geometry.spacing_mm)
-    deepest = np.unravel_index(int(distance.argmin()), distance.shape)
-    slice_index = int(deepest[2]) - 1 + segmentation.boxes[name].start[2]
-    return [
-        Measurement(
-            "thickness",
-            -2 * float(distance[deepest]),
-            "largest ball inside the fluid",
-            float(across[deepest]),
-            name,
-            slice_index=slice_index,
-        )
-    ], []
+    return [largest_ball(segmentation, "pericardial_effusion", "thickness", "largest ball inside the fluid")], []
 
 
 def cardiothoracic_ratio(segmentation: Segmentation) -> Found:

@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from radvlm.quantify.vessel import MAX_RATIO, METHOD, STEP_MM, Section, vessel_sections
-from radvlm.quantify.vessel_ball import vessel_depths, wider_ball
+from radvlm.quantify.vessel_ball import Depths, vessel_depths, wider_ball
 from radvlm.quantify.vessel_parts import aorta_part_sections
 from radvlm.types.anatomy import AORTIC_LUMENS, structure
 from radvlm.types.measurement import AORTA_PARTS, Measurement, Omission
@@ -67,13 +67,14 @@ def _numbers(segmentation: Segmentation) -> tuple[list[Measurement], list[Omissi
     widest = max((s for s in round_ones if id(s) in dissected), key=_width, default=None)
     overall = max(round_ones, key=_width, default=None)
     near = [n for n, s in enumerate(sections) if id(s) in dissected]
-    own = None if widest is None else _or_ball(both, sections, near, _diameter("diameter", widest))
+    depths = vessel_depths(both, "aorta", sections if round_ones else ())
+    own = None if widest is None else _or_ball(both, depths, near, _diameter("diameter", widest))
     if own is None:
         missing.append(Omission("diameter", FALSE_LUMEN, "no section of both lumens is round enough to be a diameter"))
     else:
         numbers.append(own)
     if overall is not None:
-        number = _or_ball(both, sections, range(len(sections)), _diameter("whole_diameter", overall))
+        number = _or_ball(both, depths, range(len(sections)), _diameter("whole_diameter", overall))
         if own is None or number.value > own.value:
             numbers.append(number)
     held, reasons = aorta_part_sections(both, cuts)
@@ -89,9 +90,9 @@ def _diameter(quantity: str, section: Section) -> Measurement:
     return Measurement(quantity, section.largest_mm, METHOD, section.voxel_mm, FALSE_LUMEN, section.ends_mm)
 
 
-def _or_ball(both: Segmentation, sections: Sequence[Section], near: Sequence[int], found: Measurement) -> Measurement:
+def _or_ball(both: Segmentation, depths: Depths, near: Sequence[int], found: Measurement) -> Measurement:
     """The diameter, or that of the largest ball in both lumens near some sections where it is wider than those."""
-    ball = wider_ball(both, "aorta", vessel_depths(both, "aorta", sections), near, found)
+    ball = wider_ball(both, "aorta", depths, near, found)
     return found if ball is None else replace(ball, region_id=FALSE_LUMEN)
 
 

@@ -158,6 +158,16 @@ def signed_distance(mask: np.ndarray, spacing_mm: tuple[float, float, float]) ->
     return distance, across
 
 
+def largest_ball(segmentation: Segmentation, name: str, quantity: str, method: str) -> Measurement:
+    """Diameter (mm) of the largest ball inside the mask of a structure."""
+    distance, across = signed_distance(np.pad(segmentation.mask_in_box(name), 1), segmentation.geometry.spacing_mm)
+    deepest = np.unravel_index(int(distance.argmin()), distance.shape)
+    middle = int(deepest[2]) - 1 + segmentation.boxes[name].start[2]
+    return Measurement(
+        quantity, -2 * float(distance[deepest]), method, float(across[deepest]), name, slice_index=middle
+    )
+
+
 def fit_step(d: np.ndarray, hu: np.ndarray, weight: np.ndarray) -> tuple[float, float, float] | None:
     """Least-squares (inside HU, outside minus inside HU, standard deviation in mm) of a blurred step near d = 0."""
     from scipy.special import ndtr

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from radvlm.types.measurement import Measurement, Omission
 from radvlm.types.segmentation import Segmentation
 
@@ -15,10 +13,6 @@ def pelvis_diameter(segmentation: Segmentation, name: str) -> tuple[list[Measure
 
     At most the anteroposterior diameter, of which limits are told.
     """
-    from radvlm.quantify.texture import signed_distance
+    from radvlm.quantify.texture import largest_ball
 
-    distance, across = signed_distance(np.pad(segmentation.mask_in_box(name), 1), segmentation.geometry.spacing_mm)
-    deepest = np.unravel_index(int(distance.argmin()), distance.shape)
-    diameter, error = -2 * float(distance[deepest]), float(across[deepest])
-    middle = int(deepest[2]) - 1 + segmentation.boxes[name].start[2]
-    return [Measurement("diameter", diameter, "largest ball in the mask", error, name, slice_index=middle)], []
+    return [largest_ball(segmentation, name, "diameter", "largest ball in the mask")], []

@@ -73,9 +73,7 @@ class MaskCache:
                 volume.geometry,
                 about["scheme"],
                 decisions=tuple(Decision(*row) for row in about["decisions"]),
-                origins=tuple(
-                    MaskOrigin(**{**row, "searched": frozenset(row["searched"])}) for row in about["origins"]
-                ),
+                origins=tuple(MaskOrigin(**row) for row in about["origins"]),
             )
         except (OSError, ValueError, KeyError, TypeError, IndexError, RadvlmError, zipfile.BadZipFile, zlib.error):
             return None

@@ -231,8 +231,7 @@ class Segmentation:
         return tuple(
             face
             for key, face in FACES.items()
-            if (share := self._share_at_end(name, *key)) >= (BESIDE_SHARE if key in self._full_ends else ENDS_SHARE)
-            and share > 0
+            if self._share_at_end(name, *key) >= (BESIDE_SHARE if key in self._full_ends else ENDS_SHARE)
         )
 
     @cached_property
@@ -249,6 +248,10 @@ class Segmentation:
         box, edge = self.boxes[name], (self.covered.start, self.covered.stop)[end][axis]
         if (box.start, box.stop)[end][axis] != edge or edge in (0, self.geometry.shape[axis]):
             return 0.0
+        return self.face_share(name, axis, end)
+
+    def face_share(self, name: str, axis: int, end: int) -> float:
+        """Share of its largest cross-section with which a structure ends on one side of an axis (0 low, 1 high)."""
         areas = self.mask_in_box(name).sum(axis=tuple(a for a in range(3) if a != axis))
         return float(areas[0 if end == 0 else -1] / areas.max())
 
