@@ -142,19 +142,15 @@ def _offers(model: PublishedModel) -> str:
 
 def _task_state(model: PublishedModel) -> str:
     """Whether a task of TotalSegmentator could run now, where its program keeps its weights; "" for other models."""
-    from radvlm.errors import RadvlmError
-    from radvlm.segment.totalsegmentator_weights import is_installed, require_task, weights_folder
+    from radvlm.segment.totalsegmentator_weights import is_installed, task_state, weights_folder
 
     task = model.name.removeprefix("totalsegmentator-")
     if task == model.name:
         return ""
     if not is_installed():
         return f"not known without the package TotalSegmentator, which keeps them in {weights_folder()}"
-    try:
-        require_task(task, fast=False, allow_download=False)
-    except RadvlmError as error:
-        return f"no ({error.received})"
-    return f"on disk, in {weights_folder()}"
+    state = task_state(task, fast=False)
+    return f"on disk, in {weights_folder()}" if state == "ready" else f"no ({state})"
 
 
 def _not_offered(model: PublishedModel) -> str:

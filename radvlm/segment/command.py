@@ -19,10 +19,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from radvlm.errors import FileFormatError, InputError
-from radvlm.files.atomic import utc_now
-from radvlm.segment.performance import NOT_PUBLISHED
+from radvlm.segment.protocol import origin_of
 from radvlm.segment.request import command_words
-from radvlm.types.provenance import Decision, MaskOrigin
+from radvlm.types.provenance import Decision
 from radvlm.types.segmentation import Segmentation
 from radvlm.types.volume import Volume
 
@@ -82,8 +81,7 @@ class CommandSegmenter:
             if not any(out.iterdir()):
                 raise InputError("a command writes its masks into {out}", f"{self.name} left the folder empty")
             found = self.read(out, volume)
-        took = time.monotonic() - began
-        origin = MaskOrigin(self.name, utc_now()[:10], "", found.searched, NOT_PUBLISHED, took)
+        origin = origin_of(self.name, found.searched, began)
         decision = Decision("segment", f"Masks by {self.name}.")
         return replace(found, origins=(origin,), decisions=(*found.decisions, decision), sources=())
 

@@ -27,14 +27,12 @@ from unittest import mock
 import numpy as np
 
 from radvlm.errors import FileFormatError, InputError
-from radvlm.files.atomic import sha256_of, utc_now
+from radvlm.files.atomic import sha256_of
 from radvlm.files.settings import read_mapping
-from radvlm.segment.model_labels import background_free, model_scheme, segmentation_of
+from radvlm.segment.model_folder import ModelFolder
+from radvlm.segment.model_labels import background_free
 from radvlm.segment.nnunet_process import load_numbers, read_json, require_finite
-from radvlm.segment.performance import NOT_PUBLISHED
-from radvlm.segment.protocol import SegmentOptions, torch_device, with_cpu_after_memory_error
-from radvlm.types.label_scheme import Scheme
-from radvlm.types.provenance import Decision, MaskOrigin
+from radvlm.segment.protocol import torch_device, with_cpu_after_memory_error
 from radvlm.types.segmentation import Segmentation
 from radvlm.types.volume import Volume
 
@@ -57,7 +55,7 @@ class _Plan:
     is_sigmoid: bool
 
 
-class MonaiBundle:
+class MonaiBundle(ModelFolder):
     """A bundle folder: ``configs/inference.json``, ``configs/metadata.json``, ``models/model.ts`` or ``model.pt``.
 
     Args:
@@ -66,55 +64,37 @@ class MonaiBundle:
         template: where a table of names is written when they are not known.
     """
 
-    def __init__(
-        self, folder: str, scheme: str = "", options: SegmentOptions | None = None, *, template: Path | None = None
-    ) -> None:
-        self.folder, self.scheme, self.options = Path(folder), scheme, options or SegmentOptions()
-        self.template = Path(f"{self.folder.name or 'bundle'}_labels.csv") if template is None else template
+    family = "bundle"
 
     @property
     def name(self) -> str:
-        return f"MONAI bundle {self.folder.absolute().name}"
-
-    @property
-    def searched(self) -> frozenset[str]:
-        try:
-            return self.labels.searched
-        except (FileFormatError, InputError):
-            return frozenset()
+        return f"MONAI bundle {self.given.absolute().name}"
 
     @cached_property
     def metadata(self) -> dict[str, Any]:
-        path = self.folder / "configs" / "metadata.json"
+        path = self.given / "configs" / "metadata.json"
         if not path.is_file():
-            raise FileFormatError(
-                "a MONAI bundle holds configs/metadata.json", f"{self.folder}: none", "Check the path"
-            )
+            raise FileFormatError("a MONAI bundle holds configs/metadata.json", f"{self.given}: none", "Check the path")
         return read_json(path)
 
     @cached_property
     def config(self) -> dict[str, Any]:
         for name in _CONFIGS:
-            path = self.folder / "configs" / name
+            path = self.given / "configs" / name
             if path.is_file():
                 return read_json(path) if path.suffix == ".json" else read_mapping(path, "a bundle's configuration")
-        raise FileFormatError("a MONAI bundle holds configs/inference.json", f"{self.folder}: none", "Check the path")
+        raise FileFormatError("a MONAI bundle holds configs/inference.json", f"{self.given}: none", "Check the path")
 
     @cached_property
     def weights(self) -> Path:
         """The file of the network, TorchScript first."""
         for name in _NETWORKS:
-            path = self.folder / "models" / name
+            path = self.given / "models" / name
             if path.is_file():
                 return path
         raise FileFormatError(
-            f"a MONAI bundle holds models/{' or models/'.join(_NETWORKS)}", f"{self.folder}: none", "Fetch its weights"
+            f"a MONAI bundle holds models/{' or models/'.join(_NETWORKS)}", f"{self.given}: none", "Fetch its weights"
         )
-
-    @cached_property
-    def labels(self) -> Scheme:
-        """What the channels mean; see ``model_scheme``."""
-        return model_scheme(self._channels(), self.scheme, self.name, template=self.template)
 
     @cached_property
     def _channel_names(self) -> dict[int, str]:
@@ -123,27 +103,24 @@ class MonaiBundle:
         for key in ("network_data_format", "outputs", "pred", "channel_def"):
             table = table.get(key) if isinstance(table, dict) else None
         if not isinstance(table, dict) or not table:
-            raise FileFormatError(
-                "metadata.json names the channels of the network (channel_def)", f"{self.folder.name}"
-            )
+            raise FileFormatError("metadata.json names the channels of the network (channel_def)", f"{self.given.name}")
         try:
             return {int(channel): str(name) for channel, name in table.items()}
         except ValueError as error:
-            raise FileFormatError("channel_def numbers the channels", f"{self.folder.name}: {error}") from error
+            raise FileFormatError("channel_def numbers the channels", f"{self.given.name}: {error}") from error
 
     @property
     def _first_is_structure(self) -> bool:
         """Whether channel 0 is a structure by its name, so that the labels are the channels and one."""
         return bool(background_free({1: self._channel_names.get(0, "")}))
 
-    def _channels(self) -> dict[int, str]:
-        """Label -> name, without the background."""
+    def label_names(self) -> dict[int, str]:
         shift = int(self._first_is_structure)
         return background_free({channel + shift: name for channel, name in self._channel_names.items()})
 
     def _labels_of_channels(self, count: int, is_sigmoid: bool) -> list[int]:
         """The label of each channel that the network gives. FileFormatError where they are not those of channel_def."""
-        labels, named = sorted(self._channels()), set(self._channel_names)
+        labels, named = sorted(self.label_names()), set(self._channel_names)
         if count == 1 and len(labels) == 1:
             return labels
         if is_sigmoid and named == set(range(1, count + 1)):
@@ -159,8 +136,8 @@ class MonaiBundle:
 
     def require(self) -> None:
         """Raise one error when the bundle cannot run here."""
-        if not self.folder.is_dir():
-            raise FileFormatError("the folder of a MONAI bundle exists", str(self.folder), "Check the path")
+        if not self.given.is_dir():
+            raise FileFormatError("the folder of a MONAI bundle exists", str(self.given), "Check the path")
         _ = self.labels, self.weights
         self._plan()
         if self.weights.suffix != ".ts":
@@ -170,10 +147,9 @@ class MonaiBundle:
     def identity(self) -> str:
         from importlib.metadata import version
 
-        files = [self.weights, *sorted((self.folder / "configs").glob("*"))]
+        files = [self.weights, *sorted((self.given / "configs").glob("*"))]
         digests = " ".join(f"{path.name} {sha256_of(path)}" for path in files if path.is_file())
-        labels = ",".join(f"{entry.label}={entry.structure}" for entry in self.labels.entries)
-        return f"MONAI {version('monai')}, bundle {digests}, labels {labels}"
+        return f"MONAI {version('monai')}, bundle {digests}, labels {self.labels_in_words()}"
 
     def segment(self, volume: Volume) -> Segmentation:
         began = time.monotonic()
@@ -182,13 +158,8 @@ class MonaiBundle:
         )
         title = str(self.metadata.get("version", "")).strip()
         by = f"{self.name}{f' {title}' if title else ''}"
-        decisions = [Decision("segment", f"Masks by {by}, on {where}.")]
-        if note:
-            decisions.append(Decision("segment", f"{by}: {note}", warning=True))
         licence = str(self.metadata.get("license") or self.metadata.get("copyright") or "")[:120]
-        took = time.monotonic() - began
-        origin = MaskOrigin(by, utc_now()[:10], licence, self.labels.searched, NOT_PUBLISHED, took)
-        return segmentation_of(labels, self.labels, volume.geometry, tuple(decisions), origin)
+        return self.answer(labels, volume, (where, note, began), by, licence)
 
     # -- configuration --------------------------------------------------------------------------------------------
 

@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 
 from radvlm.errors import FileFormatError, InputError
-from radvlm.files.atomic import utc_now
 from radvlm.files.optional import require_package
-from radvlm.segment.model_labels import background_free, model_scheme, segmentation_of
+from radvlm.segment.model_folder import ModelFolder
+from radvlm.segment.model_labels import background_free
 from radvlm.segment.nnunet_process import (
     CHECKPOINT,
     DATASET,
@@ -33,11 +33,8 @@ from radvlm.segment.nnunet_process import (
     require_model_folder,
     weights_digest,
 )
-from radvlm.segment.performance import NOT_PUBLISHED
-from radvlm.segment.protocol import SegmentOptions, torch_device, with_cpu_after_memory_error
+from radvlm.segment.protocol import torch_device, with_cpu_after_memory_error
 from radvlm.types.geometry import canonical_order, reorder_array
-from radvlm.types.label_scheme import Scheme
-from radvlm.types.provenance import Decision, MaskOrigin
 from radvlm.types.segmentation import Segmentation
 from radvlm.types.volume import Volume
 
@@ -71,31 +68,18 @@ _NO_CT = frozenset(
 _AXES = {"R": (0, 1), "L": (0, -1), "A": (1, 1), "P": (1, -1), "S": (2, 1), "I": (2, -1)}
 
 
-class NnunetModel:
+class NnunetModel(ModelFolder):
     """A folder with plans.json, dataset.json and fold_N/checkpoint_final.pth, or one that holds a single such folder.
 
     Args:
         folder: the model folder (``.../nnUNetTrainer__nnUNetPlans__3d_fullres``), or its dataset folder.
         scheme: "" (labels by their names), a label scheme, or a table in CSV.
-        template: where a table of names is written when they are not known; default: beside the current folder's files.
+        template: where a table of names is written when they are not known; default: in the current folder.
     """
-
-    def __init__(
-        self, folder: str, scheme: str = "", options: SegmentOptions | None = None, *, template: Path | None = None
-    ) -> None:
-        self.given, self.scheme, self.options = Path(folder), scheme, options or SegmentOptions()
-        self.template = Path(f"{self.given.name or 'model'}_labels.csv") if template is None else template
 
     @property
     def name(self) -> str:
         return f"nnU-Net {self._title}"
-
-    @property
-    def searched(self) -> frozenset[str]:
-        try:
-            return self.labels.searched
-        except (FileFormatError, InputError):
-            return frozenset()
 
     @cached_property
     def folder(self) -> Path:
@@ -115,11 +99,8 @@ class NnunetModel:
             f"{self.given}: no {PLANS}",
         )
 
-    @cached_property
-    def labels(self) -> Scheme:
-        """What the labels mean; see ``model_scheme``."""
-        dataset = read_json(self.folder / DATASET)
-        return model_scheme(_names_of(dataset, self.folder), self.scheme, self.name, template=self.template)
+    def label_names(self) -> dict[int, str]:
+        return _names_of(read_json(self.folder / DATASET), self.folder)
 
     def require(self) -> None:
         """Raise one error when the model cannot run: packages, files, inputs, labels."""
@@ -155,8 +136,8 @@ class NnunetModel:
 
         plans = read_json(self.folder / PLANS)
         axes = "" if plans.get("image_reader_writer") == _REORIENTING else ", as stored"
-        labels = ",".join(f"{entry.label}={entry.structure}" for entry in self.labels.entries)
-        return f"nnU-Net {version('nnunetv2')}, weights {weights_digest([self.folder])}{axes}, labels {labels}"
+        weights = weights_digest([self.folder])
+        return f"nnU-Net {version('nnunetv2')}, weights {weights}{axes}, labels {self.labels_in_words()}"
 
     def segment(self, volume: Volume) -> Segmentation:
         began = time.monotonic()
@@ -167,12 +148,7 @@ class NnunetModel:
             labels, where, note = with_cpu_after_memory_error(
                 torch_device(self.options.device), lambda device: self._predict(volume, device)
             )
-        by = self.name
-        decisions = [Decision("segment", f"Masks by {by}, on {where}.")]
-        if note:
-            decisions.append(Decision("segment", f"{by}: {note}", warning=True))
-        origin = MaskOrigin(by, utc_now()[:10], "", self.labels.searched, NOT_PUBLISHED, time.monotonic() - began)
-        return segmentation_of(labels, self.labels, volume.geometry, tuple(decisions), origin)
+        return self.answer(labels, volume, (where, note, began), self.name)
 
     def _predict(self, volume: Volume, device: str) -> np.ndarray:
         """Labels in RAS+ order."""

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, TypeVar, runtime_checkable
 
 from radvlm.errors import InputError
+from radvlm.files.atomic import utc_now
+from radvlm.segment.performance import NOT_PUBLISHED
+from radvlm.types.provenance import MaskOrigin
 from radvlm.types.segmentation import Segmentation
 from radvlm.types.volume import Volume
 
@@ -59,6 +63,13 @@ class SegmentOptions:
 
     def __post_init__(self) -> None:
         require_device(self.device)
+
+
+def origin_of(
+    by: str, searched: frozenset[str], began: float, licence: str = "", performance: str = NOT_PUBLISHED
+) -> MaskOrigin:
+    """Who made masks today, in the time since ``began`` (of ``time.monotonic``)."""
+    return MaskOrigin(by, utc_now()[:10], licence, searched, performance, time.monotonic() - began)
 
 
 def require_device(device: str) -> None:

@@ -14,6 +14,7 @@ noise; nor are vessels of a child or of coarse voxels, which may be too small to
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -193,7 +194,7 @@ def blood_before_spine(coarse: np.ndarray, body: np.ndarray, spine: Spine, spaci
         return None
     if np.median([np.ptp(np.flatnonzero(body[:, :, k].any(axis=1))) for k in levels]) * spacing[0] < MIN_WIDTH_MM:
         return None
-    blocks = _brightest_blocks(along, before & _off_bodies(body, spine, spacing), spacing)
+    blocks = _brightest_blocks(along, before & _off_bodies(body.shape, spine, spacing), spacing)
     values = [value for value, _ in blocks.values()]
     kept = [k for k, (value, _) in blocks.items() if PLAIN_HU[0] <= value <= PLAIN_HU[1]]
     if len(kept) < max(MIN_BLOOD_SLICES, len(levels) / 2) or np.percentile(values, 75) > PLAIN_HU[1]:
@@ -207,28 +208,34 @@ def blood_before_spine(coarse: np.ndarray, body: np.ndarray, spine: Spine, spaci
 
 def _window(body: np.ndarray, spine: Spine, spacing: list[float]) -> np.ndarray:
     """Where blood is looked for, (I, J, K) bool."""
-    columns, rows = (np.arange(n) * s for n, s in zip(body.shape[:2], spacing, strict=False))
-    window = np.zeros(body.shape, bool)
-    for k in range(body.shape[2]):
-        at = spine.at(k)
-        if at is not None:
-            aside = np.abs(columns - at[0]) <= BLOOD_ASIDE_MM
-            forward = (rows >= at[1] + BLOOD_BEFORE_MM[0]) & (rows <= at[1] + BLOOD_BEFORE_MM[1])
-            window[:, :, k] = aside[:, None] & forward[None, :] & body[:, :, k]
-    return window
+    low, high = BLOOD_BEFORE_MM
+    return body & _of_canal(
+        body.shape, spine, spacing, lambda x, y: (abs(x) <= BLOOD_ASIDE_MM) & (low <= y) & (y <= high)
+    )
 
 
-def _off_bodies(body: np.ndarray, spine: Spine, spacing: list[float]) -> np.ndarray:
+def _off_bodies(shape: tuple[int, ...], spine: Spine, spacing: list[float]) -> np.ndarray:
     """Where no vertebral body nor the psoas beside it can be, (I, J, K) bool."""
-    columns, rows = (np.arange(n) * s for n, s in zip(body.shape[:2], spacing, strict=False))
-    off = np.zeros(body.shape, bool)
-    for k in range(body.shape[2]):
+    width, depth = LARGEST_BODY_MM
+    return _of_canal(
+        shape,
+        spine,
+        spacing,
+        lambda x, y: ((x / width) ** 2 + ((y - BODY_BEFORE_MM) / depth) ** 2 > 1) & (y >= BLOCKS_FROM_MM),
+    )
+
+
+def _of_canal(
+    shape: tuple[int, ...], spine: Spine, spacing: list[float], rule: Callable[[np.ndarray, np.ndarray], np.ndarray]
+) -> np.ndarray:
+    """Where a rule holds of the way sideways and forward from the canal (mm), (I, J, K) bool."""
+    columns, rows = (np.arange(n) * s for n, s in zip(shape[:2], spacing, strict=False))
+    mask = np.zeros(shape, bool)
+    for k in range(shape[2]):
         at = spine.at(k)
         if at is not None:
-            across = (columns[:, None] - at[0]) / LARGEST_BODY_MM[0]
-            forward = (rows[None, :] - at[1] - BODY_BEFORE_MM) / LARGEST_BODY_MM[1]
-            off[:, :, k] = (across**2 + forward**2 > 1) & (rows[None, :] >= at[1] + BLOCKS_FROM_MM)
-    return off
+            mask[:, :, k] = rule(columns[:, None] - at[0], rows[None, :] - at[1])
+    return mask
 
 
 def _vertebrae(coarse: np.ndarray, spine: Spine, spacing: list[float]) -> np.ndarray:
@@ -345,13 +352,7 @@ def _is_even(along: np.ndarray, piece: np.ndarray) -> bool:
 
 def canal_mask(shape: tuple[int, int, int], spine: Spine, spacing: list[float]) -> np.ndarray:
     """The middle of the canal, a disk of 10 mm in each slice, (I, J, K) bool."""
-    columns, rows = (np.arange(n) * s for n, s in zip(shape[:2], spacing, strict=False))
-    mask = np.zeros(shape, bool)
-    for k in range(shape[2]):
-        at = spine.at(k)
-        if at is not None:
-            mask[:, :, k] = (columns[:, None] - at[0]) ** 2 + (rows[None, :] - at[1]) ** 2 <= 5.0**2
-    return mask
+    return _of_canal(shape, spine, spacing, lambda x, y: x**2 + y**2 <= 5.0**2)
 
 
 def _brightest_blocks(

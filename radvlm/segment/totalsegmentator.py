@@ -20,11 +20,10 @@ from unittest import mock
 import numpy as np
 
 from radvlm.errors import FileFormatError, GridError, MissingPackageError, StructureError
-from radvlm.files.atomic import utc_now
 from radvlm.files.optional import importing
 from radvlm.segment.nnunet_process import nnunet_in_this_process, weights_digest
 from radvlm.segment.performance import published_performance
-from radvlm.segment.protocol import SegmentOptions, require_device, torch_device, with_cpu_after_memory_error
+from radvlm.segment.protocol import SegmentOptions, origin_of, require_device, torch_device, with_cpu_after_memory_error
 from radvlm.segment.totalsegmentator_weights import (
     has_fast_model,
     needed_weights,
@@ -149,9 +148,7 @@ def segment_with_totalsegmentator(
     decisions = [Decision("segment", f"Masks by {by}, on {where}. {scheme.licence}.")]
     if note:
         decisions.append(Decision("segment", f"Task {task}: {note}", warning=True))
-    origin = MaskOrigin(
-        by, utc_now()[:10], scheme.licence, used.searched, published_performance(task), time.monotonic() - began
-    )
+    origin = origin_of(by, used.searched, began, scheme.licence, published_performance(task))
     return _segmentation(labels, used, volume.geometry, tuple(decisions), origin)
 
 

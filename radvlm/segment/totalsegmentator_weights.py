@@ -16,7 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from radvlm.errors import FileFormatError, InputError, MissingPackageError, StructureError
+from radvlm.errors import FileFormatError, InputError, MissingPackageError, RadvlmError, StructureError
 from radvlm.files.optional import importing
 from radvlm.segment.nnunet_process import require_model_folder
 
@@ -114,6 +114,15 @@ def require_task(task: str, *, fast: bool, allow_download: bool, run_model_code:
             f"task {task}: {', '.join(missing)} not in {weights_folder()}",
             f"Download them with {_download_commands(task, fast, missing)}, or pass allow_download=True",
         )
+
+
+def task_state(task: str, *, fast: bool) -> str:
+    """``ready`` for a task that could run here now, else what is missing."""
+    try:
+        require_task(task, fast=fast, allow_download=False)
+    except RadvlmError as error:
+        return error.received
+    return "ready"
 
 
 def _require_whole(weights: Weights, run_model_code: bool) -> None:

@@ -14,7 +14,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from radvlm.errors import RadvlmError
 from radvlm.files.optional import dependencies, install_command
 from radvlm.version import __version__
 
@@ -169,11 +168,7 @@ def _tasks() -> tuple[TaskState, ...]:
     found = []
     for name in weights.tasks():
         for fast in (False, True) if weights.has_fast_model(name) else (False,):
-            try:
-                weights.require_task(name, fast=fast, allow_download=False)
-                state = "ready"
-            except RadvlmError as error:
-                state = error.received
+            state = weights.task_state(name, fast=fast)
             found.append(TaskState(f"{name} --fast" if fast else name, state, weights.needs_licence(name)))
     return tuple(found)
 
@@ -191,13 +186,9 @@ def commands_for_organs() -> tuple[str, ...]:
     """
     from radvlm.segment import totalsegmentator_weights as weights
 
-    states: dict[str, str] = {}
     installed = weights.is_installed()
-    for name, fast in (("total", False), ("total --fast", True)) if installed else ():
-        with contextlib.suppress(RadvlmError):
-            weights.require_task("total", fast=fast, allow_download=False)
-            states[name] = "ready"
-    return _advice(installed, states)
+    forms = (("total", False), ("total --fast", True)) if installed else ()
+    return _advice(installed, {name: weights.task_state("total", fast=fast) for name, fast in forms})
 
 
 def _advice(installed: bool, tasks: Mapping[str, str]) -> tuple[str, ...]:

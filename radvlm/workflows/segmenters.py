@@ -12,26 +12,23 @@ import dataclasses
 import re
 import textwrap
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from radvlm.errors import FileFormatError, InputError, MissingPackageError, RadvlmError
-from radvlm.files.atomic import utc_now
 from radvlm.io import load_segmentation
 from radvlm.segment.mask_cache import MaskCache, default_cache_folder, scan_digest
 from radvlm.segment.merge import merged_masks
-from radvlm.segment.performance import NOT_PUBLISHED
-from radvlm.segment.protocol import Segmenter, SegmentOptions
+from radvlm.segment.protocol import Segmenter, SegmentOptions, origin_of
 from radvlm.segment.request import Request, parse_requests
 from radvlm.types.anatomy import structure
-from radvlm.types.provenance import UNSEARCHED, Decision, MaskOrigin
+from radvlm.types.provenance import UNSEARCHED, Decision
 from radvlm.types.segmentation import Segmentation
 from radvlm.types.volume import Volume
 from radvlm.workflows.config import Segmenting
 
 Progress = Callable[[str], None]
-_NOT_KEPT = "Masks could not be kept for a later run"
 #: More structures than this are counted and not named.
 _NAMED = 6
 #: Longest cause of a failure that is shown, in characters; it ends with a word.
@@ -76,8 +73,9 @@ def segmented(
     parts: list[tuple[str, Segmentation]] = [] if given is None else [("the masks that were given", given)]
     failures: list[tuple[Segmenter, Exception]] = []
     notes: list[Decision] = []
+    earlier = {} if cache is None else cache.seconds_per_litre()
     for number, one in enumerate(wanted, 1):
-        progress(f"Segmenting, {number} of {len(wanted)}: {one.name} ({_estimate(one, volume, options, cache)})")
+        progress(f"Segmenting, {number} of {len(wanted)}: {one.name} ({_estimate(one, volume, earlier)})")
         began = time.monotonic()
         try:
             found, kept, told = _once(one, volume, cache, scan)
@@ -85,10 +83,9 @@ def segmented(
             failures.append((one, error))
             progress(f"{one.name} failed" if len(wanted) == 1 else f"{one.name} failed: {_first_line(error)}")
             continue
-        notes += [note for note in told if not any(d.what.startswith(_NOT_KEPT) for d in notes)]
-        for note in told:
-            if note in notes:
-                progress(note.what)
+        if told is not None and told not in notes:
+            notes.append(told)
+            progress(told.what)
         took = f"{time.monotonic() - began:.1f} s" if not kept else "kept from an earlier run"
         progress(f"{one.name}: {len(found.places)} of {len(found.searched)} structures found, {took}")
         parts.append((one.name, found))
@@ -228,7 +225,6 @@ class FunctionSegmenter:
         return ""
 
     def segment(self, volume: Volume) -> Segmentation:
-        began = time.monotonic()
         answer = self.function(volume)
         if answer is None:
             raise InputError(
@@ -236,12 +232,7 @@ class FunctionSegmenter:
                 "None",
                 "Return the masks",
             )
-        found = load_segmentation(_with_grid(answer, volume), like=volume.geometry)
-        if found.origins:
-            return found
-        took = time.monotonic() - began
-        origin = MaskOrigin(f"{self.name} (a function)", utc_now()[:10], "", found.searched, NOT_PUBLISHED, took)
-        return dataclasses.replace(found, origins=(origin,))
+        return load_segmentation(_with_grid(answer, volume), like=volume.geometry)
 
 
 def _with_grid(answer: Any, volume: Volume) -> Any:
@@ -257,33 +248,32 @@ def _with_grid(answer: Any, volume: Volume) -> Any:
 
 def _once(
     one: Segmenter, volume: Volume, cache: MaskCache | None, scan: str
-) -> tuple[Segmentation, bool, list[Decision]]:
+) -> tuple[Segmentation, bool, Decision | None]:
     """Masks of one segmenter, whether they were kept from before, and what is to be told of keeping them."""
     identity = one.identity() if cache is not None else ""
     if cache is not None and identity:
         kept = cache.get(scan, identity, volume)
         if kept is not None:
-            return kept, True, []
+            return kept, True, None
     began = time.monotonic()
     found = one.segment(volume)
     if not isinstance(found, Segmentation):
         found = load_segmentation(_with_grid(found, volume), like=volume.geometry)
-    if not found.origins:  # an object of the user that names no maker
-        took = time.monotonic() - began
-        origin = MaskOrigin(f"{one.name} (a given segmenter)", utc_now()[:10], "", found.searched, NOT_PUBLISHED, took)
-        found = dataclasses.replace(found, origins=(origin,))
+    if not found.origins:  # a function or an object of the user that names no maker
+        kind = "a function" if isinstance(one, FunctionSegmenter) else "a given segmenter"
+        found = dataclasses.replace(found, origins=(origin_of(f"{one.name} ({kind})", found.searched, began),))
     if not found.geometry.same_grid(volume.geometry):
         raise InputError("a segmenter answers on the grid of the scan", f"{one.name}: {found.geometry!r}")
     if cache is None:
-        return found, False, []
+        return found, False, None
     identity = identity or one.identity()  # weights that were only now downloaded
     if identity:
         try:
             cache.put(scan, identity, found)
         except OSError as error:
-            what = f"{_NOT_KEPT} in {cache.folder} ({error.strerror or error})."
-            return found, False, [Decision("segment", what)]
-    return found, False, []
+            what = f"Masks could not be kept for a later run in {cache.folder} ({error.strerror or error})."
+            return found, False, Decision("segment", what)
+    return found, False, None
 
 
 def _cache(settings: Segmenting) -> MaskCache | None:
@@ -294,11 +284,11 @@ def _cache(settings: Segmenting) -> MaskCache | None:
     return cache
 
 
-def _estimate(one: Segmenter, volume: Volume, options: SegmentOptions, cache: MaskCache | None) -> str:
+def _estimate(one: Segmenter, volume: Volume, earlier: Mapping[str, float]) -> str:
+    """How long a task may take; ``earlier``: seconds for a liter of scan in the last runs here, by their makers."""
     from radvlm.segment.run_times import expected_time
     from radvlm.segment.totalsegmentator import TotalSegmentatorTask
 
-    earlier = {} if cache is None else cache.seconds_per_litre()
     if not isinstance(one, TotalSegmentatorTask):
         known = [seconds for by, seconds in earlier.items() if by.startswith(one.name)]
         return expected_time("", fast=False, on_gpu=False, volume=volume, earlier=known[-1] if known else None)
